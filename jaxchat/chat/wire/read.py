@@ -1,0 +1,117 @@
+"""Strict readers of JSON values: each takes a value and its dotted path, and returns it or raises `ChatError`.
+
+No value is converted: a number is not a string, a bool is not a number, `1.0` is not an integer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from jaxchat.errors import invalid, shown
+
+T = TypeVar("T")
+Reader = Callable[[Any, str], T]
+
+MAX_NESTING = 64
+
+
+def boolean(value: Any, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(path, "true or false", value)
+    return value
+
+
+def number(value: Any, path: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(path, "a number", value)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise _wrong(path, "a finite number", value)
+    return result
+
+
+def integer(bits: int) -> Reader[int]:
+    """Reader of integers that fit into `bits` bits, the width of the protobuf field."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+    def read(value: Any, path: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _wrong(path, "an integer", value)
+        if not low <= value <= high:
+            raise _wrong(path, f"an integer from {low} to {high}", value)
+        return value
+
+    return read
+
+
+def string(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong(path, "a string", value)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise _wrong(path, "valid Unicode without lone surrogates", value) from None
+    return value
+
+
+def array(value: Any, path: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise _wrong(path, "an array", value)
+    return value
+
+
+def filled_array(value: Any, path: str) -> Sequence[Any]:
+    if not array(value, path):
+        raise invalid(path, "Expected an array of at least one item, got an empty array.")
+    return value
+
+
+def mapping(value: Any, path: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(path, "an object", value)
+    for key in value:
+        if not isinstance(key, str):
+            raise _wrong(path, "an object with string keys", key)
+    return value
+
+
+def word(words: Mapping[str, T]) -> Reader[T]:
+    """Reader of one of a few words."""
+    expected = "one of " + ", ".join(map(repr, words))
+
+    def read(value: Any, path: str) -> T:
+        if not isinstance(value, str) or value not in words:
+            raise _wrong(path, expected, value)
+        return words[value]
+
+    return read
+
+
+def json_text(value: Any, path: str) -> str:
+    """JSON text of an object that is data to us, such as a JSON Schema; key order and integers are kept."""
+    nested_at_most(mapping(value, path), path)
+    try:
+        return string(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")), path)
+    except (TypeError, ValueError) as error:
+        raise invalid(path, f"Expected JSON data: {shown(str(error))}.") from None
+
+
+def nested_at_most(value: Any, path: str | None, limit: int = MAX_NESTING) -> None:
+    """Refuses arrays and objects that are nested more than `limit` deep. Does not recurse."""
+    level: list[Any] = [value]
+    depth = 0
+    while level := [item for item in level if isinstance(item, Mapping | list | tuple)]:
+        depth += 1
+        if depth > limit:
+            raise invalid(path, f"Arrays and objects may be nested at most {limit} deep.")
+        level = [inner for item in level for inner in (item.values() if isinstance(item, Mapping) else item)]
+
+
+def _wrong(path: str, expected: str, value: Any) -> Exception:
+    return invalid(path, f"Expected {expected}, got {shown(value)}.")

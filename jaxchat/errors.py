@@ -1,0 +1,131 @@
+"""Errors that users meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class ModelError(Exception):
+    """A model directory cannot be served; the message names the file and the key or tensor at fault."""
+
+
+@dataclass(eq=False)
+class ChatError(Exception):
+    """A chat request was refused or failed: the error object of the chat completions API.
+
+    `param` is the dotted path of the field at fault (`messages.2.content`), `code` a stable word for programs, `type`
+    the error family, `http_status` decides the gRPC status too, `retry_after` is in seconds. `request_id` is known to
+    clients only.
+    """
+
+    message: str
+    param: str | None = None
+    code: str | None = None
+    type: str = "invalid_request_error"
+    http_status: int = 400
+    retry_after: float | None = None
+    request_id: str | None = None
+
+    def __str__(self) -> str:
+        return self.message if self.param is None else f"{self.param}: {self.message}"
+
+
+def shown(value: object, limit: int = 200) -> str:
+    """`repr(value)` that is safe to send: at most `limit` characters, no lone surrogates."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # integers of thousands of digits, endless nesting
+        text = f"<{type(value).__name__}>"
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+# 400
+
+
+def invalid(param: str | None, message: str, code: str | None = None) -> ChatError:
+    return ChatError(message, param, code)
+
+
+def unsupported(param: str, message: str) -> ChatError:
+    return ChatError(message, param, "unsupported_parameter")
+
+
+def unknown_parameter(param: str) -> ChatError:
+    return ChatError(f"Unknown parameter: {shown(param)}.", param, "unknown_parameter")
+
+
+def invalid_json(message: str) -> ChatError:
+    return ChatError(message, None, "invalid_json")
+
+
+def context_length_exceeded(limit: int, prompt_tokens: int, max_tokens: int | None = None) -> ChatError:
+    """The prompt, or the prompt and the answer asked for, is longer than the context of `limit` tokens."""
+    asked = "" if max_tokens is None else f" and {max_tokens} tokens were asked for"
+    total = prompt_tokens + (max_tokens or 0)
+    return ChatError(
+        f"This model's context is {limit} tokens, but the messages take {prompt_tokens}{asked} ({total} in all). "
+        "Shorten the messages or lower max_tokens.",
+        "messages",
+        "context_length_exceeded",
+    )
+
+
+# Other 4xx
+
+
+def invalid_api_key() -> ChatError:
+    return ChatError("The API key is missing or wrong.", None, "invalid_api_key", http_status=401)
+
+
+def model_not_found(model: str, known: Iterable[str] = ()) -> ChatError:
+    have = ", ".join(sorted(known))
+    hint = f" This server has: {have}." if have else ""
+    message = f"The model {shown(model)} does not exist.{hint}"
+    return ChatError(message, "model", "model_not_found", http_status=404)
+
+
+def request_too_large(limit: int) -> ChatError:
+    message = f"The request body is larger than the limit of {limit} bytes."
+    return ChatError(message, None, "request_too_large", http_status=413)
+
+
+def queue_full(waiting: int, limit: int, retry_after: float = 1.0) -> ChatError:
+    """The queue is full: the 429 of the table. `waiting` and `limit` count sequences."""
+    return ChatError(
+        f"The queue is full: {waiting} of {limit} places are taken. Try again shortly.",
+        None,
+        "rate_limit_exceeded",
+        "requests",
+        429,
+        retry_after,
+    )
+
+
+# 5xx
+
+
+def internal(message: str = "The server had an internal error.") -> ChatError:
+    return ChatError(message, None, "internal_error", "server_error", 500)
+
+
+def numerical_error() -> ChatError:
+    message = "The model produced numbers that are not finite for this request."
+    return ChatError(message, None, "numerical_error", "server_error", 500)
+
+
+def overloaded(message: str = "The engine is overloaded.", retry_after: float = 1.0) -> ChatError:
+    return ChatError(message, None, "engine_overloaded", "server_error", 503, retry_after)
+
+
+def not_ready(retry_after: float = 5.0) -> ChatError:
+    return ChatError("The model is still loading.", None, "not_ready", "server_error", 503, retry_after)
+
+
+def draining(retry_after: float = 5.0) -> ChatError:
+    return ChatError("The server is shutting down.", None, "draining", "server_error", 503, retry_after)
+
+
+def timeout(message: str = "The deadline passed before the answer was complete.") -> ChatError:
+    return ChatError(message, None, "timeout", "server_error", 504)

@@ -1,0 +1,52 @@
+"""The decoder: tokens in, hidden states out, logits on request. It knows neither requests nor pages."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.layers import Attend, Block, RMSNorm, contract
+from jaxchat.models.rope import rotation
+
+
+class Decoder(nn.Module):
+    """Llama-family decoder over one flat run of tokens.
+
+    Layers are unrolled, one parameter subtree each: scanning stacked weights copies them on every step on CPU and GPU.
+    Batching is the caller's: decode passes one token of each of S sequences, prefill C tokens of one, training vmaps.
+    """
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        c = self.config
+        self.table = self.param("embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.width))
+        self.blocks = [Block(c, name=f"layer_{index}") for index in range(c.layers)]
+        self.norm = RMSNorm(c.norm_eps)
+        if not c.tied:
+            self.head = self.param("head", nn.initializers.normal(stddev=0.02), (c.width, c.vocab_size))
+
+    def __call__(self, tokens: Array, positions: Array, *, attend: Attend) -> Array:
+        """Hidden states after the last norm.
+
+        Args:
+            tokens: `[T]` int32 token ids.
+            positions: `[T]` int32 position of each token in its own sequence.
+            attend: called once a layer, in order; see `layers.Attend`.
+
+        Returns:
+            `[T, D]` f32.
+        """
+        x = jnp.take(self.table, tokens, axis=0).astype(jnp.float32)
+        turn = rotation(self.config.rope, self.config.head_width, positions)
+        for layer, block in enumerate(self.blocks):
+            x = block(layer, x, turn, attend)
+        return self.norm(x)
+
+    def logits(self, hidden: Array) -> Array:
+        """Logits `[T, V]` (f32) of `hidden[T, D]`."""
+        if self.config.tied:
+            return contract("td,vd->tv", hidden, self.table)
+        return contract("td,dv->tv", hidden, self.head)

@@ -1,0 +1,1 @@
+"""The device side: compiled programs, KV pages, slot state, mesh, warm-up and the fingerprint of it all."""

@@ -1,0 +1,36 @@
+"""Ahead-of-time compilation, its persistent cache, and the count of compiles that must stay zero afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+_NAMES_OF_SOURCE = re.compile(r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M)
+
+
+def use_cache(directory: Path) -> None:
+    """Keeps compiled programs in `directory`, so that the next start finds them."""
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def hlo_digest(compiled: Any) -> str:
+    """SHA-256 (hex) of a program's optimised HLO without the names of source files and lines."""
+    return hashlib.sha256(_NAMES_OF_SOURCE.sub("", compiled.as_text()).encode()).hexdigest()
+
+
+class CompileCounter:
+    """Counts the programs that this process compiles from its creation on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def _listen(self, event: str, duration: float, **_: Any) -> None:
+        self.count += event == _COMPILED

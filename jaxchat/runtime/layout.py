@@ -1,0 +1,44 @@
+"""One packed int32 buffer for all inputs of a step, so that a step costs one transfer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Named arrays laid end to end; every dtype is four bytes wide and travels as its bits."""
+
+    fields: tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape, dtype
+
+    @property
+    def size(self) -> int:
+        return sum(math.prod(shape) for _, shape, _ in self.fields)
+
+    def pack(self, **values: np.ndarray | int | float) -> np.ndarray:
+        """A new i32 `[size]` buffer; never reused, because its transfer may still be under way when this returns."""
+        buffer = np.empty(self.size, np.int32)
+        offset = 0
+        for name, shape, dtype in self.fields:
+            end = offset + math.prod(shape)
+            buffer[offset:end].view(dtype)[:] = np.ravel(values.pop(name))
+            offset = end
+        if values:
+            raise TypeError(f"no such field: {', '.join(values)}")
+        return buffer
+
+    def unpack(self, buffer: Array) -> dict[str, Array]:
+        """The arrays of `buffer`, inside a compiled program."""
+        arrays, offset = {}, 0
+        for name, shape, dtype in self.fields:
+            end = offset + math.prod(shape)
+            bits = jax.lax.slice(buffer, (offset,), (end,)).reshape(shape)
+            arrays[name] = jax.lax.bitcast_convert_type(bits, jnp.dtype(dtype))
+            offset = end
+        return arrays

@@ -1,0 +1,156 @@
+"""The two programs: `prefill` computes a chunk of one prompt, `decode` advances every active slot by one token.
+
+Both take `(params, pages, slots, packed)`, donate pages and slots, and return them with a packed output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxchat.kernels.paged import decode_attention, prefill_attention, write_chunk, write_tokens
+from jaxchat.models.decoder import Decoder
+from jaxchat.runtime.layout import Layout
+from jaxchat.runtime.state import KVPages, Sizes, SlotState
+from jaxchat.sampling.logprobs import TOP
+from jaxchat.sampling.sample import Sampled, sample
+from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
+
+Step = Callable[[Any, KVPages, SlotState, Array], tuple[KVPages, SlotState, Array]]
+
+
+def decode_layout(sizes: Sizes) -> Layout:
+    """Inputs of `decode`; booleans travel as i32."""
+    row = (sizes.slots,)
+    return Layout((("active", row, "int32"), ("new_pages", row, "int32")))
+
+
+def prefill_layout(sizes: Sizes) -> Layout:
+    """Inputs of `prefill`: the chunk, its place, and the whole sampling row of its slot."""
+    scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "choice", "logprobs")]
+    floats = [(name, (), "float32") for name in ("temperature", "top_p", "frequency", "presence")]
+    arrays = [
+        ("seed", (2,), "uint32"),
+        ("tokens", (sizes.chunk,), "int32"),
+        ("chunk_pages", (sizes.chunk // sizes.page_size,), "int32"),
+        ("table", (sizes.table,), "int32"),
+        ("bias_ids", (BIAS_ENTRIES,), "int32"),
+        ("bias", (BIAS_ENTRIES,), "float32"),
+    ]
+    return Layout((*scalars, *floats, *arrays))
+
+
+def output_layout(rows: int, vocab: int) -> Layout:
+    """Outputs of either program: one row after `prefill`, S after `decode`."""
+    row, top = (rows,), (rows, min(TOP, vocab))
+    return Layout(
+        (
+            ("tokens", row, "int32"),
+            ("finite", row, "int32"),
+            ("logprobs", row, "float32"),
+            ("top_ids", top, "int32"),
+            ("top_logprobs", top, "float32"),
+        )
+    )
+
+
+def decode_program(decoder: Decoder, sizes: Sizes, valid: int) -> Step:
+    """Builds `decode`: one token for each active slot; other slots keep their state and write nothing."""
+    layout = decode_layout(sizes)
+
+    def decode(params: Any, pages: KVPages, slots: SlotState, packed: Array) -> tuple[KVPages, SlotState, Array]:
+        given = layout.unpack(packed)
+        active = given["active"] != 0
+        slots = slots.add_pages(given["new_pages"], sizes.page_size)
+        column = (slots.position // sizes.page_size)[:, None]
+        page = jnp.take_along_axis(slots.table, column, axis=1, mode="clip")[:, 0]
+        page = jnp.where(active, page, sizes.pages)
+        cache = _Cache(
+            pages,
+            write=lambda held, new: write_tokens(held, new, page, slots.position % sizes.page_size),
+            read=lambda q, k, v: decode_attention(q, k, v, slots.table, slots.position + 1, active),
+        )
+        hidden = decoder.apply({"params": params}, slots.token, slots.position, attend=cache.attend)
+        logits = decoder.apply({"params": params}, hidden, method=Decoder.logits)
+        sampled = sample(logits, slots.sampling, active, valid)
+        return cache.pages, slots.advance(sampled.tokens, active), _packed(sampled)
+
+    return decode
+
+
+def prefill_program(decoder: Decoder, sizes: Sizes, valid: int) -> Step:
+    """Builds `prefill`: writes a chunk's keys and values; after the last chunk also samples the first token."""
+    layout = prefill_layout(sizes)
+
+    def prefill(params: Any, pages: KVPages, slots: SlotState, packed: Array) -> tuple[KVPages, SlotState, Array]:
+        given = layout.unpack(packed)
+        start, count = given["start"], given["count"]
+        cache = _Cache(
+            pages,
+            write=lambda held, new: write_chunk(held, new, given["chunk_pages"]),
+            read=lambda q, k, v: prefill_attention(q, k, v, given["table"], start),
+        )
+        positions = start + jnp.arange(sizes.chunk)
+        hidden = decoder.apply({"params": params}, given["tokens"], positions, attend=cache.attend)
+        fresh = _fresh_row(given, sizes)
+
+        def finish(row: SlotState) -> tuple[SlotState, Array]:
+            # Two rows, not one: XLA:CPU has a slow path for products with a single bf16 row.
+            final = jnp.broadcast_to(hidden[count - 1], (2, hidden.shape[-1]))
+            logits = decoder.apply({"params": params}, final, method=Decoder.logits)[:1]
+            active = jnp.ones(1, bool)
+            sampled = sample(logits, row.sampling, active, valid)
+            return row.advance(sampled.tokens, active), _packed(sampled)
+
+        def go_on(row: SlotState) -> tuple[SlotState, Array]:
+            return row, jnp.zeros(output_layout(1, sizes.vocab).size, jnp.int32)
+
+        row, output = jax.lax.cond(given["last"] != 0, finish, go_on, fresh)
+        slot = given["slot"]
+        slots = jax.tree.map(lambda all_, one: jax.lax.dynamic_update_slice_in_dim(all_, one, slot, 0), slots, row)
+        return cache.pages, slots, output
+
+    return prefill
+
+
+@dataclass
+class _Cache:
+    """Threads the pages through the decoder's layers while it is traced."""
+
+    pages: KVPages
+    write: Callable[[Array, Array], Array]
+    read: Callable[[Array, Array, Array], Array]
+
+    def attend(self, layer: int, q: Array, k: Array, v: Array) -> Array:
+        keys = self.write(self.pages.keys[layer], k)
+        values = self.write(self.pages.values[layer], v)
+        self.pages = KVPages(_swap(self.pages.keys, layer, keys), _swap(self.pages.values, layer, values))
+        return self.read(q, keys, values)
+
+
+def _swap(arrays: tuple[Array, ...], index: int, new: Array) -> tuple[Array, ...]:
+    return (*arrays[:index], new, *arrays[index + 1 :])
+
+
+def _fresh_row(given: dict[str, Array], sizes: Sizes) -> SlotState:
+    """The row of a slot whose next token is its first; `position` ends on the prompt's last token."""
+    sampling = replace(
+        SamplingState.zeros(1, sizes.vocab),
+        **{name: given[name][None] for name in ("temperature", "top_p", "frequency", "presence", "choice")},
+        **{name: given[name][None] for name in ("seed", "bias_ids", "bias")},
+        logprobs=given["logprobs"][None] != 0,
+    )
+    last = (given["start"] + given["count"] - 1)[None]
+    return SlotState(jnp.zeros(1, jnp.int32), last, given["table"][None], sampling)
+
+
+def _packed(sampled: Sampled) -> Array:
+    """The i32 buffer that `output_layout` describes."""
+    report = sampled.logprobs
+    fields = (sampled.tokens, sampled.finite.astype(jnp.int32), report.chosen, report.top_ids, report.top)
+    return jnp.concatenate([jax.lax.bitcast_convert_type(field, jnp.int32).ravel() for field in fields])

@@ -1,0 +1,52 @@
+"""The nucleus (arXiv 1904.09751) without sorting the vocabulary: bisection on the smallest weight that is kept."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+_ONE = 0x3F800000  # the bits of 1.0f; non-negative floats compare as their bits do
+
+
+def nucleus(z: Array, top_p: Array) -> Array:
+    """Which tokens the nucleus keeps.
+
+    The shortest prefix, in order of falling probability and rising id, whose probability reaches `top_p`; at least one
+    token. Rows with `top_p >= 1` keep everything.
+
+    Args:
+        z: `[S, V]` f32 logits after temperature; -inf where masked.
+        top_p: `[S]` f32.
+
+    Returns:
+        `[S, V]` bool.
+    """
+    weight = jnp.exp(z - jnp.max(z, axis=-1, keepdims=True))
+    goal = top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True)
+    bits = jax.lax.bitcast_convert_type(weight, jnp.int32)
+
+    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = low + (high - low) // 2
+        enough = jnp.sum(jnp.where(bits >= middle, weight, 0.0), axis=-1, keepdims=True) >= goal
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+    low = jnp.zeros_like(goal, jnp.int32)
+    threshold, _ = jax.lax.fori_loop(0, 30, halve, (low, jnp.full_like(low, _ONE + 1)))
+    keep = _drop_surplus_ties(bits >= threshold, bits == threshold, weight, goal)
+    return keep | (top_p >= 1.0)[:, None]
+
+
+def _drop_surplus_ties(keep: Array, tied: Array, weight: Array, goal: Array) -> Array:
+    """Of the tokens exactly at the threshold, keeps the lowest ids that suffice."""
+    above = jnp.sum(jnp.where(keep & ~tied, weight, 0.0), axis=-1, keepdims=True)
+    one = jnp.max(jnp.where(tied, weight, 0.0), axis=-1, keepdims=True)
+    needed = jnp.maximum(jnp.ceil((goal - above) / one), 1.0)
+    count = jnp.sum(tied, axis=-1, keepdims=True)
+
+    def cut(keep: Array) -> Array:
+        rank = jnp.cumsum(tied, axis=-1)
+        return keep & (~tied | (rank <= needed))
+
+    return jax.lax.cond(jnp.any(count > needed), cut, lambda keep: keep, keep)

@@ -1,0 +1,58 @@
+"""What sampling knows about each slot, resident on the device and updated inside the compiled step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+BIAS_ENTRIES = 1024  # the contract's limit on logit_bias
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SamplingState:
+    """Sampling parameters and history of S slots over a vocabulary of V.
+
+    `seed` holds the two halves of a request's 64-bit seed, high word first. Unused bias entries have id V, which every
+    scatter drops. `counts` is how often each token was sampled in this choice; the prompt does not count.
+    """
+
+    temperature: Array  # f32 [S]
+    top_p: Array  # f32 [S]
+    frequency: Array  # f32 [S]
+    presence: Array  # f32 [S]
+    seed: Array  # u32 [S, 2]
+    choice: Array  # i32 [S]
+    step: Array  # i32 [S], tokens sampled so far
+    logprobs: Array  # bool [S]
+    bias_ids: Array  # i32 [S, 1024]
+    bias: Array  # f32 [S, 1024]
+    counts: Array  # i32 [S, V]
+
+    @staticmethod
+    def zeros(slots: int, vocab: int) -> SamplingState:
+        """The state of `slots` empty slots."""
+        row = jnp.zeros(slots, jnp.float32)
+        whole = jnp.zeros(slots, jnp.int32)
+        return SamplingState(
+            temperature=row,
+            top_p=row,
+            frequency=row,
+            presence=row,
+            seed=jnp.zeros((slots, 2), jnp.uint32),
+            choice=whole,
+            step=whole,
+            logprobs=jnp.zeros(slots, bool),
+            bias_ids=jnp.full((slots, BIAS_ENTRIES), vocab, jnp.int32),
+            bias=jnp.zeros((slots, BIAS_ENTRIES), jnp.float32),
+            counts=jnp.zeros((slots, vocab), jnp.int32),
+        )
+
+    def advance(self, tokens: Array, active: Array) -> SamplingState:
+        """Counts `tokens[S]` and one more step wherever `active[S]`."""
+        rows = jnp.arange(tokens.shape[0])
+        once = active.astype(jnp.int32)
+        return replace(self, step=self.step + once, counts=self.counts.at[rows, tokens].add(once, mode="drop"))

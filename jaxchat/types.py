@@ -1,0 +1,104 @@
+"""Values that cross layers: plain Python and NumPy, no device arrays, no protobuf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+Finish = Literal["stop", "length", "numerical_error", "engine_failure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingParams:
+    """How one choice is sampled; the fields are those of the chat contract, validated there."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int = 0  # 64 bits, unsigned
+    logprobs: bool = False
+    logit_bias: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateRequest:
+    """A tokenised prompt of which `choices` continuations are wanted."""
+
+    prompt: np.ndarray  # i32 [tokens]
+    max_tokens: int
+    choices: int = 1
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    stop_tokens: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class TopLogprobs:
+    """The most likely tokens of one position, falling: ids i32 `[k]`, log-probabilities f32 `[k]`."""
+
+    ids: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """One sampled token of one choice. A finish of `numerical_error` or `engine_failure` carries no token (-1)."""
+
+    request: int
+    choice: int
+    token: int
+    finish: Finish | None = None
+    logprob: float = 0.0
+    top: TopLogprobs | None = None
+
+
+@dataclass(frozen=True)
+class PrefillWork:
+    """One chunk of one prompt: `tokens` i32 `[<= C]` at positions from `start`, which is a multiple of C.
+
+    `pages` i32 are all pages that the sequence holds, in order. The last chunk also samples the first token.
+    """
+
+    slot: int
+    tokens: np.ndarray
+    start: int
+    last: bool
+    pages: np.ndarray
+    choice: int
+    sampling: SamplingParams
+
+
+@dataclass(frozen=True)
+class DecodeWork:
+    """One token for every active slot: `active` bool `[S]`; `new_pages` i32 `[S]`, a page just added or -1."""
+
+    active: np.ndarray
+    new_pages: np.ndarray
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step sampled, row by row: S rows after a decode, one after a prefill."""
+
+    tokens: np.ndarray  # i32 [rows]
+    finite: np.ndarray  # bool [rows]
+    logprobs: np.ndarray  # f32 [rows]
+    top_ids: np.ndarray  # i32 [rows, k]
+    top_logprobs: np.ndarray  # f32 [rows, k]
+
+
+class StepHandle(Protocol):
+    """A dispatched step."""
+
+    def wait(self) -> StepResult:
+        """Blocks until the step is done."""
+
+
+class StepRunner(Protocol):
+    """The device side as the engine sees it; both calls return as soon as the step is dispatched."""
+
+    def prefill(self, work: PrefillWork) -> StepHandle: ...
+
+    def decode(self, work: DecodeWork) -> StepHandle: ...
