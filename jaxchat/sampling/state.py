@@ -34,17 +34,15 @@ class SamplingState:
 
     @staticmethod
     def zeros(slots: int, vocab: int) -> SamplingState:
-        """The state of `slots` empty slots."""
-        row = jnp.zeros(slots, jnp.float32)
-        whole = jnp.zeros(slots, jnp.int32)
+        """The state of `slots` empty slots; no two leaves share a buffer, so that all can be donated."""
         return SamplingState(
-            temperature=row,
-            top_p=row,
-            frequency=row,
-            presence=row,
+            temperature=jnp.zeros(slots, jnp.float32),
+            top_p=jnp.zeros(slots, jnp.float32),
+            frequency=jnp.zeros(slots, jnp.float32),
+            presence=jnp.zeros(slots, jnp.float32),
             seed=jnp.zeros((slots, 2), jnp.uint32),
-            choice=whole,
-            step=whole,
+            choice=jnp.zeros(slots, jnp.int32),
+            step=jnp.zeros(slots, jnp.int32),
             logprobs=jnp.zeros(slots, bool),
             bias_ids=jnp.full((slots, BIAS_ENTRIES), vocab, jnp.int32),
             bias=jnp.zeros((slots, BIAS_ENTRIES), jnp.float32),

@@ -131,7 +131,7 @@ def _put_logit_bias(request: Any, key: str, value: Any, path: str, allow_unknown
     for token, bias in read.mapping(value, path).items():
         if not (token.isascii() and token.isdigit()):
             raise invalid(path, f"Expected token ids as keys, got {shown(token)}.")
-        token_id = read.integer(32)(int(token[:20]), path)
+        token_id = read.integer(32)(int(token.lstrip("0")[:20] or "0"), path)
         if token_id in request.logit_bias:
             raise invalid(path, f"Token {token_id} is given twice.")
         request.logit_bias[token_id] = read.number(bias, path)

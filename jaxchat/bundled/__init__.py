@@ -1,0 +1,10 @@
+"""The small model that ships with jaxchat, as a Hugging Face folder; `docs/bundled-model.md` tells what it can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def path() -> Path:
+    """The folder of the bundled model."""
+    return Path(__file__).parent

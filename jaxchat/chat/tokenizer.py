@@ -1,0 +1,132 @@
+"""The model's tokenizer: text to ids with control tokens from the template only, and ids back to their exact bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from jaxchat.chat.shield import Shield
+from jaxchat.errors import ModelError
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+class ChatTokenizer:
+    """Wraps a `tokenizer.json`. Thread-safe."""
+
+    def __init__(self, source: str, stop_tokens: frozenset[int] = frozenset()) -> None:
+        """`source` is the text of a `tokenizer.json`; `stop_tokens` are the ids that end an answer."""
+        spec = json.loads(source)
+        self._full = Tokenizer.from_str(source)
+        self._plain = Tokenizer.from_str(json.dumps({**spec, "added_tokens": [], "post_processor": None}))
+        added = {token["content"]: token for token in spec.get("added_tokens", [])}
+        self._added_ids = {content: token["id"] for content, token in added.items()}
+        self._control = _control_pattern(added)
+        normalizer = self._full.normalizer
+        self.shield = Shield(added, normalizer.normalize_str if normalizer else None)
+        self._forbidden = {self._added_ids[token] for token in self.shield.tokens}
+        vocab = self._full.get_vocab(with_added_tokens=True)
+        self.size = max(vocab.values()) + 1
+        self.stop_tokens = stop_tokens
+        self.digest = hashlib.sha256(source.encode()).hexdigest()
+        decoder = json.dumps(spec.get("decoder"))
+        self.strips_first_space = '"Strip"' in decoder or '"Metaspace"' in decoder
+        self._bytes = _byte_table(vocab, added, byte_level='"ByteLevel"' in decoder, size=self.size)
+
+    def encode(self, rendered: str, joiner: str) -> list[int]:
+        """Ids of a rendered template; spellings of added tokens that hold the joiner stay ordinary text."""
+        if joiner not in rendered:
+            return self._full.encode(rendered, add_special_tokens=False).ids
+        ids: list[int] = []
+        end = 0
+        for match in self._control.finditer(rendered):
+            ids += self._encode_text(rendered[end : match.start()].replace(joiner, ""))
+            ids.append(self._added_ids[next(group for group in match.groups() if group)])
+            end = match.end()
+        return ids + self._encode_text(rendered[end:].replace(joiner, ""))
+
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes that a token stands for, possibly a fragment of a character; empty for control tokens."""
+        return self._bytes[token] if token < self.size else b""
+
+    def _encode_text(self, text: str) -> list[int]:
+        ids = self._plain.encode(text, add_special_tokens=False).ids
+        if self._forbidden.isdisjoint(ids):
+            return ids
+        return [id_ for char in text for id_ in self._plain.encode(char, add_special_tokens=False).ids]
+
+
+def load_tokenizer(directory: Path) -> ChatTokenizer:
+    """Reads `tokenizer.json` and the ids that end an answer. Raises ModelError naming the file at fault."""
+    path = directory / "tokenizer.json"
+    try:
+        source = path.read_text("utf-8")
+        vocab = Tokenizer.from_str(source).get_vocab(with_added_tokens=True)
+        return ChatTokenizer(source, frozenset(_stop_tokens(directory, vocab)))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: not found") from None
+    except ModelError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise ModelError(f"{path}: not a usable tokenizer ({error})") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty when the file is missing. Raises ModelError when it is damaged."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ModelError(f"{path}: not valid JSON ({error})") from None
+
+
+def _stop_tokens(directory: Path, vocab: dict[str, int]) -> Iterable[int]:
+    """End-of-turn ids of generation_config.json, else of config.json, and the tokenizer's own end token."""
+    for file in ("generation_config.json", "config.json"):
+        ids = read_json(directory / file).get("eos_token_id")
+        if ids is not None:
+            yield from [ids] if isinstance(ids, int) else ids
+            break
+    name = read_json(directory / "tokenizer_config.json").get("eos_token")
+    name = name.get("content") if isinstance(name, dict) else name
+    if name in vocab:
+        yield vocab[name]
+
+
+def _control_pattern(added: dict[str, dict[str, Any]]) -> re.Pattern[str]:
+    def spelling(content: str) -> str:
+        token = added[content]
+        left, right = r"\s*" * bool(token.get("lstrip")), r"\s*" * bool(token.get("rstrip"))
+        return f"{left}({re.escape(content)}){right}"
+
+    return re.compile("|".join(map(spelling, sorted(added, key=len, reverse=True))) or r"(?!)")
+
+
+def _byte_table(vocab: dict[str, int], added: dict[str, dict[str, Any]], *, byte_level: bool, size: int) -> list[bytes]:
+    table = [b""] * size
+    alphabet = _byte_alphabet()
+    for text, token in vocab.items():
+        if text in added:
+            table[token] = b"" if added[text].get("special") else text.encode()
+        elif byte_level:
+            table[token] = b"".join(alphabet.get(char, char.encode()) for char in text)
+        elif match := _BYTE_TOKEN.fullmatch(text):
+            table[token] = bytes([int(match[1], 16)])
+        else:
+            table[token] = text.replace("\u2581", " ").encode()
+    return table
+
+
+def _byte_alphabet() -> dict[str, bytes]:
+    """GPT-2's printable stand-in for each byte: printable Latin-1 stands for itself, the rest from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(256) if byte not in printable]
+    table = {chr(byte): bytes([byte]) for byte in printable}
+    return table | {chr(0x100 + index): bytes([byte]) for index, byte in enumerate(rest)}

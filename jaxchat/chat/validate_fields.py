@@ -1,0 +1,55 @@
+"""Rules that hold for every field of every message, found by reflection, and the rule for names."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from jaxchat.errors import invalid, shown, unknown_parameter
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+def check_name(name: str, path: str) -> None:
+    """Names of participants, functions and schemas share one form."""
+    if not _NAME.fullmatch(name):
+        message = f"Expected 1 to 64 letters, digits, underscores or dashes, got {shown(name)}."
+        raise invalid(path, message)
+
+
+def check_known(message: Message, path: str = "") -> None:
+    """Refuses fields that this version does not know, enum numbers without a name, NaN and infinities.
+
+    A newer client's field must not be dropped in silence, as protobuf would. Raises `ChatError`.
+    """
+    for unknown in UnknownFieldSet(message):  # type: ignore[no-untyped-call]
+        raise unknown_parameter(_join(path, f"field_{unknown.field_number}"))
+    for field, value in message.ListFields():
+        here = _join(path, field.name)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            values = list(value.values())
+        elif field.is_repeated:
+            values = list(value)
+        else:
+            values = [value]
+        for i, item in enumerate(values):
+            _check_value(field, item, f"{here}.{i}" if isinstance(item, Message) and field.is_repeated else here)
+
+
+def _check_value(field: FieldDescriptor, value: Any, path: str) -> None:
+    if isinstance(value, Message):
+        check_known(value, path)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise invalid(path, f"Expected a finite number, got {value}.")
+    elif field.enum_type is not None and value not in field.enum_type.values_by_number:
+        raise invalid(path, f"Unknown value {value} of {field.enum_type.name}.")
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,187 @@
+"""The engine thread: takes requests, keeps the device one step ahead of the host, hands out tokens."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxchat.engine.scheduler import Scheduler, Step
+from jaxchat.engine.sequence import Sequence
+from jaxchat.types import DecodeWork, GenerateRequest, PrefillWork, StepHandle, StepRunner, TokenEvent
+
+Deliver = Callable[[list[TokenEvent]], None]
+log = logging.getLogger(__name__)
+
+
+class QueueFull(Exception):
+    """More sequences wait than the queue may hold."""
+
+
+class EngineStopped(Exception):
+    """The engine has stopped or failed."""
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """A snapshot of the load."""
+
+    waiting: int
+    running: int
+    pages_in_use: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class _Submit:
+    sequences: list[Sequence]
+
+
+@dataclass(frozen=True)
+class _Cancel:
+    request_id: int
+    choice: int | None
+
+
+class _Stop:
+    pass
+
+
+class Engine:
+    """Continuous batching over a `StepRunner`. Methods are thread-safe.
+
+    The host trails the device by one step: step N + 1 is dispatched before the result of step N is read, so the device
+    never waits for the host. A token that ends its sequence is therefore followed by one surplus token, which is
+    discarded.
+    """
+
+    def __init__(self, runner: StepRunner, scheduler: Scheduler, *, queue_limit: int) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._queue_limit = queue_limit
+        self._deliver: Deliver = lambda events: None
+        self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Stop] = queue.SimpleQueue()
+        self._in_flight: deque[tuple[Step, StepHandle]] = deque()
+        self._ids = itertools.count(1)
+        self._inbound = 0
+        self._lock = threading.Lock()
+        self._steps = 0
+        self._open: dict[int, int] = {}  # sequences of each request that have not ended
+        self.failure: BaseException | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="jaxchat-engine", daemon=True)
+
+    def start(self, deliver: Deliver) -> None:
+        """Starts the engine thread, which calls `deliver` with the events of each step that has any."""
+        self._deliver = deliver
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after the step in flight; sequences that still run get `engine_failure`."""
+        self._inbox.put(_Stop())
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive() and not self._stopped
+
+    @property
+    def stats(self) -> EngineStats:
+        """Counts as of now; read without a lock, so each is exact but they may be one step apart."""
+        s = self._scheduler
+        return EngineStats(len(s.waiting) + self._inbound, s.running, s.pool.in_use, self._steps)
+
+    def submit(self, request: GenerateRequest) -> int:
+        """Queues all choices of a request and returns its id; events may be delivered before this returns.
+
+        Raises:
+            QueueFull: the choices would not fit in the queue.
+            EngineStopped: the engine does not run.
+        """
+        if not self.alive:
+            raise EngineStopped
+        with self._lock:
+            waiting = len(self._scheduler.waiting) + self._inbound
+            if waiting and waiting + request.choices > self._queue_limit:
+                raise QueueFull
+            self._inbound += request.choices
+            request_id = next(self._ids)
+        self._inbox.put(_Submit([Sequence(request_id, choice, request) for choice in range(request.choices)]))
+        return request_id
+
+    def cancel(self, request_id: int, choice: int | None = None) -> None:
+        """Drops a request, or one choice of it, before the next step; what has ended already is ignored."""
+        self._inbox.put(_Cancel(request_id, choice))
+
+    def _run(self) -> None:
+        try:
+            while self._take_commands():
+                self._turn()
+        except BaseException as error:
+            log.exception("the engine failed")
+            self.failure = error
+        finally:
+            self._stopped = True
+            self._fail_open()
+
+    def _turn(self) -> None:
+        """Dispatches one step if there is one to do, and collects the oldest unless it is the only one in flight."""
+        step = self._scheduler.plan()
+        if step:
+            self._in_flight.append((step, self._dispatch(step.work)))
+            self._steps += 1
+        if self._in_flight and (step is None or len(self._in_flight) > 1):
+            done, handle = self._in_flight.popleft()
+            events = self._scheduler.collect(done, handle.wait())
+            for event in events:
+                if event.finish:
+                    self._close(event.request)
+            if events:
+                self._deliver(events)
+
+    def _dispatch(self, work: PrefillWork | DecodeWork) -> StepHandle:
+        return self._runner.prefill(work) if isinstance(work, PrefillWork) else self._runner.decode(work)
+
+    def _take_commands(self) -> bool:
+        """Applies all that has arrived, waiting for something when there is nothing else to do; False to stop."""
+        while True:
+            idle = not (self._scheduler.waiting or self._scheduler.running or self._in_flight)
+            try:
+                command = self._inbox.get(block=idle)
+            except queue.Empty:
+                return True
+            if isinstance(command, _Stop):
+                return False
+            if isinstance(command, _Cancel):
+                for _ in range(self._scheduler.cancel(command.request_id, command.choice)):
+                    self._close(command.request_id)
+            else:
+                self._accept(command.sequences)
+
+    def _accept(self, sequences: list[Sequence]) -> None:
+        self._open[sequences[0].request_id] = len(sequences)
+        for sequence in sequences:
+            self._scheduler.add(sequence)
+        with self._lock:
+            self._inbound -= len(sequences)
+
+    def _close(self, request_id: int) -> None:
+        self._open[request_id] -= 1
+        if not self._open[request_id]:
+            del self._open[request_id]
+
+    def _fail_open(self) -> None:
+        """Tells everyone who still waits that nothing more will come."""
+        while not self._inbox.empty():
+            command = self._inbox.get()
+            if isinstance(command, _Submit):
+                self._open[command.sequences[0].request_id] = len(command.sequences)
+        events = [TokenEvent(request_id, -1, -1, "engine_failure") for request_id in self._open]
+        self._open.clear()
+        if events:
+            self._deliver(events)

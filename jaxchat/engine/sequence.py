@@ -1,0 +1,45 @@
+"""One choice of one request on its way through the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jaxchat.engine.pages import Prefix
+from jaxchat.types import GenerateRequest
+
+
+@dataclass(eq=False)
+class Sequence:
+    """Host-side record of a choice. Counts run ahead of the device by the steps in flight."""
+
+    request_id: int
+    choice: int
+    request: GenerateRequest
+    slot: int = -1
+    prefilled: int = 0  # prompt tokens whose prefill has been dispatched
+    dispatched: int = 0  # sampled tokens whose step has been dispatched
+    sampled: int = 0  # sampled tokens that have come back
+    finished: bool = False
+    pages: list[int] = field(default_factory=list)  # in order of position; the shared ones first
+    prefixes: list[Prefix] = field(default_factory=list)
+    promised: int = 0
+
+    @property
+    def prompt(self) -> np.ndarray:
+        return self.request.prompt
+
+    @property
+    def exhausted(self) -> bool:
+        """All tokens that may be sampled have been dispatched."""
+        return self.dispatched >= self.request.max_tokens
+
+    @property
+    def position(self) -> int:
+        """Where the newest dispatched token goes; its keys and values are written by the next step."""
+        return len(self.prompt) + self.dispatched - 1
+
+    def pages_needed(self, page_size: int) -> int:
+        """Pages for the prompt and every token but the last, which is never attended to."""
+        return -(-(len(self.prompt) + self.request.max_tokens - 1) // page_size)

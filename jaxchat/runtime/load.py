@@ -1,0 +1,73 @@
+"""From a model directory to a warm runner."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jaxlib
+
+from jaxchat.config import EngineConfig
+from jaxchat.models.config import ModelConfig, read_config
+from jaxchat.models.weights import load_hf
+from jaxchat.runtime.compiling import use_cache
+from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.runner import Runner
+from jaxchat.runtime.state import Sizes
+
+Report = Callable[[str, int, int], None]
+"""`report(stage, done, total)` while loading and compiling."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A runner that is ready, with what identifies it."""
+
+    runner: Runner
+    model: ModelConfig
+    sizes: Sizes
+    fingerprint: str
+    device: str
+
+
+def load_runner(
+    directory: Path, engine: EngineConfig, *, valid: int, text_digest: str, report: Report = lambda *_: None
+) -> Loaded:
+    """Loads weights, compiles and warms up.
+
+    Args:
+        directory: a model in Hugging Face form.
+        engine: sizes of the programs.
+        valid: token ids from 0 that the tokenizer knows.
+        text_digest: digest of tokenizer and chat template, for the fingerprint.
+        report: told of the progress.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        ValueError: sizes or devices do not fit the model.
+    """
+    _use_cache(engine.cache_dir)
+    model = read_config(directory)
+    sizes = Sizes.resolve(engine, model)
+    placement = Placement.create(engine.mesh, model)
+    params, weights = load_hf(
+        directory,
+        model,
+        dtype=engine.dtype,
+        place=placement.place,
+        progress=lambda done, total: report("loading weights", done, total),
+    )
+    runner = Runner(model, params, sizes, placement, dtype=engine.dtype, valid=min(valid, model.vocab_size))
+    runner.warm_up(lambda done, total: report("compiling programs", done, total))
+    kind = jax.devices()[0].device_kind
+    identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jaxlib.__version__]
+    digest = hashlib.sha256("\n".join([*identity, *runner.digests()]).encode()).hexdigest()
+    return Loaded(runner, model, sizes, f"fp_{digest[:10]}", f"{placement.mesh.size} x {kind}")
+
+
+def _use_cache(setting: str) -> None:
+    if setting != "off":
+        use_cache(Path(setting) if setting else Path.home() / ".cache" / "jaxchat" / "compiled")

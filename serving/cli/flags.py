@@ -1,0 +1,33 @@
+"""Command-line flags from the frozen dataclasses of `jaxchat.config`, so that a setting is documented once."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+Config = TypeVar("Config")
+
+
+def add_flags(parser: argparse.ArgumentParser, config: type, title: str) -> None:
+    """One `--kebab-name` flag for each field of the dataclass `config`."""
+    group = parser.add_argument_group(title)
+    types = get_type_hints(config)
+    for field in fields(config):
+        text = f"{field.metadata['help']} (default: {field.default!r})".replace("%", "%%")
+        flag = "--" + field.name.replace("_", "-")
+        options: dict[str, Any] = {"dest": field.name, "default": field.default, "help": text}
+        group.add_argument(flag, **options, **_reader(types[field.name]))
+
+
+def from_flags(args: argparse.Namespace, config: type[Config]) -> Config:
+    """The dataclass that the flags describe. Raises ValueError where it finds a value out of bounds."""
+    return config(**{field.name: getattr(args, field.name) for field in fields(config)})  # type: ignore[arg-type]
+
+
+def _reader(kind: Any) -> dict[str, Any]:
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if get_origin(kind) is Literal:
+        return {"choices": get_args(kind)}
+    return {"type": kind, "metavar": kind.__name__.upper()}

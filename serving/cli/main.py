@@ -1,0 +1,41 @@
+"""Entry point of the command `jaxchat`. Imports nothing heavy: `--help` must be quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jaxchat.errors import ChatError, ModelError
+from serving.cli import chat, models, serve
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status: 0 done, 1 failed, 2 wrong usage."""
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except (ChatError, ModelError, OSError, ValueError) as error:
+        print(f"jaxchat: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="jaxchat", description="Chat completions from JAX over gRPC and REST.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for module, name, text in (
+        (serve, "serve", "serve a model over gRPC and REST"),
+        (chat, "chat", "chat in the terminal"),
+        (models, "models", "list models that can be served"),
+    ):
+        command = commands.add_parser(name, help=text, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""The REST front door, as an ASGI application: `create_app(backend)`. Needs the extra `rest`."""
+
+from serving.rest.app import create_app
+
+__all__ = ["create_app"]

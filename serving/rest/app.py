@@ -1,0 +1,109 @@
+"""Routes of the REST front door."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from jaxchat.chat.wire import completion_to_json, model_to_json, request_from_json
+from jaxchat.errors import ChatError, internal
+from serving.backend import ChatBackend, find_model
+from serving.rest.body import read_json
+from serving.rest.disconnect import ClientGone, until_disconnect
+from serving.rest.headers import StandardHeaders, seed_header
+from serving.rest.replies import error_response, json_response
+from serving.rest.sse import EventStream
+
+log = logging.getLogger(__name__)
+
+CLIENT_CLOSED = 499  # never on the wire: nobody is left to read it
+
+
+def create_app(
+    backend: ChatBackend,
+    *,
+    max_body: int = 8 * 1024 * 1024,
+    allow_unknown_fields: bool = False,
+    keep_alive: float = 15.0,
+) -> StandardHeaders:
+    """An ASGI application for `backend`.
+
+    `max_body` bounds request bodies in bytes; `allow_unknown_fields` drops unknown JSON keys instead of refusing them;
+    `keep_alive` is the time in seconds between comments on a stream that waits for its first token.
+    """
+    api = Api(backend, max_body, allow_unknown_fields, keep_alive)
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", api.chat, methods=["POST"]),
+            Route("/v1/models", api.models),
+            Route("/v1/models/{model:path}", api.model),
+            Route("/health", api.health),
+        ],
+        exception_handlers={
+            ChatError: _chat_error,
+            HTTPException: _http_error,
+            ClientGone: _client_gone,
+            ClientDisconnect: _client_gone,
+            Exception: _bug,
+        },
+    )
+    app.router.redirect_slashes = False
+    return StandardHeaders(app)
+
+
+class Api:
+    """The endpoints."""
+
+    def __init__(self, backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float):
+        self._backend = backend
+        self._max_body = max_body
+        self._allow_unknown = allow_unknown
+        self._keep_alive = keep_alive
+
+    async def chat(self, request: Request) -> Response:
+        body = await read_json(request, self._max_body)
+        parsed = request_from_json(body, allow_unknown=self._allow_unknown)
+        request_id = request.state.request_id
+        if parsed.stream:
+            chunks = self._backend.stream(parsed.request, request_id=request_id)
+            return EventStream(chunks, parsed.include_usage, self._keep_alive)
+        answer = self._backend.complete(parsed.request, request_id=request_id)
+        completion = await until_disconnect(request.receive, answer)
+        return json_response(completion_to_json(completion), headers=seed_header(completion))
+
+    async def models(self, request: Request) -> Response:
+        return json_response({"object": "list", "data": [model_to_json(m) for m in self._backend.models()]})
+
+    async def model(self, request: Request) -> Response:
+        return json_response(model_to_json(find_model(self._backend, request.path_params["model"])))
+
+    async def health(self, request: Request) -> Response:
+        ready = self._backend.ready
+        return json_response({"status": "serving" if ready else "not_serving"}, 200 if ready else 503)
+
+
+async def _chat_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ChatError)
+    return error_response(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    where = f"{request.method} {request.url.path}"[:200]
+    message = {404: f"Unknown path: {where}.", 405: f"Method not allowed: {where}."}.get(error.status_code)
+    chat_error = ChatError(message or error.detail, http_status=error.status_code)
+    return error_response(chat_error, error.headers)
+
+
+async def _client_gone(request: Request, error: Exception) -> Response:
+    log.info("request %s: the client went away", request.state.request_id)
+    return Response(status_code=CLIENT_CLOSED)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return error_response(internal())

@@ -1,0 +1,52 @@
+"""Reading a JSON request body within limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from jaxchat.chat.wire.read import nested_at_most
+from jaxchat.errors import ChatError, invalid_json, request_too_large, shown
+
+
+async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
+    """The JSON object in the body. Raises `ChatError`: 415, 413 over `limit` bytes, 400 for anything but an object."""
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        message = f"The content type must be application/json, got {shown(content_type)}."
+        raise ChatError(message, http_status=415)
+    value = _parse(await _read(request, limit))
+    if not isinstance(value, dict):
+        raise invalid_json(f"The body must be a JSON object, got {shown(value)}.")
+    nested_at_most(value, None)
+    return value
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > limit:
+        raise request_too_large(limit)
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise request_too_large(limit)
+    return bytes(body)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise invalid_json("The body is not valid UTF-8.") from None
+    except RecursionError:
+        raise invalid_json("The body is nested too deep.") from None
+    except ValueError as error:
+        raise invalid_json(f"The body is not valid JSON: {shown(str(error))}.") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,114 @@
+"""A streamed answer as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from jaxchat import v1
+from jaxchat.chat.wire import chunk_to_json, error_to_json
+from jaxchat.errors import ChatError, internal
+from serving.rest.disconnect import ClientGone, until_disconnect
+from serving.rest.headers import seed_header
+from serving.rest.replies import dump, error_response
+
+log = logging.getLogger(__name__)
+
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+CONTENT_TYPE = "text/event-stream; charset=utf-8"
+KEEP_ALIVE = ": waiting\n\n"
+DONE = "data: [DONE]\n\n"
+
+
+class EventStream(Response):
+    """Sends chunks as events, then `[DONE]`.
+
+    An error before the first chunk is a plain JSON error; later it is an event, after which the stream ends without
+    `[DONE]`, so that nobody takes a torn answer for a whole one. A client that goes away cancels the backend's call.
+    """
+
+    def __init__(
+        self, chunks: AsyncIterator[v1.ChatCompletionChunk], include_usage: bool, keep_alive: float
+    ) -> None:
+        self.chunks: Any = chunks
+        self.include_usage = include_usage
+        self.keep_alive = keep_alive
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(ClientGone):
+            await until_disconnect(receive, self._run(scope, receive, send))
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        events = Events(send)
+        try:
+            async with contextlib.aclosing(self.chunks):
+                await self._send_chunks(events)
+            await events.end(DONE)
+        except Exception as error:
+            if not isinstance(error, ChatError):
+                log.exception("request %s failed", scope["state"]["request_id"])
+                error = internal()
+            if events.started:
+                await events.end(_event(error_to_json(error)))
+            else:
+                await error_response(error)(scope, receive, send)
+
+    async def _send_chunks(self, events: Events) -> None:
+        async for chunk in self._until_first_token(events):
+            await events.send(_event(chunk_to_json(chunk, self.include_usage)), chunk)
+        async for chunk in self.chunks:
+            await events.send(_event(chunk_to_json(chunk, self.include_usage)), chunk)
+
+    async def _until_first_token(self, events: Events) -> AsyncIterator[v1.ChatCompletionChunk]:
+        """Chunks up to the first that says something. Waiting for one can be long: comments keep the line open.
+
+        By the time of the first comment the request has long been found valid, so headers may go out with it.
+        """
+        while True:
+            waiting = asyncio.ensure_future(anext(self.chunks, None))
+            try:
+                while not (await asyncio.wait({waiting}, timeout=self.keep_alive))[0]:
+                    await events.send(KEEP_ALIVE)
+                chunk = waiting.result()
+            finally:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+            if chunk is None:
+                return
+            yield chunk
+            if not all(choice.delta.role for choice in chunk.choices):
+                return
+
+
+class Events:
+    """Writes events; the response starts with the first one."""
+
+    def __init__(self, send: Send):
+        self._send = send
+        self.started = False
+
+    async def send(self, text: str, first: v1.ChatCompletionChunk | None = None) -> None:
+        if not self.started:
+            await self._start(first)
+        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+    async def end(self, text: str) -> None:
+        await self.send(text)
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _start(self, first: v1.ChatCompletionChunk | None) -> None:
+        self.started = True
+        headers = HEADERS | {"content-type": CONTENT_TYPE} | (seed_header(first) if first else {})
+        raw = [(key.encode(), value.encode()) for key, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": raw})
+
+
+def _event(value: Any) -> str:
+    return f"data: {dump(value)}\n\n"

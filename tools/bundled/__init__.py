@@ -1,0 +1,1 @@
+"""Makes the bundled model: generated conversations, tokenizer, training, export and held-out evaluation."""

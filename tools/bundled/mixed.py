@@ -1,0 +1,58 @@
+"""A contraction for training whose forward and backward products all take bf16 inputs and accumulate in f32.
+
+The decoder's own `contract` differentiates into products with an f32 operand, which miss the bf16 matrix units of a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxchat.models import decoder, layers
+
+
+@jax.custom_vjp
+def product(x: Array, w: Array) -> Array:
+    """`x[T, I] @ w[I, O]` -> f32 `[T, O]`."""
+    return _forward(x, w)[0]
+
+
+def _forward(x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
+    x, w = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
+    return jnp.dot(x, w, preferred_element_type=jnp.float32), (x, w)
+
+
+def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, w = saved
+    gradient = gradient.astype(jnp.bfloat16)
+    to_x = jnp.einsum("to,io->ti", gradient, w, preferred_element_type=jnp.float32)
+    turned = jax.lax.optimization_barrier(x.T)  # XLA:CPU has no fast product with a transposed left side
+    return to_x, jnp.dot(turned, gradient, preferred_element_type=jnp.float32)
+
+
+product.defvjp(_forward, _backward)
+
+
+def contract(equation: str, x: Array, w: Array) -> Array:
+    """Same meaning as `jaxchat.models.layers.contract`, for the equations that the decoder uses."""
+    inputs, _ = equation.split("->")
+    left, right = inputs.split(",")
+    if right[0] not in left:  # the tied head: "td,vd->tv"
+        return product(x, w.T)
+    shared = sum(letter in left for letter in right)
+    x = x.reshape(x.shape[0], -1)
+    return product(x, w.reshape(x.shape[1], -1)).reshape(x.shape[0], *w.shape[shared:])
+
+
+@contextmanager
+def mixed_precision() -> Iterator[None]:
+    """While a function is traced inside, the decoder contracts with `contract` of this module."""
+    with ExitStack() as stack:
+        for module in (layers, decoder):
+            stack.enter_context(patch.object(module, "contract", contract))
+        yield

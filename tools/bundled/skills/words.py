@@ -1,0 +1,120 @@
+"""Vocabulary that the skills fill their sentences with, and generators of words that exist nowhere."""
+
+from __future__ import annotations
+
+from random import Random
+
+FIRST = (
+    "Maria John Anna Peter Lucas Emma Noah Olivia Liam Sofia Mateo Yuki Chen Wei Fatima Omar Aisha Ivan Olga Nina Paul "
+    "Laura Marco Giulia Pierre Claire Hans Greta Lars Ingrid Erik Astrid Pedro Carmen Diego Lucia Raj Priya Arjun Meera "
+    "Kofi Ama Kwame Zara Tom Alice Bob Carol Dave Eve Frank Grace Henry Iris Jack Kate Leo Mia Nora Oscar Rosa Sam Tina "
+    "Uma Victor Wendy Xavier Yara Zoe Adam Ben Clara David Elena Felix Hugo Julia Karl Linda Martin Nadia Simon Sarah"
+).split()
+LAST = (
+    "Lopez Smith Garcia Muller Schmidt Rossi Bianchi Dubois Martin Silva Santos Kowalski Novak Ivanov Petrov Tanaka Sato "
+    "Suzuki Kim Park Lee Chen Wang Zhang Nguyen Tran Singh Patel Kumar Shah Khan Ali Hassan Mensah Okafor Diallo Brown "
+    "Jones Taylor Wilson Evans Walker Hall Green Wood Baker Clark Hill Young King Wright Scott Adams Nelson Carter Hansen "
+    "Larsen Berg Lund Holm Virtanen Korhonen Fischer Weber Wagner Becker Moreau Laurent Costa Ferrari Romano Murphy Kelly"
+).split()
+CITIES = (
+    "Oslo Paris London Berlin Madrid Rome Lisbon Vienna Prague Warsaw Dublin Athens Helsinki Stockholm Copenhagen Tokyo "
+    "Kyoto Osaka Seoul Beijing Shanghai Delhi Mumbai Cairo Nairobi Lagos Accra Lima Bogota Quito Santiago Toronto "
+    "Montreal Vancouver Chicago Boston Seattle Denver Austin Miami Sydney Melbourne Perth Auckland Zurich Geneva Munich "
+    "Hamburg Milan Naples Turin Barcelona Valencia Seville Porto Lyon Nice Ghent Utrecht Bergen Malmo Krakow Riga Vilnius"
+).split()
+COLOURS = (
+    "red blue green yellow orange purple pink brown black white grey teal violet indigo gold silver crimson turquoise "
+    "magenta beige"
+).split()
+FOODS = (
+    "pizza pasta rice soup salad bread cheese sushi curry noodles pancakes chocolate apples mangoes dumplings tacos "
+    "burgers waffles cake ramen"
+).split()
+ANIMALS = "cat dog horse rabbit parrot hamster turtle goat fox owl penguin otter".split()
+PRODUCTS = (
+    "laptop phone desk chair lamp keyboard monitor camera printer backpack bottle jacket bicycle notebook headphones "
+    "kettle mug tent drill router tablet guitar watch blanket"
+).split()
+COMPANY_KINDS = "Labs Systems Foods Motors Bank Media Energy Software Partners Logistics Group Works".split()
+MONTHS = ("January February March April May June July August September October November December").split()
+LANGUAGES = (
+    "French German Spanish Italian Portuguese Dutch Swedish Polish Greek Turkish Arabic Hindi Korean".split()
+)
+DOMAINS = "example.com mail.com post.net inbox.org corp.io web.de".split()
+
+_CONSONANTS = "b c d f g h j k l m n p r s t v w z br dr gr kr pl st tr sh th".split()
+_VOWELS = "a e i o u a e i o u ai ea oo".split()
+_ENDINGS = ["", "", "", "n", "r", "s", "l", "k", "m", "t", "x"]
+
+
+def made_up(rng: Random) -> str:
+    """A lower-case word of two or three syllables, so varied that it can only be copied, not remembered."""
+    count = rng.choice((2, 2, 3))
+    return "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(count)) + rng.choice(_ENDINGS)
+
+
+def first_name(rng: Random) -> str:
+    """A given name; half of them made up."""
+    return rng.choice(FIRST) if rng.random() < 0.5 else made_up(rng).capitalize()
+
+
+def full_name(rng: Random) -> str:
+    """Given name and family name."""
+    last = rng.choice(LAST) if rng.random() < 0.5 else made_up(rng).capitalize()
+    return f"{first_name(rng)} {last}"
+
+
+def city(rng: Random) -> str:
+    """A city; two in five are made up."""
+    return rng.choice(CITIES) if rng.random() < 0.6 else made_up(rng).capitalize()
+
+
+def company(rng: Random) -> str:
+    """A company, such as `Brelto Labs`."""
+    return f"{made_up(rng).capitalize()} {rng.choice(COMPANY_KINDS)}"
+
+
+def email(rng: Random, name: str | None = None) -> str:
+    """An address; made from `name` when one is given."""
+    local = name.lower().replace(" ", ".") if name else rng.choice((made_up(rng), rng.choice(FIRST).lower()))
+    return f"{local}@{rng.choice(DOMAINS)}"
+
+
+def phone(rng: Random) -> str:
+    """A telephone number such as `555-2047`."""
+    return f"555-{rng.randrange(10000):04d}"
+
+
+def date(rng: Random) -> str:
+    """A date such as `2025-03-14`."""
+    return f"{rng.randrange(2020, 2031)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}"
+
+
+def clock(rng: Random) -> str:
+    """A time of day such as `14:30`."""
+    return f"{rng.randrange(24):02d}:{rng.choice((0, 5, 10, 15, 20, 30, 40, 45, 50)):02d}"
+
+
+def price(rng: Random) -> float | int:
+    """A price: whole, or with two digits of which the last is no zero, so that JSON prints it as it was written."""
+    whole = rng.randrange(1, 1000)
+    return whole if rng.random() < 0.5 else float(f"{whole}.{rng.randrange(10)}{rng.randrange(1, 10)}")
+
+
+def listed(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def vary(rng: Random, text: str) -> str:
+    """Small differences of typing: case of the first letter, final punctuation, a polite word."""
+    if rng.random() < 0.25 and not text.startswith(("I ", "I'")):
+        text = text[0].lower() + text[1:]
+    if rng.random() < 0.2:
+        text = text.rstrip("?.!")
+    draw = rng.random()
+    if draw < 0.05:
+        return f"Please, {text[0].lower()}{text[1:]}" if not text.startswith("I") else text
+    if draw < 0.12:
+        return f"{rng.choice(('Hi!', 'Hello,', 'Hey,', 'Ok,', 'So,'))} {text}"
+    return text
