@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from typing import TYPE_CHECKING
 
 from jaxchat.config import ServeConfig
@@ -12,11 +11,11 @@ from serving.backend import ChatBackend
 from serving.grpc_server import GrpcServer
 
 if TYPE_CHECKING:
-    import uvicorn
+    from serving.rest.server import RestServer
 
 
 def stop_signal() -> asyncio.Event:
-    """Is set by the first SIGINT or SIGTERM. A second one ends the process at once, as if this was not here."""
+    """Is set by the first SIGINT or SIGTERM. A second one of the same kind ends the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -34,48 +33,21 @@ class Servers:
 
     def __init__(self, backend: ChatBackend, config: ServeConfig):
         self._backend = backend
-        self._config = config
         self._grpc: GrpcServer | None = None
-        self._rest: uvicorn.Server | None = None
-        self._rest_task: asyncio.Task[None] | None = None
-        self.grpc_address = self.rest_address = ""
+        self._rest: RestServer | None = None
+        if config.grpc_port >= 0:
+            self._grpc = GrpcServer(backend, host=config.host, port=config.grpc_port, max_body=config.max_body)
+        if config.rest_port >= 0:
+            self._rest = _rest_server(backend, config)
 
     async def start(self) -> None:
         """Listens on both. Raises OSError when an address is taken."""
-        config = self._config
-        if config.grpc_port >= 0:
-            self._grpc = GrpcServer(
-                self._backend, host=config.host, port=config.grpc_port, max_body=config.max_body
-            )
+        if self._grpc:
             await self._grpc.start()
-            self.grpc_address = _address(config.host, self._grpc.port)
-        if config.rest_port >= 0:
-            await self._start_rest()
+        if self._rest:
+            await self._rest.start()
         if self._grpc:
             await self._grpc.set_serving(self._backend.ready)
-
-    async def _start_rest(self) -> None:
-        import uvicorn  # the extra `rest`
-
-        from serving.rest import create_app
-
-        config = self._config
-        app = create_app(
-            self._backend, max_body=config.max_body, allow_unknown_fields=config.allow_unknown_fields
-        )
-        listener = _listen(config.host, config.rest_port)
-        settings = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=1,  # running answers had their time in `drain`
-        )
-        self._rest = uvicorn.Server(settings)
-        # Not `serve()`: that would take over the signal handlers.
-        self._rest_task = asyncio.create_task(self._rest._serve([listener]))
-        self.rest_address = _address(config.host, listener.getsockname()[1])
 
     async def refuse(self) -> None:
         """Tells health checks to go elsewhere; the backend refuses new requests itself."""
@@ -86,27 +58,28 @@ class Servers:
         """Closes both; calls that still run are cancelled."""
         if self._grpc:
             await self._grpc.stop(0)
-        if self._rest and self._rest_task:
-            self._rest.should_exit = True
-            await self._rest_task
+        if self._rest:
+            await self._rest.stop()
 
-    def addresses(self) -> list[tuple[str, str]]:
-        """For people to read."""
-        pairs = (("gRPC", self.grpc_address), ("REST", self.rest_address and f"http://{self.rest_address}/v1"))
-        return [(name, address) for name, address in pairs if address]
+    @property
+    def grpc_address(self) -> str:
+        """`host:port`, empty when gRPC is off."""
+        return _address(self._grpc) if self._grpc else ""
 
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise OSError(f"cannot listen for REST on {_address(host, port)}: {error.strerror}") from None
-    return listener
+    @property
+    def rest_address(self) -> str:
+        """`host:port`, empty when REST is off."""
+        return _address(self._rest) if self._rest else ""
 
 
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _rest_server(backend: ChatBackend, config: ServeConfig) -> RestServer:
+    from serving.rest import create_app  # the extra `rest`
+    from serving.rest.server import RestServer
+
+    app = create_app(backend, max_body=config.max_body, allow_unknown_fields=config.allow_unknown_fields)
+    return RestServer(app, host=config.host, port=config.rest_port)
+
+
+def _address(server: GrpcServer | RestServer) -> str:
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port}"

@@ -103,15 +103,15 @@ class Engine:
             QueueFull: the choices would not fit in the queue.
             EngineStopped: the engine does not run.
         """
-        if not self.alive:
-            raise EngineStopped
         with self._lock:
+            if not self.alive:
+                raise EngineStopped
             waiting = len(self._scheduler.waiting) + self._inbound
             if waiting and waiting + request.choices > self._queue_limit:
                 raise QueueFull
             self._inbound += request.choices
             request_id = next(self._ids)
-        self._inbox.put(_Submit([Sequence(request_id, choice, request) for choice in range(request.choices)]))
+            self._inbox.put(_Submit([Sequence(request_id, choice, request) for choice in range(request.choices)]))
         return request_id
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
@@ -126,7 +126,8 @@ class Engine:
             log.exception("the engine failed")
             self.failure = error
         finally:
-            self._stopped = True
+            with self._lock:  # from here on nothing is put into the inbox that nobody would take out
+                self._stopped = True
             self._fail_open()
 
     def _turn(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 from importlib.util import find_spec
 from typing import Protocol
@@ -43,26 +44,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0 after a clean stop. Raises what loading or listening raises."""
+    """Returns 0 after a clean stop. Raises what loading or listening raises, KeyboardInterrupt if stopped before."""
     logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     serve, engine = from_flags(args, ServeConfig), from_flags(args, EngineConfig)
-    _check_rest(serve)
-    asyncio.run(_serve(args.model, serve, engine))
+    _check_ports(serve)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading it is the same as Ctrl-C
+    from jaxchat.api import load_session  # brings jax in
+
+    asyncio.run(_serve(load_session(args.model, engine), serve))
     return 0
 
 
-def _check_rest(serve: ServeConfig) -> None:
+def _check_ports(serve: ServeConfig) -> None:
     if serve.grpc_port < 0 and serve.rest_port < 0:
         raise ValueError("nothing to serve: both ports are turned off")
     if serve.rest_port >= 0 and not (find_spec("starlette") and find_spec("uvicorn")):
         raise ValueError("REST needs the extra 'rest': pip install 'jaxchat[rest]', or turn it off by --rest-port -1")
 
 
-async def _serve(model: str, serve: ServeConfig, engine: EngineConfig) -> None:
+async def _serve(session: Session, serve: ServeConfig) -> None:
     stop = stop_signal()
-    session = await _load(model, engine, stop)
-    if session is None:
-        return
     servers = Servers(session, serve)
     try:
         await session.start()
@@ -77,22 +78,12 @@ async def _serve(model: str, serve: ServeConfig, engine: EngineConfig) -> None:
         await session.close()
 
 
-async def _load(model: str, engine: EngineConfig, stop: asyncio.Event) -> Session | None:
-    """The session, or None when a signal comes first: loading runs in a thread that nobody then waits for."""
-    from jaxchat.api import load_session  # brings jax in
-
-    loading = asyncio.ensure_future(asyncio.to_thread(load_session, model, engine))
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not loading.done():
-        return None
-    session: Session = loading.result()
-    return session
-
-
 def _announce(session: Session, servers: Servers) -> None:
-    lines = [*session.summary(), *servers.addresses()]
+    lines = session.summary()
+    if servers.grpc_address:
+        lines.append(("gRPC", servers.grpc_address))
+    if servers.rest_address:
+        lines.append(("REST", f"http://{servers.rest_address}/v1"))
     width = max(len(name) for name, _ in lines)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in lines))
     if servers.rest_address:

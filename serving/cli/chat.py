@@ -1,0 +1,132 @@
+"""Chat in the terminal. /reset forgets the conversation, /system TEXT sets instructions, /exit or Ctrl-D leaves.
+
+Ctrl-C stops an answer. With a question on the command line, answers it and ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from importlib.util import find_spec
+from typing import Any
+
+from jaxchat import v1
+from jaxchat.errors import ChatError
+
+Ask = Callable[[list[dict[str, str]]], Iterator[v1.ChatCompletionChunk]]
+"""The chunks of the answer to a conversation; closing the iterator stops the answer."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("question", nargs="?", help="answer this and end")
+    parser.add_argument("--model", help="model directory or 'bundled'; with --connect the server's id of a model")
+    parser.add_argument("--connect", metavar="HOST:PORT", help="ask this gRPC server instead of loading a model")
+    parser.add_argument("--system", help="instructions for the model")
+    parser.add_argument("--temperature", type=float, help="0 to 2; 0 always takes the likeliest token")
+    parser.add_argument("--seed", type=int, help="makes answers repeatable")
+    parser.add_argument("--max-tokens", type=int, help="longest answer in tokens")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0 when the user leaves. Raises `ChatError` for a question on the command line that fails."""
+    chat = Conversation(_ask(args), args.system)
+    if args.question is not None:
+        chat.say(args.question)
+    else:
+        _interact(chat)
+    return 0
+
+
+class Conversation:
+    """The messages so far; prints answers as they come."""
+
+    def __init__(self, ask: Ask, system: str | None):
+        self._ask = ask
+        self._system = system
+        self._turns: list[dict[str, str]] = []
+
+    def reset(self) -> None:
+        self._turns = []
+
+    def instruct(self, system: str) -> None:
+        self._system = system or None
+
+    def say(self, text: str) -> None:
+        """Prints the answer. What Ctrl-C left of one stays in the conversation. Raises `ChatError`."""
+        turns = [*self._turns, {"role": "user", "content": text}]
+        system = [{"role": "system", "content": self._system}] if self._system else []
+        parts: list[str] = []
+        try:
+            with closing(self._ask(system + turns)) as chunks:  # type: ignore[type-var]
+                for chunk in chunks:
+                    for choice in chunk.choices:
+                        parts.append(choice.delta.content)
+                        print(choice.delta.content, end="", flush=True)
+        except KeyboardInterrupt:
+            print(" [stopped]", end="")
+        print()
+        self._turns = [*turns, {"role": "assistant", "content": "".join(parts)}]
+
+
+def _interact(chat: Conversation) -> None:
+    if find_spec("readline"):
+        import readline  # noqa: F401  gives input() line editing and history
+    while (line := _read_line()) is not None:
+        command, _, rest = line.partition(" ")
+        if command == "/exit":
+            return
+        if command == "/reset":
+            chat.reset()
+        elif command == "/system":
+            chat.instruct(rest.strip())
+        elif command.startswith("/"):
+            print("Commands: /reset, /system TEXT, /exit")
+        elif line:
+            _try(chat, line)
+
+
+def _read_line() -> str | None:
+    """None when the user leaves; Ctrl-C clears the line."""
+    try:
+        return input("> ").strip()
+    except EOFError:
+        print()
+        return None
+    except KeyboardInterrupt:
+        print()
+        return ""
+
+
+def _try(chat: Conversation, text: str) -> None:
+    try:
+        chat.say(text)
+    except ChatError as error:
+        print(f"Error: {error}", file=sys.stderr)
+
+
+def _ask(args: argparse.Namespace) -> Ask:
+    completions: Any
+    if args.connect:
+        from serving.client import Client
+
+        client = Client(args.connect)
+        model = args.model or client.models.list()[0].id
+        completions = client.chat.completions
+    else:
+        from jaxchat.api import load  # brings jax in
+
+        model = args.model or "bundled"
+        local = load(model)
+        model, completions = local.model_id, local.chat.completions
+    options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
+
+    def ask(messages: list[dict[str, str]]) -> Iterator[v1.ChatCompletionChunk]:
+        stream: Iterator[v1.ChatCompletionChunk] = completions.create(
+            model=model, messages=messages, stream=True, **options
+        )
+        return stream
+
+    return ask

@@ -1,0 +1,56 @@
+"""The REST application on a socket, inside a loop that others share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class _Server(uvicorn.Server):
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()  # signals belong to the command line
+
+
+class RestServer:
+    """An HTTP server for one application. `port` is known after `start`."""
+
+    def __init__(self, app: ASGIApp, *, host: str, port: int):
+        self.host, self.port = host, port
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,  # running answers had their time before `stop`
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listens. Raises OSError when the address is taken."""
+        listener = _listen(self.host, self.port)
+        self.port = listener.getsockname()[1]
+        self._task = asyncio.create_task(self._server.serve([listener]))
+
+    async def stop(self) -> None:
+        """Takes no new connections; answers that still run are cancelled after a second."""
+        if self._task:
+            self._server.should_exit = True
+            await self._task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)  # connections made before the server's own first turn wait in the kernel
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen for REST on {host}:{port}: {error.strerror}") from None
+    return listener

@@ -1,0 +1,24 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jaxchat.api import Chat, load
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a tiny random model."""
+    return tiny.write(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tiny_model: Path) -> Iterator[Chat]:
+    """An engine of 4 slots on the tiny model, shared by all tests that leave it as they found it."""
+    with load(str(tiny_model), slots=4, chunk=32, cache_dir="off") as chat:
+        yield chat

@@ -1,0 +1,175 @@
+"""Scheduling against a fake device: every request gets its own tokens, and nothing is left behind."""
+
+from __future__ import annotations
+
+import queue
+import random
+
+import numpy as np
+import pytest
+
+from jaxchat.engine.engine import Engine, EngineStopped, QueueFull
+from jaxchat.engine.scheduler import Scheduler
+from jaxchat.types import GenerateRequest, SamplingParams, TokenEvent
+from tests.engine.fake import FakeRunner
+
+CHUNK, PAGE = 32, 16
+
+
+class Harness:
+    def __init__(self, slots: int = 3, pages: int = 60, queue_limit: int = 1000) -> None:
+        self.runner = FakeRunner(slots)
+        self.scheduler = Scheduler(slots=slots, chunk=CHUNK, page_size=PAGE, pages=pages)
+        self.engine = Engine(self.runner, self.scheduler, queue_limit=queue_limit)
+        self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+        self.engine.start(lambda events: [self.events.put(event) for event in events] and None)
+
+    def gather(self, choices: int) -> dict[tuple[int, int], list[TokenEvent]]:
+        """Events by request and choice until `choices` of them have finished."""
+        found: dict[tuple[int, int], list[TokenEvent]] = {}
+        while choices:
+            event = self.events.get(timeout=10)
+            found.setdefault((event.request, event.choice), []).append(event)
+            choices -= event.finish is not None
+        return found
+
+    def settle(self) -> None:
+        """Waits until the engine has nothing more to do."""
+        self.engine.stop()
+        stats = self.engine.stats
+        assert (stats.waiting, stats.running, stats.pages_in_use) == (0, 0, 0)
+
+
+def ask(length: int, tokens: int, choices: int = 1, stop: int | None = None, seed: int = 0) -> GenerateRequest:
+    prompt = np.random.default_rng([length, seed]).integers(0, 900, length).astype(np.int32)
+    stops = frozenset() if stop is None else frozenset({int(prompt[-1]) + stop})
+    return GenerateRequest(prompt=prompt, max_tokens=tokens, choices=choices, stop_tokens=stops)
+
+
+def test_requests_of_all_lengths_get_their_own_tokens() -> None:
+    harness = Harness()
+    rng = random.Random(1)
+    asked = {}
+    for _ in range(60):
+        request = ask(rng.randint(1, 150), rng.randint(1, 60), rng.choice([1, 1, 3]), rng.choice([None, 2, 7]))
+        asked[harness.engine.submit(request)] = request
+    found = harness.gather(sum(request.choices for request in asked.values()))
+    for (number, choice), events in found.items():
+        request = asked[number]
+        first = int(request.prompt[-1]) + 1000 * choice
+        expected = [first + step for step in range(request.max_tokens)]
+        ends = [step for step, token in enumerate(expected) if token in request.stop_tokens]
+        expected = expected[: ends[0] + 1] if ends else expected
+        assert [event.token for event in events] == expected
+        assert events[-1].finish == ("stop" if ends else "length")
+        assert all(event.finish is None for event in events[:-1])
+    harness.settle()
+
+
+def test_pages_handed_to_the_device_cover_every_position_and_never_overlap() -> None:
+    harness = Harness(slots=2)
+    for length in (5, 40, 64):
+        harness.engine.submit(ask(length, 50))
+    harness.gather(3)
+    harness.settle()
+    for work in harness.runner.prefills:
+        assert len(work.pages) * PAGE >= work.start + len(work.tokens)
+        assert len(set(work.pages)) == len(work.pages) and 0 not in work.pages
+        assert work.start % CHUNK == 0
+
+
+def test_choices_share_the_whole_chunks_of_their_prompt() -> None:
+    harness = Harness()
+    harness.engine.submit(ask(3 * CHUNK + 5, 4, choices=3))
+    harness.gather(3)
+    harness.settle()
+    starts = [work.start for work in harness.runner.prefills]
+    assert starts == [0, CHUNK, 2 * CHUNK, 3 * CHUNK, 3 * CHUNK, 3 * CHUNK]
+    shared = {tuple(work.pages[:6]) for work in harness.runner.prefills if work.last}
+    assert len(shared) == 1
+
+
+def test_a_prompt_that_fills_its_chunks_still_computes_its_last_token() -> None:
+    harness = Harness()
+    for _ in range(2):
+        harness.engine.submit(ask(2 * CHUNK, 2))
+        harness.gather(1)
+    harness.settle()
+    assert [work.start for work in harness.runner.prefills] == [0, CHUNK, CHUNK]
+
+
+def test_more_choices_than_slots_run_in_waves() -> None:
+    harness = Harness(slots=2)
+    harness.engine.submit(ask(10, 5, choices=11))
+    assert len(harness.gather(11)) == 11
+    harness.settle()
+
+
+def test_a_small_pool_makes_sequences_wait_but_loses_none() -> None:
+    harness = Harness(slots=3, pages=8)
+    for seed in range(12):
+        harness.engine.submit(ask(40, 50, seed=seed))  # 6 pages each: one at a time
+    assert len(harness.gather(12)) == 12
+    harness.settle()
+
+
+@pytest.mark.parametrize("when", ["queued", "running", "finished"])
+def test_cancelling_frees_everything(when: str) -> None:
+    harness = Harness(slots=1)
+    first = harness.engine.submit(ask(40, 400 if when != "finished" else 3))
+    second = harness.engine.submit(ask(20, 5))
+    if when == "queued":
+        harness.engine.cancel(second)
+        harness.engine.cancel(first)
+    elif when == "running":
+        assert harness.events.get(timeout=10).request == first
+        harness.engine.cancel(first)
+    third = harness.engine.submit(ask(9, 2))
+    harness.engine.cancel(12345)
+    while True:
+        event = harness.events.get(timeout=10)
+        if event.request == third and event.finish:
+            break
+    harness.engine.cancel(first)
+    harness.settle()
+
+
+def test_one_choice_can_be_cancelled_alone() -> None:
+    harness = Harness()
+    number = harness.engine.submit(ask(10, 300, choices=2))
+    harness.engine.cancel(number, 1)
+    found = harness.gather(1)
+    assert len(found[number, 0]) == 300
+    assert len(found.get((number, 1), [])) < 300
+    harness.settle()
+
+
+def test_a_full_queue_refuses_but_an_empty_one_takes_any_request() -> None:
+    harness = Harness(slots=1, queue_limit=4)
+    harness.engine.submit(ask(10, 20, choices=30))
+    with pytest.raises(QueueFull):
+        harness.engine.submit(ask(10, 5))
+    harness.gather(30)
+    harness.settle()
+
+
+def test_a_lost_device_fails_whoever_waits() -> None:
+    harness = Harness(slots=1)
+    harness.runner.fail_at = 3
+    harness.engine.submit(ask(10, 50, choices=2))
+    found = harness.gather(1)
+    assert [event.finish for events in found.values() for event in events if event.finish] == ["engine_failure"]
+    with pytest.raises(EngineStopped):
+        harness.engine.submit(ask(1, 1))
+    assert isinstance(harness.engine.failure, RuntimeError)
+
+
+def test_sampling_parameters_reach_the_device_with_every_chunk() -> None:
+    harness = Harness()
+    sampling = SamplingParams(seed=2**63 + 5, logit_bias=((3, 1.5),))
+    prompt = np.arange(70, dtype=np.int32)
+    harness.engine.submit(GenerateRequest(prompt=prompt, max_tokens=1, choices=2, sampling=sampling))
+    harness.gather(2)
+    harness.settle()
+    assert {work.choice for work in harness.runner.prefills} == {0, 1}
+    assert all(work.sampling == sampling for work in harness.runner.prefills)

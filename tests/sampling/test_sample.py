@@ -1,0 +1,162 @@
+"""The sampler against the float64 oracle, and each row's independence of the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxchat.sampling.noise import gumbel, step_keys
+from jaxchat.sampling.nucleus import nucleus
+from jaxchat.sampling.sample import sample
+from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
+from tests.sampling import oracle
+
+V = 37
+run = jax.jit(sample, static_argnums=3)
+
+
+def rows(count, vocab=V, **columns):
+    """A state of `count` rows with columns given as lists; `bias` as a list of lists of pairs."""
+    state = SamplingState.zeros(count, vocab)
+    state = replace(state, temperature=jnp.ones(count), top_p=jnp.ones(count))
+    bias = columns.pop("bias", None)
+    if bias:
+        ids = np.full((count, BIAS_ENTRIES), vocab, np.int32)
+        values = np.zeros((count, BIAS_ENTRIES), np.float32)
+        for row, entries in enumerate(bias):
+            for column, (token, value) in enumerate(entries):
+                ids[row, column], values[row, column] = token, value
+        state = replace(state, bias_ids=jnp.array(ids), bias=jnp.array(values))
+    dtypes = {name: getattr(state, name).dtype for name in columns}
+    return replace(state, **{name: jnp.array(value, dtypes[name]) for name, value in columns.items()})
+
+
+def draw(logits, state, valid=None):
+    logits = jnp.array(logits, jnp.float32)
+    return run(logits, state, jnp.ones(len(logits), bool), valid or logits.shape[-1])
+
+
+def frequencies(mu_row, count=20000, **columns):
+    """How often each token comes out over `count` steps of one seed."""
+    whole = {name: [value] * count for name, value in columns.items()}
+    state = rows(count, len(mu_row), step=range(count), seed=[[1, 2]] * count, **whole)
+    tokens = np.asarray(draw(np.tile(mu_row, (count, 1)), state).tokens)
+    return np.bincount(tokens, minlength=len(mu_row))
+
+
+logits_rows = st.lists(st.floats(-20, 20, width=32), min_size=V, max_size=V).map(np.float32)
+biases = st.dictionaries(
+    st.integers(0, V - 1), st.sampled_from([-100.0, -99.5, -3.0, 0.5, 7.0, 99.5, 100.0]), max_size=6
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(logits_rows, biases, st.lists(st.integers(0, 5), min_size=V, max_size=V), st.floats(-2, 2), st.floats(-2, 2))
+def test_greedy_follows_the_oracle(logits, bias, counts, frequency, presence):
+    state = rows(
+        1, temperature=[0.0], frequency=[frequency], presence=[presence], counts=[counts], bias=[list(bias.items())]
+    )
+    token = int(draw([logits], state).tokens[0])
+    mu = oracle.adjusted(logits, bias.items(), np.array(counts), np.float32(frequency), np.float32(presence))
+    assert mu[token] >= mu.max() - 1e-3 and mu[token] > -np.inf
+
+
+@settings(deadline=None, max_examples=150)
+@given(logits_rows, st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-6, 0.999999, 1.0])), st.floats(0.05, 2))
+def test_the_nucleus_keeps_what_the_oracle_keeps(logits, top_p, temperature):
+    z = jnp.array([logits / np.float32(temperature)])
+    got = set(np.flatnonzero(np.asarray(nucleus(z, jnp.array([top_p], jnp.float32)))[0]))
+    low, high = (set(oracle.kept(np.asarray(z[0], np.float64), 1.0, p)[0]) for p in (top_p - 1e-5, top_p + 1e-5))
+    assert got and (top_p >= 1 - 1e-5 or low <= got <= high)
+
+
+@pytest.mark.parametrize(("top_p", "expected"), [(0.0, [0]), (0.25, [0]), (0.3, [0, 1]), (0.75, [0, 1, 2]), (0.76, None)])
+def test_ties_in_the_nucleus_go_to_the_lower_id(top_p, expected):
+    mask = np.asarray(nucleus(jnp.zeros((1, 4)), jnp.array([top_p])))[0]
+    assert list(np.flatnonzero(mask)) == (expected or [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 0.9), (2.0, 0.6)])
+def test_frequencies_follow_the_probabilities(temperature, top_p):
+    logits = np.random.default_rng(5).normal(0, 2, V).astype(np.float32)
+    seen = frequencies(logits, temperature=temperature, top_p=top_p)
+    ids, p = oracle.kept(logits.astype(np.float64), temperature, top_p)
+    assert seen.sum() == seen[ids].sum()
+    expected = p * seen.sum()
+    chi_square = ((seen[ids] - expected) ** 2 / expected).sum()
+    assert chi_square < len(ids) + 5 * np.sqrt(2 * len(ids))
+
+
+def test_rare_tokens_are_neither_lost_nor_favoured():
+    seen = frequencies(np.array([0.0, np.log(1e-4)], np.float32), count=400_000)
+    assert 15 <= seen[1] <= 70
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (6, V)).astype(np.float32)
+    mixed = rows(
+        6,
+        temperature=[0, 1, 0.7, 1, 2, 1],
+        top_p=[1, 1, 0.5, 0.9, 1, 0],
+        frequency=[0, 0, 1, 0, -1, 0],
+        seed=rng.integers(0, 2**32, (6, 2)),
+        logprobs=[0, 0, 1, 0, 0, 1],
+        counts=rng.integers(0, 3, (6, V)),
+        bias=[[], [(3, 100.0)], [(4, -100.0)], [], [(5, 2.0)], []],
+    )
+    together = draw(logits, mixed)
+    for row in range(6):
+        alone = draw(logits[row : row + 1], jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], mixed))
+        assert int(alone.tokens[0]) == int(together.tokens[row])
+
+
+def test_noise_is_that_of_jax_random():
+    seed = jnp.array([[7, 9]], jnp.uint32)
+    keys = step_keys(seed, jnp.array([2]), jnp.array([5]))
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed[0], impl="threefry2x32"), 2), 5)
+    bits = np.asarray(jax.random.bits(key, (V,), "uint32"), np.float64)
+    expected = -np.log(-np.log1p(-(bits + 0.5) * 2.0**-32))
+    np.testing.assert_allclose(gumbel(keys, jnp.arange(V)[None])[0], expected, rtol=2e-4, atol=2e-5)
+
+
+def test_seeds_use_all_64_bits_and_choices_differ():
+    flat = np.zeros((4, 4096), np.float32)
+    state = rows(4, 4096, seed=[[0, 1], [1, 1], [0, 1], [0, 1]], choice=[0, 0, 1, 0], step=[0, 0, 0, 1])
+    assert len(set(np.asarray(draw(flat, state).tokens).tolist())) == 4
+
+
+def test_logprobs_are_those_of_the_raw_logits():
+    logits = np.random.default_rng(2).normal(0, 4, (1, V)).astype(np.float32)
+    state = rows(1, temperature=[0.3], logprobs=[True], bias=[[(11, 100.0)]], presence=[2.0], counts=np.ones((1, V)))
+    got = draw(logits, state)
+    expected = oracle.log_softmax(logits[0])
+    order = np.lexsort((np.arange(V), -expected))[:20]
+    assert int(got.tokens[0]) == 11
+    np.testing.assert_allclose(got.logprobs.chosen[0], expected[11], atol=1e-5)
+    np.testing.assert_array_equal(got.logprobs.top_ids[0], order)
+    np.testing.assert_allclose(got.logprobs.top[0], expected[order], atol=1e-5)
+
+
+def test_padding_is_never_sampled():
+    logits = np.zeros((64, V), np.float32)
+    logits[:, 30:] = 50.0
+    state = rows(64, seed=np.random.default_rng(1).integers(0, 2**32, (64, 2)))
+    assert int(np.max(draw(logits, state, valid=30).tokens)) < 30
+
+
+def test_numbers_that_are_not_finite_are_reported_for_their_row_alone():
+    logits = np.zeros((3, V), np.float32)
+    logits[1, 4], logits[2, 4] = np.nan, np.inf
+    assert np.asarray(draw(logits, rows(3)).finite).tolist() == [True, False, False]
+
+
+def test_bans_that_leave_nothing_are_dropped():
+    state = rows(1, temperature=[0.0], bias=[[(token, -100.0) for token in range(V)]])
+    assert 0 <= int(draw(np.zeros((1, V)), state).tokens[0]) < V

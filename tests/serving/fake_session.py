@@ -1,0 +1,133 @@
+"""A chat session without a model: answers with the words of the last message. Speaks the whole session protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from jaxchat import v1
+from jaxchat.chat.validate import validate
+from jaxchat.errors import draining, internal, not_ready, numerical_error, queue_full
+
+MODEL = "fake"
+
+
+class FakeSession:
+    """The last message chooses what happens: `hang` never ends, `tear` breaks in the middle, `full` is refused."""
+
+    model_id = MODEL
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.draining = False
+        self.running = 0
+        self.requests: list[v1.ChatCompletionRequest] = []
+        self.request_ids: list[str] = []
+        self.changed = asyncio.Condition()
+
+    def models(self) -> list[v1.Model]:
+        return [v1.Model(id=MODEL, created=1, owned_by="tests")]
+
+    async def start(self) -> None:
+        self.ready = True
+
+    def summary(self) -> list[tuple[str, str]]:
+        return [("model", MODEL)]
+
+    async def drain(self, grace: float) -> None:
+        self.draining, self.ready = True, False
+        await asyncio.wait_for(self.until_running(0), grace)
+
+    async def close(self) -> None:
+        self.ready = False
+
+    async def until_running(self, count: int) -> None:
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.running == count)
+
+    async def _run(self, delta: int) -> None:
+        async with self.changed:
+            self.running += delta
+            self.changed.notify_all()
+
+    def _accept(self, request: v1.ChatCompletionRequest, request_id: str) -> str:
+        if self.draining:
+            raise draining()
+        if not self.ready:
+            raise not_ready()
+        validate(request, vocab_size=100, model_ids=[MODEL])
+        self.requests.append(request)
+        self.request_ids.append(request_id)
+        text = request.messages[-1].text
+        if text == "full":
+            raise queue_full(4, 4, retry_after=0.001)
+        if text == "nan":
+            raise numerical_error()
+        if text == "bug":
+            raise KeyError("secret")
+        return text
+
+    async def complete(self, request: v1.ChatCompletionRequest, *, request_id: str) -> v1.ChatCompletion:
+        answer = v1.ChatCompletion(id="chatcmpl-1", created=1, model=MODEL, system_fingerprint="fp_0123456789")
+        for i in range(request.n or 1):
+            answer.choices.add(index=i).message.content = ""
+        async for chunk in self.stream(request, request_id=request_id):
+            answer.seed_used = chunk.seed_used
+            for part in chunk.choices:
+                choice = answer.choices[part.index]
+                choice.message.content += part.delta.content
+                choice.finish_reason = part.finish_reason or choice.finish_reason
+                if part.HasField("logprobs"):
+                    choice.logprobs.content.extend(part.logprobs.content)
+        words = len(request.messages[-1].text.split())
+        answer.usage.CopyFrom(_usage(words, words))
+        return answer
+
+    async def stream(
+        self, request: v1.ChatCompletionRequest, *, request_id: str
+    ) -> AsyncIterator[v1.ChatCompletionChunk]:
+        text = self._accept(request, request_id)
+        n = request.n if request.HasField("n") else 1
+        await self._run(+1)
+        try:
+            for i in range(n):
+                yield _chunk(v1.ChunkChoice(index=i, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
+            if text == "hang":
+                await asyncio.Event().wait()
+            for word in text.split(" "):
+                for i in range(n):
+                    yield _chunk(_content(i, f"{word} ", request.logprobs))
+                if word == "tear":
+                    raise internal("torn")
+            for i in range(n):
+                yield _chunk(v1.ChunkChoice(index=i, delta=v1.Delta(), finish_reason=v1.FINISH_REASON_STOP))
+            if request.stream_options.include_usage:
+                last = _chunk()
+                last.usage.CopyFrom(_usage(1, 1))
+                yield last
+        finally:
+            await asyncio.shield(self._run(-1))
+
+
+def _chunk(*choices: v1.ChunkChoice) -> v1.ChatCompletionChunk:
+    return v1.ChatCompletionChunk(
+        id="chatcmpl-1",
+        created=1,
+        model=MODEL,
+        system_fingerprint="fp_0123456789",
+        choices=choices,
+        seed_used=-7,
+    )
+
+
+def _content(index: int, text: str, logprobs: bool) -> v1.ChunkChoice:
+    choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=text))
+    if logprobs:
+        choice.logprobs.content.add(token=text, logprob=-0.5, bytes=text.encode(), token_id=3)
+    return choice
+
+
+def _usage(prompt: int, completion: int) -> v1.Usage:
+    return v1.Usage(
+        prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
+    )

@@ -1,0 +1,65 @@
+"""A tiny random model in Hugging Face form: byte tokens, ChatML template, float32. For tests of everything but quality."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from jaxchat.kernels.reference import causal
+from jaxchat.models.config import from_hugging_face
+from jaxchat.models.decoder import Decoder
+from jaxchat.models.weights import save_hf
+
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CONFIG = dict(
+    architectures=["LlamaForCausalLM"],
+    vocab_size=272,  # 262 tokens and some padding
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=1024,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=True,
+)
+
+
+def tokenizer_json() -> str:
+    """A byte-level tokenizer of 256 bytes, one merge, the special tokens and the two ordinary added ones."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {char: index for index, char in enumerate([*alphabet, "he"])}
+    tokenizer = Tokenizer(models.BPE(vocab, [("h", "e")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(list(SPECIAL))
+    tokenizer.add_tokens(["<tool_call>", "</tool_call>"])
+    return tokenizer.to_str()
+
+
+def write(directory: Path) -> Path:
+    """Writes the model. Its weights are drawn anew from a fixed key, so every run has the same."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = from_hugging_face(CONFIG)
+    ids = jnp.arange(4)
+    params = Decoder(config).init(jax.random.key(3), ids, ids, attend=causal)["params"]
+    params = jax.tree.map(lambda leaf: leaf * 3 if leaf.ndim > 1 else leaf, params)  # livelier logits
+    save_hf(params, config, directory, "float32")
+    vocab = Tokenizer.from_str(tokenizer_json()).get_vocab()
+    texts = {
+        "config.json": json.dumps(CONFIG),
+        "tokenizer.json": tokenizer_json(),
+        "tokenizer_config.json": json.dumps({"chat_template": TEMPLATE, "eos_token": "<|im_end|>"}),
+        "generation_config.json": json.dumps({"eos_token_id": vocab["<|im_end|>"]}),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+    return directory
