@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jaxlib
 
 from jaxchat.config import EngineConfig
+from jaxchat.models.checkpoints import has_orbax, restore_orbax
 from jaxchat.models.config import ModelConfig, read_config
 from jaxchat.models.weights import load_hf
 from jaxchat.runtime.compiling import use_cache
@@ -53,19 +55,29 @@ def load_runner(
     model = read_config(directory)
     sizes = Sizes.resolve(engine, model)
     placement = Placement.create(engine.mesh, model)
-    params, weights = load_hf(
-        directory,
-        model,
-        dtype=engine.dtype,
-        place=placement.place,
-        progress=lambda done, total: report("loading weights", done, total),
-    )
+    params, weights = _load_weights(directory, model, engine.dtype, placement, report)
     runner = Runner(model, params, sizes, placement, dtype=engine.dtype, valid=min(valid, model.vocab_size))
     runner.warm_up(lambda done, total: report("compiling programs", done, total))
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jaxlib.__version__]
     digest = hashlib.sha256("\n".join([*identity, *runner.digests()]).encode()).hexdigest()
     return Loaded(runner, model, sizes, f"fp_{digest[:10]}", f"{placement.mesh.size} x {kind}")
+
+
+def _load_weights(
+    directory: Path, model: ModelConfig, dtype: str, placement: Placement, report: Report
+) -> tuple[dict[str, Any], str]:
+    """From an Orbax checkpoint where the directory holds one, else from safetensors."""
+    if has_orbax(directory):
+        report("loading weights", 0, 1)
+        return restore_orbax(directory, model, dtype=dtype, sharding=placement.parameter)
+    return load_hf(
+        directory,
+        model,
+        dtype=dtype,
+        place=placement.place,
+        progress=lambda done, total: report("loading weights", done, total),
+    )
 
 
 def _use_cache(setting: str) -> None:

@@ -22,9 +22,13 @@ class Running:
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
         self.session = FakeSession()
-        self.servers = Servers(self.session, ServeConfig(grpc_port=0, rest_port=0, max_body=100_000))
-        self.wait(self.session.start())
-        self.wait(self.servers.start())
+        self.servers: Servers = self.wait(self._start())
+
+    async def _start(self) -> Servers:
+        servers = Servers(self.session, ServeConfig(grpc_port=0, rest_port=0, max_body=100_000))
+        await self.session.start()
+        await servers.start()
+        return servers
 
     def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(5)

@@ -7,7 +7,7 @@ from random import Random
 from typing import Literal
 
 from tools.bundled.sample import Sample
-from tools.bundled.skills import about, arithmetic, capitals, extract, followup, small_talk, tool_use, unknown
+from tools.bundled.skills import about, arithmetic, capitals, exercises, extract, followup, small_talk, tool_use, unknown
 
 Split = Literal["train", "heldout"]
 Make = Callable[[Random], Sample]
@@ -24,6 +24,7 @@ SKILLS: dict[str, Make] = {
     tool_use.RESULT: tool_use.make_result,
     unknown.SKILL: unknown.make,
 }
+EXERCISE = exercises.SKILL  # trained, not judged
 WEIGHTS: dict[str, float] = {
     small_talk.SKILL: 1.0,
     about.SKILL: 1.5,
@@ -35,6 +36,7 @@ WEIGHTS: dict[str, float] = {
     tool_use.DECLINE: 1.0,
     tool_use.RESULT: 1.2,
     unknown.SKILL: 0.7,
+    EXERCISE: 3.0,
 }
 SYSTEM = (
     "You are a helpful assistant.",
@@ -62,7 +64,7 @@ CHATTY = (
 def draw(rng: Random, skill: str, split: Split) -> Sample:
     """A sample of `skill` that belongs to `split`, sometimes under a general system prompt."""
     while True:
-        sample = SKILLS[skill](rng)
+        sample = (exercises.make if skill == EXERCISE else SKILLS[skill])(rng)
         if sample.held_out == (split == "heldout"):
             break
     if sample.messages[0]["role"] != "system" and rng.random() < 0.4:

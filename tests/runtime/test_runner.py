@@ -1,0 +1,114 @@
+"""The compiled programs: what they alias, that their digests are stable, and that a mesh changes nothing but speed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxchat.config import EngineConfig
+from jaxchat.runtime.layout import Layout
+from jaxchat.runtime.load import Loaded, load_runner
+from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+
+OPTIONS = dict(slots=4, chunk=32, cache_dir="off")
+
+
+def load(directory: Path, **options) -> Loaded:
+    return load_runner(directory, EngineConfig(**{**OPTIONS, **options}), valid=262, text_digest="")
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_model: Path) -> Loaded:
+    return load(tiny_model)
+
+
+def answer(loaded: Loaded, prompt: np.ndarray, count: int = 12) -> list[int]:
+    """Greedy tokens of one sequence in slot 2, with log-probabilities asked for."""
+    runner, sizes = loaded.runner, loaded.sizes
+    pages = np.arange(1, 1 + (len(prompt) + count) // sizes.page_size + 1, dtype=np.int32)
+    sampling = SamplingParams(temperature=0.0, logprobs=True)
+    for start in range(0, len(prompt), sizes.chunk):
+        tokens = prompt[start : start + sizes.chunk]
+        last = start + len(tokens) == len(prompt)
+        result = runner.prefill(PrefillWork(2, tokens, start, last, pages, 0, sampling)).wait()
+    found = [int(result.tokens[0])]
+    active = np.arange(sizes.slots) == 2
+    for _ in range(count - 1):
+        result = runner.decode(DecodeWork(active, np.full(sizes.slots, -1, np.int32))).wait()
+        found.append(int(result.tokens[2]))
+    return found
+
+
+def test_pages_and_slots_are_updated_in_place(loaded: Loaded) -> None:
+    donated = sum(leaf.nbytes for leaf in jax.tree.leaves((loaded.runner.pages, loaded.runner.slots)))
+    pages = sum(leaf.nbytes for leaf in jax.tree.leaves(loaded.runner.pages))
+    for program in loaded.runner.programs.values():
+        memory = program.memory_analysis()
+        assert memory.alias_size_in_bytes >= donated
+        assert memory.temp_size_in_bytes < pages / 2
+
+
+def test_fingerprints_name_the_numbers(tiny_model: Path, loaded: Loaded) -> None:
+    assert load(tiny_model).fingerprint == loaded.fingerprint
+    assert load(tiny_model, slots=8).fingerprint != loaded.fingerprint
+    assert load(tiny_model, dtype="bfloat16").fingerprint != loaded.fingerprint
+
+
+def test_a_second_start_finds_its_programs_and_is_the_same(tiny_model: Path, tmp_path: Path, loaded: Loaded) -> None:
+    script = (
+        "import sys, jax; from pathlib import Path; from jaxchat.config import EngineConfig; hits = []\n"
+        "jax.monitoring.register_event_listener(lambda e, **_: hits.append(e))\n"
+        "from jaxchat.runtime.load import load_runner\n"
+        "e = EngineConfig(slots=4, chunk=32, cache_dir=sys.argv[2])\n"
+        "r = load_runner(Path(sys.argv[1]), e, valid=262, text_digest='')\n"
+        "print(r.fingerprint, hits.count('/jax/compilation_cache/cache_misses'))\n"
+    )
+    command = [sys.executable, "-c", script, str(tiny_model), str(tmp_path)]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(2)]
+    assert int(runs[0][1]) > 0 and int(runs[1][1]) == 0
+    assert runs[0][0] == runs[1][0] == loaded.fingerprint
+
+
+def test_two_devices_give_the_same_answer(tiny_model: Path, loaded: Loaded) -> None:
+    prompt = np.random.default_rng(0).integers(0, 256, 75).astype(np.int32)
+    script = (
+        "import sys, numpy as np; from pathlib import Path; import tests.runtime.test_runner as t\n"
+        "found = t.load(Path(sys.argv[1]), tensor_parallel=2)\n"
+        "kernel = found.runner.params['layer_0']['attention']['qkv']\n"
+        "assert kernel.addressable_shards[0].data.size * 2 == kernel.size\n"
+        "print(t.answer(found, np.random.default_rng(0).integers(0, 256, 75).astype(np.int32)))\n"
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", script, str(tiny_model)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **flags}).stdout
+    assert output.strip() == str(answer(loaded, prompt))
+
+
+def test_prefill_then_decode_agrees_with_prefill_alone(loaded: Loaded) -> None:
+    prompt = np.random.default_rng(4).integers(0, 256, 40).astype(np.int32)
+    tokens = answer(loaded, prompt, 8)
+    longer = np.concatenate([prompt, np.array(tokens[:-1], np.int32)])
+    assert answer(loaded, longer, 1) == tokens[-1:]
+
+
+def test_sizes_that_do_not_fit_are_refused(tiny_model: Path) -> None:
+    with pytest.raises(ValueError, match="context must be at most the model's 1024"):
+        load(tiny_model, context=2048)
+    with pytest.raises(ValueError, match="pages must be more than 64"):
+        load(tiny_model, pages=64)
+    with pytest.raises(ValueError, match="only 1 devices"):
+        load(tiny_model, tensor_parallel=2)
+
+
+def test_packing_round_trips_the_bits() -> None:
+    layout = Layout((("a", (), "float32"), ("b", (2,), "uint32"), ("c", (2, 2), "int32")))
+    packed = layout.pack(a=-1.5, b=np.array([2**32 - 1, 7], np.uint32), c=np.arange(4).reshape(2, 2))
+    given = jax.jit(layout.unpack)(packed)
+    assert float(given["a"]) == -1.5
+    assert given["b"].tolist() == [2**32 - 1, 7] and given["c"].tolist() == [[0, 1], [2, 3]]
