@@ -67,6 +67,7 @@ class ServeConfig:
     rest_port: int = _setting(8000, "REST port; 0 picks a free one, -1 turns REST off")
     grace: float = _setting(30.0, "seconds that running answers may take to finish after SIGTERM or Ctrl-C")
     max_body: int = _setting(8 * 1024 * 1024, "largest request in bytes")
+    greeting: str = _setting("Hello! Who are you?", "asked once when ready, to show that all works; empty asks nothing")
     allow_unknown_fields: bool = _setting(False, "accept and drop unknown JSON fields instead of refusing them")
 
     def __post_init__(self) -> None:

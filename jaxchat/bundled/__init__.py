@@ -1,4 +1,4 @@
-"""The small model that ships with jaxchat, as a Hugging Face folder; `docs/bundled-model.md` tells what it can do."""
+"""The small model that ships with jaxchat, as a Hugging Face folder; see `docs/bundled-model.md`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,17 @@ from random import Random
 from typing import Literal
 
 from tools.bundled.sample import Sample
-from tools.bundled.skills import about, arithmetic, capitals, exercises, extract, followup, small_talk, tool_use, unknown
+from tools.bundled.skills import (
+    about,
+    arithmetic,
+    capitals,
+    exercises,
+    extract,
+    followup,
+    small_talk,
+    tool_use,
+    unknown,
+)
 
 Split = Literal["train", "heldout"]
 Make = Callable[[Random], Sample]

@@ -57,7 +57,7 @@ BACKENDS: dict[str, Callable[[Path], Answer]] = {"direct": direct, "jaxchat": in
 
 
 def _message(text: str) -> Message:
-    """The text of an assistant turn as a message; a call that is no JSON stays text and so counts as wrong."""
+    """The text of an assistant turn as a message; a call that is no JSON stays text, so counts as wrong."""
     try:
         found = [json.loads(body) for body in _CALL.findall(text)]
         named = [{"function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in found]
@@ -67,7 +67,7 @@ def _message(text: str) -> Message:
 
 
 def correct(sample: Sample, answer: Message) -> bool:
-    """Whether the answer is exactly the expected one: the whole text, the parsed JSON, or all calls in order."""
+    """Whether the answer is exactly the expected one: all the text, the parsed JSON, or all calls."""
     content, called = (answer.get("content") or "").strip(), _calls(answer)
     if sample.check == "call":
         return called == _calls(sample.answer) and not content
@@ -99,9 +99,8 @@ def measure(answer: Answer, skill: str, count: int, seed: int, show: int) -> tup
             right += good
             if not good and show > 0:
                 show -= 1
-                print(
-                    f"- {sample.prompt[-1]['content']!r}\n    expected {_brief(sample.answer)}\n    got      {_brief(got)}"
-                )
+                print(f"- {sample.prompt[-1]['content']!r}")
+                print(f"    expected {_brief(sample.answer)}\n    got      {_brief(got)}")
     return len(samples), right
 
 

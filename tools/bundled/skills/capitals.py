@@ -6,37 +6,11 @@ from random import Random
 
 from tools.bundled.sample import Sample, assistant, user
 from tools.bundled.skills import words
+from tools.bundled.skills.texts import read
 
 SKILL = "capitals"
 
-CAPITALS: dict[str, str] = dict(
-    line.split(":")
-    for line in (
-        "France:Paris|Spain:Madrid|Portugal:Lisbon|Germany:Berlin|Italy:Rome|Austria:Vienna|Switzerland:Bern|"
-        "Belgium:Brussels|the Netherlands:Amsterdam|Luxembourg:Luxembourg City|the United Kingdom:London|Ireland:Dublin|"
-        "Iceland:Reykjavik|Norway:Oslo|Sweden:Stockholm|Denmark:Copenhagen|Finland:Helsinki|Estonia:Tallinn|Latvia:Riga|"
-        "Lithuania:Vilnius|Poland:Warsaw|the Czech Republic:Prague|Slovakia:Bratislava|Hungary:Budapest|"
-        "Slovenia:Ljubljana|Croatia:Zagreb|Serbia:Belgrade|Bosnia and Herzegovina:Sarajevo|Montenegro:Podgorica|"
-        "Albania:Tirana|North Macedonia:Skopje|Greece:Athens|Bulgaria:Sofia|Romania:Bucharest|Moldova:Chisinau|"
-        "Ukraine:Kyiv|Belarus:Minsk|Russia:Moscow|Turkey:Ankara|Cyprus:Nicosia|Malta:Valletta|Georgia:Tbilisi|"
-        "Armenia:Yerevan|Azerbaijan:Baku|Kazakhstan:Astana|Uzbekistan:Tashkent|Turkmenistan:Ashgabat|Kyrgyzstan:Bishkek|"
-        "Tajikistan:Dushanbe|Afghanistan:Kabul|Pakistan:Islamabad|India:New Delhi|Nepal:Kathmandu|Bhutan:Thimphu|"
-        "Bangladesh:Dhaka|Myanmar:Naypyidaw|Thailand:Bangkok|Laos:Vientiane|Cambodia:Phnom Penh|Vietnam:Hanoi|"
-        "Malaysia:Kuala Lumpur|Singapore:Singapore|Indonesia:Jakarta|the Philippines:Manila|China:Beijing|"
-        "Mongolia:Ulaanbaatar|North Korea:Pyongyang|South Korea:Seoul|Japan:Tokyo|Taiwan:Taipei|Iran:Tehran|Iraq:Baghdad|"
-        "Syria:Damascus|Lebanon:Beirut|Jordan:Amman|Saudi Arabia:Riyadh|Yemen:Sanaa|Oman:Muscat|"
-        "the United Arab Emirates:Abu Dhabi|Qatar:Doha|Bahrain:Manama|Kuwait:Kuwait City|Egypt:Cairo|Libya:Tripoli|"
-        "Tunisia:Tunis|Algeria:Algiers|Morocco:Rabat|Sudan:Khartoum|Ethiopia:Addis Ababa|Somalia:Mogadishu|Kenya:Nairobi|"
-        "Uganda:Kampala|Rwanda:Kigali|Tanzania:Dodoma|Zambia:Lusaka|Zimbabwe:Harare|Mozambique:Maputo|"
-        "Madagascar:Antananarivo|Botswana:Gaborone|Namibia:Windhoek|Angola:Luanda|Cameroon:Yaounde|Nigeria:Abuja|"
-        "Ghana:Accra|Senegal:Dakar|Mali:Bamako|Niger:Niamey|Chad:N'Djamena|the United States:Washington|Canada:Ottawa|"
-        "Mexico:Mexico City|Guatemala:Guatemala City|Honduras:Tegucigalpa|El Salvador:San Salvador|Nicaragua:Managua|"
-        "Costa Rica:San Jose|Panama:Panama City|Cuba:Havana|Jamaica:Kingston|Haiti:Port-au-Prince|"
-        "the Dominican Republic:Santo Domingo|Colombia:Bogota|Venezuela:Caracas|Ecuador:Quito|Peru:Lima|Bolivia:Sucre|"
-        "Brazil:Brasilia|Paraguay:Asuncion|Uruguay:Montevideo|Argentina:Buenos Aires|Chile:Santiago|Australia:Canberra|"
-        "New Zealand:Wellington|Fiji:Suva|Papua New Guinea:Port Moresby"
-    ).split("|")
-)
+CAPITALS = dict(line.split(": ") for line in read("capitals.txt").splitlines())
 
 FORWARD = (
     "What is the capital of {}?",

@@ -17,7 +17,16 @@ def make(rng: Random) -> Sample:
 
 
 def _repeat(rng: Random) -> Sample:
-    makers = (words.made_up, words.made_up, words.full_name, words.email, words.city, words.company, words.date, words.phone)
+    makers = (
+        words.made_up,
+        words.made_up,
+        words.full_name,
+        words.email,
+        words.city,
+        words.company,
+        words.date,
+        words.phone,
+    )
     text = " ".join(rng.choice(makers)(rng) for _ in range(rng.randint(2, 8)))
     return Sample(skill=SKILL, key=text, messages=(user(rng.choice(_REPEAT).format(text)), assistant(text)))
 

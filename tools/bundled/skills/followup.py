@@ -61,7 +61,7 @@ NAME = (
 
 
 def make(rng: Random) -> Sample:
-    """One conversation of two turns or more; its `key` is the fact, pair or wording that the answer depends on."""
+    """One conversation of two turns or more; its key is what the answer depends on."""
     return rng.choice((_capital, _capital, _sum, _sum, _fact, _fact, _name, _name, _asked, _not_told))(rng)
 
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from tools.bundled.sample import Message, Sample, assistant, calls, result, trained, user
-from tools.bundled.skills import about, capitals, small_talk, words
+from tools.bundled.skills import about, capitals, small_talk, unknown, words
 from tools.bundled.skills.catalogue import TOOLS, Tool, invented
 
 CALL, DECLINE, RESULT = "tool call", "no tool fits", "tool result"
@@ -31,9 +31,9 @@ def make_call(rng: Random) -> Sample:
 
 
 def make_decline(rng: Random) -> Sample:
-    """Tools are declared, but the user talks, asks what the model knows, or asks for something no tool does."""
+    """Tools are declared, but the user talks, asks what the model knows, or wants what no tool does."""
     if rng.random() < 0.5:
-        other = trained(rng.choice((small_talk, about, capitals)).make, rng)
+        other = trained(rng.choice((small_talk, about, capitals, unknown)).make, rng)
         tools = tuple(t.declaration(rng) for t in _others(rng, None, rng.randint(1, 3)))
         return Sample(skill=DECLINE, key=other.key, messages=other.messages, tools=tools)
     tool = rng.choice(TOOLS)

@@ -4,43 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
-FIRST = (
-    "Maria John Anna Peter Lucas Emma Noah Olivia Liam Sofia Mateo Yuki Chen Wei Fatima Omar Aisha Ivan Olga Nina Paul "
-    "Laura Marco Giulia Pierre Claire Hans Greta Lars Ingrid Erik Astrid Pedro Carmen Diego Lucia Raj Priya Arjun Meera "
-    "Kofi Ama Kwame Zara Tom Alice Bob Carol Dave Eve Frank Grace Henry Iris Jack Kate Leo Mia Nora Oscar Rosa Sam Tina "
-    "Uma Victor Wendy Xavier Yara Zoe Adam Ben Clara David Elena Felix Hugo Julia Karl Linda Martin Nadia Simon Sarah"
-).split()
-LAST = (
-    "Lopez Smith Garcia Muller Schmidt Rossi Bianchi Dubois Martin Silva Santos Kowalski Novak Ivanov Petrov Tanaka Sato "
-    "Suzuki Kim Park Lee Chen Wang Zhang Nguyen Tran Singh Patel Kumar Shah Khan Ali Hassan Mensah Okafor Diallo Brown "
-    "Jones Taylor Wilson Evans Walker Hall Green Wood Baker Clark Hill Young King Wright Scott Adams Nelson Carter Hansen "
-    "Larsen Berg Lund Holm Virtanen Korhonen Fischer Weber Wagner Becker Moreau Laurent Costa Ferrari Romano Murphy Kelly"
-).split()
-CITIES = (
-    "Oslo Paris London Berlin Madrid Rome Lisbon Vienna Prague Warsaw Dublin Athens Helsinki Stockholm Copenhagen Tokyo "
-    "Kyoto Osaka Seoul Beijing Shanghai Delhi Mumbai Cairo Nairobi Lagos Accra Lima Bogota Quito Santiago Toronto "
-    "Montreal Vancouver Chicago Boston Seattle Denver Austin Miami Sydney Melbourne Perth Auckland Zurich Geneva Munich "
-    "Hamburg Milan Naples Turin Barcelona Valencia Seville Porto Lyon Nice Ghent Utrecht Bergen Malmo Krakow Riga Vilnius"
-).split()
-COLOURS = (
-    "red blue green yellow orange purple pink brown black white grey teal violet indigo gold silver crimson turquoise "
-    "magenta beige"
-).split()
-FOODS = (
-    "pizza pasta rice soup salad bread cheese sushi curry noodles pancakes chocolate apples mangoes dumplings tacos "
-    "burgers waffles cake ramen"
-).split()
-ANIMALS = "cat dog horse rabbit parrot hamster turtle goat fox owl penguin otter".split()
-PRODUCTS = (
-    "laptop phone desk chair lamp keyboard monitor camera printer backpack bottle jacket bicycle notebook headphones "
-    "kettle mug tent drill router tablet guitar watch blanket"
-).split()
-COMPANY_KINDS = "Labs Systems Foods Motors Bank Media Energy Software Partners Logistics Group Works".split()
-MONTHS = ("January February March April May June July August September October November December").split()
-LANGUAGES = (
-    "French German Spanish Italian Portuguese Dutch Swedish Polish Greek Turkish Arabic Hindi Korean".split()
-)
-DOMAINS = "example.com mail.com post.net inbox.org corp.io web.de".split()
+from tools.bundled.skills.texts import word_lists
+
+_LISTS = word_lists("words.txt")
+FIRST, LAST, CITIES = _LISTS["first"], _LISTS["last"], _LISTS["cities"]
+COLOURS, FOODS, ANIMALS, PRODUCTS = (_LISTS[name] for name in ("colours", "foods", "animals", "products"))
+COMPANY_KINDS, LANGUAGES, DOMAINS = _LISTS["company_kinds"], _LISTS["languages"], _LISTS["domains"]
 
 _CONSONANTS = "b c d f g h j k l m n p r s t v w z br dr gr kr pl st tr sh th".split()
 _VOWELS = "a e i o u a e i o u ai ea oo".split()
