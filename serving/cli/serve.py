@@ -10,9 +10,11 @@ import sys
 from importlib.util import find_spec
 from typing import Protocol
 
+from jaxchat.chat.wire import request_from_kwargs
 from jaxchat.config import EngineConfig, ServeConfig
 from serving.backend import ChatBackend
 from serving.cli.flags import add_flags, from_flags
+from serving.cli.progress import Progress
 from serving.servers import Servers, stop_signal
 
 EXAMPLE = """\
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading it is the same as Ctrl-C
     from jaxchat.api import load_session  # brings jax in
 
-    asyncio.run(_serve(load_session(args.model, engine), serve))
+    asyncio.run(_serve(load_session(args.model, engine, Progress()), serve))
     return 0
 
 
@@ -69,6 +71,8 @@ async def _serve(session: Session, serve: ServeConfig) -> None:
         await session.start()
         await servers.start()
         _announce(session, servers)
+        await _greet(session, serve.greeting)
+        print("Ready. Ctrl-C stops.", flush=True)
         await stop.wait()
         print("Stopping: running answers may finish.", file=sys.stderr, flush=True)
         await servers.refuse()
@@ -88,4 +92,13 @@ def _announce(session: Session, servers: Servers) -> None:
     print("\n".join(f"{name:<{width}}  {value}" for name, value in lines))
     if servers.rest_address:
         print(EXAMPLE.format(address=servers.rest_address, model=session.model_id))
-    print("Ready. Ctrl-C stops.", flush=True)
+
+
+async def _greet(session: Session, question: str) -> None:
+    """Asks the model one question, so that the operator sees a real answer before anybody else asks."""
+    if not question:
+        return
+    message = {"role": "user", "content": question}
+    parsed = request_from_kwargs(model=session.model_id, messages=[message], temperature=0, max_tokens=64)
+    answer = await session.complete(parsed.request, request_id="greeting")
+    print(f"\n> {question}\n{answer.choices[0].message.content}\n")

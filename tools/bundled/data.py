@@ -1,4 +1,4 @@
-"""The mixture of skills, with system prompts and long conversations, split into training and held-out samples."""
+"""The mixture of skills, system prompts and long conversations, split into training and held-out samples."""
 
 from __future__ import annotations
 

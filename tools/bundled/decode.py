@@ -1,4 +1,4 @@
-"""Batched greedy decoding with a plain KV cache: enough to evaluate a checkpoint, independent of the server."""
+"""Batched greedy decoding with a plain KV cache: enough to evaluate a model, independent of the server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Greedy:
         self.longest_answer = longest_answer
 
     def complete(self, prompts: list[str]) -> list[str]:
-        """The continuation of each prompt up to the end of its turn, markers such as `<tool_call>` included."""
+        """The continuation of each prompt up to the end of the turn, markers like `<tool_call>` kept."""
         ids = [self.tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
         lengths = np.array([len(i) for i in ids], np.int32)
         width = -(-int(lengths.max()) // 64) * 64

@@ -78,7 +78,7 @@ def generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def export(work: Path, directory: Path) -> None:
-    """Writes weights (bf16), configuration and tokenizer of the newest checkpoint in `work` to `directory`."""
+    """Writes weights (bf16), configuration and tokenizer of the checkpoint in `work` to `directory`."""
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     config = config_of(tokenizer)
     directory.mkdir(parents=True, exist_ok=True)

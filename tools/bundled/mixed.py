@@ -1,6 +1,7 @@
 """A contraction for training whose forward and backward products all take bf16 inputs and accumulate in f32.
 
-The decoder's own `contract` differentiates into products with an f32 operand, which miss the bf16 matrix units of a CPU.
+The decoder's own `contract` differentiates into products with an f32 operand, which miss the bf16
+matrix units of a CPU.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ TRIES = 16  # conversations without room before a batch is called full
 class Batch:
     """N flat tokens, of which at most M = N / 2 are to be predicted.
 
-    `tokens, positions, segments: [N]` int32; `where: [M]` index of the token before each target; `labels: [M]`;
-    `weights: [M]` f32, 0 for padding.
+    `tokens, positions, segments: [N]` int32; `where: [M]` index of the token before each target;
+    `labels: [M]`; `weights: [M]` f32, 0 for padding.
     """
 
     tokens: np.ndarray
@@ -55,7 +55,7 @@ def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray
 
 
 class Packer:
-    """Fills batches of one layout from a stream of conversations; those that found no room wait for the next batch."""
+    """Fills batches of one layout from a stream of conversations; what found no room waits for the next."""
 
     def __init__(self, samples: Iterator[Sample], tokenizer: Tokenizer, layout: Layout) -> None:
         self._samples, self._tokenizer = samples, tokenizer

@@ -20,7 +20,7 @@ class Sample:
     """A conversation that ends with the assistant turn to be learned and checked.
 
     `key` names what must not be seen in training when the sample is held out: a pair of numbers, a name, the
-    exact wording of a question. `check` says how the last turn is compared: as text, parsed JSON or tool calls.
+    exact wording of a question. `check` says how the last turn is compared: text, parsed JSON or tool calls.
     """
 
     skill: str

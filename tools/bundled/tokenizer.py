@@ -1,4 +1,4 @@
-"""Trains the byte-level BPE tokenizer: no unknown token, every byte in the vocabulary, every digit a token of its own."""
+"""Trains the byte-level BPE tokenizer: all bytes in the vocabulary, every digit a token of its own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MARKERS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 VOCABULARY = 2560
 
-# A space joins a lower-case word or punctuation, never a capitalised word or a digit: a name or number then has the same
-# tokens after a space, a quote or a line break, and copying it is a matter of looking it up.
-SPLIT = r" ?\p{Ll}+|\p{Lu}+\p{Ll}*|[\p{Lt}\p{Lm}\p{Lo}\p{M}]+|\p{N}| ?[^\s\p{L}\p{N}\p{M}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+# A space joins a lower-case word or punctuation, never a capitalised word or a digit: a name or number then
+# has the same tokens after a space, a quote or a line break, and copying it is a matter of looking it up.
+SPLIT = (
+    r" ?\p{Ll}+|\p{Lu}+\p{Ll}*|[\p{Lt}\p{Lm}\p{Lo}\p{M}]+"  # words
+    r"|\p{N}| ?[^\s\p{L}\p{N}\p{M}]+|\s*[\r\n]+|\s+(?!\S)|\s+"  # digits one by one, punctuation, blanks
+)
 
 
 def train(texts: list[str], vocabulary: int = VOCABULARY) -> Tokenizer:

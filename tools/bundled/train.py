@@ -7,7 +7,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,24 @@ from tools.bundled.mixed import mixed_precision
 from tools.bundled.pack import Batch, Layout, Packer, parse_layout
 
 Params = dict[str, Any]
-SHAPE = dict(layers=6, heads=4, kv_heads=2, width=192, ffn_width=512, head_width=64, context=4096, tied=True)
+SHAPE = ModelConfig(
+    vocab_size=1,
+    layers=6,
+    heads=4,
+    kv_heads=2,
+    width=192,
+    ffn_width=512,
+    head_width=64,
+    context=4096,
+    norm_eps=1e-5,
+    tied=True,
+)
 SAVE_EVERY = 120  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to train: the learning rate warms up over `warmup` steps and falls linearly over the last `decay` of the time."""
+    """How to train. The rate warms up over `warmup` steps and falls to 0 in the last `decay` of the time."""
 
     minutes: float
     layout: Layout
@@ -50,7 +61,7 @@ class Plan:
 
 def config_of(tokenizer: Tokenizer) -> ModelConfig:
     """The shape of the bundled model."""
-    return ModelConfig(vocab_size=tokenizer.get_vocab_size(), norm_eps=1e-5, **SHAPE)
+    return replace(SHAPE, vocab_size=tokenizer.get_vocab_size())
 
 
 def init(config: ModelConfig, seed: int) -> Params:
@@ -66,7 +77,7 @@ def init(config: ModelConfig, seed: int) -> Params:
 
 
 def packed_attention(layout: Layout, segments: Array) -> Callable[[int, Array, Array, Array], Array]:
-    """Causal attention inside each conversation of a flat batch (`segments: [N]`), part by part of the layout."""
+    """Causal attention inside each conversation of a flat batch (`segments: [N]`), part by part."""
 
     def part(q: Array, k: Array, v: Array, ids: Array) -> Array:
         """`q[R, T, K, G, d]`, `k, v[R, T, K, d]`, `ids[R, T]` -> `[R, T, K, G, d]`."""
@@ -113,14 +124,12 @@ def optimizer(name: str) -> optax.GradientTransformation:
             adam_b2=0.98,
             adam_weight_decay=0.01,
             weight_decay=0.05,
-            adam_learning_rate=ADAM_SHARE,
             muon_weight_dimension_numbers=_matrices,
             consistent_rms=0.2,
         )
     return optax.chain(optax.clip_by_global_norm(1.0), update)
 
 
-ADAM_SHARE = 1.0
 _SPLITS = {"qkv": (0, (1, 2, 3)), "out": ((0, 1, 2), 3), "gate_up": (0, (1, 2)), "down": (0, 1)}
 
 

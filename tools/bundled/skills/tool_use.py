@@ -43,7 +43,7 @@ def make_decline(rng: Random) -> Sample:
 
 
 def make_result(rng: Random) -> Sample:
-    """The answer after a tool returned; the call with its result is the key. Both assistant turns are learned."""
+    """The answer after a tool returned; the call with its result is the key. Both turns are learned."""
     tool, declared, name = _declared(rng, most=2)
     asked, arguments = _ask(rng, tool)
     returned = {field: fill(rng) for field, fill in tool.returns.items()}

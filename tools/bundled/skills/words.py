@@ -11,8 +11,7 @@ FIRST, LAST, CITIES = _LISTS["first"], _LISTS["last"], _LISTS["cities"]
 COLOURS, FOODS, ANIMALS, PRODUCTS = (_LISTS[name] for name in ("colours", "foods", "animals", "products"))
 COMPANY_KINDS, LANGUAGES, DOMAINS = _LISTS["company_kinds"], _LISTS["languages"], _LISTS["domains"]
 
-_CONSONANTS = "b c d f g h j k l m n p r s t v w z br dr gr kr pl st tr sh th".split()
-_VOWELS = "a e i o u a e i o u ai ea oo".split()
+_CONSONANTS, _VOWELS = _LISTS["consonants"], _LISTS["vowels"]
 _ENDINGS = ["", "", "", "n", "r", "s", "l", "k", "m", "t", "x"]
 
 
@@ -65,7 +64,7 @@ def clock(rng: Random) -> str:
 
 
 def price(rng: Random) -> float | int:
-    """A price: whole, or with two digits of which the last is no zero, so that JSON prints it as it was written."""
+    """A price: whole, or with two digits of which the last is no zero, so that JSON prints it unchanged."""
     whole = rng.randrange(1, 1000)
     return whole if rng.random() < 0.5 else float(f"{whole}.{rng.randrange(10)}{rng.randrange(1, 10)}")
 

@@ -21,6 +21,7 @@ def exchanges(name: str) -> list[tuple[list[str], str]]:
 def word_lists(name: str) -> dict[str, list[str]]:
     """`title:` lines, each followed by indented words."""
     lists: dict[str, list[str]] = {}
+    title = ""
     for line in read(name).splitlines():
         if line.startswith(" "):
             lists[title] += line.split()

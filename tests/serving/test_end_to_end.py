@@ -1,0 +1,169 @@
+"""The real server process with the real `openai` package, the gRPC client and the in-process API side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from jaxchat import v1
+from jaxchat.api import Chat
+from serving.client import AsyncClient, Client
+
+REQUEST: dict[str, Any] = dict(
+    model="tiny", messages=[{"role": "user", "content": "Hello"}], seed=11, max_tokens=30, temperature=0.9
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    grpc: str
+    rest: str
+    process: subprocess.Popen[str]
+
+
+def start(model: Path, *flags: str) -> Server:
+    command = [sys.executable, "-m", "serving.cli.main", "serve", "--model", str(model)]
+    command += ["--grpc-port", "0", "--rest-port", "0", "--slots", "4", "--chunk", "32", "--cache-dir", "off", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if line.startswith("Ready"):
+            break
+    grpc, rest = re.search(r"gRPC +(\S+)", seen), re.search(r"REST +(\S+)", seen)
+    assert grpc and rest, seen
+    assert "> Hello! Who are you?" in seen
+    return Server(grpc[1], rest[1], process)
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model: Path) -> Iterator[Server]:
+    running = start(tiny_model)
+    yield running
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(timeout=30) == 0
+
+
+@pytest.fixture
+def rest(server: Server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.rest, api_key="none", max_retries=0) as client:
+        yield client
+
+
+def deltas(chunks: Any) -> str:
+    return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+
+
+def test_every_front_door_gives_the_same_answer(server: Server, rest: openai.OpenAI, tiny_chat: Chat) -> None:
+    local = tiny_chat.chat.completions.create(**REQUEST)
+    expected = local.choices[0].message.content
+    plain = rest.chat.completions.create(**REQUEST)
+    answers = {
+        "openai": plain.choices[0].message.content,
+        "openai stream": deltas(rest.chat.completions.create(**REQUEST, stream=True)),
+        "in-process stream": deltas(tiny_chat.chat.completions.create(**REQUEST, stream=True)),
+    }
+    with rest.chat.completions.stream(**REQUEST) as stream:
+        answers["openai helper"] = stream.get_final_completion().choices[0].message.content
+    with Client(server.grpc) as client:
+        answers["grpc"] = client.chat.completions.create(**REQUEST).choices[0].message.content
+        answers["grpc stream"] = deltas(client.chat.completions.create(**REQUEST, stream=True))
+    answers |= asyncio.run(_asynchronous(server))
+    assert answers == dict.fromkeys(answers, expected)
+    assert plain.system_fingerprint == local.system_fingerprint
+
+
+async def _asynchronous(server: Server) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    async with openai.AsyncOpenAI(base_url=server.rest, api_key="none") as rest:
+        found["async openai"] = (await rest.chat.completions.create(**REQUEST)).choices[0].message.content
+        chunks = [chunk async for chunk in await rest.chat.completions.create(**REQUEST, stream=True)]
+        found["async openai stream"] = deltas(chunks)
+    async with AsyncClient(server.grpc) as client:
+        found["async grpc"] = (await client.chat.completions.create(**REQUEST)).choices[0].message.content
+        chunks = [chunk async for chunk in await client.chat.completions.create(**REQUEST, stream=True)]
+        found["async grpc stream"] = deltas(chunks)
+    return found
+
+
+def test_logprobs_usage_and_choices_agree_over_rest_and_grpc(server: Server, rest: openai.OpenAI) -> None:
+    asked = {**REQUEST, "n": 3, "logprobs": True, "top_logprobs": 4}
+    over_rest = rest.chat.completions.create(**asked)
+    with Client(server.grpc) as client:
+        over_grpc = client.chat.completions.create(**asked)
+    assert over_rest.usage and over_rest.usage.total_tokens == over_grpc.usage.total_tokens
+    for one, other in zip(over_rest.choices, over_grpc.choices, strict=True):
+        assert one.message.content == other.message.content and one.logprobs and one.logprobs.content
+        assert [bytes(entry.bytes or []) for entry in one.logprobs.content] == [e.bytes for e in other.logprobs.content]
+        assert one.logprobs.content[0].logprob == pytest.approx(other.logprobs.content[0].logprob)
+
+
+def test_mixed_load_over_both_protocols_changes_no_answer(server: Server, rest: openai.OpenAI) -> None:
+    with Client(server.grpc) as client:
+
+        def ask(index: int, over: Any) -> str:
+            asked = {**REQUEST, "seed": index, "max_tokens": 1 + 3 * index}
+            return deltas(over.chat.completions.create(**asked, stream=True))
+
+        with ThreadPoolExecutor(32) as pool:
+            first = pool.map(ask, range(16), [rest] * 16)
+            second = pool.map(ask, range(16), [client] * 16)
+            assert list(first) == list(second)
+
+
+def test_a_reader_that_leaves_frees_its_slots(server: Server, rest: openai.OpenAI) -> None:
+    long = {**REQUEST, "max_tokens": 900, "logit_bias": {"3": 100}, "n": 4}
+    with rest.chat.completions.create(**long, stream=True) as stream:
+        next(iter(stream))
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.rest}/chat/completions", json=long, timeout=0.2)
+    began = time.monotonic()
+    rest.chat.completions.create(**{**REQUEST, "max_tokens": 1})
+    assert time.monotonic() - began < 5
+
+
+def test_errors_name_the_field_on_both_sides(server: Server, rest: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        rest.chat.completions.create(**{**REQUEST, "temperature": 3})
+    assert refused.value.param == "temperature" and "3" in refused.value.message
+    with Client(server.grpc) as client, pytest.raises(Exception, match="temperature") as error:
+        request = v1.ChatCompletionRequest(
+            model="tiny", messages=[v1.ChatMessage(role=v1.ROLE_USER, text="x")], temperature=3
+        )
+        client.complete(request)
+    assert getattr(error.value, "param", None) == "temperature"
+    with pytest.raises(openai.NotFoundError):
+        rest.chat.completions.create(**{**REQUEST, "model": "nobody"})
+
+
+def test_models_and_health(server: Server, rest: openai.OpenAI) -> None:
+    assert [model.id for model in rest.models.list()] == ["tiny"]
+    assert rest.models.retrieve("tiny").owned_by == "jaxchat"
+    assert httpx.get(server.rest.removesuffix("/v1") + "/health").status_code == 200
+
+
+def test_sigterm_lets_running_answers_finish(tiny_model: Path) -> None:
+    running = start(tiny_model, "--greeting", "Hello! Who are you?")
+    with openai.OpenAI(base_url=running.rest, api_key="none", max_retries=0) as client:
+        stream = client.chat.completions.create(
+            **{**REQUEST, "max_tokens": 600, "logit_bias": {"3": 100}}, stream=True
+        )
+        chunks = [next(stream)]
+        running.process.send_signal(signal.SIGTERM)
+        chunks += list(stream)
+    assert len(deltas(chunks)) == 600 and chunks[-1].choices[0].finish_reason == "length"
+    assert running.process.wait(timeout=30) == 0

@@ -1,0 +1,82 @@
+"""Imports point downward only. The table says what each layer may import of this repository, and what it must not
+import of others; a package in the table covers what lies below it, and the longest name that fits decides."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LEAVES = {"jaxchat.config", "jaxchat.types", "jaxchat.errors"}
+WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.chat.wire"}
+HEAVY = {"jax", "jaxlib", "flax", "orbax"}
+RPC = {"grpc", "google"}
+
+#   layer               may import of the repository                                        never
+LAYERS: dict[str, tuple[set[str], set[str]]] = {
+    "jaxchat":          ({"jaxchat"},                                                       set()),
+    "jaxchat.config":   ({"jaxchat.types", "jaxchat.errors"},                               HEAVY | RPC),
+    "jaxchat.types":    ({"jaxchat.config", "jaxchat.errors"},                              HEAVY | RPC),
+    "jaxchat.errors":   (set(),                                                             HEAVY | RPC),
+    "jaxchat.v1":       ({"jaxchat.v1"},                                                    HEAVY),
+    "jaxchat.kernels":  (LEAVES | {"jaxchat.kernels"},                                      RPC),
+    "jaxchat.sampling": (LEAVES | {"jaxchat.sampling"},                                     RPC),
+    "jaxchat.models":   (LEAVES | {"jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
+    "jaxchat.runtime":  (
+        LEAVES | {"jaxchat.runtime", "jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
+    "jaxchat.engine":   (LEAVES | {"jaxchat.engine"},                                       HEAVY | RPC),
+    "jaxchat.chat":     (LEAVES | {"jaxchat.chat", "jaxchat.engine", "jaxchat.v1"},         HEAVY | {"grpc"}),
+    "jaxchat.chat.wire": (WIRE,                                                             HEAVY | {"grpc", "numpy"}),
+    "jaxchat.bundled":  (set(),                                                             HEAVY),
+    "serving":          (LEAVES | WIRE | {"jaxchat.chat.validate", "serving"},              HEAVY),
+    "serving.client":   (WIRE | {"serving.client", "serving.grpc_errors"},                  HEAVY | {"numpy"}),
+    "serving.cli":      (LEAVES | WIRE | {"serving", "jaxchat.api"},                        HEAVY),
+}  # fmt: skip
+
+
+def covers(package: str, module: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for top in ("jaxchat", "serving"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path: Path, module: str) -> Iterator[str]:
+    """Absolute names of everything imported, also inside functions; `from a import b` counts as `a.b`."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(m, p, id=m) for m, p in modules()])
+def test_imports_point_downward(module, path):
+    layer = max((name for name in LAYERS if covers(name, module)), key=len)
+    allowed, never = LAYERS[layer]
+    for name in imports(path, module):
+        assert not any(covers(package, name) for package in never), f"{layer} must not import {name}"
+        if name.split(".")[0] in ("jaxchat", "serving", "tools", "tests"):
+            assert any(covers(package, name) for package in allowed), f"{layer} must not import {name}"
+
+
+@pytest.mark.parametrize("module", ["serving.client", "jaxchat.chat.wire", "jaxchat.chat.validate", "serving.cli.main"])
+def test_light_modules_load_nothing_heavy(module):
+    heavy = ["jax", "flax", "numpy", "tokenizers", "starlette", "uvicorn"]
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.strip() == "[]"

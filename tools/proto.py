@@ -1,0 +1,26 @@
+"""Generates `jaxchat/v1` from `proto/`. `python -m tools.proto [OUT]`, where OUT is the repository by default."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def generate(out: Path) -> None:
+    """Writes messages, their type stubs and the service's stubs below `out`. Raises RuntimeError when protoc fails."""
+    well_known = files("grpc_tools") / "_proto"
+    common = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}"]
+    messages = [f"--python_out={out}", f"--pyi_out={out}", "jaxchat/v1/chat.proto", "jaxchat/v1/service.proto"]
+    services = [f"--grpc_python_out={out}", "jaxchat/v1/service.proto"]
+    for arguments in (messages, services):
+        if protoc.main(common + arguments):
+            raise RuntimeError("protoc failed")
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
