@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["AsyncChat", "Chat", "ChatError", "ModelError", "load", "load_async"]
 
-_HOMES = {name: "jaxchat.api" for name in ("AsyncChat", "Chat", "load", "load_async")}
-_HOMES |= {name: "jaxchat.errors" for name in ("ChatError", "ModelError")}
+_HOMES = dict.fromkeys(("AsyncChat", "Chat", "load", "load_async"), "jaxchat.api")
+_HOMES |= dict.fromkeys(("ChatError", "ModelError"), "jaxchat.errors")
 
 
 def __getattr__(name: str) -> Any:

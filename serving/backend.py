@@ -26,9 +26,7 @@ class ChatBackend(Protocol):
     async def complete(self, request: v1.ChatCompletionRequest, *, request_id: str) -> v1.ChatCompletion:
         """The whole answer. Raises `ChatError`."""
 
-    def stream(
-        self, request: v1.ChatCompletionRequest, *, request_id: str
-    ) -> AsyncIterator[v1.ChatCompletionChunk]:
+    def stream(self, request: v1.ChatCompletionRequest, *, request_id: str) -> AsyncIterator[v1.ChatCompletionChunk]:
         """The answer in chunks. Raises `ChatError`, for invalid requests before the first chunk."""
 
 

@@ -23,7 +23,7 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024  # n = 128 with 20 top_logprobs
 
 log = logging.getLogger(__name__)
 
-Context = grpc.aio.ServicerContext
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ChatServicer(service_pb2_grpc.ChatServiceServicer):
@@ -57,7 +57,8 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
 async def _call(context: Context) -> AsyncIterator[str]:
     """Names the call for the client and turns whatever it raises into a status with details."""
     metadata = dict(context.invocation_metadata() or ())
-    request_id = request_id_from(metadata.get("x-request-id"))
+    given = metadata.get("x-request-id")
+    request_id = request_id_from(given if isinstance(given, str) else None)
     await context.send_initial_metadata((("x-request-id", request_id),))
     try:
         yield request_id

@@ -1,4 +1,4 @@
-"""A tiny random model in Hugging Face form: byte tokens, ChatML template, float32. For tests of everything but quality."""
+"""A tiny random model in Hugging Face form: byte tokens, ChatML template, float32."""
 
 from __future__ import annotations
 

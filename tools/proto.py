@@ -15,7 +15,12 @@ def generate(out: Path) -> None:
     """Writes messages, their type stubs and the service's stubs below `out`. Raises RuntimeError when protoc fails."""
     well_known = files("grpc_tools") / "_proto"
     common = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}"]
-    messages = [f"--python_out={out}", f"--pyi_out={out}", "jaxchat/v1/chat.proto", "jaxchat/v1/service.proto"]
+    messages = [
+        f"--python_out={out}",
+        f"--pyi_out={out}",
+        "jaxchat/v1/chat.proto",
+        "jaxchat/v1/service.proto",
+    ]
     services = [f"--grpc_python_out={out}", "jaxchat/v1/service.proto"]
     for arguments in (messages, services):
         if protoc.main(common + arguments):

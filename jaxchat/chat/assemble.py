@@ -23,9 +23,10 @@ class Answer:
         self.model = model
         self.fingerprint = fingerprint
         self.prompt_tokens = 0
+        self.completion_tokens = 0
         self.seed = 0
 
-    def completion(self, choices: list[Delta], with_logprobs: bool, completion_tokens: int) -> v1.ChatCompletion:
+    def completion(self, choices: list[Delta], with_logprobs: bool) -> v1.ChatCompletion:
         """The whole answer, from everything each choice became."""
         return v1.ChatCompletion(
             id=self.id,
@@ -33,7 +34,7 @@ class Answer:
             model=self.model,
             system_fingerprint=self.fingerprint,
             choices=[_choice(index, choice, with_logprobs) for index, choice in enumerate(choices)],
-            usage=self._usage(completion_tokens),
+            usage=self._usage(),
             seed_used=self._signed_seed(),
         )
 
@@ -54,10 +55,10 @@ class Answer:
         if delta.finish:
             yield self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(), finish_reason=delta.finish))
 
-    def usage_chunk(self, completion_tokens: int) -> v1.ChatCompletionChunk:
+    def usage_chunk(self) -> v1.ChatCompletionChunk:
         """The last chunk of a stream that asked for usage."""
         chunk = self._chunk()
-        chunk.usage.CopyFrom(self._usage(completion_tokens))
+        chunk.usage.CopyFrom(self._usage())
         return chunk
 
     def _chunk(self, *choices: v1.ChunkChoice) -> v1.ChatCompletionChunk:
@@ -70,11 +71,11 @@ class Answer:
             seed_used=self._signed_seed(),
         )
 
-    def _usage(self, completion_tokens: int) -> v1.Usage:
+    def _usage(self) -> v1.Usage:
         return v1.Usage(
             prompt_tokens=self.prompt_tokens,
-            completion_tokens=completion_tokens,
-            total_tokens=self.prompt_tokens + completion_tokens,
+            completion_tokens=self.completion_tokens,
+            total_tokens=self.prompt_tokens + self.completion_tokens,
         )
 
     def _signed_seed(self) -> int:

@@ -66,13 +66,22 @@ class ChatSession:
         return self._engine.alive and not self._draining
 
     @property
+    def stop_tokens(self) -> frozenset[int]:
+        """Ids of the tokens that end an answer."""
+        return self._tokenizer.stop_tokens
+
+    @property
     def stats(self) -> EngineStats:
         return self._engine.stats
 
     async def start(self) -> None:
         """Starts the engine; its events come to the running loop."""
         loop = asyncio.get_running_loop()
-        self._engine.start(lambda events: loop.call_soon_threadsafe(self._route, events))
+
+        def deliver(events: list[TokenEvent]) -> None:
+            loop.call_soon_threadsafe(self._route, events)
+
+        self._engine.start(deliver)
 
     async def drain(self, grace: float) -> None:
         """Refuses new requests and waits up to `grace` seconds for the running ones."""
@@ -104,13 +113,13 @@ class ChatSession:
             raise errors.invalid("stream_options", "stream_options is only allowed when streaming.")
         answer = assemble.Answer(request.model, self.info.fingerprint)
         whole = [Delta() for _ in range(_choices(request))]
-        async for builders, deltas in self._generate(request, answer):
+        async for deltas in self._generate(request, answer):
             for index, delta in deltas:
                 whole[index].text += delta.text
                 whole[index].entries += delta.entries
                 whole[index].calls += delta.calls
                 whole[index].finish = delta.finish
-        return answer.completion(whole, request.logprobs, sum(builder.tokens for builder in builders))
+        return answer.completion(whole, request.logprobs)
 
     async def stream(
         self, request: v1.ChatCompletionRequest, *, request_id: str
@@ -124,7 +133,7 @@ class ChatSession:
         """
         answer = assemble.Answer(request.model, self.info.fingerprint)
         begun = False
-        async for builders, deltas in self._generate(request, answer):
+        async for deltas in self._generate(request, answer):
             if not begun:
                 begun = True
                 for index in range(_choices(request)):
@@ -133,12 +142,12 @@ class ChatSession:
                 for chunk in answer.chunks(index, delta, request.logprobs):
                     yield chunk
         if request.stream_options.include_usage:
-            yield answer.usage_chunk(sum(builder.tokens for builder in builders))
+            yield answer.usage_chunk()
 
     async def _generate(
         self, request: v1.ChatCompletionRequest, answer: assemble.Answer
-    ) -> AsyncIterator[tuple[list[ChoiceBuilder], list[tuple[int, Delta]]]]:
-        """Runs a request; yields the builders and what is new of each choice, until all have finished."""
+    ) -> AsyncIterator[list[tuple[int, Delta]]]:
+        """Runs a request; yields what is new of each choice until all have finished, and fills in `answer`'s counts."""
         generate = await self._prepare(request)
         answer.prompt_tokens, answer.seed = len(generate.prompt), generate.sampling.seed
         options = _choice_options(request)
@@ -150,7 +159,9 @@ class ChatSession:
             while not all(builder.finished for builder in builders):
                 await run.wake.wait()
                 run.wake.clear()
-                yield builders, self._advance(number, run)
+                deltas = self._advance(number, run)
+                answer.completion_tokens = sum(builder.tokens for builder in builders)
+                yield deltas
         finally:
             del self._running[number]
             if not all(builder.finished for builder in builders):

@@ -53,7 +53,7 @@ class ChatTemplate:
 
 
 def load_template(directory: Path) -> ChatTemplate:
-    """Reads `chat_template.jinja`, else the template in `tokenizer_config.json`. Raises ModelError when there is none."""
+    """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`. Raises ModelError when there is none."""
     config = read_json(directory / "tokenizer_config.json")
     file = directory / "chat_template.jinja"
     source = file.read_text("utf-8") if file.exists() else config.get("chat_template")

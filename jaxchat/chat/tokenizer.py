@@ -80,7 +80,8 @@ def load_tokenizer(directory: Path) -> ChatTokenizer:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, empty when the file is missing. Raises ModelError when it is damaged."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return found
     except FileNotFoundError:
         return {}
     except ValueError as error:

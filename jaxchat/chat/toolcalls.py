@@ -27,7 +27,7 @@ class Call:
 
 
 class ToolCallParser:
-    """Splits text into content and calls. Text that opens like a call but is none of the declared ones stays content."""
+    """Splits text into content and calls. What opens like a call but is none of the declared ones stays content."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
@@ -52,12 +52,11 @@ class ToolCallParser:
                 else:
                     content += OPEN + body + CLOSE
             else:
-                text, opened, rest = self._held.partition(OPEN)
+                lead, opened, rest = self._held.partition(OPEN)
                 if not opened:
                     break
-                shown = text.rstrip()
-                content += shown
-                syntax += len(text) - len(shown)
+                content += lead.rstrip()
+                syntax += len(lead) - len(lead.rstrip())
                 self._held, self.inside = rest, True
         if not self.inside:
             shown = len(self._held) - self._undecided()

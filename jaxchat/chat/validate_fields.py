@@ -27,7 +27,7 @@ def check_known(message: Message, path: str = "") -> None:
 
     A newer client's field must not be dropped in silence, as protobuf would. Raises `ChatError`.
     """
-    for unknown in UnknownFieldSet(message):  # type: ignore[no-untyped-call]
+    for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined]  # missing in the stubs
         raise unknown_parameter(_join(path, f"field_{unknown.field_number}"))
     for field, value in message.ListFields():
         here = _join(path, field.name)

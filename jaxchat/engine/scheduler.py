@@ -46,7 +46,7 @@ class Scheduler:
         self.waiting.append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
-        """Drops the sequences of a request, or one choice of it, and returns how many; what they held is free at once."""
+        """Drops the sequences of a request, or one choice of it; returns how many. What they held is free at once."""
 
         def meant(sequence: Sequence) -> bool:
             return sequence.request_id == request_id and choice in (None, sequence.choice)

@@ -100,7 +100,7 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
 
 
 def _gather(keys: Array, values: Array, table: Array, index: Array) -> tuple[Array, Array, Array]:
-    """Block `index` of every row of `table[R, P]`: keys and values `[R, B, K, d]` f32, positions `[1, B]`; B = BLOCK."""
+    """Block `index` of each row of `table[R, P]`: keys and values `[R, B, K, d]` f32, positions `[1, B]`."""
     page = keys.shape[1]
     count = BLOCK // page
     ids = jax.lax.dynamic_slice_in_dim(_padded(table, count), index * count, count, axis=1)

@@ -49,7 +49,8 @@ def restore_orbax(
     try:
         digest = (directory / DIGEST).read_text("utf-8")
         with checkpoint.StandardCheckpointer() as reader:
-            return reader.restore((directory / FOLDER).absolute(), target), digest
+            params: dict[str, Any] = reader.restore((directory / FOLDER).absolute(), target)
+            return params, digest
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{directory / FOLDER}: cannot be restored for this config.json ({error})") from None
 
@@ -61,7 +62,8 @@ def shapes(config: ModelConfig) -> dict[str, Any]:
     def init(ids: jax.Array) -> Any:
         return Decoder(config).init(jax.random.key(0), ids, ids, attend=causal)["params"]
 
-    return jax.eval_shape(init, ids)
+    tree: dict[str, Any] = jax.eval_shape(init, ids)
+    return tree
 
 
 def _orbax() -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
@@ -50,3 +52,15 @@ class Decoder(nn.Module):
         if self.config.tied:
             return contract("td,vd->tv", hidden, self.table)
         return contract("td,dv->tv", hidden, self.head)
+
+
+def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array, attend: Attend) -> Array:
+    """`Decoder.__call__` under `params`: `[T]`, `[T]` to f32 `[T, D]`."""
+    hidden: Array = decoder.apply({"params": params}, tokens, positions, attend=attend)  # type: ignore[assignment]
+    return hidden
+
+
+def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
+    """`Decoder.logits` under `params`: `[T, D]` to f32 `[T, V]`."""
+    logits: Array = decoder.apply({"params": params}, hidden, method=Decoder.logits)  # type: ignore[assignment]
+    return logits

@@ -10,7 +10,9 @@ from typing import Any
 import jax
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
-_NAMES_OF_SOURCE = re.compile(r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M)
+_NAMES_OF_SOURCE = re.compile(
+    r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M
+)
 
 
 def use_cache(directory: Path) -> None:
@@ -32,5 +34,5 @@ class CompileCounter:
         self.count = 0
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
-    def _listen(self, event: str, duration: float, **_: Any) -> None:
+    def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         self.count += event == _COMPILED

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
 
 from jaxchat.config import EngineConfig
 from jaxchat.models.checkpoints import has_orbax, restore_orbax
@@ -59,7 +58,7 @@ def load_runner(
     runner = Runner(model, params, sizes, placement, dtype=engine.dtype, valid=min(valid, model.vocab_size))
     runner.warm_up(lambda done, total: report("compiling programs", done, total))
     kind = jax.devices()[0].device_kind
-    identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jaxlib.__version__]
+    identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     digest = hashlib.sha256("\n".join([*identity, *runner.digests()]).encode()).hexdigest()
     return Loaded(runner, model, sizes, f"fp_{digest[:10]}", f"{placement.mesh.size} x {kind}")
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.kernels.paged import decode_attention, prefill_attention, write_chunk, write_tokens
-from jaxchat.models.decoder import Decoder
+from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
 from jaxchat.sampling.logprobs import TOP
@@ -75,8 +75,8 @@ def decode_program(decoder: Decoder, sizes: Sizes, valid: int) -> Step:
             write=lambda held, new: write_tokens(held, new, page, slots.position % sizes.page_size),
             read=lambda q, k, v: decode_attention(q, k, v, slots.table, slots.position + 1, active),
         )
-        hidden = decoder.apply({"params": params}, slots.token, slots.position, attend=cache.attend)
-        logits = decoder.apply({"params": params}, hidden, method=Decoder.logits)
+        hidden = hidden_states(decoder, params, slots.token, slots.position, cache.attend)
+        logits = logits_of(decoder, params, hidden)
         sampled = sample(logits, slots.sampling, active, valid)
         return cache.pages, slots.advance(sampled.tokens, active), _packed(sampled)
 
@@ -96,13 +96,13 @@ def prefill_program(decoder: Decoder, sizes: Sizes, valid: int) -> Step:
             read=lambda q, k, v: prefill_attention(q, k, v, given["table"], start),
         )
         positions = start + jnp.arange(sizes.chunk)
-        hidden = decoder.apply({"params": params}, given["tokens"], positions, attend=cache.attend)
+        hidden = hidden_states(decoder, params, given["tokens"], positions, cache.attend)
         fresh = _fresh_row(given, sizes)
 
         def finish(row: SlotState) -> tuple[SlotState, Array]:
             # Two rows, not one: XLA:CPU has a slow path for products with a single bf16 row.
             final = jnp.broadcast_to(hidden[count - 1], (2, hidden.shape[-1]))
-            logits = decoder.apply({"params": params}, final, method=Decoder.logits)[:1]
+            logits = logits_of(decoder, params, final)[:1]
             active = jnp.ones(1, bool)
             sampled = sample(logits, row.sampling, active, valid)
             return row.advance(sampled.tokens, active), _packed(sampled)

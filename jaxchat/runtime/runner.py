@@ -119,7 +119,7 @@ class Runner:
 
     def _pack_prefill(self, work: PrefillWork) -> np.ndarray:
         sizes, s = self.sizes, work.sampling
-        first = work.start // sizes.page_size
+        first, count = work.start // sizes.page_size, sizes.chunk // sizes.page_size
         ids, bias = _bias(s, sizes.vocab)
         return self._layouts["prefill"].pack(
             slot=work.slot,
@@ -134,7 +134,7 @@ class Runner:
             presence=s.presence_penalty,
             seed=np.array([s.seed >> 32, s.seed & 0xFFFFFFFF], np.uint32),
             tokens=_fill(work.tokens, sizes.chunk, 0),
-            chunk_pages=_fill(work.pages[first : first + sizes.chunk // sizes.page_size], sizes.chunk // sizes.page_size, sizes.pages),
+            chunk_pages=_fill(work.pages[first : first + count], count, sizes.pages),
             table=_fill(work.pages, sizes.table, 0),
             bias_ids=ids,
             bias=bias,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -14,6 +15,7 @@ from jaxchat.sampling.noise import gumbel, step_keys
 from jaxchat.sampling.nucleus import nucleus
 from jaxchat.sampling.state import SamplingState
 
+Adjust = Callable[[Array, SamplingState], Array]
 GREEDY_BELOW = 1e-5  # temperatures under this are greedy
 
 
@@ -30,8 +32,8 @@ class Sampled:
 def sample(logits: Array, state: SamplingState, active: Array, valid: int) -> Sampled:
     """Samples each row by its own parameters.
 
-    Features that no active row uses are skipped by `lax.cond` on a scalar of the batch, so they cost nothing and need no
-    program of their own; each leaves rows that do not use it untouched, so a neighbour's features never change a token.
+    Features that no active row uses are skipped by `lax.cond` on a scalar of the batch, so they cost nothing and need
+    no program of their own; each leaves rows that do not use it untouched, so a neighbour's features never change a token.
 
     Args:
         logits: `[S, V]` f32, raw.
@@ -76,5 +78,5 @@ def _draw(mu: Array, state: SamplingState, drawn: Array) -> Array:
     return first_argmax(z + gumbel(keys, jnp.arange(mu.shape[-1])[None]))
 
 
-def _when(used: Array, adjust, mu: Array, state: SamplingState) -> Array:  # type: ignore[no-untyped-def]
+def _when(used: Array, adjust: Adjust, mu: Array, state: SamplingState) -> Array:
     return jax.lax.cond(used, adjust, lambda mu, _: mu, mu, state)

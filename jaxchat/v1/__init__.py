@@ -3,4 +3,4 @@
 from jaxchat.v1.chat_pb2 import *  # noqa: F403
 from jaxchat.v1.service_pb2 import GetModelRequest, ListModelsRequest, ListModelsResponse, Model
 
-__all__ = ["GetModelRequest", "ListModelsRequest", "ListModelsResponse", "Model"]  # noqa: F405
+__all__ = ["GetModelRequest", "ListModelsRequest", "ListModelsResponse", "Model"]

@@ -10,19 +10,31 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol
 
 from jaxchat import v1
+from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
+from serving.cli.progress import Progress
 
-Ask = Callable[[list[dict[str, str]]], Iterator[v1.ChatCompletionChunk]]
-"""The chunks of the answer to a conversation; closing the iterator stops the answer."""
+
+class Chunks(Protocol):
+    """Chunks of an answer; closing them stops it."""
+
+    def __iter__(self) -> Iterator[v1.ChatCompletionChunk]: ...
+
+    def close(self) -> None: ...
+
+
+Ask = Callable[[list[dict[str, str]]], Chunks]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("question", nargs="?", help="answer this and end")
-    parser.add_argument("--model", help="model directory or 'bundled'; with --connect the server's id of a model")
+    parser.add_argument(
+        "--model", help="model directory, hub id or 'bundled'; with --connect the server's id of a model"
+    )
     parser.add_argument("--connect", metavar="HOST:PORT", help="ask this gRPC server instead of loading a model")
     parser.add_argument("--system", help="instructions for the model")
     parser.add_argument("--temperature", type=float, help="0 to 2; 0 always takes the likeliest token")
@@ -60,7 +72,7 @@ class Conversation:
         system = [{"role": "system", "content": self._system}] if self._system else []
         parts: list[str] = []
         try:
-            with closing(self._ask(system + turns)) as chunks:  # type: ignore[type-var]
+            with closing(self._ask(system + turns)) as chunks:
                 for chunk in chunks:
                     for choice in chunk.choices:
                         parts.append(choice.delta.content)
@@ -116,17 +128,15 @@ def _ask(args: argparse.Namespace) -> Ask:
         model = args.model or client.models.list()[0].id
         completions = client.chat.completions
     else:
-        from jaxchat.api import load  # brings jax in
+        from jaxchat.api import Chat, load_session  # brings jax in
 
-        model = args.model or "bundled"
-        local = load(model)
-        model, completions = local.model_id, local.chat.completions
+        with Progress() as progress:
+            session = load_session(args.model or "bundled", EngineConfig(), progress)
+        model, completions = session.model_id, Chat(session).chat.completions
     options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
 
-    def ask(messages: list[dict[str, str]]) -> Iterator[v1.ChatCompletionChunk]:
-        stream: Iterator[v1.ChatCompletionChunk] = completions.create(
-            model=model, messages=messages, stream=True, **options
-        )
-        return stream
+    def ask(messages: list[dict[str, str]]) -> Chunks:
+        chunks: Chunks = completions.create(model=model, messages=messages, stream=True, **options)
+        return chunks
 
     return ask

@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _models_in(directory: Path) -> list[Path]:
-    found = [path.parent for path in (directory / "config.json", *sorted(directory.glob("*/config.json"))) if path.is_file()]
+    found = [
+        path.parent for path in (directory / "config.json", *sorted(directory.glob("*/config.json"))) if path.is_file()
+    ]
     if not found:
         raise ModelError(f"{directory}: no config.json here or one level below")
     return found

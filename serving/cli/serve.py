@@ -26,7 +26,8 @@ Try it:
 class Session(ChatBackend, Protocol):
     """A backend with a life: what `jaxchat.api.load_session` returns."""
 
-    model_id: str
+    @property
+    def model_id(self) -> str: ...
 
     async def start(self) -> None: ...
 
@@ -38,7 +39,7 @@ class Session(ChatBackend, Protocol):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "directory of the model, or 'bundled' for the small one inside (default: bundled)"
+    text = "directory of the model, hub id, or 'bundled' for the small one inside (default: bundled)"
     parser.add_argument("--model", default="bundled", help=text)
     parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
     add_flags(parser, ServeConfig, "addresses and limits")

@@ -1,9 +1,9 @@
 """A typed Python client over gRPC with the call shape of the openai package. Needs grpc and protobuf only.
 
-    from serving.client import Client
-    client = Client("localhost:50051")
-    answer = client.chat.completions.create(model="...", messages=[{"role": "user", "content": "Hello"}])
-    print(answer.choices[0].message.content)
+from serving.client import Client
+client = Client("localhost:50051")
+answer = client.chat.completions.create(model="...", messages=[{"role": "user", "content": "Hello"}])
+print(answer.choices[0].message.content)
 """
 
 from serving.client.asynchronous import AsyncChunkStream, AsyncClient

@@ -123,16 +123,12 @@ class AsyncClient:
         self.chat = AsyncChat(self)
         self.models = AsyncModels(self)
 
-    async def complete(
-        self, request: v1.ChatCompletionRequest, *, timeout: float | None = None
-    ) -> v1.ChatCompletion:
+    async def complete(self, request: v1.ChatCompletionRequest, *, timeout: float | None = None) -> v1.ChatCompletion:
         """The whole answer. Raises `ChatError`."""
         result: v1.ChatCompletion = await self.call("Complete", request, timeout)
         return result
 
-    async def stream(
-        self, request: v1.ChatCompletionRequest, *, timeout: float | None = None
-    ) -> AsyncChunkStream:
+    async def stream(self, request: v1.ChatCompletionRequest, *, timeout: float | None = None) -> AsyncChunkStream:
         """The answer in chunks. Raises `ChatError`, here or while iterating."""
         seconds = self._timeout if timeout is None else timeout
         return await AsyncChunkStream(self._stub.Stream(request, timeout=seconds, metadata=self._metadata)).open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import grpc
 
@@ -28,4 +29,5 @@ def metadata_for(api_key: str | None, headers: Mapping[str, str] | None) -> Meta
 def error_of(error: grpc.RpcError) -> ChatError:
     """The `ChatError` behind an RPC error of either kind of channel. Type stubs of the two differ, duck typing fits."""
     code: grpc.StatusCode = error.code()
-    return from_rpc(code, error.details(), error.trailing_metadata())
+    trailers: Any = error.trailing_metadata()
+    return from_rpc(code, error.details(), trailers)

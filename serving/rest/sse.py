@@ -33,9 +33,7 @@ class EventStream(Response):
     `[DONE]`, so that nobody takes a torn answer for a whole one. A client that goes away cancels the backend's call.
     """
 
-    def __init__(
-        self, chunks: AsyncIterator[v1.ChatCompletionChunk], include_usage: bool, keep_alive: float
-    ) -> None:
+    def __init__(self, chunks: AsyncIterator[v1.ChatCompletionChunk], include_usage: bool, keep_alive: float) -> None:
         self.chunks: Any = chunks
         self.include_usage = include_usage
         self.keep_alive = keep_alive

@@ -10,11 +10,15 @@ from jaxchat.errors import ChatError
 
 USER = {"role": "user", "content": "hi"}
 PART = {"type": "text", "text": "a"}
+NAMELESS = {"id": "a", "type": "function"}
 
 
 def calls(*ids):
     function = {"name": "f", "arguments": "opaque"}
-    return {"role": "assistant", "tool_calls": [{"id": i, "type": "function", "function": function} for i in ids]}
+    return {
+        "role": "assistant",
+        "tool_calls": [{"id": i, "type": "function", "function": function} for i in ids],
+    }
 
 
 def result(call_id):
@@ -70,7 +74,7 @@ def test_legal(messages):
         ([calls("a")], "messages.0.tool_calls"),
         ([calls("a", "a"), result("a")], "messages.0.tool_calls.1.id"),
         ([calls("")], "messages.0.tool_calls.0.id"),
-        ([{"role": "assistant", "tool_calls": [{"id": "a", "type": "function"}]}], "messages.0.tool_calls.0.function.name"),
+        ([{"role": "assistant", "tool_calls": [NAMELESS]}], "messages.0.tool_calls.0.function.name"),
         ([{"role": "assistant", "tool_calls": [{"id": "a"}]}], "messages.0.tool_calls.0.type"),
         ([{"role": "assistant", "function_call": {"name": "f"}}], "messages.0.function_call.arguments"),
     ],

@@ -103,9 +103,7 @@ def test_call_fragments():
     then = v1.Delta()
     then.tool_calls.add(index=0, function=v1.FunctionCall(arguments="{"))
     assert delta(first)["delta"] == {
-        "tool_calls": [
-            {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
-        ]
+        "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]
     }
     assert delta(then)["delta"] == {"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}
 

@@ -202,7 +202,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = ["role", "content", "type", "text", "name", "id", "function", "tool_calls", "arguments", "tool_call_id"]
+KEYS = [
+    "role",
+    "content",
+    "type",
+    "text",
+    "name",
+    "id",
+    "function",
+    "tool_calls",
+    "arguments",
+    "tool_call_id",
+]
 SHAPED = st.recursive(
     JSON | st.sampled_from(["user", "assistant", "tool", "function", "text", "auto", "required", {}]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from jaxchat import v1
@@ -36,7 +37,8 @@ class FakeSession:
 
     async def drain(self, grace: float) -> None:
         self.draining, self.ready = True, False
-        await asyncio.wait_for(self.until_running(0), grace)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.until_running(0), grace)
 
     async def close(self) -> None:
         self.ready = False
@@ -128,6 +130,4 @@ def _content(index: int, text: str, logprobs: bool) -> v1.ChunkChoice:
 
 
 def _usage(prompt: int, completion: int) -> v1.Usage:
-    return v1.Usage(
-        prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
-    )
+    return v1.Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)

@@ -42,9 +42,7 @@ def test_stream(client):
 
 
 def test_messages_of_the_protocol(client):
-    request = v1.ChatCompletionRequest(
-        model="fake", messages=[v1.ChatMessage(role=v1.ROLE_USER, text="hi")]
-    )
+    request = v1.ChatCompletionRequest(model="fake", messages=[v1.ChatMessage(role=v1.ROLE_USER, text="hi")])
     assert client.complete(request).choices[0].message.content == "hi "
     assert len(list(client.stream(request))) == 3
 

@@ -36,7 +36,19 @@ class Server:
 
 def start(model: Path, *flags: str) -> Server:
     command = [sys.executable, "-m", "serving.cli.main", "serve", "--model", str(model)]
-    command += ["--grpc-port", "0", "--rest-port", "0", "--slots", "4", "--chunk", "32", "--cache-dir", "off", *flags]
+    command += [
+        "--grpc-port",
+        "0",
+        "--rest-port",
+        "0",
+        "--slots",
+        "4",
+        "--chunk",
+        "32",
+        "--cache-dir",
+        "off",
+        *flags,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     seen = ""
@@ -159,9 +171,7 @@ def test_models_and_health(server: Server, rest: openai.OpenAI) -> None:
 def test_sigterm_lets_running_answers_finish(tiny_model: Path) -> None:
     running = start(tiny_model, "--greeting", "Hello! Who are you?")
     with openai.OpenAI(base_url=running.rest, api_key="none", max_retries=0) as client:
-        stream = client.chat.completions.create(
-            **{**REQUEST, "max_tokens": 600, "logit_bias": {"3": 100}}, stream=True
-        )
+        stream = client.chat.completions.create(**{**REQUEST, "max_tokens": 600, "logit_bias": {"3": 100}}, stream=True)
         chunks = [next(stream)]
         running.process.send_signal(signal.SIGTERM)
         chunks += list(stream)

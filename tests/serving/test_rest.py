@@ -121,15 +121,18 @@ def test_bad_bodies(http, content, content_type, status, code):
 
 
 def test_body_without_length_is_limited(http):
-    reply = http.post(
-        CHAT, content=(b"x" * 10_000 for _ in range(20)), headers={"content-type": "application/json"}
-    )
+    reply = http.post(CHAT, content=(b"x" * 10_000 for _ in range(20)), headers={"content-type": "application/json"})
     assert reply.status_code == 413
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", CHAT, 405), ("GET", "/nowhere", 404), ("POST", "/v1/chat/completions/", 404), ("PUT", "/health", 405)],
+    [
+        ("GET", CHAT, 405),
+        ("GET", "/nowhere", 404),
+        ("POST", "/v1/chat/completions/", 404),
+        ("PUT", "/health", 405),
+    ],
 )
 def test_unknown_paths_and_methods(http, method, path, status):
     reply = http.request(method, path)

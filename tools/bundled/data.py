@@ -36,17 +36,17 @@ SKILLS: dict[str, Make] = {
 }
 EXERCISE = exercises.SKILL  # trained, not judged
 WEIGHTS: dict[str, float] = {
-    small_talk.SKILL: 1.0,
-    about.SKILL: 1.5,
-    arithmetic.SKILL: 9.0,
+    small_talk.SKILL: 1.5,
+    about.SKILL: 2.0,
+    arithmetic.SKILL: 6.0,
     capitals.SKILL: 3.0,
-    followup.SKILL: 3.0,
+    followup.SKILL: 4.0,
     extract.SKILL: 4.0,
-    tool_use.CALL: 4.0,
+    tool_use.CALL: 5.0,
     tool_use.DECLINE: 1.0,
-    tool_use.RESULT: 1.2,
+    tool_use.RESULT: 1.5,
     unknown.SKILL: 0.7,
-    EXERCISE: 3.0,
+    EXERCISE: 12.0,
 }
 SYSTEM = (
     "You are a helpful assistant.",

@@ -100,8 +100,7 @@ def _calls(message: v1.AssistantMessage | v1.ChatMessage) -> Json:
     result: Json = {}
     if message.tool_calls:
         result["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": _whole_call(call.function)}
-            for call in message.tool_calls
+            {"id": call.id, "type": "function", "function": _whole_call(call.function)} for call in message.tool_calls
         ]
     if message.HasField("function_call"):
         result["function_call"] = _whole_call(message.function_call)

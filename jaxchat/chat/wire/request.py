@@ -21,8 +21,21 @@ Put = Callable[[Any, str, Any, str, bool], None]
 Table = Mapping[str, Put]
 
 LATER_FIELDS = frozenset(
-    "service_tier store metadata modalities audio prediction reasoning_effort verbosity web_search_options "
-    "prompt_cache_key prompt_cache_retention safety_identifier moderation".split()
+    {
+        "audio",
+        "metadata",
+        "modalities",
+        "moderation",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "verbosity",
+        "web_search_options",
+    }
 )
 """Fields that the API got after June 2024: refused as unsupported rather than unknown."""
 LATER_MESSAGE_FIELDS = frozenset({"refusal", "audio", "annotations"})
@@ -62,9 +75,7 @@ def request_from_kwargs(**kwargs: Any) -> ParsedRequest:
     return request_from_json(kwargs)
 
 
-def _fill(
-    message: Message, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool
-) -> None:
+def _fill(message: Message, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
     for key, value in read.mapping(body, path).items():
         here = f"{path}.{key}" if path else key
         if key in table:

@@ -13,7 +13,7 @@ _REPEAT = ("Repeat: {}", "Repeat after me: {}", "Say {}", "Write {}", "Copy this
 
 def make(rng: Random) -> Sample:
     """Words to repeat, or a list of sums."""
-    return _sums(rng) if rng.random() < 0.5 else _repeat(rng)
+    return _sums(rng) if rng.random() < 0.7 else _repeat(rng)
 
 
 def _repeat(rng: Random) -> Sample:
@@ -33,7 +33,7 @@ def _repeat(rng: Random) -> Sample:
 
 def _sums(rng: Random) -> Sample:
     """Several sums at once, none of them held out: `47 + 38, 9 - 5` -> `47 + 38 = 85. 9 - 5 = 4.`"""
-    answers = [trained(arithmetic.make, rng).answer["content"] for _ in range(rng.randint(2, 5))]
+    answers = [trained(arithmetic.make, rng).answer["content"] for _ in range(rng.randint(4, 9))]
     asked = ", ".join(answer.split(" =")[0] for answer in answers)
     messages = (user(f"Compute {asked}"), assistant(" ".join(answers)))
     return Sample(skill=SKILL, key=asked, messages=messages)

@@ -1,0 +1,66 @@
+# make run    serve the bundled model in the foreground; ARGS adds options, see `jaxchat serve --help`
+# make test   lint, types, protocol checks and tests: what CI runs
+# make lint   without the tests
+# make proto  regenerate jaxchat/v1 from proto/
+# make bench  measure
+
+PYTHON ?= python3
+VENV ?= .venv
+GRPC_PORT ?= 50051
+REST_PORT ?= 8000
+ARGS ?=
+BUF_VERSION := 1.75.0
+BUF := .npm/node_modules/.bin/buf
+BIN := $(VENV)/bin
+
+.PHONY: run test lint buf pytest proto baseline bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: installing again is quick to skip.
+$(VENV)/.run-stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rest]'
+	touch $@
+
+$(VENV)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.run-stamp
+
+# `exec`: signals reach the server itself, and make leaves no orphan.
+run: $(VENV)/.run-stamp
+	@exec $(BIN)/jaxchat serve --model bundled --grpc-port $(GRPC_PORT) --rest-port $(REST_PORT) $(ARGS)
+
+test: lint pytest
+
+lint: $(VENV)/.dev-stamp buf
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+pytest: $(VENV)/.dev-stamp
+	$(BIN)/python -m pytest
+
+$(BUF):
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-fund --no-audit --prefix .npm @bufbuild/buf@$(BUF_VERSION); \
+	else \
+	  echo "SKIPPED: buf lint and breaking (npm is not installed)"; \
+	fi
+
+# Against the protocol as last released: `make baseline` moves it on, on purpose only.
+buf: $(BUF)
+	@if [ -x $(BUF) ]; then \
+	  $(BUF) lint && $(BUF) breaking --against proto/baseline.binpb && echo "buf: protocol is clean"; \
+	fi
+
+baseline: $(BUF)
+	$(BUF) build -o proto/baseline.binpb
+
+proto: $(VENV)/.dev-stamp
+	$(BIN)/python -m tools.proto
+
+bench: $(VENV)/.dev-stamp
+	$(BIN)/python -m tools.bench $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .npm .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,138 @@
+"""The command line, with a fake in place of the engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from jaxchat.config import EngineConfig, ServeConfig
+from serving.cli.flags import add_flags, from_flags
+from serving.cli.main import _parser, main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FAKE_SERVE = """
+import sys, types
+from tests.serving.fake_session import FakeSession
+sys.modules["jaxchat.api"] = types.SimpleNamespace(load_session=lambda *arguments: FakeSession())
+from serving.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def start(*arguments):
+    command = [sys.executable, "-c", FAKE_SERVE, "serve", "--grpc-port", "0", "--rest-port", "0", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def read_until_ready(process):
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("Ready"):
+            return "".join(lines)
+    raise AssertionError(process.stderr.read())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_until_a_signal(number):
+    with start() as process:
+        text = read_until_ready(process)
+        address = re.search(r"http://[\d.:]+", text).group()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{address}/v1/models") as reply:
+            assert json.load(reply)["data"][0]["id"] == "fake"
+        assert f"curl {address}/v1/chat/completions" in text
+        process.send_signal(number)
+        assert process.wait(5) == 0
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_serve_lets_answers_finish_only_for_the_grace_time():
+    with start("--grace", "0.05") as process:
+        address = re.search(r"http://[\d.:]+", read_until_ready(process)).group()
+        body = json.dumps({"model": "fake", "messages": [{"role": "user", "content": "hang"}], "stream": True})
+        request = urllib.request.Request(
+            f"{address}/v1/chat/completions", body.encode(), {"content-type": "application/json"}
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request) as reply:
+            assert reply.readline().startswith(b"data:")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 0
+
+
+def test_flags_come_from_the_configuration():
+    parser = _parser()
+    args = parser.parse_args(
+        ["serve", "--slots", "4", "--grace", "1.5", "--allow-unknown-fields", "--dtype", "bfloat16"]
+    )
+    assert from_flags(args, EngineConfig) == EngineConfig(slots=4, dtype="bfloat16")
+    assert from_flags(args, ServeConfig) == ServeConfig(grace=1.5, allow_unknown_fields=True)
+    defaults = parser.parse_args(["serve"])
+    assert from_flags(defaults, EngineConfig) == EngineConfig()
+    add_flags(parser, EngineConfig, "engine")
+    assert "--page-size" in parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "--slots", "0"], "slots must be at least 1, got 0"),
+        (["serve", "--grpc-port", "-1", "--rest-port", "-1"], "nothing to serve"),
+        (["models", "/nonexistent"], "no config.json"),
+        (["chat", "--connect", "127.0.0.1:1", "hi"], "jaxchat: "),
+    ],
+)
+def test_errors_are_one_line(capsys, arguments, message):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_rest_without_its_extra(monkeypatch, capsys):
+    monkeypatch.setattr("serving.cli.serve.find_spec", lambda name: None)
+    assert main(["serve"]) == 1
+    assert "jaxchat[rest]" in capsys.readouterr().err
+
+
+def test_models_lists_directories(tmp_path, capsys):
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        config = {"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2, "vocab_size": 7}
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    assert main(["models", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert [line.split()[0] for line in lines] == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert "LlamaForCausalLM, 2 layers, 7 tokens in the vocabulary" in lines[0]
+
+
+def test_one_question(server, capsys):
+    assert main(["chat", "--connect", server.grpc, "--system", "be", "--seed", "3", "hello you"]) == 0
+    assert capsys.readouterr().out == "hello you \n"
+    request = server.session.requests[-1]
+    assert (request.messages[0].text, request.seed, request.model) == ("be", 3, "fake")
+
+
+def test_conversation(server, capsys, monkeypatch):
+    lines = iter(["one", "/system be brief", "two", "/what", "full", "/reset", "three", "/exit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    before = len(server.session.requests)
+    assert main(["chat", "--connect", server.grpc]) == 0
+    asked = [[m.text for m in request.messages] for request in server.session.requests[before:]]
+    assert asked == [
+        ["one"],
+        ["be brief", "one", "one ", "two"],
+        ["be brief", "one", "one ", "two", "two ", "full"],
+        ["be brief", "three"],
+    ]
+    shown = capsys.readouterr()
+    assert shown.out.startswith("one \ntwo \nCommands:")
+    assert "The queue is full" in shown.err
