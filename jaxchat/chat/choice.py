@@ -27,6 +27,13 @@ class Delta:
     calls_before: int = 0
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
+    def add(self, later: Delta) -> None:
+        """Appends what became visible afterwards."""
+        self.text += later.text
+        self.entries += later.entries
+        self.calls += later.calls
+        self.finish = later.finish
+
     def numbered_calls(self) -> Iterable[tuple[int, Call]]:
         """The calls with their index within the choice."""
         return enumerate(self.calls, self.calls_before)

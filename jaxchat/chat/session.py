@@ -6,8 +6,9 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from jaxchat import errors, v1
@@ -113,17 +114,15 @@ class ChatSession:
             raise errors.invalid("stream_options", "stream_options is only allowed when streaming.")
         answer = assemble.Answer(request.model, self.info.fingerprint)
         whole = [Delta() for _ in range(_choices(request))]
-        async for deltas in self._generate(request, answer):
-            for index, delta in deltas:
-                whole[index].text += delta.text
-                whole[index].entries += delta.entries
-                whole[index].calls += delta.calls
-                whole[index].finish = delta.finish
+        async with aclosing(self._generate(request, answer)) as steps:
+            async for deltas in steps:
+                for index, delta in deltas:
+                    whole[index].add(delta)
         return answer.completion(whole, request.logprobs)
 
     async def stream(
         self, request: v1.ChatCompletionRequest, *, request_id: str
-    ) -> AsyncIterator[v1.ChatCompletionChunk]:
+    ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
         """The answer as chunks: n role chunks, then each choice's text, calls and end, then usage if asked for.
 
         Tokens that arrive while the reader is busy are joined, so a slow reader costs no memory and no order.
@@ -133,20 +132,21 @@ class ChatSession:
         """
         answer = assemble.Answer(request.model, self.info.fingerprint)
         begun = False
-        async for deltas in self._generate(request, answer):
-            if not begun:
-                begun = True
-                for index in range(_choices(request)):
-                    yield answer.role_chunk(index)
-            for index, delta in deltas:
-                for chunk in answer.chunks(index, delta, request.logprobs):
-                    yield chunk
+        async with aclosing(self._generate(request, answer)) as steps:
+            async for deltas in steps:
+                if not begun:
+                    begun = True
+                    for index in range(_choices(request)):
+                        yield answer.role_chunk(index)
+                for index, delta in deltas:
+                    for chunk in answer.chunks(index, delta, request.logprobs):
+                        yield chunk
         if request.stream_options.include_usage:
             yield answer.usage_chunk()
 
     async def _generate(
         self, request: v1.ChatCompletionRequest, answer: assemble.Answer
-    ) -> AsyncIterator[list[tuple[int, Delta]]]:
+    ) -> AsyncGenerator[list[tuple[int, Delta]], None]:
         """Runs a request; yields what is new of each choice until all have finished, and fills in `answer`'s counts."""
         generate = await self._prepare(request)
         answer.prompt_tokens, answer.seed = len(generate.prompt), generate.sampling.seed

@@ -130,8 +130,7 @@ def _ask(args: argparse.Namespace) -> Ask:
     else:
         from jaxchat.api import Chat, load_session  # brings jax in
 
-        with Progress() as progress:
-            session = load_session(args.model or "bundled", EngineConfig(), progress)
+        session = load_session(args.model or "bundled", EngineConfig(), Progress())
         model, completions = session.model_id, Chat(session).chat.completions
     options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
 

@@ -1,33 +1,31 @@
-"""Progress of a long start on stderr."""
+"""Progress bars on stderr while a model loads and compiles."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Self
 
 from tqdm import tqdm
 
 
 class Progress:
-    """Call it with (stage, done, total); one bar per stage, gone at the end. Silent when stderr is no terminal."""
+    """Called as `report(stage, done, total)`; shows one bar a stage, nothing where stderr is no terminal."""
 
     def __init__(self) -> None:
+        self._bar: tqdm | None = None
         self._stage = ""
-        self._bar: Any = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
-            self._close()
+        if self._bar is None or stage != self._stage:
+            self.close()
             self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=False, disable=None)
-        self._bar.update(done - self._bar.n)
+            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=True, disable=None)
+        self._bar.n = done
+        self._bar.refresh()
+        if done == total:
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Ends the current bar."""
         if self._bar is not None:
             self._bar.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
+            self._bar = None
