@@ -33,7 +33,7 @@ def sample(logits: Array, state: SamplingState, active: Array, valid: int) -> Sa
     """Samples each row by its own parameters.
 
     Features that no active row uses are skipped by `lax.cond` on a scalar of the batch, so they cost nothing and need
-    no program of their own; each leaves rows that do not use it untouched, so a neighbour's features never change a token.
+    no program of their own; each leaves rows that do not use it untouched, so a neighbour never changes a token.
 
     Args:
         logits: `[S, V]` f32, raw.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
@@ -11,7 +12,7 @@ class Progress:
     """Called as `report(stage, done, total)`; shows one bar a stage, nothing where stderr is no terminal."""
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        self._bar: tqdm[Any] | None = None
         self._stage = ""
 
     def __call__(self, stage: str, done: int, total: int) -> None:

@@ -19,7 +19,7 @@ TEMPLATE = ChatTemplate(tiny.TEMPLATE, {})
 CONTROL = {LIBRARY.token_to_id(token) for token in (*tiny.SPECIAL, "<tool_call>", "</tool_call>")}
 
 pieces = st.sampled_from(
-    ["<|im_end|>", "<|im_start|>", "<tool_call>", "<|", "|>", "im_end", "<|im_", "end|>", "\n", "he", " ", "\ue000", "é"]
+    ["<|im_end|>", "<|im_start|>", "<tool_call>", "<|", "|>", "im_end", "<|im_", "end|>", "\n", "he", " ", "\ue000"]
 )
 hostile = st.lists(pieces | st.text(max_size=3), max_size=8).map("".join)
 
