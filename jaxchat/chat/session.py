@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -13,13 +12,14 @@ from dataclasses import dataclass
 
 from jaxchat import errors, v1
 from jaxchat.chat import assemble
-from jaxchat.chat.choice import ChoiceBuilder, ChoiceOptions, Delta
-from jaxchat.chat.prompt import prompt_tokens, shows_tools
+from jaxchat.chat.choice import ChoiceBuilder, Delta
+from jaxchat.chat.options import choice_options, choices, sampling
+from jaxchat.chat.prompt import prompt_tokens
 from jaxchat.chat.template import ChatTemplate
 from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.chat.validate import validate
 from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
-from jaxchat.types import GenerateRequest, SamplingParams, TokenEvent
+from jaxchat.types import GenerateRequest, TokenEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class ChatSession:
         if request.HasField("stream_options"):
             raise errors.invalid("stream_options", "stream_options is only allowed when streaming.")
         answer = assemble.Answer(request.model, self.info.fingerprint)
-        whole = [Delta() for _ in range(_choices(request))]
+        whole = [Delta() for _ in range(choices(request))]
         async with aclosing(self._generate(request, answer)) as steps:
             async for deltas in steps:
                 for index, delta in deltas:
@@ -136,7 +136,7 @@ class ChatSession:
             async for deltas in steps:
                 if not begun:
                     begun = True
-                    for index in range(_choices(request)):
+                    for index in range(choices(request)):
                         yield answer.role_chunk(index)
                 for index, delta in deltas:
                     for chunk in answer.chunks(index, delta, request.logprobs):
@@ -150,7 +150,7 @@ class ChatSession:
         """Runs a request; yields what is new of each choice until all have finished, and fills in `answer`'s counts."""
         generate = await self._prepare(request)
         answer.prompt_tokens, answer.seed = len(generate.prompt), generate.sampling.seed
-        options = _choice_options(request)
+        options = choice_options(request)
         builders = [ChoiceBuilder(self._tokenizer, options) for _ in range(generate.choices)]
         run = _Running(builders, deque(), asyncio.Event())
         number = self._submit(generate)
@@ -185,8 +185,8 @@ class ChatSession:
         return GenerateRequest(
             prompt=prompt,
             max_tokens=self._max_tokens(request, len(prompt)),
-            choices=_choices(request),
-            sampling=_sampling(request),
+            choices=choices(request),
+            sampling=sampling(request),
             stop_tokens=self._tokenizer.stop_tokens,
         )
 
@@ -229,30 +229,3 @@ class ChatSession:
             if builder.finished and not event.finish:
                 self._engine.cancel(number, event.choice)
         return [(index, run.builders[index].take()) for index in sorted(touched)]
-
-
-def _choices(request: v1.ChatCompletionRequest) -> int:
-    return request.n if request.HasField("n") else 1
-
-
-def _sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
-    seed = request.seed if request.HasField("seed") else secrets.randbits(64)
-    return SamplingParams(
-        temperature=request.temperature if request.HasField("temperature") else 1.0,
-        top_p=request.top_p if request.HasField("top_p") else 1.0,
-        frequency_penalty=request.frequency_penalty,
-        presence_penalty=request.presence_penalty,
-        seed=seed & (2**64 - 1),
-        logprobs=request.logprobs,
-        logit_bias=tuple(sorted(request.logit_bias.items())),
-    )
-
-
-def _choice_options(request: v1.ChatCompletionRequest) -> ChoiceOptions:
-    tools = frozenset(tool.function.name for tool in request.tools) if shows_tools(request) else frozenset()
-    return ChoiceOptions(
-        stops=tuple(request.stop),
-        tools=tools,
-        top_logprobs=request.top_logprobs if request.logprobs else None,
-        exact_logprobs=request.exact_logprobs,
-    )

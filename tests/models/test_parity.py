@@ -7,7 +7,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+import transformers
 
+from jaxchat import bundled
 from jaxchat.kernels.reference import causal
 from jaxchat.models.config import read_config
 from jaxchat.models.decoder import Decoder
@@ -42,6 +45,14 @@ def test_logits_agree_with_transformers(tmp_path: Path, case: str) -> None:
     expected = checkpoints.logits(checkpoints.write(tmp_path, kind, **changes), TOKENS)
     ours = our_logits(tmp_path, TOKENS)
     assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_the_bundled_checkpoint_agrees_with_transformers() -> None:
+    directory = bundled.path()
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    tokens = np.random.default_rng(2).integers(0, read_config(directory).vocab_size, 300).tolist()
+    expected = checkpoints.logits(model, tokens)
+    assert np.abs(our_logits(directory, tokens) - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_bfloat16_stays_close(tmp_path: Path) -> None:
