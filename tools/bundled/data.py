@@ -34,19 +34,20 @@ SKILLS: dict[str, Make] = {
     tool_use.RESULT: tool_use.make_result,
     unknown.SKILL: unknown.make,
 }
-EXERCISE = exercises.SKILL  # trained, not judged
+EXERCISES: dict[str, Make] = {exercises.SKILL: exercises.make, tool_use.SESSION: tool_use.make_session}  # not judged
 WEIGHTS: dict[str, float] = {
     small_talk.SKILL: 1.5,
     about.SKILL: 2.0,
-    arithmetic.SKILL: 6.0,
+    arithmetic.SKILL: 5.0,
     capitals.SKILL: 3.0,
     followup.SKILL: 4.0,
-    extract.SKILL: 4.0,
-    tool_use.CALL: 5.0,
+    extract.SKILL: 5.0,
+    tool_use.CALL: 2.5,
     tool_use.DECLINE: 1.0,
-    tool_use.RESULT: 1.5,
+    tool_use.RESULT: 0.7,
     unknown.SKILL: 0.7,
-    EXERCISE: 12.0,
+    exercises.SKILL: 10.0,
+    tool_use.SESSION: 5.0,
 }
 SYSTEM = (
     "You are a helpful assistant.",
@@ -74,7 +75,7 @@ CHATTY = (
 def draw(rng: Random, skill: str, split: Split) -> Sample:
     """A sample of `skill` that belongs to `split`, sometimes under a general system prompt."""
     while True:
-        sample = (exercises.make if skill == EXERCISE else SKILLS[skill])(rng)
+        sample = (SKILLS | EXERCISES)[skill](rng)
         if sample.held_out == (split == "heldout"):
             break
     if sample.messages[0]["role"] != "system" and rng.random() < 0.4:

@@ -50,15 +50,11 @@ class Greedy:
         return [self._text(row) for row in np.stack(written, axis=1).tolist()]
 
     def _text(self, row: list[int]) -> str:
-        return self.tokenizer.decode(
-            row[: row.index(self.end)] if self.end in row else row, skip_special_tokens=False
-        )
+        return self.tokenizer.decode(row[: row.index(self.end)] if self.end in row else row, skip_special_tokens=False)
 
 
 @partial(jax.jit, static_argnums=(0, 4))
-def _prefill(
-    config: ModelConfig, params: Any, tokens: Array, lengths: Array, room: int
-) -> tuple[Cache, Array]:
+def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, room: int) -> tuple[Cache, Array]:
     """`tokens[B, T]` -> a cache with room for `room` tokens, and the first token of each answer `[B]`."""
     decoder, positions = Decoder(config), jnp.arange(tokens.shape[1])
 
@@ -78,9 +74,7 @@ def _prefill(
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)
-def _step(
-    config: ModelConfig, params: Any, cache: Cache, token: Array, position: Array
-) -> tuple[Cache, Array]:
+def _step(config: ModelConfig, params: Any, cache: Cache, token: Array, position: Array) -> tuple[Cache, Array]:
     """Writes `token[B]` at `position[B]` and returns the next token of each row."""
     decoder, rows, updated = Decoder(config), jnp.arange(len(token)), []
 

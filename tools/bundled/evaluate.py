@@ -26,8 +26,7 @@ def direct(directory: Path) -> Answer:
 
     def answer(samples: list[Sample]) -> list[Message]:
         return [
-            _message(text)
-            for text in model.complete([render(s.prompt, list(s.tools), generate=True) for s in samples])
+            _message(text) for text in model.complete([render(s.prompt, list(s.tools), generate=True) for s in samples])
         ]
 
     return answer
@@ -41,12 +40,9 @@ def in_process(directory: Path) -> Answer:
 
     def one(sample: Sample) -> Message:
         extra = {"tools": list(sample.tools)} if sample.tools else {}
-        reply = (
-            chat.chat.completions.create(messages=sample.prompt, temperature=0, **extra).choices[0].message
-        )
+        reply = chat.chat.completions.create(messages=sample.prompt, temperature=0, **extra).choices[0].message
         named = [
-            {"function": {"name": c.function.name, "arguments": c.function.arguments}}
-            for c in reply.tool_calls or []
+            {"function": {"name": c.function.name, "arguments": c.function.arguments}} for c in reply.tool_calls or []
         ]
         return {"role": "assistant", "content": reply.content, "tool_calls": named}
 

@@ -83,6 +83,7 @@ def export(work: Path, directory: Path) -> None:
     config = config_of(tokenizer)
     directory.mkdir(parents=True, exist_ok=True)
     save_hf(pickle.loads((work / "checkpoint.pkl").read_bytes())["params"], config, directory, "bfloat16")
+    (directory / "model.safetensors").chmod(0o644)  # safetensors lets nobody else read it
     tokenizer.save(str(directory / "tokenizer.json"))
     files = {
         "config.json": model_config(config, tokenizer),

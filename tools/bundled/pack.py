@@ -97,9 +97,7 @@ class Packer:
         return _with_targets(tokens, positions, segments, learned)
 
 
-def _with_targets(
-    tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray, learned: np.ndarray
-) -> Batch:
+def _with_targets(tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray, learned: np.ndarray) -> Batch:
     limit = len(tokens) // 2
     found = np.flatnonzero(learned)[:limit]
     where, labels, weights = np.zeros(limit, np.int32), np.zeros(limit, np.int32), np.zeros(limit, np.float32)

@@ -61,9 +61,7 @@ def assistant(text: str) -> Message:
 
 def calls(*named: tuple[str, dict[str, Any]]) -> Message:
     """An assistant turn made of tool calls, given as (name, arguments)."""
-    functions = [
-        {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)} for name, arguments in named
-    ]
+    functions = [{"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)} for name, arguments in named]
     tool_calls = [{"id": f"call_{i}", "type": "function", "function": f} for i, f in enumerate(functions)]
     return {"role": "assistant", "content": None, "tool_calls": tool_calls}
 

@@ -22,8 +22,6 @@ def _template() -> Template:
     return environment.from_string(SOURCE)
 
 
-def render(
-    messages: list[Message], tools: list[dict[str, Any]] | None = None, *, generate: bool = False
-) -> str:
+def render(messages: list[Message], tools: list[dict[str, Any]] | None = None, *, generate: bool = False) -> str:
     """The text of a conversation; `generate` opens the assistant turn that is to be written."""
     return _template().render(messages=messages, tools=tools or None, add_generation_prompt=generate)

@@ -59,9 +59,7 @@ def _without(text: str) -> list[str]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--work", type=Path, default=Path("build/bundled"), help="folder that receives tokenizer.json"
-    )
+    parser.add_argument("--work", type=Path, default=Path("build/bundled"), help="folder that receives tokenizer.json")
     parser.add_argument("--samples", type=int, default=40_000, help="conversations to learn from")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

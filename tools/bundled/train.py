@@ -67,13 +67,9 @@ def config_of(tokenizer: Tokenizer) -> ModelConfig:
 def init(config: ModelConfig, seed: int) -> Params:
     """Fresh f32 parameters; the matrices that write to the residual stream start small."""
     tokens = jnp.zeros(2, jnp.int32)
-    params = Decoder(config).init(jax.random.key(seed), tokens, tokens, attend=lambda layer, q, k, v: q)[
-        "params"
-    ]
+    params = Decoder(config).init(jax.random.key(seed), tokens, tokens, attend=lambda layer, q, k, v: q)["params"]
     scale = 1 / math.sqrt(2 * config.layers)
-    return jax.tree_util.tree_map_with_path(
-        lambda path, x: x * scale if path[-1].key in ("out", "down") else x, params
-    )
+    return jax.tree_util.tree_map_with_path(lambda path, x: x * scale if path[-1].key in ("out", "down") else x, params)
 
 
 def packed_attention(layout: Layout, segments: Array) -> Callable[[int, Array, Array, Array], Array]:
@@ -106,9 +102,7 @@ def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, .
     """Mean cross entropy over the assistant tokens of a batch."""
     tokens, positions, segments, where, labels, weights = batch
     with mixed_precision():
-        hidden = decoder.apply(
-            {"params": params}, tokens, positions, attend=packed_attention(layout, segments)
-        )
+        hidden = decoder.apply({"params": params}, tokens, positions, attend=packed_attention(layout, segments))
         logits = decoder.apply({"params": params}, hidden[where], method=Decoder.logits)
     each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return (each * weights).sum() / weights.sum()
@@ -193,19 +187,15 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("build/bundled"), help="folder of tokenizer.json and checkpoint.pkl"
     )
-    parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--layout", type=parse_layout, default="8x128,3x384", help="rows x tokens of a step")
-    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--minutes", type=float, default=50)
+    parser.add_argument("--layout", type=parse_layout, default="6x128,2x384,1x640", help="rows x tokens of a step")
+    parser.add_argument("--rate", type=float, default=3.5e-3, help="highest learning rate")
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
-    parser.add_argument(
-        "--decay", type=float, default=0.6, help="last part of the time, in which the rate falls to 0"
-    )
+    parser.add_argument("--decay", type=float, default=0.6, help="last part of the time, in which the rate falls to 0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="checkpoint to take the parameters from")
-    parser.add_argument(
-        "--weights", type=parse_weights, default={}, help="for example arithmetic=8,capitals=4"
-    )
-    parser.add_argument("--longest", type=int, default=4, help="most exchanges of a long conversation")
+    parser.add_argument("--weights", type=parse_weights, default={}, help="for example arithmetic=8,capitals=4")
+    parser.add_argument("--longest", type=int, default=14, help="most exchanges of a long conversation")
     args = parser.parse_args()
     plan = Plan(
         minutes=args.minutes,

@@ -48,9 +48,6 @@ def make(rng: Random) -> Sample:
         questions, answer = rng.choice(TOPICS)
         text = rng.choice(questions)
         if rng.random() < 0.15:
-            text = (
-                rng.choice(("Can you tell me: ", "I want to know: ", "Quick question: ", "One more thing: "))
-                + text
-            )
+            text = rng.choice(("Can you tell me: ", "I want to know: ", "Quick question: ", "One more thing: ")) + text
     text = words.vary(rng, text)
     return Sample(skill=SKILL, key=text, messages=(user(text), assistant(answer)))

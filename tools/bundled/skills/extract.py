@@ -54,9 +54,7 @@ def make(rng: Random) -> Sample:
         asked = rng.choice(UNDER_SYSTEM).format(fields=_named(rng, wanted), text=text)
         return _sample(key, asked, answer).with_system(rng.choice(SYSTEM))
     if draw < 0.25:
-        system = rng.choice(
-            ("Extract {} as JSON.", "Return {} as JSON.", "Answer with a JSON object with {}.")
-        )
+        system = rng.choice(("Extract {} as JSON.", "Return {} as JSON.", "Answer with a JSON object with {}."))
         return _sample(key, text, answer).with_system(system.format(_named(rng, wanted)))
     return _sample(key, rng.choice(ASK).format(fields=_named(rng, wanted), text=text), answer)
 
@@ -176,9 +174,7 @@ def _listing(rng: Random) -> tuple[str, Fields]:
         (*words.PRODUCTS, "title", "author", "country", "language", "colour", "size", "status", "id", "team"),
         rng.randint(2, 3),
     )
-    fields = {
-        name: rng.randrange(1000) if rng.random() < 0.4 else words.made_up(rng).capitalize() for name in names
-    }
+    fields = {name: rng.randrange(1000) if rng.random() < 0.4 else words.made_up(rng).capitalize() for name in names}
     separator = rng.choice((" is ", ": ", " = "))
     text = rng.choice(("; ", ", ")).join(f"{name}{separator}{value}" for name, value in fields.items()) + "."
     return text, fields

@@ -129,9 +129,7 @@ def _sum(rng: Random) -> Sample:
 def _fact(rng: Random) -> Sample:
     name, value_of = rng.choice(FACTS)
     value = value_of(rng)
-    told = rng.choice(
-        ("My {} is {}.", "my {} is {}", "Remember that my {} is {}.", "Just so you know, my {} is {}.")
-    )
+    told = rng.choice(("My {} is {}.", "my {} is {}", "Remember that my {} is {}.", "Just so you know, my {} is {}."))
     asked = rng.choice(
         ("What is my {}?", "what is my {}?", "Do you remember my {}?", "Tell me my {}.", "What's my {}?")
     )
@@ -161,18 +159,14 @@ def _asked(rng: Random) -> Sample:
     before = trained(rng.choice((arithmetic, capitals, about, unknown)).make, rng)
     turns = tuple(m for m in before.messages if m["role"] != "system")
     answer = f'You asked: "{turns[0]["content"]}"'
-    return _sample(
-        f"asked:{turns[0]['content']}", *_filler(rng, 1), *turns, user(rng.choice(ASKED)), assistant(answer)
-    )
+    return _sample(f"asked:{turns[0]['content']}", *_filler(rng, 1), *turns, user(rng.choice(ASKED)), assistant(answer))
 
 
 def _not_told(rng: Random) -> Sample:
     filler = _filler(rng)
     key = "".join(m["content"] for m in filler)
     if rng.random() < 0.5:
-        return _sample(
-            f"untold:{key}", *filler, user(rng.choice(NAME)), assistant("You have not told me your name.")
-        )
+        return _sample(f"untold:{key}", *filler, user(rng.choice(NAME)), assistant("You have not told me your name."))
     name, _ = rng.choice(FACTS)
     return _sample(
         f"untold:{name}:{key}",

@@ -9,9 +9,7 @@ from tools.bundled.skills import words
 from tools.bundled.skills.texts import exchanges
 
 SKILL = "small talk"
-ABILITIES = (
-    "answer questions about jaxchat, add and subtract, name capitals, extract fields to JSON and call tools"
-)
+ABILITIES = "answer questions about jaxchat, add and subtract, name capitals, extract fields to JSON and call tools"
 EXCHANGES = exchanges("small_talk.txt")
 
 

@@ -10,7 +10,7 @@ from tools.bundled.sample import Message, Sample, assistant, calls, result, trai
 from tools.bundled.skills import about, capitals, small_talk, unknown, words
 from tools.bundled.skills.catalogue import TOOLS, Tool, invented
 
-CALL, DECLINE, RESULT = "tool call", "no tool fits", "tool result"
+CALL, DECLINE, RESULT, SESSION = "tool call", "no tool fits", "tool result", "tool session"
 NO_TOOL = "I do not have a tool for that."
 Arguments = dict[str, Any]
 
@@ -44,27 +44,47 @@ def make_decline(rng: Random) -> Sample:
 
 def make_result(rng: Random) -> Sample:
     """The answer after a tool returned; the call with its result is the key. Both turns are learned."""
-    tool, declared, name = _declared(rng, most=2)
+    while True:
+        tool, declared, name = _declared(rng, most=2)
+        if found := _round(rng, tool, name):
+            messages, key = found
+            return Sample(skill=RESULT, key=key, messages=messages, tools=declared)
+
+
+def make_session(rng: Random) -> Sample:
+    """Several rounds with the same tools, one in seven without a fitting one; for training only, nothing held out."""
+    tools = _others(rng, None, rng.choice((1, 2, 2, 3)))
+    declared = tuple(tool.declaration(rng) for tool in tools)
+    names = [declaration["function"]["name"] for declaration in declared]
+    messages: tuple[Message, ...] = ()
+    length = rng.choice((4, 8, 12, 16))
+    while len(messages) < length:
+        index, other = rng.randrange(len(tools)), rng.choice(TOOLS)
+        if rng.random() < 0.15 and not any(_clash(tool, other) for tool in tools):
+            asked, _ = _ask(rng, other)
+            if not Sample(skill=DECLINE, key=asked, messages=()).held_out:
+                messages += (user(asked), assistant(NO_TOOL))
+            continue
+        found = _round(rng, tools[index], names[index])
+        if found and not Sample(skill=RESULT, key=found[1], messages=()).held_out:
+            messages += found[0]
+    return Sample(skill=SESSION, key="", messages=messages, tools=declared)
+
+
+def _round(rng: Random, tool: Tool, name: str) -> tuple[tuple[Message, ...], str] | None:
+    """Request, call, result and answer, with the call and its result as a key; None if the call is held out."""
     asked, arguments = _ask(rng, tool)
+    stated = all(slot in arguments or f"{{{slot}}}" not in tool.answer for slot in tool.params)
+    if not stated or Sample(skill=CALL, key=f"{name}{arguments}", messages=()).held_out:
+        return None
     returned = {field: fill(rng) for field, fill in tool.returns.items()}
-    known = {slot: _shown(value) for slot, value in (arguments | returned).items()}
-    while any(
-        f"{{{slot}}}" in tool.answer and slot not in known for slot in tool.params
-    ):  # an optional one was left out
-        asked, arguments = _ask(rng, tool)
-        known = {slot: _shown(value) for slot, value in (arguments | returned).items()}
-    content = dict(returned)
-    if rng.random() < 0.4:
-        content = arguments | returned
+    content = arguments | returned if rng.random() < 0.4 else dict(returned)
     if rng.random() < 0.15:
-        content = content | {words.made_up(rng): rng.randrange(100)}
-    messages: tuple[Message, ...] = (
-        user(asked),
-        calls((name, arguments)),
-        result(json.dumps(content, ensure_ascii=False)),
-        assistant(tool.answer.format(**known)),
-    )
-    return Sample(skill=RESULT, key=f"{name}{arguments}{returned}", messages=messages, tools=declared)
+        content[words.made_up(rng)] = rng.randrange(100)
+    shown = {slot: _shown(value) for slot, value in (arguments | returned).items()}
+    answer = assistant(tool.answer.format(**shown))
+    turns = (user(asked), calls((name, arguments)), result(json.dumps(content, ensure_ascii=False)), answer)
+    return turns, f"{name}{arguments}{returned}"
 
 
 def _declared(rng: Random, most: int = 5) -> tuple[Tool, tuple[dict[str, Any], ...], str]:
@@ -78,14 +98,17 @@ def _declared(rng: Random, most: int = 5) -> tuple[Tool, tuple[dict[str, Any], .
 
 
 def _others(rng: Random, tool: Tool | None, count: int) -> list[Tool]:
-    """Tools that share neither a name nor a description's purpose with `tool`, nor with each other."""
-    taken, chosen = set(tool.names if tool else ()), []
+    """Tools that share neither a name nor a purpose with `tool`, nor with each other."""
+    chosen: list[Tool] = []
     while len(chosen) < count:
         other = invented(rng) if rng.random() < 0.35 else rng.choice(TOOLS)
-        if not taken & set(other.names) and not (tool and _alike(tool, other)):
-            taken |= set(other.names)
+        if not any(_clash(other, known) for known in (*chosen, *((tool,) if tool else ()))):
             chosen.append(other)
     return chosen
+
+
+def _clash(tool: Tool, other: Tool) -> bool:
+    return bool(set(tool.names) & set(other.names)) or _alike(tool, other)
 
 
 def _alike(tool: Tool, other: Tool) -> bool:
