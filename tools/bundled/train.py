@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
+from jaxchat.models.weights import load_hf
 from tools.bundled import data
 from tools.bundled.mixed import mixed_precision
 from tools.bundled.pack import Batch, Layout, Packer, parse_layout
@@ -151,12 +152,19 @@ def save(path: Path, **content: Any) -> None:
     temporary.replace(path)
 
 
+def parameters(start: Path | None, config: ModelConfig, seed: int) -> Params:
+    """Those of a checkpoint or of an exported model folder with the same tokenizer; fresh ones without `start`."""
+    if start is None:
+        return init(config, seed)
+    return load_hf(start, config)[0] if start.is_dir() else pickle.loads(start.read_bytes())["params"]
+
+
 def run(plan: Plan, work: Path, start: Path | None, weights: dict[str, float]) -> None:
-    """Trains until the time is up; `start` is a checkpoint to take the parameters from."""
+    """Trains until the time is up; `start`: see `parameters`."""
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     decoder = Decoder(config_of(tokenizer))
     update, target = optimizer(plan.optimizer), work / "checkpoint.pkl"
-    params = pickle.loads(start.read_bytes())["params"] if start else init(decoder.config, plan.seed)
+    params = parameters(start, decoder.config, plan.seed)
     state, step = update.init(params), make_step(decoder, plan.layout, update)
     packer = Packer(data.stream(plan.seed, weights, plan.longest), tokenizer, plan.layout)
     begun = saved = time.monotonic()
@@ -193,7 +201,7 @@ def main() -> None:
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--decay", type=float, default=0.6, help="last part of the time, in which the rate falls to 0")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="checkpoint to take the parameters from")
+    parser.add_argument("--start", type=Path, help="checkpoint or exported model folder to go on from")
     parser.add_argument("--weights", type=parse_weights, default={}, help="for example arithmetic=8,capitals=4")
     parser.add_argument("--longest", type=int, default=14, help="most exchanges of a long conversation")
     args = parser.parse_args()
