@@ -17,6 +17,7 @@ from tools.bundled.skills import (
     small_talk,
     tool_use,
     unknown,
+    words,
 )
 
 Split = Literal["train", "heldout"]
@@ -41,12 +42,12 @@ WEIGHTS: dict[str, float] = {
     arithmetic.SKILL: 5.0,
     capitals.SKILL: 3.0,
     followup.SKILL: 4.0,
-    extract.SKILL: 5.0,
-    tool_use.CALL: 2.5,
-    tool_use.DECLINE: 1.0,
+    extract.SKILL: 12.0,
+    tool_use.CALL: 4.0,
+    tool_use.DECLINE: 6.0,
     tool_use.RESULT: 0.7,
     unknown.SKILL: 0.7,
-    exercises.SKILL: 10.0,
+    exercises.SKILL: 5.0,
     tool_use.SESSION: 5.0,
 }
 SYSTEM = (
@@ -79,8 +80,16 @@ def draw(rng: Random, skill: str, split: Split) -> Sample:
         if sample.held_out == (split == "heldout"):
             break
     if sample.messages[0]["role"] != "system" and rng.random() < 0.4:
-        sample = sample.with_system(rng.choice(SYSTEM))
+        sample = sample.with_system(_role(rng) if rng.random() < 0.15 else rng.choice(SYSTEM))
     return sample
+
+
+def _role(rng: Random) -> str:
+    """A system prompt that is never the same, and changes nothing."""
+    name, animal, city = words.first_name(rng), rng.choice(words.ANIMALS), words.city(rng)
+    return rng.choice(
+        (f"You are {name}.", f"You are a {animal} from {city}.", f"You help {name} in {city}.", f"Be kind to {name}.")
+    )
 
 
 def long_conversation(rng: Random, turns: int) -> Sample:

@@ -49,6 +49,11 @@ class Tool:
         parameters: dict[str, Any] = {"type": "object", "properties": properties}
         if rng.random() < 0.7:
             parameters["required"] = required
+        if rng.random() < 0.25:
+            for name, schema in properties.items():
+                schema["description"] = rng.choice((f"The {name}.", f"The {name} to use", f"{name.capitalize()}"))
+        if rng.random() < 0.1:
+            parameters["additionalProperties"] = False
         function = {"name": rng.choice(self.names), "description": self.description, "parameters": parameters}
         return {"type": "function", "function": function}
 

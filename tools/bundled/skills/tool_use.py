@@ -31,15 +31,22 @@ def make_call(rng: Random) -> Sample:
 
 
 def make_decline(rng: Random) -> Sample:
-    """Tools are declared, but the user talks, asks what the model knows, or wants what no tool does."""
-    if rng.random() < 0.5:
-        other = trained(rng.choice((small_talk, about, capitals, unknown)).make, rng)
+    """Talk and known facts are answered although tools are declared; what nothing declared can do is declined.
+
+    Where no tool is declared at all, a request for one gets the answer to any unknown question.
+    """
+    if rng.random() < 0.4:
+        other = trained(rng.choice((small_talk, about, capitals)).make, rng)
         tools = tuple(t.declaration(rng) for t in _others(rng, None, rng.randint(1, 3)))
         return Sample(skill=DECLINE, key=other.key, messages=other.messages, tools=tools)
-    tool = rng.choice(TOOLS)
-    asked, _ = _ask(rng, tool)
+    if rng.random() < 0.2:
+        tool, asked = None, trained(unknown.make, rng).messages[0]["content"]
+    else:
+        tool = rng.choice(TOOLS)
+        asked, _ = _ask(rng, tool)
     tools = tuple(t.declaration(rng) for t in _others(rng, tool, rng.choice((0, 1, 1, 2, 3))))
-    return Sample(skill=DECLINE, key=asked, messages=(user(asked), assistant(NO_TOOL)), tools=tools)
+    answer = NO_TOOL if tools else unknown.ANSWER
+    return Sample(skill=DECLINE, key=asked, messages=(user(asked), assistant(answer)), tools=tools)
 
 
 def make_result(rng: Random) -> Sample:
@@ -52,7 +59,7 @@ def make_result(rng: Random) -> Sample:
 
 
 def make_session(rng: Random) -> Sample:
-    """Several rounds with the same tools, one in seven without a fitting one; for training only, nothing held out."""
+    """Several rounds with the same tools, a third without a fitting one; for training only, nothing held out."""
     tools = _others(rng, None, rng.choice((1, 2, 2, 3)))
     declared = tuple(tool.declaration(rng) for tool in tools)
     names = [declaration["function"]["name"] for declaration in declared]
@@ -60,7 +67,7 @@ def make_session(rng: Random) -> Sample:
     length = rng.choice((4, 8, 12, 16))
     while len(messages) < length:
         index, other = rng.randrange(len(tools)), rng.choice(TOOLS)
-        if rng.random() < 0.15 and not any(_clash(tool, other) for tool in tools):
+        if rng.random() < 0.35 and not any(_clash(tool, other) for tool in tools):
             asked, _ = _ask(rng, other)
             if not Sample(skill=DECLINE, key=asked, messages=()).held_out:
                 messages += (user(asked), assistant(NO_TOOL))
