@@ -17,7 +17,7 @@ from jaxchat.chat.options import choice_options, choices, sampling
 from jaxchat.chat.prompt import prompt_tokens
 from jaxchat.chat.template import ChatTemplate
 from jaxchat.chat.tokenizer import ChatTokenizer
-from jaxchat.chat.validate import validate
+from jaxchat.chat.validate import completes_whole, validate
 from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
 from jaxchat.types import GenerateRequest, TokenEvent
 
@@ -110,8 +110,7 @@ class ChatSession:
         Raises:
             ChatError: the request is refused, or fails.
         """
-        if request.HasField("stream_options"):
-            raise errors.invalid("stream_options", "stream_options is only allowed when streaming.")
+        completes_whole(request)
         answer = assemble.Answer(request.model, self.info.fingerprint)
         whole = [Delta() for _ in range(choices(request))]
         async with aclosing(self._generate(request, answer)) as steps:

@@ -24,14 +24,20 @@ class Layout:
     def pack(self, **values: np.ndarray | int | float) -> np.ndarray:
         """A new i32 `[size]` buffer; never reused, because its transfer may still be under way when this returns."""
         buffer = np.empty(self.size, np.int32)
-        offset = 0
-        for name, shape, dtype in self.fields:
-            end = offset + math.prod(shape)
-            buffer[offset:end].view(dtype)[:] = np.ravel(values.pop(name))
-            offset = end
+        for name, view in self.views(buffer).items():
+            view[...] = values.pop(name)
         if values:
             raise TypeError(f"no such field: {', '.join(values)}")
         return buffer
+
+    def views(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
+        """The arrays of a buffer on the host, as views into it."""
+        arrays, offset = {}, 0
+        for name, shape, dtype in self.fields:
+            end = offset + math.prod(shape)
+            arrays[name] = buffer[offset:end].view(dtype).reshape(shape)
+            offset = end
+        return arrays
 
     def unpack(self, buffer: Array) -> dict[str, Array]:
         """The arrays of `buffer`, inside a compiled program."""

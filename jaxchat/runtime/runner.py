@@ -39,11 +39,7 @@ class Handle:
 
     def wait(self) -> StepResult:
         """Blocks until the output has arrived."""
-        buffer, arrays, offset = np.asarray(self.output), {}, 0
-        for name, shape, dtype in self.layout.fields:
-            end = offset + int(np.prod(shape))
-            arrays[name] = buffer[offset:end].view(dtype).reshape(shape)
-            offset = end
+        arrays = self.layout.views(np.asarray(self.output))
         return StepResult(finite=arrays.pop("finite") != 0, **arrays)
 
 
