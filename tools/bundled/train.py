@@ -22,22 +22,12 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.weights import load_hf
 from tools.bundled import data
+from tools.bundled.attention import attention
 from tools.bundled.mixed import mixed_precision
 from tools.bundled.pack import Batch, Layout, Packer, parse_layout
+from tools.shapes import SHAPES
 
 Params = dict[str, Any]
-SHAPE = ModelConfig(
-    vocab_size=1,
-    layers=6,
-    heads=4,
-    kv_heads=2,
-    width=192,
-    ffn_width=512,
-    head_width=64,
-    context=4096,
-    norm_eps=1e-5,
-    tied=True,
-)
 SAVE_EVERY = 120  # seconds
 
 
@@ -62,7 +52,7 @@ class Plan:
 
 def config_of(tokenizer: Tokenizer) -> ModelConfig:
     """The shape of the bundled model."""
-    return replace(SHAPE, vocab_size=tokenizer.get_vocab_size())
+    return replace(SHAPES["3M"], vocab_size=tokenizer.get_vocab_size())
 
 
 def init(config: ModelConfig, seed: int) -> Params:
@@ -76,13 +66,6 @@ def init(config: ModelConfig, seed: int) -> Params:
 def packed_attention(layout: Layout, segments: Array) -> Callable[[int, Array, Array, Array], Array]:
     """Causal attention inside each conversation of a flat batch (`segments: [N]`), part by part."""
 
-    def part(q: Array, k: Array, v: Array, ids: Array) -> Array:
-        """`q[R, T, K, G, d]`, `k, v[R, T, K, d]`, `ids[R, T]` -> `[R, T, K, G, d]`."""
-        scores = jnp.einsum("rtkgd,rskd->rkgts", q, k) * q.shape[-1] ** -0.5
-        seen = (ids[:, :, None] == ids[:, None, :]) & jnp.tril(jnp.ones((ids.shape[1],) * 2, bool))
-        weights = jax.nn.softmax(jnp.where(seen[:, None, None], scores, -1e30))
-        return jnp.einsum("rkgts,rskd->rtkgd", weights, v)
-
     def attend(layer: int, q: Array, k: Array, v: Array) -> Array:
         (_, heads, width), groups = q.shape, k.shape[1]
         parts, start = [], 0
@@ -92,7 +75,7 @@ def packed_attention(layout: Layout, segments: Array) -> Callable[[int, Array, A
                 x[start:stop].reshape(rows, length, *x.shape[1:])
                 for x in (q.reshape(-1, groups, heads // groups, width), k, v, segments)
             )
-            parts.append(part(*cut).reshape(rows * length, heads, width))
+            parts.append(attention(*cut).reshape(rows * length, heads, width))
             start = stop
         return jnp.concatenate(parts)
 

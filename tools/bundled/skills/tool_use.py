@@ -59,15 +59,16 @@ def make_result(rng: Random) -> Sample:
 
 
 def make_session(rng: Random) -> Sample:
-    """Several rounds with the same tools, a third without a fitting one; for training only, nothing held out."""
+    """Several rounds with the same tools, many without a fitting one; for training only, nothing held out."""
+    declines = rng.choice((0.3, 0.6, 0.8))  # a refusal is short: it teaches to match tools at few tokens each
     tools = _others(rng, None, rng.choice((1, 2, 2, 3)))
     declared = tuple(tool.declaration(rng) for tool in tools)
     names = [declaration["function"]["name"] for declaration in declared]
     messages: tuple[Message, ...] = ()
     length = rng.choice((4, 8, 12, 16))
     while len(messages) < length:
-        index, other = rng.randrange(len(tools)), rng.choice(TOOLS)
-        if rng.random() < 0.35 and not any(_clash(tool, other) for tool in tools):
+        index, other = rng.randrange(len(tools)), invented(rng) if rng.random() < 0.2 else rng.choice(TOOLS)
+        if rng.random() < declines and not any(_clash(tool, other) for tool in tools):
             asked, _ = _ask(rng, other)
             if not Sample(skill=DECLINE, key=asked, messages=()).held_out:
                 messages += (user(asked), assistant(NO_TOOL))
