@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 DTypeName = Literal["float32", "bfloat16"]
+LogprobsMode = Literal["raw", "processed"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+NamedFinish = Literal["tool_calls", "stop"]
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
 
 
@@ -36,6 +40,9 @@ class EngineConfig:
     pages: int = _setting(0, "KV pages in the pool; 0 gives every slot its full context")
     context: int = _setting(0, "longest prompt plus answer in tokens; 0 takes the model's own limit, at most 8192")
     dtype: DTypeName = _setting("float32", "precision of weights and KV pages")
+    logprobs: LogprobsMode = _setting(
+        "raw", "reported log-probabilities: of the model's own logits, or of the distribution that was sampled from"
+    )
     queue: int = _setting(256, "sequences that may wait for a slot before requests are refused")
     tensor_parallel: int = _setting(1, "devices over which each layer is split")
     cache_dir: str = _setting("", "folder for compiled programs; empty takes the user's cache folder, 'off' none")
@@ -59,25 +66,98 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeConfig:
-    """Addresses and limits of the two front doors."""
+class ChatConfig:
+    """Limits of one chat request."""
+
+    max_seconds: float = _setting(0.0, "longest time that a request may take, waiting included; 0 sets no limit")
+    max_held: int = _setting(64 * 1024 * 1024, "bytes of one answer that may wait for their reader")
+    named_tool_finish_reason: NamedFinish = _setting(
+        "tool_calls", "finish_reason of an answer whose tool_choice names a function"
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_seconds < float("inf"):
+            raise ValueError(f"max_seconds must be a finite number of seconds from 0, got {self.max_seconds}")
+        _at_least("max_held", self.max_held, 1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestConfig:
+    """The REST front door, and what every front door shares."""
 
     host: str = _setting("127.0.0.1", "address to listen on")
-    grpc_port: int = _setting(50051, "gRPC port; 0 picks a free one, -1 turns gRPC off")
     rest_port: int = _setting(8000, "REST port; 0 picks a free one, -1 turns REST off")
     grace: float = _setting(30.0, "seconds that running answers may take to finish after SIGTERM or Ctrl-C")
     max_body: int = _setting(8 * 1024 * 1024, "largest request in bytes")
-    greeting: str = _setting("Hello! Who are you?", "asked once when ready, to show that all works; empty asks nothing")
     allow_unknown_fields: bool = _setting(False, "accept and drop unknown JSON fields instead of refusing them")
+    api_keys: str = _setting("", "file with the API keys that clients may use, see `jaxchat keys`; empty asks for none")
+    tls_cert: str = _setting("", "PEM file of the certificate and its chain; with tls_key it switches TLS on")
+    tls_key: str = _setting("", "PEM file of the certificate's private key, unencrypted")
 
     def __post_init__(self) -> None:
-        for name in ("grpc_port", "rest_port"):
-            port = getattr(self, name)
-            if not -1 <= port <= 65535:
-                raise ValueError(f"{name} must be from -1 to 65535, got {port}")
-        if self.grace < 0:
-            raise ValueError(f"grace must be at least 0 seconds, got {self.grace}")
+        _port("rest_port", self.rest_port)
+        if not 0 <= self.grace < float("inf"):
+            raise ValueError(f"grace must be a finite number of seconds from 0, got {self.grace}")
         _at_least("max_body", self.max_body, 1024)
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key belong together, only one of them was given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(RestConfig):
+    """Addresses and limits of the two front doors, and what they tell their operator."""
+
+    grpc_port: int = _setting(50051, "gRPC port; 0 picks a free one, -1 turns gRPC off")
+    tls_client_ca: str = _setting(
+        "", "PEM file of certificate authorities; gRPC clients must then show a certificate of theirs"
+    )
+    metrics_port: int = _setting(
+        -1, "port for /metrics, without API keys; 0 picks a free one, -1 serves them on the REST port"
+    )
+    otlp_endpoint: str = _setting(
+        "", "OpenTelemetry collector for a span per request, as http://host:4317 (gRPC); empty sends none"
+    )
+    greeting: str = _setting("Hello! Who are you?", "asked once when ready, to show that all works; empty asks nothing")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("grpc_port", "metrics_port"):
+            _port(name, getattr(self, name))
+        if self.tls_client_ca and not self.tls_cert:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendConfig:
+    """The gRPC server behind a REST front door in a process of its own."""
+
+    backend: str = _setting("127.0.0.1:50051", "host:port of the gRPC server that answers")
+    backend_tls: bool = _setting(False, "connect by TLS; the other backend settings imply it")
+    backend_ca: str = _setting("", "PEM file of the authorities that the server's certificate must come from")
+    backend_cert: str = _setting("", "PEM file of the certificate to show to the server (mutual TLS)")
+    backend_key: str = _setting("", "PEM file of that certificate's private key")
+
+    def __post_init__(self) -> None:
+        if bool(self.backend_cert) != bool(self.backend_key):
+            raise ValueError("backend_cert and backend_key belong together, only one of them was given")
+
+    @property
+    def secure(self) -> bool:
+        """Whether to connect by TLS."""
+        return bool(self.backend_tls or self.backend_ca or self.backend_cert)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """The process's log, on standard error."""
+
+    log_level: LogLevel = _setting("warning", "least level that is logged; info has a line for each finished request")
+    log_format: LogFormat = _setting("text", "text for people, json for log collectors: one object a line")
+
+
+def _port(name: str, port: int) -> None:
+    if not -1 <= port <= 65535:
+        raise ValueError(f"{name} must be from -1 to 65535, got {port}")
 
 
 def _at_least(name: str, value: int, bound: int) -> None:

@@ -60,8 +60,16 @@ def invalid_json(message: str) -> ChatError:
     return ChatError(message, None, "invalid_json")
 
 
-def context_length_exceeded(limit: int, prompt_tokens: int, max_tokens: int | None = None) -> ChatError:
-    """The prompt, or the prompt and the answer asked for, is longer than the context of `limit` tokens."""
+def context_length_exceeded(
+    limit: int, prompt_tokens: int, max_tokens: int | None = None, *, more: bool = False
+) -> ChatError:
+    """The prompt, or the prompt and the answer asked for, is longer than the context of `limit` tokens.
+
+    `more`: the prompt was counted no further than `prompt_tokens`.
+    """
+    if more:
+        message = f"This model's context is {limit} tokens, but the messages take more than {prompt_tokens}."
+        return ChatError(message, "messages", "context_length_exceeded")
     asked = "" if max_tokens is None else f" and {max_tokens} tokens were asked for"
     total = prompt_tokens + (max_tokens or 0)
     return ChatError(
@@ -117,6 +125,16 @@ def numerical_error() -> ChatError:
 
 def overloaded(message: str = "The engine is overloaded.", retry_after: float = 1.0) -> ChatError:
     return ChatError(message, None, "engine_overloaded", "server_error", 503, retry_after)
+
+
+def engine_stopped() -> ChatError:
+    return overloaded("The engine has stopped.")
+
+
+def reader_too_slow(limit: int) -> ChatError:
+    """More of an answer waits to be read than a request may hold in memory."""
+    message = f"The answer was not read: more than {limit} bytes of it were waiting."
+    return ChatError(message, None, "reader_too_slow", "server_error", 503)
 
 
 def not_ready(retry_after: float = 5.0) -> ChatError:

@@ -7,7 +7,27 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-Finish = Literal["stop", "length", "numerical_error", "engine_failure"]
+Finish = Literal["stop", "length", "numerical_error", "grammar_error", "engine_failure"]
+
+
+class Constraint(Protocol):
+    """Which tokens may come next in one choice; used by one thread at a time."""
+
+    def fill(self, row: np.ndarray) -> None:
+        """Writes the allowed tokens as bits: u32 `[V / 32]`, bit j % 32 of word j // 32 for token j.
+
+        May raise when the grammar cannot be followed any further; that ends the choice with an error.
+        """
+
+    def accept(self, token: int) -> None:
+        """Takes in the sampled token. Raises ValueError when it was not allowed."""
+
+
+class Grammar(Protocol):
+    """A language that answers must be in."""
+
+    def start(self) -> Constraint:
+        """A constraint at the beginning of an answer; cheap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +52,7 @@ class GenerateRequest:
     choices: int = 1
     sampling: SamplingParams = field(default_factory=SamplingParams)
     stop_tokens: frozenset[int] = frozenset()
+    grammar: Grammar | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +65,7 @@ class TopLogprobs:
 
 @dataclass(frozen=True)
 class TokenEvent:
-    """One sampled token of one choice. A finish of `numerical_error` or `engine_failure` carries no token (-1)."""
+    """One sampled token of one choice. A finish that is an error or failure carries no token (-1)."""
 
     request: int
     choice: int
@@ -58,7 +79,8 @@ class TokenEvent:
 class PrefillWork:
     """One chunk of one prompt: `tokens` i32 `[<= C]` at positions from `start`, which is a multiple of C.
 
-    `pages` i32 are all pages that the sequence holds, in order. The last chunk also samples the first token.
+    `pages` i32 are all pages that the sequence holds, in order. The last chunk also samples the first token, of those
+    that `legal` u32 `[1, V / 32]` has bits for, if it is given.
     """
 
     slot: int
@@ -68,14 +90,20 @@ class PrefillWork:
     pages: np.ndarray
     choice: int
     sampling: SamplingParams
+    legal: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class DecodeWork:
-    """One token for every active slot: `active` bool `[S]`; `new_pages` i32 `[S]`, a page just added or -1."""
+    """One token for every active slot: `active` bool `[S]`; `new_pages` i32 `[S]`, a page just added or -1.
+
+    Where a row is `constrained` (bool `[S]`), `legal` u32 `[S, V / 32]` has the bits of the tokens it may sample.
+    """
 
     active: np.ndarray
     new_pages: np.ndarray
+    constrained: np.ndarray | None = None
+    legal: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

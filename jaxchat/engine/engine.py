@@ -33,6 +33,7 @@ class EngineStats:
     waiting: int
     running: int
     pages_in_use: int
+    pages: int
     steps: int
 
 
@@ -64,6 +65,7 @@ class Engine:
         self._scheduler = scheduler
         self._queue_limit = queue_limit
         self._deliver: Deliver = lambda events: None
+        self._ended: Callable[[], None] = lambda: None
         self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Stop] = queue.SimpleQueue()
         self._in_flight: deque[tuple[Step, StepHandle]] = deque()
         self._ids = itertools.count(1)
@@ -75,9 +77,12 @@ class Engine:
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="jaxchat-engine", daemon=True)
 
-    def start(self, deliver: Deliver) -> None:
-        """Starts the engine thread, which calls `deliver` with the events of each step that has any."""
-        self._deliver = deliver
+    def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
+        """Starts the engine thread, which calls `deliver` with the events of each step that has any, `ended` at last.
+
+        When `ended` is called, `failure` says whether the thread was stopped (None) or what broke it.
+        """
+        self._deliver, self._ended = deliver, ended
         self._thread.start()
 
     def stop(self) -> None:
@@ -94,7 +99,7 @@ class Engine:
     def stats(self) -> EngineStats:
         """Counts as of now; read without a lock, so each is exact but they may be one step apart."""
         s = self._scheduler
-        return EngineStats(len(s.waiting) + self._inbound, s.running, s.pool.in_use, self._steps)
+        return EngineStats(len(s.waiting) + self._inbound, s.running, s.pool.in_use, s.pool.total, self._steps)
 
     def submit(self, request: GenerateRequest) -> int:
         """Queues all choices of a request and returns its id; events may be delivered before this returns.
@@ -129,14 +134,16 @@ class Engine:
             with self._lock:  # from here on nothing is put into the inbox that nobody would take out
                 self._stopped = True
             self._fail_open()
+            self._ended()
 
     def _turn(self) -> None:
-        """Dispatches one step if there is one to do, and collects the oldest unless it is the only one in flight."""
+        """Dispatches one step if there is one to do, and collects all but the newest; that too where it is awaited."""
         step = self._scheduler.plan()
         if step:
             self._in_flight.append((step, self._dispatch(step.work)))
             self._steps += 1
-        if self._in_flight and (step is None or len(self._in_flight) > 1):
+        left = 1 if step and not step.awaited else 0
+        while len(self._in_flight) > left:
             done, handle = self._in_flight.popleft()
             events = self._scheduler.collect(done, handle.wait())
             for event in events:

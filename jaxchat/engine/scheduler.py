@@ -6,14 +6,18 @@ sequence never waits for memory. Prompts are prefilled one at a time, chunk by c
 
 from __future__ import annotations
 
+import logging
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from jaxchat.engine.pages import PagePool
 from jaxchat.engine.sequence import Sequence
-from jaxchat.types import DecodeWork, Finish, PrefillWork, StepResult, TokenEvent, TopLogprobs
+from jaxchat.types import Constraint, DecodeWork, Finish, PrefillWork, StepResult, TokenEvent, TopLogprobs
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,18 @@ class Step:
     work: PrefillWork | DecodeWork
     rows: tuple[tuple[int, Sequence], ...]
 
+    @property
+    def awaited(self) -> bool:
+        """A constraint needs its result before the next step can be planned."""
+        return self.work.legal is not None
+
 
 class Scheduler:
     """Queue, slots and pages. Steps must be collected in the order in which they were planned."""
 
-    def __init__(self, *, slots: int, chunk: int, page_size: int, pages: int) -> None:
+    def __init__(self, *, slots: int, chunk: int, page_size: int, pages: int, vocab: int = 0) -> None:
+        """Args: `vocab` is the V of the logits; without it no request may have a grammar."""
+        self._words = -(-vocab // 32)
         self.slots, self.chunk, self.page_size = slots, chunk, page_size
         self.pool = PagePool(pages)
         self.waiting: deque[Sequence] = deque()
@@ -61,7 +72,7 @@ class Scheduler:
     def plan(self) -> Step | None:
         """The next step, or None when there is nothing to do. Prefill and decode take turns."""
         self._admit()
-        decodable = [s for s in self.decoding.values() if not s.exhausted]
+        decodable = [s for s in self.decoding.values() if s.ready]
         if self.prefilling and not (decodable and self._prefilled_last):
             self._prefilled_last = True
             return self._plan_prefill(self.prefilling)
@@ -89,6 +100,7 @@ class Scheduler:
         sequence.prefixes, sequence.pages, sequence.promised = hits, shared, needed
         sequence.prefilled = len(hits) * self.chunk
         sequence.slot = self.free_slots.pop()
+        sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
         self.prefilling = sequence
 
     def _plan_prefill(self, sequence: Sequence) -> Step:
@@ -106,6 +118,7 @@ class Scheduler:
             pages=np.array(sequence.pages, np.int32),
             choice=sequence.choice,
             sampling=sequence.request.sampling,
+            legal=self._legal([(0, sequence)], 1) if last else None,
         )
         sequence.prefilled = end
         self._share(sequence, tokens)
@@ -123,14 +136,27 @@ class Scheduler:
             if sequence.position == len(sequence.pages) * self.page_size:
                 new_pages[sequence.slot] = self._add_page(sequence)
             sequence.dispatched += 1
-        return Step(DecodeWork(active, new_pages), tuple((s.slot, s) for s in sequences))
+        rows = tuple((s.slot, s) for s in sequences)
+        constrained = np.zeros(self.slots, bool)
+        constrained[[s.slot for s in sequences if s.constraint]] = True
+        return Step(DecodeWork(active, new_pages, constrained, self._legal(rows, self.slots)), rows)
+
+    def _legal(self, rows: Iterable[tuple[int, Sequence]], count: int) -> np.ndarray | None:
+        """The bits of the tokens that each constrained row may sample, u32 `[count, V / 32]`; None without any."""
+        found = [(row, s) for row, s in rows if s.constraint]
+        if not found:
+            return None
+        bits = np.zeros((count, self._words), np.uint32)
+        for row, sequence in found:
+            sequence.broken = not _fills(sequence.constraint, bits[row])
+        return bits
 
     def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:
         sequence.sampled += 1
         token, finish = int(result.tokens[row]), self._finish(sequence, row, result)
         if finish:
             self._release(sequence)
-        if finish == "numerical_error":
+        if finish in ("numerical_error", "grammar_error"):
             return TokenEvent(sequence.request_id, sequence.choice, -1, finish)
         if not sequence.request.sampling.logprobs:
             return TokenEvent(sequence.request_id, sequence.choice, token, finish)
@@ -140,8 +166,13 @@ class Scheduler:
     def _finish(self, sequence: Sequence, row: int, result: StepResult) -> Finish | None:
         if not result.finite[row]:
             return "numerical_error"
-        if int(result.tokens[row]) in sequence.request.stop_tokens:
+        if sequence.broken:
+            return "grammar_error"
+        token = int(result.tokens[row])
+        if token in sequence.request.stop_tokens:
             return "stop"
+        if sequence.constraint and not _accepts(sequence.constraint, token):
+            return "grammar_error"
         return "length" if sequence.sampled >= sequence.request.max_tokens else None
 
     def _share(self, sequence: Sequence, tokens: np.ndarray) -> None:
@@ -181,3 +212,22 @@ class Scheduler:
 
     def _holders(self) -> list[Sequence]:
         return [*self.decoding.values(), *([self.prefilling] if self.prefilling else [])]
+
+
+def _fills(constraint: Constraint | None, row: np.ndarray) -> bool:
+    try:
+        if constraint:
+            constraint.fill(row)
+    except Exception:  # of whatever kind, it must not reach other requests
+        log.exception("a grammar has no next token")
+        return False
+    return True
+
+
+def _accepts(constraint: Constraint, token: int) -> bool:
+    try:
+        constraint.accept(token)
+    except ValueError:
+        log.exception("a token was sampled that its grammar does not allow")
+        return False
+    return True

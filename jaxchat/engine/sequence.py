@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxchat.engine.pages import Prefix
-from jaxchat.types import GenerateRequest
+from jaxchat.types import Constraint, GenerateRequest
 
 
 @dataclass(eq=False)
@@ -25,6 +25,13 @@ class Sequence:
     pages: list[int] = field(default_factory=list)  # in order of position; the shared ones first
     prefixes: list[Prefix] = field(default_factory=list)
     promised: int = 0
+    constraint: Constraint | None = None
+    broken: bool = False  # the constraint could not say what comes next
+
+    @property
+    def ready(self) -> bool:
+        """The next token may be sampled: under a constraint only once the one before it is known."""
+        return not self.exhausted and (self.constraint is None or self.dispatched == self.sampled)
 
     @property
     def prompt(self) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,16 @@ def hlo_digest(compiled: Any) -> str:
 
 
 class CompileCounter:
-    """Counts the programs that this process compiles from its creation on."""
+    """Counts the programs that are compiled on one thread, which `watch` names: another engine may be loading."""
 
     def __init__(self) -> None:
         self.count = 0
+        self._thread = 0
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
+    def watch(self) -> None:
+        """Counts what the calling thread compiles from now on."""
+        self._thread = threading.get_ident()
+
     def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        self.count += event == _COMPILED
+        self.count += event == _COMPILED and threading.get_ident() == self._thread

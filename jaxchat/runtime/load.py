@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jaxchat.runtime.compiling import use_cache
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
+from jaxchat.sampling.sample import sample
 
 Report = Callable[[str, int, int], None]
 """`report(stage, done, total)` while loading and compiling."""
@@ -55,7 +57,8 @@ def load_runner(
     sizes = Sizes.resolve(engine, model)
     placement = Placement.create(engine.mesh, model)
     params, weights = _load_weights(directory, model, engine.dtype, placement, report)
-    runner = Runner(model, params, sizes, placement, dtype=engine.dtype, valid=min(valid, model.vocab_size))
+    sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
+    runner = Runner(model, params, sizes, placement, dtype=engine.dtype, sampler=sampler)
     runner.warm_up(lambda done, total: report("compiling programs", done, total))
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]

@@ -1,6 +1,7 @@
 """The two programs: `prefill` computes a chunk of one prompt, `decode` advances every active slot by one token.
 
-Both take `(params, pages, slots, packed)`, donate pages and slots, and return them with a packed output.
+Both take `(params, pages, slots, packed, bits)`, donate pages and slots, and return them with a packed output. `bits`
+are those of `jaxchat.sampling.legal`, for every row that samples.
 """
 
 from __future__ import annotations
@@ -17,22 +18,23 @@ from jaxchat.kernels.paged import decode_attention, prefill_attention, write_chu
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
+from jaxchat.sampling.legal import Legal
 from jaxchat.sampling.logprobs import TOP
-from jaxchat.sampling.sample import Sampled, sample
+from jaxchat.sampling.sample import Sampled, Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
 
-Step = Callable[[Any, KVPages, SlotState, Array], tuple[KVPages, SlotState, Array]]
+Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotState, Array]]
 
 
 def decode_layout(sizes: Sizes) -> Layout:
     """Inputs of `decode`; booleans travel as i32."""
     row = (sizes.slots,)
-    return Layout((("active", row, "int32"), ("new_pages", row, "int32")))
+    return Layout((("active", row, "int32"), ("new_pages", row, "int32"), ("constrained", row, "int32")))
 
 
 def prefill_layout(sizes: Sizes) -> Layout:
     """Inputs of `prefill`: the chunk, its place, and the whole sampling row of its slot."""
-    scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "choice", "logprobs")]
+    scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "choice", "logprobs", "constrained")]
     floats = [(name, (), "float32") for name in ("temperature", "top_p", "frequency", "presence")]
     arrays = [
         ("seed", (2,), "uint32"),
@@ -59,11 +61,13 @@ def output_layout(rows: int, vocab: int) -> Layout:
     )
 
 
-def decode_program(decoder: Decoder, sizes: Sizes, valid: int) -> Step:
+def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler) -> Step:
     """Builds `decode`: one token for each active slot; other slots keep their state and write nothing."""
     layout = decode_layout(sizes)
 
-    def decode(params: Any, pages: KVPages, slots: SlotState, packed: Array) -> tuple[KVPages, SlotState, Array]:
+    def decode(
+        params: Any, pages: KVPages, slots: SlotState, packed: Array, bits: Array
+    ) -> tuple[KVPages, SlotState, Array]:
         given = layout.unpack(packed)
         active = given["active"] != 0
         slots = slots.add_pages(given["new_pages"], sizes.page_size)
@@ -77,17 +81,19 @@ def decode_program(decoder: Decoder, sizes: Sizes, valid: int) -> Step:
         )
         hidden = hidden_states(decoder, params, slots.token, slots.position, cache.attend)
         logits = logits_of(decoder, params, hidden)
-        sampled = sample(logits, slots.sampling, active, valid)
+        sampled = sampler(logits, slots.sampling, active, legal=Legal(given["constrained"] != 0, bits))
         return cache.pages, slots.advance(sampled.tokens, active), _packed(sampled)
 
     return decode
 
 
-def prefill_program(decoder: Decoder, sizes: Sizes, valid: int) -> Step:
+def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler) -> Step:
     """Builds `prefill`: writes a chunk's keys and values; after the last chunk also samples the first token."""
     layout = prefill_layout(sizes)
 
-    def prefill(params: Any, pages: KVPages, slots: SlotState, packed: Array) -> tuple[KVPages, SlotState, Array]:
+    def prefill(
+        params: Any, pages: KVPages, slots: SlotState, packed: Array, bits: Array
+    ) -> tuple[KVPages, SlotState, Array]:
         given = layout.unpack(packed)
         start, count = given["start"], given["count"]
         cache = _Cache(
@@ -104,7 +110,7 @@ def prefill_program(decoder: Decoder, sizes: Sizes, valid: int) -> Step:
             final = jnp.broadcast_to(hidden[count - 1], (2, hidden.shape[-1]))
             logits = logits_of(decoder, params, final)[:1]
             active = jnp.ones(1, bool)
-            sampled = sample(logits, row.sampling, active, valid)
+            sampled = sampler(logits, row.sampling, active, legal=Legal(given["constrained"][None] != 0, bits))
             return row.advance(sampled.tokens, active), _packed(sampled)
 
         def go_on(row: SlotState) -> tuple[SlotState, Array]:

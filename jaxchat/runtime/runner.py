@@ -24,6 +24,8 @@ from jaxchat.runtime.programs import (
     prefill_program,
 )
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
+from jaxchat.sampling.legal import words
+from jaxchat.sampling.sample import Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult
 
@@ -47,9 +49,16 @@ class Runner:
     """Compiles and runs `prefill` and `decode`; implements `jaxchat.types.StepRunner`."""
 
     def __init__(
-        self, model: ModelConfig, params: dict[str, Any], sizes: Sizes, placement: Placement, *, dtype: str, valid: int
+        self,
+        model: ModelConfig,
+        params: dict[str, Any],
+        sizes: Sizes,
+        placement: Placement,
+        *,
+        dtype: str,
+        sampler: Sampler,
     ) -> None:
-        """Args: `params` placed by `placement`; `valid`: ids from 0 that are tokens, the rest of V is padding."""
+        """Args: `params` placed by `placement`; `sampler`: `jaxchat.sampling.sample` with its static arguments."""
         self.sizes = sizes
         self.params = params
         self.placement = placement
@@ -57,18 +66,20 @@ class Runner:
         self.slots = jax.device_put(SlotState.zeros(sizes), placement.replicated)
         decoder = Decoder(model)
         self._sources: dict[str, tuple[Step, Layout]] = {
-            "prefill": (prefill_program(decoder, sizes, valid), prefill_layout(sizes)),
-            "decode": (decode_program(decoder, sizes, valid), decode_layout(sizes)),
+            "prefill": (prefill_program(decoder, sizes, sampler), prefill_layout(sizes)),
+            "decode": (decode_program(decoder, sizes, sampler), decode_layout(sizes)),
         }
         self._layouts = {name: layout for name, (_, layout) in self._sources.items()}
         rows = {"prefill": 1, "decode": sizes.slots}
+        unruled = {name: np.zeros((count, words(sizes.vocab)), np.uint32) for name, count in rows.items()}
+        self._unruled = jax.device_put(unruled, placement.replicated)  # what steps without a grammar are given
         self._outputs = {name: output_layout(count, sizes.vocab) for name, count in rows.items()}
         self.programs: dict[str, Any] = {}
         self._counter: CompileCounter | None = None
 
     def warm_up(self, progress: Progress = lambda done, total: None) -> None:
         """Compiles every program and runs each once with nothing to do; afterwards nothing compiles any more."""
-        lowered = {name: self._lower(*source) for name, source in self._sources.items()}
+        lowered = {name: self._lower(*source, self._unruled[name]) for name, source in self._sources.items()}
         with ThreadPoolExecutor() as pool:
             pending = {name: pool.submit(program.compile) for name, program in lowered.items()}
             for done, (name, future) in enumerate(pending.items()):
@@ -82,7 +93,7 @@ class Runner:
 
     @property
     def compiles_after_ready(self) -> int:
-        """Programs that this process has compiled since the warm-up ended."""
+        """Programs that steps have compiled since the warm-up ended."""
         return self._counter.count if self._counter else 0
 
     def digests(self) -> list[str]:
@@ -91,13 +102,15 @@ class Runner:
 
     def prefill(self, work: PrefillWork) -> Handle:
         """Dispatches one chunk."""
-        return self._dispatch("prefill", self._pack_prefill(work))
+        return self._dispatch("prefill", self._pack_prefill(work), work.legal)
 
     def decode(self, work: DecodeWork) -> Handle:
         """Dispatches one token for every active slot."""
-        return self._dispatch("decode", self._layouts["decode"].pack(active=work.active, new_pages=work.new_pages))
+        constrained = False if work.constrained is None else work.constrained
+        packed = self._layouts["decode"].pack(active=work.active, new_pages=work.new_pages, constrained=constrained)
+        return self._dispatch("decode", packed, work.legal)
 
-    def _lower(self, step: Step, layout: Layout) -> Any:
+    def _lower(self, step: Step, layout: Layout, bits: jax.Array) -> Any:
         packed = jax.ShapeDtypeStruct((layout.size,), np.int32, sharding=self.placement.replicated)
         shardings = (
             jax.tree.map(lambda leaf: leaf.sharding, self.pages),
@@ -105,11 +118,14 @@ class Runner:
             self.placement.replicated,
         )
         jitted = jax.jit(step, donate_argnums=(1, 2), out_shardings=shardings)
-        return jitted.lower(self.params, self.pages, self.slots, packed)
+        return jitted.lower(self.params, self.pages, self.slots, packed, bits)
 
-    def _dispatch(self, name: str, packed: np.ndarray) -> Handle:
+    def _dispatch(self, name: str, packed: np.ndarray, bits: np.ndarray | None) -> Handle:
+        if self._counter:
+            self._counter.watch()  # steps come from the engine's own thread
         given = jax.device_put(packed, self.placement.replicated)
-        self.pages, self.slots, output = self.programs[name](self.params, self.pages, self.slots, given)
+        legal = self._unruled[name] if bits is None else jax.device_put(bits, self.placement.replicated)
+        self.pages, self.slots, output = self.programs[name](self.params, self.pages, self.slots, given, legal)
         output.copy_to_host_async()
         return Handle(output, self._outputs[name])
 
@@ -124,6 +140,7 @@ class Runner:
             last=work.last,
             choice=work.choice,
             logprobs=s.logprobs,
+            constrained=work.legal is not None,
             temperature=s.temperature,
             top_p=s.top_p,
             frequency=s.frequency_penalty,

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.sampling.groups import top_k
+
 TOP = 20  # the contract's limit on top_logprobs
 
 
@@ -32,5 +34,5 @@ def logprobs(logits: Array, tokens: Array) -> Logprobs:
     """`x - logsumexp(x)` at `tokens[S]` and at the top 20 of `logits[S, V]`, without a `[S, V]` result."""
     total = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - total
-    top, ids = jax.lax.top_k(logits, min(TOP, logits.shape[-1]))
-    return Logprobs(chosen, ids.astype(jnp.int32), top - total[:, None])
+    top, ids = top_k(logits, min(TOP, logits.shape[-1]))
+    return Logprobs(chosen, ids, top - total[:, None])

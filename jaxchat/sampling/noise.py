@@ -11,15 +11,19 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend.random import threefry2x32_p
 
+Keys = tuple[Array, Array]
+"""The two u32 words `[S]` of each row's key."""
+
+GROUP_IDS = 1 << 30  # added to the number of a group of tokens, it is no token's id
 _BELOW_ONE = 1.0 - 2.0**-24
 
 
-def step_keys(seed: Array, choice: Array, step: Array) -> tuple[Array, Array]:
+def step_keys(seed: Array, choice: Array, step: Array) -> Keys:
     """The key words `(u32 [S], u32 [S])` for `seed[S, 2]` (u32), `choice[S]` and `step[S]` (i32)."""
     return _fold_in(*_fold_in(seed[:, 0], seed[:, 1], choice), step)
 
 
-def gumbel(keys: tuple[Array, Array], ids: Array) -> Array:
+def gumbel(keys: Keys, ids: Array) -> Array:
     """Standard Gumbel noise f32 `[S, n]` of token ids `[S, n]` (or `[1, n]`) under keys of `[S]`.
 
     `-log(E)` with the exponential `E = -log1p(-u)`: float32 is dense near u = 0, so the upper tail, which decides

@@ -22,20 +22,21 @@ def nucleus(z: Array, top_p: Array) -> Array:
     Returns:
         `[S, V]` bool.
     """
-    weight = jnp.exp(z - jnp.max(z, axis=-1, keepdims=True))
+    weight = jax.lax.optimization_barrier(jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)))  # computed once
     goal = top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True)
-    bits = jax.lax.bitcast_convert_type(weight, jnp.int32)
-
-    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = low + (high - low) // 2
-        enough = jnp.sum(jnp.where(bits >= middle, weight, 0.0), axis=-1, keepdims=True) >= goal
-        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
-
     low = jnp.zeros_like(goal, jnp.int32)
-    threshold, _ = jax.lax.fori_loop(0, 30, halve, (low, jnp.full_like(low, _ONE + 1)))
-    keep = _drop_surplus_ties(bits >= threshold, bits == threshold, weight, goal)
+    high = jnp.full_like(low, _ONE + 1)
+    for _ in range(30):  # unrolled: a loop costs XLA:CPU a third more
+        middle = low + (high - low) // 2
+        enough = jnp.sum(jnp.where(weight >= _float(middle), weight, 0.0), axis=-1, keepdims=True) >= goal
+        low, high = jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+    threshold = _float(low)
+    keep = _drop_surplus_ties(weight >= threshold, weight == threshold, weight, goal)
     return keep | (top_p >= 1.0)[:, None]
+
+
+def _float(bits: Array) -> Array:
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)
 
 
 def _drop_surplus_ties(keep: Array, tied: Array, weight: Array, goal: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ CHUNK, PAGE = 32, 16
 
 
 class Harness:
-    def __init__(self, slots: int = 3, pages: int = 60, queue_limit: int = 1000) -> None:
+    def __init__(self, slots: int = 3, pages: int = 60, queue_limit: int = 1000, vocab: int = 0) -> None:
         self.runner = FakeRunner(slots)
-        self.scheduler = Scheduler(slots=slots, chunk=CHUNK, page_size=PAGE, pages=pages)
+        self.scheduler = Scheduler(slots=slots, chunk=CHUNK, page_size=PAGE, pages=pages, vocab=vocab)
         self.engine = Engine(self.runner, self.scheduler, queue_limit=queue_limit)
         self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
         self.engine.start(lambda events: [self.events.put(event) for event in events] and None)
@@ -173,3 +174,63 @@ def test_sampling_parameters_reach_the_device_with_every_chunk() -> None:
     harness.settle()
     assert {work.choice for work in harness.runner.prefills} == {0, 1}
     assert all(work.sampling == sampling for work in harness.runner.prefills)
+
+
+class Counting:
+    """A grammar that allows exactly the token the fake device samples next, and remembers what it was told."""
+
+    def __init__(self, first: int) -> None:
+        self.next, self.fills = first, 0
+
+    def start(self) -> Counting:
+        return self
+
+    def fill(self, row: np.ndarray) -> None:
+        self.fills += 1
+        row[self.next // 32] |= np.uint32(1 << self.next % 32)
+
+    def accept(self, token: int) -> None:
+        if token != self.next:
+            raise ValueError(f"{token} instead of {self.next}")
+        self.next += 1
+
+
+def test_a_constrained_row_waits_for_each_token_while_others_run() -> None:
+    harness = Harness(vocab=2000)
+    plain = ask(40, 30)
+    grammar = Counting(int(ask(20, 25, seed=4).prompt[-1]))
+    ruled = replace(ask(20, 25, seed=4), grammar=grammar)
+    numbers = [harness.engine.submit(plain), harness.engine.submit(ruled)]
+    found = harness.gather(2)
+    assert [len(found[number, 0]) for number in numbers] == [30, 25]
+    assert grammar.fills == 25
+    masks = [work for work in harness.runner.decodes if work.legal is not None]
+    assert len(masks) == 24 and all(work.constrained.sum() == 1 for work in masks)
+    assert len(harness.runner.decodes) < 50  # both rows share steps
+    harness.settle()
+
+
+def test_a_grammar_that_cannot_go_on_fails_its_request_alone() -> None:
+    class Stuck(Counting):
+        def fill(self, row: np.ndarray) -> None:
+            super().fill(row)
+            if self.fills == 3:
+                raise RuntimeError("too complex")
+
+    harness = Harness(vocab=2000)
+    stuck = replace(ask(20, 25, seed=4), grammar=Stuck(int(ask(20, 25, seed=4).prompt[-1])))
+    numbers = [harness.engine.submit(stuck), harness.engine.submit(ask(10, 50))]
+    found = harness.gather(2)
+    assert [event.finish for event in found[numbers[0], 0]] == [None, None, "grammar_error"]
+    assert len(found[numbers[1], 0]) == 50
+    harness.settle()
+
+
+def test_a_token_that_its_grammar_forbids_fails_that_request_alone() -> None:
+    harness = Harness(vocab=2000)
+    wrong = replace(ask(20, 25, seed=4), grammar=Counting(1))
+    numbers = [harness.engine.submit(wrong), harness.engine.submit(ask(10, 5))]
+    found = harness.gather(2)
+    assert [event.finish for event in found[numbers[0], 0]] == ["grammar_error"]
+    assert len(found[numbers[1], 0]) == 5
+    harness.settle()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -112,3 +113,13 @@ def test_packing_round_trips_the_bits() -> None:
     given = jax.jit(layout.unpack)(packed)
     assert float(given["a"]) == -1.5
     assert given["b"].tolist() == [2**32 - 1, 7] and given["c"].tolist() == [[0, 1], [2, 3]]
+
+
+def test_compiles_of_steps_are_counted_and_those_of_other_engines_are_not(tiny_model: Path) -> None:
+    first = load(tiny_model)
+    first.runner.decode(DecodeWork(np.zeros(OPTIONS["slots"], bool), np.full(OPTIONS["slots"], -1, np.int32))).wait()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(load, tiny_model).result()
+    assert first.runner.compiles_after_ready == 0
+    jax.jit(lambda x: x * 3 + 1)(np.ones(7))
+    assert first.runner.compiles_after_ready == 1

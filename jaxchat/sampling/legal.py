@@ -1,0 +1,41 @@
+"""Which tokens a grammar allows: one bit for each token of each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+WORD = 32
+
+
+def words(vocab: int) -> int:
+    """How many u32 words hold a bit for each of `vocab` tokens."""
+    return -(-vocab // WORD)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Legal:
+    """Bit j % 32 of word j // 32 stands for token j; rows that are not `constrained` ignore their bits."""
+
+    constrained: Array  # bool [S]
+    bits: Array  # u32 [S, V / 32]
+
+    def expand(self, vocab: int) -> Array:
+        """bool `[S, V]`; all true in rows that are not constrained."""
+        each = (self.bits[:, :, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
+        allowed = each.reshape(len(self.bits), -1)[:, :vocab] != 0
+        return allowed | ~self.constrained[:, None]
+
+    def keep(self, limited: Array, mu: Array) -> Array:
+        """`limited[S, V]`, -inf where illegal; rows that this would leave empty take the legal part of `mu` instead.
+
+        So a grammar wins over bans and exclusive choices.
+        """
+        allowed = self.expand(mu.shape[-1])
+        kept = jnp.where(allowed, limited, -jnp.inf)
+        empty = jnp.all(kept == -jnp.inf, axis=-1, keepdims=True)
+        return jnp.where(empty, jnp.where(allowed, mu, -jnp.inf), kept)

@@ -1,0 +1,115 @@
+"""Random rows with every feature at its bounds, over awkward vocabularies: each token is one the oracle allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxchat.sampling.sample import sample
+from jaxchat.sampling.state import BIAS_ENTRIES
+from tests.sampling import oracle
+from tests.sampling.test_sample import rows
+
+VOCABULARIES = (1, 2, 129, 1031)
+ROWS = 6
+run = jax.jit(sample, static_argnums=3)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row's settings, as plain values."""
+
+    logits: np.ndarray
+    counts: np.ndarray
+    bias: list[tuple[int, float]]
+    temperature: float
+    top_p: float
+    frequency: float
+    presence: float
+    seed: int
+
+
+def random_row(rng: np.random.Generator, vocab: int) -> Row:
+    """Peaked, flat, tied or partly masked logits; long histories; up to 1,024 biases of every size."""
+    scale = rng.choice([0.0, 0.01, 1.0, 8.0, 40.0])
+    logits = rng.normal(0, scale, vocab)
+    if rng.random() < 0.3:
+        logits = np.round(logits)
+    if rng.random() < 0.2:
+        logits[rng.random(vocab) < 0.9] = -np.inf
+        logits[rng.integers(vocab)] = 0.0
+    size = min(int(rng.choice([0, 0, 1, 5, BIAS_ENTRIES])), vocab)
+    values = rng.choice([-100, -99.99, -7, 0, 0.5, 12, 99.99, 100], size, p=[0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
+    return Row(
+        logits=logits.astype(np.float32),
+        counts=rng.choice([0, 0, 1, 3, 4000], vocab),
+        bias=[(int(token), float(value)) for token, value in zip(rng.permutation(vocab)[:size], values, strict=True)],
+        temperature=float(rng.choice([0, 1e-6, 0.1, 0.7, 1, 2])),
+        top_p=float(rng.choice([0, 1e-6, 0.1, 0.5, 0.9, 0.999, 1])),
+        frequency=float(rng.choice([0, -2, 2, 0.3])),
+        presence=float(rng.choice([0, -2, 2, 0.3])),
+        seed=int(rng.integers(2**63)),
+    )
+
+
+def state_of(found: list[Row], vocab: int):
+    return rows(
+        len(found),
+        vocab,
+        temperature=[row.temperature for row in found],
+        top_p=[row.top_p for row in found],
+        frequency=[row.frequency for row in found],
+        presence=[row.presence for row in found],
+        seed=[[row.seed >> 32, row.seed & 0xFFFFFFFF] for row in found],
+        counts=[row.counts for row in found],
+        bias=[row.bias for row in found],
+    )
+
+
+def allowed(row: Row) -> set[int]:
+    """What may be sampled, with room for the rounding of f32 at ties and at the nucleus' edge."""
+    frequency, presence = float(np.float32(row.frequency)), float(np.float32(row.presence))
+    mu = oracle.adjusted(row.logits, row.bias, row.counts, frequency, presence)
+    tolerance = 1e-5 * max(1.0, float(np.abs(mu[mu > -np.inf]).max()))
+    if row.temperature < 1e-5:
+        return set(np.flatnonzero(mu >= mu.max() - tolerance))
+    ids, _ = oracle.kept(mu, row.temperature, min(1.0, row.top_p + 1e-5))
+    least = mu[ids].min() if len(ids) else 0.0
+    return set(ids) | set(np.flatnonzero(mu >= least - tolerance))
+
+
+@pytest.mark.parametrize("vocab", VOCABULARIES)
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_every_token_is_one_the_oracle_allows(vocab, number):
+    rng = np.random.default_rng([number, vocab])
+    found = [random_row(rng, vocab) for _ in range(ROWS)]
+    sampled = run(jnp.array([row.logits for row in found]), state_of(found, vocab), jnp.ones(ROWS, bool), vocab)
+    for row, token, finite in zip(found, np.asarray(sampled.tokens), np.asarray(sampled.finite), strict=True):
+        assert finite and int(token) in allowed(row)
+
+
+@pytest.mark.parametrize("vocab", VOCABULARIES)
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**32 - 1))
+def test_a_row_is_the_same_whatever_its_neighbours_ask_for(vocab, number):
+    rng = np.random.default_rng([number, vocab, 1])
+    kept = random_row(rng, vocab)
+    tokens = []
+    for _ in range(4):
+        found = [random_row(rng, vocab) for _ in range(ROWS)]
+        place = int(rng.integers(ROWS))
+        found[place] = kept
+        if rng.random() < 0.3:
+            other = (place + 1) % ROWS
+            found[other].logits[:] = np.nan
+        sampled = run(jnp.array([row.logits for row in found]), state_of(found, vocab), jnp.ones(ROWS, bool), vocab)
+        tokens.append(int(sampled.tokens[place]))
+        assert bool(sampled.finite[place])
+    assert len(set(tokens)) == 1
