@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from jaxchat import bundled, v1
+from jaxchat.chat.call import Call
 from jaxchat.chat.session import ChatSession, ModelInfo
 from jaxchat.chat.template import load_template
 from jaxchat.chat.tokenizer import load_tokenizer
 from jaxchat.chat.wire import request_from_kwargs
-from jaxchat.config import EngineConfig
+from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.errors import ModelError
@@ -52,7 +53,9 @@ async def load_async(model: str = "bundled", **engine_options: Any) -> AsyncChat
     return AsyncChat(session)
 
 
-def load_session(model: str, engine: EngineConfig, report: Report = lambda *_: None) -> ChatSession:
+def load_session(
+    model: str, engine: EngineConfig, report: Report = lambda *_: None, chat: ChatConfig | None = None
+) -> ChatSession:
     """Loads a model into a session that is ready but for `await session.start()`. Blocks for seconds or more."""
     from jaxchat.runtime.load import load_runner  # imports jax
 
@@ -61,7 +64,9 @@ def load_session(model: str, engine: EngineConfig, report: Report = lambda *_: N
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
     loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest=text_digest, report=report)
     sizes = loaded.sizes
-    scheduler = Scheduler(slots=sizes.slots, chunk=sizes.chunk, page_size=sizes.page_size, pages=sizes.pages)
+    scheduler = Scheduler(
+        slots=sizes.slots, chunk=sizes.chunk, page_size=sizes.page_size, pages=sizes.pages, vocab=sizes.vocab
+    )
     facts = (
         ("parameters", f"{loaded.model.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
@@ -74,12 +79,20 @@ def load_session(model: str, engine: EngineConfig, report: Report = lambda *_: N
         id=model_id(model),
         created=int((directory / "config.json").stat().st_mtime),
         vocab=min(tokenizer.size, sizes.vocab),
+        logits=sizes.vocab,
         context=sizes.context,
         queue=engine.queue,
         fingerprint=loaded.fingerprint,
         facts=facts,
     )
-    return ChatSession(Engine(loaded.runner, scheduler, queue_limit=engine.queue), tokenizer, template, info)
+    return ChatSession(
+        Engine(loaded.runner, scheduler, queue_limit=engine.queue),
+        tokenizer,
+        template,
+        info,
+        chat,
+        compiles=lambda: loaded.runner.compiles_after_ready,
+    )
 
 
 def find(model: str) -> Path:
@@ -176,8 +189,8 @@ class _AsyncCompletions:
         """Arguments as in the OpenAI API. Raises ChatError."""
         parsed = request_from_kwargs(**{"model": self._session.model_id, **kwargs})
         if parsed.stream:
-            return self._session.stream(parsed.request, request_id="in-process")
-        return await self._session.complete(parsed.request, request_id="in-process")
+            return self._session.stream(parsed.request, Call(request_id="in-process"))
+        return await self._session.complete(parsed.request, Call(request_id="in-process"))
 
 
 class _Completions:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection, Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +12,11 @@ import numpy as np
 from jaxchat import v1
 from jaxchat.chat.stop import StopMatcher
 from jaxchat.chat.tokenizer import ChatTokenizer
-from jaxchat.chat.toolcalls import Call, ToolCallParser
+from jaxchat.chat.toolcalls import CallPart, Piece, Syntax, ToolCallParser
 from jaxchat.types import TokenEvent, TopLogprobs
 
 NOT_AMONG_TOP = -9999.0
+_ENTRY_BYTES = 64  # about what one token of a log-probability entry takes in memory
 
 
 @dataclass
@@ -23,20 +25,15 @@ class Delta:
 
     text: str = ""
     entries: list[v1.TokenLogprob] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
-    calls_before: int = 0
+    calls: list[CallPart] = field(default_factory=list)
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
-    def add(self, later: Delta) -> None:
-        """Appends what became visible afterwards."""
-        self.text += later.text
-        self.entries += later.entries
-        self.calls += later.calls
-        self.finish = later.finish
-
-    def numbered_calls(self) -> Iterable[tuple[int, Call]]:
-        """The calls with their index within the choice."""
-        return enumerate(self.calls, self.calls_before)
+    def add_call(self, part: CallPart) -> None:
+        """Appends what became visible of a call."""
+        if self.calls and self.calls[-1].index == part.index:
+            self.calls[-1].arguments += part.arguments
+        else:
+            self.calls.append(part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,9 @@ class ChoiceOptions:
     """What of a request decides how its tokens are shown."""
 
     stops: Sequence[str] = ()
-    tools: Collection[str] = ()
+    calls: bool = False  # whether calls are taken out of the text
+    forced: bool = False  # whether there is nothing else
+    called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # why an answer with calls ended
     top_logprobs: int | None = None  # None: no log-probabilities
     exact_logprobs: bool = False
 
@@ -53,22 +52,28 @@ class ChoiceBuilder:
     """Feeds the tokens of one choice through UTF-8 decoding, the tool-call parser and the stop matcher.
 
     Positions count characters of content. A log-probability entry waits until text at its token's first character is
-    released, and is dropped when a stop string cuts that character off.
+    released, and is dropped when a stop string cuts that character off. `held` is about how many bytes nobody has
+    taken yet.
     """
 
     def __init__(self, tokenizer: ChatTokenizer, options: ChoiceOptions) -> None:
         self._tokenizer = tokenizer
         self._options = options
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parser = ToolCallParser(options.tools) if options.tools else None
+        self._parser = ToolCallParser(forced=options.forced) if options.calls else None
         self._stop = StopMatcher(options.stops)
         self._delta = Delta()
         self._decoded = 0
+        self._content = 0
         self._released = 0
-        self._waiting: list[tuple[int, v1.TokenLogprob]] = []
-        self._called = False
+        self._waiting: deque[tuple[int, v1.TokenLogprob]] = deque()
         self.tokens = 0
-        self.finished = False
+        self.held = 0
+        self.reason = v1.FINISH_REASON_UNSPECIFIED
+
+    @property
+    def finished(self) -> bool:
+        return self.reason != v1.FINISH_REASON_UNSPECIFIED
 
     def feed(self, event: TokenEvent) -> None:
         """Takes in the next token; afterwards `finished` may be set, by the engine or by a stop string."""
@@ -86,52 +91,57 @@ class ChoiceBuilder:
 
     def take(self) -> Delta:
         """What is new since the last call."""
-        delta = self._delta
-        self._delta = Delta(calls_before=delta.calls_before + len(delta.calls))
+        delta, self.held = self._delta, 0
+        self._delta = Delta()
         return delta
 
     def _show(self, text: str) -> None:
         if self._tokenizer.strips_first_space and not self._decoded and text.startswith(" "):
             text = text[1:]
         self._decoded += len(text)
-        if self._parser is None:
-            self._release(text)
-            return
-        content, calls, syntax = self._parser.feed(text)
-        self._delta.calls += calls
-        self._called |= any(call.complete for call in calls)
-        if calls:
-            end = self._released + len(content)
-            self._waiting = [(min(at, end), entry) for at, entry in self._waiting if at < end]
-            self._decoded -= syntax
-        self._release(content)
+        for piece in self._parser.feed(text) if self._parser else [text]:
+            if not self._stop.matched:
+                self._place(piece)
 
-    def _release(self, text: str) -> None:
-        if self._stop.matched:
-            return
-        shown = self._stop.feed(text)
+    def _place(self, piece: Piece) -> None:
+        if isinstance(piece, str):
+            self._content += len(piece)
+            self._release(self._stop.feed(piece))
+        elif isinstance(piece, Syntax):
+            self._release(self._stop.flush())
+            self._skip(piece)
+        else:
+            self._delta.add_call(piece)
+            self.held += len(piece.arguments)
+
+    def _skip(self, size: int) -> None:
+        """Takes characters behind the content out of the count, and the entries of tokens that begin in them."""
+        start, end = self._content, self._content + size
+        kept = [(at if at < start else at - size, entry) for at, entry in self._waiting if not start <= at < end]
+        self._waiting = deque(kept)
+        self._decoded -= size
+
+    def _release(self, shown: str) -> None:
         self._released += len(shown)
         self._delta.text += shown
+        self.held += len(shown)
         while self._waiting and self._waiting[0][0] < self._released:
-            self._delta.entries.append(self._waiting.pop(0)[1])
+            self._delta.entries.append(self._waiting.popleft()[1])
+            self.held += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
 
     def _flush(self) -> None:
         """Releases what was held back for a character, a call or a stop string that did not come."""
         self._show(self._decoder.decode(b"", final=True))
-        if self._parser:
-            text, calls = self._parser.flush()
-            self._delta.calls += calls
-            self._release(text)
+        if self._parser and not self._stop.matched:
+            self._place(self._parser.flush())
         if not self._stop.matched:
-            held = self._stop.flush()
-            self._stop = StopMatcher(())
-            self._release(held)
+            self._release(self._stop.flush())
 
     def _finish(self, reason: v1.FinishReason) -> None:
-        if reason == v1.FINISH_REASON_STOP and self._called:
-            reason = v1.FINISH_REASON_TOOL_CALLS
-        self._delta.finish = reason
-        self.finished = True
+        called = self._parser and self._parser.complete and not self._stop.matched
+        if reason == v1.FINISH_REASON_STOP and called:
+            reason = self._options.called
+        self._delta.finish = self.reason = reason
 
     def _entry(self, event: TokenEvent, piece: bytes) -> v1.TokenLogprob:
         top = event.top or _NO_TOP

@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 
 from jaxchat import v1
+from jaxchat.chat.calling import Calling, calling
 from jaxchat.chat.choice import ChoiceOptions
-from jaxchat.chat.prompt import shows_tools
+from jaxchat.config import NamedFinish
 from jaxchat.types import SamplingParams
 
 
@@ -29,12 +30,21 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
     )
 
 
-def choice_options(request: v1.ChatCompletionRequest) -> ChoiceOptions:
+def choice_options(request: v1.ChatCompletionRequest, named_finish: NamedFinish) -> ChoiceOptions:
     """What decides how sampled tokens are shown."""
-    tools = frozenset(tool.function.name for tool in request.tools) if shows_tools(request) else frozenset()
+    called = calling(request)
     return ChoiceOptions(
         stops=tuple(request.stop),
-        tools=tools,
+        calls=called.shown,
+        forced=called.mode == "required",
+        called=_called(called, named_finish),
         top_logprobs=request.top_logprobs if request.logprobs else None,
         exact_logprobs=request.exact_logprobs,
     )
+
+
+def _called(called: Calling, named_finish: NamedFinish) -> v1.FinishReason:
+    if called.legacy:
+        return v1.FINISH_REASON_FUNCTION_CALL
+    mimics = called.named and named_finish == "stop"
+    return v1.FINISH_REASON_STOP if mimics else v1.FINISH_REASON_TOOL_CALLS

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from jaxchat import v1
+from jaxchat.chat.calling import calling
 from jaxchat.chat.template import ChatTemplate
 from jaxchat.chat.tokenizer import ChatTokenizer
+from jaxchat.errors import context_length_exceeded
 
+_PROBE = 16  # characters for each token of context: more than any ordinary text needs
 _ROLES = {
     v1.ROLE_SYSTEM: "system",
     v1.ROLE_DEVELOPER: "system",
@@ -22,22 +25,29 @@ _ROLES = {
 }
 
 
-def prompt_tokens(request: v1.ChatCompletionRequest, template: ChatTemplate, tokenizer: ChatTokenizer) -> np.ndarray:
+def prompt_tokens(
+    request: v1.ChatCompletionRequest, template: ChatTemplate, tokenizer: ChatTokenizer, context: int
+) -> np.ndarray:
     """Token ids i32 `[tokens]` of a validated request.
 
     Raises:
-        ChatError: 400 on `messages` when the chat template refuses the conversation.
+        ChatError: 400 on `messages` when the chat template refuses the conversation, or when it is much too long.
     """
-    messages = [_message(message, template.shows_names) for message in request.messages]
-    tools = [_tool(tool) for tool in request.tools] if shows_tools(request) else None
+    _check_length(request, tokenizer, context)
+    messages = _with_format([_message(message, template.shows_names) for message in request.messages], request)
+    called = calling(request)
+    tools = [_tool(function) for function in called.functions] if called.shown else None
     joiner = tokenizer.shield.joiner([messages, tools])
     rendered = template.render(*tokenizer.shield.apply([messages, tools], joiner))
     return np.array(tokenizer.encode(rendered, joiner), np.int32)
 
 
-def shows_tools(request: v1.ChatCompletionRequest) -> bool:
-    """Whether the model sees the declared tools: not with a tool choice of `none`."""
-    return bool(request.tools) and request.tool_choice.mode != v1.TOOL_CHOICE_MODE_NONE
+def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:
+    """Refuses texts far beyond the context by their beginning: megabytes take seconds to tokenise."""
+    texts = [text_of(message) or "" for message in request.messages]
+    probe = _PROBE * context
+    if sum(map(len, texts)) > probe and (count := tokenizer.count("".join(texts)[:probe])) > 2 * context:
+        raise context_length_exceeded(context, count, more=True)
 
 
 def text_of(message: v1.ChatMessage) -> str | None:
@@ -64,6 +74,18 @@ def _message(message: v1.ChatMessage, shows_names: bool) -> dict[str, Any]:
     return result | {"tool_calls": calls} if calls else result
 
 
+def _with_format(messages: list[dict[str, Any]], request: v1.ChatCompletionRequest) -> list[dict[str, Any]]:
+    """Tells the model in the system message what the answer's JSON is for, where the request describes it."""
+    given = request.response_format.json_schema
+    if not given.description:
+        return messages
+    told = f"Answer with JSON, {given.name}: {given.description}"
+    if messages[0]["role"] != "system":
+        return [{"role": "system", "content": told}, *messages]
+    first = messages[0] | {"content": f"{messages[0]['content']}\n\n{told}"}
+    return [first, *messages[1:]]
+
+
 def _calls(message: v1.ChatMessage) -> Iterable[dict[str, Any]]:
     for call in message.tool_calls:
         yield {"id": call.id, "type": "function", "function": _call(call.function)}
@@ -80,10 +102,10 @@ def _call(call: v1.FunctionCall) -> dict[str, Any]:
     return {"name": call.name, "arguments": arguments if isinstance(arguments, dict) else call.arguments}
 
 
-def _tool(tool: v1.Tool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.function.name}
-    if tool.function.HasField("description"):
-        function["description"] = tool.function.description
-    if tool.function.HasField("parameters"):
-        function["parameters"] = json.loads(tool.function.parameters)
+def _tool(given: v1.FunctionDefinition) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": given.name}
+    if given.HasField("description"):
+        function["description"] = given.description
+    if given.HasField("parameters"):
+        function["parameters"] = json.loads(given.parameters)
     return {"type": "function", "function": function}

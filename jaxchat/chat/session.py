@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from jaxchat import errors, v1
-from jaxchat.chat import assemble
-from jaxchat.chat.choice import ChoiceBuilder, Delta
+from jaxchat.chat.assemble import Answer
+from jaxchat.chat.call import Call, Observer, Record
+from jaxchat.chat.calling import calling
+from jaxchat.chat.choice import ChoiceBuilder
+from jaxchat.chat.grammar import Grammars
+from jaxchat.chat.open_calls import OpenCalls
 from jaxchat.chat.options import choice_options, choices, sampling
 from jaxchat.chat.prompt import prompt_tokens
+from jaxchat.chat.running import Running
 from jaxchat.chat.template import ChatTemplate
 from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.chat.validate import completes_whole, validate
+from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
+from jaxchat.errors import ChatError
 from jaxchat.types import GenerateRequest, TokenEvent
 
 
@@ -28,33 +36,39 @@ class ModelInfo:
 
     id: str
     created: int  # Unix seconds
-    vocab: int
+    vocab: int  # ids that are tokens
+    logits: int  # V, padding included
     context: int
     queue: int
     fingerprint: str
     facts: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass
-class _Running:
-    """A request inside the engine: its choices and the events that have not been looked at."""
-
-    builders: list[ChoiceBuilder]
-    events: deque[TokenEvent]
-    wake: asyncio.Event
-
-
 class ChatSession:
-    """Serves one model. Call every method on the loop that ran `start`."""
+    """Serves one model. Call every method on the loop that ran `start`; `observers` may be added before."""
 
-    def __init__(self, engine: Engine, tokenizer: ChatTokenizer, template: ChatTemplate, info: ModelInfo) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: ChatTokenizer,
+        template: ChatTemplate,
+        info: ModelInfo,
+        config: ChatConfig | None = None,
+        compiles: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.info = info
+        self.observers: list[Observer] = []
+        self.failed = asyncio.Event()  # set once the engine has ended without being asked to
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
+        self._grammars = Grammars(tokenizer, info.logits)
+        self._config = config or ChatConfig()
+        self._compiles = compiles
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
-        self._running: dict[int, _Running] = {}
-        self._preparing = 0
+        self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")  # slow ones hold up no text
+        self._running: dict[int, Running] = {}
+        self._open = OpenCalls()
         self._draining = False
 
     @property
@@ -75,6 +89,11 @@ class ChatSession:
     def stats(self) -> EngineStats:
         return self._engine.stats
 
+    @property
+    def compiles_after_ready(self) -> int:
+        """Programs compiled since the warm-up ended; anything but 0 is a bug."""
+        return self._compiles()
+
     async def start(self) -> None:
         """Starts the engine; its events come to the running loop."""
         loop = asyncio.get_running_loop()
@@ -82,111 +101,115 @@ class ChatSession:
         def deliver(events: list[TokenEvent]) -> None:
             loop.call_soon_threadsafe(self._route, events)
 
-        self._engine.start(deliver)
+        def ended() -> None:
+            with suppress(RuntimeError):  # the loop may be gone by then
+                loop.call_soon_threadsafe(self._ended)
+
+        self._engine.start(deliver, ended)
 
     async def drain(self, grace: float) -> None:
-        """Refuses new requests and waits up to `grace` seconds for the running ones."""
+        """Refuses new requests and waits up to `grace` seconds for the open ones."""
         self._draining = True
-        end = time.monotonic() + grace
-        while (self._running or self._preparing) and time.monotonic() < end:
-            await asyncio.sleep(0.02)
+        await self._open.wait(grace)
 
     async def close(self) -> None:
         """Stops the engine; requests that still run fail."""
         self._draining = True
         await asyncio.to_thread(self._engine.stop)
+        await asyncio.to_thread(self._grammars.close)
         self._pool.shutdown()
+        self._schemas.shutdown()
 
-    def models(self) -> list[v1.Model]:
+    async def models(self, call: Call) -> list[v1.Model]:
         return [v1.Model(id=self.info.id, created=self.info.created, owned_by="jaxchat")]
 
     def summary(self) -> list[tuple[str, str]]:
         """Facts for the start-up message, as (name, value)."""
         return [("model", self.info.id), *self.info.facts, ("fingerprint", self.info.fingerprint)]
 
-    async def complete(self, request: v1.ChatCompletionRequest, *, request_id: str) -> v1.ChatCompletion:
+    async def complete(self, request: v1.ChatCompletionRequest, call: Call) -> v1.ChatCompletion:
         """The whole answer.
 
         Raises:
             ChatError: the request is refused, or fails.
         """
-        completes_whole(request)
-        answer = assemble.Answer(request.model, self.info.fingerprint)
-        whole = [Delta() for _ in range(choices(request))]
-        async with aclosing(self._generate(request, answer)) as steps:
-            async for deltas in steps:
-                for index, delta in deltas:
-                    whole[index].add(delta)
-        return answer.completion(whole, request.logprobs)
+        record = _record(request, call, streamed=False)
+        with self._observed(record):
+            completes_whole(request)
+            generate = await self._prepare(request)
+            answer = Answer(record, self.info.fingerprint, generate, calling(request))
+            with self._submitted(request, generate, record) as run:
+                whole = [delta for _, delta in await run.take(whole=True)]
+            return answer.completion(whole, request.logprobs)
 
     async def stream(
-        self, request: v1.ChatCompletionRequest, *, request_id: str
+        self, request: v1.ChatCompletionRequest, call: Call
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
         """The answer as chunks: n role chunks, then each choice's text, calls and end, then usage if asked for.
 
-        Tokens that arrive while the reader is busy are joined, so a slow reader costs no memory and no order.
+        Tokens that arrive while the reader is busy are joined, so a slow reader costs little memory and no order.
 
         Raises:
             ChatError: before the first chunk when the request is refused; later when it fails.
         """
-        answer = assemble.Answer(request.model, self.info.fingerprint)
-        begun = False
-        async with aclosing(self._generate(request, answer)) as steps:
-            async for deltas in steps:
-                if not begun:
-                    begun = True
-                    for index in range(choices(request)):
-                        yield answer.role_chunk(index)
-                for index, delta in deltas:
-                    for chunk in answer.chunks(index, delta, request.logprobs):
-                        yield chunk
-        if request.stream_options.include_usage:
-            yield answer.usage_chunk()
+        record = _record(request, call, streamed=True)
+        with self._observed(record):
+            generate = await self._prepare(request)
+            answer = Answer(record, self.info.fingerprint, generate, calling(request))
+            with self._submitted(request, generate, record) as run:
+                deltas = await run.take()
+                for index in range(record.choices):
+                    yield answer.role_chunk(index)
+                while True:
+                    for index, delta in deltas:
+                        for chunk in answer.chunks(index, delta, request.logprobs):
+                            yield chunk
+                    if run.exhausted:
+                        break
+                    deltas = await run.take()
+            if request.stream_options.include_usage:
+                yield answer.usage_chunk()
 
-    async def _generate(
-        self, request: v1.ChatCompletionRequest, answer: assemble.Answer
-    ) -> AsyncGenerator[list[tuple[int, Delta]], None]:
-        """Runs a request; yields what is new of each choice until all have finished, and fills in `answer`'s counts."""
-        generate = await self._prepare(request)
-        answer.prompt_tokens, answer.seed = len(generate.prompt), generate.sampling.seed
-        options = choice_options(request)
-        builders = [ChoiceBuilder(self._tokenizer, options) for _ in range(generate.choices)]
-        run = _Running(builders, deque(), asyncio.Event())
-        number = self._submit(generate)
-        self._running[number] = run
+    @contextmanager
+    def _observed(self, record: Record) -> Iterator[None]:
+        """Keeps `record` and the count of open requests right, however the request ends."""
+        self._open.enter()
         try:
-            while not all(builder.finished for builder in builders):
-                await run.wake.wait()
-                run.wake.clear()
-                deltas = self._advance(number, run)
-                answer.completion_tokens = sum(builder.tokens for builder in builders)
-                yield deltas
+            yield
+            record.outcome, record.status = "completed", 200
+        except ChatError as error:
+            record.outcome, record.error, record.status = _outcome(error), error.code or error.type, error.http_status
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            record.outcome, record.status = "cancelled", 499
+            raise
+        except BaseException:
+            record.outcome, record.error, record.status = "failed", "internal_error", 500
+            raise
         finally:
-            del self._running[number]
-            if not all(builder.finished for builder in builders):
-                self._engine.cancel(number)
+            record.seconds = time.monotonic() - record.started
+            self._open.leave()
+            for observer in self.observers:
+                observer.finished(record)
 
     async def _prepare(self, request: v1.ChatCompletionRequest) -> GenerateRequest:
         """Validates and tokenises. Raises ChatError."""
         if self._draining:
             raise errors.draining()
         if not self._engine.alive:
-            raise errors.overloaded("The engine has stopped.")
+            raise errors.engine_stopped()
         validate(request, vocab_size=self.info.vocab, model_ids=(self.info.id,))
-        self._preparing += 1
-        try:
-            work = asyncio.get_running_loop().run_in_executor(
-                self._pool, prompt_tokens, request, self._template, self._tokenizer
-            )
-            prompt = await work
-        finally:
-            self._preparing -= 1
+        run = asyncio.get_running_loop().run_in_executor
+        prompt = await run(self._pool, prompt_tokens, request, self._template, self._tokenizer, self.info.context)
+        ruled = request.HasField("response_format") or request.tools or request.functions
+        grammar = await run(self._schemas, self._grammars.compiled, request) if ruled else None
         return GenerateRequest(
             prompt=prompt,
             max_tokens=self._max_tokens(request, len(prompt)),
             choices=choices(request),
             sampling=sampling(request),
             stop_tokens=self._tokenizer.stop_tokens,
+            grammar=grammar,
         )
 
     def _max_tokens(self, request: v1.ChatCompletionRequest, prompt: int) -> int:
@@ -196,35 +219,71 @@ class ChatSession:
             raise errors.context_length_exceeded(self.info.context, prompt, wanted)
         return wanted or self.info.context - prompt
 
+    @contextmanager
+    def _submitted(
+        self, request: v1.ChatCompletionRequest, generate: GenerateRequest, record: Record
+    ) -> Iterator[Running]:
+        """The request in the engine, until its reader leaves, for whatever reason. Raises ChatError."""
+        options = choice_options(request, self._config.named_tool_finish_reason)
+        builders = [ChoiceBuilder(self._tokenizer, options) for _ in range(generate.choices)]
+        number = self._submit(generate)
+
+        def cancel(choice: int | None) -> None:
+            self._engine.cancel(number, choice)
+
+        run = Running(builders, record, self.observers, cancel, self._config.max_held)
+        self._running[number] = run
+        try:
+            with self._deadline(run, record):
+                yield run
+        finally:
+            del self._running[number]
+            if not run.finished:
+                cancel(None)
+
     def _submit(self, generate: GenerateRequest) -> int:
         try:
             return self._engine.submit(generate)
         except QueueFull:
             raise errors.queue_full(self._engine.stats.waiting, self.info.queue) from None
         except EngineStopped:
-            raise errors.overloaded("The engine has stopped.") from None
+            raise errors.engine_stopped() from None
+
+    @contextmanager
+    def _deadline(self, run: Running, record: Record) -> Iterator[None]:
+        """Fails `run` when the request has taken longer than the server allows."""
+        if not self._config.max_seconds:
+            yield
+            return
+        left = self._config.max_seconds - (time.monotonic() - record.started)
+        timer = asyncio.get_running_loop().call_later(left, run.fail, errors.timeout())
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _route(self, events: list[TokenEvent]) -> None:
-        """Hands each event to its request; those of requests that have left are dropped."""
-        for event in events:
-            if run := self._running.get(event.request):
-                run.events.append(event)
-                run.wake.set()
+        """Hands each request what one step brought for it; what is for requests that have left is dropped."""
+        for number, found in groupby(events, attrgetter("request")):
+            if run := self._running.get(number):
+                run.feed(list(found))
 
-    def _advance(self, number: int, run: _Running) -> list[tuple[int, Delta]]:
-        """Feeds all that has arrived, and returns what became visible."""
-        touched: set[int] = set()
-        while run.events:
-            event = run.events.popleft()
-            if event.finish == "numerical_error":
-                raise errors.numerical_error()
-            if event.finish == "engine_failure":
-                raise errors.overloaded("The engine has stopped.")
-            builder = run.builders[event.choice]
-            if builder.finished:
-                continue
-            builder.feed(event)
-            touched.add(event.choice)
-            if builder.finished and not event.finish:
-                self._engine.cancel(number, event.choice)
-        return [(index, run.builders[index].take()) for index in sorted(touched)]
+    def _ended(self) -> None:
+        if self._engine.failure:
+            self.failed.set()
+
+
+def _record(request: v1.ChatCompletionRequest, call: Call, *, streamed: bool) -> Record:
+    return Record(
+        request_id=call.request_id,
+        model=request.model,
+        streamed=streamed,
+        choices=choices(request),
+        user=request.user,
+    )
+
+
+def _outcome(error: ChatError) -> str:
+    if error.http_status == 504:
+        return "timeout"
+    return "refused" if error.http_status < 500 or error.code == "draining" else "failed"

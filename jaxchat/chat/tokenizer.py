@@ -51,6 +51,10 @@ class ChatTokenizer:
             end = match.end()
         return ids + self._encode_text(rendered[end:].replace(joiner, ""))
 
+    def count(self, text: str) -> int:
+        """How many tokens a text takes."""
+        return len(self._plain.encode(text, add_special_tokens=False).ids)
+
     def bytes_of(self, token: int) -> bytes:
         """The bytes that a token stands for, possibly a fragment of a character; empty for control tokens."""
         return self._bytes[token] if token < self.size else b""

@@ -2,90 +2,113 @@
 
 from __future__ import annotations
 
-import json
 import re
-import secrets
-import string
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from jaxchat.chat.ids import random_id
+from jaxchat.chat.jsonend import JsonEnd
 from jaxchat.chat.stop import held_back
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
-_CUT = re.compile(r'\s*\{\s*"name"\s*:\s*"([^"\\]+)"\s*,\s*"arguments"\s*:\s*(.*)', re.S)
-_ALPHABET = string.ascii_letters + string.digits
+_NAME = re.compile(r'\s*\{\s*"name"\s*:\s*"([^"\\]+)"')
+_ARGUMENTS = re.compile(r'\s*,\s*"arguments"\s*:\s*(?=\{)')
 
 
-@dataclass(frozen=True)
-class Call:
-    """One tool call; `arguments` is JSON text, only begun when the answer was cut within it."""
+@dataclass
+class CallPart:
+    """What is new of one call: id and name where it opens, and arguments as they were generated."""
 
-    name: str
-    arguments: str
-    complete: bool = True
-    id: str = field(default_factory=lambda: "call_" + "".join(secrets.choice(_ALPHABET) for _ in range(24)))
+    index: int
+    arguments: str = ""
+    id: str = ""
+    name: str = ""
+
+
+class Syntax(int):
+    """So many characters that are neither content nor arguments to show."""
+
+
+Piece = str | CallPart | Syntax
 
 
 class ToolCallParser:
-    """Splits text into content and calls. What opens like a call but is none of the declared ones stays content."""
+    """Splits text into content and calls as it comes. The text follows the grammar of calls, or is cut short."""
 
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = names
+    def __init__(self, *, forced: bool = False) -> None:
+        """`forced`: the answer is nothing but calls, so that what never became one is no content."""
         self._held = ""
-        self.inside = False
+        self._step: Callable[[list[Piece]], bool] = self._content
+        self._forced = forced
+        self._begun = 0
+        self._arguments = JsonEnd()
+        self.complete = 0
 
-    def feed(self, text: str) -> tuple[str, list[Call], int]:
-        """Content to show, calls completed, and how many characters were call syntax."""
+    def feed(self, text: str) -> list[Piece]:
+        """What the text turns out to be, in order."""
         self._held += text
-        content, calls, syntax = "", [], 0
-        while True:
-            before = len(self._held)
-            if self.inside:
-                body, closed, rest = self._held.partition(CLOSE)
-                if not closed:
-                    break
-                call = self._parse(body)
-                self._held, self.inside = rest, False
-                if call:
-                    calls.append(call)
-                    syntax += before - len(rest) + len(OPEN)
-                else:
-                    content += OPEN + body + CLOSE
-            else:
-                lead, opened, rest = self._held.partition(OPEN)
-                if not opened:
-                    break
-                content += lead.rstrip()
-                syntax += len(lead) - len(lead.rstrip())
-                self._held, self.inside = rest, True
-        if not self.inside:
-            shown = len(self._held) - self._undecided()
-            content, self._held = content + self._held[:shown], self._held[shown:]
-        return content, calls, syntax
+        pieces: list[Piece] = []
+        while self._step(pieces):
+            pass
+        return pieces
 
-    def flush(self) -> tuple[str, list[Call]]:
-        """At the end of the answer: the text held back, or the call that was cut."""
+    def flush(self) -> str:
+        """At the end of the answer: held text that is content after all."""
         text, self._held = self._held, ""
-        if not self.inside:
-            return text, []
-        self.inside = False
-        cut = _CUT.fullmatch(text)
-        if cut and cut[1] in self._names:
-            return "", [Call(cut[1], cut[2], complete=False)]
-        return OPEN + text, []
+        return "" if self._forced or self._begun or self._step != self._content else text
+
+    def _content(self, pieces: list[Piece]) -> bool:
+        lead, opened, rest = self._held.partition(OPEN)
+        if not opened:
+            shown = len(self._held) - self._undecided()
+            pieces.append(self._held[:shown])
+            self._held = self._held[shown:]
+            return False
+        text = lead.rstrip()
+        pieces += [text, Syntax(len(lead) - len(text) + len(OPEN))]
+        self._held, self._step = rest, self._name
+        return True
+
+    def _name(self, pieces: list[Piece]) -> bool:
+        found = self._head(_NAME, pieces)
+        if found:
+            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
+            self._begun += 1
+            self._step = self._before_arguments
+        return bool(found)
+
+    def _before_arguments(self, pieces: list[Piece]) -> bool:
+        found = self._head(_ARGUMENTS, pieces)
+        if found:
+            self._arguments, self._step = JsonEnd(), self._inside_arguments
+        return bool(found)
+
+    def _head(self, pattern: re.Pattern[str], pieces: list[Piece]) -> re.Match[str] | None:
+        found = pattern.match(self._held)
+        if found:
+            pieces.append(Syntax(found.end()))
+            self._held = self._held[found.end() :]
+        return found
+
+    def _inside_arguments(self, pieces: list[Piece]) -> bool:
+        end = self._arguments.find(self._held)
+        if end:
+            pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
+            self._held = self._held[end:]
+        if self._arguments.ended:
+            self._step = self._close
+        return self._arguments.ended
+
+    def _close(self, pieces: list[Piece]) -> bool:
+        before, closed, rest = self._held.partition(CLOSE)
+        if closed:
+            pieces.append(Syntax(len(before) + len(CLOSE)))
+            self._held, self._step = rest, self._content
+            self.complete += 1
+        return bool(closed)
 
     def _undecided(self) -> int:
         """White space and a begun opening tag at the end may yet turn out to lead a call."""
         tag = held_back(self._held, (OPEN,))
         body = self._held[: len(self._held) - tag]
         return tag + len(body) - len(body.rstrip())
-
-    def _parse(self, body: str) -> Call | None:
-        try:
-            found = json.loads(body)
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(found, dict) or found.get("name") not in self._names:
-            return None
-        arguments = found.get("arguments", {})
-        return Call(found["name"], json.dumps(arguments, ensure_ascii=False)) if isinstance(arguments, dict) else None

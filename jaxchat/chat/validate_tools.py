@@ -1,4 +1,4 @@
-"""Rules for tools, legacy functions and response formats, and what this version cannot honour yet."""
+"""Rules for tools, legacy functions and response formats."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from collections.abc import Sequence
 
 from jaxchat import v1
 from jaxchat.chat.validate_fields import check_name
-from jaxchat.errors import invalid, shown, unsupported
+from jaxchat.errors import invalid, shown
 
 MAX_TOOLS = 128
 
 
 def check_tools(request: v1.ChatCompletionRequest) -> None:
-    """Raises `ChatError` for bad tools, choices that do not fit them, and choices that cannot be forced yet."""
+    """Raises `ChatError` for bad tools, and for choices that do not fit them."""
     _functions([tool.function for tool in request.tools], "tools", ".function")
     for i, tool in enumerate(request.tools):
         if tool.type != v1.TOOL_TYPE_FUNCTION:
             raise invalid(f"tools.{i}.type", "A tool must have the type 'function'.")
     _tool_choice(request)
-    if request.HasField("parallel_tool_calls"):
-        if not request.tools:
-            raise invalid("parallel_tool_calls", "Only allowed when tools are given.")
-        if not request.parallel_tool_calls:
-            raise unsupported("parallel_tool_calls", "This server cannot limit an answer to one call yet.")
+    if request.HasField("parallel_tool_calls") and not request.tools:
+        raise invalid("parallel_tool_calls", "Only allowed when tools are given.")
     _legacy(request)
 
 
@@ -74,8 +71,6 @@ def _tool_choice(request: v1.ChatCompletionRequest) -> None:
             raise invalid("tool_choice", "A named choice must have the type 'function' and a function with a name.")
         if choice.named.name not in {tool.function.name for tool in request.tools}:
             raise invalid("tool_choice", f"No tool has the name {shown(choice.named.name)}.")
-    if choice.mode != v1.TOOL_CHOICE_MODE_AUTO:
-        raise unsupported("tool_choice", "This server cannot force a call yet: use 'auto' or 'none'.")
 
 
 def _legacy(request: v1.ChatCompletionRequest) -> None:
@@ -83,8 +78,6 @@ def _legacy(request: v1.ChatCompletionRequest) -> None:
     if request.functions and request.tools:
         raise invalid("functions", "Give only one of functions and tools.")
     _function_call(request)
-    if request.functions:
-        raise unsupported("functions", "This server does not take functions, which are deprecated: use tools.")
 
 
 def _function_call(request: v1.ChatCompletionRequest) -> None:
@@ -103,7 +96,7 @@ def _function_call(request: v1.ChatCompletionRequest) -> None:
 
 
 def check_format(request: v1.ChatCompletionRequest) -> None:
-    """Raises `ChatError` for a bad response format, and for formats that cannot be enforced yet."""
+    """Raises `ChatError` for a bad response format."""
     if not request.HasField("response_format"):
         return
     given = request.response_format
@@ -111,6 +104,3 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
         raise invalid("response_format", "A response format must have a type.")
     if (given.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != given.HasField("json_schema"):
         raise invalid("response_format", "json_schema is required for, and only for, the type 'json_schema'.")
-    if given.type != v1.RESPONSE_FORMAT_TYPE_TEXT:
-        word = v1.ResponseFormatType.Name(given.type).removeprefix("RESPONSE_FORMAT_TYPE_").lower()
-        raise unsupported("response_format", f"This server cannot enforce the format '{word}' yet: use 'text'.")

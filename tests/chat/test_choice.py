@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -84,35 +81,3 @@ def test_entries_report_the_contract_values() -> None:
 def test_length_flushes_what_was_held_back() -> None:
     deltas = run(b"abc<sto", finish="length", stops=["<stop>"])
     assert text(deltas) == "abc<sto" and deltas[-1].finish == v1.FINISH_REASON_LENGTH
-
-
-CALL = '<tool_call>\n{"name": "f", "arguments": {"x": "é <b>"}}\n</tool_call>'
-
-
-@pytest.mark.parametrize(
-    ("answer", "content", "names"),
-    [
-        (CALL, "", ["f"]),
-        (f"Wait.\n{CALL}\n{CALL}", "Wait.", ["f", "f"]),
-        ("no call: < tool_call> <tool", "no call: < tool_call> <tool", []),
-        (CALL.replace('"f"', '"unknown"'), CALL.replace('"f"', '"unknown"'), []),
-        ("<tool_call>not json</tool_call> x", "<tool_call>not json</tool_call> x", []),
-    ],
-)
-def test_tool_calls_are_taken_out_of_the_text(answer: str, content: str, names: list[str]) -> None:
-    stops = ["é"] if names else []  # stops are not sought in calls
-    deltas = run(answer.encode(), tools=["f"], stops=stops, top_logprobs=0)
-    calls = [call for delta in deltas for call in delta.calls]
-    assert text(deltas) == content
-    assert [call.name for call in calls] == names
-    assert all(json.loads(call.arguments) == {"x": "é <b>"} for call in calls)
-    assert deltas[-1].finish == (v1.FINISH_REASON_TOOL_CALLS if names else v1.FINISH_REASON_STOP)
-    spelled = b"".join(entry.bytes for delta in deltas for entry in delta.entries).decode()
-    assert spelled.strip() == content.strip()
-
-
-def test_a_call_cut_by_the_length_keeps_its_fragment() -> None:
-    deltas = run(CALL[:-20].encode(), finish="length", tools=["f"])
-    (call,) = [call for delta in deltas for call in delta.calls]
-    assert call.name == "f" and CALL.find(call.arguments) > 0 and not call.complete
-    assert deltas[-1].finish == v1.FINISH_REASON_LENGTH

@@ -118,6 +118,9 @@ def test_the_context_bounds_prompt_and_answer(tiny_chat: Chat) -> None:
     assert (refused.value.param, refused.value.code) == ("messages", "context_length_exceeded")
     with pytest.raises(jaxchat.ChatError):
         create(tiny_chat, messages=[{"role": "user", "content": "x" * 2000}])
+    with pytest.raises(jaxchat.ChatError, match="more than") as refused:
+        create(tiny_chat, messages=[{"role": "user", "content": "x" * 50_000}] * 20)
+    assert (refused.value.param, refused.value.code) == ("messages", "context_length_exceeded")
     full = create(tiny_chat, max_tokens=None, logit_bias={"3": 100})
     assert full.usage.total_tokens == 1024
 
@@ -135,6 +138,7 @@ def test_closing_a_stream_frees_its_slot(tiny_chat: Chat) -> None:
 def test_a_cancelled_call_frees_its_slot_whether_queued_or_running(tiny_model) -> None:
     async def scenario() -> None:
         async with await jaxchat.load_async(str(tiny_model), slots=1, chunk=32, cache_dir="off") as chat:
+
             def call(**kwargs):
                 kwargs = {"messages": HELLO, "max_tokens": 900, "logit_bias": {"3": 100}, **kwargs}
                 return asyncio.ensure_future(chat.chat.completions.create(**kwargs))

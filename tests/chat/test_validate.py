@@ -54,6 +54,11 @@ def tool(name="f", **function):
         {"tools": [TOOL]},
         {"tools": [TOOL], "parallel_tool_calls": True},
         {"tools": [TOOL], "tool_choice": v1.ToolChoice(mode=v1.TOOL_CHOICE_MODE_AUTO)},
+        {"tools": [TOOL], "tool_choice": v1.ToolChoice(mode=v1.TOOL_CHOICE_MODE_REQUIRED)},
+        {"tools": [TOOL], "tool_choice": v1.ToolChoice(named=NAMED), "parallel_tool_calls": False},
+        {"tools": [TOOL], "response_format": v1.ResponseFormat(type=v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT)},
+        {"functions": [FUNCTION]},
+        {"functions": [FUNCTION], "function_call": v1.FunctionCallChoice(name="f")},
         {"tool_choice": v1.ToolChoice(mode=v1.TOOL_CHOICE_MODE_NONE)},
         {"function_call": v1.FunctionCallChoice(mode=v1.TOOL_CHOICE_MODE_NONE)},
         {"stream_options": v1.StreamOptions()},
@@ -117,25 +122,6 @@ WRONG = [
 def test_refused(fields, param):
     error = refused(**fields)
     assert (error.param, error.http_status, error.type) == (param, 400, "invalid_request_error")
-
-
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"response_format": v1.ResponseFormat(type=2)}, "response_format"),
-        ({"tools": [TOOL], "parallel_tool_calls": False}, "parallel_tool_calls"),
-        ({"tools": [TOOL], "tool_choice": v1.ToolChoice(named=NAMED)}, "tool_choice"),
-        ({"tools": [TOOL], "tool_choice": v1.ToolChoice(mode=v1.TOOL_CHOICE_MODE_REQUIRED)}, "tool_choice"),
-        ({"functions": [FUNCTION]}, "functions"),
-        (
-            {"functions": [FUNCTION], "function_call": v1.FunctionCallChoice(name="f")},
-            "functions",
-        ),
-    ],
-)
-def test_not_yet_supported(fields, param):
-    error = refused(**fields)
-    assert (error.param, error.code) == (param, "unsupported_parameter")
 
 
 def test_unknown_model():

@@ -28,6 +28,7 @@ LATER_FIELDS = frozenset(
         "moderation",
         "prediction",
         "prompt_cache_key",
+        "prompt_cache_options",
         "prompt_cache_retention",
         "reasoning_effort",
         "safety_identifier",

@@ -1,0 +1,54 @@
+"""What a request says about calls, in `tools` and `tool_choice` or in the legacy `functions` and `function_call`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxchat import v1
+
+MAX_CALLS = 16
+Mode = Literal["none", "auto", "required"]
+_MODES: dict[int, Mode] = {v1.TOOL_CHOICE_MODE_NONE: "none", v1.TOOL_CHOICE_MODE_REQUIRED: "required"}
+
+
+@dataclass(frozen=True)
+class Calling:
+    """The functions of a validated request, and which of them may or must be called."""
+
+    functions: Sequence[v1.FunctionDefinition] = ()
+    mode: Mode = "none"
+    named: str = ""  # the one function that must be called
+    most: int = MAX_CALLS
+    legacy: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether the model sees the functions."""
+        return self.mode != "none"
+
+    @property
+    def callable(self) -> list[tuple[str, v1.FunctionDefinition]]:
+        """The functions that an answer may call, each with its path in the request."""
+        path = "functions.{}" if self.legacy else "tools.{}.function"
+        named = enumerate(self.functions) if self.shown else ()
+        return [(path.format(i), function) for i, function in named if self.named in ("", function.name)]
+
+
+def calling(request: v1.ChatCompletionRequest) -> Calling:
+    """Reads it from a validated request."""
+    if request.functions:
+        name = request.function_call.name
+        return Calling(request.functions, _mode(request.function_call.mode, name), name, 1, True)
+    if request.tools:
+        name = request.tool_choice.named.name
+        parallel = request.parallel_tool_calls or not request.HasField("parallel_tool_calls")
+        most = MAX_CALLS if parallel and not name else 1
+        functions = [tool.function for tool in request.tools]
+        return Calling(functions, _mode(request.tool_choice.mode, name), name, most)
+    return Calling()
+
+
+def _mode(mode: int, name: str) -> Mode:
+    return "required" if name else _MODES.get(mode, "auto")

@@ -1,0 +1,156 @@
+"""Regular expressions of JSON Schema (ECMA-262) written so that llguidance reads the same language into them.
+
+Where dialects differ, white space for one, the result matches what all of them match: less, never more.
+"""
+
+from __future__ import annotations
+
+import re
+
+_QUANTIFIER = re.compile(r"(?:[*+?]|\{(\d+)(,(\d*))?\})\??")
+_HEX = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\}")
+_PROPERTY = re.compile(r"[pP]\{[A-Za-z_]+(=[A-Za-z_]+)?\}")
+_CONTROL = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "0": 0}
+_CLASSES = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\x0b\x0c\r "}
+_WIDE_SPACE = r"\s\x{1c}-\x{1f}\x{180e}\x{feff}"  # white space in any dialect
+_LINE_ENDS = r"\n\r\x{2028}\x{2029}"
+MAX_REPEAT = 10_000
+
+
+def rewrite(pattern: str) -> str:
+    """The pattern in the syntax of Rust's regex crate. Raises ValueError for what has no counterpart there."""
+    return _Rewriter(pattern).run()
+
+
+class _Rewriter:
+    def __init__(self, pattern: str) -> None:
+        self._text = pattern
+        self._at = 0
+
+    def run(self) -> str:
+        parts: list[str] = []
+        repeatable = False
+        while self._at < len(self._text):
+            if match := _QUANTIFIER.match(self._text, self._at):
+                if not repeatable:
+                    raise ValueError(f"nothing to repeat at {self._at}")
+                parts.append(self._quantifier(match))
+                repeatable = False
+                continue
+            char = self._text[self._at]
+            self._at += 1
+            parts.append(self._atom(char))
+            repeatable = char not in "(|^$"
+        return "".join(parts)
+
+    def _quantifier(self, match: re.Match[str]) -> str:
+        self._at = match.end()
+        if any(int(bound) > MAX_REPEAT for bound in (match[1], match[3]) if bound):
+            raise ValueError(f"repetitions are limited to {MAX_REPEAT}")
+        return match[0] if len(match[0]) == 1 else match[0].removesuffix("?")  # laziness changes no language
+
+    def _atom(self, char: str) -> str:
+        if char == "\\":
+            return self._escape()
+        if char == "[":
+            return self._class()
+        if char == "(":
+            return self._group()
+        if char == ".":
+            return f"[^{_LINE_ENDS}]"
+        if char == "{":
+            raise ValueError(f"a stray '{{' at {self._at - 1}")
+        return char if char in "|)^$" else _literal(ord(char))
+
+    def _group(self) -> str:
+        if self._text[self._at : self._at + 1] != "?":
+            return "("
+        match = re.compile(r"\?(?::|<[A-Za-z_]\w*>)").match(self._text, self._at)
+        if not match:
+            raise ValueError("lookaround and inline flags are not supported")
+        self._at = match.end()
+        return "(?:"
+
+    def _escape(self) -> str:
+        found = self._escaped(negated=False)
+        return _literal(found) if isinstance(found, int) else f"[{found}]"
+
+    def _escaped(self, *, negated: bool) -> int | str:
+        """A code point, or the inside of a class."""
+        if match := _HEX.match(self._text, self._at):
+            self._at = match.end()
+            return int(next(group for group in match.groups() if group), 16)
+        if match := _PROPERTY.match(self._text, self._at):
+            self._at = match.end()
+            return "\\" + match[0]
+        char = self._text[self._at : self._at + 1]
+        self._at += 1
+        if char in _CONTROL and not (char == "0" and self._text[self._at : self._at + 1].isdigit()):
+            return _CONTROL[char]
+        if char and char in "dwsDWS":
+            return _shorthand(char, negated=negated)
+        if not char or char.isalnum() or not char.isascii():
+            raise ValueError(f"the escape '\\{char}' is not supported")
+        return ord(char)
+
+    def _class(self) -> str:
+        negated = self._text.startswith("^", self._at)
+        self._at += negated
+        items: list[int | str] = []
+        while not self._text.startswith("]", self._at):
+            if self._at >= len(self._text):
+                raise ValueError("a character class is not closed")
+            items.append(self._range(negated))
+        self._at += 1
+        if not items:
+            return r"[\x{0}-\x{10ffff}]" if negated else r"[^\x{0}-\x{10ffff}]"
+        inside = "".join(_literal(item) if isinstance(item, int) else item for item in items)
+        return f"[{'^' * negated}{inside}]"
+
+    def _range(self, negated: bool) -> int | str:
+        first = self._item(negated)
+        rest = self._text[self._at : self._at + 2]
+        if not isinstance(first, int) or len(rest) < 2 or rest[0] != "-" or rest[1] == "]":
+            return first
+        self._at += 1
+        last = self._item(negated)
+        if not isinstance(last, int) or last < first:
+            raise ValueError("a range in a character class is out of order")
+        return f"{_literal(first)}-{_literal(last)}"
+
+    def _item(self, negated: bool) -> int | str:
+        char = self._text[self._at]
+        self._at += 1
+        return self._escaped(negated=negated) if char == "\\" else ord(char)
+
+
+def _shorthand(char: str, *, negated: bool) -> str:
+    """What is in a class for `\\d` and its like; within a negated class more of it, which is less in the end."""
+    narrow = _CLASSES[char.lower()]
+    if char.islower():
+        return _WIDE_SPACE if char == "s" and negated else narrow
+    return f"[^{_WIDE_SPACE if char == 'S' and not negated else narrow}]"
+
+
+def _literal(code: int) -> str:
+    char = chr(code)
+    return char if char.isascii() and char.isalnum() else f"\\x{{{code:x}}}"
+
+
+def all_but(names: list[str]) -> str:
+    """A pattern for every string that is none of `names`, of which there is at least one."""
+    trie: dict[str, object] = {}
+    for name in names:
+        node = trie
+        for char in name:
+            node = node.setdefault(char, {})  # type: ignore[assignment]
+        node[""] = None
+    return f"^(?:{_others(trie)})$"
+
+
+def _others(node: dict[str, object]) -> str:
+    chars = [char for char in node if char]
+    parts = [f"[^{''.join(_literal(ord(char)) for char in chars)}](?s:.*)" if chars else "(?s:.+)"]
+    parts += [] if "" in node else [""]
+    parts += [f"{_literal(ord(char))}(?:{_others(node[char])})" for char in chars]  # type: ignore[arg-type]
+    return "|".join(parts)

@@ -1,0 +1,86 @@
+"""All that a request asks of the form of its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llguidance import LLMatcher
+
+from jaxchat import v1
+from jaxchat.chat.calling import calling
+from jaxchat.chat.grammar.piece import Piece
+from jaxchat.chat.grammar.request import asked_schema
+from jaxchat.chat.grammar.tools import Calls, asked_calls
+from jaxchat.errors import ChatError, invalid, shown
+
+OPTIONS: Any = {
+    # Between tokens: one space, or one line break and some indentation.
+    "whitespace_pattern": r"\n[ \t]{0,20}| ",
+    # \u escapes, those of surrogates in pairs only.
+    "json_allow_general_unicode_escapes": True,
+}
+ErrorOf = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The schema of an answer in text, and what calls it may hold. Equal ones have the same grammar."""
+
+    answer: Piece | None = None
+    calls: Calls | None = None
+
+    @property
+    def param(self) -> str:
+        """The field that asks for most of it."""
+        return self.calls.param if self.calls else "response_format"
+
+    def grammar(self, error_of: ErrorOf | None) -> str:
+        """For the grammar library; `error_of` tries grammars, None says that this one is known to be good.
+
+        Raises `ChatError` that names the field at fault.
+        """
+        answer = _translated(self.answer, "", error_of) if self.answer else None
+        if self.calls is None:
+            return _of_schema(answer or {})
+        pieces = enumerate(self.calls.arguments)
+        arguments = [_translated(piece, f"t{i}_", error_of) for i, piece in pieces]
+        if self.calls.mode == "required":
+            answer = None
+        if error_of and not all(piece.harmless for piece in self.calls.arguments):
+            # A trial walks along some answer; here it must not get lost in text.
+            forced = replace(self.calls, mode="required")
+            if error := error_of(_of_lark(forced.lark(OPTIONS, arguments, None))):
+                raise together(self.param, error)
+        return _of_lark(self.calls.lark(OPTIONS, arguments, answer))
+
+
+def wanted(request: v1.ChatCompletionRequest, *, word_json: bool) -> Wanted | None:
+    """None for any text. `word_json` as for `asked_schema`. Raises `ChatError` 400."""
+    answer, calls = asked_schema(request, word_json=word_json), asked_calls(calling(request))
+    if answer and calls and calls.mode == "none":
+        return Wanted(answer)
+    return Wanted(answer, calls) if answer or calls else None
+
+
+def together(param: str, error: str) -> ChatError:
+    """Schemas of which each is good make a grammar that is not."""
+    return invalid(param, f"All schemas together: {shown(error)}.")
+
+
+def _translated(piece: Piece, prefix: str, error_of: ErrorOf | None) -> dict[str, Any]:
+    schema, places = piece.translated(prefix)
+    error = error_of(_of_schema(schema)) if error_of and not piece.harmless else ""
+    if error:
+        raise piece.refused(error, places)
+    return schema
+
+
+def _of_schema(schema: dict[str, Any]) -> str:
+    return str(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=OPTIONS))
+
+
+def _of_lark(grammar: str) -> str:
+    return str(LLMatcher.grammar_from_lark(grammar))

@@ -1,0 +1,119 @@
+"""Hostile schemas are refused in time and hold up nobody; good ones are compiled once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from jaxchat.chat.grammar import Grammars, matcher
+from jaxchat.chat.tokenizer import ChatTokenizer
+from jaxchat.errors import ChatError
+from tests.chat.grammar.walking import PADDING, bundled, grammars, request, walk
+from tests.tiny import tokenizer_json
+
+TEXT = {"type": "string"}
+HOSTILE: dict[str, Any] = {
+    "patterns met": {"allOf": [{**TEXT, "pattern": f".*a.{{{i}}}b.*"} for i in range(10, 60)]},
+    "subsets": {**TEXT, "pattern": "(a|b)*a(a|b){25}$"},
+    "nested repetition": {**TEXT, "pattern": "^((a{1,100}){1,100}){1,100}$"},
+    "long repetition": {**TEXT, "pattern": "a{1000000}"},
+    "unicode": {**TEXT, "pattern": "\\p{L}{1,500}" * 100},
+    "alternatives": {**TEXT, "pattern": "|".join(f".*{i}.*" for i in range(3000))},
+    "enum": {"enum": [f"value {i}" for i in range(15000)]},
+    "members": {"type": "object", "properties": {f"p{i}": TEXT for i in range(9000)}, "additionalProperties": False},
+    "choices": {
+        "allOf": [
+            {"anyOf": [{"type": "object", "properties": {f"k{i}{j}": TEXT}} for j in range(4)]} for i in range(12)
+        ]
+    },
+    "doubling": {
+        "$ref": "#/$defs/d0",
+        "$defs": {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(40)} | {"d40": {}},
+    },
+    "doubling members": {
+        "$ref": "#/$defs/d0",
+        "$defs": {f"d{i}": {"oneOf": [{"$ref": f"#/$defs/d{i + 1}"}, {"$ref": f"#/$defs/d{i + 1}"}]} for i in range(40)}
+        | {"d40": {}},
+    },
+    "mutual": {
+        "$defs": {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{j}"} for j in range(60)]} for i in range(60)},
+        "$ref": "#/$defs/d0",
+    },
+    "multiples": {"type": "integer", "multipleOf": 999983},
+    "deep": '{"items":' * 70 + "{}" + "}" * 70,
+    "very deep": '{"items":' * 20000 + "{}" + "}" * 20000,
+    "large": '{"title":"' + "a" * (1 << 20) + '"}',
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def started() -> None:
+    grammars().compiled(request({"type": "integer", "maximum": 7}))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_schemas_end_in_time(name: str) -> None:
+    stall, running = [0.0], True
+
+    def tick() -> None:
+        last = time.perf_counter()
+        while running:
+            time.sleep(0.001)
+            now = time.perf_counter()
+            stall[0], last = max(stall[0], now - last), now
+
+    other = threading.Thread(target=tick)
+    other.start()
+    started = time.perf_counter()
+    try:
+        grammars().compiled(request(HOSTILE[name]))
+    except ChatError as error:
+        assert error.http_status == 400
+    finally:
+        running = False
+        other.join()
+    assert time.perf_counter() - started < 2
+    assert stall[0] < 0.5
+
+
+def test_schemas_are_compiled_once() -> None:
+    source = Grammars(bundled(), bundled().size + PADDING, size=2)
+    first = source.compiled(request({"type": "null"}))
+    assert source.compiled(request({"type": "null"})) is first
+    source.compiled(request({"type": "boolean"}))
+    source.compiled(request({"type": "integer"}))
+    assert source.compiled(request({"type": "null"})) is not first
+    source.close()
+
+
+def test_a_worn_grammar_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = request({"type": "string", "minLength": 1, "description": "worn"})
+    first = grammars().compiled(schema)
+    assert grammars().compiled(schema) is first
+    monkeypatch.setattr(matcher, "WORN_TOKENS", 0)
+    walk(schema, 0, 20)
+    monkeypatch.undo()
+    monkeypatch.setattr(matcher, "WORN_TOKENS", 1)
+    assert grammars().compiled(schema) is not first
+
+
+def test_a_model_without_an_end_cannot_be_constrained() -> None:
+    with pytest.raises(ChatError) as caught:
+        Grammars(ChatTokenizer(tokenizer_json()), 300).compiled(request({}))
+    assert caught.value.param == "response_format"
+
+
+def test_a_process_that_ended_is_replaced() -> None:
+    source = Grammars(bundled(), bundled().size + PADDING)
+    source.compiled(request({"type": "integer", "maximum": 1}))
+    source.close()
+    assert source.compiled(request({"type": "integer", "maximum": 2}))
+    process = source._sandbox._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert source.compiled(request({"type": "integer", "maximum": 3}))
+    source.close()

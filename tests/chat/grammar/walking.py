@@ -1,0 +1,134 @@
+"""A model without weights: walks through grammars, every allowed token alike, inclined to end."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models
+
+from jaxchat import v1
+from jaxchat.chat.grammar import Grammars
+from jaxchat.chat.tokenizer import ChatTokenizer, load_tokenizer
+
+BUNDLED = Path(__file__).resolve().parents[3] / "jaxchat" / "bundled"
+PADDING = 37  # logits beyond the tokenizer
+
+
+@cache
+def bundled() -> ChatTokenizer:
+    return load_tokenizer(BUNDLED)
+
+
+@cache
+def grammars() -> Grammars:
+    return Grammars(bundled(), bundled().size + PADDING)
+
+
+def byte_fallback() -> ChatTokenizer:
+    """A tokenizer in the manner of SentencePiece: 256 byte tokens, some pieces with U+2581 for a space."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += [
+        "\u2581",
+        '"',
+        "{",
+        "}",
+        ":",
+        ",",
+        "a",
+        "b",
+        "\u2581{",
+        '{"',
+        '":',
+        "\u2581a",
+        "é",
+        "ab",
+        "1",
+        "\u2581\u2581",
+    ]
+    tokenizer = Tokenizer(
+        models.BPE({piece: i for i, piece in enumerate(pieces)}, [], byte_fallback=True, unk_token="<unk>")
+    )
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return ChatTokenizer(tokenizer.to_str(), frozenset({2}))
+
+
+def request(schema: Any = None, *, text: str = "JSON, please", word: str = "schema") -> v1.ChatCompletionRequest:
+    """A request for an answer that follows `schema`, or for any object (`word="object"`)."""
+    found = v1.ChatCompletionRequest(model="m")
+    found.messages.add(role=v1.ROLE_USER, text=text)
+    if word == "object":
+        found.response_format.type = v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT
+        return found
+    found.response_format.type = v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA
+    found.response_format.json_schema.name = "answer"
+    if schema is not None:
+        found.response_format.json_schema.schema = schema if isinstance(schema, str) else json.dumps(schema)
+    return found
+
+
+def allowed(row: np.ndarray) -> np.ndarray:
+    """The ids whose bits are set, i64 `[n]`."""
+    return np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little"))
+
+
+def empty_row(tokenizer: ChatTokenizer, padding: int = PADDING) -> np.ndarray:
+    return np.full((tokenizer.size + padding + 31) // 32, 0xFFFFFFFF, np.uint32)
+
+
+def walk(
+    request: v1.ChatCompletionRequest,
+    seed: int,
+    steps: int,
+    tokenizer: ChatTokenizer | None = None,
+    source: Grammars | None = None,
+) -> tuple[str | bytes, bool]:
+    """Text of at most `steps` tokens, and whether it ended; bytes when it was cut within a character."""
+    tokenizer, source = tokenizer or bundled(), source or grammars()
+    closing = closers(tokenizer)
+    grammar = source.compiled(request)
+    assert grammar is not None
+    constraint, chance, row, data = grammar.start(), random.Random(seed), empty_row(tokenizer), b""
+    for step in range(steps):
+        constraint.fill(row)
+        ids = allowed(row)
+        assert len(ids) and ids[-1] < tokenizer.size
+        ends = [token for token in ids if token in closing] if chance.random() < 0.3 + step / steps else []
+        token = int(chance.choice(ends or list(ids)))
+        constraint.accept(token)
+        if token in tokenizer.stop_tokens:
+            constraint.fill(row)
+            assert set(allowed(row)) == tokenizer.stop_tokens
+            return data.decode(), True
+        assert tokenizer.bytes_of(token)
+        data += tokenizer.bytes_of(token)
+    return data, False
+
+
+@cache
+def closers(tokenizer: ChatTokenizer) -> frozenset[int]:
+    """Tokens that bring an end nearer."""
+    ending = {token for token in range(tokenizer.size) if tokenizer.bytes_of(token) in (b'"', b"}", b"]", b'"}', b'"]')}
+    return frozenset(ending | tokenizer.stop_tokens)
+
+
+def follows(request: v1.ChatCompletionRequest, text: str, source: Grammars | None = None) -> bool:
+    """Whether the grammar takes a text byte by byte, and may end after it."""
+    grammar = (source or grammars()).compiled(request)
+    assert grammar is not None
+    constraint, row = grammar.start(), empty_row(bundled())
+    singles = {
+        bundled().bytes_of(token): token for token in range(bundled().size) if len(bundled().bytes_of(token)) == 1
+    }
+    try:
+        for byte in text.encode("utf-8", "surrogatepass"):
+            constraint.accept(singles[bytes([byte])])
+    except ValueError:
+        return False
+    constraint.fill(row)
+    return bundled().stop_tokens <= set(allowed(row))
