@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from jaxchat import v1
+from jaxchat.chat.call import Call, Observer
 from jaxchat.errors import model_not_found
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -20,19 +22,63 @@ class ChatBackend(Protocol):
     def ready(self) -> bool:
         """Whether new requests are taken."""
 
-    def models(self) -> list[v1.Model]:
-        """The models that requests may name."""
+    async def models(self, call: Call) -> list[v1.Model]:
+        """The models that requests may name. Raises `ChatError`."""
 
-    async def complete(self, request: v1.ChatCompletionRequest, *, request_id: str) -> v1.ChatCompletion:
+    async def complete(self, request: v1.ChatCompletionRequest, call: Call) -> v1.ChatCompletion:
         """The whole answer. Raises `ChatError`."""
 
-    def stream(self, request: v1.ChatCompletionRequest, *, request_id: str) -> AsyncIterator[v1.ChatCompletionChunk]:
+    def stream(self, request: v1.ChatCompletionRequest, call: Call) -> AsyncIterator[v1.ChatCompletionChunk]:
         """The answer in chunks. Raises `ChatError`, for invalid requests before the first chunk."""
 
 
-def find_model(backend: ChatBackend, model_id: str) -> v1.Model:
-    """Raises `ChatError` (404) when there is no such model."""
-    models = backend.models()
+class Load(Protocol):
+    """A snapshot of an engine: sequences and KV pages."""
+
+    @property
+    def waiting(self) -> int: ...
+
+    @property
+    def running(self) -> int: ...
+
+    @property
+    def pages_in_use(self) -> int: ...
+
+    @property
+    def pages(self) -> int: ...
+
+
+class Session(ChatBackend, Protocol):
+    """A backend with an engine of its own: what `jaxchat.api.load_session` returns."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def failed(self) -> asyncio.Event:
+        """Is set once the engine has ended without being asked to."""
+
+    @property
+    def observers(self) -> list[Observer]: ...
+
+    @property
+    def stats(self) -> Load: ...
+
+    @property
+    def compiles_after_ready(self) -> int: ...
+
+    async def start(self) -> None: ...
+
+    def summary(self) -> list[tuple[str, str]]: ...
+
+    async def drain(self, grace: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def find_model(backend: ChatBackend, model_id: str, call: Call) -> v1.Model:
+    """Raises `ChatError`, 404 when there is no such model."""
+    models = await backend.models(call)
     for model in models:
         if model.id == model_id:
             return model

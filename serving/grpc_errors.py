@@ -81,7 +81,9 @@ def from_rpc(
 
 def _without_details(code: grpc.StatusCode, message: str) -> ChatError:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return timeout(message)
+        return timeout()
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:  # gRPC's own words
+        return ChatError("The request is too large.", None, "request_too_large", http_status=413)
     http_status = _HTTP.get(code)
     if http_status is None:
         return internal(message)

@@ -1,51 +1,51 @@
-"""Both servers on one asyncio loop: start, refuse, stop."""
+"""All servers of a process on one asyncio loop: start, refuse, stop."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import TYPE_CHECKING
 
-from jaxchat.config import ServeConfig
+from jaxchat.config import RestConfig, ServeConfig
+from serving.auth import ApiKeys, read_keys
 from serving.backend import ChatBackend
 from serving.grpc_server import GrpcServer
+from serving.tls import ServerTls, server_tls
 
 if TYPE_CHECKING:
+    from serving.metrics import Metrics
     from serving.rest.server import RestServer
 
 
-def stop_signal() -> asyncio.Event:
-    """Is set by the first SIGINT or SIGTERM. A second one of the same kind ends the process at once."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def first(number: signal.Signals) -> None:
-        loop.remove_signal_handler(number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, first, number)
-    return stop
-
-
 class Servers:
-    """The front doors that `config` asks for, before one backend."""
+    """The front doors that `config` asks for, before one backend.
 
-    def __init__(self, backend: ChatBackend, config: ServeConfig):
+    Raises:
+        ValueError: the files of keys or of TLS cannot be used; names flag and file.
+    """
+
+    def __init__(self, backend: ChatBackend, config: ServeConfig, metrics: Metrics | None = None):
         self._backend = backend
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
+        self._metrics: RestServer | None = None
+        keys, tls = read_keys(config.api_keys), server_tls(config.tls_cert, config.tls_key, config.tls_client_ca)
         if config.grpc_port >= 0:
-            self._grpc = GrpcServer(backend, host=config.host, port=config.grpc_port, max_body=config.max_body)
+            self._grpc = GrpcServer(
+                backend, host=config.host, port=config.grpc_port, max_body=config.max_body, keys=keys, tls=tls
+            )
+        own_port = config.metrics_port >= 0
         if config.rest_port >= 0:
-            self._rest = _rest_server(backend, config)
+            self._rest = rest_server(backend, config, keys, tls, None if own_port else metrics)
+        if metrics and own_port:
+            self._metrics = _metrics_server(metrics, config, tls)
 
     async def start(self) -> None:
-        """Listens on both. Raises OSError when an address is taken."""
+        """Listens everywhere. Raises OSError when an address is taken."""
         if self._grpc:
             await self._grpc.start()
-        if self._rest:
-            await self._rest.start()
+        for http in (self._rest, self._metrics):
+            if http:
+                await http.start()
         if self._grpc:
             await self._grpc.set_serving(self._backend.ready)
 
@@ -54,12 +54,10 @@ class Servers:
         if self._grpc:
             await self._grpc.set_serving(False)
 
-    async def stop(self) -> None:
-        """Closes both; calls that still run are cancelled."""
-        if self._grpc:
-            await self._grpc.stop(0)
-        if self._rest:
-            await self._rest.stop()
+    async def stop(self, grace: float = 0.0) -> None:
+        """Closes all, once their answers have been sent; calls that still run after `grace` seconds are cancelled."""
+        servers = [server for server in (self._grpc, self._rest, self._metrics) if server]
+        await asyncio.gather(*(server.stop(grace) for server in servers))
 
     @property
     def grpc_address(self) -> str:
@@ -71,13 +69,48 @@ class Servers:
         """`host:port`, empty when REST is off."""
         return _address(self._rest) if self._rest else ""
 
+    @property
+    def rest_url(self) -> str:
+        """`http://host:port` or `https://host:port`, empty when REST is off."""
+        return url(self._rest) if self._rest else ""
 
-def _rest_server(backend: ChatBackend, config: ServeConfig) -> RestServer:
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics are if they have a port of their own, else empty."""
+        return f"{url(self._metrics)}/metrics" if self._metrics else ""
+
+
+def rest_server(
+    backend: ChatBackend,
+    config: RestConfig,
+    keys: ApiKeys | None,
+    tls: ServerTls | None,
+    metrics: Metrics | None = None,
+) -> RestServer:
+    """The REST front door on its port, not yet listening."""
     from serving.rest import create_app  # the extra `rest`
     from serving.rest.server import RestServer
 
-    app = create_app(backend, max_body=config.max_body, allow_unknown_fields=config.allow_unknown_fields)
-    return RestServer(app, host=config.host, port=config.rest_port)
+    app = create_app(
+        backend,
+        max_body=config.max_body,
+        allow_unknown_fields=config.allow_unknown_fields,
+        keys=keys,
+        metrics=metrics,
+    )
+    return RestServer(app, host=config.host, port=config.rest_port, tls=tls)
+
+
+def url(server: RestServer) -> str:
+    """`http://host:port`, or `https://`."""
+    return f"{server.scheme}://{_address(server)}"
+
+
+def _metrics_server(metrics: Metrics, config: ServeConfig, tls: ServerTls | None) -> RestServer:
+    from serving.rest.metrics import create_metrics_app  # the extra `rest`
+    from serving.rest.server import RestServer
+
+    return RestServer(create_metrics_app(metrics), host=config.host, port=config.metrics_port, tls=tls)
 
 
 def _address(server: GrpcServer | RestServer) -> str:

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {"jaxchat.config", "jaxchat.types", "jaxchat.errors"}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.chat.wire"}
+CALLS = {"jaxchat.chat.call", "jaxchat.chat.open_calls"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
 RPC = {"grpc", "google"}
 
@@ -33,9 +34,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.chat":     (LEAVES | {"jaxchat.chat", "jaxchat.engine", "jaxchat.v1"},         HEAVY | {"grpc"}),
     "jaxchat.chat.wire": (WIRE,                                                             HEAVY | {"grpc", "numpy"}),
     "jaxchat.bundled":  (set(),                                                             HEAVY),
-    "serving":          (LEAVES | WIRE | {"jaxchat.chat.validate", "serving"},              HEAVY),
-    "serving.client":   (WIRE | {"serving.client", "serving.grpc_errors"},                  HEAVY | {"numpy"}),
-    "serving.cli":      (LEAVES | WIRE | {"serving", "jaxchat.api"},                        HEAVY),
+    "serving":          (LEAVES | WIRE | CALLS | {"jaxchat.chat.validate", "serving"},                           HEAVY),
+    "serving.client":   (WIRE | {"serving.client", "serving.grpc_errors", "serving.pem"},   HEAVY | {"numpy"}),
+    "serving.cli":      (LEAVES | WIRE | {"jaxchat.chat.call", "serving", "jaxchat.api"},                        HEAVY),
 }  # fmt: skip
 
 

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
 
 from jaxchat import v1
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
 from serving.cli.progress import Progress
+from serving.client import Client, tls_credentials
 
 
 class Chunks(Protocol):
@@ -36,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", help="model directory, hub id or 'bundled'; with --connect the server's id of a model"
     )
     parser.add_argument("--connect", metavar="HOST:PORT", help="ask this gRPC server instead of loading a model")
+    parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file with the API key for that server")
+    parser.add_argument("--tls", action="store_true", help="connect by TLS; the next three imply it")
+    parser.add_argument("--ca", metavar="FILE", help="authorities that the server's certificate must come from")
+    parser.add_argument("--cert", metavar="FILE", help="certificate to show to the server")
+    parser.add_argument("--key", metavar="FILE", help="private key of that certificate")
     parser.add_argument("--system", help="instructions for the model")
     parser.add_argument("--temperature", type=float, help="0 to 2; 0 always takes the likeliest token")
     parser.add_argument("--seed", type=int, help="makes answers repeatable")
@@ -119,12 +126,18 @@ def _try(chat: Conversation, text: str) -> None:
         print(f"Error: {error}", file=sys.stderr)
 
 
+def _client(args: argparse.Namespace) -> Client:
+    """Raises OSError or ValueError where a file cannot be used."""
+    secure = args.tls or args.ca or args.cert or args.key
+    credentials = tls_credentials(args.ca, args.cert, args.key, prefix="--") if secure else None
+    key = args.api_key_file.read_text("utf-8").strip() if args.api_key_file else None
+    return Client(args.connect, api_key=key, credentials=credentials)
+
+
 def _ask(args: argparse.Namespace) -> Ask:
     completions: Any
     if args.connect:
-        from serving.client import Client
-
-        client = Client(args.connect)
+        client = _client(args)
         model = args.model or client.models.list()[0].id
         completions = client.chat.completions
     else:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxchat.errors import ChatError, ModelError
-from serving.cli import chat, models, serve
+from serving.cli import chat, keys, models, rest, serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,8 +28,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module, name, text in (
         (serve, "serve", "serve a model over gRPC and REST"),
+        (rest, "rest", "serve REST before a gRPC server in another process"),
         (chat, "chat", "chat in the terminal"),
         (models, "models", "list models that can be served"),
+        (keys, "keys", "make an API key"),
     ):
         command = commands.add_parser(name, help=text, description=module.__doc__)
         module.add_arguments(command)

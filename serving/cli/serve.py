@@ -4,95 +4,100 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import signal
 import sys
-from importlib.util import find_spec
-from typing import Protocol
 
+from jaxchat.chat.call import Call
 from jaxchat.chat.wire import request_from_kwargs
-from jaxchat.config import EngineConfig, ServeConfig
-from serving.backend import ChatBackend
+from jaxchat.config import ChatConfig, EngineConfig, LogConfig, ServeConfig
+from serving import logs
+from serving.auth import read_keys
+from serving.backend import Session
 from serving.cli.flags import add_flags, from_flags
 from serving.cli.progress import Progress
-from serving.servers import Servers, stop_signal
+from serving.observing import check_extras, observe
+from serving.servers import Servers
+from serving.stopping import drain, first, stop_signal
+from serving.tls import server_tls
 
+FAILURE_NOTICE = 1.0  # seconds in which clients and probes of a failed server still get an answer
 EXAMPLE = """\
 Try it:
-  curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\
+  curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
-
-
-class Session(ChatBackend, Protocol):
-    """A backend with a life: what `jaxchat.api.load_session` returns."""
-
-    @property
-    def model_id(self) -> str: ...
-
-    async def start(self) -> None: ...
-
-    def summary(self) -> list[tuple[str, str]]: ...
-
-    async def drain(self, grace: float) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "directory of the model, hub id, or 'bundled' for the small one inside (default: bundled)"
     parser.add_argument("--model", default="bundled", help=text)
-    parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
     add_flags(parser, ServeConfig, "addresses and limits")
+    add_flags(parser, ChatConfig, "requests")
     add_flags(parser, EngineConfig, "engine")
+    add_flags(parser, LogConfig, "log")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0 after a clean stop. Raises what loading or listening raises, KeyboardInterrupt if stopped before."""
-    logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    serve, engine = from_flags(args, ServeConfig), from_flags(args, EngineConfig)
-    _check_ports(serve)
+    """Returns 0 after a clean stop, 1 when the engine failed.
+
+    Raises what loading or listening raises, KeyboardInterrupt if stopped before.
+    """
+    logs.configure(from_flags(args, LogConfig))
+    serve, engine, chat = from_flags(args, ServeConfig), from_flags(args, EngineConfig), from_flags(args, ChatConfig)
+    _check(serve)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading it is the same as Ctrl-C
     from jaxchat.api import load_session  # brings jax in
 
-    asyncio.run(_serve(load_session(args.model, engine, Progress()), serve))
-    return 0
+    return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat), serve))
 
 
-def _check_ports(serve: ServeConfig) -> None:
+def _check(serve: ServeConfig) -> None:
+    """Raises ValueError for what would stop the servers once the model is loaded, which takes long."""
     if serve.grpc_port < 0 and serve.rest_port < 0:
         raise ValueError("nothing to serve: both ports are turned off")
-    if serve.rest_port >= 0 and not (find_spec("starlette") and find_spec("uvicorn")):
-        raise ValueError("REST needs the extra 'rest': pip install 'jaxchat[rest]', or turn it off by --rest-port -1")
+    check_extras(serve)
+    read_keys(serve.api_keys)
+    server_tls(serve.tls_cert, serve.tls_key, serve.tls_client_ca)
 
 
-async def _serve(session: Session, serve: ServeConfig) -> None:
+async def _serve(session: Session, serve: ServeConfig) -> int:
     stop = stop_signal()
-    servers = Servers(session, serve)
+    observing = observe(session, serve)
+    servers = Servers(session, serve, observing.metrics)
+    left = 0.0
     try:
         await session.start()
         await servers.start()
-        _announce(session, servers)
+        _announce(session, servers, keyed=bool(serve.api_keys))
         await _greet(session, serve.greeting)
         print("Ready. Ctrl-C stops.", flush=True)
-        await stop.wait()
-        print("Stopping: running answers may finish.", file=sys.stderr, flush=True)
+        await first(stop.wait(), session.failed.wait())
         await servers.refuse()
-        await session.drain(serve.grace)
+        if session.failed.is_set():
+            print("jaxchat: the engine failed; see the log. Stopping.", file=sys.stderr, flush=True)
+            await asyncio.sleep(FAILURE_NOTICE)
+            return 1
+        left = await drain(session, serve.grace)
+        return 0
     finally:
-        await servers.stop()
+        await servers.stop(left)
         await session.close()
+        if observing.tracing:
+            await asyncio.to_thread(observing.tracing.close)
 
 
-def _announce(session: Session, servers: Servers) -> None:
+def _announce(session: Session, servers: Servers, *, keyed: bool) -> None:
     lines = session.summary()
     if servers.grpc_address:
         lines.append(("gRPC", servers.grpc_address))
     if servers.rest_address:
-        lines.append(("REST", f"http://{servers.rest_address}/v1"))
+        lines.append(("REST", f"{servers.rest_url}/v1"))
+    if servers.metrics_url:
+        lines.append(("metrics", servers.metrics_url))
     width = max(len(name) for name, _ in lines)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in lines))
     if servers.rest_address:
-        print(EXAMPLE.format(address=servers.rest_address, model=session.model_id))
+        key = " -H 'Authorization: Bearer KEY'" if keyed else ""
+        print(EXAMPLE.format(url=servers.rest_url, key=key, model=session.model_id))
 
 
 async def _greet(session: Session, question: str) -> None:
@@ -101,5 +106,5 @@ async def _greet(session: Session, question: str) -> None:
         return
     message = {"role": "user", "content": question}
     parsed = request_from_kwargs(model=session.model_id, messages=[message], temperature=0, max_tokens=64)
-    answer = await session.complete(parsed.request, request_id="greeting")
+    answer = await session.complete(parsed.request, Call(request_id="greeting"))
     print(f"\n> {question}\n{answer.choices[0].message.content}\n")

@@ -7,6 +7,7 @@ print(answer.choices[0].message.content)
 """
 
 from serving.client.asynchronous import AsyncChunkStream, AsyncClient
+from serving.client.credentials import tls_credentials
 from serving.client.synchronous import ChunkStream, Client
 
-__all__ = ["AsyncChunkStream", "AsyncClient", "ChunkStream", "Client"]
+__all__ = ["AsyncChunkStream", "AsyncClient", "ChunkStream", "Client", "tls_credentials"]

@@ -103,8 +103,8 @@ class Models:
 class Client:
     """A connection to a jaxchat server, usable from many threads.
 
-    `target` is a gRPC target such as `host:port`; `credentials` switch on TLS; `timeout` in seconds holds for calls
-    without their own; `headers` go with every call.
+    `target` is a gRPC target such as `host:port`; `api_key` goes with every call, and `headers` do; `credentials`, from
+    `serving.client.tls_credentials`, switch on TLS; `timeout` in seconds holds for calls without their own.
     """
 
     def __init__(

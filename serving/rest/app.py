@@ -10,17 +10,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from jaxchat.chat.call import Call
 from jaxchat.chat.wire import completion_to_json, model_to_json, request_from_json
 from jaxchat.errors import ChatError, internal
+from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model
 from serving.rest.body import read_json
 from serving.rest.disconnect import ClientGone, until_disconnect
 from serving.rest.headers import StandardHeaders, seed_header
+from serving.rest.keys import RequireKey
+from serving.rest.metrics import Exposed, metrics_route
 from serving.rest.replies import error_response, json_response
 from serving.rest.sse import EventStream
 
 log = logging.getLogger(__name__)
 
+HEALTH = "/health"
 CLIENT_CLOSED = 499  # never on the wire: nobody is left to read it
 
 
@@ -30,11 +35,14 @@ def create_app(
     max_body: int = 8 * 1024 * 1024,
     allow_unknown_fields: bool = False,
     keep_alive: float = 15.0,
+    keys: ApiKeys | None = None,
+    metrics: Exposed | None = None,
 ) -> StandardHeaders:
     """An ASGI application for `backend`.
 
     `max_body` bounds request bodies in bytes; `allow_unknown_fields` drops unknown JSON keys instead of refusing them;
-    `keep_alive` is the time in seconds between comments on a stream that waits for its first token.
+    `keep_alive` is the time in seconds between comments on a stream that waits for its first token; with `keys`, every
+    path but /health asks for one; with `metrics` there is /metrics.
     """
     api = Api(backend, max_body, allow_unknown_fields, keep_alive)
     app = Starlette(
@@ -42,7 +50,8 @@ def create_app(
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
             Route("/v1/models", api.models),
             Route("/v1/models/{model:path}", api.model),
-            Route("/health", api.health),
+            Route(HEALTH, api.health),
+            *([metrics_route(metrics)] if metrics else []),
         ],
         exception_handlers={
             ChatError: _chat_error,
@@ -53,7 +62,7 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False
-    return StandardHeaders(app)
+    return StandardHeaders(RequireKey(app, keys, open_paths={HEALTH}) if keys else app)
 
 
 class Api:
@@ -68,23 +77,29 @@ class Api:
     async def chat(self, request: Request) -> Response:
         body = await read_json(request, self._max_body)
         parsed = request_from_json(body, allow_unknown=self._allow_unknown)
-        request_id = request.state.request_id
+        call = _call(request)
         if parsed.stream:
-            chunks = self._backend.stream(parsed.request, request_id=request_id)
+            chunks = self._backend.stream(parsed.request, call)
             return EventStream(chunks, parsed.include_usage, self._keep_alive)
-        answer = self._backend.complete(parsed.request, request_id=request_id)
+        answer = self._backend.complete(parsed.request, call)
         completion = await until_disconnect(request.receive, answer)
         return json_response(completion_to_json(completion), headers=seed_header(completion))
 
     async def models(self, request: Request) -> Response:
-        return json_response({"object": "list", "data": [model_to_json(m) for m in self._backend.models()]})
+        models = await self._backend.models(_call(request))
+        return json_response({"object": "list", "data": [model_to_json(model) for model in models]})
 
     async def model(self, request: Request) -> Response:
-        return json_response(model_to_json(find_model(self._backend, request.path_params["model"])))
+        found = await find_model(self._backend, request.path_params["model"], _call(request))
+        return json_response(model_to_json(found))
 
     async def health(self, request: Request) -> Response:
         ready = self._backend.ready
         return json_response({"status": "serving" if ready else "not_serving"}, 200 if ready else 503)
+
+
+def _call(request: Request) -> Call:
+    return Call(request_id=request.state.request_id, authorization=request.headers.get("authorization", ""))
 
 
 async def _chat_error(request: Request, error: Exception) -> Response:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
 
 from jaxchat.chat.wire.read import nested_at_most
 from jaxchat.errors import ChatError, invalid_json, request_too_large, shown
+
+_SURPLUS = 64 * 1024 * 1024  # bytes beyond the limit that are read and thrown away
+_PATIENCE = 1.0  # seconds to wait for more of them
 
 
 async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
@@ -27,14 +32,24 @@ async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
 
 async def _read(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared[:20]) > limit:
-        raise request_too_large(limit)
+    parts = request.stream()
     body = bytearray()
-    async for part in request.stream():
+    too_large = declared.isdigit() and int(declared[:20]) > limit
+    while not too_large and (part := await anext(parts, None)) is not None:
         body += part
-        if len(body) > limit:
-            raise request_too_large(limit)
+        too_large = len(body) > limit
+    if too_large:
+        await _discard(parts)
+        raise request_too_large(limit)
     return bytes(body)
+
+
+async def _discard(parts: AsyncGenerator[bytes, None]) -> None:
+    """Reads on for a while: closing the connection on a client that still sends could lose it the refusal."""
+    surplus = 0
+    with suppress(TimeoutError):
+        while surplus < _SURPLUS and (part := await asyncio.wait_for(anext(parts, None), _PATIENCE)) is not None:
+            surplus += len(part)
 
 
 def _parse(body: bytes) -> Any:

@@ -9,6 +9,8 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp
 
+from serving.tls import ServerTls
+
 
 class _Server(uvicorn.Server):
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
@@ -18,15 +20,17 @@ class _Server(uvicorn.Server):
 class RestServer:
     """An HTTP server for one application. `port` is known after `start`."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int):
+    def __init__(self, app: ASGIApp, *, host: str, port: int, tls: ServerTls | None = None):
         self.host, self.port = host, port
+        self.scheme = "https" if tls else "http"
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             lifespan="off",
             server_header=False,
-            timeout_graceful_shutdown=1,  # running answers had their time before `stop`
+            ssl_certfile=tls.cert_file if tls else None,
+            ssl_keyfile=tls.key_file if tls else None,
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
@@ -37,9 +41,10 @@ class RestServer:
         self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve([listener]))
 
-    async def stop(self) -> None:
-        """Takes no new connections; answers that still run are cancelled after a second."""
+    async def stop(self, grace: float) -> None:
+        """Takes no new connections; answers that still run after `grace` seconds are cancelled."""
         if self._task:
+            self._server.config.timeout_graceful_shutdown = grace  # type: ignore[assignment]  # it only waits for it
             self._server.should_exit = True
             await self._task
 

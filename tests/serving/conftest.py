@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
-from jaxchat.config import ServeConfig
-from serving.servers import Servers
+from jaxchat.config import BackendConfig, RestConfig, ServeConfig
+from serving.auth import read_keys
+from serving.metrics import Metrics
+from serving.remote import RemoteBackend
+from serving.servers import Servers, rest_server, url
+from serving.tls import server_tls
+from tests.serving.certificates import Certificates
 from tests.serving.fake_session import FakeSession
+
+SMALL: dict[str, Any] = dict(rest_port=0, max_body=100_000)
+PATIENCE = 10  # seconds until a test gives up on what should happen at once
 
 
 class Running:
-    """Servers that run; `wait` runs a coroutine on their loop."""
+    """Servers that run; `wait` runs a coroutine on their loop. `config` overrides fields of the configuration."""
 
-    def __init__(self) -> None:
+    def __init__(self, **config: Any) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
         self.session = FakeSession()
-        self.servers: Servers = self.wait(self._start())
+        self.metrics = Metrics(self.session)
+        self.servers: Servers = self.wait(self._start(ServeConfig(**SMALL, grpc_port=0, **config)))
 
-    async def _start(self) -> Servers:
-        servers = Servers(self.session, ServeConfig(grpc_port=0, rest_port=0, max_body=100_000))
+    async def _start(self, config: ServeConfig) -> Servers:
+        servers = Servers(self.session, config, self.metrics)
         await self.session.start()
         await servers.start()
         return servers
 
     def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(5)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
 
     @property
     def grpc(self) -> str:
@@ -39,13 +48,50 @@ class Running:
 
     @property
     def rest(self) -> str:
-        return f"http://{self.servers.rest_address}"
+        return self.servers.rest_url
+
+    def set_ready(self, ready: bool) -> None:
+        """The session is ready or not, and health says so."""
+        self.session.ready = ready
+        self.wait(self.servers._grpc.set_serving(ready))
 
     def stop(self) -> None:
         self.wait(self.servers.stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+
+class Behind(Running):
+    """REST that reaches the session by gRPC. `front` and `backend` have fields of the front's own configuration."""
+
+    def __init__(
+        self, *, front: dict[str, Any] | None = None, backend: dict[str, Any] | None = None, **config: Any
+    ) -> None:
+        super().__init__(**config)
+        target = BackendConfig(**{"backend": self.grpc} | (backend or {}))
+        self.wait(self._start_front(target, RestConfig(**SMALL, **(front or {}))))
+
+    async def _start_front(self, target: BackendConfig, config: RestConfig) -> None:
+        tls = server_tls(config.tls_cert, config.tls_key)
+        self.remote = RemoteBackend(target)
+        self.front = rest_server(self.remote, config, read_keys(config.api_keys), tls)
+        await self.remote.start()
+        await self.front.start()
+        await asyncio.wait_for(self.remote.until_ready(), PATIENCE)
+
+    @property
+    def rest(self) -> str:
+        return url(self.front)
+
+    def set_ready(self, ready: bool) -> None:
+        super().set_ready(ready)
+        self.wait(self.remote.until_ready(ready))
+
+    def stop(self) -> None:
+        self.wait(self.front.stop(0))
+        self.wait(self.remote.close())
+        super().stop()
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +106,22 @@ def server(module_server: Running) -> Iterator[Running]:
     """One server for a whole file; every test leaves it idle."""
     yield module_server
     module_server.wait(module_server.session.until_running(0))
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Running]]:
+    """Starts servers with settings of their own: `run(api_keys=...)`, or of another kind: `run(kind=Behind, ...)`."""
+    started: list[Running] = []
+
+    def start(kind: type[Running] = Running, **settings: Any) -> Running:
+        started.append(kind(**settings))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))

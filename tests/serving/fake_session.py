@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 from jaxchat import v1
+from jaxchat.chat.call import Call, Observer
 from jaxchat.chat.validate import validate
 from jaxchat.errors import draining, internal, not_ready, numerical_error, queue_full
 
@@ -21,12 +23,16 @@ class FakeSession:
     def __init__(self) -> None:
         self.ready = False
         self.draining = False
+        self.failed = asyncio.Event()
+        self.observers: list[Observer] = []
         self.running = 0
+        self.stats = SimpleNamespace(waiting=3, running=2, pages_in_use=5, pages=20)
+        self.compiles_after_ready = 0
         self.requests: list[v1.ChatCompletionRequest] = []
         self.request_ids: list[str] = []
         self.changed = asyncio.Condition()
 
-    def models(self) -> list[v1.Model]:
+    async def models(self, call: Call) -> list[v1.Model]:
         return [v1.Model(id=MODEL, created=1, owned_by="tests")]
 
     async def start(self) -> None:
@@ -69,11 +75,11 @@ class FakeSession:
             raise KeyError("secret")
         return text
 
-    async def complete(self, request: v1.ChatCompletionRequest, *, request_id: str) -> v1.ChatCompletion:
+    async def complete(self, request: v1.ChatCompletionRequest, call: Call) -> v1.ChatCompletion:
         answer = v1.ChatCompletion(id="chatcmpl-1", created=1, model=MODEL, system_fingerprint="fp_0123456789")
         for i in range(request.n or 1):
             answer.choices.add(index=i).message.content = ""
-        async for chunk in self.stream(request, request_id=request_id):
+        async for chunk in self.stream(request, call):
             answer.seed_used = chunk.seed_used
             for part in chunk.choices:
                 choice = answer.choices[part.index]
@@ -85,10 +91,8 @@ class FakeSession:
         answer.usage.CopyFrom(_usage(words, words))
         return answer
 
-    async def stream(
-        self, request: v1.ChatCompletionRequest, *, request_id: str
-    ) -> AsyncIterator[v1.ChatCompletionChunk]:
-        text = self._accept(request, request_id)
+    async def stream(self, request: v1.ChatCompletionRequest, call: Call) -> AsyncIterator[v1.ChatCompletionChunk]:
+        text = self._accept(request, call.request_id)
         n = request.n if request.HasField("n") else 1
         await self._run(+1)
         try:

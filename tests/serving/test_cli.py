@@ -87,6 +87,11 @@ def test_flags_come_from_the_configuration():
     [
         (["serve", "--slots", "0"], "slots must be at least 1, got 0"),
         (["serve", "--grpc-port", "-1", "--rest-port", "-1"], "nothing to serve"),
+        (["rest", "--rest-port", "-1"], "nothing to serve"),
+        (["rest", "--backend-cert", "a"], "backend_cert and backend_key belong together"),
+        (["rest", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
+        (["serve", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
+        (["serve", "--metrics-port", "70000"], "metrics_port must be from -1 to 65535, got 70000"),
         (["models", "/nonexistent"], "no config.json"),
         (["chat", "--connect", "127.0.0.1:1", "hi"], "jaxchat: "),
     ],
@@ -98,7 +103,7 @@ def test_errors_are_one_line(capsys, arguments, message):
 
 
 def test_rest_without_its_extra(monkeypatch, capsys):
-    monkeypatch.setattr("serving.cli.serve.find_spec", lambda name: None)
+    monkeypatch.setattr("serving.observing.find_spec", lambda name: None)
     assert main(["serve"]) == 1
     assert "jaxchat[rest]" in capsys.readouterr().err
 

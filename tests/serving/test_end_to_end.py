@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,57 +17,23 @@ import pytest
 from jaxchat import v1
 from jaxchat.api import Chat
 from serving.client import AsyncClient, Client
+from tests.serving.process import Process, serve
 
 REQUEST: dict[str, Any] = dict(
     model="tiny", messages=[{"role": "user", "content": "Hello"}], seed=11, max_tokens=30, temperature=0.9
 )
 
 
-@dataclass(frozen=True)
-class Server:
-    grpc: str
-    rest: str
-    process: subprocess.Popen[str]
-
-
-def start(model: Path, *flags: str) -> Server:
-    command = [sys.executable, "-m", "serving.cli.main", "serve", "--model", str(model)]
-    command += [
-        "--grpc-port",
-        "0",
-        "--rest-port",
-        "0",
-        "--slots",
-        "4",
-        "--chunk",
-        "32",
-        "--cache-dir",
-        "off",
-        *flags,
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if line.startswith("Ready"):
-            break
-    grpc, rest = re.search(r"gRPC +(\S+)", seen), re.search(r"REST +(\S+)", seen)
-    assert grpc and rest, seen
-    assert "> Hello! Who are you?" in seen
-    return Server(grpc[1], rest[1], process)
-
-
 @pytest.fixture(scope="module")
-def server(tiny_model: Path) -> Iterator[Server]:
-    running = start(tiny_model)
+def server(tiny_model: Path) -> Iterator[Process]:
+    running = serve(tiny_model)
+    assert "> Hello! Who are you?" in running.said
     yield running
-    running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(timeout=30) == 0
+    assert running.stop(signal.SIGTERM) == 0
 
 
 @pytest.fixture
-def rest(server: Server) -> Iterator[openai.OpenAI]:
+def rest(server: Process) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=server.rest, api_key="none", max_retries=0) as client:
         yield client
 
@@ -80,7 +42,7 @@ def deltas(chunks: Any) -> str:
     return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
 
 
-def test_every_front_door_gives_the_same_answer(server: Server, rest: openai.OpenAI, tiny_chat: Chat) -> None:
+def test_every_front_door_gives_the_same_answer(server: Process, rest: openai.OpenAI, tiny_chat: Chat) -> None:
     local = tiny_chat.chat.completions.create(**REQUEST)
     expected = local.choices[0].message.content
     plain = rest.chat.completions.create(**REQUEST)
@@ -99,7 +61,7 @@ def test_every_front_door_gives_the_same_answer(server: Server, rest: openai.Ope
     assert plain.system_fingerprint == local.system_fingerprint
 
 
-async def _asynchronous(server: Server) -> dict[str, str | None]:
+async def _asynchronous(server: Process) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     async with openai.AsyncOpenAI(base_url=server.rest, api_key="none") as rest:
         found["async openai"] = (await rest.chat.completions.create(**REQUEST)).choices[0].message.content
@@ -112,7 +74,7 @@ async def _asynchronous(server: Server) -> dict[str, str | None]:
     return found
 
 
-def test_logprobs_usage_and_choices_agree_over_rest_and_grpc(server: Server, rest: openai.OpenAI) -> None:
+def test_logprobs_usage_and_choices_agree_over_rest_and_grpc(server: Process, rest: openai.OpenAI) -> None:
     asked = {**REQUEST, "n": 3, "logprobs": True, "top_logprobs": 4}
     over_rest = rest.chat.completions.create(**asked)
     with Client(server.grpc) as client:
@@ -124,7 +86,7 @@ def test_logprobs_usage_and_choices_agree_over_rest_and_grpc(server: Server, res
         assert one.logprobs.content[0].logprob == pytest.approx(other.logprobs.content[0].logprob)
 
 
-def test_mixed_load_over_both_protocols_changes_no_answer(server: Server, rest: openai.OpenAI) -> None:
+def test_mixed_load_over_both_protocols_changes_no_answer(server: Process, rest: openai.OpenAI) -> None:
     with Client(server.grpc) as client:
 
         def ask(index: int, over: Any) -> str:
@@ -137,7 +99,7 @@ def test_mixed_load_over_both_protocols_changes_no_answer(server: Server, rest: 
             assert list(first) == list(second)
 
 
-def test_a_reader_that_leaves_frees_its_slots(server: Server, rest: openai.OpenAI) -> None:
+def test_a_reader_that_leaves_frees_its_slots(server: Process, rest: openai.OpenAI) -> None:
     long = {**REQUEST, "max_tokens": 900, "logit_bias": {"3": 100}, "n": 4}
     with rest.chat.completions.create(**long, stream=True) as stream:
         next(iter(stream))
@@ -148,7 +110,7 @@ def test_a_reader_that_leaves_frees_its_slots(server: Server, rest: openai.OpenA
     assert time.monotonic() - began < 5
 
 
-def test_errors_name_the_field_on_both_sides(server: Server, rest: openai.OpenAI) -> None:
+def test_errors_name_the_field_on_both_sides(server: Process, rest: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         rest.chat.completions.create(**{**REQUEST, "temperature": 3})
     assert refused.value.param == "temperature" and "3" in refused.value.message
@@ -162,18 +124,7 @@ def test_errors_name_the_field_on_both_sides(server: Server, rest: openai.OpenAI
         rest.chat.completions.create(**{**REQUEST, "model": "nobody"})
 
 
-def test_models_and_health(server: Server, rest: openai.OpenAI) -> None:
+def test_models_and_health(server: Process, rest: openai.OpenAI) -> None:
     assert [model.id for model in rest.models.list()] == ["tiny"]
     assert rest.models.retrieve("tiny").owned_by == "jaxchat"
     assert httpx.get(server.rest.removesuffix("/v1") + "/health").status_code == 200
-
-
-def test_sigterm_lets_running_answers_finish(tiny_model: Path) -> None:
-    running = start(tiny_model, "--greeting", "Hello! Who are you?")
-    with openai.OpenAI(base_url=running.rest, api_key="none", max_retries=0) as client:
-        stream = client.chat.completions.create(**{**REQUEST, "max_tokens": 600, "logit_bias": {"3": 100}}, stream=True)
-        chunks = [next(stream)]
-        running.process.send_signal(signal.SIGTERM)
-        chunks += list(stream)
-    assert len(deltas(chunks)) == 600 and chunks[-1].choices[0].finish_reason == "length"
-    assert running.process.wait(timeout=30) == 0

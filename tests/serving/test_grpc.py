@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
@@ -11,7 +13,8 @@ from grpc_status import rpc_status
 
 from jaxchat import v1
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
-from serving.grpc_server import SERVICE
+from serving.grpc_server import SERVICE, GrpcServer
+from tests.serving.fake_session import FakeSession
 
 
 @pytest.fixture
@@ -144,3 +147,27 @@ def test_reflection(server):
     with grpc.insecure_channel(server.grpc) as channel:
         services = ProtoReflectionDescriptorDatabase(channel).get_services()
     assert SERVICE in services and "grpc.health.v1.Health" in services
+
+
+async def test_stopping_lets_answers_go_out():
+    session = FakeSession()
+    await session.start()
+    server = GrpcServer(session, host="127.0.0.1", port=0, max_body=100_000)
+    await server.start()
+    options = [("grpc.max_receive_message_length", -1)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
+        answer = asyncio.ensure_future(ChatServiceStub(channel).Complete(ask("x" * 90_000, n=128)))
+        await session.until_running(1)
+        await session.until_running(0)
+        await server.stop(10)
+        assert len((await answer).choices[127].message.content) == 90_001
+
+
+async def test_stopping_does_not_wait_for_health_watchers():
+    session = FakeSession()
+    server = GrpcServer(session, host="127.0.0.1", port=0, max_body=100_000)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        await watch.read()
+        await asyncio.wait_for(server.stop(1000), 10)

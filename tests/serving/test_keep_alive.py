@@ -22,7 +22,7 @@ class SlowSession(FakeSession):
         super().__init__()
         self.before, self.after, self.error = before, after, error
 
-    async def stream(self, request, *, request_id):
+    async def stream(self, request, call):
         await asyncio.sleep(self.before)
         if self.error and not self.after:
             raise self.error

@@ -1,16 +1,29 @@
-"""The REST server over real sockets: exact bytes by httpx, semantics by the real openai package."""
+"""The REST server over real sockets, before the session and before a gRPC server in another process's place.
+
+Exact bytes by httpx, semantics by the real openai package.
+"""
 
 from __future__ import annotations
 
 import json
 import socket
+from urllib.parse import urlsplit
 
 import httpx
 import openai
 import pytest
 
+from tests.serving.conftest import Behind, Running
+
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "hello you"}]}
 CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module", params=[Running, Behind], ids=["in process", "behind gRPC"])
+def module_server(request):
+    running = request.param()
+    yield running
+    running.stop()
 
 
 @pytest.fixture
@@ -159,17 +172,18 @@ def test_busy_and_broken(http):
 
 
 def test_not_ready(server, http):
-    server.session.ready = False
+    server.set_ready(False)
     assert http.get("/health").status_code == 503
     assert http.post(CHAT, json=HELLO).json()["error"]["code"] == "not_ready"
-    server.session.ready = True
+    server.set_ready(True)
+    assert http.get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_disconnect_frees_the_slot(server, stream):
     body = json.dumps(say("hang", stream=stream)).encode()
-    host, port = server.servers.rest_address.split(":")
-    with socket.create_connection((host, int(port))) as connection:
+    address = urlsplit(server.rest)
+    with socket.create_connection((address.hostname, address.port)) as connection:
         connection.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             + f"content-length: {len(body)}\r\n\r\n".encode()
@@ -218,3 +232,9 @@ async def test_openai_async(server):
         assert answer.choices[0].message.content == "hello you "
         stream = await client.chat.completions.create(**HELLO, stream=True)
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "hello you "
+
+
+def test_a_client_that_sends_far_too_much_still_reads_the_refusal(http):
+    for _ in range(5):
+        reply = http.post(CHAT, content=b"x" * 20_000_000, headers={"content-type": "application/json"}, timeout=30)
+        assert reply.status_code == 413

@@ -1,0 +1,56 @@
+"""Serve REST before a gRPC server in another process, until Ctrl-C or SIGTERM. Callers' API keys go on to that server.
+
+Listens without waiting for that server and finds it again whenever it was away; /health says whether it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from jaxchat.config import BackendConfig, LogConfig, RestConfig
+from serving import logs
+from serving.auth import read_keys
+from serving.cli.flags import add_flags, from_flags
+from serving.observing import check_extras
+from serving.remote import RemoteBackend
+from serving.servers import rest_server, url
+from serving.stopping import drain, first, stop_signal
+from serving.tls import server_tls
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser, BackendConfig, "backend")
+    add_flags(parser, RestConfig, "addresses and limits")
+    add_flags(parser, LogConfig, "log")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0 after a clean stop. Raises ValueError for unusable settings, OSError when the address is taken."""
+    logs.configure(from_flags(args, LogConfig))
+    config = from_flags(args, RestConfig)
+    if config.rest_port < 0:
+        raise ValueError("nothing to serve: the REST port is turned off")
+    check_extras(config)
+    return asyncio.run(_serve(config, from_flags(args, BackendConfig)))
+
+
+async def _serve(config: RestConfig, target: BackendConfig) -> int:
+    stop = stop_signal()
+    keys, tls = read_keys(config.api_keys), server_tls(config.tls_cert, config.tls_key)
+    backend = RemoteBackend(target)
+    server = rest_server(backend, config, keys, tls)
+    left = 0.0
+    try:
+        await backend.start()
+        await server.start()
+        print(f"backend  {target.backend}\nREST     {url(server)}/v1", flush=True)
+        await first(stop.wait(), backend.until_ready())
+        if not stop.is_set():
+            print("Ready. Ctrl-C stops.", flush=True)
+            await stop.wait()
+        left = await drain(backend, config.grace)
+        return 0
+    finally:
+        await server.stop(left)
+        await backend.close()

@@ -1,0 +1,60 @@
+"""Certificates and keys from PEM files, checked on reading: gRPC itself says nothing until a handshake fails."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PemFile:
+    """A file, and the name of the setting that it came from, for messages."""
+
+    path: str
+    setting: str
+
+    def __str__(self) -> str:
+        return f"{self.setting} {self.path}"
+
+
+@dataclass(frozen=True, repr=False)
+class KeyPair:
+    """A certificate with its chain, and its private key, as PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
+    """Raises ValueError naming the setting and the file that cannot be used."""
+    pair = KeyPair(_read(certificate), _read(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate.path, key.path, password=lambda: _refuse(key))
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError(f"{key}: this is not the key of the certificate {certificate}") from None
+        raise ValueError(f"{certificate} and {key}: not a PEM certificate and its private key") from None
+    return pair
+
+
+def read_authorities(file: PemFile) -> bytes:
+    """Certificates of authorities. Raises ValueError naming the setting and the file that cannot be used."""
+    data = _read(file)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError):
+        raise ValueError(f"{file}: no PEM certificates in it") from None
+    return data
+
+
+def _read(file: PemFile) -> bytes:
+    try:
+        return Path(file.path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from None
+
+
+def _refuse(key: PemFile) -> str:
+    raise ValueError(f"{key}: the key is encrypted; decrypt it first")

@@ -1,0 +1,31 @@
+"""The page that Prometheus reads."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Exposed(Protocol):
+    """Metrics that can be shown: `serving.metrics.Metrics`."""
+
+    def page(self) -> bytes:
+        """The page in Prometheus's text format 0.0.4."""
+
+
+def metrics_route(metrics: Exposed) -> Route:
+    async def show(request: Request) -> Response:
+        return Response(metrics.page(), headers={"content-type": CONTENT_TYPE})
+
+    return Route("/metrics", show)
+
+
+def create_metrics_app(metrics: Exposed) -> Starlette:
+    """An ASGI application with nothing but /metrics."""
+    return Starlette(routes=[metrics_route(metrics)])

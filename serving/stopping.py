@@ -1,0 +1,48 @@
+"""How a serving process ends: signals, and letting running answers finish."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+
+async def first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Returns when one of `waits` has ended; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class Drained(Protocol):
+    """A backend that can be told to finish."""
+
+    async def drain(self, grace: float) -> None: ...
+
+
+def stop_signal() -> asyncio.Event:
+    """Is set by the first SIGINT or SIGTERM. A second one of the same kind ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+async def drain(backend: Drained, grace: float) -> float:
+    """Has `backend` refuse new calls and wait for the open ones; returns what is left of `grace`, in seconds."""
+    print("Stopping: running answers may finish.", file=sys.stderr, flush=True)
+    end = time.monotonic() + grace
+    await backend.drain(grace)
+    return max(end - time.monotonic(), 0.0)

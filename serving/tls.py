@@ -1,0 +1,40 @@
+"""TLS of the servers: one certificate for gRPC and HTTP, and for gRPC clients' certificates if asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+
+from serving.pem import KeyPair, PemFile, read_authorities, read_pair
+
+
+@dataclass(frozen=True)
+class ServerTls:
+    """A checked certificate and key. The paths are for servers that read the files themselves."""
+
+    cert_file: str
+    key_file: str
+    pair: KeyPair
+    client_ca: bytes | None
+
+    def grpc_credentials(self) -> grpc.ServerCredentials:
+        """With `client_ca`, a client must show a certificate that one of those authorities signed."""
+        return grpc.ssl_server_credentials(
+            [(self.pair.key, self.pair.certificate)],
+            root_certificates=self.client_ca,
+            require_client_auth=self.client_ca is not None,
+        )
+
+
+def server_tls(cert: str, key: str, client_ca: str = "") -> ServerTls | None:
+    """TLS from the settings `tls_cert`, `tls_key` and `tls_client_ca`; None when they are empty.
+
+    Raises:
+        ValueError: a file is missing or unusable, or certificate and key do not match; names flag and file.
+    """
+    if not cert:
+        return None
+    pair = read_pair(PemFile(cert, "--tls-cert"), PemFile(key, "--tls-key"))
+    authorities = read_authorities(PemFile(client_ca, "--tls-client-ca")) if client_ca else None
+    return ServerTls(cert, key, pair, authorities)

@@ -1,0 +1,170 @@
+"""One form for answers of every front door. Reading a stream checks the rules that hold for all streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from jaxchat import v1
+
+
+class Top(NamedTuple):
+    token: str
+    logprob: float
+    bytes: bytes
+
+
+class Entry(NamedTuple):
+    token: str
+    logprob: float
+    bytes: bytes
+    top: list[Top]
+
+
+@dataclass
+class Call:
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass
+class Said:
+    """One choice."""
+
+    text: str | None = None
+    finish: str | None = None
+    entries: list[Entry] | None = None
+    calls: list[Call] = field(default_factory=list)
+    function: Call | None = None  # the legacy one
+
+    @property
+    def spelled(self) -> bytes:
+        return b"".join(entry.bytes for entry in self.entries or [])
+
+
+@dataclass
+class Answer:
+    """A whole answer; the first four are the same in all of a stream's chunks."""
+
+    identity: tuple[str, int, str, str]  # id, created, model, system_fingerprint
+    choices: list[Said]
+    usage: tuple[int, int, int] | None
+    seed: int | None
+
+    @property
+    def text(self) -> str | None:
+        return self.choices[0].text
+
+    @property
+    def finish(self) -> str | None:
+        return self.choices[0].finish
+
+    @property
+    def entries(self) -> list[Entry]:
+        return self.choices[0].entries or []
+
+    @property
+    def fingerprint(self) -> str:
+        return self.identity[3]
+
+
+def of_completion(answer: Any, seed: int | None) -> Answer:
+    """From a `ChatCompletion`, of the openai package or of protobuf."""
+    for place, choice in enumerate(answer.choices):
+        assert choice.index == place
+        assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
+    return Answer(_identity(answer), [_said(choice) for choice in answer.choices], _usage(answer.usage), seed)
+
+
+def of_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
+    """From `ChatCompletionChunk`s: role chunks first, one end for each choice, usage last, one identity."""
+    chunks = list(chunks)
+    (identity,) = {_identity(chunk) for chunk in chunks}
+    usage = [_usage(found) for chunk in chunks if (found := _get(chunk, "usage"))]
+    assert len(usage) <= 1
+    parts = [(chunk, choice) for chunk in chunks for choice in chunk.choices]
+    assert len(parts) == len(chunks) - len(usage) and (not usage or not chunks[-1].choices)
+    count = sum(1 for _, choice in parts if choice.delta.role)
+    assert [choice.index for _, choice in parts[:count]] == list(range(count))
+    choices = [Said() for _ in range(count)]
+    for chunk, choice in parts:
+        assert chunk.object == "chat.completion.chunk" if not isinstance(chunk, Message) else True
+        _append(choices[choice.index], choice)
+    assert all(said.finish for said in choices)
+    return Answer(identity, choices, usage[0] if usage else None, seed)
+
+
+def _append(said: Said, choice: Any) -> None:
+    assert said.finish is None, "nothing comes after the end of a choice"
+    text, logprobs = _get(choice.delta, "content"), _get(choice, "logprobs")
+    if choice.delta.role:
+        assert said.text is None and not text
+        said.text = ""
+    elif text:
+        said.text = (said.text or "") + text
+    if logprobs is not None:
+        said.entries = (said.entries or []) + [_entry(entry) for entry in logprobs.content]
+    for fragment in choice.delta.tool_calls or []:
+        _append_call(said.calls, fragment)
+    _append_function(said, _get(choice.delta, "function_call"))
+    said.finish = _word(choice.finish_reason)
+    if said.finish:
+        assert not text and not choice.delta.tool_calls and logprobs is None
+
+
+def _append_call(calls: list[Call], fragment: Any) -> None:
+    if fragment.id:
+        assert fragment.index == len(calls) and fragment.type in ("function", v1.TOOL_TYPE_FUNCTION)
+        calls.append(Call(fragment.id, fragment.function.name))
+    assert fragment.index == len(calls) - 1, "calls come one after the other"
+    assert bool(fragment.id) == bool(fragment.function.name), "id and name come once"
+    calls[-1].arguments += fragment.function.arguments or ""
+
+
+def _append_function(said: Said, fragment: Any) -> None:
+    if fragment is None:
+        return
+    assert (said.function is None) == bool(fragment.name), "the name comes first, and once"
+    said.function = said.function or Call("", fragment.name)
+    said.function.arguments += fragment.arguments or ""
+
+
+def _said(choice: Any) -> Said:
+    legacy = _get(choice.message, "function_call")
+    logprobs = _get(choice, "logprobs")
+    return Said(
+        text=_get(choice.message, "content"),
+        finish=_word(choice.finish_reason),
+        entries=None if logprobs is None else [_entry(entry) for entry in logprobs.content or []],
+        calls=[Call(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or []],
+        function=Call("", legacy.name, legacy.arguments) if legacy else None,
+    )
+
+
+def _entry(entry: Any) -> Entry:
+    top = [Top(other.token, other.logprob, bytes(other.bytes or b"")) for other in entry.top_logprobs]
+    return Entry(entry.token, entry.logprob, bytes(entry.bytes or b""), top)
+
+
+def _identity(answer: Any) -> tuple[str, int, str, str]:
+    return answer.id, answer.created, answer.model, answer.system_fingerprint
+
+
+def _usage(usage: Any) -> tuple[int, int, int]:
+    return usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+
+
+def _word(reason: Any) -> str | None:
+    if isinstance(reason, int):
+        return v1.FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower() if reason else None
+    return reason
+
+
+def _get(message: Any, name: str) -> Any:
+    if isinstance(message, Message) and not message.HasField(name):
+        return None
+    return getattr(message, name, None)

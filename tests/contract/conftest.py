@@ -1,0 +1,63 @@
+"""Two places for the conformance tests, the tiny model and the echo, and their front doors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from jaxchat.api import Chat
+from tests.contract import covering
+from tests.contract.doors import NAMES, Door
+from tests.contract.echo import EchoRunner, echo_session
+from tests.contract.place import Place
+
+
+@pytest.fixture(scope="module")
+def tiny_place(tiny_chat: Chat) -> Iterator[Place]:
+    """Servers before a real engine with a tiny random model."""
+    with Place(tiny_chat) as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
+def echo_chat() -> Iterator[tuple[Chat, EchoRunner]]:
+    session, runner = echo_session()
+    with Chat(session) as chat:
+        yield chat, runner
+
+
+@pytest.fixture(scope="module")
+def echo_place(echo_chat: tuple[Chat, EchoRunner]) -> Iterator[Place]:
+    """Servers before a real engine whose model repeats the last user message."""
+    with Place(echo_chat[0]) as place:
+        yield place
+
+
+@pytest.fixture
+def runner(echo_chat: tuple[Chat, EchoRunner]) -> EchoRunner:
+    return echo_chat[1]
+
+
+@pytest.fixture(params=NAMES)
+def door(request: pytest.FixtureRequest, tiny_place: Place) -> Iterator[Door]:
+    """Each front door of the tiny model; every test leaves it idle."""
+    yield tiny_place.door(request.param)
+    tiny_place.until_idle()
+
+
+@pytest.fixture(params=NAMES)
+def echo(request: pytest.FixtureRequest, echo_place: Place) -> Iterator[Door]:
+    """Each front door of the echo; every test leaves it idle."""
+    yield echo_place.door(request.param)
+    echo_place.until_idle()
+
+
+@pytest.fixture(autouse=True)
+def honest(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that claims to cover a field has sent it, or received it."""
+    covering.SEEN.sent.clear()
+    covering.SEEN.received.clear()
+    yield
+    claimed = getattr(request.function, "covers", ())
+    assert not covering.SEEN.unproven(claimed), "claimed, but never on the wire"

@@ -1,0 +1,160 @@
+"""The front doors: the openai package over REST, the typed gRPC client and bare gRPC stubs, plain and streamed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import openai
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from openai.resources.chat.completions import Completions
+
+from jaxchat import v1
+from jaxchat.chat.wire import request_from_json, request_from_kwargs
+from jaxchat.errors import ChatError
+from jaxchat.v1.service_pb2_grpc import ChatServiceStub
+from serving.client import Client
+from tests.contract.answers import Answer, of_chunks, of_completion
+from tests.contract.covering import SEEN, fields_of
+
+NAMES = ("openai", "openai stream", "client", "client stream", "stub", "stub stream")
+_PARAMETERS = set(inspect.signature(Completions.create).parameters) - {"self"}
+_STATUS = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
+_STATUS |= {401: "UNAUTHENTICATED", 504: "DEADLINE_EXCEEDED"}
+
+
+@dataclass
+class Refusal:
+    """An error as the client sees it."""
+
+    status: int
+    type: str
+    code: str | None
+    param: str | None
+    message: str
+    retry_after: float | None = None
+
+
+class Door:
+    """`ask(**fields)` gives an answer, `refused(**fields)` an error; fields are those of the REST body."""
+
+    def __init__(self, name: str, rest: openai.OpenAI, client: Client, stub: ChatServiceStub, model: str) -> None:
+        self.kind, _, stream = name.partition(" ")
+        self.stream = bool(stream)
+        self._rest, self._client, self._stub, self._model = rest, client, stub, model
+
+    def ask(self, **fields: Any) -> Answer:
+        """A legal answer. Streams are asked for usage too, unless `fields` has stream options of its own."""
+        fields = self._complete(fields)
+        SEEN.sent.update(fields_of(request_from_kwargs(**fields).request))
+        return getattr(self, f"_ask_{self.kind}")(fields)
+
+    def refused(self, **fields: Any) -> Refusal:
+        """The error that the request ends in; a stream may have begun before."""
+        fields = self._complete(fields)
+        return getattr(self, f"_refused_{self.kind}")(fields)
+
+    def can_say(self, **fields: Any) -> bool:
+        """Whether the request can be put into this door's form: protobuf has no place for wrong types."""
+        try:
+            request_from_json(self._complete(fields))
+            return True
+        except ChatError:
+            return self.kind == "openai"
+
+    def _complete(self, fields: dict[str, Any]) -> dict[str, Any]:
+        defaults: dict[str, Any] = {"model": self._model, "messages": [{"role": "user", "content": "Hello"}]}
+        if self.stream:
+            defaults |= {"stream": True, "stream_options": {"include_usage": True}}
+        return defaults | fields
+
+    def _ask_openai(self, fields: dict[str, Any]) -> Answer:
+        raw = self._rest.chat.completions.with_raw_response.create(**_arguments(fields))
+        seed = raw.headers.get("x-jaxchat-seed")
+        read = of_chunks if self.stream else of_completion
+        return read(raw.parse(), int(seed) if seed is not None else None)
+
+    def _ask_client(self, fields: dict[str, Any]) -> Answer:
+        return _read_proto(self._client.chat.completions.create(**fields), self.stream)
+
+    def _ask_stub(self, fields: dict[str, Any]) -> Answer:
+        return _read_proto(self._call(fields), self.stream)
+
+    def _call(self, fields: dict[str, Any]) -> Any:
+        request = request_from_kwargs(**fields).request
+        return self._stub.Stream(request) if self.stream else self._stub.Complete(request)
+
+    def _refused_openai(self, fields: dict[str, Any]) -> Refusal:
+        try:
+            _drain(self._rest.chat.completions.create(**_arguments(fields)))
+        except openai.APIStatusError as error:
+            body = error.response.json()["error"]
+            assert set(body) == {"message", "type", "param", "code"}
+            assert (error.type, error.code, error.param) == (body["type"], body["code"], body["param"])
+            wait = error.response.headers.get("retry-after-ms")
+            return Refusal(error.status_code, **body, retry_after=float(wait) / 1000 if wait else None)
+        except openai.APIError as error:  # an event in a stream that had begun
+            assert isinstance(error.body, dict)
+            status = {"timeout": 504, "internal_error": 500, "numerical_error": 500}.get(error.code or "", 503)
+            return Refusal(status, **error.body)
+        raise AssertionError("not refused")
+
+    def _refused_client(self, fields: dict[str, Any]) -> Refusal:
+        try:
+            _drain(self._client.chat.completions.create(**fields))
+        except ChatError as error:
+            return Refusal(error.http_status, error.type, error.code, error.param, error.message, error.retry_after)
+        raise AssertionError("not refused")
+
+    def _refused_stub(self, fields: dict[str, Any]) -> Refusal:
+        try:
+            _drain(self._call(fields))
+        except grpc.RpcError as error:
+            return refusal_of(error)
+        raise AssertionError("not refused")
+
+
+def refusal_of(error: Any) -> Refusal:
+    """Reads and checks the details that every error of the service carries."""
+    status = rpc_status.from_call(error)
+    assert status is not None and status.message == error.details()
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    retry, request = error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
+    found = [part for part in (info, bad, retry, request) for detail in status.details if detail.Unpack(part)]
+    assert info.domain == "jaxchat" and request.request_id == dict(error.initial_metadata())["x-request-id"]
+    http = int(info.metadata["http_status"])
+    assert error.code().name == _STATUS[http]
+    param = info.metadata.get("param")
+    if http == 400 and param is not None:
+        assert [(v.field, v.description) for v in bad.field_violations] == [(param, status.message)]
+    wait = retry.retry_delay.ToMilliseconds() / 1000 if retry in found else None
+    code = None if info.reason == "invalid_request" else info.reason
+    return Refusal(http, info.metadata["type"], code, param, status.message, wait)
+
+
+def _read_proto(answer: Any, stream: bool) -> Answer:
+    if stream:
+        answer = list(answer)
+    for message in answer if stream else [answer]:
+        SEEN.received.update(fields_of(message))
+    first: v1.ChatCompletion | v1.ChatCompletionChunk = answer[0] if stream else answer
+    seed = first.seed_used if first.HasField("seed_used") else None
+    return of_chunks(answer, seed) if stream else of_completion(answer, seed)
+
+
+def _arguments(fields: dict[str, Any]) -> dict[str, Any]:
+    """What the package has no parameter for, and nulls, which it would leave out, go into `extra_body`."""
+    extra = {key: value for key, value in fields.items() if key not in _PARAMETERS or value is None}
+    known = {key: value for key, value in fields.items() if key not in extra}
+    return {"model": "", "messages": [], **known, "extra_body": extra}
+
+
+def _drain(answer: Any) -> None:
+    if not isinstance(answer, Message) and isinstance(answer, Iterator | openai.Stream):
+        for _ in answer:
+            pass

@@ -1,0 +1,141 @@
+"""A device that repeats: the answer is the last user message, token by token. The engine and all above it are real.
+
+With it a test decides what the model says. Choices take turns with the parts that `SPLIT` divides the message into;
+`NOT_FINITE` in the message is a step whose numbers are not finite, `LOST` one at which the device is lost, `PAUSE` one
+at which the engine is held until somebody opens the runner's gate.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from jaxchat.chat.session import ChatSession, ModelInfo
+from jaxchat.chat.template import ChatTemplate
+from jaxchat.chat.tokenizer import ChatTokenizer
+from jaxchat.config import ChatConfig
+from jaxchat.engine.engine import Engine
+from jaxchat.engine.scheduler import Scheduler
+from jaxchat.types import DecodeWork, PrefillWork, StepResult
+from tests import tiny
+
+SPLIT, NOT_FINITE, LOST, PAUSE = "\x1f", "\x07", "\x18", "\x11"
+CONTEXT, CHUNK, PAGE, TOP = 4096, 32, 16, 20
+TEMPLATE = (
+    "{% if tools %}<|im_start|>tools\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.name %}({{ m.name }}) {% endif %}"
+    "{% if m.tool_call_id %}[{{ m.tool_call_id }}] {% endif %}{{ m.content or '' }}"
+    "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SOURCE = tiny.tokenizer_json()
+LIBRARY = Tokenizer.from_str(SOURCE)
+START, END = LIBRARY.token_to_id("<|im_start|>"), LIBRARY.token_to_id("<|im_end|>")
+
+
+def encoded(text: str) -> list[int]:
+    return LIBRARY.encode(text, add_special_tokens=False).ids
+
+
+HEAD = [START, *encoded("user\n")]
+_SPLIT, _NOT_FINITE, _LOST, _PAUSE = (encoded(char)[0] for char in (SPLIT, NOT_FINITE, LOST, PAUSE))
+
+
+@dataclass
+class Pending:
+    result: StepResult
+    passed: Callable[[], None]
+
+    def wait(self) -> StepResult:
+        self.passed()
+        return self.result
+
+
+class EchoRunner:
+    """`prompts` has the text of every prompt, `steps` counts, a cleared `gate` holds the engine at its next result."""
+
+    def __init__(self, slots: int, pages: int) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.held = threading.Event()  # the engine waits at the gate
+        self.prompts: list[str] = []
+        self.steps = 0
+        self._pages = np.zeros((pages, PAGE), np.int32)
+        self._script: list[list[int]] = [[] for _ in range(slots)]
+
+    def prefill(self, work: PrefillWork) -> Pending:
+        self.steps += 1
+        for at, token in enumerate(work.tokens, work.start):
+            self._pages[work.pages[at // PAGE], at % PAGE] = token
+        if work.last:
+            prompt = self._pages[work.pages].ravel()[: work.start + len(work.tokens)].tolist()
+            self.prompts.append(LIBRARY.decode(prompt, skip_special_tokens=False))
+            self._script[work.slot] = _part(_last_user_message(prompt), work.choice)
+        return self._pending([self._next(work.slot) if work.last else END])
+
+    def decode(self, work: DecodeWork) -> Pending:
+        self.steps += 1
+        return self._pending([self._next(slot) if active else END for slot, active in enumerate(work.active)])
+
+    def _next(self, slot: int) -> int:
+        token = self._script[slot].pop(0) if self._script[slot] else END
+        if token == _LOST:
+            raise RuntimeError("device lost")
+        if token == _PAUSE:
+            self.gate.clear()
+        return token
+
+    def _pending(self, tokens: list[int]) -> Pending:
+        ids = np.array(tokens, np.int32)
+        rows, ranks = len(ids), np.arange(TOP, dtype=np.int32)
+        result = StepResult(
+            tokens=ids,
+            finite=ids != _NOT_FINITE,
+            logprobs=np.full(rows, -0.5, np.float32),
+            top_ids=(ids[:, None] + ranks) % LIBRARY.get_vocab_size(),
+            top_logprobs=np.tile(-0.5 * (ranks + 1).astype(np.float32), (rows, 1)),
+        )
+        return Pending(result, self._pass)
+
+    def _pass(self) -> None:
+        if not self.gate.is_set():
+            self.held.set()
+            assert self.gate.wait(30), "a test left the gate closed"
+            self.held.clear()
+
+
+def _last_user_message(prompt: list[int]) -> list[int]:
+    starts = [at for at in range(len(prompt)) if prompt[at : at + len(HEAD)] == HEAD]
+    if not starts:
+        return []
+    rest = prompt[starts[-1] + len(HEAD) :]
+    return rest[: rest.index(END)]
+
+
+def _part(message: list[int], choice: int) -> list[int]:
+    parts: list[list[int]] = [[]]
+    for token in message:
+        if token == _SPLIT:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return list(parts[choice % len(parts)])
+
+
+def echo_session(
+    *, slots: int = 4, queue: int = 256, chat: ChatConfig | None = None, template: str = TEMPLATE
+) -> tuple[ChatSession, EchoRunner]:
+    """A session that is ready but for `start`."""
+    pages = slots * CONTEXT // PAGE + 1
+    runner = EchoRunner(slots, pages)
+    scheduler = Scheduler(slots=slots, chunk=CHUNK, page_size=PAGE, pages=pages, vocab=5000)
+    info = ModelInfo(
+        id="echo", created=1, vocab=5000, logits=5000, context=CONTEXT, queue=queue, fingerprint="fp_0123456789"
+    )
+    tokenizer = ChatTokenizer(SOURCE, frozenset({END}))
+    engine = Engine(runner, scheduler, queue_limit=queue)
+    return ChatSession(engine, tokenizer, ChatTemplate(template, {}), info, chat), runner

@@ -1,0 +1,61 @@
+"""Places with little room, and callers that go away."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+
+from jaxchat import v1
+from jaxchat.api import Chat
+from jaxchat.config import ChatConfig
+from tests.contract.echo import EchoRunner, echo_session
+from tests.contract.place import PATIENCE, Place
+
+CHAT = "/v1/chat/completions"
+LONG = "x" * 1500
+
+
+@contextlib.contextmanager
+def narrow(slots: int = 1, queue: int = 1, **limits: float) -> Iterator[tuple[Place, EchoRunner]]:
+    """A place of its own."""
+    session, runner = echo_session(slots=slots, queue=queue, chat=ChatConfig(**limits))
+    with Chat(session) as chat, Place(chat) as place:
+        yield place, runner
+        runner.gate.set()
+
+
+def say(text: str) -> dict:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def request(text: str) -> v1.ChatCompletionRequest:
+    return v1.ChatCompletionRequest(model="echo", messages=[v1.ChatMessage(role=v1.ROLE_USER, text=text)])
+
+
+class Caller:
+    """A request whose answer nobody waits for, over one protocol; `leave` goes away without a word."""
+
+    def __init__(self, place: Place, how: str, text: str) -> None:
+        if how.startswith("stub"):
+            call = (
+                place.stub.Stream(request(text)) if how == "stub stream" else place.stub.Complete.future(request(text))
+            )
+            self.leave = call.cancel
+        else:
+            connection = post(place, json.dumps({"model": "echo", **say(text), "stream": how.endswith("stream")}))
+            self.leave = connection.close
+
+
+def post(place: Place, body: str) -> socket.socket:
+    host, _, port = place.rest.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    connection.sendall((head + body).encode())
+    return connection
+
+
+def until_left(place: Place, others: int = 0) -> None:
+    """Until the server has noticed, which is when the session has forgotten the request."""
+    place._until(lambda: len(place.chat.session._running) == others)

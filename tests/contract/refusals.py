@@ -1,0 +1,135 @@
+"""What is refused, field by field: the REST body's fields, the path that the error names, and what it must say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+USER = {"role": "user", "content": "hi"}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+ANSWERED = {"role": "tool", "tool_call_id": "c", "content": "r"}
+SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """`fields` of a request, the protocol field they break ("" for none), and the error; `says` is in its message."""
+
+    field: str
+    fields: dict[str, Any]
+    param: str
+    says: tuple[str, ...] = ()
+    code: str | None = None
+    status: int = 400
+
+
+def asked(name: str, value: Any, *says: str, param: str | None = None, code: str | None = None, **more: Any) -> Case:
+    """One field of the request with a bad value."""
+    return Case(f"ChatCompletionRequest.{name}", {name: value, **more}, param or name, says, code)
+
+
+def said(field: str, param: str, *messages: Any, says: tuple[str, ...] = ()) -> Case:
+    """A bad conversation."""
+    return Case(field, {"messages": list(messages)}, f"messages.{param}" if param else "messages", says)
+
+
+def _number(name: str, low: float, high: float) -> list[Case]:
+    wrong = [asked(name, value, f"{low:g}", f"{high:g}", str(value)) for value in (low - 0.5, high + 0.5)]
+    return wrong + [asked(name, value, "a number") for value in ("1", True, [1], {})]
+
+
+def _integer(name: str, *bad: tuple[int, str], **more: Any) -> list[Case]:
+    wrong = [asked(name, value, bound, str(value), **more) for value, bound in bad]
+    return wrong + [asked(name, value, "an integer", **more) for value in (1.0, "1", True)]
+
+
+SAMPLING = [
+    *_number("frequency_penalty", -2, 2),
+    *_number("presence_penalty", -2, 2),
+    *_number("temperature", 0, 2),
+    *_number("top_p", 0, 1),
+    *_integer("seed", (2**63, str(2**63 - 1)), (-(2**63) - 1, str(-(2**63)))),
+    *[asked("logit_bias", {key: 1}) for key in ("x", "-1", "1.0", " 1", "", "9" * 30)],
+    asked("logit_bias", {"5000": 1}, "4999", "5000"),
+    asked("logit_bias", {"1": 100.5}, "-100", "100", "100.5"),
+    asked("logit_bias", {"1": -101}, "-100", "-101"),
+    *[asked("logit_bias", {"1": value}, "a number") for value in ("1", True, None)],
+    asked("logit_bias", [], "an object"),
+    asked("logit_bias", {str(token): 0 for token in range(1025)}, "1024", "1025"),
+]
+COUNTS = [
+    *_integer("max_tokens", (0, "1"), (-1, "1"), (2**31, str(2**31 - 1))),
+    *_integer("max_completion_tokens", (0, "1"), (-5, "1")),
+    asked("max_tokens", 3, "max_completion_tokens", max_completion_tokens=3),
+    *_integer("n", (0, "1"), (129, "128"), (-1, "1")),
+    *_integer("top_logprobs", (21, "20"), (-1, "0"), logprobs=True),
+    *[asked("top_logprobs", value, "logprobs", logprobs=given) for value in (0, 5) for given in (False, None)],
+    *[asked("exact_logprobs", value, "logprobs") for value in (True, False)],
+    asked("exact_logprobs", 1, "true or false", logprobs=True),
+    *[asked("logprobs", value, "true or false") for value in (1, "true", [])],
+]
+TEXTS = [
+    asked("stop", ["a", "b", "c", "d", "e"], "4", "5"),
+    *[asked("stop", value, "empty") for value in ("", ["a", ""])],
+    *[asked("stop", value) for value in ([1], {}, 5, [None], [["a"]])],
+    *[asked("model", value) for value in (None, "", 5, [])],
+    asked("user", 5, "a string"),
+    asked("messages", None),
+    *[asked("messages", value) for value in ([], "hi", {})],
+    asked("messages", ["hi"], param="messages.0"),
+    Case("ChatCompletionRequest.model", {"model": "nobody"}, "model", ("nobody",), "model_not_found", 404),
+]
+MESSAGES = [
+    *[said("ChatMessage.role", "0.role", {"content": "x", **role}) for role in ({}, {"role": None}, {"role": "boss"})],
+    *[said("ChatMessage.name", "0.name", USER | {"name": name}) for name in ("", "a b", "é", "x" * 65, "a\n", 5)],
+    *[said("ChatMessage.text", "0.content", {"role": role}) for role in ("system", "user", "developer", "assistant")],
+    *[said("ChatMessage.text", "0.content", {"role": "user", "content": bad}) for bad in (None, 5, {}, True)],
+    said("ChatMessage.parts", "0.content", {"role": "user", "content": []}),
+    said("ChatMessage.parts", "0.content", {"role": "assistant", "content": [{"type": "text", "text": "x"}]}),
+    said("ContentParts.parts", "0.content.0", {"role": "user", "content": ["x"]}),
+    *[
+        said("ContentPart.type", "0.content.0.type", {"role": "user", "content": [{"text": "x", **kind}]}, says=says)
+        for kind, says in (
+            ({}, ()),
+            ({"type": "image_url", "image_url": {"url": "x"}}, ("text only", "image_url")),
+            ({"type": "input_audio"}, ("text only",)),
+            ({"type": 5}, ()),
+        )
+    ],
+    *[
+        said("ContentPart.text", "0.content.0.text", {"role": "user", "content": [{"type": "text", **text}]})
+        for text in ({}, {"text": None}, {"text": 5})
+    ],
+]
+HISTORY = [
+    said("ChatMessage.tool_calls", "0.tool_calls", {"role": "assistant", "tool_calls": []}),
+    said("ChatMessage.tool_calls", "0.tool_calls", USER | {"tool_calls": [CALL]}),
+    said("ChatMessage.tool_calls", "0.tool_calls", {"role": "assistant", "tool_calls": [CALL]}, says=("c",)),
+    said("ChatMessage.tool_calls", "0.tool_calls", {"role": "assistant", "tool_calls": [CALL]}, USER, ANSWERED),
+    *[
+        said(f"{kind}.{key}", f"0.tool_calls.0.{path}", {"role": "assistant", "tool_calls": [call]}, ANSWERED)
+        for kind, key, path, call in (
+            ("ToolCall", "id", "id", CALL | {"id": None}),
+            ("ToolCall", "id", "id", CALL | {"id": ""}),
+            ("ToolCall", "type", "type", CALL | {"type": None}),
+            ("ToolCall", "type", "type", CALL | {"type": "retrieval"}),
+            ("ToolCall", "function", "function.name", CALL | {"function": None}),
+            ("FunctionCall", "name", "function.name", CALL | {"function": {"arguments": ""}}),
+            ("FunctionCall", "arguments", "function.arguments", CALL | {"function": {"name": "f"}}),
+            ("FunctionCall", "arguments", "function.arguments", CALL | {"function": {"name": "f", "arguments": {}}}),
+        )
+    ],
+    said("ToolCall.id", "0.tool_calls.1.id", {"role": "assistant", "tool_calls": [CALL, CALL]}, ANSWERED),
+    said("ChatMessage.function_call", "0.function_call.name", {"role": "assistant", "function_call": {}}),
+    said("ChatMessage.function_call", "0.function_call", USER | {"function_call": {"name": "f", "arguments": ""}}),
+    said("ChatMessage.tool_call_id", "1.tool_call_id", USER, {"role": "tool", "content": "r"}),
+    said("ChatMessage.tool_call_id", "1.tool_call_id", USER, ANSWERED, says=("c",)),
+    said("ChatMessage.tool_call_id", "0.tool_call_id", USER | {"tool_call_id": "c"}),
+    said(
+        "ChatMessage.tool_call_id",
+        "2.tool_call_id",
+        *({"role": "assistant", "tool_calls": [CALL]}, ANSWERED, ANSWERED),
+    ),
+    said("ChatMessage.name", "0.name", {"role": "function", "content": "r"}),
+]

@@ -1,0 +1,125 @@
+"""What only protobuf can say: unknown fields and enum numbers, NaN, negative ids, and RPCs with details."""
+
+from __future__ import annotations
+
+import math
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from jaxchat import v1
+from tests.contract.covering import REFUSALS
+from tests.contract.doors import refusal_of
+from tests.contract.place import MAX_BODY, Place
+
+USER = v1.ChatMessage(role=v1.ROLE_USER, text="hi")
+FUNCTION = v1.FunctionDefinition(name="f")
+TOOL = v1.Tool(type=v1.TOOL_TYPE_FUNCTION, function=FUNCTION)
+
+
+def request(**fields) -> v1.ChatCompletionRequest:
+    return v1.ChatCompletionRequest(**{"model": "echo", "messages": [USER], **fields})
+
+
+def with_unknown(message: Message) -> Message:
+    """`message` as a newer client would send it: with field 999."""
+    newer = type(message)()
+    newer.MergeFromString(message.SerializeToString() + b"\xba\x3e\x01x")
+    return newer
+
+
+CASES = [
+    *[
+        (request(**{name: value}), name, None)
+        for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+        for value in (math.nan, math.inf, -math.inf)
+    ],
+    *[(request(logit_bias={1: value}), "logit_bias", None) for value in (math.nan, math.inf, 101, -100.5)],
+    *[(request(logit_bias={token: 1}), "logit_bias", None) for token in (-1, 5000, 2**31 - 1)],
+    (request(messages=[v1.ChatMessage(role=99, text="x")]), "messages.0.role", None),
+    (request(messages=[v1.ChatMessage(text="x")]), "messages.0.role", None),
+    (request(messages=[]), "messages", None),
+    (v1.ChatCompletionRequest(messages=[USER]), "model", None),
+    (request(messages=[v1.ChatMessage(role=v1.ROLE_USER, parts=v1.ContentParts())]), "messages.0.content", None),
+    (request(tools=[v1.Tool(type=7, function=FUNCTION)]), "tools.0.type", None),
+    (request(tools=[v1.Tool(type=v1.TOOL_TYPE_FUNCTION)]), "tools.0.function.name", None),
+    *[
+        (request(tools=[v1.Tool(type=1, function=v1.FunctionDefinition(name="f", parameters=text))]), path, None)
+        for path in ("tools.0.function.parameters",)
+        for text in ("", "{", "[]", "null", '{"a":NaN}', "[" * 5000, '{"type":"string"}')
+    ],
+    (request(tools=[TOOL], tool_choice=v1.ToolChoice()), "tool_choice", None),
+    (request(tools=[TOOL], tool_choice=v1.ToolChoice(mode=0)), "tool_choice", None),
+    (request(tools=[TOOL], tool_choice=v1.ToolChoice(mode=9)), "tool_choice.mode", None),
+    (request(function_call=v1.FunctionCallChoice()), "function_call", None),
+    (request(function_call=v1.FunctionCallChoice(mode=v1.TOOL_CHOICE_MODE_REQUIRED)), "function_call", None),
+    (request(response_format=v1.ResponseFormat()), "response_format", None),
+    (request(response_format=v1.ResponseFormat(type=5)), "response_format.type", None),
+    (request(stop=[""]), "stop", None),
+    (with_unknown(request()), "field_999", "unknown_parameter"),
+    (request(messages=[with_unknown(USER)]), "messages.0.field_999", "unknown_parameter"),
+    (request(tools=[TOOL, with_unknown(TOOL)]), "tools.1.field_999", "unknown_parameter"),
+]
+REFUSALS.setdefault("FunctionCallChoice.mode", []).append("protobuf")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_protobuf_alone_can_say_wrong(echo_place: Place, stream: bool) -> None:
+    call = echo_place.stub.Stream if stream else echo_place.stub.Complete
+    for bad, param, code in CASES:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call(bad))
+        refusal = refusal_of(caught.value)
+        found = (refusal.status, refusal.param, refusal.code, refusal.type)
+        assert found == (400, param, code, "invalid_request_error"), (bad, refusal)
+
+
+def test_stream_options_are_for_streams(echo_place: Place) -> None:
+    asked = request(stream_options=v1.StreamOptions(include_usage=False))
+    with pytest.raises(grpc.RpcError) as caught:
+        echo_place.stub.Complete(asked)
+    assert refusal_of(caught.value).param == "stream_options"
+    assert not any(chunk.HasField("usage") for chunk in echo_place.stub.Stream(asked))
+    asked.stream_options.include_usage = True
+    *others, last = echo_place.stub.Stream(asked)
+    assert last.HasField("usage") and not last.choices
+    assert not any(chunk.HasField("usage") for chunk in others)
+
+
+def test_zero_and_false_are_values_not_absence(echo_place: Place) -> None:
+    with pytest.raises(grpc.RpcError, match="max_tokens"):
+        echo_place.stub.Complete(request(max_tokens=0))
+    with pytest.raises(grpc.RpcError, match="n must be"):
+        echo_place.stub.Complete(request(n=0))
+    assert echo_place.stub.Complete(request(seed=0, temperature=0, logprobs=False)).seed_used == 0
+
+
+@pytest.mark.parametrize("given", ["mine-1", "not usable", None])
+def test_calls_are_named(echo_place: Place, given: str | None) -> None:
+    metadata = (("x-request-id", given),) if given else ()
+    answer, call = echo_place.stub.Complete.with_call(request(), metadata=metadata)
+    returned = dict(call.initial_metadata())["x-request-id"]
+    assert answer.id and (returned == given if given == "mine-1" else returned.startswith("req_"))
+
+
+def test_messages_beyond_the_limit_are_refused(echo_place: Place) -> None:
+    for call in (echo_place.stub.Complete, echo_place.stub.Stream):
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call(request(user="x" * MAX_BODY)))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_bytes_that_are_no_message_are_an_invalid_argument(echo_place: Place) -> None:
+    with grpc.insecure_channel(echo_place.grpc) as channel:
+        call = channel.unary_unary("/jaxchat.v1.ChatService/Complete")
+        for data in (b"\xff" * 9, b"\x0a\x05ab", b"\x0a\x01\xff"):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(data)
+            assert refusal_of(caught.value).status == 400
+
+
+def test_unknown_methods_are_unimplemented(echo_place: Place) -> None:
+    with grpc.insecure_channel(echo_place.grpc) as channel, pytest.raises(grpc.RpcError) as unknown:
+        channel.unary_unary("/jaxchat.v1.ChatService/Nothing")(b"")
+    assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED

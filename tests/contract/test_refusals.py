@@ -1,0 +1,67 @@
+"""Every refusal through every front door: status, type, code, path, message, and gRPC's details."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract import refusals, refusals_tools
+from tests.contract.covering import REFUSALS
+from tests.contract.doors import Door
+from tests.contract.refusals import Case
+
+GROUPS: dict[str, list[Case]] = {
+    "sampling": refusals.SAMPLING,
+    "counts": refusals.COUNTS,
+    "texts": refusals.TEXTS,
+    "messages": refusals.MESSAGES,
+    "history": refusals.HISTORY,
+    "tools": refusals_tools.TOOLS,
+    "choices": refusals_tools.CHOICES,
+    "legacy": refusals_tools.LEGACY,
+    "formats": refusals_tools.FORMATS,
+    "unknown": refusals_tools.UNKNOWN,
+}
+for _case in (case for cases in GROUPS.values() for case in cases):
+    if _case.field:
+        REFUSALS.setdefault(_case.field, []).append(str(_case.fields)[:80])
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_bad_values_are_refused_by_name(echo: Door, group: str) -> None:
+    for case in GROUPS[group]:
+        if not echo.can_say(**case.fields):
+            continue  # protobuf has no form for a value of the wrong type
+        refusal = echo.refused(**case.fields)
+        found = (refusal.status, refusal.param, refusal.code, refusal.type, refusal.retry_after)
+        assert found == (case.status, case.param, case.code, "invalid_request_error", None), case
+        assert all(part in refusal.message for part in case.says), (case, refusal.message)
+        assert len(refusal.message) < 600
+
+
+def test_long_values_are_cut_short_in_messages(echo: Door) -> None:
+    refusal = echo.refused(messages=[{"role": "user", "content": "hi", "name": "x" * 5000}])
+    assert refusal.param == "messages.0.name" and "xxx" in refusal.message and len(refusal.message) < 400
+
+
+BOUNDS = [
+    *[{name: value} for name in ("frequency_penalty", "presence_penalty") for value in (-2, 2, 1.5)],
+    *[{"temperature": value} for value in (0, 2)],
+    *[{"top_p": value} for value in (0, 1)],
+    *[{"seed": value} for value in (-(2**63), 2**63 - 1)],
+    *[{"logprobs": True, "top_logprobs": value} for value in (0, 20)],
+    {"logit_bias": {str(token): 100 if token % 2 else -100 for token in range(1024)}},
+    {"logit_bias": {"0007": 0.5, "4999": 1}},
+    {"n": 128, "max_tokens": 1},
+    {"stop": ["1", "2", "3", "4"]},
+    {"tools": [refusals.TOOL | {"function": {"name": f"f{i}"}} for i in range(128)], "tool_choice": "none"},
+    {"tools": [refusals.TOOL | {"function": {"name": "x" * 64}}]},
+    {"messages": [refusals.USER | {"name": "aZ09_-" + "x" * 58}]},
+    {"messages": [refusals.USER | {"content": ""}]},
+    {"function_call": "none"},
+    {"user": ""},
+]
+
+
+@pytest.mark.parametrize("fields", BOUNDS, ids=[str(fields)[:40] for fields in BOUNDS])
+def test_the_bounds_themselves_are_legal(echo: Door, fields: dict) -> None:
+    assert echo.ask(**fields).finish

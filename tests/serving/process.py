@@ -1,0 +1,56 @@
+"""The real server in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PATIENCE = 60  # seconds for a process to end
+MODULE = ("-m", "serving.cli.main")
+
+
+@dataclass(frozen=True)
+class Process:
+    """`rest` ends in /v1; `said` is what it printed until it was ready."""
+
+    grpc: str
+    rest: str
+    said: str
+    process: subprocess.Popen[str]
+
+    def stop(self, number: int) -> int:
+        """Sends a signal and returns the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+def serve(model: Path, *flags: str, program: tuple[str, ...] = MODULE, log: Path | None = None) -> Process:
+    """A server of 4 slots on free ports, ready. `program` is run instead of the command; `log` takes its stderr."""
+    sizes = ("--slots", "4", "--chunk", "32", "--cache-dir", "off")
+    return start("serve", "--model", str(model), "--grpc-port", "0", *sizes, *flags, program=program, log=log)
+
+
+def start(*arguments: str, program: tuple[str, ...] = MODULE, log: Path | None = None) -> Process:
+    """A command that serves REST on a free port, ready."""
+    command = [sys.executable, *program, *arguments, "--rest-port", "0"]
+    with open(log, "w") if log else _inherited() as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if line.startswith("Ready"):
+            break
+    grpc, rest = re.search(r"gRPC +(\S+)", said), re.search(r"REST +(\S+)", said)
+    assert rest, said
+    return Process(grpc[1] if grpc else "", rest[1], said, process)
+
+
+@contextmanager
+def _inherited() -> Iterator[None]:
+    yield None

@@ -1,0 +1,29 @@
+"""The determinism tool finds no difference on a small run, and finds one that is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.determinism.__main__ import Report
+from tools.determinism.answers import Choice
+
+
+def test_a_small_run_is_equal_bit_for_bit(tiny_model: Path) -> None:
+    command = [sys.executable, "-m", "tools.determinism", "--model", str(tiny_model), "--requests", "12"]
+    done = subprocess.run(
+        [*command, "--slots", "4", "--neighbours", "3", "--words", "40"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 differing answers; 0 compiles after ready" in done.stdout
+    assert done.stdout.count("| 12 |") == 4
+
+
+def test_a_differing_bit_is_counted(capsys) -> None:
+    entry = (b"a", b"\x00\x00\x00\x00", ())
+    report = Report([{}], [{0: Choice("a", (), "stop", (entry,))}])
+    report.add("same", [{0: Choice("a", (), "stop", (entry,))}], 0)
+    assert report.differing == 0
+    report.add("other", [{0: Choice("a", (), "stop", ((b"a", b"\x01\x00\x00\x00", ()),))}], 0)
+    assert report.differing == 1 and "other" in capsys.readouterr().err
