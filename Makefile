@@ -35,6 +35,7 @@ test: lint pytest
 
 lint: $(VENV)/.dev-stamp buf
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 pytest: $(VENV)/.dev-stamp

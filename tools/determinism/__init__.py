@@ -1,0 +1,1 @@
+"""Whether a seeded answer is the same bit for bit, alone and under load, over every front door."""

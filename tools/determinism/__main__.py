@@ -1,0 +1,97 @@
+"""Compares seeded answers bit for bit: alone on an idle engine, then amid load, after a restart, over gRPC and REST.
+
+    python -m tools.determinism --requests 1000
+
+Every request runs alone first. Then all of them run again: in process among neighbours that come, go and are
+cancelled; and against a server in a process of its own, over gRPC and REST, plain and streamed. Texts, calls, finish
+reasons and log-probabilities must be equal to the last bit. The exit status is 1 where one is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from random import Random
+
+import openai
+
+import jaxchat
+from jaxchat.config import EngineConfig
+from serving.client import AsyncClient
+from tools.determinism.answers import Answer
+from tools.determinism.requests import Request, random_request
+from tools.determinism.ways import alone, crowded, messages, noise, rest
+from tools.server_process import ServerProcess
+
+
+class Report:
+    """Compares each phase with the answers alone, and prints a row for it."""
+
+    def __init__(self, requests: list[Request], expected: list[Answer]) -> None:
+        self._requests, self._expected = requests, expected
+        self.differing = 0
+        print("| phase | requests | choices | log-probabilities | differing | seconds |\n|---|---|---|---|---|---|")
+
+    def add(self, phase: str, answers: list[Answer], seconds: float) -> None:
+        """Prints the row; the first differences go to standard error."""
+        pairs = list(zip(self._requests, self._expected, answers, strict=True))
+        bad = [pair for pair in pairs if pair[1] != pair[2]]
+        choices = [choice for answer in answers for choice in answer.values()]
+        values = sum(1 + len(entry[2]) for choice in choices for entry in choice.entries)
+        row = (phase, len(answers), len(choices), values, len(bad), f"{seconds:.0f}")
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+        for request, expected, got in bad[:3]:
+            print(f"{request}\n  alone: {expected}\n  {phase}: {got}", file=sys.stderr)
+        self.differing += len(bad)
+
+
+async def run(args: argparse.Namespace) -> int:
+    rng, began = Random(args.seed), time.monotonic()
+    async with await jaxchat.load_async(args.model, slots=args.slots, pages=args.pages) as chat:
+        model, vocab = chat.session.model_id, chat.session.info.vocab
+        requests = [random_request(rng, model, vocab, args.longest, args.words) for _ in range(args.requests)]
+        expected = await alone(messages(chat, False), requests)
+        report = Report(requests, expected)
+        report.add("alone", expected, time.monotonic() - began)
+        began = time.monotonic()
+        async with noise(chat.chat.completions.create, model, args.neighbours, args.words, rng):
+            loaded = await crowded([messages(chat, True), messages(chat, False)], requests, args.at_once, rng)
+        report.add("in process, under load", loaded, time.monotonic() - began)
+        compiles, fingerprint = chat.session.compiles_after_ready, chat.session.info.fingerprint
+    flags = ("--model", args.model, "--slots", str(args.slots), "--pages", str(args.pages), "--greeting", "")
+    with ServerProcess(*flags) as server:
+        async with (
+            AsyncClient(server.grpc) as client,
+            openai.AsyncOpenAI(base_url=server.rest, api_key="none", max_retries=0, timeout=600) as web,
+        ):
+            for name, asks in (
+                ("restarted, gRPC, under load", [messages(client, True), messages(client, False)]),
+                ("restarted, REST, under load", [rest(web, True), rest(web, False)]),
+            ):
+                began = time.monotonic()
+                async with noise(client.chat.completions.create, model, args.neighbours, args.words, rng):
+                    answers = await crowded(asks, requests, args.at_once, rng)
+                report.add(name, answers, time.monotonic() - began)
+    print(f"\n{report.differing} differing answers; {compiles} compiles after ready; fingerprint {fingerprint}")
+    return int(report.differing > 0 or compiles > 0)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.determinism", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--longest", type=int, default=48, help="most tokens of an answer")
+    parser.add_argument("--words", type=int, default=150, help="most words of a prompt")
+    parser.add_argument("--slots", type=int, default=EngineConfig.slots)
+    parser.add_argument("--pages", type=int, default=EngineConfig.pages)
+    parser.add_argument("--at-once", type=int, default=12, help="compared requests in flight")
+    parser.add_argument("--neighbours", type=int, default=6, help="other requests in flight")
+    parser.add_argument("--seed", type=int, default=0)
+    return asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Answers of any front door in one form that can be compared bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxchat import v1
+
+Entry = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+
+
+@dataclass
+class Choice:
+    """Text, end and log-probabilities (as the bits of a float32) of one choice."""
+
+    text: str = ""
+    calls: tuple[tuple[str, str], ...] = ()
+    finish: str = ""
+    entries: tuple[Entry, ...] = ()
+
+
+Answer = dict[int, Choice]
+
+
+def from_message(completion: v1.ChatCompletion) -> Answer:
+    """A whole answer over gRPC or in process."""
+    return {
+        choice.index: Choice(
+            text=choice.message.content,
+            calls=tuple((call.function.name, call.function.arguments) for call in choice.message.tool_calls),
+            finish=_word(choice.finish_reason),
+            entries=_entries(choice.logprobs.content),
+        )
+        for choice in completion.choices
+    }
+
+
+def from_chunks(chunks: Iterable[v1.ChatCompletionChunk]) -> Answer:
+    """A streamed answer over gRPC or in process."""
+    answer: Answer = {}
+    for part in (part for chunk in chunks for part in chunk.choices):
+        choice = answer.setdefault(part.index, Choice())
+        choice.text += part.delta.content
+        choice.calls = _joined(choice.calls, part.delta.tool_calls)
+        choice.finish = _word(part.finish_reason) or choice.finish
+        choice.entries += _entries(part.logprobs.content)
+    return answer
+
+
+def from_json(completion: Any) -> Answer:
+    """A whole answer of the `openai` package."""
+    return {
+        choice.index: Choice(
+            text=choice.message.content or "",
+            calls=tuple((c.function.name, c.function.arguments) for c in choice.message.tool_calls or ()),
+            finish=choice.finish_reason,
+            entries=_entries(choice.logprobs.content) if choice.logprobs else (),
+        )
+        for choice in completion.choices
+    }
+
+
+def from_events(chunks: Iterable[Any]) -> Answer:
+    """A streamed answer of the `openai` package."""
+    answer: Answer = {}
+    for part in (part for chunk in chunks for part in chunk.choices):
+        choice = answer.setdefault(part.index, Choice())
+        choice.text += part.delta.content or ""
+        choice.calls = _joined(choice.calls, part.delta.tool_calls or ())
+        choice.finish = part.finish_reason or choice.finish
+        choice.entries += _entries(part.logprobs.content) if part.logprobs else ()
+    return answer
+
+
+def _joined(calls: tuple[tuple[str, str], ...], fragments: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    found = list(calls)
+    for fragment in fragments:
+        if fragment.index == len(found):
+            found.append(("", ""))
+        name, arguments = found[fragment.index]
+        function = fragment.function
+        found[fragment.index] = (name + (function.name or ""), arguments + (function.arguments or ""))
+    return tuple(found)
+
+
+def _entries(entries: Iterable[Any]) -> tuple[Entry, ...]:
+    def bits(entry: Any) -> tuple[bytes, bytes]:
+        return bytes(entry.bytes or b""), np.float32(entry.logprob).tobytes()
+
+    return tuple((*bits(entry), tuple(bits(top) for top in entry.top_logprobs)) for entry in entries)
+
+
+def _word(reason: v1.FinishReason) -> str:
+    return v1.FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower() if reason else ""

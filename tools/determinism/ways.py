@@ -1,0 +1,90 @@
+"""The ways to ask: in process, over gRPC and over REST; plain and streamed; alone and in a crowd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import openai
+
+from jaxchat.api import AsyncChat
+from serving.client import AsyncClient
+from tools.determinism.answers import Answer, from_chunks, from_events, from_json, from_message
+from tools.determinism.requests import Request, neighbour
+
+Ask = Callable[[Request], Awaitable[Answer]]
+
+
+def messages(client: AsyncChat | AsyncClient, stream: bool) -> Ask:
+    """Asks in process or over gRPC."""
+
+    async def ask(request: Request) -> Answer:
+        answer: Any = await client.chat.completions.create(**request, stream=stream)
+        return from_chunks([chunk async for chunk in answer]) if stream else from_message(answer)
+
+    return ask
+
+
+def rest(client: openai.AsyncOpenAI, stream: bool) -> Ask:
+    """Asks over REST with the `openai` package."""
+
+    async def ask(request: Request) -> Answer:
+        answer: Any = await client.chat.completions.create(**request, stream=stream)
+        return from_events([chunk async for chunk in answer]) if stream else from_json(answer)
+
+    return ask
+
+
+async def alone(ask: Ask, requests: Sequence[Request]) -> list[Answer]:
+    """One after the other."""
+    return [await ask(request) for request in requests]
+
+
+async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int, rng: Random) -> list[Answer]:
+    """In random order, `at_once` of them together, each in a random way."""
+    answers: dict[int, Answer] = {}
+    order = list(range(len(requests)))
+    rng.shuffle(order)
+
+    async def worker() -> None:
+        while order:
+            index = order.pop()
+            answers[index] = await rng.choice(asks)(requests[index])
+
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    return [answers[index] for index in range(len(requests))]
+
+
+@asynccontextmanager
+async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
+    """`streams` neighbours at any time; half of them leave before their answer is complete."""
+
+    async def one() -> None:
+        while True:
+            request, left = neighbour(rng, model, words), rng.choice((rng.randint(0, 40), 10_000))
+            stream: Any = await create(**request)
+            try:
+                async for _ in stream:
+                    left -= 1
+                    if left < 0:
+                        break
+            finally:
+                await _close(stream)
+
+    tasks = [asyncio.ensure_future(one()) for _ in range(streams)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        failures = [o for o in outcomes if isinstance(o, Exception)]
+        if failures:
+            raise failures[0]
+
+
+async def _close(stream: Any) -> None:
+    await (stream.aclose() if hasattr(stream, "aclose") else stream.close())

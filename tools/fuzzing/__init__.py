@@ -1,0 +1,1 @@
+"""Random requests, good and bad, and what counts as a legal answer to them."""

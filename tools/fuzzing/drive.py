@@ -1,0 +1,83 @@
+"""Sends random requests to a server and judges the answers."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import httpx
+
+from jaxchat import v1
+from tools.fuzzing import bodies, judge, protos
+
+HANG = 60.0  # seconds after which a request is said to hang
+SERVICE = "/jaxchat.v1.ChatService/"
+
+
+@dataclass
+class Report:
+    """How many inputs of each kind had which outcome, and each violation with the number of its input."""
+
+    outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    violations: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def table(self) -> str:
+        lines = [f"{'door':6} {'input':9} {'outcome':20} count"]
+        lines += [f"{door:6} {kind:9} {end:20} {count:5}" for (door, kind, end), count in sorted(self.outcomes.items())]
+        lines += [f"VIOLATION in input {number}: {what}\n  {data[:500]}" for number, what, data in self.violations[:20]]
+        return "\n".join(lines)
+
+
+class Fuzzer:
+    """`rest` is a URL that ends in /v1, `target` a gRPC target. Input number i depends on `seed` and i alone."""
+
+    def __init__(self, rest: str, target: str, model: str, seed: int = 0) -> None:
+        self._http = httpx.Client(timeout=HANG, trust_env=False, limits=httpx.Limits(max_connections=64))
+        self._url, self._model, self._seed = f"{rest}/chat/completions", model, seed
+        self._channel = grpc.insecure_channel(target)
+        self._complete = self._channel.unary_unary(
+            f"{SERVICE}Complete", response_deserializer=v1.ChatCompletion.FromString
+        )
+        self._stream = self._channel.unary_stream(
+            f"{SERVICE}Stream", response_deserializer=v1.ChatCompletionChunk.FromString
+        )
+
+    def run(self, numbers: range, workers: int = 16) -> Report:
+        report = Report()
+        with ThreadPoolExecutor(workers) as pool:
+            for number, found in zip(numbers, pool.map(self._one, numbers), strict=True):
+                door, kind, outcome, data = found
+                if outcome.startswith("!"):
+                    report.violations.append((number, outcome[1:], repr(data)))
+                    outcome = "VIOLATION"
+                report.outcomes[door, kind, outcome] += 1
+        return report
+
+    def close(self) -> None:
+        self._http.close()
+        self._channel.close()
+
+    def _one(self, number: int) -> tuple[str, str, str, bytes]:
+        rng = random.Random(f"{self._seed}:{number}")
+        over_rest = rng.random() < 0.5
+        kind, data = bodies.body(rng, self._model) if over_rest else protos.request(rng, self._model)
+        try:
+            outcome = self._rest(data) if over_rest else self._rpc(data, rng.random() < 0.5)
+        except Exception as error:  # whatever goes wrong is a finding
+            outcome = f"!{type(error).__name__}: {str(error)[:500]}"
+        return "REST" if over_rest else "gRPC", kind, outcome, data
+
+    def _rest(self, data: bytes) -> str:
+        return judge.rest(self._http.post(self._url, content=data, headers={"content-type": "application/json"}))
+
+    def _rpc(self, data: bytes, stream: bool) -> str:
+        def call(request: bytes) -> list[Any]:
+            if stream:
+                return list(self._stream(request, timeout=HANG))
+            return [self._complete(request, timeout=HANG)]
+
+        return judge.rpc(data, call)

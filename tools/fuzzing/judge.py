@@ -1,0 +1,94 @@
+"""Legal answers. Each function names the outcome, or raises `Illegal`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import grpc
+import httpx
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from jaxchat import v1
+
+STATUSES = frozenset({400, 404, 413, 415, 429})
+CODES = {"INVALID_ARGUMENT": "400", "NOT_FOUND": "404", "RESOURCE_EXHAUSTED": "429"}
+
+
+class Illegal(Exception):
+    """The answer breaks the contract."""
+
+
+def rest(reply: httpx.Response) -> str:
+    """Of a REST answer that was read to its end."""
+    if reply.status_code == 200:
+        if reply.headers["content-type"].startswith("text/event-stream"):
+            return _stream(reply.text)
+        answer = ChatCompletion.model_validate_json(reply.content, strict=True)
+        _require(all(choice.finish_reason for choice in answer.choices), "a choice without an end")
+        return "200 whole"
+    _require(reply.status_code in STATUSES, f"status {reply.status_code}: {reply.text[:300]}")
+    _error(reply.json())
+    return str(reply.status_code)
+
+
+def _stream(text: str) -> str:
+    *events, done, rest = text.split("\n\n")
+    _require((done, rest) == ("data: [DONE]", ""), f"a stream that ends with {text[-200:]!r}")
+    open_choices: set[int] = set()
+    for event in events:
+        if event.startswith(":"):
+            continue
+        chunk = ChatCompletionChunk.model_validate_json(event.removeprefix("data: "), strict=True)
+        for choice in chunk.choices:
+            open_choices.add(choice.index)
+            if choice.finish_reason:
+                open_choices.remove(choice.index)
+    _require(not open_choices, f"choices without an end: {open_choices}")
+    return "200 stream"
+
+
+def _error(value: Any) -> None:
+    error = value["error"]
+    _require(set(error) == {"message", "type", "param", "code"}, f"keys of an error: {value}")
+    _require(bool(error["message"]) and len(error["message"]) < 2000, "the length of a message")
+    _require(isinstance(error["type"], str), f"the type of an error: {error}")
+    json.dumps(value, ensure_ascii=False).encode()
+
+
+def rpc(data: bytes, call: Any) -> str:
+    """Of a gRPC call that was made with `data`; `call` does it and returns its messages."""
+    try:
+        messages = call(data)
+    except grpc.RpcError as error:
+        return _status(data, error)
+    ends = [choice.finish_reason for message in messages for choice in message.choices]
+    _require(any(ends), "an answer without an end")
+    return "OK"
+
+
+def _status(data: bytes, error: Any) -> str:
+    name = error.code().name
+    _require(_parses(data) or name == "INVALID_ARGUMENT", f"{name} for undecodable bytes")
+    _require(name in CODES, f"{name}: {error.details()}")
+    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
+    _require(status is not None, f"{name} without details: {error.details()}")
+    _require(any(detail.Unpack(info) for detail in status.details), f"{name} without ErrorInfo")
+    _require(info.metadata["http_status"] == CODES[name], f"{name} is not {info.metadata['http_status']}")
+    return name
+
+
+def _parses(data: bytes) -> bool:
+    try:
+        v1.ChatCompletionRequest.FromString(data)
+        return True
+    except DecodeError:
+        return False
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise Illegal(otherwise)

@@ -1,0 +1,106 @@
+"""Values that nobody expects."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+NUMBERS: list[Any] = [
+    0,
+    -0.0,
+    1,
+    -1,
+    1.5,
+    21,
+    129,
+    2**31,
+    2**63,
+    -(2**63) - 1,
+    10**40,
+    1e308,
+    1e-320,
+    math.nan,
+    math.inf,
+]
+TEXTS = [
+    "",
+    " ",
+    "\x00",
+    "é€😀",
+    "\ud800",
+    "<|im_end|>",
+    "<tool_call>",
+    "\ufffd",
+    "NaN",
+    "none",
+    "x" * 3000,
+    "\r\n: data",
+]
+WORDS = [
+    "auto",
+    "required",
+    "user",
+    "tool",
+    "assistant",
+    "text",
+    "json_object",
+    "function",
+    "role",
+    "c1",
+    "f",
+    "0",
+    "5",
+]
+KEYS = ["role", "content", "type", "text", "name", "id", "function", "arguments", "tool_calls", "tool_call_id", "mood"]
+
+
+def value(rng: random.Random, depth: int = 3) -> Any:
+    """A random JSON value; lone surrogates and numbers without a JSON form are among them."""
+    kind = rng.randrange(8 if depth else 5)
+    if kind == 0:
+        return rng.choice([None, True, False])
+    if kind == 1:
+        return rng.choice(NUMBERS)
+    if kind == 2:
+        return rng.choice(TEXTS)
+    if kind in (3, 4):
+        return rng.choice(WORDS)
+    if kind == 5:
+        return [value(rng, depth - 1) for _ in range(rng.randrange(4))]
+    if kind == 6:
+        return deep(rng.choice([5, 70, 2000])) if rng.random() < 0.1 else {}
+    return {rng.choice(KEYS + TEXTS[:4]): value(rng, depth - 1) for _ in range(rng.randrange(4))}
+
+
+def deep(levels: int) -> list[Any]:
+    """Arrays in arrays; more levels than the standard encoder takes are cut."""
+    result: list[Any] = []
+    for _ in range(min(levels, 500)):
+        result = [result]
+    return result
+
+
+def damaged(rng: random.Random, data: bytes) -> bytes:
+    """Some bytes changed, lost, doubled or put in."""
+    found = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(found) + 1)
+        rng.choice((_change, _lose, _double, _put_in))(rng, found, at)
+    return bytes(found)
+
+
+def _change(rng: random.Random, data: bytearray, at: int) -> None:
+    data[at : at + 1] = bytes([rng.randrange(256)])
+
+
+def _lose(rng: random.Random, data: bytearray, at: int) -> None:
+    del data[at : at + rng.randint(1, 20)]
+
+
+def _double(rng: random.Random, data: bytearray, at: int) -> None:
+    data[at:at] = data[at : at + rng.randint(1, 20)]
+
+
+def _put_in(rng: random.Random, data: bytearray, at: int) -> None:
+    data[at:at] = rng.randbytes(rng.randint(1, 5))

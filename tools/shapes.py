@@ -1,0 +1,56 @@
+"""Random models in the shapes of real ones, for measurements: the numbers are noise, the work is the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.decoder import Decoder
+
+SHAPES: dict[str, ModelConfig] = {
+    "0.5B": ModelConfig(  # Qwen2.5-0.5B
+        vocab_size=151_936,
+        layers=24,
+        heads=14,
+        kv_heads=2,
+        width=896,
+        ffn_width=4864,
+        head_width=64,
+        context=32_768,
+        norm_eps=1e-6,
+        tied=True,
+        qkv_bias=True,
+    ),
+    "3M": ModelConfig(  # the bundled model
+        vocab_size=2560,
+        layers=6,
+        heads=4,
+        kv_heads=2,
+        width=192,
+        ffn_width=512,
+        head_width=64,
+        context=4096,
+        norm_eps=1e-5,
+        tied=True,
+    ),
+}
+
+
+def random_params(config: ModelConfig, dtype: str) -> dict[str, Any]:
+    """Parameters as `load_hf` gives them, drawn from a fixed seed."""
+    tokens = jax.ShapeDtypeStruct((2,), jnp.int32)
+    decoder, rng = Decoder(config), np.random.default_rng(0)
+
+    def init(tokens: jax.Array) -> Any:
+        return decoder.init(jax.random.key(0), tokens, tokens, attend=lambda layer, q, k, v: q)["params"]
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        values = rng.standard_normal(leaf.shape, np.float32) * np.float32(0.02)
+        return jnp.asarray(values if len(leaf.shape) > 1 else 1 + values, dtype)
+
+    params: dict[str, Any] = jax.tree.map(draw, jax.eval_shape(init, tokens))
+    return params

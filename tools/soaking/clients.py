@@ -1,0 +1,87 @@
+"""Carries out plans. Each ends in one word: completed, busy, refused, cancelled, deadline, or a violation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+
+from jaxchat.errors import ChatError
+from serving.client import AsyncClient
+from tools.soaking.plan import LEGAL, Plan
+
+HANG = 120.0  # seconds after which a request is said to hang
+
+
+class Clients:
+    """One connection of each kind to one server."""
+
+    def __init__(self, rest: str, grpc: str) -> None:
+        self._openai = openai.AsyncOpenAI(base_url=rest, api_key="none", max_retries=0, timeout=HANG)
+        self._client = AsyncClient(grpc, timeout=HANG)
+
+    async def close(self) -> None:
+        await self._openai.close()
+        await self._client.close()
+
+    async def carry_out(self, plan: Plan) -> str:
+        """How the request ended; what is not legal for its manner begins with "!"."""
+        try:
+            end = await asyncio.wait_for(self._end(plan), 2 * HANG)
+        except Exception as error:  # whatever goes wrong is a finding
+            return f"!{type(error).__name__}: {error}"[:300]
+        return end if end in LEGAL[plan.manner] else f"!{end}"
+
+    async def _end(self, plan: Plan) -> str:
+        asked = asyncio.ensure_future(self._ask(plan))
+        if plan.manner == "cancels":
+            await asyncio.wait({asked}, timeout=plan.patience)
+            asked.cancel()
+        try:
+            return await asked
+        except asyncio.CancelledError:
+            return "cancelled"
+        except (ChatError, openai.APIError) as error:
+            return _word(error)
+        except Exception as error:
+            if type(error).__name__ == "ReadTimeout":  # of the openai package's HTTP library, within a stream
+                return "deadline"
+            raise
+
+    async def _ask(self, plan: Plan) -> str:
+        door = self._openai if plan.protocol == "rest" else self._client
+        more: dict[str, Any] = {"timeout": plan.patience} if plan.manner == "deadline" else {}
+        if plan.stream:
+            more |= {"stream": True, "stream_options": {"include_usage": True}}
+        create: Any = door.chat.completions.create
+        answer = await create(**plan.fields, **more)
+        return await _read(answer, plan) if plan.stream else _whole(answer, plan)
+
+
+async def _read(stream: AsyncIterator[Any], plan: Plan) -> str:
+    """Reads to the end, slowly if so planned, and leaves the stream closed in any case."""
+    ends, usage = set(), 0
+    try:
+        async for chunk in stream:
+            ends |= {choice.index for choice in chunk.choices if choice.finish_reason}
+            usage = usage or (chunk.usage.completion_tokens if chunk.usage else 0)
+            if plan.manner == "slow":
+                await asyncio.sleep(plan.patience)
+    finally:
+        await (stream.aclose() if hasattr(stream, "aclose") else stream.close())  # type: ignore[attr-defined]
+    return "completed" if ends == set(range(plan.choices)) and usage else "torn"
+
+
+def _whole(answer: Any, plan: Plan) -> str:
+    ends = [choice.index for choice in answer.choices if choice.finish_reason]
+    return "completed" if ends == list(range(plan.choices)) and answer.usage.completion_tokens else "torn"
+
+
+def _word(error: ChatError | openai.APIError) -> str:
+    if isinstance(error, openai.APITimeoutError):
+        return "deadline"
+    status = error.http_status if isinstance(error, ChatError) else getattr(error, "status_code", 0)
+    words = {400: "refused", 429: "busy", 504: "deadline"}
+    return words.get(status, f"{status} {type(error).__name__}: {error}")

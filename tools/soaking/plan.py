@@ -1,0 +1,65 @@
+"""What one client does: over which protocol, streamed or not, with which manners."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Manner = Literal["patient", "cancels", "slow", "deadline", "malformed"]
+WEIGHTS: dict[Manner, int] = {"patient": 30, "cancels": 30, "slow": 10, "deadline": 20, "malformed": 10}
+LEGAL: dict[Manner, frozenset[str]] = {
+    "patient": frozenset({"completed", "busy"}),
+    "cancels": frozenset({"completed", "busy", "cancelled"}),
+    "slow": frozenset({"completed", "busy"}),
+    "deadline": frozenset({"completed", "busy", "deadline"}),
+    "malformed": frozenset({"refused"}),
+}
+"""The ways in which a request of each manner may end."""
+WRONG: list[dict[str, Any]] = [
+    {"temperature": 3},
+    {"n": 0},
+    {"messages": [{"role": "user", "content": None}]},
+    {"max_tokens": 10**6},
+    {"stop": [""]},
+    {"logit_bias": {"-1": 0}},
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One request to come. `patience` is in seconds: until it is cancelled, or its deadline, or between reads."""
+
+    protocol: Literal["rest", "grpc"]
+    stream: bool
+    manner: Manner
+    patience: float
+    fields: dict[str, Any]
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        return self.protocol, "stream" if self.stream else "plain", self.manner
+
+    @property
+    def choices(self) -> int:
+        return int(self.fields["n"])
+
+
+def draw(rng: random.Random, model: str) -> Plan:
+    manner = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+    fields: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Tell me about words. " * rng.choice([1, 1, 5, 40])}],
+        "max_tokens": rng.choice([1, 8, 30, 120]),
+        "n": rng.choice([1, 1, 1, 2, 3]),
+        "seed": rng.getrandbits(63),
+        "temperature": rng.choice([0, 1, 2]),
+        "logprobs": rng.random() < 0.2,
+    }
+    if rng.random() < 0.3:
+        fields["stop"] = ["e", "zz"]
+    if manner == "malformed":
+        fields |= rng.choice(WRONG)
+    stream = manner == "slow" or rng.random() < 0.5
+    patience = 0.01 * rng.random() if manner == "slow" else rng.choice([0.02, 0.2, 1.0]) * rng.random()
+    return Plan(rng.choice(["rest", "grpc"]), stream, manner, patience, fields)
