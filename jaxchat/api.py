@@ -67,13 +67,17 @@ def load_session(
     scheduler = Scheduler(
         slots=sizes.slots, chunk=sizes.chunk, page_size=sizes.page_size, pages=sizes.pages, vocab=sizes.vocab
     )
+    decodes = ", ".join(map(str, loaded.runner.shapes))
     facts = (
         ("parameters", f"{loaded.model.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
         ("context", f"{sizes.context} tokens"),
         ("slots", f"{sizes.slots} sequences decode together, {engine.queue} may queue"),
         ("KV pages", f"{sizes.pages - 1} of {sizes.page_size} tokens"),
-        ("programs", f"prefill[{sizes.chunk}] decode[{sizes.slots}]"),
+        (
+            "programs",
+            f"prefill of {sizes.chunk} tokens, decode of {decodes} rows ({engine.determinism})",
+        ),
     )
     info = ModelInfo(
         id=model_id(model),

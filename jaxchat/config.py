@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 DTypeName = Literal["float32", "bfloat16"]
 LogprobsMode = Literal["raw", "processed"]
+Determinism = Literal["exact", "fast"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 NamedFinish = Literal["tool_calls", "stop"]
@@ -36,8 +37,18 @@ class EngineConfig:
 
     slots: int = _setting(8, "sequences that decode together (S); further requests queue")
     chunk: int = _setting(64, "prompt tokens per prefill step (C), a multiple of the page size")
+    decode_shapes: tuple[int, ...] = _setting(
+        (), "row counts of smaller decode programs for few sequences; none given takes powers of two"
+    )
+    determinism: Determinism = _setting(
+        "exact",
+        "exact uses only the decode programs whose bits agree, so that load changes no answer; fast uses all of them",
+    )
     page_size: int = _setting(16, "tokens per KV page")
-    pages: int = _setting(0, "KV pages in the pool; 0 gives every slot its full context")
+    pages: int = _setting(
+        0,
+        "KV pages in the pool; 0 gives every slot its full context; with fewer, answers may wait in host memory",
+    )
     context: int = _setting(0, "longest prompt plus answer in tokens; 0 takes the model's own limit, at most 8192")
     dtype: DTypeName = _setting("float32", "precision of weights and KV pages")
     logprobs: LogprobsMode = _setting(
@@ -55,6 +66,8 @@ class EngineConfig:
         _at_least("context", self.context, 0)
         _at_least("queue", self.queue, 0)
         _at_least("tensor_parallel", self.tensor_parallel, 1)
+        for rows in self.decode_shapes:
+            _at_least("decode_shapes", rows, 1)
         if BLOCK % self.page_size:
             raise ValueError(f"page_size must divide {BLOCK}, got {self.page_size}")
         if self.chunk % self.page_size:
@@ -63,6 +76,12 @@ class EngineConfig:
     @property
     def mesh(self) -> MeshConfig:
         return MeshConfig(tensor=self.tensor_parallel)
+
+    @property
+    def ladder(self) -> tuple[int, ...]:
+        """Row counts of the decode programs, rising, the last one S."""
+        wanted = self.decode_shapes or (2**power for power in range(1, self.slots.bit_length()))
+        return *sorted({rows for rows in wanted if rows < self.slots}), self.slots
 
 
 @dataclass(frozen=True, kw_only=True)

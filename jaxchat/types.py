@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -95,20 +95,49 @@ class PrefillWork:
 
 @dataclass(frozen=True)
 class DecodeWork:
-    """One token for every active slot: `active` bool `[S]`; `new_pages` i32 `[S]`, a page just added or -1.
+    """One token for each of n slots: `slots` i32 `[n]`; `new_pages` i32 `[n]`, a page just added or -1.
 
-    Where a row is `constrained` (bool `[S]`), `legal` u32 `[S, V / 32]` has the bits of the tokens it may sample.
+    Where a row is `constrained` (bool `[n]`), `legal` u32 `[n, V / 32]` has the bits of the tokens it may sample.
     """
 
-    active: np.ndarray
+    slots: np.ndarray
     new_pages: np.ndarray
     constrained: np.ndarray | None = None
     legal: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
+class Swapped:
+    """A sequence on the host: its slot's state and the contents of its pages, as the runner that made them has them."""
+
+    row: Any
+    blocks: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class SwapOutWork:
+    """Copies a slot's state and the contents of `pages` i32 to the host; others may have both from the next step on."""
+
+    slot: int
+    pages: np.ndarray
+
+
+@dataclass(frozen=True)
+class SwapInWork:
+    """Puts a sequence back, bit for bit. `pages` i32 are all it holds now; the first `kept` have their contents."""
+
+    slot: int
+    pages: np.ndarray
+    kept: int
+    saved: Swapped
+
+
+Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
+
+
+@dataclass(frozen=True)
 class StepResult:
-    """What a step sampled, row by row: S rows after a decode, one after a prefill."""
+    """What a step sampled, row by row: n rows after a decode of n slots, one after a prefill."""
 
     tokens: np.ndarray  # i32 [rows]
     finite: np.ndarray  # bool [rows]
@@ -117,16 +146,24 @@ class StepResult:
     top_logprobs: np.ndarray  # f32 [rows, k]
 
 
+Outcome = StepResult | Swapped | None
+"""What a step leaves for the host: tokens, a sequence that was swapped out, or nothing."""
+
+
 class StepHandle(Protocol):
     """A dispatched step."""
 
-    def wait(self) -> StepResult:
+    def wait(self) -> Outcome:
         """Blocks until the step is done."""
 
 
 class StepRunner(Protocol):
-    """The device side as the engine sees it; both calls return as soon as the step is dispatched."""
+    """The device side as the engine sees it; every call returns as soon as the step is dispatched."""
 
     def prefill(self, work: PrefillWork) -> StepHandle: ...
 
     def decode(self, work: DecodeWork) -> StepHandle: ...
+
+    def swap_out(self, work: SwapOutWork) -> StepHandle: ...
+
+    def swap_in(self, work: SwapInWork) -> StepHandle: ...

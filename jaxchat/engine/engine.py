@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from jaxchat.engine.scheduler import Scheduler, Step
 from jaxchat.engine.sequence import Sequence
-from jaxchat.types import DecodeWork, GenerateRequest, PrefillWork, StepHandle, StepRunner, TokenEvent
+from jaxchat.types import (
+    DecodeWork,
+    GenerateRequest,
+    PrefillWork,
+    StepHandle,
+    StepRunner,
+    SwapInWork,
+    SwapOutWork,
+    TokenEvent,
+    Work,
+)
 
 Deliver = Callable[[list[TokenEvent]], None]
 log = logging.getLogger(__name__)
@@ -35,6 +45,7 @@ class EngineStats:
     pages_in_use: int
     pages: int
     steps: int
+    preemptions: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,8 @@ class Engine:
     def stats(self) -> EngineStats:
         """Counts as of now; read without a lock, so each is exact but they may be one step apart."""
         s = self._scheduler
-        return EngineStats(len(s.waiting) + self._inbound, s.running, s.pool.in_use, s.pool.total, self._steps)
+        waiting = s.waiting + self._inbound
+        return EngineStats(waiting, s.running, s.pool.in_use, s.pool.total, self._steps, s.preemptions)
 
     def submit(self, request: GenerateRequest) -> int:
         """Queues all choices of a request and returns its id; events may be delivered before this returns.
@@ -111,7 +123,7 @@ class Engine:
         with self._lock:
             if not self.alive:
                 raise EngineStopped
-            waiting = len(self._scheduler.waiting) + self._inbound
+            waiting = self._scheduler.waiting + self._inbound
             if waiting and waiting + request.choices > self._queue_limit:
                 raise QueueFull
             self._inbound += request.choices
@@ -152,8 +164,16 @@ class Engine:
             if events:
                 self._deliver(events)
 
-    def _dispatch(self, work: PrefillWork | DecodeWork) -> StepHandle:
-        return self._runner.prefill(work) if isinstance(work, PrefillWork) else self._runner.decode(work)
+    def _dispatch(self, work: Work) -> StepHandle:
+        match work:
+            case PrefillWork():
+                return self._runner.prefill(work)
+            case DecodeWork():
+                return self._runner.decode(work)
+            case SwapOutWork():
+                return self._runner.swap_out(work)
+            case SwapInWork():
+                return self._runner.swap_in(work)
 
     def _take_commands(self) -> bool:
         """Applies all that has arrived, waiting for something when there is nothing else to do; False to stop."""

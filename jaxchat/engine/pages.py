@@ -1,4 +1,4 @@
-"""Which KV page belongs to whom: a free list, promises for what running sequences may still need, a prefix cache.
+"""Which KV page belongs to whom: a free list, promises for prompts that were let in, a prefix cache.
 
 All operations are O(1) in the number of pages.
 """
@@ -40,9 +40,9 @@ class PagePool:
         """Pages held for sequences; cached prefixes without a user do not count."""
         return self.total - len(self._free) - self._idle_pages
 
-    def promise(self, count: int) -> bool:
-        """Sets `count` pages aside for later `take`s; False, and nothing changed, when there are too few."""
-        if len(self._free) + self._idle_pages - self._promised < count:
+    def promise(self, count: int, spare: int = 0) -> bool:
+        """Sets `count` pages aside for later `take`s; False, and nothing changed, unless `spare` more are left."""
+        if len(self._free) + self._idle_pages - self._promised < count + spare:
             return False
         self._promised += count
         return True

@@ -1,21 +1,35 @@
 """Decides each step: who gets a slot, whose prompt is next, who decodes. First come, first served.
 
-A sequence is admitted when a slot is free and the pages for its longest possible answer can be promised, so a running
-sequence never waits for memory. Prompts are prefilled one at a time, chunk by chunk, in turn with decode steps.
+A sequence is admitted when a slot is free and the pool has pages for its prompt. Prompts are prefilled one at a time,
+chunk by chunk, in turn with decode steps. When the pool runs dry, the youngest running sequence is swapped out to host
+memory, and comes back bit for bit before anyone new is admitted; so the oldest always gets on, and nobody is lost.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from jaxchat.engine.holdings import Holdings
 from jaxchat.engine.pages import PagePool
 from jaxchat.engine.sequence import Sequence
-from jaxchat.types import Constraint, DecodeWork, Finish, PrefillWork, StepResult, TokenEvent, TopLogprobs
+from jaxchat.types import (
+    Constraint,
+    DecodeWork,
+    Finish,
+    Outcome,
+    PrefillWork,
+    StepResult,
+    SwapInWork,
+    SwapOutWork,
+    Swapped,
+    TokenEvent,
+    TopLogprobs,
+    Work,
+)
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +38,13 @@ log = logging.getLogger(__name__)
 class Step:
     """What to run, and which sequence each row of its result belongs to."""
 
-    work: PrefillWork | DecodeWork
-    rows: tuple[tuple[int, Sequence], ...]
+    work: Work
+    rows: tuple[Sequence, ...]
 
     @property
     def awaited(self) -> bool:
         """A constraint needs its result before the next step can be planned."""
-        return self.work.legal is not None
+        return isinstance(self.work, PrefillWork | DecodeWork) and self.work.legal is not None
 
 
 class Scheduler:
@@ -39,22 +53,30 @@ class Scheduler:
     def __init__(self, *, slots: int, chunk: int, page_size: int, pages: int, vocab: int = 0) -> None:
         """Args: `vocab` is the V of the logits; without it no request may have a grammar."""
         self._words = -(-vocab // 32)
-        self.slots, self.chunk, self.page_size = slots, chunk, page_size
+        self.slots = slots
         self.pool = PagePool(pages)
-        self.waiting: deque[Sequence] = deque()
-        self.prefilling: Sequence | None = None
-        self.decoding: dict[int, Sequence] = {}  # by slot
-        self.free_slots = list(range(slots - 1, -1, -1))
+        self.preemptions = 0
+        self._holdings = Holdings(self.pool, chunk=chunk, page_size=page_size)
+        self._queue: deque[Sequence] = deque()
+        self._swapped: list[Sequence] = []  # oldest first
+        self._prefilling: Sequence | None = None
+        self._decoding: dict[int, Sequence] = {}  # by slot
+        self._free_slots = list(range(slots - 1, -1, -1))
         self._prefilled_last = False
 
     @property
     def running(self) -> int:
         """Sequences that hold a slot."""
-        return self.slots - len(self.free_slots)
+        return self.slots - len(self._free_slots)
+
+    @property
+    def waiting(self) -> int:
+        """Sequences without a slot."""
+        return len(self._queue) + len(self._swapped)
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
-        self.waiting.append(sequence)
+        self._queue.append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
         """Drops the sequences of a request, or one choice of it; returns how many. What they held is free at once."""
@@ -62,54 +84,61 @@ class Scheduler:
         def meant(sequence: Sequence) -> bool:
             return sequence.request_id == request_id and choice in (None, sequence.choice)
 
-        queued = len(self.waiting)
-        self.waiting = deque(sequence for sequence in self.waiting if not meant(sequence))
-        held = [sequence for sequence in self._holders() if meant(sequence)]
-        for sequence in held:
-            self._release(sequence)
-        return queued - len(self.waiting) + len(held)
+        queued = len(self._queue)
+        self._queue = deque(sequence for sequence in self._queue if not meant(sequence))
+        admitted = [sequence for sequence in self._admitted() if meant(sequence)]
+        for sequence in admitted:
+            self._end(sequence)
+        return queued - len(self._queue) + len(admitted)
 
     def plan(self) -> Step | None:
         """The next step, or None when there is nothing to do. Prefill and decode take turns."""
-        self._admit()
-        decodable = [s for s in self.decoding.values() if s.ready]
-        if self.prefilling and not (decodable and self._prefilled_last):
+        if self._swapped:
+            if self._returns(self._swapped[0]):
+                return self._swap_in(self._swapped.pop(0))
+        else:
+            self._admit()
+        ready = [s for s in self._decoding.values() if s.ready]
+        dry = not self._promise_pages(ready)
+        if dry and len(self._decoding) > 1:
+            return self._swap_out(max(self._decoding.values(), key=lambda s: s.age))
+        if self._prefilling and (dry or not (ready and self._prefilled_last)):
             self._prefilled_last = True
-            return self._plan_prefill(self.prefilling)
+            return self._prefill(self._prefilling)
         self._prefilled_last = False
-        return self._plan_decode(decodable) if decodable else None
+        return self._decode(ready) if ready else None
 
-    def collect(self, step: Step, result: StepResult) -> list[TokenEvent]:
-        """Takes in the result of a step; finished sequences give back what they hold."""
-        if isinstance(step.work, PrefillWork) and not step.work.last:
+    def collect(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
+        """Takes in what a step left; finished sequences give back what they hold."""
+        if isinstance(outcome, Swapped):
+            step.rows[0].saved = outcome
+        if not isinstance(outcome, StepResult) or (isinstance(step.work, PrefillWork) and not step.work.last):
             return []
         # A sequence that ended while this step was in flight has a surplus token here, which nobody sees.
-        return [self._accept(s, row, result) for row, s in step.rows if not s.finished]
+        return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if not s.finished]
 
     def _admit(self) -> None:
-        if self.prefilling or not self.waiting or not self.free_slots:
+        if self._prefilling or not self._queue or not self._free_slots:
             return
-        sequence = self.waiting[0]
-        hits = self.pool.find(self._prompt_chunks(sequence))
-        shared = [page for prefix in hits for page in prefix.pages]
-        needed = sequence.pages_needed(self.page_size) - len(shared)
-        if not self.pool.promise(needed):
-            self.pool.leave(hits)
+        sequence = self._queue[0]
+        if not self._holdings.open(sequence, len(sequence.prompt), self._headroom()):
             return
-        self.waiting.popleft()
-        sequence.prefixes, sequence.pages, sequence.promised = hits, shared, needed
-        sequence.prefilled = len(hits) * self.chunk
-        sequence.slot = self.free_slots.pop()
+        self._queue.popleft()
+        sequence.prefilled = len(sequence.pages) * self._holdings.page_size
+        sequence.slot = self._free_slots.pop()
         sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
-        self.prefilling = sequence
+        self._prefilling = sequence
 
-    def _plan_prefill(self, sequence: Sequence) -> Step:
-        start = sequence.prefilled
-        tokens = sequence.prompt[start : start + self.chunk]
-        end = start + len(tokens)
-        while len(sequence.pages) * self.page_size < end:
-            self._add_page(sequence)
-        last = end == len(sequence.prompt)
+    def _headroom(self) -> int:
+        """Pages to leave for those who run, one each: who comes in should not be thrown out at once."""
+        return len(self._decoding) + (self._prefilling is not None)
+
+    def _prefill(self, sequence: Sequence) -> Step:
+        start, chunk = sequence.prefilled, self._holdings.chunk
+        tokens = sequence.prompt[start : start + chunk]
+        sequence.prefilled = start + len(tokens)
+        self._holdings.cover(sequence, sequence.prefilled)
+        last = sequence.prefilled == len(sequence.prompt)
         work = PrefillWork(
             slot=sequence.slot,
             tokens=tokens,
@@ -118,44 +147,75 @@ class Scheduler:
             pages=np.array(sequence.pages, np.int32),
             choice=sequence.choice,
             sampling=sequence.request.sampling,
-            legal=self._legal([(0, sequence)], 1) if last else None,
+            legal=self._legal([sequence]) if last else None,
         )
-        sequence.prefilled = end
-        self._share(sequence, tokens)
+        self._holdings.share(sequence)
         if last:
             sequence.dispatched = 1
-            self.decoding[sequence.slot] = sequence
-            self.prefilling = None
-        return Step(work, ((0, sequence),))
+            self._decoding[sequence.slot] = sequence
+            self._prefilling = None
+        return Step(work, (sequence,))
 
-    def _plan_decode(self, sequences: list[Sequence]) -> Step:
-        active = np.zeros(self.slots, bool)
-        new_pages = np.full(self.slots, -1, np.int32)
-        for sequence in sequences:
-            active[sequence.slot] = True
-            if sequence.position == len(sequence.pages) * self.page_size:
-                new_pages[sequence.slot] = self._add_page(sequence)
+    def _promise_pages(self, ready: list[Sequence]) -> bool:
+        """Promises a page to everyone whose next token needs one; False, and nothing changed, if there are too few."""
+        full = [s for s in ready if self._holdings.full(s) and not s.promised]
+        if not self.pool.promise(len(full)):
+            return False
+        for sequence in full:
+            sequence.promised += 1
+        return True
+
+    def _decode(self, sequences: list[Sequence]) -> Step:
+        new_pages = np.full(len(sequences), -1, np.int32)
+        for row, sequence in enumerate(sequences):
+            if self._holdings.full(sequence):
+                self._holdings.cover(sequence, sequence.position + 1)
+                new_pages[row] = sequence.pages[-1]
             sequence.dispatched += 1
-        rows = tuple((s.slot, s) for s in sequences)
-        constrained = np.zeros(self.slots, bool)
-        constrained[[s.slot for s in sequences if s.constraint]] = True
-        return Step(DecodeWork(active, new_pages, constrained, self._legal(rows, self.slots)), rows)
+        slots = np.array([s.slot for s in sequences], np.int32)
+        constrained = np.array([s.constraint is not None for s in sequences])
+        return Step(DecodeWork(slots, new_pages, constrained, self._legal(sequences)), tuple(sequences))
 
-    def _legal(self, rows: Iterable[tuple[int, Sequence]], count: int) -> np.ndarray | None:
-        """The bits of the tokens that each constrained row may sample, u32 `[count, V / 32]`; None without any."""
-        found = [(row, s) for row, s in rows if s.constraint]
-        if not found:
+    def _swap_out(self, sequence: Sequence) -> Step:
+        """Its slot and pages are free at once: the device runs in order, so new owners write after the copy."""
+        self.preemptions += 1
+        used = -(-sequence.length // self._holdings.page_size)
+        work = SwapOutWork(sequence.slot, np.array(sequence.pages[:used], np.int32))
+        self._vacate(sequence)
+        self._swapped.append(sequence)
+        self._swapped.sort(key=lambda s: s.age)
+        return Step(work, (sequence,))
+
+    def _returns(self, sequence: Sequence) -> bool:
+        """Whether a swapped sequence can have a slot and pages; if so, it has the pages."""
+        if not (self._free_slots and sequence.saved):
+            return False
+        return self._holdings.open(sequence, sequence.length, self._headroom())
+
+    def _swap_in(self, sequence: Sequence) -> Step:
+        assert sequence.saved
+        kept = self._holdings.shared(sequence)
+        self._holdings.cover(sequence, sequence.length)
+        sequence.slot = self._free_slots.pop()
+        self._decoding[sequence.slot] = sequence
+        work = SwapInWork(sequence.slot, np.array(sequence.pages, np.int32), kept, sequence.saved)
+        sequence.saved = None
+        return Step(work, (sequence,))
+
+    def _legal(self, sequences: list[Sequence]) -> np.ndarray | None:
+        """The bits of the tokens that each constrained row may sample, u32 `[n, V / 32]`; None without any."""
+        if not any(s.constraint for s in sequences):
             return None
-        bits = np.zeros((count, self._words), np.uint32)
-        for row, sequence in found:
-            sequence.broken = not _fills(sequence.constraint, bits[row])
+        bits = np.zeros((len(sequences), self._words), np.uint32)
+        for row, sequence in zip(bits, sequences, strict=True):
+            sequence.broken = not _fills(sequence.constraint, row)
         return bits
 
     def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:
         sequence.sampled += 1
         token, finish = int(result.tokens[row]), self._finish(sequence, row, result)
         if finish:
-            self._release(sequence)
+            self._end(sequence)
         if finish in ("numerical_error", "grammar_error"):
             return TokenEvent(sequence.request_id, sequence.choice, -1, finish)
         if not sequence.request.sampling.logprobs:
@@ -175,43 +235,24 @@ class Scheduler:
             return "grammar_error"
         return "length" if sequence.sampled >= sequence.request.max_tokens else None
 
-    def _share(self, sequence: Sequence, tokens: np.ndarray) -> None:
-        """Offers a whole chunk of the prompt to later prompts; its pages then belong to the cache."""
-        index = sequence.prefilled // self.chunk - 1
-        if len(tokens) < self.chunk or index != len(sequence.prefixes):
-            return
-        per_chunk = self.chunk // self.page_size
-        pages = tuple(sequence.pages[index * per_chunk : (index + 1) * per_chunk])
-        parent = sequence.prefixes[-1] if sequence.prefixes else None
-        prefix = self.pool.share(parent, tokens.tobytes(), pages)
-        if prefix:
-            sequence.prefixes.append(prefix)
-
-    def _prompt_chunks(self, sequence: Sequence) -> list[bytes]:
-        """Whole chunks of the prompt that may come from the cache; the last token must be computed for its logits."""
-        whole = (len(sequence.prompt) - 1) // self.chunk
-        return [sequence.prompt[i * self.chunk : (i + 1) * self.chunk].tobytes() for i in range(whole)]
-
-    def _add_page(self, sequence: Sequence) -> int:
-        page = self.pool.take()
-        sequence.promised -= 1
-        sequence.pages.append(page)
-        return page
-
-    def _release(self, sequence: Sequence) -> None:
+    def _end(self, sequence: Sequence) -> None:
         """Safe while steps are in flight: the device runs in order, so a new owner's step comes after them."""
         sequence.finished = True
-        if self.prefilling is sequence:
-            self.prefilling = None
-        self.decoding.pop(sequence.slot, None)
-        shared = len(sequence.prefixes) * (self.chunk // self.page_size)
-        self.pool.free(sequence.pages[shared:])
-        self.pool.leave(sequence.prefixes)
-        self.pool.forget(sequence.promised)
-        self.free_slots.append(sequence.slot)
+        if sequence in self._swapped:
+            self._swapped.remove(sequence)
+        else:
+            self._vacate(sequence)
 
-    def _holders(self) -> list[Sequence]:
-        return [*self.decoding.values(), *([self.prefilling] if self.prefilling else [])]
+    def _vacate(self, sequence: Sequence) -> None:
+        """Takes back slot and pages."""
+        if self._prefilling is sequence:
+            self._prefilling = None
+        self._decoding.pop(sequence.slot, None)
+        self._holdings.close(sequence)
+        self._free_slots.append(sequence.slot)
+
+    def _admitted(self) -> list[Sequence]:
+        return [*self._decoding.values(), *([self._prefilling] if self._prefilling else []), *self._swapped]
 
 
 def _fills(constraint: Constraint | None, row: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxchat.engine.pages import Prefix
-from jaxchat.types import Constraint, GenerateRequest
+from jaxchat.types import Constraint, GenerateRequest, Swapped
 
 
 @dataclass(eq=False)
@@ -25,6 +25,7 @@ class Sequence:
     pages: list[int] = field(default_factory=list)  # in order of position; the shared ones first
     prefixes: list[Prefix] = field(default_factory=list)
     promised: int = 0
+    saved: Swapped | None = None  # while it is swapped out, once it has arrived on the host
     constraint: Constraint | None = None
     broken: bool = False  # the constraint could not say what comes next
 
@@ -47,6 +48,12 @@ class Sequence:
         """Where the newest dispatched token goes; its keys and values are written by the next step."""
         return len(self.prompt) + self.dispatched - 1
 
-    def pages_needed(self, page_size: int) -> int:
-        """Pages for the prompt and every token but the last, which is never attended to."""
-        return -(-(len(self.prompt) + self.request.max_tokens - 1) // page_size)
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values are in its pages, once everything dispatched is done."""
+        return self.position if self.dispatched else self.prefilled
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Sorts by when it was submitted."""
+        return self.request_id, self.choice

@@ -16,6 +16,7 @@ from jaxchat.models.checkpoints import has_orbax, restore_orbax
 from jaxchat.models.config import ModelConfig, read_config
 from jaxchat.models.weights import load_hf
 from jaxchat.runtime.compiling import use_cache
+from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -58,10 +59,13 @@ def load_runner(
     placement = Placement.create(engine.mesh, model)
     params, weights = _load_weights(directory, model, engine.dtype, placement, report)
     sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
-    runner = Runner(model, params, sizes, placement, dtype=engine.dtype, sampler=sampler)
+    runner = Runner(model, params, sizes, placement, dtype=engine.dtype, sampler=sampler, ladder=engine.ladder)
     runner.warm_up(lambda done, total: report("compiling programs", done, total))
+    if engine.determinism == "exact":
+        runner.restrict(agreeing(runner))
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
+    identity.append(engine.determinism)
     digest = hashlib.sha256("\n".join([*identity, *runner.digests()]).encode()).hexdigest()
     return Loaded(runner, model, sizes, f"fp_{digest[:10]}", f"{placement.mesh.size} x {kind}")
 

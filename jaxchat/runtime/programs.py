@@ -1,4 +1,4 @@
-"""The two programs: `prefill` computes a chunk of one prompt, `decode` advances every active slot by one token.
+"""The two kinds of program: `prefill` computes a chunk of one prompt, `decode` advances some slots by one token.
 
 Both take `(params, pages, slots, packed, bits)`, donate pages and slots, and return them with a packed output. `bits`
 are those of `jaxchat.sampling.legal`, for every row that samples.
@@ -26,10 +26,9 @@ from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
 Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotState, Array]]
 
 
-def decode_layout(sizes: Sizes) -> Layout:
-    """Inputs of `decode`; booleans travel as i32."""
-    row = (sizes.slots,)
-    return Layout((("active", row, "int32"), ("new_pages", row, "int32"), ("constrained", row, "int32")))
+def decode_layout(rows: int) -> Layout:
+    """Inputs of `decode` for R rows: their slots, S where a row is not used. Booleans travel as i32."""
+    return Layout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
 
 
 def prefill_layout(sizes: Sizes) -> Layout:
@@ -48,7 +47,7 @@ def prefill_layout(sizes: Sizes) -> Layout:
 
 
 def output_layout(rows: int, vocab: int) -> Layout:
-    """Outputs of either program: one row after `prefill`, S after `decode`."""
+    """Outputs of either program: one row after `prefill`, R after `decode`."""
     row, top = (rows,), (rows, min(TOP, vocab))
     return Layout(
         (
@@ -61,28 +60,31 @@ def output_layout(rows: int, vocab: int) -> Layout:
     )
 
 
-def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler) -> Step:
-    """Builds `decode`: one token for each active slot; other slots keep their state and write nothing."""
-    layout = decode_layout(sizes)
+def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, rows: int) -> Step:
+    """Builds `decode` for R rows: one token for each slot that a row names; others keep their state."""
+    layout = decode_layout(rows)
 
     def decode(
         params: Any, pages: KVPages, slots: SlotState, packed: Array, bits: Array
     ) -> tuple[KVPages, SlotState, Array]:
         given = layout.unpack(packed)
-        active = given["active"] != 0
-        slots = slots.add_pages(given["new_pages"], sizes.page_size)
-        column = (slots.position // sizes.page_size)[:, None]
-        page = jnp.take_along_axis(slots.table, column, axis=1, mode="clip")[:, 0]
+        named = given["slots"]
+        active = named < sizes.slots
+        slots = slots.add_pages(named, given["new_pages"], sizes.page_size)
+        here = slots.take(named)
+        column = (here.position // sizes.page_size)[:, None]
+        page = jnp.take_along_axis(here.table, column, axis=1, mode="clip")[:, 0]
         page = jnp.where(active, page, sizes.pages)
         cache = _Cache(
             pages,
-            write=lambda held, new: write_tokens(held, new, page, slots.position % sizes.page_size),
-            read=lambda q, k, v: decode_attention(q, k, v, slots.table, slots.position + 1, active),
+            write=lambda held, new: write_tokens(held, new, page, here.position % sizes.page_size),
+            read=lambda q, k, v: decode_attention(q, k, v, here.table, here.position + 1, active),
         )
-        hidden = hidden_states(decoder, params, slots.token, slots.position, cache.attend)
+        hidden = hidden_states(decoder, params, here.token, here.position, cache.attend)
         logits = logits_of(decoder, params, hidden)
-        sampled = sampler(logits, slots.sampling, active, legal=Legal(given["constrained"] != 0, bits))
-        return cache.pages, slots.advance(sampled.tokens, active), _packed(sampled)
+        legal = Legal(given["constrained"] != 0, bits)
+        sampled = sampler(logits, here.sampling, active, legal=legal, rows=named)
+        return cache.pages, slots.advance(named, sampled.tokens), _packed(sampled)
 
     return decode
 
@@ -111,15 +113,13 @@ def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler) -> Step:
             logits = logits_of(decoder, params, final)[:1]
             active = jnp.ones(1, bool)
             sampled = sampler(logits, row.sampling, active, legal=Legal(given["constrained"][None] != 0, bits))
-            return row.advance(sampled.tokens, active), _packed(sampled)
+            return row.advance(jnp.zeros(1, jnp.int32), sampled.tokens), _packed(sampled)
 
         def go_on(row: SlotState) -> tuple[SlotState, Array]:
             return row, jnp.zeros(output_layout(1, sizes.vocab).size, jnp.int32)
 
         row, output = jax.lax.cond(given["last"] != 0, finish, go_on, fresh)
-        slot = given["slot"]
-        slots = jax.tree.map(lambda all_, one: jax.lax.dynamic_update_slice_in_dim(all_, one, slot, 0), slots, row)
-        return cache.pages, slots, output
+        return cache.pages, slots.put(given["slot"], row), output
 
     return prefill
 

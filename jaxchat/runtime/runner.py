@@ -24,29 +24,56 @@ from jaxchat.runtime.programs import (
     prefill_program,
 )
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
+from jaxchat.runtime.swapping import Leaving, Swapper
 from jaxchat.sampling.legal import words
 from jaxchat.sampling.sample import Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult
+from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class Source:
+    """A program to compile: its function, the layout of its input, and how many rows it samples."""
+
+    step: Step
+    layout: Layout
+    rows: int
+
+
+def decode_name(rows: int) -> str:
+    """The decode program of so many rows."""
+    return f"decode[{rows}]"
+
+
+@dataclass(frozen=True)
 class Handle:
-    """A dispatched step whose output is on its way to the host."""
+    """A dispatched step whose output is on its way to the host; its first `rows` rows are wanted."""
 
     output: jax.Array
     layout: Layout
+    rows: int
 
     def wait(self) -> StepResult:
         """Blocks until the output has arrived."""
-        arrays = self.layout.views(np.asarray(self.output))
+        arrays = {name: array[: self.rows] for name, array in self.layout.views(np.asarray(self.output)).items()}
         return StepResult(finite=arrays.pop("finite") != 0, **arrays)
 
 
+class Done:
+    """A step that leaves nothing for the host."""
+
+    def wait(self) -> None:
+        """Does not block."""
+
+
 class Runner:
-    """Compiles and runs `prefill` and `decode`; implements `jaxchat.types.StepRunner`."""
+    """Compiles and runs the programs; implements `jaxchat.types.StepRunner`.
+
+    There is a decode program for each row count of the ladder. `shapes` has those in use, rising: all, until
+    `restrict` is told which of them agree.
+    """
 
     def __init__(
         self,
@@ -57,39 +84,56 @@ class Runner:
         *,
         dtype: str,
         sampler: Sampler,
+        ladder: tuple[int, ...] = (),
     ) -> None:
-        """Args: `params` placed by `placement`; `sampler`: `jaxchat.sampling.sample` with its static arguments."""
+        """Nothing compiles yet.
+
+        Args:
+            params: placed by `placement`.
+            sampler: `jaxchat.sampling.sample` with its static arguments.
+            ladder: row counts of the decode programs, rising, the last one S.
+        """
         self.sizes = sizes
         self.params = params
         self.placement = placement
+        self.shapes = ladder or (sizes.slots,)
         self.pages = jax.device_put(KVPages.zeros(model, sizes, dtype), placement.pages)
         self.slots = jax.device_put(SlotState.zeros(sizes), placement.replicated)
         decoder = Decoder(model)
-        self._sources: dict[str, tuple[Step, Layout]] = {
-            "prefill": (prefill_program(decoder, sizes, sampler), prefill_layout(sizes)),
-            "decode": (decode_program(decoder, sizes, sampler), decode_layout(sizes)),
+        self._sources = {"prefill": Source(prefill_program(decoder, sizes, sampler), prefill_layout(sizes), 1)}
+        for rows in self.shapes:
+            program = decode_program(decoder, sizes, sampler, rows)
+            self._sources[decode_name(rows)] = Source(program, decode_layout(rows), rows)
+        self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
+        unruled = {
+            name: np.zeros((source.rows, words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
         }
-        self._layouts = {name: layout for name, (_, layout) in self._sources.items()}
-        rows = {"prefill": 1, "decode": sizes.slots}
-        unruled = {name: np.zeros((count, words(sizes.vocab)), np.uint32) for name, count in rows.items()}
         self._unruled = jax.device_put(unruled, placement.replicated)  # what steps without a grammar are given
-        self._outputs = {name: output_layout(count, sizes.vocab) for name, count in rows.items()}
+        self._swapper = Swapper(self.pages, self.slots, sizes, placement)
         self.programs: dict[str, Any] = {}
         self._counter: CompileCounter | None = None
 
     def warm_up(self, progress: Progress = lambda done, total: None) -> None:
         """Compiles every program and runs each once with nothing to do; afterwards nothing compiles any more."""
-        lowered = {name: self._lower(*source, self._unruled[name]) for name, source in self._sources.items()}
+        lowered = {name: self._lower(source, self._unruled[name]) for name, source in self._sources.items()}
+        lowered |= self._swapper.lowered
+        compiled = {}
         with ThreadPoolExecutor() as pool:
             pending = {name: pool.submit(program.compile) for name, program in lowered.items()}
             for done, (name, future) in enumerate(pending.items()):
                 progress(done, len(pending))
-                self.programs[name] = future.result()
-        idle = np.zeros(self.sizes.slots, np.int32)
-        self.prefill(_nothing(self.sizes)).wait()
-        self.decode(DecodeWork(idle != 0, idle - 1)).wait()
+                compiled[name] = future.result()
+        self.programs = {name: compiled[name] for name in self._sources}
+        self._swapper.programs = {name: compiled[name] for name in self._swapper.lowered}
+        self._run_idle()
         progress(len(pending), len(pending))
         self._counter = CompileCounter()
+
+    def restrict(self, shapes: tuple[int, ...]) -> None:
+        """Uses only the decode programs of these row counts, rising, the last one S."""
+        self.shapes = shapes
+        kept = {"prefill", *map(decode_name, shapes)}
+        self.programs = {name: program for name, program in self.programs.items() if name in kept}
 
     @property
     def compiles_after_ready(self) -> int:
@@ -102,38 +146,62 @@ class Runner:
 
     def prefill(self, work: PrefillWork) -> Handle:
         """Dispatches one chunk."""
-        return self._dispatch("prefill", self._pack_prefill(work), work.legal)
+        return self._dispatch("prefill", self._pack_prefill(work), work.legal, 1)
 
     def decode(self, work: DecodeWork) -> Handle:
-        """Dispatches one token for every active slot."""
-        constrained = False if work.constrained is None else work.constrained
-        packed = self._layouts["decode"].pack(active=work.active, new_pages=work.new_pages, constrained=constrained)
-        return self._dispatch("decode", packed, work.legal)
+        """Dispatches one token for each slot, in the smallest program that holds them."""
+        return self.decode_in(next(rows for rows in self.shapes if rows >= len(work.slots)), work)
 
-    def _lower(self, step: Step, layout: Layout, bits: jax.Array) -> Any:
-        packed = jax.ShapeDtypeStruct((layout.size,), np.int32, sharding=self.placement.replicated)
+    def decode_in(self, rows: int, work: DecodeWork) -> Handle:
+        """Dispatches one token for each slot in the program of `rows` rows."""
+        packed = self._sources[decode_name(rows)].layout.pack(
+            slots=_fill(work.slots, rows, self.sizes.slots),
+            new_pages=_fill(work.new_pages, rows, -1),
+            constrained=False if work.constrained is None else _fill(work.constrained, rows, False),
+        )
+        legal = None if work.legal is None else _fill(work.legal, rows, 0)
+        return self._dispatch(decode_name(rows), packed, legal, len(work.slots))
+
+    def swap_out(self, work: SwapOutWork) -> Leaving:
+        """Dispatches copies of a slot and its pages to the host."""
+        return self._swapper.read(self.pages, self.slots, work)
+
+    def swap_in(self, work: SwapInWork) -> Done:
+        """Dispatches the way back, into any slot and any pages."""
+        self.pages, self.slots = self._swapper.write(self.pages, self.slots, work)
+        return Done()
+
+    def _run_idle(self) -> None:
+        nothing = np.zeros(0, np.int32)
+        self.prefill(PrefillWork(0, np.zeros(1, np.int32), 0, True, nothing, 0, SamplingParams(temperature=0.0))).wait()
+        for rows in self.shapes:
+            self.decode_in(rows, DecodeWork(nothing, nothing)).wait()
+        self.swap_in(SwapInWork(0, nothing, 0, self.swap_out(SwapOutWork(0, nothing)).wait()))
+
+    def _lower(self, source: Source, bits: jax.Array) -> Any:
+        packed = jax.ShapeDtypeStruct((source.layout.size,), np.int32, sharding=self.placement.replicated)
         shardings = (
             jax.tree.map(lambda leaf: leaf.sharding, self.pages),
             jax.tree.map(lambda leaf: leaf.sharding, self.slots),
             self.placement.replicated,
         )
-        jitted = jax.jit(step, donate_argnums=(1, 2), out_shardings=shardings)
+        jitted = jax.jit(source.step, donate_argnums=(1, 2), out_shardings=shardings)
         return jitted.lower(self.params, self.pages, self.slots, packed, bits)
 
-    def _dispatch(self, name: str, packed: np.ndarray, bits: np.ndarray | None) -> Handle:
+    def _dispatch(self, name: str, packed: np.ndarray, bits: np.ndarray | None, rows: int) -> Handle:
         if self._counter:
             self._counter.watch()  # steps come from the engine's own thread
         given = jax.device_put(packed, self.placement.replicated)
         legal = self._unruled[name] if bits is None else jax.device_put(bits, self.placement.replicated)
         self.pages, self.slots, output = self.programs[name](self.params, self.pages, self.slots, given, legal)
         output.copy_to_host_async()
-        return Handle(output, self._outputs[name])
+        return Handle(output, self._outputs[name], rows)
 
     def _pack_prefill(self, work: PrefillWork) -> np.ndarray:
         sizes, s = self.sizes, work.sampling
         first, count = work.start // sizes.page_size, sizes.chunk // sizes.page_size
         ids, bias = _bias(s, sizes.vocab)
-        return self._layouts["prefill"].pack(
+        return self._sources["prefill"].layout.pack(
             slot=work.slot,
             start=work.start,
             count=len(work.tokens),
@@ -161,12 +229,6 @@ def _bias(sampling: SamplingParams, vocab: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _fill(values: np.ndarray, size: int, rest: int) -> np.ndarray:
-    filled = np.full(size, rest, values.dtype)
+    filled = np.full((size, *values.shape[1:]), rest, values.dtype)
     filled[: len(values)] = values
     return filled
-
-
-def _nothing(sizes: Sizes) -> PrefillWork:
-    """A chunk that writes to no page; slot 0 is overwritten by the first real one."""
-    empty = np.zeros(0, np.int32)
-    return PrefillWork(0, np.zeros(1, np.int32), 0, True, empty, 0, SamplingParams(temperature=0.0))

@@ -80,17 +80,30 @@ class SlotState:
             sampling=SamplingState.zeros(sizes.slots, sizes.vocab),
         )
 
-    def add_pages(self, new_pages: Array, page_size: int) -> SlotState:
-        """Enters `new_pages[S]` (-1: none) into the table, at the page that each slot's position falls into."""
-        slots, width = self.table.shape
-        column = jnp.where(new_pages >= 0, self.position // page_size, width)
-        return replace(self, table=self.table.at[jnp.arange(slots), column].set(new_pages, mode="drop"))
+    def take(self, rows: Array) -> SlotState:
+        """The slots `rows` i32 `[R]`, whose counts stay with all the others; rows beyond S are some slot's."""
+        token, position, table = (leaf.at[rows].get(mode="clip") for leaf in (self.token, self.position, self.table))
+        return SlotState(token, position, table, self.sampling.take(rows))
 
-    def advance(self, tokens: Array, active: Array) -> SlotState:
-        """The slots after they sampled `tokens[S]`; rows that are not active stay as they are."""
+    def add_pages(self, rows: Array, new_pages: Array, page_size: int) -> SlotState:
+        """Enters `new_pages[R]` (-1: none) into the tables of `rows[R]`, at the page that their position falls into."""
+        column = self.position.at[rows].get(mode="clip") // page_size
+        column = jnp.where(new_pages >= 0, column, self.table.shape[1])
+        return replace(self, table=self.table.at[rows, column].set(new_pages, mode="drop"))
+
+    def advance(self, rows: Array, tokens: Array) -> SlotState:
+        """The slots after `rows[R]` sampled `tokens[R]`; the others, and rows beyond S, stay as they are."""
         return replace(
             self,
-            token=jnp.where(active, tokens, self.token),
-            position=self.position + active,
-            sampling=self.sampling.advance(tokens, active),
+            token=self.token.at[rows].set(tokens, mode="drop"),
+            position=self.position.at[rows].add(1, mode="drop"),
+            sampling=self.sampling.advance(rows, tokens),
         )
+
+    def row(self, slot: Array) -> SlotState:
+        """One slot, counts and all: S becomes 1."""
+        return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, slot, 1), self)
+
+    def put(self, slot: Array, row: SlotState) -> SlotState:
+        """The slots after `row`, of S = 1, took the place of one."""
+        return jax.tree.map(lambda all_, one: jax.lax.dynamic_update_slice_in_dim(all_, one, slot, 0), self, row)

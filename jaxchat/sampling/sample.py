@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ def sample(
     valid: int,
     report: LogprobsMode = "raw",
     legal: Legal | None = None,
+    rows: Array | None = None,
 ) -> Sampled:
     """Samples each row by its own parameters.
 
@@ -55,6 +56,7 @@ def sample(
         report: log-probabilities of the "raw" logits, or of the "processed" ones: after bias, penalties, bans,
             temperature and nucleus, the distribution that the token was drawn from (greedy rows: before temperature).
         legal: the tokens that grammars allow.
+        rows: i32 `[S]`, which row of `state.counts` is each row's history, where there are more; None for row by row.
     """
     raw = mask_padding(logits, valid)
     finite = jnp.isfinite(jnp.max(raw, axis=-1))
@@ -64,11 +66,18 @@ def sample(
     told = jnp.any(state.logprobs & active)
     ruled = jnp.any(legal.constrained & active) if legal else jnp.bool_(False)
 
+    def weighed() -> Array:
+        """Logits after bias and penalties."""
+        mu = jax.lax.cond(biased, lambda: add_bias(raw, state), lambda: raw)
+        return jax.lax.cond(penalised, lambda: subtract_penalties(mu, _own_counts(state, rows)), lambda: mu)
+
     def adjusted() -> Array:
-        mu = _limited(raw, state, biased, penalised)
+        """Those after exclusive choice, bans and grammar."""
+        mu = weighed()
+        mu = jax.lax.cond(biased, lambda: restrict(mu, state), lambda: mu)
         if legal is None:
             return mu
-        return jax.lax.cond(ruled, lambda: legal.keep(mu, _weighed(raw, state, biased, penalised)), lambda: mu)
+        return jax.lax.cond(ruled, lambda: legal.keep(mu, weighed()), lambda: mu)
 
     def choose() -> Array:
         mu = adjusted()
@@ -86,16 +95,8 @@ def sample(
     return Sampled(tokens, finite, jax.lax.cond(told, tell, lambda: Logprobs.zeros(*raw.shape)))
 
 
-def _weighed(raw: Array, state: SamplingState, biased: Array, penalised: Array) -> Array:
-    """Logits after bias and penalties."""
-    mu = jax.lax.cond(biased, lambda: add_bias(raw, state), lambda: raw)
-    return jax.lax.cond(penalised, lambda: subtract_penalties(mu, state), lambda: mu)
-
-
-def _limited(raw: Array, state: SamplingState, biased: Array, penalised: Array) -> Array:
-    """Logits after bias, penalties, exclusive choice and bans."""
-    mu = _weighed(raw, state, biased, penalised)
-    return jax.lax.cond(biased, lambda: restrict(mu, state), lambda: mu)
+def _own_counts(state: SamplingState, rows: Array | None) -> SamplingState:
+    return state if rows is None else replace(state, counts=state.counts.at[rows].get(mode="clip"))
 
 
 def _draw(mu: Array, state: SamplingState, drawn: Array) -> Array:

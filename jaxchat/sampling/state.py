@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import jax
 import jax.numpy as jnp
@@ -49,8 +49,12 @@ class SamplingState:
             counts=jnp.zeros((slots, vocab), jnp.int32),
         )
 
-    def advance(self, tokens: Array, active: Array) -> SamplingState:
-        """Counts `tokens[S]` and one more step wherever `active[S]`."""
-        rows = jnp.arange(tokens.shape[0])
-        once = active.astype(jnp.int32)
-        return replace(self, step=self.step + once, counts=self.counts.at[rows, tokens].add(once, mode="drop"))
+    def take(self, rows: Array) -> SamplingState:
+        """The parameters of the slots `rows` i32 `[R]`; `counts` stays whole. Rows beyond S are some slot's."""
+        small = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "counts"}
+        return replace(self, **{name: leaf.at[rows].get(mode="clip") for name, leaf in small.items()})
+
+    def advance(self, rows: Array, tokens: Array) -> SamplingState:
+        """Counts `tokens[R]` and one more step in the slots `rows[R]`; rows beyond S are dropped."""
+        counts = self.counts.at[rows, tokens].add(1, mode="drop")
+        return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)

@@ -22,7 +22,8 @@ def add_flags(parser: argparse.ArgumentParser, config: type, title: str) -> None
 
 def from_flags(args: argparse.Namespace, config: type[Config]) -> Config:
     """The dataclass that the flags describe. Raises ValueError where it finds a value out of bounds."""
-    return config(**{field.name: getattr(args, field.name) for field in fields(config)})  # type: ignore[arg-type]
+    given = {field.name: getattr(args, field.name) for field in fields(config)}  # type: ignore[arg-type]
+    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
 def _reader(kind: Any) -> dict[str, Any]:
@@ -30,4 +31,6 @@ def _reader(kind: Any) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(kind) is Literal:
         return {"choices": get_args(kind)}
+    if get_origin(kind) is tuple:
+        return {**_reader(get_args(kind)[0]), "nargs": "*"}
     return {"type": kind, "metavar": kind.__name__.upper()}

@@ -20,7 +20,7 @@ from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler
-from jaxchat.types import DecodeWork, PrefillWork, StepResult
+from jaxchat.types import DecodeWork, PrefillWork, StepResult, SwapInWork, SwapOutWork
 from tests import tiny
 
 SPLIT, NOT_FINITE, LOST, PAUSE = "\x1f", "\x07", "\x18", "\x11"
@@ -79,7 +79,13 @@ class EchoRunner:
 
     def decode(self, work: DecodeWork) -> Pending:
         self.steps += 1
-        return self._pending([self._next(slot) if active else END for slot, active in enumerate(work.active)])
+        return self._pending([self._next(slot) for slot in work.slots])
+
+    def swap_out(self, work: SwapOutWork) -> Pending:
+        raise AssertionError("every slot has its full context")
+
+    def swap_in(self, work: SwapInWork) -> Pending:
+        raise AssertionError("nothing was swapped out")
 
     def _next(self, slot: int) -> int:
         token = self._script[slot].pop(0) if self._script[slot] else END

@@ -1,44 +1,89 @@
-"""A device that computes nothing: it checks every step against the rules and answers with predictable tokens."""
+"""A device that computes nothing: it keeps pages as a real one would, checks them, and answers predictable tokens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from jaxchat.types import DecodeWork, PrefillWork, StepResult
+from jaxchat.types import DecodeWork, Outcome, PrefillWork, StepResult, SwapInWork, SwapOutWork, Swapped
+
+PAGE = 16
 
 
 @dataclass
 class Done:
-    result: StepResult
+    outcome: Outcome
 
-    def wait(self) -> StepResult:
-        return self.result
+    def wait(self) -> Outcome:
+        return self.outcome
+
+
+@dataclass(frozen=True)
+class Row:
+    """A slot: its last token, how many are in its pages, what the last of them should hold, its page table."""
+
+    token: int = 0
+    position: int = 0
+    mark: int = 0
+    table: list[int] = field(default_factory=list)
 
 
 class FakeRunner:
-    """The n-th token of a choice is `first + n`, where `first` is the last prompt token plus 1000 times the choice."""
+    """The n-th token of a choice is `first + n`, where `first` is the last prompt token plus 1000 times the choice.
 
-    def __init__(self, slots: int) -> None:
-        self.next = np.zeros(slots, np.int32)
+    Each place in a page holds a mark of all tokens up to it, so a sequence that reads a place of another one is found.
+    """
+
+    def __init__(self, slots: int, pages: int = 100) -> None:
+        self.rows = [Row() for _ in range(slots)]
+        self.marks = np.zeros((pages, PAGE), np.int64)
         self.prefills: list[PrefillWork] = []
         self.decodes: list[DecodeWork] = []
+        self.swaps: list[SwapOutWork | SwapInWork] = []
         self.fail_at: int | None = None
 
     def prefill(self, work: PrefillWork) -> Done:
         self.prefills.append(work)
+        row = Row(position=work.start, table=work.pages.tolist())
+        row = replace(row, mark=self._mark(row.table, work.start - 1))
+        for token in work.tokens:
+            row = self._write(row, int(token))
+        first = int(work.tokens[-1]) + 1000 * work.choice
         if work.last:
-            self.next[work.slot] = work.tokens[-1] + 1000 * work.choice + 1
-        return Done(result(np.array([work.tokens[-1] + 1000 * work.choice], np.int32)))
+            self.rows[work.slot] = replace(row, token=first)
+        return Done(result(np.array([first], np.int32)))
 
     def decode(self, work: DecodeWork) -> Done:
         if self.fail_at == len(self.decodes):
             raise RuntimeError("device lost")
         self.decodes.append(work)
-        tokens = self.next.copy()
-        self.next += work.active
-        return Done(result(tokens))
+        for slot, page in zip(work.slots, work.new_pages, strict=True):
+            row = self.rows[slot]
+            row = replace(row, table=row.table + [int(page)] * int(page >= 0))
+            assert self._mark(row.table, row.position - 1) == row.mark, "a page holds another sequence's tokens"
+            self.rows[slot] = replace(self._write(row, row.token), token=row.token + 1)
+        return Done(result(np.array([self.rows[slot].token for slot in work.slots], np.int32)))
+
+    def swap_out(self, work: SwapOutWork) -> Done:
+        self.swaps.append(work)
+        row = self.rows[work.slot]
+        assert len(work.pages) == -(-row.position // PAGE)
+        return Done(Swapped(row, (self.marks[work.pages],)))
+
+    def swap_in(self, work: SwapInWork) -> Done:
+        self.swaps.append(work)
+        self.rows[work.slot] = replace(work.saved.row, table=work.pages.tolist())
+        self.marks[work.pages[work.kept :]] = work.saved.blocks[0][work.kept :]
+        return Done(None)
+
+    def _mark(self, table: list[int], position: int) -> int:
+        return int(self.marks[table[position // PAGE], position % PAGE]) if position >= 0 else 0
+
+    def _write(self, row: Row, token: int) -> Row:
+        mark = hash((row.mark, token))
+        self.marks[row.table[row.position // PAGE], row.position % PAGE] = mark
+        return replace(row, position=row.position + 1, mark=mark)
 
 
 def result(tokens: np.ndarray) -> StepResult:

@@ -12,14 +12,14 @@ import pytest
 from jaxchat.engine.engine import Engine, EngineStopped, QueueFull
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.types import GenerateRequest, SamplingParams, TokenEvent
-from tests.engine.fake import FakeRunner
+from tests.engine.fake import PAGE, FakeRunner
 
-CHUNK, PAGE = 32, 16
+CHUNK = 32
 
 
 class Harness:
     def __init__(self, slots: int = 3, pages: int = 60, queue_limit: int = 1000, vocab: int = 0) -> None:
-        self.runner = FakeRunner(slots)
+        self.runner = FakeRunner(slots, pages)
         self.scheduler = Scheduler(slots=slots, chunk=CHUNK, page_size=PAGE, pages=pages, vocab=vocab)
         self.engine = Engine(self.runner, self.scheduler, queue_limit=queue_limit)
         self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
@@ -106,11 +106,33 @@ def test_more_choices_than_slots_run_in_waves() -> None:
     harness.settle()
 
 
-def test_a_small_pool_makes_sequences_wait_but_loses_none() -> None:
-    harness = Harness(slots=3, pages=8)
-    for seed in range(12):
-        harness.engine.submit(ask(40, 50, seed=seed))  # 6 pages each: one at a time
-    assert len(harness.gather(12)) == 12
+@pytest.mark.parametrize("pages", [8, 11, 14])
+def test_a_small_pool_swaps_sequences_out_but_loses_none(pages: int) -> None:
+    harness = Harness(slots=3, pages=pages)
+    rng = random.Random(pages)
+    asked = {}
+    for seed in range(25):
+        request = ask(rng.randint(1, 50), rng.randint(1, 60), rng.choice([1, 1, 3]), seed=seed)
+        asked[harness.engine.submit(request)] = request
+    found = harness.gather(sum(request.choices for request in asked.values()))
+    for (number, choice), events in found.items():
+        first = int(asked[number].prompt[-1]) + 1000 * choice
+        assert [event.token for event in events] == [first + step for step in range(asked[number].max_tokens)]
+    assert harness.engine.stats.preemptions > 0
+    harness.settle()
+
+
+def test_cancelling_at_any_moment_leaves_nothing_behind() -> None:
+    harness = Harness(slots=3, pages=10)
+    rng = random.Random(3)
+    for seed in range(60):
+        number = harness.engine.submit(ask(rng.randint(1, 60), 50, seed=seed))
+        if rng.random() < 0.6:
+            harness.engine.cancel(rng.randint(max(1, number - 4), number))
+    last = harness.engine.submit(ask(10, 3))
+    while not (event := harness.events.get(timeout=10)).finish or event.request != last:
+        pass
+    assert harness.engine.stats.preemptions > 0
     harness.settle()
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from jaxchat.config import EngineConfig
+from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.load import Loaded, load_runner
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
 OPTIONS = dict(slots=4, chunk=32, cache_dir="off")
 
@@ -29,21 +30,29 @@ def loaded(tiny_model: Path) -> Loaded:
     return load(tiny_model)
 
 
-def answer(loaded: Loaded, prompt: np.ndarray, count: int = 12) -> list[int]:
-    """Greedy tokens of one sequence in slot 2, with log-probabilities asked for."""
-    runner, sizes = loaded.runner, loaded.sizes
-    pages = np.arange(1, 1 + (len(prompt) + count) // sizes.page_size + 1, dtype=np.int32)
-    sampling = SamplingParams(temperature=0.0, logprobs=True)
-    for start in range(0, len(prompt), sizes.chunk):
-        tokens = prompt[start : start + sizes.chunk]
+def begin(loaded: Loaded, prompt: np.ndarray, slot: int, pages: np.ndarray) -> int:
+    """Prefills a greedy sequence with log-probabilities; returns its first token."""
+    chunk, sampling = loaded.sizes.chunk, SamplingParams(temperature=0.0, logprobs=True)
+    for start in range(0, len(prompt), chunk):
+        tokens = prompt[start : start + chunk]
         last = start + len(tokens) == len(prompt)
-        result = runner.prefill(PrefillWork(2, tokens, start, last, pages, 0, sampling)).wait()
-    found = [int(result.tokens[0])]
-    active = np.arange(sizes.slots) == 2
-    for _ in range(count - 1):
-        result = runner.decode(DecodeWork(active, np.full(sizes.slots, -1, np.int32))).wait()
-        found.append(int(result.tokens[2]))
-    return found
+        result = loaded.runner.prefill(PrefillWork(slot, tokens, start, last, pages, 0, sampling)).wait()
+    return int(result.tokens[0])
+
+
+def pages_for(loaded: Loaded, tokens: int, first: int = 1) -> np.ndarray:
+    return np.arange(first, first + tokens // loaded.sizes.page_size + 1, dtype=np.int32)
+
+
+def decode(loaded: Loaded, slots: list[int], rows: int | None = None) -> StepResult:
+    work = DecodeWork(np.array(slots, np.int32), np.full(len(slots), -1, np.int32))
+    return (loaded.runner.decode_in(rows, work) if rows else loaded.runner.decode(work)).wait()
+
+
+def answer(loaded: Loaded, prompt: np.ndarray, count: int = 12) -> list[int]:
+    """Greedy tokens of one sequence in slot 2."""
+    found = [begin(loaded, prompt, 2, pages_for(loaded, len(prompt) + count))]
+    return found + [int(decode(loaded, [2]).tokens[0]) for _ in range(count - 1)]
 
 
 def test_pages_and_slots_are_updated_in_place(loaded: Loaded) -> None:
@@ -98,6 +107,48 @@ def test_prefill_then_decode_agrees_with_prefill_alone(loaded: Loaded) -> None:
     assert answer(loaded, longer, 1) == tokens[-1:]
 
 
+def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> None:
+    prompt = np.random.default_rng(6).integers(0, 256, 150).astype(np.int32)
+    begin(loaded, prompt, 1, pages := pages_for(loaded, 170))
+    expected = [vars(decode(loaded, [1])) for _ in range(8)]
+    begin(loaded, prompt, 1, pages)
+    found = [vars(decode(loaded, [1])) for _ in range(4)]
+    saved = loaded.runner.swap_out(SwapOutWork(1, pages)).wait()
+    begin(loaded, prompt[::-1], 1, pages)  # somebody else takes slot and pages
+    begin(loaded, prompt[:32], 0, moved := pages_for(loaded, 170, first=40))  # and cached the first chunk
+    loaded.runner.swap_in(SwapInWork(3, moved, 2, saved))
+    found += [vars(decode(loaded, [3])) for _ in range(4)]
+    for one, other in zip(expected, found, strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) -> None:
+    found = load(tiny_model, slots=8)
+    assert found.runner.shapes == (2, 4, 8)
+    prompts = np.random.default_rng(8).integers(0, 256, (3, 90)).astype(np.int32)
+    seen = []
+    for rows in (4, 8):
+        for slot, prompt in enumerate(prompts):
+            begin(found, prompt, slot, pages_for(found, 100, first=1 + 10 * slot))
+        seen.append([vars(decode(found, [0, 1, 2], rows)) for _ in range(6)])
+    for one, other in zip(*seen, strict=True):
+        assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+def test_a_decode_program_that_disagrees_is_not_used(tiny_model: Path) -> None:
+    runner = load(tiny_model, slots=8).runner
+    exact = runner.programs["decode[2]"]
+    inexact = jax.tree.map(lambda w: w * np.float32(1 + 1e-6), runner.params)
+    runner.programs["decode[2]"] = lambda params, *rest: exact(inexact, *rest)
+    assert agreeing(runner) == (4, 8)
+
+
+def test_the_ladder_is_as_configured() -> None:
+    assert EngineConfig(slots=12).ladder == (2, 4, 8, 12)
+    assert EngineConfig(slots=8, decode_shapes=(3, 8, 99, 1)).ladder == (1, 3, 8)
+    assert EngineConfig(slots=1).ladder == (1,)
+
+
 def test_sizes_that_do_not_fit_are_refused(tiny_model: Path) -> None:
     with pytest.raises(ValueError, match="context must be at most the model's 1024"):
         load(tiny_model, context=2048)
@@ -117,7 +168,7 @@ def test_packing_round_trips_the_bits() -> None:
 
 def test_compiles_of_steps_are_counted_and_those_of_other_engines_are_not(tiny_model: Path) -> None:
     first = load(tiny_model)
-    first.runner.decode(DecodeWork(np.zeros(OPTIONS["slots"], bool), np.full(OPTIONS["slots"], -1, np.int32))).wait()
+    decode(first, [])
     with ThreadPoolExecutor(1) as other:
         other.submit(load, tiny_model).result()
     assert first.runner.compiles_after_ready == 0

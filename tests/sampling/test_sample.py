@@ -181,3 +181,13 @@ def test_processed_logprobs_are_those_of_the_distribution_drawn_from():
         assert np.all(np.asarray(got.logprobs.top[row][len(ids) :]) == -np.inf)
         token = int(got.tokens[row])
         np.testing.assert_allclose(got.logprobs.chosen[row], np.log(p[list(ids).index(token)]), atol=1e-5)
+
+
+def test_rows_may_name_the_histories_they_count_from():
+    logits = np.random.default_rng(3).normal(0, 2, (2, V)).astype(np.float32)
+    whole = rows(5, counts=np.random.default_rng(6).integers(0, 3, (5, V)), presence=[2.0] * 5, temperature=[0.0] * 5)
+    named = jnp.array([4, 1])
+    few = jax.jit(lambda x: sample(x, whole.take(named), jnp.ones(2, bool), V, rows=named))(jnp.array(logits))
+    for row, slot in enumerate((4, 1)):
+        mu = oracle.adjusted(logits[row], (), np.asarray(whole.counts[slot]), 0.0, 2.0)
+        assert int(few.tokens[row]) == int(mu.argmax())

@@ -1,0 +1,67 @@
+"""Which decode programs compute the same bits: found by trying, on the real weights, before anyone is served.
+
+Programs of different row counts may reduce in different orders. Those that agree form a class within which a sequence
+may change programs from one token to the next, as neighbours come and go, without a bit of it changing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxchat.config import BLOCK
+from jaxchat.runtime.runner import Runner
+from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork, Swapped
+
+SEQUENCES, STEPS = 8, 4
+
+
+def agreeing(runner: Runner) -> tuple[int, ...]:
+    """The row counts among `runner.shapes` whose programs agree bit for bit with that of S rows, S included.
+
+    The same random sequences, a few of them longer than a block of attention, are decoded by each program; tokens and
+    the f32 log-probabilities of 21 tokens a row must be equal. Leaves noise in slots and pages, which nobody reads.
+    """
+    *smaller, full = runner.shapes
+    if not smaller:
+        return (full,)
+    trial = _Trial(runner)
+    expected = trial.decode(full)
+    return *(rows for rows in smaller if trial.decode(rows) == expected), full
+
+
+class _Trial:
+    """Some sequences after their prefill, on the host, from where every program gets them."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        sizes, rng = runner.sizes, np.random.default_rng(0)
+        longest = min(BLOCK + sizes.chunk // 2, sizes.context - STEPS - 1)
+        each = -(-(longest + STEPS) // sizes.page_size)
+        count = max(1, min(SEQUENCES, sizes.slots, (sizes.pages - 1) // each))
+        self._pages = np.arange(1, count * each + 1, dtype=np.int32).reshape(count, each)
+        self._saved: list[Swapped] = []
+        for slot, pages in enumerate(self._pages):
+            length = longest if slot % 4 == 1 else int(rng.integers(1, min(sizes.chunk, longest) + 1))
+            tokens = rng.integers(0, sizes.vocab, length).astype(np.int32)
+            sampling = SamplingParams(logprobs=True, seed=slot, temperature=slot % 2, frequency_penalty=0.1 * slot)
+            for start in range(0, length, sizes.chunk):
+                part = tokens[start : start + sizes.chunk]
+                runner.prefill(PrefillWork(slot, part, start, start + len(part) == length, pages, 0, sampling)).wait()
+            self._saved.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
+
+    def decode(self, rows: int) -> list[bytes]:
+        """The bits that the program of `rows` rows gives for each sequence, as many at a time as it holds."""
+        found: list[bytes] = []
+        for first in range(0, len(self._saved), rows):
+            group = range(first, min(first + rows, len(self._saved)))
+            for slot in group:
+                pages = self._pages[slot]
+                self._runner.swap_in(SwapInWork(slot, pages, 0, self._saved[slot]))
+            work = DecodeWork(np.array(group, np.int32), np.full(len(group), -1, np.int32))
+            steps = [self._runner.decode_in(rows, work).wait() for _ in range(STEPS)]
+            found += [_bits(step, row) for row in range(len(group)) for step in steps]
+        return found
+
+
+def _bits(step: StepResult, row: int) -> bytes:
+    return b"".join(array[row].tobytes() for array in vars(step).values())
