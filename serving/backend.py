@@ -47,6 +47,10 @@ class Load(Protocol):
     @property
     def pages(self) -> int: ...
 
+    @property
+    def preemptions(self) -> int:
+        """Sequences that were swapped out to host memory so far."""
+
 
 class Session(ChatBackend, Protocol):
     """A backend with an engine of its own: what `jaxchat.api.load_session` returns."""

@@ -83,8 +83,14 @@ class _Gauges(Collector):
             gauge = GaugeMetricFamily(f"jaxchat:{name}", text, labels=("model_name",))
             gauge.add_metric((model,), value)
             yield gauge
-        compiles = CounterMetricFamily(
-            "jaxchat:compiles_after_ready", "Programs compiled while serving; above 0 is a bug.", labels=("model_name",)
-        )
-        compiles.add_metric((model,), self._session.compiles_after_ready)
-        yield compiles
+        for name, text, value in (
+            ("num_preemptions", "Sequences swapped out to host memory for want of pages.", load.preemptions),
+            (
+                "compiles_after_ready",
+                "Programs compiled while serving; above 0 is a bug.",
+                self._session.compiles_after_ready,
+            ),
+        ):
+            counter = CounterMetricFamily(f"jaxchat:{name}", text, labels=("model_name",))
+            counter.add_metric((model,), value)
+            yield counter

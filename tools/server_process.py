@@ -39,8 +39,12 @@ class ServerProcess:
 
     def load(self) -> dict[str, float]:
         """What runs, what waits, and the share of pages in use."""
+        return self.metrics(*COUNTERS)
+
+    def metrics(self, *names: str) -> dict[str, float]:
+        """Values of /metrics without labels but the model's."""
         page = httpx.get(self.rest.removesuffix("/v1") + "/metrics", trust_env=False, timeout=30).text
-        found = {name: re.search(rf"^jaxchat:{name}\{{.*\}} (\S+)$", page, re.M) for name in COUNTERS}
+        found = {name: re.search(rf"^jaxchat:{name}\{{.*\}} (\S+)$", page, re.M) for name in names}
         return {name: float(match[1]) for name, match in found.items() if match}
 
     def becomes_idle(self, seconds: float = 30.0) -> bool:

@@ -94,6 +94,10 @@ class ChatSession:
         """Programs compiled since the warm-up ended; anything but 0 is a bug."""
         return self._compiles()
 
+    def forget_prefixes(self) -> None:
+        """Drops the KV pages of earlier prompts that are kept for later ones, as before a measurement."""
+        self._engine.forget_prefixes()
+
     async def start(self) -> None:
         """Starts the engine; its events come to the running loop."""
         loop = asyncio.get_running_loop()

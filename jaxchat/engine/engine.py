@@ -59,6 +59,10 @@ class _Cancel:
     choice: int | None
 
 
+class _Forget:
+    pass
+
+
 class _Stop:
     pass
 
@@ -77,7 +81,7 @@ class Engine:
         self._queue_limit = queue_limit
         self._deliver: Deliver = lambda events: None
         self._ended: Callable[[], None] = lambda: None
-        self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Forget | _Stop] = queue.SimpleQueue()
         self._in_flight: deque[tuple[Step, StepHandle]] = deque()
         self._ids = itertools.count(1)
         self._inbound = 0
@@ -135,6 +139,10 @@ class Engine:
         """Drops a request, or one choice of it, before the next step; what has ended already is ignored."""
         self._inbox.put(_Cancel(request_id, choice))
 
+    def forget_prefixes(self) -> None:
+        """Drops cached prompts that nobody uses before the next step."""
+        self._inbox.put(_Forget())
+
     def _run(self) -> None:
         try:
             while self._take_commands():
@@ -188,6 +196,8 @@ class Engine:
             if isinstance(command, _Cancel):
                 for _ in range(self._scheduler.cancel(command.request_id, command.choice)):
                     self._close(command.request_id)
+            elif isinstance(command, _Forget):
+                self._scheduler.pool.clear()
             else:
                 self._accept(command.sequences)
 

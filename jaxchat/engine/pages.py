@@ -90,6 +90,11 @@ class PagePool:
                 self._idle[prefix.serial] = prefix
                 self._idle_pages += len(prefix.pages)
 
+    def clear(self) -> None:
+        """Drops all cached chunks that nobody uses."""
+        while self._idle:
+            self._evict()
+
     def _use(self, prefix: Prefix) -> None:
         if not prefix.users:
             del self._idle[prefix.serial]

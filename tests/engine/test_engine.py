@@ -99,6 +99,16 @@ def test_a_prompt_that_fills_its_chunks_still_computes_its_last_token() -> None:
     assert [work.start for work in harness.runner.prefills] == [0, CHUNK, CHUNK]
 
 
+def test_a_forgotten_prompt_is_computed_again() -> None:
+    harness = Harness()
+    for _ in range(2):
+        harness.engine.forget_prefixes()
+        harness.engine.submit(ask(2 * CHUNK + 1, 2))
+        harness.gather(1)
+    harness.settle()
+    assert [work.start for work in harness.runner.prefills] == 2 * [0, CHUNK, 2 * CHUNK]
+
+
 def test_more_choices_than_slots_run_in_waves() -> None:
     harness = Harness(slots=2)
     harness.engine.submit(ask(10, 5, choices=11))

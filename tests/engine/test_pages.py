@@ -52,6 +52,13 @@ class Pool(RuleBasedStateMachine):
         self.pool.leave(user["prefixes"])
         self.pool.forget(user["promised"])
 
+    @rule()
+    def clear(self) -> None:
+        self.pool.clear()
+        free = TOTAL - self.pool.in_use - sum(user["promised"] for user in self.users)
+        assert self.pool.promise(free) and not self.pool.promise(1)
+        self.pool.forget(free)
+
     @invariant()
     def every_page_has_one_owner(self) -> None:
         shared = {prefix.serial: prefix.pages for user in self.users for prefix in user["prefixes"]}

@@ -56,9 +56,11 @@ def test_load_is_read_at_each_scrape(session, metrics):
     assert found["kv_cache_usage_perc",] == 0.25
     assert found["compiles_after_ready_total",] == 0
     session.stats.running, session.stats.pages_in_use, session.compiles_after_ready = 4, 20, 1
+    session.stats.preemptions = 7
     found = read(metrics)
     assert (found["num_requests_running",], found["kv_cache_usage_perc",]) == (4, 1)
     assert found["compiles_after_ready_total",] == 1
+    assert found["num_preemptions_total",] == 7
 
 
 def test_completed_requests(metrics):

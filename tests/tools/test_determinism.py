@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,17 @@ from tools.determinism.answers import Choice
 
 
 def test_a_small_run_is_equal_bit_for_bit(tiny_model: Path) -> None:
-    command = [sys.executable, "-m", "tools.determinism", "--model", str(tiny_model), "--requests", "12"]
+    command = [sys.executable, "-m", "tools.determinism", "--model", str(tiny_model), "--requests", "16"]
     done = subprocess.run(
-        [*command, "--slots", "4", "--neighbours", "3", "--words", "40"], capture_output=True, text=True, timeout=300
+        [*command, "--slots", "8", "--words", "4", "--longest", "100", "--context", "1024", "--pages", "66"],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 differing answers; 0 compiles after ready" in done.stdout
-    assert done.stdout.count("| 12 |") == 4
+    assert int(re.search(r"(\d+) sequences swapped out", done.stdout)[1]) > 0
+    assert done.stdout.count("| 16 |") == 4
 
 
 def test_a_differing_bit_is_counted(capsys) -> None:

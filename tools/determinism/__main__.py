@@ -2,8 +2,9 @@
 
     python -m tools.determinism --requests 1000
 
-Every request runs alone first. Then all of them run again: in process among neighbours that come, go and are
-cancelled; and against a server in a process of its own, over gRPC and REST, plain and streamed. Texts, calls, finish
+Every request runs alone first, on an engine that has served nothing else. Then all of them run again: in process among
+neighbours that come, go and are cancelled; and against a server in a process of its own, over gRPC and REST, plain and
+streamed. The pool of KV pages is so small that sequences are swapped out and in all the time. Texts, calls, finish
 reasons and log-probabilities must be equal to the last bit. The exit status is 1 where one is not.
 """
 
@@ -49,10 +50,11 @@ class Report:
 
 async def run(args: argparse.Namespace) -> int:
     rng, began = Random(args.seed), time.monotonic()
-    async with await jaxchat.load_async(args.model, slots=args.slots, pages=args.pages) as chat:
+    sizes = {"slots": args.slots, "pages": args.pages, "context": args.context}
+    async with await jaxchat.load_async(args.model, **sizes) as chat:
         model, vocab = chat.session.model_id, chat.session.info.vocab
         requests = [random_request(rng, model, vocab, args.longest, args.words) for _ in range(args.requests)]
-        expected = await alone(messages(chat, False), requests)
+        expected = await alone(chat, requests)
         report = Report(requests, expected)
         report.add("alone", expected, time.monotonic() - began)
         began = time.monotonic()
@@ -60,7 +62,8 @@ async def run(args: argparse.Namespace) -> int:
             loaded = await crowded([messages(chat, True), messages(chat, False)], requests, args.at_once, rng)
         report.add("in process, under load", loaded, time.monotonic() - began)
         compiles, fingerprint = chat.session.compiles_after_ready, chat.session.info.fingerprint
-    flags = ("--model", args.model, "--slots", str(args.slots), "--pages", str(args.pages), "--greeting", "")
+        swaps = chat.session.stats.preemptions
+    flags = ("--model", args.model, "--greeting", "", *(str(x) for name in sizes for x in (f"--{name}", sizes[name])))
     with ServerProcess(*flags) as server:
         async with (
             AsyncClient(server.grpc) as client,
@@ -74,7 +77,10 @@ async def run(args: argparse.Namespace) -> int:
                 async with noise(client.chat.completions.create, model, args.neighbours, args.words, rng):
                     answers = await crowded(asks, requests, args.at_once, rng)
                 report.add(name, answers, time.monotonic() - began)
-    print(f"\n{report.differing} differing answers; {compiles} compiles after ready; fingerprint {fingerprint}")
+        seen = server.metrics("num_preemptions_total", "compiles_after_ready_total")
+    swaps, compiles = swaps + int(seen["num_preemptions_total"]), compiles + int(seen["compiles_after_ready_total"])
+    print(f"\n{report.differing} differing answers; {compiles} compiles after ready; ", end="")
+    print(f"{swaps} sequences swapped out; fingerprint {fingerprint}")
     return int(report.differing > 0 or compiles > 0)
 
 
@@ -86,7 +92,8 @@ def main() -> int:
     parser.add_argument("--longest", type=int, default=48, help="most tokens of an answer")
     parser.add_argument("--words", type=int, default=150, help="most words of a prompt")
     parser.add_argument("--slots", type=int, default=EngineConfig.slots)
-    parser.add_argument("--pages", type=int, default=EngineConfig.pages)
+    parser.add_argument("--context", type=int, default=640)
+    parser.add_argument("--pages", type=int, default=42, help="of the pool; few, so that sequences are swapped out")
     parser.add_argument("--at-once", type=int, default=12, help="compared requests in flight")
     parser.add_argument("--neighbours", type=int, default=6, help="other requests in flight")
     parser.add_argument("--seed", type=int, default=0)

@@ -38,9 +38,14 @@ def rest(client: openai.AsyncOpenAI, stream: bool) -> Ask:
     return ask
 
 
-async def alone(ask: Ask, requests: Sequence[Request]) -> list[Answer]:
-    """One after the other."""
-    return [await ask(request) for request in requests]
+async def alone(chat: AsyncChat, requests: Sequence[Request]) -> list[Answer]:
+    """One after the other, none after a prompt that left its pages in the prefix cache."""
+    ask = messages(chat, False)
+    answers = []
+    for request in requests:
+        chat.session.forget_prefixes()
+        answers.append(await ask(request))
+    return answers
 
 
 async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int, rng: Random) -> list[Answer]:
