@@ -2,8 +2,8 @@
 
 Runs the compiled programs without an engine, on a random model. The first table has the step of S slots, all active,
 with each feature, and what that adds to a greedy step. The second has what users get who are fewer than the slots: from
-the one program of S rows, which keeps their answers the same under any load, and from a program of just their number,
-which would not. Medians over steps, in alternation.
+the smallest program whose bits agree with that of S rows, which keeps their answers the same under any load, and from
+a program of just their number, which might not. Medians over steps, in alternation.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
+from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -37,8 +38,10 @@ FEATURES = {
 }
 
 
-def make(config: ModelConfig, params: dict[str, object], slots: int, args: argparse.Namespace) -> Runner:
-    """A warm runner of `slots` rows."""
+def make(
+    config: ModelConfig, params: dict[str, object], slots: int, ladder: tuple[int, ...], args: argparse.Namespace
+) -> Runner:
+    """A warm runner of `slots` rows, with the decode programs of `ladder` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
 
@@ -46,8 +49,9 @@ def make(config: ModelConfig, params: dict[str, object], slots: int, args: argpa
         return sample(*given, valid=config.vocab_size, **more)
 
     sizes = Sizes.resolve(engine, config)
-    runner = Runner(config, params, sizes, placement, dtype=args.dtype, sampler=sampler)
+    runner = Runner(config, params, sizes, placement, dtype=args.dtype, sampler=sampler, ladder=ladder)
     runner.warm_up()
+    runner.restrict(agreeing(runner))
     return runner
 
 
@@ -64,11 +68,11 @@ def begin(runner: Runner, sampling: SamplingParams, users: int, prompt: int) -> 
 
 def stepper(runner: Runner, users: int) -> Callable[[], float]:
     """One decode step of the first `users` slots; returns its milliseconds."""
-    active, no_pages = np.arange(runner.sizes.slots) < users, np.full(runner.sizes.slots, -1, np.int32)
+    work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
 
     def step() -> float:
         began = time.perf_counter()
-        runner.decode(DecodeWork(active, no_pages)).wait()
+        runner.decode(work).wait()
         return 1000 * (time.perf_counter() - began)
 
     return step
@@ -98,14 +102,16 @@ def main() -> None:
     args = parser.parse_args()
     config = SHAPES[args.shape]
     params = random_params(config, args.dtype)
-    whole = make(config, params, args.slots, args)
+    ladder = EngineConfig(slots=args.slots).ladder
+    whole = make(config, params, args.slots, ladder, args)
     found = features(whole, args)
     print(f"| step of {args.slots} | ms | above greedy |\n|---|---|---|")
     for name, milliseconds in found.items():
         print(f"| {name} | {milliseconds:.2f} | {100 * (milliseconds / found['greedy'] - 1):.1f} % |", flush=True)
-    print(f"\n| users | ms, program of {args.slots} | ms, program of just them | cost |\n|---|---|---|---|")
+    print(f"\nprograms of {', '.join(map(str, whole.shapes))} rows agree\n")
+    print("| users | ms, the smallest of them | ms, a program of just the users | cost |\n|---|---|---|---|")
     for users in (n for n in (1, 2, 4, 8, 16) if n <= args.slots):
-        fitting = make(config, params, users, args)
+        fitting = make(config, params, users, (users,), args)
         for runner in (whole, fitting):
             begin(runner, NUCLEUS, users, args.prompt)
         fixed, exact = stepper(whole, users), stepper(fitting, users)
