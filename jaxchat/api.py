@@ -69,7 +69,7 @@ def load_session(
     )
     decodes = ", ".join(map(str, loaded.runner.shapes))
     facts = (
-        ("parameters", f"{loaded.model.parameters / 1e6:,.1f} M {engine.dtype}"),
+        ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
         ("context", f"{sizes.context} tokens"),
         ("slots", f"{sizes.slots} sequences decode together, {engine.queue} may queue"),

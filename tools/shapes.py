@@ -46,7 +46,7 @@ def random_params(config: ModelConfig, dtype: str) -> dict[str, Any]:
     decoder, rng = Decoder(config), np.random.default_rng(0)
 
     def init(tokens: jax.Array) -> Any:
-        return decoder.init(jax.random.key(0), tokens, tokens, attend=lambda layer, q, k, v: q)["params"]
+        return decoder.init(jax.random.key(0), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
 
     def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         values = rng.standard_normal(leaf.shape, np.float32) * np.float32(0.02)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import BLOCK
+from jaxchat.kernels.form import PLAIN, Form
 from jaxchat.kernels.reference import MASKED
 
 Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted values
@@ -35,7 +36,9 @@ def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
     return pages.at[page_ids].set(whole.astype(pages.dtype), mode="drop")
 
 
-def decode_attention(q: Array, keys: Array, values: Array, table: Array, lengths: Array, active: Array) -> Array:
+def decode_attention(
+    q: Array, keys: Array, values: Array, table: Array, lengths: Array, active: Array, form: Form = PLAIN
+) -> Array:
     """Attention of one query per slot over that slot's keys.
 
     Args:
@@ -44,21 +47,22 @@ def decode_attention(q: Array, keys: Array, values: Array, table: Array, lengths
         table: `[S, P]` i32.
         lengths: `[S]` i32, keys visible to each query, its own included.
         active: `[S]` bool; the result of other rows is meaningless but finite.
+        form: how scores are made and what is seen; blocks before a window are not read.
 
     Returns:
         `[S, H, d]` f32.
     """
     slots, heads, width = q.shape
     kv_heads = keys.shape[2]
-    grouped = q.reshape(slots, kv_heads, heads // kv_heads, width).astype(jnp.float32) * width**-0.5
+    grouped = form.scaled(q).reshape(slots, kv_heads, heads // kv_heads, width)
     lengths = jnp.where(active, lengths, 0)
 
     def row(slot: Array, done: Array) -> Array:
         def block(index: Array, sums: Sums) -> Sums:
             k, v, position = _gather(keys, values, table[slot], index)
-            visible = position < lengths[slot]
+            visible = form.visible(lengths[slot] - 1, position)
             scores = jnp.einsum("kgd,bkd->kgb", grouped[slot], k, precision=jax.lax.Precision.HIGHEST)
-            scores = jnp.where(visible, scores, MASKED)
+            scores = jnp.where(visible, form.capped(scores), MASKED)
             v = jnp.where(visible[:, None, None], v, 0.0)  # a recycled page may hold a failed request's NaN
 
             def mix(weights: Array) -> Array:
@@ -66,13 +70,13 @@ def decode_attention(q: Array, keys: Array, values: Array, table: Array, lengths
 
             return _accumulate(sums, scores, mix)
 
-        mixed = _walk(block, lengths[slot], grouped.shape[1:3], width)
+        mixed = _walk(block, form.first(lengths[slot] - 1), lengths[slot], grouped.shape[1:3], width)
         return jax.lax.dynamic_update_index_in_dim(done, mixed, slot, 0)
 
     return jax.lax.fori_loop(0, slots, row, jnp.zeros(grouped.shape, jnp.float32)).reshape(q.shape)
 
 
-def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start: Array) -> Array:
+def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start: Array, form: Form = PLAIN) -> Array:
     """Causal attention of a chunk of one sequence over everything before it and itself.
 
     Args:
@@ -80,13 +84,14 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
         keys: `[N, page, K, d]`, as are `values`.
         table: `[P]` i32.
         start: i32 scalar.
+        form: as for `decode_attention`.
 
     Returns:
         `[C, H, d]` f32.
     """
     chunk, heads, width = q.shape
     kv_heads = keys.shape[2]
-    grouped = q.reshape(chunk, kv_heads, heads // kv_heads, width).astype(jnp.float32) * width**-0.5
+    grouped = form.scaled(q).reshape(chunk, kv_heads, heads // kv_heads, width)
     grouped = grouped.transpose(1, 2, 0, 3)  # [K, G, C, d]
     queries = start + jnp.arange(chunk)
 
@@ -94,7 +99,7 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
         k, v, position = _gather(keys, values, table, index)
         written = position < start + chunk
         scores = jnp.einsum("kgcd,bkd->kgcb", grouped, k, precision=jax.lax.Precision.HIGHEST)
-        scores = jnp.where(position <= queries[:, None], scores, MASKED)
+        scores = jnp.where(form.visible(queries[:, None], position), form.capped(scores), MASKED)
         v = jnp.where(written[:, None, None], v, 0.0)
 
         def mix(weights: Array) -> Array:
@@ -102,7 +107,8 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
 
         return _accumulate(sums, scores, mix)
 
-    return _walk(block, start + chunk, grouped.shape[:3], width).transpose(2, 0, 1, 3).reshape(q.shape)
+    mixed = _walk(block, form.first(start), start + chunk, grouped.shape[:3], width)
+    return mixed.transpose(2, 0, 1, 3).reshape(q.shape)
 
 
 def _gather(keys: Array, values: Array, table: Array, index: Array) -> tuple[Array, Array, Array]:
@@ -123,12 +129,17 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
     return higher, total * shrink + jnp.sum(weights, axis=-1), mixed * shrink[..., None] + mix(weights)
 
 
-def _walk(block: Callable[[Array, Sums], Sums], length: Array, shape: tuple[int, ...], width: int) -> Array:
-    """Weighted values `[*shape, d]` over the blocks that `length` keys take; zeros where there are none."""
+def _walk(
+    block: Callable[[Array, Sums], Sums], first: Array, length: Array, shape: tuple[int, ...], width: int
+) -> Array:
+    """Weighted values `[*shape, d]` over the blocks of the keys from `first` to `length`; zeros where there are none.
+
+    A query that sees nothing in its first blocks gathers a mean of their values, times zero once it sees a key.
+    """
     sums = (
         jnp.full(shape, MASKED, jnp.float32),
         jnp.zeros(shape, jnp.float32),
         jnp.zeros((*shape, width), jnp.float32),
     )
-    _, total, mixed = jax.lax.fori_loop(0, (length + BLOCK - 1) // BLOCK, block, sums)
+    _, total, mixed = jax.lax.fori_loop(first // BLOCK, (length + BLOCK - 1) // BLOCK, block, sums)
     return mixed / jnp.where(total > 0, total, 1.0)[..., None]

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.kernels.form import PLAIN, Form
+
 MASKED = -1e30  # finite: a row that sees nothing yet must not turn into NaN
 
 
-def causal(layer: int, q: Array, k: Array, v: Array) -> Array:
+def causal(layer: int, q: Array, k: Array, v: Array, form: Form = PLAIN) -> Array:
     """Full causal attention over one sequence, without a cache; for training and as a test oracle.
 
     Args:
@@ -17,15 +19,17 @@ def causal(layer: int, q: Array, k: Array, v: Array) -> Array:
         q: `[T, H, d]`.
         k: `[T, K, d]`.
         v: `[T, K, d]`.
+        form: how scores are made and what is seen.
 
     Returns:
         `[T, H, d]` in q's dtype; softmax in f32.
     """
     tokens, heads, width = q.shape
     groups = k.shape[1]
-    q = q.reshape(tokens, groups, heads // groups, width)
-    scores = jnp.einsum("tkgd,skd->kgts", q, k, preferred_element_type=jnp.float32) * width**-0.5
-    visible = jnp.tril(jnp.ones((tokens, tokens), bool))
+    grouped = form.scaled(q).reshape(tokens, groups, heads // groups, width)
+    scores = form.capped(jnp.einsum("tkgd,skd->kgts", grouped, k.astype(jnp.float32)))
+    position = jnp.arange(tokens)
+    visible = form.visible(position[:, None], position)
     weights = jax.nn.softmax(jnp.where(visible, scores, MASKED), axis=-1)
     mixed = jnp.einsum("kgts,skd->tkgd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
     return mixed.reshape(tokens, heads, width).astype(q.dtype)

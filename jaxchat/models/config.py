@@ -1,21 +1,56 @@
-"""The shape of a decoder, read from a Hugging Face `config.json`."""
+"""The shape of a decoder. `jaxchat.models.families` makes one of a checkpoint's `config.json`."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from jaxchat.errors import ModelError
+from jaxchat.kernels.form import Form
 from jaxchat.models.rope import RopeConfig
 
-SUPPORTED = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2"}
+Activation = Literal["silu", "gelu_tanh"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerKind:
+    """What may differ from one layer to the next."""
+
+    rope: RopeConfig | None = RopeConfig()  # None: the layer does not know positions
+    window: int = 0  # keys that a query sees, its own included; 0: all before it
+    sparse: bool = False  # experts in place of one feed-forward layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experts:
+    """A mixture of experts: each token goes through `chosen` of `count` feed-forward layers of inner width `width`."""
+
+    count: int  # E
+    chosen: int
+    width: int
+    normalized: bool = True  # the weights of the chosen ones sum to one
+
+    def __post_init__(self) -> None:
+        if self.chosen > self.count:
+            raise ModelError(f"config.json: {self.chosen} experts for each token are more than {self.count}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """How a family names what it stores; by default as Llama does."""
+
+    prefixes: tuple[str, ...] = ("model.",)  # of all but the head; the first that the checkpoint has
+    mlp_norm: str = "post_attention_layernorm"
+    fused: bool = False  # qkv_proj and gate_up_proj hold what others store apart
+    router: str = "mlp.gate"
+    experts: str = "mlp.experts"
+    expert: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
+    ignored: tuple[str, ...] = ()  # beginnings of names of tensors that the decoder has no use for
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Llama-style decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+    """Decoder of pre-norm blocks: RMSNorm, grouped-query attention, gated feed-forward layers.
 
     Letters: V vocabulary, L layers, H query heads, K KV heads, D model width, F feed-forward width, d head width.
     """
@@ -28,82 +63,65 @@ class ModelConfig:
     ffn_width: int  # F
     head_width: int  # d
     context: int
-    rope: RopeConfig = RopeConfig()
+    kinds: tuple[LayerKind, ...] = ()  # one for each layer; none given means plain ones
     norm_eps: float = 1e-6
+    norm_offset: float = 0.0  # added to the scales of norms
+    qk_norm: bool = False  # queries and keys are normed over the head width
+    post_norms: bool = False  # what a block adds to the residual stream is normed too
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
+    activation: Activation = "silu"
+    experts: Experts | None = None
+    embed_scale: float = 1.0
+    query_scale: float | None = None  # of attention scores; None: d**-0.5
+    attention_cap: float = 0.0  # see `kernels.form`
+    logit_cap: float = 0.0  # likewise, of logits
     tied: bool = False
-    family: str = "llama"
+    names: Names = Names()
 
     def __post_init__(self) -> None:
+        if not self.kinds:
+            object.__setattr__(self, "kinds", (LayerKind(),) * self.layers)
         for name in ("vocab_size", "layers", "heads", "kv_heads", "width", "ffn_width", "head_width", "context"):
             if getattr(self, name) < 1:
                 raise ModelError(f"config.json: {name} must be at least 1, got {getattr(self, name)}")
         if self.heads % self.kv_heads:
             raise ModelError(f"config.json: {self.heads} query heads are no multiple of {self.kv_heads} KV heads")
-        if self.head_width % 2:
-            raise ModelError(f"config.json: head width must be even for rotary positions, got {self.head_width}")
+        if len(self.kinds) != self.layers:
+            raise ModelError(f"config.json: {len(self.kinds)} layers are described, but there are {self.layers}")
+        for rope in {kind.rope for kind in self.kinds if kind.rope}:
+            self._check_rope(rope)
 
     @property
     def group(self) -> int:
         """Query heads per KV head."""
         return self.heads // self.kv_heads
 
-    @property
-    def parameters(self) -> int:
-        """Number of weights, counting a tied embedding once."""
-        attention = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
-        layer = attention + 3 * self.width * self.ffn_width + 2 * self.width
-        tables = self.vocab_size * self.width * (1 if self.tied else 2)
-        return self.layers * layer + tables + self.width
+    def form(self, layer: int) -> Form:
+        """Attention of one layer."""
+        return Form(scale=self.query_scale, window=self.kinds[layer].window, cap=self.attention_cap)
 
+    def within(self, context: int) -> ModelConfig:
+        """The model for an engine whose sequences have at most `context` tokens.
 
-def read_config(directory: Path) -> ModelConfig:
-    """Reads `directory/config.json`.
+        LongRoPE has two sets of frequencies. Which of them a sequence gets must not change as it grows, for its keys
+        are cached; so the longest sequence that is possible decides for all.
+        """
 
-    Raises:
-        ModelError: the file is missing or no JSON, a key is missing, or the architecture is not supported.
-    """
-    path = directory / "config.json"
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path}: not found; a model is a folder with config.json and safetensors files") from None
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({error})") from None
-    try:
-        return from_hugging_face(raw)
-    except KeyError as error:
-        raise ModelError(f"{path}: key {error} is missing") from None
+        def fitted(kind: LayerKind) -> LayerKind:
+            rope = kind.rope
+            if rope is None or rope.kind != "longrope":
+                return kind
+            return replace(kind, rope=replace(rope, long=context > rope.original_context))
 
+        return replace(self, kinds=tuple(map(fitted, self.kinds)))
 
-def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
-    """Maps the keys of a Hugging Face configuration; refuses what would be computed wrongly."""
-    architecture = (raw.get("architectures") or ["none named"])[0]
-    if architecture not in SUPPORTED:
-        raise ModelError(f"architecture {architecture} is not supported; supported: {', '.join(SUPPORTED)}")
-    family = SUPPORTED[architecture]
-    if raw.get("hidden_act", "silu") != "silu":
-        raise ModelError(f"config.json: hidden_act {raw['hidden_act']!r} is not supported; supported: silu")
-    if raw.get("use_sliding_window"):
-        raise ModelError("config.json: use_sliding_window is not supported")
-    heads = raw["num_attention_heads"]
-    attention_bias = bool(raw.get("attention_bias", False))
-    return ModelConfig(
-        vocab_size=raw["vocab_size"],
-        layers=raw["num_hidden_layers"],
-        heads=heads,
-        kv_heads=raw.get("num_key_value_heads") or heads,
-        width=raw["hidden_size"],
-        ffn_width=raw["intermediate_size"],
-        head_width=raw.get("head_dim") or raw["hidden_size"] // heads,
-        context=raw.get("max_position_embeddings", 2048),
-        rope=RopeConfig.from_hugging_face(raw),
-        norm_eps=raw.get("rms_norm_eps", 1e-6),
-        qkv_bias=attention_bias or family == "qwen2",
-        out_bias=attention_bias,
-        mlp_bias=bool(raw.get("mlp_bias", False)),
-        tied=bool(raw.get("tie_word_embeddings", False)),
-        family=family,
-    )
+    def _check_rope(self, rope: RopeConfig) -> None:
+        rotated = rope.rotated(self.head_width)
+        if rotated % 2 or rotated < 2:
+            raise ModelError(f"config.json: an even number of each head must be rotated, got {rotated}")
+        if rope.kind == "longrope":
+            for name, factors in (("short_factor", rope.short_factors), ("long_factor", rope.long_factors)):
+                if len(factors) != rotated // 2 or min(factors) <= 0:
+                    raise ModelError(f"config.json: {name} must be {rotated // 2} numbers above 0, got {factors}")

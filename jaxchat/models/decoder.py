@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
+from jaxchat.models.block import Block
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.layers import Attend, Block, RMSNorm, contract
+from jaxchat.models.layers import Attend, RMSNorm, contract
 from jaxchat.models.rope import rotation
 
 
 class Decoder(nn.Module):
-    """Llama-family decoder over one flat run of tokens.
+    """The decoder of every family over one flat run of tokens.
 
     Layers are unrolled, one parameter subtree each: scanning stacked weights copies them on every step on CPU and GPU.
     Batching is the caller's: decode passes one token of each of S sequences, prefill C tokens of one, training vmaps.
@@ -26,7 +27,7 @@ class Decoder(nn.Module):
         c = self.config
         self.table = self.param("embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.width))
         self.blocks = [Block(c, name=f"layer_{index}") for index in range(c.layers)]
-        self.norm = RMSNorm(c.norm_eps)
+        self.norm = RMSNorm(c.norm_eps, c.norm_offset)
         if not c.tied:
             self.head = self.param("head", nn.initializers.normal(stddev=0.02), (c.width, c.vocab_size))
 
@@ -41,17 +42,22 @@ class Decoder(nn.Module):
         Returns:
             `[T, D]` f32.
         """
+        c = self.config
         x = jnp.take(self.table, tokens, axis=0).astype(jnp.float32)
-        turn = rotation(self.config.rope, self.config.head_width, positions)
+        if c.embed_scale != 1:
+            x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
+        ropes = dict.fromkeys(kind.rope for kind in c.kinds)
+        turns = {rope: rotation(rope, c.head_width, positions) if rope else None for rope in ropes}
         for layer, block in enumerate(self.blocks):
-            x = block(layer, x, turn, attend)
+            x = block(layer, x, turns[c.kinds[layer].rope], attend)
         return self.norm(x)
 
     def logits(self, hidden: Array) -> Array:
         """Logits `[T, V]` (f32) of `hidden[T, D]`."""
-        if self.config.tied:
-            return contract("td,vd->tv", hidden, self.table)
-        return contract("td,dv->tv", hidden, self.head)
+        c = self.config
+        table = ("td,vd->tv", self.table) if c.tied else ("td,dv->tv", self.head)
+        logits = contract(table[0], hidden, table[1])
+        return c.logit_cap * jnp.tanh(logits / c.logit_cap) if c.logit_cap else logits
 
 
 def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array, attend: Attend) -> Array:

@@ -14,11 +14,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxchat.models.config import ModelConfig
+from jaxchat.kernels.form import Form
+from jaxchat.models.config import Activation, ModelConfig
 from jaxchat.models.rope import rotate
 
-Attend = Callable[[int, Array, Array, Array], Array]
-"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d]) -> [T, H, d]`; whoever calls the decoder owns the KV cache."""
+Attend = Callable[[int, Array, Array, Array, Form], Array]
+"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
+Turn = tuple[Array, Array] | None
+"""Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
 
 
 def contract(equation: str, x: Array, w: Array) -> Array:
@@ -30,19 +33,30 @@ def contract(equation: str, x: Array, w: Array) -> Array:
     return jnp.einsum(equation, x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.float32)
 
 
+def scaled(fan_in: int) -> Any:
+    """The initialiser of a matrix with so many inputs."""
+    return nn.initializers.normal(stddev=fan_in**-0.5)
+
+
+def activate(name: Activation, x: Array) -> Array:
+    """The activation function of that name, elementwise in f32."""
+    return jax.nn.silu(x) if name == "silu" else jax.nn.gelu(x, approximate=True)
+
+
 class RMSNorm(nn.Module):
-    """`x / rms(x) * scale` over the last axis, in f32 (arXiv 1910.07467)."""
+    """`x / rms(x) * (scale + offset)` over the last axis, in f32 (arXiv 1910.07467)."""
 
     eps: float
+    offset: float = 0.0
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        scale = self.param("scale", nn.initializers.constant(1.0 - self.offset), (x.shape[-1],))
         x = x.astype(jnp.float32)
         # A matrix product: XLA:CPU reduces in one order for two rows and in another for eight, products it does not.
         mean = jnp.full((x.shape[-1], 8), 1 / x.shape[-1], jnp.float32)
-        mean_square = contract("td,dn->tn", x * x, mean)[:, :1]
-        return x * jax.lax.rsqrt(mean_square + self.eps) * scale.astype(jnp.float32)
+        mean_square = contract("...d,dn->...n", x * x, mean)[..., :1]
+        return x * jax.lax.rsqrt(mean_square + self.eps) * (scale.astype(jnp.float32) + self.offset)
 
 
 class Attention(nn.Module):
@@ -51,55 +65,46 @@ class Attention(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, layer: int, x: Array, turn: tuple[Array, Array], attend: Attend) -> Array:
-        """`x[T, D]`, `turn` = cosine and sine `[T, 1, d/2]`; returns f32 `[T, D]`."""
+    def __call__(self, layer: int, x: Array, turn: Turn, attend: Attend) -> Array:
+        """`x[T, D]` to f32 `[T, D]`."""
         c, tokens = self.config, x.shape[0]
         fused = (c.kv_heads, c.group + 2, c.head_width)
-        w = self.param("qkv", _scaled(c.width), (c.width, *fused))
+        w = self.param("qkv", scaled(c.width), (c.width, *fused))
         qkv = contract("td,dkgh->tkgh", x, w)
         if c.qkv_bias:
             qkv += self.param("qkv_bias", nn.initializers.zeros, fused).astype(jnp.float32)
         qkv = qkv.astype(w.dtype)
-        q = rotate(qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_width), *turn)
-        k = rotate(qkv[:, :, c.group], *turn)
-        mixed = attend(layer, q, k, qkv[:, :, c.group + 1])
+        q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_width), turn)
+        k = self._placed("k_norm", qkv[:, :, c.group], turn)
+        mixed = attend(layer, q, k, qkv[:, :, c.group + 1], c.form(layer))
         shape = (c.kv_heads, c.group, c.head_width)
-        out = self.param("out", _scaled(c.heads * c.head_width), (*shape, c.width))
+        out = self.param("out", scaled(c.heads * c.head_width), (*shape, c.width))
         y = contract("tkgh,kghd->td", mixed.reshape(tokens, *shape), out)
         if c.out_bias:
             y += self.param("out_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
         return y
 
+    def _placed(self, norm: str, x: Array, turn: Turn) -> Array:
+        """Queries or keys after their norm and rotation, in their dtype; `norm` names the norm's parameters."""
+        c, dtype = self.config, x.dtype
+        if c.qk_norm:
+            x = RMSNorm(c.norm_eps, c.norm_offset, name=norm)(x)
+        return (rotate(x, *turn) if turn else x).astype(dtype)
+
 
 class FeedForward(nn.Module):
-    """SwiGLU: `down(silu(gate(x)) * up(x))` (arXiv 2002.05202)."""
+    """Gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202)."""
 
     config: ModelConfig
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        both = contract("td,dcf->tcf", x, self.param("gate_up", _scaled(c.width), (c.width, 2, c.ffn_width)))
+        both = contract("td,dcf->tcf", x, self.param("gate_up", scaled(c.width), (c.width, 2, c.ffn_width)))
         if c.mlp_bias:
             both += self.param("gate_up_bias", nn.initializers.zeros, (2, c.ffn_width)).astype(jnp.float32)
-        inner = jax.nn.silu(both[:, 0]) * both[:, 1]
-        y = contract("tf,fd->td", inner, self.param("down", _scaled(c.ffn_width), (c.ffn_width, c.width)))
+        inner = activate(c.activation, both[:, 0]) * both[:, 1]
+        y = contract("tf,fd->td", inner, self.param("down", scaled(c.ffn_width), (c.ffn_width, c.width)))
         if c.mlp_bias:
             y += self.param("down_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
         return y
-
-
-class Block(nn.Module):
-    """Pre-norm residual block. The residual stream stays f32 whatever the dtype of the weights."""
-
-    config: ModelConfig
-
-    @nn.compact
-    def __call__(self, layer: int, x: Array, turn: tuple[Array, Array], attend: Attend) -> Array:
-        c = self.config
-        x = x + Attention(c, name="attention")(layer, RMSNorm(c.norm_eps, name="attention_norm")(x), turn, attend)
-        return x + FeedForward(c, name="mlp")(RMSNorm(c.norm_eps, name="mlp_norm")(x))
-
-
-def _scaled(fan_in: int) -> Any:
-    return nn.initializers.normal(stddev=fan_in**-0.5)

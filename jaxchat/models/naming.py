@@ -1,64 +1,37 @@
-"""Which Hugging Face tensors make up each parameter, how they are laid out, and along which axes it may be split."""
+"""Which Hugging Face tensors make up each parameter, and along which axes it may be split."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
-
-from jaxchat.models.config import ModelConfig
+from jaxchat.models.config import Experts, ModelConfig
+from jaxchat.models.parts import Parameter, biases, matrices, matrix, plain, rows, stacked
 
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Part:
-    """One stored tensor: its name and shape, its view inside the parameter, and the axis on which parts are joined."""
+def parameters(config: ModelConfig, prefix: str = "model.") -> dict[Path, Parameter]:
+    """Every parameter of the decoder and what it is made from, in the order of the forward pass.
 
-    name: str
-    stored_shape: tuple[int, ...]
-    shape: tuple[int, ...]
-    transposed: bool = False
-    axis: int = 0
-
-    def from_stored(self, tensor: np.ndarray) -> np.ndarray:
-        """The stored tensor, [out, in] as torch has it, as its slice of our [in, out] parameter."""
-        return (tensor.T if self.transposed else tensor).reshape(self.shape)
-
-    def to_stored(self, piece: np.ndarray) -> np.ndarray:
-        """Inverse of `from_stored`."""
-        if not self.transposed:
-            return piece.reshape(self.stored_shape)
-        return piece.reshape(self.stored_shape[::-1]).T
-
-
-def parts(config: ModelConfig) -> dict[Path, tuple[Part, ...]]:
-    """Every parameter path of the decoder with the tensors it is made from, in the order of the forward pass."""
+    `prefix` begins all stored names but that of the head.
+    """
     c = config
-    table: dict[Path, tuple[Part, ...]] = {("embed",): (_plain("model.embed_tokens.weight", c.vocab_size, c.width),)}
+    table: dict[Path, Parameter] = {("embed",): plain(f"{prefix}embed_tokens.weight", c.vocab_size, c.width)}
     for index in range(c.layers):
-        prefix = f"model.layers.{index}."
-        table |= {(f"layer_{index}", *path): found for path, found in _layer(c, prefix).items()}
-    table[("norm", "scale")] = (_plain("model.norm.weight", c.width),)
+        table |= {(f"layer_{index}", *path): found for path, found in _layer(c, index, prefix).items()}
+    table[("norm", "scale")] = plain(f"{prefix}norm.weight", c.width)
     if not c.tied:
-        table[("head",)] = (_linear("lm_head.weight", c.width, (c.vocab_size,)),)
+        table[("head",)] = matrix("lm_head.weight", (c.width,), (c.vocab_size,))
     return table
+
+
+def unused(config: ModelConfig, name: str) -> bool:
+    """Whether a stored tensor may be there although no parameter is made of it."""
+    tied = config.tied and name == "lm_head.weight"
+    return tied or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
 
 
 def axes(path: Path) -> tuple[str | None, ...]:
     """Logical axis names of a parameter; a mesh rule maps them to devices. None is never split."""
     return _AXES[path[-1]]
-
-
-def to_hugging_face(
-    path: Path, array: np.ndarray, sources: tuple[Part, ...], config: ModelConfig
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Splits one parameter into its stored tensors."""
-    widths = [part.shape[part.axis] for part in sources]
-    pieces = np.split(array, np.cumsum(widths)[:-1], axis=sources[0].axis)
-    for part, piece in zip(sources, pieces, strict=True):
-        yield part.name, part.to_stored(piece)
 
 
 _AXES: dict[str, tuple[str | None, ...]] = {
@@ -73,49 +46,67 @@ _AXES: dict[str, tuple[str | None, ...]] = {
     "gate_up_bias": (None, "ffn"),
     "down": ("ffn", None),
     "down_bias": (None,),
+    "router": (None, None),
+    "expert_gate_up": (None, None, None, "ffn"),
+    "expert_down": (None, "ffn", None),
 }
 
 
-def _layer(c: ModelConfig, prefix: str) -> dict[Path, tuple[Part, ...]]:
-    attention, mlp = prefix + "self_attn.", prefix + "mlp."
-    heads = {"q": c.group, "k": 1, "v": 1}
-    qkv = {n: (c.kv_heads, count, c.head_width) for n, count in heads.items()}
-    table: dict[Path, tuple[Part, ...]] = {
-        ("attention_norm", "scale"): (_plain(prefix + "input_layernorm.weight", c.width),),
-        ("attention", "qkv"): tuple(
-            _linear(f"{attention}{n}_proj.weight", c.width, shape, axis=2) for n, shape in qkv.items()
-        ),
-        ("attention", "out"): (_linear(attention + "o_proj.weight", (c.kv_heads, c.group, c.head_width), c.width),),
-        ("mlp_norm", "scale"): (_plain(prefix + "post_attention_layernorm.weight", c.width),),
-        ("mlp", "gate_up"): tuple(
-            _linear(f"{mlp}{n}_proj.weight", c.width, (1, c.ffn_width), axis=1) for n in ("gate", "up")
-        ),
-        ("mlp", "down"): (_linear(mlp + "down_proj.weight", c.ffn_width, c.width),),
-    }
-    if c.qkv_bias:
-        table[("attention", "qkv_bias")] = tuple(
-            _bias(f"{attention}{n}_proj.bias", shape, axis=1) for n, shape in qkv.items()
-        )
-    if c.out_bias:
-        table[("attention", "out_bias")] = (_plain(attention + "o_proj.bias", c.width),)
-    if c.mlp_bias:
-        table[("mlp", "gate_up_bias")] = tuple(
-            _bias(f"{mlp}{n}_proj.bias", (1, c.ffn_width), axis=0) for n in ("gate", "up")
-        )
-        table[("mlp", "down_bias")] = (_plain(mlp + "down_proj.bias", c.width),)
+def _layer(c: ModelConfig, index: int, prefix: str) -> dict[Path, Parameter]:
+    at = f"{prefix}layers.{index}."
+    table: dict[Path, Parameter] = {("attention_norm", "scale"): plain(f"{at}input_layernorm.weight", c.width)}
+    table |= {("attention", *path): found for path, found in _attention(c, f"{at}self_attn.").items()}
+    table[("mlp_norm", "scale")] = plain(f"{at}{c.names.mlp_norm}.weight", c.width)
+    experts = c.experts if c.kinds[index].sparse else None
+    inner = _experts(c, experts, at) if experts else _feed_forward(c, f"{at}mlp.")
+    table |= {("mlp", *path): found for path, found in inner.items()}
+    if c.post_norms:
+        table[("attention_post_norm", "scale")] = plain(f"{at}post_attention_layernorm.weight", c.width)
+        table[("mlp_post_norm", "scale")] = plain(f"{at}post_feedforward_layernorm.weight", c.width)
     return table
 
 
-def _plain(name: str, *shape: int) -> Part:
-    return Part(name, shape, shape)
+def _attention(c: ModelConfig, at: str) -> dict[Path, Parameter]:
+    shapes = tuple((c.kv_heads, count, c.head_width) for count in (c.group, 1, 1))
+    names = tuple(f"{at}{name}_proj" for name in "qkv")
+    weights = tuple(f"{name}.weight" for name in names)
+    fused = rows(f"{at}qkv_proj.weight", c.width, shapes, 1) if c.names.fused else None
+    table: dict[Path, Parameter] = {
+        ("qkv",): fused or matrices(weights, c.width, shapes, 1),
+        ("out",): matrix(f"{at}o_proj.weight", (c.kv_heads, c.group, c.head_width), (c.width,)),
+    }
+    if c.qk_norm:
+        table |= {(f"{name}_norm", "scale"): plain(f"{at}{name}_norm.weight", c.head_width) for name in "qk"}
+    if c.qkv_bias:
+        table[("qkv_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 1)
+    if c.out_bias:
+        table[("out_bias",)] = plain(f"{at}o_proj.bias", c.width)
+    return table
 
 
-def _bias(name: str, shape: tuple[int, ...], axis: int) -> Part:
-    return Part(name, (int(np.prod(shape)),), shape, axis=axis)
+def _feed_forward(c: ModelConfig, at: str) -> dict[Path, Parameter]:
+    shapes = ((1, c.ffn_width),) * 2
+    names = tuple(f"{at}{name}_proj" for name in ("gate", "up"))
+    weights = tuple(f"{name}.weight" for name in names)
+    fused = rows(f"{at}gate_up_proj.weight", c.width, shapes, 0) if c.names.fused else None
+    table: dict[Path, Parameter] = {
+        ("gate_up",): fused or matrices(weights, c.width, shapes, 0),
+        ("down",): matrix(f"{at}down_proj.weight", (c.ffn_width,), (c.width,)),
+    }
+    if c.mlp_bias:
+        table[("gate_up_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 0)
+        table[("down_bias",)] = plain(f"{at}down_proj.bias", c.width)
+    return table
 
 
-def _linear(name: str, inputs: int | tuple[int, ...], outputs: int | tuple[int, ...], axis: int = 0) -> Part:
-    inner = (inputs,) if isinstance(inputs, int) else inputs
-    outer = (outputs,) if isinstance(outputs, int) else outputs
-    stored = (int(np.prod(outer)), int(np.prod(inner)))
-    return Part(name, stored, (*inner, *outer), transposed=True, axis=axis)
+def _experts(c: ModelConfig, experts: Experts, at: str) -> dict[Path, Parameter]:
+    gate_up, down = [], []
+    for index in range(experts.count):
+        gate, up, last = (f"{at}{c.names.experts}.{index}.{name}.weight" for name in c.names.expert)
+        gate_up.append(matrices((gate, up), c.width, ((1, experts.width),) * 2, 0))
+        down.append(matrix(last, (experts.width,), (c.width,)))
+    return {
+        ("router",): matrix(f"{at}{c.names.router}.weight", (c.width,), (experts.count,)),
+        ("expert_gate_up",): stacked(gate_up),
+        ("expert_down",): stacked(down),
+    }

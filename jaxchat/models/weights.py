@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.naming import Part, parts, to_hugging_face
+from jaxchat.models.naming import parameters, unused
+from jaxchat.models.parts import Parameter, Part
 
 Place = Callable[[tuple[str, ...], np.ndarray], jax.Array]
 """`place(path, array)` puts one finished parameter on its device or devices."""
@@ -42,24 +43,25 @@ def load_hf(
     """
     place = place or (lambda path, array: jax.device_put(array))
     shards = Shards(directory)
+    table = parameters(config, shards.prefix(config.names.prefixes))
+    _refuse_others(shards, table, config)
     digest = hashlib.sha256()
     params: dict[str, Any] = {}
-    table = parts(config)
-    for done, (path, sources) in enumerate(table.items()):
+    for done, (path, parameter) in enumerate(table.items()):
         progress(done, len(table))
-        array = _assemble(shards, sources, config, jnp.dtype(dtype), digest)
-        _insert(params, path, place(path, array))
+        _insert(params, path, place(path, _assemble(shards, parameter, jnp.dtype(dtype), digest)))
     progress(len(table), len(table))
     return params, digest.hexdigest()
 
 
 def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype: str = "bfloat16") -> None:
     """Writes `model.safetensors` under Hugging Face names; `config.json` is the caller's."""
-    tensors = {}
-    for path, sources in parts(config).items():
+    tensors: dict[str, np.ndarray] = {}
+    for path, parameter in parameters(config).items():
         array = np.asarray(_lookup(params, path).astype(jnp.float32))
-        for name, piece in to_hugging_face(path, array, sources, config):
-            tensors[name] = np.ascontiguousarray(piece).astype(jnp.dtype(dtype))
+        for part in parameter.parts:
+            tensor = tensors.setdefault(part.name, np.empty(part.stored_shape, jnp.dtype(dtype)))
+            tensor[slice(*part.rows) if part.rows else ...] = part.to_stored(array[part.place])
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -67,23 +69,34 @@ class Shards:
     """The safetensors files of a directory as one mapping from tensor name to array."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.files = dict(_index(directory))
         self.opened: dict[Path, Any] = {}
 
-    def read(self, name: str) -> np.ndarray:
-        """One tensor. Raises ModelError naming file and tensor."""
-        path = self.files.get(name)
+    def prefix(self, known: tuple[str, ...]) -> str:
+        """That of the `known` prefixes which the names begin with, the first where none does."""
+        return next((prefix for prefix in known if f"{prefix}embed_tokens.weight" in self.files), known[0])
+
+    def read(self, part: Part) -> np.ndarray:
+        """The rows of a stored tensor that `part` wants. Raises ModelError naming file and tensor."""
+        path = self.files.get(part.name)
         if path is None:
-            known = next(iter(self.files.values())).parent if self.files else "the model folder"
-            raise ModelError(f"{known}: tensor {name} is missing from the safetensors files")
+            raise ModelError(f"{self.directory}: tensor {part.name} is missing from the safetensors files")
         try:
             if path not in self.opened:
                 self.opened[path] = safe_open(path, framework="numpy")
-            return self.opened[path].get_tensor(name)
+            stored = self.opened[path].get_slice(part.name)
+            shape = tuple(stored.get_shape())
+            if shape != part.stored_shape:
+                raise ModelError(f"{path}: tensor {part.name} has shape {shape}, expected {part.stored_shape}")
+            tensor: np.ndarray = stored[slice(*part.rows)] if part.rows else self.opened[path].get_tensor(part.name)
         except FileNotFoundError:
-            raise ModelError(f"{path}: not found, though it should hold tensor {name}") from None
+            raise ModelError(f"{path}: not found, though it should hold tensor {part.name}") from None
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path}: cannot read tensor {name} ({error})") from None
+            raise ModelError(f"{path}: cannot read tensor {part.name} ({error})") from None
+        if tensor.dtype.kind != "f" and tensor.dtype != jnp.bfloat16:
+            raise ModelError(f"{path}: tensor {part.name} has dtype {tensor.dtype}, not floating")
+        return tensor
 
 
 def _index(directory: Path) -> Iterator[tuple[str, Path]]:
@@ -105,22 +118,22 @@ def _index(directory: Path) -> Iterator[tuple[str, Path]]:
         raise ModelError(f"{directory}: holds neither model.safetensors nor model.safetensors.index.json")
 
 
-def _assemble(
-    shards: Shards, sources: tuple[Part, ...], config: ModelConfig, dtype: np.dtype, digest: Any
-) -> np.ndarray:
-    pieces = []
-    for part in sources:
-        tensor = shards.read(part.name)
-        if tensor.shape != part.stored_shape:
-            file = shards.files[part.name]
-            raise ModelError(f"{file}: tensor {part.name} has shape {tensor.shape}, expected {part.stored_shape}")
-        if tensor.dtype.kind != "f" and tensor.dtype != jnp.bfloat16:
-            raise ModelError(f"{shards.files[part.name]}: tensor {part.name} has dtype {tensor.dtype}, not floating")
+def _refuse_others(shards: Shards, table: dict[tuple[str, ...], Parameter], config: ModelConfig) -> None:
+    """Refuses tensors that no parameter is made of: what they stand for would be left out of the computation."""
+    wanted = {part.name for parameter in table.values() for part in parameter.parts}
+    for name, path in shards.files.items():
+        if name not in wanted and not unused(config, name):
+            raise ModelError(f"{path}: tensor {name} does not belong to the model that config.json describes")
+
+
+def _assemble(shards: Shards, parameter: Parameter, dtype: np.dtype, digest: Any) -> np.ndarray:
+    array = np.empty(parameter.shape, dtype)
+    for part in parameter.parts:
+        tensor = shards.read(part)
         digest.update(f"{part.name}{tensor.dtype}{tensor.shape}".encode())
         digest.update(np.ascontiguousarray(tensor).view(np.uint8).data)
-        pieces.append(part.from_stored(tensor))
-    joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=sources[0].axis)
-    return np.ascontiguousarray(joined.astype(dtype))
+        array[part.place] = part.from_stored(tensor)
+    return array
 
 
 def _insert(tree: dict[str, Any], path: tuple[str, ...], leaf: jax.Array) -> None:

@@ -13,7 +13,8 @@ import jax
 
 from jaxchat.config import EngineConfig
 from jaxchat.models.checkpoints import has_orbax, restore_orbax
-from jaxchat.models.config import ModelConfig, read_config
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.families import read_config
 from jaxchat.models.weights import load_hf
 from jaxchat.runtime.compiling import use_cache
 from jaxchat.runtime.ladder import agreeing
@@ -35,6 +36,7 @@ class Loaded:
     sizes: Sizes
     fingerprint: str
     device: str
+    parameters: int  # weights, a tied embedding counted once
 
 
 def load_runner(
@@ -56,6 +58,7 @@ def load_runner(
     _use_cache(engine.cache_dir)
     model = read_config(directory)
     sizes = Sizes.resolve(engine, model)
+    model = model.within(sizes.context)
     placement = Placement.create(engine.mesh, model)
     params, weights = _load_weights(directory, model, engine.dtype, placement, report)
     sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
@@ -67,7 +70,8 @@ def load_runner(
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)
     digest = hashlib.sha256("\n".join([*identity, *runner.digests()]).encode()).hexdigest()
-    return Loaded(runner, model, sizes, f"fp_{digest[:10]}", f"{placement.mesh.size} x {kind}")
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return Loaded(runner, model, sizes, f"fp_{digest[:10]}", f"{placement.mesh.size} x {kind}", count)
 
 
 def _load_weights(

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.kernels.form import Form
 from jaxchat.kernels.paged import decode_attention, prefill_attention, write_chunk, write_tokens
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.runtime.layout import Layout
@@ -78,7 +79,7 @@ def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, rows: int) 
         cache = _Cache(
             pages,
             write=lambda held, new: write_tokens(held, new, page, here.position % sizes.page_size),
-            read=lambda q, k, v: decode_attention(q, k, v, here.table, here.position + 1, active),
+            read=lambda q, k, v, form: decode_attention(q, k, v, here.table, here.position + 1, active, form),
         )
         hidden = hidden_states(decoder, params, here.token, here.position, cache.attend)
         logits = logits_of(decoder, params, hidden)
@@ -101,7 +102,7 @@ def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler) -> Step:
         cache = _Cache(
             pages,
             write=lambda held, new: write_chunk(held, new, given["chunk_pages"]),
-            read=lambda q, k, v: prefill_attention(q, k, v, given["table"], start),
+            read=lambda q, k, v, form: prefill_attention(q, k, v, given["table"], start, form),
         )
         positions = start + jnp.arange(sizes.chunk)
         hidden = hidden_states(decoder, params, given["tokens"], positions, cache.attend)
@@ -130,13 +131,13 @@ class _Cache:
 
     pages: KVPages
     write: Callable[[Array, Array], Array]
-    read: Callable[[Array, Array, Array], Array]
+    read: Callable[[Array, Array, Array, Form], Array]
 
-    def attend(self, layer: int, q: Array, k: Array, v: Array) -> Array:
+    def attend(self, layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
         keys = self.write(self.pages.keys[layer], k)
         values = self.write(self.pages.values[layer], v)
         self.pages = KVPages(_swap(self.pages.keys, layer, keys), _swap(self.pages.values, layer, values))
-        return self.read(q, keys, values)
+        return self.read(q, keys, values, form)
 
 
 def _swap(arrays: tuple[Array, ...], index: int, new: Array) -> tuple[Array, ...]:

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from jaxchat.errors import ModelError
 from jaxchat.models.checkpoints import restore_orbax, save_orbax, shapes
-from jaxchat.models.config import from_hugging_face, read_config
-from jaxchat.models.naming import axes, parts
+from jaxchat.models.families import from_hugging_face, read_config
+from jaxchat.models.naming import axes, parameters
 from jaxchat.models.weights import load_hf
 from tests import tiny
 
@@ -43,7 +43,7 @@ def test_every_parameter_has_a_source_and_axes() -> None:
     config = from_hugging_face({**tiny.CONFIG, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False})
     tree = jax.tree_util.tree_flatten_with_path(shapes(config))[0]
     paths = {tuple(key.key for key in path): leaf for path, leaf in tree}
-    assert paths.keys() == parts(config).keys()
+    assert paths.keys() == parameters(config).keys()
     assert all(len(axes(path)) == leaf.ndim for path, leaf in paths.items())
 
 
@@ -84,7 +84,8 @@ def test_a_truncated_file_is_named(model: Path) -> None:
     [
         (dict(architectures=["MambaForCausalLM"]), "MambaForCausalLM is not supported; supported: Llama"),
         (dict(hidden_act="gelu"), "gelu"),
-        (dict(rope_scaling={"rope_type": "longrope"}), "longrope"),
+        (dict(rope_scaling={"rope_type": "longrope"}), "short_factor must be 4 numbers"),
+        (dict(rope_scaling={"rope_type": "dynamic"}), "rope type .dynamic. is not supported"),
         (dict(num_key_value_heads=3), "3 KV heads"),
         (dict(hidden_size=None), "hidden_size"),
     ],

@@ -12,9 +12,11 @@ import numpy as np
 from jax import Array
 from tokenizers import Tokenizer
 
+from jaxchat.kernels.form import Form
 from jaxchat.kernels.reference import causal
-from jaxchat.models.config import ModelConfig, read_config
+from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
+from jaxchat.models.families import read_config
 from jaxchat.models.weights import load_hf
 
 Cache = tuple[tuple[Array, Array], ...]
@@ -61,9 +63,9 @@ def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, ro
     def one(row: Array) -> tuple[Array, Cache]:
         kept = []
 
-        def attend(layer: int, q: Array, k: Array, v: Array) -> Array:
+        def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
             kept.append((k, v))
-            return causal(layer, q, k, v)
+            return causal(layer, q, k, v, form)
 
         return decoder.apply({"params": params}, row, positions, attend=attend), tuple(kept)
 
@@ -78,7 +80,7 @@ def _step(config: ModelConfig, params: Any, cache: Cache, token: Array, position
     """Writes `token[B]` at `position[B]` and returns the next token of each row."""
     decoder, rows, updated = Decoder(config), jnp.arange(len(token)), []
 
-    def attend(layer: int, q: Array, k: Array, v: Array) -> Array:
+    def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
         keys, values = (x.at[rows, position].set(new) for x, new in zip(cache[layer], (k, v), strict=True))
         updated.append((keys, values))
         (batch, heads, width), groups = q.shape, k.shape[1]

@@ -18,8 +18,10 @@ from jax import Array
 from optax.contrib import MuonDimensionNumbers, muon
 from tokenizers import Tokenizer
 
+from jaxchat.kernels.form import Form
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
+from jaxchat.models.layers import Attend
 from jaxchat.models.weights import load_hf
 from tools.bundled import data
 from tools.bundled.attention import attention
@@ -58,15 +60,15 @@ def config_of(tokenizer: Tokenizer) -> ModelConfig:
 def init(config: ModelConfig, seed: int) -> Params:
     """Fresh f32 parameters; the matrices that write to the residual stream start small."""
     tokens = jnp.zeros(2, jnp.int32)
-    params = Decoder(config).init(jax.random.key(seed), tokens, tokens, attend=lambda layer, q, k, v: q)["params"]
+    params = Decoder(config).init(jax.random.key(seed), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
     scale = 1 / math.sqrt(2 * config.layers)
     return jax.tree_util.tree_map_with_path(lambda path, x: x * scale if path[-1].key in ("out", "down") else x, params)
 
 
-def packed_attention(layout: Layout, segments: Array) -> Callable[[int, Array, Array, Array], Array]:
+def packed_attention(layout: Layout, segments: Array) -> Attend:
     """Causal attention inside each conversation of a flat batch (`segments: [N]`), part by part."""
 
-    def attend(layer: int, q: Array, k: Array, v: Array) -> Array:
+    def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
         (_, heads, width), groups = q.shape, k.shape[1]
         parts, start = [], 0
         for rows, length in layout:

@@ -1,0 +1,38 @@
+"""What of attention differs between model families and between the layers of one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How scores are made and which keys a query sees; by default as in "Attention Is All You Need", causal."""
+
+    scale: float | None = None  # of the scores; None: d**-0.5
+    window: int = 0  # keys that a query sees, its own included; 0: all before it
+    cap: float = 0.0  # scores are bounded smoothly to -cap .. cap (Gemma 2, arXiv 2408.00118); 0: they are not
+
+    def scaled(self, q: Array) -> Array:
+        """Queries `[..., d]` in f32, times the scale."""
+        scale = q.shape[-1] ** -0.5 if self.scale is None else self.scale
+        return q.astype(jnp.float32) * scale
+
+    def capped(self, scores: Array) -> Array:
+        """Scores of any shape after the cap."""
+        return self.cap * jnp.tanh(scores / self.cap) if self.cap else scores
+
+    def visible(self, queries: Array, keys: Array) -> Array:
+        """Whether the query at each position sees the key at each position; the two shapes broadcast."""
+        causal = keys <= queries
+        return causal & (keys > queries - self.window) if self.window else causal
+
+    def first(self, query: Array) -> Array:
+        """The earliest position that the query at `query` sees."""
+        return jnp.maximum(query - self.window + 1, 0) if self.window else jnp.zeros_like(query)
+
+
+PLAIN = Form()

@@ -1,0 +1,96 @@
+"""A mixture of experts without a capacity: no token is ever dropped, and none changes the bits of another.
+
+Each token goes to a few experts, so the rows of a step are sorted by expert and each expert's rows are cut into blocks
+of one fixed size, padded where they do not fill it. Every product then has the same shape, however many tokens there
+are and whoever they go to, and a row of a product does not depend on the others. What a token's experts give is added
+up in the order of their rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from jaxchat.models.config import Experts, ModelConfig
+from jaxchat.models.layers import activate, contract, scaled
+
+ROWS = 8  # of a block
+
+
+class Mixture(nn.Module):
+    """Gated feed-forward layers of which each token's router chooses some (arXiv 2401.04088)."""
+
+    config: ModelConfig
+    experts: Experts
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """`x[T, D]` to f32 `[T, D]`."""
+        c, e = self.config, self.experts
+        router = self.param("router", scaled(c.width), (c.width, e.count))
+        gate_up = self.param("expert_gate_up", scaled(c.width), (e.count, c.width, 2, e.width))
+        down = self.param("expert_down", scaled(e.width), (e.count, e.width, c.width))
+        chosen, shares = route(contract("td,de->te", x, router), e)
+
+        def expert(index: Array, rows: Array) -> Array:
+            both = contract("td,dcf->tcf", rows, _entry(gate_up, index))
+            inner = activate(c.activation, both[:, 0]) * both[:, 1]
+            return contract("tf,fd->td", inner, _entry(down, index))
+
+        found = in_blocks(expert, x, chosen, e.count)
+        total = jnp.zeros_like(found[:, 0])
+        for rank in range(e.chosen):
+            total += shares[:, rank, None] * found[:, rank]
+        return total
+
+
+def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
+    """The experts of each token, `[T, k]` i32, and their shares in its sum, `[T, k]` f32, of `logits[T, E]`.
+
+    Sums run over ranks one by one, or as a product: their order must not depend on T.
+    """
+    top, chosen = jax.lax.top_k(logits, experts.chosen)
+    weights = jnp.exp(top - top[:, :1])
+    if experts.normalized:
+        total = sum(weights[:, rank, None] for rank in range(experts.chosen))
+    else:
+        all_weights = jnp.exp(logits - top[:, :1])
+        total = contract("te,en->tn", all_weights, jnp.ones((experts.count, 8), jnp.float32))[:, :1]
+    return chosen, weights / total
+
+
+def in_blocks(expert: Callable[[Array, Array], Array], x: Array, chosen: Array, count: int) -> Array:
+    """`expert(index, rows[ROWS, D])` of every token and each expert it has chosen.
+
+    Args:
+        expert: f32 `[ROWS, D]` of the expert of that index; some rows may be of no token.
+        x: `[T, D]`.
+        chosen: `[T, k]` i32, each below `count`.
+        count: how many experts there are.
+
+    Returns:
+        `[T, k, D]` f32.
+    """
+    tokens, each = chosen.shape
+    order = jnp.argsort(chosen.ravel())  # pairs of token and rank, by expert; stable
+    loads = jnp.sum(chosen.ravel()[:, None] == jnp.arange(count), axis=0)
+    blocks = (loads + ROWS - 1) // ROWS
+    ends, starts = jnp.cumsum(blocks), jnp.cumsum(loads) - loads
+
+    def block(index: Array, found: Array) -> Array:
+        owner = jnp.searchsorted(ends, index, side="right")
+        inside = (index - ends[owner] + blocks[owner]) * ROWS + jnp.arange(ROWS)
+        pairs = order.at[starts[owner] + inside].get(mode="clip")
+        rows = expert(owner, x[pairs // each])
+        return found.at[jnp.where(inside < loads[owner], pairs, tokens * each)].set(rows, mode="drop")
+
+    found = jax.lax.fori_loop(0, ends[-1], block, jnp.zeros((tokens * each, x.shape[-1]), jnp.float32))
+    return found.reshape(tokens, each, -1)
+
+
+def _entry(stacked: Array, index: Array) -> Array:
+    return jax.lax.dynamic_index_in_dim(stacked, index, keepdims=False)

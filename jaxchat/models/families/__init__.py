@@ -1,0 +1,57 @@
+"""Model families: each a module that makes a `ModelConfig` of its `config.json`. This one lists them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxchat.errors import ModelError
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.families import gemma, llama, mistral, mixtral, phi, qwen, smollm
+from jaxchat.models.keys import Keys
+
+Read = Callable[[Keys], ModelConfig]
+FAMILIES: dict[str, Read] = {
+    "LlamaForCausalLM": llama.read,
+    "MistralForCausalLM": mistral.read,
+    "Qwen2ForCausalLM": qwen.read_2,
+    "Qwen3ForCausalLM": qwen.read_3,
+    "Qwen3MoeForCausalLM": qwen.read_3_experts,
+    "MixtralForCausalLM": mixtral.read,
+    "Gemma2ForCausalLM": gemma.read_2,
+    "Gemma3ForCausalLM": gemma.read_3,
+    "Gemma3ForConditionalGeneration": gemma.read_3_text,
+    "Phi3ForCausalLM": phi.read,
+    "SmolLM3ForCausalLM": smollm.read_3,
+}
+
+
+def read_config(directory: Path) -> ModelConfig:
+    """Reads `directory/config.json`.
+
+    Raises:
+        ModelError: the file is missing or no JSON, a key is missing or wrong, or the architecture is not supported.
+    """
+    path = directory / "config.json"
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: not found; a model is a folder with config.json and safetensors files") from None
+    except ValueError as error:
+        raise ModelError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(raw, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return from_hugging_face(raw)
+
+
+def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
+    """Maps the keys of a Hugging Face configuration; refuses what would be computed wrongly."""
+    keys = Keys(raw)
+    architecture, *_ = *keys.words("architectures"), "none named"
+    if architecture not in FAMILIES:
+        raise ModelError(f"config.json: architecture {architecture} is not supported; supported: {', '.join(FAMILIES)}")
+    if keys.has("quantization_config"):
+        raise ModelError("config.json: quantization_config is not supported; use the unquantised checkpoint")
+    return FAMILIES[architecture](keys)

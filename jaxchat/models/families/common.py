@@ -1,0 +1,92 @@
+"""What the families share: the keys that mean the same in all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxchat.errors import ModelError
+from jaxchat.models.config import Activation, LayerKind
+from jaxchat.models.keys import Keys
+from jaxchat.models.rope import RopeConfig
+
+KINDS = ("default", "linear", "llama3", "yarn", "longrope")
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": "silu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+
+
+def sizes(keys: Keys) -> dict[str, Any]:
+    """The arguments of `ModelConfig` that every family takes from the same keys."""
+    heads, width = keys.integer("num_attention_heads"), keys.integer("hidden_size")
+    return dict(
+        vocab_size=keys.integer("vocab_size"),
+        layers=keys.integer("num_hidden_layers"),
+        heads=heads,
+        kv_heads=keys.integer("num_key_value_heads", heads),
+        width=width,
+        ffn_width=keys.integer("intermediate_size"),
+        head_width=keys.integer("head_dim", width // heads),
+        context=keys.integer("max_position_embeddings", 2048),
+        norm_eps=keys.number("rms_norm_eps", 1e-6),
+        activation=activation(keys, "hidden_act", "silu"),
+        tied=keys.flag("tie_word_embeddings"),
+    )
+
+
+def activation(keys: Keys, key: str, default: str) -> Activation:
+    """The activation that `key` names. Raises ModelError for others than the known ones."""
+    name = keys.word(key, default)
+    if name not in ACTIVATIONS:
+        raise keys.error(key, f"is not supported; supported: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def rope(keys: Keys, theta: float = 10000.0) -> RopeConfig:
+    """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (earlier)."""
+    given = keys.inner("rope_parameters" if keys.has("rope_parameters") else "rope_scaling")
+    return rope_of(given, keys, keys.number("rope_theta", theta))
+
+
+def rope_of(given: Keys, keys: Keys, theta: float) -> RopeConfig:
+    """The rotary embedding that the object `given` of a configuration describes."""
+    kind = given.word("rope_type", given.word("type", "default"))
+    kind = "longrope" if kind == "su" else kind  # the name in early Phi-3 checkpoints
+    if kind not in KINDS:
+        raise ModelError(f"config.json: rope type {kind!r} is not supported; supported: {', '.join(KINDS)}")
+    if kind == "yarn" and given.has("mscale_all_dim"):
+        raise ModelError("config.json: rope mscale_all_dim is not supported")
+    context = keys.integer("max_position_embeddings", 8192)
+    named = given.integer("original_max_position_embeddings", context)
+    original = keys.integer("original_max_position_embeddings", named)
+    scaled = kind in ("yarn", "longrope")
+    return RopeConfig(
+        theta=given.number("rope_theta", theta),
+        fraction=given.number("partial_rotary_factor", keys.number("partial_rotary_factor", 1.0)),
+        kind=kind,
+        factor=given.number("factor", context / original if scaled else 1.0),
+        original_context=original,
+        low_freq_factor=given.number("low_freq_factor", 1.0),
+        high_freq_factor=given.number("high_freq_factor", 4.0),
+        beta_fast=given.number("beta_fast", 32.0),
+        beta_slow=given.number("beta_slow", 1.0),
+        attention_factor=given.number("attention_factor") if given.has("attention_factor") else None,
+        truncate=given.flag("truncate", True),
+        short_factors=given.numbers("short_factor"),
+        long_factors=given.numbers("long_factor"),
+    )
+
+
+def windows(keys: Keys, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
+    """The window of each layer, 0 for none: by `layer_types`, else where `default` says so."""
+    types = keys.words("layer_types")
+    if not types:
+        return tuple(window if sliding else 0 for sliding in default)
+    if unknown := set(types) - {"full_attention", "sliding_attention"}:
+        raise ModelError(f"config.json: layer type {min(unknown)!r} is not supported")
+    return tuple(window if kind == "sliding_attention" else 0 for kind in types)
+
+
+def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:
+    """Layers that differ in nothing but their window."""
+    return tuple(LayerKind(rope=rope, window=window) for window in windows)

@@ -1,0 +1,91 @@
+"""Gemma 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786): layers with and without a window in turn, norms after as well
+as before each half of a block, scaled embeddings; version 2 caps scores and logits, version 3 norms queries and keys.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jaxchat.errors import ModelError
+from jaxchat.models.config import LayerKind, ModelConfig, Names
+from jaxchat.models.families.common import activation, kinds, rope, rope_of, sizes, windows
+from jaxchat.models.keys import Keys
+
+_NAMES = Names(mlp_norm="pre_feedforward_layernorm")
+_TEXT_OF_MANY = Names(
+    mlp_norm="pre_feedforward_layernorm",
+    prefixes=("language_model.model.", "model.language_model."),
+    ignored=("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
+)
+
+_LEFT_OUT = dict(  # by the published checkpoints of version 3, which rely on these defaults
+    vocab_size=262_208,
+    num_attention_heads=8,
+    num_key_value_heads=4,
+    head_dim=256,
+    max_position_embeddings=131_072,
+)
+
+
+def read_2(keys: Keys) -> ModelConfig:
+    """`Gemma2ForCausalLM`."""
+    every_other = tuple(index % 2 == 0 for index in range(keys.integer("num_hidden_layers")))
+    return ModelConfig(
+        **_shared(keys),
+        kinds=kinds(rope(keys), windows(keys, every_other, keys.integer("sliding_window", 4096))),
+        attention_cap=keys.number("attn_logit_softcapping", 0.0),
+        logit_cap=keys.number("final_logit_softcapping", 0.0),
+        names=_NAMES,
+    )
+
+
+def read_3(keys: Keys, names: Names = _NAMES) -> ModelConfig:
+    """`Gemma3ForCausalLM`."""
+    return ModelConfig(
+        **_shared(keys),
+        kinds=_kinds_3(keys),
+        qk_norm=True,
+        attention_cap=keys.number("attn_logit_softcapping", 0.0),
+        logit_cap=keys.number("final_logit_softcapping", 0.0),
+        names=names,
+    )
+
+
+def read_3_text(keys: Keys) -> ModelConfig:
+    """The text part of `Gemma3ForConditionalGeneration`; what serves images is left unread."""
+    return read_3(keys.inner("text_config").or_else(_LEFT_OUT), _TEXT_OF_MANY)
+
+
+def _shared(keys: Keys) -> dict[str, Any]:
+    if keys.flag("use_bidirectional_attention"):
+        raise ModelError("config.json: use_bidirectional_attention is not supported")
+    bias = keys.flag("attention_bias")
+    given = sizes(keys) | dict(
+        head_width=keys.integer("head_dim", 256),
+        activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"),
+        tied=keys.flag("tie_word_embeddings", True),
+    )
+    return given | dict(
+        norm_offset=1.0,
+        post_norms=True,
+        qkv_bias=bias,
+        out_bias=bias,
+        embed_scale=math.sqrt(given["width"]),
+        query_scale=keys.number("query_pre_attn_scalar", 256) ** -0.5,
+    )
+
+
+def _kinds_3(keys: Keys) -> tuple[LayerKind, ...]:
+    """Layers with a window have a rotary embedding of their own."""
+    layers, every = keys.integer("num_hidden_layers"), keys.integer("sliding_window_pattern", 6)
+    sliding = tuple((index + 1) % every != 0 for index in range(layers))
+    found = windows(keys, sliding, keys.integer("sliding_window", 4096))
+    given = keys.inner("rope_parameters")
+    if given.has("full_attention"):
+        whole = rope_of(given.inner("full_attention"), keys, 1e6)
+        local = rope_of(given.inner("sliding_attention"), keys, 1e4)
+    else:
+        whole = rope(keys, 1e6)
+        local = rope_of(Keys({}), keys, keys.number("rope_local_base_freq", 1e4))
+    return tuple(LayerKind(rope=local if window else whole, window=window) for window in found)

@@ -1,0 +1,19 @@
+"""Llama 2, 3, 3.1 to 3.3, SmolLM 2, and the many models that were trained in their form."""
+
+from __future__ import annotations
+
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.families.common import kinds, rope, sizes
+from jaxchat.models.keys import Keys
+
+
+def read(keys: Keys) -> ModelConfig:
+    """`LlamaForCausalLM`."""
+    bias = keys.flag("attention_bias")
+    return ModelConfig(
+        **sizes(keys),
+        kinds=kinds(rope(keys), (0,) * keys.integer("num_hidden_layers")),
+        qkv_bias=bias,
+        out_bias=bias,
+        mlp_bias=keys.flag("mlp_bias"),
+    )

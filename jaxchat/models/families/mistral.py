@@ -1,0 +1,13 @@
+"""Mistral: Llama with a sliding window in every layer (arXiv 2310.06825), or with none since version 0.2."""
+
+from __future__ import annotations
+
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.families.common import kinds, rope, sizes
+from jaxchat.models.keys import Keys
+
+
+def read(keys: Keys) -> ModelConfig:
+    """`MistralForCausalLM`."""
+    window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
+    return ModelConfig(**sizes(keys), kinds=kinds(rope(keys), (window,) * keys.integer("num_hidden_layers")))

@@ -1,0 +1,17 @@
+"""Phi 3, 3.5 and 4: Llama with fused matrices, LongRoPE, and in small ones only part of each head rotated."""
+
+from __future__ import annotations
+
+from jaxchat.models.config import ModelConfig, Names
+from jaxchat.models.families.common import kinds, rope, sizes
+from jaxchat.models.keys import Keys
+
+
+def read(keys: Keys) -> ModelConfig:
+    """`Phi3ForCausalLM`."""
+    window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
+    return ModelConfig(
+        **sizes(keys),
+        kinds=kinds(rope(keys), (window,) * keys.integer("num_hidden_layers")),
+        names=Names(fused=True),
+    )

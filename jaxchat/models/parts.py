@@ -1,0 +1,105 @@
+"""How a stored tensor, [out, in] as torch has it, is laid out inside one of our parameters, [in, out]."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+Index = tuple[int | slice, ...]
+WHOLE: Index = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stored tensor, or some of its rows, and the place in the parameter that it fills."""
+
+    name: str
+    stored_shape: tuple[int, ...]  # of the whole tensor
+    shape: tuple[int, ...]  # of its place in the parameter
+    place: Index = WHOLE
+    transposed: bool = False
+    rows: tuple[int, int] | None = None  # of the stored tensor, from and to; None: all
+
+    def from_stored(self, rows: np.ndarray) -> np.ndarray:
+        """The stored rows, as they fill their place."""
+        return (rows.T if self.transposed else rows).reshape(self.shape)
+
+    def to_stored(self, piece: np.ndarray) -> np.ndarray:
+        """Inverse of `from_stored`."""
+        first, *rest = self.stored_shape
+        stored = (self.rows[1] - self.rows[0] if self.rows else first, *rest)
+        return piece.reshape(stored[::-1]).T if self.transposed else piece.reshape(stored)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """The shape of a parameter and the parts that fill it."""
+
+    shape: tuple[int, ...]
+    parts: tuple[Part, ...]
+
+
+def plain(name: str, *shape: int) -> Parameter:
+    """A parameter that is stored as it is."""
+    return Parameter(shape, (Part(name, shape, shape),))
+
+
+def matrix(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Parameter:
+    """A parameter that is stored as one matrix."""
+    shape = (*inputs, *outputs)
+    return Parameter(shape, (Part(name, _stored(inputs, outputs), shape, transposed=True),))
+
+
+def matrices(names: tuple[str, ...], inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
+    """A fused parameter `[inputs, ...]` of one stored matrix for each of `shapes`, joined on `axis`."""
+    parts = []
+    for name, shape, place in zip(names, shapes, _places(shapes, axis), strict=True):
+        stored = _stored((inputs,), shape)
+        parts.append(Part(name, stored, (inputs, *shape), (slice(None), *place), transposed=True))
+    return Parameter((inputs, *_joined(shapes, axis)), tuple(parts))
+
+
+def rows(name: str, inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
+    """As `matrices`, of one stored matrix that holds all of them, one below the other."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
+    stored, parts = (ends[-1], inputs), []
+    for start, end, shape, place in zip([0, *ends], ends, shapes, _places(shapes, axis), strict=False):
+        index = (slice(None), *place)
+        parts.append(Part(name, stored, (inputs, *shape), index, transposed=True, rows=(start, end)))
+    return Parameter((inputs, *_joined(shapes, axis)), tuple(parts))
+
+
+def biases(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
+    """A fused parameter of one stored vector for each of `shapes`, joined on `axis`."""
+    placed = zip(names, shapes, _places(shapes, axis), strict=True)
+    parts = tuple(Part(name, (math.prod(shape),), shape, place) for name, shape, place in placed)
+    return Parameter(_joined(shapes, axis), parts)
+
+
+def stacked(parameters: list[Parameter]) -> Parameter:
+    """Parameters of one shape, each an entry of a new first axis."""
+    shape = parameters[0].shape
+    parts = [
+        Part(part.name, part.stored_shape, part.shape, (index, *part.place), part.transposed, part.rows)
+        for index, parameter in enumerate(parameters)
+        for part in parameter.parts
+    ]
+    return Parameter((len(parameters), *shape), tuple(parts))
+
+
+def _stored(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> tuple[int, int]:
+    return math.prod(outputs), math.prod(inputs)
+
+
+def _places(shapes: tuple[tuple[int, ...], ...], axis: int) -> list[Index]:
+    ends = np.cumsum([shape[axis] for shape in shapes]).tolist()
+    starts = [0, *ends[:-1]]
+    return [(*[slice(None)] * axis, slice(start, end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def _joined(shapes: tuple[tuple[int, ...], ...], axis: int) -> tuple[int, ...]:
+    shape = list(shapes[0])
+    shape[axis] = sum(each[axis] for each in shapes)
+    return tuple(shape)

@@ -1,0 +1,68 @@
+"""Experts: every token goes through those that its router chose, and nobody else changes a bit of it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxchat.models.config import Experts, ModelConfig
+from jaxchat.models.experts import ROWS, Mixture, in_blocks, route
+
+EXPERTS = Experts(count=6, chosen=3, width=24)
+CONFIG = ModelConfig(
+    vocab_size=8, layers=1, heads=1, kv_heads=1, width=32, ffn_width=24, head_width=8, context=8, experts=EXPERTS
+)
+
+
+def random(*shape: int, seed: int = 0) -> jax.Array:
+    return jnp.array(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def mixture(dtype: str = "float32"):
+    layer = Mixture(CONFIG, EXPERTS)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
+    return jax.jit(lambda x: layer.apply(params, x))
+
+
+@pytest.mark.parametrize("tokens", [1, 7, ROWS * 5])
+@pytest.mark.parametrize("load", ["even", "all to one"])
+def test_no_token_is_dropped(tokens: int, load: str) -> None:
+    x = random(tokens, 5)
+    chosen = random(tokens, 6, seed=1).argsort(axis=1)[:, :3]
+    if load == "all to one":
+        chosen = jnp.tile(jnp.array([4, 1, 0]), (tokens, 1))
+    found = jax.jit(lambda x, chosen: in_blocks(lambda expert, rows: rows * (expert + 1), x, chosen, 6))(x, chosen)
+    np.testing.assert_array_equal(found, x[:, None] * (chosen[..., None] + 1))
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_shares_are_those_of_a_softmax(normalized: bool) -> None:
+    logits = random(9, 6)
+    chosen, shares = route(logits, Experts(count=6, chosen=3, width=1, normalized=normalized))
+    expected = np.take_along_axis(np.asarray(jax.nn.softmax(logits)), np.asarray(chosen), axis=1)
+    if normalized:
+        expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(shares, expected, rtol=1e-6)
+    np.testing.assert_array_equal(chosen, np.argsort(-logits, axis=1)[:, :3])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_neighbours_and_their_number_change_no_bit(dtype: str) -> None:
+    layer, row = mixture(dtype), random(1, 32, seed=7)
+    found = set()
+    for seed in range(20):
+        tokens = (2, 4, 8)[seed % 3]
+        place = seed % tokens
+        others = random(tokens, 32, seed=seed) * (100.0 if seed % 2 else 1.0)
+        found.add(np.asarray(layer(others.at[place].set(row[0]))[place]).tobytes())
+    assert len(found) == 1
+
+
+def test_a_neighbour_that_is_no_number_stays_alone() -> None:
+    x = random(4, 32)
+    layer = mixture()
+    found, clean = layer(x.at[2].set(jnp.nan)), layer(x)
+    assert np.isnan(found[2]).all()
+    np.testing.assert_array_equal(np.delete(found, 2, 0), np.delete(clean, 2, 0))

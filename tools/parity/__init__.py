@@ -1,0 +1,1 @@
+"""Our logits against those of `transformers`, family by family."""

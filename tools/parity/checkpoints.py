@@ -1,0 +1,129 @@
+"""Small random checkpoints in Hugging Face form, one for each family, written by `transformers` itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+VOCAB = 199
+SHAPE = dict(
+    vocab_size=VOCAB,
+    hidden_size=64,
+    intermediate_size=112,
+    num_hidden_layers=3,
+    num_attention_heads=8,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    initializer_range=0.15,  # larger than usual: attention that hardly looks anywhere would hide mistakes
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+    tie_word_embeddings=False,
+)
+WINDOW = 40  # shorter than a block of attention and than the prompts, no multiple of anything
+LLAMA3_ROPE = dict(
+    rope_type="llama3",
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=64,
+    rope_theta=500000.0,
+)
+YARN_ROPE = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=128, rope_theta=10000.0)
+LINEAR_ROPE = dict(rope_type="linear", factor=2.0, rope_theta=10000.0)
+DUAL_ROPE = dict(
+    full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1000000.0),
+    sliding_attention=dict(rope_type="default", rope_theta=10000.0),
+)
+
+
+def long_rope(original: int) -> dict[str, Any]:
+    """LongRoPE over 12 of the 16 numbers of a head; longer than `original`, sequences use the second factors."""
+    return dict(
+        original_max_position_embeddings=original,
+        num_attention_heads=4,
+        partial_rotary_factor=0.75,
+        rope_parameters=dict(
+            rope_type="longrope",
+            rope_theta=10000.0,
+            partial_rotary_factor=0.75,
+            short_factor=[1.0, 1.1, 1.2, 1.3, 1.5, 2.0],
+            long_factor=[1.5, 2.0, 3.0, 4.0, 6.0, 8.0],
+        ),
+    )
+
+
+_GEMMA = dict(head_dim=16, sliding_window=WINDOW, query_pre_attn_scalar=24, tie_word_embeddings=True)
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama 2": ("Llama", dict(num_key_value_heads=8)),
+    "llama 3": ("Llama", dict(rope_parameters=LLAMA3_ROPE, rms_norm_eps=1e-5)),
+    "llama, yarn, tied": ("Llama", dict(rope_parameters=YARN_ROPE, tie_word_embeddings=True)),
+    "llama, linear, biases": (
+        "Llama",
+        dict(rope_parameters=LINEAR_ROPE, attention_bias=True, mlp_bias=True, head_dim=16),
+    ),
+    "mistral": ("Mistral", dict(sliding_window=WINDOW, head_dim=16)),
+    "mistral, no window": ("Mistral", dict(sliding_window=None)),
+    "qwen 2": ("Qwen2", dict(tie_word_embeddings=True)),
+    "qwen 2, window": ("Qwen2", dict(use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1)),
+    "qwen 3": ("Qwen3", dict(head_dim=32, tie_word_embeddings=True)),
+    "gemma 2": ("Gemma2", dict(**_GEMMA, attn_logit_softcapping=5.0, final_logit_softcapping=3.0)),
+    "gemma 3": ("Gemma3Text", dict(**_GEMMA, num_hidden_layers=7, rope_parameters=DUAL_ROPE)),
+    "phi 3": ("Phi3", dict(sliding_window=WINDOW)),
+    "phi 4, short": ("Phi3", long_rope(256)),
+    "phi 4, long": ("Phi3", long_rope(4)),
+    "smollm 3": ("SmolLM3", dict(num_hidden_layers=5, tie_word_embeddings=True)),
+    "mixtral": ("Mixtral", dict(num_local_experts=5, num_experts_per_tok=2, sliding_window=None)),
+    "qwen 3 with experts": (
+        "Qwen3Moe",
+        dict(
+            num_experts=6,
+            num_experts_per_tok=3,
+            moe_intermediate_size=24,
+            head_dim=16,
+            mlp_only_layers=[1],
+            norm_topk_prob=True,
+        ),
+    ),
+    "qwen 3 with experts, shares": (
+        "Qwen3Moe",
+        dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=24, head_dim=16, norm_topk_prob=False),
+    ),
+}
+_MODEL_OF = {"Gemma3Text": "Gemma3"}
+
+
+def write(directory: Path, case: str, *, shard: str = "50GB") -> torch.nn.Module:
+    """Writes the checkpoint of a case and returns the torch model that wrote it."""
+    kind, changes = CASES[case]
+    return write_model(directory, kind, shard=shard, **changes)
+
+
+def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: Any) -> torch.nn.Module:
+    """Writes a random checkpoint of the `transformers` family `kind`, `SHAPE` with `changes`."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**{**SHAPE, **changes})
+    config._attn_implementation = "eager"  # the only one that knows every family's scores
+    model = getattr(transformers, f"{_MODEL_OF.get(kind, kind)}ForCausalLM")(config).eval()
+    with torch.no_grad():
+        for parameter in _hidden_by_their_start(model):
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    model.save_pretrained(directory, max_shard_size=shard)
+    return model
+
+
+def logits(model: torch.nn.Module, tokens: list[int]) -> Any:
+    """Logits f32 `[T, V]` of one sequence as a NumPy array."""
+    with torch.no_grad():
+        return model(torch.tensor([tokens])).logits[0].float().numpy()
+
+
+def _hidden_by_their_start(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
+    """Parameters whose start values, one or zero, would hide mistakes."""
+    for name, parameter in model.named_parameters():
+        if "norm" in name or name.endswith("bias"):
+            yield parameter
