@@ -2,7 +2,7 @@
 # make test   lint, types, protocol checks and tests: what CI runs
 # make lint   without the tests
 # make proto  regenerate jaxchat/v1 from proto/
-# make bench  measure
+# make bench  measure beside the peers; ARGS="--install-peers" installs these first
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -1,0 +1,77 @@
+"""A tiny model through its own engine and over gRPC, end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jaxchat.models.config import ModelConfig, read_config
+from tools.bench.cases import Case
+from tools.bench.measure import Bench, Contestant
+from tools.bench.model import make
+from tools.bench.peers import PEERS, Peer
+from tools.bench.probe import Limits, Probe, floor_seconds
+from tools.bench.workers.gguf_form import gguf_name
+
+TINY = ModelConfig(
+    vocab_size=700,
+    layers=1,
+    heads=2,
+    kv_heads=1,
+    width=32,
+    ffn_width=64,
+    head_width=16,
+    context=8192,
+    tied=True,
+    qkv_bias=True,
+    family="qwen2",
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("bench") / "tiny", TINY, "float32")
+
+
+def bench(model: Path, tmp_path: Path) -> Bench:
+    return Bench(model, TINY, "float32", tmp_path, Probe("float32", megabytes=4, width=64))
+
+
+def test_the_model_has_the_shape_that_was_asked_for(model: Path) -> None:
+    assert read_config(model) == TINY
+
+
+def test_engine_and_grpc_are_measured(model: Path, tmp_path: Path) -> None:
+    cases = (Case.parse("prefill-40"), Case.parse("decode-2"))
+    ours = [Contestant(peer=PEERS[name], slots=2, cases=cases) for name in ("engine", "grpc")]
+    made = bench(model, tmp_path)
+    found = list(made.run(ours, 1))
+    assert not made.failures
+    assert [(record.label.split(",")[0], record.case) for record in found] == [
+        ("jaxchat engine", "prefill-40"),
+        ("jaxchat engine", "decode-2"),
+        ("jaxchat grpc", "prefill-40"),
+        ("jaxchat grpc", "decode-2"),
+    ]
+    for record in found:
+        assert record.figures["rate"] > 0 and 0 < record.figures["roofline"] < 1
+
+
+def test_one_who_fails_is_named_and_not_tried_again(model: Path, tmp_path: Path) -> None:
+    broken = Peer(name="broken", worker="no_such_worker", packages=())
+    made = bench(model, tmp_path)
+    assert list(made.run([Contestant(peer=broken, slots=1, cases=(Case.parse("decode-1"),))], 2)) == []
+    assert "no_such_worker" in made.failures["jaxchat broken, 1 slots"]
+
+
+def test_the_floor_is_of_memory_for_few_rows_and_of_products_for_many() -> None:
+    limits = Limits(bandwidth=4.0 * TINY.parameters, matmul=20.0 * TINY.parameters)
+    assert floor_seconds(TINY, "float32", 1, limits) == pytest.approx(1.0)
+    assert floor_seconds(TINY, "bfloat16", 1, limits) == pytest.approx(0.5)
+    assert floor_seconds(TINY, "float32", 100, limits) == pytest.approx(10.0)
+
+
+def test_tensors_get_the_names_of_llama_cpp() -> None:
+    assert gguf_name("model.layers.7.self_attn.q_proj.bias") == "blk.7.attn_q.bias"
+    assert gguf_name("model.embed_tokens.weight") == "token_embd.weight"

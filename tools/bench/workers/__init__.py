@@ -1,0 +1,1 @@
+"""One process for each peer, in the peer's own environment; the standard library and the peer are all they import."""

@@ -1,0 +1,93 @@
+"""The GGUF form of a model, written by llama.cpp's environment: `python -m tools.bench.workers.gguf_form DIRECTORY`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def gguf_path(directory: Path) -> Path:
+    """Where the GGUF form of a model lies."""
+    return directory / "model.gguf"
+
+
+def gguf_name(name: str) -> str:
+    """llama.cpp's name of a Hugging Face tensor."""
+    stem, kind = name.rsplit(".", 1)
+    layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem)
+    return f"blk.{layer[1]}.{NAMES[layer[2]]}.{kind}" if layer else f"{NAMES[stem]}.{kind}"
+
+
+def write(directory: Path) -> None:
+    """Writes matrices in their own precision, vectors in float32."""
+    import gguf
+    import numpy as np
+    from safetensors import safe_open
+
+    config = json.loads((directory / "config.json").read_text("utf-8"))
+    writer = gguf.GGUFWriter(gguf_path(directory).with_suffix(".part"), "qwen2")
+    _describe(writer, config)
+    _vocabulary(writer, directory)
+    with safe_open(directory / "model.safetensors", framework="numpy") as tensors:
+        for name in tensors.keys():  # noqa: SIM118 - no mapping
+            tensor = tensors.get_tensor(name)
+            values = tensor.astype(np.float32)
+            if values.ndim == 2 and tensor.dtype != np.float32:
+                kind = gguf.GGMLQuantizationType.BF16
+                writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
+            else:
+                writer.add_tensor(gguf_name(name), values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    gguf_path(directory).with_suffix(".part").rename(gguf_path(directory))
+
+
+def _describe(writer: Any, config: dict[str, Any]) -> None:
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+
+
+def _vocabulary(writer: Any, directory: Path) -> None:
+    import gguf
+
+    raw = json.loads((directory / "tokenizer.json").read_text("utf-8"))
+    special = {entry["content"]: entry["id"] for entry in raw["added_tokens"]}
+    ids = raw["model"]["vocab"] | special
+    tokens = sorted(ids, key=ids.__getitem__)
+    kinds = {True: gguf.TokenType.CONTROL, False: gguf.TokenType.NORMAL}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([kinds[token in special] for token in tokens])
+    writer.add_token_merges([" ".join(merge) for merge in raw["model"]["merges"]])
+    writer.add_eos_token_id(special["<|im_end|>"])
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

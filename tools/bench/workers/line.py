@@ -1,0 +1,87 @@
+"""The conversation with a worker: JSON lines. Settings first, then runs, until standard input ends.
+
+    {"model": ..., "dtype": ..., "slots": 8, "context": 1024, "threads": 2}   ->  {"version": "..."}
+    {"requests": [{"at": 0.0, "prompt": [1, 2], "tokens": 3}]}                ->  {"times": [[0.1, 0.2, 0.3]]}
+                                                                              ->  {"error": "..."}
+
+A run answers requests from the moments `at`, in seconds from its beginning, and tells when each token was there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every worker is told at first."""
+
+    model: str  # a directory in Hugging Face form
+    dtype: str  # float32 or bfloat16
+    slots: int  # most sequences that may be decoded together
+    context: int  # longest prompt plus answer in tokens
+    threads: int
+    way: str = ""  # for jaxchat: grpc or rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One prompt, to be answered greedily by exactly so many tokens."""
+
+    at: float  # seconds from the beginning of the run
+    prompt: list[int]
+    tokens: int
+
+
+Times = list[list[float]]
+"""For each request the seconds from the beginning of the run at which its tokens were there."""
+
+
+class Peer(Protocol):
+    """A model that is loaded and answers."""
+
+    version: str
+
+    def run(self, requests: list[Request]) -> Times: ...
+
+    def close(self) -> None: ...
+
+
+class Clock:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def now(self) -> float:
+        return time.perf_counter() - self._began
+
+    def sleep_until(self, moment: float) -> None:
+        time.sleep(max(moment - self.now(), 0.0))
+
+
+def serve(load: Callable[[Settings], Peer]) -> None:
+    """Talks until standard input ends. What libraries print goes to standard error."""
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)
+
+        def say(**message: Any) -> None:
+            out.write(json.dumps(message) + "\n")
+            out.flush()
+
+        try:
+            peer = load(Settings(**json.loads(sys.stdin.readline())))
+            say(version=peer.version)
+            for line in sys.stdin:
+                say(times=peer.run([Request(**request) for request in json.loads(line)["requests"]]))
+            peer.close()
+        except Exception:
+            say(error=traceback.format_exc())
+            raise
