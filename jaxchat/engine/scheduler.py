@@ -8,7 +8,7 @@ memory, and comes back bit for bit before anyone new is admitted; so the oldest 
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,8 @@ class Scheduler:
         self.pool = PagePool(pages)
         self.preemptions = 0
         self._holdings = Holdings(self.pool, chunk=chunk, page_size=page_size)
-        self._queue: deque[Sequence] = deque()
+        self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by age
+        self._requests: dict[int, list[Sequence]] = {}  # those that have not ended, by request
         self._swapped: list[Sequence] = []  # oldest first
         self._prefilling: Sequence | None = None
         self._decoding: dict[int, Sequence] = {}  # by slot
@@ -76,20 +77,15 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
-        self._queue.append(sequence)
+        self._queue[sequence.age] = sequence
+        self._requests.setdefault(sequence.request_id, []).append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
         """Drops the sequences of a request, or one choice of it; returns how many. What they held is free at once."""
-
-        def meant(sequence: Sequence) -> bool:
-            return sequence.request_id == request_id and choice in (None, sequence.choice)
-
-        queued = len(self._queue)
-        self._queue = deque(sequence for sequence in self._queue if not meant(sequence))
-        admitted = [sequence for sequence in self._admitted() if meant(sequence)]
-        for sequence in admitted:
+        meant = [s for s in self._requests.get(request_id, ()) if choice in (None, s.choice)]
+        for sequence in meant:
             self._end(sequence)
-        return queued - len(self._queue) + len(admitted)
+        return len(meant)
 
     def plan(self) -> Step | None:
         """The next step, or None when there is nothing to do. Prefill and decode take turns."""
@@ -120,10 +116,10 @@ class Scheduler:
     def _admit(self) -> None:
         if self._prefilling or not self._queue or not self._free_slots:
             return
-        sequence = self._queue[0]
+        sequence = next(iter(self._queue.values()))
         if not self._holdings.open(sequence, len(sequence.prompt), self._headroom()):
             return
-        self._queue.popleft()
+        self._queue.popitem(last=False)
         sequence.prefilled = len(sequence.pages) * self._holdings.page_size
         sequence.slot = self._free_slots.pop()
         sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
@@ -238,10 +234,19 @@ class Scheduler:
     def _end(self, sequence: Sequence) -> None:
         """Safe while steps are in flight: the device runs in order, so a new owner's step comes after them."""
         sequence.finished = True
+        self._forget(sequence)
+        if self._queue.pop(sequence.age, None):
+            return
         if sequence in self._swapped:
             self._swapped.remove(sequence)
         else:
             self._vacate(sequence)
+
+    def _forget(self, sequence: Sequence) -> None:
+        others = self._requests[sequence.request_id]
+        others.remove(sequence)
+        if not others:
+            del self._requests[sequence.request_id]
 
     def _vacate(self, sequence: Sequence) -> None:
         """Takes back slot and pages."""
@@ -250,9 +255,6 @@ class Scheduler:
         self._decoding.pop(sequence.slot, None)
         self._holdings.close(sequence)
         self._free_slots.append(sequence.slot)
-
-    def _admitted(self) -> list[Sequence]:
-        return [*self._decoding.values(), *([self._prefilling] if self._prefilling else []), *self._swapped]
 
 
 def _fills(constraint: Constraint | None, row: np.ndarray) -> bool:

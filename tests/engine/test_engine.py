@@ -179,7 +179,7 @@ def test_one_choice_can_be_cancelled_alone() -> None:
 
 def test_a_full_queue_refuses_but_an_empty_one_takes_any_request() -> None:
     harness = Harness(slots=1, queue_limit=4)
-    harness.engine.submit(ask(10, 20, choices=30))
+    harness.engine.submit(ask(10, 400, choices=30))
     with pytest.raises(QueueFull):
         harness.engine.submit(ask(10, 5))
     harness.gather(30)

@@ -106,3 +106,32 @@ def test_nothing_to_do_is_no_step() -> None:
     (event,) = scheduler.collect(step, result(np.array([7], np.int32)))
     assert (event.token, event.finish) == (7, "length")
     assert scheduler.running == 0 and scheduler.pool.in_use == 0
+
+
+def test_who_leaves_the_queue_leaves_the_others_in_their_order() -> None:
+    scheduler = make(slots=1)
+    for number in (1, 2, 3, 4):
+        for choice in range(2):
+            scheduler.add(Sequence(number, choice, sequence(number, tokens=1).request))
+    assert [scheduler.cancel(2), scheduler.cancel(3, 1), scheduler.cancel(3, 1), scheduler.cancel(9)] == [2, 1, 0, 0]
+    assert scheduler.waiting == 5
+    seen = []
+    while step := scheduler.plan():
+        seen += [row.age for row in step.rows]
+        scheduler.collect(step, result(np.zeros(1, np.int32)))
+    assert seen == [(1, 0), (1, 1), (3, 0), (4, 0), (4, 1)]
+    assert scheduler.cancel(1) == 0
+
+
+def test_a_cancel_looks_at_nobody_else() -> None:
+    class Asleep(Sequence):
+        def __getattribute__(self, name: str) -> object:
+            assert not watching, f"{name} of a sequence that is not meant"
+            return super().__getattribute__(name)
+
+    watching = False
+    scheduler = make()
+    for number in (1, 2, 3):
+        scheduler.add(Asleep(number, 0, sequence(number).request) if number != 2 else sequence(2))
+    watching = True
+    assert scheduler.cancel(2) == 1
