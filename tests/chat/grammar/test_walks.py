@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from jaxchat.chat.grammar import Grammars
 from jaxchat.errors import ChatError
-from tests.chat.grammar.schemas import random_schema
+from tools.schemas.made import random_schema
 from tests.chat.grammar.walking import byte_fallback, grammars, request, walk
 
 SCHEMAS = 240

@@ -1,0 +1,112 @@
+"""Asks a model with random weights for answers to random JSON Schemas, and validates each.
+
+    python -m tools.schemas --count 1000
+
+Every answer that ends with `stop` must validate with `jsonschema`. One that ends with `length` must be the beginning of
+a valid one: the same seeded request is asked again with more tokens, until it ends. The exit status is 1 where one
+does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jsonschema import Draft202012Validator
+
+from jaxchat.api import AsyncChat, find, load_async
+from jaxchat.errors import ChatError
+from jaxchat.kernels.reference import causal
+from jaxchat.models.decoder import Decoder
+from jaxchat.models.families import read_config
+from jaxchat.models.weights import save_hf
+from jaxchat.v1 import chat_pb2
+from tools.schemas.made import random_schema
+
+FIRST, MOST = 48, 3072  # tokens
+ASK = [{"role": "user", "content": "Go on."}]
+
+
+def random_model(directory: Path) -> Path:
+    """The bundled model's shape and tokenizer, with random weights."""
+    shutil.copytree(find("bundled"), directory, ignore=shutil.ignore_patterns("*.safetensors"))
+    config, ids = read_config(directory), jnp.arange(4)
+    params = Decoder(config).init(jax.random.key(0), ids, ids, attend=causal)["params"]
+    save_hf(params, config, directory)
+    return directory
+
+
+async def judge(chat: AsyncChat, schema: dict[str, Any], seed: int) -> str:
+    """How the answer to one schema fared: a word that counts, or what is wrong with it."""
+    started, limit = "", FIRST
+    while True:
+        try:
+            text, ended = await answer(chat, schema, seed, limit)
+        except ChatError as error:
+            return "refused" if error.http_status == 400 and error.param else f"WRONG {error.message}"
+        if not text.startswith(started):
+            return f"WRONG {text!r} does not go on from {started!r}"
+        if ended:
+            break
+        if limit == MOST:
+            return f"endless after {MOST} tokens"
+        started, limit = text, limit * 4
+    checker = Draft202012Validator.FORMAT_CHECKER
+    error = next(Draft202012Validator(schema, format_checker=checker).iter_errors(json.loads(text)), None)
+    if error is not None:
+        return f"WRONG {error.message} in {text!r} of {json.dumps(schema)}"
+    return "valid" if limit == FIRST else "beginning of a valid one"
+
+
+async def answer(chat: AsyncChat, schema: dict[str, Any], seed: int, limit: int) -> tuple[str, bool]:
+    """The text, and whether it came to its end."""
+    reply = await chat.chat.completions.create(
+        model=chat.session.model_id, messages=ASK, seed=seed, temperature=1.0, max_tokens=limit,
+        response_format={"type": "json_schema", "json_schema": {"name": "made", "schema": schema}},
+    )  # fmt: skip
+    choice = reply.choices[0]
+    return choice.message.content, choice.finish_reason == chat_pb2.FINISH_REASON_STOP
+
+
+async def run(args: argparse.Namespace, directory: Path) -> int:
+    """Counts the verdicts of `count` schemas that were not refused."""
+    chance, verdicts, waiting = Random(args.seed), Counter[str](), asyncio.Semaphore(args.at_once)
+
+    async def one(schema: dict[str, Any], seed: int) -> None:
+        async with waiting:
+            verdicts[await judge(chat, schema, seed)] += 1
+
+    async with await load_async(str(directory), slots=args.at_once) as chat:
+        made = 0
+        while made - verdicts["refused"] < args.count:
+            more = args.count - made + verdicts["refused"]
+            await asyncio.gather(*(one(random_schema(chance), made + number) for number in range(more)))
+            made += more
+    for verdict, count in verdicts.most_common():
+        print(f"{count:6} {verdict}")
+    return int(any(verdict.startswith("WRONG") for verdict in verdicts))
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.schemas", description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000, help="schemas to be answered")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--at-once", type=int, default=8)
+    args = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        return asyncio.run(run(args, random_model(Path(folder) / "random")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

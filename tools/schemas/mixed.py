@@ -1,0 +1,105 @@
+"""What constrained neighbours cost: tokens per second of free answers alone, and mixed half and half with JSON answers.
+
+    python -m tools.schemas.mixed
+
+Every slot stays busy. Free answers must be the same to the last bit in both. Prints medians over alternating
+repetitions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import time
+from random import Random
+from typing import Any
+
+from jaxchat.api import AsyncChat, load_async
+from tools.schemas.made import random_schema
+
+ASK = [{"role": "user", "content": "Tell me what jaxchat is, how to start it, and how to call it."}]
+
+
+def free(seed: int) -> dict[str, Any]:
+    return {"seed": seed, "max_tokens": 64, "logprobs": True}
+
+
+def constrained(schemas: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    schema = schemas[seed % len(schemas)]
+    return {
+        "seed": seed,
+        "max_tokens": 64,
+        "logprobs": True,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "made", "schema": schema}},
+    }
+
+
+async def load(chat: AsyncChat, requests: list[dict[str, Any]], at_once: int) -> tuple[float, dict[int, bytes]]:
+    """Tokens per second of the requests, and the free answers by seed."""
+    waiting, answers, tokens = iter(requests), dict[int, bytes](), 0
+
+    async def client() -> None:
+        nonlocal tokens
+        for request in waiting:
+            reply = await chat.chat.completions.create(model=chat.session.model_id, messages=ASK, **request)
+            tokens += reply.usage.completion_tokens
+            if "response_format" not in request:
+                answers[request["seed"]] = reply.choices[0].SerializeToString(deterministic=True)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(at_once)))
+    return tokens / (time.perf_counter() - began), answers
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Alternates the two loads."""
+    chance = Random(args.seed)
+    async with await load_async(args.model, slots=args.slots) as chat:
+        schemas = objects(chance, args.schemas)
+        plain = [free(seed) for seed in range(args.requests)]
+        mixed = [free(seed) if seed % 2 else constrained(schemas, seed) for seed in range(args.requests)]
+        rates: dict[str, list[float]] = {"free": [], "mixed": []}
+        differing = 0
+        for repetition in range(-1, args.repetitions):  # the first one warms up
+            rate, expected = await load(chat, plain, args.slots * 2)
+            other, answers = await load(chat, mixed, args.slots * 2)
+            differing += sum(expected[seed] != found for seed, found in answers.items())
+            if repetition >= 0:
+                rates["free"].append(rate)
+                rates["mixed"].append(other)
+        compiles = chat.session.compiles_after_ready
+    medians = {name: statistics.median(found) for name, found in rates.items()}
+    print("| load | tokens/s | of free |\n|---|---|---|")
+    for name, median in medians.items():
+        print(f"| {name} | {median:,.0f} | {median / medians['free']:.3f} |")
+    print(f"\n{differing} free answers differ; {compiles} compiles after ready")
+    return int(differing > 0 or compiles > 0)
+
+
+def objects(chance: Random, count: int) -> list[dict[str, Any]]:
+    """Random schemas of objects with three members."""
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        parts = [random_schema(chance, 1) for _ in range(3)]
+        if "$ref" not in str(parts):
+            members = {name: part | {"$defs": {}} for name, part in zip("abc", parts, strict=True)}
+            found.append({"type": "object", "properties": members, "required": list(members)})
+    return found
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.schemas.mixed", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=120)
+    parser.add_argument("--schemas", type=int, default=20)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    return asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
