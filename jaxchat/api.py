@@ -60,7 +60,7 @@ def load_session(
     from jaxchat.runtime.load import load_runner  # imports jax
 
     directory = find(model)
-    tokenizer, template = load_tokenizer(directory), load_template(directory)
+    tokenizer, template = load_tokenizer(directory), load_template(directory, (chat or ChatConfig()).tool_syntax)
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
     loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest=text_digest, report=report)
     sizes = loaded.sizes

@@ -14,6 +14,7 @@ Determinism = Literal["exact", "fast"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 NamedFinish = Literal["tool_calls", "stop"]
+ToolSyntaxName = Literal["auto", "hermes", "llama3", "mistral"]
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
 
 
@@ -92,6 +93,9 @@ class ChatConfig:
     max_held: int = _setting(64 * 1024 * 1024, "bytes of one answer that may wait for their reader")
     named_tool_finish_reason: NamedFinish = _setting(
         "tool_calls", "finish_reason of an answer whose tool_choice names a function"
+    )
+    tool_syntax: ToolSyntaxName = _setting(
+        "auto", "how the model writes tool calls; auto recognises it by the model's chat template"
     )
 
     def __post_init__(self) -> None:

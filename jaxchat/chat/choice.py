@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxchat import v1
 from jaxchat.chat.stop import StopMatcher
+from jaxchat.chat.syntaxes import ToolSyntax
 from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.chat.toolcalls import CallPart, Piece, Syntax, ToolCallParser
 from jaxchat.types import TokenEvent, TopLogprobs
@@ -41,7 +42,7 @@ class ChoiceOptions:
     """What of a request decides how its tokens are shown."""
 
     stops: Sequence[str] = ()
-    calls: bool = False  # whether calls are taken out of the text
+    calls: ToolSyntax | None = None  # how calls are written, which are taken out of the text; None: they are not
     forced: bool = False  # whether there is nothing else
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # why an answer with calls ended
     top_logprobs: int | None = None  # None: no log-probabilities
@@ -60,7 +61,7 @@ class ChoiceBuilder:
         self._tokenizer = tokenizer
         self._options = options
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parser = ToolCallParser(forced=options.forced) if options.calls else None
+        self._parser = ToolCallParser(options.calls, forced=options.forced) if options.calls else None
         self._stop = StopMatcher(options.stops)
         self._delta = Delta()
         self._decoded = 0
@@ -78,7 +79,7 @@ class ChoiceBuilder:
     def feed(self, event: TokenEvent) -> None:
         """Takes in the next token; afterwards `finished` may be set, by the engine or by a stop string."""
         self.tokens += 1
-        piece = b"" if event.finish == "stop" else self._tokenizer.bytes_of(event.token)
+        piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
         if self._options.top_logprobs is not None and piece:
             self._waiting.append((self._decoded, self._entry(event, piece)))
         self._show(self._decoder.decode(piece))
@@ -94,6 +95,10 @@ class ChoiceBuilder:
         delta, self.held = self._delta, 0
         self._delta = Delta()
         return delta
+
+    def _bytes_of(self, token: int) -> bytes:
+        marker = self._tokenizer.markers.get(token) if self._parser else None
+        return marker.encode() if marker else self._tokenizer.bytes_of(token)
 
     def _show(self, text: str) -> None:
         if self._tokenizer.strips_first_space and not self._decoded and text.startswith(" "):

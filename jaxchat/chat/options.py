@@ -7,6 +7,7 @@ import secrets
 from jaxchat import v1
 from jaxchat.chat.calling import Calling, calling
 from jaxchat.chat.choice import ChoiceOptions
+from jaxchat.chat.syntaxes import HERMES, ToolSyntax
 from jaxchat.config import NamedFinish
 from jaxchat.types import SamplingParams
 
@@ -30,12 +31,14 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
     )
 
 
-def choice_options(request: v1.ChatCompletionRequest, named_finish: NamedFinish) -> ChoiceOptions:
-    """What decides how sampled tokens are shown."""
+def choice_options(
+    request: v1.ChatCompletionRequest, named_finish: NamedFinish, syntax: ToolSyntax = HERMES
+) -> ChoiceOptions:
+    """What decides how sampled tokens are shown; `syntax` is that of the model's calls."""
     called = calling(request)
     return ChoiceOptions(
         stops=tuple(request.stop),
-        calls=called.shown,
+        calls=syntax if called.shown else None,
         forced=called.mode == "required",
         called=_called(called, named_finish),
         top_logprobs=request.top_logprobs if request.logprobs else None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,7 +36,7 @@ def prompt_tokens(
         ChatError: 400 on `messages` when the chat template refuses the conversation, or when it is much too long.
     """
     _check_length(request, tokenizer, context)
-    messages = _with_format([_message(message, template.shows_names) for message in request.messages], request)
+    messages = _with_format([_message(message, template) for message in request.messages], request)
     called = calling(request)
     tools = [_tool(function) for function in called.functions] if called.shown else None
     joiner = tokenizer.shield.joiner([messages, tools])
@@ -58,19 +60,19 @@ def text_of(message: v1.ChatMessage) -> str | None:
     return message.text if kind else None
 
 
-def _message(message: v1.ChatMessage, shows_names: bool) -> dict[str, Any]:
+def _message(message: v1.ChatMessage, template: ChatTemplate) -> dict[str, Any]:
     """One message as chat templates expect it: missing keys are left out, not null, except an assistant's content."""
     result: dict[str, Any] = {"role": _ROLES[message.role], "content": text_of(message)}
     if message.HasField("name") and message.role != v1.ROLE_FUNCTION:
-        if shows_names:
+        if template.shows_names:
             result["name"] = message.name
         else:
             result["content"] = f"{message.name}: {result['content'] or ''}"
     if message.role == v1.ROLE_FUNCTION:
         result |= {"name": message.name, "content": result["content"] or ""}
     if message.HasField("tool_call_id"):
-        result["tool_call_id"] = message.tool_call_id
-    calls = list(_calls(message))
+        result["tool_call_id"] = _fitting(message.tool_call_id, template.syntax.id_length)
+    calls = list(_calls(message, template.syntax.id_length))
     return result | {"tool_calls": calls} if calls else result
 
 
@@ -86,11 +88,18 @@ def _with_format(messages: list[dict[str, Any]], request: v1.ChatCompletionReque
     return [first, *messages[1:]]
 
 
-def _calls(message: v1.ChatMessage) -> Iterable[dict[str, Any]]:
+def _calls(message: v1.ChatMessage, id_length: int) -> Iterable[dict[str, Any]]:
     for call in message.tool_calls:
-        yield {"id": call.id, "type": "function", "function": _call(call.function)}
+        yield {"id": _fitting(call.id, id_length), "type": "function", "function": _call(call.function)}
     if message.HasField("function_call"):
         yield {"type": "function", "function": _call(message.function_call)}
+
+
+def _fitting(call_id: str, length: int) -> str:
+    """An id as the template wants it; another of that length stands for one that does not fit, always the same."""
+    if not length or re.fullmatch(rf"[a-zA-Z0-9]{{{length}}}", call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:length]
 
 
 def _call(call: v1.FunctionCall) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class ChatSession:
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
-        self._grammars = Grammars(tokenizer, info.logits)
+        self._grammars = Grammars(tokenizer, info.logits, syntax=template.syntax)
         self._config = config or ChatConfig()
         self._compiles = compiles
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
@@ -228,7 +228,7 @@ class ChatSession:
         self, request: v1.ChatCompletionRequest, generate: GenerateRequest, record: Record
     ) -> Iterator[Running]:
         """The request in the engine, until its reader leaves, for whatever reason. Raises ChatError."""
-        options = choice_options(request, self._config.named_tool_finish_reason)
+        options = choice_options(request, self._config.named_tool_finish_reason, self._template.syntax)
         builders = [ChoiceBuilder(self._tokenizer, options) for _ in range(generate.choices)]
         number = self._submit(generate)
 

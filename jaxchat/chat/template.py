@@ -8,25 +8,41 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.ext import loopcontrols
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from jaxchat.chat.syntaxes import tool_syntax
 from jaxchat.chat.tokenizer import read_json
+from jaxchat.config import ToolSyntaxName
 from jaxchat.errors import ModelError, invalid
 
 
 class ChatTemplate:
     """Renders messages and tools to the text of a prompt. Templates come from the operator, never from a request."""
 
-    def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    def __init__(
+        self,
+        source: str,
+        special_tokens: dict[str, str],
+        *,
+        with_tools: str | None = None,
+        syntax: ToolSyntaxName = "auto",
+    ) -> None:
+        """`with_tools` is the source for requests with tools, where it is another; `syntax` that of calls."""
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+        )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
-        self.source = source
+        self.source = source + (with_tools or "")
+        self.syntax = tool_syntax(syntax, self.source)
         self._special_tokens = special_tokens
         try:
             self._template = environment.from_string(source)
+            self._with_tools = environment.from_string(with_tools) if with_tools else self._template
         except jinja2.TemplateError as error:
             raise ModelError(f"the chat template is not valid Jinja ({error})") from None
         self.shows_names = self._shows_names()
@@ -38,8 +54,10 @@ class ChatTemplate:
             ChatError: 400 on `messages` when the template refuses the conversation.
         """
         try:
-            return self._template.render(
-                messages=messages, tools=tools, add_generation_prompt=True, **self._special_tokens
+            template = self._with_tools if tools else self._template
+            messages = [{key: value for key, value in message.items() if value is not None} for message in messages]
+            return template.render(
+                messages=messages, tools=tools, documents=None, add_generation_prompt=True, **self._special_tokens
             )
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             raise invalid("messages", f"The model's chat template refuses these messages: {error}") from None
@@ -52,21 +70,34 @@ class ChatTemplate:
             return False
 
 
-def load_template(directory: Path) -> ChatTemplate:
+class Generation(Extension):
+    """`{% generation %}` marks what a model said, for training; the text inside is rendered as any other."""
+
+    tags = {"generation"}  # noqa: RUF012 - as the base class declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """The nodes up to the end of the block."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def load_template(directory: Path, syntax: ToolSyntaxName = "auto") -> ChatTemplate:
     """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`. Raises ModelError when there is none."""
     config = read_json(directory / "tokenizer_config.json")
     file = directory / "chat_template.jinja"
     source = file.read_text("utf-8") if file.exists() else config.get("chat_template")
+    with_tools = None
     if isinstance(source, list):  # several named ones
-        source = {entry["name"]: entry["template"] for entry in source}.get("default")
+        named = {entry["name"]: entry["template"] for entry in source}
+        source, with_tools = named.get("default"), named.get("tool_use")
     if not source:
         raise ModelError(f"{directory}: neither chat_template.jinja nor a chat_template in tokenizer_config.json")
-    return ChatTemplate(source, dict(_special_tokens(config)))
+    return ChatTemplate(source, dict(_special_tokens(config)), with_tools=with_tools, syntax=syntax)
 
 
 def _special_tokens(config: dict[str, Any]) -> list[tuple[str, str]]:
     found = []
-    for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
+    for key in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
         value = config.get(key)
         value = value.get("content") if isinstance(value, dict) else value
         if isinstance(value, str):

@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from jaxchat.chat.shield import Shield
+from jaxchat.chat.syntaxes import MARKERS
 from jaxchat.errors import ModelError
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
@@ -37,6 +38,9 @@ class ChatTokenizer:
         self.digest = hashlib.sha256(source.encode()).hexdigest()
         decoder = json.dumps(spec.get("decoder"))
         self.strips_first_space = '"Strip"' in decoder or '"Metaspace"' in decoder
+        self.markers = {
+            token["id"]: name for name, token in added.items() if name in MARKERS and token.get("special")
+        }  # control tokens that are part of a tool call: their ids and how calls spell them
         self._bytes = _byte_table(vocab, added, byte_level='"ByteLevel"' in decoder, size=self.size)
 
     def encode(self, rendered: str, joiner: str) -> list[int]:

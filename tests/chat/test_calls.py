@@ -6,12 +6,14 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxchat import v1
 from jaxchat.chat.choice import ChoiceBuilder, ChoiceOptions, Delta
 from jaxchat.chat.jsonend import JsonEnd
+from jaxchat.chat.syntaxes import HERMES, LLAMA_3, SYNTAXES, ToolSyntax
 from jaxchat.types import TokenEvent
 from tests.chat.test_choice_splits import TOP, Pieces
 
@@ -23,25 +25,40 @@ BLANKS = st.sampled_from(["", " ", "\n  "])
 
 
 @st.composite
-def written(draw: st.DrawFn) -> tuple[str, str]:
-    """The text of a call, and its arguments."""
+def objects(draw: st.DrawFn, key: str) -> tuple[str, str]:
+    """The object of a call whose arguments are under `key`, and the arguments."""
     arguments = json.dumps(draw(OBJECTS), ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 1])))
     a, b, c = (draw(BLANKS) for _ in range(3))
-    return f'<tool_call>\n{{{a}"name":{b}"f_1",{c}"arguments":{a}{arguments}{b}}}\n</tool_call>', arguments
+    return f'{{{a}"name":{b}"f_1",{c}"{key}":{a}{arguments}{b}}}', arguments
+
+
+@st.composite
+def written(draw: st.DrawFn, syntax: str, most: int = 3) -> tuple[str, list[str]]:
+    """An answer of up to so many calls, and the arguments of each."""
+    most = 1 if syntax == "llama3" else most
+    calls = draw(st.lists(objects(SYNTAXES[syntax].arguments), max_size=most))
+    text = ""
+    if calls and syntax == "hermes":
+        text = "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call, _ in calls)
+    elif calls and syntax == "mistral":
+        text = f"[TOOL_CALLS] [{', '.join(call for call, _ in calls)}]"
+    elif calls:
+        text = draw(st.sampled_from(["", "<|python_tag|>"])) + calls[0][0]
+    return text, [arguments for _, arguments in calls]
 
 
 CONTENT = st.text("ab<é\n ", max_size=8).map(lambda text: text + "." if text.strip() else "")
-CALLS = st.lists(written(), max_size=3)
+NAMED = st.sampled_from(sorted(SYNTAXES))
 CUTS = st.lists(st.integers(0, 400), max_size=30)
 
 
-def deltas(text: str, cuts: list[int], finish: Any = "stop", **options: Any) -> list[Delta]:
+def deltas(text: str, cuts: list[int], finish: Any = "stop", calls: ToolSyntax = HERMES, **options: Any) -> list[Delta]:
     """What a reader sees who looks after each token."""
     data = text.encode()
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     pieces = [data[a:b] for a, b in pairwise(places)] + [b""]
     tokenizer: Any = Pieces(pieces)
-    builder = ChoiceBuilder(tokenizer, ChoiceOptions(calls=True, **options))
+    builder = ChoiceBuilder(tokenizer, ChoiceOptions(calls=calls, **options))
     found = []
     for token in range(len(pieces)):
         builder.feed(TokenEvent(1, 0, token, finish if token == len(pieces) - 1 else None, -0.5, TOP))
@@ -61,32 +78,40 @@ def joined(found: list[Delta]) -> tuple[str, list[str]]:
     return "".join(delta.text for delta in found), calls
 
 
-@settings(max_examples=300, deadline=None)
-@given(CONTENT, CALLS, CUTS)
-def test_fragments_join_to_what_was_generated(content: str, calls: list[tuple[str, str]], cuts: list[int]) -> None:
-    text = content + "\n".join(text for text, _ in calls)
-    found = deltas(text, cuts, top_logprobs=0)
-    assert joined(found) == (content, [arguments for _, arguments in calls])
-    assert found[-1].finish == (v1.FINISH_REASON_TOOL_CALLS if calls else v1.FINISH_REASON_STOP)
+@settings(max_examples=400, deadline=None)
+@given(CONTENT, NAMED, st.data(), CUTS)
+def test_fragments_join_to_what_was_generated(content: str, name: str, data: st.DataObject, cuts: list[int]) -> None:
+    written_calls, arguments = data.draw(written(name))
+    content = "" if arguments and name == "llama3" else content
+    text, syntax = content + written_calls, SYNTAXES[name]
+    found = deltas(text, cuts, calls=syntax, top_logprobs=0)
+    assert joined(found) == (content, arguments)
+    assert found[-1].finish == (v1.FINISH_REASON_TOOL_CALLS if arguments else v1.FINISH_REASON_STOP)
     spelled = b"".join(entry.bytes for delta in found for entry in delta.entries)
     assert spelled.startswith(content.encode()), "entries are those of tokens with content in them"
-    bytewise = deltas(text, list(range(len(text.encode()))), top_logprobs=0)
+    bytewise = deltas(text, list(range(len(text.encode()))), calls=syntax, top_logprobs=0)
     assert b"".join(entry.bytes for delta in bytewise for entry in delta.entries) == content.encode()
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(written(), min_size=1, max_size=2), CUTS, st.integers(0, 400))
+@settings(max_examples=400, deadline=None)
+@given(NAMED, st.data(), CUTS, st.integers(0, 400))
 def test_a_cut_answer_keeps_its_fragment_and_leaks_no_syntax(
-    calls: list[tuple[str, str]], cuts: list[int], end: int
+    name: str, data: st.DataObject, cuts: list[int], end: int
 ) -> None:
-    text = "\n".join(text for text, _ in calls)
+    text, calls = data.draw(written(name, 2).filter(lambda answer: answer[1]))
     text = text[: end % len(text)]
-    found = deltas(text, cuts, finish="length", forced=True)
+    found = deltas(text, cuts, finish="length", calls=SYNTAXES[name], forced=True)
     content, arguments = joined(found)
     assert not content and found[-1].finish == v1.FINISH_REASON_LENGTH
-    assert all(whole.startswith(part) for part, (_, whole) in zip(arguments, calls, strict=False))
-    assert all(part == whole for part, (_, whole) in zip(arguments[:-1], calls, strict=False))
+    assert all(whole.startswith(part) for part, whole in zip(arguments, calls, strict=False))
+    assert all(part == whole for part, whole in zip(arguments[:-1], calls, strict=False))
     assert len(arguments) == text.count('"f_1"')
+
+
+@pytest.mark.parametrize("text", ["{", ' {\n"na', '{"named": 1}', "[1]", "<|python", "", "\n", 'x {"name": "f_1"'])
+def test_what_only_begins_like_a_bare_call_is_content(text: str) -> None:
+    for cuts in ([], list(range(len(text)))):
+        assert joined(deltas(text, cuts, calls=LLAMA_3)) == (text, [])
 
 
 def test_arguments_come_as_they_are_generated() -> None:

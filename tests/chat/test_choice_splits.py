@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -27,6 +27,7 @@ class Pieces:
 
     pieces: list[bytes]
     strips_first_space: bool = False
+    markers: dict[int, str] = field(default_factory=dict)
 
     def bytes_of(self, token: int) -> bytes:
         return self.pieces[token]

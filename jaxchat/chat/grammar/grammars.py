@@ -11,6 +11,8 @@ from jaxchat.chat.grammar import trial
 from jaxchat.chat.grammar.matcher import Grammar
 from jaxchat.chat.grammar.sandbox import Allowance, Busy, Sandbox
 from jaxchat.chat.grammar.wanted import Wanted, together, wanted
+from jaxchat.chat.grammar.written import Written
+from jaxchat.chat.syntaxes import HERMES, ToolSyntax
 from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.errors import ChatError, invalid, overloaded, unsupported
 
@@ -20,10 +22,18 @@ _NOWHERE = "\0\0"  # a joiner that forced text does not hold
 class Grammars:
     """Compiles grammars and keeps the last `size` of them, refused ones too. Thread-safe; one for each session."""
 
-    def __init__(self, tokenizer: ChatTokenizer, vocab: int, *, size: int = 32, word_json: bool = True) -> None:
+    def __init__(
+        self,
+        tokenizer: ChatTokenizer,
+        vocab: int,
+        *,
+        syntax: ToolSyntax = HERMES,
+        size: int = 32,
+        word_json: bool = True,
+    ) -> None:
         """`vocab` is how many logits there are; tokens that only one side knows are never allowed.
 
-        `word_json`: whether the messages must speak of JSON for `json_object`.
+        `syntax` is that of the model's calls. `word_json`: whether the messages must speak of JSON for `json_object`.
         """
         self._vocab = vocab
         self._tokens = [tokenizer.bytes_of(token) for token in range(min(tokenizer.size, vocab))]
@@ -31,6 +41,8 @@ class Grammars:
         self._chat = tokenizer
         self._tokenizer = trial.grammar_tokenizer(self._tokens, self._ends, self._spell) if self._ends else None
         self._sandbox = Sandbox(self._tokens, self._ends)
+        known = {name: token for token, name in tokenizer.markers.items() if token < len(self._tokens)}
+        self._written = Written(syntax, tuple(sorted(known.items())))
         self._word_json = word_json
         self._size = size
         self._lock = threading.Lock()
@@ -72,7 +84,7 @@ class Grammars:
             return unsupported(asked.param, "This model has no token that ends an answer.")
         try:
             error_of = partial(self._sandbox.error_of, allowance=Allowance())
-            grammar = asked.grammar(None if tried else error_of)
+            grammar = asked.grammar(None if tried else error_of, self._written)
         except Busy:
             raise overloaded("Too many schemas are being compiled.") from None
         except ChatError as error:

@@ -1,27 +1,20 @@
-"""The grammar of answers that call functions, in the Hermes syntax."""
+"""The grammar of answers that call functions."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 from jaxchat.chat.calling import Calling, Mode
 from jaxchat.chat.grammar.given import MAX_BYTES, checked
 from jaxchat.chat.grammar.piece import EMPTY_OBJECT, Piece
-from jaxchat.chat.toolcalls import CLOSE, OPEN
+from jaxchat.chat.grammar.written import Written
 from jaxchat.errors import invalid
 
 Schema = dict[str, Any]
 
-_TEXT = f"TEXT: /(?s:.*)/ & ~/(?s:.*){OPEN}(?s:.*)/"
-_HEAD = f"head[lazy]: /(?s:.*){OPEN}/"  # text, up to the first call's opening
-_REST = f'rest: "\\n" body "\\n{CLOSE}"'
-_CALL = f'call: "{OPEN}" rest'
-MOST_ORDERED = 4  # arguments of one function; their orders are 24
-_ORDERED = {"type", "properties", "required", "additionalProperties"}
 PARAM = {False: "tools", True: "functions"}
 
 
@@ -35,24 +28,28 @@ class Calls:
     arguments: tuple[Piece, ...]
     param: str
 
-    def lark(self, options: Schema, arguments: Sequence[Schema], answer: Schema | None) -> str:
+    def lark(self, written: Written, options: Schema, arguments: Sequence[Schema], answer: Schema | None) -> str:
         """The grammar, of schemas made for the grammar library; `answer` is that of an answer without calls."""
-        rules = [self._start(answer is not None)]
+        text = self.mode != "required" and answer is None
+        rules = [self._start(written, answer is not None)]
         if answer is not None:
             rules.append(f"answer: %json {json.dumps({'x-guidance': options} | answer)}")
-        if self.mode != "required" and answer is None:
-            rules += [_TEXT, _HEAD] if self.names else [_TEXT]
+        if text:
+            rules.append(written.text())
         if self.names:
-            rules += [_CALL, _REST, f"body: %json {json.dumps(_body(options, self.names, arguments))}"]
+            bodies = written.bodies(options, self.names, arguments)
+            rules += written.calls(self.most, bodies, after_text=text)
         return "\n".join(rules)
 
-    def _start(self, formatted: bool) -> str:
-        more = f' ("\\n" call){{0,{self.most - 1}}}' if self.most > 1 else ""
+    def _start(self, written: Written, formatted: bool) -> str:
+        bare = written.syntax.bare
         if self.mode == "required":
-            return f"start: call{more}"
+            return "start: bare" if bare else "start: calls"
         if formatted:
-            return f"start: answer | call{more}"
-        return f"start: TEXT | head rest{more}" if self.names else "start: TEXT"
+            return "start: answer | calls"  # a bare call could not be told from an answer
+        if not self.names:
+            return "start: TEXT"
+        return "start: TEXT | bare" if bare else "start: TEXT | late"
 
 
 def asked_calls(called: Calling) -> Calls | None:
@@ -69,28 +66,3 @@ def asked_calls(called: Calling) -> Calls | None:
         raise invalid(param, f"All parameters together take at most {MAX_BYTES} bytes.")
     names = tuple(function.name for _, function in called.callable)
     return Calls(called.mode, called.most, names, tuple(pieces), param)
-
-
-def _in_any_order(schema: Schema) -> Schema:
-    """Leaves the order of a few arguments to the model, which may have learned another than the declared one.
-
-    The grammar library knows objects in one order only; a model that is forced into it fills in wrong values.
-    """
-    members = schema.get("properties", {})
-    if not 2 <= len(members) <= MOST_ORDERED or schema.keys() - _ORDERED:
-        return schema
-    return {"anyOf": [schema | {"properties": dict(order)} for order in permutations(members.items())]}
-
-
-def _body(options: Schema, names: Sequence[str], arguments: Sequence[Schema]) -> Schema:
-    """One object for each function. Definitions, whose names differ, move to the root, where references seek them."""
-    definitions: Schema = {}
-    calls = []
-    for name, schema in zip(names, arguments, strict=True):
-        definitions |= schema.get("$defs", {})
-        given = _in_any_order({key: value for key, value in schema.items() if key != "$defs"})
-        members = {"name": {"const": name}, "arguments": given}
-        calls.append(
-            {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
-        )
-    return {"x-guidance": options, "anyOf": calls, "$defs": definitions}

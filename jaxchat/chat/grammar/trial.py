@@ -41,7 +41,8 @@ class _Table:
     bos_token_id = None
 
     def __init__(self, tokens: list[bytes], ends: list[int], encode: Encode | None) -> None:
-        self.tokens = tokens
+        # Every control token needs a spelling of its own, or the library takes one for the beginning of another.
+        self.tokens = [data or b"[%d]" % token for token, data in enumerate(tokens)]
         self.encode = encode
         self.eos_token_id = ends[0]
         self.special_token_ids = sorted({token for token, data in enumerate(tokens) if not data} | set(ends))

@@ -14,6 +14,7 @@ from jaxchat.chat.calling import calling
 from jaxchat.chat.grammar.piece import Piece
 from jaxchat.chat.grammar.request import asked_schema
 from jaxchat.chat.grammar.tools import Calls, asked_calls
+from jaxchat.chat.grammar.written import Written
 from jaxchat.errors import ChatError, invalid, shown
 
 OPTIONS: Any = {
@@ -37,8 +38,10 @@ class Wanted:
         """The field that asks for most of it."""
         return self.calls.param if self.calls else "response_format"
 
-    def grammar(self, error_of: ErrorOf | None) -> str:
+    def grammar(self, error_of: ErrorOf | None, written: Written) -> str:
         """For the grammar library; `error_of` tries grammars, None says that this one is known to be good.
+
+        `written` says how this model writes calls.
 
         Raises `ChatError` that names the field at fault.
         """
@@ -52,9 +55,9 @@ class Wanted:
         if error_of and not all(piece.harmless for piece in self.calls.arguments):
             # A trial walks along some answer; here it must not get lost in text.
             forced = replace(self.calls, mode="required")
-            if error := error_of(_of_lark(forced.lark(OPTIONS, arguments, None))):
+            if error := error_of(_of_lark(forced.lark(written, OPTIONS, arguments, None))):
                 raise together(self.param, error)
-        return _of_lark(self.calls.lark(OPTIONS, arguments, answer))
+        return _of_lark(self.calls.lark(written, OPTIONS, arguments, answer))
 
 
 def wanted(request: v1.ChatCompletionRequest, *, word_json: bool) -> Wanted | None:

@@ -1,0 +1,69 @@
+"""How models write tool calls. The parser and the grammar are both made of what is said here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxchat.config import ToolSyntaxName
+from jaxchat.errors import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolSyntax:
+    """Each call is a JSON object of a name and arguments. Around the objects stand texts, in parts.
+
+    A part that is one of `markers` is a control token in some models and ordinary text in others.
+    """
+
+    opening: str  # what begins the calls
+    markers: tuple[str, ...]
+    arguments: str = "arguments"  # the key of the arguments
+    before: tuple[str, ...] = ()  # between the opening and the first call
+    between: tuple[str, ...] | None = None  # between two calls; None: an answer has one at most
+    after: tuple[str, ...] = ()  # behind the last call
+    bare: bool = False  # calls stand at the very beginning of an answer, and the opening may be left out
+    lead: str = ""  # pattern of what may stand before an object when the text is read
+    more: str = ""  # pattern from the end of the arguments to the next object, where no opening stands between them
+    ended: str = r"\s*\}"  # pattern from the end of the arguments to the end of calls or to the next opening
+    id_length: int = 0  # the exact length, of letters and digits, that the template wants ids to have; 0: any
+
+
+HERMES = ToolSyntax(
+    opening="<tool_call>",
+    markers=("<tool_call>", "</tool_call>"),
+    before=("\n",),
+    between=("\n", "</tool_call>", "\n", "<tool_call>", "\n"),
+    after=("\n", "</tool_call>"),
+    ended=r"\s*\}\s*</tool_call>",
+)
+LLAMA_3 = ToolSyntax(opening="<|python_tag|>", markers=("<|python_tag|>",), arguments="parameters", bare=True)
+MISTRAL = ToolSyntax(
+    opening="[TOOL_CALLS]",
+    markers=("[TOOL_CALLS]",),
+    before=(" [",),
+    between=(", ",),
+    after=("]",),
+    lead=r"(?:\s*\[)?",
+    more=r"\s*\}\s*,",
+    ended=r"\s*\}\s*\]",
+    id_length=9,
+)
+SYNTAXES: dict[str, ToolSyntax] = {"hermes": HERMES, "llama3": LLAMA_3, "mistral": MISTRAL}
+MARKERS = frozenset(marker for syntax in SYNTAXES.values() for marker in syntax.markers)
+
+
+def tool_syntax(name: ToolSyntaxName, template: str) -> ToolSyntax:
+    """The syntax of that name; for "auto" the one whose words the source of the chat template holds, else Hermes.
+
+    Raises:
+        ModelError: the template writes calls in a way that is not known.
+    """
+    if name != "auto":
+        return SYNTAXES[name]
+    if "[TOOL_CALLS]" in template:
+        if "[ARGS]" in template:
+            raise ModelError("the chat template writes tool calls as [TOOL_CALLS]name[ARGS], which is not supported")
+        return MISTRAL
+    if "<tool_call>" not in template and ("<|python_tag|>" in template or '"parameters": ' in template):
+        return LLAMA_3
+    return HERMES

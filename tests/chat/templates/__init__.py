@@ -1,0 +1,13 @@
+"""Chat templates in the manner of the families that the product serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SPECIAL = dict(bos_token="<s>", eos_token="</s>")
+NAMES = ("llama3", "mistral", "qwen", "gemma", "phi", "smollm")
+
+
+def source(name: str) -> str:
+    """The text of a template."""
+    return (Path(__file__).parent / f"{name}.jinja").read_text("utf-8")
