@@ -35,11 +35,13 @@ class Keys:
             raise self.error(key, f"must be a whole number of at least {least}")
         return value
 
-    def number(self, key: str, default: float | None = None) -> float:
-        """A finite number from 0."""
+    def number(self, key: str, default: float | None = None, *, positive: bool = False) -> float:
+        """A finite number from 0, or above 0 where it must be `positive`."""
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise self.error(key, "must be a finite number of at least 0")
+        if positive and not value:
+            raise self.error(key, "must be above 0")
         return float(value)
 
     def flag(self, key: str, default: bool = False) -> bool:

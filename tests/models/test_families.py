@@ -105,6 +105,7 @@ def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported() -
         (dict(num_key_value_heads=True), "num_key_value_heads must be a whole number"),
         (dict(rms_norm_eps=float("nan")), "rms_norm_eps must be a finite number"),
         (dict(rope_theta="big"), "rope_theta must be a finite number"),
+        (dict(rope_theta=0), "rope_theta must be above 0, got 0"),
         (dict(rope_scaling=[1]), "rope_scaling must be an object"),
         (dict(rope_scaling=dict(type="linear", factor=-1.0)), r"rope_scaling\.factor must be a finite number"),
         (dict(tie_word_embeddings="yes"), "tie_word_embeddings must be true or false"),

@@ -45,7 +45,7 @@ def activation(keys: Keys, key: str, default: str) -> Activation:
 def rope(keys: Keys, theta: float = 10000.0) -> RopeConfig:
     """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (earlier)."""
     given = keys.inner("rope_parameters" if keys.has("rope_parameters") else "rope_scaling")
-    return rope_of(given, keys, keys.number("rope_theta", theta))
+    return rope_of(given, keys, keys.number("rope_theta", theta, positive=True))
 
 
 def rope_of(given: Keys, keys: Keys, theta: float) -> RopeConfig:
@@ -61,10 +61,10 @@ def rope_of(given: Keys, keys: Keys, theta: float) -> RopeConfig:
     original = keys.integer("original_max_position_embeddings", named)
     scaled = kind in ("yarn", "longrope")
     return RopeConfig(
-        theta=given.number("rope_theta", theta),
+        theta=given.number("rope_theta", theta, positive=True),
         fraction=given.number("partial_rotary_factor", keys.number("partial_rotary_factor", 1.0)),
         kind=kind,
-        factor=given.number("factor", context / original if scaled else 1.0),
+        factor=given.number("factor", context / original if scaled else 1.0, positive=True),
         original_context=original,
         low_freq_factor=given.number("low_freq_factor", 1.0),
         high_freq_factor=given.number("high_freq_factor", 4.0),

@@ -72,7 +72,7 @@ def _shared(keys: Keys) -> dict[str, Any]:
         qkv_bias=bias,
         out_bias=bias,
         embed_scale=math.sqrt(given["width"]),
-        query_scale=keys.number("query_pre_attn_scalar", 256) ** -0.5,
+        query_scale=keys.number("query_pre_attn_scalar", 256, positive=True) ** -0.5,
     )
 
 

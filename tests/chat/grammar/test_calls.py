@@ -15,8 +15,8 @@ from jaxchat.chat.grammar import grammars as grammars_module
 from jaxchat.chat.grammar.sandbox import Allowance
 from jaxchat.chat.toolcalls import CallPart, ToolCallParser
 from jaxchat.errors import ChatError
-from tools.schemas.made import random_schema
 from tests.chat.grammar.walking import allowed, bundled, empty_row, follows, grammars, request, walk
+from tools.schemas.made import random_schema
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 5}}, "required": ["city"]}
 NODE = {

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 
 from jaxchat.chat.grammar import Grammars
 from jaxchat.errors import ChatError
-from tools.schemas.made import random_schema
 from tests.chat.grammar.walking import byte_fallback, grammars, request, walk
+from tools.schemas.made import random_schema
 
 SCHEMAS = 240
 CHECKER = Draft202012Validator.FORMAT_CHECKER
