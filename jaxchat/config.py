@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 DTypeName = Literal["float32", "bfloat16"]
 LogprobsMode = Literal["raw", "processed"]
+Products = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
@@ -44,6 +45,11 @@ class EngineConfig:
     determinism: Determinism = _setting(
         "exact",
         "exact uses only the decode programs whose bits agree, so that load changes no answer; fast uses all of them",
+    )
+    products: Products = _setting(
+        "native",
+        "on a CPU, native multiplies by kernels in C++, built at the first start where there is a compiler; "
+        "xla never does",
     )
     page_size: int = _setting(16, "tokens per KV page")
     pages: int = _setting(

@@ -16,7 +16,9 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxchat.config import EngineConfig
+from jaxchat.kernels.products import native_products
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.packing import pack
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.runner import Runner
@@ -94,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.bench_step", description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--products", choices=("native", "xla"), default="native")
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--context", type=int, default=512)
@@ -102,6 +105,8 @@ def main() -> None:
     args = parser.parse_args()
     config = SHAPES[args.shape]
     params = random_params(config, args.dtype)
+    if args.products == "native":
+        params = pack(params, config, native_products(None))
     ladder = EngineConfig(slots=args.slots).ladder
     whole = make(config, params, args.slots, ladder, args)
     found = features(whole, args)

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
+from jaxchat.kernels.products import OutputMajor
 from jaxchat.models.block import Block
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.layers import Attend, RMSNorm, contract
+from jaxchat.models.layers import Attend, RMSNorm, contract, weight
 from jaxchat.models.rope import rotation
 
 
@@ -25,11 +26,11 @@ class Decoder(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.table = self.param("embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.width))
+        self.table = weight(self, "embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.width))
         self.blocks = [Block(c, name=f"layer_{index}") for index in range(c.layers)]
         self.norm = RMSNorm(c.norm_eps, c.norm_offset)
         if not c.tied:
-            self.head = self.param("head", nn.initializers.normal(stddev=0.02), (c.width, c.vocab_size))
+            self.head = weight(self, "head", nn.initializers.normal(stddev=0.02), (c.width, c.vocab_size))
 
     def __call__(self, tokens: Array, positions: Array, *, attend: Attend) -> Array:
         """Hidden states after the last norm.
@@ -43,7 +44,8 @@ class Decoder(nn.Module):
             `[T, D]` f32.
         """
         c = self.config
-        x = jnp.take(self.table, tokens, axis=0).astype(jnp.float32)
+        table = self.table.values if isinstance(self.table, OutputMajor) else self.table
+        x = jnp.take(table, tokens, axis=0).astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
         ropes = dict.fromkeys(kind.rope for kind in c.kinds)
@@ -55,8 +57,7 @@ class Decoder(nn.Module):
     def logits(self, hidden: Array) -> Array:
         """Logits `[T, V]` (f32) of `hidden[T, D]`."""
         c = self.config
-        table = ("td,vd->tv", self.table) if c.tied else ("td,dv->tv", self.head)
-        logits = contract(table[0], hidden, table[1])
+        logits = contract("td,vd->tv", hidden, self.table) if c.tied else contract("td,dv->tv", hidden, self.head)
         return c.logit_cap * jnp.tanh(logits / c.logit_cap) if c.logit_cap else logits
 
 

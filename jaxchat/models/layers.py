@@ -15,22 +15,34 @@ from flax import linen as nn
 from jax import Array
 
 from jaxchat.kernels.form import Form
+from jaxchat.kernels.products import OutputMajor, product
 from jaxchat.models.config import Activation, ModelConfig
 from jaxchat.models.rope import rotate
 
 Attend = Callable[[int, Array, Array, Array, Form], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
+Weight = Array | OutputMajor
 Turn = tuple[Array, Array] | None
 """Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
 
 
-def contract(equation: str, x: Array, w: Array) -> Array:
+def contract(equation: str, x: Array, w: Weight) -> Array:
     """`einsum` of activations and weights that accumulates and returns f32.
 
     XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
     """
+    if isinstance(w, OutputMajor):
+        return product(x.reshape(x.shape[0], -1), w)
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     return jnp.einsum(equation, x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.float32)
+
+
+def weight(module: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> Weight:
+    """The weight of that name, in whichever form it is held, for `contract`."""
+    if module.is_initializing():
+        w: Array = module.param(name, init, shape)
+        return w
+    return module.get_variable("params", name)
 
 
 def scaled(fan_in: int) -> Any:
@@ -69,7 +81,7 @@ class Attention(nn.Module):
         """`x[T, D]` to f32 `[T, D]`."""
         c, tokens = self.config, x.shape[0]
         fused = (c.kv_heads, c.group + 2, c.head_width)
-        w = self.param("qkv", scaled(c.width), (c.width, *fused))
+        w = weight(self, "qkv", scaled(c.width), (c.width, *fused))
         qkv = contract("td,dkgh->tkgh", x, w)
         if c.qkv_bias:
             qkv += self.param("qkv_bias", nn.initializers.zeros, fused).astype(jnp.float32)
@@ -78,7 +90,7 @@ class Attention(nn.Module):
         k = self._placed("k_norm", qkv[:, :, c.group], turn)
         mixed = attend(layer, q, k, qkv[:, :, c.group + 1], c.form(layer))
         shape = (c.kv_heads, c.group, c.head_width)
-        out = self.param("out", scaled(c.heads * c.head_width), (*shape, c.width))
+        out = weight(self, "out", scaled(c.heads * c.head_width), (*shape, c.width))
         y = contract("tkgh,kghd->td", mixed.reshape(tokens, *shape), out)
         if c.out_bias:
             y += self.param("out_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
@@ -100,11 +112,11 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        both = contract("td,dcf->tcf", x, self.param("gate_up", scaled(c.width), (c.width, 2, c.ffn_width)))
+        both = contract("td,dcf->tcf", x, weight(self, "gate_up", scaled(c.width), (c.width, 2, c.ffn_width)))
         if c.mlp_bias:
             both += self.param("gate_up_bias", nn.initializers.zeros, (2, c.ffn_width)).astype(jnp.float32)
         inner = activate(c.activation, both[:, 0]) * both[:, 1]
-        y = contract("tf,fd->td", inner, self.param("down", scaled(c.ffn_width), (c.ffn_width, c.width)))
+        y = contract("tf,fd->td", inner, weight(self, "down", scaled(c.ffn_width), (c.ffn_width, c.width)))
         if c.mlp_bias:
             y += self.param("down_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
         return y

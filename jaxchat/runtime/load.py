@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +13,12 @@ from typing import Any
 import jax
 
 from jaxchat.config import EngineConfig
+from jaxchat.kernels.native.build import NativeError
+from jaxchat.kernels.products import native_products
 from jaxchat.models.checkpoints import has_orbax, restore_orbax
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
+from jaxchat.models.packing import pack
 from jaxchat.models.weights import load_hf
 from jaxchat.runtime.compiling import use_cache
 from jaxchat.runtime.ladder import agreeing
@@ -23,6 +27,7 @@ from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
 from jaxchat.sampling.sample import sample
 
+logger = logging.getLogger(__name__)
 Report = Callable[[str, int, int], None]
 """`report(stage, done, total)` while loading and compiling."""
 
@@ -61,6 +66,8 @@ def load_runner(
     model = model.within(sizes.context)
     placement = Placement.create(engine.mesh, model)
     params, weights = _load_weights(directory, model, engine.dtype, placement, report)
+    if engine.products == "native" and placement.mesh.size == 1 and jax.default_backend() == "cpu":
+        params = _with_native_products(params, model, engine.cache_dir, report)
     sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
     runner = Runner(model, params, sizes, placement, dtype=engine.dtype, sampler=sampler, ladder=engine.ladder)
     runner.warm_up(lambda done, total: report("compiling programs", done, total))
@@ -90,6 +97,23 @@ def _load_weights(
     )
 
 
+def _with_native_products(params: dict[str, Any], model: ModelConfig, cache: str, report: Report) -> dict[str, Any]:
+    """The parameters for products in C++, where those can be built; else as they are."""
+    report("building kernels", 0, 1)
+    try:
+        targets = native_products(_cache(cache))
+    except NativeError as error:
+        logger.warning("products are left to XLA, which is slower: %s", error)
+        return params
+    return pack(params, model, targets)
+
+
 def _use_cache(setting: str) -> None:
-    if setting != "off":
-        use_cache(Path(setting) if setting else Path.home() / ".cache" / "jaxchat" / "compiled")
+    if folder := _cache(setting):
+        use_cache(folder)
+
+
+def _cache(setting: str) -> Path | None:
+    if setting == "off":
+        return None
+    return Path(setting) if setting else Path.home() / ".cache" / "jaxchat" / "compiled"

@@ -1,0 +1,97 @@
+"""Builds the C++ kernels with the machine's own compiler and makes them known to XLA."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+
+SOURCE = Path(__file__).with_name("products.cc")
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
+SECONDS = 120.0  # for the compiler
+
+
+class NativeError(Exception):
+    """The kernels cannot be used here; the message says why."""
+
+
+@functools.cache
+def register(folder: Path | None, targets: tuple[str, ...]) -> str:
+    """Builds the kernels unless `folder` holds them, and registers each of `targets` with XLA for CPUs.
+
+    Args:
+        folder: where built kernels are kept; None builds them for this process alone.
+        targets: functions of the source.
+
+    Returns:
+        What was built from what, by whom and for which CPU, as 12 hex digits. It is appended to the targets' names, so
+        that a compiled program says which kernels it calls.
+
+    Raises:
+        NativeError: there is no compiler, or it fails.
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory() as own:
+            return register(Path(own), targets)
+    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    if compiler is None:
+        raise NativeError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
+    identity = _identity(compiler)
+    library = folder / f"products-{identity}.so"
+    if not library.exists():
+        _compile(compiler, library)
+    try:
+        loaded = ctypes.CDLL(str(library))
+    except OSError as error:
+        raise NativeError(f"{library} cannot be loaded ({error})") from None
+    for name in targets:
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # the same code from another folder is registered
+            jax.ffi.register_ffi_target(f"{name}_{identity}", jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")
+    return identity
+
+
+def _identity(compiler: str) -> str:
+    version = _run(compiler, "--version")
+    parts = (SOURCE.read_text("utf-8"), *FLAGS, version, platform.machine(), _cpu(), jax.__version__)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def _cpu() -> str:
+    """What tells CPUs apart whose native instructions differ."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
+
+
+def _compile(compiler: str, library: Path) -> None:
+    """To a file of its own first: another process may be building the same."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(suffix=".so", dir=library.parent)
+    os.close(handle)
+    try:
+        _run(compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", unfinished)
+        os.replace(unfinished, library)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+
+
+def _run(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NativeError(f"{command[0]} cannot be run ({error})") from None
+    if done.returncode:
+        raise NativeError(f"{command[0]} failed: {done.stderr.strip()[:500]}")
+    return done.stdout

@@ -1,0 +1,102 @@
+"""Products in C++: as exact as sums in f32 can be, and the same bits for a row whatever other rows there are."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxchat.kernels.native import build
+from jaxchat.kernels.products import OutputMajor, native_products, output_major, product, reference
+
+multiply = jax.jit(product)
+
+
+@pytest.fixture(scope="module")
+def targets() -> dict[str, str]:
+    return native_products(None)
+
+
+def made(rows: int, inputs: int, outputs: int, dtype: str, target: str, seed: int = 0) -> tuple[jax.Array, OutputMajor]:
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.standard_normal((rows, inputs)), jnp.float32).astype(dtype)
+    w = jnp.asarray(rng.standard_normal((outputs, inputs)), jnp.float32).astype(dtype)
+    return x, OutputMajor(w, (outputs,), target)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.integers(1, 40), inputs=st.integers(1, 2200), outputs=st.integers(1, 130),
+    dtype=st.sampled_from(["float32", "bfloat16"]), seed=st.integers(0, 1000),
+)  # fmt: skip
+def test_products_agree_with_sums_in_float64(rows: int, inputs: int, outputs: int, dtype: str, seed: int) -> None:
+    x, w = made(rows, inputs, outputs, dtype, native_products(None)[dtype], seed)
+    exact = np.asarray(x, np.float64) @ np.asarray(w.values, np.float64).T
+    bound = np.abs(np.asarray(x, np.float64)) @ np.abs(np.asarray(w.values, np.float64)).T  # of the sum of magnitudes
+    for found in (multiply(x, w), reference(x, w)):
+        assert found.dtype == jnp.float32
+        assert (np.abs(np.asarray(found) - exact) <= 2e-6 * bound).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("inputs", [64, 896, 1500, 4864])
+def test_a_row_is_the_same_among_any_number_of_rows(inputs: int, dtype: str, targets: dict[str, str]) -> None:
+    x, w = made(65, inputs, 331, dtype, targets[dtype])
+    whole = np.asarray(multiply(x, w))
+    for rows in (*range(1, 18), 32, 64):
+        for first in (0, 65 - rows):
+            part = np.asarray(multiply(x[first : first + rows], w))
+            assert part.tobytes() == whole[first : first + rows].tobytes(), (rows, first)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions of x86")
+def test_older_cpus_compute_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-march=x86-64"))
+    identity = build.register.__wrapped__(tmp_path, ("product_f32", "product_bf16"))
+    for dtype, name in (("float32", "product_f32"), ("bfloat16", "product_bf16")):
+        x, w = made(11, 1100, 70, dtype, f"{name}_{identity}")
+        np.testing.assert_allclose(multiply(x, w), reference(x, w), rtol=1e-4, atol=1e-4)
+        assert np.asarray(multiply(x[3:5], w)).tobytes() == np.asarray(multiply(x, w))[3:5].tobytes()
+
+
+def test_what_is_no_number_stays_in_its_row(targets: dict[str, str]) -> None:
+    x, w = made(9, 200, 50, "float32", targets["float32"])
+    expected = np.asarray(multiply(x, w))
+    found = np.asarray(multiply(x.at[4].set(jnp.nan), w))
+    assert np.isnan(found[4]).all()
+    assert np.delete(found, 4, 0).tobytes() == np.delete(expected, 4, 0).tobytes()
+
+
+def test_axes_are_summed_and_kept(targets: dict[str, str]) -> None:
+    rng = np.random.default_rng(1)
+    w = jnp.asarray(rng.standard_normal((4, 6, 3, 5)), jnp.float32)
+    x = jnp.asarray(rng.standard_normal((7, 4, 6)), jnp.float32)
+    found = multiply(x.reshape(7, 24), output_major(w, 2, targets["float32"]))
+    np.testing.assert_allclose(found, np.einsum("tab,abcd->tcd", x, w), rtol=1e-5, atol=1e-5)
+
+
+def test_kernels_are_built_once(tmp_path: Path) -> None:
+    build.register.__wrapped__(tmp_path, ("product_f32",))
+    (built,) = tmp_path.iterdir()
+    before = built.stat()
+    build.register.__wrapped__(tmp_path, ("product_f32",))
+    assert [found.stat() for found in tmp_path.iterdir()] == [before]
+
+
+def test_without_a_compiler_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
+    with pytest.raises(build.NativeError, match="no-such-compiler"):
+        native_products(tmp_path)
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-fno-such-flag"))
+    with pytest.raises(build.NativeError, match="no-such-flag"):
+        native_products(tmp_path)
+    assert not list(tmp_path.iterdir())

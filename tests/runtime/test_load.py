@@ -1,0 +1,35 @@
+"""Loading takes the products that the machine can have."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from jaxchat.config import EngineConfig
+from jaxchat.kernels.native import build
+from jaxchat.runtime.load import Loaded, load_runner
+
+SIZES = dict(slots=2, chunk=32, context=64)
+
+
+def loaded(model: Path, **options: str) -> Loaded:
+    return load_runner(model, EngineConfig(**SIZES, **options), valid=262, text_digest="")
+
+
+def test_products_are_part_of_the_fingerprint(tiny_model: Path) -> None:
+    native, plain = (loaded(tiny_model, cache_dir="off", products=name) for name in ("native", "xla"))
+    assert "product_f32_" in native.runner.programs["prefill"].as_text()
+    assert "product_f32_" not in plain.runner.programs["prefill"].as_text()
+    assert native.fingerprint != plain.fingerprint
+
+
+def test_without_a_compiler_xla_multiplies(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
+    with caplog.at_level(logging.WARNING):
+        plain = loaded(tiny_model, cache_dir=str(tmp_path))
+    assert "no-such-compiler" in caplog.text
+    assert "product_f32_" not in plain.runner.programs["prefill"].as_text()
