@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jaxchat.models.config import ModelConfig
 from tools.bench.cases import CONTEXT, Case, Figures, median_figures
+from tools.bench.others import Others
 from tools.bench.peers import Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
 from tools.bench.workers.line import Settings
@@ -38,6 +39,7 @@ class Record:
     repetition: int
     figures: Figures
     limits: Limits  # the mean of the two probes
+    others: float  # part of the processors that others had meanwhile
 
 
 def contestants(peers: list[Peer], cases: list[Case], slots: list[int]) -> list[Contestant]:
@@ -85,9 +87,9 @@ class Bench:
         with Worker(contestant.peer, settings, self._cache) as worker:
             for case in contestant.cases:
                 worker.run(case.warm_up(self._config.vocab_size))
-                before = self._probe()
+                before, others = self._probe(), Others()
                 figures = median_figures([self._once(worker, case, repetition, run) for run in range(case.runs)])
-                limits = _mean(before, self._probe())
+                disturbed, limits = others.share(), _mean(before, self._probe())
                 figures |= self._roofline(case, figures, limits)
                 yield Record(
                     label=contestant.label,
@@ -96,6 +98,7 @@ class Bench:
                     repetition=repetition,
                     figures=figures,
                     limits=limits,
+                    others=disturbed,
                 )
 
     def _once(self, worker: Worker, case: Case, repetition: int, run: int) -> Figures:

@@ -117,12 +117,15 @@ def _latencies(found: Medians, cases: list[str]) -> str:
 def _conditions(records: list[Record]) -> str:
     read = [record.limits.bandwidth / 1e9 for record in records]
     matmul = [record.limits.matmul / 1e9 for record in records]
+    others = [record.others for record in records]
     versions = "; ".join(f"{label} {version}" for label, version in {r.label: r.version for r in records}.items())
     repetitions = 1 + max(record.repetition for record in records)
     return (
         f"{_processor()}. Medians of {repetitions} repetitions. Probes: "
         f"memory {min(read):.0f} to {max(read):.0f} GB/s, median {statistics.median(read):.0f}; "
         f"products {min(matmul):.0f} to {max(matmul):.0f} GFLOP/s, median {statistics.median(matmul):.0f}. "
+        f"Other processes had {100 * min(others):.0f} to {100 * max(others):.0f} % of the processors meanwhile, "
+        f"median {100 * statistics.median(others):.0f}. "
         f"Versions: {versions}."
     )
 

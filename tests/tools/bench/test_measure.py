@@ -55,6 +55,7 @@ def test_engine_and_grpc_are_measured(model: Path, tmp_path: Path) -> None:
         ("jaxchat grpc", "decode-2"),
     ]
     for record in found:
+        assert 0 <= record.others <= 1
         assert record.figures["rate"] > 0 and 0 < record.figures["roofline"] < 1
 
 

@@ -15,7 +15,9 @@ from tools.bench.report import as_json, markdown, medians, put
 
 def record(label: str, case: str, repetition: int, **figures: float) -> Record:
     limits = Limits(4e10, 2e11)
-    return Record(label=label, version="1", case=case, repetition=repetition, figures=figures, limits=limits)
+    return Record(
+        label=label, version="1", case=case, repetition=repetition, figures=figures, limits=limits, others=0.25
+    )
 
 
 def decode(label: str, rates: tuple[float, ...]) -> list[Record]:
@@ -36,6 +38,7 @@ def test_medians_and_the_best_of_ours_against_each_peer() -> None:
     assert "| llama.cpp | 2.00 |" in text
     assert "| jaxchat grpc, 8 slots | 40.0 |" in text
     assert "Medians of 3 repetitions" in text and "memory 40 to 40 GB/s" in text
+    assert "had 25 to 25 % of the processors" in text
 
 
 def test_latencies_are_in_milliseconds() -> None:

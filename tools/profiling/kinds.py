@@ -1,0 +1,73 @@
+"""What part of the model each operation of a compiled program belongs to, from the names that its HLO keeps."""
+
+from __future__ import annotations
+
+import re
+
+KINDS = ("qkv", "attention", "attention out", "mlp", "norms", "head", "sampling", "copies", "rest of the decoder")
+_RULES = (  # the first that fits the scope decides
+    ("qkv", r"/attention/(td,\w+->tkgh|\w*qkv)"),
+    ("attention out", r"/attention/\w+,\w+->td"),
+    ("attention", r"/attention/"),
+    ("mlp", r"/mlp/"),
+    ("norms", r"norm/"),
+    ("head", r"Decoder\.logits"),
+    ("rest of the decoder", r"/Decoder/"),
+)
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) [^\n]*\{\n(.*?)^\}", re.M | re.S)
+_INSTRUCTION = re.compile(r"^\s*(ROOT )?%?(\S+) = (.*)$", re.M)
+_SCOPE = re.compile(r'op_name="((?:jit\(|params\[)[^"]*)"')  # other names have lost their scope
+_CALLED = re.compile(r"(?:calls|body|condition|to_apply|branch_computations)=\{?((?:%?[\w.-]+(?:, )?)+)")
+_CONTAINER = re.compile(r"[\])}] (while|conditional|call)\(")
+
+
+class Kinds:
+    """The operations of one program."""
+
+    def __init__(self, hlo: str) -> None:
+        """Args: `hlo` is the optimised program as text."""
+        self.containers: set[str] = set()
+        self._scopes: dict[str, str] = {}
+        self._roots: dict[str, str] = {}  # last instruction of each computation
+        self._callers: dict[str, str] = {}  # the instruction that runs each computation
+        self._places: dict[str, str] = {}  # the computation that each instruction stands in
+        self._calls: dict[str, str] = {}
+        for computation, body in _COMPUTATION.findall(hlo):
+            for root, name, text in _INSTRUCTION.findall(body):
+                self._add(computation, name, text, bool(root))
+
+    def __getitem__(self, name: str) -> str:
+        """The kind of an operation."""
+        return kind_of(name, self._scope(name))
+
+    def _add(self, computation: str, name: str, text: str, root: bool) -> None:
+        self._places[name] = computation
+        if root:
+            self._roots[computation] = name
+        if scope := _SCOPE.search(text):
+            self._scopes[name] = scope[1]
+        for called in _CALLED.findall(text):
+            for other in called.replace("%", "").split(", "):
+                self._callers[other] = name
+                self._calls[name] = other
+        if _CONTAINER.search(text):
+            self.containers.add(name)
+
+    def _scope(self, name: str) -> str:
+        """Its own, else that of what a fusion ends with, else that of the loop or branch around it."""
+        root = self._roots.get(self._calls.get(name, ""), "")
+        if found := self._scopes.get(name) or (name not in self.containers and self._scopes.get(root)):
+            return found
+        caller = self._callers.get(self._places.get(name, ""))
+        return self._scope(caller) if caller else ""
+
+
+def kind_of(name: str, scope: str) -> str:
+    """The kind of an operation of this name, in this scope of the traced function.
+
+    Whatever moves data without computing is a copy, wherever it stands. What is outside the decoder is sampling, with
+    the few operations that unpack the input and keep the slots' state.
+    """
+    if "copy" in name or scope.startswith("params["):
+        return "copies"
+    return next((kind for kind, rule in _RULES if re.search(rule, scope)), "sampling")

@@ -1,0 +1,101 @@
+"""Reads the trace that jax.profiler writes: what ran on the device, and the spans that the host was marked with."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.profiling.kinds import Kinds
+
+MARK = "jaxchat."
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something that took from `begin` to `end`, in milliseconds of the trace's clock."""
+
+    kind: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Operation(Span):
+    """On the device, in a program; a container (a loop, a branch) has others inside."""
+
+    program: str
+    container: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Operations of the device and phases of the host, each in the order of time, and how many steps of each kind."""
+
+    operations: list[Operation]
+    phases: list[Span]
+    steps: Counter[str]
+
+
+def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
+    """The newest trace below `directory`. Args: `programs` by the names of their HLO modules."""
+    path = max(directory.rglob("*.trace.json.gz"), key=lambda found: found.stat().st_mtime)
+    with gzip.open(path, "rt") as file:
+        events = [event for event in json.load(file)["traceEvents"] if event.get("ph") == "X"]
+    marks = [event for event in events if event["name"].startswith(MARK)]
+    steps = Counter(event["args"]["call"] for event in marks if event["name"] == f"{MARK}dispatch")
+    phases = (Span(event["name"].removeprefix(MARK), *_ends(event)) for event in marks)
+    return Trace(sorted(_operations(events, programs), key=_begin), sorted(phases, key=_begin), steps)
+
+
+def device_time(operations: Iterable[Operation]) -> dict[str, Counter[str]]:
+    """Milliseconds by program and kind. A moment in which several operations run is divided among them, so the sum is
+    the time in which the device was busy; a container counts only while nothing inside it runs."""
+    some = [op for op in operations if op.end > op.begin]
+    changes = [(op.begin, True, op) for op in some] + [(op.end, False, op) for op in some]
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    inner: list[Operation] = []
+    outer: list[Operation] = []
+    last = 0.0
+    for moment, begins, op in sorted(changes, key=lambda change: change[:2]):
+        running = inner or outer[-1:]
+        for other in running:
+            found[other.program][other.kind] += (moment - last) / len(running)
+        last, stack = moment, outer if op.container else inner
+        stack.append(op) if begins else stack.remove(op)
+    return found
+
+
+def host_time(phases: Iterable[Span]) -> Counter[str]:
+    """Milliseconds by phase; one that stands inside another is taken out of it."""
+    found: Counter[str] = Counter()
+    around: list[Span] = []
+    for span in phases:
+        while around and around[-1].end <= span.begin:
+            around.pop()
+        if around:
+            found[around[-1].kind] -= span.end - span.begin
+        found[span.kind] += span.end - span.begin
+        around.append(span)
+    return found
+
+
+def _operations(events: list[dict[str, Any]], programs: Mapping[str, Kinds]) -> Iterable[Operation]:
+    for event in events:
+        args = event.get("args", {})
+        program, name = args.get("hlo_module", ""), args.get("hlo_op", "")
+        if program in programs:
+            kinds = programs[program]
+            yield Operation(kinds[name], *_ends(event), program.removeprefix("jit_"), name in kinds.containers)
+
+
+def _ends(event: dict[str, Any]) -> tuple[float, float]:
+    return event["ts"] / 1e3, (event["ts"] + event["dur"]) / 1e3
+
+
+def _begin(span: Span) -> tuple[float, float]:
+    return span.begin, -span.end
