@@ -42,15 +42,25 @@ SHAPES: dict[str, ModelConfig] = {
 
 def random_params(config: ModelConfig, dtype: str) -> dict[str, Any]:
     """Parameters as `load_hf` gives them, drawn from a fixed seed."""
-    tokens = jax.ShapeDtypeStruct((2,), jnp.int32)
-    decoder, rng = Decoder(config), np.random.default_rng(0)
-
-    def init(tokens: jax.Array) -> Any:
-        return decoder.init(jax.random.key(0), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
+    rng = np.random.default_rng(0)
 
     def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         values = rng.standard_normal(leaf.shape, np.float32) * np.float32(0.02)
         return jnp.asarray(values if len(leaf.shape) > 1 else 1 + values, dtype)
 
-    params: dict[str, Any] = jax.tree.map(draw, jax.eval_shape(init, tokens))
+    params: dict[str, Any] = jax.tree.map(draw, _abstract(config))
     return params
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """Number of weights, counting a tied embedding once."""
+    return sum(leaf.size for leaf in jax.tree.leaves(_abstract(config)))
+
+
+def _abstract(config: ModelConfig) -> Any:
+    tokens, decoder = jax.ShapeDtypeStruct((2,), jnp.int32), Decoder(config)
+
+    def init(tokens: jax.Array) -> Any:
+        return decoder.init(jax.random.key(0), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
+
+    return jax.eval_shape(init, tokens)

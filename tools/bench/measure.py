@@ -14,6 +14,7 @@ from tools.bench.others import Others
 from tools.bench.peers import Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
 from tools.bench.workers.line import Settings
+from tools.shapes import parameter_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class Bench:
 
     def __init__(self, model: Path, config: ModelConfig, dtype: str, cache: Path, probe: Probe) -> None:
         self._model, self._config, self._dtype, self._cache, self._probe = model, config, dtype, cache, probe
+        self._weights = parameter_count(config)
         self.failures: dict[str, str] = {}
 
     def run(self, contestants: list[Contestant], repetitions: int) -> Iterator[Record]:
@@ -110,7 +112,7 @@ class Bench:
         if case.kind == "mix":
             return {}
         rows = case.streams if case.kind == "decode" else int(case.size)
-        possible = rows / floor_seconds(self._config, self._dtype, rows, limits)
+        possible = rows / floor_seconds(self._weights, self._dtype, rows, limits)
         return {"roofline": figures["rate"] / possible}
 
 

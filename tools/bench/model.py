@@ -28,7 +28,9 @@ def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
 
 
 def hugging_face(config: ModelConfig, dtype: str) -> dict[str, Any]:
-    """The `config.json` of a Qwen2 model of this shape."""
+    """The `config.json` of a Qwen2 model of this shape, whose layers are all alike."""
+    rope = config.kinds[0].rope
+    assert rope, "every layer of this family has rotary positions"
     return {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
@@ -40,8 +42,8 @@ def hugging_face(config: ModelConfig, dtype: str) -> dict[str, Any]:
         "num_key_value_heads": config.kv_heads,
         "max_position_embeddings": config.context,
         "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope.theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope.theta},
+        "rope_theta": rope.theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": rope.theta},
         "hidden_act": "silu",
         "tie_word_embeddings": config.tied,
         "use_sliding_window": False,

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jaxchat.models.config import ModelConfig
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -38,9 +36,8 @@ class Probe:
         return Limits(self._run.nbytes / read, 2 * self._square.shape[0] ** 3 / product)
 
 
-def floor_seconds(config: ModelConfig, dtype: str, rows: int, limits: Limits) -> float:
+def floor_seconds(weights: int, dtype: str, rows: int, limits: Limits) -> float:
     """Least time of a pass over `rows` tokens: every weight read once, two operations for each weight and row."""
-    weights = config.parameters
     return max(weights * jnp.dtype(dtype).itemsize / limits.bandwidth, 2 * weights * rows / limits.matmul)
 
 

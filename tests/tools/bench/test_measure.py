@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from jaxchat.models.config import ModelConfig, read_config
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.families import read_config
 from tools.bench.cases import Case
 from tools.bench.measure import Bench, Contestant
 from tools.bench.model import make
 from tools.bench.peers import PEERS, Peer
 from tools.bench.probe import Limits, Probe, floor_seconds
 from tools.bench.workers.gguf_form import gguf_name
+from tools.shapes import SHAPES, parameter_count
 
 TINY = ModelConfig(
     vocab_size=700,
@@ -25,7 +27,6 @@ TINY = ModelConfig(
     context=8192,
     tied=True,
     qkv_bias=True,
-    family="qwen2",
 )
 
 
@@ -36,6 +37,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def bench(model: Path, tmp_path: Path) -> Bench:
     return Bench(model, TINY, "float32", tmp_path, Probe("float32", megabytes=4, width=64))
+
+
+def test_weights_are_counted() -> None:
+    assert abs(parameter_count(SHAPES["0.5B"]) - 494e6) < 1e6  # as Qwen2.5-0.5B states
 
 
 def test_the_model_has_the_shape_that_was_asked_for(model: Path) -> None:
@@ -67,10 +72,10 @@ def test_one_who_fails_is_named_and_not_tried_again(model: Path, tmp_path: Path)
 
 
 def test_the_floor_is_of_memory_for_few_rows_and_of_products_for_many() -> None:
-    limits = Limits(bandwidth=4.0 * TINY.parameters, matmul=20.0 * TINY.parameters)
-    assert floor_seconds(TINY, "float32", 1, limits) == pytest.approx(1.0)
-    assert floor_seconds(TINY, "bfloat16", 1, limits) == pytest.approx(0.5)
-    assert floor_seconds(TINY, "float32", 100, limits) == pytest.approx(10.0)
+    limits = Limits(bandwidth=4e6, matmul=2e7)
+    assert floor_seconds(1_000_000, "float32", 1, limits) == pytest.approx(1.0)
+    assert floor_seconds(1_000_000, "bfloat16", 1, limits) == pytest.approx(0.5)
+    assert floor_seconds(1_000_000, "float32", 100, limits) == pytest.approx(10.0)
 
 
 def test_tensors_get_the_names_of_llama_cpp() -> None:
