@@ -39,6 +39,7 @@ def gguf_name(name: str) -> str:
 def write(directory: Path) -> None:
     """Writes matrices in their own precision, vectors in float32."""
     import gguf
+    import ml_dtypes
     import numpy as np
     from safetensors import safe_open
 
@@ -50,7 +51,7 @@ def write(directory: Path) -> None:
         for name in tensors.keys():  # noqa: SIM118 - no mapping
             tensor = tensors.get_tensor(name)
             values = tensor.astype(np.float32)
-            if values.ndim == 2 and tensor.dtype != np.float32:
+            if values.ndim == 2 and tensor.dtype == ml_dtypes.bfloat16:
                 kind = gguf.GGMLQuantizationType.BF16
                 writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
             else:
