@@ -5,7 +5,9 @@ Which of two ways a row takes depends on that row alone, so a neighbour never ch
 - A nucleus inside the row's `CANDIDATES` most likely tokens is drawn from those: `argmax(z + Gumbel noise)`.
 - Otherwise a group of tokens is drawn by its mass, and then a token within the group, both by Gumbel noise. That is the
   same distribution as noise on every token (arXiv 1110.0567 for the maximum of Gumbel variables), which would cost 20
-  times as much: noise is what sampling spends its time on.
+  times as much: noise is what sampling spends its time on. A token outside the nucleus is drawn again, which leaves the
+  nucleus's own distribution (von Neumann's rejection). Whether one is inside takes one pass over the row, where finding
+  all that are takes thirty; that is done only for a row whose `TRIES` tokens all were outside.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.sampling.groups import GROUP, grouped, log_masses, top_k
-from jaxchat.sampling.noise import GROUP_IDS, Keys, gumbel
-from jaxchat.sampling.nucleus import nucleus
+from jaxchat.sampling.noise import GROUP_IDS, Keys, fold, gumbel
+from jaxchat.sampling.nucleus import Ranking, nucleus
 
 CANDIDATES = 128
+TRIES = 8
+Trial = tuple[Array, Array, Array]  # how many there were, tokens, rows that still need one
 
 
 def draw(z: Array, top_p: Array, keys: Keys, drawn: Array) -> Array:
@@ -35,7 +39,7 @@ def draw(z: Array, top_p: Array, keys: Keys, drawn: Array) -> Array:
     few, held = jax.lax.cond(jnp.any(truncated), lambda: _from_candidates(z, top_p, keys), lambda: nothing)
     held = held & truncated
     rest = drawn & ~held
-    many = jax.lax.cond(jnp.any(rest), lambda: _from_groups(z, top_p, keys, rest & truncated), lambda: few)
+    many = jax.lax.cond(jnp.any(rest), lambda: _from_groups(z, top_p, keys, rest, truncated), lambda: few)
     return jnp.where(held, few, many)
 
 
@@ -52,14 +56,32 @@ def _from_candidates(z: Array, top_p: Array, keys: Keys) -> tuple[Array, Array]:
     return tokens, (reached[:, -1:] >= goal)[:, 0]
 
 
-def _from_groups(z: Array, top_p: Array, keys: Keys, truncated: Array) -> Array:
-    z = jax.lax.cond(
-        jnp.any(truncated),
-        lambda z: jnp.where(nucleus(z, top_p) | ~truncated[:, None], z, -jnp.inf),
-        lambda z: z,
-        z,
-    )
+def _from_groups(z: Array, top_p: Array, keys: Keys, wanted: Array, truncated: Array) -> Array:
+    """Tokens of the rows that are `wanted`, within the nucleus where they are `truncated` (bool `[S]`)."""
     masses = log_masses(z)
+    ranking = Ranking.of(z, top_p)
+
+    def go_on(trial: Trial) -> Array:
+        return jnp.any(trial[2]) & (trial[0] < TRIES)
+
+    def attempt(trial: Trial) -> Trial:
+        number, tokens, pending = trial
+        found = _by_groups(z, masses, fold(keys, number))
+        outside = truncated & ~ranking.inside(found)
+        return number + 1, jnp.where(pending, found, tokens), pending & outside
+
+    start = jnp.int32(0), jnp.zeros(len(z), jnp.int32), wanted
+    _, tokens, pending = jax.lax.while_loop(go_on, attempt, start)
+
+    def search() -> Array:
+        kept = jnp.where(nucleus(z, top_p), z, -jnp.inf)
+        return jnp.where(pending, _by_groups(kept, log_masses(kept), fold(keys, jnp.int32(TRIES))), tokens)
+
+    return jax.lax.cond(jnp.any(pending), search, lambda: tokens)
+
+
+def _by_groups(z: Array, masses: Array, keys: Keys) -> Array:
+    """Tokens i32 `[S]` of the whole row: a group by its mass, then one of its tokens."""
     numbers = jnp.arange(masses.shape[-1])[None]
     group = jnp.argmax(masses + gumbel(keys, numbers + GROUP_IDS), axis=-1)[:, None]
     ids = group * GROUP + jnp.arange(GROUP)

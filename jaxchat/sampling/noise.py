@@ -23,6 +23,11 @@ def step_keys(seed: Array, choice: Array, step: Array) -> Keys:
     return _fold_in(*_fold_in(seed[:, 0], seed[:, 1], choice), step)
 
 
+def fold(keys: Keys, number: Array) -> Keys:
+    """The keys of draw `number` (i32 scalar) of a step, after the first others."""
+    return _fold_in(*keys, number)
+
+
 def gumbel(keys: Keys, ids: Array) -> Array:
     """Standard Gumbel noise f32 `[S, n]` of token ids `[S, n]` (or `[1, n]`) under keys of `[S]`.
 

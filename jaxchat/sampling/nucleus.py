@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 _ONE = 0x3F800000  # the bits of 1.0f; non-negative floats compare as their bits do
+
+
+class Ranking(NamedTuple):
+    """Rows of tokens by their probability, and how much of it their nuclei hold."""
+
+    weight: Array  # f32 [S, V], relative to the most likely token
+    goal: Array  # f32 [S, 1]
+
+    @staticmethod
+    def of(z: Array, top_p: Array) -> Ranking:
+        """Of logits `[S, V]` after temperature and `top_p[S]`."""
+        weight = jax.lax.optimization_barrier(jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)))  # computed once
+        return Ranking(weight, top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True))
+
+    def inside(self, tokens: Array) -> Array:
+        """Whether each row's nucleus, of a `top_p` below 1, keeps its token of `tokens[S]`: bool `[S]`."""
+        weight, goal, token = self.weight, self.goal, tokens[:, None]
+        own = jnp.take_along_axis(weight, token, axis=-1)
+        tied = weight == own
+        above = jnp.sum(jnp.where(weight > own, weight, 0.0), axis=-1, keepdims=True)
+        through = jnp.sum(jnp.where(weight >= own, weight, 0.0), axis=-1, keepdims=True)
+        rank = jnp.sum(tied & (jnp.arange(weight.shape[-1]) <= token), axis=-1, keepdims=True)
+        last = ((above < goal) | (above == 0)) & (rank <= _needed(goal, above, own))
+        return ((through < goal) | last)[:, 0]
+
+
+def _needed(goal: Array, above: Array, one: Array) -> Array:
+    """How many of the tokens of weight `one` it takes to reach the goal from the sum of those above; at least one."""
+    return jnp.maximum(jnp.ceil((goal - above) / one), 1.0)
 
 
 def nucleus(z: Array, top_p: Array) -> Array:
@@ -22,8 +53,8 @@ def nucleus(z: Array, top_p: Array) -> Array:
     Returns:
         `[S, V]` bool.
     """
-    weight = jax.lax.optimization_barrier(jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)))  # computed once
-    goal = top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True)
+    ranking = Ranking.of(z, top_p)
+    weight, goal = ranking.weight, ranking.goal
     low = jnp.zeros_like(goal, jnp.int32)
     high = jnp.full_like(low, _ONE + 1)
     for _ in range(30):  # unrolled: a loop costs XLA:CPU a third more
@@ -43,7 +74,7 @@ def _drop_surplus_ties(keep: Array, tied: Array, weight: Array, goal: Array) -> 
     """Of the tokens exactly at the threshold, keeps the lowest ids that suffice."""
     above = jnp.sum(jnp.where(keep & ~tied, weight, 0.0), axis=-1, keepdims=True)
     one = jnp.max(jnp.where(tied, weight, 0.0), axis=-1, keepdims=True)
-    needed = jnp.maximum(jnp.ceil((goal - above) / one), 1.0)
+    needed = _needed(goal, above, one)
     count = jnp.sum(tied, axis=-1, keepdims=True)
 
     def cut(keep: Array) -> Array:

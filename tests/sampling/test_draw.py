@@ -10,6 +10,7 @@ import pytest
 from jaxchat.sampling import draw as module
 from jaxchat.sampling.draw import CANDIDATES, draw
 from jaxchat.sampling.noise import step_keys
+from jaxchat.sampling.nucleus import Ranking, nucleus
 from tests.sampling import oracle
 
 VOCAB = 20_000  # more groups than candidates
@@ -40,7 +41,7 @@ def peaked(seed=0, vocab=VOCAB):
     return logits.astype(np.float32)
 
 
-@pytest.mark.parametrize(("top_p", "scale"), [(1.0, 1.0), (0.9, 1.0), (0.5, 1.0), (0.95, 0.2), (1.0, 0.2)])
+@pytest.mark.parametrize(("top_p", "scale"), [(1.0, 1.0), (0.9, 1.0), (0.5, 1.0), (0.95, 0.2), (0.2, 0.2), (1.0, 0.2)])
 def test_frequencies_follow_the_probabilities(top_p, scale):
     statistic, freedom = chi_square(peaked() * np.float32(scale), top_p, 10_000)
     assert statistic < freedom + 5 * np.sqrt(2 * freedom)
@@ -52,6 +53,24 @@ def test_both_ways_are_taken():
     keys = step_keys(jnp.zeros((2, 2), jnp.uint32), jnp.zeros(2, jnp.int32), jnp.zeros(2, jnp.int32))
     _, held = module._from_candidates(z, jnp.array([0.9, 0.95]), keys)
     assert held.tolist() == [True, False]
+
+
+def test_rows_whose_tries_all_miss_follow_the_probabilities_too(monkeypatch):
+    monkeypatch.setattr(module, "TRIES", 1)
+    statistic, freedom = chi_square(peaked() * np.float32(0.2), 0.3, 10_000)
+    assert statistic < freedom + 5 * np.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("top_p", [0.0, 0.3, 0.9, 0.9999])
+def test_one_token_is_inside_where_the_whole_nucleus_has_it(top_p):
+    z = np.round(np.random.default_rng(4).normal(0, 2, (3, 700)), 1).astype(np.float32)  # many ties
+    z[1, 5:] = -np.inf
+    p = jnp.full(3, top_p, jnp.float32)
+    whole = np.asarray(nucleus(z, p))
+    ranking = Ranking.of(z, p)
+    found = np.stack([ranking.inside(jnp.full(3, token)) for token in range(z.shape[1])], axis=1)
+    possible = np.isfinite(z)
+    np.testing.assert_array_equal(found[possible], whole[possible])
 
 
 def test_a_nucleus_of_exactly_the_candidates_is_drawn_from_them():
