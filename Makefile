@@ -3,6 +3,7 @@
 # make lint   without the tests
 # make proto  regenerate jaxchat/v1 from proto/
 # make bench  measure beside the peers; ARGS="--install-peers" installs these first
+# make aot    compile for TPUs without having one, check the programs, write docs/tpu.md; takes half an hour
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,8 +13,9 @@ ARGS ?=
 BUF_VERSION := 1.75.0
 BUF := .npm/node_modules/.bin/buf
 BIN := $(VENV)/bin
+AOT_VENV ?= .venv-aot
 
-.PHONY: run test lint buf pytest proto baseline bench clean
+.PHONY: run test lint buf pytest proto baseline bench aot clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +64,15 @@ proto: $(VENV)/.dev-stamp
 
 bench: $(VENV)/.dev-stamp
 	$(BIN)/python -m tools.bench $(ARGS)
+
+# The TPU compiler (half a gigabyte) in an environment of its own, for the same jax. It must not look for TPUs.
+$(AOT_VENV)/.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(AOT_VENV)
+	$(AOT_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[tpu]'
+	touch $@
+
+aot: $(AOT_VENV)/.stamp
+	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 $(AOT_VENV)/bin/python -m tools.aot_check --write docs/tpu.md $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .npm .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxchat import bundled, v1
 from jaxchat.chat.call import Call
@@ -23,10 +23,14 @@ from jaxchat.chat.session import ChatSession, ModelInfo
 from jaxchat.chat.template import load_template
 from jaxchat.chat.tokenizer import load_tokenizer
 from jaxchat.chat.wire import request_from_kwargs
-from jaxchat.config import ChatConfig, EngineConfig
+from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.errors import ModelError
+
+if TYPE_CHECKING:
+    from jaxchat.runtime.planning import Estimate as Estimate
+    from jaxchat.runtime.planning import Plan as Plan
 
 T = TypeVar("T")
 Report = Callable[[str, int, int], None]
@@ -53,6 +57,43 @@ async def load_async(model: str = "bundled", **engine_options: Any) -> AsyncChat
     return AsyncChat(session)
 
 
+def plan(
+    model: str,
+    topology: str,
+    *,
+    slots: int = 64,
+    context: int = 0,
+    dtype: DTypeName = "bfloat16",
+    compiled: bool = False,
+) -> Plan:
+    """What serving a model would need and reach on a slice of accelerators; see `jaxchat.runtime.planning`.
+
+    Args:
+        model: "bundled", a folder with `config.json` or such a file, or the name of a known shape as "llama-3-8b".
+        topology: chips as "v5e:2x4" or "h200:8".
+        slots: sequences that decode together.
+        context: longest prompt plus answer in tokens; 0 takes the model's own limit, at most 8192.
+        dtype: precision of weights and KV pages.
+        compiled: also compiles the programs, which takes minutes and needs the TPU compiler.
+
+    Raises:
+        ModelError: no such model, or one that cannot be served.
+        ValueError: no such topology, or sizes that do not fit the model.
+    """
+    from jaxchat.runtime.hardware import parse_topology  # these import jax
+    from jaxchat.runtime.named import read_shape
+    from jaxchat.runtime.planning import make_plan, suggested
+
+    shape = read_shape(str(bundled.path()) if model == "bundled" else model)
+    chips = parse_topology(topology)
+    found = make_plan(shape, chips, suggested(chips, slots=slots, context=context, dtype=dtype))
+    if not compiled:
+        return found
+    from jaxchat.runtime.ahead import refined
+
+    return refined(found, shape)
+
+
 def load_session(
     model: str, engine: EngineConfig, report: Report = lambda *_: None, chat: ChatConfig | None = None
 ) -> ChatSession:
@@ -71,6 +112,7 @@ def load_session(
     facts = (
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
+        ("attention", loaded.attention),
         ("context", f"{sizes.context} tokens"),
         ("slots", f"{sizes.slots} sequences decode together, {engine.queue} may queue"),
         ("KV pages", f"{sizes.pages - 1} of {sizes.page_size} tokens"),
@@ -82,7 +124,7 @@ def load_session(
     info = ModelInfo(
         id=model_id(model),
         created=int((directory / "config.json").stat().st_mtime),
-        vocab=min(tokenizer.size, sizes.vocab),
+        vocab=min(tokenizer.size, loaded.model.vocab_size),
         logits=sizes.vocab,
         context=sizes.context,
         queue=engine.queue,

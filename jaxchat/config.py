@@ -12,6 +12,7 @@ DTypeName = Literal["float32", "bfloat16"]
 LogprobsMode = Literal["raw", "processed"]
 Products = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
+AttentionName = Literal["auto", "plain"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 NamedFinish = Literal["tool_calls", "stop"]
@@ -60,6 +61,9 @@ class EngineConfig:
     dtype: DTypeName = _setting("float32", "precision of weights and KV pages")
     logprobs: LogprobsMode = _setting(
         "raw", "reported log-probabilities: of the model's own logits, or of the distribution that was sampled from"
+    )
+    attention: AttentionName = _setting(
+        "auto", "auto takes the platform's own attention kernels where the model fits them; plain takes them nowhere"
     )
     queue: int = _setting(256, "sequences that may wait for a slot before requests are refused")
     tensor_parallel: int = _setting(1, "devices over which each layer is split")

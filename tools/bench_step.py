@@ -13,12 +13,14 @@ import statistics
 import time
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.products import native_products
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.packing import pack
+from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.runner import Runner
@@ -46,12 +48,13 @@ def make(
     """A warm runner of `slots` rows, with the decode programs of `ladder` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
+    path = choose_attention(engine, config, placement, jax.default_backend()).path
 
     def sampler(*given, **more):  # type: ignore[no-untyped-def]
         return sample(*given, valid=config.vocab_size, **more)
 
     sizes = Sizes.resolve(engine, config)
-    runner = Runner(config, params, sizes, placement, dtype=args.dtype, sampler=sampler, ladder=ladder)
+    runner = Runner(config, params, sizes, placement, dtype=args.dtype, sampler=sampler, path=path, ladder=ladder)
     runner.warm_up()
     runner.restrict(agreeing(runner))
     return runner

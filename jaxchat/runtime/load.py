@@ -15,12 +15,14 @@ import jax
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.native.build import NativeError
 from jaxchat.kernels.products import native_products
-from jaxchat.models.checkpoints import has_orbax, restore_orbax
+from jaxchat.models.checkpoints import has_orbax, restore_orbax, shapes
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
 from jaxchat.models.packing import pack
 from jaxchat.models.weights import load_hf
+from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.compiling import use_cache
+from jaxchat.runtime.fitting import fit, fitted
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.runner import Runner
@@ -41,6 +43,7 @@ class Loaded:
     sizes: Sizes
     fingerprint: str
     device: str
+    attention: str
     parameters: int  # weights, a tied embedding counted once
 
 
@@ -62,14 +65,26 @@ def load_runner(
     """
     _use_cache(engine.cache_dir)
     model = read_config(directory)
-    sizes = Sizes.resolve(engine, model)
-    model = model.within(sizes.context)
-    placement = Placement.create(engine.mesh, model)
-    params, weights = _load_weights(directory, model, engine.dtype, placement, report)
+    context = Sizes.resolve(engine, model).context
+    model = model.within(context)
+    served = fitted(model, engine.tensor_parallel)
+    sizes = Sizes.resolve(engine, served)
+    placement = Placement.create(engine.mesh, served)
+    params, weights = _load_weights(directory, model, served, engine.dtype, placement, report)
     if engine.products == "native" and placement.mesh.size == 1 and jax.default_backend() == "cpu":
         params = _with_native_products(params, model, engine.cache_dir, report)
     sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
-    runner = Runner(model, params, sizes, placement, dtype=engine.dtype, sampler=sampler, ladder=engine.ladder)
+    attention = choose_attention(engine, served, placement, jax.default_backend())
+    runner = Runner(
+        served,
+        params,
+        sizes,
+        placement,
+        dtype=engine.dtype,
+        sampler=sampler,
+        path=attention.path,
+        ladder=engine.ladder,
+    )
     runner.warm_up(lambda done, total: report("compiling programs", done, total))
     if engine.determinism == "exact":
         runner.restrict(agreeing(runner))
@@ -77,22 +92,30 @@ def load_runner(
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)
     digest = hashlib.sha256("\n".join([*identity, *runner.digests()]).encode()).hexdigest()
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return Loaded(runner, model, sizes, f"fp_{digest[:10]}", f"{placement.mesh.size} x {kind}", count)
+    return Loaded(
+        runner,
+        model,
+        sizes,
+        f"fp_{digest[:10]}",
+        f"{placement.mesh.size} x {kind}",
+        str(attention),
+        sum(leaf.size for leaf in jax.tree.leaves(shapes(model))),
+    )
 
 
 def _load_weights(
-    directory: Path, model: ModelConfig, dtype: str, placement: Placement, report: Report
+    directory: Path, model: ModelConfig, served: ModelConfig, dtype: str, placement: Placement, report: Report
 ) -> tuple[dict[str, Any], str]:
-    """From an Orbax checkpoint where the directory holds one, else from safetensors."""
+    """From an Orbax checkpoint where the directory holds one, else from safetensors; `served` is `model` fitted."""
     if has_orbax(directory):
         report("loading weights", 0, 1)
-        return restore_orbax(directory, model, dtype=dtype, sharding=placement.parameter)
+        params, digest = restore_orbax(directory, model, dtype=dtype, sharding=placement.parameter)
+        return _fit_all(params, model, served, placement), digest
     return load_hf(
         directory,
         model,
         dtype=dtype,
-        place=placement.place,
+        place=lambda path, array: placement.place(path, fit(path, array, model, served)),
         progress=lambda done, total: report("loading weights", done, total),
     )
 
@@ -106,6 +129,20 @@ def _with_native_products(params: dict[str, Any], model: ModelConfig, cache: str
         logger.warning("products are left to XLA, which is slower: %s", error)
         return params
     return pack(params, model, targets)
+
+
+def _fit_all(params: dict[str, Any], model: ModelConfig, served: ModelConfig, placement: Placement) -> dict[str, Any]:
+    """Parameters on their devices as `served` has them, one after the other."""
+
+    def one(keys: tuple[jax.tree_util.DictKey, ...], array: jax.Array, wanted: jax.ShapeDtypeStruct) -> jax.Array:
+        if array.shape == wanted.shape:
+            return array
+        path = tuple(key.key for key in keys)
+        place = placement.parameter(path, wanted.shape)
+        return jax.jit(partial(fit, path, model=model, target=served), out_shardings=place)(array)
+
+    fitted_params: dict[str, Any] = jax.tree_util.tree_map_with_path(one, params, shapes(served))
+    return fitted_params
 
 
 def _use_cache(setting: str) -> None:

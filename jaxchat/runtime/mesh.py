@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxchat.config import MeshConfig
+from jaxchat.kernels.path import AttentionPath
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.naming import axes
+from jaxchat.runtime.state import SlotState
+
+AXIS = "tensor"
+
+
+def check_divides(devices: int, model: ModelConfig) -> None:
+    """Raises ValueError when the layers of the model cannot be split over so many devices."""
+    sizes = [("KV heads", model.kv_heads)]
+    if not all(kind.sparse for kind in model.kinds):
+        sizes.append(("feed-forward width", model.ffn_width))
+    if model.experts:
+        sizes.append(("width of an expert", model.experts.width))
+    for name, size in sizes:
+        if size % devices:
+            raise ValueError(f"tensor_parallel {devices} does not divide the model's {size} {name}")
 
 
 @dataclass(frozen=True)
@@ -21,34 +38,50 @@ class Placement:
     inner width, the embedding by vocabulary. Each layer then needs two all-reduces and nothing else moves.
     """
 
-    mesh: Mesh
-    rules: tuple[tuple[str, str], ...] = (("kv_heads", "tensor"), ("ffn", "tensor"), ("vocab", "tensor"))
+    mesh: Mesh | AbstractMesh  # an abstract one suffices for shapes
+    rules: tuple[tuple[str, str], ...] = (("kv_heads", AXIS), ("ffn", AXIS), ("vocab", AXIS))
 
     @staticmethod
-    def create(config: MeshConfig, model: ModelConfig) -> Placement:
-        """A mesh over the first devices. Raises ValueError when there are too few or the model does not divide."""
-        devices = jax.devices()
+    def create(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> Placement:
+        """A mesh over the first of `devices`, by default the process's own.
+
+        Raises:
+            ValueError: there are too few devices, or the model does not divide by their number.
+        """
+        devices = devices or jax.devices()
         if len(devices) < config.tensor:
             raise ValueError(f"tensor_parallel is {config.tensor}, but there are only {len(devices)} devices")
-        for name, size in (("KV heads", model.kv_heads), ("feed-forward width", model.ffn_width)):
-            if size % config.tensor:
-                raise ValueError(f"tensor_parallel {config.tensor} does not divide the model's {size} {name}")
+        check_divides(config.tensor, model)
         grid = np.array(devices[: config.tensor])
-        return Placement(Mesh(grid, ("tensor",), axis_types=(AxisType.Auto,)))
+        return Placement(Mesh(grid, (AXIS,), axis_types=(AxisType.Auto,)))
+
+    @staticmethod
+    def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
+        """Shardings over devices that need not exist, for planning. Raises ValueError as `create` does."""
+        check_divides(config.tensor, model)
+        return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)))
 
     @property
     def replicated(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec())
 
-    @property
-    def pages(self) -> NamedSharding:
-        """Pages `[N, page, K, d]`, split by KV head."""
-        return NamedSharding(self.mesh, PartitionSpec(None, None, "tensor"))
+    def pages(self, path: AttentionPath) -> NamedSharding:
+        """KV pages, split by KV head."""
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * path.head_axis, AXIS))
+
+    def slots(self, slots: SlotState) -> SlotState:
+        """The sharding of each array of the slots: counts `[S, V]` are split by vocabulary, as logits are."""
+        spread = jax.tree.map(lambda leaf: self.replicated, slots)
+        counts = self._fitting((None, "vocab"), slots.sampling.counts.shape)
+        return replace(spread, sampling=replace(spread.sampling, counts=counts))
 
     def parameter(self, path: tuple[str, ...], shape: tuple[int, ...]) -> NamedSharding:
         """The sharding of one parameter; an axis that the mesh does not divide stays whole."""
+        return self._fitting(axes(path), shape)
+
+    def _fitting(self, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> NamedSharding:
         rules, devices = dict(self.rules), self.mesh.size
-        names = [rules.get(axis) if axis else None for axis in axes(path)]
+        names = [rules.get(axis) if axis else None for axis in axes]
         fitting = [name if size % devices == 0 else None for name, size in zip(names, shape, strict=True)]
         return NamedSharding(self.mesh, PartitionSpec(*fitting))
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.kernels.form import Form
-from jaxchat.kernels.paged import decode_attention, prefill_attention, write_chunk, write_tokens
+from jaxchat.kernels.path import AttentionPath, Cache
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
@@ -61,7 +61,7 @@ def output_layout(rows: int, vocab: int) -> Layout:
     )
 
 
-def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, rows: int) -> Step:
+def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: AttentionPath, rows: int) -> Step:
     """Builds `decode` for R rows: one token for each slot that a row names; others keep their state."""
     layout = decode_layout(rows)
 
@@ -78,8 +78,8 @@ def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, rows: int) 
         page = jnp.where(active, page, sizes.pages)
         cache = _Cache(
             pages,
-            write=lambda held, new: write_tokens(held, new, page, here.position % sizes.page_size),
-            read=lambda q, k, v, form: decode_attention(q, k, v, here.table, here.position + 1, active, form),
+            write=lambda held, k, v: path.write_tokens(held, k, v, page, here.position % sizes.page_size),
+            read=lambda q, held, form: path.decode(q, held, here.table, here.position + 1, active, form),
         )
         hidden = hidden_states(decoder, params, here.token, here.position, cache.attend)
         logits = logits_of(decoder, params, hidden)
@@ -90,7 +90,7 @@ def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, rows: int) 
     return decode
 
 
-def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler) -> Step:
+def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: AttentionPath) -> Step:
     """Builds `prefill`: writes a chunk's keys and values; after the last chunk also samples the first token."""
     layout = prefill_layout(sizes)
 
@@ -101,8 +101,8 @@ def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler) -> Step:
         start, count = given["start"], given["count"]
         cache = _Cache(
             pages,
-            write=lambda held, new: write_chunk(held, new, given["chunk_pages"]),
-            read=lambda q, k, v, form: prefill_attention(q, k, v, given["table"], start, form),
+            write=lambda held, k, v: path.write_chunk(held, k, v, given["chunk_pages"]),
+            read=lambda q, held, form: path.prefill(q, held, given["table"], start, form),
         )
         positions = start + jnp.arange(sizes.chunk)
         hidden = hidden_states(decoder, params, given["tokens"], positions, cache.attend)
@@ -130,18 +130,14 @@ class _Cache:
     """Threads the pages through the decoder's layers while it is traced."""
 
     pages: KVPages
-    write: Callable[[Array, Array], Array]
-    read: Callable[[Array, Array, Array, Form], Array]
+    write: Callable[[Cache, Array, Array], Cache]
+    read: Callable[[Array, Cache, Form], Array]
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
-        keys = self.write(self.pages.keys[layer], k)
-        values = self.write(self.pages.values[layer], v)
-        self.pages = KVPages(_swap(self.pages.keys, layer, keys), _swap(self.pages.values, layer, values))
-        return self.read(q, keys, values, form)
-
-
-def _swap(arrays: tuple[Array, ...], index: int, new: Array) -> tuple[Array, ...]:
-    return (*arrays[:index], new, *arrays[index + 1 :])
+        held = self.pages.layers
+        written = self.write(held[layer], k, v)
+        self.pages = KVPages((*held[:layer], written, *held[layer + 1 :]))
+        return self.read(q, written, form)
 
 
 def _fresh_row(given: dict[str, Array], sizes: Sizes) -> SlotState:

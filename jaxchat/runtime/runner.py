@@ -10,19 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxchat.kernels.path import AttentionPath
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.decoder import Decoder
+from jaxchat.runtime.building import decode_name, sources
 from jaxchat.runtime.compiling import CompileCounter, hlo_digest
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.mesh import Placement
-from jaxchat.runtime.programs import (
-    Step,
-    decode_layout,
-    decode_program,
-    output_layout,
-    prefill_layout,
-    prefill_program,
-)
+from jaxchat.runtime.programs import output_layout
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
 from jaxchat.runtime.swapping import Leaving, Swapper
 from jaxchat.sampling.legal import words
@@ -31,20 +25,6 @@ from jaxchat.sampling.state import BIAS_ENTRIES
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A program to compile: its function, the layout of its input, and how many rows it samples."""
-
-    step: Step
-    layout: Layout
-    rows: int
-
-
-def decode_name(rows: int) -> str:
-    """The decode program of so many rows."""
-    return f"decode[{rows}]"
 
 
 @dataclass(frozen=True)
@@ -84,6 +64,7 @@ class Runner:
         *,
         dtype: str,
         sampler: Sampler,
+        path: AttentionPath,
         ladder: tuple[int, ...] = (),
     ) -> None:
         """Nothing compiles yet.
@@ -91,31 +72,30 @@ class Runner:
         Args:
             params: placed by `placement`.
             sampler: `jaxchat.sampling.sample` with its static arguments.
+            path: computes attention, and says how pages are laid out.
             ladder: row counts of the decode programs, rising, the last one S.
         """
         self.sizes = sizes
         self.params = params
         self.placement = placement
         self.shapes = ladder or (sizes.slots,)
-        self.pages = jax.device_put(KVPages.zeros(model, sizes, dtype), placement.pages)
-        self.slots = jax.device_put(SlotState.zeros(sizes), placement.replicated)
-        decoder = Decoder(model)
-        self._sources = {"prefill": Source(prefill_program(decoder, sizes, sampler), prefill_layout(sizes), 1)}
-        for rows in self.shapes:
-            program = decode_program(decoder, sizes, sampler, rows)
-            self._sources[decode_name(rows)] = Source(program, decode_layout(rows), rows)
+        self.pages = jax.device_put(KVPages.zeros(path, model.layers, sizes, dtype), placement.pages(path))
+        slots = SlotState.zeros(sizes)
+        self.slots = jax.device_put(slots, placement.slots(slots))
+        self._sources = sources(model, sizes, sampler, path, self.shapes)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
         unruled = {
             name: np.zeros((source.rows, words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
         }
         self._unruled = jax.device_put(unruled, placement.replicated)  # what steps without a grammar are given
-        self._swapper = Swapper(self.pages, self.slots, sizes, placement)
+        self._swapper = Swapper(self.pages, self.slots, sizes, placement, path)
         self.programs: dict[str, Any] = {}
         self._counter: CompileCounter | None = None
 
     def warm_up(self, progress: Progress = lambda done, total: None) -> None:
         """Compiles every program and runs each once with nothing to do; afterwards nothing compiles any more."""
-        lowered = {name: self._lower(source, self._unruled[name]) for name, source in self._sources.items()}
+        given = self.params, self.pages, self.slots, self.placement
+        lowered = {name: source.lower(*given) for name, source in self._sources.items()}
         lowered |= self._swapper.lowered
         compiled = {}
         with ThreadPoolExecutor() as pool:
@@ -177,16 +157,6 @@ class Runner:
         for rows in self.shapes:
             self.decode_in(rows, DecodeWork(nothing, nothing)).wait()
         self.swap_in(SwapInWork(0, nothing, 0, self.swap_out(SwapOutWork(0, nothing)).wait()))
-
-    def _lower(self, source: Source, bits: jax.Array) -> Any:
-        packed = jax.ShapeDtypeStruct((source.layout.size,), np.int32, sharding=self.placement.replicated)
-        shardings = (
-            jax.tree.map(lambda leaf: leaf.sharding, self.pages),
-            jax.tree.map(lambda leaf: leaf.sharding, self.slots),
-            self.placement.replicated,
-        )
-        jitted = jax.jit(source.step, donate_argnums=(1, 2), out_shardings=shardings)
-        return jitted.lower(self.params, self.pages, self.slots, packed, bits)
 
     def _dispatch(self, name: str, packed: np.ndarray, bits: np.ndarray | None, rows: int) -> Handle:
         if self._counter:

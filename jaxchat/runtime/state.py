@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import EngineConfig
+from jaxchat.kernels.path import AttentionPath, Cache
 from jaxchat.models.config import ModelConfig
 from jaxchat.sampling.state import SamplingState
 
@@ -49,16 +50,14 @@ class Sizes:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class KVPages:
-    """Keys and values of every layer, each `[N, page, K, d]`. Page 0 is the null page."""
+    """Keys and values of every layer, laid out as the attention path likes them. Page 0 is the null page."""
 
-    keys: tuple[Array, ...]
-    values: tuple[Array, ...]
+    layers: tuple[Cache, ...]
 
     @staticmethod
-    def zeros(model: ModelConfig, sizes: Sizes, dtype: str) -> KVPages:
-        shape = (sizes.pages, sizes.page_size, model.kv_heads, model.head_width)
-        make = [jnp.zeros(shape, dtype) for _ in range(2 * model.layers)]
-        return KVPages(tuple(make[: model.layers]), tuple(make[model.layers :]))
+    def zeros(path: AttentionPath, layers: int, sizes: Sizes, dtype: str) -> KVPages:
+        shapes = path.shapes(sizes.pages)
+        return KVPages(tuple(tuple(jnp.zeros(shape, dtype) for shape in shapes) for _ in range(layers)))
 
 
 @jax.tree_util.register_dataclass

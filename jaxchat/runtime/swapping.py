@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxchat.config import BLOCK
+from jaxchat.kernels.path import AttentionPath
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
 from jaxchat.types import SwapInWork, SwapOutWork, Swapped
@@ -31,20 +33,22 @@ class Leaving:
 class Swapper:
     """Four small programs of fixed shape: read and write a slot, read and write a block of pages."""
 
-    def __init__(self, pages: KVPages, slots: SlotState, sizes: Sizes, placement: Placement) -> None:
+    def __init__(
+        self, pages: KVPages, slots: SlotState, sizes: Sizes, placement: Placement, path: AttentionPath
+    ) -> None:
         self._width = BLOCK // sizes.page_size
-        self._sizes, self._placement = sizes, placement
+        self._sizes, self._placement, self._paged = sizes, placement, placement.pages(path)
+        read, write = partial(_read_pages, axis=path.page_axis), partial(_write_pages, axis=path.page_axis)
         at = jax.ShapeDtypeStruct((), np.int32, sharding=placement.replicated)
         ids = jax.ShapeDtypeStruct((self._width,), np.int32, sharding=placement.replicated)
         table = jax.ShapeDtypeStruct((sizes.table,), np.int32, sharding=placement.replicated)
-        row, block = (_shapes(read, *given) for read, given in ((_read_row, (slots, at)), (_read_pages, (pages, ids))))
-        row = _placed(row, placement.replicated)
-        block = _placed(block, placement.pages)
+        row = _placed(jax.eval_shape(_read_row, slots, at), placement.replicated)
+        block = _placed(jax.eval_shape(read, pages, ids), self._paged)
         self.lowered = {
             "read row": _lower(_read_row, slots, at, out=row),
             "write row": _lower(_write_row, slots, at, row, table, out=slots, donate=0),
-            "read pages": _lower(_read_pages, pages, ids, out=block),
-            "write pages": _lower(_write_pages, pages, ids, block, out=pages, donate=0),
+            "read pages": _lower(read, pages, ids, out=block),
+            "write pages": _lower(write, pages, ids, block, out=pages, donate=0),
         }
         self.programs: dict[str, Any] = {}
 
@@ -64,7 +68,7 @@ class Swapper:
         slots = self.programs["write row"](slots, self._given(np.int32(work.slot)), row, self._given(table))
         lost = np.where(np.arange(len(work.pages)) < work.kept, self._sizes.pages, work.pages).astype(np.int32)
         for ids, block in zip(self._blocks(lost), work.saved.blocks, strict=True):
-            pages = self.programs["write pages"](pages, ids, jax.device_put(block, self._placement.pages))
+            pages = self.programs["write pages"](pages, ids, jax.device_put(block, self._paged))
         return pages, slots
 
     def _blocks(self, ids: np.ndarray) -> list[Array]:
@@ -85,16 +89,16 @@ def _write_row(slots: SlotState, slot: Array, row: SlotState, table: Array) -> S
     return slots.put(slot, SlotState(row.token, row.position, table[None], row.sampling))
 
 
-def _read_pages(pages: KVPages, ids: Array) -> KVPages:
-    return jax.tree.map(lambda held: held.at[ids].get(mode="clip"), pages)
+def _read_pages(pages: KVPages, ids: Array, *, axis: int) -> KVPages:
+    return jax.tree.map(lambda held: held.at[_at(axis, ids)].get(mode="clip"), pages)
 
 
-def _write_pages(pages: KVPages, ids: Array, block: KVPages) -> KVPages:
-    return jax.tree.map(lambda held, new: held.at[ids].set(new, mode="drop"), pages, block)
+def _write_pages(pages: KVPages, ids: Array, block: KVPages, *, axis: int) -> KVPages:
+    return jax.tree.map(lambda held, new: held.at[_at(axis, ids)].set(new, mode="drop"), pages, block)
 
 
-def _shapes(read: Callable[..., Any], *given: Any) -> Any:
-    return jax.eval_shape(read, *given)
+def _at(axis: int, ids: Array) -> tuple[slice | Array, ...]:
+    return (*[slice(None)] * axis, ids)
 
 
 def _placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:

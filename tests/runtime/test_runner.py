@@ -85,17 +85,19 @@ def test_a_second_start_finds_its_programs_and_is_the_same(tiny_model: Path, tmp
     assert runs[0][0] == runs[1][0] == loaded.fingerprint
 
 
-def test_two_devices_give_the_same_answer(tiny_model: Path, loaded: Loaded) -> None:
+@pytest.mark.parametrize("devices", [2, 4])  # 2 KV heads, so that four devices hold each of them twice
+def test_more_devices_give_the_same_answer(tiny_model: Path, loaded: Loaded, devices: int) -> None:
     prompt = np.random.default_rng(0).integers(0, 256, 75).astype(np.int32)
     script = (
         "import sys, numpy as np; from pathlib import Path; import tests.runtime.test_runner as t\n"
-        "found = t.load(Path(sys.argv[1]), tensor_parallel=2)\n"
+        "n = int(sys.argv[2])\n"
+        "found = t.load(Path(sys.argv[1]), tensor_parallel=n)\n"
         "kernel = found.runner.params['layer_0']['attention']['qkv']\n"
-        "assert kernel.addressable_shards[0].data.size * 2 == kernel.size\n"
+        "assert kernel.addressable_shards[0].data.size * n == kernel.size\n"
         "print(t.answer(found, np.random.default_rng(0).integers(0, 256, 75).astype(np.int32)))\n"
     )
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    command = [sys.executable, "-c", script, str(tiny_model)]
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    command = [sys.executable, "-c", script, str(tiny_model), str(devices)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **flags}).stdout
     assert output.strip() == str(answer(loaded, prompt))
 

@@ -93,6 +93,9 @@ def test_flags_come_from_the_configuration():
         (["serve", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
         (["serve", "--metrics-port", "70000"], "metrics_port must be from -1 to 65535, got 70000"),
         (["models", "/nonexistent"], "no config.json"),
+        (["plan", "llama-3-8b", "--topology", "v5e:5x5"], "accepted: 1x1, 2x2, 2x4"),
+        (["plan", "/nonexistent", "--topology", "v5e:2x4"], "or one of llama-3-8b"),
+        (["plan", "llama-3-8b", "--topology", "h200:8", "--compile"], "compiling ahead is for TPUs"),
         (["chat", "--connect", "127.0.0.1:1", "hi"], "jaxchat: "),
     ],
 )
@@ -117,6 +120,24 @@ def test_models_lists_directories(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()[-2:]
     assert [line.split()[0] for line in lines] == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert "LlamaForCausalLM, 2 layers, 7 tokens in the vocabulary" in lines[0]
+
+
+def test_a_plan_as_a_table_and_as_json(capsys):
+    arguments = ["plan", "llama-3-8b", "--topology", "v5e:2x4", "--slots", "32"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^fits +yes$", shown, re.M) and "decode, 32 sequences" in shown
+    assert main([*arguments, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["fits"] and facts["kv"]["capacity_tokens"] > facts["kv"]["wanted_tokens"] == 32 * 8192
+    assert facts["decode_all"]["seconds"] >= facts["decode_all"]["floor"] > 0
+    serve = _parser().parse_args(facts["command"].split()[1:])  # what it prints can be run
+    assert from_flags(serve, EngineConfig).tensor_parallel == 8
+
+
+def test_a_plan_that_does_not_fit(capsys):
+    assert main(["plan", "llama-3-70b", "--topology", "v5e:2x4"]) == 1
+    assert "it fits on v5e:4x4" in capsys.readouterr().out
 
 
 def test_one_question(server, capsys):

@@ -1,0 +1,45 @@
+"""Which path computes attention: decided once, at load, by platform, head width, KV heads and dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jax.sharding import AbstractMesh, Mesh
+
+from jaxchat.config import AttentionName
+from jaxchat.kernels import ragged, triton
+from jaxchat.kernels.path import AttentionPath, AttentionShape
+from jaxchat.kernels.plain import PlainAttention
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A path and the reason for it, for the operator."""
+
+    path: AttentionPath
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path.name} ({self.reason})"
+
+
+def choose(wanted: AttentionName, shape: AttentionShape, platform: str, mesh: Mesh | AbstractMesh) -> Choice:
+    """The fastest path that can compute `shape` on a platform, or the plain one where that is wanted.
+
+    Args:
+        platform: "cpu", "tpu" or "gpu", as jax names them.
+        mesh: of one axis, "tensor", over which the heads are split.
+    """
+    plain = PlainAttention(shape)
+    if wanted == "plain":
+        return Choice(plain, "as configured")
+    if platform == "tpu":
+        if refused := ragged.refusal(shape):
+            return Choice(plain, f"slow on a TPU: {refused}")
+        padded = "" if shape.head_width == ragged.LANES else f", heads padded from {shape.head_width} to {ragged.LANES}"
+        return Choice(ragged.RaggedAttention(shape, mesh), f"Pallas kernel on a TPU{padded}")
+    if platform == "gpu":
+        if refused := triton.refusal(shape):
+            return Choice(plain, f"slow on a GPU: {refused}")
+        return Choice(triton.TritonAttention(shape, mesh), "Pallas and cuDNN kernels on a GPU")
+    return Choice(plain, f"the path of a {platform.upper()}")

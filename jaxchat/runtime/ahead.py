@@ -1,0 +1,140 @@
+"""Compiling an engine's programs for TPUs that are not there, and what the compiler says about them.
+
+Needs the TPU compiler (`pip install 'jaxchat[tpu]'`), no TPU; the process must not have looked for one before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+from jax.sharding import Mesh
+
+from jaxchat.config import EngineConfig
+from jaxchat.models.config import ModelConfig
+from jaxchat.runtime.building import choose_attention, decode_name, shapes_of_params, shapes_of_state, sources
+from jaxchat.runtime.fitting import fitted
+from jaxchat.runtime.hardware import Chip, Topology
+from jaxchat.runtime.hlo import Collective, Program
+from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.planning import Estimate, Plan, exchange, held
+from jaxchat.runtime.state import KVPages, Sizes
+from jaxchat.sampling.sample import sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One program for one device of a slice; bytes and seconds.
+
+    `traffic` is what the instructions that always run move from and to main memory, without KV pages; the kernels read
+    those, and the compiler does not know how many.
+    """
+
+    name: str
+    seconds: float  # that compiling took
+    arguments: int
+    temporary: int
+    code: int
+    aliased: int
+    donated: int
+    traffic: int
+    products: float  # floating-point operations, without attention
+    collectives: tuple[Collective, ...]
+
+    @property
+    def total(self) -> int:
+        """Memory that running it takes, weights and KV pages included."""
+        return self.arguments + self.temporary + self.code
+
+    @property
+    def exchanged(self) -> int:
+        """Bytes of the results of all all-reduces that always run."""
+        return sum(one.size for one in self.collectives if one.always and one.kind == "all-reduce")
+
+    def local(self, kv: float, chip: Chip) -> float:
+        """Seconds of a step on its own device, with `kv` of them to read KV pages, at the peaks of the chip."""
+        return max(self.traffic / chip.bandwidth + kv, self.products / chip.flops)
+
+    def step(self, kv: float, chip: Chip, devices: int) -> float:
+        """The same and the time for its sums over devices."""
+        return self.local(kv, chip) + exchange(self.exchanged, chip, devices)
+
+
+class Ahead:
+    """The programs of an engine on a slice of TPUs, ready to compile one by one."""
+
+    def __init__(self, model: ModelConfig, topology: Topology, engine: EngineConfig) -> None:
+        """`engine` as a plan gives it.
+
+        Raises:
+            ValueError: the slice is not of TPUs, the TPU compiler is missing or it does not know the slice.
+        """
+        served = fitted(model, engine.tensor_parallel)
+        self.sizes = Sizes.resolve(engine, served)
+        self.placement = Placement.create(engine.mesh, served, _devices(topology))
+        self.path = choose_attention(engine, served, self.placement, topology.chip.platform).path
+        self.params = shapes_of_params(served, self.placement, engine.dtype)
+        self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement, engine.dtype)
+        sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
+        self.sources = sources(served, self.sizes, sampler, self.path, engine.ladder)
+
+    def compile(self, name: str) -> Account:
+        """Compiles the program of that name, which takes up to some minutes, and reads its account."""
+        began, mesh = time.perf_counter(), self.placement.mesh
+        assert isinstance(mesh, Mesh)
+        with jax.set_mesh(mesh):  # kernels look up their device here
+            lowered = self.sources[name].lower(self.params, self.pages, self.slots, self.placement)
+        compiled = lowered.compile()
+        memory, costs, program = compiled.memory_analysis(), compiled.cost_analysis(), Program(compiled.as_text())
+        return Account(
+            name=name,
+            seconds=time.perf_counter() - began,
+            arguments=memory.argument_size_in_bytes,
+            temporary=memory.temp_size_in_bytes,
+            code=memory.generated_code_size_in_bytes,
+            aliased=memory.alias_size_in_bytes,
+            donated=held((self.pages, self.slots)),
+            traffic=program.traffic(_printed(self.pages)),
+            products=costs["flops"],
+            collectives=tuple(program.collectives()),
+        )
+
+
+def refined(plan: Plan, model: ModelConfig) -> Plan:
+    """The plan with workspace and steps as the compiler has them, after compiling all programs. Raises ValueError."""
+    ahead = Ahead(model, plan.topology, plan.engine)
+    accounts = {name: ahead.compile(name) for name in ahead.sources}
+
+    def step(name: str, old: Estimate) -> Estimate:
+        return replace(old, seconds=accounts[name].step(old.kv, plan.topology.chip, plan.engine.tensor_parallel))
+
+    workspace = max(one.temporary for one in accounts.values()) + sum(one.code for one in accounts.values())
+    return replace(
+        plan,
+        memory=replace(plan.memory, workspace=workspace),
+        alone=step(decode_name(plan.engine.ladder[0]), plan.alone),
+        together=step(decode_name(plan.engine.slots), plan.together),
+        prefill=step("prefill", plan.prefill),
+    )
+
+
+def _printed(pages: KVPages) -> frozenset[str]:
+    """The shapes of KV pages on a device, as a program prints them."""
+    shapes = {(leaf.sharding.shard_shape(leaf.shape), leaf.dtype.name) for leaf in jax.tree.leaves(pages)}
+    names = {"bfloat16": "bf16", "float32": "f32"}
+    return frozenset(f"{names[dtype]}[{','.join(map(str, shape))}]" for shape, dtype in shapes)
+
+
+def _devices(topology: Topology) -> Sequence[jax.Device]:
+    if topology.chip.platform != "tpu":
+        raise ValueError(f"topology {topology.name!r}: compiling ahead is for TPUs")
+    from jax.experimental.topologies import get_topology_desc  # looks for the TPU compiler
+
+    try:
+        return get_topology_desc(topology.name, "tpu").devices
+    except Exception as error:  # the compiler raises many kinds, and jax its own where it is missing
+        hint = "compiling ahead needs the TPU compiler, `pip install 'jaxchat[tpu]'`"
+        raise ValueError(f"topology {topology.name!r}: {hint} ({str(error).splitlines()[0]})") from None

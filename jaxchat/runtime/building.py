@@ -1,0 +1,99 @@
+"""What an engine compiles, from shapes alone: the same programs for devices at hand and for ones that are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxchat.config import EngineConfig
+from jaxchat.kernels.choosing import Choice, choose
+from jaxchat.kernels.path import AttentionPath, AttentionShape
+from jaxchat.models.checkpoints import shapes
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.decoder import Decoder
+from jaxchat.runtime.layout import Layout
+from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefill_layout, prefill_program
+from jaxchat.runtime.state import KVPages, Sizes, SlotState
+from jaxchat.sampling.legal import words
+from jaxchat.sampling.sample import Sampler
+
+
+@dataclass(frozen=True)
+class Source:
+    """A program to compile: its function, the layout of its input, and how many rows it samples."""
+
+    step: Step
+    layout: Layout
+    rows: int
+
+    def lower(self, params: Any, pages: KVPages, slots: SlotState, placement: Placement) -> Any:
+        """The program for arrays, or for shapes with shardings, such as these."""
+        given = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)
+        vocab = slots.sampling.counts.shape[1]
+        bits = jax.ShapeDtypeStruct((self.rows, words(vocab)), np.uint32, sharding=placement.replicated)
+        shardings = (*jax.tree.map(lambda leaf: leaf.sharding, (pages, slots)), placement.replicated)
+        jitted = jax.jit(self.step, donate_argnums=(1, 2), out_shardings=shardings)
+        return jitted.lower(params, pages, slots, given, bits)
+
+
+def decode_name(rows: int) -> str:
+    """The decode program of so many rows."""
+    return f"decode[{rows}]"
+
+
+def choose_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, platform: str) -> Choice:
+    """The attention path of an engine on devices of a platform."""
+    shape = AttentionShape(
+        heads=model.heads,
+        kv_heads=model.kv_heads,
+        head_width=model.head_width,
+        dtype=engine.dtype,
+        page=engine.page_size,
+        shards=placement.mesh.size,
+        windows=any(kind.window for kind in model.kinds),
+        caps=model.attention_cap > 0,
+    )
+    return choose(engine.attention, shape, platform, placement.mesh)
+
+
+def sources(
+    model: ModelConfig, sizes: Sizes, sampler: Sampler, path: AttentionPath, ladder: tuple[int, ...]
+) -> dict[str, Source]:
+    """The programs of an engine by name: prefill, and decode for each row count of the ladder."""
+    decoder = Decoder(model)
+    found = {"prefill": Source(prefill_program(decoder, sizes, sampler, path), prefill_layout(sizes), 1)}
+    for rows in ladder:
+        step = decode_program(decoder, sizes, sampler, path, rows)
+        found[decode_name(rows)] = Source(step, decode_layout(rows), rows)
+    return found
+
+
+def shapes_of_state(
+    path: AttentionPath, model: ModelConfig, sizes: Sizes, placement: Placement, dtype: str
+) -> tuple[KVPages, SlotState]:
+    """Shapes and shardings of KV pages and slots."""
+    pages = jax.eval_shape(lambda: KVPages.zeros(path, model.layers, sizes, dtype))
+    slots = jax.eval_shape(lambda: SlotState.zeros(sizes))
+    return (
+        jax.tree.map(lambda leaf: _placed(leaf, placement.pages(path)), pages),
+        jax.tree.map(_placed, slots, placement.slots(slots)),
+    )
+
+
+def shapes_of_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
+    """Shapes and shardings of the parameters, as loading a checkpoint gives them."""
+
+    def shaped(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        names = tuple(str(key.key) for key in path)
+        return jax.ShapeDtypeStruct(leaf.shape, np.dtype(dtype), sharding=placement.parameter(names, leaf.shape))
+
+    params: dict[str, Any] = jax.tree_util.tree_map_with_path(shaped, shapes(model))
+    return params
+
+
+def _placed(leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -1,0 +1,139 @@
+"""What a compiled program moves, read from its optimised HLO text: between devices, and from and to main memory."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
+_ARRAY = re.compile(r"\b(pred|bf16|[fsu]\d+)\[([\d,]*)\](?:\{([^}]*)\})?")
+_OPERAND = re.compile(r"%([\w.\-]+)")
+COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute")
+_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "conditional", "while", "iota"}
+_PARTS = ("slice", "dynamic-slice")  # read as much of their operand as they return
+
+
+@dataclass(frozen=True)
+class Held:
+    """One array of a printed shape; `fast` if it lies in a TPU's vector or scalar memory, not in main memory."""
+
+    shape: str
+    size: int
+    fast: bool
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One line of a computation, with the arrays of its result and the names of its operands."""
+
+    name: str
+    operation: str
+    result: tuple[Held, ...]
+    operands: tuple[str, ...]
+    called: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One exchange. `size` is the bytes of its result on a device; `always` is false inside a conditional's branch."""
+
+    name: str
+    kind: str
+    size: int
+    always: bool
+
+
+class Program:
+    """A parsed program."""
+
+    def __init__(self, text: str) -> None:
+        self.computations: dict[str, list[Instruction]] = {}
+        self.entry = ""
+        for name, entry, lines in _computations(text):
+            self.computations[name] = [found for line in lines if (found := _instruction(line))]
+            self.entry = name if entry else self.entry
+
+    def collectives(self) -> list[Collective]:
+        """Each once, however often a loop repeats it."""
+        always, found = self._reached(), []
+        for computation, instructions in self.computations.items():
+            for one in instructions:
+                kind = one.operation.removesuffix("-start")
+                if kind in COLLECTIVES:
+                    size = max((held.size for held in one.result), default=0)
+                    found.append(Collective(one.name, kind, size, computation in always))
+        return found
+
+    def traffic(self, uncounted: frozenset[str] = frozenset()) -> int:
+        """Bytes that the entry's own instructions read from main memory and write to it.
+
+        Conditional branches and loops are left out. So are arrays of the shapes `uncounted`, printed as `f32[2,3]`.
+        """
+        instructions = self.computations[self.entry]
+        results = {one.name: one.result for one in instructions}
+        return sum(_moved(one, results, uncounted) for one in instructions)
+
+    def _reached(self) -> set[str]:
+        """The computations that run whatever the conditionals decide."""
+        seen, waiting = {self.entry}, [self.entry]
+        while waiting:
+            new = {name for one in self.computations[waiting.pop()] for name in one.called} - seen
+            seen |= new
+            waiting += new
+        return seen
+
+
+def _moved(one: Instruction, results: dict[str, tuple[Held, ...]], uncounted: frozenset[str]) -> int:
+    if one.operation in _FREE or one.operation.endswith("-done") or one.name.startswith("bitcast"):
+        return 0
+
+    def slow(arrays: tuple[Held, ...]) -> list[Held]:
+        return [held for held in arrays if not held.fast and held.shape not in uncounted]
+
+    operation = one.operation.removesuffix("-start")
+    if operation in _PARTS or one.name.startswith(("gather", "dynamic-slice", "slice")):
+        *_, part = [held for held in one.result if held.shape not in ("s32[]", "u32[]")] or one.result
+        return part.size * (1 if part.fast else 2)
+    if operation != one.operation:  # the result of an asynchronous copy names both ends
+        return sum(held.size for held in slow(one.result))
+    given = [held for name in one.operands for held in slow(results.get(name, ()))]
+    written = slow(one.result)
+    if one.name.startswith(("scatter", "dynamic-update-slice")):  # in place: only the updates move
+        shapes = {held.shape for held in one.result}
+        given, written = [held for held in given if held.shape not in shapes], []
+        return 2 * sum(held.size for held in given)
+    return sum(held.size for held in (*given, *written))
+
+
+def _computations(text: str) -> Iterator[tuple[str, bool, list[str]]]:
+    name, entry = "", False
+    lines: list[str] = []
+    for line in text.splitlines():
+        if match := _COMPUTATION.match(line):
+            name, entry, lines = match.group(2), bool(match.group(1)), []
+        elif line == "}" and name:
+            yield name, entry, lines
+            name = ""
+        elif name:
+            lines.append(line)
+
+
+def _instruction(line: str) -> Instruction | None:
+    match = _INSTRUCTION.match(line)
+    if not match:
+        return None
+    name, result, operation, rest = match.groups()
+    arguments = rest.split(")", 1)[0]
+    called = () if operation == "conditional" else tuple(_CALLED.findall(rest))
+    return Instruction(name, operation, tuple(_arrays(result)), tuple(_OPERAND.findall(arguments)), called)
+
+
+def _arrays(shape: str) -> Iterator[Held]:
+    for kind, dimensions, layout in _ARRAY.findall(shape):
+        bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
+        size = bits // 8 * math.prod(map(int, filter(None, dimensions.split(","))))
+        yield Held(f"{kind}[{dimensions}]", size, "S(" in layout)

@@ -1,0 +1,70 @@
+"""Shapes of well-known models, as their publishers' `config.json` gives them, for planning before any download."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxchat.errors import ModelError
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.families import from_hugging_face
+
+_LLAMA = dict(architectures=["LlamaForCausalLM"], vocab_size=128_256, rms_norm_eps=1e-5, rope_theta=500_000.0)
+_LLAMA_31 = dict(
+    factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192, rope_type="llama3"
+)
+_QWEN = dict(architectures=["Qwen2ForCausalLM"], rms_norm_eps=1e-6, rope_theta=1_000_000.0)
+_QWEN3_MOE = {**_QWEN, "architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 151_936, "norm_topk_prob": True}
+
+
+def read_shape(model: str) -> ModelConfig:
+    """The model of a name in `NAMED`, a `config.json`, or a folder that has one.
+
+    Raises:
+        ModelError: there is no such model; names what is accepted. Or its configuration cannot be served.
+    """
+    if model in NAMED:
+        return from_hugging_face(NAMED[model])
+    path = Path(model).expanduser()
+    path = path / "config.json" if path.is_dir() else path
+    try:
+        return from_hugging_face(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        names = ", ".join(NAMED)
+        raise ModelError(
+            f"{path}: no such file; give a folder with config.json, such a file, or one of {names}"
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"{path}: not valid JSON ({error})") from None
+
+
+def _shape(
+    base: dict[str, Any], layers: int, width: int, ffn: int, heads: int, kv_heads: int, context: int, **more: Any
+) -> dict[str, Any]:
+    return {
+        **base,
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "intermediate_size": ffn,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "max_position_embeddings": context,
+        **more,
+    }
+
+
+NAMED: dict[str, dict[str, Any]] = {
+    "llama-3-8b": _shape(_LLAMA, 32, 4096, 14_336, 32, 8, 8192),
+    "llama-3-70b": _shape(_LLAMA, 80, 8192, 28_672, 64, 8, 8192),
+    "llama-3.1-8b": _shape(_LLAMA, 32, 4096, 14_336, 32, 8, 131_072, rope_scaling=_LLAMA_31),
+    "llama-3.1-70b": _shape(_LLAMA, 80, 8192, 28_672, 64, 8, 131_072, rope_scaling=_LLAMA_31),
+    "llama-3.2-1b": _shape(
+        _LLAMA, 16, 2048, 8192, 32, 8, 131_072, rope_scaling={**_LLAMA_31, "factor": 32.0}, tie_word_embeddings=True
+    ),
+    "qwen2.5-0.5b": _shape(_QWEN, 24, 896, 4864, 14, 2, 32_768, vocab_size=151_936, tie_word_embeddings=True),
+    "qwen3-30b-a3b": _shape(
+        _QWEN3_MOE, 48, 2048, 6144, 32, 4, 40_960, head_dim=128, num_experts=128, moe_intermediate_size=768
+    ),
+    "qwen2.5-7b": _shape(_QWEN, 28, 3584, 18_944, 28, 4, 32_768, vocab_size=152_064),
+}

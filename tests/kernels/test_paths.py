@@ -1,0 +1,173 @@
+"""Every attention path against full causal attention, through its own page layout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh
+
+from jaxchat.kernels import triton
+from jaxchat.kernels.choosing import choose
+from jaxchat.kernels.form import PLAIN, Form
+from jaxchat.kernels.path import AttentionShape
+from jaxchat.kernels.plain import PlainAttention
+from jaxchat.kernels.ragged import RaggedAttention
+from jaxchat.kernels.reference import causal
+from jaxchat.kernels.triton import TritonAttention
+
+H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
+MESH = Mesh(np.array(jax.devices()[:1]), ("tensor",), axis_types=(AxisType.Auto,))
+SHAPE = AttentionShape(heads=H, kv_heads=K, head_width=d, dtype="float32", page=PAGE)
+TABLE = jnp.array([3, 7, 1, 9, 11, 2, 30, 31, 32, 33, 34, 35, 4, 5, 6, 20, 21, 22, 23, 24, 25, 0])
+
+
+def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, soft_cap, **blocks):
+    """What the TPU kernel computes, by its documentation, one sequence after the other in NumPy."""
+    assert pages.shape[-1] == 128 and blocks["num_kv_pages_per_block"] <= table.shape[1]
+    assert 0 < blocks["num_queries_per_block"] <= len(q)
+
+    def compute(q, pages, lengths, table, bounds, count):
+        out = np.zeros(q.shape, np.float32)
+        for row in range(count[0]):
+            first, end, seen = bounds[row], bounds[row + 1], lengths[row]
+            held = pages[table[row]].reshape(-1, *pages.shape[2:])[:seen]
+            keys, values = (np.repeat(part, H // K, axis=1) for part in (held[:, 0::2], held[:, 1::2]))
+            scores = np.einsum("thd,shd->hts", q[first:end], keys) * sm_scale
+            scores = soft_cap * np.tanh(scores / soft_cap) if soft_cap else scores
+            query, key = seen - (end - first) + np.arange(end - first)[:, None], np.arange(seen)
+            visible = (key <= query) & (key > query - (sliding_window or seen))
+            weights = np.exp(np.where(visible, scores, -np.inf) - scores.max())
+            out[first:end] = np.einsum("hts,shd->thd", weights / weights.sum(axis=-1, keepdims=True), values)
+        return out
+
+    result = jax.ShapeDtypeStruct(q.shape, jnp.float32)
+    return jax.pure_callback(compute, result, q, pages, lengths, table, bounds, count)
+
+
+PATHS = {
+    "plain": PlainAttention(SHAPE),
+    "ragged": RaggedAttention(SHAPE, MESH, load=lambda: twin),
+    "triton": TritonAttention(SHAPE, MESH, interpret=True, implementation="xla"),
+}
+
+
+@pytest.fixture(params=PATHS)
+def path(request):
+    return PATHS[request.param]
+
+
+def random(*shape, seed):
+    return jnp.array(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def empty(path, fill=jnp.nan):
+    """Pages that hold what a failed request may have left; the null page is never written."""
+    shapes = path.shapes(N)
+    null = (*[slice(None)] * path.page_axis, 0)
+    return tuple(jnp.full(shape, fill, jnp.float32).at[null].set(0) for shape in shapes)
+
+
+def prefilled(path, k, v):
+    """A cache with all whole chunks of `k` and `v` in the pages of TABLE, the first of `TABLE`."""
+    cache = empty(path)
+    for start in range(0, len(k) // CHUNK * CHUNK, CHUNK):
+        ids = TABLE[start // PAGE : (start + CHUNK) // PAGE]
+        cache = path.write_chunk(cache, k[start : start + CHUNK], v[start : start + CHUNK], ids)
+    return cache
+
+
+@pytest.fixture(scope="module")
+def sequence():
+    return random(LENGTH, H, d, seed=0), random(LENGTH, K, d, seed=1), random(LENGTH, K, d, seed=2)
+
+
+@pytest.fixture(params=[PLAIN, Form(scale=0.2), Form(scale=0.2, window=70, cap=3.0)], ids=["plain", "scale", "all"])
+def form(request, path):
+    if path.name == "triton" and request.param.window:
+        assert "sliding windows" in triton.refusal(replace(SHAPE, dtype="bfloat16", windows=True))
+        pytest.skip("refused by the kernels")
+    return request.param
+
+
+def test_prefill_in_chunks(path, sequence, form):
+    q, k, v = sequence
+    expected = causal(0, q, k, v, form)
+    cache = empty(path)
+    for start in range(0, LENGTH // CHUNK * CHUNK, CHUNK):
+        here = slice(start, start + CHUNK)
+        cache = path.write_chunk(cache, k[here], v[here], TABLE[start // PAGE : (start + CHUNK) // PAGE])
+        got = jax.jit(path.prefill, static_argnames="form")(q[here], cache, TABLE, jnp.int32(start), form=form)
+        np.testing.assert_allclose(got, expected[here], atol=1e-5)
+
+
+def test_a_last_chunk_that_ends_past_the_table(path, sequence, form):
+    q, k, v = sequence
+    expected = causal(0, q, k, v, form)
+    cache = prefilled(path, k[:128], v[:128])
+    cache = path.write_chunk(cache, k[128:192], v[128:192], jnp.array([TABLE[8], TABLE[9], N, N]))
+    got = jax.jit(path.prefill, static_argnames="form")(q[128:192], cache, TABLE[:10], jnp.int32(128), form=form)
+    np.testing.assert_allclose(got[:32], expected[128:160], atol=1e-5)
+
+
+def test_decode_token_by_token_after_prefill(path, sequence, form):
+    q, k, v = sequence
+    expected = causal(0, q, k, v, form)
+    cache = prefilled(path, k[:128], v[:128])
+    decode = jax.jit(path.decode, static_argnames="form")
+    table, nothing = jnp.stack([TABLE, TABLE * 0]), jnp.zeros((1, K, d))
+    for position in range(128, 150):
+        ids, offsets = jnp.array([TABLE[position // PAGE], N]), jnp.array([position % PAGE, 0])
+        new = (jnp.concatenate([x[position : position + 1], nothing]) for x in (k, v))
+        cache = path.write_tokens(cache, *new, ids, offsets)
+        rows = jnp.concatenate([q[position : position + 1], random(1, H, d, seed=5)])
+        got = decode(rows, cache, table, jnp.array([position + 1, 1]), jnp.array([True, False]), form=form)
+        np.testing.assert_allclose(got[0], expected[position], atol=1e-5)
+        assert jnp.all(jnp.isfinite(got))
+
+
+def test_rows_of_many_lengths(path, sequence, form):
+    q, k, v = sequence
+    expected = causal(0, q, k, v, form)
+    padded = [jnp.pad(x, ((0, -LENGTH % CHUNK), (0, 0), (0, 0))) for x in (k, v)]
+    cache = prefilled(path, *padded)
+    lengths = jnp.array([1, 16, 17, 127, 128, 129, 256, LENGTH])
+    table = jnp.tile(TABLE, (8, 1))
+    got = jax.jit(path.decode, static_argnames="form")(
+        q[lengths - 1], cache, table, lengths, jnp.ones(8, bool), form=form
+    )
+    np.testing.assert_allclose(got, expected[lengths - 1], atol=1e-5)
+
+
+def test_writes_past_the_last_page_are_dropped(path):
+    held = empty(path, fill=1.0)
+    new, gone = random(32, K, d, seed=1), jnp.array([N, N])
+    for written in (
+        path.write_tokens(held, new[:2], new[:2], gone, jnp.array([0, 1])),
+        path.write_chunk(held, new, new, gone),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, held, written)
+
+
+@pytest.mark.parametrize(
+    ("platform", "changes", "name", "reason"),
+    [
+        ("cpu", {}, "plain", "the path of a CPU"),
+        ("tpu", {}, "ragged", "heads padded from 64 to 128"),
+        ("tpu", {"head_width": 128}, "ragged", "Pallas kernel on a TPU"),
+        ("tpu", {"head_width": 256}, "plain", "head width 256 is more than the kernel's 128"),
+        ("tpu", {"kv_heads": 6, "shards": 2}, "plain", "3 KV heads on a device"),
+        ("gpu", {"dtype": "bfloat16"}, "triton", "cuDNN"),
+        ("gpu", {}, "plain", "takes no float32"),
+        ("gpu", {"dtype": "bfloat16", "caps": True}, "plain", "neither sliding windows nor capped scores"),
+        ("gpu", {"dtype": "bfloat16", "head_width": 80}, "plain", "head width 80 is none of"),
+    ],
+)
+def test_the_choice_and_its_reason(platform, changes, name, reason):
+    shape = AttentionShape(**{**vars(SHAPE), **changes})
+    choice = choose("auto", shape, platform, MESH)
+    assert choice.path.name == name and reason in str(choice)
+    assert choose("plain", shape, platform, MESH).path.name == "plain"

@@ -1,0 +1,136 @@
+"""Compiles the programs of an engine for TPUs that are not there, and checks what comes out. `make aot`
+
+Each program must fit into memory beside the KV pages, update pages and slots in place, gather nothing as large as its
+share of the logits, and each decode step must take at most 1.15 times what reading weights and KV once takes, by the
+chip's peak rates. The exit status is 1 if a bound fails that `tools.aot_cases` does not list as known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxchat.runtime.ahead import Account, Ahead
+from jaxchat.runtime.hardware import parse_topology
+from jaxchat.runtime.named import read_shape
+from jaxchat.runtime.planning import Plan, make_plan, suggested
+from tools.aot_cases import CASES, Case
+
+GIB = 1024**3
+NEAR = 1.15
+BOUNDS = {
+    "fits": "arguments, temporaries and code fit into a device's memory",
+    "aliased": "KV pages and slots are updated in place",
+    "gathers": "no all-gather outside branches, and none in them as large as a device's share of the logits",
+    "reads": f"bytes that move make a step at most {NEAR} x reading weights and KV once",
+    "step": f"with the sums over devices it is at most {NEAR} x that",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One compiled program of a case; `failed` has the names of the bounds that do not hold."""
+
+    case: Case
+    plan: Plan
+    account: Account
+    reads: float | None  # times the floor; None of prefill, which computes
+    step: float | None
+    failed: frozenset[str]
+
+
+def check(case: Case) -> list[Result]:
+    """Compiles the programs of a case."""
+    topology, model = parse_topology(case.topology), read_shape(case.model)
+    engine = suggested(topology, slots=case.slots, context=case.context)
+    plan = make_plan(model, topology, engine)
+    ahead = Ahead(model, topology, plan.engine)
+    return [judged(case, plan, ahead, ahead.compile(name)) for name in ahead.sources]
+
+
+def judged(case: Case, plan: Plan, ahead: Ahead, account: Account) -> Result:
+    """The bounds applied to one program; decoding is of sequences half as long as the context."""
+    chip, rows = plan.topology.chip, ahead.sources[account.name].rows
+    kv = plan.together.kv * rows / plan.engine.slots
+    floor = plan.together.weights + kv
+    decodes = account.name != "prefill"
+    reads = account.local(kv, chip) / floor if decodes else None
+    step = account.step(kv, chip, plan.engine.tensor_parallel) / floor if decodes else None
+    gathers = [one for one in account.collectives if one.kind == "all-gather"]
+    share = 4 * rows * ahead.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
+    holds = {
+        "fits": account.total <= chip.memory,
+        "aliased": account.aliased >= account.donated,
+        "gathers": not any(one.always or one.size >= share for one in gathers),
+        "reads": reads is None or reads <= NEAR,
+        "step": step is None or step <= NEAR,
+    }
+    failed = frozenset(name for name, good in holds.items() if not good)
+    return Result(case=case, plan=plan, account=account, reads=reads, step=step, failed=failed)
+
+
+def table(results: list[Result]) -> Iterator[str]:
+    """Markdown, a row for each program."""
+    yield "| model | slice | program | memory, GiB of | temporary, MiB | moved, GB | sums, MB | reads | step | holds |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for one in results:
+        a, chip = one.account, one.plan.topology.chip
+        verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
+        yield (
+            f"| {one.case.model} | {one.case.topology} | {a.name} | {a.total / GIB:.2f} of {chip.memory / GIB:.2f} "
+            f"| {a.temporary / 1024**2:.0f} | {a.traffic / 1e9:.2f} | {a.exchanged / 1e6:.1f} "
+            f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
+        )
+
+
+def unexpected(case: Case, results: list[Result]) -> list[str]:
+    """What differs from the case's list of known failures."""
+    failed = frozenset().union(*(one.failed for one in results))
+    known = {name for name, _ in case.known}
+    place = f"{case.model} on {case.topology}"
+    new = [f"{place}: fails {name}: {BOUNDS[name]}" for name in sorted(failed - known)]
+    return new + [f"{place}: {name} holds now; take it from the list" for name in sorted(known - failed)]
+
+
+def write(results: list[Result], cases: list[Case], target: Path) -> None:
+    """Replaces what lies between the marks in the document `target`."""
+    begin, end = "<!-- aot begin -->", "<!-- aot end -->"
+    known = [f"- {case.model} on {case.topology}, {name}: {why}." for case in cases for name, why in case.known]
+    text = target.read_text("utf-8")
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    target.write_text("\n".join([head + begin, *table(results), "", *known, "", end + tail]), "utf-8")
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.aot_check", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", default="", help="check the cases whose 'model topology' has this text in it")
+    parser.add_argument("--write", type=Path, help="document to put the table into")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
+    args = parser.parse_args()
+    cases = [case for case in CASES if args.only in f"{case.model} {case.topology}"]
+    results: list[Result] = []
+    surprises: list[str] = []
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for case, found in zip(cases, pool.map(check, cases), strict=True):
+            seconds = ", ".join(f"{one.account.name} {one.account.seconds:.0f} s" for one in found)
+            print(f"{case.model} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
+            results += found
+            surprises += unexpected(case, found)
+    print("\n".join(table(results)))
+    if args.write:
+        write(results, cases, args.write)
+    print("\n".join(["", *surprises]) if surprises else "\nall as expected")
+    return 1 if surprises else 0
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
