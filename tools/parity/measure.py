@@ -14,6 +14,7 @@ import torch
 from jaxchat.config import DTypeName, EngineConfig, MeshConfig
 from jaxchat.models.families import read_config
 from jaxchat.models.weights import load_hf
+from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -54,6 +55,7 @@ def listening(directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1,
     sizes = Sizes.resolve(engine, model)
     model = model.within(sizes.context)
     placement = Placement.create(MeshConfig(tensor=tensor), model)
+    path = choose_attention(engine, model, placement, jax.default_backend()).path
     params, _ = load_hf(directory, model, dtype=dtype, place=placement.place)
     rows: list[np.ndarray] = []
 
@@ -62,7 +64,7 @@ def listening(directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1,
         tokens = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         return Sampled(tokens, jnp.isfinite(logits).all(-1), Logprobs.zeros(*logits.shape))
 
-    runner = Runner(model, params, sizes, placement, dtype=dtype, sampler=greedy, ladder=(slots,))
+    runner = Runner(model, params, sizes, placement, dtype=dtype, sampler=greedy, path=path, ladder=(slots,))
     runner.warm_up()
     return Heard(runner, rows)
 
