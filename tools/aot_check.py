@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,9 @@ from tools.aot_cases import CASES, Case
 
 GIB = 1024**3
 NEAR = 1.15
+HEAD = """\
+| model | slice | program | memory, GiB of | temporary, MiB | moved, GB | sums, MB | reads | step | holds |
+|---|---|---|---|---|---|---|---|---|---|"""
 BOUNDS = {
     "fits": "arguments, temporaries and code fit into a device's memory",
     "aliased": "KV pages and slots are updated in place",
@@ -73,18 +76,15 @@ def judged(case: Case, plan: Plan, ahead: Ahead, account: Account) -> Result:
     return Result(case=case, plan=plan, account=account, reads=reads, step=step, failed=failed)
 
 
-def table(results: list[Result]) -> Iterator[str]:
-    """Markdown, a row for each program."""
-    yield "| model | slice | program | memory, GiB of | temporary, MiB | moved, GB | sums, MB | reads | step | holds |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for one in results:
-        a, chip = one.account, one.plan.topology.chip
-        verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
-        yield (
-            f"| {one.case.model} | {one.case.topology} | {a.name} | {a.total / GIB:.2f} of {chip.memory / GIB:.2f} "
-            f"| {a.temporary / 1024**2:.0f} | {a.traffic / 1e9:.2f} | {a.exchanged / 1e6:.1f} "
-            f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
-        )
+def row(one: Result) -> str:
+    """One line of Markdown."""
+    account, chip = one.account, one.plan.topology.chip
+    verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
+    return (
+        f"{_begin(one.case)} {account.name} | {account.total / GIB:.2f} of {chip.memory / GIB:.2f} "
+        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} | {account.exchanged / 1e6:.1f} "
+        f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
+    )
 
 
 def unexpected(case: Case, results: list[Result]) -> list[str]:
@@ -96,13 +96,17 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
     return new + [f"{place}: {name} holds now; take it from the list" for name in sorted(known - failed)]
 
 
-def write(results: list[Result], cases: list[Case], target: Path) -> None:
-    """Replaces what lies between the marks in the document `target`."""
+def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
+    """Puts a table between the marks in the document `target`; it keeps the lines of `cases` without a result."""
     begin, end = "<!-- aot begin -->", "<!-- aot end -->"
+    head, rest = target.read_text("utf-8").split(begin)
+    old, tail = rest.split(end)
+    lines: list[str] = []
+    for case in cases:
+        new = [row(one) for one in results if one.case == case]
+        lines += new or [line for line in old.splitlines() if line.startswith(_begin(case))]
     known = [f"- {case.model} on {case.topology}, {name}: {why}." for case in cases for name, why in case.known]
-    text = target.read_text("utf-8")
-    head, tail = text.split(begin)[0], text.split(end)[1]
-    target.write_text("\n".join([head + begin, *table(results), "", *known, "", end + tail]), "utf-8")
+    target.write_text("\n".join([head + begin, HEAD, *lines, "", *known, end + tail]), "utf-8")
 
 
 def main() -> int:
@@ -121,11 +125,15 @@ def main() -> int:
             print(f"{case.model} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
             results += found
             surprises += unexpected(case, found)
-    print("\n".join(table(results)))
+    print("\n".join([HEAD, *map(row, results)]))
     if args.write:
-        write(results, cases, args.write)
+        write(results, CASES, args.write)
     print("\n".join(["", *surprises]) if surprises else "\nall as expected")
     return 1 if surprises else 0
+
+
+def _begin(case: Case) -> str:
+    return f"| {case.model} | {case.topology} |"
 
 
 def _times(ratio: float | None) -> str:
