@@ -113,6 +113,7 @@ def load_session(
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
         ("attention", loaded.attention),
+        ("products", loaded.products),
         ("context", f"{sizes.context} tokens"),
         ("slots", f"{sizes.slots} sequences decode together, {engine.queue} may queue"),
         ("KV pages", f"{sizes.pages - 1} of {sizes.page_size} tokens"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,23 +12,20 @@ from typing import Any
 import jax
 
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.native.build import NativeError
-from jaxchat.kernels.products import native_products
 from jaxchat.models.checkpoints import has_orbax, restore_orbax, shapes
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
-from jaxchat.models.packing import pack
 from jaxchat.models.weights import load_hf
 from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.compiling import use_cache
 from jaxchat.runtime.fitting import fit, fitted
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.products import for_products
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
 from jaxchat.sampling.sample import sample
 
-logger = logging.getLogger(__name__)
 Report = Callable[[str, int, int], None]
 """`report(stage, done, total)` while loading and compiling."""
 
@@ -44,6 +40,7 @@ class Loaded:
     fingerprint: str
     device: str
     attention: str
+    products: str
     parameters: int  # weights, a tied embedding counted once
 
 
@@ -71,8 +68,8 @@ def load_runner(
     sizes = Sizes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
     params, weights = _load_weights(directory, model, served, engine.dtype, placement, report)
-    if engine.products == "native" and placement.mesh.size == 1 and jax.default_backend() == "cpu":
-        params = _with_native_products(params, model, engine.cache_dir, report)
+    report("building kernels", 0, 1)
+    params, products = for_products(params, served, engine, placement, _cache(engine.cache_dir))
     sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
     attention = choose_attention(engine, served, placement, jax.default_backend())
     runner = Runner(
@@ -99,6 +96,7 @@ def load_runner(
         f"fp_{digest[:10]}",
         f"{placement.mesh.size} x {kind}",
         str(attention),
+        products,
         sum(leaf.size for leaf in jax.tree.leaves(shapes(model))),
     )
 
@@ -118,17 +116,6 @@ def _load_weights(
         place=lambda path, array: placement.place(path, fit(path, array, model, served)),
         progress=lambda done, total: report("loading weights", done, total),
     )
-
-
-def _with_native_products(params: dict[str, Any], model: ModelConfig, cache: str, report: Report) -> dict[str, Any]:
-    """The parameters for products in C++, where those can be built; else as they are."""
-    report("building kernels", 0, 1)
-    try:
-        targets = native_products(_cache(cache))
-    except NativeError as error:
-        logger.warning("products are left to XLA, which is slower: %s", error)
-        return params
-    return pack(params, model, targets)
 
 
 def _fit_all(params: dict[str, Any], model: ModelConfig, served: ModelConfig, placement: Placement) -> dict[str, Any]:

@@ -32,4 +32,5 @@ def test_without_a_compiler_xla_multiplies(
     with caplog.at_level(logging.WARNING):
         plain = loaded(tiny_model, cache_dir=str(tmp_path))
     assert "no-such-compiler" in caplog.text
+    assert "no-such-compiler" in plain.products
     assert "product_f32_" not in plain.runner.programs["prefill"].as_text()
