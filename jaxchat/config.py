@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 DTypeName = Literal["float32", "bfloat16"]
 LogprobsMode = Literal["raw", "processed"]
+Quantize = Literal["none", "int8"]
 Products = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
 AttentionName = Literal["auto", "plain"]
@@ -46,6 +47,10 @@ class EngineConfig:
     determinism: Determinism = _setting(
         "exact",
         "exact uses only the decode programs whose bits agree, so that load changes no answer; fast uses all of them",
+    )
+    quantize: Quantize = _setting(
+        "none",
+        "int8 rounds weights to 8 bits for each output and activations for each token: faster, and less exact",
     )
     products: Products = _setting(
         "native",

@@ -17,12 +17,11 @@ import jax
 import numpy as np
 
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.products import native_products
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.packing import pack
 from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.products import for_products
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
 from jaxchat.sampling.sample import sample
@@ -100,6 +99,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--products", choices=("native", "xla"), default="native")
+    parser.add_argument("--quantize", choices=("none", "int8"), default="none")
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--context", type=int, default=512)
@@ -108,8 +108,9 @@ def main() -> None:
     args = parser.parse_args()
     config = SHAPES[args.shape]
     params = random_params(config, args.dtype)
-    if args.products == "native":
-        params = pack(params, config, native_products(None))
+    engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
+    params, who = for_products(params, config, engine, Placement.create(engine.mesh, config), None)
+    print(f"{args.shape}, {args.dtype}, products {who}\n")
     ladder = EngineConfig(slots=args.slots).ladder
     whole = make(config, params, args.slots, ladder, args)
     found = features(whole, args)

@@ -16,7 +16,7 @@ from jax import Array
 
 from jaxchat.kernels.native.build import register
 
-TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16"}
+TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16", "int8": "product_s8"}
 
 
 @jax.tree_util.register_dataclass
@@ -27,6 +27,10 @@ class OutputMajor:
     values: Array
     outputs: tuple[int, ...] = field(metadata={"static": True})
     target: str = field(metadata={"static": True})  # the custom call that multiplies by it
+
+    def take(self, outputs: Array) -> Array:
+        """The weights of the `outputs[T]`: `[T, k]`."""
+        return jnp.take(self.values, outputs, axis=0)
 
     @property
     def dtype(self) -> jnp.dtype:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxchat.kernels.products import OutputMajor
 from jaxchat.models.block import Block
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.layers import Attend, RMSNorm, contract, weight
@@ -44,8 +43,8 @@ class Decoder(nn.Module):
             `[T, D]` f32.
         """
         c = self.config
-        table = self.table.values if isinstance(self.table, OutputMajor) else self.table
-        x = jnp.take(table, tokens, axis=0).astype(jnp.float32)
+        table = self.table
+        x = (jnp.take(table, tokens, axis=0) if isinstance(table, Array) else table.take(tokens)).astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
         ropes = dict.fromkeys(kind.rope for kind in c.kinds)

@@ -14,14 +14,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
+from jaxchat.kernels import products, quantised
 from jaxchat.kernels.form import Form
-from jaxchat.kernels.products import OutputMajor, product
+from jaxchat.kernels.products import OutputMajor
+from jaxchat.kernels.quantised import Int8
 from jaxchat.models.config import Activation, ModelConfig
 from jaxchat.models.rope import rotate
 
 Attend = Callable[[int, Array, Array, Array, Form], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
-Weight = Array | OutputMajor
+Weight = Array | OutputMajor | Int8
 Turn = tuple[Array, Array] | None
 """Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
 
@@ -32,7 +34,9 @@ def contract(equation: str, x: Array, w: Weight) -> Array:
     XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
     """
     if isinstance(w, OutputMajor):
-        return product(x.reshape(x.shape[0], -1), w)
+        return products.product(x.reshape(x.shape[0], -1), w)
+    if isinstance(w, Int8):
+        return quantised.product(x.reshape(x.shape[0], -1), w)
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     return jnp.einsum(equation, x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.float32)
 

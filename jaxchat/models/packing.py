@@ -1,31 +1,67 @@
-"""Weights in the form that the CPU's own products read."""
+"""Weights in other forms than the decoder's own: as the CPU's kernels read them, or rounded to 8 bits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
+from jax import Array
 
 from jaxchat.kernels.products import OutputMajor, output_major
+from jaxchat.kernels.quantised import Int8, quantise, quantise_rows
 from jaxchat.models.config import ModelConfig
 
 INPUTS = {"qkv": 1, "out": 3, "gate_up": 1, "down": 1, "head": 1}
 """The weights that tokens are multiplied by, and how many of their axes are summed over."""
 
 
-def pack(params: dict[str, Any], config: ModelConfig, targets: dict[str, str]) -> dict[str, Any]:
-    """Replaces weights by `OutputMajor`, in place and one at a time, so that no two copies of all exist.
+def pack(params: dict[str, Any], config: ModelConfig, packing: Packing) -> dict[str, Any]:
+    """Replaces weights by their other form, in place and one at a time, so that no two copies of all exist.
 
     Args:
-        params: the decoder's parameters, on one CPU device.
+        params: the decoder's parameters, on one device.
         config: tells whether the embedding serves as head.
-        targets: the custom call for each dtype of weights, see `kernels.products.native_products`.
+        packing: of each weight that tokens are multiplied by.
     """
     for name, node in params.items():
         if isinstance(node, dict):
-            pack(node, config, targets)
+            pack(node, config, packing)
         elif name in INPUTS:
-            params[name] = output_major(node, INPUTS[name], targets[node.dtype.name])
+            params[name] = packing.matrix(node, INPUTS[name])
         elif name == "embed" and config.tied:
-            params[name] = OutputMajor(node, node.shape[:1], targets[node.dtype.name])
+            params[name] = packing.table(node)
     return jax.block_until_ready(params)
+
+
+@dataclass(frozen=True)
+class Native:
+    """For products in C++: `targets` has the custom call for each dtype, see `kernels.products.native_products`."""
+
+    targets: dict[str, str]
+
+    def matrix(self, w: Array, inputs: int) -> OutputMajor:
+        """Of `w[in..., out...]`."""
+        return output_major(w, inputs, self.targets[w.dtype.name])
+
+    def table(self, w: Array) -> OutputMajor:
+        """Of `w[V, D]`."""
+        return OutputMajor(w, w.shape[:1], self.targets[w.dtype.name])
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """To int8; `target` is the custom call that multiplies, empty for XLA."""
+
+    target: str = ""
+
+    def matrix(self, w: Array, inputs: int) -> Int8:
+        """Of `w[in..., out...]`."""
+        return quantise(w, inputs, self.target)
+
+    def table(self, w: Array) -> Int8:
+        """Of `w[V, D]`."""
+        return quantise_rows(w, self.target)
+
+
+Packing = Native | Rounded

@@ -11,7 +11,7 @@ from jaxchat.kernels.products import OutputMajor, native_products
 from jaxchat.kernels.reference import causal
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
-from jaxchat.models.packing import pack
+from jaxchat.models.packing import Native, pack
 
 SIZES = dict(vocab_size=300, layers=2, heads=6, kv_heads=2, width=48, ffn_width=80, head_width=8, context=64)
 
@@ -28,7 +28,7 @@ def test_logits_agree(tied: bool, dtype: str) -> None:
         return np.asarray(logits_of(decoder, params, hidden_states(decoder, params, tokens, positions, causal)))
 
     plain = logits(params)
-    packed = pack(params, config, native_products(None))
+    packed = pack(params, config, Native(native_products(None)))
     assert isinstance(packed["embed"], OutputMajor) == tied
     assert isinstance(packed["layer_1"]["mlp"]["down"], OutputMajor)
     bound = 1e-5 if dtype == "float32" else 0.02  # bf16: sums that differ in their last bit round apart between layers

@@ -34,3 +34,10 @@ def test_without_a_compiler_xla_multiplies(
     assert "no-such-compiler" in caplog.text
     assert "no-such-compiler" in plain.products
     assert "product_f32_" not in plain.runner.programs["prefill"].as_text()
+
+
+def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:
+    rounded = loaded(tiny_model, cache_dir="off", quantize="int8")
+    assert "product_s8_" in rounded.runner.programs["decode[2]"].as_text()
+    assert rounded.products == "of int8 by kernels in C++"
+    assert rounded.runner.params["embed"].values.dtype == "int8"

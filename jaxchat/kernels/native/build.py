@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 
 SOURCE = Path(__file__).with_name("products.cc")
+HEADER = Path(__file__).with_name("tiles.h")
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
 SECONDS = 120.0  # for the compiler
@@ -62,7 +63,15 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
 
 def _identity(compiler: str) -> str:
     version = _run(compiler, "--version")
-    parts = (SOURCE.read_text("utf-8"), *FLAGS, version, platform.machine(), _cpu(), jax.__version__)
+    parts = (
+        SOURCE.read_text("utf-8"),
+        HEADER.read_text("utf-8"),
+        *FLAGS,
+        version,
+        platform.machine(),
+        _cpu(),
+        jax.__version__,
+    )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 

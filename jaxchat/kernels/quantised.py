@@ -1,0 +1,76 @@
+"""Weights of 8 bits, one scale for each output, multiplied by activations of 8 bits, one scale for each token.
+
+Symmetric rounding to the nearest of -127 .. 127 (arXiv 2208.07339, without its outliers). Products are summed as
+integers, exactly, so that the order of summation cannot matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+LIMIT = 127
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Int8:
+    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, N the product of the outputs."""
+
+    values: Array  # s8 [N, k]
+    scale: Array  # f32 [N]
+    sums: Array  # i32 [N], of the rows of values
+    outputs: tuple[int, ...] = field(metadata={"static": True})
+    dtype: jnp.dtype = field(metadata={"static": True})  # of the weight that it stands for
+    target: str = field(metadata={"static": True}, default="")  # the custom call that multiplies by it; none: XLA does
+
+    def take(self, outputs: Array) -> Array:
+        """The weights of the `outputs[T]`, f32 `[T, k]`."""
+        return self.values[outputs].astype(jnp.float32) * self.scale[outputs][:, None]
+
+
+def quantise(w: Array, inputs: int, target: str = "") -> Int8:
+    """Rounds `w[in..., outputs...]`, whose first `inputs` axes are summed over."""
+    values, scale, sums = _by_output(w, prod(w.shape[:inputs]))
+    return Int8(values, scale, sums, w.shape[inputs:], w.dtype, target)
+
+
+def quantise_rows(w: Array, target: str = "") -> Int8:
+    """Rounds `w[N, k]`, which has its outputs first, as an embedding that serves as head."""
+    values, scale, sums = _rows(w)
+    return Int8(values, scale, sums, w.shape[:1], w.dtype, target)
+
+
+def product(x: Array, w: Int8) -> Array:
+    """`x[T, k]` times the weight, to f32 `[T, outputs...]`."""
+    values, scale = _round(x.astype(jnp.float32))
+    if w.target:
+        shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[0]), jnp.float32)
+        shifted = (values + 128).astype(jnp.uint8)
+        y: Array = jax.ffi.ffi_call(w.target, shape)(shifted, scale, w.values, w.scale, w.sums)
+    else:
+        whole = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
+        y = whole.astype(jnp.float32) * (scale[:, None] * w.scale)
+    return y.reshape(x.shape[0], *w.outputs)
+
+
+def _round(x: Array) -> tuple[Array, Array]:
+    """Whole numbers f32 of -127 .. 127, and the scale of each row; a row that holds NaN has that for its scale."""
+    scale = jnp.max(jnp.abs(x), axis=-1) / LIMIT
+    return jnp.round(x / jnp.where(scale > 0, scale, 1.0)[:, None]), scale
+
+
+@jax.jit
+def _rows(w: Array) -> tuple[Array, Array, Array]:
+    whole, scale = _round(w.astype(jnp.float32))
+    values = whole.astype(jnp.int8)
+    return values, scale, jnp.sum(values, axis=-1, dtype=jnp.int32)
+
+
+@jax.jit(static_argnums=1)
+def _by_output(w: Array, inputs: int) -> tuple[Array, Array, Array]:
+    return _rows(w.reshape(inputs, -1).T)

@@ -1,0 +1,74 @@
+"""Products of int8: exact integers, in C++ and by XLA, and near the product of what was rounded."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxchat.kernels.products import native_products
+from jaxchat.kernels.quantised import Int8, product, quantise, quantise_rows
+
+multiply = jax.jit(product)
+
+
+def native() -> str:
+    return native_products(None)["int8"]
+
+
+def normal(*shape: int, seed: int = 0) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def expected(x: jax.Array, w: Int8) -> np.ndarray:
+    """By integers of 64 bits."""
+    x = np.asarray(x)
+    scale = (np.abs(x).max(-1) / np.float32(127)).astype(np.float32)
+    whole = np.rint(x / np.where(scale > 0, scale, 1)[:, None]).astype(np.int64)
+    return (whole @ np.asarray(w.values, np.int64).T).astype(np.float32) * (scale[:, None] * np.asarray(w.scale))
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows=st.integers(1, 20), inputs=st.integers(1, 1500), outputs=st.integers(1, 130), seed=st.integers(0, 1000))
+def test_sums_are_exact(rows: int, inputs: int, outputs: int, seed: int) -> None:
+    x, w = normal(rows, inputs, seed=seed), normal(outputs, inputs, seed=seed + 1)
+    for target in ("", native()):
+        rounded = quantise_rows(w, target)
+        np.testing.assert_allclose(multiply(x, rounded), expected(x, rounded), rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["", "native"])
+def test_extremes_do_not_overflow(target: str) -> None:
+    w = quantise_rows(jnp.full((3, 20_000), -5.0), target and native())
+    found = multiply(jnp.full((2, 20_000), 7.0), w)
+    np.testing.assert_allclose(found, np.full((2, 3), -35.0 * 20_000), rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["", "native"])
+def test_rows_keep_to_themselves(target: str) -> None:
+    w = quantise_rows(normal(100, 300), target and native())
+    x = normal(9, 300, seed=5).at[3].set(0.0)
+    whole = np.asarray(multiply(x, w))
+    assert (whole[3] == 0).all()
+    for rows in range(1, 10):
+        assert np.asarray(multiply(x[:rows], w)).tobytes() == whole[:rows].tobytes()
+    spoilt = np.asarray(multiply(x.at[4, 7].set(jnp.nan), w))
+    assert np.isnan(spoilt[4]).all()
+    assert np.delete(spoilt, 4, 0).tobytes() == np.delete(whole, 4, 0).tobytes()
+
+
+def test_it_is_near_the_product_of_what_was_rounded() -> None:
+    x, w = normal(4, 30, 20), normal(30, 20, 6, 7, seed=1)
+    found = multiply(x.reshape(4, 600), quantise(w, 2))
+    exact = np.einsum("tab,abcd->tcd", x, w)
+    assert found.shape == (4, 6, 7)
+    assert np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)) < 0.015
+
+
+def test_rows_of_a_table_are_taken() -> None:
+    table = normal(50, 64)
+    found = quantise_rows(table).take(jnp.array([3, 49]))
+    assert np.abs(found - table[jnp.array([3, 49])]).max() <= np.abs(table).max() / 127 / 2 + 1e-6
