@@ -36,7 +36,7 @@ def main() -> int:
     model = make(args.cache / f"{args.shape}-{args.dtype}", config, args.dtype)
     for peer in peers:
         prepare(peer, model, args.cache)
-    bench = Bench(model, config, args.dtype, args.cache, Probe(args.dtype))
+    bench = Bench(model, config, args.dtype, args.cache, Probe(args.dtype), tries=args.tries)
     records: list[Record] = []
     about = {name: str(value) for name, value in vars(args).items()}
     for record in bench.run(contestants(peers, cases, args.slots), args.repetitions):
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--slots", type=int, nargs="+", default=[8, 32], help="of jaxchat; more for more streams only")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--tries", type=int, default=1, help="of a case while other processes disturb it")
     parser.add_argument("--install-peers", action="store_true", help="make the environments of peers that have none")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "jaxchat" / "bench")
     parser.add_argument("--json", type=Path, help="keeps every figure of every repetition")

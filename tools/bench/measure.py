@@ -16,6 +16,8 @@ from tools.bench.probe import Limits, Probe, floor_seconds
 from tools.bench.workers.line import Settings
 from tools.shapes import parameter_count
 
+CALM = 0.05  # of the processors may go to others without a second try
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
@@ -28,6 +30,15 @@ class Contestant:
     @property
     def label(self) -> str:
         return f"jaxchat {self.peer.name}, {self.slots} slots" if self.peer.ours else self.peer.name
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one try came to, between which probes, and the part of the processors that others had meanwhile."""
+
+    figures: Figures
+    limits: Limits
+    others: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +71,11 @@ def contestants(peers: list[Peer], cases: list[Case], slots: list[int]) -> list[
 class Bench:
     """One model in one precision."""
 
-    def __init__(self, model: Path, config: ModelConfig, dtype: str, cache: Path, probe: Probe) -> None:
+    def __init__(
+        self, model: Path, config: ModelConfig, dtype: str, cache: Path, probe: Probe, *, tries: int = 1
+    ) -> None:
+        """Args: `tries` says how often a case is measured while other processes take more than a little."""
+        self._tries = tries
         self._model, self._config, self._dtype, self._cache, self._probe = model, config, dtype, cache, probe
         self._weights = parameter_count(config)
         self.failures: dict[str, str] = {}
@@ -89,23 +104,36 @@ class Bench:
         with Worker(contestant.peer, settings, self._cache) as worker:
             for case in contestant.cases:
                 worker.run(case.warm_up(self._config.vocab_size))
-                before, others = self._probe(), Others()
-                figures = median_figures([self._once(worker, case, repetition, run) for run in range(case.runs)])
-                disturbed, limits = others.share(), _mean(before, self._probe())
-                figures |= self._roofline(case, figures, limits)
+                found = self._calmest(worker, case, repetition)
                 yield Record(
                     label=contestant.label,
                     version=worker.version,
                     case=case.name,
                     repetition=repetition,
-                    figures=figures,
-                    limits=limits,
-                    others=disturbed,
+                    figures=found.figures,
+                    limits=found.limits,
+                    others=found.others,
                 )
 
-    def _once(self, worker: Worker, case: Case, repetition: int, run: int) -> Figures:
-        requests = case.requests(repetition * case.runs + run, self._config.vocab_size)
-        return case.figures(requests, worker.run(requests))
+    def _calmest(self, worker: Worker, case: Case, repetition: int) -> Measured:
+        """The first try that others hardly disturbed, or the one that they disturbed least."""
+        found: list[Measured] = []
+        for number in range(self._tries):
+            found.append(self._measure(worker, case, repetition * self._tries + number))
+            if found[-1].others < CALM:
+                break
+        return min(found, key=lambda measured: measured.others)
+
+    def _measure(self, worker: Worker, case: Case, number: int) -> Measured:
+        """Args: `number` sees to it that no prompt comes twice, which a prefix cache would know."""
+        before, watched = self._probe(), Others()
+        figures = []
+        for run in range(case.runs):
+            requests = case.requests(number * case.runs + run, self._config.vocab_size)
+            figures.append(case.figures(requests, worker.run(requests)))
+        others, limits = watched.share(), _mean(before, self._probe())
+        median = median_figures(figures)
+        return Measured(median | self._roofline(case, median, limits), limits, others)
 
     def _roofline(self, case: Case, figures: Figures, limits: Limits) -> Figures:
         """The share that was reached of what the probes allow."""

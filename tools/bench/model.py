@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
     if (directory / "config.json").exists():
         return directory
     directory.mkdir(parents=True, exist_ok=True)
+    config = replace(config, qkv_bias=True)  # as all of the family have, which every peer knows
     save_hf(random_params(config, dtype), config, directory, dtype)
     tokenizer(config.vocab_size).save(str(directory / "tokenizer.json"))
     raw = hugging_face(config, dtype)
@@ -40,6 +42,7 @@ def hugging_face(config: ModelConfig, dtype: str) -> dict[str, Any]:
         "num_hidden_layers": config.layers,
         "num_attention_heads": config.heads,
         "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_width,
         "max_position_embeddings": config.context,
         "rms_norm_eps": config.norm_eps,
         "rope_theta": rope.theta,

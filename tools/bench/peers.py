@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -109,8 +110,9 @@ class Worker:
 
     def _ask(self, message: dict[str, object]) -> dict[str, object]:
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, and its output says why
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
         reply = json.loads(self._process.stdout.readline() or "{}")
         if not reply or "error" in reply:
             self._log.seek(0)
@@ -118,10 +120,15 @@ class Worker:
         return reply
 
     def close(self) -> None:
-        """Lets it end by itself."""
+        """Lets it end by itself; kills it when it does not."""
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        self._process.wait(60)
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._process.stdout.close()
         self._log.close()
 

@@ -9,9 +9,9 @@ import pytest
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
 from tools.bench.cases import Case
-from tools.bench.measure import Bench, Contestant
+from tools.bench.measure import Bench, Contestant, Measured
 from tools.bench.model import make
-from tools.bench.peers import PEERS, Peer
+from tools.bench.peers import PEERS, Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
 from tools.bench.workers.gguf_form import gguf_name
 from tools.shapes import SHAPES, parameter_count
@@ -81,3 +81,22 @@ def test_the_floor_is_of_memory_for_few_rows_and_of_products_for_many() -> None:
 def test_tensors_get_the_names_of_llama_cpp() -> None:
     assert gguf_name("model.layers.7.self_attn.q_proj.bias") == "blk.7.attn_q.bias"
     assert gguf_name("model.embed_tokens.weight") == "token_embd.weight"
+
+
+class Restless(Bench):
+    """Others take less of the processors from one try to the next."""
+
+    shares = (0.5, 0.3, 0.01, 0.0)
+
+    def _measure(self, worker: Worker, case: Case, number: int) -> Measured:
+        return Measured({"rate": float(number)}, Limits(1.0, 1.0), self.shares[number])
+
+
+@pytest.mark.parametrize(("tries", "taken"), [(1, 0.0), (2, 1.0), (4, 2.0)])
+def test_the_calmest_try_counts_and_a_calm_one_is_the_last(
+    model: Path, tmp_path: Path, tries: int, taken: float
+) -> None:
+    probe = Probe("float32", megabytes=4, width=64)
+    made = Restless(model, TINY, "float32", tmp_path, probe, tries=tries)
+    (record,) = made.run([Contestant(peer=PEERS["engine"], slots=1, cases=(Case.parse("decode-1"),))], 1)
+    assert record.figures == {"rate": taken}

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,11 +78,12 @@ def serve(load: Callable[[Settings], Peer]) -> None:
             out.flush()
 
         try:
-            peer = load(Settings(**json.loads(sys.stdin.readline())))
-            say(version=peer.version)
-            for line in sys.stdin:
-                say(times=peer.run([Request(**request) for request in json.loads(line)["requests"]]))
-            peer.close()
+            with closing(load(Settings(**json.loads(sys.stdin.readline())))) as peer:
+                say(version=peer.version)
+                for line in sys.stdin:
+                    say(times=peer.run([Request(**request) for request in json.loads(line)["requests"]]))
+        except BrokenPipeError:
+            pass  # nobody listens any more
         except Exception:
             say(error=traceback.format_exc())
             raise
