@@ -6,8 +6,8 @@ import re
 
 KINDS = ("qkv", "attention", "attention out", "mlp", "norms", "head", "sampling", "copies", "rest of the decoder")
 _RULES = (  # the first that fits the scope decides
-    ("qkv", r"/attention/(td,\w+->tkgh|\w*qkv)"),
-    ("attention out", r"/attention/\w+,\w+->td"),
+    ("qkv", r"/attention/(td,\w+->tkgh|\w+/qkv$)"),
+    ("attention out", r"/attention/(\w+,\w+->td|\w+/out$)"),
     ("attention", r"/attention/"),
     ("mlp", r"/mlp/"),
     ("norms", r"norm/"),
@@ -17,6 +17,7 @@ _RULES = (  # the first that fits the scope decides
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) [^\n]*\{\n(.*?)^\}", re.M | re.S)
 _INSTRUCTION = re.compile(r"^\s*(ROOT )?%?(\S+) = (.*)$", re.M)
 _SCOPE = re.compile(r'op_name="((?:jit\(|params\[)[^"]*)"')  # other names have lost their scope
+_WEIGHT = re.compile(r"custom-call\(.*%params__\w*____(qkv|out)_")  # of a product in C++, whose scope has no equation
 _CALLED = re.compile(r"(?:calls|body|condition|to_apply|branch_computations)=\{?((?:%?[\w.-]+(?:, )?)+)")
 _CONTAINER = re.compile(r"[\])}] (while|conditional|call)\(")
 
@@ -45,7 +46,8 @@ class Kinds:
         if root:
             self._roots[computation] = name
         if scope := _SCOPE.search(text):
-            self._scopes[name] = scope[1]
+            weight = _WEIGHT.search(text)
+            self._scopes[name] = f"{scope[1]}/{weight[1]}" if weight else scope[1]
         for called in _CALLED.findall(text):
             for other in called.replace("%", "").split(", "):
                 self._callers[other] = name
