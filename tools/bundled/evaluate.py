@@ -20,8 +20,8 @@ BATCH = 32
 _CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
 
-def direct(directory: Path) -> Answer:
-    """Answers with the decoding loop of this package."""
+def direct(directory: Path, **engine: str) -> Answer:
+    """Answers with the decoding loop of this package, in float32."""
     model = Greedy(directory)
 
     def answer(samples: list[Sample]) -> list[Message]:
@@ -32,11 +32,11 @@ def direct(directory: Path) -> Answer:
     return answer
 
 
-def in_process(directory: Path) -> Answer:
+def in_process(directory: Path, **engine: str) -> Answer:
     """Answers through `jaxchat.load`, the way a user does."""
     import jaxchat
 
-    chat = jaxchat.load(str(directory))
+    chat = jaxchat.load(str(directory), **engine)
 
     def one(sample: Sample) -> Message:
         extra = {"tools": list(sample.tools)} if sample.tools else {}
@@ -49,7 +49,7 @@ def in_process(directory: Path) -> Answer:
     return lambda samples: [one(sample) for sample in samples]
 
 
-BACKENDS: dict[str, Callable[[Path], Answer]] = {"direct": direct, "jaxchat": in_process}
+BACKENDS: dict[str, Callable[..., Answer]] = {"direct": direct, "jaxchat": in_process}
 
 
 def _message(text: str) -> Message:
@@ -109,12 +109,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="model folder")
     parser.add_argument("--backend", choices=BACKENDS, default="direct")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the jaxchat backend")
+    parser.add_argument("--quantize", choices=("none", "int8"), default="none", help="of the jaxchat backend")
     parser.add_argument("--count", type=int, default=200, help="examples a skill")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=0, help="failures to print a skill")
     parser.add_argument("--skills", type=lambda text: text.split(","), default=list(data.SKILLS))
     args = parser.parse_args()
-    answer = BACKENDS[args.backend](args.model)
+    answer = BACKENDS[args.backend](args.model, dtype=args.dtype, quantize=args.quantize)
     table = {skill: measure(answer, skill, args.count, args.seed, args.show) for skill in args.skills}
     print("| skill | examples | exact |\n|---|---|---|")
     for skill, (examples, right) in table.items():
