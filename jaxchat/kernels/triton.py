@@ -76,7 +76,7 @@ class TritonAttention:
 
         def local(q: Array, keys: Array, values: Array, table: Array, lengths: Array) -> Array:
             return kernel(
-                q * jnp.asarray(self.shape.head_width**-0.5, q.dtype),
+                form.scaled(q).astype(q.dtype),  # the kernel does not scale
                 keys,
                 values,
                 table,

@@ -115,7 +115,7 @@ def _computations(text: str) -> Iterator[tuple[str, bool, list[str]]]:
     for line in text.splitlines():
         if match := _COMPUTATION.match(line):
             name, entry, lines = match.group(2), bool(match.group(1)), []
-        elif line == "}" and name:
+        elif line.startswith("}") and name:  # another thread may be named after it
             yield name, entry, lines
             name = ""
         elif name:

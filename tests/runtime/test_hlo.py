@@ -35,7 +35,7 @@ HloModule jit_decode, is_scheduled=true
 %condition (state.1: (s32[], f32[2,8])) -> pred[] {
   %state.1 = (s32[], f32[2,8]) parameter(0)
   ROOT %true = pred[] constant(true)
-}
+}, execution_thread="sparsecore"
 
 ENTRY %main (w: bf16[64,32], held: bf16[9,16,2,128], x: bf16[4,64], which: pred[]) -> f32[4,256] {
   %w = bf16[64,32]{1,0:T(8,128)(2,1)} parameter(0)
