@@ -4,6 +4,7 @@
 # make proto  regenerate jaxchat/v1 from proto/
 # make bench  measure beside the peers; ARGS="--install-peers" installs these first
 # make aot    compile for TPUs without having one, check the programs, write docs/tpu.md; takes half an hour
+# make aot-gpu  the same for an H200, without a document
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,8 +15,9 @@ BUF_VERSION := 1.75.0
 BUF := .npm/node_modules/.bin/buf
 BIN := $(VENV)/bin
 AOT_VENV ?= .venv-aot
+GPU_VENV ?= .venv-gpu
 
-.PHONY: run test lint buf pytest proto baseline bench aot clean
+.PHONY: run test lint buf pytest proto baseline bench aot aot-gpu clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -73,6 +75,16 @@ $(AOT_VENV)/.stamp: pyproject.toml constraints.txt
 
 aot: $(AOT_VENV)/.stamp
 	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 $(AOT_VENV)/bin/python -m tools.aot_check --write docs/tpu.md $(ARGS)
+
+# The same for an H200, with the CUDA libraries (4.6 GB) in place of one.
+$(GPU_VENV)/.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable . 'jax[cuda13]'
+	touch $@
+
+aot-gpu: $(GPU_VENV)/.stamp
+	LD_LIBRARY_PATH=$$(printf '%s:' $(CURDIR)/$(GPU_VENV)/lib/python3*/site-packages/nvidia/*/lib) \
+	  JAX_PLATFORMS=cpu $(GPU_VENV)/bin/python -m tools.aot_gpu $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .npm .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,7 +29,7 @@ from jaxchat.engine.scheduler import Scheduler
 from jaxchat.errors import ModelError
 
 if TYPE_CHECKING:
-    from jaxchat.runtime.planning import Estimate as Estimate
+    from jaxchat.runtime.costs import Estimate as Estimate
     from jaxchat.runtime.planning import Plan as Plan
 
 T = TypeVar("T")

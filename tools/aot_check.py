@@ -26,7 +26,7 @@ HEAD = """\
 | model | slice | program | memory, GiB of | temporary, MiB | moved, GB | sums, MB | reads | step | holds |
 |---|---|---|---|---|---|---|---|---|---|"""
 BOUNDS = {
-    "fits": "arguments, temporaries and code fit into a device's memory",
+    "fits": "arguments, temporaries and the code of all programs fit into a device's memory",
     "aliased": "KV pages and slots are updated in place",
     "gathers": "no all-gather outside branches, and none in them as large as a device's share of the logits",
     "reads": f"bytes that move make a step at most {NEAR} x reading weights and KV once",
@@ -41,6 +41,7 @@ class Result:
     case: Case
     plan: Plan
     account: Account
+    memory: int  # while the program runs, with all others at hand
     reads: float | None  # times the floor; None of prefill, which computes
     step: float | None
     failed: frozenset[str]
@@ -52,28 +53,32 @@ def check(case: Case) -> list[Result]:
     engine = suggested(topology, slots=case.slots, context=case.context)
     plan = make_plan(model, topology, engine)
     ahead = Ahead(model, topology, plan.engine)
-    return [judged(case, plan, ahead, ahead.compile(name)) for name in ahead.sources]
+    accounts = [ahead.compile(name) for name in ahead.sources]
+    return [judged(case, plan, ahead, account, sum(one.code for one in accounts)) for account in accounts]
 
 
-def judged(case: Case, plan: Plan, ahead: Ahead, account: Account) -> Result:
-    """The bounds applied to one program; decoding is of sequences half as long as the context."""
+def judged(case: Case, plan: Plan, ahead: Ahead, account: Account, code: int) -> Result:
+    """The bounds applied to one program; decoding is of sequences half as long as the context.
+
+    `code` is the size of all programs of the engine, which stay in memory together.
+    """
     chip, rows = plan.topology.chip, ahead.sources[account.name].rows
-    kv = plan.together.kv * rows / plan.engine.slots
-    floor = plan.together.weights + kv
+    least = ahead.cost.estimate(rows, rows, plan.engine.context // 2)
     decodes = account.name != "prefill"
-    reads = account.local(kv, chip) / floor if decodes else None
-    step = account.step(kv, chip, plan.engine.tensor_parallel) / floor if decodes else None
+    reads = account.local(least.kv, chip) / least.floor if decodes else None
+    step = account.step(least.kv, chip, plan.engine.tensor_parallel) / least.floor if decodes else None
+    memory = account.arguments + account.temporary + code
     gathers = [one for one in account.collectives if one.kind == "all-gather"]
     share = 4 * rows * ahead.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
     holds = {
-        "fits": account.total <= chip.memory,
+        "fits": memory <= chip.memory,
         "aliased": account.aliased >= account.donated,
         "gathers": not any(one.always or one.size >= share for one in gathers),
         "reads": reads is None or reads <= NEAR,
         "step": step is None or step <= NEAR,
     }
     failed = frozenset(name for name, good in holds.items() if not good)
-    return Result(case=case, plan=plan, account=account, reads=reads, step=step, failed=failed)
+    return Result(case=case, plan=plan, account=account, memory=memory, reads=reads, step=step, failed=failed)
 
 
 def row(one: Result) -> str:
@@ -81,7 +86,7 @@ def row(one: Result) -> str:
     account, chip = one.account, one.plan.topology.chip
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
-        f"{_begin(one.case)} {account.name} | {account.total / GIB:.2f} of {chip.memory / GIB:.2f} "
+        f"{_begin(one.case)} {account.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
         f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} | {account.exchanged / 1e6:.1f} "
         f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
     )

@@ -1,6 +1,6 @@
-"""Compiling an engine's programs for TPUs that are not there, and what the compiler says about them.
+"""Compiling an engine's programs for devices that are not there, and what the compiler says about them.
 
-Needs the TPU compiler (`pip install 'jaxchat[tpu]'`), no TPU; the process must not have looked for one before.
+TPUs need their compiler (`pip install 'jaxchat[tpu]'`), no TPU; the process must not have looked for one before.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -16,11 +17,12 @@ from jax.sharding import Mesh
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.runtime.building import choose_attention, decode_name, shapes_of_params, shapes_of_state, sources
+from jaxchat.runtime.costs import Cost, Estimate, exchange, held
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.hardware import Chip, Topology
 from jaxchat.runtime.hlo import Collective, Program
 from jaxchat.runtime.mesh import Placement
-from jaxchat.runtime.planning import Estimate, Plan, exchange, held
+from jaxchat.runtime.planning import Plan
 from jaxchat.runtime.state import KVPages, Sizes
 from jaxchat.sampling.sample import sample
 
@@ -30,7 +32,7 @@ class Account:
     """One program for one device of a slice; bytes and seconds.
 
     `traffic` is what the instructions that always run move from and to main memory, without KV pages; the kernels read
-    those, and the compiler does not know how many.
+    those, and the compiler does not know how many. Loops over blocks of experts count as often as they run on average.
     """
 
     name: str
@@ -43,11 +45,7 @@ class Account:
     traffic: int
     products: float  # floating-point operations, without attention
     collectives: tuple[Collective, ...]
-
-    @property
-    def total(self) -> int:
-        """Memory that running it takes, weights and KV pages included."""
-        return self.arguments + self.temporary + self.code
+    kernels: dict[str, int]  # how often each is called
 
     @property
     def exchanged(self) -> int:
@@ -64,30 +62,47 @@ class Account:
 
 
 class Ahead:
-    """The programs of an engine on a slice of TPUs, ready to compile one by one."""
+    """The programs of an engine on a slice, ready to compile one by one."""
 
-    def __init__(self, model: ModelConfig, topology: Topology, engine: EngineConfig) -> None:
-        """`engine` as a plan gives it.
+    def __init__(
+        self,
+        model: ModelConfig,
+        topology: Topology,
+        engine: EngineConfig,
+        devices: Sequence[jax.Device] = (),
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        """Nothing compiles yet.
+
+        Args:
+            engine: as a plan gives it.
+            devices: to compile for; none given takes those of the topology, which must be of TPUs.
+            options: of the compiler.
 
         Raises:
             ValueError: the slice is not of TPUs, the TPU compiler is missing or it does not know the slice.
         """
+        self._options = options
         served = fitted(model, engine.tensor_parallel)
         self.sizes = Sizes.resolve(engine, served)
-        self.placement = Placement.create(engine.mesh, served, _devices(topology))
+        self.placement = Placement.create(engine.mesh, served, devices or _devices(topology))
         self.path = choose_attention(engine, served, self.placement, topology.chip.platform).path
         self.params = shapes_of_params(served, self.placement, engine.dtype)
         self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement, engine.dtype)
+        per_token = held(self.pages) / (self.sizes.pages * self.sizes.page_size)
+        self.cost = Cost(served, topology.chip, engine.tensor_parallel, engine.dtype, self.params, per_token)
         sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
         self.sources = sources(served, self.sizes, sampler, self.path, engine.ladder)
 
     def compile(self, name: str) -> Account:
         """Compiles the program of that name, which takes up to some minutes, and reads its account."""
+        source = self.sources[name]
+        tokens = self.sizes.chunk if name == "prefill" else source.rows
         began, mesh = time.perf_counter(), self.placement.mesh
         assert isinstance(mesh, Mesh)
         with jax.set_mesh(mesh):  # kernels look up their device here
-            lowered = self.sources[name].lower(self.params, self.pages, self.slots, self.placement)
-        compiled = lowered.compile()
+            lowered = source.lower(self.params, self.pages, self.slots, self.placement)
+        compiled = lowered.compile(self._options)
         memory, costs, program = compiled.memory_analysis(), compiled.cost_analysis(), Program(compiled.as_text())
         return Account(
             name=name,
@@ -97,9 +112,10 @@ class Ahead:
             code=memory.generated_code_size_in_bytes,
             aliased=memory.alias_size_in_bytes,
             donated=held((self.pages, self.slots)),
-            traffic=program.traffic(_printed(self.pages)),
-            products=costs["flops"],
+            traffic=round(program.traffic(self.cost.blocks(tokens), _printed(self.pages))),
+            products=(costs or {}).get("flops", 0.0),  # unknown of GPUs
             collectives=tuple(program.collectives()),
+            kernels=program.kernels(),
         )
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.choosing import Choice, choose
 from jaxchat.kernels.path import AttentionPath, AttentionShape
-from jaxchat.models.checkpoints import shapes
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
+from jaxchat.models.naming import parameters
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefill_layout, prefill_program
@@ -86,12 +86,13 @@ def shapes_of_state(
 
 def shapes_of_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
     """Shapes and shardings of the parameters, as loading a checkpoint gives them."""
-
-    def shaped(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        names = tuple(str(key.key) for key in path)
-        return jax.ShapeDtypeStruct(leaf.shape, np.dtype(dtype), sharding=placement.parameter(names, leaf.shape))
-
-    params: dict[str, Any] = jax.tree_util.tree_map_with_path(shaped, shapes(model))
+    params: dict[str, Any] = {}
+    for path, parameter in parameters(model).items():
+        tree = params
+        for key in path[:-1]:
+            tree = tree.setdefault(key, {})
+        place = placement.parameter(path, parameter.shape)
+        tree[path[-1]] = jax.ShapeDtypeStruct(parameter.shape, np.dtype(dtype), sharding=place)
     return params
 
 

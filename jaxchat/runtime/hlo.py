@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
 _ARRAY = re.compile(r"\b(pred|bf16|[fsu]\d+)\[([\d,]*)\](?:\{([^}]*)\})?")
+_TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute")
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "conditional", "while", "iota"}
@@ -26,7 +28,7 @@ class Held:
     fast: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Instruction:
     """One line of a computation, with the arrays of its result and the names of its operands."""
 
@@ -35,6 +37,7 @@ class Instruction:
     result: tuple[Held, ...]
     operands: tuple[str, ...]
     called: tuple[str, ...]
+    target: str  # of a custom call
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,23 @@ class Program:
                     found.append(Collective(one.name, kind, size, computation in always))
         return found
 
-    def traffic(self, uncounted: frozenset[str] = frozenset()) -> int:
-        """Bytes that the entry's own instructions read from main memory and write to it.
+    def kernels(self) -> dict[str, int]:
+        """How often the entry calls each kernel that is not made by the compiler, by target."""
+        targets = (one.target for one in self.computations[self.entry] if one.target)
+        return dict(Counter(targets))
 
-        Conditional branches and loops are left out. So are arrays of the shapes `uncounted`, printed as `f32[2,3]`.
+    def traffic(self, trips: float = 0.0, uncounted: frozenset[str] = frozenset()) -> float:
+        """Bytes that instructions read from main memory and write to it.
+
+        Conditional branches are left out. So are arrays of the shapes `uncounted`, printed as `f32[2,3]`. Each loop of
+        the entry runs `trips` times.
         """
-        instructions = self.computations[self.entry]
+        loops = [one.called for one in self.computations[self.entry] if one.operation == "while"]
+        repeated = sum(self._moved_in(name, uncounted) for called in loops for name in called)
+        return self._moved_in(self.entry, uncounted) + trips * repeated
+
+    def _moved_in(self, computation: str, uncounted: frozenset[str]) -> int:
+        instructions = self.computations[computation]
         results = {one.name: one.result for one in instructions}
         return sum(_moved(one, results, uncounted) for one in instructions)
 
@@ -129,7 +143,15 @@ def _instruction(line: str) -> Instruction | None:
     name, result, operation, rest = match.groups()
     arguments = rest.split(")", 1)[0]
     called = () if operation == "conditional" else tuple(_CALLED.findall(rest))
-    return Instruction(name, operation, tuple(_arrays(result)), tuple(_OPERAND.findall(arguments)), called)
+    target = _TARGET.search(rest)
+    return Instruction(
+        name=name,
+        operation=operation,
+        result=tuple(_arrays(result)),
+        operands=tuple(_OPERAND.findall(arguments)),
+        called=called,
+        target=target.group(1) if target else "",
+    )
 
 
 def _arrays(shape: str) -> Iterator[Held]:

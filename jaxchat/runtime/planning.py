@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 
 from jaxchat.config import DTypeName, EngineConfig, MeshConfig
-from jaxchat.models.checkpoints import shapes
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.naming import parameters
 from jaxchat.runtime.building import choose_attention, shapes_of_params, shapes_of_state
+from jaxchat.runtime.costs import Cost, Estimate, held
 from jaxchat.runtime.fitting import fitted
-from jaxchat.runtime.hardware import Chip, Topology, alike
+from jaxchat.runtime.hardware import Topology, alike
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.state import Sizes
 
@@ -36,26 +33,6 @@ class Memory:
     @property
     def total(self) -> int:
         return self.weights + self.pages + self.slots + self.workspace
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """One step that `tokens` come out of: seconds in all, and those that reading weights and KV once takes."""
-
-    tokens: int
-    seconds: float
-    weights: float
-    kv: float
-
-    @property
-    def floor(self) -> float:
-        """No step is faster than its reads."""
-        return self.weights + self.kv
-
-    @property
-    def rate(self) -> float:
-        """Tokens per second."""
-        return self.tokens / self.seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,21 +108,24 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     pages, slots = shapes_of_state(attention.path, served, sizes, placement, engine.dtype)
     per_token = held(pages) / (sizes.pages * sizes.page_size)
     memory = Memory(
-        weights=held(params), pages=held(pages), slots=held(slots), workspace=_workspace(served, sizes, devices)
+        weights=held(params),
+        pages=held(pages),
+        slots=held(slots),
+        workspace=_workspace(served, sizes, engine, topology.chip.platform),
     )
-    step = _Step(served, topology.chip, devices, engine.dtype, params, per_token)
+    cost = Cost(served, topology.chip, devices, engine.dtype, params, per_token)
     length = sizes.context // 2
     plan = Plan(
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(shapes(model))),
+        parameters=sum(math.prod(one.shape) for one in parameters(model).values()),
         topology=topology,
         replicas=topology.devices // devices,
         engine=engine,
         attention=str(attention),
         memory=memory,
         per_token=per_token,
-        alone=step.estimate(1, 1, length),
-        together=step.estimate(sizes.slots, sizes.slots, length),
-        prefill=step.estimate(sizes.chunk, 1, length),
+        alone=cost.estimate(1, 1, length),
+        together=cost.estimate(sizes.slots, sizes.slots, length),
+        prefill=cost.estimate(sizes.chunk, 1, length),
     )
     return plan if plan.capacity >= plan.wanted else _with_fewer_pages(plan, sizes)
 
@@ -155,54 +135,6 @@ def _with_fewer_pages(plan: Plan, sizes: Sizes) -> Plan:
     count = max(plan.capacity // sizes.page_size, sizes.table) + 1
     pages = int(count * sizes.page_size * plan.per_token)
     return replace(plan, engine=replace(plan.engine, pages=count), memory=replace(plan.memory, pages=pages))
-
-
-def held(tree: Any) -> int:
-    """Bytes that one device holds of arrays, or shapes with shardings."""
-    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def exchange(size: int, chip: Chip, devices: int) -> float:
-    """Seconds of all-reduces with results of `size` bytes, around a ring; latency is not counted."""
-    return 2 * (devices - 1) / devices * size / chip.links
-
-
-EXPERTS = ("expert_gate_up", "expert_down")
-
-
-@dataclass(frozen=True)
-class _Step:
-    """The cost of passing tokens through a model once."""
-
-    model: ModelConfig
-    chip: Chip
-    devices: int
-    dtype: str
-    params: dict[str, Any]
-    per_token: float  # bytes of KV on a device
-
-    def estimate(self, tokens: int, sequences: int, length: int) -> Estimate:
-        """Of a step for so many tokens of sequences that are so long."""
-        m, chip = self.model, self.chip
-        looked_up = 0 if m.tied else held(self.params["embed"])  # a few rows of it are read
-        experts = held([layer["mlp"].get(name, ()) for layer in self._layers() for name in EXPERTS])
-        others = held(self.params) - looked_up - experts
-        chosen = m.experts.chosen / m.experts.count if m.experts else 0.0
-        weights = others + experts * (1 - (1 - chosen) ** tokens)  # the experts that some token has chosen
-        kv = self.per_token * sequences * self._seen(length) / chip.bandwidth
-        products = tokens * (others + experts * chosen) / jnp.dtype(self.dtype).itemsize
-        scores = 2 * m.layers * m.heads * m.head_width / self.devices * tokens * self._seen(length)
-        local = max(weights / chip.bandwidth + kv, 2 * (products + scores) / chip.flops)
-        reduced = 2 * m.layers * 4 * tokens * m.width  # two sums a layer of f32 [T, D]
-        seconds = local + exchange(reduced, chip, self.devices)
-        return Estimate(tokens=tokens, seconds=seconds, weights=weights / chip.bandwidth, kv=kv)
-
-    def _seen(self, length: int) -> float:
-        """Keys that a token sees, of so many before it: the mean over layers, which may have windows."""
-        return sum(min(length, kind.window or length) for kind in self.model.kinds) / self.model.layers
-
-    def _layers(self) -> list[dict[str, Any]]:
-        return [self.params[f"layer_{index}"] for index in range(self.model.layers)]
 
 
 def _devices(model: ModelConfig, available: int) -> int:
@@ -216,11 +148,13 @@ def _devices(model: ModelConfig, available: int) -> int:
     raise AssertionError("every model fits one device's grid")
 
 
-def _workspace(model: ModelConfig, sizes: Sizes, devices: int) -> int:
-    """Temporary memory of the largest program: a chunk's activations and f32 logits, and room for the programs."""
+def _workspace(model: ModelConfig, sizes: Sizes, engine: EngineConfig, platform: str) -> int:
+    """Temporary memory of the largest program: a chunk's activations or f32 logits; and on a TPU the programs."""
+    devices = engine.tensor_parallel
     chunk = sizes.chunk * 4 * (3 * model.ffn_width // devices + 4 * model.width)
     logits = sizes.slots * 4 * 4 * model.vocab_size // devices
-    return max(chunk, logits) + PROGRAMS
+    programs = (1 + len(engine.ladder)) * (CODE + model.layers * CODE_OF_LAYER) if platform == "tpu" else 0
+    return max(chunk, logits) + programs
 
 
-PROGRAMS = 256 * 1024**2  # bytes of code and constants of a dozen programs
+CODE, CODE_OF_LAYER = 16 * 1024**2, 4 * 1024**2  # bytes of one program, as the TPU compiler makes them

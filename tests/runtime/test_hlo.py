@@ -65,13 +65,18 @@ def test_collectives_and_whether_they_always_run():
     }
 
 
+def test_kernels_are_counted_by_target():
+    assert Program(TEXT).kernels() == {"tpu_custom_call": 1}
+
+
 def test_traffic_counts_main_memory_once():
     copied, sliced, result = 2 * 64 * 32, 2 * 16 * 32, 4 * 4 * 32
     product, sum_, update = result, result, 2 * result  # operands in fast memory do not count
     pages = 2 * 9 * 16 * 2 * 128  # the kernel's operand
     program = Program(TEXT)
     assert program.traffic() == copied + sliced + product + sum_ + update + pages
-    assert program.traffic(frozenset(["bf16[9,16,2,128]"])) == copied + sliced + product + sum_ + update
+    assert program.traffic(0, frozenset(["bf16[9,16,2,128]"])) == copied + sliced + product + sum_ + update
+    assert program.traffic(3) == program.traffic() + 3 * 2 * 4 * 2 * 8  # what the loop exchanges
 
 
 def test_a_program_compiled_here():

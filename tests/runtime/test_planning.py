@@ -7,9 +7,11 @@ import json
 from dataclasses import replace
 
 import jax
+import numpy as np
 import pytest
 
 from jaxchat.errors import ModelError
+from jaxchat.runtime.costs import Cost
 from jaxchat.runtime.hardware import SLICES, parse_topology
 from jaxchat.runtime.load import load_runner
 from jaxchat.runtime.named import NAMED, read_shape
@@ -130,3 +132,14 @@ def test_unknown_topologies_name_the_known(name, message):
 def test_context_beyond_the_model_is_refused():
     with pytest.raises(ValueError, match="at most the model's 8192"):
         planned("llama-3-8b", "v5e:2x4", context=9000)
+
+
+def test_blocks_of_experts_on_average():
+    chips = parse_topology("v5e:1x1")
+    model = replace(read_shape("qwen3-30b-a3b"), layers=1, kinds=read_shape("qwen3-30b-a3b").kinds[:1])
+    cost = Cost(model, chips.chip, 1, "bfloat16", {}, 0.0)
+    rng = np.random.default_rng(0)
+    for tokens in (1, 8, 64, 512):
+        drawn = [np.stack([rng.permutation(128)[:8] for _ in range(tokens)]) for _ in range(60)]
+        counted = [np.sum(-(-np.bincount(one.ravel(), minlength=128) // 8)) for one in drawn]
+        assert cost.blocks(tokens) == pytest.approx(np.mean(counted), rel=0.02)

@@ -31,13 +31,15 @@ GOOD = Account(
     traffic=PLAN.memory.weights,
     products=1e12,
     collectives=(SUM,),
+    kernels={},
 )
 
 
-def judge(**changes):
+def judge(code=10**7, **changes):
     slots = SimpleNamespace(sampling=SimpleNamespace(counts=SimpleNamespace(shape=(64, 129_024))))
-    ahead = SimpleNamespace(sources={"decode[64]": SimpleNamespace(rows=64)}, slots=slots)
-    return judged(CASE, PLAN, ahead, replace(GOOD, **changes))
+    cost = SimpleNamespace(estimate=lambda tokens, sequences, length: PLAN.together)
+    ahead = SimpleNamespace(sources={"decode[64]": SimpleNamespace(rows=64)}, slots=slots, cost=cost)
+    return judged(CASE, PLAN, ahead, replace(GOOD, **changes), code)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,7 @@ def judge(**changes):
     [
         ({}, set()),
         ({"temporary": 20 * 1024**3}, {"fits"}),
+        ({"code": 20 * 1024**3}, {"fits"}),
         ({"aliased": PLAN.memory.pages - 1}, {"aliased"}),
         ({"collectives": (Collective("g", "all-gather", 512, True),)}, {"gathers"}),
         ({"collectives": (Collective("g", "all-gather", 512, False),)}, set()),
@@ -98,5 +101,6 @@ def test_a_small_model_compiles_within_the_bounds():
     model = replace(MODEL, layers=2, kinds=MODEL.kinds[:2])
     plan = make_plan(model, TOPOLOGY, suggested(TOPOLOGY))
     ahead = Ahead(model, TOPOLOGY, plan.engine)
-    found = judged(CASE, plan, ahead, ahead.compile("decode[64]"))
+    account = ahead.compile("decode[64]")
+    found = judged(CASE, plan, ahead, account, account.code)
     assert not found.failed & {"fits", "aliased", "gathers"}
