@@ -76,7 +76,7 @@ def test_traffic_counts_main_memory_once():
     program = Program(TEXT)
     assert program.traffic() == copied + sliced + product + sum_ + update + pages
     assert program.traffic(0, frozenset(["bf16[9,16,2,128]"])) == copied + sliced + product + sum_ + update
-    assert program.traffic(3) == program.traffic() + 3 * 2 * 4 * 2 * 8  # what the loop exchanges
+    assert program.traffic(3) == program.traffic() + 3 * (4 + 2 * 4 * 2 * 8)  # what the loop exchanges
 
 
 def test_a_program_compiled_here():
