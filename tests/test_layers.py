@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"jaxchat.config", "jaxchat.types", "jaxchat.errors"}
+LEAVES = {"jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.reading"}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.chat.wire"}
 CALLS = {"jaxchat.chat.call", "jaxchat.chat.open_calls"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
@@ -24,6 +24,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.config":   ({"jaxchat.types", "jaxchat.errors"},                               HEAVY | RPC),
     "jaxchat.types":    ({"jaxchat.config", "jaxchat.errors"},                              HEAVY | RPC),
     "jaxchat.errors":   (set(),                                                             HEAVY | RPC),
+    "jaxchat.reading":  ({"jaxchat.errors"},                                                HEAVY | RPC),
     "jaxchat.v1":       ({"jaxchat.v1"},                                                    HEAVY),
     "jaxchat.kernels":  (LEAVES | {"jaxchat.kernels"},                                      RPC),
     "jaxchat.sampling": (LEAVES | {"jaxchat.sampling"},                                     RPC),

@@ -14,9 +14,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from jaxchat.chat.syntaxes import tool_syntax
-from jaxchat.chat.tokenizer import read_json
 from jaxchat.config import ToolSyntaxName
-from jaxchat.errors import ModelError, invalid
+from jaxchat.errors import ModelError, invalid, shown
+from jaxchat.reading import read_if_there, read_text
 
 
 class ChatTemplate:
@@ -83,16 +83,28 @@ class Generation(Extension):
 
 def load_template(directory: Path, syntax: ToolSyntaxName = "auto") -> ChatTemplate:
     """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`. Raises ModelError when there is none."""
-    config = read_json(directory / "tokenizer_config.json")
-    file = directory / "chat_template.jinja"
-    source = file.read_text("utf-8") if file.exists() else config.get("chat_template")
-    with_tools = None
-    if isinstance(source, list):  # several named ones
-        named = {entry["name"]: entry["template"] for entry in source}
-        source, with_tools = named.get("default"), named.get("tool_use")
+    config, file = read_if_there(directory / "tokenizer_config.json"), directory / "chat_template.jinja"
+    source: Any = read_text(file) if file.exists() else config.get("chat_template")
+    file = file if file.exists() else directory / "tokenizer_config.json"
+    named = _named(file, source) if isinstance(source, list) else {"default": source}
+    source, with_tools = named.get("default"), named.get("tool_use")
     if not source:
         raise ModelError(f"{directory}: neither chat_template.jinja nor a chat_template in tokenizer_config.json")
-    return ChatTemplate(source, dict(_special_tokens(config)), with_tools=with_tools, syntax=syntax)
+    if not isinstance(source, str):
+        raise ModelError(f"{file}: chat_template must be a string, got {shown(source)}")
+    try:
+        return ChatTemplate(source, dict(_special_tokens(config)), with_tools=with_tools, syntax=syntax)
+    except ModelError as error:
+        raise ModelError(f"{file}: {error}") from None
+
+
+def _named(file: Path, entries: list[Any]) -> dict[str, str]:
+    """Templates by their names, where there are several."""
+    for entry in entries:
+        fields = [entry.get(key) for key in ("name", "template")] if isinstance(entry, dict) else []
+        if not fields or not all(isinstance(field, str) for field in fields):
+            raise ModelError(f"{file}: chat_template must list objects with name and template, got {shown(entry)}")
+    return {entry["name"]: entry["template"] for entry in entries}
 
 
 def _special_tokens(config: dict[str, Any]) -> list[tuple[str, str]]:

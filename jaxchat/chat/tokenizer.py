@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 
 from jaxchat.chat.shield import Shield
 from jaxchat.chat.syntaxes import MARKERS
-from jaxchat.errors import ModelError
+from jaxchat.errors import ModelError, shown
+from jaxchat.reading import read_if_there, read_text
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -74,39 +75,36 @@ def load_tokenizer(directory: Path) -> ChatTokenizer:
     """Reads `tokenizer.json` and the ids that end an answer. Raises ModelError naming the file at fault."""
     path = directory / "tokenizer.json"
     try:
-        source = path.read_text("utf-8")
+        source = read_text(path)
         vocab = Tokenizer.from_str(source).get_vocab(with_added_tokens=True)
         return ChatTokenizer(source, frozenset(_stop_tokens(directory, vocab)))
-    except FileNotFoundError:
-        raise ModelError(f"{path}: not found") from None
     except ModelError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise ModelError(f"{path}: not a usable tokenizer ({error})") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty when the file is missing. Raises ModelError when it is damaged."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return found
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({error})") from None
-
-
 def _stop_tokens(directory: Path, vocab: dict[str, int]) -> Iterable[int]:
     """End-of-turn ids of generation_config.json, else of config.json, and the tokenizer's own end token."""
     for file in ("generation_config.json", "config.json"):
-        ids = read_json(directory / file).get("eos_token_id")
+        ids = read_if_there(directory / file).get("eos_token_id")
         if ids is not None:
-            yield from [ids] if isinstance(ids, int) else ids
+            yield from _checked_ids(directory / file, ids if isinstance(ids, list) else [ids])
             break
-    name = read_json(directory / "tokenizer_config.json").get("eos_token")
-    name = name.get("content") if isinstance(name, dict) else name
+    path = directory / "tokenizer_config.json"
+    given = read_if_there(path).get("eos_token")
+    name = given.get("content") if isinstance(given, dict) else given
+    if not isinstance(name, str | None):
+        raise ModelError(f"{path}: eos_token must be a string or an object with content, got {shown(given)}")
     if name in vocab:
         yield vocab[name]
+
+
+def _checked_ids(path: Path, ids: list[Any]) -> list[int]:
+    for id_ in ids:
+        if isinstance(id_, bool) or not isinstance(id_, int) or id_ < 0:
+            raise ModelError(f"{path}: eos_token_id must be a token id or a list of them, got {shown(id_)}")
+    return ids
 
 
 def _control_pattern(added: dict[str, dict[str, Any]]) -> re.Pattern[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jaxchat.errors import ModelError
+from jaxchat.errors import ModelError, shown
+
+LARGEST = sys.float_info.max
+MOST = {"num_hidden_layers": 1000, "num_experts": 1024, "num_local_experts": 1024}
+"""Bounds of what is counted out one by one: a damaged number must not keep the loader busy for hours."""
 
 
 class Keys:
@@ -29,16 +33,18 @@ class Keys:
         return self._raw.get(key) is not None
 
     def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """A whole number of at least `least`."""
-        value = self._value(key, default)
+        """A whole number of at least `least`, that fits 31 bits and the key's bound in `MOST`."""
+        value, most = self._value(key, default), MOST.get(key, 2**31 - 1)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise self.error(key, f"must be a whole number of at least {least}")
+        if value > most:
+            raise self.error(key, f"must be at most {most}")
         return value
 
     def number(self, key: str, default: float | None = None, *, positive: bool = False) -> float:
         """A finite number from 0, or above 0 where it must be `positive`."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST:
             raise self.error(key, "must be a finite number of at least 0")
         if positive and not value:
             raise self.error(key, "must be above 0")
@@ -61,7 +67,7 @@ class Keys:
     def numbers(self, key: str) -> tuple[float, ...]:
         """A list of finite numbers, empty where the key is absent."""
         values = self._list(key)
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        if not all(isinstance(value, int | float) and -LARGEST <= value <= LARGEST for value in values):
             raise self.error(key, "must be a list of finite numbers")
         return tuple(map(float, values))
 
@@ -83,7 +89,7 @@ class Keys:
 
     def error(self, key: str, must: str) -> ModelError:
         """An error about the value of `key`."""
-        return ModelError(f"{self._where}{key} {must}, got {self._raw.get(key)!r}")
+        return ModelError(f"{self._where}{key} {must}, got {shown(self._raw.get(key))}")
 
     def _value(self, key: str, default: Any) -> Any:
         value = self._raw.get(key)

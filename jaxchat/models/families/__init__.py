@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import gemma, llama, mistral, mixtral, phi, qwen, smollm
 from jaxchat.models.keys import Keys
+from jaxchat.reading import read_object
 
 Read = Callable[[Keys], ModelConfig]
 FAMILIES: dict[str, Read] = {
@@ -34,16 +34,7 @@ def read_config(directory: Path) -> ModelConfig:
     Raises:
         ModelError: the file is missing or no JSON, a key is missing or wrong, or the architecture is not supported.
     """
-    path = directory / "config.json"
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path}: not found; a model is a folder with config.json and safetensors files") from None
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(raw, dict):
-        raise ModelError(f"{path}: not a JSON object")
-    return from_hugging_face(raw)
+    return from_hugging_face(read_object(directory / "config.json"))
 
 
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
