@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ CONFIG = dict(
     rms_norm_eps=1e-5,
     tie_word_embeddings=True,
 )
+EXPERTS = dict(architectures=["MixtralForCausalLM"], num_local_experts=6, num_experts_per_tok=2)
 
 
 def tokenizer_json() -> str:
@@ -45,17 +47,18 @@ def tokenizer_json() -> str:
     return tokenizer.to_str()
 
 
-def write(directory: Path) -> Path:
-    """Writes the model. Its weights are drawn anew from a fixed key, so every run has the same."""
+def write(directory: Path, **changes: Any) -> Path:
+    """Writes the model, `CONFIG` with `changes`. Its weights are drawn from a fixed key, so every run has the same."""
     directory.mkdir(parents=True, exist_ok=True)
-    config = from_hugging_face(CONFIG)
+    raw = {**CONFIG, **changes}
+    config = from_hugging_face(raw)
     ids = jnp.arange(4)
     params = Decoder(config).init(jax.random.key(3), ids, ids, attend=causal)["params"]
     params = jax.tree.map(lambda leaf: leaf * 3 if leaf.ndim > 1 else leaf, params)  # livelier logits
     save_hf(params, config, directory, "float32")
     vocab = Tokenizer.from_str(tokenizer_json()).get_vocab()
     texts = {
-        "config.json": json.dumps(CONFIG),
+        "config.json": json.dumps(raw),
         "tokenizer.json": tokenizer_json(),
         "tokenizer_config.json": json.dumps({"chat_template": TEMPLATE, "eos_token": "<|im_end|>"}),
         "generation_config.json": json.dumps({"eos_token_id": vocab["<|im_end|>"]}),

@@ -17,12 +17,16 @@ from jax import Array
 from jaxchat.kernels.native.build import register
 
 TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16", "int8": "product_s8"}
+SEVERAL = ("float32", "bfloat16")  # of which one of several weights can be asked for
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class OutputMajor:
-    """A weight `[k, outputs...]` held as `[N, k]`, N the product of the outputs, for `product`."""
+    """A weight `[k, outputs...]` held as `[N, k]`, N the product of the outputs, for `product`.
+
+    Or E such weights, `[E, N, k]`, for `entry_product`.
+    """
 
     values: Array
     outputs: tuple[int, ...] = field(metadata={"static": True})
@@ -44,7 +48,7 @@ def native_products(folder: Path | None) -> dict[str, str]:
     Raises:
         NativeError: there is no compiler, or it fails.
     """
-    identity = register(folder, tuple(TARGETS.values()))
+    identity = register(folder, (*TARGETS.values(), *(_entry(TARGETS[dtype]) for dtype in SEVERAL)))
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
 
 
@@ -54,11 +58,24 @@ def output_major(w: Array, inputs: int, target: str) -> OutputMajor:
     return OutputMajor(flat, w.shape[inputs:], target)
 
 
+def output_major_each(w: Array, inputs: int, target: str) -> OutputMajor:
+    """`w[E, in..., outputs...]`, E weights, for `entry_product`."""
+    flat = _each_transposed(w, prod(w.shape[1 : 1 + inputs]))
+    return OutputMajor(flat, w.shape[1 + inputs :], target)
+
+
 def product(x: Array, w: OutputMajor) -> Array:
     """`x[T, k]` times the weight, to f32 `[T, outputs...]`; x is rounded to the weight's dtype, sums are in f32."""
     given = x.astype(w.dtype)
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[0]), jnp.float32)
     y: Array = jax.ffi.ffi_call(w.target, shape)(given, w.values)
+    return y.reshape(x.shape[0], *w.outputs)
+
+
+def entry_product(x: Array, w: OutputMajor, index: Array) -> Array:
+    """`product` with the weight of that index (i32 scalar), which alone is read."""
+    shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1]), jnp.float32)
+    y: Array = jax.ffi.ffi_call(_entry(w.target), shape)(x.astype(w.dtype), w.values, index.astype(jnp.int32))
     return y.reshape(x.shape[0], *w.outputs)
 
 
@@ -73,3 +90,13 @@ def reference(x: Array, w: OutputMajor) -> Array:
 @jax.jit(static_argnums=1)
 def _transposed(w: Array, inputs: int) -> Array:
     return w.reshape(inputs, -1).T
+
+
+@jax.jit(static_argnums=1)
+def _each_transposed(w: Array, inputs: int) -> Array:
+    return w.reshape(len(w), inputs, -1).swapaxes(1, 2)
+
+
+def _entry(target: str) -> str:
+    """The custom call that multiplies by one of several weights."""
+    return f"entry_{target}"

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax import Array
 
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.layers import activate, contract, scaled
+from jaxchat.models.layers import activate, contract, contract_entry, scaled, weight
 
 ROWS = 8  # of a block
 
@@ -32,14 +32,14 @@ class Mixture(nn.Module):
         """`x[T, D]` to f32 `[T, D]`."""
         c, e = self.config, self.experts
         router = self.param("router", scaled(c.width), (c.width, e.count))
-        gate_up = self.param("expert_gate_up", scaled(c.width), (e.count, c.width, 2, e.width))
-        down = self.param("expert_down", scaled(e.width), (e.count, e.width, c.width))
+        gate_up = weight(self, "expert_gate_up", scaled(c.width), (e.count, c.width, 2, e.width))
+        down = weight(self, "expert_down", scaled(e.width), (e.count, e.width, c.width))
         chosen, shares = route(contract("td,de->te", x, router), e)
 
         def expert(index: Array, rows: Array) -> Array:
-            both = contract("td,dcf->tcf", rows, _entry(gate_up, index))
+            both = contract_entry("td,dcf->tcf", rows, gate_up, index)
             inner = activate(c.activation, both[:, 0]) * both[:, 1]
-            return contract("tf,fd->td", inner, _entry(down, index))
+            return contract_entry("tf,fd->td", inner, down, index)
 
         found = in_blocks(expert, x, chosen, e.count)
         total = jnp.zeros_like(found[:, 0])
@@ -90,7 +90,3 @@ def in_blocks(expert: Callable[[Array, Array], Array], x: Array, chosen: Array, 
 
     found = jax.lax.fori_loop(0, ends[-1], block, jnp.zeros((tokens * each, x.shape[-1]), jnp.float32))
     return found.reshape(tokens, each, -1)
-
-
-def _entry(stacked: Array, index: Array) -> Array:
-    return jax.lax.dynamic_index_in_dim(stacked, index, keepdims=False)

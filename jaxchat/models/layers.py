@@ -41,6 +41,18 @@ def contract(equation: str, x: Array, w: Weight) -> Array:
     return jnp.einsum(equation, x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.float32)
 
 
+def contract_entry(equation: str, x: Array, w: Weight, index: Array) -> Array:
+    """`contract` with entry `index` (i32 scalar) of the weights on the first axis of `w`.
+
+    XLA:CPU widens all entries of bf16 weights before it takes one out of them, so there this is slow without the
+    products in C++.
+    """
+    if isinstance(w, OutputMajor):
+        return products.entry_product(x.reshape(x.shape[0], -1), w, index)
+    assert not isinstance(w, Int8)  # experts are never rounded
+    return contract(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False))
+
+
 def weight(module: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> Weight:
     """The weight of that name, in whichever form it is held, for `contract`."""
     if module.is_initializing():

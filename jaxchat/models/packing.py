@@ -8,12 +8,14 @@ from typing import Any
 import jax
 from jax import Array
 
-from jaxchat.kernels.products import OutputMajor, output_major
+from jaxchat.kernels.products import OutputMajor, output_major, output_major_each
 from jaxchat.kernels.quantised import Int8, quantise, quantise_rows
 from jaxchat.models.config import ModelConfig
 
 INPUTS = {"qkv": 1, "out": 3, "gate_up": 1, "down": 1, "head": 1}
 """The weights that tokens are multiplied by, and how many of their axes are summed over."""
+EXPERTS = {"expert_gate_up": 1, "expert_down": 1}
+"""Likewise, of each of the experts on the first axis."""
 
 
 def pack(params: dict[str, Any], config: ModelConfig, packing: Packing) -> dict[str, Any]:
@@ -29,6 +31,8 @@ def pack(params: dict[str, Any], config: ModelConfig, packing: Packing) -> dict[
             pack(node, config, packing)
         elif name in INPUTS:
             params[name] = packing.matrix(node, INPUTS[name])
+        elif name in EXPERTS:
+            params[name] = packing.experts(node, EXPERTS[name])
         elif name == "embed" and config.tied:
             params[name] = packing.table(node)
     return jax.block_until_ready(params)
@@ -48,12 +52,21 @@ class Native:
         """Of `w[V, D]`."""
         return OutputMajor(w, w.shape[:1], self.targets[w.dtype.name])
 
+    def experts(self, w: Array, inputs: int) -> OutputMajor:
+        """Of `w[E, in..., out...]`."""
+        return output_major_each(w, inputs, self.targets[w.dtype.name])
+
 
 @dataclass(frozen=True)
 class Rounded:
-    """To int8; `target` is the custom call that multiplies, empty for XLA."""
+    """To int8, but for experts; `targets` as for `Native`, empty where XLA multiplies."""
 
-    target: str = ""
+    targets: dict[str, str]
+
+    @property
+    def target(self) -> str:
+        """The custom call that multiplies by int8, empty for XLA."""
+        return self.targets.get("int8", "")
 
     def matrix(self, w: Array, inputs: int) -> Int8:
         """Of `w[in..., out...]`."""
@@ -62,6 +75,10 @@ class Rounded:
     def table(self, w: Array) -> Int8:
         """Of `w[V, D]`."""
         return quantise_rows(w, self.target)
+
+    def experts(self, w: Array, inputs: int) -> Array | OutputMajor:
+        """Of `w[E, in..., out...]`."""
+        return Native(self.targets).experts(w, inputs) if self.targets else w
 
 
 Packing = Native | Rounded

@@ -35,7 +35,7 @@ def for_products(
         raise ValueError(f"quantize int8 serves one device, tensor_parallel is {placement.mesh.size}")
     targets, who = _native(engine, placement, kept)
     if rounded:
-        return pack(params, model, Rounded(targets.get("int8", ""))), f"of int8 {who}"
+        return pack(params, model, Rounded(targets)), f"of int8 {who}"
     return (pack(params, model, Native(targets)) if targets else params), who
 
 

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxchat.kernels.native import build
-from jaxchat.kernels.products import OutputMajor, native_products, output_major, product, reference
+from jaxchat.kernels.products import (
+    OutputMajor,
+    entry_product,
+    native_products,
+    output_major,
+    output_major_each,
+    product,
+    reference,
+)
 
 multiply = jax.jit(product)
 
@@ -79,6 +87,19 @@ def test_axes_are_summed_and_kept(targets: dict[str, str]) -> None:
     x = jnp.asarray(rng.standard_normal((7, 4, 6)), jnp.float32)
     found = multiply(x.reshape(7, 24), output_major(w, 2, targets["float32"]))
     np.testing.assert_allclose(found, np.einsum("tab,abcd->tcd", x, w), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_one_of_several_weights_gives_the_bits_of_that_weight_alone(dtype: str, targets: dict[str, str]) -> None:
+    rng = np.random.default_rng(2)
+    w = jnp.asarray(rng.standard_normal((5, 70, 3, 20)), jnp.float32).astype(dtype)
+    x = jnp.asarray(rng.standard_normal((8, 70)), jnp.float32)
+    several = output_major_each(w, 1, targets[dtype])
+    for index in range(5):
+        found = jax.jit(entry_product)(x, several, jnp.int32(index))
+        alone = multiply(x, output_major(w[index], 1, targets[dtype]))
+        assert found.shape == (8, 3, 20)
+        np.testing.assert_array_equal(found, alone)
 
 
 def test_kernels_are_built_once(tmp_path: Path) -> None:

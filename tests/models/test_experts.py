@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxchat.kernels.products import native_products
 from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.experts import ROWS, Mixture, in_blocks, route
+from jaxchat.models.packing import Native, pack
 
 EXPERTS = Experts(count=6, chosen=3, width=24)
 CONFIG = ModelConfig(
@@ -20,9 +22,10 @@ def random(*shape: int, seed: int = 0) -> jax.Array:
     return jnp.array(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def mixture(dtype: str = "float32"):
+def mixture(dtype: str = "float32", *, native: bool = False):
     layer = Mixture(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
+    params = pack(params, CONFIG, Native(native_products(None))) if native else params
     return jax.jit(lambda x: layer.apply(params, x))
 
 
@@ -49,8 +52,9 @@ def test_shares_are_those_of_a_softmax(normalized: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_neighbours_and_their_number_change_no_bit(dtype: str) -> None:
-    layer, row = mixture(dtype), random(1, 32, seed=7)
+@pytest.mark.parametrize("native", [True, False])
+def test_neighbours_and_their_number_change_no_bit(dtype: str, native: bool) -> None:
+    layer, row = mixture(dtype, native=native), random(1, 32, seed=7)
     found = set()
     for seed in range(20):
         tokens = (2, 4, 8)[seed % 3]

@@ -7,12 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests import tiny
 from tools.determinism.__main__ import Report
 from tools.determinism.answers import Choice
 
 
-def test_a_small_run_is_equal_bit_for_bit(tiny_model: Path) -> None:
-    command = [sys.executable, "-m", "tools.determinism", "--model", str(tiny_model), "--requests", "16"]
+@pytest.mark.parametrize(("changes", "dtype"), [({}, "float32"), (tiny.EXPERTS, "bfloat16")])
+def test_a_small_run_is_equal_bit_for_bit(tmp_path: Path, changes: dict, dtype: str) -> None:
+    model = tiny.write(tmp_path / "model", **changes)
+    command = [sys.executable, "-m", "tools.determinism", "--model", str(model), "--dtype", dtype, "--requests", "16"]
     done = subprocess.run(
         [*command, "--slots", "8", "--words", "4", "--longest", "100", "--context", "1024", "--pages", "66"],
         capture_output=True,

@@ -15,11 +15,12 @@ import asyncio
 import sys
 import time
 from random import Random
+from typing import get_args
 
 import openai
 
 import jaxchat
-from jaxchat.config import EngineConfig
+from jaxchat.config import DTypeName, EngineConfig
 from serving.client import AsyncClient
 from tools.determinism.answers import Answer
 from tools.determinism.requests import Request, random_request
@@ -50,7 +51,7 @@ class Report:
 
 async def run(args: argparse.Namespace) -> int:
     rng, began = Random(args.seed), time.monotonic()
-    sizes = {"slots": args.slots, "pages": args.pages, "context": args.context}
+    sizes = {"slots": args.slots, "pages": args.pages, "context": args.context, "dtype": args.dtype}
     async with await jaxchat.load_async(args.model, **sizes) as chat:
         model, vocab = chat.session.model_id, chat.session.info.vocab
         requests = [random_request(rng, model, vocab, args.longest, args.words) for _ in range(args.requests)]
@@ -91,6 +92,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--longest", type=int, default=48, help="most tokens of an answer")
     parser.add_argument("--words", type=int, default=150, help="most words of a prompt")
+    parser.add_argument("--dtype", choices=get_args(DTypeName), default=EngineConfig.dtype)
     parser.add_argument("--slots", type=int, default=EngineConfig.slots)
     parser.add_argument("--context", type=int, default=640)
     parser.add_argument("--pages", type=int, default=42, help="of the pool; few, so that sequences are swapped out")

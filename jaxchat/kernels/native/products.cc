@@ -122,6 +122,19 @@ ffi::Error plain(ffi::ThreadPool pool, ffi::BufferR2<D> x, ffi::BufferR2<D> w, f
   return ffi::Error::Success();
 }
 
+// By the one matrix of several, `w[index]`, that is asked for.
+template <typename Kind, ffi::DataType D>
+ffi::Error entry(ffi::ThreadPool pool, ffi::BufferR2<D> x, ffi::BufferR3<D> w, ffi::BufferR0<ffi::S32> index,
+                 ffi::ResultBufferR2<ffi::F32> y) {
+  const auto rows = x.dimensions(), entries = w.dimensions();
+  const int64_t which = std::clamp<int64_t>(*index.typed_data(), 0, entries[0] - 1);
+  const Product<Kind> product{static_cast<const typename Kind::X*>(x.untyped_data()),
+                              static_cast<const typename Kind::W*>(w.untyped_data()) + which * entries[1] * entries[2],
+                              {y->typed_data()}, rows[0], rows[1], entries[1]};
+  product.run(pool);
+  return ffi::Error::Success();
+}
+
 ffi::Error scaled(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, ffi::BufferR1<ffi::F32> row_scale,
                   ffi::BufferR2<ffi::S8> w, ffi::BufferR1<ffi::F32> column_scale, ffi::BufferR1<ffi::S32> column_sum,
                   ffi::ResultBufferR2<ffi::F32> y) {
@@ -157,4 +170,20 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(product_s8, scaled,
                                   .Arg<ffi::BufferR2<ffi::S8>>()
                                   .Arg<ffi::BufferR1<ffi::F32>>()
                                   .Arg<ffi::BufferR1<ffi::S32>>()
+                                  .Ret<ffi::BufferR2<ffi::F32>>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_f32, (entry<Float, ffi::F32>),
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::BufferR2<ffi::F32>>()
+                                  .Arg<ffi::BufferR3<ffi::F32>>()
+                                  .Arg<ffi::BufferR0<ffi::S32>>()
+                                  .Ret<ffi::BufferR2<ffi::F32>>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_bf16, (entry<BFloat, ffi::BF16>),
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::BufferR2<ffi::BF16>>()
+                                  .Arg<ffi::BufferR3<ffi::BF16>>()
+                                  .Arg<ffi::BufferR0<ffi::S32>>()
                                   .Ret<ffi::BufferR2<ffi::F32>>());
