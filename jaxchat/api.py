@@ -142,6 +142,22 @@ def load_session(
     )
 
 
+def convert(
+    source: str, destination: Path, *, dtype: DTypeName | None = None, report: Report = lambda *_: None
+) -> DTypeName:
+    """Writes a model in Orbax form to a new directory; see `jaxchat.models.converting`. Returns the weights' dtype.
+
+    Raises:
+        ModelError: the source cannot be loaded, or there is something at the destination.
+    """
+    from jaxchat.models.converting import convert as write  # imports jax
+
+    def progress(done: int, total: int) -> None:
+        report("reading weights", done, total)
+
+    return write(find(source), destination.expanduser(), dtype=dtype, progress=progress)
+
+
 def find(model: str) -> Path:
     """The directory of a model. Raises ModelError when there is none."""
     if model == "bundled":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from jaxchat.reading import read_object
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors spells dtypes
 
+MAPPED = 1 << 26  # bytes; files are mapped, and what was read of one takes memory until it is opened anew
+
 
 class Shards:
     """Opens every file at once, so that what is missing or damaged shows before anything is read.
@@ -27,12 +30,17 @@ class Shards:
         self.directory = directory
         self.files = _listed(directory)
         self._opened = {path: _open(path) for path in sorted(set(self.files.values()))}
+        self._mapped: Counter[Path] = Counter()  # bytes read of each file since it was opened
         for path, file in self._opened.items():
             self._check_listing(path, set(file.keys()))
 
     def prefix(self, known: tuple[str, ...]) -> str:
         """That of the `known` prefixes which the names begin with, the first where none does."""
         return next((prefix for prefix in known if f"{prefix}embed_tokens.weight" in self.files), known[0])
+
+    def dtypes(self) -> set[str]:
+        """The dtypes of all tensors, as safetensors spells them."""
+        return {self._opened[path].get_slice(name).get_dtype() for name, path in self.files.items()}
 
     def check(self, part: Part) -> None:
         """Whether the tensor of `part` is there, of the right shape, and of floating numbers."""
@@ -54,6 +62,10 @@ class Shards:
             tensor: np.ndarray = stored[slice(*part.rows)] if part.rows else self._opened[path].get_tensor(part.name)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: cannot read tensor {part.name} ({error})") from None
+        self._mapped[path] += tensor.nbytes
+        if self._mapped.total() > MAPPED:
+            self._opened |= {read: _open(read) for read in self._mapped}
+            self._mapped.clear()
         return tensor
 
     def _check_listing(self, path: Path, held: set[str]) -> None:

@@ -16,6 +16,13 @@ _NAMES_OF_SOURCE = re.compile(
 )
 
 
+def cache_folder(setting: str) -> Path | None:
+    """The folder that `EngineConfig.cache_dir` means, None for none."""
+    if setting == "off":
+        return None
+    return Path(setting) if setting else Path.home() / ".cache" / "jaxchat" / "compiled"
+
+
 def use_cache(directory: Path) -> None:
     """Keeps compiled programs in `directory`, so that the next start finds them."""
     jax.config.update("jax_compilation_cache_dir", str(directory))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxchat.errors import ChatError, ModelError
-from serving.cli import chat, keys, models, plan, rest, serve
+from serving.cli import chat, convert, keys, models, plan, rest, serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         (rest, "rest", "serve REST before a gRPC server in another process"),
         (chat, "chat", "chat in the terminal"),
         (models, "models", "list models that can be served"),
+        (convert, "convert", "convert a model to Orbax form"),
         (plan, "plan", "what a model needs and reaches on a slice of TPUs or GPUs"),
         (keys, "keys", "make an API key"),
     ):

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from jaxchat.errors import ModelError
+from jaxchat.models import shards
 from jaxchat.models.checkpoints import restore_orbax, save_orbax, shapes
 from jaxchat.models.families import from_hugging_face, read_config
 from jaxchat.models.naming import axes, parameters
@@ -54,6 +55,14 @@ def test_the_digest_changes_with_any_weight(model: Path) -> None:
     tensors["model.norm.weight"] = tensors["model.norm.weight"] + np.float32(1e-6)
     save_file(tensors, model / "model.safetensors")
     assert load_hf(model, config)[1] != before
+
+
+def test_files_that_are_opened_anew_while_they_are_read_give_the_same(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = load(model)
+    monkeypatch.setattr(shards, "MAPPED", 1000)
+    jax.tree.map(np.testing.assert_array_equal, expected, load(model))
 
 
 def test_a_missing_tensor_is_named(model: Path) -> None:

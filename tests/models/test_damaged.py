@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from jaxchat.models.converting import convert
 from serving.cli import serve
 from serving.cli.main import main
 
@@ -74,6 +75,27 @@ def mapped(**changes: Any) -> Damage:
         files = {**sharded(model), **{name.replace("__", "."): file for name, file in changes.items()}}
         listed = {name: file for name, file in files.items() if file is not None}
         (model / INDEX).write_text(json.dumps({"weight_map": listed}))
+
+    return damage
+
+
+def converted(then: Damage) -> Damage:
+    """The model in Orbax form."""
+
+    def damage(model: Path) -> None:
+        convert(model, native := model.with_name("native"))
+        shutil.rmtree(model)
+        then(native.rename(model))
+
+    return damage
+
+
+def largest(then: Callable[[str], Damage]) -> Damage:
+    """What `then` does to the file that holds most of the weights."""
+
+    def damage(model: Path) -> None:
+        files = json.loads((model / "orbax.json").read_text())["files"]
+        then(f"orbax/{max(files, key=files.__getitem__)}")(model)
 
     return damage
 
@@ -148,6 +170,26 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "shard missing": (shards(missing("b.safetensors")), r"b\.safetensors: not found, though"),
     "shard empty": (shards(written("b.safetensors", b"")), r"b\.safetensors: not a readable"),
     "shard cut": (shards(cut("b.safetensors", -64)), r"b\.safetensors: not a readable"),
+    "native without a list": (converted(missing("orbax.json")), r"orbax\.json: not found"),
+    "native with a cut list": (converted(cut("orbax.json", -9)), r"orbax\.json: not valid JSON"),
+    "native with an empty list": (converted(written("orbax.json", "{}")), r"orbax\.json: must have digest, parameters"),
+    "native without weights": (converted(largest(missing)), r"orbax/\S+: not found, though orbax\.json lists it"),
+    "native with cut weights": (
+        converted(largest(lambda file: cut(file, -1))), r"orbax/\S+: has \d+ bytes, expected \d+",
+    ),
+    "native with damaged weights": (
+        converted(written("orbax/manifest.ocdbt", b"\0" * 115)), r"orbax: cannot be restored",
+    ),
+    "native of another shape": (
+        converted(keys("config.json", vocab_size=300)),
+        r"orbax: parameter embed has shape \[272, 32\], expected \[300, 32\]",
+    ),
+    "native of fewer layers": (
+        converted(keys("config.json", num_hidden_layers=1)), r"orbax: parameter layer_1\.\S+ does not belong",
+    ),
+    "native of more layers": (
+        converted(keys("config.json", num_hidden_layers=3)), r"orbax: parameter layer_2\.\S+ is missing",
+    ),
 }  # fmt: skip
 
 
