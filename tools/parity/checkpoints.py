@@ -105,6 +105,7 @@ def write(directory: Path, case: str, *, shard: str = "50GB") -> torch.nn.Module
 
 def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: Any) -> torch.nn.Module:
     """Writes a random checkpoint of the `transformers` family `kind`, `SHAPE` with `changes`."""
+    transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**{**SHAPE, **changes})
     config._attn_implementation = "eager"  # the only one that knows every family's scores

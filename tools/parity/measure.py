@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from jaxchat.config import DTypeName, EngineConfig, MeshConfig
+from jaxchat.config import DTypeName, EngineConfig
 from jaxchat.models.families import read_config
-from jaxchat.models.weights import load_hf
 from jaxchat.runtime.building import choose_attention
+from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
 from jaxchat.sampling.logprobs import Logprobs
@@ -29,10 +31,11 @@ STEPS = 8
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference of a logit, relative to the largest logit."""
+    """The largest difference of a logit, relative to the largest logit, and the SHA-256 (hex) of all of ours."""
 
     prefill: float
     decode: float
+    digest: str
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Heard:
     """A runner whose every row of logits is kept."""
 
     runner: Runner
+    vocab: int  # of the model; on several devices the runner's is filled up
     rows: list[np.ndarray] = field(default_factory=list)
 
     def last(self) -> np.ndarray:
@@ -49,37 +53,39 @@ class Heard:
 
 
 def listening(directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1, slots: int = 2) -> Heard:
-    """The model's programs, compiled over `tensor` devices as for serving."""
-    engine = EngineConfig(slots=slots, chunk=64, context=256, dtype=dtype, tensor_parallel=tensor)
-    model = read_config(directory)
-    sizes = Sizes.resolve(engine, model)
-    model = model.within(sizes.context)
-    placement = Placement.create(MeshConfig(tensor=tensor), model)
-    path = choose_attention(engine, model, placement, jax.default_backend()).path
-    params, _ = load_hf(directory, model, dtype=dtype, place=placement.place)
+    """The model's programs over `tensor` devices, as for serving. Raises ValueError where they do not divide."""
+    engine = EngineConfig(slots=slots, chunk=64, context=256, dtype=dtype, tensor_parallel=tensor, cache_dir="off")
+    model = read_config(directory).within(engine.context)
+    served = fitted(model, tensor)
+    sizes = Sizes.resolve(engine, served)
+    placement = Placement.create(engine.mesh, served)
+    path = choose_attention(engine, served, placement, jax.default_backend()).path
+    params, *_ = load_parameters(directory, model, served, engine, placement)
     rows: list[np.ndarray] = []
 
     def greedy(logits: jax.Array, *rest: Any, **more: Any) -> Sampled:
-        jax.debug.callback(lambda found: rows.append(np.array(found)), logits)
-        tokens = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        jax.debug.callback(lambda found: rows.append(np.array(found)[:, : model.vocab_size]), logits)
+        real = jnp.arange(logits.shape[-1]) < model.vocab_size
+        tokens = jnp.argmax(jnp.where(real, logits, -jnp.inf), axis=-1).astype(jnp.int32)
         return Sampled(tokens, jnp.isfinite(logits).all(-1), Logprobs.zeros(*logits.shape))
 
-    runner = Runner(model, params, sizes, placement, dtype=dtype, sampler=greedy, path=path, ladder=(slots,))
+    runner = Runner(served, params, sizes, placement, dtype=dtype, sampler=greedy, path=path, ladder=(slots,))
     runner.warm_up()
-    return Heard(runner, rows)
+    return Heard(runner, model.vocab_size, rows)
 
 
 def difference(heard: Heard, model: torch.nn.Module) -> Difference:
     """Greedy answers to random prompts, every row of logits compared with what `model` gives for the same tokens."""
-    rng = np.random.default_rng(1)
+    rng, digest = np.random.default_rng(1), hashlib.sha256()
     prefill, decode = 0.0, 0.0
     for length in PROMPTS:
-        tokens = rng.integers(3, heard.runner.sizes.vocab, length).tolist()
-        found = list(_answer(heard, tokens))
+        tokens = rng.integers(3, heard.vocab, length).tolist()
+        found = np.stack(list(_answer(heard, tokens)))
+        digest.update(found.tobytes())
         expected = logits(model, tokens)[length - 1 :]
-        errors = np.abs(np.stack(found) - expected).max(-1) / np.abs(expected).max()
+        errors = np.abs(found - expected).max(-1) / np.abs(expected).max()
         prefill, decode = max(prefill, errors[0]), max(decode, errors[1:].max())
-    return Difference(float(prefill), float(decode))
+    return Difference(float(prefill), float(decode), digest.hexdigest())
 
 
 def _answer(heard: Heard, tokens: list[int]) -> Any:

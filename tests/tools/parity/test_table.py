@@ -1,0 +1,79 @@
+"""The table of parity, and what it says about a mesh that a model cannot be split over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tools.parity.measure import Difference
+from tools.parity.table import BEGIN, END, Cell, replace_table, table, table_of
+
+GOOD, BAD = Difference(2e-6, 3e-6, "a"), Difference(2e-6, 3e-4, "b")
+
+
+def test_a_row_for_each_family_and_dtype() -> None:
+    cells = [
+        Cell("llama 2", "float32", 1, GOOD),
+        Cell("llama 2", "float32", 2, BAD),
+        Cell("llama 2", "bfloat16", 2, BAD),
+        Cell("phi 3", "float32", 2, None, "tensor_parallel 2 does not divide the model's 3 KV heads"),
+    ]
+    assert table(cells).splitlines() == [
+        "| family | dtype | 1 | 2 |",
+        "|---|---|---|---|",
+        "| llama 2 | float32 | 2e-06 / 3e-06 | **2e-06 / 3e-04** |",
+        "| llama 2 | bfloat16 |  | 2e-06 / 3e-04 |",
+        "| phi 3 | float32 |  | refused |",
+    ]
+    assert [cell.green for cell in cells] == [True, False, True, True]
+
+
+def test_rows_that_were_not_measured_stay_where_the_meshes_are_the_same() -> None:
+    known = table([Cell("llama 2", "float32", 1, BAD), Cell("phi 3", "float32", 1, BAD)])
+    assert table([Cell("llama 2", "float32", 1, GOOD)], known).splitlines()[2:] == [
+        "| llama 2 | float32 | 2e-06 / 3e-06 |",
+        "| phi 3 | float32 | **2e-06 / 3e-04** |",
+    ]
+    assert len(table([Cell("llama 2", "float32", 2, GOOD)], known).splitlines()) == 3
+
+
+def test_what_is_no_number_is_out_of_bounds() -> None:
+    assert not Cell("llama 2", "float32", 1, Difference(float("nan"), 0.0, "")).green
+    assert not Cell("llama 2", "float32", 1, Difference(0.0, float("nan"), "")).green
+
+
+def test_some_families_may_be_further_off_in_bfloat16() -> None:
+    off = Difference(0.1, 0.1, "")
+    assert Cell("mixtral", "bfloat16", 1, off).green
+    assert not Cell("llama 2", "bfloat16", 1, off).green
+    assert not Cell("mixtral", "float32", 1, off).green
+
+
+def test_text_around_the_markers_stays() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert replace_table(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert table_of(page) == "old"
+    with pytest.raises(ValueError, match="no place for the table"):
+        replace_table("before\n", "new")
+
+
+def run() -> list[str]:
+    command = [sys.executable, "-m", "tools.parity", "--dtypes", "float32", "--meshes", "2", "8"]
+    done = subprocess.run([*command, "--only", "mixtral", "phi 4, long"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_meshes_agree_with_transformers_and_give_the_same_bits_from_run_to_run() -> None:
+    """In two processes: every logit is in the digests. Eight devices for 2 KV heads hold each of them four times."""
+    first = run()
+    assert [line.split(":")[0] for line in first[:4]] == [
+        "phi 4, long, float32, 2",
+        "phi 4, long, float32, 8",
+        "mixtral, float32, 2",
+        "mixtral, float32, 8",
+    ]
+    assert "refused tensor_parallel 8 does not divide the model's 2 KV heads" in first[1]
+    assert first == run()

@@ -1,0 +1,53 @@
+"""Measures how far our logits are from those of `transformers`: every family, in each dtype, on each mesh.
+
+    python -m tools.parity --write docs/models.md
+    python -m tools.parity --only mixtral "gemma 3" --meshes 1 8
+
+Small random checkpoints, written by `transformers`, are served by the compiled programs over virtual CPU devices:
+prompts of up to several chunks, then decoding. A line is printed for each measurement, with a digest of all our logits:
+it is the same from run to run. The exit status is 1 where a difference is out of bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import jax
+
+from tools.parity.table import BOUNDS, DTYPES, MESHES, Cell, cells, replace_table, table, table_of
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, prints, and writes the table where asked to."""
+    page = args.write.read_text("utf-8") if args.write else ""
+    known = table_of(page) if args.write else ""
+    found: list[Cell] = []
+    for cell in cells(args.only, args.dtypes, args.meshes):
+        found.append(cell)
+        rest = cell.found.digest[:16] if cell.found else cell.refused
+        print(f"{cell.case}, {cell.dtype}, {cell.devices}: {cell} {rest}", flush=True)
+        if args.write:
+            args.write.write_text(replace_table(page, table(found, known)), "utf-8")
+    print(f"\n{table(found)}")
+    bad = [cell for cell in found if not cell.green]
+    print(f"\n{len(found)} measured, {len(bad)} out of bounds {BOUNDS}")
+    return int(bool(bad) or not found)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.parity", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=[], help="parts of names of families; all where none is given")
+    parser.add_argument("--dtypes", nargs="*", default=DTYPES, choices=DTYPES)
+    parser.add_argument("--meshes", nargs="*", default=MESHES, type=int, help="numbers of devices")
+    parser.add_argument("--write", type=Path, help="page whose table, between markers, gets what is measured")
+    args = parser.parse_args()
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", max(args.meshes))
+    return run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

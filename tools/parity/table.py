@@ -1,0 +1,109 @@
+"""The parity of every family, measured over dtypes and meshes, as a table in Markdown."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from jaxchat.config import DTypeName
+from tools.parity.checkpoints import CASES, write
+from tools.parity.measure import Difference, difference, listening
+
+DTYPES: tuple[DTypeName, ...] = ("float32", "bfloat16")
+MESHES = (1, 2, 4, 8)
+BOUNDS: dict[str, float] = {"float32": 1e-4, "bfloat16": 5e-2}
+LOOSE, FACTOR = ("mixtral", "qwen 3 with experts", "phi 4"), 4.0
+"""Families whose random checkpoints magnify roundings: bfloat16 may be off by so many times the bound. `transformers`
+in bfloat16 is off by 0.03 to 0.66 on these, by 0.02 on Qwen 2."""
+BEGIN, END = "<!-- parity: begin -->", "<!-- parity: end -->"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One family in one dtype on one mesh; `refused` says why it cannot be served there."""
+
+    case: str
+    dtype: str
+    devices: int
+    found: Difference | None
+    refused: str = ""
+
+    @property
+    def green(self) -> bool:
+        """Whether the logits are those of `transformers`, or the mesh was refused by name."""
+        bound = BOUNDS[self.dtype]
+        if self.dtype == "bfloat16" and self.case.startswith(LOOSE):
+            bound *= FACTOR
+        return self.found is None or (self.found.prefill < bound and self.found.decode < bound)
+
+    def __str__(self) -> str:
+        if self.found is None:
+            return "refused"
+        shown = f"{self.found.prefill:.0e} / {self.found.decode:.0e}"
+        return shown if self.green else f"**{shown}**"
+
+
+def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int]) -> Iterator[Cell]:
+    """Measures the cases whose names contain one of `only`, all where there is none."""
+    for case in CASES:
+        if only and not any(word in case for word in only):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            model = write(Path(folder), case)
+            for dtype in dtypes:
+                reference = _rounded(model) if dtype == "bfloat16" else model
+                for devices in meshes:
+                    yield _cell(Path(folder), case, dtype, devices, reference)
+
+
+def table(found: Sequence[Cell], known: str = "") -> str:
+    """A row for each family and dtype, a column for each mesh: the differences of prefill and decode.
+
+    Rows of the table `known` that were not measured stay, if its meshes are the same.
+    """
+    meshes = sorted({cell.devices for cell in found})
+    head = [f"| family | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
+    rows = {tuple(line.split(" | ")[:2]): line for line in known.split("\n")[2:]} if known.startswith(head[0]) else {}
+    cells = {(cell.case, cell.dtype, cell.devices): str(cell) for cell in found}
+    for case, dtype in dict.fromkeys((cell.case, cell.dtype) for cell in found):
+        line = " | ".join(cells.get((case, dtype, mesh), "") for mesh in meshes)
+        rows[f"| {case}", dtype] = f"| {case} | {dtype} | {line} |"
+    order = [(f"| {case}", dtype) for case in CASES for dtype in DTYPES]
+    return "\n".join([*head, *(rows[key] for key in order if key in rows)])
+
+
+def table_of(page: str) -> str:
+    """The table between the markers of a page. Raises ValueError where they are missing."""
+    return _parts(page)[1]
+
+
+def replace_table(page: str, text: str) -> str:
+    """The page with `text` between the markers. Raises ValueError where they are missing."""
+    before, _, after = _parts(page)
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+def _parts(page: str) -> tuple[str, str, str]:
+    before, begin, rest = page.partition(BEGIN)
+    inside, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no place for the table: {BEGIN} and {END}")
+    return before, inside.strip(), after
+
+
+def _cell(folder: Path, case: str, dtype: DTypeName, devices: int, reference: torch.nn.Module) -> Cell:
+    try:
+        heard = listening(folder, dtype=dtype, tensor=devices)
+    except ValueError as error:
+        return Cell(case, dtype, devices, None, str(error))
+    return Cell(case, dtype, devices, difference(heard, reference))
+
+
+def _rounded(model: torch.nn.Module) -> torch.nn.Module:
+    """The model with its weights rounded to bf16, computing in f32: what is left are the roundings of activations."""
+    return copy.deepcopy(model).to(torch.bfloat16).float()
