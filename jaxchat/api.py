@@ -13,6 +13,8 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +29,7 @@ from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.errors import ModelError
+from jaxchat.types import PodFollower, PodLeader, StepRunner
 
 if TYPE_CHECKING:
     from jaxchat.runtime.costs import Estimate as Estimate
@@ -95,15 +98,32 @@ def plan(
 
 
 def load_session(
-    model: str, engine: EngineConfig, report: Report = lambda *_: None, chat: ChatConfig | None = None
+    model: str,
+    engine: EngineConfig,
+    report: Report = lambda *_: None,
+    chat: ChatConfig | None = None,
+    pod: PodLeader | None = None,
 ) -> ChatSession:
-    """Loads a model into a session that is ready but for `await session.start()`. Blocks for seconds or more."""
-    from jaxchat.runtime.load import load_runner  # imports jax
+    """Loads a model into a session that is ready but for `await session.start()`. Blocks for seconds or more.
+
+    With `pod`, other processes hold a part of the model and run every step too, by `follow`.
+    """
+    from jaxchat.runtime.distributed import join  # these import jax
+    from jaxchat.runtime.load import load_runner
+    from jaxchat.runtime.pods import LeadingRunner
 
     directory = find(model)
     tokenizer, template = load_tokenizer(directory), load_template(directory, (chat or ChatConfig()).tool_syntax)
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
-    loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest=text_digest, report=report)
+    agree = {}
+    if pod:
+        join(pod)
+        agree["agree"] = pod.agree
+    loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest=text_digest, report=report, **agree)
+    runner: StepRunner = loaded.runner
+    if pod:
+        runner = leading = LeadingRunner(runner, pod.send)
+        pod.watch(leading.stuck)
     sizes = loaded.sizes
     scheduler = Scheduler(
         slots=sizes.slots, chunk=sizes.chunk, page_size=sizes.page_size, pages=sizes.pages, vocab=sizes.vocab
@@ -133,7 +153,7 @@ def load_session(
         facts=facts,
     )
     return ChatSession(
-        Engine(loaded.runner, scheduler, queue_limit=engine.queue),
+        Engine(runner, scheduler, queue_limit=engine.queue),
         tokenizer,
         template,
         info,
@@ -156,6 +176,43 @@ def convert(
         report("reading weights", done, total)
 
     return write(find(source), destination.expanduser(), dtype=dtype, progress=progress)
+
+
+def follow(model: str, engine: EngineConfig, pod: PodFollower, report: Report = lambda *_: None) -> None:
+    """Loads this process's part of a model and runs the steps of the pod's leader until the pod has finished.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        PodError: the processes do not come together, or differ.
+    """
+    from jaxchat.runtime.distributed import join, leave  # these import jax
+    from jaxchat.runtime.load import load_runner
+    from jaxchat.runtime.pods import follow as run
+
+    directory = find(model)
+    tokenizer = load_tokenizer(directory)
+    join(pod)
+    loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest="", report=report, agree=pod.agree)
+    run(loaded.runner, pod.steps())
+    leave()
+
+
+def leave_pod() -> None:
+    """The last thing that the leader of a pod does, as its followers do: each waits for all."""
+    from jaxchat.runtime.distributed import leave
+
+    leave()
+
+
+def pod_facts(model: str, engine: EngineConfig) -> dict[str, str]:
+    """What must be equal in all processes of a pod, by name: versions, the model's settings, the engine's."""
+    directory = find(model)
+    facts = {name: version(name) for name in ("jaxchat", "jax", "jaxlib")}
+    for name in ("config.json", "tokenizer.json"):
+        facts[name] = hashlib.sha256((directory / name).read_bytes()).hexdigest()[:16]
+    settings = {field.name: str(getattr(engine, field.name)) for field in fields(engine)}
+    del settings["cache_dir"], settings["queue"]
+    return facts | settings
 
 
 def find(model: str) -> Path:

@@ -166,6 +166,43 @@ class ServeConfig(RestConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PodConfig:
+    """One of several processes that serve one model together, each with some of the devices. Process 0 leads."""
+
+    processes: int = _setting(1, "processes of the pod; all are started by the same command but for --process-id")
+    process_id: int = _setting(0, "which of them this is; 0 leads: it schedules and listens, the others follow")
+    coordinator: str = _setting("", "host:port of process 0, where the others find it; keep that port inside")
+    distributed_port: int = _setting(0, "port of JAX's coordination service at process 0; 0 picks a free one")
+    pod_timeout: float = _setting(600.0, "seconds in which all processes must arrive, and then be loaded and compiled")
+    heartbeat: float = _setting(10.0, "seconds after which a process that answers no ping counts as dead")
+    step_timeout: float = _setting(60.0, "seconds after which a step that has not finished counts as stuck")
+
+    def __post_init__(self) -> None:
+        _at_least("processes", self.processes, 1)
+        if not 0 <= self.process_id < self.processes:
+            raise ValueError(f"process_id must be from 0 to {self.processes - 1}, got {self.process_id}")
+        host, _, port = self.coordinator.rpartition(":")
+        if self.processes > 1 and not (host and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+            raise ValueError(f"coordinator must be host:port with a port from 1 to 65535, got {self.coordinator!r}")
+        if not 0 <= self.distributed_port <= 65535:
+            raise ValueError(f"distributed_port must be from 0 to 65535, got {self.distributed_port}")
+        for name in ("pod_timeout", "heartbeat", "step_timeout"):
+            seconds = getattr(self, name)
+            if not 1 <= seconds < float("inf"):
+                raise ValueError(f"{name} must be a finite number of seconds from 1, got {seconds}")
+
+    @property
+    def host(self) -> str:
+        """That of process 0, as the others see it."""
+        return self.coordinator.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        """That of process 0."""
+        return int(self.coordinator.rpartition(":")[2])
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackendConfig:
     """The gRPC server behind a REST front door in a process of its own."""
 

@@ -10,6 +10,10 @@ class ModelError(Exception):
     """A model directory cannot be served; the message names the file and the key or tensor at fault."""
 
 
+class PodError(Exception):
+    """The processes of a pod do not come together, or one of them is lost; the message says which and why."""
+
+
 @dataclass(eq=False)
 class ChatError(Exception):
     """A chat request was refused or failed: the error object of the chat completions API.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -167,3 +168,54 @@ class StepRunner(Protocol):
     def swap_out(self, work: SwapOutWork) -> StepHandle: ...
 
     def swap_in(self, work: SwapInWork) -> StepHandle: ...
+
+
+@dataclass(frozen=True)
+class PodStep:
+    """A step that the leader of a pod has begun and the followers must run too.
+
+    `saved` numbers what a SwapOutWork takes to the host, of which each process keeps its own part; a SwapInWork means
+    the part of that number. Parts in `forgotten` are needed no more.
+    """
+
+    work: Work
+    saved: int = 0
+    forgotten: tuple[int, ...] = ()
+
+
+class PodMember(Protocol):
+    """This process's place in a pod."""
+
+    @property
+    def processes(self) -> int: ...
+
+    @property
+    def process_id(self) -> int: ...
+
+    @property
+    def distributed(self) -> str:
+        """`host:port` of JAX's coordination service."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds in which the processes must meet."""
+
+    def agree(self, digests: Mapping[str, str]) -> None:
+        """Returns once all processes have come to the same digests. Raises PodError when they differ."""
+
+
+class PodLeader(PodMember, Protocol):
+    """Process 0."""
+
+    def send(self, step: PodStep) -> None:
+        """Has the followers run a step. Returns at once."""
+
+    def watch(self, stuck: Callable[[], float]) -> None:
+        """Watches `stuck()`, for how many seconds the oldest unfinished step has been running."""
+
+
+class PodFollower(PodMember, Protocol):
+    """Any other process."""
+
+    def steps(self) -> Iterable[PodStep]:
+        """What the leader sends, until the pod has finished. Raises PodError when the leader is lost."""

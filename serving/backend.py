@@ -73,6 +73,9 @@ class Session(ChatBackend, Protocol):
 
     async def start(self) -> None: ...
 
+    def fail(self) -> None:
+        """Ends all requests as a failed engine does, without waiting for it."""
+
     def summary(self) -> list[tuple[str, str]]: ...
 
     async def drain(self, grace: float) -> None: ...

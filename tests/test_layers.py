@@ -34,8 +34,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.engine":   (LEAVES | {"jaxchat.engine"},                                       HEAVY | RPC),
     "jaxchat.chat":     (LEAVES | {"jaxchat.chat", "jaxchat.engine", "jaxchat.v1"},         HEAVY | {"grpc"}),
     "jaxchat.chat.wire": (WIRE,                                                             HEAVY | {"grpc", "numpy"}),
+    "jaxchat.pod":      ({"jaxchat.pod"},                                                   HEAVY),
     "jaxchat.bundled":  (set(),                                                             HEAVY),
     "serving":          (LEAVES | WIRE | CALLS | {"jaxchat.chat.validate", "serving"},                           HEAVY),
+    "serving.pods":     (LEAVES | {"jaxchat.pod", "serving.pods"},                          HEAVY),
     "serving.client":   (WIRE | {"serving.client", "serving.grpc_errors", "serving.pem"},   HEAVY | {"numpy"}),
     "serving.cli":      (LEAVES | WIRE | {"jaxchat.chat.call", "serving", "jaxchat.api"},                        HEAVY),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Generates `jaxchat/v1` from `proto/`. `python -m tools.proto [OUT]`, where OUT is the repository by default."""
+"""Generates the code of `jaxchat` from `proto/`. `python -m tools.proto [OUT]`, OUT is the repository by default."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parents[1]
+MESSAGES = ("jaxchat/v1/chat.proto", "jaxchat/v1/service.proto", "jaxchat/pod/v1/pod.proto")
+SERVICES = ("jaxchat/v1/service.proto", "jaxchat/pod/v1/pod.proto")
 
 
 def generate(out: Path) -> None:
-    """Writes messages, their type stubs and the service's stubs below `out`. Raises RuntimeError when protoc fails."""
+    """Writes messages, their type stubs and the services' stubs below `out`. Raises RuntimeError when protoc fails."""
     well_known = files("grpc_tools") / "_proto"
     common = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}"]
-    messages = [
-        f"--python_out={out}",
-        f"--pyi_out={out}",
-        "jaxchat/v1/chat.proto",
-        "jaxchat/v1/service.proto",
-    ]
-    services = [f"--grpc_python_out={out}", "jaxchat/v1/service.proto"]
+    messages = [f"--python_out={out}", f"--pyi_out={out}", *MESSAGES]
+    services = [f"--grpc_python_out={out}", *SERVICES]
     for arguments in (messages, services):
         if protoc.main(common + arguments):
             raise RuntimeError("protoc failed")

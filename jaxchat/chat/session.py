@@ -78,7 +78,7 @@ class ChatSession:
     @property
     def ready(self) -> bool:
         """Takes new requests."""
-        return self._engine.alive and not self._draining
+        return self._engine.alive and not self._draining and not self.failed.is_set()
 
     @property
     def stop_tokens(self) -> frozenset[int]:
@@ -116,10 +116,16 @@ class ChatSession:
         self._draining = True
         await self._open.wait(grace)
 
+    def fail(self) -> None:
+        """Ends all requests as a failed engine does, though its thread may hang: a part of the device is lost."""
+        self.failed.set()
+        for run in self._running.values():
+            run.fail(errors.engine_stopped())
+
     async def close(self) -> None:
         """Stops the engine; requests that still run fail."""
         self._draining = True
-        await asyncio.to_thread(self._engine.stop)
+        await asyncio.to_thread(self._engine.stop, 0.0 if self.failed.is_set() else None)
         await asyncio.to_thread(self._grammars.close)
         self._pool.shutdown()
         self._schemas.shutdown()
@@ -200,7 +206,7 @@ class ChatSession:
         """Validates and tokenises. Raises ChatError."""
         if self._draining:
             raise errors.draining()
-        if not self._engine.alive:
+        if not self._engine.alive or self.failed.is_set():
             raise errors.engine_stopped()
         validate(request, vocab_size=self.info.vocab, model_ids=(self.info.id,))
         run = asyncio.get_running_loop().run_in_executor

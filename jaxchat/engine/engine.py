@@ -100,11 +100,14 @@ class Engine:
         self._deliver, self._ended = deliver, ended
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends the thread after the step in flight; sequences that still run get `engine_failure`."""
+    def stop(self, patience: float | None = None) -> None:
+        """Ends the thread after the step in flight; sequences that still run get `engine_failure`.
+
+        Waits for it, or for `patience` seconds: a step that waits for a lost device never ends.
+        """
         self._inbox.put(_Stop())
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(patience)
 
     @property
     def alive(self) -> bool:

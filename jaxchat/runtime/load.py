@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,9 @@ from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
 from jaxchat.sampling.sample import sample
 
+Agree = Callable[[dict[str, str]], None]
+"""`agree(digests)` of weights and programs, by name."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -39,7 +43,13 @@ class Loaded:
 
 
 def load_runner(
-    directory: Path, engine: EngineConfig, *, valid: int, text_digest: str, report: Report = lambda *_: None
+    directory: Path,
+    engine: EngineConfig,
+    *,
+    valid: int,
+    text_digest: str,
+    report: Report = lambda *_: None,
+    agree: Agree = lambda digests: None,
 ) -> Loaded:
     """Loads weights, compiles and warms up.
 
@@ -49,6 +59,7 @@ def load_runner(
         valid: token ids from 0 that the tokenizer knows.
         text_digest: digest of tokenizer and chat template, for the fingerprint.
         report: told of the progress.
+        agree: in a pod, waits until all processes have the same digests, without which they could not run together.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -75,7 +86,10 @@ def load_runner(
         path=attention.path,
         ladder=engine.ladder,
     )
-    runner.warm_up(lambda done, total: report("compiling programs", done, total))
+    runner.warm_up(
+        lambda done, total: report("compiling programs", done, total),
+        lambda: agree({"weights": weights, **dict(digest.rsplit(":", 1) for digest in runner.digests())}),
+    )
     if engine.determinism == "exact":
         runner.restrict(agreeing(runner))
     kind = jax.devices()[0].device_kind

@@ -13,6 +13,7 @@ from jaxchat.config import MeshConfig
 from jaxchat.kernels.path import AttentionPath
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.naming import axes
+from jaxchat.runtime.distributed import put
 from jaxchat.runtime.state import SlotState
 
 AXIS = "tensor"
@@ -43,14 +44,19 @@ class Placement:
 
     @staticmethod
     def create(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> Placement:
-        """A mesh over the first of `devices`, by default the process's own.
+        """A mesh over the first of `devices`, by default those of all processes.
 
         Raises:
-            ValueError: there are too few devices, or the model does not divide by their number.
+            ValueError: there are too few devices, too many for the processes, or the model does not divide by them.
         """
         devices = devices or jax.devices()
         if len(devices) < config.tensor:
             raise ValueError(f"tensor_parallel is {config.tensor}, but there are only {len(devices)} devices")
+        if jax.process_count() > 1 and len(devices) > config.tensor:
+            processes = jax.process_count()
+            raise ValueError(
+                f"tensor_parallel must be {len(devices)}, all devices of {processes} processes, got {config.tensor}"
+            )
         check_divides(config.tensor, model)
         grid = np.array(devices[: config.tensor])
         return Placement(Mesh(grid, (AXIS,), axis_types=(AxisType.Auto,)))
@@ -87,4 +93,4 @@ class Placement:
 
     def place(self, path: tuple[str, ...], array: np.ndarray) -> jax.Array:
         """Puts a loaded parameter on its devices, each device receiving only its part."""
-        return jax.device_put(array, self.parameter(path, array.shape))
+        return put(array, self.parameter(path, array.shape))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jaxchat.kernels.path import AttentionPath
 from jaxchat.models.config import ModelConfig
 from jaxchat.runtime.building import decode_name, sources
 from jaxchat.runtime.compiling import CompileCounter, hlo_digest
+from jaxchat.runtime.distributed import in_lockstep, put
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.programs import output_layout
@@ -79,21 +81,28 @@ class Runner:
         self.params = params
         self.placement = placement
         self.shapes = ladder or (sizes.slots,)
-        self.pages = jax.device_put(KVPages.zeros(path, model.layers, sizes, dtype), placement.pages(path))
+        zeros = partial(KVPages.zeros, path, model.layers, sizes, dtype)
+        self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
         slots = SlotState.zeros(sizes)
-        self.slots = jax.device_put(slots, placement.slots(slots))
+        self.slots = put(slots, placement.slots(slots))
         self._sources = sources(model, sizes, sampler, path, self.shapes)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
         unruled = {
             name: np.zeros((source.rows, words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
         }
-        self._unruled = jax.device_put(unruled, placement.replicated)  # what steps without a grammar are given
+        self._unruled = put(unruled, placement.replicated)  # what steps without a grammar are given
+        self._lockstep = in_lockstep(placement.replicated)
         self._swapper = Swapper(self.pages, self.slots, sizes, placement, path)
         self.programs: dict[str, Any] = {}
         self._counter: CompileCounter | None = None
 
-    def warm_up(self, progress: Progress = lambda done, total: None) -> None:
-        """Compiles every program and runs each once with nothing to do; afterwards nothing compiles any more."""
+    def warm_up(
+        self, progress: Progress = lambda done, total: None, compiled_all: Callable[[], None] = lambda: None
+    ) -> None:
+        """Compiles every program and runs each once with nothing to do; afterwards nothing compiles any more.
+
+        `compiled_all` is called before the first one runs.
+        """
         given = self.params, self.pages, self.slots, self.placement
         lowered = {name: source.lower(*given) for name, source in self._sources.items()}
         lowered |= self._swapper.lowered
@@ -105,6 +114,7 @@ class Runner:
                 compiled[name] = future.result()
         self.programs = {name: compiled[name] for name in self._sources}
         self._swapper.programs = {name: compiled[name] for name in self._swapper.lowered}
+        compiled_all()
         self._run_idle()
         progress(len(pending), len(pending))
         self._counter = CompileCounter()
@@ -144,12 +154,19 @@ class Runner:
 
     def swap_out(self, work: SwapOutWork) -> Leaving:
         """Dispatches copies of a slot and its pages to the host."""
-        return self._swapper.read(self.pages, self.slots, work)
+        leaving = self._swapper.read(self.pages, self.slots, work)
+        self._keep_step(leaving.row)
+        return leaving
 
     def swap_in(self, work: SwapInWork) -> Done:
         """Dispatches the way back, into any slot and any pages."""
         self.pages, self.slots = self._swapper.write(self.pages, self.slots, work)
+        self._keep_step()
         return Done()
+
+    def _keep_step(self, *more: Any) -> None:
+        if self._lockstep:
+            jax.block_until_ready((self.pages, self.slots, more))
 
     def _run_idle(self) -> None:
         nothing = np.zeros(0, np.int32)
@@ -161,10 +178,11 @@ class Runner:
     def _dispatch(self, name: str, packed: np.ndarray, bits: np.ndarray | None, rows: int) -> Handle:
         if self._counter:
             self._counter.watch()  # steps come from the engine's own thread
-        given = jax.device_put(packed, self.placement.replicated)
-        legal = self._unruled[name] if bits is None else jax.device_put(bits, self.placement.replicated)
+        given = put(packed, self.placement.replicated)
+        legal = self._unruled[name] if bits is None else put(bits, self.placement.replicated)
         self.pages, self.slots, output = self.programs[name](self.params, self.pages, self.slots, given, legal)
         output.copy_to_host_async()
+        self._keep_step()
         return Handle(output, self._outputs[name], rows)
 
     def _pack_prefill(self, work: PrefillWork) -> np.ndarray:

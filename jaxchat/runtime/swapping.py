@@ -13,6 +13,7 @@ from jax import Array
 
 from jaxchat.config import BLOCK
 from jaxchat.kernels.path import AttentionPath
+from jaxchat.runtime.distributed import put, put_part, take_part
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
 from jaxchat.types import SwapInWork, SwapOutWork, Swapped
@@ -27,7 +28,7 @@ class Leaving:
 
     def wait(self) -> Swapped:
         """Blocks until all of it has arrived."""
-        return Swapped(*jax.device_get((self.row, self.blocks)))
+        return Swapped(*take_part((self.row, self.blocks)))
 
 
 class Swapper:
@@ -64,11 +65,11 @@ class Swapper:
         """Pages and slots, both donated, with the sequence back in them."""
         table = np.zeros(self._sizes.table, np.int32)
         table[: len(work.pages)] = work.pages
-        row = jax.device_put(work.saved.row, self._placement.replicated)
+        row = put_part(work.saved.row, self._placement.replicated)
         slots = self.programs["write row"](slots, self._given(np.int32(work.slot)), row, self._given(table))
         lost = np.where(np.arange(len(work.pages)) < work.kept, self._sizes.pages, work.pages).astype(np.int32)
         for ids, block in zip(self._blocks(lost), work.saved.blocks, strict=True):
-            pages = self.programs["write pages"](pages, ids, jax.device_put(block, self._paged))
+            pages = self.programs["write pages"](pages, ids, put_part(block, self._paged))
         return pages, slots
 
     def _blocks(self, ids: np.ndarray) -> list[Array]:
@@ -78,7 +79,7 @@ class Swapper:
         return [self._given(block) for block in padded.reshape(-1, self._width)]
 
     def _given(self, values: np.ndarray | np.int32) -> Array:
-        return jax.device_put(values, self._placement.replicated)
+        return put(values, self._placement.replicated)
 
 
 def _read_row(slots: SlotState, slot: Array) -> SlotState:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 
 from jaxchat.chat.call import Call
 from jaxchat.chat.wire import request_from_kwargs
-from jaxchat.config import ChatConfig, EngineConfig, LogConfig, ServeConfig
+from jaxchat.config import ChatConfig, EngineConfig, LogConfig, PodConfig, ServeConfig
 from serving import logs
 from serving.auth import read_keys
 from serving.backend import Session
+from serving.cli import pods
 from serving.cli.flags import add_flags, from_flags
 from serving.cli.progress import Progress
 from serving.observing import check_extras, observe
+from serving.pods.leader import Leader
 from serving.servers import Servers
 from serving.stopping import drain, first, stop_signal
 from serving.tls import server_tls
 
+log = logging.getLogger(__name__)
 FAILURE_NOTICE = 1.0  # seconds in which clients and probes of a failed server still get an answer
 EXAMPLE = """\
 Try it:
@@ -33,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, ServeConfig, "addresses and limits")
     add_flags(parser, ChatConfig, "requests")
     add_flags(parser, EngineConfig, "engine")
+    add_flags(parser, PodConfig, "pod: several processes that serve one model")
     add_flags(parser, LogConfig, "log")
 
 
@@ -43,11 +48,21 @@ def run(args: argparse.Namespace) -> int:
     """
     logs.configure(from_flags(args, LogConfig))
     serve, engine, chat = from_flags(args, ServeConfig), from_flags(args, EngineConfig), from_flags(args, ChatConfig)
+    pod = from_flags(args, PodConfig)
     _check(serve)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading it is the same as Ctrl-C
     from jaxchat.api import load_session  # brings jax in
 
-    return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat), serve))
+    if pod.processes == 1:
+        return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat), serve))
+    if pod.process_id:
+        return pods.ending(lambda: pods.follow(args.model, engine, pod))
+
+    def lead() -> int:
+        with pods.leading(args.model, engine, pod) as leader:
+            return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat, leader), serve, leader))
+
+    return pods.ending(lead)
 
 
 def _check(serve: ServeConfig) -> None:
@@ -59,8 +74,10 @@ def _check(serve: ServeConfig) -> None:
     server_tls(serve.tls_cert, serve.tls_key, serve.tls_client_ca)
 
 
-async def _serve(session: Session, serve: ServeConfig) -> int:
+async def _serve(session: Session, serve: ServeConfig, leader: Leader | None = None) -> int:
     stop = stop_signal()
+    if leader:
+        _heed(leader, session, stop)
     observing = observe(session, serve)
     servers = Servers(session, serve, observing.metrics)
     left = 0.0
@@ -83,6 +100,20 @@ async def _serve(session: Session, serve: ServeConfig) -> int:
         await session.close()
         if observing.tracing:
             await asyncio.to_thread(observing.tracing.close)
+
+
+def _heed(leader: Leader, session: Session, stop: asyncio.Event) -> None:
+    """From here on a lost process fails the session, and one that is asked to stop stops all."""
+    loop = asyncio.get_running_loop()
+
+    def lost(reason: str) -> None:
+        log.error("the pod is lost: %s", reason)
+        loop.call_soon_threadsafe(session.fail)
+
+    def leaving() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    leader.lost, leader.leaving = lost, leaving
 
 
 def _announce(session: Session, servers: Servers, *, keyed: bool) -> None:

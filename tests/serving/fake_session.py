@@ -38,6 +38,9 @@ class FakeSession:
     async def start(self) -> None:
         self.ready = True
 
+    def fail(self) -> None:
+        self.failed.set()
+
     def summary(self) -> list[tuple[str, str]]:
         return [("model", MODEL)]
 

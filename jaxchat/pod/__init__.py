@@ -1,0 +1,1 @@
+"""How the processes of a pod talk to each other."""

@@ -1,0 +1,1 @@
+"""Generated messages of the pod protocol. Never edit `*_pb2*`."""

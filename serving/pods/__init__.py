@@ -1,0 +1,1 @@
+"""The processes of a pod over gRPC: process 0 takes the others in and streams them every step."""
