@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from jaxchat.chat.call import Call
 from jaxchat.chat.wire import request_from_kwargs
@@ -14,14 +15,15 @@ from jaxchat.config import ChatConfig, EngineConfig, LogConfig, PodConfig, Serve
 from serving import logs
 from serving.auth import read_keys
 from serving.backend import Session
-from serving.cli import pods
 from serving.cli.flags import add_flags, from_flags
 from serving.cli.progress import Progress
 from serving.observing import check_extras, observe
-from serving.pods.leader import Leader
 from serving.servers import Servers
 from serving.stopping import drain, first, stop_signal
 from serving.tls import server_tls
+
+if TYPE_CHECKING:
+    from serving.pods.leader import Leader
 
 log = logging.getLogger(__name__)
 FAILURE_NOTICE = 1.0  # seconds in which clients and probes of a failed server still get an answer
@@ -55,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
     if pod.processes == 1:
         return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat), serve))
+    from serving.cli import pods
+
     if pod.process_id:
         return pods.ending(lambda: pods.follow(args.model, engine, pod))
 

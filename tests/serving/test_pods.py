@@ -1,0 +1,160 @@
+"""Pods of real processes: they answer like one process, and end as they should when a part is lost or stopped."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import openai
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from jaxchat.errors import ChatError
+from serving.client import Client
+from tests import tiny
+from tests.serving.pod import Pod, free_port, launch, member, start_alone, start_pod
+from tests.serving.process import PATIENCE, Process
+from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING, openai_client
+
+Answer = list[tuple[tuple[int, ...], float, tuple[float, ...]]]
+"""Bytes, log-probability and those of the most likely tokens, token by token."""
+FAMILIAR = ("--determinism", "fast", "--decode-shapes", "4")  # one decode program: less to compile
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that four devices can share."""
+    return tiny.write(tmp_path_factory.mktemp("models") / "tiny", num_key_value_heads=4, num_hidden_layers=1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Where all pods of this file keep what they compile."""
+    return "--cache-dir", str(tmp_path_factory.mktemp("cache"))
+
+
+def answer(server: Process, seed: int, tokens: int = 60) -> Answer:
+    message = {"role": "user", "content": "Hello! " * (1 + 4 * (seed % 2))}
+    completion = openai_client(server).chat.completions.create(
+        model="tiny", messages=[message], seed=seed, max_tokens=tokens, logprobs=True, top_logprobs=3
+    )
+    entries = completion.choices[0].logprobs.content
+    return [(tuple(e.bytes), e.logprob, tuple(top.logprob for top in e.top_logprobs)) for e in entries]
+
+
+def answers(server: Process) -> list[Answer]:
+    """Four at once."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda seed: answer(server, seed), range(4)))
+
+
+def tokens(found: list[Answer]) -> list[list[tuple[int, ...]]]:
+    return [[entry[0] for entry in answer] for answer in found]
+
+
+def preemptions(server: Process) -> float:
+    page = LOCAL.get(server.rest.removesuffix("/v1") + "/metrics").text
+    samples = [sample for family in parse(page) for sample in family.samples]
+    return next(sample.value for sample in samples if sample.name == "jaxchat:num_preemptions_total")
+
+
+def fingerprint(server: Process) -> str:
+    return server.said.split("fingerprint", 1)[1].split()[0]
+
+
+def both(pod: Callable[[], Pod], alone: Callable[[], Pod]) -> tuple[Pod, Pod]:
+    """Started side by side."""
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(pod), pool.submit(alone)
+        return first.result(), second.result()
+
+
+def test_two_processes_answer_bit_for_bit_and_survive_each_others_death(
+    small: Path, tmp_path: Path, cache: tuple[str, str]
+) -> None:
+    flags, port = ("--pages", "14", *cache), free_port()
+    pod, alone = both(
+        lambda: start_pod(small, tmp_path, *flags, processes=2, port=port),
+        lambda: start_alone(small, tmp_path, *flags, devices=2),
+    )
+    expected = answers(alone.server)
+    assert answers(pod.server) == expected  # bytes and every bit of the log-probabilities
+    assert preemptions(pod.server) > 0  # each process swapped out its part, and back
+    assert fingerprint(pod.server) == fingerprint(alone.server)
+    assert alone.stop() == [0]
+
+    kill_a_follower(pod)
+
+    again = start_pod(small, tmp_path, *flags, processes=2, port=port)
+    assert answers(again.server) == expected
+    with ThreadPoolExecutor(1) as pool:
+        last = pool.submit(answer, again.server, 0)
+        time.sleep(0.2)  # the request is under way or soon; either way it must be answered or refused whole
+        again.followers[0].send_signal(signal.SIGTERM)
+        assert again.wait() == [0, 0]
+        try:
+            assert last.result() == expected[0]
+        except openai.InternalServerError as refused:
+            assert refused.code == "draining"
+    assert "was asked to stop" in again.said(0)
+
+
+def kill_a_follower(pod: Pod) -> None:
+    """All who wait are told, health turns, and every process ends with a status that is not 0."""
+    with grpc.insecure_channel(pod.server.grpc) as channel, Client(pod.server.grpc) as client:
+        health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(health).status == SERVING
+        asked: dict[str, Any] = dict(
+            model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=100, logit_bias={"3": 100}
+        )
+        over_rest = openai_client(pod.server).chat.completions.create(**asked, stream=True)
+        over_grpc = client.chat.completions.create(**asked, stream=True)
+        next(iter(over_rest)), next(over_grpc)
+        pod.followers[0].kill()
+        with pytest.raises(ChatError) as caught:
+            list(over_grpc)
+        assert (caught.value.http_status, caught.value.code) == (503, "engine_overloaded")  # gRPC's UNAVAILABLE
+        with pytest.raises(openai.APIError) as torn:
+            list(over_rest)
+        assert torn.value.code == "engine_overloaded"
+        assert next(health).status == NOT_SERVING
+    assert pod.wait() == [1, -signal.SIGKILL]
+    assert "process 1 is gone" in pod.said(0) or "the engine failed" in pod.said(0)
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(4, 1), (2, 2)])
+def test_four_devices_answer_alike_and_followers_end_with_their_leader(
+    small: Path, tmp_path: Path, cache: tuple[str, str], processes: int, devices: int
+) -> None:
+    flags = (*FAMILIAR, *cache)
+    pod, alone = both(
+        lambda: start_pod(small, tmp_path, *flags, processes=processes, devices=devices),
+        lambda: start_alone(small, tmp_path, *flags, devices=4),
+    )
+    expected, found = answers(alone.server), answers(pod.server)
+    assert tokens(found) == tokens(expected)  # sums of four are added in another order, so bits may differ
+    assert alone.stop() == [0]
+    pod.server.process.kill()
+    assert pod.wait()[0] == -signal.SIGKILL
+    assert all(follower.returncode not in (0, None) for follower in pod.followers)
+
+
+def test_processes_that_differ_are_refused_by_name(small: Path, tmp_path: Path) -> None:
+    port = free_port()
+    leader = launch(member(small, 2, 0, port, "--pod-timeout", "60"), tmp_path / "leader")
+    wrong = [("--slots", "2"), ("--processes", "3")]
+    followers = [
+        launch(member(small, 2, 1, port, *flags), tmp_path / f"follower{index}") for index, flags in enumerate(wrong)
+    ]
+    assert [follower.wait(PATIENCE) for follower in followers] == [1, 1]
+    said = [(tmp_path / f"follower{index}").read_text() for index in range(2)]
+    assert "process 1 differs: slots is 2, the leader's is 4" in said[0]
+    assert "process 1: --processes is 3, but the leader's is 2" in said[1]
+    leader.send_signal(signal.SIGTERM)
+    assert leader.wait(PATIENCE) == 130
