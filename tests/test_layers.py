@@ -38,6 +38,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.bundled":  (set(),                                                             HEAVY),
     "serving":          (LEAVES | WIRE | CALLS | {"jaxchat.chat.validate", "serving"},                           HEAVY),
     "serving.pods":     (LEAVES | {"jaxchat.pod", "serving.pods"},                          HEAVY),
+    "serving.deploy":   (LEAVES | WIRE | CALLS | {"jaxchat.api", "jaxchat.chat.validate", "serving"}, HEAVY),
     "serving.client":   (WIRE | {"serving.client", "serving.grpc_errors", "serving.pem"},   HEAVY | {"numpy"}),
     "serving.cli":      (LEAVES | WIRE | {"jaxchat.chat.call", "serving", "jaxchat.api"},                        HEAVY),
 }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Recipes for running jaxchat elsewhere: container, Kubernetes, Ray Serve."""
