@@ -13,6 +13,7 @@ from jaxchat.errors import PodError
 from jaxchat.types import PodMember
 
 PEERS_LOST = 300  # seconds; losses are noticed by the pod's own stream long before
+LAST_WAIT = 30  # seconds that processes wait for each other at the end
 
 
 def join(member: PodMember) -> None:
@@ -30,6 +31,7 @@ def join(member: PodMember) -> None:
             cluster_detection_method="deactivate",
             initialization_timeout=int(member.timeout),
             heartbeat_timeout_seconds=PEERS_LOST,
+            shutdown_timeout_seconds=LAST_WAIT,
         )
     except RuntimeError as error:
         raise PodError(f"JAX's processes did not meet at {member.distributed}: {error}") from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from jaxchat.config import EngineConfig, PodConfig
@@ -15,19 +15,22 @@ from serving.cli.progress import Progress
 from serving.pods.follower import Follower
 from serving.pods.leader import Leader
 
+log = logging.getLogger(__name__)
 
-@contextmanager
-def leading(model: str, engine: EngineConfig, pod: PodConfig) -> Iterator[Leader]:
-    """The leader of a complete pod, which ends with the block."""
+
+def lead(model: str, engine: EngineConfig, pod: PodConfig, serve: Callable[[Leader], int]) -> int:
+    """Gathers the pod, serves, and lets the followers finish when that has ended well."""
     from jaxchat.api import leave_pod, pod_facts
 
     leader = Leader(pod, pod_facts(model, engine), _end_at_once)
     try:
         print(f"Waiting for {pod.processes - 1} more processes at {pod.coordinator}.", flush=True)
         leader.gather()
-        yield leader
-        leader.end()
-        leave_pod()
+        status = serve(leader)
+        if not status:
+            leader.end()
+            leave_pod()
+        return status
     finally:
         leader.close()
 
@@ -58,6 +61,9 @@ def ending(work: Callable[[], int]) -> int:
         status = 130
     except (ModelError, OSError, PodError, ValueError) as error:
         print(f"jaxchat: {error}", file=sys.stderr)
+        status = 1
+    except Exception:
+        log.exception("this process of the pod failed")
         status = 1
     if status:
         _exit(status)

@@ -62,11 +62,10 @@ def run(args: argparse.Namespace) -> int:
     if pod.process_id:
         return pods.ending(lambda: pods.follow(args.model, engine, pod))
 
-    def lead() -> int:
-        with pods.leading(args.model, engine, pod) as leader:
-            return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat, leader), serve, leader))
+    def serve_pod(leader: Leader) -> int:
+        return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat, leader), serve, leader))
 
-    return pods.ending(lead)
+    return pods.ending(lambda: pods.lead(args.model, engine, pod, serve_pod))
 
 
 def _check(serve: ServeConfig) -> None:

@@ -52,7 +52,7 @@ class Leader(pod_pb2_grpc.PodServiceServicer):
         self.distributed = f"127.0.0.1:{config.distributed_port or _free_port()}"
         self._config, self._facts = config, facts
         self.lost = lost
-        self.leaving: Callable[[], object] = lambda: None  # called when a follower was asked to stop
+        self.leaving: Callable[[], object] | None = None  # while it is None, a follower that leaves is a loss
         self._followers: dict[int, _Follower] = {}
         self._changed = threading.Condition()
         self._complete = False
@@ -144,10 +144,17 @@ class Leader(pod_pb2_grpc.PodServiceServicer):
                         follower.digests = dict(message.ready.digests)
                         self._changed.notify_all()
                 elif message.WhichOneof("kind") == "leaving":
-                    log.warning("process %d was asked to stop", follower.process_id)
-                    self.leaving()
+                    self._leaves(follower)
         except Exception:  # of the stream's end, which `_gone` is told too
             log.debug("the stream of process %d ended", follower.process_id, exc_info=True)
+
+    def _leaves(self, follower: _Follower) -> None:
+        reason = f"process {follower.process_id} was asked to stop"
+        if self.leaving:
+            log.warning(reason)
+            self.leaving()
+        else:
+            self._lose(reason)
 
     def _gone(self, follower: _Follower) -> None:
         follower.outbox.put(None)

@@ -213,6 +213,13 @@ def test_a_follower_that_is_asked_to_stop_tells_the_leader() -> None:
         assert not pod.losses
 
 
+def test_a_follower_that_leaves_while_all_load_ends_the_pod() -> None:
+    with members(2) as pod:
+        pod.gathered()
+        pod.followers[0].leave()
+        assert pod.until_lost(0) == "process 1 was asked to stop"
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
