@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,10 @@ from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING, openai_cli
 Answer = list[tuple[tuple[int, ...], float, tuple[float, ...]]]
 """Bytes, log-probability and those of the most likely tokens, token by token."""
 FAMILIAR = ("--determinism", "fast", "--decode-shapes", "4")  # one decode program: less to compile
+
+LONG: dict[str, Any] = dict(
+    model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=100, logit_bias={"3": 100}
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +96,14 @@ def test_two_processes_answer_bit_for_bit_and_survive_each_others_death(
 
     again = start_pod(small, tmp_path, *flags, processes=2, port=port)
     assert answers(again.server) == expected
-    with ThreadPoolExecutor(1) as pool:
-        last = pool.submit(answer, again.server, 0)
-        time.sleep(0.2)  # the request is under way or soon; either way it must be answered or refused whole
-        again.followers[0].send_signal(signal.SIGTERM)
-        assert again.wait() == [0, 0]
-        try:
-            assert last.result() == expected[0]
-        except openai.InternalServerError as refused:
-            assert refused.code == "draining"
+    client = openai_client(again.server)
+    asked: dict[str, Any] = dict(model="tiny", messages=[{"role": "user", "content": "Hi"}], seed=5, max_tokens=90)
+    whole = client.chat.completions.create(**asked).choices[0].message.content
+    stream = iter(client.chat.completions.create(**asked, stream=True))
+    begun = next(stream).choices[0].delta.content or ""
+    again.followers[0].send_signal(signal.SIGTERM)
+    assert begun + "".join(chunk.choices[0].delta.content or "" for chunk in stream) == whole
+    assert again.wait() == [0, 0]
     assert "was asked to stop" in again.said(0)
 
 
@@ -110,11 +112,8 @@ def kill_a_follower(pod: Pod) -> None:
     with grpc.insecure_channel(pod.server.grpc) as channel, Client(pod.server.grpc) as client:
         health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(health).status == SERVING
-        asked: dict[str, Any] = dict(
-            model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=100, logit_bias={"3": 100}
-        )
-        over_rest = openai_client(pod.server).chat.completions.create(**asked, stream=True)
-        over_grpc = client.chat.completions.create(**asked, stream=True)
+        over_rest = openai_client(pod.server).chat.completions.create(**LONG, stream=True)
+        over_grpc = client.chat.completions.create(**LONG, stream=True)
         next(iter(over_rest)), next(over_grpc)
         pod.followers[0].kill()
         with pytest.raises(ChatError) as caught:
@@ -128,11 +127,34 @@ def kill_a_follower(pod: Pod) -> None:
     assert "process 1 is gone" in pod.said(0) or "the engine failed" in pod.said(0)
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(4, 1), (2, 2)])
-def test_four_devices_answer_alike_and_followers_end_with_their_leader(
-    small: Path, tmp_path: Path, cache: tuple[str, str], processes: int, devices: int
+def kill_the_leader(pod: Pod) -> None:
+    """Followers do not outlive it."""
+    pod.server.process.kill()
+    assert pod.wait()[0] == -signal.SIGKILL
+    assert all(follower.returncode not in (0, None) for follower in pod.followers)
+
+
+def freeze_a_follower(pod: Pod) -> None:
+    """It lives and holds its connections, but answers no ping, and the leader's step waits for it for ever."""
+    stream = iter(openai_client(pod.server).chat.completions.create(**LONG, stream=True))
+    next(stream)
+    pod.followers[0].send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(openai.APIError) as torn:
+            list(stream)
+        assert torn.value.code == "engine_overloaded"
+        assert pod.server.process.wait(PATIENCE) == 1
+        assert "process 1 is gone" in pod.said(0)
+    finally:
+        pod.followers[0].kill()
+        pod.followers[0].wait()
+
+
+@pytest.mark.parametrize(("processes", "devices", "end"), [(4, 1, kill_the_leader), (2, 2, freeze_a_follower)])
+def test_four_devices_answer_alike_and_no_process_is_left_alone(
+    small: Path, tmp_path: Path, cache: tuple[str, str], processes: int, devices: int, end: Callable[[Pod], None]
 ) -> None:
-    flags = (*FAMILIAR, *cache)
+    flags = (*FAMILIAR, "--heartbeat", "2", *cache)
     pod, alone = both(
         lambda: start_pod(small, tmp_path, *flags, processes=processes, devices=devices),
         lambda: start_alone(small, tmp_path, *flags, devices=4),
@@ -140,9 +162,7 @@ def test_four_devices_answer_alike_and_followers_end_with_their_leader(
     expected, found = answers(alone.server), answers(pod.server)
     assert tokens(found) == tokens(expected)  # sums of four are added in another order, so bits may differ
     assert alone.stop() == [0]
-    pod.server.process.kill()
-    assert pod.wait()[0] == -signal.SIGKILL
-    assert all(follower.returncode not in (0, None) for follower in pod.followers)
+    end(pod)
 
 
 def test_processes_that_differ_are_refused_by_name(small: Path, tmp_path: Path) -> None:
