@@ -11,7 +11,8 @@ def options(heartbeat: float) -> list[tuple[str, int]]:
     half = int(heartbeat * 500)
     return [
         ("grpc.keepalive_time_ms", half),
-        ("grpc.keepalive_timeout_ms", half),
+        ("grpc.keepalive_timeout_ms", half),  # counts where nothing was to be read since; the next one else
+        ("grpc.http2.ping_timeout_ms", half),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", half // 2),

@@ -87,9 +87,9 @@ class Follower:
                 reason = f"the leader refuses {error.details()}"
         if expected:
             return
-        self._inbox.put(PodError(reason))
         if self._joined:
             self._lost(reason)
+        self._inbox.put(PodError(reason))
 
     def _next(self, kind: str, late: str) -> pb.FollowResponse:
         try:

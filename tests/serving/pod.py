@@ -81,20 +81,15 @@ def start_pod(
     processes: int,
     devices: int = 1,
     port: int = 0,
-    leader: Sequence[str] = MODULE,
+    programs: Sequence[str] = MODULE,
 ) -> Pod:
-    """A pod, ready, split over all its devices. `leader` is run as process 0 instead of the command."""
+    """A pod, ready, split over all its devices. `programs` is what all processes run."""
     port = port or free_port()
     split = ("--tensor-parallel", str(processes * devices), *flags)
     logs = [folder / f"log{index}" for index in range(processes)]
     started = [
-        launch(
-            member(model, processes, index, port, *split),
-            logs[index],
-            devices=devices,
-            program=MODULE if index else leader,
-        )
-        for index in range(processes)
+        launch(member(model, processes, index, port, *split), log, devices=devices, program=programs)
+        for index, log in enumerate(logs)
     ]
     return Pod(ready(started[0], logs[0]), started[1:], logs)
 

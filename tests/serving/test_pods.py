@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from jaxchat.errors import ChatError
 from serving.client import Client
 from tests import tiny
-from tests.serving.pod import Pod, free_port, launch, member, start_alone, start_pod
+from tests.serving.pod import Pod, free_port, start_alone, start_pod
 from tests.serving.process import PATIENCE, Process
 from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING, openai_client
 
@@ -163,18 +163,3 @@ def test_four_devices_answer_alike_and_no_process_is_left_alone(
     assert tokens(found) == tokens(expected)  # sums of four are added in another order, so bits may differ
     assert alone.stop() == [0]
     end(pod)
-
-
-def test_processes_that_differ_are_refused_by_name(small: Path, tmp_path: Path) -> None:
-    port = free_port()
-    leader = launch(member(small, 2, 0, port, "--pod-timeout", "60"), tmp_path / "leader")
-    wrong = [("--slots", "2"), ("--processes", "3")]
-    followers = [
-        launch(member(small, 2, 1, port, *flags), tmp_path / f"follower{index}") for index, flags in enumerate(wrong)
-    ]
-    assert [follower.wait(PATIENCE) for follower in followers] == [1, 1]
-    said = [(tmp_path / f"follower{index}").read_text() for index in range(2)]
-    assert "process 1 differs: slots is 2, the leader's is 4" in said[0]
-    assert "process 1: --processes is 3, but the leader's is 2" in said[1]
-    leader.send_signal(signal.SIGTERM)
-    assert leader.wait(PATIENCE) == 130
