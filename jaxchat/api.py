@@ -13,8 +13,6 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import fields
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +27,7 @@ from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.errors import ModelError
-from jaxchat.types import PodFollower, PodLeader, StepRunner
+from jaxchat.types import PodLeader, StepRunner
 
 if TYPE_CHECKING:
     from jaxchat.runtime.costs import Estimate as Estimate
@@ -106,7 +104,7 @@ def load_session(
 ) -> ChatSession:
     """Loads a model into a session that is ready but for `await session.start()`. Blocks for seconds or more.
 
-    With `pod`, other processes hold a part of the model and run every step too, by `follow`.
+    With `pod`, other processes hold a part of the model and run every step too, by `jaxchat.membership.follow`.
     """
     from jaxchat.runtime.distributed import join  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -176,43 +174,6 @@ def convert(
         report("reading weights", done, total)
 
     return write(find(source), destination.expanduser(), dtype=dtype, progress=progress)
-
-
-def follow(model: str, engine: EngineConfig, pod: PodFollower, report: Report = lambda *_: None) -> None:
-    """Loads this process's part of a model and runs the steps of the pod's leader until the pod has finished.
-
-    Raises:
-        ModelError: the model cannot be loaded.
-        PodError: the processes do not come together, or differ.
-    """
-    from jaxchat.runtime.distributed import join, leave  # these import jax
-    from jaxchat.runtime.load import load_runner
-    from jaxchat.runtime.pods import follow as run
-
-    directory = find(model)
-    tokenizer = load_tokenizer(directory)
-    join(pod)
-    loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest="", report=report, agree=pod.agree)
-    run(loaded.runner, pod.steps())
-    leave()
-
-
-def leave_pod() -> None:
-    """The last thing that the leader of a pod does, as its followers do: each waits for all."""
-    from jaxchat.runtime.distributed import leave
-
-    leave()
-
-
-def pod_facts(model: str, engine: EngineConfig) -> dict[str, str]:
-    """What must be equal in all processes of a pod, by name: versions, the model's settings, the engine's."""
-    directory = find(model)
-    facts = {name: version(name) for name in ("jaxchat", "jax", "jaxlib")}
-    for name in ("config.json", "tokenizer.json"):
-        facts[name] = hashlib.sha256((directory / name).read_bytes()).hexdigest()[:16]
-    settings = {field.name: str(getattr(engine, field.name)) for field in fields(engine)}
-    del settings["cache_dir"], settings["queue"]
-    return facts | settings
 
 
 def find(model: str) -> Path:

@@ -40,7 +40,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "serving.pods":     (LEAVES | {"jaxchat.pod", "serving.pods"},                          HEAVY),
     "serving.deploy":   (LEAVES | WIRE | CALLS | {"jaxchat.api", "jaxchat.chat.validate", "serving"}, HEAVY),
     "serving.client":   (WIRE | {"serving.client", "serving.grpc_errors", "serving.pem"},   HEAVY | {"numpy"}),
-    "serving.cli":      (LEAVES | WIRE | {"jaxchat.chat.call", "serving", "jaxchat.api"},                        HEAVY),
+    "serving.cli":      (LEAVES | WIRE | {"jaxchat.chat.call", "serving", "jaxchat.api", "jaxchat.membership"},  HEAVY),
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def lead(model: str, engine: EngineConfig, pod: PodConfig, serve: Callable[[Leader], int]) -> int:
     """Gathers the pod, serves, and lets the followers finish when that has ended well."""
-    from jaxchat.api import leave_pod, pod_facts
+    from jaxchat.membership import leave_pod, pod_facts
 
     leader = Leader(pod, pod_facts(model, engine), _end_at_once)
     try:
@@ -37,8 +37,8 @@ def lead(model: str, engine: EngineConfig, pod: PodConfig, serve: Callable[[Lead
 
 def follow(model: str, engine: EngineConfig, pod: PodConfig) -> int:
     """Runs the steps of a leader; SIGTERM and Ctrl-C ask it to end the pod, a second one ends the process."""
-    from jaxchat.api import follow as run
-    from jaxchat.api import pod_facts
+    from jaxchat.membership import follow as run
+    from jaxchat.membership import pod_facts
 
     follower = Follower(pod, pod_facts(model, engine), _end_at_once)
     print(f"Process {pod.process_id} joins the pod at {pod.coordinator}.", flush=True)

@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from typing import Any
 
-from jaxchat import api
+from jaxchat import api, membership
 from jaxchat.config import EngineConfig
 from jaxchat.types import PodFollower, PodLeader
 from serving.cli.main import main
@@ -35,6 +35,6 @@ def pod_facts(model: str, engine: EngineConfig) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    api.load_session, api.follow = load_session, follow  # type: ignore[assignment]
-    api.leave_pod, api.pod_facts = lambda: None, pod_facts  # type: ignore[assignment]
+    api.load_session, membership.follow = load_session, follow  # type: ignore[assignment]
+    membership.leave_pod, membership.pod_facts = lambda: None, pod_facts  # type: ignore[assignment]
     sys.exit(main())
