@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
+from jaxchat.kernels.products import OutputMajor
+from jaxchat.kernels.quantised import Int8
 from jaxchat.models.block import Block
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.layers import Attend, RMSNorm, contract, weight
@@ -44,7 +46,8 @@ class Decoder(nn.Module):
         """
         c = self.config
         table = self.table
-        x = (jnp.take(table, tokens, axis=0) if isinstance(table, Array) else table.take(tokens)).astype(jnp.float32)
+        held = isinstance(table, OutputMajor | Int8)
+        x = (table.take(tokens) if held else jnp.take(table, tokens, axis=0)).astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
         ropes = dict.fromkeys(kind.rope for kind in c.kinds)
