@@ -46,8 +46,8 @@ class Decoder(nn.Module):
         """
         c = self.config
         table = self.table
-        held = isinstance(table, OutputMajor | Int8)
-        x = (table.take(tokens) if held else jnp.take(table, tokens, axis=0)).astype(jnp.float32)
+        taken = table.take(tokens) if isinstance(table, OutputMajor | Int8) else jnp.take(table, tokens, axis=0)
+        x = taken.astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
         ropes = dict.fromkeys(kind.rope for kind in c.kinds)
