@@ -2,6 +2,8 @@
 
 XLA's own products reduce in an order that changes with the number of rows, and for few rows read weights at half the
 speed of memory. These replace them where the machine has a compiler; `reference` is the plain twin.
+
+Weights are packed in panels: 32 outputs side by side, in the order in which the kernels read them.
 """
 
 from __future__ import annotations
@@ -18,23 +20,26 @@ from jaxchat.kernels.native.build import register
 
 TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16", "int8": "product_s8"}
 SEVERAL = ("float32", "bfloat16")  # of which one of several weights can be asked for
+PANEL, WORD = 32, 4  # outputs side by side; bytes of a word
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class OutputMajor:
-    """A weight `[k, outputs...]` held as `[N, k]`, N the product of the outputs, for `product`.
+class Panels:
+    """A weight `[k, outputs...]` held as `[N / 32, k / e, 32, e]`, N the product of the outputs, for `product`.
 
-    Or E such weights, `[E, N, k]`, for `entry_product`.
+    e is how many numbers there are in 4 bytes. N and k are filled up with zeros. Or E such weights with an axis more in
+    front, for `entry_product`.
     """
 
     values: Array
+    inputs: int = field(metadata={"static": True})  # k
     outputs: tuple[int, ...] = field(metadata={"static": True})
     target: str = field(metadata={"static": True})  # the custom call that multiplies by it
 
     def take(self, outputs: Array) -> Array:
         """The weights of the `outputs[T]`: `[T, k]`."""
-        return jnp.take(self.values, outputs, axis=0)
+        return taken(self.values, outputs, self.inputs)
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -52,49 +57,74 @@ def native_products(folder: Path | None) -> dict[str, str]:
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
 
 
-def output_major(w: Array, inputs: int, target: str) -> OutputMajor:
+def packed(w: Array, inputs: int, target: str) -> Panels:
     """`w[in..., outputs...]`, whose first `inputs` axes are summed over, for `product`."""
-    flat = _transposed(w, prod(w.shape[:inputs]))
-    return OutputMajor(flat, w.shape[inputs:], target)
+    count = prod(w.shape[:inputs])
+    return Panels(_packed(w, count), count, w.shape[inputs:], target)
 
 
-def output_major_each(w: Array, inputs: int, target: str) -> OutputMajor:
+def packed_table(w: Array, target: str) -> Panels:
+    """`w[N, k]`, which has its outputs first, as an embedding that serves as head."""
+    return Panels(panels(w), w.shape[1], w.shape[:1], target)
+
+
+def packed_each(w: Array, inputs: int, target: str) -> Panels:
     """`w[E, in..., outputs...]`, E weights, for `entry_product`."""
-    flat = _each_transposed(w, prod(w.shape[1 : 1 + inputs]))
-    return OutputMajor(flat, w.shape[1 + inputs :], target)
+    count = prod(w.shape[1 : 1 + inputs])
+    return Panels(_packed_each(w, count), count, w.shape[1 + inputs :], target)
 
 
-def product(x: Array, w: OutputMajor) -> Array:
+@jax.jit
+def panels(w: Array) -> Array:
+    """`w[N, k]` as the kernels read it: `[N / 32, k / e, 32, e]`, filled up with zeros."""
+    outputs, inputs = w.shape
+    each = WORD // w.dtype.itemsize
+    whole = jnp.pad(w, ((0, -outputs % PANEL), (0, -inputs % each)))
+    return whole.reshape(len(whole) // PANEL, PANEL, -1, each).swapaxes(1, 2)
+
+
+def taken(values: Array, outputs: Array, inputs: int) -> Array:
+    """Rows `outputs[T]` of the `[N, k]` that `panels` made `values` of: `[T, k]`."""
+    return values[outputs // PANEL, :, outputs % PANEL].reshape(len(outputs), -1)[:, :inputs]
+
+
+def words(x: Array) -> Array:
+    """`x[T, k]` with zeros after it, as many as complete its last word."""
+    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % (WORD // x.dtype.itemsize))))
+
+
+def product(x: Array, w: Panels) -> Array:
     """`x[T, k]` times the weight, to f32 `[T, outputs...]`; x is rounded to the weight's dtype, sums are in f32."""
-    given = x.astype(w.dtype)
-    shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[0]), jnp.float32)
-    y: Array = jax.ffi.ffi_call(w.target, shape)(given, w.values)
-    return y.reshape(x.shape[0], *w.outputs)
+    shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[0] * PANEL), jnp.float32)
+    y: Array = jax.ffi.ffi_call(w.target, shape)(words(x.astype(w.dtype)), w.values)
+    return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
-def entry_product(x: Array, w: OutputMajor, index: Array) -> Array:
+def entry_product(x: Array, w: Panels, index: Array) -> Array:
     """`product` with the weight of that index (i32 scalar), which alone is read."""
-    shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1]), jnp.float32)
-    y: Array = jax.ffi.ffi_call(_entry(w.target), shape)(x.astype(w.dtype), w.values, index.astype(jnp.int32))
-    return y.reshape(x.shape[0], *w.outputs)
+    shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1] * PANEL), jnp.float32)
+    given = words(x.astype(w.dtype))
+    y: Array = jax.ffi.ffi_call(_entry(w.target), shape)(given, w.values, index.astype(jnp.int32))
+    return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
-def reference(x: Array, w: OutputMajor) -> Array:
+def reference(x: Array, w: Panels) -> Array:
     """What `product` computes, by XLA."""
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
+    rows = w.take(jnp.arange(prod(w.outputs)))
     given = x.astype(w.dtype)
-    y = jnp.einsum("tk,nk->tn", given, w.values, precision=precision, preferred_element_type=jnp.float32)
+    y = jnp.einsum("tk,nk->tn", given, rows, precision=precision, preferred_element_type=jnp.float32)
     return y.reshape(x.shape[0], *w.outputs)
 
 
 @jax.jit(static_argnums=1)
-def _transposed(w: Array, inputs: int) -> Array:
-    return w.reshape(inputs, -1).T
+def _packed(w: Array, inputs: int) -> Array:
+    return panels(w.reshape(inputs, -1).T)
 
 
 @jax.jit(static_argnums=1)
-def _each_transposed(w: Array, inputs: int) -> Array:
-    return w.reshape(len(w), inputs, -1).swapaxes(1, 2)
+def _packed_each(w: Array, inputs: int) -> Array:
+    return jax.vmap(panels)(w.reshape(len(w), inputs, -1).swapaxes(1, 2))
 
 
 def _entry(target: str) -> str:

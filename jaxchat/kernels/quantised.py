@@ -13,49 +13,65 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.kernels.products import PANEL, panels, taken, words
+
 LIMIT = 127
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Int8:
-    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, N the product of the outputs."""
+    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, N the product of the outputs.
+
+    For a custom call values are held in panels, and N is filled up with zeros to whole ones.
+    """
 
     values: Array  # s8 [N, k]
     scale: Array  # f32 [N]
     sums: Array  # i32 [N], of the rows of values
+    inputs: int = field(metadata={"static": True})  # k
     outputs: tuple[int, ...] = field(metadata={"static": True})
     dtype: jnp.dtype = field(metadata={"static": True})  # of the weight that it stands for
     target: str = field(metadata={"static": True}, default="")  # the custom call that multiplies by it; none: XLA does
 
     def take(self, outputs: Array) -> Array:
         """The weights of the `outputs[T]`, f32 `[T, k]`."""
-        return self.values[outputs].astype(jnp.float32) * self.scale[outputs][:, None]
+        rows = taken(self.values, outputs, self.inputs) if self.target else self.values[outputs]
+        return rows.astype(jnp.float32) * self.scale[outputs][:, None]
 
 
 def quantise(w: Array, inputs: int, target: str = "") -> Int8:
     """Rounds `w[in..., outputs...]`, whose first `inputs` axes are summed over."""
-    values, scale, sums = _by_output(w, prod(w.shape[:inputs]))
-    return Int8(values, scale, sums, w.shape[inputs:], w.dtype, target)
+    count = prod(w.shape[:inputs])
+    return _held(*_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
 
 
 def quantise_rows(w: Array, target: str = "") -> Int8:
     """Rounds `w[N, k]`, which has its outputs first, as an embedding that serves as head."""
-    values, scale, sums = _rows(w)
-    return Int8(values, scale, sums, w.shape[:1], w.dtype, target)
+    return _held(*_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 
 def product(x: Array, w: Int8) -> Array:
     """`x[T, k]` times the weight, to f32 `[T, outputs...]`."""
     values, scale = _round(x.astype(jnp.float32))
     if w.target:
-        shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[0]), jnp.float32)
-        shifted = (values + 128).astype(jnp.uint8)
+        shape = jax.ShapeDtypeStruct((x.shape[0], len(w.scale)), jnp.float32)
+        shifted = words((values + 128).astype(jnp.uint8))
         y: Array = jax.ffi.ffi_call(w.target, shape)(shifted, scale, w.values, w.scale, w.sums)
+        y = y[:, : prod(w.outputs)]
     else:
         whole = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
         y = whole.astype(jnp.float32) * (scale[:, None] * w.scale)
     return y.reshape(x.shape[0], *w.outputs)
+
+
+def _held(
+    values: Array, scale: Array, sums: Array, inputs: int, outputs: tuple[int, ...], dtype: jnp.dtype, target: str
+) -> Int8:
+    if target:
+        scale, sums = (jnp.pad(each, (0, -len(each) % PANEL)) for each in (scale, sums))
+        values = panels(values)
+    return Int8(values, scale, sums, inputs, outputs, dtype, target)
 
 
 def _round(x: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxchat.kernels.products import OutputMajor
+from jaxchat.kernels.products import Panels
 from jaxchat.kernels.quantised import Int8
 from jaxchat.models.block import Block
 from jaxchat.models.config import ModelConfig
@@ -46,7 +46,7 @@ class Decoder(nn.Module):
         """
         c = self.config
         table = self.table
-        taken = table.take(tokens) if isinstance(table, OutputMajor | Int8) else jnp.take(table, tokens, axis=0)
+        taken = table.take(tokens) if isinstance(table, Panels | Int8) else jnp.take(table, tokens, axis=0)
         x = taken.astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training

@@ -16,14 +16,14 @@ from jax import Array
 
 from jaxchat.kernels import products, quantised
 from jaxchat.kernels.form import Form
-from jaxchat.kernels.products import OutputMajor
+from jaxchat.kernels.products import Panels
 from jaxchat.kernels.quantised import Int8
 from jaxchat.models.config import Activation, ModelConfig
 from jaxchat.models.rope import rotate
 
 Attend = Callable[[int, Array, Array, Array, Form], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
-Weight = Array | OutputMajor | Int8
+Weight = Array | Panels | Int8
 Turn = tuple[Array, Array] | None
 """Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
 
@@ -33,7 +33,7 @@ def contract(equation: str, x: Array, w: Weight) -> Array:
 
     XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
     """
-    if isinstance(w, OutputMajor):
+    if isinstance(w, Panels):
         return products.product(x.reshape(x.shape[0], -1), w)
     if isinstance(w, Int8):
         return quantised.product(x.reshape(x.shape[0], -1), w)
@@ -47,7 +47,7 @@ def contract_entry(equation: str, x: Array, w: Weight, index: Array) -> Array:
     XLA:CPU widens all entries of bf16 weights before it takes one out of them, so there this is slow without the
     products in C++.
     """
-    if isinstance(w, OutputMajor):
+    if isinstance(w, Panels):
         return products.entry_product(x.reshape(x.shape[0], -1), w, index)
     assert not isinstance(w, Int8)  # experts are never rounded
     return contract(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False))

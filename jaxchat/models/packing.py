@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from jaxchat.kernels.products import OutputMajor, output_major, output_major_each
+from jaxchat.kernels.products import Panels, packed, packed_each, packed_table
 from jaxchat.kernels.quantised import Int8, quantise, quantise_rows
 from jaxchat.models.config import ModelConfig
 
@@ -44,17 +44,17 @@ class Native:
 
     targets: dict[str, str]
 
-    def matrix(self, w: Array, inputs: int) -> OutputMajor:
+    def matrix(self, w: Array, inputs: int) -> Panels:
         """Of `w[in..., out...]`."""
-        return output_major(w, inputs, self.targets[w.dtype.name])
+        return packed(w, inputs, self.targets[w.dtype.name])
 
-    def table(self, w: Array) -> OutputMajor:
+    def table(self, w: Array) -> Panels:
         """Of `w[V, D]`."""
-        return OutputMajor(w, w.shape[:1], self.targets[w.dtype.name])
+        return packed_table(w, self.targets[w.dtype.name])
 
-    def experts(self, w: Array, inputs: int) -> OutputMajor:
+    def experts(self, w: Array, inputs: int) -> Panels:
         """Of `w[E, in..., out...]`."""
-        return output_major_each(w, inputs, self.targets[w.dtype.name])
+        return packed_each(w, inputs, self.targets[w.dtype.name])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Rounded:
         """Of `w[V, D]`."""
         return quantise_rows(w, self.target)
 
-    def experts(self, w: Array, inputs: int) -> Array | OutputMajor:
+    def experts(self, w: Array, inputs: int) -> Array | Panels:
         """Of `w[E, in..., out...]`."""
         return Native(self.targets).experts(w, inputs) if self.targets else w
 

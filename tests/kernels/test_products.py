@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from jaxchat.kernels.native import build
 from jaxchat.kernels.products import (
-    OutputMajor,
+    Panels,
     entry_product,
     native_products,
-    output_major,
-    output_major_each,
+    packed,
+    packed_each,
+    packed_table,
     product,
     reference,
 )
@@ -31,11 +32,11 @@ def targets() -> dict[str, str]:
     return native_products(None)
 
 
-def made(rows: int, inputs: int, outputs: int, dtype: str, target: str, seed: int = 0) -> tuple[jax.Array, OutputMajor]:
+def made(rows: int, inputs: int, outputs: int, dtype: str, target: str, seed: int = 0) -> tuple[jax.Array, Panels]:
     rng = np.random.default_rng(seed)
     x = jnp.asarray(rng.standard_normal((rows, inputs)), jnp.float32).astype(dtype)
     w = jnp.asarray(rng.standard_normal((outputs, inputs)), jnp.float32).astype(dtype)
-    return x, OutputMajor(w, (outputs,), target)
+    return x, packed_table(w, target)
 
 
 @settings(deadline=None, max_examples=60)
@@ -45,8 +46,10 @@ def made(rows: int, inputs: int, outputs: int, dtype: str, target: str, seed: in
 )  # fmt: skip
 def test_products_agree_with_sums_in_float64(rows: int, inputs: int, outputs: int, dtype: str, seed: int) -> None:
     x, w = made(rows, inputs, outputs, dtype, native_products(None)[dtype], seed)
-    exact = np.asarray(x, np.float64) @ np.asarray(w.values, np.float64).T
-    bound = np.abs(np.asarray(x, np.float64)) @ np.abs(np.asarray(w.values, np.float64)).T  # of the sum of magnitudes
+    exact = np.asarray(x, np.float64) @ np.asarray(w.take(jnp.arange(w.outputs[0])), np.float64).T
+    bound = (
+        np.abs(np.asarray(x, np.float64)) @ np.abs(np.asarray(w.take(jnp.arange(w.outputs[0])), np.float64)).T
+    )  # of the sum of magnitudes
     for found in (multiply(x, w), reference(x, w)):
         assert found.dtype == jnp.float32
         assert (np.abs(np.asarray(found) - exact) <= 2e-6 * bound).all()
@@ -85,7 +88,7 @@ def test_axes_are_summed_and_kept(targets: dict[str, str]) -> None:
     rng = np.random.default_rng(1)
     w = jnp.asarray(rng.standard_normal((4, 6, 3, 5)), jnp.float32)
     x = jnp.asarray(rng.standard_normal((7, 4, 6)), jnp.float32)
-    found = multiply(x.reshape(7, 24), output_major(w, 2, targets["float32"]))
+    found = multiply(x.reshape(7, 24), packed(w, 2, targets["float32"]))
     np.testing.assert_allclose(found, np.einsum("tab,abcd->tcd", x, w), rtol=1e-5, atol=1e-5)
 
 
@@ -94,10 +97,10 @@ def test_one_of_several_weights_gives_the_bits_of_that_weight_alone(dtype: str, 
     rng = np.random.default_rng(2)
     w = jnp.asarray(rng.standard_normal((5, 70, 3, 20)), jnp.float32).astype(dtype)
     x = jnp.asarray(rng.standard_normal((8, 70)), jnp.float32)
-    several = output_major_each(w, 1, targets[dtype])
+    several = packed_each(w, 1, targets[dtype])
     for index in range(5):
         found = jax.jit(entry_product)(x, several, jnp.int32(index))
-        alone = multiply(x, output_major(w[index], 1, targets[dtype]))
+        alone = multiply(x, packed(w[index], 1, targets[dtype]))
         assert found.shape == (8, 3, 20)
         np.testing.assert_array_equal(found, alone)
 

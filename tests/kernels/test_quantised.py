@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxchat.kernels.products import native_products
+from jaxchat.kernels.products import native_products, taken
 from jaxchat.kernels.quantised import Int8, product, quantise, quantise_rows
 
 multiply = jax.jit(product)
@@ -28,7 +28,9 @@ def expected(x: jax.Array, w: Int8) -> np.ndarray:
     x = np.asarray(x)
     scale = (np.abs(x).max(-1) / np.float32(127)).astype(np.float32)
     whole = np.rint(x / np.where(scale > 0, scale, 1)[:, None]).astype(np.int64)
-    return (whole @ np.asarray(w.values, np.int64).T).astype(np.float32) * (scale[:, None] * np.asarray(w.scale))
+    held = taken(w.values, jnp.arange(w.outputs[0]), w.inputs) if w.target else w.values
+    sums = (whole @ np.asarray(held, np.int64).T).astype(np.float32)
+    return sums * (scale[:, None] * np.asarray(w.scale[: w.outputs[0]]))
 
 
 @settings(deadline=None, max_examples=60)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxchat.kernels.products import OutputMajor, native_products
+from jaxchat.kernels.products import Panels, native_products
 from jaxchat.kernels.reference import causal
 from jaxchat.models.config import Experts, LayerKind, ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
@@ -31,8 +31,8 @@ def test_logits_agree(tied: bool, dtype: str) -> None:
 
     plain = logits(params)
     packed = pack(params, config, Native(native_products(None)))
-    assert isinstance(packed["embed"], OutputMajor) == tied
-    assert isinstance(packed["layer_0"]["mlp"]["expert_down"], OutputMajor)
-    assert isinstance(packed["layer_1"]["mlp"]["down"], OutputMajor)
+    assert isinstance(packed["embed"], Panels) == tied
+    assert isinstance(packed["layer_0"]["mlp"]["expert_down"], Panels)
+    assert isinstance(packed["layer_1"]["mlp"]["down"], Panels)
     bound = 1e-5 if dtype == "float32" else 0.02  # bf16: sums that differ in their last bit round apart between layers
     assert np.abs(logits(packed) - plain).max() < bound * np.abs(plain).max()

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import jax
 
-SOURCE = Path(__file__).with_name("products.cc")
-HEADER = Path(__file__).with_name("tiles.h")
+FOLDER = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
 SECONDS = 120.0  # for the compiler
@@ -48,7 +47,7 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
     if compiler is None:
         raise NativeError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
     identity = _identity(compiler)
-    library = folder / f"products-{identity}.so"
+    library = folder / f"kernels-{identity}.so"
     if not library.exists():
         _compile(compiler, library)
     try:
@@ -64,8 +63,7 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
 def _identity(compiler: str) -> str:
     version = _run(compiler, "--version")
     parts = (
-        SOURCE.read_text("utf-8"),
-        HEADER.read_text("utf-8"),
+        *(path.read_text("utf-8") for path in (*_sources(), *sorted(FOLDER.glob("*.h")))),
         *FLAGS,
         version,
         platform.machine(),
@@ -73,6 +71,10 @@ def _identity(compiler: str) -> str:
         jax.__version__,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def _sources() -> list[Path]:
+    return sorted(FOLDER.glob("*.cc"))
 
 
 def _cpu() -> str:
@@ -90,7 +92,7 @@ def _compile(compiler: str, library: Path) -> None:
     handle, unfinished = tempfile.mkstemp(suffix=".so", dir=library.parent)
     os.close(handle)
     try:
-        _run(compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", unfinished)
+        _run(compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", *map(str, _sources()), "-o", unfinished)
         os.replace(unfinished, library)
     finally:
         Path(unfinished).unlink(missing_ok=True)

@@ -1,139 +1,130 @@
-// The loops of a product y[t, n] = sum over k of x[t, k] * w[n, k] for few rows t, over kinds of numbers.
+// The loops of a product y[t, n] = sum over k of x[t, k] * w[n, k], over kinds of numbers.
 //
-// Sums run in one order, that of k: a vector at a time inside a block of Kind::BLOCK, each block summed by one fixed
-// tree, the blocks one after the other. How many rows there are, which thread takes which and how rows are tiled
-// therefore never changes a bit of the result. Weights are read from memory once, in their order; a tile of R rows of x
-// by N rows of w keeps its sums in registers.
+// All numbers travel as words of 32 bits: one f32, two bf16 or four int8. Weights are packed in panels of 32 outputs,
+// [n / 32][k][32] words, so that a word of x is multiplied by one of each of 32 outputs at once, and weights are read
+// in their order. A tile of up to ROWS rows of x by one panel keeps its sums in registers.
+//
+// Sums run in one order, that of k: one word after the other inside a block of DEPTH words, the blocks one after the
+// other. How many rows there are, which thread takes which and how rows are tiled therefore never changes a bit.
 
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <functional>
-#include <memory>
-#include <thread>
 
-#include "xla/ffi/api/ffi.h"
+#include "share.h"
 
 namespace native {
 
-namespace ffi = xla::ffi;
 using Words = uint32_t __attribute__((vector_size(64)));
 
-constexpr int64_t COLUMNS = 48;     // rows of w that one thread takes at a time: a multiple of each tile's
-constexpr int64_t ROWS = 8;         // of x, in the largest tile
-constexpr int64_t SMALL = 1 << 18;  // multiplications that are not worth a second thread
+constexpr int64_t LANES = 16;          // words of a vector
+constexpr int64_t PANEL = 2 * LANES;   // outputs side by side
+constexpr int64_t DEPTH = 128;         // words of x and of each output that are summed up before the next rows' turn
+constexpr int64_t PANELS = 16;         // that one thread takes at a time, at most
+constexpr int64_t SMALL = 1 << 18;     // multiplications that are not worth a second thread
+#if defined(__AVX512F__)
+constexpr int64_t ROWS = 14;  // of x in the largest tile: 28 of 32 registers hold sums
+#else
+constexpr int64_t ROWS = 3;
+#endif
 
 template <typename T>
-inline Words load(const T* from) {
-  Words vector;
+inline T load(const void* from) {
+  T vector;
   std::memcpy(&vector, from, sizeof(vector));
   return vector;
 }
 
-// `count` elements and zeros after them.
-template <typename T>
-inline Words load(const T* from, int64_t count) {
-  Words vector = {};
-  std::memcpy(&vector, from, count * sizeof(T));
-  return vector;
+inline void store(void* to, const void* vector) { std::memcpy(to, vector, sizeof(Words)); }
+
+// R rows of x by one panel of w, of `depth` words, added to y unless they come `first`. Strides count words.
+template <typename Kind, int R>
+inline void tile(const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t w_stride, int64_t depth, uint32_t* y,
+                 int64_t y_stride, bool first, int64_t ahead) {
+  using Sums = typename Kind::Sums;
+  Sums sums[R][2] = {};
+  for (int64_t k = 0; k < depth; ++k) {
+    const uint32_t* at = w + k * w_stride;
+    Words taken[2] = {load<Words>(at), load<Words>(at + LANES)};
+    __builtin_prefetch(at + ahead, 0, 2);  // the next block's, to L2: hardware stops at each page's end
+    __builtin_prefetch(at + ahead + LANES, 0, 2);
+#if defined(__AVX512F__)
+    for (Words& half : taken) asm("" : "+v"(half));  // stay in registers: else each use is a load
+#endif
+    for (int r = 0; r < R; ++r) {
+      const Words given = Words{} + x[r * x_stride + k];
+      for (int half = 0; half < 2; ++half) sums[r][half] = Kind::add(sums[r][half], given, taken[half]);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int half = 0; half < 2; ++half) {
+      uint32_t* at = y + r * y_stride + half * LANES;
+      const Sums sum = first ? sums[r][half] : load<Sums>(at) + sums[r][half];
+      store(at, &sum);
+    }
+}
+
+// `tile` of so many rows, up to ROWS.
+template <typename Kind, int R = ROWS, typename... Rest>
+inline void tile_of(int64_t rows, Rest... rest) {
+  if constexpr (R > 0) {
+    if (rows == R) return tile<Kind, R>(rest...);
+    tile_of<Kind, R - 1>(rows, rest...);
+  }
+}
+
+// Rows of x by any number of neighbouring columns, each of `depth` words; `columns` is a multiple of PANEL. Panels of w
+// are `w_panel` words apart.
+template <typename Kind>
+void block(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w, int64_t w_stride, int64_t w_panel,
+           int64_t columns, int64_t depth, uint32_t* y, int64_t y_stride, bool first, int64_t ahead) {
+  for (int64_t column = 0; column < columns; column += PANEL)
+    tile_of<Kind>(rows, x, x_stride, w + column / PANEL * w_panel, w_stride, depth, y + column, y_stride, first, ahead);
 }
 
 template <typename Kind>
 struct Product {
-  using X = typename Kind::X;
-  using W = typename Kind::W;
-  using Sums = typename Kind::Sums;
-  static constexpr int64_t WIDTH = 64 / sizeof(W);
-
-  const X* x;
-  const W* w;
+  const uint32_t* x;  // [t, k]
+  const uint32_t* w;  // [n / PANEL, k, PANEL]
   typename Kind::Result y;
-  int64_t t, k, n;
+  int64_t t, k, n;  // k in words, n a multiple of PANEL
 
-  // R rows from `row` by N columns from `column`, of `depth` terms from `from`.
-  template <int R, int N>
-  void tile(int64_t row, int64_t column, int64_t from, int64_t depth) const {
-    const X* rows = x + row * k + from;
-    const W* columns = w + column * k + from;
-    Sums sums[R][N] = {};
-    int64_t i = 0;
-    for (; i + WIDTH <= depth; i += WIDTH) {
-      Words taken[N];
-      for (int c = 0; c < N; ++c) {
-        taken[c] = load(columns + c * k + i);
-        __builtin_prefetch(columns + (c + N) * k + i, 0, 2);  // the next tile's, to L2: hardware stops at each row's end
-      }
-#if defined(__AVX512F__)
-      for (int c = 0; c < N; ++c) asm("" : "+v"(taken[c]));  // stay in registers: else each use is a load
-#endif
-      for (int r = 0; r < R; ++r) {
-        const Words given = load(rows + r * k + i);
-        for (int c = 0; c < N; ++c) sums[r][c] = Kind::add(sums[r][c], given, taken[c]);
-      }
-    }
-    if (i < depth)
-      for (int c = 0; c < N; ++c) {
-        const Words taken = load(columns + c * k + i, depth - i);
-        for (int r = 0; r < R; ++r) sums[r][c] = Kind::add(sums[r][c], load(rows + r * k + i, depth - i), taken);
-      }
-    for (int r = 0; r < R; ++r)
-      for (int c = 0; c < N; ++c) y.put(row + r, column + c, n, sums[r][c], from == 0);
-  }
-
-  template <int R, int N>
-  void tiles(int64_t row, int64_t start, int64_t end, int64_t from, int64_t depth) const {
-    int64_t column = start;
-    for (; column + N <= end; column += N) tile<R, N>(row, column, from, depth);
-    for (; column < end; ++column) tile<R, 1>(row, column, from, depth);
-  }
-
-  // All rows of x by the rows of w from `start` to `end`, in tiles as large as leave their sums in registers.
+  // All rows by the panels from `start` to `end`.
   void stripe(int64_t start, int64_t end) const {
-    for (int64_t from = 0; from < k; from += Kind::BLOCK) {
-      const int64_t depth = std::min(Kind::BLOCK, k - from);
-      for (int64_t row = 0; row < t; row += ROWS) switch (std::min(ROWS, t - row)) {
-          case 1: tiles<1, 8>(row, start, end, from, depth); break;
-          case 2: tiles<2, 8>(row, start, end, from, depth); break;
-          case 3: tiles<3, 6>(row, start, end, from, depth); break;
-          case 4: tiles<4, 6>(row, start, end, from, depth); break;
-          case 5: tiles<5, 4>(row, start, end, from, depth); break;
-          case 6: tiles<6, 4>(row, start, end, from, depth); break;
-          case 7: tiles<7, 3>(row, start, end, from, depth); break;
-          default: tiles<8, 3>(row, start, end, from, depth);
-        }
+    if (t <= ROWS)
+      for (int64_t panel = start; panel < end; ++panel) columns(panel, panel + 1, 1);
+    else
+      columns(start, end, (t + ROWS - 1) / ROWS);
+    for (int64_t row = 0; row < t; ++row)
+      for (int64_t column = start * PANEL; column < end * PANEL; column += LANES) y.finish(row, column, n);
+  }
+
+  // Rows in so many tiles, which are copied where there are several: else their strides may share few cache lines.
+  void columns(int64_t start, int64_t end, int64_t tiles) const {
+    alignas(64) uint32_t copy[ROWS * DEPTH];
+    for (int64_t from = 0; from < k; from += DEPTH) {
+      const int64_t depth = std::min(DEPTH, k - from);
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t row = t * i / tiles, rows = t * (i + 1) / tiles - row;
+        const uint32_t* given = x + row * k + from;
+        if (tiles > 1)
+          for (int64_t r = 0; r < rows; ++r) std::memcpy(copy + r * DEPTH, given + r * k, depth * sizeof(uint32_t));
+        block<Kind>(tiles > 1 ? copy : given, tiles > 1 ? DEPTH : k, rows, w + (start * k + from) * PANEL, PANEL,
+                    k * PANEL, (end - start) * PANEL, depth, y.words() + row * n + start * PANEL, n, from == 0,
+                    DEPTH * PANEL);
+      }
     }
   }
 
-  void run(ffi::ThreadPool& pool) const;
+  void run(ffi::ThreadPool& pool) const {
+    const int64_t panels = n / PANEL;
+    if (t * k * n < SMALL) return stripe(0, panels);
+    const int64_t each = std::clamp<int64_t>(panels / (4 * pool.num_threads()), 1, PANELS);
+    share(pool, (panels + each - 1) / each,
+          [=](int64_t i) { stripe(i * each, std::min((i + 1) * each, panels)); });
+  }
 };
-
-// Calls `work(0) .. work(count - 1)`, on the calling thread and on those of the pool that come in time.
-template <typename Work>
-void share(ffi::ThreadPool& pool, int64_t count, const Work& work) {
-  struct Shared {
-    std::atomic<int64_t> next{0}, done{0};
-  };
-  const auto shared = std::make_shared<Shared>();  // outlives the call: who comes late finds that nothing is left
-  const auto help = [shared, count, &work] {
-    for (int64_t i; (i = shared->next.fetch_add(1)) < count;) {
-      work(i);
-      shared->done.fetch_add(1, std::memory_order_release);
-    }
-  };
-  const int64_t helpers = std::min<int64_t>(pool.num_threads(), count) - 1;
-  for (int64_t i = 0; i < helpers; ++i) pool.Schedule(std::function<void()>(help));
-  help();
-  while (shared->done.load(std::memory_order_acquire) < count) std::this_thread::yield();
-}
-
-template <typename Kind>
-void Product<Kind>::run(ffi::ThreadPool& pool) const {
-  if (t * k * n < SMALL) return stripe(0, n);
-  share(pool, (n + COLUMNS - 1) / COLUMNS,
-        [this](int64_t i) { stripe(i * COLUMNS, std::min((i + 1) * COLUMNS, n)); });
-}
 
 }  // namespace native
