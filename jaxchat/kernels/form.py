@@ -15,6 +15,7 @@ class Form:
     scale: float | None = None  # of the scores; None: d**-0.5
     window: int = 0  # keys that a query sees, its own included; 0: all before it
     cap: float = 0.0  # scores are bounded smoothly to -cap .. cap (Gemma 2, arXiv 2408.00118); 0: they are not
+    sinks: Array | None = None  # [H] of each head, the score of a key without value (gpt-oss, arXiv 2508.10925)
 
     def scaled(self, q: Array) -> Array:
         """Queries `[..., d]` in f32, times the scale."""

@@ -70,7 +70,8 @@ def decode_attention(
 
             return _accumulate(sums, scores, mix)
 
-        mixed = _walk(block, form.first(lengths[slot] - 1), lengths[slot], grouped.shape[1:3], width)
+        sums = _begun(form, kv_heads, grouped.shape[1:3], width)
+        mixed = _walk(block, form.first(lengths[slot] - 1), lengths[slot], sums)
         return jax.lax.dynamic_update_index_in_dim(done, mixed, slot, 0)
 
     return jax.lax.fori_loop(0, slots, row, jnp.zeros(grouped.shape, jnp.float32)).reshape(q.shape)
@@ -107,7 +108,7 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
 
         return _accumulate(sums, scores, mix)
 
-    mixed = _walk(block, form.first(start), start + chunk, grouped.shape[:3], width)
+    mixed = _walk(block, form.first(start), start + chunk, _begun(form, kv_heads, grouped.shape[:3], width))
     return mixed.transpose(2, 0, 1, 3).reshape(q.shape)
 
 
@@ -129,17 +130,19 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
     return higher, total * shrink + jnp.sum(weights, axis=-1), mixed * shrink[..., None] + mix(weights)
 
 
-def _walk(
-    block: Callable[[Array, Sums], Sums], first: Array, length: Array, shape: tuple[int, ...], width: int
-) -> Array:
-    """Weighted values `[*shape, d]` over the blocks of the keys from `first` to `length`; zeros where there are none.
+def _begun(form: Form, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
+    """The sums `[*shape]` and `[*shape, d]` of no key yet, `shape` being `[K, G]` or `[K, G, C]`; or of the sink."""
+    mixed = jnp.zeros((*shape, width), jnp.float32)
+    if form.sinks is None:
+        return jnp.full(shape, MASKED, jnp.float32), jnp.zeros(shape, jnp.float32), mixed
+    sinks = form.sinks.astype(jnp.float32).reshape(kv_heads, -1, *[1] * (len(shape) - 2))
+    return jnp.broadcast_to(sinks, shape), jnp.ones(shape, jnp.float32), mixed
+
+
+def _walk(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sums: Sums) -> Array:
+    """Weighted values `[.., d]` over the blocks of the keys from `first` to `length`; zeros where there are none.
 
     A query that sees nothing in its first blocks gathers a mean of their values, times zero once it sees a key.
     """
-    sums = (
-        jnp.full(shape, MASKED, jnp.float32),
-        jnp.zeros(shape, jnp.float32),
-        jnp.zeros((*shape, width), jnp.float32),
-    )
     _, total, mixed = jax.lax.fori_loop(first // BLOCK, (length + BLOCK - 1) // BLOCK, block, sums)
     return mixed / jnp.where(total > 0, total, 1.0)[..., None]

@@ -17,8 +17,8 @@ Cache = tuple[Array, ...]
 class AttentionShape:
     """What decides whether a path can compute a model's attention.
 
-    `shards` is the number of devices that the heads are split over, `page` the tokens of a KV page; `windows` and
-    `caps` say whether any layer has such a form, see `jaxchat.kernels.form`.
+    `shards` is the number of devices that the heads are split over, `page` the tokens of a KV page; `windows`,
+    `caps` and `sinks` say whether any layer has such a form, see `jaxchat.kernels.form`.
     """
 
     heads: int  # H
@@ -29,6 +29,7 @@ class AttentionShape:
     shards: int = 1
     windows: bool = False
     caps: bool = False
+    sinks: bool = False
 
     @property
     def kv_heads_each(self) -> int:

@@ -26,6 +26,8 @@ def refusal(shape: AttentionShape) -> str:
     """Why the kernel cannot compute a model of this shape; empty if it can."""
     if shape.head_width > LANES:
         return f"head width {shape.head_width} is more than the kernel's {LANES}"
+    if shape.sinks:
+        return "the kernel knows no attention sinks"
     packing = 4 // jnp.dtype(shape.dtype).itemsize  # rows of a tile that share a 32-bit word
     tiles, rest = divmod(2 * shape.kv_heads_each, packing)
     if rest or not (tiles in (1, 2, 4, 8) or tiles % 8 == 0):

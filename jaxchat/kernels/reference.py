@@ -30,6 +30,10 @@ def causal(layer: int, q: Array, k: Array, v: Array, form: Form = PLAIN) -> Arra
     scores = form.capped(jnp.einsum("tkgd,skd->kgts", grouped, k.astype(jnp.float32)))
     position = jnp.arange(tokens)
     visible = form.visible(position[:, None], position)
-    weights = jax.nn.softmax(jnp.where(visible, scores, MASKED), axis=-1)
+    scores = jnp.where(visible, scores, MASKED)
+    if form.sinks is not None:
+        sinks = jnp.broadcast_to(form.sinks.reshape(groups, -1, 1, 1), (*scores.shape[:-1], 1))
+        scores = jnp.concatenate([scores, sinks], axis=-1)
+    weights = jax.nn.softmax(scores, axis=-1)[..., :tokens]
     mixed = jnp.einsum("kgts,skd->tkgd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
     return mixed.reshape(tokens, heads, width).astype(q.dtype)

@@ -26,8 +26,8 @@ def refusal(shape: AttentionShape) -> str:
         return f"cuDNN's attention takes no {shape.dtype}"
     if shape.head_width not in (64, 128, 256):
         return f"head width {shape.head_width} is none of 64, 128 and 256"
-    if shape.windows or shape.caps:
-        return "the kernels know neither sliding windows nor capped scores"
+    if shape.windows or shape.caps or shape.sinks:
+        return "the kernels know neither sliding windows nor capped scores nor attention sinks"
     return ""
 
 

@@ -22,6 +22,14 @@ class LayerKind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clamp:
+    """The bounded SwiGLU of gpt-oss (arXiv 2508.10925): gate and up are cut off at `limit`, and 1 is added to up."""
+
+    alpha: float  # the slope of the sigmoid
+    limit: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experts:
     """A mixture of experts: each token goes through `chosen` of `count` feed-forward layers of inner width `width`."""
 
@@ -29,6 +37,8 @@ class Experts:
     chosen: int
     width: int
     normalized: bool = True  # the weights of the chosen ones sum to one
+    bias: bool = False  # of the router and of each expert
+    clamp: Clamp | None = None  # the gate of gpt-oss in place of `activation`
 
     def __post_init__(self) -> None:
         if self.chosen > self.count:
@@ -42,6 +52,7 @@ class Names:
     prefixes: tuple[str, ...] = ("model.",)  # of all but the head; the first that the checkpoint has
     mlp_norm: str = "post_attention_layernorm"
     fused: bool = False  # qkv_proj and gate_up_proj hold what others store apart
+    stacked: bool = False  # one tensor for all experts, [E, in, out], in which gate and up alternate
     router: str = "mlp.gate"
     experts: str = "mlp.experts"
     expert: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
@@ -75,6 +86,7 @@ class ModelConfig:
     experts: Experts | None = None
     embed_scale: float = 1.0
     query_scale: float | None = None  # of attention scores; None: d**-0.5
+    sinks: bool = False  # each head has the score of a key without value, see `kernels.form`
     attention_cap: float = 0.0  # see `kernels.form`
     logit_cap: float = 0.0  # likewise, of logits
     tied: bool = False

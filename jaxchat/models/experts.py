@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax import Array
 
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.layers import activate, contract, contract_entry, scaled, weight
+from jaxchat.models.layers import activate, clamped, contract, contract_entry, scaled, weight
 
 ROWS = 8  # of a block
 
@@ -34,12 +34,22 @@ class Mixture(nn.Module):
         router = self.param("router", scaled(c.width), (c.width, e.count))
         gate_up = weight(self, "expert_gate_up", scaled(c.width), (e.count, c.width, 2, e.width))
         down = weight(self, "expert_down", scaled(e.width), (e.count, e.width, c.width))
-        chosen, shares = route(contract("td,de->te", x, router), e)
+        zeros = nn.initializers.zeros
+        logits = contract("td,de->te", x, router)
+        if e.bias:
+            logits += self.param("router_bias", zeros, (e.count,)).astype(jnp.float32)
+            gate_up_bias = self.param("expert_gate_up_bias", zeros, (e.count, 2, e.width)).astype(jnp.float32)
+            down_bias = self.param("expert_down_bias", zeros, (e.count, c.width)).astype(jnp.float32)
+        chosen, shares = route(logits, e)
 
         def expert(index: Array, rows: Array) -> Array:
             both = contract_entry("td,dcf->tcf", rows, gate_up, index)
-            inner = activate(c.activation, both[:, 0]) * both[:, 1]
-            return contract_entry("tf,fd->td", inner, down, index)
+            if e.bias:
+                both += gate_up_bias[index]
+            gate, up = both[:, 0], both[:, 1]
+            inner = clamped(e.clamp, gate, up) if e.clamp else activate(c.activation, gate) * up
+            y = contract_entry("tf,fd->td", inner, down, index)
+            return y + down_bias[index] if e.bias else y
 
         found = in_blocks(expert, x, chosen, e.count)
         total = jnp.zeros_like(found[:, 0])

@@ -7,6 +7,7 @@ then the value. Splitting over K therefore splits the attention cleanly across d
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from jaxchat.kernels import products, quantised
 from jaxchat.kernels.form import Form
 from jaxchat.kernels.products import Panels
 from jaxchat.kernels.quantised import Int8
-from jaxchat.models.config import Activation, ModelConfig
+from jaxchat.models.config import Activation, Clamp, ModelConfig
 from jaxchat.models.rope import rotate
 
 Attend = Callable[[int, Array, Array, Array, Form], Array]
@@ -71,6 +72,12 @@ def activate(name: Activation, x: Array) -> Array:
     return jax.nn.silu(x) if name == "silu" else jax.nn.gelu(x, approximate=True)
 
 
+def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
+    """The gated product of `config.Clamp`, elementwise in f32."""
+    gate = jnp.minimum(gate, clamp.limit)
+    return gate * jax.nn.sigmoid(clamp.alpha * gate) * (jnp.clip(up, -clamp.limit, clamp.limit) + 1)
+
+
 class RMSNorm(nn.Module):
     """`x / rms(x) * (scale + offset)` over the last axis, in f32 (arXiv 1910.07467)."""
 
@@ -104,13 +111,20 @@ class Attention(nn.Module):
         qkv = qkv.astype(w.dtype)
         q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_width), turn)
         k = self._placed("k_norm", qkv[:, :, c.group], turn)
-        mixed = attend(layer, q, k, qkv[:, :, c.group + 1], c.form(layer))
+        mixed = attend(layer, q, k, qkv[:, :, c.group + 1], self._form(layer))
         shape = (c.kv_heads, c.group, c.head_width)
         out = weight(self, "out", scaled(c.heads * c.head_width), (*shape, c.width))
         y = contract("tkgh,kghd->td", mixed.reshape(tokens, *shape), out)
         if c.out_bias:
             y += self.param("out_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
         return y
+
+    def _form(self, layer: int) -> Form:
+        c = self.config
+        if not c.sinks:
+            return c.form(layer)
+        sinks = self.param("sinks", nn.initializers.normal(), (c.kv_heads, c.group)).astype(jnp.float32)
+        return replace(c.form(layer), sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, turn: Turn) -> Array:
         """Queries or keys after their norm and rotation, in their dtype; `norm` names the norm's parameters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.parts import Parameter, biases, matrices, matrix, plain, rows, stacked
+from jaxchat.models.parts import Parameter, biases, entries, matrices, matrix, plain, rows, stacked
 
 Path = tuple[str, ...]
 
@@ -46,9 +46,13 @@ _AXES: dict[str, tuple[str | None, ...]] = {
     "gate_up_bias": (None, "ffn"),
     "down": ("ffn", None),
     "down_bias": (None,),
+    "sinks": ("kv_heads", None),
     "router": (None, None),
+    "router_bias": (None,),
     "expert_gate_up": (None, None, None, "ffn"),
+    "expert_gate_up_bias": (None, None, "ffn"),
     "expert_down": (None, "ffn", None),
+    "expert_down_bias": (None, None),
 }
 
 
@@ -58,7 +62,10 @@ def _layer(c: ModelConfig, index: int, prefix: str) -> dict[Path, Parameter]:
     table |= {("attention", *path): found for path, found in _attention(c, f"{at}self_attn.").items()}
     table[("mlp_norm", "scale")] = plain(f"{at}{c.names.mlp_norm}.weight", c.width)
     experts = c.experts if c.kinds[index].sparse else None
-    inner = _experts(c, experts, at) if experts else _feed_forward(c, f"{at}mlp.")
+    if experts:
+        inner = _stacked_experts(c, experts, at) if c.names.stacked else _experts(c, experts, at)
+    else:
+        inner = _feed_forward(c, f"{at}mlp.")
     table |= {("mlp", *path): found for path, found in inner.items()}
     if c.post_norms:
         table[("attention_post_norm", "scale")] = plain(f"{at}post_attention_layernorm.weight", c.width)
@@ -81,6 +88,8 @@ def _attention(c: ModelConfig, at: str) -> dict[Path, Parameter]:
         table[("qkv_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 1)
     if c.out_bias:
         table[("out_bias",)] = plain(f"{at}o_proj.bias", c.width)
+    if c.sinks:
+        table[("sinks",)] = biases((f"{at}sinks",), ((c.kv_heads, c.group),), 0)
     return table
 
 
@@ -110,3 +119,17 @@ def _experts(c: ModelConfig, experts: Experts, at: str) -> dict[Path, Parameter]
         ("expert_gate_up",): stacked(gate_up),
         ("expert_down",): stacked(down),
     }
+
+
+def _stacked_experts(c: ModelConfig, experts: Experts, at: str) -> dict[Path, Parameter]:
+    count, width, router, inside = experts.count, experts.width, f"{at}{c.names.router}", f"{at}{c.names.experts}."
+    table: dict[Path, Parameter] = {
+        ("router",): matrix(f"{router}.weight", (c.width,), (count,)),
+        ("expert_gate_up",): entries(f"{inside}gate_up_proj", count, (c.width, 2, width), (c.width, 2 * width)),
+        ("expert_down",): entries(f"{inside}down_proj", count, (width, c.width)),
+    }
+    if experts.bias:
+        table[("router_bias",)] = plain(f"{router}.bias", count)
+        table[("expert_gate_up_bias",)] = entries(f"{inside}gate_up_proj_bias", count, (2, width), (2 * width,))
+        table[("expert_down_bias",)] = plain(f"{inside}down_proj_bias", count, c.width)
+    return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,16 +20,22 @@ class Part:
     shape: tuple[int, ...]  # of its place in the parameter
     place: Index = WHOLE
     transposed: bool = False
+    alternating: bool = False  # stored with the last two axes of the place the other way round
     rows: tuple[int, int] | None = None  # of the stored tensor, from and to; None: all
 
     def from_stored(self, rows: np.ndarray) -> np.ndarray:
         """The stored rows, as they fill their place."""
+        if self.alternating:
+            *outer, count, size = self.shape
+            return rows.reshape(*outer, size, count).swapaxes(-1, -2)
         return (rows.T if self.transposed else rows).reshape(self.shape)
 
     def to_stored(self, piece: np.ndarray) -> np.ndarray:
         """Inverse of `from_stored`."""
         first, *rest = self.stored_shape
         stored = (self.rows[1] - self.rows[0] if self.rows else first, *rest)
+        if self.alternating:
+            return piece.swapaxes(-1, -2).reshape(stored)
         return piece.reshape(stored[::-1]).T if self.transposed else piece.reshape(stored)
 
 
@@ -78,11 +84,24 @@ def biases(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], axis: in
     return Parameter(_joined(shapes, axis), parts)
 
 
+def entries(name: str, count: int, shape: tuple[int, ...], stored: tuple[int, ...] = ()) -> Parameter:
+    """A parameter `[count, *shape]` that is stored as one tensor, read entry by entry.
+
+    `stored` is the shape of a stored entry, in which the last two axes of `shape` alternate; none given: they do not.
+    """
+    whole, part = (count, *(stored or shape)), (1, *shape)
+    parts = [
+        Part(name, whole, part, (slice(index, index + 1),), alternating=bool(stored), rows=(index, index + 1))
+        for index in range(count)
+    ]
+    return Parameter((count, *shape), tuple(parts))
+
+
 def stacked(parameters: list[Parameter]) -> Parameter:
     """Parameters of one shape, each an entry of a new first axis."""
     shape = parameters[0].shape
     parts = [
-        Part(part.name, part.stored_shape, part.shape, (index, *part.place), part.transposed, part.rows)
+        replace(part, place=(index, *part.place))
         for index, parameter in enumerate(parameters)
         for part in parameter.parts
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from jaxchat.errors import ModelError
+from jaxchat.models.mxfp4 import BLOCKS, SCALES, Mxfp4
 from jaxchat.models.parts import Part
 from jaxchat.reading import read_object
 
@@ -23,16 +24,22 @@ MAPPED = 1 << 26  # bytes; files are mapped, and what was read of one takes memo
 class Shards:
     """Opens every file at once, so that what is missing or damaged shows before anything is read.
 
+    `files` has the file of each tensor; those that are stored in MXFP4 have the name and shape of what they stand for.
+
     All methods raise ModelError naming file and tensor.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.files = _listed(directory)
-        self._opened = {path: _open(path) for path in sorted(set(self.files.values()))}
+        self._stored = _listed(directory)
+        self._opened = {path: _open(path) for path in sorted(set(self._stored.values()))}
         self._mapped: Counter[Path] = Counter()  # bytes read of each file since it was opened
         for path, file in self._opened.items():
             self._check_listing(path, set(file.keys()))
+        self._packed = {name.removesuffix(BLOCKS) for name in self._stored if name.endswith(BLOCKS)}
+        halves = {f"{name}{half}" for name in self._packed for half in (BLOCKS, SCALES)}
+        self.files = {name: path for name, path in self._stored.items() if name not in halves}
+        self.files |= {name: self._stored[f"{name}{BLOCKS}"] for name in sorted(self._packed)}
 
     def prefix(self, known: tuple[str, ...]) -> str:
         """That of the `known` prefixes which the names begin with, the first where none does."""
@@ -40,14 +47,14 @@ class Shards:
 
     def dtypes(self) -> set[str]:
         """The dtypes of all tensors, as safetensors spells them."""
-        return {self._opened[path].get_slice(name).get_dtype() for name, path in self.files.items()}
+        return {self._slice(name).get_dtype() for name in self.files}
 
     def check(self, part: Part) -> None:
         """Whether the tensor of `part` is there, of the right shape, and of floating numbers."""
         path = self.files.get(part.name)
         if path is None:
             raise ModelError(f"{self.directory}: tensor {part.name} is missing from the safetensors files")
-        stored = self._opened[path].get_slice(part.name)
+        stored = self._slice(part.name)
         shape, dtype = tuple(stored.get_shape()), stored.get_dtype()
         if shape != part.stored_shape:
             raise ModelError(f"{path}: tensor {part.name} has shape {shape}, expected {part.stored_shape}")
@@ -58,7 +65,7 @@ class Shards:
         """The rows of a stored tensor that `part` wants."""
         path = self.files[part.name]
         try:
-            stored = self._opened[path].get_slice(part.name)
+            stored = self._slice(part.name)
             tensor: np.ndarray = stored[slice(*part.rows)] if part.rows else self._opened[path].get_tensor(part.name)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: cannot read tensor {part.name} ({error})") from None
@@ -68,8 +75,20 @@ class Shards:
             self._mapped.clear()
         return tensor
 
+    def _slice(self, name: str) -> Any:
+        """Of a tensor, possibly of one that is stored as two."""
+        if name not in self._packed:
+            return self._opened[self.files[name]].get_slice(name)
+        if f"{name}{SCALES}" not in self._stored:
+            raise ModelError(f"{self.directory}: tensor {name}{SCALES} is missing from the safetensors files")
+        halves = (f"{name}{half}" for half in (BLOCKS, SCALES))
+        try:
+            return Mxfp4(*(self._opened[self._stored[half]].get_slice(half) for half in halves))
+        except ModelError as error:
+            raise ModelError(f"{self.files[name]}: tensor {name}: {error}") from None
+
     def _check_listing(self, path: Path, held: set[str]) -> None:
-        listed = {name for name, file in self.files.items() if file == path}
+        listed = {name for name, file in self._stored.items() if file == path}
         if missing := listed - held:
             raise ModelError(f"{path}: holds no tensor {min(missing)}, though {INDEX} says so")
         if unlisted := held - listed:

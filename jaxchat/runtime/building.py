@@ -56,6 +56,7 @@ def choose_attention(engine: EngineConfig, model: ModelConfig, placement: Placem
         shards=placement.mesh.size,
         windows=any(kind.window for kind in model.kinds),
         caps=model.attention_cap > 0,
+        sinks=model.sinks,
     )
     return choose(engine.attention, shape, platform, placement.mesh)
 

@@ -44,7 +44,7 @@ def fit(path: tuple[str, ...], array: Weights, model: ModelConfig, target: Model
         *outer, kv_heads, fused, width = array.shape
         queries = array[..., :-2, :].reshape(*outer, kv_heads * copies, (fused - 2) // copies, width)
         return np.concatenate([queries, np.repeat(array[..., -2:, :], copies, axis=-3)], axis=-2)
-    if copies > 1 and path[-2:] == ("attention", "out"):  # [K, G, d, D]
+    if copies > 1 and path[-1] in ("out", "sinks"):  # [K, G, ..]
         kv_heads, group, *widths = array.shape
         return array.reshape(kv_heads * copies, group // copies, *widths)
     return array

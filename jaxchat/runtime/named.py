@@ -15,6 +15,9 @@ _LLAMA_31 = dict(
     factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192, rope_type="llama3"
 )
 _QWEN = dict(architectures=["Qwen2ForCausalLM"], rms_norm_eps=1e-6, rope_theta=1_000_000.0)
+_GPT_OSS = dict(
+    architectures=["GptOssForCausalLM"], vocab_size=201_088, head_dim=64, num_experts_per_tok=4, sliding_window=128
+)
 _QWEN3_MOE = {**_QWEN, "architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 151_936, "norm_topk_prob": True}
 
 
@@ -66,5 +69,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "qwen3-30b-a3b": _shape(
         _QWEN3_MOE, 48, 2048, 6144, 32, 4, 40_960, head_dim=128, num_experts=128, moe_intermediate_size=768
     ),
+    "gpt-oss-20b": _shape(_GPT_OSS, 24, 2880, 2880, 64, 8, 131_072, num_local_experts=32),
+    "gpt-oss-120b": _shape(_GPT_OSS, 36, 2880, 2880, 64, 8, 131_072, num_local_experts=128),
     "qwen2.5-7b": _shape(_QWEN, 28, 3584, 18_944, 28, 4, 32_768, vocab_size=152_064),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
-from jaxchat.kernels import triton
 from jaxchat.kernels.choosing import choose
 from jaxchat.kernels.form import PLAIN, Form
 from jaxchat.kernels.path import AttentionShape
@@ -85,12 +84,29 @@ def sequence():
     return random(LENGTH, H, d, seed=0), random(LENGTH, K, d, seed=1), random(LENGTH, K, d, seed=2)
 
 
-@pytest.fixture(params=[PLAIN, Form(scale=0.2), Form(scale=0.2, window=70, cap=3.0)], ids=["plain", "scale", "all"])
+FORMS = {
+    "plain": PLAIN,
+    "scale": Form(scale=0.2),
+    "window and cap": Form(scale=0.2, window=70, cap=3.0),
+    "window and sinks": Form(window=70, sinks=np.linspace(-2.0, 4.0, H, dtype=np.float32)),
+}
+
+
+@pytest.fixture(params=FORMS)
 def form(request, path):
-    if path.name == "triton" and request.param.window:
-        assert "sliding windows" in triton.refusal(replace(SHAPE, dtype="bfloat16", windows=True))
-        pytest.skip("refused by the kernels")
-    return request.param
+    form = FORMS[request.param]
+    refused = (path.name == "triton" and form.window) or (path.name == "ragged" and form.sinks is not None)
+    return pytest.skip("refused by the kernels") if refused else form
+
+
+def test_a_sink_takes_its_share_of_the_softmax(sequence):
+    q, k, v = (np.asarray(x, np.float64) for x in sequence)
+    sinks = np.linspace(-2.0, 4.0, H)
+    scores = np.einsum("hd,skhd->hs", q[50], np.repeat(k[:51, :, None], H // K, 2).reshape(51, 1, H, d)) / d**0.5
+    weights = np.exp(scores) / (np.exp(scores).sum(1, keepdims=True) + np.exp(sinks)[:, None])
+    expected = np.einsum("hs,shd->hd", weights, np.repeat(v[:51], H // K, axis=1))
+    found = causal(0, *sequence, Form(sinks=jnp.array(sinks, jnp.float32)))
+    np.testing.assert_allclose(found[50], expected, atol=1e-5)
 
 
 def test_prefill_in_chunks(path, sequence, form):
@@ -100,7 +116,7 @@ def test_prefill_in_chunks(path, sequence, form):
     for start in range(0, LENGTH // CHUNK * CHUNK, CHUNK):
         here = slice(start, start + CHUNK)
         cache = path.write_chunk(cache, k[here], v[here], TABLE[start // PAGE : (start + CHUNK) // PAGE])
-        got = jax.jit(path.prefill, static_argnames="form")(q[here], cache, TABLE, jnp.int32(start), form=form)
+        got = jax.jit(partial(path.prefill, form=form))(q[here], cache, TABLE, jnp.int32(start))
         np.testing.assert_allclose(got, expected[here], atol=1e-5)
 
 
@@ -109,7 +125,7 @@ def test_a_last_chunk_that_ends_past_the_table(path, sequence, form):
     expected = causal(0, q, k, v, form)
     cache = prefilled(path, k[:128], v[:128])
     cache = path.write_chunk(cache, k[128:192], v[128:192], jnp.array([TABLE[8], TABLE[9], N, N]))
-    got = jax.jit(path.prefill, static_argnames="form")(q[128:192], cache, TABLE[:10], jnp.int32(128), form=form)
+    got = jax.jit(partial(path.prefill, form=form))(q[128:192], cache, TABLE[:10], jnp.int32(128))
     np.testing.assert_allclose(got[:32], expected[128:160], atol=1e-5)
 
 
@@ -117,14 +133,14 @@ def test_decode_token_by_token_after_prefill(path, sequence, form):
     q, k, v = sequence
     expected = causal(0, q, k, v, form)
     cache = prefilled(path, k[:128], v[:128])
-    decode = jax.jit(path.decode, static_argnames="form")
+    decode = jax.jit(partial(path.decode, form=form))
     table, nothing = jnp.stack([TABLE, TABLE * 0]), jnp.zeros((1, K, d))
     for position in range(128, 150):
         ids, offsets = jnp.array([TABLE[position // PAGE], N]), jnp.array([position % PAGE, 0])
         new = (jnp.concatenate([x[position : position + 1], nothing]) for x in (k, v))
         cache = path.write_tokens(cache, *new, ids, offsets)
         rows = jnp.concatenate([q[position : position + 1], random(1, H, d, seed=5)])
-        got = decode(rows, cache, table, jnp.array([position + 1, 1]), jnp.array([True, False]), form=form)
+        got = decode(rows, cache, table, jnp.array([position + 1, 1]), jnp.array([True, False]))
         np.testing.assert_allclose(got[0], expected[position], atol=1e-5)
         assert jnp.all(jnp.isfinite(got))
 
@@ -136,9 +152,7 @@ def test_rows_of_many_lengths(path, sequence, form):
     cache = prefilled(path, *padded)
     lengths = jnp.array([1, 16, 17, 127, 128, 129, 256, LENGTH])
     table = jnp.tile(TABLE, (8, 1))
-    got = jax.jit(path.decode, static_argnames="form")(
-        q[lengths - 1], cache, table, lengths, jnp.ones(8, bool), form=form
-    )
+    got = jax.jit(partial(path.decode, form=form))(q[lengths - 1], cache, table, lengths, jnp.ones(8, bool))
     np.testing.assert_allclose(got, expected[lengths - 1], atol=1e-5)
 
 
@@ -162,6 +176,9 @@ def test_writes_past_the_last_page_are_dropped(path):
         ("tpu", {"kv_heads": 6, "shards": 2}, "plain", "3 KV heads on a device"),
         ("gpu", {"dtype": "bfloat16"}, "triton", "cuDNN"),
         ("gpu", {}, "plain", "takes no float32"),
+        ("tpu", {"sinks": True}, "plain", "the kernel knows no attention sinks"),
+        ("gpu", {"dtype": "bfloat16", "windows": True}, "plain", "neither sliding windows nor capped scores"),
+        ("gpu", {"dtype": "bfloat16", "sinks": True}, "plain", "nor attention sinks"),
         ("gpu", {"dtype": "bfloat16", "caps": True}, "plain", "neither sliding windows nor capped scores"),
         ("gpu", {"dtype": "bfloat16", "head_width": 80}, "plain", "head width 80 is none of"),
     ],

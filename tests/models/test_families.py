@@ -110,7 +110,7 @@ def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported() -
         (dict(rope_scaling=dict(type="linear", factor=-1.0)), r"rope_scaling\.factor must be a finite number"),
         (dict(tie_word_embeddings="yes"), "tie_word_embeddings must be true or false"),
         (dict(head_dim=7), "an even number of each head must be rotated, got 7"),
-        (dict(quantization_config={"quant_method": "gptq"}), "quantization_config is not supported"),
+        (dict(quantization_config={"quant_method": "gptq"}), "quantization_config of method gptq is not supported"),
         (dict(architectures=["SmolLM3ForCausalLM"], no_rope_layers=[1]), "1 layers are described, but there are 2"),
         (dict(architectures=["Gemma2ForCausalLM"], layer_types=["full"] * 2), "layer type 'full' is not supported"),
         (dict(architectures=["MixtralForCausalLM"], num_experts_per_tok=9), "9 experts for each token are more than 8"),

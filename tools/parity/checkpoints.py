@@ -89,6 +89,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             norm_topk_prob=True,
         ),
     ),
+    "gpt-oss": (
+        "GptOss",
+        dict(
+            num_local_experts=6,
+            num_experts_per_tok=3,
+            head_dim=16,
+            num_hidden_layers=4,
+            sliding_window=WINDOW,
+            swiglu_limit=1.5,  # low enough to cut something off
+            rope_parameters=dict(YARN_ROPE, truncate=False),
+        ),
+    ),
     "qwen 3 with experts, shares": (
         "Qwen3Moe",
         dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=24, head_dim=16, norm_topk_prob=False),
@@ -126,5 +138,5 @@ def logits(model: torch.nn.Module, tokens: list[int]) -> Any:
 def _hidden_by_their_start(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
     """Parameters whose start values, one or zero, would hide mistakes."""
     for name, parameter in model.named_parameters():
-        if "norm" in name or name.endswith("bias"):
+        if "norm" in name or name.endswith(("bias", "sinks")):
             yield parameter

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.families import gemma, llama, mistral, mixtral, phi, qwen, smollm
+from jaxchat.models.families import gemma, gpt_oss, llama, mistral, mixtral, phi, qwen, smollm
 from jaxchat.models.keys import Keys
 from jaxchat.reading import read_object
 
@@ -25,6 +25,7 @@ FAMILIES: dict[str, Read] = {
     "Gemma3ForConditionalGeneration": gemma.read_3_text,
     "Phi3ForCausalLM": phi.read,
     "SmolLM3ForCausalLM": smollm.read_3,
+    "GptOssForCausalLM": gpt_oss.read,
 }
 
 
@@ -43,6 +44,9 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
     architecture, *_ = *keys.words("architectures"), "none named"
     if architecture not in FAMILIES:
         raise ModelError(f"config.json: architecture {architecture} is not supported; supported: {', '.join(FAMILIES)}")
-    if keys.has("quantization_config"):
-        raise ModelError("config.json: quantization_config is not supported; use the unquantised checkpoint")
+    method = keys.inner("quantization_config").word("quant_method", "unnamed")
+    if keys.has("quantization_config") and method != "mxfp4":
+        raise ModelError(
+            f"config.json: quantization_config of method {method} is not supported; use the unquantised checkpoint"
+        )
     return FAMILIES[architecture](keys)

@@ -1,0 +1,44 @@
+"""gpt-oss (arXiv 2508.10925): experts with biases and a bounded gate, attention sinks, every other layer a window.
+
+Its checkpoints are published in MXFP4, see `models.mxfp4`.
+"""
+
+from __future__ import annotations
+
+from jaxchat.models.config import Clamp, Experts, LayerKind, ModelConfig, Names
+from jaxchat.models.families.common import rope, sizes, windows
+from jaxchat.models.keys import Keys
+
+_NAMES = Names(router="mlp.router", stacked=True)
+_ROPE = dict(rope_type="yarn", factor=32.0, truncate=False, original_max_position_embeddings=4096)
+
+
+def read(keys: Keys) -> ModelConfig:
+    """`GptOssForCausalLM`."""
+    if not keys.has("rope_parameters"):
+        keys = keys.or_else(dict(rope_scaling=_ROPE))
+    layers, bias = keys.integer("num_hidden_layers"), keys.flag("attention_bias", True)
+    every_other = tuple(index % 2 == 0 for index in range(layers))
+    turn = rope(keys, 150_000.0)
+    given = sizes(keys) | dict(head_width=keys.integer("head_dim", 64), norm_eps=keys.number("rms_norm_eps", 1e-5))
+    return ModelConfig(
+        **given,
+        kinds=tuple(
+            LayerKind(rope=turn, window=window, sparse=True)
+            for window in windows(keys, every_other, keys.integer("sliding_window", 128))
+        ),
+        qkv_bias=bias,
+        out_bias=bias,
+        sinks=True,
+        experts=Experts(
+            count=keys.integer("num_local_experts", 128),
+            chosen=keys.integer("num_experts_per_tok", 4),
+            width=keys.integer("intermediate_size"),
+            bias=True,
+            clamp=Clamp(
+                alpha=keys.number("swiglu_alpha", 1.702),
+                limit=keys.number("swiglu_limit", 7.0, positive=True),
+            ),
+        ),
+        names=_NAMES,
+    )
