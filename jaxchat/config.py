@@ -17,7 +17,7 @@ AttentionName = Literal["auto", "plain"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 NamedFinish = Literal["tool_calls", "stop"]
-ToolSyntaxName = Literal["auto", "hermes", "llama3", "mistral"]
+ToolSyntaxName = Literal["auto", "hermes", "llama3", "mistral", "harmony"]
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
 
 

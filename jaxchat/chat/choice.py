@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxchat import v1
+from jaxchat.chat.channels import ChannelParser
 from jaxchat.chat.stop import StopMatcher
 from jaxchat.chat.syntaxes import ToolSyntax
 from jaxchat.chat.tokenizer import ChatTokenizer
@@ -43,6 +44,7 @@ class ChoiceOptions:
 
     stops: Sequence[str] = ()
     calls: ToolSyntax | None = None  # how calls are written, which are taken out of the text; None: they are not
+    callable: bool = True  # with channels, which are taken out in any case: whether there may be calls
     forced: bool = False  # whether there is nothing else
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # why an answer with calls ended
     top_logprobs: int | None = None  # None: no log-probabilities
@@ -61,7 +63,7 @@ class ChoiceBuilder:
         self._tokenizer = tokenizer
         self._options = options
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parser = ToolCallParser(options.calls, forced=options.forced) if options.calls else None
+        self._parser = _parser(options)
         self._stop = StopMatcher(options.stops)
         self._delta = Delta()
         self._decoded = 0
@@ -97,8 +99,9 @@ class ChoiceBuilder:
         return delta
 
     def _bytes_of(self, token: int) -> bytes:
-        marker = self._tokenizer.markers.get(token) if self._parser else None
-        return marker.encode() if marker else self._tokenizer.bytes_of(token)
+        marker = self._tokenizer.markers.get(token)
+        known = marker and self._options.calls and marker in self._options.calls.markers
+        return marker.encode() if marker and known else self._tokenizer.bytes_of(token)
 
     def _show(self, text: str) -> None:
         if self._tokenizer.strips_first_space and not self._decoded and text.startswith(" "):
@@ -163,6 +166,12 @@ class ChoiceBuilder:
             if data:
                 other.bytes = data
         return entry
+
+
+def _parser(options: ChoiceOptions) -> ToolCallParser | ChannelParser | None:
+    if options.calls and options.calls.channels:
+        return ChannelParser(forced=options.forced, callable=options.callable)
+    return ToolCallParser(options.calls, forced=options.forced) if options.calls else None
 
 
 def token_text(piece: bytes) -> str:

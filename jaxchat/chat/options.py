@@ -38,7 +38,8 @@ def choice_options(
     called = calling(request)
     return ChoiceOptions(
         stops=tuple(request.stop),
-        calls=syntax if called.shown else None,
+        calls=syntax if called.shown or syntax.channels else None,
+        callable=called.shown,
         forced=called.mode == "required",
         called=_called(called, named_finish),
         top_logprobs=request.top_logprobs if request.logprobs else None,

@@ -12,11 +12,14 @@ from jaxchat.errors import ModelError
 class ToolSyntax:
     """Each call is a JSON object of a name and arguments. Around the objects stand texts, in parts.
 
+    Or, with `channels`, an answer is made of messages, and a call is one whose header names the function.
+
     A part that is one of `markers` is a control token in some models and ordinary text in others.
     """
 
     opening: str  # what begins the calls
     markers: tuple[str, ...]
+    channels: bool = False  # then no other field applies
     arguments: str = "arguments"  # the key of the arguments
     before: tuple[str, ...] = ()  # between the opening and the first call
     between: tuple[str, ...] | None = None  # between two calls; None: an answer has one at most
@@ -48,7 +51,9 @@ MISTRAL = ToolSyntax(
     ended=r"\s*\}\s*\]",
     id_length=9,
 )
-SYNTAXES: dict[str, ToolSyntax] = {"hermes": HERMES, "llama3": LLAMA_3, "mistral": MISTRAL}
+CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
+HARMONY = ToolSyntax(opening=CHANNEL, markers=(CHANNEL, MESSAGE, CONSTRAIN, START, END), channels=True)
+SYNTAXES: dict[str, ToolSyntax] = {"hermes": HERMES, "llama3": LLAMA_3, "mistral": MISTRAL, "harmony": HARMONY}
 MARKERS = frozenset(marker for syntax in SYNTAXES.values() for marker in syntax.markers)
 
 
@@ -60,6 +65,8 @@ def tool_syntax(name: ToolSyntaxName, template: str) -> ToolSyntax:
     """
     if name != "auto":
         return SYNTAXES[name]
+    if CHANNEL in template:
+        return HARMONY
     if "[TOOL_CALLS]" in template:
         if "[ARGS]" in template:
             raise ModelError("the chat template writes tool calls as [TOOL_CALLS]name[ARGS], which is not supported")

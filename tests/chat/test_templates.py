@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from jaxchat.chat.syntaxes import HERMES, LLAMA_3, MISTRAL
+from jaxchat.chat.syntaxes import HARMONY, HERMES, LLAMA_3, MISTRAL
 from jaxchat.chat.template import ChatTemplate, load_template
 from jaxchat.errors import ChatError, ModelError
 from tests.chat.templates import NAMES, SPECIAL, source
@@ -83,7 +83,7 @@ def test_templates_render_as_transformers_renders_them(name: str, talk: str) -> 
 def test_the_syntax_of_calls_is_recognised() -> None:
     found = {name: ChatTemplate(source(name), SPECIAL).syntax for name in NAMES}
     others = dict.fromkeys(("qwen", "gemma", "phi", "smollm"), HERMES)
-    assert found == {"llama3": LLAMA_3, "mistral": MISTRAL, **others}
+    assert found == {"llama3": LLAMA_3, "mistral": MISTRAL, "harmony": HARMONY, **others}
     assert ChatTemplate(source("llama3"), SPECIAL, syntax="hermes").syntax == HERMES
     with pytest.raises(ModelError, match=r"\[ARGS\], which is not supported"):
         ChatTemplate("[TOOL_CALLS]name[ARGS]{}", {})

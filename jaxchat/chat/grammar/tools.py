@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxchat.chat.calling import Calling, Mode
+from jaxchat.chat.grammar.channels import in_channels
 from jaxchat.chat.grammar.given import MAX_BYTES, checked
 from jaxchat.chat.grammar.piece import EMPTY_OBJECT, Piece
 from jaxchat.chat.grammar.written import Written
@@ -30,6 +31,9 @@ class Calls:
 
     def lark(self, written: Written, options: Schema, arguments: Sequence[Schema], answer: Schema | None) -> str:
         """The grammar, of schemas made for the grammar library; `answer` is that of an answer without calls."""
+        if written.syntax.channels:
+            calls = tuple(zip(self.names, arguments, strict=True))
+            return in_channels(written, options, calls, answer, forced=self.mode == "required")
         text = self.mode != "required" and answer is None
         rules = [self._start(written, answer is not None)]
         if answer is not None:

@@ -11,6 +11,7 @@ from llguidance import LLMatcher
 
 from jaxchat import v1
 from jaxchat.chat.calling import calling
+from jaxchat.chat.grammar.channels import in_channels
 from jaxchat.chat.grammar.piece import Piece
 from jaxchat.chat.grammar.request import asked_schema
 from jaxchat.chat.grammar.tools import Calls, asked_calls
@@ -46,6 +47,8 @@ class Wanted:
         Raises `ChatError` that names the field at fault.
         """
         answer = _translated(self.answer, "", error_of) if self.answer else None
+        if self.calls is None and written.syntax.channels:
+            return _of_lark(in_channels(written, OPTIONS, (), answer))
         if self.calls is None:
             return _of_schema(answer or {})
         pieces = enumerate(self.calls.arguments)

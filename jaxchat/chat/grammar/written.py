@@ -30,11 +30,11 @@ class Written:
         If calls may come `after_text`, there is also `late`, but for a bare syntax, whose calls come first.
         """
         syntax = self.syntax
-        opening = self._spelled((syntax.opening,))
-        more = f" ({self._spelled(syntax.between)} body){{0,{most - 1}}}" if syntax.between and most > 1 else ""
+        opening = self.spelled((syntax.opening,))
+        more = f" ({self.spelled(syntax.between)} body){{0,{most - 1}}}" if syntax.between and most > 1 else ""
         rules = [
             f"calls: {opening} rest",
-            f"rest: {self._spelled(syntax.before)} body{more} {self._spelled(syntax.after)}",
+            f"rest: {self.spelled(syntax.before)} body{more} {self.spelled(syntax.after)}",
             *bodies,
         ]
         if syntax.bare:
@@ -44,7 +44,7 @@ class Written:
     def bodies(self, options: Schema, names: Sequence[str], arguments: Sequence[Schema]) -> list[str]:
         """The rules of `body`, one object for each function."""
         if not self.syntax.bare:
-            return [f"body: {_json(options, _one_of(self.syntax, names, arguments))}"]
+            return [f"body: {json_rule(options, _one_of(self.syntax, names, arguments))}"]
         rules = [f"body: {' | '.join(f'call_{index}' for index in range(len(names)))}"]
         for index, (name, schema) in enumerate(zip(names, arguments, strict=True)):
             # The beginning is one lexeme, for the library's lexer cannot take back what it took for text.
@@ -52,7 +52,7 @@ class Written:
             rules += [
                 f'call_{index}: head_{index} " "? arguments_{index} "}}"',
                 f"head_{index}[lazy]: /{head}/",
-                f"arguments_{index}: {_json(options, in_any_order(schema))}",
+                f"arguments_{index}: {json_rule(options, in_any_order(schema))}",
             ]
         return rules
 
@@ -61,7 +61,7 @@ class Written:
             return ["late: TEXT? calls"]
         return ["late: head rest", f"head[lazy]: /(?s:.*){_pattern(self.syntax.opening)}/"]
 
-    def _spelled(self, parts: tuple[str, ...]) -> str:
+    def spelled(self, parts: tuple[str, ...]) -> str:
         """Parts one after the other: control tokens by their ids, others as text, neighbouring ones together."""
         ids = dict(self.markers)
         found: list[str] = []
@@ -80,7 +80,7 @@ def _pattern(text: str) -> str:
     return re.escape(text).replace("/", r"\/")
 
 
-def _json(options: Schema, schema: Schema) -> str:
+def json_rule(options: Schema, schema: Schema) -> str:
     return f"%json {json.dumps({'x-guidance': options} | schema)}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 SPECIAL = dict(bos_token="<s>", eos_token="</s>")
-NAMES = ("llama3", "mistral", "qwen", "gemma", "phi", "smollm")
+NAMES = ("llama3", "mistral", "qwen", "gemma", "phi", "smollm", "harmony")
 
 
 def source(name: str) -> str:
