@@ -18,7 +18,7 @@ from jaxchat.reading import read_object
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors spells dtypes
 
-MAPPED = 1 << 26  # bytes; files are mapped, and what was read of one takes memory until it is opened anew
+MAPPED = 1 << 24  # bytes; files are mapped, and what was read of one takes memory until it is opened anew
 
 
 class Shards:

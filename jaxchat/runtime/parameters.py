@@ -15,6 +15,7 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.weights import load_hf
 from jaxchat.runtime.compiling import cache_folder
 from jaxchat.runtime.fitting import fit
+from jaxchat.runtime.freeing import freeing
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.products import for_products
 
@@ -40,9 +41,10 @@ def load_parameters(
         ModelError: the checkpoint is damaged or does not fit `model`.
         ValueError: the products do not fit the devices.
     """
-    params, digest = _stored(directory, model, served, engine.dtype, placement, report)
-    report("building kernels", 0, 1)
-    params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir))
+    with freeing():
+        params, digest = _stored(directory, model, served, engine.dtype, placement, report)
+        report("building kernels", 0, 1)
+        params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir))
     return params, digest, who
 
 
