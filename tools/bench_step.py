@@ -21,6 +21,7 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.native import attention_calls
 from jaxchat.runtime.products import for_products
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -47,7 +48,8 @@ def make(
     """A warm runner of `slots` rows, with the decode programs of `ladder` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
-    path = choose_attention(engine, config, placement, jax.default_backend()).path
+    native = attention_calls(engine, placement, None)
+    path = choose_attention(engine, config, placement, jax.default_backend(), native).path
 
     def sampler(*given, **more):  # type: ignore[no-untyped-def]
         return sample(*given, valid=config.vocab_size, **more)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from jax.sharding import AbstractMesh, Mesh
 
@@ -10,6 +12,7 @@ from jaxchat.config import AttentionName
 from jaxchat.kernels import ragged, triton
 from jaxchat.kernels.path import AttentionPath, AttentionShape
 from jaxchat.kernels.plain import PlainAttention
+from jaxchat.kernels.walking import NativeAttention
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,19 @@ class Choice:
         return f"{self.path.name} ({self.reason})"
 
 
-def choose(wanted: AttentionName, shape: AttentionShape, platform: str, mesh: Mesh | AbstractMesh) -> Choice:
+def choose(
+    wanted: AttentionName,
+    shape: AttentionShape,
+    platform: str,
+    mesh: Mesh | AbstractMesh,
+    native: Mapping[str, str] = MappingProxyType({}),
+) -> Choice:
     """The fastest path that can compute `shape` on a platform, or the plain one where that is wanted.
 
     Args:
         platform: "cpu", "tpu" or "gpu", as jax names them.
         mesh: of one axis, "tensor", over which the heads are split.
+        native: the custom calls of `jaxchat.kernels.walking` by dtype, where there are any.
     """
     plain = PlainAttention(shape)
     if wanted == "plain":
@@ -42,4 +52,6 @@ def choose(wanted: AttentionName, shape: AttentionShape, platform: str, mesh: Me
         if refused := triton.refusal(shape):
             return Choice(plain, f"slow on a GPU: {refused}")
         return Choice(triton.TritonAttention(shape, mesh), "Pallas and cuDNN kernels on a GPU")
+    if native:
+        return Choice(NativeAttention(shape, native[shape.dtype]), "kernels in C++ on a CPU")
     return Choice(plain, f"the path of a {platform.upper()}")

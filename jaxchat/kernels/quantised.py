@@ -16,6 +16,7 @@ from jax import Array
 from jaxchat.kernels.products import PANEL, panels, taken, words
 
 LIMIT = 127
+Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums of values i32 [N]
 
 
 @jax.tree_util.register_dataclass
@@ -43,12 +44,12 @@ class Int8:
 def quantise(w: Array, inputs: int, target: str = "") -> Int8:
     """Rounds `w[in..., outputs...]`, whose first `inputs` axes are summed over."""
     count = prod(w.shape[:inputs])
-    return _held(*_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
+    return _held(_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
 
 
 def quantise_rows(w: Array, target: str = "") -> Int8:
     """Rounds `w[N, k]`, which has its outputs first, as an embedding that serves as head."""
-    return _held(*_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
+    return _held(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 
 def product(x: Array, w: Int8) -> Array:
@@ -65,9 +66,8 @@ def product(x: Array, w: Int8) -> Array:
     return y.reshape(x.shape[0], *w.outputs)
 
 
-def _held(
-    values: Array, scale: Array, sums: Array, inputs: int, outputs: tuple[int, ...], dtype: jnp.dtype, target: str
-) -> Int8:
+def _held(rounded: Rounding, inputs: int, outputs: tuple[int, ...], dtype: jnp.dtype, target: str) -> Int8:
+    values, scale, sums = rounded
     if target:
         scale, sums = (jnp.pad(each, (0, -len(each) % PANEL)) for each in (scale, sums))
         values = panels(values)
@@ -81,12 +81,12 @@ def _round(x: Array) -> tuple[Array, Array]:
 
 
 @jax.jit
-def _rows(w: Array) -> tuple[Array, Array, Array]:
+def _rows(w: Array) -> Rounding:
     whole, scale = _round(w.astype(jnp.float32))
     values = whole.astype(jnp.int8)
     return values, scale, jnp.sum(values, axis=-1, dtype=jnp.int32)
 
 
 @jax.jit(static_argnums=1)
-def _by_output(w: Array, inputs: int) -> tuple[Array, Array, Array]:
+def _by_output(w: Array, inputs: int) -> Rounding:
     return _rows(w.reshape(inputs, -1).T)

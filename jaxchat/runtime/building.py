@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -45,8 +47,14 @@ def decode_name(rows: int) -> str:
     return f"decode[{rows}]"
 
 
-def choose_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, platform: str) -> Choice:
-    """The attention path of an engine on devices of a platform."""
+def choose_attention(
+    engine: EngineConfig,
+    model: ModelConfig,
+    placement: Placement,
+    platform: str,
+    native: Mapping[str, str] = MappingProxyType({}),
+) -> Choice:
+    """The attention path of an engine on devices of a platform; `native` as for `choose`."""
     shape = AttentionShape(
         heads=model.heads,
         kv_heads=model.kv_heads,
@@ -58,7 +66,7 @@ def choose_attention(engine: EngineConfig, model: ModelConfig, placement: Placem
         caps=model.attention_cap > 0,
         sinks=model.sinks,
     )
-    return choose(engine.attention, shape, platform, placement.mesh)
+    return choose(engine.attention, shape, platform, placement.mesh, native)
 
 
 def sources(

@@ -19,6 +19,7 @@ from jaxchat.runtime.compiling import cache_folder, use_cache
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.native import attention_calls
 from jaxchat.runtime.parameters import Report, load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -75,7 +76,8 @@ def load_runner(
     placement = Placement.create(engine.mesh, served)
     params, weights, products = load_parameters(directory, model, served, engine, placement, report)
     sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
-    attention = choose_attention(engine, served, placement, jax.default_backend())
+    native = attention_calls(engine, placement, cache_folder(engine.cache_dir))
+    attention = choose_attention(engine, served, placement, jax.default_backend(), native)
     runner = Runner(
         served,
         params,

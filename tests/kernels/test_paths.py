@@ -17,6 +17,7 @@ from jaxchat.kernels.plain import PlainAttention
 from jaxchat.kernels.ragged import RaggedAttention
 from jaxchat.kernels.reference import causal
 from jaxchat.kernels.triton import TritonAttention
+from jaxchat.kernels.walking import NativeAttention, native_attention
 
 H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
 MESH = Mesh(np.array(jax.devices()[:1]), ("tensor",), axis_types=(AxisType.Auto,))
@@ -49,6 +50,7 @@ def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, s
 
 PATHS = {
     "plain": PlainAttention(SHAPE),
+    "native": NativeAttention(SHAPE, native_attention(None)["float32"]),
     "ragged": RaggedAttention(SHAPE, MESH, load=lambda: twin),
     "triton": TritonAttention(SHAPE, MESH, interpret=True, implementation="xla"),
 }

@@ -17,6 +17,7 @@ from jaxchat.models.families import read_config
 from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.native import attention_calls
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -59,7 +60,8 @@ def listening(directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1,
     served = fitted(model, tensor)
     sizes = Sizes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
-    path = choose_attention(engine, served, placement, jax.default_backend()).path
+    native = attention_calls(engine, placement, None)
+    path = choose_attention(engine, served, placement, jax.default_backend(), native).path
     params, *_ = load_parameters(directory, model, served, engine, placement)
     rows: list[np.ndarray] = []
 

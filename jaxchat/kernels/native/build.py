@@ -25,39 +25,54 @@ class NativeError(Exception):
     """The kernels cannot be used here; the message says why."""
 
 
-@functools.cache
 def register(folder: Path | None, targets: tuple[str, ...]) -> str:
-    """Builds the kernels unless `folder` holds them, and registers each of `targets` with XLA for CPUs.
+    """Makes `targets`, functions of the kernels' library, known to XLA for CPUs.
+
+    Args:
+        folder: as for `library`.
+        targets: functions of the sources.
+
+    Returns:
+        The identity of the library. It is appended to the targets' names, so that a compiled program says which kernels
+        it calls.
+
+    Raises:
+        NativeError: there is no compiler, or it fails.
+    """
+    loaded, identity = library(folder)
+    for name in targets:
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # the same code from another folder is registered
+            jax.ffi.register_ffi_target(f"{name}_{identity}", jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")
+    return identity
+
+
+@functools.cache
+def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
+    """Builds the kernels unless `folder` holds them.
 
     Args:
         folder: where built kernels are kept; None builds them for this process alone.
-        targets: functions of the source.
 
     Returns:
-        What was built from what, by whom and for which CPU, as 12 hex digits. It is appended to the targets' names, so
-        that a compiled program says which kernels it calls.
+        The library, and what was built from what, by whom and for which CPU, as 12 hex digits.
 
     Raises:
         NativeError: there is no compiler, or it fails.
     """
     if folder is None:
         with tempfile.TemporaryDirectory() as own:
-            return register(Path(own), targets)
+            return library(Path(own))
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
     if compiler is None:
         raise NativeError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
     identity = _identity(compiler)
-    library = folder / f"kernels-{identity}.so"
-    if not library.exists():
-        _compile(compiler, library)
+    built = folder / f"kernels-{identity}.so"
+    if not built.exists():
+        _compile(compiler, built)
     try:
-        loaded = ctypes.CDLL(str(library))
+        return ctypes.CDLL(str(built)), identity
     except OSError as error:
-        raise NativeError(f"{library} cannot be loaded ({error})") from None
-    for name in targets:
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # the same code from another folder is registered
-            jax.ffi.register_ffi_target(f"{name}_{identity}", jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")
-    return identity
+        raise NativeError(f"{built} cannot be loaded ({error})") from None
 
 
 def _identity(compiler: str) -> str:
@@ -86,14 +101,14 @@ def _cpu() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
 
 
-def _compile(compiler: str, library: Path) -> None:
+def _compile(compiler: str, built: Path) -> None:
     """To a file of its own first: another process may be building the same."""
-    library.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(suffix=".so", dir=library.parent)
+    built.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(suffix=".so", dir=built.parent)
     os.close(handle)
     try:
         _run(compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", *map(str, _sources()), "-o", unfinished)
-        os.replace(unfinished, library)
+        os.replace(unfinished, built)
     finally:
         Path(unfinished).unlink(missing_ok=True)
 

@@ -1,0 +1,213 @@
+// Attention over a paged KV cache for queries of one sequence and one KV head, with an online softmax (arXiv
+// 1805.02867) over blocks of 128 keys.
+//
+// A query's bits depend on its own keys alone: blocks stand at fixed positions, every sum inside one runs in the order
+// of keys, and keys that a query does not see add exact zeros. Which queries share a call, and on which thread, does
+// not matter.
+
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "kinds.h"
+
+namespace native {
+
+constexpr int64_t BLOCK = 128;   // keys that are reduced at once
+constexpr float MASKED = -1e30f;  // the score of a key that is not seen
+
+inline Floats choose(Integers condition, Floats yes, Floats no) {
+  return (Floats)(((Integers)yes & condition) | ((Integers)no & ~condition));
+}
+
+// e^x of x <= 0, to the last bit but one; what is below the smallest normal number is 0 (Cephes, expf).
+inline Floats exponential(Floats x) {
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
+  const Floats n = (x * 1.44269504088896341f + magic) - magic;
+  const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Floats p = Floats{} + 1.9875691500e-4f;
+  for (const float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+    p = p * r + c;
+  const Floats power = (Floats)((__builtin_convertvector(n, Integers) + 127) << 23);
+  return choose((Integers)(x < -87.0f), Floats{}, (p * r * r + r + 1.0f) * power);
+}
+
+// By powers of e, and by its series where these would cancel.
+inline Floats tangent(Floats x) {
+  const Integers sign = (Integers)x & (Integers)(Words{} | 0x80000000u);
+  const Floats size = (Floats)((Integers)x ^ sign), square = x * x, e = exponential(size * -2.0f);
+  const Floats series = size - size * square * (1.0f / 3.0f) + size * square * square * (2.0f / 15.0f);
+  const Floats found = choose((Integers)(size < 0.03f), series, (1.0f - e) / (1.0f + e));
+  return (Floats)((Integers)found | sign);
+}
+
+template <typename Reduce>
+inline float reduced(Floats lanes, Reduce reduce) {
+  float each[LANES];
+  std::memcpy(each, &lanes, sizeof(lanes));
+  for (int half = LANES / 2; half; half /= 2)
+    for (int i = 0; i < half; ++i) each[i] = reduce(each[i], each[i + half]);
+  return each[0];
+}
+
+// 16 by 16 words; four perfect shuffles of the rows exchange rows and columns.
+inline void transpose(Words (&rows)[LANES]) {
+  const Words low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  for (int round = 0; round < 4; ++round) {
+    Words next[LANES];
+    for (int i = 0; i < LANES / 2; ++i) {
+      next[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
+      next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low + 8);
+    }
+    std::memcpy(rows, next, sizeof(next));
+  }
+}
+
+inline float widened(float number) { return number; }
+inline float widened(uint16_t bits) {  // of a bf16
+  const uint32_t word = (uint32_t)bits << 16;
+  return load<float>(&word);
+}
+
+// How scores are made and what is seen, see `jaxchat.kernels.form`; 0 is none.
+struct Form {
+  int64_t window;
+  float cap;
+};
+
+// The pages of one layer, [n, page, kv_heads, width], and a sequence's table of them.
+template <typename Number>
+struct Pages {
+  const Number *keys, *values;
+  int64_t n, page, kv_heads, width;
+
+  // Where the numbers of a position are, in either array.
+  int64_t at(const int32_t* table, int64_t position, int64_t head) const {
+    const int64_t id = std::clamp<int64_t>(table[position / page], 0, n - 1);
+    return ((id * page + position % page) * kv_heads + head) * width;
+  }
+};
+
+// Queries [queries, heads, width] of one sequence, which see `lengths` keys each, rising; the heads share a KV head.
+template <typename Number>
+class Attention {
+ public:
+  Attention(const Pages<Number>& pages, const int32_t* table, int64_t head, int64_t heads, Form form, int64_t queries)
+      : pages_(pages), table_(table), head_(head), heads_(heads), form_(form), queries_(queries),
+        rows_(queries * heads), width_((pages.width + PANEL - 1) / PANEL * PANEL), q_(rows_ * width_ / LANES),
+        mixed_(rows_ * width_ / LANES), scores_(rows_ * BLOCK / LANES), keys_(width_ * BLOCK / LANES),
+        values_(width_ * BLOCK / LANES), top_(rows_), total_(rows_, 1.0f) {}
+
+  // Strides of q and y between queries count numbers, sinks are of these heads.
+  void run(const float* q, float* y, int64_t stride, const int32_t* lengths, const float* sinks) {
+    const int64_t bytes = pages_.width * sizeof(float);
+    for (int64_t row = 0; row < rows_; ++row) {
+      std::memcpy(numbers(q_) + row * width_, q + row / heads_ * stride + row % heads_ * pages_.width, bytes);
+      top_[row] = sinks[row % heads_];
+    }
+    const int64_t longest = lengths[queries_ - 1];
+    for (int64_t start = first(lengths[0]) / BLOCK * BLOCK; start < longest; start += BLOCK) {
+      int64_t from = 0, to = queries_;
+      while (from < to && lengths[from] <= start) ++from;
+      while (to > from && first(lengths[to - 1]) >= start + BLOCK) --to;
+      if (from < to) walk(start, std::min(BLOCK, longest - start), from, to, lengths);
+    }
+    for (int64_t row = 0; row < rows_; ++row) {
+      float* out = y + row / heads_ * stride + row % heads_ * pages_.width;
+      const float* sums = numbers(mixed_) + row * width_;
+      for (int64_t i = 0; i < pages_.width; ++i) out[i] = sums[i] / total_[row];
+    }
+  }
+
+ private:
+  using Scratch = std::vector<Words>;
+
+  static float* numbers(Scratch& scratch) { return reinterpret_cast<float*>(scratch.data()); }
+  static uint32_t* words(Scratch& scratch) { return reinterpret_cast<uint32_t*>(scratch.data()); }
+
+  int64_t first(int64_t length) const {
+    return form_.window ? std::max<int64_t>(length - form_.window, 0) : 0;
+  }
+
+  // The keys from `start`, for those queries that see any of them.
+  void walk(int64_t start, int64_t count, int64_t from, int64_t to, const int32_t* lengths) {
+    pack(start, count);
+    const int64_t columns = (count + PANEL - 1) / PANEL * PANEL;
+    for (int64_t row = from * heads_; row < to * heads_; row += ROWS) {
+      const int64_t rows = std::min(ROWS, to * heads_ - row);
+      uint32_t *scores = words(scores_) + row * BLOCK, *mixed = words(mixed_) + row * width_;
+      block<Float>(words(q_) + row * width_, width_, rows, words(keys_), PANEL, width_ * PANEL, columns, width_, scores,
+                   BLOCK, true, 0);
+      for (int64_t r = row; r < row + rows; ++r) weigh(r, columns, lengths[r / heads_] - start);
+      block<Float>(scores, BLOCK, rows, words(values_), PANEL, BLOCK * PANEL, width_, count, mixed, width_, false, 0);
+    }
+  }
+
+  // Keys as panels of 32 keys, values as panels of 32 numbers; zeros where there are none, for a recycled page may hold
+  // what is no number.
+  void pack(int64_t start, int64_t count) {
+    for (int64_t key = 0; key < (count + LANES - 1) / LANES * LANES; key += LANES)
+      for (int64_t i = 0; i < width_; i += LANES) {
+        Words rows[LANES] = {};
+        for (int64_t r = 0; r < std::min(LANES, count - key); ++r) {
+          const int64_t at = pages_.at(table_, start + key + r, head_) + i;
+          const int64_t left = std::min(LANES, pages_.width - i);
+          if (left <= 0) continue;
+          rows[r] = widen(pages_.keys + at, left);
+          const Words value = widen(pages_.values + at, left);
+          store(words(values_) + (i / PANEL * BLOCK + key + r) * PANEL + i % PANEL, &value);
+        }
+        transpose(rows);
+        for (int64_t r = 0; r < LANES; ++r)
+          store(words(keys_) + (key / PANEL * width_ + i + r) * PANEL + key % PANEL, &rows[r]);
+      }
+  }
+
+  static Words widen(const Number* from, int64_t count) {
+    float each[LANES] = {};
+    if (count == LANES)
+      for (int64_t i = 0; i < LANES; ++i) each[i] = widened(from[i]);
+    else
+      for (int64_t i = 0; i < count; ++i) each[i] = widened(from[i]);
+    return load<Words>(each);
+  }
+
+  // Scores of a row to weights; `seen` keys of the block are within its length.
+  void weigh(int64_t row, int64_t columns, int64_t seen) {
+    float* scores = numbers(scores_) + row * BLOCK;
+    const int32_t last = std::min(seen, columns), begin = form_.window ? std::max<int64_t>(seen - form_.window, 0) : 0;
+    const Integers lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    Floats highest = Floats{} + top_[row];
+    for (int64_t i = 0; i < columns; i += LANES) {
+      Floats found = load<Floats>(scores + i);
+      if (form_.cap > 0) found = form_.cap * tangent(found / form_.cap);
+      const Integers key = lanes + (int32_t)i;
+      found = choose((Integers)(key < last) & (Integers)(key >= begin), found, Floats{} + MASKED);
+      highest = choose((Integers)(found > highest), found, highest);
+      store(scores + i, &found);
+    }
+    const float top = reduced(highest, [](float a, float b) { return a > b ? a : b; });
+    Floats sums = {};
+    for (int64_t i = 0; i < columns; i += LANES) {
+      const Floats weights = exponential(load<Floats>(scores + i) - top);
+      sums += weights;
+      store(scores + i, &weights);
+    }
+    const float shrink = reduced(exponential(Floats{} + (top_[row] - top)), [](float a, float) { return a; });
+    total_[row] = total_[row] * shrink + reduced(sums, [](float a, float b) { return a + b; });
+    top_[row] = top;
+    float* mixed = numbers(mixed_) + row * width_;
+    for (int64_t i = 0; i < width_; ++i) mixed[i] *= shrink;
+  }
+
+  const Pages<Number>& pages_;
+  const int32_t* table_;
+  const int64_t head_, heads_;
+  const Form form_;
+  const int64_t queries_, rows_, width_;
+  Scratch q_, mixed_, scores_, keys_, values_;
+  std::vector<float> top_, total_;
+};
+
+}  // namespace native

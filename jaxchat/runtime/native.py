@@ -1,0 +1,48 @@
+"""Whether the kernels in C++ serve an engine: on one CPU device, where there is a compiler."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import jax
+
+from jaxchat.config import EngineConfig
+from jaxchat.kernels.native.build import NativeError
+from jaxchat.kernels.products import native_products
+from jaxchat.kernels.walking import native_attention
+from jaxchat.runtime.mesh import Placement
+
+logger = logging.getLogger(__name__)
+
+
+def product_calls(engine: EngineConfig, placement: Placement, kept: Path | None) -> tuple[dict[str, str], str]:
+    """The custom calls for products by dtype, none where XLA multiplies, and who does and why.
+
+    `kept` is the folder for built kernels; None builds them for this process alone.
+    """
+    if refused := _refusal(engine, placement):
+        return {}, refused
+    try:
+        return native_products(kept), "by kernels in C++"
+    except NativeError as error:
+        logger.warning("products are left to XLA, which is slower for few rows: %s", error)
+        return {}, f"by XLA: {error}"
+
+
+def attention_calls(engine: EngineConfig, placement: Placement, kept: Path | None) -> dict[str, str]:
+    """The custom calls for attention by dtype, none where there are none for products."""
+    if _refusal(engine, placement):
+        return {}
+    try:
+        return native_attention(kept)
+    except NativeError:
+        return {}
+
+
+def _refusal(engine: EngineConfig, placement: Placement) -> str:
+    if jax.default_backend() != "cpu":
+        return "by XLA"
+    if engine.products == "xla":
+        return "by XLA, as configured"
+    return "by XLA: the kernels in C++ serve one device" if placement.mesh.size > 1 else ""
