@@ -8,20 +8,22 @@ from jax import Array
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.experts import Mixture
 from jaxchat.models.layers import Attend, Attention, FeedForward, RMSNorm, Turn
+from jaxchat.models.spread import Spread
 
 
 class Block(nn.Module):
     """Pre-norm residual block. The residual stream stays f32 whatever the dtype of the weights."""
 
     config: ModelConfig
+    spread: Spread = Spread()
 
     @nn.compact
     def __call__(self, layer: int, x: Array, turn: Turn, attend: Attend) -> Array:
         c = self.config
-        mixed = Attention(c, name="attention")(layer, self._norm("attention_norm", x), turn, attend)
+        mixed = Attention(c, self.spread, name="attention")(layer, self._norm("attention_norm", x), turn, attend)
         x = x + (self._norm("attention_post_norm", mixed) if c.post_norms else mixed)
         sparse = c.experts if c.kinds[layer].sparse else None
-        inner = Mixture(c, sparse, name="mlp") if sparse else FeedForward(c, name="mlp")
+        inner = Mixture(c, sparse, self.spread, name="mlp") if sparse else FeedForward(c, self.spread, name="mlp")
         y = inner(self._norm("mlp_norm", x))
         return x + (self._norm("mlp_post_norm", y) if c.post_norms else y)
 

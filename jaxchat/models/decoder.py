@@ -14,6 +14,7 @@ from jaxchat.models.block import Block
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.layers import Attend, RMSNorm, contract, weight
 from jaxchat.models.rope import rotation
+from jaxchat.models.spread import Spread
 
 
 class Decoder(nn.Module):
@@ -24,11 +25,12 @@ class Decoder(nn.Module):
     """
 
     config: ModelConfig
+    spread: Spread = Spread()
 
     def setup(self) -> None:
         c = self.config
         self.table = weight(self, "embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.width))
-        self.blocks = [Block(c, name=f"layer_{index}") for index in range(c.layers)]
+        self.blocks = [Block(c, self.spread, name=f"layer_{index}") for index in range(c.layers)]
         self.norm = RMSNorm(c.norm_eps, c.norm_offset)
         if not c.tied:
             self.head = weight(self, "head", nn.initializers.normal(stddev=0.02), (c.width, c.vocab_size))

@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
+from jax.sharding import PartitionSpec
 
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.layers import activate, clamped, contract, contract_entry, scaled, weight
+from jaxchat.models.layers import Weight, activate, clamped, contract, contract_entry, scaled, weight
+from jaxchat.models.spread import Spread
 
 ROWS = 8  # of a block
 
@@ -26,6 +28,7 @@ class Mixture(nn.Module):
 
     config: ModelConfig
     experts: Experts
+    spread: Spread = Spread()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -34,28 +37,39 @@ class Mixture(nn.Module):
         router = self.param("router", scaled(c.width), (c.width, e.count))
         gate_up = weight(self, "expert_gate_up", scaled(c.width), (e.count, c.width, 2, e.width))
         down = weight(self, "expert_down", scaled(e.width), (e.count, e.width, c.width))
-        zeros = nn.initializers.zeros
+        zeros, given, down_bias = nn.initializers.zeros, (gate_up, down), None
         logits = contract("td,de->te", x, router)
         if e.bias:
             logits += self.param("router_bias", zeros, (e.count,)).astype(jnp.float32)
-            gate_up_bias = self.param("expert_gate_up_bias", zeros, (e.count, 2, e.width)).astype(jnp.float32)
+            given += (self.param("expert_gate_up_bias", zeros, (e.count, 2, e.width)).astype(jnp.float32),)
             down_bias = self.param("expert_down_bias", zeros, (e.count, c.width)).astype(jnp.float32)
         chosen, shares = route(logits, e)
 
-        def expert(index: Array, rows: Array) -> Array:
-            both = contract_entry("td,dcf->tcf", rows, gate_up, index)
-            if e.bias:
-                both += gate_up_bias[index]
-            gate, up = both[:, 0], both[:, 1]
-            inner = clamped(e.clamp, gate, up) if e.clamp else activate(c.activation, gate) * up
-            y = contract_entry("tf,fd->td", inner, down, index)
-            return y + down_bias[index] if e.bias else y
+        def mixed(x: Array, chosen: Array, shares: Array, gate_up: Weight, down: Weight, *bias: Array) -> Array:
+            def expert(index: Array, rows: Array) -> Array:
+                both = contract_entry("td,dcf->tcf", rows, gate_up, index)
+                if bias:
+                    both += bias[0][index]
+                gate, up = both[:, 0], both[:, 1]
+                inner = clamped(e.clamp, gate, up) if e.clamp else activate(c.activation, gate) * up
+                return contract_entry("tf,fd->td", inner, down, index)
 
-        found = in_blocks(expert, x, chosen, e.count)
-        total = jnp.zeros_like(found[:, 0])
-        for rank in range(e.chosen):
-            total += shares[:, rank, None] * found[:, rank]
-        return total
+            return _shared(shares, in_blocks(expert, x, chosen, e.count))
+
+        # Each device has a part of every expert; parts are added up once, after the last expert.
+        whole, axis = PartitionSpec(), "tensor"
+        splits = (PartitionSpec(None, None, None, axis), PartitionSpec(None, axis), PartitionSpec(None, None, axis))
+        spread = self.spread.added(mixed, (whole, whole, whole, *splits[: len(given)]))
+        y = spread(x, chosen, shares, *given)
+        return y if down_bias is None else y + _shared(shares, down_bias[chosen])
+
+
+def _shared(shares: Array, found: Array) -> Array:
+    """The sum of `found[T, k, D]` by their `shares[T, k]`, rank by rank."""
+    total = jnp.zeros_like(found[:, 0])
+    for rank in range(shares.shape[1]):
+        total += shares[:, rank, None] * found[:, rank]
+    return total
 
 
 def route(logits: Array, experts: Experts) -> tuple[Array, Array]:

@@ -21,6 +21,7 @@ from jaxchat.kernels.products import Panels
 from jaxchat.kernels.quantised import Int8
 from jaxchat.models.config import Activation, Clamp, ModelConfig
 from jaxchat.models.rope import rotate
+from jaxchat.models.spread import Spread
 
 Attend = Callable[[int, Array, Array, Array, Form], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
@@ -29,17 +30,21 @@ Turn = tuple[Array, Array] | None
 """Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
 
 
-def contract(equation: str, x: Array, w: Weight) -> Array:
+def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Array:
     """`einsum` of activations and weights that accumulates and returns f32.
 
     XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
+
+    Args:
+        parts: where the sum runs over devices, the dtype that the part of each is rounded to, see `Spread`.
     """
     if isinstance(w, Panels):
         return products.product(x.reshape(x.shape[0], -1), w)
     if isinstance(w, Int8):
         return quantised.product(x.reshape(x.shape[0], -1), w)
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
-    return jnp.einsum(equation, x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.float32)
+    y = jnp.einsum(equation, x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.dtype(parts))
+    return y.astype(jnp.float32)
 
 
 def contract_entry(equation: str, x: Array, w: Weight, index: Array) -> Array:
@@ -98,6 +103,7 @@ class Attention(nn.Module):
     """Grouped-query attention with rotary positions."""
 
     config: ModelConfig
+    spread: Spread = Spread()
 
     @nn.compact
     def __call__(self, layer: int, x: Array, turn: Turn, attend: Attend) -> Array:
@@ -114,7 +120,7 @@ class Attention(nn.Module):
         mixed = attend(layer, q, k, qkv[:, :, c.group + 1], self._form(layer))
         shape = (c.kv_heads, c.group, c.head_width)
         out = weight(self, "out", scaled(c.heads * c.head_width), (*shape, c.width))
-        y = contract("tkgh,kghd->td", mixed.reshape(tokens, *shape), out)
+        y = contract("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.spread.parts)
         if c.out_bias:
             y += self.param("out_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
         return y
@@ -138,6 +144,7 @@ class FeedForward(nn.Module):
     """Gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202)."""
 
     config: ModelConfig
+    spread: Spread = Spread()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -146,7 +153,8 @@ class FeedForward(nn.Module):
         if c.mlp_bias:
             both += self.param("gate_up_bias", nn.initializers.zeros, (2, c.ffn_width)).astype(jnp.float32)
         inner = activate(c.activation, both[:, 0]) * both[:, 1]
-        y = contract("tf,fd->td", inner, weight(self, "down", scaled(c.ffn_width), (c.ffn_width, c.width)))
+        down = weight(self, "down", scaled(c.ffn_width), (c.ffn_width, c.width))
+        y = contract("tf,fd->td", inner, down, self.spread.parts)
         if c.mlp_bias:
             y += self.param("down_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
         return y

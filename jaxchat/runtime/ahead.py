@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.spread import Spread
 from jaxchat.runtime.building import choose_attention, decode_name, shapes_of_params, shapes_of_state, sources
 from jaxchat.runtime.costs import Cost, Estimate, exchange, held
 from jaxchat.runtime.fitting import fitted
@@ -92,7 +93,8 @@ class Ahead:
         per_token = held(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(served, topology.chip, engine.tensor_parallel, engine.dtype, self.params, per_token)
         sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
-        self.sources = sources(served, self.sizes, sampler, self.path, engine.ladder)
+        spread = Spread.over(self.placement.mesh, engine.dtype, topology.chip.platform)
+        self.sources = sources(served, spread, self.sizes, sampler, self.path, engine.ladder)
 
     def compile(self, name: str) -> Account:
         """Compiles the program of that name, which takes up to some minutes, and reads its account."""

@@ -16,6 +16,7 @@ from jaxchat.kernels.path import AttentionPath, AttentionShape
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.naming import parameters
+from jaxchat.models.spread import Spread
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefill_layout, prefill_program
@@ -70,10 +71,10 @@ def choose_attention(
 
 
 def sources(
-    model: ModelConfig, sizes: Sizes, sampler: Sampler, path: AttentionPath, ladder: tuple[int, ...]
+    model: ModelConfig, spread: Spread, sizes: Sizes, sampler: Sampler, path: AttentionPath, ladder: tuple[int, ...]
 ) -> dict[str, Source]:
     """The programs of an engine by name: prefill, and decode for each row count of the ladder."""
-    decoder = Decoder(model)
+    decoder = Decoder(model, spread)
     found = {"prefill": Source(prefill_program(decoder, sizes, sampler, path), prefill_layout(sizes), 1)}
     for rows in ladder:
         step = decode_program(decoder, sizes, sampler, path, rows)

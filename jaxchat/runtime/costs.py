@@ -70,7 +70,7 @@ class Cost:
         products = tokens * (others + experts * chosen) / jnp.dtype(self.dtype).itemsize
         scores = 2 * m.layers * m.heads * m.head_width / self.devices * tokens * self._seen(length)
         local = max(weights / chip.bandwidth + kv, 2 * (products + scores) / chip.flops)
-        reduced = 2 * m.layers * 4 * tokens * m.width  # two sums a layer of f32 [T, D]
+        reduced = 2 * m.layers * tokens * m.width * jnp.dtype(self.dtype).itemsize  # two sums a layer, of [T, D]
         seconds = local + exchange(reduced, chip, self.devices)
         return Estimate(tokens=tokens, seconds=seconds, weights=weights / chip.bandwidth, kv=kv)
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
@@ -38,6 +38,7 @@ class Instruction:
     operands: tuple[str, ...]
     called: tuple[str, ...]
     target: str  # of a custom call
+    number: int  # of a parameter
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,34 @@ class Program:
     def _moved_in(self, computation: str, uncounted: frozenset[str]) -> int:
         instructions = self.computations[computation]
         results = {one.name: one.result for one in instructions}
-        return sum(_moved(one, results, uncounted) for one in instructions)
+        return sum(_moved(self._narrowed(one, results), results, uncounted) for one in instructions)
+
+    def _narrowed(self, one: Instruction, results: dict[str, tuple[Held, ...]]) -> Instruction:
+        """A fusion whose operands are, where it reads a slice of one alone, that slice; `results` learns of those."""
+        if one.operation != "fusion":
+            return one
+        operands = list(one.operands)
+        for number, name in enumerate(one.operands):
+            slices = self._slices(one.called[0], number)
+            if slices and not any(held.fast for held in results.get(name, ())):
+                operands[number] = f"{one.name} {number}"
+                results[operands[number]] = tuple(slices)
+        return replace(one, operands=tuple(operands))
+
+    def _slices(self, computation: str, number: int) -> list[Held]:
+        """What a fused computation reads of its parameter of that number, empty if not only by dynamic slices."""
+        body, found = self.computations[computation], list[Held]()
+        name = next(one.name for one in body if one.operation == "parameter" and one.number == number)
+        for one in body:
+            if name not in one.operands:
+                continue
+            if one.operation == "dynamic-slice":
+                found += [replace(held, fast=False) for held in one.result]
+            elif one.operation == "fusion" and (inner := self._slices(one.called[0], one.operands.index(name))):
+                found += inner
+            else:
+                return []
+        return found
 
     def _reached(self) -> set[str]:
         """The computations that run whatever the conditionals decide."""
@@ -151,6 +179,7 @@ def _instruction(line: str) -> Instruction | None:
         operands=tuple(_OPERAND.findall(arguments)),
         called=called,
         target=target.group(1) if target else "",
+        number=int(arguments) if operation == "parameter" else 0,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxchat.kernels.path import AttentionPath
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.spread import Spread
 from jaxchat.runtime.building import decode_name, sources
 from jaxchat.runtime.compiling import CompileCounter, hlo_digest
 from jaxchat.runtime.distributed import in_lockstep, put
@@ -85,7 +86,8 @@ class Runner:
         self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
         slots = SlotState.zeros(sizes)
         self.slots = put(slots, placement.slots(slots))
-        self._sources = sources(model, sizes, sampler, path, self.shapes)
+        spread = Spread.over(placement.mesh, dtype, jax.default_backend())
+        self._sources = sources(model, spread, sizes, sampler, path, self.shapes)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
         unruled = {
             name: np.zeros((source.rows, words(sizes.vocab)), np.uint32) for name, source in self._sources.items()

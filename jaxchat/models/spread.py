@@ -1,0 +1,39 @@
+"""How a model that is split over devices adds up the parts of a sum that each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+from jax import Array
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The devices that weights are split over, none or one for a model that is whole.
+
+    `parts` is the dtype in which parts of a sum travel between devices. Each part is accumulated in f32 before it is
+    rounded to that, and the sum is added to the residual stream in f32.
+    """
+
+    mesh: Mesh | AbstractMesh | None = None
+    parts: str = "float32"
+
+    @staticmethod
+    def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str) -> Spread:
+        """For weights of `dtype`, f32 or bf16. A CPU has no fast bf16, and nothing to gain from fewer bytes."""
+        return Spread(mesh, dtype if mesh.size > 1 and platform != "cpu" else "float32")
+
+    def added(self, local: Callable[..., Array], splits: tuple[PartitionSpec, ...]) -> Callable[..., Array]:
+        """`local` on each device's part of the arguments, split as `splits` say, and the sum of its f32 results."""
+        if self.mesh is None or self.mesh.size == 1:
+            return local
+        (axis,) = self.mesh.axis_names
+
+        def summed(*args: Array) -> Array:
+            return jax.lax.psum(local(*args).astype(self.parts), axis).astype("float32")
+
+        whole = PartitionSpec()
+        return jax.shard_map(summed, mesh=self.mesh, in_specs=splits, out_specs=whole, check_vma=False)
