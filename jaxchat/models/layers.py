@@ -114,10 +114,10 @@ class Attention(nn.Module):
         qkv = contract("td,dkgh->tkgh", x, w)
         if c.qkv_bias:
             qkv += self.param("qkv_bias", nn.initializers.zeros, fused).astype(jnp.float32)
-        qkv = qkv.astype(w.dtype)
         q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_width), turn)
         k = self._placed("k_norm", qkv[:, :, c.group], turn)
-        mixed = attend(layer, q, k, qkv[:, :, c.group + 1], self._form(layer))
+        q, k, v = (x.astype(w.dtype) for x in (q, k, qkv[:, :, c.group + 1]))
+        mixed = attend(layer, q, k, v, self._form(layer))
         shape = (c.kv_heads, c.group, c.head_width)
         out = weight(self, "out", scaled(c.heads * c.head_width), (*shape, c.width))
         y = contract("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.spread.parts)
@@ -133,11 +133,11 @@ class Attention(nn.Module):
         return replace(c.form(layer), sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, turn: Turn) -> Array:
-        """Queries or keys after their norm and rotation, in their dtype; `norm` names the norm's parameters."""
-        c, dtype = self.config, x.dtype
+        """Queries or keys `[T, heads, d]` after their norm and rotation, f32; `norm` names the norm's parameters."""
+        c = self.config
         if c.qk_norm:
             x = RMSNorm(c.norm_eps, c.norm_offset, name=norm)(x)
-        return (rotate(x, *turn) if turn else x).astype(dtype)
+        return rotate(x, *turn) if turn else x
 
 
 class FeedForward(nn.Module):

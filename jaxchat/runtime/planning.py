@@ -138,11 +138,14 @@ def _with_fewer_pages(plan: Plan, sizes: Sizes) -> Plan:
 
 
 def _devices(model: ModelConfig, available: int) -> int:
-    """The most devices, a divisor of those available, over which the model can be split."""
+    """The most devices, a divisor of those available, over which the model can be split without heads of zeros."""
     for devices in (count for count in range(available, 0, -1) if available % count == 0):
+        served = fitted(model, devices)
         try:
-            Placement.imagined(MeshConfig(tensor=devices), fitted(model, devices))
+            Placement.imagined(MeshConfig(tensor=devices), served)
         except ValueError:
+            continue
+        if served.heads > model.heads:
             continue
         return devices
     raise AssertionError("every model fits one device's grid")

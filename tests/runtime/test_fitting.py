@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +25,7 @@ MODEL = ModelConfig(
     context=64,
     qkv_bias=True,
     out_bias=True,
+    sinks=True,
 )
 IDS = jnp.arange(9) * 31
 
@@ -32,13 +35,16 @@ def logits(model, params):
     return logits_of(decoder, params, hidden_states(decoder, params, IDS, jnp.arange(len(IDS)), causal))
 
 
-@pytest.mark.parametrize(("devices", "kv_heads", "vocab"), [(2, 2, 512), (4, 4, 512), (8, 8, 1024)])
+@pytest.mark.parametrize(
+    ("devices", "heads", "kv_heads", "vocab"),
+    [(2, 8, 2, 512), (4, 8, 4, 512), (8, 8, 8, 1024), (3, 12, 3, 384), (6, 12, 6, 768), (7, 14, 7, 896)],
+)
 @pytest.mark.parametrize("convert", [np.asarray, jnp.asarray])
-def test_a_fitted_model_computes_the_same(devices, kv_heads, vocab, convert):
+def test_a_fitted_model_computes_the_same(devices, heads, kv_heads, vocab, convert):
     params = Decoder(MODEL).init(jax.random.key(0), IDS, IDS, attend=causal)["params"]
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
     target = fitted(MODEL, devices)
-    assert (target.kv_heads, target.vocab_size) == (kv_heads, vocab)
+    assert (target.heads, target.kv_heads, target.vocab_size) == (heads, kv_heads, vocab)
 
     def one(path, leaf):
         return jnp.asarray(fit(tuple(key.key for key in path), convert(leaf), MODEL, target))
@@ -47,7 +53,17 @@ def test_a_fitted_model_computes_the_same(devices, kv_heads, vocab, convert):
     np.testing.assert_allclose(got[:, :300], logits(MODEL, params), atol=1e-5)
 
 
-def test_what_cannot_be_repeated_stays():
-    assert fitted(MODEL, 1) == MODEL
-    assert fitted(MODEL, 6).kv_heads == 2  # three copies do not divide four queries
-    assert fitted(MODEL, 3).kv_heads == 2  # no whole number of copies
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "devices", "fitting"),
+    [
+        (8, 2, 1, (8, 2)),
+        (6, 6, 4, (8, 8)),
+        (6, 3, 2, (8, 4)),
+        (14, 2, 4, (16, 4)),
+        (4, 2, 8, (8, 8)),
+        (5, 5, 8, (8, 8)),
+    ],
+)
+def test_heads_that_do_not_divide_are_filled_up(heads, kv_heads, devices, fitting):
+    target = fitted(replace(MODEL, heads=heads, kv_heads=kv_heads), devices)
+    assert (target.heads, target.kv_heads) == fitting

@@ -24,7 +24,7 @@ from jaxchat.runtime.parameters import load_parameters
 from tests import tiny
 
 LARGE = dict(
-    hidden_size=1024, intermediate_size=2816, num_hidden_layers=9, num_attention_heads=16, num_key_value_heads=4
+    hidden_size=1024, intermediate_size=2816, num_hidden_layers=6, num_attention_heads=16, num_key_value_heads=4
 )
 
 
@@ -32,7 +32,7 @@ def write(directory: Path, **changes: int) -> Path:
     """A model of random weights in bfloat16."""
     raw, rng = {**tiny.CONFIG, **changes}, np.random.default_rng(0)
     parts = [part for parameter in parameters(from_hugging_face(raw)).values() for part in parameter.parts]
-    tensors = {part.name: rng.normal(size=part.stored_shape).astype(ml_dtypes.bfloat16) for part in parts}
+    tensors = {p.name: rng.random(p.stored_shape, np.float32).astype(ml_dtypes.bfloat16) for p in parts}
     directory.mkdir()
     save_file(tensors, directory / "model.safetensors")
     (directory / "config.json").write_text(json.dumps(raw))

@@ -25,6 +25,7 @@ SHAPE = dict(
     tie_word_embeddings=False,
 )
 WINDOW = 40  # shorter than a block of attention and than the prompts, no multiple of anything
+EXPERT = 0.2  # of what experts would give: roundings may decide which one a torn router takes
 LLAMA3_ROPE = dict(
     rope_type="llama3",
     factor=8.0,
@@ -41,9 +42,10 @@ DUAL_ROPE = dict(
 )
 
 
-def long_rope(original: int) -> dict[str, Any]:
+def long_rope(original: int, **given: float) -> dict[str, Any]:
     """LongRoPE over 12 of the 16 numbers of a head; longer than `original`, sequences use the second factors."""
     return dict(
+        initializer_range=0.1,  # scores are multiplied by the square of the attention factor
         original_max_position_embeddings=original,
         num_attention_heads=4,
         partial_rotary_factor=0.75,
@@ -53,6 +55,7 @@ def long_rope(original: int) -> dict[str, Any]:
             partial_rotary_factor=0.75,
             short_factor=[1.0, 1.1, 1.2, 1.3, 1.5, 2.0],
             long_factor=[1.5, 2.0, 3.0, 4.0, 6.0, 8.0],
+            **given,
         ),
     )
 
@@ -75,7 +78,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma 3": ("Gemma3Text", dict(**_GEMMA, num_hidden_layers=7, rope_parameters=DUAL_ROPE)),
     "phi 3": ("Phi3", dict(sliding_window=WINDOW)),
     "phi 4, short": ("Phi3", long_rope(256)),
-    "phi 4, long": ("Phi3", long_rope(4)),
+    "phi 4, long": ("Phi3", long_rope(4, attention_factor=1.19)),
     "smollm 3": ("SmolLM3", dict(num_hidden_layers=5, tie_word_embeddings=True)),
     "mixtral": ("Mixtral", dict(num_local_experts=5, num_experts_per_tok=2, sliding_window=None)),
     "qwen 3 with experts": (
@@ -125,6 +128,9 @@ def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: A
     with torch.no_grad():
         for parameter in _hidden_by_their_start(model):
             parameter.add_(0.3 * torch.randn_like(parameter))
+        for name, parameter in model.named_parameters():
+            if "experts.down_proj" in name:
+                parameter.mul_(EXPERT)
     model.save_pretrained(directory, max_shard_size=shard)
     return model
 

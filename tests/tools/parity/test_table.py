@@ -18,7 +18,7 @@ def test_a_row_for_each_family_and_dtype() -> None:
         Cell("llama 2", "float32", 1, GOOD),
         Cell("llama 2", "float32", 2, BAD),
         Cell("llama 2", "bfloat16", 2, BAD),
-        Cell("phi 3", "float32", 2, None, "tensor_parallel 2 does not divide the model's 3 KV heads"),
+        Cell("phi 3", "float32", 2, None, "tensor_parallel 2 does not divide the model's 113 feed-forward width"),
     ]
     assert table(cells).splitlines() == [
         "| family | dtype | 1 | 2 |",
@@ -44,13 +44,6 @@ def test_what_is_no_number_is_out_of_bounds() -> None:
     assert not Cell("llama 2", "float32", 1, Difference(0.0, float("nan"), "")).green
 
 
-def test_some_families_may_be_further_off_in_bfloat16() -> None:
-    off = Difference(0.1, 0.1, "")
-    assert Cell("mixtral", "bfloat16", 1, off).green
-    assert not Cell("llama 2", "bfloat16", 1, off).green
-    assert not Cell("mixtral", "float32", 1, off).green
-
-
 def test_text_around_the_markers_stays() -> None:
     page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
     assert replace_table(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
@@ -67,7 +60,8 @@ def run() -> list[str]:
 
 
 def test_meshes_agree_with_transformers_and_give_the_same_bits_from_run_to_run() -> None:
-    """In two processes: every logit is in the digests. Eight devices for 2 KV heads hold each of them four times."""
+    """In two processes: every logit is in the digests. Eight devices for 2 KV heads hold each of them four times; where
+    there are only 4 query heads, half of the devices have one of zeros."""
     first = run()
     assert [line.split(":")[0] for line in first[:4]] == [
         "phi 4, long, float32, 2",
@@ -75,5 +69,4 @@ def test_meshes_agree_with_transformers_and_give_the_same_bits_from_run_to_run()
         "mixtral, float32, 2",
         "mixtral, float32, 8",
     ]
-    assert "refused tensor_parallel 8 does not divide the model's 2 KV heads" in first[1]
     assert first == run()
