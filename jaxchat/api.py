@@ -123,10 +123,8 @@ def load_session(
         runner = leading = LeadingRunner(runner, pod.send)
         pod.watch(leading.stuck)
     sizes = loaded.sizes
-    scheduler = Scheduler(
-        slots=sizes.slots, chunk=sizes.chunk, page_size=sizes.page_size, pages=sizes.pages, vocab=sizes.vocab
-    )
-    decodes = ", ".join(map(str, loaded.runner.shapes))
+    scheduler = Scheduler(**loaded.scheduling)
+    prefills, decodes = (", ".join(map(str, sizes)) for sizes in (loaded.runner.chunks, loaded.runner.shapes))
     facts = (
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
@@ -137,7 +135,7 @@ def load_session(
         ("KV pages", f"{sizes.pages - 1} of {sizes.page_size} tokens"),
         (
             "programs",
-            f"prefill of {sizes.chunk} tokens, decode of {decodes} rows ({engine.determinism})",
+            f"prefill of {prefills} tokens, decode of {decodes} rows ({engine.determinism})",
         ),
     )
     info = ModelInfo(

@@ -40,13 +40,18 @@ class EngineConfig:
     """Sizes of the compiled programs and of the KV cache. Every shape is fixed here, before anything compiles."""
 
     slots: int = _setting(8, "sequences that decode together (S); further requests queue")
-    chunk: int = _setting(64, "prompt tokens per prefill step (C), a multiple of the page size")
+    chunk: int = _setting(
+        64, "prompt tokens of the smallest prefill step (C), a multiple of the page size; prompts share whole chunks"
+    )
+    prefill_chunks: tuple[int, ...] = _setting(
+        (), "sizes of larger prefill steps, multiples of chunk; none given takes one of four chunks up to 512 tokens"
+    )
     decode_shapes: tuple[int, ...] = _setting(
         (), "row counts of smaller decode programs for few sequences; none given takes powers of two"
     )
     determinism: Determinism = _setting(
         "exact",
-        "exact uses only the decode programs whose bits agree, so that load changes no answer; fast uses all of them",
+        "exact uses only the programs whose bits agree, so that load changes no answer; fast uses all of them",
     )
     quantize: Quantize = _setting(
         "none",
@@ -89,9 +94,20 @@ class EngineConfig:
         if self.chunk % self.page_size:
             raise ValueError(f"chunk must be a multiple of page_size {self.page_size}, got {self.chunk}")
 
+        for size in self.prefill_chunks:
+            _at_least("prefill_chunks", size, self.chunk)
+            if size % self.chunk:
+                raise ValueError(f"prefill_chunks must be multiples of chunk {self.chunk}, got {size}")
+
     @property
     def mesh(self) -> MeshConfig:
         return MeshConfig(tensor=self.tensor_parallel)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Sizes of the prefill steps, rising, the first one C."""
+        larger = self.prefill_chunks or (size for size in (4 * self.chunk,) if size <= 512)
+        return tuple(sorted({self.chunk, *larger}))
 
     @property
     def ladder(self) -> tuple[int, ...]:

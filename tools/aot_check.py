@@ -64,7 +64,7 @@ def judged(case: Case, plan: Plan, ahead: Ahead, account: Account, code: int) ->
     """
     chip, rows = plan.topology.chip, ahead.sources[account.name].rows
     least = ahead.cost.estimate(rows, rows, plan.engine.context // 2)
-    decodes = account.name != "prefill"
+    decodes = account.name.startswith("decode")
     reads = account.local(least.kv, chip) / least.floor if decodes else None
     step = account.step(least.kv, chip, plan.engine.tensor_parallel) / least.floor if decodes else None
     memory = account.arguments + account.temporary + code

@@ -57,7 +57,7 @@ def make(
     sizes = Sizes.resolve(engine, config)
     runner = Runner(config, params, sizes, placement, dtype=args.dtype, sampler=sampler, path=path, ladder=ladder)
     runner.warm_up()
-    runner.restrict(agreeing(runner))
+    runner.restrict(runner.chunks, agreeing(runner))
     return runner
 
 

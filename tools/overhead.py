@@ -43,10 +43,11 @@ class Bare:
         directory = find(model)
         tokenizer, template = load_tokenizer(directory), load_template(directory)
         loaded = load_runner(directory, EngineConfig(slots=slots), valid=tokenizer.size, text_digest="")
-        sizes = loaded.sizes
-        scheduler = Scheduler(slots=sizes.slots, chunk=sizes.chunk, page_size=sizes.page_size, pages=sizes.pages)
+        scheduler = Scheduler(**loaded.scheduling)
         self._engine = Engine(loaded.runner, scheduler, queue_limit=1 << 20)
-        self._prompt = prompt_tokens(request_from_kwargs(messages=MESSAGES).request, template, tokenizer, sizes.context)
+        self._prompt = prompt_tokens(
+            request_from_kwargs(messages=MESSAGES).request, template, tokenizer, loaded.sizes.context
+        )
         self.bans = tuple((token, -100.0) for token in sorted(tokenizer.stop_tokens))
         self._left, self._ended = 0, asyncio.Event()
         loop = asyncio.get_running_loop()

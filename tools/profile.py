@@ -71,9 +71,8 @@ class Streams:
         config = EngineConfig(slots=args.streams, decode_shapes=(args.streams,), context=args.context, dtype=args.dtype)
         loaded = load_runner(directory, config, valid=1 << 30, text_digest="")
         self.runner, self.device = loaded.runner, loaded.device
-        sizes = loaded.sizes
-        scheduler = Scheduler(slots=sizes.slots, chunk=sizes.chunk, page_size=sizes.page_size, pages=sizes.pages)
-        self._vocab, self._seed = sizes.vocab, 0
+        scheduler = Scheduler(**loaded.scheduling)
+        self._vocab, self._seed = loaded.sizes.vocab, 0
         self._engine = Engine(self.runner, scheduler, queue_limit=1 << 20)
         self._left, self._done = 0, threading.Event()
         self._engine.start(self._take)

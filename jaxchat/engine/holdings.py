@@ -39,16 +39,22 @@ class Holdings:
         return sequence.position == len(sequence.pages) * self.page_size
 
     def share(self, sequence: Sequence) -> None:
-        """Offers the chunk of the prompt that was dispatched last to later prompts; its pages then are the cache's."""
-        index = sequence.prefilled // self.chunk - 1
-        if sequence.prefilled % self.chunk or index != len(sequence.prefixes):
-            return
-        tokens = sequence.prompt[index * self.chunk : sequence.prefilled]
+        """Offers whole chunks of the prompt that were dispatched to later prompts; their pages then are the cache's.
+
+        A prompt whose next chunk is in the cache by now shares no more: pages of the cache come before its own.
+        """
+        while len(sequence.prefixes) < sequence.prefilled // self.chunk and self._share_next(sequence):
+            pass
+
+    def _share_next(self, sequence: Sequence) -> bool:
+        index = len(sequence.prefixes)
+        tokens = sequence.prompt[index * self.chunk : (index + 1) * self.chunk]
         pages = tuple(sequence.pages[index * self._per_chunk : (index + 1) * self._per_chunk])
         parent = sequence.prefixes[-1] if sequence.prefixes else None
         prefix = self.pool.share(parent, tokens.tobytes(), pages)
         if prefix:
             sequence.prefixes.append(prefix)
+        return prefix is not None
 
     def close(self, sequence: Sequence) -> None:
         """Takes everything back."""

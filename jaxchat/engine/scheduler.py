@@ -1,8 +1,9 @@
 """Decides each step: who gets a slot, whose prompt is next, who decodes. First come, first served.
 
 A sequence is admitted when a slot is free and the pool has pages for its prompt. Prompts are prefilled one at a time,
-chunk by chunk, in turn with decode steps. When the pool runs dry, the youngest running sequence is swapped out to host
-memory, and comes back bit for bit before anyone new is admitted; so the oldest always gets on, and nobody is lost.
+chunk by chunk, in turn with decode steps (`jaxchat.engine.turns`). When the pool runs dry, the youngest running
+sequence is swapped out to host memory, and comes back bit for bit before anyone new is admitted; so the oldest always
+gets on, and nobody is lost.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from jaxchat.engine.holdings import Holdings
 from jaxchat.engine.pages import PagePool
 from jaxchat.engine.sequence import Sequence
+from jaxchat.engine.turns import Turns
 from jaxchat.types import (
     Constraint,
     DecodeWork,
@@ -50,20 +52,25 @@ class Step:
 class Scheduler:
     """Queue, slots and pages. Steps must be collected in the order in which they were planned."""
 
-    def __init__(self, *, slots: int, chunk: int, page_size: int, pages: int, vocab: int = 0) -> None:
-        """Args: `vocab` is the V of the logits; without it no request may have a grammar."""
+    def __init__(self, *, slots: int, chunks: tuple[int, ...], page_size: int, pages: int, vocab: int = 0) -> None:
+        """Nothing waits.
+
+        Args:
+            chunks: sizes of the prefill steps, rising, each a multiple of the first; that one prompts share.
+            vocab: the V of the logits; without it no request may have a grammar.
+        """
         self._words = -(-vocab // 32)
         self.slots = slots
         self.pool = PagePool(pages)
         self.preemptions = 0
-        self._holdings = Holdings(self.pool, chunk=chunk, page_size=page_size)
+        self._holdings = Holdings(self.pool, chunk=chunks[0], page_size=page_size)
         self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by age
         self._requests: dict[int, list[Sequence]] = {}  # those that have not ended, by request
         self._swapped: list[Sequence] = []  # oldest first
         self._prefilling: Sequence | None = None
         self._decoding: dict[int, Sequence] = {}  # by slot
         self._free_slots = list(range(slots - 1, -1, -1))
-        self._prefilled_last = False
+        self._turns = Turns(chunks)
 
     @property
     def running(self) -> int:
@@ -88,7 +95,7 @@ class Scheduler:
         return len(meant)
 
     def plan(self) -> Step | None:
-        """The next step, or None when there is nothing to do. Prefill and decode take turns."""
+        """The next step, or None when there is nothing to do."""
         if self._swapped:
             if self._returns(self._swapped[0]):
                 return self._swap_in(self._swapped.pop(0))
@@ -98,10 +105,8 @@ class Scheduler:
         dry = not self._promise_pages(ready)
         if dry and len(self._decoding) > 1:
             return self._swap_out(max(self._decoding.values(), key=lambda s: s.age))
-        if self._prefilling and (dry or not (ready and self._prefilled_last)):
-            self._prefilled_last = True
-            return self._prefill(self._prefilling)
-        self._prefilled_last = False
+        if self._prefilling and (size := self._prompts_turn(self._prefilling, 0 if dry else len(ready))):
+            return self._prefill(self._prefilling, size)
         return self._decode(ready) if ready else None
 
     def collect(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
@@ -129,9 +134,15 @@ class Scheduler:
         """Pages to leave for those who run, one each: who comes in should not be thrown out at once."""
         return len(self._decoding) + (self._prefilling is not None)
 
-    def _prefill(self, sequence: Sequence) -> Step:
-        start, chunk = sequence.prefilled, self._holdings.chunk
-        tokens = sequence.prompt[start : start + chunk]
+    def _prompts_turn(self, sequence: Sequence, running: int) -> int:
+        """The size of the next prefill step, 0 when it is the answers' turn."""
+        startable = 1 + min(len(self._queue), len(self._free_slots))
+        return self._turns.chunk(len(sequence.prompt) - sequence.prefilled, running, startable)
+
+    def _prefill(self, sequence: Sequence, size: int) -> Step:
+        start = sequence.prefilled
+        tokens = sequence.prompt[start : start + size]
+        self._turns.prefilled(size)
         sequence.prefilled = start + len(tokens)
         self._holdings.cover(sequence, sequence.prefilled)
         last = sequence.prefilled == len(sequence.prompt)
@@ -162,6 +173,7 @@ class Scheduler:
         return True
 
     def _decode(self, sequences: list[Sequence]) -> Step:
+        self._turns.decoded()
         new_pages = np.full(len(sequences), -1, np.int32)
         for row, sequence in enumerate(sequences):
             if self._holdings.full(sequence):

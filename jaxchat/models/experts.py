@@ -37,7 +37,8 @@ class Mixture(nn.Module):
         router = self.param("router", scaled(c.width), (c.width, e.count))
         gate_up = weight(self, "expert_gate_up", scaled(c.width), (e.count, c.width, 2, e.width))
         down = weight(self, "expert_down", scaled(e.width), (e.count, e.width, c.width))
-        zeros, given, down_bias = nn.initializers.zeros, (gate_up, down), None
+        zeros, down_bias = nn.initializers.zeros, None
+        given: tuple[Weight, ...] = (gate_up, down)
         logits = contract("td,de->te", x, router)
         if e.bias:
             logits += self.param("router_bias", zeros, (e.count,)).astype(jnp.float32)

@@ -17,7 +17,14 @@ from jax.sharding import Mesh
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.spread import Spread
-from jaxchat.runtime.building import choose_attention, decode_name, shapes_of_params, shapes_of_state, sources
+from jaxchat.runtime.building import (
+    choose_attention,
+    decode_name,
+    prefill_name,
+    shapes_of_params,
+    shapes_of_state,
+    sources,
+)
 from jaxchat.runtime.costs import Cost, Estimate, exchange, held
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.hardware import Chip, Topology
@@ -99,7 +106,6 @@ class Ahead:
     def compile(self, name: str) -> Account:
         """Compiles the program of that name, which takes up to some minutes, and reads its account."""
         source = self.sources[name]
-        tokens = self.sizes.chunk if name == "prefill" else source.rows
         began, mesh = time.perf_counter(), self.placement.mesh
         assert isinstance(mesh, Mesh)
         with jax.set_mesh(mesh):  # kernels look up their device here
@@ -114,7 +120,7 @@ class Ahead:
             code=memory.generated_code_size_in_bytes,
             aliased=memory.alias_size_in_bytes,
             donated=held((self.pages, self.slots)),
-            traffic=round(program.traffic(self.cost.blocks(tokens), _printed(self.pages))),
+            traffic=round(program.traffic(self.cost.blocks(source.tokens), _printed(self.pages))),
             products=(costs or {}).get("flops", 0.0),  # unknown of GPUs
             collectives=tuple(program.collectives()),
             kernels=program.kernels(),
@@ -135,7 +141,7 @@ def refined(plan: Plan, model: ModelConfig) -> Plan:
         memory=replace(plan.memory, workspace=workspace),
         alone=step(decode_name(plan.engine.ladder[0]), plan.alone),
         together=step(decode_name(plan.engine.slots), plan.together),
-        prefill=step("prefill", plan.prefill),
+        prefill=step(prefill_name(plan.engine.chunk), plan.prefill),
     )
 
 

@@ -27,10 +27,11 @@ from jaxchat.sampling.sample import Sampler
 
 @dataclass(frozen=True)
 class Source:
-    """A program to compile: its function, the layout of its input, and how many rows it samples."""
+    """A program to compile: its function, the layout of its input, the tokens it computes, the rows it samples."""
 
     step: Step
     layout: Layout
+    tokens: int
     rows: int
 
     def lower(self, params: Any, pages: KVPages, slots: SlotState, placement: Placement) -> Any:
@@ -41,6 +42,11 @@ class Source:
         shardings = (*jax.tree.map(lambda leaf: leaf.sharding, (pages, slots)), placement.replicated)
         jitted = jax.jit(self.step, donate_argnums=(1, 2), out_shardings=shardings)
         return jitted.lower(params, pages, slots, given, bits)
+
+
+def prefill_name(chunk: int) -> str:
+    """The prefill program of so many tokens."""
+    return f"prefill[{chunk}]"
 
 
 def decode_name(rows: int) -> str:
@@ -73,12 +79,15 @@ def choose_attention(
 def sources(
     model: ModelConfig, spread: Spread, sizes: Sizes, sampler: Sampler, path: AttentionPath, ladder: tuple[int, ...]
 ) -> dict[str, Source]:
-    """The programs of an engine by name: prefill, and decode for each row count of the ladder."""
+    """The programs of an engine by name: prefill for each chunk of `sizes`, decode for each row count of the ladder."""
     decoder = Decoder(model, spread)
-    found = {"prefill": Source(prefill_program(decoder, sizes, sampler, path), prefill_layout(sizes), 1)}
+    found = {}
+    for chunk in sizes.chunks:
+        step = prefill_program(decoder, sizes, sampler, path, chunk)
+        found[prefill_name(chunk)] = Source(step, prefill_layout(sizes, chunk), chunk, 1)
     for rows in ladder:
         step = decode_program(decoder, sizes, sampler, path, rows)
-        found[decode_name(rows)] = Source(step, decode_layout(rows), rows)
+        found[decode_name(rows)] = Source(step, decode_layout(rows), rows, rows)
     return found
 
 

@@ -1,7 +1,8 @@
-"""Which decode programs compute the same bits: found by trying, on the real weights, before anyone is served.
+"""Which programs compute the same bits: found by trying, on the real weights, before anyone is served.
 
 Programs of different row counts may reduce in different orders. Those that agree form a class within which a sequence
-may change programs from one token to the next, as neighbours come and go, without a bit of it changing.
+may change programs from one token to the next, as neighbours come and go, without a bit of it changing. Likewise a
+prompt may be cut into steps of any sizes that agree.
 """
 
 from __future__ import annotations
@@ -24,34 +25,57 @@ def agreeing(runner: Runner) -> tuple[int, ...]:
     *smaller, full = runner.shapes
     if not smaller:
         return (full,)
-    trial = _Trial(runner)
+    trial = _Trial(runner, SEQUENCES, BLOCK + runner.sizes.chunk // 2, runner.sizes.chunk)
     expected = trial.decode(full)
     return *(rows for rows in smaller if trial.decode(rows) == expected), full
+
+
+def agreeing_chunks(runner: Runner) -> tuple[int, ...]:
+    """The sizes among `runner.chunks` whose programs agree bit for bit with the smallest, that included.
+
+    The same random prompts are computed in steps of each size, and a few tokens decoded after them: what was sampled
+    depends on all keys and values. Leaves noise as `agreeing` does.
+    """
+    least, *larger = runner.chunks
+    if not larger:
+        return (least,)
+
+    def found(size: int) -> list[bytes]:
+        return _Trial(runner, 2, larger[-1] + least, size).decode(runner.shapes[-1])
+
+    expected = found(least)
+    return least, *(size for size in larger if found(size) == expected)
 
 
 class _Trial:
     """Some sequences after their prefill, on the host, from where every program gets them."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, most: int, longest: int, chunk: int) -> None:
+        """Args: `most` sequences, the second of them `longest` tokens where the context allows, in steps of `chunk`."""
         self._runner = runner
         sizes, rng = runner.sizes, np.random.default_rng(0)
-        longest = min(BLOCK + sizes.chunk // 2, sizes.context - STEPS - 1)
+        longest = min(longest, sizes.context - STEPS - 1)
         each = -(-(longest + STEPS) // sizes.page_size)
-        count = max(1, min(SEQUENCES, sizes.slots, (sizes.pages - 1) // each))
+        count = max(1, min(most, sizes.slots, (sizes.pages - 1) // each))
         self._pages = np.arange(1, count * each + 1, dtype=np.int32).reshape(count, each)
         self._saved: list[Swapped] = []
+        self._first: list[bytes] = []  # bits of each prompt's first token
         for slot, pages in enumerate(self._pages):
-            length = longest if slot % 4 == 1 else int(rng.integers(1, min(sizes.chunk, longest) + 1))
+            alone = count == 1
+            length = longest if slot % 4 == 1 or alone else int(rng.integers(1, min(sizes.chunk, longest) + 1))
             tokens = rng.integers(0, sizes.vocab, length).astype(np.int32)
             sampling = SamplingParams(logprobs=True, seed=slot, temperature=slot % 2, frequency_penalty=0.1 * slot)
-            for start in range(0, length, sizes.chunk):
-                part = tokens[start : start + sizes.chunk]
-                runner.prefill(PrefillWork(slot, part, start, start + len(part) == length, pages, 0, sampling)).wait()
+            for start in range(0, length, chunk):
+                part = tokens[start : start + chunk]
+                last = start + len(part) == length
+                work = PrefillWork(slot, part, start, last, pages, 0, sampling)
+                step = runner.prefill_in(chunk, work).wait()
+            self._first.append(_bits(step, 0))
             self._saved.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
 
     def decode(self, rows: int) -> list[bytes]:
         """The bits that the program of `rows` rows gives for each sequence, as many at a time as it holds."""
-        found: list[bytes] = []
+        found = list(self._first)
         for first in range(0, len(self._saved), rows):
             group = range(first, min(first + rows, len(self._saved)))
             for slot in group:

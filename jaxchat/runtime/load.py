@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -17,7 +18,7 @@ from jaxchat.models.families import read_config
 from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.compiling import cache_folder, use_cache
 from jaxchat.runtime.fitting import fitted
-from jaxchat.runtime.ladder import agreeing
+from jaxchat.runtime.ladder import agreeing, agreeing_chunks
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.native import attention_calls
 from jaxchat.runtime.parameters import Report, load_parameters
@@ -41,6 +42,18 @@ class Loaded:
     attention: str
     products: str
     parameters: int  # weights, a tied embedding counted once
+
+    @property
+    def scheduling(self) -> dict[str, Any]:
+        """What a `jaxchat.engine.scheduler.Scheduler` must know of the programs."""
+        sizes = self.sizes
+        return {
+            "slots": sizes.slots,
+            "chunks": self.runner.chunks,
+            "page_size": sizes.page_size,
+            "pages": sizes.pages,
+            "vocab": sizes.vocab,
+        }
 
 
 def load_runner(
@@ -93,7 +106,7 @@ def load_runner(
         lambda: agree({"weights": weights, **dict(digest.rsplit(":", 1) for digest in runner.digests())}),
     )
     if engine.determinism == "exact":
-        runner.restrict(agreeing(runner))
+        runner.restrict(agreeing_chunks(runner), agreeing(runner))
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)

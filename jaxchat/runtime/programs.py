@@ -32,14 +32,14 @@ def decode_layout(rows: int) -> Layout:
     return Layout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
 
 
-def prefill_layout(sizes: Sizes) -> Layout:
-    """Inputs of `prefill`: the chunk, its place, and the whole sampling row of its slot."""
+def prefill_layout(sizes: Sizes, chunk: int) -> Layout:
+    """Inputs of `prefill` for C tokens: the chunk, its place, and the whole sampling row of its slot."""
     scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "choice", "logprobs", "constrained")]
     floats = [(name, (), "float32") for name in ("temperature", "top_p", "frequency", "presence")]
     arrays = [
         ("seed", (2,), "uint32"),
-        ("tokens", (sizes.chunk,), "int32"),
-        ("chunk_pages", (sizes.chunk // sizes.page_size,), "int32"),
+        ("tokens", (chunk,), "int32"),
+        ("chunk_pages", (chunk // sizes.page_size,), "int32"),
         ("table", (sizes.table,), "int32"),
         ("bias_ids", (BIAS_ENTRIES,), "int32"),
         ("bias", (BIAS_ENTRIES,), "float32"),
@@ -90,9 +90,9 @@ def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: Atten
     return decode
 
 
-def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: AttentionPath) -> Step:
-    """Builds `prefill`: writes a chunk's keys and values; after the last chunk also samples the first token."""
-    layout = prefill_layout(sizes)
+def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: AttentionPath, chunk: int) -> Step:
+    """Builds `prefill` for C tokens: writes their keys and values; after a prompt's last samples the first token."""
+    layout = prefill_layout(sizes, chunk)
 
     def prefill(
         params: Any, pages: KVPages, slots: SlotState, packed: Array, bits: Array
@@ -104,7 +104,7 @@ def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: Atte
             write=lambda held, k, v: path.write_chunk(held, k, v, given["chunk_pages"]),
             read=lambda q, held, form: path.prefill(q, held, given["table"], start, form),
         )
-        positions = start + jnp.arange(sizes.chunk)
+        positions = start + jnp.arange(chunk)
         hidden = hidden_states(decoder, params, given["tokens"], positions, cache.attend)
         fresh = _fresh_row(given, sizes)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxchat.kernels.path import AttentionPath
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.spread import Spread
-from jaxchat.runtime.building import decode_name, sources
+from jaxchat.runtime.building import decode_name, prefill_name, sources
 from jaxchat.runtime.compiling import CompileCounter, hlo_digest
 from jaxchat.runtime.distributed import in_lockstep, put
 from jaxchat.runtime.layout import Layout
@@ -54,8 +54,8 @@ class Done:
 class Runner:
     """Compiles and runs the programs; implements `jaxchat.types.StepRunner`.
 
-    There is a decode program for each row count of the ladder. `shapes` has those in use, rising: all, until
-    `restrict` is told which of them agree.
+    There is a prefill program for each chunk of `sizes`, a decode program for each row count of the ladder. `chunks`
+    and `shapes` have those in use, rising: all, until `restrict` is told which of them agree.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Runner:
         self.sizes = sizes
         self.params = params
         self.placement = placement
-        self.shapes = ladder or (sizes.slots,)
+        self.shapes, self.chunks = ladder or (sizes.slots,), sizes.chunks
         zeros = partial(KVPages.zeros, path, model.layers, sizes, dtype)
         self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
         slots = SlotState.zeros(sizes)
@@ -121,10 +121,10 @@ class Runner:
         progress(len(pending), len(pending))
         self._counter = CompileCounter()
 
-    def restrict(self, shapes: tuple[int, ...]) -> None:
-        """Uses only the decode programs of these row counts, rising, the last one S."""
-        self.shapes = shapes
-        kept = {"prefill", *map(decode_name, shapes)}
+    def restrict(self, chunks: tuple[int, ...], shapes: tuple[int, ...]) -> None:
+        """Uses only the prefill programs of these sizes and the decode programs of these row counts, the last one S."""
+        self.chunks, self.shapes = chunks, shapes
+        kept = {*map(prefill_name, chunks), *map(decode_name, shapes)}
         self.programs = {name: program for name, program in self.programs.items() if name in kept}
 
     @property
@@ -137,8 +137,12 @@ class Runner:
         return [f"{name}:{hlo_digest(program)}" for name, program in sorted(self.programs.items())]
 
     def prefill(self, work: PrefillWork) -> Handle:
-        """Dispatches one chunk."""
-        return self._dispatch("prefill", self._pack_prefill(work), work.legal, 1)
+        """Dispatches some tokens of a prompt, in the smallest program that holds them."""
+        return self.prefill_in(next(size for size in self.chunks if size >= len(work.tokens)), work)
+
+    def prefill_in(self, chunk: int, work: PrefillWork) -> Handle:
+        """Dispatches some tokens of a prompt in the program of `chunk` tokens."""
+        return self._dispatch(prefill_name(chunk), self._pack_prefill(chunk, work), work.legal, 1)
 
     def decode(self, work: DecodeWork) -> Handle:
         """Dispatches one token for each slot, in the smallest program that holds them."""
@@ -187,11 +191,11 @@ class Runner:
         self._keep_step()
         return Handle(output, self._outputs[name], rows)
 
-    def _pack_prefill(self, work: PrefillWork) -> np.ndarray:
+    def _pack_prefill(self, chunk: int, work: PrefillWork) -> np.ndarray:
         sizes, s = self.sizes, work.sampling
-        first, count = work.start // sizes.page_size, sizes.chunk // sizes.page_size
+        first, count = work.start // sizes.page_size, chunk // sizes.page_size
         ids, bias = _bias(s, sizes.vocab)
-        return self._sources["prefill"].layout.pack(
+        return self._sources[prefill_name(chunk)].layout.pack(
             slot=work.slot,
             start=work.start,
             count=len(work.tokens),
@@ -204,7 +208,7 @@ class Runner:
             frequency=s.frequency_penalty,
             presence=s.presence_penalty,
             seed=np.array([s.seed >> 32, s.seed & 0xFFFFFFFF], np.uint32),
-            tokens=_fill(work.tokens, sizes.chunk, 0),
+            tokens=_fill(work.tokens, chunk, 0),
             chunk_pages=_fill(work.pages[first : first + count], count, sizes.pages),
             table=_fill(work.pages, sizes.table, 0),
             bias_ids=ids,

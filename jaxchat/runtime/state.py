@@ -16,10 +16,13 @@ from jaxchat.sampling.state import SamplingState
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The resolved shape of the programs: S slots, C chunk, N pages, P pages per sequence, V vocabulary."""
+    """The resolved shape of the programs: S slots, N pages, P pages per sequence, V vocabulary.
+
+    `chunks` has the sizes of prefill steps, rising, each a multiple of the first.
+    """
 
     slots: int
-    chunk: int
+    chunks: tuple[int, ...]
     page_size: int
     pages: int
     table: int
@@ -38,13 +41,18 @@ class Sizes:
             raise ValueError(f"pages must be more than {table}, enough for one context of {context}, got {pages}")
         return Sizes(
             slots=engine.slots,
-            chunk=engine.chunk,
+            chunks=tuple(size for size in engine.chunks if size == engine.chunk or size <= context),
             page_size=engine.page_size,
             pages=pages,
             table=table,
             context=context,
             vocab=model.vocab_size,
         )
+
+    @property
+    def chunk(self) -> int:
+        """C, the smallest prefill step."""
+        return self.chunks[0]
 
 
 @jax.tree_util.register_dataclass

@@ -10,8 +10,8 @@ from jaxchat.types import DecodeWork, GenerateRequest, PrefillWork, Swapped
 from tests.engine.fake import result
 
 
-def make(slots: int = 2, pages: int = 40) -> Scheduler:
-    return Scheduler(slots=slots, chunk=32, page_size=16, pages=pages)
+def make(slots: int = 2, pages: int = 40, chunks: tuple[int, ...] = (32,)) -> Scheduler:
+    return Scheduler(slots=slots, chunks=chunks, page_size=16, pages=pages)
 
 
 def sequence(number: int, length: int = 10, tokens: int = 20) -> Sequence:
@@ -135,3 +135,23 @@ def test_a_cancel_looks_at_nobody_else() -> None:
         scheduler.add(Asleep(number, 0, sequence(number).request) if number != 2 else sequence(2))
     watching = True
     assert scheduler.cancel(2) == 1
+
+
+def test_a_large_step_shares_each_of_its_chunks() -> None:
+    scheduler = make(chunks=(32, 128))
+    scheduler.add(sequence(1, length=130, tokens=1))
+    first = plan(scheduler)
+    assert isinstance(first.work, PrefillWork) and len(first.work.tokens) == 128
+    plan(scheduler)
+    scheduler.add(Sequence(2, 0, GenerateRequest(prompt=np.full(100, 1, np.int32), max_tokens=1)))
+    second = plan(scheduler)
+    assert isinstance(second.work, PrefillWork) and second.work.start == 96
+
+
+def test_many_who_could_start_are_prefilled_before_the_few_go_on() -> None:
+    scheduler = make(slots=8, pages=80, chunks=(32, 128))
+    scheduler.add(sequence(1))
+    assert kinds(scheduler, 2) == "pd"
+    for number in range(2, 6):
+        scheduler.add(sequence(number))
+    assert kinds(scheduler, 6) == "ppppdd"

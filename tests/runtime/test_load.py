@@ -20,8 +20,8 @@ def loaded(model: Path, **options: str) -> Loaded:
 
 def test_products_are_part_of_the_fingerprint(tiny_model: Path) -> None:
     native, plain = (loaded(tiny_model, cache_dir="off", products=name) for name in ("native", "xla"))
-    assert "product_f32_" in native.runner.programs["prefill"].as_text()
-    assert "product_f32_" not in plain.runner.programs["prefill"].as_text()
+    assert "product_f32_" in native.runner.programs["prefill[32]"].as_text()
+    assert "product_f32_" not in plain.runner.programs["prefill[32]"].as_text()
     assert native.fingerprint != plain.fingerprint
 
 
@@ -33,7 +33,7 @@ def test_without_a_compiler_xla_multiplies(
         plain = loaded(tiny_model, cache_dir=str(tmp_path))
     assert "no-such-compiler" in caplog.text
     assert "no-such-compiler" in plain.products
-    assert "product_f32_" not in plain.runner.programs["prefill"].as_text()
+    assert "product_f32_" not in plain.runner.programs["prefill[32]"].as_text()
 
 
 def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:

@@ -24,8 +24,7 @@ class InProcess:
         directory = Path(settings.model)
         config = EngineConfig(slots=settings.slots, context=settings.context, dtype=settings.dtype)  # type: ignore[arg-type]
         loaded = load_runner(directory, config, valid=load_tokenizer(directory).size, text_digest="")
-        sizes = loaded.sizes
-        scheduler = Scheduler(slots=sizes.slots, chunk=sizes.chunk, page_size=sizes.page_size, pages=sizes.pages)
+        scheduler = Scheduler(**loaded.scheduling)
         self._engine = Engine(loaded.runner, scheduler, queue_limit=1 << 20)
         self._clock, self._times, self._left, self._lock = Clock(), {}, 0, threading.Condition()
         self._engine.start(self._take)

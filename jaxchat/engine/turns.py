@@ -1,0 +1,43 @@
+"""How prompts and answers share the device: what is prefilled between two decode steps, and in steps of which size."""
+
+from __future__ import annotations
+
+
+class Turns:
+    """Prompts and answers take turns, prompts by the token.
+
+    Between two decode steps as many chunks of prompts are prefilled as there are sequences that could start for each
+    one that runs: few wait for many, and never longer than the largest prefill step takes.
+    """
+
+    def __init__(self, chunks: tuple[int, ...]) -> None:
+        """Args: `chunks` has the sizes of the prefill steps, rising, each a multiple of the first."""
+        self._chunks = chunks
+        self._taken = self._allowed = 0  # prompt tokens since the last decode step
+
+    def chunk(self, tokens: int, running: int, startable: int) -> int:
+        """The size of the next prefill step for a prompt of which `tokens` are left; 0 when it is the answers' turn.
+
+        Args:
+            running: sequences that could decode now.
+            startable: sequences that wait and find a slot, the one with the prompt included.
+        """
+        least, most = self._chunks[0], self._chunks[-1]
+        if not self._taken and running:
+            self._allowed = min(least * max(1, startable // running), most)
+        left = self._allowed - self._taken if running else most
+        if left <= 0:
+            return 0
+        fitting = [size for size in self._chunks if size <= max(left, least)]
+        # A step that is filled by half costs no more than several smaller ones.
+        return next((size for size in fitting if size // 2 < tokens <= size), None) or max(
+            (size for size in fitting if size <= tokens), default=least
+        )
+
+    def prefilled(self, tokens: int) -> None:
+        """A prefill step of so many tokens was chosen."""
+        self._taken += tokens
+
+    def decoded(self) -> None:
+        """A decode step was chosen."""
+        self._taken = 0
