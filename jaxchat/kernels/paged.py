@@ -7,7 +7,7 @@ blocks at once (H = 14, K = 2, d = 64).
 
 Letters: T tokens, S slots, C chunk, N pages, P pages per sequence, H query heads, K KV heads, d head width.
 Pages of one layer are `[N, page, K, d]`, keys and values apart. Page 0 is never handed out; unused entries of a table
-point at it.
+point at it. bfloat16 is held as its bits in u16: to write a row or to take one, XLA:CPU would widen the whole pool.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted v
 
 def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> Array:
     """Writes `new[T, K, d]`, each at its `page_ids[T]` and `offsets[T]`; an id of N is dropped."""
-    return pages.at[page_ids, offsets].set(new.astype(pages.dtype), mode="drop")
+    return pages.at[page_ids, offsets].set(_as_held(new, pages), mode="drop")
 
 
 def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
     """Writes `new[C, K, d]` as whole pages `page_ids[C / page]`; an id of N is dropped."""
     whole = new.reshape(page_ids.shape[0], -1, *new.shape[1:])
-    return pages.at[page_ids].set(whole.astype(pages.dtype), mode="drop")
+    return pages.at[page_ids].set(_as_held(whole, pages), mode="drop")
 
 
 def decode_attention(
@@ -112,13 +112,31 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
     return mixed.transpose(2, 0, 1, 3).reshape(q.shape)
 
 
+def held_as(dtype: str) -> str:
+    """The dtype of pages for keys and values of `dtype`."""
+    return "uint16" if dtype == "bfloat16" else dtype
+
+
+def _as_held(new: Array, pages: Array) -> Array:
+    if pages.dtype == jnp.uint16:
+        return jax.lax.bitcast_convert_type(new.astype(jnp.bfloat16), jnp.uint16)
+    return new.astype(pages.dtype)
+
+
+def _widened(held: Array) -> Array:
+    """Rows of pages in f32."""
+    if held.dtype == jnp.uint16:
+        held = jax.lax.bitcast_convert_type(held, jnp.bfloat16)
+    return held.astype(jnp.float32)
+
+
 def _gather(keys: Array, values: Array, table: Array, index: Array) -> tuple[Array, Array, Array]:
     """Block `index` of the sequence with `table[P]`: keys and values `[B, K, d]` f32, positions `[B]`."""
     page = keys.shape[1]
     count = BLOCK // page
     # Padded to whole blocks, so that the slice never shifts.
     ids = jax.lax.dynamic_slice_in_dim(jnp.pad(table, (0, -len(table) % count)), index * count, count)
-    k, v = (pages[ids].reshape(BLOCK, *keys.shape[2:]).astype(jnp.float32) for pages in (keys, values))
+    k, v = (_widened(pages[ids].reshape(BLOCK, *keys.shape[2:])) for pages in (keys, values))
     return k, v, index * BLOCK + jnp.arange(BLOCK)
 
 

@@ -56,6 +56,10 @@ class AttentionPath(Protocol):
     def head_axis(self) -> int:
         """The axis that is split over devices."""
 
+    @property
+    def held(self) -> str:
+        """The dtype of every array of a cache."""
+
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
         """Shapes of the arrays of one layer's cache of N pages, over all devices."""
 

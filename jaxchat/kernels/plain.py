@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jax import Array
 
 from jaxchat.kernels.form import Form
-from jaxchat.kernels.paged import decode_attention, prefill_attention, write_chunk, write_tokens
+from jaxchat.kernels.paged import decode_attention, held_as, prefill_attention, write_chunk, write_tokens
 from jaxchat.kernels.path import AttentionShape, Cache
 
 
@@ -19,6 +19,10 @@ class PlainAttention:
     name = "plain"
     page_axis = 0
     head_axis = 2
+
+    @property
+    def held(self) -> str:
+        return held_as(self.shape.dtype)
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
         each = (pages, self.shape.page, self.shape.kv_heads, self.shape.head_width)

@@ -20,6 +20,7 @@ from jaxchat.kernels.native.build import register
 
 TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16", "int8": "product_s8"}
 SEVERAL = ("float32", "bfloat16")  # of which one of several weights can be asked for
+TAKE = "take_panels"
 PANEL, WORD = 32, 4  # outputs side by side; bytes of a word
 
 
@@ -39,7 +40,7 @@ class Panels:
 
     def take(self, outputs: Array) -> Array:
         """The weights of the `outputs[T]`: `[T, k]`."""
-        return taken(self.values, outputs, self.inputs)
+        return taken(self.values, outputs, self.inputs, self.target)
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -53,7 +54,7 @@ def native_products(folder: Path | None) -> dict[str, str]:
     Raises:
         NativeError: there is no compiler, or it fails.
     """
-    identity = register(folder, (*TARGETS.values(), *(_entry(TARGETS[dtype]) for dtype in SEVERAL)))
+    identity = register(folder, (*TARGETS.values(), *(_entry(TARGETS[dtype]) for dtype in SEVERAL), TAKE))
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
 
 
@@ -83,9 +84,16 @@ def panels(w: Array) -> Array:
     return whole.reshape(len(whole) // PANEL, PANEL, -1, each).swapaxes(1, 2)
 
 
-def taken(values: Array, outputs: Array, inputs: int) -> Array:
-    """Rows `outputs[T]` of the `[N, k]` that `panels` made `values` of: `[T, k]`."""
-    return values[outputs // PANEL, :, outputs % PANEL].reshape(len(outputs), -1)[:, :inputs]
+def taken(values: Array, outputs: Array, inputs: int, target: str) -> Array:
+    """Rows `outputs[T]` of the `[N, k]` that `panels` made `values` of: `[T, k]`. XLA would widen or copy all of it.
+
+    `target` is the custom call of products.
+    """
+    _, count, _, each = values.shape
+    shape = jax.ShapeDtypeStruct((len(outputs), count * each), values.dtype)
+    name = f"{TAKE}_{target.rpartition('_')[2]}"
+    rows: Array = jax.ffi.ffi_call(name, shape)(values, outputs.astype(jnp.int32))
+    return rows[:, :inputs]
 
 
 def words(x: Array) -> Array:

@@ -37,7 +37,7 @@ class Int8:
 
     def take(self, outputs: Array) -> Array:
         """The weights of the `outputs[T]`, f32 `[T, k]`."""
-        rows = taken(self.values, outputs, self.inputs) if self.target else self.values[outputs]
+        rows = taken(self.values, outputs, self.inputs, self.target) if self.target else self.values[outputs]
         return rows.astype(jnp.float32) * self.scale[outputs][:, None]
 
 

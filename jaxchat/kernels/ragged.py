@@ -46,6 +46,10 @@ class RaggedAttention:
     page_axis = 0
     head_axis = 2
 
+    @property
+    def held(self) -> str:
+        return self.shape.dtype
+
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
         return ((pages, self.shape.page, 2 * self.shape.kv_heads, LANES),)
 

@@ -46,6 +46,10 @@ class TritonAttention:
     page_axis = 1
     head_axis = 0
 
+    @property
+    def held(self) -> str:
+        return self.shape.dtype
+
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
         each = (self.shape.kv_heads, pages, self.shape.page, self.shape.head_width)
         return each, each

@@ -96,7 +96,7 @@ class Ahead:
         self.placement = Placement.create(engine.mesh, served, devices or _devices(topology))
         self.path = choose_attention(engine, served, self.placement, topology.chip.platform).path
         self.params = shapes_of_params(served, self.placement, engine.dtype)
-        self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement, engine.dtype)
+        self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement)
         per_token = held(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(served, topology.chip, engine.tensor_parallel, engine.dtype, self.params, per_token)
         sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)

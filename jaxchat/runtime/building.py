@@ -92,10 +92,10 @@ def sources(
 
 
 def shapes_of_state(
-    path: AttentionPath, model: ModelConfig, sizes: Sizes, placement: Placement, dtype: str
+    path: AttentionPath, model: ModelConfig, sizes: Sizes, placement: Placement
 ) -> tuple[KVPages, SlotState]:
     """Shapes and shardings of KV pages and slots."""
-    pages = jax.eval_shape(lambda: KVPages.zeros(path, model.layers, sizes, dtype))
+    pages = jax.eval_shape(lambda: KVPages.zeros(path, model.layers, sizes))
     slots = jax.eval_shape(lambda: SlotState.zeros(sizes))
     return (
         jax.tree.map(lambda leaf: _placed(leaf, placement.pages(path)), pages),

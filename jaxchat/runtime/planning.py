@@ -105,7 +105,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     placement = Placement.imagined(engine.mesh, served)
     attention = choose_attention(engine, served, placement, topology.chip.platform)
     params = shapes_of_params(served, placement, engine.dtype)
-    pages, slots = shapes_of_state(attention.path, served, sizes, placement, engine.dtype)
+    pages, slots = shapes_of_state(attention.path, served, sizes, placement)
     per_token = held(pages) / (sizes.pages * sizes.page_size)
     memory = Memory(
         weights=held(params),

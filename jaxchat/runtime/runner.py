@@ -82,7 +82,7 @@ class Runner:
         self.params = params
         self.placement = placement
         self.shapes, self.chunks = ladder or (sizes.slots,), sizes.chunks
-        zeros = partial(KVPages.zeros, path, model.layers, sizes, dtype)
+        zeros = partial(KVPages.zeros, path, model.layers, sizes)
         self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
         slots = SlotState.zeros(sizes)
         self.slots = put(slots, placement.slots(slots))

@@ -63,9 +63,9 @@ class KVPages:
     layers: tuple[Cache, ...]
 
     @staticmethod
-    def zeros(path: AttentionPath, layers: int, sizes: Sizes, dtype: str) -> KVPages:
+    def zeros(path: AttentionPath, layers: int, sizes: Sizes) -> KVPages:
         shapes = path.shapes(sizes.pages)
-        return KVPages(tuple(tuple(jnp.zeros(shape, dtype) for shape in shapes) for _ in range(layers)))
+        return KVPages(tuple(tuple(jnp.zeros(shape, path.held) for shape in shapes) for _ in range(layers)))
 
 
 @jax.tree_util.register_dataclass

@@ -68,7 +68,7 @@ def test_a_row_is_the_same_among_any_number_of_rows(inputs: int, dtype: str, tar
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions of x86")
 def test_older_cpus_compute_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-march=x86-64"))
-    identity = build.register(tmp_path, ("product_f32", "product_bf16"))
+    identity = build.register(tmp_path, ("product_f32", "product_bf16", "take_panels"))
     for dtype, name in (("float32", "product_f32"), ("bfloat16", "product_bf16")):
         x, w = made(11, 1100, 70, dtype, f"{name}_{identity}")
         np.testing.assert_allclose(multiply(x, w), reference(x, w), rtol=1e-4, atol=1e-4)
@@ -123,3 +123,11 @@ def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch
     with pytest.raises(build.NativeError, match="no-such-flag"):
         native_products(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rows_of_a_table_are_taken_as_they_are(dtype: str, targets: dict[str, str]) -> None:
+    table = jnp.asarray(np.random.default_rng(3).standard_normal((70, 33)), dtype)
+    rows = jnp.array([69, 0, 31, 32, 5])
+    found = jax.jit(lambda held, rows: held.take(rows))(packed_table(table, targets[dtype]), rows)
+    np.testing.assert_array_equal(np.asarray(found, np.float32), np.asarray(table[rows], np.float32))

@@ -28,7 +28,7 @@ def expected(x: jax.Array, w: Int8) -> np.ndarray:
     x = np.asarray(x)
     scale = (np.abs(x).max(-1) / np.float32(127)).astype(np.float32)
     whole = np.rint(x / np.where(scale > 0, scale, 1)[:, None]).astype(np.int64)
-    held = taken(w.values, jnp.arange(w.outputs[0]), w.inputs) if w.target else w.values
+    held = taken(w.values, jnp.arange(w.outputs[0]), w.inputs, w.target) if w.target else w.values
     sums = (whole @ np.asarray(held, np.int64).T).astype(np.float32)
     return sums * (scale[:, None] * np.asarray(w.scale[: w.outputs[0]]))
 
@@ -72,7 +72,8 @@ def test_it_is_near_the_product_of_what_was_rounded() -> None:
     assert np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)) < 0.015
 
 
-def test_rows_of_a_table_are_taken() -> None:
+@pytest.mark.parametrize("target", ["", "native"])
+def test_rows_of_a_table_are_taken(target: str) -> None:
     table = normal(50, 64)
-    found = quantise_rows(table).take(jnp.array([3, 49]))
+    found = quantise_rows(table, target and native()).take(jnp.array([3, 49]))
     assert np.abs(found - table[jnp.array([3, 49])]).max() <= np.abs(table).max() / 127 / 2 + 1e-6

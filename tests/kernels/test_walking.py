@@ -31,7 +31,8 @@ def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
 
 
 def written(path, k, v, table):
-    cache = tuple(jnp.full(shape, jnp.nan, k.dtype) for shape in path.shapes(N))
+    garbage = jax.lax.bitcast_convert_type(jnp.asarray(jnp.nan, k.dtype), path.held)
+    cache = tuple(jnp.full(shape, garbage) for shape in path.shapes(N))
     return path.write_chunk(cache, k, v, table)
 
 

@@ -54,12 +54,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_f32, (attend<float, ffi::F32>),
                                   .Attr<int64_t>("window")
                                   .Attr<float>("cap"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_bf16, (attend<uint16_t, ffi::BF16>),
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_bf16, (attend<uint16_t, ffi::U16>),
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::BufferR3<ffi::F32>>()
-                                  .Arg<ffi::BufferR4<ffi::BF16>>()
-                                  .Arg<ffi::BufferR4<ffi::BF16>>()
+                                  .Arg<ffi::BufferR4<ffi::U16>>()
+                                  .Arg<ffi::BufferR4<ffi::U16>>()
                                   .Arg<ffi::BufferR2<ffi::S32>>()
                                   .Arg<ffi::BufferR1<ffi::S32>>()
                                   .Arg<ffi::BufferR1<ffi::F32>>()

@@ -43,7 +43,26 @@ ffi::Error scaled(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, ffi::BufferR1<
   return ffi::Error::Success();
 }
 
+// The weights of some outputs, y[t, k], as they are.
+ffi::Error take(ffi::AnyBuffer w, ffi::BufferR1<ffi::S32> outputs, ffi::Result<ffi::AnyBuffer> y) {
+  const auto panels = w.dimensions();
+  const int64_t k = panels[1], n = panels[0] * PANEL;
+  auto* to = static_cast<uint32_t*>(y->untyped_data());
+  for (const int32_t output : ffi::Span<const int32_t>(outputs.typed_data(), outputs.element_count())) {
+    const int64_t row = std::clamp<int64_t>(output, 0, n - 1);
+    const uint32_t* from = words(w) + row / PANEL * k * PANEL + row % PANEL;
+    for (int64_t i = 0; i < k; ++i) *to++ = from[i * PANEL];
+  }
+  return ffi::Error::Success();
+}
+
 }  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(take_panels, take,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::BufferR1<ffi::S32>>()
+                                  .Ret<ffi::AnyBuffer>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(product_f32, (plain<Float, ffi::F32>),
                               ffi::Ffi::Bind()
