@@ -35,7 +35,7 @@ def test_an_8b_model_on_eight_chips():
     assert plan.memory.pages == plan.per_token * (plan.wanted + 128)
     assert plan.together.weights == pytest.approx((2 * weights - 2 * vocab * 4096 // 8) / 819e9)
     assert plan.together.kv == pytest.approx(16 * 2048 * plan.per_token / 819e9)
-    sums = 2 * 32 * 2 * 16 * 4096 * 2 * 7 / 8 / 100e9
+    sums = 2 * 32 * 2 * 16 * 4096 * 2 * 7 / 8 / 100e9  # bf16
     assert plan.together.seconds == pytest.approx(plan.together.floor + sums)
     assert plan.together.rate == pytest.approx(16 / plan.together.seconds)
 
