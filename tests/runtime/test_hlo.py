@@ -37,6 +37,20 @@ HloModule jit_decode, is_scheduled=true
   ROOT %true = pred[] constant(true)
 }, execution_thread="sparsecore"
 
+%entry (experts: bf16[16,64,32], which.1: s32[]) -> bf16[64,32] {
+  %experts = bf16[16,64,32]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %which.1 = s32[]{:T(128)} parameter(1)
+  ROOT %dynamic-slice.5 = bf16[64,32]{1,0:T(8,128)(2,1)} dynamic-slice(%experts, %which.1)
+}
+
+%chosen (which.2: s32[], rows: bf16[8,64], experts.1: bf16[16,64,32]) -> f32[8,32] {
+  %which.2 = s32[]{:T(128)} parameter(0)
+  %experts.1 = bf16[16,64,32]{2,1,0:T(8,128)(2,1)} parameter(2)
+  %rows = bf16[8,64]{1,0:T(8,128)(2,1)} parameter(1)
+  %inner = bf16[64,32]{1,0:T(8,128)(2,1)} fusion(%experts.1, %which.2), kind=kLoop, calls=%entry
+  ROOT %dot = f32[8,32]{1,0:T(8,128)} convolution(%rows, %inner), dim_labels=bf_io->bf
+}
+
 ENTRY %main (w: bf16[64,32], held: bf16[9,16,2,128], x: bf16[4,64], which: pred[]) -> f32[4,256] {
   %w = bf16[64,32]{1,0:T(8,128)(2,1)} parameter(0)
   %held = bf16[9,16,2,128]{3,2,1,0:T(2,128)(2,1)} parameter(1)
@@ -77,6 +91,22 @@ def test_traffic_counts_main_memory_once():
     assert program.traffic() == copied + sliced + product + sum_ + update + pages
     assert program.traffic(0, frozenset(["bf16[9,16,2,128]"])) == copied + sliced + product + sum_ + update
     assert program.traffic(3) == program.traffic() + 3 * (4 + 2 * 4 * 2 * 8)  # what the loop exchanges
+
+
+def test_of_an_array_that_is_sliced_inside_a_fusion_only_the_slice_is_read():
+    body = """
+ENTRY %loop (given: bf16[16,64,32], index: s32[], tokens: bf16[8,64]) -> f32[8,32] {
+  %given = bf16[16,64,32]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %index = s32[]{:T(128)S(6)} parameter(1)
+  %tokens = bf16[8,64]{1,0:T(8,128)(2,1)} parameter(2)
+  ROOT %product = f32[8,32]{1,0:T(8,128)} fusion(%index, %tokens, %given), kind=kOutput, calls=%CALLED
+}
+"""
+    fused = TEXT[: TEXT.index("ENTRY")]
+    others, entry, whole = 2 * 8 * 64 + 4 * 8 * 32, 2 * 64 * 32, 2 * 16 * 64 * 32
+    assert Program(fused + body.replace("CALLED", "chosen")).traffic() == others + entry
+    summed = fused.replace("convolution(%rows, %inner)", "convolution(%rows, %inner, %experts.1)")
+    assert Program(summed + body.replace("CALLED", "chosen")).traffic() == others + whole
 
 
 def test_a_program_compiled_here():
