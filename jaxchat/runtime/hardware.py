@@ -21,15 +21,16 @@ class Chip:
     bandwidth: float  # bytes of memory
     flops: float  # bfloat16
     links: float  # bytes to the two neighbours on a ring of the slice, one way
+    host: int  # devices of the largest host; TPU slices of several hosts have four on each
 
 
 CHIPS = {
-    "v4": Chip(platform="tpu", memory=31.25 * GIB, bandwidth=1228e9, flops=275e12, links=100e9),
-    "v5e": Chip(platform="tpu", memory=15.75 * GIB, bandwidth=819e9, flops=197e12, links=100e9),
-    "v5p": Chip(platform="tpu", memory=95.74 * GIB, bandwidth=2765e9, flops=459e12, links=200e9),
-    "v6e": Chip(platform="tpu", memory=31.25 * GIB, bandwidth=1640e9, flops=918e12, links=200e9),
-    "h100": Chip(platform="gpu", memory=0.9 * 80e9, bandwidth=3350e9, flops=989e12, links=450e9),
-    "h200": Chip(platform="gpu", memory=0.9 * 141e9, bandwidth=4800e9, flops=989e12, links=450e9),
+    "v4": Chip(platform="tpu", memory=31.25 * GIB, bandwidth=1228e9, flops=275e12, links=100e9, host=4),
+    "v5e": Chip(platform="tpu", memory=15.75 * GIB, bandwidth=819e9, flops=197e12, links=100e9, host=8),
+    "v5p": Chip(platform="tpu", memory=95.74 * GIB, bandwidth=2765e9, flops=459e12, links=200e9, host=4),
+    "v6e": Chip(platform="tpu", memory=31.25 * GIB, bandwidth=1640e9, flops=918e12, links=200e9, host=8),
+    "h100": Chip(platform="gpu", memory=0.9 * 80e9, bandwidth=3350e9, flops=989e12, links=450e9, host=8),
+    "h200": Chip(platform="gpu", memory=0.9 * 141e9, bandwidth=4800e9, flops=989e12, links=450e9, host=8),
 }
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _DEEP = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8")
@@ -39,23 +40,28 @@ SLICES = {"v4": _DEEP, "v5e": _FLAT, "v5p": _DEEP, "v6e": _FLAT, "h100": _NODE, 
 
 @dataclass(frozen=True)
 class Topology:
-    """So many chips of one kind, connected; `name` is as it was given, `v5e:2x4` or `h200:8`."""
+    """So many chips of one kind, connected; `name` is `v5e:2x4` or `h200:8`."""
 
     name: str
     chip: Chip
     devices: int
 
+    def hosts(self, devices: int) -> int:
+        """How many hosts so many of its devices are on."""
+        return 1 if devices <= self.chip.host else -(-devices // 4)
+
 
 def parse_topology(name: str) -> Topology:
     """The slice of that name. Raises ValueError naming what is accepted."""
-    kind, _, grid = name.partition(":")
+    kind, _, grid = name.lower().partition(":")
     if kind not in CHIPS:
         raise ValueError(
             f"topology {name!r}: unknown chip {kind!r}; known: {', '.join(CHIPS)}, as in v5e:2x4 or h200:8"
         )
     if grid not in SLICES[kind]:
-        raise ValueError(f"topology {name!r}: no slice {grid!r} of {kind}; accepted: {', '.join(SLICES[kind])}")
-    return Topology(name, CHIPS[kind], math.prod(map(int, grid.split("x"))))
+        wrong = f"no slice {grid!r} of {kind}" if grid else f"names no slice, as {kind}:{SLICES[kind][2]} does"
+        raise ValueError(f"topology {name!r}: {wrong}; accepted: {', '.join(SLICES[kind])}")
+    return Topology(name.lower(), CHIPS[kind], math.prod(map(int, grid.split("x"))))
 
 
 def alike(topology: Topology) -> list[Topology]:

@@ -27,8 +27,8 @@ def read_shape(model: str) -> ModelConfig:
     Raises:
         ModelError: there is no such model; names what is accepted. Or its configuration cannot be served.
     """
-    if model in NAMED:
-        return from_hugging_face(NAMED[model])
+    if model.lower() in NAMED:
+        return from_hugging_face(NAMED[model.lower()])
     path = Path(model).expanduser()
     path = path / "config.json" if path.is_dir() else path
     try:

@@ -65,10 +65,11 @@ def facts(model: str, plan: Plan) -> dict[str, Any]:
 def table(model: str, plan: Plan) -> str:
     """The plan for people."""
     engine, chip = plan.engine, plan.topology.chip
-    each = f"{engine.tensor_parallel} of {plan.topology.devices} devices"
+    whose = "on" if plan.replicas == 1 else "each on"
+    each = f"{whose} {engine.tensor_parallel} of {plan.topology.devices} devices"
     rows = [
         ("model", f"{model}, {plan.parameters / 1e9:,.2f} B parameters, {engine.dtype}"),
-        ("devices", f"{plan.topology.name}: {plan.replicas} replica{'s' * (plan.replicas > 1)} on {each}"),
+        ("devices", f"{plan.topology.name}: {plan.replicas} replica{'s' * (plan.replicas > 1)} {each}"),
         ("attention", plan.attention),
         ("fits", _verdict(plan)),
         ("", ""),
@@ -87,13 +88,15 @@ def table(model: str, plan: Plan) -> str:
 
 
 def command(model: str, plan: Plan) -> str:
-    """The command that serves the plan."""
+    """The command that serves the plan; over several hosts each runs it, as process I, and finds process 0 at HOST."""
     engine = plan.engine
+    hosts = plan.topology.hosts(engine.tensor_parallel)
+    several = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""
     pages = f" --pages {engine.pages}" if engine.pages else ""
     return (
         f"jaxchat serve --model {model} --tensor-parallel {engine.tensor_parallel} --dtype {engine.dtype} "
         f"--slots {engine.slots} --context {engine.context} --chunk {engine.chunk} --page-size {engine.page_size}"
-        f"{pages} --decode-shapes {' '.join(map(str, engine.decode_shapes))}"
+        f"{pages} --decode-shapes {' '.join(map(str, engine.decode_shapes))}{several}"
     )
 
 

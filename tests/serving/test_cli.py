@@ -94,6 +94,7 @@ def test_flags_come_from_the_configuration():
         (["serve", "--metrics-port", "70000"], "metrics_port must be from -1 to 65535, got 70000"),
         (["models", "/nonexistent"], "no config.json"),
         (["plan", "llama-3-8b", "--topology", "v5e:5x5"], "accepted: 1x1, 2x2, 2x4"),
+        (["plan", "llama-3-8b", "--topology", "v5e"], "names no slice, as v5e:2x4 does"),
         (["plan", "/nonexistent", "--topology", "v5e:2x4"], "or one of llama-3-8b"),
         (["plan", "llama-3-8b", "--topology", "h200:8", "--compile"], "compiling ahead is for TPUs"),
         (["chat", "--connect", "127.0.0.1:1", "hi"], "jaxchat: "),
@@ -138,6 +139,20 @@ def test_a_plan_as_a_table_and_as_json(capsys):
 def test_a_plan_that_does_not_fit(capsys):
     assert main(["plan", "llama-3-70b", "--topology", "v5e:2x4"]) == 1
     assert "it fits on v5e:4x4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("topology", "hosts"), [("v5e:2x4", 1), ("v5p:2x2x1", 1), ("V5P:2x2x2", 2), ("v6e:4x4", 4), ("h200:8", 1)]
+)
+def test_a_plan_says_how_many_processes_serve_it(capsys, topology, hosts):
+    assert main(["plan", "Llama-3-8B", "--topology", topology, "--json"]) == 0
+    words = json.loads(capsys.readouterr().out)["command"].split()
+    assert words[words.index("--processes") + 1] == str(hosts) if hosts > 1 else "--processes" not in words
+
+
+def test_replicas_share_a_slice(capsys):
+    assert main(["plan", "qwen2.5-7b", "--topology", "v5e:16x16"]) == 0
+    assert "replicas each on" in capsys.readouterr().out
 
 
 def test_one_question(server, capsys):
