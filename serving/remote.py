@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -93,7 +93,8 @@ class RemoteBackend:
             rpc: Any = self._chat.Stream(request, metadata=_metadata(call))
             try:
                 async for chunk in rpc:
-                    yield chunk
+                    if chunk.ByteSize():  # behind Ray Serve an empty one comes before an error
+                        yield chunk
             finally:
                 rpc.cancel()  # nothing, if it has ended
 
@@ -113,11 +114,12 @@ class RemoteBackend:
     async def _watch_health(self) -> None:
         request = health_pb2.HealthCheckRequest(service=SERVICE)
         while True:
-            with suppress(grpc.RpcError):
+            try:
                 async for answer in self._health.Watch(request, wait_for_ready=True):
                     await self._set_serving(answer.status == health_pb2.HealthCheckResponse.SERVING)
-            await self._set_serving(False)
-            await asyncio.sleep(_RETRY)
+            except grpc.RpcError:
+                await self._set_serving(False)
+            await asyncio.sleep(_RETRY)  # a watch that ended well is only begun anew
 
     async def _set_serving(self, serving: bool) -> None:
         async with self._changed:

@@ -2,20 +2,27 @@
 
     pip install 'ray[serve]' jaxchat
     python -m serving.deploy.ray_serve --replicas 2 --grpc-port 9000
+    jaxchat rest --backend 127.0.0.1:9000
 
 Ray balances, restarts and scales the replicas; a model that needs several hosts is a pod instead (docs/pods.md).
+
+Ray drops the trailing metadata of a call that raises, and with it the details of an error. So calls that fail return:
+an empty message, whose context has the status. What clients see is the status; before it a stream has an empty chunk.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import asyncio
+import signal
+import threading
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import ray
+from grpc_health.v1 import health_pb2
 from ray import serve
-from ray.serve.config import gRPCOptions
+from ray.serve.config import HTTPOptions, gRPCOptions
 from ray.serve.grpc_util import RayServegRPCContext
 
 from jaxchat import v1
@@ -27,12 +34,17 @@ from jaxchat.errors import ChatError
 from serving import grpc_errors
 from serving.backend import find_model, request_id_from
 
-SERVICE = "jaxchat.v1.service_pb2_grpc.add_ChatServiceServicer_to_server"
+SERVICES = (
+    "jaxchat.v1.service_pb2_grpc.add_ChatServiceServicer_to_server",
+    "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
+)
+WATCH = 5  # seconds that one watch of the health lasts: Ray stops no replica before its last call has ended
+Health: TypeAlias = health_pb2.HealthCheckResponse
 
 
 @serve.deployment(max_ongoing_requests=256, health_check_period_s=5, graceful_shutdown_timeout_s=45)
 class Replica:
-    """The methods of the chat service, by their names in the protocol."""
+    """The methods of the chat and health services, by their names in the protocols."""
 
     async def __init__(self, model: str, engine: EngineConfig) -> None:  # type: ignore[misc]  # Ray awaits it
         self._session = load_session(model, engine)
@@ -44,7 +56,8 @@ class Replica:
             completes_whole(request)
             return await self._session.complete(request, call)
         except ChatError as error:
-            raise _told(grpc_context, error, call) from None
+            tell(grpc_context, error, call)
+            return v1.ChatCompletion()
 
     async def Stream(
         self, request: v1.ChatCompletionRequest, grpc_context: RayServegRPCContext
@@ -54,7 +67,8 @@ class Replica:
             async for chunk in self._session.stream(request, call):
                 yield chunk
         except ChatError as error:
-            raise _told(grpc_context, error, call) from None
+            tell(grpc_context, error, call)
+            yield v1.ChatCompletionChunk()
 
     async def ListModels(
         self, request: v1.ListModelsRequest, grpc_context: RayServegRPCContext
@@ -66,12 +80,24 @@ class Replica:
         try:
             return await find_model(self._session, request.model, call)  # type: ignore[arg-type]
         except ChatError as error:
-            raise _told(grpc_context, error, call) from None
+            tell(grpc_context, error, call)
+            return v1.Model()
+
+    async def Check(self, request: health_pb2.HealthCheckRequest) -> Health:
+        return self._health()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest) -> AsyncIterator[Health]:
+        for _ in range(WATCH):
+            yield self._health()
+            await asyncio.sleep(1)
 
     async def check_health(self) -> None:
         """Ray replaces a replica whose engine has failed."""
         if not self._session.ready:
             raise RuntimeError("the engine has stopped")
+
+    def _health(self) -> Health:
+        return Health(status=Health.SERVING if self._session.ready else Health.NOT_SERVING)
 
 
 def _call(context: RayServegRPCContext) -> Call:
@@ -79,32 +105,37 @@ def _call(context: RayServegRPCContext) -> Call:
     return Call(request_id=request_id_from(metadata.get("x-request-id")), authorization="")
 
 
-def _told(context: RayServegRPCContext, error: ChatError, call: Call) -> ChatError:
+def tell(context: RayServegRPCContext, error: ChatError, call: Call) -> None:
     """Sets the status and the details that every front door sends."""
     context.set_code(grpc_errors.status_code(error))
     context.set_details(error.message)
     context.set_trailing_metadata([(grpc_errors.DETAILS_KEY, grpc_errors.to_details(error, call.request_id))])
-    return error
 
 
 def main() -> None:
-    """Runs until Ctrl-C."""
+    """Runs until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--grpc-port", type=int, default=9000)
+    text = "port of Ray's own HTTP proxy, which answers no chat (default: 8001)"
+    parser.add_argument("--ray-http-port", type=int, default=8001, help=text)
     parser.add_argument("--slots", type=int, default=EngineConfig().slots)
     args = parser.parse_args()
     ray.init()
-    serve.start(grpc_options=gRPCOptions(port=args.grpc_port, grpc_servicer_functions=[SERVICE]))
+    serve.start(
+        http_options=HTTPOptions(port=args.ray_http_port),  # 8000, its default, is that of `jaxchat rest`
+        grpc_options=gRPCOptions(port=args.grpc_port, grpc_servicer_functions=list(SERVICES)),
+    )
     replicas: Any = Replica.options(num_replicas=args.replicas)  # type: ignore[attr-defined]
     serve.run(replicas.bind(args.model, EngineConfig(slots=args.slots)), name="jaxchat")
+    stop = threading.Event()
+    for which in (signal.SIGINT, signal.SIGTERM):  # instead of the handlers of Ray, which leave the replicas running
+        signal.signal(which, lambda *_: stop.set())
     print(f"Ready at port {args.grpc_port}. Ctrl-C stops.", flush=True)
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        serve.shutdown()
+    stop.wait()
+    serve.shutdown()
+    ray.shutdown()
 
 
 if __name__ == "__main__":
