@@ -27,9 +27,13 @@ def _setting(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """How many devices share one model. `tensor` splits KV-head groups and the feed-forward width."""
+    """How many devices share one model. `tensor` splits KV-head groups and the feed-forward width.
+
+    With `experts`, each device has whole experts in place of a part of every one.
+    """
 
     tensor: int = _setting(1, "devices over which each layer is split (tensor parallel)")
+    experts: bool = _setting(False, "whether each device has whole experts (expert parallel)")
 
     def __post_init__(self) -> None:
         _at_least("tensor", self.tensor, 1)
@@ -77,6 +81,9 @@ class EngineConfig:
     )
     queue: int = _setting(256, "sequences that may wait for a slot before requests are refused")
     tensor_parallel: int = _setting(1, "devices over which each layer is split")
+    expert_parallel: bool = _setting(
+        False, "gives each device whole experts in place of a part of every one, where their number divides"
+    )
     cache_dir: str = _setting("", "folder for compiled programs; empty takes the user's cache folder, 'off' none")
 
     def __post_init__(self) -> None:
@@ -101,7 +108,7 @@ class EngineConfig:
 
     @property
     def mesh(self) -> MeshConfig:
-        return MeshConfig(tensor=self.tensor_parallel)
+        return MeshConfig(tensor=self.tensor_parallel, experts=self.expert_parallel)
 
     @property
     def chunks(self) -> tuple[int, ...]:

@@ -55,11 +55,18 @@ class Mixture(nn.Module):
                 inner = clamped(e.clamp, gate, up) if e.clamp else activate(c.activation, gate) * up
                 return contract_entry("tf,fd->td", inner, down, index)
 
-            return _shared(shares, in_blocks(expert, x, chosen, e.count))
+            if not self.spread.experts:
+                return _shared(shares, in_blocks(expert, x, chosen, e.count))
+            own = e.count // self.spread.devices
+            first = own * jax.lax.axis_index(axis)
+            here = (chosen >= first) & (chosen < first + own)
+            return _shared(shares, in_blocks(expert, x, jnp.where(here, chosen - first, own), own))
 
-        # Each device has a part of every expert; parts are added up once, after the last expert.
+        # Each device has a part of every expert, or all of some; results are added up once, after the last expert.
         whole, axis = PartitionSpec(), "tensor"
         splits = (PartitionSpec(None, None, None, axis), PartitionSpec(None, axis), PartitionSpec(None, None, axis))
+        if self.spread.experts:
+            splits = (PartitionSpec(axis),) * 3
         spread = self.spread.added(mixed, (whole, whole, whole, *splits[: len(given)]))
         y = spread(x, chosen, shares, *given)
         return y if down_bias is None else y + _shared(shares, down_bias[chosen])
@@ -94,7 +101,7 @@ def in_blocks(expert: Callable[[Array, Array], Array], x: Array, chosen: Array, 
     Args:
         expert: f32 `[ROWS, D]` of the expert of that index; some rows may be of no token.
         x: `[T, D]`.
-        chosen: `[T, k]` i32, each below `count`.
+        chosen: `[T, k]` i32, each below `count`; what is not gets zeros.
         count: how many experts there are.
 
     Returns:

@@ -49,9 +49,9 @@ _AXES: dict[str, tuple[str | None, ...]] = {
     "sinks": ("kv_heads", None),
     "router": (None, None),
     "router_bias": (None,),
-    "expert_gate_up": (None, None, None, "ffn"),
-    "expert_gate_up_bias": (None, None, "ffn"),
-    "expert_down": (None, "ffn", None),
+    "expert_gate_up": ("experts", None, None, "expert_ffn"),
+    "expert_gate_up_bias": ("experts", None, "expert_ffn"),
+    "expert_down": ("experts", "expert_ffn", None),
     "expert_down_bias": (None, None),
 }
 

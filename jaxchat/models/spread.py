@@ -15,16 +15,23 @@ class Spread:
     """The devices that weights are split over, none or one for a model that is whole.
 
     `parts` is the dtype in which parts of a sum travel between devices. Each part is accumulated in f32 before it is
-    rounded to that, and the sum is added to the residual stream in f32.
+    rounded to that, and the sum is added to the residual stream in f32. With `experts`, devices have whole ones.
     """
 
     mesh: Mesh | AbstractMesh | None = None
     parts: str = "float32"
+    experts: bool = False
 
     @staticmethod
-    def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str) -> Spread:
+    def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> Spread:
         """For weights of `dtype`, f32 or bf16. A CPU has no fast bf16, and nothing to gain from fewer bytes."""
-        return Spread(mesh, dtype if mesh.size > 1 and platform != "cpu" else "float32")
+        parts = dtype if mesh.size > 1 and platform != "cpu" else "float32"
+        return Spread(mesh, parts, experts and mesh.size > 1)
+
+    @property
+    def devices(self) -> int:
+        """How many."""
+        return self.mesh.size if self.mesh else 1
 
     def added(self, local: Callable[..., Array], splits: tuple[PartitionSpec, ...]) -> Callable[..., Array]:
         """`local` on each device's part of the arguments, split as `splits` say, and the sum of its f32 results."""

@@ -100,7 +100,9 @@ class Ahead:
         per_token = held(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(served, topology.chip, engine.tensor_parallel, engine.dtype, self.params, per_token)
         sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
-        spread = Spread.over(self.placement.mesh, engine.dtype, topology.chip.platform)
+        spread = Spread.over(
+            self.placement.mesh, engine.dtype, topology.chip.platform, experts=self.placement.whole_experts
+        )
         self.sources = sources(served, spread, self.sizes, sampler, self.path, engine.ladder)
 
     def compile(self, name: str) -> Account:

@@ -17,18 +17,21 @@ from jaxchat.runtime.distributed import put
 from jaxchat.runtime.state import SlotState
 
 AXIS = "tensor"
+RULES = (("kv_heads", AXIS), ("ffn", AXIS), ("vocab", AXIS))
 
 
-def check_divides(devices: int, model: ModelConfig) -> None:
+def check_divides(config: MeshConfig, model: ModelConfig) -> None:
     """Raises ValueError when the layers of the model cannot be split over so many devices."""
+    if config.experts and not model.experts:
+        raise ValueError("expert_parallel needs a model with experts")
     sizes = [("KV heads", model.kv_heads)]
     if not all(kind.sparse for kind in model.kinds):
         sizes.append(("feed-forward width", model.ffn_width))
     if model.experts:
-        sizes.append(("width of an expert", model.experts.width))
+        sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.width))
     for name, size in sizes:
-        if size % devices:
-            raise ValueError(f"tensor_parallel {devices} does not divide the model's {size} {name}")
+        if size % config.tensor:
+            raise ValueError(f"tensor_parallel {config.tensor} does not divide the model's {size} {name}")
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,12 @@ class Placement:
     """Shardings over one mesh.
 
     Tensor parallel: attention is split by groups of KV heads (with their query heads), the feed-forward layer by its
-    inner width, the embedding by vocabulary. Each layer then needs two all-reduces and nothing else moves.
+    inner width, the embedding by vocabulary. Each layer then needs two all-reduces and nothing else moves. Experts are
+    split by their inner width too, or dealt out whole (expert parallel).
     """
 
     mesh: Mesh | AbstractMesh  # an abstract one suffices for shapes
-    rules: tuple[tuple[str, str], ...] = (("kv_heads", AXIS), ("ffn", AXIS), ("vocab", AXIS))
+    rules: tuple[tuple[str, str], ...]
 
     @staticmethod
     def create(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> Placement:
@@ -57,15 +61,20 @@ class Placement:
             raise ValueError(
                 f"tensor_parallel must be {len(devices)}, all devices of {processes} processes, got {config.tensor}"
             )
-        check_divides(config.tensor, model)
+        check_divides(config, model)
         grid = np.array(devices[: config.tensor])
-        return Placement(Mesh(grid, (AXIS,), axis_types=(AxisType.Auto,)))
+        return Placement(Mesh(grid, (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
 
     @staticmethod
     def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
         """Shardings over devices that need not exist, for planning. Raises ValueError as `create` does."""
-        check_divides(config.tensor, model)
-        return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)))
+        check_divides(config, model)
+        return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
+
+    @property
+    def whole_experts(self) -> bool:
+        """Whether each device has all of some experts."""
+        return ("experts", AXIS) in self.rules
 
     @property
     def replicated(self) -> NamedSharding:
@@ -94,3 +103,8 @@ class Placement:
     def place(self, path: tuple[str, ...], array: np.ndarray) -> jax.Array:
         """Puts a loaded parameter on its devices, each device receiving only its part."""
         return put(array, self.parameter(path, array.shape))
+
+
+def _rules(config: MeshConfig) -> tuple[tuple[str, str], ...]:
+    """Which logical axes are split."""
+    return (*RULES, ("experts" if config.experts else "expert_ffn", AXIS))

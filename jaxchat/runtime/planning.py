@@ -97,7 +97,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     Raises:
         ValueError: the sizes of `engine` do not fit the model.
     """
-    devices = _devices(model, topology.devices)
+    devices = _devices(model, engine.mesh, topology.devices)
     served = fitted(model, devices)
     engine = replace(engine, tensor_parallel=devices)
     sizes = Sizes.resolve(engine, served)
@@ -137,18 +137,18 @@ def _with_fewer_pages(plan: Plan, sizes: Sizes) -> Plan:
     return replace(plan, engine=replace(plan.engine, pages=count), memory=replace(plan.memory, pages=pages))
 
 
-def _devices(model: ModelConfig, available: int) -> int:
+def _devices(model: ModelConfig, wanted: MeshConfig, available: int) -> int:
     """The most devices, a divisor of those available, over which the model can be split without heads of zeros."""
     for devices in (count for count in range(available, 0, -1) if available % count == 0):
         served = fitted(model, devices)
         try:
-            Placement.imagined(MeshConfig(tensor=devices), served)
+            Placement.imagined(replace(wanted, tensor=devices), served)
         except ValueError:
             continue
         if served.heads > model.heads:
             continue
         return devices
-    raise AssertionError("every model fits one device's grid")
+    raise ValueError("expert_parallel needs a model with experts")
 
 
 def _workspace(model: ModelConfig, sizes: Sizes, engine: EngineConfig, platform: str) -> int:

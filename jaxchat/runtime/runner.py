@@ -86,7 +86,7 @@ class Runner:
         self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
         slots = SlotState.zeros(sizes)
         self.slots = put(slots, placement.slots(slots))
-        spread = Spread.over(placement.mesh, dtype, jax.default_backend())
+        spread = Spread.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
         self._sources = sources(model, spread, sizes, sampler, path, self.shapes)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
         unruled = {

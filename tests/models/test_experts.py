@@ -40,6 +40,12 @@ def test_no_token_is_dropped(tokens: int, load: str) -> None:
     np.testing.assert_array_equal(found, x[:, None] * (chosen[..., None] + 1))
 
 
+def test_experts_of_another_device_give_nothing_here() -> None:
+    x, chosen = random(9, 5), jnp.arange(27).reshape(9, 3) % 6
+    found = in_blocks(lambda expert, rows: rows * (expert + 1), x, jnp.where(chosen < 4, chosen, 4), 4)
+    np.testing.assert_array_equal(found, x[:, None] * jnp.where(chosen < 4, chosen + 1, 0)[..., None])
+
+
 @pytest.mark.parametrize("normalized", [True, False])
 def test_shares_are_those_of_a_softmax(normalized: bool) -> None:
     logits = random(9, 6)

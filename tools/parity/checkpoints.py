@@ -81,6 +81,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi 4, long": ("Phi3", long_rope(4, attention_factor=1.19)),
     "smollm 3": ("SmolLM3", dict(num_hidden_layers=5, tie_word_embeddings=True)),
     "mixtral": ("Mixtral", dict(num_local_experts=5, num_experts_per_tok=2, sliding_window=None)),
+    "qwen 3, whole experts": (
+        "Qwen3Moe",
+        dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=20, head_dim=16, norm_topk_prob=True),
+    ),
     "qwen 3 with experts": (
         "Qwen3Moe",
         dict(
@@ -109,6 +113,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=24, head_dim=16, norm_topk_prob=False),
     ),
 }
+WHOLE = ("qwen 3, whole experts",)
+"""Those whose devices have whole experts, in place of a part of every one."""
 _MODEL_OF = {"Gemma3Text": "Gemma3"}
 
 

@@ -53,9 +53,22 @@ class Heard:
         return self.rows[-1][0]
 
 
-def listening(directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1, slots: int = 2) -> Heard:
-    """The model's programs over `tensor` devices, as for serving. Raises ValueError where they do not divide."""
-    engine = EngineConfig(slots=slots, chunk=64, context=256, dtype=dtype, tensor_parallel=tensor, cache_dir="off")
+def listening(
+    directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1, slots: int = 2, experts: bool = False
+) -> Heard:
+    """The model's programs over `tensor` devices, as for serving; with `experts`, each has whole ones.
+
+    Raises ValueError where they do not divide.
+    """
+    engine = EngineConfig(
+        slots=slots,
+        chunk=64,
+        context=256,
+        dtype=dtype,
+        tensor_parallel=tensor,
+        expert_parallel=experts,
+        cache_dir="off",
+    )
     model = read_config(directory).within(engine.context)
     served = fitted(model, tensor)
     sizes = Sizes.resolve(engine, served)

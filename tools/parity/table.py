@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from jaxchat.config import DTypeName
-from tools.parity.checkpoints import CASES, write
+from tools.parity.checkpoints import CASES, WHOLE, write
 from tools.parity.measure import Difference, difference, listening
 
 DTYPES: tuple[DTypeName, ...] = ("float32", "bfloat16")
@@ -93,7 +93,7 @@ def _parts(page: str) -> tuple[str, str, str]:
 
 def _cell(folder: Path, case: str, dtype: DTypeName, devices: int, reference: torch.nn.Module) -> Cell:
     try:
-        heard = listening(folder, dtype=dtype, tensor=devices)
+        heard = listening(folder, dtype=dtype, tensor=devices, experts=case in WHOLE)
     except ValueError as error:
         return Cell(case, dtype, devices, None, str(error))
     return Cell(case, dtype, devices, difference(heard, reference))

@@ -54,7 +54,9 @@ def test_text_around_the_markers_stays() -> None:
 
 def run() -> list[str]:
     command = [sys.executable, "-m", "tools.parity", "--dtypes", "float32", "--meshes", "2", "8"]
-    done = subprocess.run([*command, "--only", "mixtral", "phi 4, long"], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--only", "mixtral", "phi 4, long", "whole experts"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
 
@@ -63,10 +65,12 @@ def test_meshes_agree_with_transformers_and_give_the_same_bits_from_run_to_run()
     """In two processes: every logit is in the digests. Eight devices for 2 KV heads hold each of them four times; where
     there are only 4 query heads, half of the devices have one of zeros."""
     first = run()
-    assert [line.split(":")[0] for line in first[:4]] == [
+    assert [line.split(":")[0] for line in first[:6]] == [
         "phi 4, long, float32, 2",
         "phi 4, long, float32, 8",
         "mixtral, float32, 2",
         "mixtral, float32, 8",
+        "qwen 3, whole experts, float32, 2",
+        "qwen 3, whole experts, float32, 8",
     ]
     assert first == run()
