@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxchat.runtime.ahead import Account, Ahead
+from jaxchat.runtime.costs import exchange
 from jaxchat.runtime.hardware import parse_topology
 from jaxchat.runtime.named import read_shape
 from jaxchat.runtime.planning import Plan, make_plan, suggested
@@ -23,14 +24,14 @@ from tools.aot_cases import CASES, Case
 GIB = 1024**3
 NEAR = 1.15
 HEAD = """\
-| model | slice | program | memory, GiB of | temporary, MiB | moved, GB | sums, MB | reads | step | holds |
-|---|---|---|---|---|---|---|---|---|---|"""
+| model | slice | program | memory, GiB of | temporary, MiB | moved, GB | sums, MB | hidden | reads | step | holds |
+|---|---|---|---|---|---|---|---|---|---|---|"""
 BOUNDS = {
     "fits": "arguments, temporaries and the code of all programs fit into a device's memory",
     "aliased": "KV pages and slots are updated in place",
     "gathers": "no all-gather outside branches, and none in them as large as a device's share of the logits",
     "reads": f"bytes that move make a step at most {NEAR} x reading weights and KV once",
-    "step": f"with the sums over devices it is at most {NEAR} x that",
+    "step": f"with the sums over devices that nothing hides it is at most {NEAR} x that",
 }
 
 
@@ -66,7 +67,7 @@ def judged(case: Case, plan: Plan, ahead: Ahead, account: Account, code: int) ->
     least = ahead.cost.estimate(rows, rows, plan.engine.context // 2)
     decodes = account.name.startswith("decode")
     reads = account.local(least.kv, chip) / least.floor if decodes else None
-    step = account.step(least.kv, chip, plan.engine.tensor_parallel) / least.floor if decodes else None
+    step = account.step(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
     memory = account.arguments + account.temporary + code
     gathers = [one for one in account.collectives if one.kind == "all-gather"]
     share = 4 * rows * ahead.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
@@ -84,10 +85,12 @@ def judged(case: Case, plan: Plan, ahead: Ahead, account: Account, code: int) ->
 def row(one: Result) -> str:
     """One line of Markdown."""
     account, chip = one.account, one.plan.topology.chip
+    sums = exchange(account.exchanged, one.plan.topology, one.plan.engine.tensor_parallel)
+    hidden = "-" if one.step is None else f"{account.hidden / sums:.0%}"
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
         f"{_begin(one.case)} {account.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
-        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} | {account.exchanged / 1e6:.1f} "
+        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} | {account.exchanged / 1e6:.1f} | {hidden} "
         f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
     )
 

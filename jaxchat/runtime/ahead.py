@@ -30,6 +30,7 @@ from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.hardware import Chip, Topology
 from jaxchat.runtime.hlo import Collective, Program
 from jaxchat.runtime.mesh import Placement
+from jaxchat.runtime.overlap import hidden
 from jaxchat.runtime.planning import Plan
 from jaxchat.runtime.state import KVPages, Sizes
 from jaxchat.sampling.sample import sample
@@ -53,6 +54,7 @@ class Account:
     traffic: int
     products: float  # floating-point operations, without attention
     collectives: tuple[Collective, ...]
+    hidden: float  # seconds of the sums over devices during which weights are read, see `overlap`
     kernels: dict[str, int]  # how often each is called
 
     @property
@@ -64,9 +66,11 @@ class Account:
         """Seconds of a step on its own device, with `kv` of them to read KV pages, at the peaks of the chip."""
         return max(self.traffic / chip.bandwidth + kv, self.products / chip.flops)
 
-    def step(self, kv: float, chip: Chip, devices: int) -> float:
-        """The same and the time for its sums over devices."""
-        return self.local(kv, chip) + exchange(self.exchanged, chip, devices)
+    def step(self, kv: float, topology: Topology, devices: int) -> float:
+        """The same and the time for its sums over devices, of which part goes on while it reads."""
+        chip = topology.chip
+        reads = self.traffic / chip.bandwidth + kv - self.hidden
+        return max(reads, self.products / chip.flops) + exchange(self.exchanged, topology, devices)
 
 
 class Ahead:
@@ -98,7 +102,7 @@ class Ahead:
         self.params = shapes_of_params(served, self.placement, engine.dtype)
         self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement)
         per_token = held(self.pages) / (self.sizes.pages * self.sizes.page_size)
-        self.cost = Cost(served, topology.chip, engine.tensor_parallel, engine.dtype, self.params, per_token)
+        self.cost = Cost(served, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
         sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
         spread = Spread.over(
             self.placement.mesh, engine.dtype, topology.chip.platform, experts=self.placement.whole_experts
@@ -125,6 +129,7 @@ class Ahead:
             traffic=round(program.traffic(self.cost.blocks(source.tokens), _printed(self.pages))),
             products=(costs or {}).get("flops", 0.0),  # unknown of GPUs
             collectives=tuple(program.collectives()),
+            hidden=hidden(program, self.cost.topology, self.placement.mesh.size),
             kernels=program.kernels(),
         )
 
@@ -135,7 +140,7 @@ def refined(plan: Plan, model: ModelConfig) -> Plan:
     accounts = {name: ahead.compile(name) for name in ahead.sources}
 
     def step(name: str, old: Estimate) -> Estimate:
-        return replace(old, seconds=accounts[name].step(old.kv, plan.topology.chip, plan.engine.tensor_parallel))
+        return replace(old, seconds=accounts[name].step(old.kv, plan.topology, plan.engine.tensor_parallel))
 
     workspace = max(one.temporary for one in accounts.values()) + sum(one.code for one in accounts.values())
     return replace(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.experts import ROWS
-from jaxchat.runtime.hardware import Chip
+from jaxchat.runtime.hardware import Topology
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ def held(tree: Any) -> int:
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def exchange(size: int, chip: Chip, devices: int) -> float:
-    """Seconds of all-reduces with results of `size` bytes, around a ring; latency is not counted."""
-    return 2 * (devices - 1) / devices * size / chip.links
+def exchange(size: int, topology: Topology, devices: int) -> float:
+    """Seconds of all-reduces with results of `size` bytes over so many devices; latency is not counted."""
+    return 2 * (devices - 1) / devices * size / topology.links(devices)
 
 
 EXPERTS = ("expert_gate_up", "expert_down")
@@ -52,7 +52,7 @@ class Cost:
     """The cost of passing tokens through a model once."""
 
     model: ModelConfig
-    chip: Chip
+    topology: Topology
     devices: int
     dtype: str
     params: dict[str, Any]
@@ -60,7 +60,7 @@ class Cost:
 
     def estimate(self, tokens: int, sequences: int, length: int) -> Estimate:
         """Of a step for so many tokens of sequences that are so long."""
-        m, chip = self.model, self.chip
+        m, chip = self.model, self.topology.chip
         looked_up = 0 if m.tied else held(self.params["embed"])  # a few rows of it are read
         experts = held([layer["mlp"].get(name, ()) for layer in self._layers() for name in EXPERTS])
         others = held(self.params) - looked_up - experts
@@ -71,7 +71,7 @@ class Cost:
         scores = 2 * m.layers * m.heads * m.head_width / self.devices * tokens * self._seen(length)
         local = max(weights / chip.bandwidth + kv, 2 * (products + scores) / chip.flops)
         reduced = 2 * m.layers * tokens * m.width * jnp.dtype(self.dtype).itemsize  # two sums a layer, of [T, D]
-        seconds = local + exchange(reduced, chip, self.devices)
+        seconds = local + exchange(reduced, self.topology, self.devices)
         return Estimate(tokens=tokens, seconds=seconds, weights=weights / chip.bandwidth, kv=kv)
 
     def blocks(self, tokens: int) -> float:

@@ -20,17 +20,17 @@ class Chip:
     memory: float  # bytes
     bandwidth: float  # bytes of memory
     flops: float  # bfloat16
-    links: float  # bytes to the two neighbours on a ring of the slice, one way
+    link: float  # bytes to one neighbour, one way; of a GPU half of what its switch takes
     host: int  # devices of the largest host; TPU slices of several hosts have four on each
 
 
 CHIPS = {
-    "v4": Chip(platform="tpu", memory=31.25 * GIB, bandwidth=1228e9, flops=275e12, links=100e9, host=4),
-    "v5e": Chip(platform="tpu", memory=15.75 * GIB, bandwidth=819e9, flops=197e12, links=100e9, host=8),
-    "v5p": Chip(platform="tpu", memory=95.74 * GIB, bandwidth=2765e9, flops=459e12, links=200e9, host=4),
-    "v6e": Chip(platform="tpu", memory=31.25 * GIB, bandwidth=1640e9, flops=918e12, links=200e9, host=8),
-    "h100": Chip(platform="gpu", memory=0.9 * 80e9, bandwidth=3350e9, flops=989e12, links=450e9, host=8),
-    "h200": Chip(platform="gpu", memory=0.9 * 141e9, bandwidth=4800e9, flops=989e12, links=450e9, host=8),
+    "v4": Chip(platform="tpu", memory=31.25 * GIB, bandwidth=1228e9, flops=275e12, link=50e9, host=4),
+    "v5e": Chip(platform="tpu", memory=15.75 * GIB, bandwidth=819e9, flops=197e12, link=50e9, host=8),
+    "v5p": Chip(platform="tpu", memory=95.74 * GIB, bandwidth=2765e9, flops=459e12, link=100e9, host=4),
+    "v6e": Chip(platform="tpu", memory=31.25 * GIB, bandwidth=1640e9, flops=918e12, link=100e9, host=8),
+    "h100": Chip(platform="gpu", memory=0.9 * 80e9, bandwidth=3350e9, flops=989e12, link=225e9, host=8),
+    "h200": Chip(platform="gpu", memory=0.9 * 141e9, bandwidth=4800e9, flops=989e12, link=225e9, host=8),
 }
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _DEEP = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8")
@@ -45,6 +45,17 @@ class Topology:
     name: str
     chip: Chip
     devices: int
+
+    def links(self, devices: int) -> float:
+        """Bytes per second that each of so many of its devices sends to its neighbours while they add up.
+
+        The TPU compiler sends sums over a whole slice in three dimensions along all of these at once, to one
+        neighbour where two devices make up a dimension and to two where there are more. All else is a ring.
+        """
+        sides = [int(side) for side in self.name.partition(":")[2].split("x")]
+        if len(sides) < 3 or devices < self.devices:
+            return 2 * self.chip.link
+        return self.chip.link * sum(min(side - 1, 2) for side in sides)
 
     def hosts(self, devices: int) -> int:
         """How many hosts so many of its devices are on."""

@@ -90,7 +90,7 @@ class Program:
     def _moved_in(self, computation: str, uncounted: frozenset[str]) -> int:
         instructions = self.computations[computation]
         results = {one.name: one.result for one in instructions}
-        return sum(_moved(self._narrowed(one, results), results, uncounted) for one in instructions)
+        return sum(moved(self._narrowed(one, results), results, uncounted) for one in instructions)
 
     def _narrowed(self, one: Instruction, results: dict[str, tuple[Held, ...]]) -> Instruction:
         """A fusion whose operands are, where it reads a slice of one alone, that slice; `results` learns of those."""
@@ -129,7 +129,8 @@ class Program:
         return seen
 
 
-def _moved(one: Instruction, results: dict[str, tuple[Held, ...]], uncounted: frozenset[str]) -> int:
+def moved(one: Instruction, results: dict[str, tuple[Held, ...]], uncounted: frozenset[str] = frozenset()) -> int:
+    """Bytes from and to main memory, given the `results` of other instructions by name."""
     if one.operation in _FREE or one.operation.endswith("-done") or one.name.startswith("bitcast"):
         return 0
 

@@ -113,7 +113,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
         slots=held(slots),
         workspace=_workspace(served, sizes, engine, topology.chip.platform),
     )
-    cost = Cost(served, topology.chip, devices, engine.dtype, params, per_token)
+    cost = Cost(served, topology, devices, engine.dtype, params, per_token)
     length = sizes.context // 2
     plan = Plan(
         parameters=sum(math.prod(one.shape) for one in parameters(model).values()),

@@ -98,6 +98,15 @@ def test_a_plan_has_the_bytes_of_the_engine(tiny_model):
     assert plan.memory.slots == sum(leaf.nbytes for leaf in jax.tree.leaves(runner.slots))
 
 
+@pytest.mark.parametrize(
+    ("slice_", "devices", "neighbours"),
+    [("v5e:2x4", 8, 2), ("v5p:2x2x1", 4, 2), ("v5p:2x2x2", 8, 3), ("v5p:2x2x2", 4, 2), ("v5p:4x4x4", 64, 6)],
+)
+def test_sums_go_along_all_dimensions_of_a_whole_deep_slice(slice_, devices, neighbours):
+    topology = parse_topology(slice_)
+    assert topology.links(devices) == neighbours * topology.chip.link
+
+
 def test_shapes_come_from_folders_and_files(tmp_path):
     for name in ("config.json", "other.json"):
         (tmp_path / name).write_text(json.dumps(NAMED["llama-3-8b"]))
@@ -138,7 +147,7 @@ def test_context_beyond_the_model_is_refused():
 def test_blocks_of_experts_on_average():
     chips = parse_topology("v5e:1x1")
     model = replace(read_shape("qwen3-30b-a3b"), layers=1, kinds=read_shape("qwen3-30b-a3b").kinds[:1])
-    cost = Cost(model, chips.chip, 1, "bfloat16", {}, 0.0)
+    cost = Cost(model, chips, 1, "bfloat16", {}, 0.0)
     rng = np.random.default_rng(0)
     for tokens in (1, 8, 64, 512):
         drawn = [np.stack([rng.permutation(128)[:8] for _ in range(tokens)]) for _ in range(60)]
