@@ -33,10 +33,10 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
     return server, time.monotonic() - began
 
 
-def first_token(client: Client, messages: list[dict[str, str]]) -> tuple[float, str]:
+def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> tuple[float, str]:
     """Seconds to the first token of an answer, and the answer."""
     began, first, text = time.monotonic(), 0.0, ""
-    fields = {"max_tokens": ANSWER, "temperature": 0, "stream": True}
+    fields = {"model": model, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     for chunk in client.chat.completions.create(messages=messages, **fields):
         delta = "".join(choice.delta.content for choice in chunk.choices)
         first = first or (time.monotonic() - began if delta else 0.0)
@@ -44,13 +44,13 @@ def first_token(client: Client, messages: list[dict[str, str]]) -> tuple[float, 
     return first, text
 
 
-def turns(client: Client, rng: Random, history: int, vocab: int) -> tuple[float, float]:
+def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> tuple[float, float]:
     """Seconds to the first token of a first turn of so many tokens and of the turn after it."""
     messages = [{"role": "user", "content": prompt_text(prompt_tokens(rng, history, vocab))}]
-    one, answer = first_token(client, messages)
+    one, answer = first_token(client, model, messages)
     question = prompt_text(prompt_tokens(rng, QUESTION, vocab))
     messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
-    return one, first_token(client, messages)[0]
+    return one, first_token(client, model, messages)[0]
 
 
 def programs(cache: str) -> int:
@@ -79,7 +79,7 @@ def main() -> int:
         server, warm = started(directory, cache, args)
         with server, Client(server.grpc) as client:
             anew = programs(cache) - compiled
-            pairs = [turns(client, rng, args.history, config.vocab_size) for _ in range(args.repetitions)]
+            pairs = [turns(client, server.model, rng, args.history, config.vocab_size) for _ in range(args.repetitions)]
             late = server.metrics("compiles_after_ready").get("compiles_after_ready", -1.0)
     one, two = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
     print("| | first | second | second of first |\n|---|---|---|---|")

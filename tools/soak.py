@@ -2,7 +2,7 @@
 
 Starts a real server process. A third of the requests is cancelled, a tenth read slowly, a fifth has a deadline, a tenth
 is malformed. Fails when a request ends in a way that is not legal for it, when something stays behind in the engine, or
-when memory grows.
+when memory grows or a program is compiled.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tools.soaking.clients import Clients
 from tools.soaking.plan import draw
 
 MIB = 1 << 20
+COMPILES = "compiles_after_ready"
 
 
 @dataclass
@@ -67,12 +68,13 @@ async def load(server: ServerProcess, record: Record, args: argparse.Namespace) 
         await clients.close()
 
 
-def judge(record: Record, idle: bool, code: int, allowed: float) -> dict[str, Any]:
+def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float) -> dict[str, Any]:
     """The result as JSON has it."""
     first, last = record.growth()
     flat = last <= first + allowed
     problems = [*record.violations]
     problems += [] if idle else ["the load did not return to zero"]
+    problems += [] if compiles == 0 else [f"{compiles:.0f} programs were compiled after ready"]
     problems += [] if flat else [f"memory grew from {first:.0f} to {last:.0f} MiB"]
     problems += [] if code == 0 else [f"the server ended with {code}"]
     return {
@@ -81,6 +83,7 @@ def judge(record: Record, idle: bool, code: int, allowed: float) -> dict[str, An
         "idle_afterwards": idle,
         "memory_first_quarter_mib": round(first, 1),
         "memory_last_quarter_mib": round(last, 1),
+        "compiles_after_ready": compiles,
         "exit_code": code,
         "violations": problems,
     }
@@ -92,8 +95,9 @@ def run(args: argparse.Namespace) -> int:
     with ServerProcess(*flags) as server:
         asyncio.run(load(server, record, args))
         idle = server.alive and server.becomes_idle()
+        compiles = server.metrics(COMPILES).get(COMPILES, -1.0) if server.alive else -1.0
         code = server.stop() if server.alive else -1
-    result = judge(record, idle, code, args.allowed_growth)
+    result = judge(record, idle, compiles, code, args.allowed_growth)
     print(f"{'protocol':8} {'form':6} {'manner':9} {'end':10} count")
     for (protocol, form, manner, end), count in sorted(record.ends.items()):
         print(f"{protocol:8} {form:6} {manner:9} {end:10} {count:5}")

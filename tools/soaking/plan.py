@@ -24,6 +24,17 @@ WRONG: list[dict[str, Any]] = [
     {"stop": [""]},
     {"logit_bias": {"-1": 0}},
 ]
+FUNCTION = {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}
+SCHEMA = {"type": "object", "properties": {"words": {"type": "array", "items": {"type": "string"}, "maxItems": 3}}}
+FEATURES: list[dict[str, Any]] = [
+    {"top_p": 0.5},
+    {"frequency_penalty": 1.2, "presence_penalty": -0.5},
+    {"logit_bias": {"65": 5, "70": -100}},
+    {"logprobs": True, "top_logprobs": 20},
+    {"response_format": {"type": "json_object"}},
+    {"response_format": {"type": "json_schema", "json_schema": {"name": "words", "schema": SCHEMA}}},
+    {"tools": [{"type": "function", "function": FUNCTION}], "tool_choice": "required"},
+]
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,8 @@ def draw(rng: random.Random, model: str) -> Plan:
     }
     if rng.random() < 0.3:
         fields["stop"] = ["e", "zz"]
+    if rng.random() < 0.4:
+        fields |= rng.choice(FEATURES)
     if manner == "malformed":
         fields |= rng.choice(WRONG)
     stream = manner == "slow" or rng.random() < 0.5
