@@ -66,10 +66,11 @@ class Cost:
         others = held(self.params) - looked_up - experts
         chosen = m.experts.chosen / m.experts.count if m.experts else 0.0
         weights = others + experts * (1 - (1 - chosen) ** tokens)  # the experts that some token has chosen
+        again = experts * max(0.0, self.blocks(tokens) / m.experts.count - 1) if m.experts else 0.0  # for more blocks
         kv = self.per_token * sequences * self._seen(length) / chip.bandwidth
         products = tokens * (others + experts * chosen) / jnp.dtype(self.dtype).itemsize
         scores = 2 * m.layers * m.heads * m.head_width / self.devices * tokens * self._seen(length)
-        local = max(weights / chip.bandwidth + kv, 2 * (products + scores) / chip.flops)
+        local = max((weights + again) / chip.bandwidth + kv, 2 * (products + scores) / chip.flops)
         reduced = 2 * m.layers * tokens * m.width * jnp.dtype(self.dtype).itemsize  # two sums a layer, of [T, D]
         seconds = local + exchange(reduced, self.topology, self.devices)
         return Estimate(tokens=tokens, seconds=seconds, weights=weights / chip.bandwidth, kv=kv)

@@ -109,7 +109,8 @@ def test_containers_run_a_command_that_fits_their_ports_and_probes(template: Any
     serve, pod = asked[ServeConfig], asked[PodConfig]
     assert pod.processes == size
     assert serve.host == "0.0.0.0"  # of all addresses, or the probes reach nobody
-    assert template["spec"]["terminationGracePeriodSeconds"] > serve.grace + 5
+    leaving = held["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert template["spec"]["terminationGracePeriodSeconds"] > serve.grace + leaving >= serve.grace + 5
     mounts = {mount["mountPath"]: mount for mount in held["volumeMounts"]}
     assert not mounts[asked[EngineConfig].cache_dir].get("readOnly")
     assert {mount["name"] for mount in mounts.values()} <= {each["name"] for each in template["spec"]["volumes"]}
@@ -126,6 +127,16 @@ def test_containers_run_a_command_that_fits_their_ports_and_probes(template: Any
     assert held["livenessProbe"]["tcpSocket"]["port"] in ports
     annotations = template["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(serve.metrics_port)
+
+
+@pytest.mark.parametrize(("template", "size"), list(templates()))
+def test_pods_are_admitted_where_the_standard_is_restricted(template: Any, size: int) -> None:
+    pod, held = template["spec"]["securityContext"], container(template)["securityContext"]
+    assert pod["runAsNonRoot"] and pod["seccompProfile"]["type"] == "RuntimeDefault"
+    assert held["capabilities"] == {"drop": ["ALL"]} and held["allowPrivilegeEscalation"] is False
+    assert held["readOnlyRootFilesystem"]
+    user = re.search(r"^USER (\d+)$", (FOLDER / "Containerfile").read_text(), re.M)
+    assert user and int(user[1]) == pod["runAsUser"] == pod["fsGroup"]
 
 
 @pytest.mark.parametrize("service", of_kind("Service"), ids=lambda service: service["metadata"]["name"])
