@@ -1,8 +1,8 @@
 """A mixture of experts without a capacity: no token is ever dropped, and none changes the bits of another.
 
 Each token goes to a few experts, so the rows of a step are sorted by expert and each expert's rows are cut into blocks
-of one fixed size, padded where they do not fill it. Every product then has the same shape, however many tokens there
-are and whoever they go to, and a row of a product does not depend on the others. What a token's experts give is added
+of one fixed size, padded where they do not fill it. Every product of a program then has the same shape, whoever the
+tokens go to, and a row of a product does not depend on the others. What a token's experts give is added
 up in the order of their rank.
 """
 
@@ -20,7 +20,7 @@ from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.layers import Weight, activate, clamped, contract, contract_entry, scaled, weight
 from jaxchat.models.spread import Spread
 
-ROWS = 8  # of a block
+ROWS, MOST_ROWS = 8, 128  # of a block
 
 
 class Mixture(nn.Module):
@@ -46,6 +46,8 @@ class Mixture(nn.Module):
             down_bias = self.param("expert_down_bias", zeros, (e.count, c.width)).astype(jnp.float32)
         chosen, shares = route(logits, e)
 
+        size = rows_of(len(x), e) if self.spread.long_blocks else ROWS
+
         def mixed(x: Array, chosen: Array, shares: Array, gate_up: Weight, down: Weight, *bias: Array) -> Array:
             def expert(index: Array, rows: Array) -> Array:
                 both = contract_entry("td,dcf->tcf", rows, gate_up, index)
@@ -56,11 +58,11 @@ class Mixture(nn.Module):
                 return contract_entry("tf,fd->td", inner, down, index)
 
             if not self.spread.experts:
-                return _shared(shares, in_blocks(expert, x, chosen, e.count))
+                return _shared(shares, in_blocks(expert, x, chosen, e.count, size))
             own = e.count // self.spread.devices
             first = own * jax.lax.axis_index(axis)
             here = (chosen >= first) & (chosen < first + own)
-            return _shared(shares, in_blocks(expert, x, jnp.where(here, chosen - first, own), own))
+            return _shared(shares, in_blocks(expert, x, jnp.where(here, chosen - first, own), own, size))
 
         # Each device has a part of every expert, or all of some; results are added up once, after the last expert.
         whole, axis = PartitionSpec(), "tensor"
@@ -95,14 +97,24 @@ def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
     return chosen, weights / total
 
 
-def in_blocks(expert: Callable[[Array, Array], Array], x: Array, chosen: Array, count: int) -> Array:
-    """`expert(index, rows[ROWS, D])` of every token and each expert it has chosen.
+def rows_of(tokens: int, experts: Experts) -> int:
+    """Rows of a block where reading an expert takes longer than multiplying a few rows more by it.
+
+    A power of two, at least twice the tokens that an expert gets on average: few experts are then read twice.
+    """
+    twice = -(-2 * tokens * experts.chosen // experts.count)
+    return min(max(ROWS, 1 << (twice - 1).bit_length()), MOST_ROWS)
+
+
+def in_blocks(expert: Callable[[Array, Array], Array], x: Array, chosen: Array, count: int, size: int = ROWS) -> Array:
+    """`expert(index, rows[size, D])` of every token and each expert it has chosen.
 
     Args:
-        expert: f32 `[ROWS, D]` of the expert of that index; some rows may be of no token.
+        expert: f32 `[size, D]` of the expert of that index; some rows may be of no token.
         x: `[T, D]`.
         chosen: `[T, k]` i32, each below `count`; what is not gets zeros.
         count: how many experts there are.
+        size: rows of a block.
 
     Returns:
         `[T, k, D]` f32.
@@ -110,12 +122,12 @@ def in_blocks(expert: Callable[[Array, Array], Array], x: Array, chosen: Array, 
     tokens, each = chosen.shape
     order = jnp.argsort(chosen.ravel())  # pairs of token and rank, by expert; stable
     loads = jnp.sum(chosen.ravel()[:, None] == jnp.arange(count), axis=0)
-    blocks = (loads + ROWS - 1) // ROWS
+    blocks = (loads + size - 1) // size
     ends, starts = jnp.cumsum(blocks), jnp.cumsum(loads) - loads
 
     def block(index: Array, found: Array) -> Array:
         owner = jnp.searchsorted(ends, index, side="right")
-        inside = (index - ends[owner] + blocks[owner]) * ROWS + jnp.arange(ROWS)
+        inside = (index - ends[owner] + blocks[owner]) * size + jnp.arange(size)
         pairs = order.at[starts[owner] + inside].get(mode="clip")
         rows = expert(owner, x[pairs // each])
         return found.at[jnp.where(inside < loads[owner], pairs, tokens * each)].set(rows, mode="drop")

@@ -15,18 +15,24 @@ class Spread:
     """The devices that weights are split over, none or one for a model that is whole.
 
     `parts` is the dtype in which parts of a sum travel between devices. Each part is accumulated in f32 before it is
-    rounded to that, and the sum is added to the residual stream in f32. With `experts`, devices have whole ones.
+    rounded to that, and the sum is added to the residual stream in f32. With `experts`, devices have whole ones. With
+    `long_blocks`, experts compute more rows at a time the more tokens there are, see `experts.rows_of`.
     """
 
     mesh: Mesh | AbstractMesh | None = None
     parts: str = "float32"
     experts: bool = False
+    long_blocks: bool = False
 
     @staticmethod
     def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> Spread:
-        """For weights of `dtype`, f32 or bf16. A CPU has no fast bf16, and nothing to gain from fewer bytes."""
+        """For weights of `dtype`, f32 or bf16.
+
+        A CPU has no fast bf16, nothing to gain from fewer bytes, and its products' bits depend on how many rows there
+        are, which chunks of prompts may not show.
+        """
         parts = dtype if mesh.size > 1 and platform != "cpu" else "float32"
-        return Spread(mesh, parts, experts and mesh.size > 1)
+        return Spread(mesh, parts, experts and mesh.size > 1, platform != "cpu")
 
     @property
     def devices(self) -> int:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.experts import ROWS
+from jaxchat.models.experts import rows_of
 from jaxchat.runtime.hardware import Topology
 
 
@@ -83,8 +83,9 @@ class Cost:
         if not self.model.experts:
             return 0.0
         count, each = self.model.experts.count, self.model.experts.chosen / self.model.experts.count
+        size = rows_of(tokens, self.model.experts)
         chances = (math.comb(tokens, n) * each**n * (1 - each) ** (tokens - n) for n in range(tokens + 1))
-        return count * sum(chance * -(-n // ROWS) for n, chance in enumerate(chances))
+        return count * sum(chance * -(-n // size) for n, chance in enumerate(chances))
 
     def _seen(self, length: int) -> float:
         """Keys that a token sees, of so many before it: the mean over layers, which may have windows."""

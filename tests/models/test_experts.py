@@ -9,8 +9,9 @@ import pytest
 
 from jaxchat.kernels.products import native_products
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.experts import ROWS, Mixture, in_blocks, route
+from jaxchat.models.experts import ROWS, Mixture, in_blocks, route, rows_of
 from jaxchat.models.packing import Native, pack
+from jaxchat.models.spread import Spread
 
 EXPERTS = Experts(count=6, chosen=3, width=24)
 CONFIG = ModelConfig(
@@ -31,12 +32,15 @@ def mixture(dtype: str = "float32", *, native: bool = False):
 
 @pytest.mark.parametrize("tokens", [1, 7, ROWS * 5])
 @pytest.mark.parametrize("load", ["even", "all to one"])
-def test_no_token_is_dropped(tokens: int, load: str) -> None:
+@pytest.mark.parametrize("size", [ROWS, 4 * ROWS])
+def test_no_token_is_dropped(tokens: int, load: str, size: int) -> None:
     x = random(tokens, 5)
     chosen = random(tokens, 6, seed=1).argsort(axis=1)[:, :3]
     if load == "all to one":
         chosen = jnp.tile(jnp.array([4, 1, 0]), (tokens, 1))
-    found = jax.jit(lambda x, chosen: in_blocks(lambda expert, rows: rows * (expert + 1), x, chosen, 6))(x, chosen)
+    found = jax.jit(lambda x, chosen: in_blocks(lambda expert, rows: rows * (expert + 1), x, chosen, 6, size))(
+        x, chosen
+    )
     np.testing.assert_array_equal(found, x[:, None] * (chosen[..., None] + 1))
 
 
@@ -44,6 +48,19 @@ def test_experts_of_another_device_give_nothing_here() -> None:
     x, chosen = random(9, 5), jnp.arange(27).reshape(9, 3) % 6
     found = in_blocks(lambda expert, rows: rows * (expert + 1), x, jnp.where(chosen < 4, chosen, 4), 4)
     np.testing.assert_array_equal(found, x[:, None] * jnp.where(chosen < 4, chosen + 1, 0)[..., None])
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(1, 8), (64, 8), (65, 16), (512, 64), (4096, 128)])
+def test_blocks_have_twice_the_tokens_of_an_expert(tokens: int, rows: int) -> None:
+    assert rows_of(tokens, Experts(count=128, chosen=8, width=1)) == rows
+
+
+def test_long_blocks_compute_the_same() -> None:
+    x = random(64, 32)
+    layer = Mixture(CONFIG, EXPERTS)
+    params = layer.init(jax.random.key(0), x)
+    found = Mixture(CONFIG, EXPERTS, Spread(long_blocks=True)).apply(params, x)
+    np.testing.assert_allclose(found, layer.apply(params, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("normalized", [True, False])

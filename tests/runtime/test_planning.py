@@ -69,6 +69,11 @@ def test_a_mixture_of_experts_reads_what_its_tokens_choose():
     assert plan.together.weights == pytest.approx(many, rel=0.01)
 
 
+def test_prefill_reads_an_expert_for_each_of_its_blocks():
+    plan = planned("qwen3-30b-a3b", "v5e:2x4")  # 512 tokens: hardly an expert gets more than the 64 rows of one block
+    assert plan.prefill.weights < plan.prefill.seconds < 2 * plan.prefill.weights
+
+
 def test_a_model_that_does_not_divide_by_all_devices_gets_replicas():
     plan = planned("qwen2.5-7b", "v5e:2x4")  # 28 heads
     assert (plan.replicas, plan.engine.tensor_parallel) == (2, 4)
@@ -149,7 +154,7 @@ def test_blocks_of_experts_on_average():
     model = replace(read_shape("qwen3-30b-a3b"), layers=1, kinds=read_shape("qwen3-30b-a3b").kinds[:1])
     cost = Cost(model, chips, 1, "bfloat16", {}, 0.0)
     rng = np.random.default_rng(0)
-    for tokens in (1, 8, 64, 512):
+    for tokens, size in ((1, 8), (8, 8), (64, 8), (512, 64)):
         drawn = [np.stack([rng.permutation(128)[:8] for _ in range(tokens)]) for _ in range(60)]
-        counted = [np.sum(-(-np.bincount(one.ravel(), minlength=128) // 8)) for one in drawn]
+        counted = [np.sum(-(-np.bincount(one.ravel(), minlength=128) // size)) for one in drawn]
         assert cost.blocks(tokens) == pytest.approx(np.mean(counted), rel=0.02)
