@@ -3,7 +3,7 @@
 Each token goes to a few experts, so the rows of a step are sorted by expert and each expert's rows are cut into blocks
 of one fixed size, padded where they do not fill it. Every product of a program then has the same shape, whoever the
 tokens go to, and a row of a product does not depend on the others. What a token's experts give is added
-up in the order of their rank.
+up in the order of the experts, as they are computed: no array has a row for each of them.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Mixture(nn.Module):
                 return contract_entry("tf,fd->td", inner, down, index)
 
             if not self.spread.experts:
-                return _shared(shares, in_blocks(expert, x, chosen, e.count, size))
+                return in_blocks(expert, x, chosen, shares, e.count, size)
             own = e.count // self.spread.devices
             first = own * jax.lax.axis_index(axis)
             here = (chosen >= first) & (chosen < first + own)
-            return _shared(shares, in_blocks(expert, x, jnp.where(here, chosen - first, own), own, size))
+            return in_blocks(expert, x, jnp.where(here, chosen - first, own), shares, own, size)
 
         # Each device has a part of every expert, or all of some; results are added up once, after the last expert.
         whole, axis = PartitionSpec(), "tensor"
@@ -106,18 +106,21 @@ def rows_of(tokens: int, experts: Experts) -> int:
     return min(max(ROWS, 1 << (twice - 1).bit_length()), MOST_ROWS)
 
 
-def in_blocks(expert: Callable[[Array, Array], Array], x: Array, chosen: Array, count: int, size: int = ROWS) -> Array:
-    """`expert(index, rows[size, D])` of every token and each expert it has chosen.
+def in_blocks(
+    expert: Callable[[Array, Array], Array], x: Array, chosen: Array, shares: Array, count: int, size: int = ROWS
+) -> Array:
+    """The sum of `expert(index, rows[size, D])` over the experts that each token has chosen, by their shares.
 
     Args:
         expert: f32 `[size, D]` of the expert of that index; some rows may be of no token.
         x: `[T, D]`.
-        chosen: `[T, k]` i32, each below `count`; what is not gets zeros.
+        chosen: `[T, k]` i32, each below `count`; what is not adds nothing.
+        shares: `[T, k]` f32.
         count: how many experts there are.
         size: rows of a block.
 
     Returns:
-        `[T, k, D]` f32.
+        `[T, D]` f32, added up in the order of the experts: it depends on nobody else's.
     """
     tokens, each = chosen.shape
     order = jnp.argsort(chosen.ravel())  # pairs of token and rank, by expert; stable
@@ -125,12 +128,11 @@ def in_blocks(expert: Callable[[Array, Array], Array], x: Array, chosen: Array, 
     blocks = (loads + size - 1) // size
     ends, starts = jnp.cumsum(blocks), jnp.cumsum(loads) - loads
 
-    def block(index: Array, found: Array) -> Array:
+    def block(index: Array, total: Array) -> Array:
         owner = jnp.searchsorted(ends, index, side="right")
         inside = (index - ends[owner] + blocks[owner]) * size + jnp.arange(size)
         pairs = order.at[starts[owner] + inside].get(mode="clip")
-        rows = expert(owner, x[pairs // each])
-        return found.at[jnp.where(inside < loads[owner], pairs, tokens * each)].set(rows, mode="drop")
+        rows = shares.ravel()[pairs, None] * expert(owner, x[pairs // each])
+        return total.at[jnp.where(inside < loads[owner], pairs // each, tokens)].add(rows, mode="drop")
 
-    found = jax.lax.fori_loop(0, ends[-1], block, jnp.zeros((tokens * each, x.shape[-1]), jnp.float32))
-    return found.reshape(tokens, each, -1)
+    return jax.lax.fori_loop(0, ends[-1], block, jnp.zeros(x.shape, jnp.float32))

@@ -38,16 +38,25 @@ def test_no_token_is_dropped(tokens: int, load: str, size: int) -> None:
     chosen = random(tokens, 6, seed=1).argsort(axis=1)[:, :3]
     if load == "all to one":
         chosen = jnp.tile(jnp.array([4, 1, 0]), (tokens, 1))
-    found = jax.jit(lambda x, chosen: in_blocks(lambda expert, rows: rows * (expert + 1), x, chosen, 6, size))(
-        x, chosen
-    )
-    np.testing.assert_array_equal(found, x[:, None] * (chosen[..., None] + 1))
+    shares = random(tokens, 3, seed=2)
+    found = jax.jit(lambda *given: in_blocks(times_its_number, *given, 6, size))(x, chosen, shares)
+    np.testing.assert_allclose(found, expected(x, chosen, shares), rtol=1e-5, atol=1e-6)
+
+
+def times_its_number(expert: jax.Array, rows: jax.Array) -> jax.Array:
+    return rows * (expert + 1)
+
+
+def expected(x: jax.Array, chosen: jax.Array, shares: jax.Array) -> np.ndarray:
+    """Of such experts, by the definition."""
+    return np.asarray(x) * np.sum(np.asarray(shares) * (np.asarray(chosen) + 1), axis=1, keepdims=True)
 
 
 def test_experts_of_another_device_give_nothing_here() -> None:
-    x, chosen = random(9, 5), jnp.arange(27).reshape(9, 3) % 6
-    found = in_blocks(lambda expert, rows: rows * (expert + 1), x, jnp.where(chosen < 4, chosen, 4), 4)
-    np.testing.assert_array_equal(found, x[:, None] * jnp.where(chosen < 4, chosen + 1, 0)[..., None])
+    x, chosen, shares = random(9, 5), jnp.arange(27).reshape(9, 3) % 6, random(9, 3, seed=2)
+    found = in_blocks(times_its_number, x, jnp.where(chosen < 4, chosen, 4), shares, 4)
+    others = jnp.where(chosen < 4, shares, 0)
+    np.testing.assert_allclose(found, expected(x, chosen, others), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("tokens", "rows"), [(1, 8), (64, 8), (65, 16), (512, 64), (4096, 128)])
