@@ -23,6 +23,7 @@ from tools.server_process import ServerProcess
 from tools.shapes import SHAPES
 
 ANSWER, QUESTION = 16, 40  # tokens
+COMPILES = "compiles_after_ready_total"
 
 
 def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[ServerProcess, float]:
@@ -80,7 +81,7 @@ def main() -> int:
         with server, Client(server.grpc) as client:
             anew = programs(cache) - compiled
             pairs = [turns(client, server.model, rng, args.history, config.vocab_size) for _ in range(args.repetitions)]
-            late = server.metrics("compiles_after_ready").get("compiles_after_ready", -1.0)
+            late = server.metrics(COMPILES).get(COMPILES, -1.0)
     one, two = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
     print("| | first | second | second of first |\n|---|---|---|---|")
     print(f"| ready after, s | {cold:.1f} | {warm:.1f} | {100 * warm / cold:.0f} % |")

@@ -23,7 +23,7 @@ from tools.soaking.clients import Clients
 from tools.soaking.plan import draw
 
 MIB = 1 << 20
-COMPILES = "compiles_after_ready"
+COMPILES = "compiles_after_ready_total"
 
 
 @dataclass
