@@ -60,7 +60,7 @@ def draw(rng: random.Random, model: str) -> Plan:
     manner = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     fields: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": "user", "content": "Tell me about words. " * rng.choice([1, 1, 5, 40])}],
+        "messages": [{"role": "user", "content": "Tell me of words, or of JSON. " * rng.choice([1, 1, 5, 40])}],
         "max_tokens": rng.choice([1, 8, 30, 120]),
         "n": rng.choice([1, 1, 1, 2, 3]),
         "seed": rng.getrandbits(63),
