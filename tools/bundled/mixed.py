@@ -39,8 +39,9 @@ def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array
 product.defvjp(_forward, _backward)
 
 
-def contract(equation: str, x: Array, w: Array) -> Array:
-    """Same meaning as `jaxchat.models.layers.contract`, for the equations that the decoder uses."""
+def contract(equation: str, x: Array, w: Array, parts: str = "float32") -> Array:
+    """Same meaning as `jaxchat.models.layers.contract`, for the equations that the decoder uses, on one device."""
+    del parts  # there are no sums over devices
     inputs, _ = equation.split("->")
     left, right = inputs.split(",")
     if right[0] not in left:  # the tied head: "td,vd->tv"
