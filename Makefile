@@ -74,7 +74,8 @@ $(AOT_VENV)/.stamp: pyproject.toml constraints.txt
 	touch $@
 
 aot: $(AOT_VENV)/.stamp
-	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 $(AOT_VENV)/bin/python -m tools.aot_check --write docs/tpu.md $(ARGS)
+	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 ALLOW_MULTIPLE_LIBTPU_LOAD=1 \
+	  $(AOT_VENV)/bin/python -m tools.aot_check --write docs/tpu.md $(ARGS)
 
 # The same for an H200, with the CUDA libraries (4.6 GB) in place of one.
 $(GPU_VENV)/.stamp: pyproject.toml constraints.txt

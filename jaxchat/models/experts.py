@@ -55,7 +55,7 @@ class Mixture(nn.Module):
                     both += bias[0][index]
                 gate, up = both[:, 0], both[:, 1]
                 inner = clamped(e.clamp, gate, up) if e.clamp else activate(c.activation, gate) * up
-                return contract_entry("tf,fd->td", inner, down, index)
+                return contract_entry("tf,fd->td", inner, down, index, self.spread.parts)
 
             if not self.spread.experts:
                 return in_blocks(expert, x, chosen, shares, e.count, size)

@@ -47,7 +47,7 @@ def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Arra
     return y.astype(jnp.float32)
 
 
-def contract_entry(equation: str, x: Array, w: Weight, index: Array) -> Array:
+def contract_entry(equation: str, x: Array, w: Weight, index: Array, parts: str = "float32") -> Array:
     """`contract` with entry `index` (i32 scalar) of the weights on the first axis of `w`.
 
     XLA:CPU widens all entries of bf16 weights before it takes one out of them, so there this is slow without the
@@ -56,7 +56,7 @@ def contract_entry(equation: str, x: Array, w: Weight, index: Array) -> Array:
     if isinstance(w, Panels):
         return products.entry_product(x.reshape(x.shape[0], -1), w, index)
     assert not isinstance(w, Int8)  # experts are never rounded
-    return contract(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False))
+    return contract(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), parts)
 
 
 def weight(module: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> Weight:

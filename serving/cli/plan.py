@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Returns 0 if the model fits, 1 if not. Raises ModelError and ValueError."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # looks for no accelerator: the one asked about is elsewhere
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # the compiler alone, of which several may run
     from jaxchat.api import plan  # brings jax in
 
     options = dict(slots=args.slots, context=args.context, dtype=args.dtype, compiled=args.compile)
