@@ -124,7 +124,7 @@ def load_session(
         pod.watch(leading.stuck)
     sizes = loaded.sizes
     scheduler = Scheduler(**loaded.scheduling)
-    prefills, decodes = (", ".join(map(str, sizes)) for sizes in (loaded.runner.chunks, loaded.runner.shapes))
+    prefills, decodes = (", ".join(map(str, each)) for each in (loaded.runner.chunks, loaded.runner.shapes))
     facts = (
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),

@@ -13,15 +13,13 @@ import statistics
 import time
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
-from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
-from jaxchat.runtime.native import attention_calls
+from jaxchat.runtime.native import attention_here
 from jaxchat.runtime.products import for_products
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -48,8 +46,7 @@ def make(
     """A warm runner of `slots` rows, with the decode programs of `ladder` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
-    native = attention_calls(engine, placement, None)
-    path = choose_attention(engine, config, placement, jax.default_backend(), native).path
+    path = attention_here(engine, config, placement, None).path
 
     def sampler(*given, **more):  # type: ignore[no-untyped-def]
         return sample(*given, valid=config.vocab_size, **more)

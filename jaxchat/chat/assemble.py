@@ -9,7 +9,7 @@ from jaxchat.chat.call import Record
 from jaxchat.chat.calling import Calling
 from jaxchat.chat.choice import Delta
 from jaxchat.chat.ids import random_id
-from jaxchat.chat.toolcalls import CallPart
+from jaxchat.chat.splitting import CallPart
 from jaxchat.types import GenerateRequest
 
 

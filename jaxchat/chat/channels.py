@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from jaxchat.chat.ids import random_id
 from jaxchat.chat.jsonend import JsonEnd
+from jaxchat.chat.splitting import CallPart, Piece, Splitter, State, Syntax
 from jaxchat.chat.stop import held_back
 from jaxchat.chat.syntaxes import CHANNEL, END, MESSAGE
-from jaxchat.chat.toolcalls import CallPart, Piece, Syntax
 
 _FUNCTION = re.compile(r"to=functions\.([^\s<]+)")
 SHOWN = ("final", "commentary")
 
 
-class ChannelParser:
-    """Splits text into content and calls as it comes, as `ToolCallParser` does.
+class ChannelParser(Splitter):
+    """Splits text into content and calls as it comes.
 
     A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function where it is a call.
     Thoughts, and messages to anybody but the user or a function, are left out; so are calls unless `callable`.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:
-        """`forced` as for `ToolCallParser`."""
-        self._forced, self._callable = forced, callable
-        self._held = ""
-        self._step: Callable[[list[Piece]], bool] = self._before
-        self._begun = 0
-        self._arguments = JsonEnd()
-        self.complete = 0
-
-    def feed(self, text: str) -> list[Piece]:
-        """What the text turns out to be, in order."""
-        self._held += text
-        pieces: list[Piece] = []
-        while self._step(pieces):
-            pass
-        return pieces
+        """`forced` as for `Splitter`."""
+        super().__init__(self._before, forced=forced)
+        self._callable = callable
 
     def flush(self) -> str:
         """At the end of the answer: held text that is content after all."""
@@ -80,7 +67,7 @@ class ChannelParser:
             self._step = self._hidden
         return self._arguments.ended
 
-    def _until(self, marker: str, then: Callable[[list[Piece]], bool], pieces: list[Piece], *, shown: bool) -> bool:
+    def _until(self, marker: str, then: State, pieces: list[Piece], *, shown: bool) -> bool:
         """Takes text up to a marker, and the marker; all but its beginning while it has not come."""
         text, found, rest = self._held.partition(marker)
         if not found:

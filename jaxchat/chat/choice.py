@@ -11,10 +11,11 @@ import numpy as np
 
 from jaxchat import v1
 from jaxchat.chat.channels import ChannelParser
+from jaxchat.chat.splitting import CallPart, Piece, Syntax
 from jaxchat.chat.stop import StopMatcher
 from jaxchat.chat.syntaxes import ToolSyntax
 from jaxchat.chat.tokenizer import ChatTokenizer
-from jaxchat.chat.toolcalls import CallPart, Piece, Syntax, ToolCallParser
+from jaxchat.chat.toolcalls import ToolCallParser
 from jaxchat.types import TokenEvent, TopLogprobs
 
 NOT_AMONG_TOP = -9999.0

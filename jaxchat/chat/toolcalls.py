@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from jaxchat.chat.ids import random_id
 from jaxchat.chat.jsonend import JsonEnd
+from jaxchat.chat.splitting import CallPart, Piece, Splitter, Syntax
 from jaxchat.chat.stop import held_back
 from jaxchat.chat.syntaxes import HERMES, ToolSyntax
 
@@ -15,47 +14,17 @@ BARE = '"name"'  # the first key of a call that no opening announces
 _BRACE = re.compile(r"\s*\{\s*")
 
 
-@dataclass
-class CallPart:
-    """What is new of one call: id and name where it opens, and arguments as they were generated."""
-
-    index: int
-    arguments: str = ""
-    id: str = ""
-    name: str = ""
-
-
-class Syntax(int):
-    """So many characters that are neither content nor arguments to show."""
-
-
-Piece = str | CallPart | Syntax
-
-
-class ToolCallParser:
+class ToolCallParser(Splitter):
     """Splits text into content and calls as it comes. The text follows the grammar of calls, or is cut short."""
 
     def __init__(self, syntax: ToolSyntax = HERMES, *, forced: bool = False) -> None:
-        """`forced`: the answer is nothing but calls, so that what never became one is no content."""
+        """`forced` as for `Splitter`."""
         self._syntax = syntax
         self._named = re.compile(rf'{syntax.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
         self._given = re.compile(rf'\s*,\s*"{syntax.arguments}"\s*:\s*(?=\{{)')
         self._more, self._ended = re.compile(syntax.more), re.compile(syntax.ended)
-        self._held = ""
         self._outside = self._bare if syntax.bare else self._content
-        self._step: Callable[[list[Piece]], bool] = self._outside
-        self._forced = forced
-        self._begun = 0
-        self._arguments = JsonEnd()
-        self.complete = 0
-
-    def feed(self, text: str) -> list[Piece]:
-        """What the text turns out to be, in order."""
-        self._held += text
-        pieces: list[Piece] = []
-        while self._step(pieces):
-            pass
-        return pieces
+        super().__init__(self._outside, forced=forced)
 
     def flush(self) -> str:
         """At the end of the answer: held text that is content after all."""

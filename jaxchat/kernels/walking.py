@@ -1,7 +1,7 @@
 """Attention in C++ on a CPU, over the pages of the plain path: a query's bits depend on nothing but its own sequence.
 
 Queries of one sequence and one KV head share each block of keys; sequences and heads are shared between threads. For 8
-rows of 1,000 keys (H = 14, K = 2, d = 64) that takes a fifth of the time of the plain path, which uses one thread.
+rows of 1,000 keys (H = 14, K = 2, d = 64) that takes 0.3 ms on two cores, the plain path 1.0 ms on one.
 """
 
 from __future__ import annotations

@@ -15,12 +15,11 @@ from jaxchat.config import EngineConfig
 from jaxchat.models.checkpoints import shapes
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
-from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.compiling import cache_folder, use_cache
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.ladder import agreeing, agreeing_chunks
 from jaxchat.runtime.mesh import Placement
-from jaxchat.runtime.native import attention_calls
+from jaxchat.runtime.native import attention_here
 from jaxchat.runtime.parameters import Report, load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -89,8 +88,7 @@ def load_runner(
     placement = Placement.create(engine.mesh, served)
     params, weights, products = load_parameters(directory, model, served, engine, placement, report)
     sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
-    native = attention_calls(engine, placement, cache_folder(engine.cache_dir))
-    attention = choose_attention(engine, served, placement, jax.default_backend(), native)
+    attention = attention_here(engine, served, placement, folder)
     runner = Runner(
         served,
         params,

@@ -8,9 +8,12 @@ from pathlib import Path
 import jax
 
 from jaxchat.config import EngineConfig
+from jaxchat.kernels.choosing import Choice
 from jaxchat.kernels.native.build import NativeError
 from jaxchat.kernels.products import native_products
 from jaxchat.kernels.walking import native_attention
+from jaxchat.models.config import ModelConfig
+from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.mesh import Placement
 
 logger = logging.getLogger(__name__)
@@ -30,7 +33,12 @@ def product_calls(engine: EngineConfig, placement: Placement, kept: Path | None)
         return {}, f"by XLA: {error}"
 
 
-def attention_calls(engine: EngineConfig, placement: Placement, kept: Path | None) -> dict[str, str]:
+def attention_here(engine: EngineConfig, model: ModelConfig, placement: Placement, kept: Path | None) -> Choice:
+    """The attention path on the devices at hand; `kept` as for `product_calls`."""
+    return choose_attention(engine, model, placement, jax.default_backend(), _attention_calls(engine, placement, kept))
+
+
+def _attention_calls(engine: EngineConfig, placement: Placement, kept: Path | None) -> dict[str, str]:
     """The custom calls for attention by dtype, none where there are none for products."""
     if _refusal(engine, placement):
         return {}

@@ -14,10 +14,9 @@ import torch
 
 from jaxchat.config import DTypeName, EngineConfig
 from jaxchat.models.families import read_config
-from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.mesh import Placement
-from jaxchat.runtime.native import attention_calls
+from jaxchat.runtime.native import attention_here
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
@@ -73,8 +72,7 @@ def listening(
     served = fitted(model, tensor)
     sizes = Sizes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
-    native = attention_calls(engine, placement, None)
-    path = choose_attention(engine, served, placement, jax.default_backend(), native).path
+    path = attention_here(engine, served, placement, None).path
     params, *_ = load_parameters(directory, model, served, engine, placement)
     rows: list[np.ndarray] = []
 

@@ -39,30 +39,22 @@ ffi::Error attend(ffi::ThreadPool pool, ffi::BufferR3<ffi::F32> q, ffi::BufferR4
   return ffi::Error::Success();
 }
 
+template <ffi::DataType D>
+auto arguments() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<ffi::BufferR3<ffi::F32>>()
+      .template Arg<ffi::BufferR4<D>>()
+      .template Arg<ffi::BufferR4<D>>()
+      .template Arg<ffi::BufferR2<ffi::S32>>()
+      .template Arg<ffi::BufferR1<ffi::S32>>()
+      .template Arg<ffi::BufferR1<ffi::F32>>()
+      .template Ret<ffi::BufferR3<ffi::F32>>()
+      .template Attr<int64_t>("window")
+      .template Attr<float>("cap");
+}
+
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_f32, (attend<float, ffi::F32>),
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::BufferR3<ffi::F32>>()
-                                  .Arg<ffi::BufferR4<ffi::F32>>()
-                                  .Arg<ffi::BufferR4<ffi::F32>>()
-                                  .Arg<ffi::BufferR2<ffi::S32>>()
-                                  .Arg<ffi::BufferR1<ffi::S32>>()
-                                  .Arg<ffi::BufferR1<ffi::F32>>()
-                                  .Ret<ffi::BufferR3<ffi::F32>>()
-                                  .Attr<int64_t>("window")
-                                  .Attr<float>("cap"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_bf16, (attend<uint16_t, ffi::U16>),
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::BufferR3<ffi::F32>>()
-                                  .Arg<ffi::BufferR4<ffi::U16>>()
-                                  .Arg<ffi::BufferR4<ffi::U16>>()
-                                  .Arg<ffi::BufferR2<ffi::S32>>()
-                                  .Arg<ffi::BufferR1<ffi::S32>>()
-                                  .Arg<ffi::BufferR1<ffi::F32>>()
-                                  .Ret<ffi::BufferR3<ffi::F32>>()
-                                  .Attr<int64_t>("window")
-                                  .Attr<float>("cap"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_f32, (attend<float, ffi::F32>), arguments<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_bf16, (attend<uint16_t, ffi::U16>), arguments<ffi::U16>());

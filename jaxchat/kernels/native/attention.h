@@ -194,7 +194,7 @@ class Attention {
       sums += weights;
       store(scores + i, &weights);
     }
-    const float shrink = reduced(exponential(Floats{} + (top_[row] - top)), [](float a, float) { return a; });
+    const float shrink = exponential(Floats{} + (top_[row] - top))[0];
     total_[row] = total_[row] * shrink + reduced(sums, [](float a, float b) { return a + b; });
     top_[row] = top;
     float* mixed = numbers(mixed_) + row * width_;

@@ -56,27 +56,31 @@ ffi::Error take(ffi::AnyBuffer w, ffi::BufferR1<ffi::S32> outputs, ffi::Result<f
   return ffi::Error::Success();
 }
 
+template <ffi::DataType D>
+auto plain_arguments() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<ffi::BufferR2<D>>()
+      .template Arg<ffi::BufferR4<D>>()
+      .template Ret<ffi::BufferR2<ffi::F32>>();
+}
+
+template <ffi::DataType D>
+auto entry_arguments() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<ffi::BufferR2<D>>()
+      .template Arg<Several<D>>()
+      .template Arg<ffi::BufferR0<ffi::S32>>()
+      .template Ret<ffi::BufferR2<ffi::F32>>();
+}
+
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(take_panels, take,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::BufferR1<ffi::S32>>()
-                                  .Ret<ffi::AnyBuffer>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(product_f32, (plain<Float, ffi::F32>),
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::BufferR2<ffi::F32>>()
-                                  .Arg<ffi::BufferR4<ffi::F32>>()
-                                  .Ret<ffi::BufferR2<ffi::F32>>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(product_bf16, (plain<BFloat, ffi::BF16>),
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::BufferR2<ffi::BF16>>()
-                                  .Arg<ffi::BufferR4<ffi::BF16>>()
-                                  .Ret<ffi::BufferR2<ffi::F32>>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(product_f32, (plain<Float, ffi::F32>), plain_arguments<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(product_bf16, (plain<BFloat, ffi::BF16>), plain_arguments<ffi::BF16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_f32, (entry<Float, ffi::F32>), entry_arguments<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_bf16, (entry<BFloat, ffi::BF16>), entry_arguments<ffi::BF16>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(product_s8, scaled,
                               ffi::Ffi::Bind()
@@ -88,18 +92,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(product_s8, scaled,
                                   .Arg<ffi::BufferR1<ffi::S32>>()
                                   .Ret<ffi::BufferR2<ffi::F32>>());
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_f32, (entry<Float, ffi::F32>),
+XLA_FFI_DEFINE_HANDLER_SYMBOL(take_panels, take,
                               ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::BufferR2<ffi::F32>>()
-                                  .Arg<Several<ffi::F32>>()
-                                  .Arg<ffi::BufferR0<ffi::S32>>()
-                                  .Ret<ffi::BufferR2<ffi::F32>>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_bf16, (entry<BFloat, ffi::BF16>),
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::BufferR2<ffi::BF16>>()
-                                  .Arg<Several<ffi::BF16>>()
-                                  .Arg<ffi::BufferR0<ffi::S32>>()
-                                  .Ret<ffi::BufferR2<ffi::F32>>());
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::BufferR1<ffi::S32>>()
+                                  .Ret<ffi::AnyBuffer>());

@@ -13,7 +13,8 @@ import pytest
 from jaxchat import v1
 from jaxchat.chat.grammar import grammars as grammars_module
 from jaxchat.chat.grammar.sandbox import Allowance
-from jaxchat.chat.toolcalls import CallPart, ToolCallParser
+from jaxchat.chat.splitting import CallPart
+from jaxchat.chat.toolcalls import ToolCallParser
 from jaxchat.errors import ChatError
 from tests.chat.grammar.walking import allowed, bundled, empty_row, follows, grammars, request, walk
 from tools.schemas.made import random_schema
