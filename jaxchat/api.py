@@ -11,29 +11,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from jaxchat import bundled, v1
-from jaxchat.chat.call import Call
-from jaxchat.chat.session import ChatSession, ModelInfo
+from jaxchat import bundled
+from jaxchat.chat.info import ModelInfo
+from jaxchat.chat.session import ChatSession
 from jaxchat.chat.template import load_template
 from jaxchat.chat.tokenizer import load_tokenizer
-from jaxchat.chat.wire import request_from_kwargs
 from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
+from jaxchat.engine.replicas import Replicas
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.errors import ModelError
+from jaxchat.inprocess import AsyncChat as AsyncChat
+from jaxchat.inprocess import Chat as Chat
 from jaxchat.types import PodLeader, StepRunner
 
 if TYPE_CHECKING:
     from jaxchat.runtime.costs import Estimate as Estimate
     from jaxchat.runtime.planning import Plan as Plan
 
-T = TypeVar("T")
 Report = Callable[[str, int, int], None]
 
 
@@ -118,21 +117,21 @@ def load_session(
         join(pod)
         agree["agree"] = pod.agree
     loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest=text_digest, report=report, **agree)
-    runner: StepRunner = loaded.runner
+    runners: list[StepRunner] = [*loaded.runners]
     if pod:
-        runner = leading = LeadingRunner(runner, pod.send)
+        runners = [leading := LeadingRunner(loaded.runner, pod.send)]
         pod.watch(leading.stuck)
     sizes = loaded.sizes
-    scheduler = Scheduler(**loaded.scheduling)
     prefills, decodes = (", ".join(map(str, each)) for each in (loaded.runner.chunks, loaded.runner.shapes))
+    copies = f"{len(runners)} x " if len(runners) > 1 else ""
     facts = (
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
         ("attention", loaded.attention),
         ("products", loaded.products),
         ("context", f"{sizes.context} tokens"),
-        ("slots", f"{sizes.slots} sequences decode together, {engine.queue} may queue"),
-        ("KV pages", f"{sizes.pages - 1} of {sizes.page_size} tokens"),
+        ("slots", f"{copies}{sizes.slots} sequences decode together, {engine.queue} may queue"),
+        ("KV pages", f"{copies}{sizes.pages - 1} of {sizes.page_size} tokens"),
         (
             "programs",
             f"prefill of {prefills} tokens, decode of {decodes} rows ({engine.determinism})",
@@ -149,13 +148,21 @@ def load_session(
         facts=facts,
     )
     return ChatSession(
-        Engine(runner, scheduler, queue_limit=engine.queue),
+        _engine(runners, loaded.scheduling, engine.queue),
         tokenizer,
         template,
         info,
         chat,
-        compiles=lambda: loaded.runner.compiles_after_ready,
+        compiles=lambda: loaded.compiles_after_ready,
     )
+
+
+def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -> Engine | Replicas:
+    """One engine, or several where there are several copies of the model."""
+    first, *others = parts = [(runner, Scheduler(**scheduling)) for runner in runners]
+    if not others:
+        return Engine(*first, queue_limit=queue)
+    return Replicas(parts, queue_limit=queue, chunk=scheduling["chunks"][0])
 
 
 def convert(
@@ -199,95 +206,3 @@ def model_id(model: str) -> str:
         return "jaxchat-bundled"
     directory = Path(model).expanduser()
     return directory.resolve().name if directory.is_dir() else model
-
-
-class AsyncChat:
-    """`await chat.chat.completions.create(...)` on the loop that made it."""
-
-    def __init__(self, session: ChatSession) -> None:
-        self.session = session
-        self.chat = _Namespace(_AsyncCompletions(session))
-
-    async def close(self) -> None:
-        await self.session.close()
-
-    async def __aenter__(self) -> AsyncChat:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
-class Chat:
-    """`chat.chat.completions.create(...)` from ordinary code; the session runs on a loop in its own thread."""
-
-    def __init__(self, session: ChatSession) -> None:
-        self.session = session
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="jaxchat-loop", daemon=True)
-        self._thread.start()
-        self._run(session.start())
-        self.chat = _Namespace(_Completions(session, self._run))
-
-    def close(self) -> None:
-        """Stops the engine and the thread. Later calls fail."""
-        if self._thread.is_alive():
-            self._run(self.session.close())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    def __enter__(self) -> Chat:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:  # Ctrl-C in a notebook must end the request, not only the wait
-            future.cancel()
-            raise
-
-
-class _Namespace:
-    """The `chat` of `chat.chat.completions`."""
-
-    def __init__(self, completions: Any) -> None:
-        self.completions = completions
-
-
-class _AsyncCompletions:
-    def __init__(self, session: ChatSession) -> None:
-        self._session = session
-
-    async def create(self, **kwargs: Any) -> v1.ChatCompletion | AsyncIterator[v1.ChatCompletionChunk]:
-        """Arguments as in the OpenAI API. Raises ChatError."""
-        parsed = request_from_kwargs(**{"model": self._session.model_id, **kwargs})
-        if parsed.stream:
-            return self._session.stream(parsed.request, Call(request_id="in-process"))
-        return await self._session.complete(parsed.request, Call(request_id="in-process"))
-
-
-class _Completions:
-    def __init__(self, session: ChatSession, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        self._asynchronous = _AsyncCompletions(session)
-        self._run = run
-
-    def create(self, **kwargs: Any) -> Any:
-        """Arguments as in the OpenAI API: a `ChatCompletion`, or with `stream=True` an iterator of chunks."""
-        answer = self._run(self._asynchronous.create(**kwargs))
-        return answer if isinstance(answer, v1.ChatCompletion) else self._chunks(answer)
-
-    def _chunks(self, stream: Any) -> Iterator[v1.ChatCompletionChunk]:
-        async def advance() -> v1.ChatCompletionChunk | None:
-            return await anext(stream, None)
-
-        try:
-            while (chunk := self._run(advance())) is not None:
-                yield chunk
-        finally:
-            self._run(stream.aclose())

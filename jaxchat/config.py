@@ -27,16 +27,18 @@ def _setting(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """How many devices share one model. `tensor` splits KV-head groups and the feed-forward width.
+    """How many devices share the work. `tensor` splits KV-head groups and the feed-forward width.
 
     With `experts`, each device has whole experts in place of a part of every one.
     """
 
     tensor: int = _setting(1, "devices over which each layer is split (tensor parallel)")
+    data: int = _setting(1, "copies of the model, each over that many devices (data parallel)")
     experts: bool = _setting(False, "whether each device has whole experts (expert parallel)")
 
     def __post_init__(self) -> None:
         _at_least("tensor", self.tensor, 1)
+        _at_least("data", self.data, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,9 @@ class EngineConfig:
     )
     queue: int = _setting(256, "sequences that may wait for a slot before requests are refused")
     tensor_parallel: int = _setting(1, "devices over which each layer is split")
+    data_parallel: int = _setting(
+        1, "copies of the model, each on other devices and with slots and pages of its own; requests are dealt out"
+    )
     expert_parallel: bool = _setting(
         False, "gives each device whole experts in place of a part of every one, where their number divides"
     )
@@ -94,6 +99,7 @@ class EngineConfig:
         _at_least("context", self.context, 0)
         _at_least("queue", self.queue, 0)
         _at_least("tensor_parallel", self.tensor_parallel, 1)
+        _at_least("data_parallel", self.data_parallel, 1)
         for rows in self.decode_shapes:
             _at_least("decode_shapes", rows, 1)
         if BLOCK % self.page_size:
@@ -108,7 +114,7 @@ class EngineConfig:
 
     @property
     def mesh(self) -> MeshConfig:
-        return MeshConfig(tensor=self.tensor_parallel, experts=self.expert_parallel)
+        return MeshConfig(tensor=self.tensor_parallel, data=self.data_parallel, experts=self.expert_parallel)
 
     @property
     def chunks(self) -> tuple[int, ...]:

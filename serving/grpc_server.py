@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -71,8 +72,8 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         request_id = request_id_from(metadata.get("x-request-id"))
         call = Call(request_id=request_id, authorization=metadata.get("authorization", ""))
-        await context.send_initial_metadata((("x-request-id", request_id),))
         try:
+            await context.send_initial_metadata((("x-request-id", request_id),))
             if self._keys:
                 self._keys.check(call.authorization)
             if isinstance(request, Undecodable):
@@ -80,6 +81,8 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
             yield call
         except ChatError as error:
             await _abort(context, error, request_id)
+        except grpc.aio.InternalError:  # a batch of the call failed: its client has gone, and no cancel had come yet
+            raise asyncio.CancelledError from None
         except Exception:
             log.exception("request %s failed", request_id)
             await _abort(context, internal(), request_id)

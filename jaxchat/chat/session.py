@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 from jaxchat import errors, v1
 from jaxchat.chat.assemble import Answer
@@ -17,6 +18,7 @@ from jaxchat.chat.call import Call, Observer, Record
 from jaxchat.chat.calling import calling
 from jaxchat.chat.choice import ChoiceBuilder
 from jaxchat.chat.grammar import Grammars
+from jaxchat.chat.info import ModelInfo
 from jaxchat.chat.open_calls import OpenCalls
 from jaxchat.chat.options import choice_options, choices, sampling
 from jaxchat.chat.prompt import prompt_tokens
@@ -26,22 +28,9 @@ from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.chat.validate import completes_whole, validate
 from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
+from jaxchat.engine.replicas import Replicas
 from jaxchat.errors import ChatError
 from jaxchat.types import GenerateRequest, TokenEvent
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelInfo:
-    """What is said about the served model."""
-
-    id: str
-    created: int  # Unix seconds
-    vocab: int  # ids that are tokens
-    logits: int  # V, padding included
-    context: int
-    queue: int
-    fingerprint: str
-    facts: tuple[tuple[str, str], ...] = ()
 
 
 class ChatSession:
@@ -49,7 +38,7 @@ class ChatSession:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | Replicas,
         tokenizer: ChatTokenizer,
         template: ChatTemplate,
         info: ModelInfo,
@@ -102,14 +91,11 @@ class ChatSession:
         """Starts the engine; its events come to the running loop."""
         loop = asyncio.get_running_loop()
 
-        def deliver(events: list[TokenEvent]) -> None:
-            loop.call_soon_threadsafe(self._route, events)
+        def tell(*call: Any) -> None:
+            with suppress(RuntimeError):  # the loop may be gone, and with it all who listen
+                loop.call_soon_threadsafe(*call)
 
-        def ended() -> None:
-            with suppress(RuntimeError):  # the loop may be gone by then
-                loop.call_soon_threadsafe(self._ended)
-
-        self._engine.start(deliver, ended)
+        self._engine.start(partial(tell, self._route), partial(tell, self._ended))
 
     async def drain(self, grace: float) -> None:
         """Refuses new requests and waits up to `grace` seconds for the open ones."""

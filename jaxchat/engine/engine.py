@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from jaxchat.engine.scheduler import Scheduler, Step
@@ -75,7 +75,10 @@ class Engine:
     discarded.
     """
 
-    def __init__(self, runner: StepRunner, scheduler: Scheduler, *, queue_limit: int) -> None:
+    def __init__(
+        self, runner: StepRunner, scheduler: Scheduler, *, queue_limit: int, ids: Iterator[int] | None = None
+    ) -> None:
+        """Args: `queue_limit` is how many sequences may wait; `ids` gives requests theirs, by default 1, 2, ..."""
         self._runner = runner
         self._scheduler = scheduler
         self._queue_limit = queue_limit
@@ -83,7 +86,7 @@ class Engine:
         self._ended: Callable[[], None] = lambda: None
         self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Forget | _Stop] = queue.SimpleQueue()
         self._in_flight: deque[tuple[Step, StepHandle]] = deque()
-        self._ids = itertools.count(1)
+        self._ids = ids or itertools.count(1)
         self._inbound = 0
         self._lock = threading.Lock()
         self._steps = 0

@@ -57,6 +57,11 @@ class Topology:
             return 2 * self.chip.link
         return self.chip.link * sum(min(side - 1, 2) for side in sides)
 
+    @property
+    def each_host(self) -> int:
+        """How many of its devices one host has."""
+        return self.devices // self.hosts(self.devices)
+
     def hosts(self, devices: int) -> int:
         """How many hosts so many of its devices are on."""
         return 1 if devices <= self.chip.host else -(-devices // 4)

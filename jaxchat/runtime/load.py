@@ -1,4 +1,4 @@
-"""From a model directory to a warm runner."""
+"""From a model directory to warm runners, one for each copy of the model."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Agree = Callable[[dict[str, str]], None]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A runner that is ready, with what identifies it."""
+    """Runners that are ready and compute the same bits, with what identifies them."""
 
-    runner: Runner
+    runners: tuple[Runner, ...]
     model: ModelConfig
     sizes: Sizes
     fingerprint: str
@@ -41,6 +41,16 @@ class Loaded:
     attention: str
     products: str
     parameters: int  # weights, a tied embedding counted once
+
+    @property
+    def runner(self) -> Runner:
+        """The first one."""
+        return self.runners[0]
+
+    @property
+    def compiles_after_ready(self) -> int:
+        """Programs that steps have compiled since the warm-up ended."""
+        return sum(runner.compiles_after_ready for runner in self.runners)
 
     @property
     def scheduling(self) -> dict[str, Any]:
@@ -64,7 +74,7 @@ def load_runner(
     report: Report = lambda *_: None,
     agree: Agree = lambda digests: None,
 ) -> Loaded:
-    """Loads weights, compiles and warms up.
+    """Loads weights, compiles and warms up, for each copy of the model.
 
     Args:
         directory: a model in Hugging Face form.
@@ -76,7 +86,7 @@ def load_runner(
 
     Raises:
         ModelError: the model cannot be loaded.
-        ValueError: sizes or devices do not fit the model.
+        ValueError: sizes or devices do not fit the model, or its copies would answer differently.
     """
     if folder := cache_folder(engine.cache_dir):
         use_cache(folder)
@@ -85,37 +95,54 @@ def load_runner(
     model = model.within(context)
     served = fitted(model, engine.tensor_parallel)
     sizes = Sizes.resolve(engine, served)
-    placement = Placement.create(engine.mesh, served)
-    params, weights, products = load_parameters(directory, model, served, engine, placement, report)
-    sampler = partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs)
-    attention = attention_here(engine, served, placement, folder)
-    runner = Runner(
-        served,
-        params,
-        sizes,
-        placement,
-        dtype=engine.dtype,
-        sampler=sampler,
-        path=attention.path,
-        ladder=engine.ladder,
+    first, *_ = placements = Placement.copies(engine.mesh, served)
+    params, weights, products = load_parameters(directory, model, served, engine, first, report)
+    attention = attention_here(engine, served, first, folder)
+    runners = tuple(
+        Runner(
+            served,
+            params if placement is first else placement.copy(params),
+            sizes,
+            placement,
+            dtype=engine.dtype,
+            sampler=partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs),
+            path=attention.path,
+            ladder=engine.ladder,
+        )
+        for placement in placements
     )
-    runner.warm_up(
-        lambda done, total: report("compiling programs", done, total),
-        lambda: agree({"weights": weights, **dict(digest.rsplit(":", 1) for digest in runner.digests())}),
-    )
+
+    def compiled(runner: Runner) -> None:
+        agree({"weights": weights, **dict(digest.rsplit(":", 1) for digest in runner.digests())})
+
+    for runner in runners:
+        runner.warm_up(partial(report, "compiling programs"), partial(compiled, runner))
     if engine.determinism == "exact":
-        runner.restrict(agreeing_chunks(runner), agreeing(runner))
+        _use_what_agrees(runners)
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)
-    digest = hashlib.sha256("\n".join([*identity, *runner.digests()]).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join([*identity, *runners[0].digests()]).encode()).hexdigest()
     return Loaded(
-        runner,
+        runners,
         model,
         sizes,
         f"fp_{digest[:10]}",
-        f"{placement.mesh.size} x {kind}",
+        f"{len(runners) * first.mesh.size} x {kind}",
         str(attention),
         products,
         sum(leaf.size for leaf in jax.tree.leaves(shapes(model))),
     )
+
+
+def _use_what_agrees(runners: tuple[Runner, ...]) -> None:
+    """Restricts the runners to programs whose bits agree. Raises ValueError when those of two runners differ."""
+    first, *others = runners
+    if any(runner.digests() != first.digests() for runner in others):
+        raise ValueError(
+            f"data_parallel {len(runners)}: the copies of the model were compiled differently, so that their answers "
+            "could differ; a cache_dir lets them share programs, and determinism fast allows it"
+        )
+    chunks, rows = agreeing_chunks(first), agreeing(first)
+    for runner in runners:
+        runner.restrict(chunks, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -53,17 +54,20 @@ class Placement:
         Raises:
             ValueError: there are too few devices, too many for the processes, or the model does not divide by them.
         """
+        return Placement.copies(replace(config, data=1), model, devices)[0]
+
+    @staticmethod
+    def copies(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> tuple[Placement, ...]:
+        """A mesh for each copy of the model, over the next of `devices`, by default those of all processes.
+
+        Raises:
+            ValueError: as for `create`, or there is more than one copy and more than one process.
+        """
         devices = devices or jax.devices()
-        if len(devices) < config.tensor:
-            raise ValueError(f"tensor_parallel is {config.tensor}, but there are only {len(devices)} devices")
-        if jax.process_count() > 1 and len(devices) > config.tensor:
-            processes = jax.process_count()
-            raise ValueError(
-                f"tensor_parallel must be {len(devices)}, all devices of {processes} processes, got {config.tensor}"
-            )
+        _check_devices(config, len(devices), jax.process_count())
         check_divides(config, model)
-        grid = np.array(devices[: config.tensor])
-        return Placement(Mesh(grid, (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
+        grid = np.array(devices[: config.data * config.tensor]).reshape(config.data, config.tensor)
+        return tuple(Placement(Mesh(row, (AXIS,), axis_types=(AxisType.Auto,)), _rules(config)) for row in grid)
 
     @staticmethod
     def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
@@ -100,9 +104,35 @@ class Placement:
         fitting = [name if size % devices == 0 else None for name, size in zip(names, shape, strict=True)]
         return NamedSharding(self.mesh, PartitionSpec(*fitting))
 
+    def copy(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of another placement over as many devices, copied to those of this one."""
+
+        def one(leaf: jax.Array) -> jax.Array:
+            spec = leaf.sharding.spec if isinstance(leaf.sharding, NamedSharding) else PartitionSpec()
+            return jax.device_put(leaf, NamedSharding(self.mesh, spec))
+
+        copied: dict[str, Any] = jax.tree.map(one, params)
+        return copied
+
     def place(self, path: tuple[str, ...], array: np.ndarray) -> jax.Array:
         """Puts a loaded parameter on its devices, each device receiving only its part."""
         return put(array, self.parameter(path, array.shape))
+
+
+def _check_devices(config: MeshConfig, available: int, processes: int) -> None:
+    wanted, split = config.data * config.tensor, f"tensor_parallel {config.tensor}"
+    if config.data > 1:
+        split = f"data_parallel {config.data} times {split}"
+        if processes > 1:
+            raise ValueError(
+                f"data_parallel over {processes} processes must be 1, got {config.data}: run a pod for each"
+            )
+    if available < wanted:
+        raise ValueError(f"{split} needs {wanted} devices, but there are only {available}")
+    if processes > 1 and available > wanted:
+        raise ValueError(
+            f"tensor_parallel must be {available}, all devices of {processes} processes, got {config.tensor}"
+        )
 
 
 def _rules(config: MeshConfig) -> tuple[tuple[str, str], ...]:

@@ -37,7 +37,10 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An engine on a slice: `replicas` of it, each over `engine.tensor_parallel` devices."""
+    """An engine on a slice: `replicas` of it, each over `engine.tensor_parallel` devices.
+
+    One server has `engine.data_parallel` of them, as many as its host has room for.
+    """
 
     parameters: int
     topology: Topology
@@ -99,7 +102,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     """
     devices = _devices(model, engine.mesh, topology.devices)
     served = fitted(model, devices)
-    engine = replace(engine, tensor_parallel=devices)
+    engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.each_host // devices))
     sizes = Sizes.resolve(engine, served)
     engine = replace(engine, context=sizes.context)
     placement = Placement.imagined(engine.mesh, served)

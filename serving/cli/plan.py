@@ -94,8 +94,9 @@ def command(model: str, plan: Plan) -> str:
     hosts = plan.topology.hosts(engine.tensor_parallel)
     several = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""
     pages = f" --pages {engine.pages}" if engine.pages else ""
+    copies = f" --data-parallel {engine.data_parallel}" if engine.data_parallel > 1 else ""
     return (
-        f"jaxchat serve --model {model} --tensor-parallel {engine.tensor_parallel} --dtype {engine.dtype} "
+        f"jaxchat serve --model {model} --tensor-parallel {engine.tensor_parallel}{copies} --dtype {engine.dtype} "
         f"--slots {engine.slots} --context {engine.context} --chunk {engine.chunk} --page-size {engine.page_size}"
         f"{pages} --decode-shapes {' '.join(map(str, engine.decode_shapes))}{several}"
     )

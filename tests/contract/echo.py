@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
-from jaxchat.chat.session import ChatSession, ModelInfo
+from jaxchat.chat.info import ModelInfo
+from jaxchat.chat.session import ChatSession
 from jaxchat.chat.template import ChatTemplate
 from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.config import ChatConfig

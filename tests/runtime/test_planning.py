@@ -76,7 +76,9 @@ def test_prefill_reads_an_expert_for_each_of_its_blocks():
 
 def test_a_model_that_does_not_divide_by_all_devices_gets_replicas():
     plan = planned("qwen2.5-7b", "v5e:2x4")  # 28 heads
-    assert (plan.replicas, plan.engine.tensor_parallel) == (2, 4)
+    assert (plan.replicas, plan.engine.tensor_parallel, plan.engine.data_parallel) == (2, 4, 2)
+    plan = planned("qwen2.5-7b", "v5e:4x8")  # hosts of four
+    assert (plan.replicas, plan.engine.tensor_parallel, plan.engine.data_parallel) == (8, 4, 1)
 
 
 def test_a_slice_too_small_for_one_sequence_says_so():

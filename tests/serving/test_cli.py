@@ -155,6 +155,11 @@ def test_replicas_share_a_slice(capsys):
     assert "replicas each on" in capsys.readouterr().out
 
 
+def test_one_server_has_all_replicas_of_a_host(capsys):
+    assert main(["plan", "qwen2.5-7b", "--topology", "v5e:2x4"]) == 0
+    assert "--tensor-parallel 4 --data-parallel 2" in capsys.readouterr().out
+
+
 def test_one_question(server, capsys):
     assert main(["chat", "--connect", server.grpc, "--system", "be", "--seed", "3", "hello you"]) == 0
     assert capsys.readouterr().out == "hello you \n"

@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from jaxchat import v1
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
-from serving.grpc_server import SERVICE, GrpcServer
+from serving.grpc_server import SERVICE, ChatServicer, GrpcServer
 from tests.serving.fake_session import FakeSession
 
 
@@ -171,3 +171,22 @@ async def test_stopping_does_not_wait_for_health_watchers():
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         await watch.read()
         await asyncio.wait_for(server.stop(1000), 10)
+
+
+class _Gone:
+    """The context of a call whose client has left before the first byte."""
+
+    def add_done_callback(self, callback):
+        self.callback = callback
+
+    def invocation_metadata(self):
+        return ()
+
+    async def send_initial_metadata(self, metadata):
+        raise grpc.aio.InternalError("Failed 'execute_batch'")
+
+
+async def test_a_client_that_left_before_the_answer_is_a_cancelled_call(caplog):
+    with pytest.raises(asyncio.CancelledError):
+        await ChatServicer(FakeSession()).Complete(ask(), _Gone())
+    assert not caplog.records

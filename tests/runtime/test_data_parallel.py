@@ -1,0 +1,60 @@
+"""Several copies of a model in one process: the same bits as one, and refusals that say what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from jaxchat.api import Chat, load
+from jaxchat.config import MeshConfig
+from jaxchat.models.families import read_config
+from jaxchat.runtime.mesh import Placement
+
+REQUESTS = 10
+SCRIPT = """
+import json, sys
+from jaxchat.api import load
+from tests.runtime.test_data_parallel import answers
+with load(sys.argv[1], slots=4, chunk=32, cache_dir="off", data_parallel=2) as chat:
+    found = answers(chat)
+    print(json.dumps([found, chat.session.info.fingerprint, chat.session.compiles_after_ready]))
+"""
+
+
+def answers(chat: Chat) -> list[list[float]]:
+    """Log-probabilities of answers that are asked for all at once, more of them than one copy has slots."""
+
+    def ask(number: int) -> list[float]:
+        messages = [{"role": "user", "content": f"{number} " * (1 + 9 * (number % 3))}]
+        answer = chat.chat.completions.create(messages=messages, seed=number, max_tokens=12, logprobs=True)
+        return [entry.logprob for entry in answer.choices[0].logprobs.content]
+
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        return list(pool.map(ask, range(REQUESTS)))
+
+
+def test_every_copy_gives_the_answers_of_one(tiny_model: Path, tiny_chat: Chat) -> None:
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", SCRIPT, str(tiny_model)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    found, fingerprint, compiles = json.loads(output)
+    assert found == answers(tiny_chat)
+    assert fingerprint == tiny_chat.session.info.fingerprint
+    assert compiles == 0
+
+
+def test_too_few_devices_are_refused(tiny_model: Path) -> None:
+    with pytest.raises(ValueError, match=r"data_parallel 2 times tensor_parallel 1 needs 2 devices, .* only 1"):
+        load(str(tiny_model), data_parallel=2)
+
+
+def test_copies_over_processes_are_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    with pytest.raises(ValueError, match="data_parallel over 2 processes must be 1, got 2"):
+        Placement.copies(MeshConfig(data=2), read_config(tiny_model))
