@@ -19,7 +19,6 @@ from jax import Array
 from jaxchat.kernels.native.build import register
 
 TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16", "int8": "product_s8"}
-SEVERAL = ("float32", "bfloat16")  # of which one of several weights can be asked for
 TAKE = "take_panels"
 PANEL, WORD = 32, 4  # outputs side by side; bytes of a word
 
@@ -54,7 +53,7 @@ def native_products(folder: Path | None) -> dict[str, str]:
     Raises:
         NativeError: there is no compiler, or it fails.
     """
-    identity = register(folder, (*TARGETS.values(), *(_entry(TARGETS[dtype]) for dtype in SEVERAL), TAKE))
+    identity = register(folder, (*TARGETS.values(), *map(entry, TARGETS.values()), TAKE))
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
 
 
@@ -112,7 +111,7 @@ def entry_product(x: Array, w: Panels, index: Array) -> Array:
     """`product` with the weight of that index (i32 scalar), which alone is read."""
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1] * PANEL), jnp.float32)
     given = words(x.astype(w.dtype))
-    y: Array = jax.ffi.ffi_call(_entry(w.target), shape)(given, w.values, index.astype(jnp.int32))
+    y: Array = jax.ffi.ffi_call(entry(w.target), shape)(given, w.values, index.astype(jnp.int32))
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
@@ -135,6 +134,6 @@ def _packed_each(w: Array, inputs: int) -> Array:
     return jax.vmap(panels)(w.reshape(len(w), inputs, -1).swapaxes(1, 2))
 
 
-def _entry(target: str) -> str:
+def entry(target: str) -> str:
     """The custom call that multiplies by one of several weights."""
     return f"entry_{target}"

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.products import PANEL, panels, taken, words
+from jaxchat.kernels.products import PANEL, entry, panels, taken, words
 
 LIMIT = 127
 Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums of values i32 [N]
@@ -24,7 +24,8 @@ Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums o
 class Int8:
     """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, N the product of the outputs.
 
-    For a custom call values are held in panels, and N is filled up with zeros to whole ones.
+    For a custom call values are held in panels, and N is filled up with zeros to whole ones. Or E such weights with an
+    axis more in front of every array, for `entry_product`.
     """
 
     values: Array  # s8 [N, k]
@@ -52,25 +53,44 @@ def quantise_rows(w: Array, target: str = "") -> Int8:
     return _held(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 
+def quantise_each(w: Array, inputs: int, target: str = "") -> Int8:
+    """Rounds `w[E, in..., outputs...]`, E weights."""
+    count = prod(w.shape[1 : 1 + inputs])
+    return _held(_each_by_output(w, count), count, w.shape[1 + inputs :], w.dtype, target)
+
+
 def product(x: Array, w: Int8) -> Array:
     """`x[T, k]` times the weight, to f32 `[T, outputs...]`."""
-    values, scale = _round(x.astype(jnp.float32))
     if w.target:
-        shape = jax.ShapeDtypeStruct((x.shape[0], len(w.scale)), jnp.float32)
-        shifted = words((values + 128).astype(jnp.uint8))
-        y: Array = jax.ffi.ffi_call(w.target, shape)(shifted, scale, w.values, w.scale, w.sums)
-        y = y[:, : prod(w.outputs)]
-    else:
-        whole = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
-        y = whole.astype(jnp.float32) * (scale[:, None] * w.scale)
+        return _called(w.target, x, w)
+    values, scale = _round(x.astype(jnp.float32))
+    whole = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
+    y = whole.astype(jnp.float32) * (scale[:, None] * w.scale)
     return y.reshape(x.shape[0], *w.outputs)
+
+
+def entry_product(x: Array, w: Int8, index: Array) -> Array:
+    """`product` with the weight of that index (i32 scalar), which alone is read."""
+    if w.target:
+        return _called(entry(w.target), x, w, index.astype(jnp.int32))
+    return product(x, jax.tree.map(lambda each: jax.lax.dynamic_index_in_dim(each, index, keepdims=False), w))
+
+
+def _called(target: str, x: Array, w: Int8, *index: Array) -> Array:
+    """By a custom call, which takes x as unsigned bytes."""
+    values, scale = _round(x.astype(jnp.float32))
+    shape = jax.ShapeDtypeStruct((x.shape[0], w.scale.shape[-1]), jnp.float32)
+    shifted = words((values + 128).astype(jnp.uint8))
+    y: Array = jax.ffi.ffi_call(target, shape)(shifted, scale, w.values, w.scale, w.sums, *index)
+    return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
 def _held(rounded: Rounding, inputs: int, outputs: tuple[int, ...], dtype: jnp.dtype, target: str) -> Int8:
     values, scale, sums = rounded
     if target:
-        scale, sums = (jnp.pad(each, (0, -len(each) % PANEL)) for each in (scale, sums))
-        values = panels(values)
+        rest = [(0, 0)] * (scale.ndim - 1) + [(0, -scale.shape[-1] % PANEL)]
+        scale, sums = (jnp.pad(each, rest) for each in (scale, sums))
+        values = panels(values) if values.ndim == 2 else jax.lax.map(panels, values)
     return Int8(values, scale, sums, inputs, outputs, dtype, target)
 
 
@@ -90,3 +110,10 @@ def _rows(w: Array) -> Rounding:
 @jax.jit(static_argnums=1)
 def _by_output(w: Array, inputs: int) -> Rounding:
     return _rows(w.reshape(inputs, -1).T)
+
+
+@jax.jit(static_argnums=1)
+def _each_by_output(w: Array, inputs: int) -> Rounding:
+    """One weight after the other: they are widened to be rounded."""
+    rounded: Rounding = jax.lax.map(lambda one: _by_output(one, inputs), w)
+    return rounded

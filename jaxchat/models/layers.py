@@ -55,7 +55,8 @@ def contract_entry(equation: str, x: Array, w: Weight, index: Array, parts: str 
     """
     if isinstance(w, Panels):
         return products.entry_product(x.reshape(x.shape[0], -1), w, index)
-    assert not isinstance(w, Int8)  # experts are never rounded
+    if isinstance(w, Int8):
+        return quantised.entry_product(x.reshape(x.shape[0], -1), w, index)
     return contract(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), parts)
 
 

@@ -9,7 +9,7 @@ import jax
 from jax import Array
 
 from jaxchat.kernels.products import Panels, packed, packed_each, packed_table
-from jaxchat.kernels.quantised import Int8, quantise, quantise_rows
+from jaxchat.kernels.quantised import Int8, quantise, quantise_each, quantise_rows
 from jaxchat.models.config import ModelConfig
 
 INPUTS = {"qkv": 1, "out": 3, "gate_up": 1, "down": 1, "head": 1}
@@ -59,7 +59,7 @@ class Native:
 
 @dataclass(frozen=True)
 class Rounded:
-    """To int8, but for experts; `targets` as for `Native`, empty where XLA multiplies."""
+    """To int8; `targets` as for `Native`, empty where XLA multiplies."""
 
     targets: dict[str, str]
 
@@ -76,9 +76,9 @@ class Rounded:
         """Of `w[V, D]`."""
         return quantise_rows(w, self.target)
 
-    def experts(self, w: Array, inputs: int) -> Array | Panels:
+    def experts(self, w: Array, inputs: int) -> Int8:
         """Of `w[E, in..., out...]`."""
-        return Native(self.targets).experts(w, inputs) if self.targets else w
+        return quantise_each(w, inputs, self.target)
 
 
 Packing = Native | Rounded

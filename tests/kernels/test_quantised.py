@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxchat.kernels.products import native_products, taken
-from jaxchat.kernels.quantised import Int8, product, quantise, quantise_rows
+from jaxchat.kernels.quantised import Int8, entry_product, product, quantise, quantise_each, quantise_rows
 
 multiply = jax.jit(product)
 
@@ -70,6 +70,18 @@ def test_it_is_near_the_product_of_what_was_rounded() -> None:
     exact = np.einsum("tab,abcd->tcd", x, w)
     assert found.shape == (4, 6, 7)
     assert np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)) < 0.015
+
+
+@pytest.mark.parametrize("target", ["", "native"])
+def test_one_of_several_weights_is_multiplied_as_if_it_were_alone(target: str) -> None:
+    x, several = normal(5, 70), normal(3, 70, 2, 45, seed=1)
+    rounded = quantise_each(several, 1, target and native())
+    multiply_entry = jax.jit(entry_product)
+    for index in range(3):
+        alone = multiply(x, quantise(several[index], 1, target and native()))
+        found = multiply_entry(x, rounded, jnp.int32(index))
+        assert found.shape == (5, 2, 45)
+        assert np.asarray(found).tobytes() == np.asarray(alone).tobytes()
 
 
 @pytest.mark.parametrize("target", ["", "native"])

@@ -33,14 +33,31 @@ ffi::Error entry(ffi::ThreadPool pool, ffi::BufferR2<D> x, Several<D> w, ffi::Bu
   return ffi::Error::Success();
 }
 
+// x of 8 bits by w of 8 bits, each with a scale for every row or output.
+ffi::Error bytes(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, const uint32_t* w, const Scaled& result, int64_t k,
+                 int64_t n) {
+  const auto rows = x.dimensions();
+  if (rows[1] > Byte::LONGEST) return ffi::Error::InvalidArgument("a sum of so many int8 products may overflow");
+  Product<Byte>{words(x), w, result, rows[0], k, n}.run(pool);
+  return ffi::Error::Success();
+}
+
 ffi::Error scaled(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, ffi::BufferR1<ffi::F32> row_scale,
                   ffi::BufferR4<ffi::S8> w, ffi::BufferR1<ffi::F32> column_scale, ffi::BufferR1<ffi::S32> column_sum,
                   ffi::ResultBufferR2<ffi::F32> y) {
-  const auto rows = x.dimensions(), panels = w.dimensions();
-  if (rows[1] > Byte::LONGEST) return ffi::Error::InvalidArgument("a sum of so many int8 products may overflow");
+  const auto panels = w.dimensions();
   const Scaled result{y->typed_data(), row_scale.typed_data(), column_scale.typed_data(), column_sum.typed_data()};
-  Product<Byte>{words(x), words(w), result, rows[0], panels[1], panels[0] * PANEL}.run(pool);
-  return ffi::Error::Success();
+  return bytes(pool, x, words(w), result, panels[1], panels[0] * PANEL);
+}
+
+ffi::Error entry_scaled(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, ffi::BufferR1<ffi::F32> row_scale,
+                        Several<ffi::S8> w, ffi::BufferR2<ffi::F32> column_scale, ffi::BufferR2<ffi::S32> column_sum,
+                        ffi::BufferR0<ffi::S32> index, ffi::ResultBufferR2<ffi::F32> y) {
+  const auto all = w.dimensions();
+  const int64_t which = std::clamp<int64_t>(*index.typed_data(), 0, all[0] - 1), k = all[2], n = all[1] * PANEL;
+  const Scaled result{y->typed_data(), row_scale.typed_data(), column_scale.typed_data() + which * n,
+                      column_sum.typed_data() + which * n};
+  return bytes(pool, x, words(w) + which * n * k, result, k, n);
 }
 
 // The weights of some outputs, y[t, k], as they are.
@@ -90,6 +107,17 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(product_s8, scaled,
                                   .Arg<ffi::BufferR4<ffi::S8>>()
                                   .Arg<ffi::BufferR1<ffi::F32>>()
                                   .Arg<ffi::BufferR1<ffi::S32>>()
+                                  .Ret<ffi::BufferR2<ffi::F32>>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_s8, entry_scaled,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::BufferR2<ffi::U8>>()
+                                  .Arg<ffi::BufferR1<ffi::F32>>()
+                                  .Arg<Several<ffi::S8>>()
+                                  .Arg<ffi::BufferR2<ffi::F32>>()
+                                  .Arg<ffi::BufferR2<ffi::S32>>()
+                                  .Arg<ffi::BufferR0<ffi::S32>>()
                                   .Ret<ffi::BufferR2<ffi::F32>>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(take_panels, take,
