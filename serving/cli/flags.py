@@ -26,6 +26,20 @@ def from_flags(args: argparse.Namespace, config: type[Config]) -> Config:
     return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
+def to_flags(config: Any) -> list[str]:
+    """The flags that describe a dataclass of settings, but for those that have their default."""
+    flags = []
+    for field in fields(config):
+        value, name = getattr(config, field.name), field.name.replace("_", "-")
+        if value == field.default:
+            continue
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            flags += [f"--{name}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return flags
+
+
 def _reader(kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jaxchat.config import EngineConfig, ServeConfig
-from serving.cli.flags import add_flags, from_flags
+from serving.cli.flags import add_flags, from_flags, to_flags
 from serving.cli.main import _parser, main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +78,9 @@ def test_flags_come_from_the_configuration():
     assert from_flags(args, ServeConfig) == ServeConfig(grace=1.5, allow_unknown_fields=True)
     defaults = parser.parse_args(["serve"])
     assert from_flags(defaults, EngineConfig) == EngineConfig()
+    config = EngineConfig(slots=3, prefill_chunks=(128, 256), expert_parallel=True, dtype="bfloat16")
+    assert from_flags(parser.parse_args(to_flags(config)), EngineConfig) == config
+    assert to_flags(EngineConfig()) == []
     add_flags(parser, EngineConfig, "engine")
     assert "--page-size" in parser.format_help()
 

@@ -14,13 +14,14 @@ import argparse
 import asyncio
 import sys
 import time
+from dataclasses import asdict
 from random import Random
-from typing import get_args
 
 import openai
 
 import jaxchat
-from jaxchat.config import DTypeName, EngineConfig
+from jaxchat.config import EngineConfig
+from serving.cli.flags import add_flags, from_flags, to_flags
 from serving.client import AsyncClient
 from tools.determinism.answers import Answer
 from tools.determinism.requests import Request, random_request
@@ -51,8 +52,8 @@ class Report:
 
 async def run(args: argparse.Namespace) -> int:
     rng, began = Random(args.seed), time.monotonic()
-    sizes = {"slots": args.slots, "pages": args.pages, "context": args.context, "dtype": args.dtype}
-    async with await jaxchat.load_async(args.model, **sizes) as chat:
+    engine = from_flags(args, EngineConfig)
+    async with await jaxchat.load_async(args.model, **asdict(engine)) as chat:
         model, vocab = chat.session.model_id, chat.session.info.vocab
         requests = [random_request(rng, model, vocab, args.longest, args.words) for _ in range(args.requests)]
         expected = await alone(chat, requests)
@@ -64,8 +65,7 @@ async def run(args: argparse.Namespace) -> int:
         report.add("in process, under load", loaded, time.monotonic() - began)
         compiles, fingerprint = chat.session.compiles_after_ready, chat.session.info.fingerprint
         swaps = chat.session.stats.preemptions
-    flags = ("--model", args.model, "--greeting", "", *(str(x) for name in sizes for x in (f"--{name}", sizes[name])))
-    with ServerProcess(*flags) as server:
+    with ServerProcess("--model", args.model, "--greeting", "", *to_flags(engine)) as server:
         async with (
             AsyncClient(server.grpc) as client,
             openai.AsyncOpenAI(base_url=server.rest, api_key="none", max_retries=0, timeout=600) as web,
@@ -92,13 +92,11 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--longest", type=int, default=48, help="most tokens of an answer")
     parser.add_argument("--words", type=int, default=150, help="most words of a prompt")
-    parser.add_argument("--dtype", choices=get_args(DTypeName), default=EngineConfig.dtype)
-    parser.add_argument("--slots", type=int, default=EngineConfig.slots)
-    parser.add_argument("--context", type=int, default=640)
-    parser.add_argument("--pages", type=int, default=42, help="of the pool; few, so that sequences are swapped out")
     parser.add_argument("--at-once", type=int, default=12, help="compared requests in flight")
     parser.add_argument("--neighbours", type=int, default=6, help="other requests in flight")
     parser.add_argument("--seed", type=int, default=0)
+    add_flags(parser, EngineConfig, "engine; few pages by default, so that sequences are swapped out")
+    parser.set_defaults(context=640, pages=42)
     return asyncio.run(run(parser.parse_args()))
 
 
