@@ -79,7 +79,7 @@ def test_flags_come_from_the_configuration():
     defaults = parser.parse_args(["serve"])
     assert from_flags(defaults, EngineConfig) == EngineConfig()
     config = EngineConfig(slots=3, prefill_chunks=(128, 256), expert_parallel=True, dtype="bfloat16")
-    assert from_flags(parser.parse_args(to_flags(config)), EngineConfig) == config
+    assert from_flags(parser.parse_args(["serve", *to_flags(config)]), EngineConfig) == config
     assert to_flags(EngineConfig()) == []
     add_flags(parser, EngineConfig, "engine")
     assert "--page-size" in parser.format_help()
