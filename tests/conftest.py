@@ -9,10 +9,20 @@ import pytest
 from hypothesis import settings
 
 from jaxchat.api import Chat, load
+from jaxchat.runtime.compiling import cache_folder, use_cache
 from tests import tiny
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home of this run's own, for the cache in it: what a test or its processes compile, no other compiles again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        use_cache(cache_folder(""))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +34,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_chat(tiny_model: Path) -> Iterator[Chat]:
     """An engine of 4 slots on the tiny model, shared by all tests that leave it as they found it."""
-    with load(str(tiny_model), slots=4, chunk=32, cache_dir="off") as chat:
+    with load(str(tiny_model), slots=4, chunk=32) as chat:
         yield chat

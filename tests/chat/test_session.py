@@ -137,7 +137,7 @@ def test_closing_a_stream_frees_its_slot(tiny_chat: Chat) -> None:
 
 def test_a_cancelled_call_frees_its_slot_whether_queued_or_running(tiny_model) -> None:
     async def scenario() -> None:
-        async with await jaxchat.load_async(str(tiny_model), slots=1, chunk=32, cache_dir="off") as chat:
+        async with await jaxchat.load_async(str(tiny_model), slots=1, chunk=32) as chat:
 
             def call(**kwargs):
                 kwargs = {"messages": HELLO, "max_tokens": 900, "logit_bias": {"3": 100}, **kwargs}
@@ -159,7 +159,7 @@ def test_a_cancelled_call_frees_its_slot_whether_queued_or_running(tiny_model) -
 
 def test_draining_finishes_what_runs_and_refuses_what_comes(tiny_model) -> None:
     async def scenario() -> None:
-        async with await jaxchat.load_async(str(tiny_model), slots=2, chunk=32, cache_dir="off") as chat:
+        async with await jaxchat.load_async(str(tiny_model), slots=2, chunk=32) as chat:
             create = chat.chat.completions.create
             running = asyncio.ensure_future(create(messages=HELLO, max_tokens=100, logit_bias={"3": 100}))
             await asyncio.sleep(0.01)
@@ -175,7 +175,7 @@ def test_draining_finishes_what_runs_and_refuses_what_comes(tiny_model) -> None:
 
 
 def test_a_restarted_engine_gives_the_same_answer_and_fingerprint(tiny_model, tiny_chat: Chat) -> None:
-    with jaxchat.load(str(tiny_model), slots=4, chunk=32, cache_dir="off") as again:
+    with jaxchat.load(str(tiny_model), slots=4, chunk=32) as again:
         first, second = create(tiny_chat, seed=5), create(again, seed=5)
     assert first.system_fingerprint == second.system_fingerprint
     assert first.choices == second.choices

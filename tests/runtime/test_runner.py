@@ -19,7 +19,7 @@ from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.load import Loaded, load_runner
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
-OPTIONS = dict(slots=4, chunk=32, cache_dir="off")
+OPTIONS = dict(slots=4, chunk=32)
 
 
 def load(directory: Path, **options) -> Loaded:
