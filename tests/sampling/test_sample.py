@@ -68,11 +68,11 @@ def test_greedy_follows_the_oracle(logits, bias, counts, frequency, presence):
 
 
 @settings(deadline=None, max_examples=150)
-@given(logits_rows, st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-6, 0.999999, 1.0])), st.floats(0.05, 2))
+@given(logits_rows, st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-6, 0.999999, 1.0])), st.floats(0.06, 2))
 def test_the_nucleus_keeps_what_the_oracle_keeps(logits, top_p, temperature):
     z = logits / np.float32(temperature)
     got = np.asarray(nucleus(jnp.array([z]), jnp.array([top_p], jnp.float32)))[0]
-    exact = z.astype(np.float64)
+    exact = z.astype(np.float64)  # at most 667 apart: beyond 745 the oracle's probabilities would be 0
     low, high = (oracle.kept(exact, 1.0, p)[0] for p in (top_p - 1e-5, top_p + 1e-5))
     tied = 1e-6 * (1 + exact.max() - exact)  # f32 weights cannot tell such logits apart
     assert np.all(got[exact > exact[low].min() + tied])
