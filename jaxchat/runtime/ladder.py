@@ -1,4 +1,4 @@
-"""Which programs compute the same bits: found by trying, on the real weights, before anyone is served.
+"""Which programs and rows compute the same bits: found by trying, on the real weights, before anyone is served.
 
 Programs of different row counts may reduce in different orders. Those that agree form a class within which a sequence
 may change programs from one token to the next, as neighbours come and go, without a bit of it changing. Likewise a
@@ -47,6 +47,17 @@ def agreeing_chunks(runner: Runner) -> tuple[int, ...]:
     return least, *(size for size in larger if found(size) == expected)
 
 
+def rows_agree(runner: Runner) -> bool:
+    """Whether sequences get the same bits in every slot and row of the largest decode program.
+
+    Each of a few random sequences is decoded in many slots at once, in all for which there are pages. Devices that add
+    up their parts in an order which depends on the place of a number in its array would fail. Leaves noise as
+    `agreeing` does.
+    """
+    sizes = runner.sizes
+    return all(len(set(copies)) == 1 for copies in _Trial(runner, 2, sizes.chunk // 2, sizes.chunk).everywhere())
+
+
 class _Trial:
     """Some sequences after their prefill, on the host, from where every program gets them."""
 
@@ -72,6 +83,19 @@ class _Trial:
                 step = runner.prefill_in(chunk, work).wait()
             self._first.append(_bits(step, 0))
             self._saved.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
+
+    def everywhere(self) -> list[list[bytes]]:
+        """The bits that each sequence gets in each of its slots, which take turns."""
+        sizes, count = self._runner.sizes, len(self._saved)
+        each = self._pages.shape[1]
+        rows = min(sizes.slots, (sizes.pages - 1) // each)
+        pages = np.arange(1, rows * each + 1, dtype=np.int32).reshape(rows, each)
+        for slot in range(rows):
+            self._runner.swap_in(SwapInWork(slot, pages[slot], 0, self._saved[slot % count]))
+        work = DecodeWork(np.arange(rows, dtype=np.int32), np.full(rows, -1, np.int32))
+        steps = [self._runner.decode_in(self._runner.shapes[-1], work).wait() for _ in range(STEPS)]
+        found = [b"".join(_bits(step, row) for step in steps) for row in range(rows)]
+        return [found[first::count] for first in range(count)]
 
     def decode(self, rows: int) -> list[bytes]:
         """The bits that the program of `rows` rows gives for each sequence, as many at a time as it holds."""

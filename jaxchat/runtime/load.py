@@ -17,7 +17,7 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
 from jaxchat.runtime.compiling import cache_folder, use_cache
 from jaxchat.runtime.fitting import fitted
-from jaxchat.runtime.ladder import agreeing, agreeing_chunks
+from jaxchat.runtime.ladder import agreeing, agreeing_chunks, rows_agree
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.native import attention_here
 from jaxchat.runtime.parameters import Report, load_parameters
@@ -136,12 +136,17 @@ def load_runner(
 
 
 def _use_what_agrees(runners: tuple[Runner, ...]) -> None:
-    """Restricts the runners to programs whose bits agree. Raises ValueError when those of two runners differ."""
+    """Restricts the runners to programs whose bits agree. Raises ValueError where runners or rows do not."""
     first, *others = runners
     if any(runner.digests() != first.digests() for runner in others):
         raise ValueError(
             f"data_parallel {len(runners)}: the copies of the model were compiled differently, so that their answers "
             "could differ; a cache_dir lets them share programs, and determinism fast allows it"
+        )
+    if not rows_agree(first):
+        raise ValueError(
+            "determinism exact: on these devices the numbers of a sequence depend on the slot that it gets, so that "
+            "load could change an answer; determinism fast allows it"
         )
     chunks, rows = agreeing_chunks(first), agreeing(first)
     for runner in runners:

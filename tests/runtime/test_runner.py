@@ -8,13 +8,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from jaxchat.config import EngineConfig
-from jaxchat.runtime.ladder import agreeing
+from jaxchat.runtime.ladder import agreeing, rows_agree
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.load import Loaded, load_runner
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
@@ -158,6 +159,26 @@ def test_a_decode_program_that_disagrees_is_not_used(tiny_model: Path) -> None:
     inexact = jax.tree.map(lambda w: w * np.float32(1 + 1e-6), runner.params)
     runner.programs["decode[2]"] = lambda params, *rest: exact(inexact, *rest)
     assert agreeing(runner) == (4, 8)
+
+
+def test_rows_that_disagree_are_noticed(tiny_model: Path) -> None:
+    runner = load(tiny_model).runner
+    assert rows_agree(runner)
+    exact = runner.programs["decode[4]"]
+
+    def inexact(*given: Any) -> tuple[Any, Any, jax.Array]:
+        pages, slots, output = exact(*given)
+        return pages, slots, output.at[-1].add(1)  # the last bit of what the last row reports
+
+    runner.programs["decode[4]"] = inexact
+    assert not rows_agree(runner)
+
+
+def test_devices_whose_rows_disagree_are_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jaxchat.runtime.load.rows_agree", lambda runner: False)
+    with pytest.raises(ValueError, match=r"determinism exact: .* depend on the slot"):
+        load(tiny_model)
+    load(tiny_model, determinism="fast")
 
 
 def test_the_ladder_is_as_configured() -> None:
