@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +18,13 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no fail
 settings.load_profile("untimed")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def pytest_configure(config: pytest.Config) -> None:
     """A home of this run's own, for the cache in it: what a test or its processes compile, no other compiles again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        use_cache(cache_folder(""))
-        yield
+    if not hasattr(config, "workerinput"):  # workers of a parallel run inherit it
+        home = tempfile.TemporaryDirectory(prefix="jaxchat-home-", ignore_cleanup_errors=True)
+        config.add_cleanup(home.cleanup)
+        os.environ["HOME"] = home.name
+    use_cache(cache_folder(""))
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ def test_a_cancelled_call_frees_its_slot_whether_queued_or_running(tiny_model) -
 
 def test_draining_finishes_what_runs_and_refuses_what_comes(tiny_model) -> None:
     async def scenario() -> None:
-        async with await jaxchat.load_async(str(tiny_model), slots=2, chunk=32) as chat:
+        async with await jaxchat.load_async(str(tiny_model), slots=4, chunk=32) as chat:
             create = chat.chat.completions.create
             running = asyncio.ensure_future(create(messages=HELLO, max_tokens=100, logit_bias={"3": 100}))
             await asyncio.sleep(0.01)

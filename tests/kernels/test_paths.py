@@ -18,6 +18,7 @@ from jaxchat.kernels.ragged import RaggedAttention
 from jaxchat.kernels.reference import causal
 from jaxchat.kernels.triton import TritonAttention
 from jaxchat.kernels.walking import NativeAttention, native_attention
+from jaxchat.runtime.compiling import cache_folder
 
 H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
 MESH = Mesh(np.array(jax.devices()[:1]), ("tensor",), axis_types=(AxisType.Auto,))
@@ -49,16 +50,16 @@ def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, s
 
 
 PATHS = {
-    "plain": PlainAttention(SHAPE),
-    "native": NativeAttention(SHAPE, native_attention(None)["float32"]),
-    "ragged": RaggedAttention(SHAPE, MESH, load=lambda: twin),
-    "triton": TritonAttention(SHAPE, MESH, interpret=True, implementation="xla"),
+    "plain": lambda: PlainAttention(SHAPE),
+    "native": lambda: NativeAttention(SHAPE, native_attention(cache_folder(""))["float32"]),
+    "ragged": lambda: RaggedAttention(SHAPE, MESH, load=lambda: twin),
+    "triton": lambda: TritonAttention(SHAPE, MESH, interpret=True, implementation="xla"),
 }
 
 
 @pytest.fixture(params=PATHS)
 def path(request):
-    return PATHS[request.param]
+    return PATHS[request.param]()
 
 
 def random(*shape, seed):

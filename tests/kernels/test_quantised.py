@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from jaxchat.kernels.products import native_products, taken
 from jaxchat.kernels.quantised import Int8, entry_product, product, quantise, quantise_each, quantise_rows
+from jaxchat.runtime.compiling import cache_folder
 
 multiply = jax.jit(product)
 
 
 def native() -> str:
-    return native_products(None)["int8"]
+    return native_products(cache_folder(""))["int8"]
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:

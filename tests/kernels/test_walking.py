@@ -15,6 +15,7 @@ from jaxchat.kernels.form import PLAIN, Form
 from jaxchat.kernels.path import AttentionShape
 from jaxchat.kernels.reference import causal
 from jaxchat.kernels.walking import NativeAttention, native_attention
+from jaxchat.runtime.compiling import cache_folder
 
 PAGE, N, LENGTH = 16, 60, 320
 FORMS = (PLAIN, Form(window=70), Form(scale=0.3, cap=2.0), Form(window=40, sinks=jnp.linspace(-1.0, 3.0, 6)))
@@ -27,7 +28,7 @@ def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
     q = jnp.asarray(rng.normal(size=(LENGTH, 6, width)), jnp.float32)
     k, v = (jnp.asarray(rng.normal(size=(LENGTH, kv_heads, width)), dtype) for _ in "kv")
     table = jnp.asarray(1 + rng.permutation(N - 1)[: LENGTH // PAGE], jnp.int32)
-    return NativeAttention(shape, native_attention(None)[dtype]), q, k, v, table
+    return NativeAttention(shape, native_attention(cache_folder(""))[dtype]), q, k, v, table
 
 
 def written(path, k, v, table):

@@ -12,6 +12,7 @@ from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.experts import ROWS, Mixture, in_blocks, route, rows_of
 from jaxchat.models.packing import Native, pack
 from jaxchat.models.spread import Spread
+from jaxchat.runtime.compiling import cache_folder
 
 EXPERTS = Experts(count=6, chosen=3, width=24)
 CONFIG = ModelConfig(
@@ -26,7 +27,7 @@ def random(*shape: int, seed: int = 0) -> jax.Array:
 def mixture(dtype: str = "float32", *, native: bool = False):
     layer = Mixture(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
-    params = pack(params, CONFIG, Native(native_products(None))) if native else params
+    params = pack(params, CONFIG, Native(native_products(cache_folder("")))) if native else params
     return jax.jit(lambda x: layer.apply(params, x))
 
 

@@ -15,6 +15,6 @@ from tools.parity import checkpoints
 @pytest.mark.parametrize("case", ["gemma 2", "qwen 3", "qwen 3 with experts, shares"])
 def test_programs_of_two_to_eight_rows_agree(tmp_path: Path, case: str) -> None:
     checkpoints.write(tmp_path, case)
-    engine = EngineConfig(slots=8, chunk=64, context=256, determinism="fast")
+    engine = EngineConfig(slots=8, chunk=64, prefill_chunks=(64,), context=256, determinism="fast")
     runner = load_runner(tmp_path, engine, valid=checkpoints.VOCAB, text_digest="").runner
     assert agreeing(runner) == (2, 4, 8)

@@ -15,6 +15,7 @@ from jaxchat.kernels.reference import causal
 from jaxchat.models.config import Experts, LayerKind, ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.packing import Native, Rounded, pack
+from jaxchat.runtime.compiling import cache_folder
 
 EXPERTS = Experts(count=5, chosen=2, width=24)
 SIZES = dict(vocab_size=300, layers=2, heads=6, kv_heads=2, width=48, ffn_width=80, head_width=8, context=64)
@@ -27,7 +28,7 @@ def test_logits_agree(tied: bool, dtype: str) -> None:
     config = configured(tied)
     params = parameters(config, dtype)
     plain = logits(config, params)
-    packed = pack(params, config, Native(native_products(None)))
+    packed = pack(params, config, Native(native_products(cache_folder(""))))
     assert isinstance(packed["embed"], Panels) == tied
     assert isinstance(packed["layer_0"]["mlp"]["expert_down"], Panels)
     assert isinstance(packed["layer_1"]["mlp"]["down"], Panels)
@@ -39,7 +40,7 @@ def test_rounded_weights_give_nearly_the_same_logits_in_cpp_and_by_xla() -> None
     config = configured(tied=True)
     plain = logits(config, parameters(config, "float32"))
     found = []
-    for targets in (native_products(None), {}):
+    for targets in (native_products(cache_folder("")), {}):
         rounded = pack(parameters(config, "float32"), config, Rounded(targets))
         weights = rounded["embed"], rounded["layer_0"]["mlp"]["expert_down"], rounded["layer_1"]["mlp"]["down"]
         assert all(isinstance(weight, Int8) and weight.values.dtype == jnp.int8 for weight in weights)

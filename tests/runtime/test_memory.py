@@ -48,7 +48,7 @@ def status(key: str) -> int:
 
 def grown(directory: Path) -> float:
     """The most memory that loading took, as a multiple of the weights."""
-    engine = EngineConfig(dtype="bfloat16", cache_dir="off")
+    engine = EngineConfig(dtype="bfloat16")
     model = read_config(directory)
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
     before = status("VmRSS")

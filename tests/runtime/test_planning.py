@@ -97,7 +97,7 @@ def test_a_known_shape_can_be_planned_on_every_kind_of_slice():
 def test_a_plan_has_the_bytes_of_the_engine(tiny_model):
     chips = parse_topology("h100:1")
     engine = suggested(chips, slots=4, context=1024, dtype="float32")
-    engine = replace(engine, chunk=32, products="xla")
+    engine = replace(engine, chunk=32, prefill_chunks=(32,), decode_shapes=(4,), products="xla")
     runner = load_runner(tiny_model, engine, valid=262, text_digest="").runner
     plan = make_plan(read_shape(str(tiny_model)), chips, engine)
     assert plan.memory.weights == sum(leaf.nbytes for leaf in jax.tree.leaves(runner.params))

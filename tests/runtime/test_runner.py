@@ -21,6 +21,7 @@ from jaxchat.runtime.load import Loaded, load_runner
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
 OPTIONS = dict(slots=4, chunk=32)
+FEW = dict(decode_shapes=(4,), prefill_chunks=(32,))  # one program of each kind
 
 
 def load(directory: Path, **options) -> Loaded:
@@ -59,15 +60,15 @@ def answer(loaded: Loaded, prompt: np.ndarray, count: int = 12) -> list[int]:
 
 PRECISIONS = {
     "f32": {},
-    "f32 by XLA": {"products": "xla"},
-    "bf16": {"dtype": "bfloat16"},
-    "bf16 by XLA": {"dtype": "bfloat16", "products": "xla"},
-    "int8": {"quantize": "int8"},
+    "f32 by XLA": {**FEW, "products": "xla"},
+    "bf16": {**FEW, "dtype": "bfloat16"},
+    "bf16 by XLA": {**FEW, "dtype": "bfloat16", "products": "xla"},
+    "int8": {**FEW, "quantize": "int8"},
 }
 
 
 @pytest.mark.parametrize("options", PRECISIONS.values(), ids=PRECISIONS)
-def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict[str, str]) -> None:
+def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict) -> None:
     runner = load(tiny_model, pages=1500, **options).runner  # large against all else of so small a model
     donated = sum(leaf.nbytes for leaf in jax.tree.leaves((runner.pages, runner.slots)))
     pages = jax.tree.leaves(runner.pages)
@@ -82,8 +83,9 @@ def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict[st
 
 def test_fingerprints_name_the_numbers(tiny_model: Path, loaded: Loaded) -> None:
     assert load(tiny_model).fingerprint == loaded.fingerprint
-    assert load(tiny_model, slots=8).fingerprint != loaded.fingerprint
-    assert load(tiny_model, dtype="bfloat16").fingerprint != loaded.fingerprint
+    assert load(tiny_model, slots=8, prefill_chunks=(32,)).fingerprint != loaded.fingerprint
+    wide, narrow = (load(tiny_model, dtype=dtype, **FEW) for dtype in ("float32", "bfloat16"))
+    assert wide.fingerprint != narrow.fingerprint
 
 
 def test_a_second_start_finds_its_programs_and_is_the_same(tiny_model: Path, tmp_path: Path, loaded: Loaded) -> None:
@@ -107,7 +109,7 @@ def test_more_devices_give_the_same_answer(tiny_model: Path, loaded: Loaded, dev
     script = (
         "import sys, numpy as np; from pathlib import Path; import tests.runtime.test_runner as t\n"
         "n = int(sys.argv[2])\n"
-        "found = t.load(Path(sys.argv[1]), tensor_parallel=n)\n"
+        "found = t.load(Path(sys.argv[1]), tensor_parallel=n, **t.FEW)\n"
         "kernel = found.runner.params['layer_0']['attention']['qkv']\n"
         "assert kernel.addressable_shards[0].data.size * n == kernel.size\n"
         "print(t.answer(found, np.random.default_rng(0).integers(0, 256, 75).astype(np.int32)))\n"
@@ -141,7 +143,7 @@ def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> Non
 
 
 def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) -> None:
-    found = load(tiny_model, slots=8)
+    found = load(tiny_model, slots=8, prefill_chunks=(32,))
     assert found.runner.shapes == (2, 4, 8)
     prompts = np.random.default_rng(8).integers(0, 256, (3, 90)).astype(np.int32)
     seen = []
@@ -154,7 +156,7 @@ def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) 
 
 
 def test_a_decode_program_that_disagrees_is_not_used(tiny_model: Path) -> None:
-    runner = load(tiny_model, slots=8).runner
+    runner = load(tiny_model, slots=8, prefill_chunks=(32,)).runner
     exact = runner.programs["decode[2]"]
     inexact = jax.tree.map(lambda w: w * np.float32(1 + 1e-6), runner.params)
     runner.programs["decode[2]"] = lambda params, *rest: exact(inexact, *rest)

@@ -23,7 +23,7 @@ from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING, openai_cli
 
 Answer = list[tuple[tuple[int, ...], float, tuple[float, ...]]]
 """Bytes, log-probability and those of the most likely tokens, token by token."""
-FAMILIAR = ("--determinism", "fast", "--decode-shapes", "4")  # one decode program: less to compile
+FAMILIAR = ("--determinism", "fast", "--decode-shapes", "4", "--prefill-chunks", "32")  # two programs: soon compiled
 
 LONG: dict[str, Any] = dict(
     model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=100, logit_bias={"3": 100}

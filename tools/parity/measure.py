@@ -14,6 +14,7 @@ import torch
 
 from jaxchat.config import DTypeName, EngineConfig
 from jaxchat.models.families import read_config
+from jaxchat.runtime.compiling import cache_folder
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.native import attention_here
@@ -66,13 +67,13 @@ def listening(
         dtype=dtype,
         tensor_parallel=tensor,
         expert_parallel=experts,
-        cache_dir="off",
+        prefill_chunks=(64,),
     )
     model = read_config(directory).within(engine.context)
     served = fitted(model, tensor)
     sizes = Sizes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
-    path = attention_here(engine, served, placement, None).path
+    path = attention_here(engine, served, placement, cache_folder(engine.cache_dir)).path
     params, *_ = load_parameters(directory, model, served, engine, placement)
     rows: list[np.ndarray] = []
 
