@@ -42,8 +42,9 @@ lint: $(VENV)/.dev-stamp buf
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two workers: much of a test is start-up or waiting, on one core.
 pytest: $(VENV)/.dev-stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 $(BUF):
 	@if command -v npm >/dev/null; then \
