@@ -47,10 +47,10 @@ class EngineConfig:
 
     slots: int = _setting(8, "sequences that decode together (S); further requests queue")
     chunk: int = _setting(
-        64, "prompt tokens of the smallest prefill step (C), a multiple of the page size; prompts share whole chunks"
+        32, "prompt tokens of the smallest prefill step (C), a multiple of the page size; prompts share whole chunks"
     )
     prefill_chunks: tuple[int, ...] = _setting(
-        (), "sizes of larger prefill steps, multiples of chunk; none given takes one of four chunks up to 512 tokens"
+        (), "sizes of larger prefill steps, multiples of chunk; none given takes those of 64 and 256 tokens that are"
     )
     decode_shapes: tuple[int, ...] = _setting(
         (), "row counts of smaller decode programs for few sequences; none given takes powers of two"
@@ -119,7 +119,7 @@ class EngineConfig:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Sizes of the prefill steps, rising, the first one C."""
-        larger = self.prefill_chunks or (size for size in (4 * self.chunk,) if size <= 512)
+        larger = self.prefill_chunks or (size for size in (64, 256) if size > self.chunk and size % self.chunk == 0)
         return tuple(sorted({self.chunk, *larger}))
 
     @property

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 
 class Turns:
     """Prompts and answers take turns, prompts by the token.
 
-    Between two decode steps as many chunks of prompts are prefilled as there are sequences that could start for each
-    one that runs: few wait for many, and never longer than the largest prefill step takes.
+    Between two decode steps a share of prompts is prefilled, two chunks or less, for each sequence that could start for
+    each one that runs: few wait for many, and never longer than the largest prefill step takes.
     """
 
     def __init__(self, chunks: tuple[int, ...]) -> None:
         """Args: `chunks` has the sizes of the prefill steps, rising, each a multiple of the first."""
         self._chunks = chunks
+        self._share = max(size for size in chunks if size <= 2 * chunks[0])
         self._taken = self._allowed = 0  # prompt tokens since the last decode step
 
     def chunk(self, tokens: int, running: int, startable: int) -> int:
@@ -24,15 +27,14 @@ class Turns:
         """
         least, most = self._chunks[0], self._chunks[-1]
         if not self._taken and running:
-            self._allowed = min(least * max(1, startable // running), most)
+            self._allowed = min(self._share * max(1, startable // running), most)
         left = self._allowed - self._taken if running else most
         if left <= 0:
             return 0
         fitting = [size for size in self._chunks if size <= max(left, least)]
-        # A step that is filled by half costs no more than several smaller ones.
-        return next((size for size in fitting if size // 2 < tokens <= size), None) or max(
-            (size for size in fitting if size <= tokens), default=least
-        )
+        # A step that lacks less than the next smaller one costs no more than several of these.
+        nearly_full = (size for below, size in pairwise(fitting) if size - below < tokens <= size)
+        return next(nearly_full, None) or max((size for size in fitting if size <= tokens), default=least)
 
     def prefilled(self, tokens: int) -> None:
         """A prefill step of so many tokens was chosen."""

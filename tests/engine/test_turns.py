@@ -21,11 +21,20 @@ def sizes(turns: Turns, tokens: int, running: int = 0, startable: int = 1) -> li
 
 @pytest.mark.parametrize(
     ("tokens", "expected"),
-    [(1, [64]), (64, [64]), (65, [64, 64]), (128, [64, 64]), (129, [256]), (256, [256]), (300, [256, 64]),
-     (700, [256, 256, 256]), (1000, [256, 256, 256, 256])],
+    [(1, [32]), (32, [32]), (33, [64]), (64, [64]), (65, [64, 32]), (128, [64, 64]), (192, [64, 64, 64]), (193, [256]),
+     (256, [256]), (300, [256, 64]), (700, [256, 256, 64, 64, 64]), (1000, [256, 256, 256, 256])],
 )  # fmt: skip
-def test_large_steps_where_they_are_filled_by_more_than_half(tokens: int, expected: list[int]) -> None:
-    assert sizes(Turns((64, 256)), tokens) == expected
+def test_large_steps_where_they_lack_less_than_a_smaller_one(tokens: int, expected: list[int]) -> None:
+    assert sizes(Turns((32, 64, 256)), tokens) == expected
+
+
+def test_between_two_steps_of_those_who_run_prompts_get_two_chunks() -> None:
+    turns = Turns((32, 64, 256))
+    assert sizes(turns, 1000, running=3) == [64]
+    turns.decoded()
+    assert sizes(turns, 20, running=3) == [32]
+    assert sizes(turns, 20, running=3) == [32]
+    assert turns.chunk(20, running=3, startable=1) == 0
 
 
 def test_one_small_step_between_two_steps_of_those_who_run() -> None:
