@@ -15,6 +15,7 @@ from jaxchat.chat.grammar import trial
 
 SECONDS = 1.0  # for one grammar
 START_SECONDS = 30.0  # for the process and its tokenizer, which is known to be good
+ORPHANED = 60  # seconds for one grammar after which the process ends by itself: whoever started it was killed
 WAIT_SECONDS = 10.0  # for the trials of others
 _TOO_LONG = "compiling it takes too long or too much memory"
 
@@ -66,7 +67,7 @@ class Sandbox:
             self._stop()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", trial.__file__]
+        command = [sys.executable, "-P", trial.__file__, str(ORPHANED)]
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         # In a session of its own, an interrupt from the keyboard does not reach it.
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)

@@ -1,13 +1,15 @@
 """Compiles grammars; run by its path, tries one in a process that may be killed, with the grammar library alone.
 
 That process reads messages from standard input, each 4 bytes of length and then JSON: first the tokenizer, then
-grammars. It answers each grammar with its error, or with an empty text, in the same form.
+grammars. It answers each grammar with its error, or with an empty text, in the same form. Its argument is how many
+seconds one may take: after these it ends by itself, for who should have killed it must have been killed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import struct
 import sys
 import time
@@ -118,8 +120,8 @@ def receive(stream: BinaryIO) -> Any:
     return json.loads(stream.read(struct.unpack("<I", head)[0]))
 
 
-def main() -> None:
-    """Serves until standard input ends."""
+def main(seconds: int) -> None:
+    """Serves until standard input ends or a grammar takes that long."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
         import resource
 
@@ -127,10 +129,14 @@ def main() -> None:
     tokens, ends = receive(sys.stdin.buffer)
     tokenizer = grammar_tokenizer([bytes.fromhex(token) for token in tokens], ends)
     send(sys.stdout.buffer, "")
+    alarm = getattr(signal, "alarm", lambda seconds: None)  # not on every system; the default action ends the process
     with contextlib.suppress(EOFError):
         while True:
-            send(sys.stdout.buffer, error_of(tokenizer, receive(sys.stdin.buffer)))
+            grammar = receive(sys.stdin.buffer)
+            alarm(seconds)
+            send(sys.stdout.buffer, error_of(tokenizer, grammar))
+            alarm(0)
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import threading
 import time
 from typing import Any
 
 import pytest
 
-from jaxchat.chat.grammar import Grammars, matcher
+from jaxchat.chat.grammar import Grammars, matcher, sandbox
+from jaxchat.chat.grammar.sandbox import Allowance, Sandbox
 from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.errors import ChatError
 from tests.chat.grammar.walking import PADDING, bundled, grammars, request, walk
 from tests.tiny import tokenizer_json
 
+PATIENCE = 60.0  # seconds
 TEXT = {"type": "string"}
 HOSTILE: dict[str, Any] = {
     "patterns met": {"allOf": [{**TEXT, "pattern": f".*a.{{{i}}}b.*"} for i in range(10, 60)]},
@@ -118,3 +122,15 @@ def test_a_process_that_ended_is_replaced() -> None:
     process.wait()
     assert source.compiled(request({"type": "integer", "maximum": 3}))
     source.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="this system has no alarms")
+def test_a_trial_ends_by_itself_where_nobody_is_left_to_kill_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "ORPHANED", 1)
+    sandboxed = Sandbox([bytes([byte]) for byte in range(256)] + [b""], [256], seconds=PATIENCE)
+    assert sandboxed.error_of('{"grammars":[{"json_schema":{"type":"integer"}}]}', Allowance(PATIENCE)) == ""
+    process = sandboxed._process
+    assert process is not None
+    endless = json.dumps({"grammars": [{"json_schema": HOSTILE["patterns met"]}]})
+    assert "too long" in sandboxed.error_of(endless, Allowance(PATIENCE))
+    assert process.returncode == -signal.SIGALRM
