@@ -194,7 +194,7 @@ def test_sizes_that_do_not_fit_are_refused(tiny_model: Path) -> None:
         load(tiny_model, context=2048)
     with pytest.raises(ValueError, match="pages must be more than 64"):
         load(tiny_model, pages=64)
-    with pytest.raises(ValueError, match="only 1 devices"):
+    with pytest.raises(ValueError, match="tensor_parallel 2 needs 2 devices"):
         load(tiny_model, tensor_parallel=2)
 
 

@@ -19,7 +19,7 @@ def test_a_small_run_is_equal_bit_for_bit(tmp_path: Path, changes: dict, dtype: 
     model = tiny.write(tmp_path / "model", **changes)
     command = [sys.executable, "-m", "tools.determinism", "--model", str(model), "--dtype", dtype, "--requests", "16"]
     done = subprocess.run(
-        [*command, "--slots", "4", "--words", "4", "--longest", "100", "--context", "512", "--pages", "34"],
+        [*command, "--slots", "4", "--words", "4", "--longest", "100"],
         capture_output=True,
         text=True,
         timeout=300,
