@@ -51,7 +51,7 @@ def choose(
     if platform == "gpu":
         if refused := triton.refusal(shape):
             return Choice(plain, f"slow on a GPU: {refused}")
-        return Choice(triton.TritonAttention(shape, mesh), "Pallas and cuDNN kernels on a GPU")
+        return Choice(triton.TritonAttention(shape, mesh), "Pallas kernels on a GPU")
     if native:
         return Choice(NativeAttention(shape, native[shape.dtype]), "kernels in C++ on a CPU")
     return Choice(plain, f"the path of a {platform.upper()}")

@@ -17,11 +17,6 @@ def ragged_paged_attention() -> Kernel:
     return _load("tpu.ragged_paged_attention", "ragged_paged_attention")
 
 
-def triton_paged_attention() -> Kernel:
-    """The Triton kernel for one query a row over pages `[K, N, page, d]`."""
-    return _load("gpu.paged_attention", "paged_attention")
-
-
 def _load(module: str, name: str) -> Kernel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # jax 0.11 announces the end of its GPU kernels

@@ -31,7 +31,9 @@ Turn = tuple[Array, Array] | None
 
 
 def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Array:
-    """`einsum` of activations and weights that accumulates and returns f32.
+    """Sum of products of activations and weights that accumulates in f32 and returns that.
+
+    The equation is that of an einsum; what is left of the activations comes before what is left of the weights.
 
     XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
 
@@ -42,8 +44,16 @@ def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Arra
         return products.product(x.reshape(x.shape[0], -1), w)
     if isinstance(w, Int8):
         return quantised.product(x.reshape(x.shape[0], -1), w)
-    precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
-    y = jnp.einsum(equation, x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.dtype(parts))
+    left, right = equation.partition("->")[0].split(",")
+    summed = [letter for letter in left if letter in right]
+    # Not einsum, which sums in alphabetical order: for another order than the weights' a GPU transposes them each time.
+    y = jax.lax.dot_general(
+        x.astype(w.dtype),
+        w,
+        ((tuple(map(left.index, summed)), tuple(map(right.index, summed))), ((), ())),
+        precision=jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None,
+        preferred_element_type=jnp.dtype(parts),
+    )
     return y.astype(jnp.float32)
 
 
@@ -84,6 +94,17 @@ def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
     return gate * jax.nn.sigmoid(clamp.alpha * gate) * (jnp.clip(up, -clamp.limit, clamp.limit) + 1)
 
 
+def _mean(x: Array) -> Array:
+    """Over the last axis, which stays."""
+    return jnp.mean(x, axis=-1, keepdims=True)
+
+
+def _mean_by_product(x: Array) -> Array:
+    """The same. XLA:CPU reduces in one order for two rows and in another for eight, products it does not."""
+    weights = jnp.full((x.shape[-1], 8), 1 / x.shape[-1], jnp.float32)
+    return jnp.matmul(x, weights, precision=jax.lax.Precision.HIGHEST)[..., :1]
+
+
 class RMSNorm(nn.Module):
     """`x / rms(x) * (scale + offset)` over the last axis, in f32 (arXiv 1910.07467)."""
 
@@ -94,9 +115,7 @@ class RMSNorm(nn.Module):
     def __call__(self, x: Array) -> Array:
         scale = self.param("scale", nn.initializers.constant(1.0 - self.offset), (x.shape[-1],))
         x = x.astype(jnp.float32)
-        # A matrix product: XLA:CPU reduces in one order for two rows and in another for eight, products it does not.
-        mean = jnp.full((x.shape[-1], 8), 1 / x.shape[-1], jnp.float32)
-        mean_square = contract("...d,dn->...n", x * x, mean)[..., :1]
+        mean_square = jax.lax.platform_dependent(x * x, cuda=_mean, default=_mean_by_product)
         return x * jax.lax.rsqrt(mean_square + self.eps) * (scale.astype(jnp.float32) + self.offset)
 
 

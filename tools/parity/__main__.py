@@ -2,6 +2,7 @@
 
     python -m tools.parity --write docs/models.md
     python -m tools.parity --only mixtral "gemma 3" --meshes 1 8
+    python -m tools.parity --here --meshes 1
 
 Small random checkpoints, written by `transformers`, are served by the compiled programs over virtual CPU devices:
 prompts of up to several chunks, then decoding. A line is printed for each measurement, with a digest of all our logits:
@@ -42,10 +43,12 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of families; all where none is given")
     parser.add_argument("--dtypes", nargs="*", default=DTYPES, choices=DTYPES)
     parser.add_argument("--meshes", nargs="*", default=MESHES, type=int, help="numbers of devices")
+    parser.add_argument("--here", action="store_true", help="on the devices at hand, such as a GPU, not virtual ones")
     parser.add_argument("--write", type=Path, help="page whose table, between markers, gets what is measured")
     args = parser.parse_args()
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", max(args.meshes))
+    if not args.here:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", max(args.meshes))
     return run(args)
 
 
