@@ -1,8 +1,8 @@
 """Attention over paged keys and values on an NVIDIA GPU, as Pallas kernels that Triton compiles.
 
 Online softmax over blocks of keys (FlashAttention, arXiv 2205.14135); decoding splits a sequence over several programs
-and merges them (Flash-Decoding, arXiv 2311.01282). A split has every SPLITS-th block, whatever the length: all splits
-work on short sequences too, and the order of a row's sums depends on nothing but its own length.
+and merges them (Flash-Decoding, arXiv 2311.01282). A split has every so-manieth block: all splits work on short
+sequences too, and the order of a row's sums depends on nothing but its own length.
 
 Keys and values are `[K, N, page, d]`. What lies behind a sequence's end in its last page may be NaN.
 """
@@ -10,6 +10,7 @@ Keys and values are `[K, N, page, d]`. What lies behind a sequence's end in its 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,17 +22,45 @@ from jax.experimental.pallas import triton as plgpu
 
 from jaxchat.kernels.form import Form
 
-SPLITS = 8  # programs that share a row and KV head
 LEAST = 16  # rows of a product on tensor cores
-QUERIES = 64  # of a prefill program
-BLOCK_BYTES = 16 * 1024  # of keys that are in shared memory at once, and as many of values
 MASKED = -1e30  # finite, so that a block without a visible key gives no NaN
 
 Sums = tuple[Array, Array, Array]  # largest score, sum of weights, weighted values
+Block = tuple[Array, Array]  # keys and values `[B, d]`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """How a kernel is cut up: the bytes of a block of keys, at most so many of them, and the warps of a program.
+
+    `splits` is the number of programs that share a row and KV head, `queries` those of a prefill program.
+    """
+
+    block_bytes: int
+    block: int
+    warps: int
+    splits: int = 1
+    queries: int = 1
+
+    def keys(self, page: int, width: int, itemsize: int) -> int:
+        """Keys of a block, whole pages."""
+        return max(page, LEAST, min(self.block, self.block_bytes // (width * itemsize)))
+
+
+DECODE = Tiling(block_bytes=16 * 1024, block=64, warps=4, splits=16)
+PREFILL = Tiling(block_bytes=16 * 1024, block=64, warps=4, queries=64)
 
 
 def decode(
-    q: Array, keys: Array, values: Array, table: Array, lengths: Array, form: Form, *, interpret: bool = False
+    q: Array,
+    keys: Array,
+    values: Array,
+    table: Array,
+    lengths: Array,
+    form: Form,
+    *,
+    interpret: bool = False,
+    tiling: Tiling = DECODE,
 ) -> Array:
     """Attention of one query per row over that row's keys.
 
@@ -49,10 +78,10 @@ def decode(
     rows, heads, width = q.shape
     kv_heads, _, page, _ = keys.shape
     group = heads // kv_heads
-    block = _block(keys)
-    table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % (block // page))))
+    walk = _Walk(form, tiling.keys(page, width, keys.dtype.itemsize), tiling.splits)
+    table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % (walk.block // page))))
     tile = max(LEAST, pl.next_power_of_2(group))
-    grid = (rows, kv_heads, SPLITS)
+    grid = (rows, kv_heads, walk.splits)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, split: (head, 0, 0, 0))
 
     def parts(*shape: int) -> pl.BlockSpec:
@@ -60,7 +89,7 @@ def decode(
 
     each = jax.ShapeDtypeStruct((*grid, group), jnp.float32)
     sums = pl.pallas_call(
-        partial(_decode_split, form=form, block=block, group=group),
+        partial(_decode_split, walk=walk, group=group),
         grid=grid,
         in_specs=[
             pl.BlockSpec((None, None, tile, width), lambda row, head, split: (row, head, 0, 0)),
@@ -72,78 +101,22 @@ def decode(
         out_specs=[parts(tile), parts(tile), parts(tile, width)],
         out_shape=[each, each, jax.ShapeDtypeStruct((*grid, group, width), jnp.float32)],
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=3),
+        compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=1),
         name="flash_decode",
     )(q.reshape(rows, kv_heads, group, width), keys, values, table, lengths)
-    return _merged(sums, form, q.dtype, interpret).reshape(q.shape)
-
-
-def _decode_split(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, form: Form, block: int, group: int
-) -> None:
-    """One split of a row's keys for the queries of one KV head; writes the three sums."""
-    split, length = pl.program_id(2), length_ref[...]
-    held = jnp.arange(q_ref.shape[0]) < group
-    q = plgpu.load(q_ref, mask=held[:, None], other=0.0)
-    first = jnp.maximum(length - form.window, 0) // block if form.window else 0
-    begin = jnp.maximum(first - split + SPLITS - 1, 0) // SPLITS
-    end = jnp.maximum(pl.cdiv(length, block) - split + SPLITS - 1, 0) // SPLITS
-    step = partial(_accumulate, q, k_ref, v_ref, table_ref, form=form, block=block)
-
-    def body(index: Array, sums: Sums) -> Sums:
-        return step(index * SPLITS + split, partial(form.visible, length - 1), sums, written=length)
-
-    for ref, found in zip(sum_refs, jax.lax.fori_loop(begin, end, body, _nothing(*q.shape)), strict=True):
-        plgpu.store(ref, found, mask=held if found.ndim == 1 else held[:, None])
-
-
-def _merged(sums: list[Array], form: Form, dtype: Any, interpret: bool) -> Array:
-    """The sums `[S, K, SPLITS, G]`, twice, and `[S, K, SPLITS, G, d]` of all splits as one `[S, K, G, d]`."""
-    rows, kv_heads, _, group, width = sums[2].shape
-    tile = pl.next_power_of_2(group)
-
-    def part(*shape: int) -> pl.BlockSpec:
-        return pl.BlockSpec((None, None, *shape), lambda row, head: (row, head, *(0 for _ in shape)))
-
-    sinks = [] if form.sinks is None else [form.sinks.astype(jnp.float32).reshape(kv_heads, group)]
-    merged: Array = pl.pallas_call(
-        partial(_merge, group=group),
-        grid=(rows, kv_heads),
-        in_specs=[
-            part(SPLITS, tile),
-            part(SPLITS, tile),
-            part(SPLITS, tile, width),
-            *[pl.BlockSpec((None, tile), lambda row, head: (head, 0)) for _ in sinks],
-        ],
-        out_specs=part(tile, width),
-        out_shape=jax.ShapeDtypeStruct((rows, kv_heads, group, width), dtype),
-        interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=1),
-        name="flash_merge",
-    )(*sums, *sinks)
-    return merged
-
-
-def _merge(top_ref: Any, total_ref: Any, mixed_ref: Any, *refs: Any, group: int) -> None:
-    """Brings the sums of splits to one scale and divides."""
-    *sink_refs, out_ref = refs
-    held = jnp.arange(out_ref.shape[0]) < group
-    tops = plgpu.load(top_ref, mask=held[None], other=MASKED)
-    totals = plgpu.load(total_ref, mask=held[None], other=0.0)
-    mixed = plgpu.load(mixed_ref, mask=held[None, :, None], other=0.0)
-    top = jnp.max(tops, axis=0)
-    if sink_refs:
-        sink = plgpu.load(sink_refs[0], mask=held, other=0.0)
-        top = jnp.maximum(top, sink)
-    shrink = jnp.exp(tops - top[None])
-    total = jnp.sum(totals * shrink, axis=0)
-    total += jnp.exp(sink - top) if sink_refs else 0.0
-    out = jnp.sum(mixed * shrink[:, :, None], axis=0) / jnp.where(total > 0, total, 1.0)[:, None]
-    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=held[:, None])
+    return _merged(sums, lengths, walk, q.dtype, interpret).reshape(q.shape)
 
 
 def prefill(
-    q: Array, keys: Array, values: Array, table: Array, start: Array, form: Form, *, interpret: bool = False
+    q: Array,
+    keys: Array,
+    values: Array,
+    table: Array,
+    start: Array,
+    form: Form,
+    *,
+    interpret: bool = False,
+    tiling: Tiling = PREFILL,
 ) -> Array:
     """Causal attention of a chunk of one sequence over everything before it and itself.
 
@@ -160,14 +133,15 @@ def prefill(
     """
     chunk, heads, width = q.shape
     kv_heads, _, page, _ = keys.shape
-    group, block = heads // kv_heads, _block(keys)
-    tile = min(QUERIES, chunk)
-    table = jnp.pad(table, (0, -(-len(table) % (block // page)) % (block // page) + chunk // page))
+    group, tile = heads // kv_heads, min(tiling.queries, chunk)
+    walk = _Walk(form, tiling.keys(page, width, keys.dtype.itemsize), 1)
+    each = walk.block // page
+    table = jnp.pad(table, (0, -len(table) % each + -(-chunk // walk.block) * each))  # a last chunk may end past it
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda head, part: (head // group, 0, 0, 0))
     queries = pl.BlockSpec((tile, None, width), lambda head, part: (part, head, 0))
-    sinks = [] if form.sinks is None else [form.sinks.astype(jnp.float32).reshape(heads)]
+    sinks = _sinks(form, heads)
     attended: Array = pl.pallas_call(
-        partial(_prefill_tile, form=form, block=block),
+        partial(_prefill_tile, walk=walk),
         grid=(heads, chunk // tile),
         in_specs=[
             queries,
@@ -180,65 +154,157 @@ def prefill(
         out_specs=queries,
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=3),
+        compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=1),
         name="flash_prefill",
     )(q, keys, values, table, start.reshape(1), *sinks)
     return attended
 
 
+@dataclass(frozen=True)
+class _Walk:
+    """Passes over the keys of one sequence, `block` at a time, each of `splits` programs over its share of the blocks."""
+
+    form: Form
+    block: int
+    splits: int
+
+    def bounds(self, split: Array, first: Array, length: Array) -> tuple[Array, Array]:
+        """The steps of a split that has to see the keys from position `first` to `length`; some have none."""
+        begin = jnp.maximum(first // self.block - split + self.splits - 1, 0) // self.splits
+        return begin, jnp.maximum(pl.cdiv(length, self.block) - split + self.splits - 1, 0) // self.splits
+
+    def run(
+        self, q: Array, refs: Any, split: Array, queries: Array, steps: tuple[Array, Array], length: Array, sums: Sums
+    ) -> Sums:
+        """The sums for queries `q[T, d]` at positions `queries`, that broadcast to `[T, B]`; keys end at `length`.
+
+        The next block is on its way while one is added up.
+        """
+        begin, end = steps
+        fetch = partial(self._fetch, *refs, length)
+
+        def body(step: Array, carry: tuple[Block, Sums]) -> tuple[Block, Sums]:
+            (keys, values), sums = carry
+            index = step * self.splits + split
+            ahead = fetch(index + self.splits)
+            return ahead, self._add(q, keys, values, index, queries, sums)
+
+        return jax.lax.fori_loop(begin, end, body, (fetch(begin * self.splits + split), sums))[1]
+
+    def _fetch(self, k_ref: Any, v_ref: Any, table_ref: Any, length: Array, index: Array) -> Block:
+        """Block `index`, zeros from `length` on."""
+        page, width = k_ref.shape[-2:]
+        count = self.block // page
+        each, slot, lane = (_iota((count, page, width), axis) for axis in range(3))
+        position = index * self.block + each * page + slot
+        last = table_ref.shape[0] // count - 1
+        ids = table_ref[pl.ds(jnp.minimum(index, last) * count, count)]
+        place = jnp.broadcast_to(ids[:, None, None], each.shape), slot, lane
+        k, v = (plgpu.load(ref.at[place], mask=position < length, other=0.0) for ref in (k_ref, v_ref))
+        return k.reshape(self.block, width), v.reshape(self.block, width)
+
+    def _add(self, q: Array, keys: Array, values: Array, index: Array, queries: Array, sums: Sums) -> Sums:
+        top, total, mixed = sums
+        scale = q.shape[1] ** -0.5 if self.form.scale is None else self.form.scale
+        position = index * self.block + jnp.arange(self.block)
+        visible = self.form.visible(queries, position[None])
+        scores = jnp.where(visible, self.form.capped(_product(q, keys.T) * scale), MASKED)
+        higher = jnp.maximum(top, jnp.max(scores, axis=-1))
+        shrink, weights = jnp.exp(top - higher), jnp.exp(scores - higher[:, None])
+        total = total * shrink + jnp.sum(weights, axis=-1)
+        return higher, total, mixed * shrink[:, None] + _product(weights.astype(values.dtype), values)
+
+
+def _decode_split(
+    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, walk: _Walk, group: int
+) -> None:
+    """One split of a row's keys for the queries of one KV head; writes the three sums, unless it has no block."""
+    split, length = pl.program_id(2), length_ref[...]
+    steps = walk.bounds(split, walk.form.first(length - 1), length)
+    held = jnp.arange(q_ref.shape[0]) < group
+
+    @pl.when(steps[0] < steps[1])
+    def _() -> None:
+        q = plgpu.load(q_ref, mask=held[:, None], other=0.0)
+        sums = walk.run(q, (k_ref, v_ref, table_ref), split, length - 1, steps, length, _nothing(*q.shape))
+        for ref, found in zip(sum_refs, sums, strict=True):
+            plgpu.store(ref, found, mask=held if found.ndim == 1 else held[:, None])
+
+
+def _merged(sums: list[Array], lengths: Array, walk: _Walk, dtype: Any, interpret: bool) -> Array:
+    """The sums `[S, K, splits, G]`, twice, and `[S, K, splits, G, d]` of all splits as one `[S, K, G, d]`."""
+    rows, kv_heads, splits, group, width = sums[2].shape
+    tile = pl.next_power_of_2(group)
+
+    def part(*shape: int) -> pl.BlockSpec:
+        return pl.BlockSpec((None, None, *shape), lambda row, head: (row, head, *(0 for _ in shape)))
+
+    sinks = [one.reshape(kv_heads, group) for one in _sinks(walk.form, kv_heads * group)]
+    merged: Array = pl.pallas_call(
+        partial(_merge, walk=walk, group=group),
+        grid=(rows, kv_heads),
+        in_specs=[
+            part(splits, tile),
+            part(splits, tile),
+            part(splits, tile, width),
+            pl.BlockSpec((None,), lambda row, head: (row,)),
+            *[pl.BlockSpec((None, tile), lambda row, head: (head, 0)) for _ in sinks],
+        ],
+        out_specs=part(tile, width),
+        out_shape=jax.ShapeDtypeStruct((rows, kv_heads, group, width), dtype),
+        interpret=interpret,
+        compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=1),
+        name="flash_merge",
+    )(*sums, lengths, *sinks)
+    return merged
+
+
+def _merge(top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, walk: _Walk, group: int) -> None:
+    """Brings the sums of the splits that have any to one scale, and divides."""
+    *sink_refs, out_ref = refs
+    length = length_ref[...]
+    begin, end = walk.bounds(jnp.arange(walk.splits), walk.form.first(length - 1), length)
+    heads = jnp.arange(out_ref.shape[0]) < group
+    held = (begin < end)[:, None] & heads[None]
+    tops = plgpu.load(top_ref, mask=held, other=MASKED)
+    totals = plgpu.load(total_ref, mask=held, other=0.0)
+    mixed = plgpu.load(mixed_ref, mask=jnp.broadcast_to(held[:, :, None], mixed_ref.shape), other=0.0)
+    top = jnp.max(tops, axis=0)
+    if sink_refs:
+        sink = plgpu.load(sink_refs[0], mask=heads, other=0.0)
+        top = jnp.maximum(top, sink)
+    shrink = jnp.exp(tops - top[None])
+    total = jnp.sum(totals * shrink, axis=0)
+    total += jnp.exp(sink - top) if sink_refs else 0.0
+    out = jnp.sum(mixed * shrink[:, :, None], axis=0) / jnp.where(total > 0, total, 1.0)[:, None]
+    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=heads[:, None])
+
+
 def _prefill_tile(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, form: Form, block: int
+    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: _Walk
 ) -> None:
     """The queries of one head that one program has."""
     *sink_refs, out_ref = refs
     tile, width = q_ref.shape
     first = start_ref[...] + pl.program_id(1) * tile
-    queries = first + jnp.arange(tile)
-    step = partial(_accumulate, q_ref[...], k_ref, v_ref, table_ref, form=form, block=block)
-
-    def body(index: Array, sums: Sums) -> Sums:
-        return step(index, partial(form.visible, queries[:, None]), sums, written=first + tile)
-
-    begin = jnp.maximum(first - form.window + 1, 0) // block if form.window else 0
-    begun = _nothing(tile, width)
+    end = first + tile
+    sums = _nothing(tile, width)
     if sink_refs:
-        begun = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], begun[1] + 1.0, begun[2]
-    _, total, mixed = jax.lax.fori_loop(begin, pl.cdiv(first + tile, block), body, begun)
+        sums = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
+    queries = (first + jnp.arange(tile))[:, None]
+    whole = jnp.int32(0)
+    steps = walk.bounds(whole, walk.form.first(first), end)
+    _, total, mixed = walk.run(q_ref[...], (k_ref, v_ref, table_ref), whole, queries, steps, end, sums)
     out_ref[...] = (mixed / jnp.where(total > 0, total, 1.0)[:, None]).astype(out_ref.dtype)
-
-
-def _accumulate(
-    q: Array,
-    k_ref: Any,
-    v_ref: Any,
-    table_ref: Any,
-    index: Array,
-    visible: Callable[[Array], Array],
-    sums: Sums,
-    *,
-    written: Array,
-    form: Form,
-    block: int,
-) -> Sums:
-    """Adds block `index` of the keys to the sums of queries `q[T, d]`; from position `written` on nothing is held."""
-    top, total, mixed = sums
-    page, width = k_ref.shape[-2:]
-    ids = table_ref[pl.ds(index * (block // page), block // page)]
-    keys = k_ref[ids].reshape(block, width)
-    values = v_ref[ids].reshape(block, width)
-    position = index * block + jnp.arange(block)
-    values = jnp.where((position < written)[:, None], values, jnp.zeros_like(values))
-    scale = width**-0.5 if form.scale is None else form.scale
-    scores = jnp.where(visible(position[None]), form.capped(_product(q, keys.T) * scale), MASKED)
-    higher = jnp.maximum(top, jnp.max(scores, axis=-1))
-    shrink, weights = jnp.exp(top - higher), jnp.exp(scores - higher[:, None])
-    total = total * shrink + jnp.sum(weights, axis=-1)
-    return higher, total, mixed * shrink[:, None] + _product(weights.astype(values.dtype), values)
 
 
 def _product(a: Array, b: Array) -> Array:
     precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
     return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)
+
+
+def _iota(shape: tuple[int, ...], axis: int) -> Array:
+    return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
 
 
 def _nothing(rows: int, width: int) -> Sums:
@@ -247,7 +313,5 @@ def _nothing(rows: int, width: int) -> Sums:
     return zeros + MASKED, zeros, jnp.zeros((rows, width), jnp.float32)
 
 
-def _block(keys: Array) -> int:
-    """Keys of a block: whole pages, as many as fit into shared memory beside those that are fetched ahead."""
-    page, width = keys.shape[-2:]
-    return max(page, LEAST, min(64, BLOCK_BYTES // (width * keys.dtype.itemsize)))
+def _sinks(form: Form, heads: int) -> list[Array]:
+    return [] if form.sinks is None else [form.sinks.astype(jnp.float32).reshape(heads)]

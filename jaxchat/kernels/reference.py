@@ -8,6 +8,7 @@ from jax import Array
 
 from jaxchat.kernels.form import PLAIN, Form
 
+EXACT = jax.lax.Precision.HIGHEST  # GPUs and TPUs round f32 operands otherwise
 MASKED = -1e30  # finite: a row that sees nothing yet must not turn into NaN
 
 
@@ -27,7 +28,7 @@ def causal(layer: int, q: Array, k: Array, v: Array, form: Form = PLAIN) -> Arra
     tokens, heads, width = q.shape
     groups = k.shape[1]
     grouped = form.scaled(q).reshape(tokens, groups, heads // groups, width)
-    scores = form.capped(jnp.einsum("tkgd,skd->kgts", grouped, k.astype(jnp.float32)))
+    scores = form.capped(jnp.einsum("tkgd,skd->kgts", grouped, k.astype(jnp.float32), precision=EXACT))
     position = jnp.arange(tokens)
     visible = form.visible(position[:, None], position)
     scores = jnp.where(visible, scores, MASKED)
@@ -35,5 +36,6 @@ def causal(layer: int, q: Array, k: Array, v: Array, form: Form = PLAIN) -> Arra
         sinks = jnp.broadcast_to(form.sinks.reshape(groups, -1, 1, 1), (*scores.shape[:-1], 1))
         scores = jnp.concatenate([scores, sinks], axis=-1)
     weights = jax.nn.softmax(scores, axis=-1)[..., :tokens]
-    mixed = jnp.einsum("kgts,skd->tkgd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+    weights = weights.astype(v.dtype)
+    mixed = jnp.einsum("kgts,skd->tkgd", weights, v, precision=EXACT, preferred_element_type=jnp.float32)
     return mixed.reshape(tokens, heads, width).astype(q.dtype)

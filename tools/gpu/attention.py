@@ -26,6 +26,20 @@ from jaxchat.kernels.form import PLAIN
 LAYERS, PAGE, CONTEXT = 16, 16, 8192
 DECODE = ((1, 1024, 2048), (1, 8000, 8192), (8, 1024, 2048), (64, 1024, 2048))  # rows, keys, room in a table
 PREFILL = ((512, 0), (512, 1024), (512, 7680))  # tokens, position of the first
+TILINGS = (
+    flash.DECODE,
+    *(
+        flash.Tiling(block_bytes=block * 256, block=block, warps=warps, splits=splits)
+        for block, warps, splits in ((64, 4, 8), (64, 4, 32), (128, 4, 16), (128, 8, 16))
+    ),
+)
+TILES = (
+    flash.PREFILL,
+    *(
+        flash.Tiling(block_bytes=block * 256, block=block, warps=warps, queries=queries)
+        for block, warps, queries in ((64, 8, 128), (128, 8, 128), (32, 4, 64), (64, 4, 128))
+    ),
+)
 Attend = Callable[[Array, Array, Array, Array, Array], Array]
 
 
@@ -58,6 +72,12 @@ def chunk_by_cudnn(q: Array, keys: Array, values: Array, table: Array, start: Ar
     position = jnp.arange(len(keys))
     mask = position <= (start + jnp.arange(len(q)))[:, None]
     return jax.nn.dot_product_attention(q, keys, values, mask=mask[None], implementation="cudnn")
+
+
+def tiled(kernel: Callable[..., Array], tiling: flash.Tiling) -> tuple[str, Attend]:
+    """Our kernel, cut up like this."""
+    shape = f"{tiling.block} keys, {tiling.queries} queries, {tiling.splits} splits, {tiling.warps} warps"
+    return f"ours, {shape}", partial(kernel, form=PLAIN, tiling=tiling)
 
 
 def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
@@ -100,8 +120,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q, lengths = drawn(jax.random.key(99), (rows, H, d)), jnp.full(rows, length, jnp.int32)
         what = f"decode, {rows} rows of {length} keys"
         floor = 1e6 * rows * length * K * d * 4 / args.bandwidth
-        ours = partial(flash.decode, form=PLAIN)
-        for who, attend in (("ours", ours), ("jax's", shipped), ("cuDNN, gathered", gathered)):
+        others = (("jax's", shipped), ("cuDNN, gathered", gathered))
+        for who, attend in (*(tiled(flash.decode, one) for one in TILINGS), *others):
             note(what, who, floor, attend, q, caches, table, lengths)
         slots = [tuple(x[:, 1:].reshape(rows, context, K, d) for x in cache) for cache in caches]
         del caches
@@ -114,7 +134,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q = drawn(jax.random.key(99), (chunk, H, d))
         what = f"prefill, {chunk} from {start}"
         floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
-        for who, attend in (("ours", partial(flash.prefill, form=PLAIN)), ("cuDNN, gathered", chunk_by_cudnn)):
+        for who, attend in (*(tiled(flash.prefill, one) for one in TILES), ("cuDNN, gathered", chunk_by_cudnn)):
             note(what, who, floor, attend, q, caches, table, jnp.int32(start))
     return found
 
