@@ -33,21 +33,25 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 class Tiling:
     """How a kernel is cut up: the bytes of a block of keys, at most so many of them, and the warps of a program.
 
-    `splits` is the number of programs that share a row and KV head, `queries` those of a prefill program.
+    `splits` is the number of programs that share a row and KV head, as far as each has `least` blocks; `queries` those of
+    a prefill program. Blocks are fetched `ahead` into registers, or by Triton in so many `stages` into shared memory.
     """
 
     block_bytes: int
     block: int
     warps: int
     splits: int = 1
+    least: int = 1
     queries: int = 1
+    ahead: bool = True
+    stages: int = 1
 
     def keys(self, page: int, width: int, itemsize: int) -> int:
         """Keys of a block, whole pages."""
         return max(page, LEAST, min(self.block, self.block_bytes // (width * itemsize)))
 
 
-DECODE = Tiling(block_bytes=16 * 1024, block=64, warps=4, splits=16)
+DECODE = Tiling(block_bytes=8 * 1024, block=32, warps=4, splits=16, least=8, ahead=False, stages=3)
 PREFILL = Tiling(block_bytes=16 * 1024, block=64, warps=4, queries=64)
 
 
@@ -78,10 +82,11 @@ def decode(
     rows, heads, width = q.shape
     kv_heads, _, page, _ = keys.shape
     group = heads // kv_heads
-    walk = _Walk(form, tiling.keys(page, width, keys.dtype.itemsize), tiling.splits)
+    walk = _Walk(form, tiling.keys(page, width, keys.dtype.itemsize), tiling)
+    splits = tiling.splits
     table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % (walk.block // page))))
     tile = max(LEAST, pl.next_power_of_2(group))
-    grid = (rows, kv_heads, walk.splits)
+    grid = (rows, kv_heads, splits)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, split: (head, 0, 0, 0))
 
     def parts(*shape: int) -> pl.BlockSpec:
@@ -101,7 +106,7 @@ def decode(
         out_specs=[parts(tile), parts(tile), parts(tile, width)],
         out_shape=[each, each, jax.ShapeDtypeStruct((*grid, group, width), jnp.float32)],
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=1),
+        compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=tiling.stages),
         name="flash_decode",
     )(q.reshape(rows, kv_heads, group, width), keys, values, table, lengths)
     return _merged(sums, lengths, walk, q.dtype, interpret).reshape(q.shape)
@@ -134,7 +139,7 @@ def prefill(
     chunk, heads, width = q.shape
     kv_heads, _, page, _ = keys.shape
     group, tile = heads // kv_heads, min(tiling.queries, chunk)
-    walk = _Walk(form, tiling.keys(page, width, keys.dtype.itemsize), 1)
+    walk = _Walk(form, tiling.keys(page, width, keys.dtype.itemsize), tiling)
     each = walk.block // page
     table = jnp.pad(table, (0, -len(table) % each + -(-chunk // walk.block) * each))  # a last chunk may end past it
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda head, part: (head // group, 0, 0, 0))
@@ -154,7 +159,7 @@ def prefill(
         out_specs=queries,
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=1),
+        compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=tiling.stages),
         name="flash_prefill",
     )(q, keys, values, table, start.reshape(1), *sinks)
     return attended
@@ -162,34 +167,36 @@ def prefill(
 
 @dataclass(frozen=True)
 class _Walk:
-    """Passes over the keys of one sequence, `block` at a time, each of `splits` programs over its share of the blocks."""
+    """Passes over the keys of one sequence, `block` at a time, each split over its share of the blocks."""
 
     form: Form
     block: int
-    splits: int
+    tiling: Tiling
 
-    def bounds(self, split: Array, first: Array, length: Array) -> tuple[Array, Array]:
-        """The steps of a split that has to see the keys from position `first` to `length`; some have none."""
-        begin = jnp.maximum(first // self.block - split + self.splits - 1, 0) // self.splits
-        return begin, jnp.maximum(pl.cdiv(length, self.block) - split + self.splits - 1, 0) // self.splits
+    def share(self, split: Array, first: Array, length: Array) -> tuple[Array, Array, Array]:
+        """The blocks of a split for the keys from position `first` to `length`: the first one, steps, how many."""
+        begin = first // self.block
+        count = jnp.maximum(pl.cdiv(length, self.block) - begin, 0)
+        working = jnp.clip(pl.cdiv(count, self.tiling.least), 1, self.tiling.splits)
+        return begin + split, working, jnp.where(split < working, pl.cdiv(jnp.maximum(count - split, 0), working), 0)
 
-    def run(
-        self, q: Array, refs: Any, split: Array, queries: Array, steps: tuple[Array, Array], length: Array, sums: Sums
-    ) -> Sums:
-        """The sums for queries `q[T, d]` at positions `queries`, that broadcast to `[T, B]`; keys end at `length`.
+    def run(self, q: Array, refs: Any, queries: Array, share: tuple[Array, Array, Array], end: Array, sums: Sums) -> Sums:
+        """The sums for queries `q[T, d]` at positions `queries`, that broadcast to `[T, B]`; keys end at `end`."""
+        begin, step, count = share
+        fetch = partial(self._fetch, *refs, end)
 
-        The next block is on its way while one is added up.
-        """
-        begin, end = steps
-        fetch = partial(self._fetch, *refs, length)
+        def plain(index: Array, sums: Sums) -> Sums:
+            here = begin + index * step
+            return self._add(q, *fetch(here), here, queries, sums)
 
-        def body(step: Array, carry: tuple[Block, Sums]) -> tuple[Block, Sums]:
-            (keys, values), sums = carry
-            index = step * self.splits + split
-            ahead = fetch(index + self.splits)
-            return ahead, self._add(q, keys, values, index, queries, sums)
+        def ahead(index: Array, carry: tuple[Block, Sums]) -> tuple[Block, Sums]:
+            here = begin + index * step
+            following = fetch(here + step)
+            return following, self._add(q, *carry[0], here, queries, carry[1])
 
-        return jax.lax.fori_loop(begin, end, body, (fetch(begin * self.splits + split), sums))[1]
+        if self.tiling.ahead:
+            return jax.lax.fori_loop(0, count, ahead, (fetch(begin), sums))[1]
+        return jax.lax.fori_loop(0, count, plain, sums)
 
     def _fetch(self, k_ref: Any, v_ref: Any, table_ref: Any, length: Array, index: Array) -> Block:
         """Block `index`, zeros from `length` on."""
@@ -220,13 +227,13 @@ def _decode_split(
 ) -> None:
     """One split of a row's keys for the queries of one KV head; writes the three sums, unless it has no block."""
     split, length = pl.program_id(2), length_ref[...]
-    steps = walk.bounds(split, walk.form.first(length - 1), length)
+    share = walk.share(split, walk.form.first(length - 1), length)
     held = jnp.arange(q_ref.shape[0]) < group
 
-    @pl.when(steps[0] < steps[1])
+    @pl.when(share[2] > 0)
     def _() -> None:
         q = plgpu.load(q_ref, mask=held[:, None], other=0.0)
-        sums = walk.run(q, (k_ref, v_ref, table_ref), split, length - 1, steps, length, _nothing(*q.shape))
+        sums = walk.run(q, (k_ref, v_ref, table_ref), length - 1, share, length, _nothing(*q.shape))
         for ref, found in zip(sum_refs, sums, strict=True):
             plgpu.store(ref, found, mask=held if found.ndim == 1 else held[:, None])
 
@@ -263,9 +270,9 @@ def _merge(top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs:
     """Brings the sums of the splits that have any to one scale, and divides."""
     *sink_refs, out_ref = refs
     length = length_ref[...]
-    begin, end = walk.bounds(jnp.arange(walk.splits), walk.form.first(length - 1), length)
+    *_, blocks = walk.share(jnp.arange(walk.tiling.splits), walk.form.first(length - 1), length)
     heads = jnp.arange(out_ref.shape[0]) < group
-    held = (begin < end)[:, None] & heads[None]
+    held = (blocks > 0)[:, None] & heads[None]
     tops = plgpu.load(top_ref, mask=held, other=MASKED)
     totals = plgpu.load(total_ref, mask=held, other=0.0)
     mixed = plgpu.load(mixed_ref, mask=jnp.broadcast_to(held[:, :, None], mixed_ref.shape), other=0.0)
@@ -292,9 +299,8 @@ def _prefill_tile(
     if sink_refs:
         sums = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
     queries = (first + jnp.arange(tile))[:, None]
-    whole = jnp.int32(0)
-    steps = walk.bounds(whole, walk.form.first(first), end)
-    _, total, mixed = walk.run(q_ref[...], (k_ref, v_ref, table_ref), whole, queries, steps, end, sums)
+    share = walk.share(jnp.int32(0), walk.form.first(first), end)
+    _, total, mixed = walk.run(q_ref[...], (k_ref, v_ref, table_ref), queries, share, end, sums)
     out_ref[...] = (mixed / jnp.where(total > 0, total, 1.0)[:, None]).astype(out_ref.dtype)
 
 

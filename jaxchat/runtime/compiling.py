@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default and two more
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _NAMES_OF_SOURCE = re.compile(
     r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M
@@ -28,6 +29,15 @@ def use_cache(directory: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def options(platform: str) -> dict[str, Any] | None:
+    """What the compiler of a platform is asked for.
+
+    A GPU runs a step as one CUDA graph, branches and loops of the sampler in it. Left out of it, as they are by default,
+    they make the host wait for the device in every step, which then has nothing to do until the host is back.
+    """
+    return {"xla_gpu_enable_command_buffer": GRAPHS} if platform == "gpu" else None
 
 
 def hlo_digest(compiled: Any) -> str:

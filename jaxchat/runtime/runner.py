@@ -15,7 +15,7 @@ from jaxchat.kernels.path import AttentionPath
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.spread import Spread
 from jaxchat.runtime.building import decode_name, prefill_name, sources
-from jaxchat.runtime.compiling import CompileCounter, hlo_digest
+from jaxchat.runtime.compiling import CompileCounter, hlo_digest, options
 from jaxchat.runtime.distributed import in_lockstep, put
 from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.mesh import Placement
@@ -108,9 +108,9 @@ class Runner:
         given = self.params, self.pages, self.slots, self.placement
         lowered = {name: source.lower(*given) for name, source in self._sources.items()}
         lowered |= self._swapper.lowered
-        compiled = {}
+        compiled, wanted = {}, options(jax.default_backend())
         with ThreadPoolExecutor() as pool:
-            pending = {name: pool.submit(program.compile) for name, program in lowered.items()}
+            pending = {name: pool.submit(program.compile, wanted) for name, program in lowered.items()}
             for done, (name, future) in enumerate(pending.items()):
                 progress(done, len(pending))
                 compiled[name] = future.result()

@@ -28,17 +28,17 @@ DECODE = ((1, 1024, 2048), (1, 8000, 8192), (8, 1024, 2048), (64, 1024, 2048))  
 PREFILL = ((512, 0), (512, 1024), (512, 7680))  # tokens, position of the first
 TILINGS = (
     flash.DECODE,
-    *(
-        flash.Tiling(block_bytes=block * 256, block=block, warps=warps, splits=splits)
-        for block, warps, splits in ((64, 4, 8), (64, 4, 32), (128, 4, 16), (128, 8, 16))
-    ),
+    flash.Tiling(block_bytes=8192, block=32, warps=4, splits=16, least=4, ahead=False, stages=4),
+    flash.Tiling(block_bytes=8192, block=32, warps=4, splits=16, least=8, ahead=False, stages=4),
+    flash.Tiling(block_bytes=16384, block=64, warps=4, splits=16, least=4, ahead=False, stages=3),
+    flash.Tiling(block_bytes=16384, block=64, warps=4, splits=16, least=2, ahead=False, stages=2),
+    flash.Tiling(block_bytes=8192, block=32, warps=4, splits=16, least=8),
 )
 TILES = (
     flash.PREFILL,
-    *(
-        flash.Tiling(block_bytes=block * 256, block=block, warps=warps, queries=queries)
-        for block, warps, queries in ((64, 8, 128), (128, 8, 128), (32, 4, 64), (64, 4, 128))
-    ),
+    flash.Tiling(block_bytes=16384, block=64, warps=4, queries=64, ahead=False, stages=3),
+    flash.Tiling(block_bytes=16384, block=64, warps=8, queries=128, ahead=False, stages=3),
+    flash.Tiling(block_bytes=32768, block=128, warps=8, queries=128, ahead=False, stages=2),
 )
 Attend = Callable[[Array, Array, Array, Array, Array], Array]
 
@@ -76,8 +76,7 @@ def chunk_by_cudnn(q: Array, keys: Array, values: Array, table: Array, start: Ar
 
 def tiled(kernel: Callable[..., Array], tiling: flash.Tiling) -> tuple[str, Attend]:
     """Our kernel, cut up like this."""
-    shape = f"{tiling.block} keys, {tiling.queries} queries, {tiling.splits} splits, {tiling.warps} warps"
-    return f"ours, {shape}", partial(kernel, form=PLAIN, tiling=tiling)
+    return f"ours, {tiling}", partial(kernel, form=PLAIN, tiling=tiling)
 
 
 def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
