@@ -51,7 +51,7 @@ class Tiling:
         return max(page, LEAST, min(self.block, self.block_bytes // (width * itemsize)))
 
 
-DECODE = Tiling(block_bytes=8 * 1024, block=32, warps=4, splits=16, least=8, ahead=False, stages=3)
+DECODE = Tiling(block_bytes=8 * 1024, block=32, warps=4, splits=16, least=8)
 PREFILL = Tiling(block_bytes=16 * 1024, block=64, warps=4, queries=64)
 
 
@@ -90,7 +90,9 @@ def decode(
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, split: (head, 0, 0, 0))
 
     def parts(*shape: int) -> pl.BlockSpec:
-        return pl.BlockSpec((None, None, None, *shape), lambda row, head, split: (row, head, split, *(0 for _ in shape)))
+        return pl.BlockSpec(
+            (None, None, None, *shape), lambda row, head, split: (row, head, split, *(0 for _ in shape))
+        )
 
     each = jax.ShapeDtypeStruct((*grid, group), jnp.float32)
     sums = pl.pallas_call(
@@ -180,7 +182,9 @@ class _Walk:
         working = jnp.clip(pl.cdiv(count, self.tiling.least), 1, self.tiling.splits)
         return begin + split, working, jnp.where(split < working, pl.cdiv(jnp.maximum(count - split, 0), working), 0)
 
-    def run(self, q: Array, refs: Any, queries: Array, share: tuple[Array, Array, Array], end: Array, sums: Sums) -> Sums:
+    def run(
+        self, q: Array, refs: Any, queries: Array, share: tuple[Array, Array, Array], end: Array, sums: Sums
+    ) -> Sums:
         """The sums for queries `q[T, d]` at positions `queries`, that broadcast to `[T, B]`; keys end at `end`."""
         begin, step, count = share
         fetch = partial(self._fetch, *refs, end)
@@ -287,9 +291,7 @@ def _merge(top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs:
     plgpu.store(out_ref, out.astype(out_ref.dtype), mask=heads[:, None])
 
 
-def _prefill_tile(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: _Walk
-) -> None:
+def _prefill_tile(q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: _Walk) -> None:
     """The queries of one head that one program has."""
     *sink_refs, out_ref = refs
     tile, width = q_ref.shape

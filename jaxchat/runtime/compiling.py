@@ -35,9 +35,12 @@ def options(platform: str) -> dict[str, Any] | None:
     """What the compiler of a platform is asked for.
 
     A GPU runs a step as one CUDA graph, branches and loops of the sampler in it. Left out of it, as they are by default,
-    they make the host wait for the device in every step, which then has nothing to do until the host is back.
+    they make the host wait for the device in every step, which then has nothing to do until the host is back. Sorts by
+    CUB cannot be in a graph, nor can a branch that has one.
     """
-    return {"xla_gpu_enable_command_buffer": GRAPHS} if platform == "gpu" else None
+    if platform != "gpu":
+        return None
+    return {"xla_gpu_enable_command_buffer": GRAPHS, "xla_gpu_enable_cub_radix_sort": False}
 
 
 def hlo_digest(compiled: Any) -> str:

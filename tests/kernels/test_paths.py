@@ -179,7 +179,12 @@ def test_writes_past_the_last_page_are_dropped(path):
         ("tpu", {"kv_heads": 6, "shards": 2}, "plain", "3 KV heads on a device"),
         ("tpu", {"sinks": True}, "plain", "the kernel knows no attention sinks"),
         ("gpu", {}, "triton", "Pallas kernels on a GPU"),
-        ("gpu", {"dtype": "bfloat16", "windows": True, "sinks": True, "caps": True}, "triton", "Pallas kernels on a GPU"),
+        (
+            "gpu",
+            {"dtype": "bfloat16", "windows": True, "sinks": True, "caps": True},
+            "triton",
+            "Pallas kernels on a GPU",
+        ),
         ("gpu", {"head_width": 80}, "plain", "head width 80 is no power of two from 16 to 256"),
         ("gpu", {"page": 24}, "plain", "page_size 24 is no power of two"),
         ("gpu", {"page": 64, "head_width": 256}, "plain", "makes pages of 65536 bytes, more than 32768"),

@@ -52,11 +52,11 @@ def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[
 
 
 def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
-    """A warm runner with a decode program for each number of users."""
-    rows = tuple(sorted(args.users))
+    """A warm runner as `jaxchat plan` suggests it: a decode program of 8 rows beside that of all."""
+    slots = max(args.users)
     engine = EngineConfig(
-        slots=rows[-1],
-        decode_shapes=rows,
+        slots=slots,
+        decode_shapes=tuple(rows for rows in (8,) if rows < slots) or (slots,),
         context=args.context,
         chunk=args.chunk,
         prefill_chunks=(args.chunk,),
@@ -93,10 +93,10 @@ def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> f
 def decode(runner: Runner, users: int, steps: int) -> float:
     """Seconds of a step, the next one always dispatched before the last is read, as the engine does it."""
     work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
-    runner.decode_in(users, work).wait()
-    began, before = time.perf_counter(), runner.decode_in(users, work)
+    runner.decode(work).wait()
+    began, before = time.perf_counter(), runner.decode(work)
     for _ in range(steps - 1):
-        ahead = runner.decode_in(users, work)
+        ahead = runner.decode(work)
         before.wait()
         before = ahead
     before.wait()

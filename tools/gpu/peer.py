@@ -6,6 +6,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -41,7 +42,9 @@ class Stepper:
         """The cache of so many random prompts, their next tokens, and seconds."""
         tokens = torch.randint(0, self.config.vocab_size, (users, prompt), device=self.device)
         cache: Any = (
-            StaticCache(config=self.config, max_cache_len=self.context) if self.compiled else DynamicCache(config=self.config)
+            StaticCache(config=self.config, max_cache_len=self.context)
+            if self.compiled
+            else DynamicCache(config=self.config)
         )
         self.synchronize()
         began = time.perf_counter()
@@ -71,8 +74,8 @@ class Stepper:
         return (time.perf_counter() - began) / steps
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Medians over rounds."""
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Medians over rounds; what is known after each number of users, as compiling takes long."""
     stepper = Stepper(args.model, args.device, args.context, compiled=args.compiled)
     found: dict[str, Any] = {"transformers": transformers.__version__, "torch": torch.__version__, "decode": {}}
     stepper.prefill(4, args.prompt)
@@ -81,7 +84,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     for users in args.users:
         seconds = [stepper.decode(users, args.prompt, args.steps) for _ in range(args.rounds)]
         found["decode"][f"{users} greedy"] = statistics.median(seconds)
-    return found
+        yield found
 
 
 def main() -> None:
@@ -90,7 +93,8 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--device", default="cuda")
-    print(json.dumps(measure(parser.parse_args())))
+    for found in measure(parser.parse_args()):
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
