@@ -1,7 +1,7 @@
 """Compiles the programs of an engine for an H200 that is not there, and checks what comes out. `make aot-gpu`
 
-Each program must fit into memory beside the KV pages, update pages and slots in place, and call the attention
-kernels in every layer. Autotuning needs a GPU, so it is off, and the compiler counts neither bytes nor products: speed is not
+Each program must fit into memory beside the KV pages, update pages and slots in place, and call the attention kernels
+in every layer. Autotuning needs a GPU, so it is off, and the compiler counts neither bytes nor products: speed is not
 checked. The exit status is 1 if a check fails.
 """
 

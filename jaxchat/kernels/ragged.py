@@ -14,12 +14,20 @@ from jax import Array
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from jaxchat.kernels.form import Form
-from jaxchat.kernels.pallas import Kernel, ragged_paged_attention
 from jaxchat.kernels.path import AttentionShape, Cache
 
+Kernel = Callable[..., Array]
 LANES = 128  # the head width that the kernel is written for
 KEYS_AT_ONCE = 1024  # of a block of keys in vector memory: what most entries of the kernel's own table come to
 QUERIES_AT_ONCE = 32  # likewise; fixed, so that programs of different row counts reduce alike
+
+
+def shipped() -> Kernel:
+    """The kernel that comes with jax; late, because not every platform can import it."""
+    from jax.experimental.pallas.ops.tpu.ragged_paged_attention import ragged_paged_attention
+
+    kernel: Kernel = ragged_paged_attention
+    return kernel
 
 
 def refusal(shape: AttentionShape) -> str:
@@ -41,7 +49,7 @@ class RaggedAttention:
 
     shape: AttentionShape
     mesh: Mesh | AbstractMesh
-    load: Callable[[], Kernel] = ragged_paged_attention
+    load: Callable[[], Kernel] = shipped
     name = "ragged"
     page_axis = 0
     head_axis = 2

@@ -1,7 +1,7 @@
 """Random models on a GPU, beside `transformers`: `python -m tools.gpu --models llama-3.2-1b llama-3-8b`.
 
 Each contestant has a process of its own. Tokens per second, of prefill and of decoding so many users at once, and the
-share of the roof: of prefill the chip's peak of products, of decoding the time that its memory takes for weights and KV.
+share of the roof: for prefill the chip's peak of products, for decoding the time that it takes to read weights and KV.
 """
 
 from __future__ import annotations

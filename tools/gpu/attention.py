@@ -1,7 +1,7 @@
 """Attention on a GPU by our kernels and by others, as JSON: `python -m tools.gpu.attention`.
 
-Decoding of rows whose sequences are equally long, and prefill of a chunk at the end of a sequence, in bf16; microseconds
-of one layer, of a run of layers with caches of their own, so that no cache stays in the chip.
+Decoding of rows whose sequences are equally long, and prefill of a chunk at the end of a sequence, in bf16;
+microseconds of one layer, of a run of layers with caches of their own, so that no cache stays in the chip.
 """
 
 from __future__ import annotations
@@ -26,20 +26,6 @@ from jaxchat.kernels.form import PLAIN
 LAYERS, PAGE, CONTEXT = 16, 16, 8192
 DECODE = ((1, 1024, 2048), (1, 8000, 8192), (8, 1024, 2048), (64, 1024, 2048))  # rows, keys, room in a table
 PREFILL = ((512, 0), (512, 1024), (512, 7680))  # tokens, position of the first
-TILINGS = (
-    flash.DECODE,
-    flash.Tiling(block_bytes=8192, block=32, warps=4, splits=16, least=4, ahead=False, stages=4),
-    flash.Tiling(block_bytes=8192, block=32, warps=4, splits=16, least=8, ahead=False, stages=4),
-    flash.Tiling(block_bytes=16384, block=64, warps=4, splits=16, least=4, ahead=False, stages=3),
-    flash.Tiling(block_bytes=16384, block=64, warps=4, splits=16, least=2, ahead=False, stages=2),
-    flash.Tiling(block_bytes=8192, block=32, warps=4, splits=16, least=8),
-)
-TILES = (
-    flash.PREFILL,
-    flash.Tiling(block_bytes=16384, block=64, warps=4, queries=64, ahead=False, stages=3),
-    flash.Tiling(block_bytes=16384, block=64, warps=8, queries=128, ahead=False, stages=3),
-    flash.Tiling(block_bytes=32768, block=128, warps=8, queries=128, ahead=False, stages=2),
-)
 Attend = Callable[[Array, Array, Array, Array, Array], Array]
 
 
@@ -72,11 +58,6 @@ def chunk_by_cudnn(q: Array, keys: Array, values: Array, table: Array, start: Ar
     position = jnp.arange(len(keys))
     mask = position <= (start + jnp.arange(len(q)))[:, None]
     return jax.nn.dot_product_attention(q, keys, values, mask=mask[None], implementation="cudnn")
-
-
-def tiled(kernel: Callable[..., Array], tiling: flash.Tiling) -> tuple[str, Attend]:
-    """Our kernel, cut up like this."""
-    return f"ours, {tiling}", partial(kernel, form=PLAIN, tiling=tiling)
 
 
 def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
@@ -119,8 +100,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q, lengths = drawn(jax.random.key(99), (rows, H, d)), jnp.full(rows, length, jnp.int32)
         what = f"decode, {rows} rows of {length} keys"
         floor = 1e6 * rows * length * K * d * 4 / args.bandwidth
-        others = (("jax's", shipped), ("cuDNN, gathered", gathered))
-        for who, attend in (*(tiled(flash.decode, one) for one in TILINGS), *others):
+        ours = partial(flash.decode, form=PLAIN)
+        for who, attend in (("ours", ours), ("jax's", shipped), ("cuDNN, gathered", gathered)):
             note(what, who, floor, attend, q, caches, table, lengths)
         slots = [tuple(x[:, 1:].reshape(rows, context, K, d) for x in cache) for cache in caches]
         del caches
@@ -133,7 +114,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q = drawn(jax.random.key(99), (chunk, H, d))
         what = f"prefill, {chunk} from {start}"
         floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
-        for who, attend in (*(tiled(flash.prefill, one) for one in TILES), ("cuDNN, gathered", chunk_by_cudnn)):
+        for who, attend in (("ours", partial(flash.prefill, form=PLAIN)), ("cuDNN, gathered", chunk_by_cudnn)):
             note(what, who, floor, attend, q, caches, table, jnp.int32(start))
     return found
 

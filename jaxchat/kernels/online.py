@@ -1,0 +1,121 @@
+"""Online softmax over blocks of paged keys (FlashAttention, arXiv 2205.14135), inside a Pallas kernel for Triton."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plgpu
+
+from jaxchat.kernels.form import Form
+
+LEAST = 16  # rows of a product on tensor cores
+MASKED = -1e30  # finite, so that a block without a visible key gives no NaN
+
+Sums = tuple[Array, Array, Array]  # largest score, sum of weights, weighted values
+Block = tuple[Array, Array]  # keys and values `[B, d]`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """How a kernel is cut up: keys of a block and warps of a program.
+
+    `splits` is the number of programs that share a row and KV head, as far as each has `least` blocks; `queries` those
+    of a prefill program.
+    """
+
+    block: int  # of 128 numbers in bf16; of larger keys there are fewer
+    warps: int
+    splits: int = 1
+    least: int = 1
+    queries: int = 1
+
+    def keys(self, page: int, width: int, itemsize: int) -> int:
+        """Keys of a block, whole pages."""
+        return max(page, LEAST, min(self.block, self.block * 256 // (width * itemsize)))
+
+
+@dataclass(frozen=True)
+class Pages:
+    """References of a kernel: keys and values `[N, page, d]` of one head, and the table `[P]` of one sequence."""
+
+    keys: Any
+    values: Any
+    table: Any
+
+    def fetch(self, index: Array, block: int, end: Array) -> Block:
+        """Block `index`, zeros from position `end` on: what lies there may be NaN."""
+        page, width = self.keys.shape[-2:]
+        count = block // page
+        each, slot, lane = (jax.lax.broadcasted_iota(jnp.int32, (count, page, width), axis) for axis in range(3))
+        held = index * block + each * page + slot < end
+        last = self.table.shape[0] // count - 1
+        ids = self.table[pl.ds(jnp.minimum(index, last) * count, count)]
+        place = jnp.broadcast_to(ids[:, None, None], each.shape), slot, lane
+        k, v = (plgpu.load(ref.at[place], mask=held, other=0.0) for ref in (self.keys, self.values))
+        return k.reshape(block, width), v.reshape(block, width)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The blocks of one split: `count` of them from block `begin`, every `step`-th."""
+
+    begin: Array
+    step: Array
+    count: Array
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Passes over the keys of one sequence, `block` at a time, each split over its share of the blocks."""
+
+    form: Form
+    block: int
+    tiling: Tiling
+
+    def share(self, split: Array, first: Array, end: Array) -> Share:
+        """Of the keys from position `first` to `end`; it depends on nothing else."""
+        begin = first // self.block
+        count = jnp.maximum(pl.cdiv(end, self.block) - begin, 0)
+        working = jnp.clip(pl.cdiv(count, self.tiling.least), 1, self.tiling.splits)
+        own = jnp.where(split < working, pl.cdiv(jnp.maximum(count - split, 0), working), 0)
+        return Share(begin + split, working, own)
+
+    def run(self, q: Array, pages: Pages, queries: Array, share: Share, end: Array, sums: Sums) -> Sums:
+        """The sums for queries `q[T, d]` at positions `queries`, that broadcast to `[T, B]`; keys end at `end`.
+
+        The next block is on its way while one is added up.
+        """
+
+        def body(index: Array, carry: tuple[Block, Sums]) -> tuple[Block, Sums]:
+            here = share.begin + index * share.step
+            following = pages.fetch(here + share.step, self.block, end)
+            return following, self._add(q, *carry[0], here, queries, carry[1])
+
+        return jax.lax.fori_loop(0, share.count, body, (pages.fetch(share.begin, self.block, end), sums))[1]
+
+    def _add(self, q: Array, keys: Array, values: Array, index: Array, queries: Array, sums: Sums) -> Sums:
+        top, total, mixed = sums
+        scale = q.shape[1] ** -0.5 if self.form.scale is None else self.form.scale
+        position = index * self.block + jnp.arange(self.block)
+        visible = self.form.visible(queries, position[None])
+        scores = jnp.where(visible, self.form.capped(_product(q, keys.T) * scale), MASKED)
+        higher = jnp.maximum(top, jnp.max(scores, axis=-1))
+        shrink, weights = jnp.exp(top - higher), jnp.exp(scores - higher[:, None])
+        total = total * shrink + jnp.sum(weights, axis=-1)
+        return higher, total, mixed * shrink[:, None] + _product(weights.astype(values.dtype), values)
+
+
+def _product(a: Array, b: Array) -> Array:
+    precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
+    return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)
+
+
+def nothing(rows: int, width: int) -> Sums:
+    """The sums of no key."""
+    zeros = jnp.zeros(rows, jnp.float32)
+    return zeros + MASKED, zeros, jnp.zeros((rows, width), jnp.float32)
