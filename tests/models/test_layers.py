@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxchat.models.layers import RMSNorm
+from jaxchat.models.layers import RMSNorm, _mean, _mean_by_product, contract
 
 
 def random(*shape: int) -> jax.Array:
@@ -31,3 +31,22 @@ def test_the_norm_of_a_row_has_the_same_bits_among_two_four_or_eight(shape: tupl
     for rows in (2, 4):
         for start in range(0, 8, rows):
             np.testing.assert_array_equal(norm(x[start : start + rows]), whole[start : start + rows])
+
+
+@pytest.mark.parametrize(
+    ("equation", "left", "right"),
+    [
+        ("td,dkgh->tkgh", (5, 12), (12, 2, 3, 4)),
+        ("tkgh,kghd->td", (5, 2, 3, 4), (2, 3, 4, 12)),
+        ("td,vd->tv", (5, 12), (7, 12)),
+    ],
+)
+def test_products_are_those_of_an_einsum(equation: str, left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    x, w = random(*left), random(*right)
+    expected = np.einsum(equation, np.asarray(x, np.float64), np.asarray(w, np.float64))
+    np.testing.assert_allclose(contract(equation, x, w), expected, atol=1e-5)
+
+
+def test_both_norms_of_the_platforms_agree() -> None:
+    x = random(5, 48)
+    np.testing.assert_allclose(_mean(x), _mean_by_product(x), rtol=2e-6, atol=1e-7)

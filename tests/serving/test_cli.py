@@ -139,6 +139,14 @@ def test_a_plan_as_a_table_and_as_json(capsys):
     assert from_flags(serve, EngineConfig).tensor_parallel == 8
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "serving.cli.main", "plan", "llama-3-8b", "--topology", "h200:1"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
 def test_a_plan_that_does_not_fit(capsys):
     assert main(["plan", "llama-3-70b", "--topology", "v5e:2x4"]) == 1
     assert "it fits on v5e:4x4" in capsys.readouterr().out

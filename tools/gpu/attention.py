@@ -52,12 +52,12 @@ def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Arra
     )[:, 0]
 
 
-def chunk_by_cudnn(q: Array, keys: Array, values: Array, table: Array, start: Array) -> Array:
+def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Array, by: Any = "cudnn") -> Array:
     """cuDNN with a mask over all pages of a sequence."""
     keys, values = (x[:, table].reshape(len(x), -1, x.shape[-1]).swapaxes(0, 1) for x in (keys, values))
     position = jnp.arange(len(keys))
     mask = position <= (start + jnp.arange(len(q)))[:, None]
-    return jax.nn.dot_product_attention(q, keys, values, mask=mask[None], implementation="cudnn")
+    return jax.nn.dot_product_attention(q, keys, values, mask=mask[None], implementation=by)
 
 
 def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
@@ -114,7 +114,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q = drawn(jax.random.key(99), (chunk, H, d))
         what = f"prefill, {chunk} from {start}"
         floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
-        for who, attend in (("ours", partial(flash.prefill, form=PLAIN)), ("cuDNN, gathered", chunk_by_cudnn)):
+        for who, attend in (("ours", partial(flash.prefill, form=PLAIN)), ("cuDNN, gathered", chunk_gathered)):
             note(what, who, floor, attend, q, caches, table, jnp.int32(start))
     return found
 

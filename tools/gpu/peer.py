@@ -7,6 +7,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,8 +24,9 @@ class Stepper:
     """A random model in bf16; greedy decoding token by token, `compiled` with a static cache."""
 
     def __init__(self, model: str, device: str, context: int, *, compiled: bool) -> None:
-        fields = {key: value for key, value in NAMED[model].items() if key != "architectures"}
-        config = AutoConfig.for_model(KINDS[NAMED[model]["architectures"][0]], **fields)
+        fields = dict(NAMED[model] if model in NAMED else json.loads(Path(model).read_text("utf-8")))
+        (architecture,) = fields.pop("architectures")
+        config = AutoConfig.for_model(KINDS[architecture], **fields)
         with torch.device(device):
             self.model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
         self.device, self.context, self.compiled = torch.device(device), context, compiled
