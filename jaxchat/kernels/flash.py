@@ -97,7 +97,7 @@ def prefill(
     """Causal attention of a chunk of one sequence over everything before it and itself.
 
     Args:
-        q: `[C, H, d]`, the queries at positions `start .. start + C - 1`, C and d powers of two.
+        q: `[C, H, d]`, the queries at positions `start .. start + C - 1`, d a power of two.
         keys: `[K, N, page, d]`, as are `values`; the chunk's own are in them.
         table: i32 `[P]`.
         start: i32 scalar.
@@ -107,9 +107,11 @@ def prefill(
     Returns:
         `[C, H, d]` of the dtype of q.
     """
-    chunk, heads, width = q.shape
+    count, heads, width = q.shape
     kv_heads, _, page, _ = keys.shape
-    group, tile = heads // kv_heads, min(tiling.queries, chunk)
+    q = jnp.pad(q, ((0, -count % LEAST), (0, 0), (0, 0)))
+    chunk, group = len(q), heads // kv_heads
+    tile = min(tiling.queries, chunk & -chunk)  # a power of two that divides it
     walk = Walk(form, tiling.keys(page, width, keys.dtype.itemsize), tiling)
     each = walk.block // page
     table = jnp.pad(table, (0, -len(table) % each + -(-chunk // walk.block) * each))  # a last chunk may end past it
@@ -117,7 +119,7 @@ def prefill(
     queries = pl.BlockSpec((tile, None, width), lambda head, part: (part, head, 0))
     sinks = _sinks(form, heads)
     attended: Array = pl.pallas_call(
-        partial(_prefill_tile, walk=walk),
+        partial(_prefill_tile, walk=walk, count=count),
         grid=(heads, chunk // tile),
         in_specs=[
             queries,
@@ -133,7 +135,7 @@ def prefill(
         compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=1),
         name="flash_prefill",
     )(q, keys, values, table, start.reshape(1), *sinks)
-    return attended
+    return attended[:count]
 
 
 def _decode_split(
@@ -201,12 +203,14 @@ def _merge(top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs:
     plgpu.store(out_ref, out.astype(out_ref.dtype), mask=heads[:, None])
 
 
-def _prefill_tile(q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: Walk) -> None:
+def _prefill_tile(
+    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: Walk, count: int
+) -> None:
     """The queries of one head that one program has."""
     *sink_refs, out_ref = refs
     tile, width = q_ref.shape
     first = start_ref[...] + pl.program_id(1) * tile
-    end = first + tile
+    end = jnp.minimum(first + tile, start_ref[...] + count)
     sums = nothing(tile, width)
     if sink_refs:
         sums = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
