@@ -11,7 +11,7 @@ import pytest
 from jaxchat import v1
 from tests.contract.doors import Door, refusal_of
 from tests.contract.echo import NOT_FINITE, PAUSE, SPLIT, EchoRunner
-from tests.contract.place import Place
+from tests.contract.place import PATIENCE, Place
 
 CHAT = "/v1/chat/completions"
 TORN = f"abc{PAUSE}{NOT_FINITE}d"
@@ -118,6 +118,7 @@ def test_a_torn_stream_has_an_error_event_and_no_end_mark(echo_place: Place, run
     with echo_place.http.stream("POST", CHAT, json=body(TORN)) as reply:
         lines = (line for line in reply.iter_lines() if line)
         first = next(lines)
+        assert runner.held.wait(PATIENCE)
         runner.gate.set()
         chunks = [json.loads(line.removeprefix("data: ")) for line in (first, *lines)]
     assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
@@ -137,6 +138,7 @@ def test_a_torn_stream_raises_in_the_clients(echo_place: Place, runner: EchoRunn
         request = v1.ChatCompletionRequest(model="echo", messages=[v1.ChatMessage(role=v1.ROLE_USER, text=TORN)])
         stream = echo_place.stub.Stream(request)
     assert next(stream).choices[0].delta.role
+    assert runner.held.wait(PATIENCE)
     runner.gate.set()
     with pytest.raises((openai.APIError, grpc.RpcError), match="not finite") as torn:
         list(stream)
