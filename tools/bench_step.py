@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
+from jaxchat.runtime.freeing import freeing
 from jaxchat.runtime.ladder import agreeing
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.native import attention_here
@@ -106,9 +107,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     config = SHAPES[args.shape]
-    params = random_params(config, args.dtype)
     engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
-    params, who = for_products(params, config, engine, Placement.create(engine.mesh, config), None)
+    with freeing():
+        params = random_params(config, args.dtype)
+        params, who = for_products(params, config, engine, Placement.create(engine.mesh, config), None)
     print(f"{args.shape}, {args.dtype}, products {who}\n")
     ladder = EngineConfig(slots=args.slots).ladder
     whole = make(config, params, args.slots, ladder, args)
