@@ -82,19 +82,20 @@ def test_sigterm_under_load_loses_no_answer(tiny_model: Path) -> None:
     with grpc.insecure_channel(server.grpc) as channel, Client(server.grpc) as client:
         health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
         assert next(health).status == SERVING
-        load = Load(server, each=6, tokens=500)
+        web = openai_client(server)
+        load = Load(server, each=5, tokens=800)
         load.started.wait()
         server.process.send_signal(signal.SIGTERM)
         assert next(health).status == NOT_SERVING
         assert LOCAL.get(server.rest.removesuffix("/v1") + "/health").status_code == 503
         with pytest.raises(openai.InternalServerError) as refused:
-            openai_client(server).chat.completions.create(**ask(1))
+            web.chat.completions.create(**ask(1))
         assert (refused.value.status_code, refused.value.code) == (503, "draining")
         assert "retry-after" in refused.value.response.headers
         with pytest.raises(ChatError) as caught:
             client.chat.completions.create(**ask(1))
         assert caught.value.code == "draining"
-        assert load.lengths() == {500: 24}
+        assert load.lengths() == {800: 20}
         assert server.process.wait(60) == 0
 
 
