@@ -25,15 +25,7 @@ PREFILL = Tiling(block=64, warps=4, queries=64)
 
 
 def decode(
-    q: Array,
-    keys: Array,
-    values: Array,
-    table: Array,
-    lengths: Array,
-    form: Form,
-    *,
-    interpret: bool = False,
-    tiling: Tiling = DECODE,
+    q: Array, keys: Array, values: Array, table: Array, lengths: Array, form: Form, *, interpret: bool = False
 ) -> Array:
     """Attention of one query per row over that row's keys.
 
@@ -51,11 +43,10 @@ def decode(
     rows, heads, width = q.shape
     kv_heads, _, page, _ = keys.shape
     group = heads // kv_heads
-    walk = Walk(form, tiling.keys(page, width, keys.dtype.itemsize), tiling)
-    splits = tiling.splits
+    walk = Walk(form, DECODE.keys(page, width, keys.dtype.itemsize), DECODE)
     table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % (walk.block // page))))
     tile = max(LEAST, pl.next_power_of_2(group))
-    grid = (rows, kv_heads, splits)
+    grid = (rows, kv_heads, DECODE.splits)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, split: (head, 0, 0, 0))
 
     def parts(*shape: int) -> pl.BlockSpec:
@@ -77,22 +68,14 @@ def decode(
         out_specs=[parts(tile), parts(tile), parts(tile, width)],
         out_shape=[each, each, jax.ShapeDtypeStruct((*grid, group, width), jnp.float32)],
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=1),
+        compiler_params=plgpu.CompilerParams(num_warps=DECODE.warps, num_stages=1),
         name="flash_decode",
     )(q.reshape(rows, kv_heads, group, width), keys, values, table, lengths)
     return _merged(sums, lengths, walk, q.dtype, interpret).reshape(q.shape)
 
 
 def prefill(
-    q: Array,
-    keys: Array,
-    values: Array,
-    table: Array,
-    start: Array,
-    form: Form,
-    *,
-    interpret: bool = False,
-    tiling: Tiling = PREFILL,
+    q: Array, keys: Array, values: Array, table: Array, start: Array, form: Form, *, interpret: bool = False
 ) -> Array:
     """Causal attention of a chunk of one sequence over everything before it and itself.
 
@@ -111,8 +94,8 @@ def prefill(
     kv_heads, _, page, _ = keys.shape
     q = jnp.pad(q, ((0, -count % LEAST), (0, 0), (0, 0)))
     chunk, group = len(q), heads // kv_heads
-    tile = min(tiling.queries, chunk & -chunk)  # a power of two that divides it
-    walk = Walk(form, tiling.keys(page, width, keys.dtype.itemsize), tiling)
+    tile = min(PREFILL.queries, chunk & -chunk)  # a power of two that divides it
+    walk = Walk(form, PREFILL.keys(page, width, keys.dtype.itemsize), PREFILL)
     each = walk.block // page
     table = jnp.pad(table, (0, -len(table) % each + -(-chunk // walk.block) * each))  # a last chunk may end past it
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda head, part: (head // group, 0, 0, 0))
@@ -132,7 +115,7 @@ def prefill(
         out_specs=queries,
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=tiling.warps, num_stages=1),
+        compiler_params=plgpu.CompilerParams(num_warps=PREFILL.warps, num_stages=1),
         name="flash_prefill",
     )(q, keys, values, table, start.reshape(1), *sinks)
     return attended[:count]

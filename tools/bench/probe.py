@@ -31,8 +31,8 @@ class Probe:
 
     def __call__(self) -> Limits:
         """The better of three tries each; takes about half a second."""
-        read = _fastest(lambda: self._read(self._run).block_until_ready())
-        product = _fastest(lambda: self._multiply(self._square).block_until_ready())
+        read = fastest(lambda: self._read(self._run).block_until_ready())
+        product = fastest(lambda: self._multiply(self._square).block_until_ready())
         return Limits(self._run.nbytes / read, 2 * self._square.shape[0] ** 3 / product)
 
 
@@ -41,7 +41,9 @@ def floor_seconds(weights: int, dtype: str, rows: int, limits: Limits) -> float:
     return max(weights * jnp.dtype(dtype).itemsize / limits.bandwidth, 2 * weights * rows / limits.matmul)
 
 
-def _fastest(work: Callable[[], object]) -> float:
+def fastest(work: Callable[[], object]) -> float:
+    """Seconds of the best of three tries."""
+
     def timed() -> float:
         began = time.perf_counter()
         work()

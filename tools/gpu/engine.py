@@ -6,7 +6,6 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes
 from jaxchat.sampling.sample import sample
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+from tools.bench.probe import fastest
 
 SAMPLINGS = {"greedy": SamplingParams(temperature=0.0), "nucleus": SamplingParams(temperature=0.8, top_p=0.9)}
 
@@ -34,8 +34,9 @@ def probe() -> dict[str, float]:
     copy = jax.jit(lambda x: x + 1)
     square = jax.random.normal(jax.random.key(0), (8192, 8192), jnp.bfloat16)
     multiply = jax.jit(jnp.dot)
-    moved = 2 * source.nbytes / _fastest(lambda: copy(source).block_until_ready())
-    return {"copy": moved, "products": 2 * 8192**3 / _fastest(lambda: multiply(square, square).block_until_ready())}
+    jax.block_until_ready((copy(source), multiply(square, square)))  # compiled
+    moved = 2 * source.nbytes / fastest(lambda: copy(source).block_until_ready())
+    return {"copy": moved, "products": 2 * 8192**3 / fastest(lambda: multiply(square, square).block_until_ready())}
 
 
 def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
@@ -101,17 +102,6 @@ def decode(runner: Runner, users: int, steps: int) -> float:
         before = ahead
     before.wait()
     return (time.perf_counter() - began) / steps
-
-
-def _fastest(work: Callable[[], object]) -> float:
-    work()
-
-    def timed() -> float:
-        began = time.perf_counter()
-        work()
-        return time.perf_counter() - began
-
-    return min(timed() for _ in range(5))
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
