@@ -20,8 +20,9 @@ from jax.experimental.pallas import triton as plgpu
 from jaxchat.kernels.form import Form
 from jaxchat.kernels.online import LEAST, MASKED, Pages, Tiling, Walk, nothing
 
-DECODE = Tiling(block=32, warps=4, splits=16, least=8)
-PREFILL = Tiling(block=64, warps=4, queries=64)
+DECODE = Tiling(block=32, warps=4, stages=5, splits=16, least=8)
+PREFILL = Tiling(block=64, warps=4, stages=3, queries=64)
+PROGRAMS = 2048  # of decoding that keep a chip busy; with more rows, each program has several splits of a row
 
 
 def decode(
@@ -44,31 +45,29 @@ def decode(
     kv_heads, _, page, _ = keys.shape
     group = heads // kv_heads
     walk = Walk(form, DECODE.keys(page, width, keys.dtype.itemsize), DECODE)
-    table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % (walk.block // page))))
     tile = max(LEAST, pl.next_power_of_2(group))
-    grid = (rows, kv_heads, DECODE.splits)
-    pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, split: (head, 0, 0, 0))
+    programs = min(max(PROGRAMS // (rows * kv_heads), 1), DECODE.splits)
+    pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, program: (head, 0, 0, 0))
 
     def parts(*shape: int) -> pl.BlockSpec:
-        return pl.BlockSpec(
-            (None, None, None, *shape), lambda row, head, split: (row, head, split, *(0 for _ in shape))
-        )
+        whole = (None, None, DECODE.splits, *shape)
+        return pl.BlockSpec(whole, lambda row, head, program: (row, head, 0, *(0 for _ in shape)))
 
-    each = jax.ShapeDtypeStruct((*grid, group), jnp.float32)
+    each = jax.ShapeDtypeStruct((rows, kv_heads, DECODE.splits, group), jnp.float32)
     sums = pl.pallas_call(
-        partial(_decode_split, walk=walk, group=group),
-        grid=grid,
+        partial(_decode_splits, walk=walk, group=group),
+        grid=(rows, kv_heads, programs),
         in_specs=[
-            pl.BlockSpec((None, None, tile, width), lambda row, head, split: (row, head, 0, 0)),
+            pl.BlockSpec((None, None, tile, width), lambda row, head, program: (row, head, 0, 0)),
             pages,
             pages,
-            pl.BlockSpec((None, table.shape[1]), lambda row, head, split: (row, 0)),
-            pl.BlockSpec((None,), lambda row, head, split: (row,)),
+            pl.BlockSpec((None, table.shape[1]), lambda row, head, program: (row, 0)),
+            pl.BlockSpec((None,), lambda row, head, program: (row,)),
         ],
         out_specs=[parts(tile), parts(tile), parts(tile, width)],
-        out_shape=[each, each, jax.ShapeDtypeStruct((*grid, group, width), jnp.float32)],
+        out_shape=[each, each, jax.ShapeDtypeStruct((*each.shape, width), jnp.float32)],
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=DECODE.warps, num_stages=1),
+        compiler_params=plgpu.CompilerParams(num_warps=DECODE.warps, num_stages=DECODE.stages),
         name="flash_decode",
     )(q.reshape(rows, kv_heads, group, width), keys, values, table, lengths)
     return _merged(sums, lengths, walk, q.dtype, interpret).reshape(q.shape)
@@ -96,8 +95,6 @@ def prefill(
     chunk, group = len(q), heads // kv_heads
     tile = min(PREFILL.queries, chunk & -chunk)  # a power of two that divides it
     walk = Walk(form, PREFILL.keys(page, width, keys.dtype.itemsize), PREFILL)
-    each = walk.block // page
-    table = jnp.pad(table, (0, -len(table) % each + -(-chunk // walk.block) * each))  # a last chunk may end past it
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda head, part: (head // group, 0, 0, 0))
     queries = pl.BlockSpec((tile, None, width), lambda head, part: (part, head, 0))
     sinks = _sinks(form, heads)
@@ -115,26 +112,29 @@ def prefill(
         out_specs=queries,
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(num_warps=PREFILL.warps, num_stages=1),
+        compiler_params=plgpu.CompilerParams(num_warps=PREFILL.warps, num_stages=PREFILL.stages),
         name="flash_prefill",
     )(q, keys, values, table, start.reshape(1), *sinks)
     return attended[:count]
 
 
-def _decode_split(
+def _decode_splits(
     q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, walk: Walk, group: int
 ) -> None:
-    """One split of a row's keys for the queries of one KV head; writes the three sums, unless it has no block."""
-    split, length = pl.program_id(2), length_ref[...]
-    share = walk.share(split, walk.form.first(length - 1), length)
+    """One program's splits of a row's keys for the queries of one KV head; writes the three sums of each."""
+    program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
+    first = walk.form.first(length - 1)
     held = jnp.arange(q_ref.shape[0]) < group
+    q = plgpu.load(q_ref, mask=held[:, None], other=0.0)
 
-    @pl.when(share.count > 0)
-    def _() -> None:
-        q = plgpu.load(q_ref, mask=held[:, None], other=0.0)
+    def add_up(turn: Array, _: None) -> None:
+        split = program + turn * programs
+        share = walk.share(split, first, length)
         sums = walk.run(q, Pages(k_ref, v_ref, table_ref), length - 1, share, length, nothing(*q.shape))
         for ref, found in zip(sum_refs, sums, strict=True):
-            plgpu.store(ref, found, mask=held if found.ndim == 1 else held[:, None])
+            plgpu.store(ref.at[split], found, mask=held if found.ndim == 1 else held[:, None])
+
+    jax.lax.fori_loop(0, pl.cdiv(jnp.maximum(walk.splits(first, length) - program, 0), programs), add_up, None)
 
 
 def _merged(sums: list[Array], lengths: Array, walk: Walk, dtype: Any, interpret: bool) -> Array:

@@ -22,14 +22,14 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """How a kernel is cut up: keys of a block and warps of a program.
+    """How a kernel is cut up: keys of a block, warps of a program, stages of its pipeline of loads.
 
-    `splits` is the number of programs that share a row and KV head, as far as each has `least` blocks; `queries` those
-    of a prefill program.
+    A row's keys are shared by `splits`, as far as each has `least` blocks; `queries` are those of a prefill program.
     """
 
     block: int  # of 128 numbers in bf16; of larger keys there are fewer
     warps: int
+    stages: int  # one for page ids, one for adding up, the others for keys and values on their way
     splits: int = 1
     least: int = 1
     queries: int = 1
@@ -50,14 +50,13 @@ class Pages:
     def fetch(self, index: Array, block: int, end: Array) -> Block:
         """Block `index`, zeros from position `end` on: what lies there may be NaN."""
         page, width = self.keys.shape[-2:]
-        count = block // page
-        each, slot, lane = (jax.lax.broadcasted_iota(jnp.int32, (count, page, width), axis) for axis in range(3))
-        held = index * block + each * page + slot < end
-        last = self.table.shape[0] // count - 1
-        ids = self.table[pl.ds(jnp.minimum(index, last) * count, count)]
-        place = jnp.broadcast_to(ids[:, None, None], each.shape), slot, lane
-        k, v = (plgpu.load(ref.at[place], mask=held, other=0.0) for ref in (self.keys, self.values))
-        return k.reshape(block, width), v.reshape(block, width)
+        position = index * block + jnp.arange(block)
+        held = position < end
+        ids = plgpu.load(self.table.at[position // page], mask=held, other=0)
+        lane = jax.lax.broadcasted_iota(jnp.int32, (block, width), 1)
+        ids, slot, held = (jnp.broadcast_to(x[:, None], lane.shape) for x in (ids, position % page, held))
+        k, v = (plgpu.load(ref.at[ids, slot, lane], mask=held, other=0.0) for ref in (self.keys, self.values))
+        return k, v
 
 
 @dataclass(frozen=True)
@@ -77,26 +76,30 @@ class Walk:
     block: int
     tiling: Tiling
 
+    def splits(self, first: Array, end: Array) -> Array:
+        """How many share the keys from position `first` to `end`; it depends on nothing else."""
+        return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.least), 1, self.tiling.splits)
+
     def share(self, split: Array, first: Array, end: Array) -> Share:
-        """Of the keys from position `first` to `end`; it depends on nothing else."""
-        begin = first // self.block
-        count = jnp.maximum(pl.cdiv(end, self.block) - begin, 0)
-        working = jnp.clip(pl.cdiv(count, self.tiling.least), 1, self.tiling.splits)
-        own = jnp.where(split < working, pl.cdiv(jnp.maximum(count - split, 0), working), 0)
-        return Share(begin + split, working, own)
+        """What one split has of the keys from position `first` to `end`."""
+        splits = self.splits(first, end)
+        own = pl.cdiv(jnp.maximum(self._blocks(first, end) - split, 0), splits)
+        return Share(first // self.block + split, splits, jnp.where(split < splits, own, 0))
+
+    def _blocks(self, first: Array, end: Array) -> Array:
+        return jnp.maximum(pl.cdiv(end, self.block) - first // self.block, 0)
 
     def run(self, q: Array, pages: Pages, queries: Array, share: Share, end: Array, sums: Sums) -> Sums:
         """The sums for queries `q[T, d]` at positions `queries`, that broadcast to `[T, B]`; keys end at `end`.
 
-        The next block is on its way while one is added up.
+        Loads that a loop's body begins with are what Triton moves ahead of it, into shared memory.
         """
 
-        def body(index: Array, carry: tuple[Block, Sums]) -> tuple[Block, Sums]:
+        def body(index: Array, sums: Sums) -> Sums:
             here = share.begin + index * share.step
-            following = pages.fetch(here + share.step, self.block, end)
-            return following, self._add(q, *carry[0], here, queries, carry[1])
+            return self._add(q, *pages.fetch(here, self.block, end), here, queries, sums)
 
-        return jax.lax.fori_loop(0, share.count, body, (pages.fetch(share.begin, self.block, end), sums))[1]
+        return jax.lax.fori_loop(0, share.count, body, sums)
 
     def _add(self, q: Array, keys: Array, values: Array, index: Array, queries: Array, sums: Sums) -> Sums:
         top, total, mixed = sums

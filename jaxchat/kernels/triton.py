@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -44,15 +45,24 @@ class TritonAttention:
     def held(self) -> str:
         return self.shape.dtype
 
+    @property
+    def _specs(self) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
+        """How `[T, heads, d]`, pages, and what every device has, are spread."""
+        return PartitionSpec(None, "tensor"), PartitionSpec("tensor"), PartitionSpec()
+
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
         each = (self.shape.kv_heads, pages, self.shape.page, self.shape.head_width)
         return each, each
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        def write(held: Array, new: Array) -> Array:
-            return held.at[:, page_ids, offsets].set(new.swapaxes(0, 1).astype(held.dtype), mode="drop")
+        from jaxchat.kernels import scatter  # Pallas, which only a GPU needs
 
-        return tuple(write(held, new) for held, new in zip(cache, (k, v), strict=True))
+        heads, first, whole = self._specs
+        specs = (first, first, heads, heads, whole, whole)
+        write = partial(scatter.write_tokens, interpret=self.interpret)
+        spread = jax.shard_map(write, mesh=self.mesh, in_specs=specs, out_specs=(first, first), check_vma=False)
+        keys, values = cache
+        return spread(keys, values, k, v, page_ids, offsets)
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         def write(held: Array, new: Array) -> Array:
@@ -62,7 +72,7 @@ class TritonAttention:
         return tuple(write(held, new) for held, new in zip(cache, (k, v), strict=True))
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
-        from jaxchat.kernels import flash  # Pallas, which only a GPU needs
+        from jaxchat.kernels import flash
 
         return self._spread(flash.decode, form)(q, *cache, table, jnp.where(active, lengths, 0))
 
@@ -79,7 +89,7 @@ class TritonAttention:
             own = replace(form, sinks=sinks[0]) if sinks else form
             return kernel(q, keys, values, table, place, own, interpret=self.interpret)
 
-        heads, first, whole = PartitionSpec(None, "tensor"), PartitionSpec("tensor"), PartitionSpec()
+        heads, first, whole = self._specs
         specs = (heads, first, first, whole, whole, *(first for _ in sinks))
         spread = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
         return lambda *given: spread(*given, *sinks)

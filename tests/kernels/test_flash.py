@@ -45,6 +45,19 @@ def test_decode(length: int, heads: int, kv_heads: int, page: int, form: Form) -
     np.testing.assert_allclose(found[0], last, atol=1e-5)
 
 
+@pytest.mark.parametrize("programs", [1, 5])
+def test_how_many_programs_share_a_row_changes_no_bit(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = np.array([1200, 40, 0, 3000])
+    table = np.arange(4 * 188).reshape(4, 188) + 1
+    q, k, v = random(4, 2, d, seed=0), *(random(table.size * 16 + 16, 1, d, seed=seed) for seed in (1, 2))
+    pages = (paged(x, 16, np.arange(len(x) // 16)) for x in (k, v))
+    given = q, *pages, jnp.asarray(table, jnp.int32), jnp.asarray(lengths, jnp.int32)
+    expected = flash.decode(*given, PLAIN, interpret=INTERPRET)
+    monkeypatch.setattr(flash, "PROGRAMS", programs * 4)
+    np.testing.assert_array_equal(flash.decode(*given, PLAIN, interpret=INTERPRET), expected)
+    assert not np.any(expected[2]) and np.all(np.any(expected[jnp.array([0, 1, 3])], axis=-1))
+
+
 @pytest.mark.parametrize(("chunk", "page"), [(8, 8), (48, 16), (96, 32), (128, 16)])
 @pytest.mark.parametrize("start", [0, 192])
 def test_prefill(chunk: int, page: int, start: int) -> None:
@@ -61,7 +74,7 @@ def test_prefill(chunk: int, page: int, start: int) -> None:
 @pytest.mark.parametrize("least", [1, 3, 8])
 @pytest.mark.parametrize(("first", "end"), [(0, 0), (0, 1), (0, 32), (70, 71), (100, 3000)])
 def test_splits_share_the_blocks(splits: int, least: int, first: int, end: int) -> None:
-    walk = Walk(PLAIN, 32, Tiling(block=32, warps=4, splits=splits, least=least))
+    walk = Walk(PLAIN, 32, Tiling(block=32, warps=4, stages=1, splits=splits, least=least))
     share = walk.share(jnp.arange(splits), jnp.int32(first), jnp.int32(end))
     seen = [
         int(begin + step * share.step)
