@@ -108,7 +108,7 @@ def main() -> None:
     args = parser.parse_args()
     config = SHAPES[args.shape]
     engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
-    with freeing():
+    with freeing(args.slots * config.vocab_size):
         params = random_params(config, args.dtype)
         params, who = for_products(params, config, engine, Placement.create(engine.mesh, config), None)
     print(f"{args.shape}, {args.dtype}, products {who}\n")

@@ -7,24 +7,32 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TRIM, _MAP, _MAPS = -1, -3, -4  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX of malloc.h
+_TRIM, _MAP, _MAPS, _ARENAS = -1, -3, -4, -8  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX of malloc.h
 _SMALL, _LARGE = 1 << 20, 1 << 30  # bytes
 _USUAL = 1 << 16  # arrays that may come from the system at a time
+_ARENA = 1 << 26  # bytes that glibc's arena of one thread holds
+_LOGIT = 32  # bytes that a step needs for each logit: its sampler has about eight arrays of them
 
 
 @contextmanager
-def freeing() -> Iterator[None]:
+def freeing(logits: int = 0) -> Iterator[None]:
     """While inside, glibc gets each array of a megabyte or more from the system, and gives it back when it is freed.
 
     Otherwise each thread keeps what it freed for itself: after an Orbax checkpoint that is a quarter of the weights.
     Afterwards glibc keeps what programs free, up to a gigabyte: each step wants it again, and fresh memory costs a
-    fault for each of its pages (10 of 62 ms of 8 rows that sample, with half a billion weights). Other C libraries are
-    left alone.
+    fault for each of its pages (10 of 62 ms of 8 rows that sample, with half a billion weights). What does not fit into
+    the arena of a thread would be fresh even so; then threads that begin from here on share one (30 of 112 ms of 32
+    rows). They wait for it at times, so smaller steps leave each thread its own. Other C libraries are left alone.
+
+    Args:
+        logits: of the largest step to come, S times V.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         yield
         return
+    if logits * _LOGIT > _ARENA:
+        mallopt(_ARENAS, 1)
     mallopt(_MAPS, _USUAL)
     mallopt(_MAP, _SMALL)
     try:

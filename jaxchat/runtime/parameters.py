@@ -41,7 +41,7 @@ def load_parameters(
         ModelError: the checkpoint is damaged or does not fit `model`.
         ValueError: the products do not fit the devices.
     """
-    with freeing():
+    with freeing(engine.slots * served.vocab_size):
         params, digest = _stored(directory, model, served, engine.dtype, placement, report)
         report("building kernels", 0, 1)
         params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir))

@@ -89,21 +89,31 @@ struct Pages {
   }
 };
 
+// Memory that a thread keeps from call to call: threads would wait for one another to get it anew.
+inline float* scratch(int64_t numbers) {
+  thread_local std::vector<Words> kept;
+  const size_t count = (numbers + LANES - 1) / LANES;
+  if (kept.size() < count) kept.resize(count);
+  return reinterpret_cast<float*>(kept.data());
+}
+
 // Queries [queries, heads, width] of one sequence, which see `lengths` keys each, rising; the heads share a KV head.
 template <typename Number>
 class Attention {
  public:
   Attention(const Pages<Number>& pages, const int32_t* table, int64_t head, int64_t heads, Form form, int64_t queries)
       : pages_(pages), table_(table), head_(head), heads_(heads), form_(form), queries_(queries),
-        rows_(queries * heads), width_((pages.width + PANEL - 1) / PANEL * PANEL), q_(rows_ * width_ / LANES),
-        mixed_(rows_ * width_ / LANES), scores_(rows_ * BLOCK / LANES), keys_(width_ * BLOCK / LANES),
-        values_(width_ * BLOCK / LANES), top_(rows_), total_(rows_, 1.0f) {}
+        rows_(queries * heads), width_((pages.width + PANEL - 1) / PANEL * PANEL),
+        q_(scratch(2 * (rows_ + BLOCK) * width_ + rows_ * BLOCK + 2 * rows_)), mixed_(q_ + rows_ * width_),
+        keys_(mixed_ + rows_ * width_), values_(keys_ + BLOCK * width_), scores_(values_ + BLOCK * width_),
+        top_(scores_ + rows_ * BLOCK), total_(top_ + rows_) {}
 
   // Strides of q and y between queries count numbers, sinks are of these heads.
   void run(const float* q, float* y, int64_t stride, const int32_t* lengths, const float* sinks) {
-    const int64_t bytes = pages_.width * sizeof(float);
+    std::fill(q_, mixed_ + rows_ * width_, 0.0f);
+    std::fill(total_, total_ + rows_, 1.0f);
     for (int64_t row = 0; row < rows_; ++row) {
-      std::memcpy(numbers(q_) + row * width_, q + row / heads_ * stride + row % heads_ * pages_.width, bytes);
+      std::copy_n(q + row / heads_ * stride + row % heads_ * pages_.width, pages_.width, q_ + row * width_);
       top_[row] = sinks[row % heads_];
     }
     const int64_t longest = lengths[queries_ - 1];
@@ -115,16 +125,13 @@ class Attention {
     }
     for (int64_t row = 0; row < rows_; ++row) {
       float* out = y + row / heads_ * stride + row % heads_ * pages_.width;
-      const float* sums = numbers(mixed_) + row * width_;
+      const float* sums = mixed_ + row * width_;
       for (int64_t i = 0; i < pages_.width; ++i) out[i] = sums[i] / total_[row];
     }
   }
 
  private:
-  using Scratch = std::vector<Words>;
-
-  static float* numbers(Scratch& scratch) { return reinterpret_cast<float*>(scratch.data()); }
-  static uint32_t* words(Scratch& scratch) { return reinterpret_cast<uint32_t*>(scratch.data()); }
+  static uint32_t* words(float* numbers) { return reinterpret_cast<uint32_t*>(numbers); }
 
   int64_t first(int64_t length) const {
     return form_.window ? std::max<int64_t>(length - form_.window, 0) : 0;
@@ -136,16 +143,17 @@ class Attention {
     const int64_t columns = (count + PANEL - 1) / PANEL * PANEL;
     for (int64_t row = from * heads_; row < to * heads_; row += ROWS) {
       const int64_t rows = std::min(ROWS, to * heads_ - row);
-      uint32_t *scores = words(scores_) + row * BLOCK, *mixed = words(mixed_) + row * width_;
-      block<Float>(words(q_) + row * width_, width_, rows, words(keys_), PANEL, width_ * PANEL, columns, width_, scores,
-                   BLOCK, true, 0);
+      uint32_t *scores = words(scores_ + row * BLOCK), *mixed = words(mixed_ + row * width_);
+      block<Float>(words(q_ + row * width_), width_, rows, words(keys_), width_ * PANEL, columns, width_, scores,
+                   BLOCK, true, Nothing{});
       for (int64_t r = row; r < row + rows; ++r) weigh(r, columns, lengths[r / heads_] - start);
-      block<Float>(scores, BLOCK, rows, words(values_), PANEL, BLOCK * PANEL, width_, count, mixed, width_, false, 0);
+      block<Float>(scores, BLOCK, rows, words(values_), BLOCK * PANEL, width_, count, mixed, width_, false,
+                   Nothing{});
     }
   }
 
-  // Keys as panels of 32 keys, values as panels of 32 numbers; zeros where there are none, for a recycled page may hold
-  // what is no number.
+  // Keys as panels of 32 keys, values as panels of 32 numbers. Keys of a vector that are none are zeros, for a recycled
+  // page may hold what is no number; scores and sums of what is not written here are not used.
   void pack(int64_t start, int64_t count) {
     for (int64_t key = 0; key < (count + LANES - 1) / LANES * LANES; key += LANES)
       for (int64_t i = 0; i < width_; i += LANES) {
@@ -156,11 +164,11 @@ class Attention {
           if (left <= 0) continue;
           rows[r] = widen(pages_.keys + at, left);
           const Words value = widen(pages_.values + at, left);
-          store(words(values_) + (i / PANEL * BLOCK + key + r) * PANEL + i % PANEL, &value);
+          store(values_ + (i / PANEL * BLOCK + key + r) * PANEL + i % PANEL, &value);
         }
         transpose(rows);
         for (int64_t r = 0; r < LANES; ++r)
-          store(words(keys_) + (key / PANEL * width_ + i + r) * PANEL + key % PANEL, &rows[r]);
+          store(keys_ + (key / PANEL * width_ + i + r) * PANEL + key % PANEL, &rows[r]);
       }
   }
 
@@ -175,7 +183,7 @@ class Attention {
 
   // Scores of a row to weights; `seen` keys of the block are within its length.
   void weigh(int64_t row, int64_t columns, int64_t seen) {
-    float* scores = numbers(scores_) + row * BLOCK;
+    float* scores = scores_ + row * BLOCK;
     const int32_t last = std::min(seen, columns), begin = form_.window ? std::max<int64_t>(seen - form_.window, 0) : 0;
     const Integers lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     Floats highest = Floats{} + top_[row];
@@ -197,7 +205,7 @@ class Attention {
     const float shrink = exponential(Floats{} + (top_[row] - top))[0];
     total_[row] = total_[row] * shrink + reduced(sums, [](float a, float b) { return a + b; });
     top_[row] = top;
-    float* mixed = numbers(mixed_) + row * width_;
+    float* mixed = mixed_ + row * width_;
     for (int64_t i = 0; i < width_; ++i) mixed[i] *= shrink;
   }
 
@@ -206,8 +214,7 @@ class Attention {
   const int64_t head_, heads_;
   const Form form_;
   const int64_t queries_, rows_, width_;
-  Scratch q_, mixed_, scores_, keys_, values_;
-  std::vector<float> top_, total_;
+  float *const q_, *const mixed_, *const keys_, *const values_, *const scores_, *const top_, *const total_;
 };
 
 }  // namespace native
