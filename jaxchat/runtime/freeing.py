@@ -25,7 +25,7 @@ def freeing(logits: int = 0) -> Iterator[None]:
     rows). They wait for it at times, so smaller steps leave each thread its own. Other C libraries are left alone.
 
     Args:
-        logits: of the largest step to come, S times V.
+        logits: of the largest step to come, S times V; 0 where steps have memory of their own.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

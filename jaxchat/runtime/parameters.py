@@ -41,7 +41,8 @@ def load_parameters(
         ModelError: the checkpoint is damaged or does not fit `model`.
         ValueError: the products do not fit the devices.
     """
-    with freeing(engine.slots * served.vocab_size):
+    logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0  # elsewhere on the device
+    with freeing(logits):
         params, digest = _stored(directory, model, served, engine.dtype, placement, report)
         report("building kernels", 0, 1)
         params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir))

@@ -128,7 +128,7 @@ struct Product {
       for (int64_t column = start * PANEL; column < end * PANEL; column += LANES) y.finish(row, column, n);
   }
 
-  // A tile's rows.
+  // All rows, which are one tile's, by a panel.
   void column(int64_t panel) const {
     for (int64_t from = 0; from < k; from += DEPTH)
       block<Kind>(x + from, k, t, at(panel, from), 0, PANEL, std::min(DEPTH, k - from), y.words() + panel * PANEL, n,
@@ -153,11 +153,12 @@ struct Product {
 
   const uint32_t* at(int64_t panel, int64_t word) const { return w + (panel * k + word) * PANEL; }
 
-  // What tile i of so many brings along of a block, so that memory is read all the time, not by the first of them alone.
-  Part part(const uint32_t* block, int64_t i, int64_t tiles, int64_t depth) const {
+  // What tile i of so many brings along of the block `after` this one: memory is read all the time, not by the first of
+  // them alone.
+  Part part(const uint32_t* after, int64_t i, int64_t tiles, int64_t depth) const {
     constexpr int64_t WORD = PANEL * sizeof(uint32_t);
     const int64_t bytes = DEPTH * WORD / tiles;
-    return {reinterpret_cast<const char*>(block) + i * bytes, k * WORD, (bytes - 1) / depth + 1};
+    return {reinterpret_cast<const char*>(after) + i * bytes, k * WORD, (bytes - 1) / depth + 1};
   }
 
   void run(ffi::ThreadPool& pool) const {
