@@ -20,7 +20,7 @@ from jax.experimental.pallas import triton as plgpu
 from jaxchat.kernels.form import Form
 from jaxchat.kernels.online import LEAST, MASKED, Pages, Tiling, Walk, nothing
 
-DECODE = Tiling(block=32, warps=4, stages=5, splits=16, least=8)
+DECODE = Tiling(block=64, warps=4, stages=3, splits=16, least=2)
 PREFILL = Tiling(block=64, warps=4, stages=3, queries=64)
 PROGRAMS = 2048  # of decoding that keep a chip busy; with more rows, each program has several splits of a row
 
