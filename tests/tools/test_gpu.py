@@ -53,6 +53,7 @@ def test_our_steps(args: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_steps_of_transformers(args: argparse.Namespace) -> None:
     args.compiled, args.device = False, "cpu"
     *_, found = peer.measure(args)
+    assert found["device"] == "cpu"
     assert found["prefill"] > 0 and found["decode"].keys() == {"1 greedy", "3 greedy"}
 
 

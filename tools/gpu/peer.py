@@ -79,7 +79,9 @@ class Stepper:
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Medians over rounds; what is known after each number of users, as compiling takes long."""
     stepper = Stepper(args.model, args.device, args.context, compiled=args.compiled)
-    found: dict[str, Any] = {"transformers": transformers.__version__, "torch": torch.__version__, "decode": {}}
+    device = torch.cuda.get_device_name() if stepper.device.type == "cuda" else args.device
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+    found: dict[str, Any] = {"device": device, **versions, "decode": {}}
     stepper.prefill(4, args.prompt)
     times = [stepper.prefill(4, args.prompt)[2] for _ in range(args.rounds)]
     found["prefill"] = 4 * args.prompt / statistics.median(times)
