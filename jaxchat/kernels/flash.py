@@ -18,7 +18,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
 from jaxchat.kernels.form import Form
-from jaxchat.kernels.online import LEAST, MASKED, Pages, Tiling, Walk, nothing
+from jaxchat.kernels.online import LEAST, MASKED, Pages, Tiling, Walk, nothing, wide, within
 
 DECODE = Tiling(block=64, warps=4, stages=3, splits=16, least=2)
 PREFILL = Tiling(block=64, warps=4, stages=3, queries=64)
@@ -31,7 +31,7 @@ def decode(
     """Attention of one query per row over that row's keys.
 
     Args:
-        q: `[S, H, d]`, d a power of two.
+        q: `[S, H, d]`.
         keys: `[K, N, page, d]`, as are `values`.
         table: i32 `[S, P]`.
         lengths: i32 `[S]`, keys of each row, its query's included; zeros come out of a row with none.
@@ -42,9 +42,9 @@ def decode(
         `[S, H, d]` of the dtype of q.
     """
     rows, heads, width = q.shape
-    kv_heads, _, page, _ = keys.shape
+    kv_heads = len(keys)
     group = heads // kv_heads
-    walk = Walk(form, DECODE.keys(page, width, keys.dtype.itemsize), DECODE)
+    walk = Walk.over(keys, form, DECODE)
     tile = max(LEAST, pl.next_power_of_2(group))
     programs = min(max(PROGRAMS // (rows * kv_heads), 1), DECODE.splits)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, program: (head, 0, 0, 0))
@@ -58,13 +58,13 @@ def decode(
         partial(_decode_splits, walk=walk, group=group),
         grid=(rows, kv_heads, programs),
         in_specs=[
-            pl.BlockSpec((None, None, tile, width), lambda row, head, program: (row, head, 0, 0)),
+            pl.BlockSpec((None, None, tile, wide(width)), lambda row, head, program: (row, head, 0, 0)),
             pages,
             pages,
             pl.BlockSpec((None, table.shape[1]), lambda row, head, program: (row, 0)),
             pl.BlockSpec((None,), lambda row, head, program: (row,)),
         ],
-        out_specs=[parts(tile), parts(tile), parts(tile, width)],
+        out_specs=[parts(tile), parts(tile), parts(tile, wide(width))],
         out_shape=[each, each, jax.ShapeDtypeStruct((*each.shape, width), jnp.float32)],
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=DECODE.warps, num_stages=DECODE.stages),
@@ -79,7 +79,7 @@ def prefill(
     """Causal attention of a chunk of one sequence over everything before it and itself.
 
     Args:
-        q: `[C, H, d]`, the queries at positions `start .. start + C - 1`, d a power of two.
+        q: `[C, H, d]`, the queries at positions `start .. start + C - 1`.
         keys: `[K, N, page, d]`, as are `values`; the chunk's own are in them.
         table: i32 `[P]`.
         start: i32 scalar.
@@ -90,16 +90,16 @@ def prefill(
         `[C, H, d]` of the dtype of q.
     """
     count, heads, width = q.shape
-    kv_heads, _, page, _ = keys.shape
+    kv_heads = len(keys)
     q = jnp.pad(q, ((0, -count % LEAST), (0, 0), (0, 0)))
     chunk, group = len(q), heads // kv_heads
     tile = min(PREFILL.queries, chunk & -chunk)  # a power of two that divides it
-    walk = Walk(form, PREFILL.keys(page, width, keys.dtype.itemsize), PREFILL)
+    walk = Walk.over(keys, form, PREFILL)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda head, part: (head // group, 0, 0, 0))
-    queries = pl.BlockSpec((tile, None, width), lambda head, part: (part, head, 0))
+    queries = pl.BlockSpec((tile, None, wide(width)), lambda head, part: (part, head, 0))
     sinks = _sinks(form, heads)
     attended: Array = pl.pallas_call(
-        partial(_prefill_tile, walk=walk, count=count),
+        partial(_prefill_tile, walk=walk, count=count, width=width),
         grid=(heads, chunk // tile),
         in_specs=[
             queries,
@@ -125,14 +125,15 @@ def _decode_splits(
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
     first = walk.form.first(length - 1)
     held = jnp.arange(q_ref.shape[0]) < group
-    q = plgpu.load(q_ref, mask=held[:, None], other=0.0)
+    wide_held = within(jnp.broadcast_to(held[:, None], q_ref.shape), k_ref.shape[-1])
+    q = plgpu.load(q_ref, mask=wide_held, other=0.0)
 
     def add_up(turn: Array, _: None) -> None:
         split = program + turn * programs
         share = walk.share(split, first, length)
         sums = walk.run(q, Pages(k_ref, v_ref, table_ref), length - 1, share, length, nothing(*q.shape))
         for ref, found in zip(sum_refs, sums, strict=True):
-            plgpu.store(ref.at[split], found, mask=held if found.ndim == 1 else held[:, None])
+            plgpu.store(ref.at[split], found, mask=held if found.ndim == 1 else wide_held)
 
     jax.lax.fori_loop(0, pl.cdiv(jnp.maximum(walk.splits(first, length) - program, 0), programs), add_up, None)
 
@@ -147,16 +148,16 @@ def _merged(sums: list[Array], lengths: Array, walk: Walk, dtype: Any, interpret
 
     sinks = [one.reshape(kv_heads, group) for one in _sinks(walk.form, kv_heads * group)]
     merged: Array = pl.pallas_call(
-        partial(_merge, walk=walk, group=group),
+        partial(_merge, walk=walk, group=group, width=width),
         grid=(rows, kv_heads),
         in_specs=[
             part(splits, tile),
             part(splits, tile),
-            part(splits, tile, width),
+            part(splits, tile, wide(width)),
             pl.BlockSpec((None,), lambda row, head: (row,)),
             *[pl.BlockSpec((None, tile), lambda row, head: (head, 0)) for _ in sinks],
         ],
-        out_specs=part(tile, width),
+        out_specs=part(tile, wide(width)),
         out_shape=jax.ShapeDtypeStruct((rows, kv_heads, group, width), dtype),
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=1),
@@ -165,7 +166,9 @@ def _merged(sums: list[Array], lengths: Array, walk: Walk, dtype: Any, interpret
     return merged
 
 
-def _merge(top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, walk: Walk, group: int) -> None:
+def _merge(
+    top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, walk: Walk, group: int, width: int
+) -> None:
     """Brings the sums of the splits that have any to one scale, and divides."""
     *sink_refs, out_ref = refs
     length = length_ref[...]
@@ -174,7 +177,8 @@ def _merge(top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs:
     held = (share.count > 0)[:, None] & heads[None]
     tops = plgpu.load(top_ref, mask=held, other=MASKED)
     totals = plgpu.load(total_ref, mask=held, other=0.0)
-    mixed = plgpu.load(mixed_ref, mask=jnp.broadcast_to(held[:, :, None], mixed_ref.shape), other=0.0)
+    wide_held = within(jnp.broadcast_to(held[:, :, None], mixed_ref.shape), width)
+    mixed = plgpu.load(mixed_ref, mask=wide_held, other=0.0)
     top = jnp.max(tops, axis=0)
     if sink_refs:
         sink = plgpu.load(sink_refs[0], mask=heads, other=0.0)
@@ -183,24 +187,27 @@ def _merge(top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs:
     total = jnp.sum(totals * shrink, axis=0)
     total += jnp.exp(sink - top) if sink_refs else 0.0
     out = jnp.sum(mixed * shrink[:, :, None], axis=0) / jnp.where(total > 0, total, 1.0)[:, None]
-    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=heads[:, None])
+    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=within(jnp.broadcast_to(heads[:, None], out.shape), width))
 
 
 def _prefill_tile(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: Walk, count: int
+    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: Walk, count: int, width: int
 ) -> None:
     """The queries of one head that one program has."""
     *sink_refs, out_ref = refs
-    tile, width = q_ref.shape
+    tile = q_ref.shape[0]
     first = start_ref[...] + pl.program_id(1) * tile
     end = jnp.minimum(first + tile, start_ref[...] + count)
-    sums = nothing(tile, width)
+    sums = nothing(*q_ref.shape)
     if sink_refs:
         sums = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
     queries = (first + jnp.arange(tile))[:, None]
     share = walk.share(jnp.int32(0), walk.form.first(first), end)
-    _, total, mixed = walk.run(q_ref[...], Pages(k_ref, v_ref, table_ref), queries, share, end, sums)
-    out_ref[...] = (mixed / jnp.where(total > 0, total, 1.0)[:, None]).astype(out_ref.dtype)
+    held = within(jnp.ones(q_ref.shape, bool), width)
+    q = plgpu.load(q_ref, mask=held, other=0.0)
+    _, total, mixed = walk.run(q, Pages(k_ref, v_ref, table_ref), queries, share, end, sums)
+    out = mixed / jnp.where(total > 0, total, 1.0)[:, None]
+    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=held)
 
 
 def _sinks(form: Form, heads: int) -> list[Array]:

@@ -48,13 +48,14 @@ class Pages:
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Block `index`, zeros from position `end` on: what lies there may be NaN."""
+        """Block `index`, as `wide` as a kernel has it; zeros from position `end` on, as what lies there may be NaN."""
         page, width = self.keys.shape[-2:]
         position = index * block + jnp.arange(block)
         held = position < end
         ids = plgpu.load(self.table.at[position // page], mask=held, other=0)
-        lane = jax.lax.broadcasted_iota(jnp.int32, (block, width), 1)
+        lane = jax.lax.broadcasted_iota(jnp.int32, (block, wide(width)), 1)
         ids, slot, held = (jnp.broadcast_to(x[:, None], lane.shape) for x in (ids, position % page, held))
+        held = within(held, width)
         k, v = (plgpu.load(ref.at[ids, slot, lane], mask=held, other=0.0) for ref in (self.keys, self.values))
         return k, v
 
@@ -73,8 +74,16 @@ class Walk:
     """Passes over the keys of one sequence, `block` at a time, each split over its share of the blocks."""
 
     form: Form
+    scale: float  # of the scores; by default of the head's own width, which is not always the kernel's
     block: int
     tiling: Tiling
+
+    @staticmethod
+    def over(keys: Array, form: Form, tiling: Tiling) -> Walk:
+        """A pass over pages of keys `[K, N, page, d]`."""
+        page, width = keys.shape[2:]
+        scale = width**-0.5 if form.scale is None else form.scale
+        return Walk(form, scale, tiling.keys(page, wide(width), keys.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
         """How many share the keys from position `first` to `end`; it depends on nothing else."""
@@ -103,10 +112,9 @@ class Walk:
 
     def _add(self, q: Array, keys: Array, values: Array, index: Array, queries: Array, sums: Sums) -> Sums:
         top, total, mixed = sums
-        scale = q.shape[1] ** -0.5 if self.form.scale is None else self.form.scale
         position = index * self.block + jnp.arange(self.block)
         visible = self.form.visible(queries, position[None])
-        scores = jnp.where(visible, self.form.capped(_product(q, keys.T) * scale), MASKED)
+        scores = jnp.where(visible, self.form.capped(_product(q, keys.T) * self.scale), MASKED)
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         shrink, weights = jnp.exp(top - higher), jnp.exp(scores - higher[:, None])
         total = total * shrink + jnp.sum(weights, axis=-1)
@@ -116,6 +124,18 @@ class Walk:
 def _product(a: Array, b: Array) -> Array:
     precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
     return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)
+
+
+def wide(width: int) -> int:
+    """Numbers that a kernel has of a head so wide, zeros behind its own: a power of two."""
+    return pl.next_power_of_2(width)
+
+
+def within(mask: Array, width: int) -> Array:
+    """The mask `[..., wide(width)]` without what lies behind a head's own numbers."""
+    if mask.shape[-1] == width:
+        return mask
+    return mask & (jax.lax.broadcasted_iota(jnp.int32, mask.shape, mask.ndim - 1) < width)
 
 
 def nothing(rows: int, width: int) -> Sums:

@@ -10,6 +10,8 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from jaxchat.kernels.online import wide
+
 
 def write_tokens(
     keys: Array, values: Array, k: Array, v: Array, page_ids: Array, offsets: Array, *, interpret: bool = False
@@ -17,7 +19,7 @@ def write_tokens(
     """The pages of keys and values with a row of `k` and of `v` each in every head.
 
     Args:
-        keys: `[K, N, page, d]`, d a power of two; the result has its memory.
+        keys: `[K, N, page, d]`; the result has its memory.
         values: as `keys`.
         k: `[S, K, d]`.
         v: as `k`.
@@ -33,7 +35,7 @@ def write_tokens(
         _write,
         grid=(rows, kv_heads),
         in_specs=[
-            pl.BlockSpec((2, None, None, width), lambda row, head: (0, row, head, 0)),
+            pl.BlockSpec((2, None, None, wide(width)), lambda row, head: (0, row, head, 0)),
             place,
             place,
             pages,
@@ -55,6 +57,8 @@ def _write(new_ref: Any, page_ref: Any, offset_ref: Any, *refs: Any) -> None:
 
     @pl.when(page < pages[0].shape[0])
     def _() -> None:
-        lanes = pl.ds(0, new_ref.shape[1])
+        lanes = jnp.arange(new_ref.shape[1])
+        within = lanes < pages[0].shape[-1]
         for which, held in enumerate(pages):
-            held[page, offset, lanes] = new_ref[which]
+            new = plgpu.load(new_ref.at[which, lanes], mask=within, other=0.0)
+            plgpu.store(held.at[page, offset, lanes], new, mask=within)

@@ -14,18 +14,18 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxchat.kernels.form import Form
 from jaxchat.kernels.path import AttentionShape, Cache
 
-MOST_BYTES = 32 * 1024  # of one page of one head in shared memory
+MOST_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is a power of two
 ITEM = {"float32": 4, "bfloat16": 2}
 
 
 def refusal(shape: AttentionShape) -> str:
     """Why the kernels cannot compute a model of this shape; empty if they can."""
     width, page = shape.head_width, shape.page
-    if width not in (16, 32, 64, 128, 256):
-        return f"head width {width} is no power of two from 16 to 256"
+    if width % 16 or not 16 <= width <= 256:
+        return f"head width {width} is no multiple of 16 from 16 to 256"
     if page & (page - 1):
         return f"page_size {page} is no power of two"
-    if (size := page * width * ITEM[shape.dtype]) > MOST_BYTES:
+    if (size := page * (1 << (width - 1).bit_length()) * ITEM[shape.dtype]) > MOST_BYTES:
         return f"page_size {page} makes pages of {size} bytes, more than {MOST_BYTES}"
     return ""
 

@@ -15,6 +15,7 @@ from jaxchat.kernels.online import Tiling, Walk
 from jaxchat.kernels.reference import causal
 
 d = 16
+WIDTHS = [d, 48]  # the latter is wider in the kernels
 INTERPRET = jax.default_backend() != "gpu"
 
 
@@ -24,7 +25,7 @@ def random(*shape: int, seed: int) -> jax.Array:
 
 def paged(x: jax.Array, page: int, table: np.ndarray) -> jax.Array:
     """`[T, K, d]` in the pages `[K, N, page, d]` of `table`; all else is NaN."""
-    pages = np.full((x.shape[1], table.max() + 1, page, d), np.nan, np.float32)
+    pages = np.full((x.shape[1], table.max() + 1, page, x.shape[2]), np.nan, np.float32)
     for position, row in enumerate(np.asarray(x)):
         pages[:, table[position // page], position % page] = row
     return jnp.asarray(pages)
@@ -35,8 +36,9 @@ def paged(x: jax.Array, page: int, table: np.ndarray) -> jax.Array:
     [(1, 2, 2, 16), (77, 7, 1, 8), (300, 6, 2, 32), (300, 40, 2, 64), (5000, 4, 2, 16)],
 )
 @pytest.mark.parametrize("form", [PLAIN, Form(window=200)])
-def test_decode(length: int, heads: int, kv_heads: int, page: int, form: Form) -> None:
-    q, k, v = (random(length, n, d, seed=n + i) for i, n in enumerate((heads, kv_heads, kv_heads)))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_decode(length: int, heads: int, kv_heads: int, page: int, form: Form, width: int) -> None:
+    q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((heads, kv_heads, kv_heads)))
     table = np.random.default_rng(0).permutation(-(-length // page)) + 1
     found = jax.jit(partial(flash.decode, form=form, interpret=INTERPRET))(
         q[-1:], paged(k, page, table), paged(v, page, table), jnp.asarray(table, jnp.int32)[None], jnp.array([length])
@@ -60,9 +62,10 @@ def test_how_many_programs_share_a_row_changes_no_bit(programs: int, monkeypatch
 
 @pytest.mark.parametrize(("chunk", "page"), [(8, 8), (48, 16), (96, 32), (128, 16)])
 @pytest.mark.parametrize("start", [0, 192])
-def test_prefill(chunk: int, page: int, start: int) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_prefill(chunk: int, page: int, start: int, width: int) -> None:
     length = start + chunk
-    q, k, v = (random(length, n, d, seed=n + i) for i, n in enumerate((6, 2, 2)))
+    q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((6, 2, 2)))
     table = np.random.default_rng(0).permutation(-(-length // page)) + 1
     found = jax.jit(partial(flash.prefill, form=PLAIN, interpret=INTERPRET))(
         q[start:], paged(k, page, table), paged(v, page, table), jnp.asarray(table, jnp.int32), jnp.int32(start)
@@ -74,7 +77,7 @@ def test_prefill(chunk: int, page: int, start: int) -> None:
 @pytest.mark.parametrize("least", [1, 3, 8])
 @pytest.mark.parametrize(("first", "end"), [(0, 0), (0, 1), (0, 32), (70, 71), (100, 3000)])
 def test_splits_share_the_blocks(splits: int, least: int, first: int, end: int) -> None:
-    walk = Walk(PLAIN, 32, Tiling(block=32, warps=4, stages=1, splits=splits, least=least))
+    walk = Walk(PLAIN, 1.0, 32, Tiling(block=32, warps=4, stages=1, splits=splits, least=least))
     share = walk.share(jnp.arange(splits), jnp.int32(first), jnp.int32(end))
     seen = [
         int(begin + step * share.step)

@@ -9,12 +9,13 @@ import pytest
 
 from jaxchat.kernels.scatter import write_tokens
 
-K, N, PAGE, d = 3, 5, 8, 16
+K, N, PAGE = 3, 5, 8
 INTERPRET = jax.default_backend() != "gpu"
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_each_row_goes_to_its_place_and_nothing_else_changes(dtype: jnp.dtype) -> None:
+@pytest.mark.parametrize("d", [16, 80])
+def test_each_row_goes_to_its_place_and_nothing_else_changes(dtype: jnp.dtype, d: int) -> None:
     rng = np.random.default_rng(0)
     keys, values = (jnp.asarray(rng.normal(size=(K, N, PAGE, d)), dtype) for _ in range(2))
     k, v = (jnp.asarray(rng.normal(size=(4, K, d)), jnp.float32) for _ in range(2))
