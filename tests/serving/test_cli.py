@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -113,6 +115,23 @@ def test_rest_without_its_extra(monkeypatch, capsys):
     monkeypatch.setattr("serving.observing.find_spec", lambda name: None)
     assert main(["serve"]) == 1
     assert "jaxchat[rest]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [({}, "0.9"), ({"XLA_CLIENT_MEM_FRACTION": "0.5"}, "0.5"), ({"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.5"}, None)],
+)
+def test_serve_takes_what_a_plan_counts_on_of_a_gpu_unless_told_otherwise(monkeypatch, given, taken):
+    def load_session(*arguments):
+        seen.append(os.environ.get("XLA_CLIENT_MEM_FRACTION"))
+        raise ValueError("seen enough")
+
+    seen = []
+    monkeypatch.setattr(os, "environ", given)
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    monkeypatch.setitem(sys.modules, "jaxchat.api", SimpleNamespace(load_session=load_session))
+    assert main(["serve"]) == 1
+    assert seen == [taken]
 
 
 def test_models_lists_directories(tmp_path, capsys):
