@@ -21,7 +21,7 @@ from jaxchat.runtime.planning import make_plan, suggested
 
 GIB = 1024**3
 KERNEL = "__gpu$xla.gpu.triton"  # as the compiler calls it
-CALLS = {"prefill": 1, "decode": 3}  # of each layer
+CALLS = {"prefill": 2, "decode": 3}  # of each layer
 
 
 def failures(account: Account, layers: int, memory: float) -> list[str]:

@@ -65,11 +65,9 @@ class TritonAttention:
         return spread(keys, values, k, v, page_ids, offsets)
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        def write(held: Array, new: Array) -> Array:
-            whole = new.swapaxes(0, 1).reshape(held.shape[0], len(page_ids), *held.shape[2:])
-            return held.at[:, page_ids].set(whole.astype(held.dtype), mode="drop")
-
-        return tuple(write(held, new) for held, new in zip(cache, (k, v), strict=True))
+        count, page = len(k), self.shape.page
+        ids = jnp.repeat(page_ids, page, total_repeat_length=count)
+        return self.write_tokens(cache, k, v, ids, jnp.arange(count) % page)
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
         from jaxchat.kernels import flash
