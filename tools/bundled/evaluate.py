@@ -1,4 +1,4 @@
-"""Measures, skill by skill, how often the answer to a held-out prompt is exactly right at temperature 0."""
+"""Measures, skill by skill, how often the answer to a held-out prompt is exactly right, by default at temperature 0."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ BATCH = 32
 _CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
 
-def direct(directory: Path, **engine: str) -> Answer:
-    """Answers with the decoding loop of this package, in float32."""
+def direct(directory: Path, temperature: float, **engine: str) -> Answer:
+    """Answers with the decoding loop of this package, in float32, which takes the likeliest token."""
+    if temperature:
+        raise ValueError(f"temperature must be 0 with the direct backend, got {temperature}")
     model = Greedy(directory)
 
     def answer(samples: list[Sample]) -> list[Message]:
@@ -32,7 +34,7 @@ def direct(directory: Path, **engine: str) -> Answer:
     return answer
 
 
-def in_process(directory: Path, **engine: str) -> Answer:
+def in_process(directory: Path, temperature: float, **engine: str) -> Answer:
     """Answers through `jaxchat.load`, the way a user does."""
     import jaxchat
 
@@ -40,7 +42,11 @@ def in_process(directory: Path, **engine: str) -> Answer:
 
     def one(sample: Sample) -> Message:
         extra = {"tools": list(sample.tools)} if sample.tools else {}
-        reply = chat.chat.completions.create(messages=sample.prompt, temperature=0, **extra).choices[0].message
+        reply = (
+            chat.chat.completions.create(messages=sample.prompt, temperature=temperature, seed=1, **extra)
+            .choices[0]
+            .message
+        )
         named = [
             {"function": {"name": c.function.name, "arguments": c.function.arguments}} for c in reply.tool_calls or []
         ]
@@ -111,12 +117,13 @@ def main() -> None:
     parser.add_argument("--backend", choices=BACKENDS, default="direct")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the jaxchat backend")
     parser.add_argument("--quantize", choices=("none", "int8"), default="none", help="of the jaxchat backend")
+    parser.add_argument("--temperature", type=float, default=0.0, help="of the jaxchat backend, with seed 1")
     parser.add_argument("--count", type=int, default=200, help="examples a skill")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=0, help="failures to print a skill")
     parser.add_argument("--skills", type=lambda text: text.split(","), default=list(data.SKILLS))
     args = parser.parse_args()
-    answer = BACKENDS[args.backend](args.model, dtype=args.dtype, quantize=args.quantize)
+    answer = BACKENDS[args.backend](args.model, args.temperature, dtype=args.dtype, quantize=args.quantize)
     table = {skill: measure(answer, skill, args.count, args.seed, args.show) for skill in args.skills}
     print("| skill | examples | exact |\n|---|---|---|")
     for skill, (examples, right) in table.items():

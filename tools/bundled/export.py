@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 import jaxchat.bundled
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.weights import save_hf
+from tools.bundled.sharpness import sharpened
 from tools.bundled.template import SOURCE
 from tools.bundled.tokenizer import MARKERS, SPECIAL
 from tools.bundled.train import config_of
@@ -34,7 +35,7 @@ def model_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
         "head_dim": config.head_width,
         "max_position_embeddings": config.context,
         "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope.theta,
+        "rope_theta": config.kinds[0].rope.theta,
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
@@ -90,7 +91,8 @@ def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     config = config_of(tokenizer)
     directory.mkdir(parents=True, exist_ok=True)
-    save_hf(mean([work / "checkpoint.pkl", *others]), config, directory, "bfloat16")
+    params = sharpened(mean([work / "checkpoint.pkl", *others]))
+    save_hf(params, config, directory, "bfloat16")
     (directory / "model.safetensors").chmod(0o644)  # safetensors lets nobody else read it
     tokenizer.save(str(directory / "tokenizer.json"))
     files = {

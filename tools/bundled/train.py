@@ -27,6 +27,7 @@ from tools.bundled import data
 from tools.bundled.attention import attention
 from tools.bundled.mixed import mixed_precision
 from tools.bundled.pack import Batch, Layout, Packer, parse_layout
+from tools.bundled.sharpness import EXPORTED, sharpened
 from tools.shapes import SHAPES
 
 Params = dict[str, Any]
@@ -141,7 +142,9 @@ def parameters(start: Path | None, config: ModelConfig, seed: int) -> Params:
     """Those of a checkpoint or of an exported model folder with the same tokenizer; fresh ones without `start`."""
     if start is None:
         return init(config, seed)
-    return load_hf(start, config)[0] if start.is_dir() else pickle.loads(start.read_bytes())["params"]
+    if start.is_dir():
+        return sharpened(load_hf(start, config)[0], 1 / EXPORTED)
+    return pickle.loads(start.read_bytes())["params"]
 
 
 def run(plan: Plan, work: Path, start: Path | None, weights: dict[str, float]) -> None:
