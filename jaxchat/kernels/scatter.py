@@ -1,4 +1,4 @@
-"""Writing a token's keys and values into pages on a GPU: one Pallas kernel, where XLA makes a scatter of each."""
+"""Writing keys and values of tokens into pages on a GPU: one Pallas kernel, where XLA makes a scatter of each."""
 
 from __future__ import annotations
 

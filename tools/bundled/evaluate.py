@@ -42,11 +42,8 @@ def in_process(directory: Path, temperature: float, **engine: str) -> Answer:
 
     def one(sample: Sample) -> Message:
         extra = {"tools": list(sample.tools)} if sample.tools else {}
-        reply = (
-            chat.chat.completions.create(messages=sample.prompt, temperature=temperature, seed=1, **extra)
-            .choices[0]
-            .message
-        )
+        given = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
+        reply = chat.chat.completions.create(**given).choices[0].message
         named = [
             {"function": {"name": c.function.name, "arguments": c.function.arguments}} for c in reply.tool_calls or []
         ]
