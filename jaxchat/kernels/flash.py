@@ -125,7 +125,7 @@ def _decode_splits(
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
     first = walk.form.first(length - 1)
     held = jnp.arange(q_ref.shape[0]) < group
-    wide_held = within(jnp.broadcast_to(held[:, None], q_ref.shape), k_ref.shape[-1])
+    wide_held = within(held[:, None], q_ref.shape, k_ref.shape[-1])
     q = plgpu.load(q_ref, mask=wide_held, other=0.0)
 
     def add_up(turn: Array, _: None) -> None:
@@ -177,7 +177,7 @@ def _merge(
     held = (share.count > 0)[:, None] & heads[None]
     tops = plgpu.load(top_ref, mask=held, other=MASKED)
     totals = plgpu.load(total_ref, mask=held, other=0.0)
-    wide_held = within(jnp.broadcast_to(held[:, :, None], mixed_ref.shape), width)
+    wide_held = within(held[:, :, None], mixed_ref.shape, width)
     mixed = plgpu.load(mixed_ref, mask=wide_held, other=0.0)
     top = jnp.max(tops, axis=0)
     if sink_refs:
@@ -187,7 +187,7 @@ def _merge(
     total = jnp.sum(totals * shrink, axis=0)
     total += jnp.exp(sink - top) if sink_refs else 0.0
     out = jnp.sum(mixed * shrink[:, :, None], axis=0) / jnp.where(total > 0, total, 1.0)[:, None]
-    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=within(jnp.broadcast_to(heads[:, None], out.shape), width))
+    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=within(heads[:, None], out.shape, width))
 
 
 def _prefill_tile(
@@ -203,7 +203,7 @@ def _prefill_tile(
         sums = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
     queries = (first + jnp.arange(tile))[:, None]
     share = walk.share(jnp.int32(0), walk.form.first(first), end)
-    held = within(jnp.ones(q_ref.shape, bool), width)
+    held = within(True, q_ref.shape, width)
     q = plgpu.load(q_ref, mask=held, other=0.0)
     _, total, mixed = walk.run(q, Pages(k_ref, v_ref, table_ref), queries, share, end, sums)
     out = mixed / jnp.where(total > 0, total, 1.0)[:, None]

@@ -54,8 +54,8 @@ class Pages:
         held = position < end
         ids = plgpu.load(self.table.at[position // page], mask=held, other=0)
         lane = jax.lax.broadcasted_iota(jnp.int32, (block, wide(width)), 1)
-        ids, slot, held = (jnp.broadcast_to(x[:, None], lane.shape) for x in (ids, position % page, held))
-        held = within(held, width)
+        ids, slot = (jnp.broadcast_to(x[:, None], lane.shape) for x in (ids, position % page))
+        held = within(held[:, None], lane.shape, width)
         k, v = (plgpu.load(ref.at[ids, slot, lane], mask=held, other=0.0) for ref in (self.keys, self.values))
         return k, v
 
@@ -131,11 +131,10 @@ def wide(width: int) -> int:
     return pl.next_power_of_2(width)
 
 
-def within(mask: Array, width: int) -> Array:
-    """The mask `[..., wide(width)]` without what lies behind a head's own numbers."""
-    if mask.shape[-1] == width:
-        return mask
-    return mask & (jax.lax.broadcasted_iota(jnp.int32, mask.shape, mask.ndim - 1) < width)
+def within(mask: Array | bool, shape: tuple[int, ...], width: int) -> Array:
+    """The mask as one of `shape`, `[..., wide(width)]`, without what lies behind a head's own numbers."""
+    mask = jnp.broadcast_to(mask, shape)
+    return mask if shape[-1] == width else mask & (jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1) < width)
 
 
 def nothing(rows: int, width: int) -> Sums:

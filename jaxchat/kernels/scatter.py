@@ -10,7 +10,7 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from jaxchat.kernels.online import wide
+from jaxchat.kernels.online import wide, within
 
 
 def write_tokens(
@@ -58,7 +58,7 @@ def _write(new_ref: Any, page_ref: Any, offset_ref: Any, *refs: Any) -> None:
     @pl.when(page < pages[0].shape[0])
     def _() -> None:
         lanes = jnp.arange(new_ref.shape[1])
-        within = lanes < pages[0].shape[-1]
+        own = within(True, lanes.shape, pages[0].shape[-1])
         for which, held in enumerate(pages):
-            new = plgpu.load(new_ref.at[which, lanes], mask=within, other=0.0)
-            plgpu.store(held.at[page, offset, lanes], new, mask=within)
+            new = plgpu.load(new_ref.at[which, lanes], mask=own, other=0.0)
+            plgpu.store(held.at[page, offset, lanes], new, mask=own)

@@ -188,6 +188,7 @@ def test_writes_past_the_last_page_are_dropped(path):
         ("gpu", {"head_width": 80}, "triton", "Pallas kernels on a GPU"),
         ("gpu", {"head_width": 72}, "plain", "head width 72 is no multiple of 16 from 16 to 256"),
         ("gpu", {"page": 24}, "plain", "page_size 24 is no power of two"),
+        ("gpu", {"page": 64, "head_width": 256}, "plain", "makes pages of 65536 bytes, more than 32768"),
         ("gpu", {"page": 64, "head_width": 144}, "plain", "makes pages of 65536 bytes, more than 32768"),
     ],
 )
