@@ -90,15 +90,31 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
     Returns:
         `[C, H, d]` f32.
     """
-    chunk, heads, width = q.shape
+
+    def attend(queries: Array, first: Array) -> Array:
+        return _causal_block(queries, keys, values, table, first, form)
+
+    def by_pages(q: Array) -> Array:
+        pages = q.reshape(-1, min(keys.shape[1], len(q)), *q.shape[1:])
+        firsts = start + pages.shape[1] * jnp.arange(len(pages))
+        return jax.lax.map(lambda page: attend(*page), (pages, firsts)).reshape(q.shape)
+
+    # XLA:CPU multiplies more rows in another order, so that a chunk's size would change bits.
+    mixed: Array = jax.lax.platform_dependent(q, cpu=by_pages, default=lambda q: attend(q, start))
+    return mixed
+
+
+def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Array, form: Form) -> Array:
+    """`prefill_attention` of all queries at once."""
+    count, heads, width = q.shape
     kv_heads = keys.shape[2]
-    grouped = form.scaled(q).reshape(chunk, kv_heads, heads // kv_heads, width)
+    grouped = form.scaled(q).reshape(count, kv_heads, heads // kv_heads, width)
     grouped = grouped.transpose(1, 2, 0, 3)  # [K, G, C, d]
-    queries = start + jnp.arange(chunk)
+    queries = start + jnp.arange(count)
 
     def block(index: Array, sums: Sums) -> Sums:
         k, v, position = _gather(keys, values, table, index)
-        written = position < start + chunk
+        written = position < start + count
         scores = jnp.einsum("kgcd,bkd->kgcb", grouped, k, precision=jax.lax.Precision.HIGHEST)
         scores = jnp.where(form.visible(queries[:, None], position), form.capped(scores), MASKED)
         v = jnp.where(written[:, None, None], v, 0.0)
@@ -108,7 +124,7 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
 
         return _accumulate(sums, scores, mix)
 
-    mixed = _walk(block, form.first(start), start + chunk, _begun(form, kv_heads, grouped.shape[:3], width))
+    mixed = _walk(block, form.first(start), start + count, _begun(form, kv_heads, grouped.shape[:3], width))
     return mixed.transpose(2, 0, 1, 3).reshape(q.shape)
 
 

@@ -8,6 +8,7 @@ Weights are packed in panels: 32 outputs side by side, in the order in which the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -21,6 +22,7 @@ from jaxchat.kernels.native.build import register
 TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16", "int8": "product_s8"}
 TAKE = "take_panels"
 PANEL, WORD = 32, 4  # outputs side by side; bytes of a word
+ROWS = 8  # that XLA multiplies at once on a CPU
 
 
 @jax.tree_util.register_dataclass
@@ -113,6 +115,21 @@ def entry_product(x: Array, w: Panels, index: Array) -> Array:
     given = words(x.astype(w.dtype))
     y: Array = jax.ffi.ffi_call(entry(w.target), shape)(given, w.values, index.astype(jnp.int32))
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
+
+
+def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Array:
+    """`multiply(x, w)` by XLA on a CPU, with the same bits for a row of `x[T, ...]` whatever T is.
+
+    XLA:CPU multiplies f32 weights by 16 rows in another order than by 8, the last of them by 2 in yet another. So f32
+    rows are multiplied 8 at a time, filled up with zeros. Of bf16 rows only a single one stands out.
+    """
+    rows = x.shape[0]
+    size = ROWS if x.dtype == jnp.float32 else max(2, rows)
+    padded = jnp.pad(x, ((0, -rows % size), *[(0, 0)] * (x.ndim - 1)))
+    if len(padded) == size:
+        return multiply(padded, w)[:rows]
+    blocks = jax.lax.map(lambda block: multiply(block, w), padded.reshape(-1, size, *x.shape[1:]))
+    return blocks.reshape(-1, *blocks.shape[2:])[:rows]
 
 
 def reference(x: Array, w: Panels) -> Array:

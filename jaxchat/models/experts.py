@@ -83,17 +83,13 @@ def _shared(shares: Array, found: Array) -> Array:
 
 
 def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
-    """The experts of each token, `[T, k]` i32, and their shares in its sum, `[T, k]` f32, of `logits[T, E]`.
-
-    Sums run over ranks one by one, or as a product: their order must not depend on T.
-    """
+    """The experts of each token, `[T, k]` i32, and their shares in its sum, `[T, k]` f32, of `logits[T, E]`."""
     top, chosen = jax.lax.top_k(logits, experts.chosen)
     weights = jnp.exp(top - top[:, :1])
     if experts.normalized:
         total = sum(weights[:, rank, None] for rank in range(experts.chosen))
     else:
-        all_weights = jnp.exp(logits - top[:, :1])
-        total = contract("te,en->tn", all_weights, jnp.ones((experts.count, 8), jnp.float32))[:, :1]
+        total = jnp.sum(jnp.exp(logits - top[:, :1]), axis=1, keepdims=True)
     return chosen, weights / total
 
 

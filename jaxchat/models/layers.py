@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -47,13 +48,14 @@ def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Arra
     left, right = equation.partition("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
     # Not einsum, which sums in alphabetical order: for another order than the weights' a GPU transposes them each time.
-    y = jax.lax.dot_general(
-        x.astype(w.dtype),
-        w,
-        ((tuple(map(left.index, summed)), tuple(map(right.index, summed))), ((), ())),
-        precision=jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None,
-        preferred_element_type=jnp.dtype(parts),
-    )
+    axes = (tuple(map(left.index, summed)), tuple(map(right.index, summed))), ((), ())
+
+    def multiply(x: Array, w: Array) -> Array:
+        exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
+        return jax.lax.dot_general(x, w, axes, precision=exact, preferred_element_type=jnp.dtype(parts))
+
+    in_turn = partial(products.by_rows, multiply)
+    y: Array = jax.lax.platform_dependent(x.astype(w.dtype), w, cpu=in_turn, default=multiply)
     return y.astype(jnp.float32)
 
 
@@ -94,17 +96,6 @@ def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
     return gate * jax.nn.sigmoid(clamp.alpha * gate) * (jnp.clip(up, -clamp.limit, clamp.limit) + 1)
 
 
-def _mean(x: Array) -> Array:
-    """Over the last axis, which stays."""
-    return jnp.mean(x, axis=-1, keepdims=True)
-
-
-def _mean_by_product(x: Array) -> Array:
-    """The same. XLA:CPU reduces in one order for two rows and in another for eight, products it does not."""
-    weights = jnp.full((x.shape[-1], 8), 1 / x.shape[-1], jnp.float32)
-    return jnp.matmul(x, weights, precision=jax.lax.Precision.HIGHEST)[..., :1]
-
-
 class RMSNorm(nn.Module):
     """`x / rms(x) * (scale + offset)` over the last axis, in f32 (arXiv 1910.07467)."""
 
@@ -115,7 +106,7 @@ class RMSNorm(nn.Module):
     def __call__(self, x: Array) -> Array:
         scale = self.param("scale", nn.initializers.constant(1.0 - self.offset), (x.shape[-1],))
         x = x.astype(jnp.float32)
-        mean_square = jax.lax.platform_dependent(x * x, cuda=_mean, default=_mean_by_product)
+        mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
         return x * jax.lax.rsqrt(mean_square + self.eps) * (scale.astype(jnp.float32) + self.offset)
 
 

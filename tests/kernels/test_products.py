@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxchat.kernels import quantised
 from jaxchat.kernels.native import build
 from jaxchat.kernels.products import (
     Panels,
@@ -66,14 +67,35 @@ def test_a_row_is_the_same_among_any_number_of_rows(inputs: int, dtype: str, tar
             assert part.tobytes() == whole[first : first + rows].tobytes(), (rows, first)
 
 
+ARCHITECTURES = {  # as compilers name them, and what a CPU must have to run their code
+    "x86-64": (),
+    "x86-64-v3": ("avx2", "fma"),
+    "skylake-avx512": ("avx512bw", "avx512vl"),
+    "icelake-server": ("avx512bw", "avx512vl", "avx512_vnni"),
+}
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions of x86")
-def test_older_cpus_compute_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-march=x86-64"))
-    identity = build.register(tmp_path, ("product_f32", "product_bf16", "take_panels"))
-    for dtype, name in (("float32", "product_f32"), ("bfloat16", "product_bf16")):
-        x, w = made(11, 1100, 70, dtype, f"{name}_{identity}")
-        np.testing.assert_allclose(multiply(x, w), reference(x, w), rtol=1e-4, atol=1e-4)
-        assert np.asarray(multiply(x[3:5], w)).tobytes() == np.asarray(multiply(x, w))[3:5].tobytes()
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_for_other_cpus_compute_the_same(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not set(ARCHITECTURES[architecture]) <= set(Path("/proc/cpuinfo").read_text("utf-8").split()):
+        pytest.skip(f"this CPU does not run code for {architecture}")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    monkeypatch.setitem(build.ARCHITECTURES, "AVX2", architecture)
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-Werror"))
+    others = native_products(tmp_path)
+    for dtype in ("float32", "bfloat16"):
+        for rows in (1, 4, 11, 30):
+            x, w = made(rows, 1100, 70, dtype, others[dtype])
+            np.testing.assert_allclose(multiply(x, w), reference(x, w), rtol=1e-4, atol=1e-4)
+            assert np.asarray(multiply(x[:2], w)).tobytes() == np.asarray(multiply(x, w))[:2].tobytes()
+    for rows in (1, 4, 11, 30):
+        x, _ = made(rows, 1100, 70, "float32", "")
+        w = jnp.asarray(np.random.default_rng(5).standard_normal((1100, 70)), jnp.float32)
+        found, exact = (jax.jit(quantised.product)(x, quantised.quantise(w, 1, by)) for by in (others["int8"], ""))
+        np.testing.assert_array_equal(found, exact)
 
 
 def test_what_is_no_number_stays_in_its_row(targets: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Families whose layers reduce in more ways than Llama's: their decode programs must agree bit for bit all the same."""
+"""Families whose layers reduce in more ways than Llama's: all programs of an engine must agree bit for bit."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from jaxchat.config import EngineConfig
-from jaxchat.runtime.ladder import agreeing
+from jaxchat.config import EngineConfig, Products
+from jaxchat.runtime.ladder import agreeing, agreeing_chunks
 from jaxchat.runtime.load import load_runner
 from tools.parity import checkpoints
 
+ROWS, CHUNKS = (2, 4, 8, 16), (32, 64, 96)
 
+
+@pytest.mark.bits
+@pytest.mark.parametrize("products", ["native", "xla"])
 @pytest.mark.parametrize("case", ["gemma 2", "qwen 3", "qwen 3 with experts, shares"])
-def test_programs_of_two_to_eight_rows_agree(tmp_path: Path, case: str) -> None:
+def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, products: Products) -> None:
     checkpoints.write(tmp_path, case)
-    engine = EngineConfig(slots=8, chunk=64, prefill_chunks=(64,), context=256, determinism="fast")
+    engine = EngineConfig(slots=ROWS[-1], prefill_chunks=CHUNKS[1:], context=256, products=products, determinism="fast")
     runner = load_runner(tmp_path, engine, valid=checkpoints.VOCAB, text_digest="").runner
-    assert agreeing(runner) == (2, 4, 8)
+    assert agreeing(runner) == ROWS
+    assert agreeing_chunks(runner) == CHUNKS

@@ -7,62 +7,14 @@
 
 #pragma once
 
-#include <cmath>
 #include <vector>
 
-#include "kinds.h"
+#include "tiles.h"
 
 namespace native {
 
 constexpr int64_t BLOCK = 128;   // keys that are reduced at once
 constexpr float MASKED = -1e30f;  // the score of a key that is not seen
-
-inline Floats choose(Integers condition, Floats yes, Floats no) {
-  return (Floats)(((Integers)yes & condition) | ((Integers)no & ~condition));
-}
-
-// e^x of x <= 0, to the last bit but one; what is below the smallest normal number is 0 (Cephes, expf).
-inline Floats exponential(Floats x) {
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
-  const Floats n = (x * 1.44269504088896341f + magic) - magic;
-  const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Floats p = Floats{} + 1.9875691500e-4f;
-  for (const float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-    p = p * r + c;
-  const Floats power = (Floats)((__builtin_convertvector(n, Integers) + 127) << 23);
-  return choose((Integers)(x < -87.0f), Floats{}, (p * r * r + r + 1.0f) * power);
-}
-
-// By powers of e, and by its series where these would cancel.
-inline Floats tangent(Floats x) {
-  const Integers sign = (Integers)x & (Integers)(Words{} | 0x80000000u);
-  const Floats size = (Floats)((Integers)x ^ sign), square = x * x, e = exponential(size * -2.0f);
-  const Floats series = size - size * square * (1.0f / 3.0f) + size * square * square * (2.0f / 15.0f);
-  const Floats found = choose((Integers)(size < 0.03f), series, (1.0f - e) / (1.0f + e));
-  return (Floats)((Integers)found | sign);
-}
-
-template <typename Reduce>
-inline float reduced(Floats lanes, Reduce reduce) {
-  float each[LANES];
-  std::memcpy(each, &lanes, sizeof(lanes));
-  for (int half = LANES / 2; half; half /= 2)
-    for (int i = 0; i < half; ++i) each[i] = reduce(each[i], each[i + half]);
-  return each[0];
-}
-
-// 16 by 16 words; four perfect shuffles of the rows exchange rows and columns.
-inline void transpose(Words (&rows)[LANES]) {
-  const Words low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-  for (int round = 0; round < 4; ++round) {
-    Words next[LANES];
-    for (int i = 0; i < LANES / 2; ++i) {
-      next[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
-      next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low + 8);
-    }
-    std::memcpy(rows, next, sizeof(next));
-  }
-}
 
 inline float widened(float number) { return number; }
 inline float widened(uint16_t bits) {  // of a bf16
@@ -141,8 +93,8 @@ class Attention {
   void walk(int64_t start, int64_t count, int64_t from, int64_t to, const int32_t* lengths) {
     pack(start, count);
     const int64_t columns = (count + PANEL - 1) / PANEL * PANEL;
-    for (int64_t row = from * heads_; row < to * heads_; row += ROWS) {
-      const int64_t rows = std::min(ROWS, to * heads_ - row);
+    for (int64_t row = from * heads_; row < to * heads_; row += ROWS<Float>) {
+      const int64_t rows = std::min(ROWS<Float>, to * heads_ - row);
       uint32_t *scores = words(scores_ + row * BLOCK), *mixed = words(mixed_ + row * width_);
       block<Float>(words(q_ + row * width_), width_, rows, words(keys_), width_ * PANEL, columns, width_, scores,
                    BLOCK, true, Nothing{});
@@ -184,26 +136,28 @@ class Attention {
   // Scores of a row to weights; `seen` keys of the block are within its length.
   void weigh(int64_t row, int64_t columns, int64_t seen) {
     float* scores = scores_ + row * BLOCK;
-    const int32_t last = std::min(seen, columns), begin = form_.window ? std::max<int64_t>(seen - form_.window, 0) : 0;
-    const Integers lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const auto last = static_cast<int32_t>(std::min(seen, columns));
+    const auto begin = static_cast<int32_t>(form_.window ? std::max<int64_t>(seen - form_.window, 0) : 0);
+    Integers lanes;
+    for (int32_t i = 0; i < LANES; ++i) lanes[i] = i;
     Floats highest = Floats{} + top_[row];
     for (int64_t i = 0; i < columns; i += LANES) {
       Floats found = load<Floats>(scores + i);
-      if (form_.cap > 0) found = form_.cap * tangent(found / form_.cap);
+      if (form_.cap > 0) found = form_.cap * tanh(found / form_.cap);
       const Integers key = lanes + (int32_t)i;
-      found = choose((Integers)(key < last) & (Integers)(key >= begin), found, Floats{} + MASKED);
-      highest = choose((Integers)(found > highest), found, highest);
+      found = select((Integers)(key < last) & (Integers)(key >= begin), found, Floats{} + MASKED);
+      highest = select((Integers)(found > highest), found, highest);
       store(scores + i, &found);
     }
-    const float top = reduced(highest, [](float a, float b) { return a > b ? a : b; });
+    const float top = horizontal_reduce(highest, [](float a, float b) { return a > b ? a : b; });
     Floats sums = {};
     for (int64_t i = 0; i < columns; i += LANES) {
-      const Floats weights = exponential(load<Floats>(scores + i) - top);
+      const Floats weights = exp(load<Floats>(scores + i) - top);
       sums += weights;
       store(scores + i, &weights);
     }
-    const float shrink = exponential(Floats{} + (top_[row] - top))[0];
-    total_[row] = total_[row] * shrink + reduced(sums, [](float a, float b) { return a + b; });
+    const float shrink = exp(Floats{} + (top_[row] - top))[0];
+    total_[row] = total_[row] * shrink + horizontal_reduce(sums, [](float a, float b) { return a + b; });
     top_[row] = top;
     float* mixed = mixed_ + row * width_;
     for (int64_t i = 0; i < width_; ++i) mixed[i] *= shrink;

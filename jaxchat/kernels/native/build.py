@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +18,10 @@ import jax
 
 FOLDER = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
+FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-Wall", "-Wextra")
+EXACT = ("-ffp-contract=off", "-fno-fast-math")  # a compiler that merges products and sums decides the bits
+ARCHITECTURES = {"AVX2": "x86-64-v3", "AVX512": "x86-64-v4"}
+"""What `--xla_cpu_max_isa` in XLA_FLAGS holds XLA's own programs to, and GCC's and clang's name for it."""
 SECONDS = 120.0  # for the compiler
 
 
@@ -75,11 +79,27 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
         raise NativeError(f"{built} cannot be loaded ({error})") from None
 
 
+def flags() -> tuple[str, ...]:
+    """Returns what the compiler is asked for: code for this machine, or for the CPU that XLA is told to keep to.
+
+    XLA_FLAGS is XLA's own setting. Kernels that ignored it would make a machine with AVX-512 no model of one without.
+
+    Raises:
+        NativeError: XLA is held to instructions that the kernels are not written for.
+    """
+    wanted = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
+    if wanted is None:
+        return (*FLAGS, *EXACT, "-march=native")
+    if wanted[1].upper() not in ARCHITECTURES:
+        raise NativeError(f"XLA_FLAGS keeps XLA to {wanted[1]}, the kernels know {', '.join(ARCHITECTURES)}")
+    return (*FLAGS, *EXACT, f"-march={ARCHITECTURES[wanted[1].upper()]}")
+
+
 def _identity(compiler: str) -> str:
     version = _run(compiler, "--version")
     parts = (
         *(path.read_text("utf-8") for path in (*_sources(), *sorted(FOLDER.glob("*.h")))),
-        *FLAGS,
+        *flags(),
         version,
         platform.machine(),
         _cpu(),
@@ -107,7 +127,7 @@ def _compile(compiler: str, built: Path) -> None:
     handle, unfinished = tempfile.mkstemp(suffix=".so", dir=built.parent)
     os.close(handle)
     try:
-        _run(compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", *map(str, _sources()), "-o", unfinished)
+        _run(compiler, *flags(), "-isystem", jax.ffi.include_dir(), *map(str, _sources()), "-o", unfinished)
         os.replace(unfinished, built)
     finally:
         Path(unfinished).unlink(missing_ok=True)

@@ -1,17 +1,13 @@
-// The kinds of numbers that products are made of.
+// The kinds of numbers that products are made of: how a word of the weights and one of x are multiplied.
+//
+// `Weights` and `Given` are what a vector of weights and a word of x are turned into once, before their products: each
+// vector of weights meets every row, each word of x every vector.
 
 #pragma once
 
-#include "tiles.h"
-
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
+#include "simd.h"
 
 namespace native {
-
-using Floats = float __attribute__((vector_size(64)));
-using Integers = int32_t __attribute__((vector_size(64)));
 
 // Sums that need nothing more.
 struct Plain {
@@ -24,26 +20,43 @@ struct Plain {
 struct Float {
   using Sums = Floats;
   using Result = Plain;
+  using Weights = Words;
+  using Given = Words;
+  static constexpr int64_t OPEN = 1;  // registers that a vector of weights takes
 
-  static Sums add(Sums sums, Words x, Words w) { return sums + (Floats)x * (Floats)w; }
+  static Weights open(Words w) {
+    pin(w);
+    return w;
+  }
+  static Given spread(uint32_t x) { return Words{} + x; }
+  static Sums add(Sums sums, Given x, Weights w) { return fused((Floats)x, (Floats)w, sums); }
 };
 
-struct BFloat {
-  using Sums = Floats;
-  using Result = Plain;
-
-  static Sums add(Sums sums, Words x, Words w) {
-#if defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) && defined(NATIVE_AVX512)
+struct BFloat : Float {
+  static Sums add(Sums sums, Given x, Weights w) {
     return (Floats)_mm512_dpbf16_ps((__m512)sums, (__m512bh)x, (__m512bh)w);
-#else
-    const Words high = Words{} | 0xffff0000u;  // a bf16 is the upper half of an f32
-    sums += (Floats)(x << 16) * (Floats)(w << 16);
-    return sums + (Floats)(x & high) * (Floats)(w & high);
-#endif
   }
 };
+#else
+// A bf16 is the upper half of an f32.
+struct BFloat {
+  struct Halves {
+    Floats low, high;
+  };
+  using Sums = Floats;
+  using Result = Plain;
+  using Weights = Halves;
+  using Given = Halves;
+  static constexpr int64_t OPEN = 2;
 
-// Integers add up exactly in any order. Rows of x are shifted by 128, for the instruction takes them unsigned. Until it
+  static Halves open(Words w) { return {(Floats)(w << 16), (Floats)(w & 0xffff0000u)}; }
+  static Halves spread(uint32_t x) { return open(Words{} + x); }
+  static Sums add(Sums sums, Halves x, Halves w) { return fused(x.high, w.high, fused(x.low, w.low, sums)); }
+};
+#endif
+
+// Integers add up exactly in any order. `x` holds bytes that are shifted by 128, for VNNI takes them unsigned. Until it
 // is finished, y holds the integers.
 struct Scaled {
   float* y;
@@ -51,31 +64,70 @@ struct Scaled {
   const int32_t* column_sum;  // of each row of w
 
   uint32_t* words() const { return reinterpret_cast<uint32_t*>(y); }
-  void finish(int64_t row, int64_t column, int64_t n) const {
-    float* at = y + row * n + column;
-    const Words shift = 128u * load<Words>(column_sum + column);  // may overflow on its way, as unsigned do
-    const auto sums = __builtin_convertvector((Integers)(load<Words>(at) - shift), Floats);
-    const Floats scaled = sums * (row_scale[row] * load<Floats>(column_scale + column));
-    store(at, &scaled);
-  }
+  inline void finish(int64_t row, int64_t column, int64_t n) const;
 };
 
 struct Byte {
   using Sums = Integers;
   using Result = Scaled;
-  static constexpr int64_t LONGEST = 1 << 17;  // 32 bits hold a sum of so many
+  static constexpr int64_t LONGEST = 1 << 17;  // 32 bits hold a sum of this many products
 
-  static Sums add(Sums sums, Words x, Words w) {
-#if defined(__AVX512VNNI__)
-    return (Integers)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)x, (__m512i)w);
-#else
-    const Integers signs = (Integers)w;  // arithmetic shifts bring each byte's sign along
-    sums += (Integers)(x << 24 >> 24) * (signs << 24 >> 24);
-    sums += (Integers)(x << 16 >> 24) * (signs << 16 >> 24);
-    sums += (Integers)(x << 8 >> 24) * (signs << 8 >> 24);
-    return sums + (Integers)(x >> 24) * (signs >> 24);
-#endif
+#if defined(__AVX512VNNI__) && defined(NATIVE_AVX512)
+  using Weights = Words;
+  using Given = Words;
+  static constexpr int64_t OPEN = 1;
+  static constexpr uint32_t SHIFT = 128;  // of x, in the sums
+
+  static Weights open(Words w) {
+    pin(w);
+    return w;
   }
+  static Given spread(uint32_t x) { return Words{} + x; }
+  static Sums add(Sums sums, Given x, Weights w) {
+    return (Integers)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)x, (__m512i)w);
+  }
+#elif defined(__AVXVNNI__) && defined(NATIVE_AVX2)
+  using Weights = Words;
+  using Given = Words;
+  static constexpr int64_t OPEN = 1;
+  static constexpr uint32_t SHIFT = 128;
+
+  static Weights open(Words w) {
+    pin(w);
+    return w;
+  }
+  static Given spread(uint32_t x) { return Words{} + x; }
+  static Sums add(Sums sums, Given x, Weights w) {
+    return (Integers)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)x, (__m256i)w);
+  }
+#else
+  // As integers of 16 bits, whose products no instruction saturates.
+  struct Halves {
+    Integers even, odd;  // bytes
+  };
+  using Weights = Halves;
+  using Given = Halves;
+  using Shorts = int16_t __attribute__((vector_size(LANES * 4)));
+  static constexpr int64_t OPEN = 2;
+  static constexpr uint32_t SHIFT = 0;
+
+  static Halves open(Words w) {
+    const auto bytes = (Shorts)w;
+    return {(Integers)((bytes << 8) >> 8), (Integers)(bytes >> 8)};
+  }
+  static Halves spread(uint32_t x) { return open((Words{} + x) ^ 0x80808080u); }
+  static Sums add(Sums sums, Halves x, Halves w) {
+    return sums + (multiply_pairs(x.even, w.even) + multiply_pairs(x.odd, w.odd));
+  }
+#endif
 };
+
+void Scaled::finish(int64_t row, int64_t column, int64_t n) const {
+  float* at = y + row * n + column;
+  const Words shift = Byte::SHIFT * load<Words>(column_sum + column);  // may overflow on its way, as unsigned do
+  const auto sums = __builtin_convertvector((Integers)(load<Words>(at) - shift), Floats);
+  const Floats scaled = sums * (row_scale[row] * load<Floats>(column_scale + column));
+  store(at, &scaled);
+}
 
 }  // namespace native

@@ -1,6 +1,6 @@
 // Products as custom calls that XLA knows. Weights are packed as `jaxchat.kernels.products.panels` does it.
 
-#include "kinds.h"
+#include "tiles.h"
 
 namespace {
 

@@ -9,36 +9,27 @@
 
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-
+#include "kinds.h"
 #include "share.h"
 
 namespace native {
 
-using Words = uint32_t __attribute__((vector_size(64)));
-
-constexpr int64_t LANES = 16;          // words of a vector
-constexpr int64_t PANEL = 2 * LANES;   // outputs side by side
+constexpr int64_t PANEL = 32;          // outputs side by side
 constexpr int64_t LINE = 64;           // bytes of a cache line
 constexpr int64_t DEPTH = 128;         // words of x and of each output that are summed up before the next rows' turn
 constexpr int64_t PANELS = 16;         // that one thread takes at a time, at most
 constexpr int64_t SMALL = 1 << 18;     // multiplications that are not worth a second thread
-#if defined(__AVX512F__)
-constexpr int64_t ROWS = 14;  // of x in the largest tile: 28 of 32 registers hold sums
-#else
-constexpr int64_t ROWS = 3;
-#endif
 
-template <typename T>
-inline T load(const void* from) {
-  T vector;
-  std::memcpy(&vector, from, sizeof(vector));
-  return vector;
+// Vectors of a panel that a tile of `rows` multiplies at once: all of them, or two where their sums would not fit.
+template <typename Kind>
+constexpr int64_t vectors(int64_t rows) {
+  constexpr int64_t all = PANEL / LANES;
+  return (rows + Kind::OPEN) * all + Kind::OPEN <= REGISTERS ? all : 2;
 }
 
-inline void store(void* to, const void* vector) { std::memcpy(to, vector, sizeof(Words)); }
+// Rows of x in the largest tile: its sums, two vectors of weights, a word of x and what is made of both fit.
+template <typename Kind>
+constexpr int64_t ROWS = REGISTERS / 2 - 2 * Kind::OPEN;
 
 // Brings two cache lines to L2. Inlined at once, or GCC drops calls of it: they have no effect that it knows.
 [[gnu::always_inline]] inline void bring(const void* from) {
@@ -66,37 +57,44 @@ struct Part {
   Part of(int64_t index) const { return {from + index * panel, panel, word}; }
 };
 
-// R rows of x by one panel of w, of `depth` words, added to y unless they come `first`. Strides count words.
-template <typename Kind, int R, typename Soon>
+// R rows of x by V vectors of a panel of w, of `depth` words, added to y unless they come `first`. Strides count words.
+template <typename Kind, int R, int V, typename Soon>
 [[gnu::always_inline]] inline void tile(const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t depth,
                                         uint32_t* y, int64_t y_stride, bool first, Soon soon) {
   using Sums = typename Kind::Sums;
-  Sums sums[R][2] = {};
+  Sums sums[R][V] = {};
   for (int64_t k = 0; k < depth; ++k) {
-    const uint32_t* at = w + k * PANEL;
-    Words taken[2] = {load<Words>(at), load<Words>(at + LANES)};
-#if defined(__AVX512F__)
-    for (Words& half : taken) asm("" : "+v"(half));  // stay in registers: else each use is a load
-#endif
-    soon.with(w, k);  // behind those loads, which are waited for
+    typename Kind::Weights weights[V];
+    for (int v = 0; v < V; ++v) weights[v] = Kind::open(load<Words>(w + k * PANEL + v * LANES));
+    soon.with(w, k);  // after those loads, which are waited for
     for (int r = 0; r < R; ++r) {
-      const Words given = Words{} + x[r * x_stride + k];
-      for (int half = 0; half < 2; ++half) sums[r][half] = Kind::add(sums[r][half], given, taken[half]);
+      const typename Kind::Given given = Kind::spread(x[r * x_stride + k]);
+      for (int v = 0; v < V; ++v) sums[r][v] = Kind::add(sums[r][v], given, weights[v]);
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int half = 0; half < 2; ++half) {
-      uint32_t* at = y + r * y_stride + half * LANES;
-      const Sums sum = first ? sums[r][half] : load<Sums>(at) + sums[r][half];
+    for (int v = 0; v < V; ++v) {
+      uint32_t* at = y + r * y_stride + v * LANES;
+      const Sums sum = first ? sums[r][v] : load<Sums>(at) + sums[r][v];
       store(at, &sum);
     }
 }
 
-// `tile` of so many rows, up to ROWS.
-template <typename Kind, int R = ROWS, typename... Rest>
+// `tile` by a whole panel, in as many parts as it takes; what comes soon is brought along with the first.
+template <typename Kind, int R, typename Soon>
+[[gnu::always_inline]] inline void tile_of_panel(const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t depth,
+                                                 uint32_t* y, int64_t y_stride, bool first, Soon soon) {
+  constexpr int V = vectors<Kind>(R);
+  tile<Kind, R, V>(x, x_stride, w, depth, y, y_stride, first, soon);
+  for (int64_t at = V * LANES; at < PANEL; at += V * LANES)
+    tile<Kind, R, V>(x, x_stride, w + at, depth, y + at, y_stride, first, Nothing{});
+}
+
+// The tile of this many rows, up to ROWS.
+template <typename Kind, int R = ROWS<Kind>, typename... Rest>
 [[gnu::always_inline]] inline void tile_of(int64_t rows, Rest... rest) {
   if constexpr (R > 0) {
-    if (rows == R) return tile<Kind, R>(rest...);
+    if (rows == R) return tile_of_panel<Kind, R>(rest...);
     tile_of<Kind, R - 1>(rows, rest...);
   }
 }
@@ -120,10 +118,10 @@ struct Product {
 
   // All rows by the panels from `start` to `end`; `next` is the panel that this thread is likely to begin with then.
   void stripe(int64_t start, int64_t end, int64_t next) const {
-    if (t <= ROWS)
+    if (t <= ROWS<Kind>)
       for (int64_t panel = start; panel < end; ++panel) column(panel);
     else
-      columns(start, end, next, (t + ROWS - 1) / ROWS);
+      columns(start, end, next, (t + ROWS<Kind> - 1) / ROWS<Kind>);
     for (int64_t row = 0; row < t; ++row)
       for (int64_t column = start * PANEL; column < end * PANEL; column += LANES) y.finish(row, column, n);
   }
@@ -137,7 +135,7 @@ struct Product {
 
   // Rows of so many tiles, which are copied: else their strides may share few cache lines.
   void columns(int64_t start, int64_t end, int64_t next, int64_t tiles) const {
-    alignas(64) uint32_t copy[ROWS * DEPTH];
+    alignas(64) uint32_t copy[ROWS<Kind> * DEPTH];
     for (int64_t from = 0; from < k; from += DEPTH) {
       const int64_t depth = std::min(DEPTH, k - from);
       const uint32_t* after = from + depth < k ? at(start, from + depth) : at(next, 0);
