@@ -13,18 +13,13 @@ from typing import Any
 
 import jax
 
+from jaxchat.cache import cache_folder as cache_folder
+
 GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default and two more
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _NAMES_OF_SOURCE = re.compile(
     r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M
 )
-
-
-def cache_folder(setting: str) -> Path | None:
-    """The folder that `EngineConfig.cache_dir` means, None for none."""
-    if setting == "off":
-        return None
-    return Path(setting) if setting else Path.home() / ".cache" / "jaxchat" / "compiled"
 
 
 def use_cache(directory: Path) -> None:
