@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +26,11 @@ from jaxchat.engine.scheduler import Scheduler
 from jaxchat.errors import ModelError
 from jaxchat.inprocess import AsyncChat as AsyncChat
 from jaxchat.inprocess import Chat as Chat
-from jaxchat.types import PodLeader, StepRunner
+from jaxchat.types import PodLeader, Report, StepRunner
 
 if TYPE_CHECKING:
     from jaxchat.runtime.costs import Estimate as Estimate
     from jaxchat.runtime.planning import Plan as Plan
-
-Report = Callable[[str, int, int], None]
 
 
 def load(model: str = "bundled", **engine_options: Any) -> Chat:

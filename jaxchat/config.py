@@ -89,7 +89,11 @@ class EngineConfig:
     expert_parallel: bool = _setting(
         False, "gives each device whole experts in place of a part of every one, where their number divides"
     )
-    cache_dir: str = _setting("", "folder for compiled programs; empty takes the user's cache folder, 'off' none")
+    cache_dir: str = _setting(
+        "",
+        "folder for compiled programs and kernels; empty takes $XDG_CACHE_HOME/jaxchat/compiled, or "
+        "~/.cache/jaxchat/compiled where that is not set; 'off' keeps none",
+    )
 
     def __post_init__(self) -> None:
         _at_least("slots", self.slots, 1)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import fields
 from importlib.metadata import version
 
 from jaxchat.api import find
 from jaxchat.chat.tokenizer import load_tokenizer
 from jaxchat.config import EngineConfig
-from jaxchat.types import PodFollower
-
-Report = Callable[[str, int, int], None]
+from jaxchat.types import PodFollower, Report
 
 
 def follow(model: str, engine: EngineConfig, pod: PodFollower, report: Report = lambda *_: None) -> None:

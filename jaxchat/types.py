@@ -8,6 +8,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+Progress = Callable[[int, int], None]
+"""`progress(done, total)` while something long is under way."""
+Report = Callable[[str, int, int], None]
+"""`report(stage, done, total)` while a model is loaded: its weights, kernels and programs."""
 Finish = Literal["stop", "length", "numerical_error", "grammar_error", "engine_failure"]
 
 

@@ -10,6 +10,8 @@ import hmac
 import json
 import logging
 import secrets
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +19,7 @@ from jaxchat.chat.call import Record
 from jaxchat.config import LogConfig
 
 log = logging.getLogger("jaxchat.requests")
+starting = logging.getLogger("jaxchat.start")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _SHOWN = 200  # characters of a model name: any refused name comes here too
 
@@ -26,6 +29,22 @@ def configure(config: LogConfig) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if config.log_format == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
+
+
+def notices(config: LogConfig) -> Callable[[str], None]:
+    """Returns a function that tells a person a line on standard error, whatever the level of the log.
+
+    Where that takes JSON objects, the line is one of them.
+    """
+    if config.log_format == "json":
+        starting.setLevel(logging.INFO)
+        return starting.info
+    return to_stderr
+
+
+def to_stderr(line: str) -> None:
+    """Prints a line on standard error at once."""
+    print(line, file=sys.stderr, flush=True)
 
 
 class JsonFormatter(logging.Formatter):

@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
         home = tempfile.TemporaryDirectory(prefix="jaxchat-home-", ignore_cleanup_errors=True)
         config.add_cleanup(home.cleanup)
         os.environ["HOME"] = home.name
+        os.environ.pop("XDG_CACHE_HOME", None)
     use_cache(cache_folder(""))
 
 

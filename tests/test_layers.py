@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.reading"}
+LEAVES = {"jaxchat.cache", "jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.reading"}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.chat.wire"}
 CALLS = {"jaxchat.chat.call", "jaxchat.chat.open_calls"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
@@ -21,6 +21,7 @@ RPC = {"grpc", "google"}
 #   layer               may import of the repository                                        never
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat":          ({"jaxchat"},                                                       set()),
+    "jaxchat.cache":    (set(),                                                             HEAVY | RPC),
     "jaxchat.config":   ({"jaxchat.types", "jaxchat.errors"},                               HEAVY | RPC),
     "jaxchat.types":    ({"jaxchat.config", "jaxchat.errors"},                              HEAVY | RPC),
     "jaxchat.errors":   (set(),                                                             HEAVY | RPC),

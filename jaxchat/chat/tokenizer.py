@@ -64,6 +64,10 @@ class ChatTokenizer:
         """The bytes that a token stands for, possibly a fragment of a character; empty for control tokens."""
         return self._bytes[token] if token < self.size else b""
 
+    def id_of(self, token: str) -> int | None:
+        """Returns the id of a token as `tokenizer.json` spells it, None where there is no such token."""
+        return self._full.token_to_id(token)
+
     def _encode_text(self, text: str) -> list[int]:
         ids = self._plain.encode(text, add_special_tokens=False).ids
         if self._forbidden.isdisjoint(ids):
@@ -76,15 +80,16 @@ def load_tokenizer(directory: Path) -> ChatTokenizer:
     path = directory / "tokenizer.json"
     try:
         source = read_text(path)
-        vocab = Tokenizer.from_str(source).get_vocab(with_added_tokens=True)
-        return ChatTokenizer(source, frozenset(_stop_tokens(directory, vocab)))
+        tokenizer = ChatTokenizer(source)
+        tokenizer.stop_tokens = frozenset(_stop_tokens(directory, tokenizer))
+        return tokenizer
     except ModelError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise ModelError(f"{path}: not a usable tokenizer ({error})") from None
 
 
-def _stop_tokens(directory: Path, vocab: dict[str, int]) -> Iterable[int]:
+def _stop_tokens(directory: Path, tokenizer: ChatTokenizer) -> Iterable[int]:
     """End-of-turn ids of generation_config.json, else of config.json, and the tokenizer's own end token."""
     for file in ("generation_config.json", "config.json"):
         ids = read_if_there(directory / file).get("eos_token_id")
@@ -96,8 +101,8 @@ def _stop_tokens(directory: Path, vocab: dict[str, int]) -> Iterable[int]:
     name = given.get("content") if isinstance(given, dict) else given
     if not isinstance(name, str | None):
         raise ModelError(f"{path}: eos_token must be a string or an object with content, got {shown(given)}")
-    if name in vocab:
-        yield vocab[name]
+    if name is not None and (id_ := tokenizer.id_of(name)) is not None:
+        yield id_
 
 
 def _checked_ids(path: Path, ids: list[Any]) -> list[int]:

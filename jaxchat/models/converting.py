@@ -10,7 +10,8 @@ from jaxchat.errors import ModelError
 from jaxchat.models.checkpoints import has_orbax, save_orbax
 from jaxchat.models.families import read_config
 from jaxchat.models.shards import Shards
-from jaxchat.models.weights import Progress, load_hf
+from jaxchat.models.weights import load_hf
+from jaxchat.types import Progress
 
 TEXTS = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json")
 """What serving reads besides weights; config.json last, so that a half-made directory is none that can be served."""

@@ -18,11 +18,10 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.naming import parameters, unused
 from jaxchat.models.parts import Parameter
 from jaxchat.models.shards import Shards
+from jaxchat.types import Progress
 
 Place = Callable[[tuple[str, ...], np.ndarray], jax.Array]
 """`place(path, array)` puts one finished parameter on its device or devices."""
-Progress = Callable[[int, int], None]
-"""`progress(done, total)` in parameters."""
 
 
 def load_hf(

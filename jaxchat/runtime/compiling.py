@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from jaxchat.cache import cache_folder as cache_folder
 
 GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default and two more
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _NAMES_OF_SOURCE = re.compile(
     r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M
 )
-
-
-def cache_folder(setting: str) -> Path | None:
-    """The folder that `EngineConfig.cache_dir` means, None for none."""
-    if setting == "off":
-        return None
-    return Path(setting) if setting else Path.home() / ".cache" / "jaxchat" / "compiled"
 
 
 def use_cache(directory: Path) -> None:
@@ -60,16 +58,32 @@ def hlo_digest(compiled: Any) -> str:
 
 
 class CompileCounter:
-    """Counts the programs that are compiled on one thread, which `watch` names: another engine may be loading."""
+    """Counts the programs that are compiled on one thread, which `watch` names: another engine may be loading.
+
+    It listens to jax as long as it is referenced.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self._thread = 0
-        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        counter = weakref.ref(self)  # a bound method, which jax would hold, would keep the counter for ever
+
+        def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+            if event == _COMPILED and (found := counter()):
+                found.count_compile()
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        weakref.finalize(self, _stop_listening, listen).atexit = False
 
     def watch(self) -> None:
         """Counts what the calling thread compiles from now on."""
         self._thread = threading.get_ident()
 
-    def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        self.count += event == _COMPILED and threading.get_ident() == self._thread
+    def count_compile(self) -> None:
+        """Counts a program that the calling thread has compiled."""
+        self.count += threading.get_ident() == self._thread
+
+
+def _stop_listening(listener: Callable[..., None]) -> None:
+    with contextlib.suppress(AssertionError, ValueError):  # somebody has removed all listeners
+        jax.monitoring.unregister_event_duration_listener(listener)

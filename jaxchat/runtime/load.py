@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from jaxchat.cache import cache_folder
 from jaxchat.config import EngineConfig
 from jaxchat.models.checkpoints import shapes
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
-from jaxchat.runtime.compiling import cache_folder, use_cache
+from jaxchat.runtime.compiling import use_cache
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.ladder import agreeing, agreeing_chunks, rows_agree
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.native import attention_here
-from jaxchat.runtime.parameters import Report, load_parameters
+from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
+from jaxchat.runtime.start_record import Agreement, StartRecord, digest_of, machine
 from jaxchat.runtime.state import Sizes
 from jaxchat.sampling.sample import sample
+from jaxchat.types import Report
 
 Agree = Callable[[dict[str, str]], None]
 """`agree(digests)` of weights and programs, by name."""
+_UNSEEN = ("cache_dir", "queue")  # settings that no program depends on
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,14 @@ def load_runner(
     def compiled(runner: Runner) -> None:
         agree({"weights": weights, **dict(digest.rsplit(":", 1) for digest in runner.digests())})
 
+    record = StartRecord(folder, _settings(engine, served))
+    stage = "loading programs" if record.exists else "compiling programs"
     for runner in runners:
-        runner.warm_up(partial(report, "compiling programs"), partial(compiled, runner))
+        runner.warm_up(partial(report, stage), partial(compiled, runner))
     if engine.determinism == "exact":
-        _use_what_agrees(runners)
+        _use_what_agrees(runners, weights, record, report)
+    else:
+        record.write("", None)
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)
@@ -135,19 +143,38 @@ def load_runner(
     )
 
 
-def _use_what_agrees(runners: tuple[Runner, ...]) -> None:
-    """Restricts the runners to programs whose bits agree. Raises ValueError where runners or rows do not."""
+def _settings(engine: EngineConfig, served: ModelConfig) -> list[str]:
+    """What decides which programs are compiled."""
+    settings = [f"{field.name}={getattr(engine, field.name)}" for field in fields(engine) if field.name not in _UNSEEN]
+    return [repr(served), *settings, *machine()]
+
+
+def _use_what_agrees(runners: tuple[Runner, ...], weights: str, record: StartRecord, report: Report) -> None:
+    """Restricts the runners to programs whose bits agree. Raises ValueError where runners or rows do not.
+
+    Processes that share a model always try, for all of them must run the same steps.
+    """
     first, *others = runners
     if any(runner.digests() != first.digests() for runner in others):
         raise ValueError(
             f"data_parallel {len(runners)}: the copies of the model were compiled differently, so that their answers "
             "could differ; a cache_dir lets them share programs, and determinism fast allows it"
         )
+    identity = digest_of([weights, *first.digests(), *machine()])
+    agreement = record.agreement(identity) if jax.process_count() == 1 else None
+    if agreement is None:
+        report("comparing programs", 0, 1)
+        record.write(identity, agreement := _tried(first))
+        report("comparing programs", 1, 1)
+    for runner in runners:
+        runner.restrict(agreement.chunks, agreement.rows)
+
+
+def _tried(first: Runner) -> Agreement:
+    """Finds the programs that agree. Raises ValueError where rows do not."""
     if not rows_agree(first):
         raise ValueError(
             "determinism exact: on these devices the numbers of a sequence depend on the slot that it gets, so that "
             "load could change an answer; determinism fast allows it"
         )
-    chunks, rows = agreeing_chunks(first), agreeing(first)
-    for runner in runners:
-        runner.restrict(chunks, rows)
+    return Agreement(agreeing_chunks(first), agreeing(first))

@@ -9,25 +9,35 @@ import jax
 
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.choosing import Choice
-from jaxchat.kernels.native.build import NativeError
+from jaxchat.kernels.native.build import NativeError, is_built
 from jaxchat.kernels.products import native_products
 from jaxchat.kernels.walking import native_attention
 from jaxchat.models.config import ModelConfig
 from jaxchat.runtime.building import choose_attention
 from jaxchat.runtime.mesh import Placement
+from jaxchat.types import Report
 
 logger = logging.getLogger(__name__)
 
 
-def product_calls(engine: EngineConfig, placement: Placement, kept: Path | None) -> tuple[dict[str, str], str]:
-    """The custom calls for products by dtype, none where XLA multiplies, and who does and why.
+def product_calls(
+    engine: EngineConfig, placement: Placement, kept: Path | None, report: Report = lambda *_: None
+) -> tuple[dict[str, str], str]:
+    """Returns the custom calls for products by dtype, none where XLA multiplies, and a phrase for what multiplies.
 
-    `kept` is the folder for built kernels; None builds them for this process alone.
+    Args:
+        kept: folder for built kernels; None builds them for this process alone.
+        report: is told when kernels are built.
     """
     if refused := _refusal(engine, placement):
         return {}, refused
     try:
-        return native_products(kept), "by kernels in C++"
+        if is_built(kept):
+            return native_products(kept), "by kernels in C++"
+        report("building kernels", 0, 1)
+        calls = native_products(kept)
+        report("building kernels", 1, 1)
+        return calls, "by kernels in C++"
     except NativeError as error:
         logger.warning("products are left to XLA, which is slower for few rows: %s", error)
         return {}, f"by XLA: {error}"

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from jaxchat.cache import cache_folder
 from jaxchat.config import EngineConfig
 from jaxchat.models.checkpoints import has_orbax, restore_orbax, shapes
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.weights import load_hf
-from jaxchat.runtime.compiling import cache_folder
 from jaxchat.runtime.fitting import fit
 from jaxchat.runtime.freeing import freeing
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.products import for_products
-
-Report = Callable[[str, int, int], None]
-"""`report(stage, done, total)` while loading and compiling."""
+from jaxchat.types import Report
 
 
 def load_parameters(
@@ -36,6 +33,7 @@ def load_parameters(
     Args:
         directory: holds a checkpoint of `model`.
         served: that model, `fitted` to the devices of `placement`.
+        report: is told of the progress.
 
     Raises:
         ModelError: the checkpoint is damaged or does not fit `model`.
@@ -44,8 +42,7 @@ def load_parameters(
     logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0  # elsewhere on the device
     with freeing(logits):
         params, digest = _stored(directory, model, served, engine.dtype, placement, report)
-        report("building kernels", 0, 1)
-        params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir))
+        params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir), report)
     return params, digest, who
 
 

@@ -25,9 +25,7 @@ from jaxchat.runtime.swapping import Leaving, Swapper
 from jaxchat.sampling.legal import words
 from jaxchat.sampling.sample import Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
-
-Progress = Callable[[int, int], None]
+from jaxchat.types import DecodeWork, PrefillWork, Progress, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,8 @@ class Runner:
         self.shapes, self.chunks = ladder or (sizes.slots,), sizes.chunks
         zeros = partial(KVPages.zeros, path, model.layers, sizes)
         self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
-        slots = SlotState.zeros(sizes)
-        self.slots = put(slots, placement.slots(slots))
+        slots = partial(SlotState.zeros, sizes)
+        self.slots = jax.jit(slots, out_shardings=placement.slots(jax.eval_shape(slots)))()
         spread = Spread.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
         self._sources = sources(model, spread, sizes, sampler, path, self.shapes)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
@@ -96,6 +94,7 @@ class Runner:
         self._lockstep = in_lockstep(placement.replicated)
         self._swapper = Swapper(self.pages, self.slots, sizes, placement, path)
         self.programs: dict[str, Any] = {}
+        self._digests: dict[str, str] = {}
         self._counter: CompileCounter | None = None
 
     def warm_up(
@@ -106,19 +105,21 @@ class Runner:
         `compiled_all` is called before the first one runs.
         """
         given = self.params, self.pages, self.slots, self.placement
-        lowered = {name: source.lower(*given) for name, source in self._sources.items()}
-        lowered |= self._swapper.lowered
         compiled, wanted = {}, options(jax.default_backend())
-        with ThreadPoolExecutor() as pool:
-            pending = {name: pool.submit(program.compile, wanted) for name, program in lowered.items()}
-            for done, (name, future) in enumerate(pending.items()):
-                progress(done, len(pending))
+        progress(0, len(self._sources) + len(self._swapper.lowered))
+        with ThreadPoolExecutor() as pool:  # a program compiles while the next one is lowered, on this thread
+            pending = {
+                name: pool.submit(source.lower(*given).compile, wanted) for name, source in self._sources.items()
+            }
+            pending |= {name: pool.submit(program.compile, wanted) for name, program in self._swapper.lowered.items()}
+            for done, (name, future) in enumerate(pending.items(), 1):
                 compiled[name] = future.result()
-        self.programs = {name: compiled[name] for name in self._sources}
+                progress(done, len(pending))
+            self.programs = {name: compiled[name] for name in self._sources}
+            self._digests = dict(zip(self.programs, pool.map(hlo_digest, self.programs.values()), strict=True))
         self._swapper.programs = {name: compiled[name] for name in self._swapper.lowered}
         compiled_all()
         self._run_idle()
-        progress(len(pending), len(pending))
         self._counter = CompileCounter()
 
     def restrict(self, chunks: tuple[int, ...], shapes: tuple[int, ...]) -> None:
@@ -134,7 +135,7 @@ class Runner:
 
     def digests(self) -> list[str]:
         """One digest per program; together they say which numbers this runner computes."""
-        return [f"{name}:{hlo_digest(program)}" for name, program in sorted(self.programs.items())]
+        return [f"{name}:{self._digests[name]}" for name in sorted(self.programs)]
 
     def prefill(self, work: PrefillWork) -> Handle:
         """Dispatches some tokens of a prompt, in the smallest program that holds them."""

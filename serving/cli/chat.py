@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jaxchat import v1
+from jaxchat.cache import cache_folder
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
+from serving.cli.environment import quiet_compiler
+from serving.cli.flags import add_flags
 from serving.cli.progress import Progress
 from serving.client import Client, tls_credentials
 
@@ -47,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, help="0 to 2; 0 always takes the likeliest token")
     parser.add_argument("--seed", type=int, help="makes answers repeatable")
     parser.add_argument("--max-tokens", type=int, help="longest answer in tokens")
+    add_flags(parser, EngineConfig, "engine, where a model is loaded", only=("cache_dir",))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -141,9 +145,11 @@ def _ask(args: argparse.Namespace) -> Ask:
         model = args.model or client.models.list()[0].id
         completions = client.chat.completions
     else:
+        quiet_compiler()
         from jaxchat.api import Chat, load_session  # brings jax in
 
-        session = load_session(args.model or "bundled", EngineConfig(), Progress())
+        progress = Progress(cache_folder(args.cache_dir))
+        session = load_session(args.model or "bundled", EngineConfig(cache_dir=args.cache_dir), progress)
         model, completions = session.model_id, Chat(session).chat.completions
     options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from serving.cli.environment import quiet_compiler
 from serving.cli.progress import Progress
 
 
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns 0. Raises ModelError and OSError."""
+    quiet_compiler()
     from jaxchat.api import convert  # brings jax in
 
     dtype = convert(args.source, args.destination, dtype=args.dtype, report=Progress())

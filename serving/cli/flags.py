@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type, title: str) -> None:
-    """One `--kebab-name` flag for each field of the dataclass `config`."""
+def add_flags(parser: argparse.ArgumentParser, config: type, title: str, only: Collection[str] = ()) -> None:
+    """Adds a `--kebab-name` flag for each field of the dataclass `config`, or for those in `only`."""
     group = parser.add_argument_group(title)
     types = get_type_hints(config)
     for field in fields(config):
+        if only and field.name not in only:
+            continue
         text = f"{field.metadata['help']} (default: {field.default!r})".replace("%", "%%")
         flag = "--" + field.name.replace("_", "-")
         options: dict[str, Any] = {"dest": field.name, "default": field.default, "help": text}

@@ -12,6 +12,8 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from serving.cli.environment import quiet_compiler
+
 if TYPE_CHECKING:
     from jaxchat.api import Estimate, Plan
 
@@ -35,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # looks for no accelerator: the one asked about is elsewhere
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # the compiler alone, of which several may run
+    quiet_compiler()
     from jaxchat.api import plan  # brings jax in
 
     options = dict(slots=args.slots, context=args.context, dtype=args.dtype, compiled=args.compile)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxchat.config import EngineConfig, PodConfig
 from jaxchat.errors import ModelError, PodError
-from serving.cli.progress import Progress
+from jaxchat.types import Report
 from serving.pods.follower import Follower
 from serving.pods.leader import Leader
 
@@ -35,7 +35,7 @@ def lead(model: str, engine: EngineConfig, pod: PodConfig, serve: Callable[[Lead
         leader.close()
 
 
-def follow(model: str, engine: EngineConfig, pod: PodConfig) -> int:
+def follow(model: str, engine: EngineConfig, pod: PodConfig, report: Report) -> int:
     """Runs the steps of a leader; SIGTERM and Ctrl-C ask it to end the pod, a second one ends the process."""
     from jaxchat.membership import follow as run
     from jaxchat.membership import pod_facts
@@ -45,7 +45,7 @@ def follow(model: str, engine: EngineConfig, pod: PodConfig) -> int:
     follower.join()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _once(follower.leave))
-    run(model, engine, follower, Progress())
+    run(model, engine, follower, report)
     follower.close()
     return 0
 

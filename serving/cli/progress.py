@@ -1,29 +1,70 @@
-"""Progress bars on stderr while a model loads and compiles."""
+"""What a command says on stderr while a model is loaded and its programs are compiled."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from serving.logs import to_stderr
+
+Say = Callable[[str], None]
+_LINES = {
+    "loading weights": "Loading weights.",
+    "loading programs": "Loading {total} programs.",
+    "building kernels": "First start: building kernels in C++ for this CPU, less than a minute{kept}.",
+    "compiling programs": "First start with these settings: compiling {total} programs, about a minute{kept}.",
+}
+_ENDS = {"building kernels": "Built kernels in {seconds:.0f} s.", "compiling programs": "Compiled in {seconds:.0f} s."}
+
 
 class Progress:
-    """Called as `report(stage, done, total)`; shows one bar a stage, nothing where stderr is no terminal."""
+    """Called as `report(stage, done, total)`: shows a bar for each stage at a terminal, else prints a few lines.
 
-    def __init__(self) -> None:
+    Stages that only a first start has are announced at a terminal too.
+    """
+
+    def __init__(self, folder: Path | None = None, say: Say = to_stderr) -> None:
+        """Shows nothing yet.
+
+        Args:
+            folder: where kernels and programs are kept; None where they are not.
+            say: prints a line.
+        """
+        self._kept = f"; kept in {folder}" if folder else ""
+        self._say = say
         self._bar: tqdm[Any] | None = None
         self._stage = ""
+        self._began = 0.0
+        self._ended: set[str] = set()  # further copies of the model repeat the stages of programs
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if self._bar is None or stage != self._stage:
+        if stage != self._stage:
             self.close()
-            self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=True, disable=None)
-        self._bar.n = done
-        self._bar.refresh()
+            self._begin(stage, total)
+        if self._bar is not None:
+            self._bar.n = done
+            self._bar.refresh()
         if done == total:
-            self.close()
+            self._end()
+
+    def _begin(self, stage: str, total: int) -> None:
+        self._stage, self._began = stage, time.monotonic()
+        terminal = sys.stderr.isatty()
+        if stage in _LINES and (stage in _ENDS or not terminal):
+            self._say(_LINES[stage].format(total=total, kept=self._kept))
+        if terminal:
+            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=True)
+
+    def _end(self) -> None:
+        if self._bar is None and self._stage in _ENDS.keys() - self._ended:
+            self._say(_ENDS[self._stage].format(seconds=time.monotonic() - self._began))
+        self._ended.add(self._stage)
+        self.close()
 
     def close(self) -> None:
         """Ends the current bar."""

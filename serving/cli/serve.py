@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
+from jaxchat.cache import cache_folder
 from jaxchat.chat.call import Call
 from jaxchat.chat.wire import request_from_kwargs
 from jaxchat.config import ChatConfig, EngineConfig, LogConfig, PodConfig, ServeConfig
 from serving import logs
 from serving.auth import read_keys
 from serving.backend import Session
+from serving.cli.environment import claim_gpu_memory, quiet_compiler
 from serving.cli.flags import add_flags, from_flags
 from serving.cli.progress import Progress
 from serving.observing import check_extras, observe
@@ -49,31 +50,28 @@ def run(args: argparse.Namespace) -> int:
 
     Raises what loading or listening raises, KeyboardInterrupt if stopped before.
     """
-    logs.configure(from_flags(args, LogConfig))
+    log_config = from_flags(args, LogConfig)
+    logs.configure(log_config)
     serve, engine, chat = from_flags(args, ServeConfig), from_flags(args, EngineConfig), from_flags(args, ChatConfig)
     pod = from_flags(args, PodConfig)
     _check(serve)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading it is the same as Ctrl-C
-    _claim_gpu_memory()
+    progress = Progress(cache_folder(engine.cache_dir), logs.notices(log_config))
+    claim_gpu_memory()
+    quiet_compiler(log_config.log_level)
     from jaxchat.api import load_session  # brings jax in
 
     if pod.processes == 1:
-        return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat), serve))
+        return asyncio.run(_serve(load_session(args.model, engine, progress, chat), serve))
     from serving.cli import pods
 
     if pod.process_id:
-        return pods.ending(lambda: pods.follow(args.model, engine, pod))
+        return pods.ending(lambda: pods.follow(args.model, engine, pod, progress))
 
     def serve_pod(leader: Leader) -> int:
-        return asyncio.run(_serve(load_session(args.model, engine, Progress(), chat, leader), serve, leader))
+        return asyncio.run(_serve(load_session(args.model, engine, progress, chat, leader), serve, leader))
 
     return pods.ending(lambda: pods.lead(args.model, engine, pod, serve_pod))
-
-
-def _claim_gpu_memory() -> None:
-    """Unless told otherwise, jax takes three quarters of a GPU's memory; `jaxchat plan` counts on nine tenths."""
-    if not os.environ.keys() & {"XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"}:
-        os.environ["XLA_CLIENT_MEM_FRACTION"] = "0.9"
 
 
 def _check(serve: ServeConfig) -> None:

@@ -6,17 +6,19 @@ import logging
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from jaxchat.chat.call import Call
 from jaxchat.chat.wire import completion_to_json, model_to_json, request_from_json
-from jaxchat.errors import ChatError, internal
+from jaxchat.errors import ChatError
 from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model
 from serving.rest.body import read_json
 from serving.rest.disconnect import ClientGone, until_disconnect
+from serving.rest.failures import AnswerFailures
 from serving.rest.headers import StandardHeaders, seed_header
 from serving.rest.keys import RequireKey
 from serving.rest.metrics import Exposed, metrics_route
@@ -58,8 +60,8 @@ def create_app(
             HTTPException: _http_error,
             ClientGone: _client_gone,
             ClientDisconnect: _client_gone,
-            Exception: _bug,
         },
+        middleware=[Middleware(AnswerFailures)],
     )
     app.router.redirect_slashes = False
     return StandardHeaders(RequireKey(app, keys, open_paths={HEALTH}) if keys else app)
@@ -118,7 +120,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _client_gone(request: Request, error: Exception) -> Response:
     log.info("request %s: the client went away", request.state.request_id)
     return Response(status_code=CLIENT_CLOSED)
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    return error_response(internal())

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from serving.rest.failures import AnswerFailures
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -28,4 +31,4 @@ def metrics_route(metrics: Exposed) -> Route:
 
 def create_metrics_app(metrics: Exposed) -> Starlette:
     """An ASGI application with nothing but /metrics."""
-    return Starlette(routes=[metrics_route(metrics)])
+    return Starlette(routes=[metrics_route(metrics)], middleware=[Middleware(AnswerFailures)])

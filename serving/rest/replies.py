@@ -30,6 +30,6 @@ def error_response(error: ChatError, headers: Mapping[str, str] | None = None) -
         all_headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
     if error.http_status == 500:
         all_headers["x-should-retry"] = "false"  # the same request would fail the same way
-    if error.http_status == 413:
-        all_headers["connection"] = "close"  # the rest of the body is not read
+    if error.http_status == 413 or error.code == "draining":
+        all_headers["connection"] = "close"  # the rest of the body is not read, or the server is about to end
     return json_response(error_to_json(error), error.http_status, all_headers)

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from jaxchat.config import EngineConfig, ServeConfig
+from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags, from_flags, to_flags
 from serving.cli.main import _parser, main
 
@@ -97,6 +98,8 @@ def test_flags_come_from_the_configuration():
         (["rest", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
         (["serve", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
         (["serve", "--metrics-port", "70000"], "metrics_port must be from -1 to 65535, got 70000"),
+        (["serve", "--cache-dir", "/dev/null/x"], "cache_dir: /dev/null/x cannot be written (Not a directory)"),
+        (["chat", "--cache-dir", "/dev/null/x", "hi"], "cache_dir: /dev/null/x cannot be written (Not a directory)"),
         (["models", "/nonexistent"], "no config.json"),
         (["plan", "llama-3-8b", "--topology", "v5e:5x5"], "accepted: 1x1, 2x2, 2x4"),
         (["plan", "llama-3-8b", "--topology", "v5e"], "names no slice, as v5e:2x4 does"),
@@ -123,15 +126,25 @@ def test_rest_without_its_extra(monkeypatch, capsys):
 )
 def test_serve_takes_what_a_plan_counts_on_of_a_gpu_unless_told_otherwise(monkeypatch, given, taken):
     def load_session(*arguments):
-        seen.append(os.environ.get("XLA_CLIENT_MEM_FRACTION"))
+        seen.append(given.get("XLA_CLIENT_MEM_FRACTION"))
         raise ValueError("seen enough")
 
     seen = []
     monkeypatch.setattr(os, "environ", given)
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     monkeypatch.setitem(sys.modules, "jaxchat.api", SimpleNamespace(load_session=load_session))
-    assert main(["serve"]) == 1
+    assert main(["serve", "--cache-dir", "off"]) == 1
     assert seen == [taken]
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "taken"),
+    [({}, "warning", "3"), ({}, "info", None), ({}, "debug", "0"), ({"TF_CPP_MIN_LOG_LEVEL": "1"}, "warning", "1")],
+)
+def test_the_compiler_is_quiet_unless_told_otherwise(monkeypatch, given, level, taken):
+    monkeypatch.setattr(os, "environ", given)
+    quiet_compiler(level)
+    assert given.get("TF_CPP_MIN_LOG_LEVEL") == taken
 
 
 def test_models_lists_directories(tmp_path, capsys):

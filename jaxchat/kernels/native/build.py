@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
 import re
@@ -15,6 +16,8 @@ import tempfile
 from pathlib import Path
 
 import jax
+
+logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
@@ -63,18 +66,34 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
     Raises:
         NativeError: there is no compiler, or it fails.
     """
-    if folder is None:
-        with tempfile.TemporaryDirectory() as own:
-            return library(Path(own))
+    compiler = _compiler()
+    identity = _identity(compiler)
+    built = folder / f"kernels-{identity}.so" if folder else None
+    if built and built.exists():
+        return _load(built), identity
+    try:
+        with tempfile.TemporaryDirectory(prefix="jaxchat-") as scratch:
+            fresh = _compile(compiler, Path(scratch))
+            return _load(built if built and _keep(fresh, built) else fresh), identity
+    except OSError as error:
+        raise NativeError(f"the kernels cannot be built ({error})") from None
+
+
+def is_built(folder: Path | None) -> bool:
+    """Whether `library(folder)` only has to load the kernels. Raises NativeError as that does."""
+    return bool(folder and (folder / f"kernels-{_identity(_compiler())}.so").exists())
+
+
+def _compiler() -> str:
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
     if compiler is None:
         raise NativeError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
-    identity = _identity(compiler)
-    built = folder / f"kernels-{identity}.so"
-    if not built.exists():
-        _compile(compiler, built)
+    return compiler
+
+
+def _load(built: Path) -> ctypes.CDLL:
     try:
-        return ctypes.CDLL(str(built)), identity
+        return ctypes.CDLL(str(built))
     except OSError as error:
         raise NativeError(f"{built} cannot be loaded ({error})") from None
 
@@ -96,13 +115,13 @@ def flags() -> tuple[str, ...]:
 
 
 def _identity(compiler: str) -> str:
-    version = _run(compiler, "--version")
+    [version] = _run((compiler, "--version"))
     parts = (
         *(path.read_text("utf-8") for path in (*_sources(), *sorted(FOLDER.glob("*.h")))),
         *flags(),
         version,
         platform.machine(),
-        _cpu(),
+        cpu(),
         jax.__version__,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
@@ -112,8 +131,8 @@ def _sources() -> list[Path]:
     return sorted(FOLDER.glob("*.cc"))
 
 
-def _cpu() -> str:
-    """What tells CPUs apart whose native instructions differ."""
+def cpu() -> str:
+    """Returns what tells CPUs apart whose native instructions differ."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
@@ -121,23 +140,53 @@ def _cpu() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
 
 
-def _compile(compiler: str, built: Path) -> None:
-    """To a file of its own first: another process may be building the same."""
-    built.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(suffix=".so", dir=built.parent)
-    os.close(handle)
-    try:
-        _run(compiler, *flags(), "-isystem", jax.ffi.include_dir(), *map(str, _sources()), "-o", unfinished)
-        os.replace(unfinished, built)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
+def _compile(compiler: str, scratch: Path) -> Path:
+    """Builds the library in `scratch`, all sources at the same time."""
+    wanted, built = (*flags(), "-isystem", jax.ffi.include_dir()), scratch / "kernels.so"
+    objects = {source: str(scratch / f"{source.stem}.o") for source in _sources()}
+    _run(*((compiler, *wanted, "-c", str(source), "-o", target) for source, target in objects.items()))
+    _run((compiler, *wanted, *objects.values(), "-o", str(built)))
+    return built
 
 
-def _run(*command: str) -> str:
+def _keep(fresh: Path, built: Path) -> bool:
+    """Copies a library to its place, under another name first: another process may be doing the same.
+
+    Returns whether that succeeded; the disk may be full, or read-only.
+    """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        built.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(suffix=".so", dir=built.parent)
+        os.close(handle)
+        try:
+            shutil.copyfile(fresh, unfinished)
+            os.replace(unfinished, built)
+        finally:
+            Path(unfinished).unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("the built kernels are not kept for the next start: %s: %s", built.parent, error.strerror)
+        return False
+    return True
+
+
+def _run(*commands: tuple[str, ...]) -> list[str]:
+    """Runs commands at the same time and returns what each of them printed."""
+    started: list[subprocess.Popen[str]] = []
+    try:
+        for command in commands:
+            started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return [_output(process) for process in started]
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NativeError(f"{command[0]} cannot be run ({error})") from None
-    if done.returncode:
-        raise NativeError(f"{command[0]} failed: {done.stderr.strip()[:500]}")
-    return done.stdout
+        raise NativeError(f"{commands[0][0]} cannot be run ({error})") from None
+    finally:
+        for process in started:
+            with process:  # closes its pipes and waits for its end
+                process.kill()
+
+
+def _output(process: subprocess.Popen[str]) -> str:
+    output, errors = process.communicate(timeout=SECONDS)
+    if process.returncode:
+        assert isinstance(process.args, tuple)
+        raise NativeError(f"{process.args[0]} failed: {errors.strip()[:500]}")
+    return output

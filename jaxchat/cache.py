@@ -1,0 +1,74 @@
+"""The folder that keeps compiled programs and kernels from one start to the next."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder(setting: str) -> Path | None:
+    """Creates the folder that `EngineConfig.cache_dir` means.
+
+    The default folder is replaced by a temporary one where it cannot be written: the next start then takes as long as
+    the first.
+
+    Args:
+        setting: a path, "" for the user's cache folder, or "off" for none.
+
+    Returns:
+        The folder. None for "off", and where there is no temporary folder either.
+
+    Raises:
+        OSError: `setting` is a path that cannot be written.
+    """
+    if setting == "off":
+        return None
+    if not setting:
+        return _users()
+    try:
+        return _writable(Path(setting).expanduser())
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
+        raise OSError(f"cache_dir: {error}") from None
+
+
+def _users() -> Path | None:
+    """The user's cache folder, or a temporary one that lasts as long as the process."""
+    try:
+        return _writable(_default())
+    except (OSError, RuntimeError) as error:
+        return _temporary(str(error))
+
+
+def _default() -> Path:
+    # The only setting that the library takes from the environment, as `Path.home()` does from HOME: what the command
+    # line has compiled must be found in a notebook too.
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    caches = Path(base) if os.path.isabs(base) else Path.home() / ".cache"  # relative paths are to be ignored
+    return caches / "jaxchat" / "compiled"
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written ({error.strerror})") from None
+
+
+@functools.cache
+def _temporary(reason: str) -> Path | None:
+    logger.warning("compiled programs and kernels are not kept for the next start: %s", reason)
+    try:
+        _held.append(tempfile.TemporaryDirectory(prefix="jaxchat-", ignore_cleanup_errors=True))
+    except OSError:
+        return None
+    return Path(_held[-1].name)
+
+
+_held: list[tempfile.TemporaryDirectory[str]] = []  # each is removed when the process ends

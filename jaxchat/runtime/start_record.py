@@ -1,0 +1,95 @@
+"""What a start leaves in the cache folder for the next one: which of its programs compute the same bits."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxchat.kernels.native.build import cpu
+
+_FORMAT = "1"  # another one when `jaxchat.runtime.ladder` compares programs in another way
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The programs that compute the same bits: chunks of prefill, row counts of decode."""
+
+    chunks: tuple[int, ...]
+    rows: tuple[int, ...]
+
+
+class StartRecord:
+    """The file that starts with the same settings share.
+
+    Finding out which programs agree runs all of them on the real weights, which takes as long as a few answers. The
+    result depends on nothing but the weights, the programs and the machine, so it is used again while these are equal.
+    """
+
+    def __init__(self, folder: Path | None, settings: Iterable[str]) -> None:
+        """Opens nothing yet.
+
+        Args:
+            folder: the cache folder; None keeps no record.
+            settings: what decides which programs are compiled, before any is.
+        """
+        self._path = folder / f"start-{digest_of((_FORMAT, *settings))}.json" if folder else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether an earlier start with these settings has compiled its programs."""
+        return self._path is not None and self._path.exists()
+
+    def agreement(self, identity: str) -> Agreement | None:
+        """Returns what the last start has found, or None where that had another `identity` or the file is damaged."""
+        if self._path is None:
+            return None
+        try:
+            stored: dict[str, Any] = json.loads(self._path.read_text("utf-8"))
+            if stored["identity"] != identity:
+                return None
+            return Agreement(tuple(map(int, stored["chunks"])), tuple(map(int, stored["rows"])))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def write(self, identity: str, agreement: Agreement | None) -> None:
+        """Replaces the record. Does nothing where the folder cannot be written: the next start takes longer."""
+        if self._path is None:
+            return
+        stored: dict[str, Any] = {"identity": identity if agreement else ""}
+        if agreement:
+            stored |= {"chunks": agreement.chunks, "rows": agreement.rows}
+        with contextlib.suppress(OSError):
+            handle, unfinished = tempfile.mkstemp(suffix=".json", dir=self._path.parent)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(stored, file)
+                os.replace(unfinished, self._path)
+            finally:
+                Path(unfinished).unlink(missing_ok=True)
+
+
+def machine() -> list[str]:
+    """Returns what the bits of a compiled program may depend on besides its code: devices, CPU, threads, versions."""
+    device = jax.devices()[0]
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return [
+        f"{len(jax.devices())} x {device.device_kind}",
+        str(device.client.platform_version),
+        jax.__version__,
+        f"{threads} threads",
+        cpu(),
+    ]
+
+
+def digest_of(parts: Iterable[str]) -> str:
+    """Returns the SHA-256 of strings, as 16 hex digits."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
