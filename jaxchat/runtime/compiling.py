@@ -10,8 +10,9 @@ from typing import Any
 
 import jax
 
+from jaxchat.compat import COMPILED
+
 GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default and two more
-_COMPILED = "/jax/core/compile/backend_compile_duration"
 _NAMES_OF_SOURCE = re.compile(
     r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M
 )
@@ -66,4 +67,4 @@ class CompileCounter:
         self._thread = threading.get_ident()
 
     def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        self.count += event == _COMPILED and threading.get_ident() == self._thread
+        self.count += event == COMPILED and threading.get_ident() == self._thread
