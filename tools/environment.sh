@@ -49,10 +49,14 @@ find_python() {
   fail "no Python found that runs and has venv, of:" $supported "(PYTHON=command names another)"
 }
 
+supported() {
+  [ -f "constraints/$(series "$1").txt" ] || fail "$1 is Python $(series "$1"), which has no file in constraints/"
+}
+
 check() {
   if [ ! -x "$1/bin/python" ]; then
     python=$(find_python "$2")
-    [ -f "constraints/$(series "$python").txt" ] || fail "Python $(series "$python") is not supported: see constraints/"
+    supported "$python"
     echo "$1: Python $(series "$python"), from $python"
     "$python" -m venv "$1"
   elif [ -n "$2" ]; then
@@ -60,6 +64,8 @@ check() {
     held=$(series "$1/bin/python")
     [ "$(series "$python")" = "$held" ] ||
       fail "$1 has Python $held, not $(series "$python"): remove it, or name another folder with VENV="
+  else
+    supported "$1/bin/python"
   fi
 }
 
