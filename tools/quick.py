@@ -26,10 +26,15 @@ CORE = (
     "tests/runtime/test_compiling.py",
     "tests/runtime/test_hlo.py",
     "tests/runtime/test_overlap.py",
-    "tests/runtime/test_planning.py",
-    "tests/sampling/test_draw.py",
     "tests/sampling/test_groups.py",
-    "tests/sampling/test_legal.py",
+    "tests/models/test_layers.py",
+    "tests/models/test_families.py",
+    "tests/kernels/test_paged.py",
+    "tests/kernels/test_scatter.py",
+    "tests/contract/test_answers.py",
+    "tests/serving/test_rest.py",
+    "tests/serving/test_grpc.py",
+    "tests/serving/test_end_to_end.py",
 )
 
 
@@ -39,7 +44,7 @@ def differing() -> list[str]:
     return sorted({*_git("diff", "--name-only", *base), *_git("ls-files", "--others", "--exclude-standard")})
 
 
-def tests_of(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+def chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     """Returns the tests that are changed or named like a changed file, and the rest of the changed layers."""
     files, folders = dict[str, None](), dict[str, None]()
     for path in map(Path, paths):
@@ -69,7 +74,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def main() -> int:
     """Command line."""
-    closest, layers = tests_of(differing())
+    closest, layers = chosen(differing())
     if not closest and not layers:
         return _pytest(CORE)
     os.environ[DEADLINE] = str(time.time() + SECONDS)
