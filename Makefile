@@ -1,12 +1,14 @@
 # make run    serve the bundled model in the foreground; ARGS adds options, see `jaxchat serve --help`
-# make test   lint, types, protocol checks and tests: what CI runs
+# make test   lint, types, protocol checks and all tests
+# make quick  lint, types and the tests of what changed, in under three minutes
 # make lint   without the tests
 # make proto  regenerate jaxchat/v1 from proto/
 # make bench  measure beside the peers; ARGS="--install-peers" installs these first
 # make aot    compile for TPUs without having one, check the programs, write docs/tpu.md; takes half an hour
 # make aot-gpu  the same for an H200, without a document
 
-PYTHON ?= python3
+# A command, or a series such as 3.12; empty means the newest supported Python that runs here.
+PYTHON ?=
 VENV ?= .venv
 GRPC_PORT ?= 50051
 REST_PORT ?= 8000
@@ -17,18 +19,21 @@ BIN := $(VENV)/bin
 AOT_VENV ?= .venv-aot
 GPU_VENV ?= .venv-gpu
 
-.PHONY: run test lint buf pytest proto baseline bench aot aot-gpu clean
+PINS := pyproject.toml $(wildcard constraints/*.txt)
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+.PHONY: run test quick lint buf pytest proto baseline bench aot aot-gpu clean venv
+
+# Runs every time, so that PYTHON is compared with an environment that is there already.
+venv:
+	@tools/environment.sh check $(VENV) $(PYTHON)
 
 # Stamps: installing again is quick to skip.
-$(VENV)/.run-stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rest]'
+$(VENV)/.run-stamp: $(PINS) | venv
+	tools/environment.sh install $(VENV) --editable '.[rest]'
 	touch $@
 
-$(VENV)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+$(VENV)/.dev-stamp: $(PINS) | venv
+	tools/environment.sh install $(VENV) --editable '.[dev]'
 	touch $@ $(VENV)/.run-stamp
 
 # `exec`: signals reach the server itself, and make leaves no orphan.
@@ -36,6 +41,9 @@ run: $(VENV)/.run-stamp
 	@exec $(BIN)/jaxchat serve --model bundled --grpc-port $(GRPC_PORT) --rest-port $(REST_PORT) $(ARGS)
 
 test: lint pytest
+
+quick: lint
+	$(BIN)/python -m tools.quick
 
 lint: $(VENV)/.dev-stamp buf
 	$(BIN)/ruff check .
@@ -69,9 +77,9 @@ bench: $(VENV)/.dev-stamp
 	$(BIN)/python -m tools.bench $(ARGS)
 
 # The TPU compiler (half a gigabyte) in an environment of its own, for the same jax. It must not look for TPUs.
-$(AOT_VENV)/.stamp: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(AOT_VENV)
-	$(AOT_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[tpu]'
+$(AOT_VENV)/.stamp: $(PINS)
+	tools/environment.sh check $(AOT_VENV) $(PYTHON)
+	tools/environment.sh install $(AOT_VENV) --editable '.[tpu]'
 	touch $@
 
 aot: $(AOT_VENV)/.stamp
@@ -79,9 +87,9 @@ aot: $(AOT_VENV)/.stamp
 	  $(AOT_VENV)/bin/python -m tools.aot_check --write docs/tpu.md $(ARGS)
 
 # The same for an H200, with the CUDA libraries (4.6 GB) in place of one.
-$(GPU_VENV)/.stamp: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(GPU_VENV)
-	$(GPU_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable . 'jax[cuda13]'
+$(GPU_VENV)/.stamp: $(PINS)
+	tools/environment.sh check $(GPU_VENV) $(PYTHON)
+	tools/environment.sh install $(GPU_VENV) --editable . 'jax[cuda13]'
 	touch $@
 
 aot-gpu: $(GPU_VENV)/.stamp

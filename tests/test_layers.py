@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {"jaxchat.cache", "jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.reading"}
+JAX = LEAVES | {"jaxchat.compat"}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.chat.wire"}
 CALLS = {"jaxchat.chat.call", "jaxchat.chat.open_calls"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
@@ -25,13 +26,14 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.config":   ({"jaxchat.types", "jaxchat.errors"},                               HEAVY | RPC),
     "jaxchat.types":    ({"jaxchat.config", "jaxchat.errors"},                              HEAVY | RPC),
     "jaxchat.errors":   (set(),                                                             HEAVY | RPC),
+    "jaxchat.compat":   (set(),                                                             RPC),
     "jaxchat.reading":  ({"jaxchat.errors"},                                                HEAVY | RPC),
     "jaxchat.v1":       ({"jaxchat.v1"},                                                    HEAVY),
-    "jaxchat.kernels":  (LEAVES | {"jaxchat.kernels"},                                      RPC),
-    "jaxchat.sampling": (LEAVES | {"jaxchat.sampling"},                                     RPC),
-    "jaxchat.models":   (LEAVES | {"jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
+    "jaxchat.kernels":  (JAX | {"jaxchat.kernels"},                                         RPC),
+    "jaxchat.sampling": (JAX | {"jaxchat.sampling"},                                        RPC),
+    "jaxchat.models":   (JAX | {"jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"},   RPC),
     "jaxchat.runtime":  (
-        LEAVES | {"jaxchat.runtime", "jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
+        JAX | {"jaxchat.runtime", "jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
     "jaxchat.engine":   (LEAVES | {"jaxchat.engine"},                                       HEAVY | RPC),
     "jaxchat.chat":     (LEAVES | {"jaxchat.chat", "jaxchat.engine", "jaxchat.v1"},         HEAVY | {"grpc"}),
     "jaxchat.chat.wire": (WIRE,                                                             HEAVY | {"grpc", "numpy"}),
@@ -78,6 +80,16 @@ def test_imports_point_downward(module, path):
         assert not any(covers(package, name) for package in never), f"{layer} must not import {name}"
         if name.split(".")[0] in ("jaxchat", "serving", "tools", "tests"):
             assert any(covers(package, name) for package in allowed), f"{layer} must not import {name}"
+
+
+def test_what_jax_may_move_is_imported_in_one_place():
+    unstable, stable = {"jax.experimental", "jax.extend", "jax._src", "jaxlib"}, "jax.experimental.pallas"
+    for module, path in modules():
+        for name in imports(path, module):
+            kernels = covers(stable, name) and not covers(f"{stable}.ops", name)
+            assert module == "jaxchat.compat" or kernels or not any(covers(package, name) for package in unstable), (
+                f"{module} must take {name} from jaxchat.compat"
+            )
 
 
 @pytest.mark.parametrize("module", ["serving.client", "jaxchat.chat.wire", "jaxchat.chat.validate", "serving.cli.main"])

@@ -11,8 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from jax.experimental.topologies import get_topology_desc
-
+from jaxchat.compat import described_devices
 from jaxchat.runtime.ahead import Account, Ahead
 from jaxchat.runtime.compiling import options
 from jaxchat.runtime.hardware import parse_topology
@@ -44,7 +43,7 @@ def main() -> int:
     parser.add_argument("--model", choices=NAMED, default="llama-3-8b")
     args = parser.parse_args()
     target = Path(__file__).with_name("h200.txtpb").read_text("utf-8")
-    devices = get_topology_desc("", platform="cuda", topology="1x1x1", target_config=target).devices
+    devices = described_devices("", "cuda", topology="1x1x1", target_config=target)
     topology, model = parse_topology("h200:1"), read_shape(args.model)
     plan = make_plan(model, topology, suggested(topology))
     ahead = Ahead(model, topology, plan.engine, devices, {**(options("gpu") or {}), "xla_gpu_autotune_level": 0})

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
+from jaxchat.compat import ragged_paged_attention
 from jaxchat.kernels.form import Form
 from jaxchat.kernels.path import AttentionShape, Cache
 
@@ -20,14 +21,6 @@ Kernel = Callable[..., Array]
 LANES = 128  # the head width that the kernel is written for
 KEYS_AT_ONCE = 1024  # of a block of keys in vector memory: what most entries of the kernel's own table come to
 QUERIES_AT_ONCE = 32  # likewise; fixed, so that programs of different row counts reduce alike
-
-
-def shipped() -> Kernel:
-    """The kernel that comes with jax; late, because not every platform can import it."""
-    from jax.experimental.pallas.ops.tpu.ragged_paged_attention import ragged_paged_attention
-
-    kernel: Kernel = ragged_paged_attention
-    return kernel
 
 
 def refusal(shape: AttentionShape) -> str:
@@ -49,7 +42,7 @@ class RaggedAttention:
 
     shape: AttentionShape
     mesh: Mesh | AbstractMesh
-    load: Callable[[], Kernel] = shipped
+    load: Callable[[], Kernel] = ragged_paged_attention
     name = "ragged"
     page_axis = 0
     head_axis = 2

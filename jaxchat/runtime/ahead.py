@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from jaxchat.compat import described_devices
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.spread import Spread
@@ -162,10 +163,8 @@ def _printed(pages: KVPages) -> frozenset[str]:
 def _devices(topology: Topology) -> Sequence[jax.Device]:
     if topology.chip.platform != "tpu":
         raise ValueError(f"topology {topology.name!r}: compiling ahead is for TPUs")
-    from jax.experimental.topologies import get_topology_desc  # looks for the TPU compiler
-
     try:
-        return get_topology_desc(topology.name, "tpu").devices
+        return described_devices(topology.name, "tpu")
     except Exception as error:  # the compiler raises many kinds, and jax its own where it is missing
         hint = "compiling ahead needs the TPU compiler, `pip install 'jaxchat[tpu]'`"
         raise ValueError(f"topology {topology.name!r}: {hint} ({str(error).splitlines()[0]})") from None

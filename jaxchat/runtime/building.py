@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxchat.compat import building_kernels
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.choosing import Choice, choose
 from jaxchat.kernels.path import AttentionPath, AttentionShape
@@ -41,7 +42,8 @@ class Source:
         bits = jax.ShapeDtypeStruct((self.rows, words(vocab)), np.uint32, sharding=placement.replicated)
         shardings = (*jax.tree.map(lambda leaf: leaf.sharding, (pages, slots)), placement.replicated)
         jitted = jax.jit(self.step, donate_argnums=(1, 2), out_shardings=shardings)
-        return jitted.lower(params, pages, slots, given, bits)
+        with building_kernels():
+            return jitted.lower(params, pages, slots, given, bits)
 
 
 def prefill_name(chunk: int) -> str:

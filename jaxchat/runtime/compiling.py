@@ -14,9 +14,9 @@ from typing import Any
 import jax
 
 from jaxchat.cache import cache_folder as cache_folder
+from jaxchat.compat import COMPILED
 
 GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default and two more
-_COMPILED = "/jax/core/compile/backend_compile_duration"
 _NAMES_OF_SOURCE = re.compile(
     r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M
 )
@@ -69,7 +69,7 @@ class CompileCounter:
         counter = weakref.ref(self)  # a bound method, which jax would hold, would keep the counter for ever
 
         def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
-            if event == _COMPILED and (found := counter()):
+            if event == COMPILED and (found := counter()):
                 found.count_compile()
 
         jax.monitoring.register_event_duration_secs_listener(listen)

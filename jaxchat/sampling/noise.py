@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.random import threefry2x32_p
+
+from jaxchat.compat import threefry
 
 Keys = tuple[Array, Array]
 """The two u32 words `[S]` of each row's key."""
@@ -34,15 +35,10 @@ def gumbel(keys: Keys, ids: Array) -> Array:
     `-log(E)` with the exponential `E = -log1p(-u)`: float32 is dense near u = 0, so the upper tail, which decides
     draws, is resolved down to probabilities of 2**-33; `-log(-log(u))` would stop at 2**-24.
     """
-    first, second = _threefry(keys[0][:, None], keys[1][:, None], jnp.uint32(0), ids.astype(jnp.uint32))
+    first, second = threefry(keys[0][:, None], keys[1][:, None], jnp.uint32(0), ids.astype(jnp.uint32))
     uniform = ((first ^ second).astype(jnp.float32) + 0.5) * 2.0**-32
     return -jnp.log(-jnp.log1p(-jnp.minimum(uniform, _BELOW_ONE)))
 
 
 def _fold_in(high: Array, low: Array, data: Array) -> tuple[Array, Array]:
-    return _threefry(high, low, jnp.uint32(0), data.astype(jnp.uint32))
-
-
-def _threefry(high: Array, low: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    first, second = threefry2x32_p.bind(*jnp.broadcast_arrays(high, low, x, y))
-    return first, second
+    return threefry(high, low, jnp.uint32(0), data.astype(jnp.uint32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -36,9 +37,16 @@ class Harness:
 
     def settle(self) -> None:
         """Waits until the engine has nothing more to do."""
+        deadline = time.monotonic() + 10
+        while self.left() != (0, 0, 0) and time.monotonic() < deadline:
+            time.sleep(0.001)
         self.engine.stop()
+        assert self.left() == (0, 0, 0)
+
+    def left(self) -> tuple[int, int, int]:
+        """Counts waiting and running sequences, and pages in use."""
         stats = self.engine.stats
-        assert (stats.waiting, stats.running, stats.pages_in_use) == (0, 0, 0)
+        return stats.waiting, stats.running, stats.pages_in_use
 
 
 def ask(length: int, tokens: int, choices: int = 1, stop: int | None = None, seed: int = 0) -> GenerateRequest:

@@ -1,0 +1,53 @@
+"""What this repository uses of jax that differs between its supported versions, or that jax may move without notice.
+
+Supported are jax 0.10.2 to 0.12. On all of them the text of optimised HLO has one form, which `jaxchat.runtime.hlo` and
+`jaxchat.runtime.compiling` read.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+from jax import Array
+
+COMPILED = "/jax/core/compile/backend_compile_duration"  # the event of `jax.monitoring` that counts compiles
+
+
+def threefry(high: Array, low: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Computes the two u32 words of threefry-2x32 for key words `high` and `low`; all four are broadcast."""
+    from jax.extend.random import threefry2x32_p
+
+    first, second = threefry2x32_p.bind(*jax.numpy.broadcast_arrays(high, low, x, y))
+    return first, second
+
+
+def ragged_paged_attention() -> Callable[..., Array]:
+    """Returns the TPU kernel that comes with jax. The import is late, because not every platform can do it."""
+    from jax.experimental.pallas.ops.tpu import ragged_paged_attention as package
+
+    kernel: Callable[..., Array] = package.ragged_paged_attention
+    return kernel
+
+
+def described_devices(topology: str, platform: str, **options: Any) -> Sequence[jax.Device]:
+    """Returns devices that need not exist, to compile for. The import is late, because it looks for compilers."""
+    from jax.experimental.topologies import get_topology_desc
+
+    devices: Sequence[jax.Device] = get_topology_desc(topology, platform, **options).devices
+    return devices
+
+
+@contextmanager
+def building_kernels() -> Iterator[None]:
+    """Silences one warning while programs with the GPU's kernels are lowered.
+
+    From jax 0.11 on, Pallas warns that its Triton backend is deprecated. Nothing replaces it for these kernels yet, and
+    a user of the server can do nothing about it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The Pallas Triton backend is deprecated", DeprecationWarning)
+        yield

@@ -1,0 +1,48 @@
+"""The versions of jax: the GPU's kernels are lowered without a GPU, and only one warning is silenced."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType
+
+from jaxchat.compat import building_kernels
+from jaxchat.kernels.form import PLAIN
+from jaxchat.kernels.path import AttentionShape
+from jaxchat.kernels.triton import TritonAttention
+
+ROWS, CHUNK, H, K, d, PAGE = 4, 32, 8, 2, 64, 16
+MESH = AbstractMesh(
+    (1,), ("tensor",), axis_types=(AxisType.Auto,), abstract_device=AbstractDevice("NVIDIA H200", None, "gpu")
+)
+
+
+@pytest.mark.parametrize("program", ["decode", "prefill"])
+def test_kernels_of_a_gpu_are_lowered(program: str) -> None:
+    path = TritonAttention(AttentionShape(heads=H, kv_heads=K, head_width=d, dtype="bfloat16", page=PAGE), MESH)
+    cache = tuple(jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in path.shapes(9))
+
+    def decode(q, kv, cache, table, lengths):
+        cache = path.write_tokens(cache, kv, kv, table[:, 0], lengths % PAGE)
+        return path.decode(q, cache, table, lengths, lengths > 0, PLAIN)
+
+    def prefill(q, kv, cache, table, start):
+        cache = path.write_chunk(cache, kv, kv, table[: CHUNK // PAGE])
+        return path.prefill(q, cache, table, start, PLAIN)
+
+    tokens = ROWS if program == "decode" else CHUNK
+    q, kv = (jax.ShapeDtypeStruct((tokens, heads, d), jnp.bfloat16) for heads in (H, K))
+    given = ((ROWS, 8), (ROWS,)) if program == "decode" else ((8,), ())
+    table, place = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in given)
+    traced = jax.jit(decode if program == "decode" else prefill).trace(q, kv, cache, table, place)
+    with jax.sharding.use_abstract_mesh(MESH), building_kernels():  # deprecation warnings are errors in tests
+        lowered = traced.lower(lowering_platforms=("cuda",))
+    assert lowered.as_text().count("triton") >= 2
+
+
+def test_other_deprecations_are_reported() -> None:
+    with pytest.warns(DeprecationWarning, match="something else"), building_kernels():
+        warnings.warn("something else", DeprecationWarning, stacklevel=1)

@@ -1,0 +1,35 @@
+"""Which tests `make quick` takes for which changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.quick import CORE, ROOT, chosen
+
+
+@pytest.mark.parametrize(
+    ("changed", "closest", "layers"),
+    [
+        ("jaxchat/runtime/hlo.py", ["tests/runtime/test_hlo.py"], ["tests/runtime"]),
+        ("jaxchat/models/families/gemma.py", [], ["tests/models"]),
+        ("serving/auth.py", ["tests/serving/test_auth.py"], ["tests/serving"]),
+        ("serving/rest/app.py", [], ["tests/serving"]),
+        ("tools/bench/cases.py", ["tests/tools/bench/test_cases.py"], ["tests/tools/bench"]),
+        ("tests/serving/test_auth.py", ["tests/serving/test_auth.py"], []),
+        ("tests/serving/conftest.py", [], ["tests/serving"]),
+        ("jaxchat/config.py", [], list(CORE)),
+        ("tests/runtime/test_that_was_removed.py", [], []),
+        ("docs/models.md", [], []),
+    ],
+)
+def test_tests_of_a_change(changed: str, closest: list[str], layers: list[str]) -> None:
+    assert chosen([changed]) == (closest, layers)
+
+
+def test_tests_of_several_changes_are_taken_once() -> None:
+    changed = ["serving/auth.py", "serving/tls.py", "tests/serving/test_auth.py"]
+    assert chosen(changed) == (["tests/serving/test_auth.py", "tests/serving/test_tls.py"], ["tests/serving"])
+
+
+def test_the_quickest_tests_exist() -> None:
+    assert all((ROOT / path).exists() for path in CORE)

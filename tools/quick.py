@@ -1,0 +1,100 @@
+"""Runs the tests of what differs from `main`, or the quickest ones of each layer if nothing differs. `make quick`
+
+A change in `jaxchat/runtime/hlo.py` asks for `tests/runtime/test_hlo.py`, and then for the rest of `tests/runtime`.
+Tests that have not begun after a minute and a half are skipped, and counted in the summary.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 90.0
+DEADLINE = "JAXCHAT_QUICK_DEADLINE"
+CORE = (
+    "tests/test_layers.py",
+    "tests/test_compat.py",
+    "tests/chat",
+    "tests/engine",
+    "tests/runtime/test_compiling.py",
+    "tests/runtime/test_hlo.py",
+    "tests/runtime/test_overlap.py",
+    "tests/sampling/test_groups.py",
+    "tests/models/test_layers.py",
+    "tests/models/test_families.py",
+    "tests/kernels/test_paged.py",
+    "tests/kernels/test_scatter.py",
+    "tests/contract/test_answers.py",
+    "tests/serving/test_rest.py",
+    "tests/serving/test_grpc.py",
+    "tests/serving/test_end_to_end.py",
+)
+
+
+def differing() -> list[str]:
+    """Returns the paths that differ from where this branch left `main`, uncommitted and new files included."""
+    base = _git("merge-base", "HEAD", "main") or ["HEAD"]
+    return sorted({*_git("diff", "--name-only", *base), *_git("ls-files", "--others", "--exclude-standard")})
+
+
+def chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Returns the tests that are changed or named like a changed file, and the rest of the changed layers."""
+    files, folders = dict[str, None](), dict[str, None]()
+    for path in map(Path, paths):
+        top, *inner = path.parts
+        if path.suffix != ".py" or top not in ("jaxchat", "serving", "tools", "tests"):
+            continue
+        if top == "tests":
+            own = path if path.name.startswith("test_") else path.parent
+        else:
+            layer = Path("tests", *([] if top == "jaxchat" else [top]), *inner[:-1])
+            twin = layer / f"test_{path.name}"
+            if (ROOT / twin).exists():
+                files[str(twin)] = None
+            own = next(folder for folder in (layer, *layer.parents) if (ROOT / folder).is_dir())
+        if (ROOT / own).exists():
+            (files if own.suffix else folders)[str(own)] = None
+    if "tests" in folders:  # something that is above all layers
+        folders = dict.fromkeys(folders.keys() - {"tests"}) | dict.fromkeys(CORE)
+    return list(files), [folder for folder in folders if folder not in files]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what begins too late; this module is also a plugin of pytest."""
+    if time.time() > float(os.environ.get(DEADLINE, "inf")):
+        pytest.skip("out of time, `make test` runs it")
+
+
+def main() -> int:
+    """Command line."""
+    closest, layers = chosen(differing())
+    if not closest and not layers:
+        return _pytest(CORE)
+    os.environ[DEADLINE] = str(time.time() + SECONDS)
+    first = _pytest(closest) if closest else 0
+    second = _pytest([*layers, *(f"--ignore={path}" for path in closest)]) if layers else 0
+    return first or second
+
+
+def _pytest(arguments: Sequence[str]) -> int:
+    print("pytest", *arguments, flush=True)
+    options = ["-p", "tools.quick", "--numprocesses", "2", "--dist", "loadfile"]
+    status = subprocess.run([sys.executable, "-m", "pytest", *options, *arguments], cwd=ROOT).returncode
+    return 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status  # those of a layer may all be ignored
+
+
+def _git(*arguments: str) -> list[str]:
+    """Returns the lines that git prints, none if it fails, as outside of a clone."""
+    found = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return found.stdout.split("\n")[:-1] if found.returncode == 0 else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())
