@@ -17,14 +17,6 @@ from jax import Array
 COMPILED = "/jax/core/compile/backend_compile_duration"  # the event of `jax.monitoring` that counts compiles
 
 
-def threefry(high: Array, low: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    """Computes the two u32 words of threefry-2x32 for key words `high` and `low`; all four are broadcast."""
-    from jax.extend.random import threefry2x32_p
-
-    first, second = threefry2x32_p.bind(*jax.numpy.broadcast_arrays(high, low, x, y))
-    return first, second
-
-
 def ragged_paged_attention() -> Callable[..., Array]:
     """Returns the TPU kernel that comes with jax. The import is late, because not every platform can do it."""
     from jax.experimental.pallas.ops.tpu import ragged_paged_attention as package

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.sampling.groups import GROUP, grouped, log_masses, top_k
-from jaxchat.sampling.noise import GROUP_IDS, Keys, fold, gumbel
+from jaxchat.sampling.noise import GROUP_IDS, Keys, gumbel, numbered
 from jaxchat.sampling.nucleus import Ranking, nucleus
 
 CANDIDATES = 128
@@ -60,13 +60,14 @@ def _from_groups(z: Array, top_p: Array, keys: Keys, wanted: Array, truncated: A
     """Tokens of the rows that are `wanted`, within the nucleus where they are `truncated` (bool `[S]`)."""
     masses = log_masses(z)
     ranking = Ranking.of(z, top_p)
+    high, low = numbered(keys, TRIES + 1)  # before the loop, or each token's noise would make its own key again
 
     def go_on(trial: Trial) -> Array:
         return jnp.any(trial[2]) & (trial[0] < TRIES)
 
     def attempt(trial: Trial) -> Trial:
         number, tokens, pending = trial
-        found = _by_groups(z, masses, fold(keys, number))
+        found = _by_groups(z, masses, (high[number], low[number]))
         outside = truncated & ~ranking.inside(found)
         return number + 1, jnp.where(pending, found, tokens), pending & outside
 
@@ -75,7 +76,7 @@ def _from_groups(z: Array, top_p: Array, keys: Keys, wanted: Array, truncated: A
 
     def search() -> Array:
         kept = jnp.where(nucleus(z, top_p), z, -jnp.inf)
-        return jnp.where(pending, _by_groups(kept, log_masses(kept), fold(keys, jnp.int32(TRIES))), tokens)
+        return jnp.where(pending, _by_groups(kept, log_masses(kept), (high[TRIES], low[TRIES])), tokens)
 
     return jax.lax.cond(jnp.any(pending), search, lambda: tokens)
 
