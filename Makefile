@@ -2,6 +2,7 @@
 # make test   lint, types, protocol checks and all tests
 # make quick  lint, types and the tests of what changed, in under three minutes
 # make lint   without the tests
+# make sanitize  the tests of the C++ kernels with AddressSanitizer and UndefinedBehaviorSanitizer
 # make proto  regenerate jaxchat/v1 from proto/
 # make bench  measure beside the peers; ARGS="--install-peers" installs these first
 # make aot    compile for TPUs without having one, check the programs, write docs/tpu.md; takes half an hour
@@ -21,7 +22,7 @@ GPU_VENV ?= .venv-gpu
 
 PINS := pyproject.toml $(wildcard constraints/*.txt)
 
-.PHONY: run test quick lint buf pytest proto baseline bench aot aot-gpu clean venv
+.PHONY: run test quick lint buf pytest sanitize proto baseline bench aot aot-gpu clean venv
 
 # Runs every time, so that PYTHON is compared with an environment that is there already.
 venv:
@@ -52,7 +53,10 @@ lint: $(VENV)/.dev-stamp buf
 
 # Two workers: much of a test is start-up or waiting, on one core.
 pytest: $(VENV)/.dev-stamp
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+sanitize: $(VENV)/.dev-stamp
+	$(BIN)/python -m tools.sanitize
 
 $(BUF):
 	@if command -v npm >/dev/null; then \

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import pytest
 from hypothesis import settings
 
@@ -26,6 +30,22 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["HOME"] = home.name
         os.environ.pop("XDG_CACHE_HOME", None)
     use_cache(cache_folder(""))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a test that is marked `first` lead, so that no worker is left with a long one at the end."""
+    leading = {item.path for item in items if item.get_closest_marker("first")}
+    items.sort(key=lambda item: item.path not in leading)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgetting() -> Iterator[None]:
+    """Drops what a file's tests have compiled. jax would keep it, gigabytes of it, until the end of the run."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def test_products_agree_with_sums_in_float64(rows: int, inputs: int, outputs: in
         assert (np.abs(np.asarray(found) - exact) <= 2e-6 * bound).all()
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("inputs", [64, 896, 1500, 4864])
 def test_a_row_is_the_same_among_any_number_of_rows(inputs: int, dtype: str, targets: dict[str, str]) -> None:
@@ -98,6 +99,7 @@ def test_kernels_for_other_cpus_compute_the_same(
         np.testing.assert_array_equal(found, exact)
 
 
+@pytest.mark.bits
 def test_what_is_no_number_stays_in_its_row(targets: dict[str, str]) -> None:
     x, w = made(9, 200, 50, "float32", targets["float32"])
     expected = np.asarray(multiply(x, w))
@@ -114,6 +116,7 @@ def test_axes_are_summed_and_kept(targets: dict[str, str]) -> None:
     np.testing.assert_allclose(found, np.einsum("tab,abcd->tcd", x, w), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_one_of_several_weights_gives_the_bits_of_that_weight_alone(dtype: str, targets: dict[str, str]) -> None:
     rng = np.random.default_rng(2)

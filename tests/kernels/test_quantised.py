@@ -52,6 +52,7 @@ def test_extremes_do_not_overflow(target: str) -> None:
     np.testing.assert_allclose(found, np.full((2, 3), -35.0 * 20_000), rtol=1e-6)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("target", ["", "native"])
 def test_rows_keep_to_themselves(target: str) -> None:
     w = quantise_rows(normal(100, 300), target and native())

@@ -55,6 +55,7 @@ def test_it_is_full_attention(kv_heads: int, width: int, dtype: str, form: Form,
     np.testing.assert_allclose(prefilled(path, q, cache, table, form, LENGTH), expected, atol=2e-5)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_chunks_and_neighbours_change_no_bit(form: Form, dtype: str) -> None:

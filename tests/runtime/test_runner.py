@@ -20,6 +20,8 @@ from jaxchat.runtime.layout import Layout
 from jaxchat.runtime.load import Loaded, load_runner
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
+pytestmark = pytest.mark.first
+
 OPTIONS = dict(slots=4, chunk=32)
 FEW = dict(decode_shapes=(4,), prefill_chunks=(32,))  # one program of each kind
 
@@ -127,6 +129,7 @@ def test_prefill_then_decode_agrees_with_prefill_alone(loaded: Loaded) -> None:
     assert answer(loaded, longer, 1) == tokens[-1:]
 
 
+@pytest.mark.bits
 def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> None:
     prompt = np.random.default_rng(6).integers(0, 256, 150).astype(np.int32)
     begin(loaded, prompt, 1, pages := pages_for(loaded, 170))
@@ -142,6 +145,7 @@ def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> Non
         assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.bits
 def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) -> None:
     found = load(tiny_model, slots=8, prefill_chunks=(32,))
     assert found.runner.shapes == (2, 4, 8)

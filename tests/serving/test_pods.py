@@ -21,6 +21,8 @@ from tests.serving.pod import Pod, free_port, start_alone, start_pod
 from tests.serving.process import PATIENCE, Process
 from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING, openai_client
 
+pytestmark = pytest.mark.first
+
 Answer = list[tuple[tuple[int, ...], float, tuple[float, ...]]]
 """Bytes, log-probability and those of the most likely tokens, token by token."""
 FAMILIAR = ("--determinism", "fast", "--decode-shapes", "4", "--prefill-chunks", "32")  # two programs: soon compiled

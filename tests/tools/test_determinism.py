@@ -13,7 +13,10 @@ from tests import tiny
 from tools.determinism.__main__ import Report
 from tools.determinism.answers import Choice
 
+pytestmark = pytest.mark.first
 
+
+@pytest.mark.bits
 @pytest.mark.parametrize(("changes", "dtype"), [({}, "float32"), (tiny.EXPERTS, "bfloat16")])
 def test_a_small_run_is_equal_bit_for_bit(tmp_path: Path, changes: dict, dtype: str) -> None:
     model = tiny.write(tmp_path / "model", **changes)

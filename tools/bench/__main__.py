@@ -10,6 +10,7 @@ out. Every contestant runs alone, in turn with the others; every case stands bet
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from tools.bench.cases import Case
 from tools.bench.measure import Bench, Record, contestants
 from tools.bench.model import make
-from tools.bench.peers import PEERS, Peer, install, installed, prepare
+from tools.bench.peers import AVX2, PEERS, Peer, install, installed, prepare
 from tools.bench.plots import draw
 from tools.bench.probe import Probe
 from tools.bench.report import as_json, markdown, medians, put
@@ -30,6 +31,7 @@ CASES = ("prefill-512", "decode-1", "decode-8", "decode-32", "mix-0.25", "mix-0.
 def main() -> int:
     """Command line; the status is 1 when a contestant failed."""
     args = _parser().parse_args()
+    os.environ.update(AVX2 if args.avx2 else {})  # the contestants' processes inherit it
     cases = [Case.parse(name) for name in args.cases]
     peers = _present([PEERS[name] for name in args.peers], args.cache, args.install_peers)
     config = SHAPES[args.shape]
@@ -81,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cases", nargs="+", default=CASES, help="prefill-TOKENS, decode-STREAMS, mix-REQUESTS_A_SECOND"
     )
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=[name for name in PEERS if "avx2" not in name])
+    parser.add_argument("--avx2", action="store_true", help="no instructions beyond AVX2; name llama.cpp-avx2 as peer")
     parser.add_argument("--slots", type=int, nargs="+", default=[8, 32], help="of jaxchat; more for more streams only")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--tries", type=int, default=1, help="of a case while other processes disturb it")

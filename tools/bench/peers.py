@@ -34,6 +34,13 @@ class Peer:
         return not self.packages
 
 
+LLAMA = ("llama-cpp-python==0.3.36", "gguf==0.19.0", "safetensors==0.8.0", "ml_dtypes==0.6.0")
+AVX2 = {  # keeps everyone to AVX2 whose code can choose at run time; llama.cpp has a build for it
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
 PEERS = {
     peer.name: peer
     for peer in (
@@ -41,12 +48,8 @@ PEERS = {
         Peer(name="grpc", worker="doors", way="grpc"),
         Peer(name="rest", worker="doors", way="rest"),
         Peer(name="transformers", worker="transformers_loop", packages=("torch==2.13.0", "transformers==5.23.0")),
-        Peer(
-            name="llama.cpp",
-            worker="llama_loop",
-            packages=("llama-cpp-python==0.3.36", "gguf==0.19.0", "safetensors==0.8.0", "ml_dtypes==0.6.0"),
-            build=(("CMAKE_ARGS", "-DGGML_NATIVE=ON"),),
-        ),
+        Peer(name="llama.cpp", worker="llama_loop", packages=LLAMA, build=(("CMAKE_ARGS", "-DGGML_NATIVE=ON"),)),
+        Peer(name="llama.cpp-avx2", worker="llama_loop", packages=LLAMA, build=(("CMAKE_ARGS", "-DGGML_NATIVE=OFF"),)),
         Peer(
             name="vllm",
             worker="vllm_loop",

@@ -1,0 +1,46 @@
+"""Runs the tests of the C++ kernels with AddressSanitizer and UndefinedBehaviorSanitizer: `make sanitize`.
+
+Python itself has neither, so their libraries are preloaded; leaks are not looked for, since an interpreter keeps much.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+LIBRARIES = ("libasan.so", "libubsan.so")
+TESTS = ("tests/kernels/test_products.py", "tests/kernels/test_quantised.py", "tests/kernels/test_walking.py")
+UNCHANGED = "not built_once and not compiler and not other_cpus"  # what is about building, not about what was built
+
+
+def main() -> int:
+    """Starts pytest in a process that has the sanitizers; returns its status."""
+    if "--inside" in sys.argv:
+        return _test()
+    found = [
+        subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+        for name in LIBRARIES
+    ]
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": " ".join(found),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    return subprocess.run([sys.executable, "-m", "tools.sanitize", "--inside"], env=environment, check=False).returncode
+
+
+def _test() -> int:
+    import pytest
+
+    from jaxchat.kernels.native import build
+
+    build.COMPILERS = ("g++",)
+    build.FLAGS = (*build.FLAGS, *FLAGS)
+    return int(pytest.main(["-p", "no:xdist", "-k", UNCHANGED, *TESTS]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
