@@ -42,6 +42,7 @@ def load(model: str = "bundled", **engine_options: Any) -> Chat:
 
     Raises:
         ModelError: the model cannot be loaded.
+        OSError: `cache_dir` names a folder that cannot be written.
         ValueError: an option is out of range.
     """
     return Chat(load_session(model, EngineConfig(**engine_options)))
