@@ -39,6 +39,7 @@ def _test() -> int:
 
     build.COMPILERS = ("g++",)
     build.FLAGS = (*build.FLAGS, *FLAGS)
+    build.SECONDS = 900.0
     return int(pytest.main(["-p", "no:xdist", "-k", UNCHANGED, *TESTS]))
 
 

@@ -28,8 +28,13 @@ constexpr int64_t vectors(int64_t rows) {
 }
 
 // Rows of x in the largest tile: its sums, two vectors of weights, a word of x and what is made of both fit.
+#if defined(__SANITIZE_ADDRESS__)
+template <typename Kind>
+constexpr int64_t ROWS = 3;  // instrumented code takes long to compile
+#else
 template <typename Kind>
 constexpr int64_t ROWS = REGISTERS / 2 - 2 * Kind::OPEN;
+#endif
 
 // Brings two cache lines to L2. Inlined at once, or GCC drops calls of it: they have no effect that it knows.
 [[gnu::always_inline]] inline void bring(const void* from) {
@@ -90,23 +95,23 @@ template <typename Kind, int R, typename Soon>
     tile<Kind, R, V>(x, x_stride, w + at, depth, y + at, y_stride, first, Nothing{});
 }
 
-// The tile of this many rows, up to ROWS.
-template <typename Kind, int R = ROWS<Kind>, typename... Rest>
+// The tile of this many rows, from `Least` to ROWS.
+template <typename Kind, int Least, int R = ROWS<Kind>, typename... Rest>
 [[gnu::always_inline]] inline void tile_of(int64_t rows, Rest... rest) {
-  if constexpr (R > 0) {
+  if constexpr (R >= Least) {
     if (rows == R) return tile_of_panel<Kind, R>(rest...);
-    tile_of<Kind, R - 1>(rows, rest...);
+    tile_of<Kind, Least, R - 1>(rows, rest...);
   }
 }
 
 // Rows of x by any number of neighbouring columns, each of `depth` words; `columns` is a multiple of PANEL. Panels of w
 // are `w_panel` words apart.
-template <typename Kind, typename Soon>
+template <typename Kind, int Least = 1, typename Soon>
 [[gnu::always_inline]] inline void block(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w,
                                          int64_t w_panel, int64_t columns, int64_t depth, uint32_t* y,
                                          int64_t y_stride, bool first, Soon soon) {
   for (int64_t i = 0; i < columns / PANEL; ++i)
-    tile_of<Kind>(rows, x, x_stride, w + i * w_panel, depth, y + i * PANEL, y_stride, first, soon.of(i));
+    tile_of<Kind, Least>(rows, x, x_stride, w + i * w_panel, depth, y + i * PANEL, y_stride, first, soon.of(i));
 }
 
 template <typename Kind>
@@ -143,7 +148,7 @@ struct Product {
         const int64_t row = t * i / tiles, rows = t * (i + 1) / tiles - row;
         for (int64_t r = 0; r < rows; ++r)
           std::memcpy(copy + r * DEPTH, x + (row + r) * k + from, depth * sizeof(uint32_t));
-        block<Kind>(copy, DEPTH, rows, at(start, from), k * PANEL, (end - start) * PANEL, depth,
+        block<Kind, (ROWS<Kind> + 1) / 2>(copy, DEPTH, rows, at(start, from), k * PANEL, (end - start) * PANEL, depth,
                     y.words() + row * n + start * PANEL, n, from == 0, part(after, i, tiles, depth));
       }
     }
