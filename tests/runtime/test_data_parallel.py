@@ -16,13 +16,13 @@ from jaxchat.config import MeshConfig
 from jaxchat.models.families import read_config
 from jaxchat.runtime.mesh import Placement
 
+pytestmark = pytest.mark.first
+
 REQUESTS = 10
 SCRIPT = """
 import json, sys
 from jaxchat.api import load
 from tests.runtime.test_data_parallel import answers
-
-pytestmark = pytest.mark.first
 with load(sys.argv[1], slots=4, chunk=32, cache_dir="off", data_parallel=2) as chat:
     found = answers(chat)
     print(json.dumps([found, chat.session.info.fingerprint, chat.session.compiles_after_ready]))
