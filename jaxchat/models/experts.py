@@ -85,11 +85,16 @@ def _shared(shares: Array, found: Array) -> Array:
 def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
     """The experts of each token, `[T, k]` i32, and their shares in its sum, `[T, k]` f32, of `logits[T, E]`."""
     top, chosen = jax.lax.top_k(logits, experts.chosen)
-    weights = jnp.exp(top - top[:, :1])
+
+    def exponential(x: Array) -> Array:
+        # Alone in its kernel: from jax 0.12 on, a CPU's bits of an exponential that is fused depend on the row count.
+        return jax.lax.optimization_barrier(jnp.exp(jax.lax.optimization_barrier(x - top[:, :1])))
+
+    weights = exponential(top)
     if experts.normalized:
         total = sum(weights[:, rank, None] for rank in range(experts.chosen))
     else:
-        total = jnp.sum(jnp.exp(logits - top[:, :1]), axis=1, keepdims=True)
+        total = jnp.sum(exponential(logits), axis=1, keepdims=True)
     return chosen, weights / total
 
 

@@ -85,6 +85,19 @@ def test_shares_are_those_of_a_softmax(normalized: bool) -> None:
 
 
 @pytest.mark.bits
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize("count", [6, 128])
+def test_shares_have_the_same_bits_among_any_number_of_rows(count: int, normalized: bool) -> None:
+    experts = Experts(count=count, chosen=3, width=24, normalized=normalized)
+    routed = jax.jit(lambda logits: route(logits, experts)[1], compiler_options=options("cpu"))
+    logits = random(96, count) / 2
+    whole = np.asarray(routed(logits))
+    for rows in (1, 2, 3, 4, 16):
+        for start in range(0, 96 // rows * rows, rows):
+            np.testing.assert_array_equal(routed(logits[start : start + rows]), whole[start : start + rows])
+
+
+@pytest.mark.bits
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("native", [True, False])
 def test_neighbours_and_their_number_change_no_bit(dtype: str, native: bool) -> None:
