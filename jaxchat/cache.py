@@ -36,6 +36,22 @@ def cache_folder(setting: str) -> Path | None:
         raise OSError(f"cache_dir: {error}") from None
 
 
+def keep(path: Path, content: bytes) -> None:
+    """Writes a file of the cache, under another name first: another process may be reading it, or writing the same.
+
+    Raises:
+        OSError: it cannot be written; the disk may be full, or read-only. An earlier file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(unfinished, path)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+
+
 def _users() -> Path | None:
     """The user's cache folder, or a temporary one that lasts as long as the process."""
     try:

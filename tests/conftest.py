@@ -15,7 +15,8 @@ import pytest
 from hypothesis import settings
 
 from jaxchat.api import Chat, load
-from jaxchat.runtime.compiling import cache_folder, use_cache
+from jaxchat.cache import cache_folder
+from jaxchat.runtime.compiling import use_cache
 from tests import tiny
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure

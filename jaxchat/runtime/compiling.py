@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 
-from jaxchat.cache import cache_folder as cache_folder
 from jaxchat.compat import COMPILED
 
 GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default and two more

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import jax
 
+from jaxchat.cache import keep
 from jaxchat.kernels.native.build import cpu
 
 _FORMAT = "1"  # another one when `jaxchat.runtime.ladder` compares programs in another way
@@ -68,13 +68,7 @@ class StartRecord:
         if agreement:
             stored |= {"chunks": agreement.chunks, "rows": agreement.rows}
         with contextlib.suppress(OSError):
-            handle, unfinished = tempfile.mkstemp(suffix=".json", dir=self._path.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(stored, file)
-                os.replace(unfinished, self._path)
-            finally:
-                Path(unfinished).unlink(missing_ok=True)
+            keep(self._path, json.dumps(stored).encode())
 
 
 def machine() -> list[str]:

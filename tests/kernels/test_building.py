@@ -60,7 +60,7 @@ def test_all_sources_are_built_at_the_same_time_and_kept(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_costs_no_more_than_the_next_start(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(shutil, "copyfile", disk_full)
+    monkeypatch.setattr(os, "replace", disk_full)
     with caplog.at_level(logging.WARNING):
         loaded, _ = library(tmp_path / "kept")
     assert works(loaded) and os.listdir(tmp_path / "kept") == []

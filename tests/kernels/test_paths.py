@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
+from jaxchat.cache import cache_folder
 from jaxchat.kernels.choosing import choose
 from jaxchat.kernels.form import PLAIN, Form
 from jaxchat.kernels.path import AttentionShape
@@ -18,7 +19,6 @@ from jaxchat.kernels.ragged import RaggedAttention
 from jaxchat.kernels.reference import causal
 from jaxchat.kernels.triton import TritonAttention
 from jaxchat.kernels.walking import NativeAttention, native_attention
-from jaxchat.runtime.compiling import cache_folder
 
 H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
 MESH = Mesh(np.array(jax.devices()[:1]), ("tensor",), axis_types=(AxisType.Auto,))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxchat.cache import cache_folder
 from jaxchat.kernels import quantised
 from jaxchat.kernels.native import build
 from jaxchat.kernels.products import (
@@ -24,7 +25,6 @@ from jaxchat.kernels.products import (
     product,
     reference,
 )
-from jaxchat.runtime.compiling import cache_folder
 
 multiply = jax.jit(product)
 

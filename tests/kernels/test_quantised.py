@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxchat.cache import cache_folder
 from jaxchat.kernels.products import native_products, taken
 from jaxchat.kernels.quantised import Int8, entry_product, product, quantise, quantise_each, quantise_rows
-from jaxchat.runtime.compiling import cache_folder
 
 multiply = jax.jit(product)
 

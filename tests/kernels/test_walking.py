@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxchat.cache import cache_folder
 from jaxchat.kernels.form import PLAIN, Form
 from jaxchat.kernels.path import AttentionShape
 from jaxchat.kernels.reference import causal
 from jaxchat.kernels.walking import NativeAttention, native_attention
-from jaxchat.runtime.compiling import cache_folder
 
 PAGE, N, LENGTH = 16, 60, 320
 FORMS = (PLAIN, Form(window=70), Form(scale=0.3, cap=2.0), Form(window=40, sinks=jnp.linspace(-1.0, 3.0, 6)))

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxchat.cache import cache_folder
 from jaxchat.kernels.products import native_products
 from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.experts import ROWS, Mixture, in_blocks, route, rows_of
 from jaxchat.models.packing import Native, pack
 from jaxchat.models.spread import Spread
-from jaxchat.runtime.compiling import cache_folder, options
+from jaxchat.runtime.compiling import options
 
 EXPERTS = Experts(count=6, chosen=3, width=24)
 CONFIG = ModelConfig(

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxchat.cache import cache_folder
 from jaxchat.kernels.products import Panels, native_products
 from jaxchat.kernels.quantised import Int8
 from jaxchat.kernels.reference import causal
 from jaxchat.models.config import Experts, LayerKind, ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.packing import Native, Rounded, pack
-from jaxchat.runtime.compiling import cache_folder
 
 EXPERTS = Experts(count=5, chosen=2, width=24)
 SIZES = dict(vocab_size=300, layers=2, heads=6, kv_heads=2, width=48, ffn_width=80, head_width=8, context=64)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from jaxchat.cache import cache_folder
 from jaxchat.config import DTypeName, EngineConfig
 from jaxchat.models.families import read_config
-from jaxchat.runtime.compiling import cache_folder
 from jaxchat.runtime.fitting import fitted
 from jaxchat.runtime.mesh import Placement
 from jaxchat.runtime.native import attention_here

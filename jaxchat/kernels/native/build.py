@@ -17,6 +17,8 @@ from pathlib import Path
 
 import jax
 
+from jaxchat.cache import keep
+
 logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
@@ -150,19 +152,9 @@ def _compile(compiler: str, scratch: Path) -> Path:
 
 
 def _keep(fresh: Path, built: Path) -> bool:
-    """Copies a library to its place, under another name first: another process may be doing the same.
-
-    Returns whether that succeeded; the disk may be full, or read-only.
-    """
+    """Copies a library to its place. Returns whether that succeeded."""
     try:
-        built.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(suffix=".so", dir=built.parent)
-        os.close(handle)
-        try:
-            shutil.copyfile(fresh, unfinished)
-            os.replace(unfinished, built)
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
+        keep(built, fresh.read_bytes())
     except OSError as error:
         logger.warning("the built kernels are not kept for the next start: %s: %s", built.parent, error.strerror)
         return False

@@ -17,9 +17,8 @@ struct Plain {
   void finish(int64_t, int64_t, int64_t) const {}
 };
 
-struct Float {
-  using Sums = Floats;
-  using Result = Plain;
+// Words that are multiplied as they are.
+struct Whole {
   using Weights = Words;
   using Given = Words;
   static constexpr int64_t OPEN = 1;  // registers that a vector of weights takes
@@ -29,6 +28,12 @@ struct Float {
     return w;
   }
   static Given spread(uint32_t x) { return Words{} + x; }
+};
+
+struct Float : Whole {
+  using Sums = Floats;
+  using Result = Plain;
+
   static Sums add(Sums sums, Given x, Weights w) { return fused((Floats)x, (Floats)w, sums); }
 };
 
@@ -56,52 +61,26 @@ struct BFloat {
 };
 #endif
 
-// Integers add up exactly in any order. `x` holds bytes that are shifted by 128, for VNNI takes them unsigned. Until it
-// is finished, y holds the integers.
-struct Scaled {
-  float* y;
-  const float *row_scale, *column_scale;
-  const int32_t* column_sum;  // of each row of w
-
-  uint32_t* words() const { return reinterpret_cast<uint32_t*>(y); }
-  inline void finish(int64_t row, int64_t column, int64_t n) const;
-};
-
-struct Byte {
-  using Sums = Integers;
-  using Result = Scaled;
-  static constexpr int64_t LONGEST = 1 << 17;  // 32 bits hold a sum of this many products
-
+// Products of bytes, whose sums are exact in any order. Those of x come shifted by 128, for VNNI takes them unsigned.
 #if defined(__AVX512VNNI__) && defined(NATIVE_AVX512)
-  using Weights = Words;
-  using Given = Words;
-  static constexpr int64_t OPEN = 1;
+struct Bytes : Whole {
   static constexpr uint32_t SHIFT = 128;  // of x, in the sums
 
-  static Weights open(Words w) {
-    pin(w);
-    return w;
-  }
-  static Given spread(uint32_t x) { return Words{} + x; }
-  static Sums add(Sums sums, Given x, Weights w) {
+  static Integers add(Integers sums, Given x, Weights w) {
     return (Integers)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)x, (__m512i)w);
   }
+};
 #elif defined(__AVXVNNI__) && defined(NATIVE_AVX2)
-  using Weights = Words;
-  using Given = Words;
-  static constexpr int64_t OPEN = 1;
+struct Bytes : Whole {
   static constexpr uint32_t SHIFT = 128;
 
-  static Weights open(Words w) {
-    pin(w);
-    return w;
-  }
-  static Given spread(uint32_t x) { return Words{} + x; }
-  static Sums add(Sums sums, Given x, Weights w) {
+  static Integers add(Integers sums, Given x, Weights w) {
     return (Integers)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)x, (__m256i)w);
   }
+};
 #else
-  // As integers of 16 bits, whose products no instruction saturates.
+// As integers of 16 bits, whose products no instruction saturates.
+struct Bytes {
   struct Halves {
     Integers even, odd;  // bytes
   };
@@ -116,18 +95,32 @@ struct Byte {
     return {(Integers)((bytes << 8) >> 8), (Integers)(bytes >> 8)};
   }
   static Halves spread(uint32_t x) { return open((Words{} + x) ^ 0x80808080u); }
-  static Sums add(Sums sums, Halves x, Halves w) {
+  static Integers add(Integers sums, Halves x, Halves w) {
     return sums + (multiply_pairs(x.even, w.even) + multiply_pairs(x.odd, w.odd));
   }
+};
 #endif
+
+// Until it is finished, y holds the sums as integers.
+struct Scaled {
+  float* y;
+  const float *row_scale, *column_scale;
+  const int32_t* column_sum;  // of each row of w
+
+  uint32_t* words() const { return reinterpret_cast<uint32_t*>(y); }
+  void finish(int64_t row, int64_t column, int64_t n) const {
+    float* at = y + row * n + column;
+    const Words shift = Bytes::SHIFT * load<Words>(column_sum + column);  // may overflow on its way, as unsigned do
+    const auto sums = __builtin_convertvector((Integers)(load<Words>(at) - shift), Floats);
+    const Floats scaled = sums * (row_scale[row] * load<Floats>(column_scale + column));
+    store(at, &scaled);
+  }
 };
 
-void Scaled::finish(int64_t row, int64_t column, int64_t n) const {
-  float* at = y + row * n + column;
-  const Words shift = Byte::SHIFT * load<Words>(column_sum + column);  // may overflow on its way, as unsigned do
-  const auto sums = __builtin_convertvector((Integers)(load<Words>(at) - shift), Floats);
-  const Floats scaled = sums * (row_scale[row] * load<Floats>(column_scale + column));
-  store(at, &scaled);
-}
+struct Byte : Bytes {
+  using Sums = Integers;
+  using Result = Scaled;
+  static constexpr int64_t LONGEST = 1 << 17;  // 32 bits hold a sum of this many products
+};
 
 }  // namespace native

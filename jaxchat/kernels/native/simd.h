@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -113,7 +112,7 @@ inline float horizontal_reduce(Floats lanes, Reduce reduce) {
 // The lanes of a and b in turn, from lane `First` of each on.
 template <int64_t First, std::size_t... I>
 inline Words interleave(Words a, Words b, std::index_sequence<I...>) {
-#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+#if defined(__clang__) || __GNUC__ >= 12
   return __builtin_shufflevector(a, b, (First + I / 2 + I % 2 * LANES)...);
 #else
   return __builtin_shuffle(a, b, Words{uint32_t(First + I / 2 + I % 2 * LANES)...});
