@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from jaxchat import v1
+from jaxchat import errors, v1
 from jaxchat.chat.call import Call
 from jaxchat.chat.session import ChatSession
 from jaxchat.chat.wire import request_from_kwargs
@@ -39,13 +40,13 @@ class Chat:
     def __init__(self, session: ChatSession) -> None:
         self.session = session
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="jaxchat-loop", daemon=True)
+        self._thread = threading.Thread(target=_run_until_stopped, args=[self._loop], name="jaxchat-loop", daemon=True)
         self._thread.start()
         self._run(session.start())
         self.chat = _Namespace(_Completions(session, self._run))
 
     def close(self) -> None:
-        """Stops the engine and the thread. Later calls fail."""
+        """Stops the engine and the thread; nothing is left of either. Later calls raise ChatError."""
         if self._thread.is_alive():
             self._run(self.session.close())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -60,12 +61,23 @@ class Chat:
         self.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            work.close()
+            raise errors.draining()
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except BaseException:  # Ctrl-C in a notebook must end the request, not only the wait
             future.cancel()
             raise
+
+
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    """Also ends the loop's streams and threads: each may still refer to the engine."""
+    loop.run_forever()
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
 
 
 class _Namespace:
@@ -105,4 +117,5 @@ class _Completions:
             while (chunk := self._run(advance())) is not None:
                 yield chunk
         finally:
-            self._run(stream.aclose())
+            with contextlib.suppress(errors.ChatError):  # closed meanwhile, and the stream with it
+                self._run(stream.aclose())

@@ -13,6 +13,7 @@ import jax
 
 from jaxchat.cache import cache_folder
 from jaxchat.config import EngineConfig
+from jaxchat.kernels.native.build import cpu
 from jaxchat.models.checkpoints import shapes
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
@@ -130,6 +131,8 @@ def load_runner(
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)
+    if jax.default_backend() == "cpu":  # the programs' text does not say which instructions compute them
+        identity.append(cpu())
     digest = hashlib.sha256("\n".join([*identity, *runners[0].digests()]).encode()).hexdigest()
     return Loaded(
         runners,

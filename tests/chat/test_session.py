@@ -135,6 +135,16 @@ def test_closing_a_stream_frees_its_slot(tiny_chat: Chat) -> None:
     assert tiny_chat.session.stats.steps - steps < 50  # far from the 900 that were asked for
 
 
+def test_a_closed_chat_refuses_calls_and_ends_its_streams(tiny_model) -> None:
+    with jaxchat.load(str(tiny_model), slots=2, chunk=32) as chat:
+        stream = create(chat, max_tokens=900, logit_bias={"3": 100}, stream=True)
+        next(stream)
+    for call in (lambda: create(chat), lambda: list(stream)):
+        with pytest.raises(jaxchat.ChatError) as refused:
+            call()
+        assert refused.value.code == "draining"
+
+
 def test_a_cancelled_call_frees_its_slot_whether_queued_or_running(tiny_model) -> None:
     async def scenario() -> None:
         async with await jaxchat.load_async(str(tiny_model), slots=1, chunk=32) as chat:

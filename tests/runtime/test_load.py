@@ -41,3 +41,9 @@ def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:
     assert "product_s8_" in rounded.runner.programs["decode[2]"].as_text()
     assert rounded.products == "of int8 by kernels in C++"
     assert rounded.runner.params["embed"].values.dtype == "int8"
+
+
+def test_instructions_are_part_of_the_fingerprint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = loaded(tiny_model, "xla")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    assert loaded(tiny_model, "xla").fingerprint != plain.fingerprint

@@ -134,12 +134,13 @@ def _sources() -> list[Path]:
 
 
 def cpu() -> str:
-    """Returns what tells CPUs apart whose native instructions differ."""
+    """Returns what tells CPUs apart whose native instructions differ, and how XLA_FLAGS has XLA use them."""
+    told = sorted(re.findall(r"--xla_cpu_\S+", os.environ.get("XLA_FLAGS", "")))
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
+        return "\n".join((platform.processor(), *told))
+    return "\n".join((*sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}), *told))
 
 
 def _compile(compiler: str, scratch: Path) -> Path:
