@@ -44,6 +44,6 @@ def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:
 
 
 def test_instructions_are_part_of_the_fingerprint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = loaded(tiny_model, "xla")
+    plain = loaded(tiny_model, products="xla")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
-    assert loaded(tiny_model, "xla").fingerprint != plain.fingerprint
+    assert loaded(tiny_model, products="xla").fingerprint != plain.fingerprint
