@@ -88,7 +88,7 @@ $(AOT_VENV)/.stamp: $(PINS)
 
 aot: $(AOT_VENV)/.stamp
 	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 ALLOW_MULTIPLE_LIBTPU_LOAD=1 \
-	  $(AOT_VENV)/bin/python -m tools.aot_check --write docs/tpu.md $(ARGS)
+	  $(AOT_VENV)/bin/python -m tools.aot --write docs/tpu.md $(ARGS)
 
 # The same for an H200, with the CUDA libraries (4.6 GB) in place of one.
 $(GPU_VENV)/.stamp: $(PINS)
@@ -98,7 +98,7 @@ $(GPU_VENV)/.stamp: $(PINS)
 
 aot-gpu: $(GPU_VENV)/.stamp
 	LD_LIBRARY_PATH=$$(printf '%s:' $(CURDIR)/$(GPU_VENV)/lib/python3*/site-packages/nvidia/*/lib) \
-	  JAX_PLATFORMS=cpu $(GPU_VENV)/bin/python -m tools.aot_gpu $(ARGS)
+	  JAX_PLATFORMS=cpu $(GPU_VENV)/bin/python -m tools.aot.gpu $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .npm .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxchat import bundled
-from jaxchat.chat.info import ModelInfo
+from jaxchat.chat.context import ModelInfo
+from jaxchat.chat.prompt.template import load_template
+from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.chat.session import ChatSession
-from jaxchat.chat.template import load_template
-from jaxchat.chat.tokenizer import load_tokenizer
+from jaxchat.client.local import AsyncChat as AsyncChat
+from jaxchat.client.local import Chat as Chat
 from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
-from jaxchat.engine.replicas import Replicas
+from jaxchat.engine.router import Replicas
 from jaxchat.engine.scheduler import Scheduler
-from jaxchat.errors import ModelError
-from jaxchat.inprocess import AsyncChat as AsyncChat
-from jaxchat.inprocess import Chat as Chat
-from jaxchat.types import PodLeader, Report, StepRunner
+from jaxchat.model_directory import find, model_id
+from jaxchat.types import MultihostLeader, Report, StepRunner
 
 if TYPE_CHECKING:
-    from jaxchat.runtime.costs import Estimate as Estimate
-    from jaxchat.runtime.planning import Plan as Plan
+    from jaxchat.planning.cost_model import Estimate as Estimate
+    from jaxchat.planning.planner import Plan as Plan
 
 
 def load(model: str = "bundled", **engine_options: Any) -> Chat:
@@ -64,7 +64,7 @@ def plan(
     dtype: DTypeName = "bfloat16",
     compiled: bool = False,
 ) -> Plan:
-    """What serving a model would need and reach on a slice of accelerators; see `jaxchat.runtime.planning`.
+    """What serving a model would need and reach on a slice of accelerators; see `jaxchat.planning.planner`.
 
     Args:
         model: "bundled", a folder with `config.json` or such a file, or the name of a known shape as "llama-3-8b".
@@ -78,16 +78,16 @@ def plan(
         ModelError: no such model, or one that cannot be served.
         ValueError: no such topology, or sizes that do not fit the model.
     """
-    from jaxchat.runtime.hardware import parse_topology  # these import jax
-    from jaxchat.runtime.named import read_shape
-    from jaxchat.runtime.planning import make_plan, suggested
+    from jaxchat.planning.hardware import parse_topology  # these import jax
+    from jaxchat.planning.model_shapes import read_shape
+    from jaxchat.planning.planner import make_plan, suggested
 
     shape = read_shape(str(bundled.path()) if model == "bundled" else model)
     chips = parse_topology(topology)
     found = make_plan(shape, chips, suggested(chips, slots=slots, context=context, dtype=dtype))
     if not compiled:
         return found
-    from jaxchat.runtime.ahead import refined
+    from jaxchat.planning.aot import refined
 
     return refined(found, shape)
 
@@ -97,15 +97,15 @@ def load_session(
     engine: EngineConfig,
     report: Report = lambda *_: None,
     chat: ChatConfig | None = None,
-    pod: PodLeader | None = None,
+    pod: MultihostLeader | None = None,
 ) -> ChatSession:
     """Loads a model into a session that is ready but for `await session.start()`. Blocks for seconds or more.
 
-    With `pod`, other processes hold a part of the model and run every step too, by `jaxchat.membership.follow`.
+    With `pod`, other processes hold a part of the model and run every step too, by `jaxchat.multihost.follower.follow`.
     """
-    from jaxchat.runtime.distributed import join  # these import jax
+    from jaxchat.parallel.distributed import join  # these import jax
     from jaxchat.runtime.load import load_runner
-    from jaxchat.runtime.pods import LeadingRunner
+    from jaxchat.runtime.multihost import LeadingRunner
 
     directory = find(model)
     tokenizer, template = load_tokenizer(directory), load_template(directory, (chat or ChatConfig()).tool_syntax)
@@ -166,41 +166,14 @@ def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -
 def convert(
     source: str, destination: Path, *, dtype: DTypeName | None = None, report: Report = lambda *_: None
 ) -> DTypeName:
-    """Writes a model in Orbax form to a new directory; see `jaxchat.models.converting`. Returns the weights' dtype.
+    """Writes a model in Orbax form to a new directory; see `jaxchat.checkpoints.convert`. Returns the weights' dtype.
 
     Raises:
         ModelError: the source cannot be loaded, or there is something at the destination.
     """
-    from jaxchat.models.converting import convert as write  # imports jax
+    from jaxchat.checkpoints.convert import convert as write  # imports jax
 
     def progress(done: int, total: int) -> None:
         report("reading weights", done, total)
 
     return write(find(source), destination.expanduser(), dtype=dtype, progress=progress)
-
-
-def find(model: str) -> Path:
-    """The directory of a model. Raises ModelError when there is none."""
-    if model == "bundled":
-        return bundled.path()
-    directory = Path(model).expanduser()
-    if directory.is_dir():
-        return directory
-    if model.count("/") != 1 or model.startswith((".", "/", "~")):
-        raise ModelError(f"{model}: no such directory, and not a hub id of the form owner/name")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ModelError(f"{model}: fetching from the hub needs `pip install 'jaxchat[hub]'`") from None
-    try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
-    except Exception as error:  # the hub client raises many kinds; none is a bug of ours
-        raise ModelError(f"{model}: no such directory, and the hub did not provide it ({error})") from None
-
-
-def model_id(model: str) -> str:
-    """The id under which a model is served: "jaxchat-bundled", a hub id, or the name of the directory."""
-    if model == "bundled":
-        return "jaxchat-bundled"
-    directory = Path(model).expanduser()
-    return directory.resolve().name if directory.is_dir() else model

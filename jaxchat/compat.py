@@ -1,7 +1,7 @@
 """What this repository uses of jax that differs between its supported versions, or that jax may move without notice.
 
-Supported are jax 0.10.2 to 0.12. On all of them the text of optimised HLO has one form, which `jaxchat.runtime.hlo` and
-`jaxchat.runtime.compiling` read.
+jax 0.10.2 to 0.12 are supported. The text of optimised HLO, which `jaxchat.planning.hlo` and `jaxchat.runtime.compile`
+read, has one form in all of them.
 """
 
 from __future__ import annotations

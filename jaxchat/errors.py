@@ -10,7 +10,7 @@ class ModelError(Exception):
     """A model directory cannot be served; the message names the file and the key or tensor at fault."""
 
 
-class PodError(Exception):
+class MultihostError(Exception):
     """The processes of a pod do not come together, or one of them is lost; the message says which and why."""
 
 

@@ -175,7 +175,7 @@ class StepRunner(Protocol):
 
 
 @dataclass(frozen=True)
-class PodStep:
+class MultihostStep:
     """A step that the leader of a pod has begun and the followers must run too.
 
     `saved` numbers what a SwapOutWork takes to the host, of which each process keeps its own part; a SwapInWork means
@@ -187,7 +187,7 @@ class PodStep:
     forgotten: tuple[int, ...] = ()
 
 
-class PodMember(Protocol):
+class MultihostMember(Protocol):
     """This process's place in a pod."""
 
     @property
@@ -205,21 +205,21 @@ class PodMember(Protocol):
         """Seconds in which the processes must meet."""
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Returns once all processes have come to the same digests. Raises PodError when they differ."""
+        """Returns once all processes have come to the same digests. Raises MultihostError when they differ."""
 
 
-class PodLeader(PodMember, Protocol):
+class MultihostLeader(MultihostMember, Protocol):
     """Process 0."""
 
-    def send(self, step: PodStep) -> None:
+    def send(self, step: MultihostStep) -> None:
         """Has the followers run a step. Returns at once."""
 
     def watch(self, stuck: Callable[[], float]) -> None:
         """Watches `stuck()`, for how many seconds the oldest unfinished step has been running."""
 
 
-class PodFollower(PodMember, Protocol):
+class MultihostFollower(MultihostMember, Protocol):
     """Any other process."""
 
-    def steps(self) -> Iterable[PodStep]:
-        """What the leader sends, until the pod has finished. Raises PodError when the leader is lost."""
+    def steps(self) -> Iterable[MultihostStep]:
+        """What the leader sends, until the pod has finished. Raises MultihostError when the leader is lost."""

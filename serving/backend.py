@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from jaxchat import v1
-from jaxchat.chat.call import Call, Observer
+from jaxchat.chat.context import Call, Observer
 from jaxchat.errors import model_not_found
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

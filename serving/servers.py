@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from jaxchat.config import RestConfig, ServeConfig
 from serving.auth import ApiKeys, read_keys
 from serving.backend import ChatBackend
-from serving.grpc_server import GrpcServer
+from serving.config import RestConfig, ServeConfig
+from serving.grpc.server import GrpcServer
 from serving.tls import ServerTls, server_tls
 
 if TYPE_CHECKING:
-    from serving.metrics import Metrics
+    from serving.observability.metrics import Metrics
     from serving.rest.server import RestServer
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from serving.pem import KeyPair, PemFile, read_authorities, read_pair
+from jaxchat.client.pem import KeyPair, PemFile, read_authorities, read_pair
 
 
 @dataclass(frozen=True)

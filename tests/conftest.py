@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from jaxchat.api import Chat, load
 from jaxchat.cache import cache_folder
-from jaxchat.runtime.compiling import use_cache
+from jaxchat.runtime.compile import use_cache
 from tests import tiny
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure

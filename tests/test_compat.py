@@ -10,9 +10,9 @@ import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from jaxchat.compat import building_kernels
-from jaxchat.kernels.form import PLAIN
-from jaxchat.kernels.path import AttentionShape
-from jaxchat.kernels.triton import TritonAttention
+from jaxchat.kernels.attention.backend import AttentionShape
+from jaxchat.kernels.attention.gpu_triton import TritonAttention
+from jaxchat.kernels.attention.spec import PLAIN
 
 ROWS, CHUNK, H, K, d, PAGE = 4, 32, 8, 2, 64, 16
 MESH = AbstractMesh(

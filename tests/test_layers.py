@@ -12,38 +12,42 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"jaxchat.cache", "jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.reading"}
+LEAVES = {"jaxchat.cache", "jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.model_directory"}
 JAX = LEAVES | {"jaxchat.compat"}
-WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.chat.wire"}
-CALLS = {"jaxchat.chat.call", "jaxchat.chat.open_calls"}
+DEVICE = JAX | {"jaxchat.kernels", "jaxchat.sampling", "jaxchat.models", "jaxchat.checkpoints", "jaxchat.parallel"}
+WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
+CHAT = WIRE | {"jaxchat.config", "jaxchat.chat.context", "jaxchat.chat.request.validate"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
 RPC = {"grpc", "google"}
 
-#   layer               may import of the repository                                        never
+#   layer                     may import of the repository                                   never
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
-    "jaxchat":          ({"jaxchat"},                                                       set()),
-    "jaxchat.cache":    (set(),                                                             HEAVY | RPC),
-    "jaxchat.config":   ({"jaxchat.types", "jaxchat.errors"},                               HEAVY | RPC),
-    "jaxchat.types":    ({"jaxchat.config", "jaxchat.errors"},                              HEAVY | RPC),
-    "jaxchat.errors":   (set(),                                                             HEAVY | RPC),
-    "jaxchat.compat":   (set(),                                                             RPC),
-    "jaxchat.reading":  ({"jaxchat.errors"},                                                HEAVY | RPC),
-    "jaxchat.v1":       ({"jaxchat.v1"},                                                    HEAVY),
-    "jaxchat.kernels":  (JAX | {"jaxchat.kernels"},                                         RPC),
-    "jaxchat.sampling": (JAX | {"jaxchat.sampling"},                                        RPC),
-    "jaxchat.models":   (JAX | {"jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"},   RPC),
-    "jaxchat.runtime":  (
-        JAX | {"jaxchat.runtime", "jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
-    "jaxchat.engine":   (LEAVES | {"jaxchat.engine"},                                       HEAVY | RPC),
-    "jaxchat.chat":     (LEAVES | {"jaxchat.chat", "jaxchat.engine", "jaxchat.v1"},         HEAVY | {"grpc"}),
-    "jaxchat.chat.wire": (WIRE,                                                             HEAVY | {"grpc", "numpy"}),
-    "jaxchat.pod":      ({"jaxchat.pod"},                                                   HEAVY),
-    "jaxchat.bundled":  (set(),                                                             HEAVY),
-    "serving":          (LEAVES | WIRE | CALLS | {"jaxchat.chat.validate", "serving"},                           HEAVY),
-    "serving.pods":     (LEAVES | {"jaxchat.pod", "serving.pods"},                          HEAVY),
-    "serving.deploy":   (LEAVES | WIRE | CALLS | {"jaxchat.api", "jaxchat.chat.validate", "serving"}, HEAVY),
-    "serving.client":   (WIRE | {"serving.client", "serving.grpc_errors", "serving.pem"},   HEAVY | {"numpy"}),
-    "serving.cli":      (LEAVES | WIRE | {"jaxchat.chat.call", "serving", "jaxchat.api", "jaxchat.membership"},  HEAVY),
+    "jaxchat":                 ({"jaxchat"},                                                  set()),
+    "jaxchat.cache":           (set(),                                                        HEAVY | RPC),
+    "jaxchat.config":          ({"jaxchat.types", "jaxchat.errors"},                          HEAVY | RPC),
+    "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),
+    "jaxchat.errors":          (set(),                                                        HEAVY | RPC),
+    "jaxchat.compat":          (set(),                                                        RPC),
+    "jaxchat.model_directory": ({"jaxchat.errors", "jaxchat.bundled"},                        HEAVY | RPC),
+    "jaxchat.bundled":         (set(),                                                        HEAVY | RPC),
+    "jaxchat.v1":              ({"jaxchat.v1"},                                               HEAVY),
+    "jaxchat.openai_json":     (WIRE,                                                        HEAVY | {"grpc", "numpy"}),
+    "jaxchat.multihost.v1":    ({"jaxchat.multihost.v1"},                                     HEAVY),
+    "jaxchat.kernels":         (JAX | {"jaxchat.kernels"},                                    RPC),
+    "jaxchat.sampling":        (JAX | {"jaxchat.sampling"},                                   RPC),
+    "jaxchat.models":          (JAX | {"jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
+    "jaxchat.parallel":        (JAX | {"jaxchat.parallel", "jaxchat.models", "jaxchat.kernels"}, RPC),
+    "jaxchat.checkpoints":     (DEVICE,                                                    RPC),
+    "jaxchat.runtime":         (DEVICE | {"jaxchat.runtime"},                                 RPC),
+    "jaxchat.planning":        (DEVICE | {"jaxchat.planning", "jaxchat.runtime"},             RPC),
+    "jaxchat.engine":          (LEAVES | {"jaxchat.engine"},                                  HEAVY | RPC),
+    "jaxchat.chat":            (LEAVES | {"jaxchat.chat", "jaxchat.engine", "jaxchat.v1"},    HEAVY | {"grpc"}),
+    "jaxchat.client":          (WIRE | {"jaxchat.client"},                                    HEAVY | {"numpy"}),
+    "serving":                 (LEAVES | CHAT | {"jaxchat.client", "serving"},                HEAVY),
+    "serving.multihost":       (LEAVES | {"jaxchat.multihost.v1", "serving.config", "serving.multihost"}, HEAVY),
+    "serving.deploy":          (LEAVES | CHAT | {"jaxchat.api", "jaxchat.client", "serving"}, HEAVY),
+    "serving.cli":             (
+        LEAVES | CHAT | {"jaxchat.api", "jaxchat.client", "jaxchat.multihost.follower", "serving"}, HEAVY),
 }  # fmt: skip
 
 
@@ -92,7 +96,9 @@ def test_what_jax_may_move_is_imported_in_one_place():
             )
 
 
-@pytest.mark.parametrize("module", ["serving.client", "jaxchat.chat.wire", "jaxchat.chat.validate", "serving.cli.main"])
+@pytest.mark.parametrize(
+    "module", ["jaxchat.client", "jaxchat.openai_json", "jaxchat.chat.request.validate", "serving.cli.main"]
+)
 def test_light_modules_load_nothing_heavy(module):
     heavy = ["jax", "flax", "numpy", "tokenizers", "starlette", "uvicorn"]
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"

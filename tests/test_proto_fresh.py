@@ -11,7 +11,7 @@ from tools.proto import ROOT, generate
 
 def test_generated_code_is_fresh(tmp_path):
     generate(tmp_path)
-    for package in ("jaxchat/v1", "jaxchat/pod/v1"):
+    for package in ("jaxchat/v1", "jaxchat/multihost/v1"):
         made = {path.name: path.read_text() for path in (tmp_path / package).iterdir()}
         kept = {path.name: path.read_text() for path in (ROOT / package).glob("*_pb2*")}
         assert kept == made, "run `make proto`"

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from jaxchat.kernels.reference import causal
+from jaxchat.checkpoints.huggingface import save_hf
+from jaxchat.kernels.attention.reference import causal
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import from_hugging_face
-from jaxchat.models.weights import save_hf
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (

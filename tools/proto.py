@@ -9,8 +9,8 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parents[1]
-MESSAGES = ("jaxchat/v1/chat.proto", "jaxchat/v1/service.proto", "jaxchat/pod/v1/pod.proto")
-SERVICES = ("jaxchat/v1/service.proto", "jaxchat/pod/v1/pod.proto")
+MESSAGES = ("jaxchat/v1/chat.proto", "jaxchat/v1/service.proto", "jaxchat/multihost/v1/multihost.proto")
+SERVICES = ("jaxchat/v1/service.proto", "jaxchat/multihost/v1/multihost.proto")
 
 
 def generate(out: Path) -> None:

@@ -1,6 +1,6 @@
 """Runs the tests of what differs from `main`, or the quickest ones of each layer if nothing differs. `make quick`
 
-A change in `jaxchat/runtime/hlo.py` asks for `tests/runtime/test_hlo.py`, and then for the rest of `tests/runtime`.
+A change in `jaxchat/planning/hlo.py` asks for `tests/planning/test_hlo.py`, and then for the rest of `tests/runtime`.
 Tests that have not begun after a minute and a half are skipped, and counted in the summary.
 """
 
@@ -22,17 +22,17 @@ CORE = (
     "tests/test_layers.py",
     "tests/test_compat.py",
     "tests/chat/grammar",
-    "tests/chat/test_channels.py",
-    "tests/chat/test_templates.py",
-    "tests/chat/test_validate.py",
-    "tests/chat/test_validate_messages.py",
-    "tests/chat/test_wire_answer.py",
-    "tests/chat/test_wire_request.py",
+    "tests/chat/tools/test_harmony.py",
+    "tests/chat/prompt/test_templates.py",
+    "tests/chat/request/test_validate.py",
+    "tests/chat/request/test_validate_messages.py",
+    "tests/openai_json/test_response.py",
+    "tests/openai_json/test_request.py",
     "tests/engine",
-    "tests/runtime/test_compiling.py",
-    "tests/runtime/test_hlo.py",
-    "tests/runtime/test_overlap.py",
-    "tests/sampling/test_groups.py",
+    "tests/runtime/test_compile.py",
+    "tests/planning/test_hlo.py",
+    "tests/planning/test_overlap.py",
+    "tests/sampling/test_topk.py",
     "tests/models/test_families.py",
     "tests/contract/test_answers.py",
     "tests/serving/test_rest.py",

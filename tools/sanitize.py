@@ -11,7 +11,11 @@ import sys
 
 FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 LIBRARIES = ("libasan.so", "libubsan.so")
-TESTS = ("tests/kernels/test_products.py", "tests/kernels/test_quantised.py", "tests/kernels/test_walking.py")
+TESTS = (
+    "tests/kernels/matmul/test_native.py",
+    "tests/kernels/matmul/test_int8.py",
+    "tests/kernels/attention/test_cpu_native.py",
+)
 UNCHANGED = "not built_once and not compiler and not other_cpus"  # what is about building, not about what was built
 
 
@@ -35,7 +39,7 @@ def main() -> int:
 def _test() -> int:
     import pytest
 
-    from jaxchat.kernels.native import build
+    from jaxchat.kernels.cpp import build
 
     build.COMPILERS = ("g++",)
     build.FLAGS = (*build.FLAGS, *FLAGS)

@@ -13,22 +13,20 @@ from operator import attrgetter
 from typing import Any
 
 from jaxchat import errors, v1
-from jaxchat.chat.assemble import Answer
-from jaxchat.chat.call import Call, Observer, Record
-from jaxchat.chat.calling import calling
-from jaxchat.chat.choice import ChoiceBuilder
+from jaxchat.chat.context import Call, ModelInfo, Observer, OpenCalls, Record
 from jaxchat.chat.grammar import Grammars
-from jaxchat.chat.info import ModelInfo
-from jaxchat.chat.open_calls import OpenCalls
-from jaxchat.chat.options import choice_options, choices, sampling
-from jaxchat.chat.prompt import prompt_tokens
-from jaxchat.chat.running import Running
-from jaxchat.chat.template import ChatTemplate
-from jaxchat.chat.tokenizer import ChatTokenizer
-from jaxchat.chat.validate import completes_whole, validate
+from jaxchat.chat.prompt.build import prompt_tokens
+from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.request.params import choice_options, choices, sampling
+from jaxchat.chat.request.tool_choice import calling
+from jaxchat.chat.request.validate import completes_whole, validate
+from jaxchat.chat.response.builder import Answer
+from jaxchat.chat.response.choice import ChoiceBuilder
+from jaxchat.chat.response.stream import Running
 from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
-from jaxchat.engine.replicas import Replicas
+from jaxchat.engine.router import Replicas
 from jaxchat.errors import ChatError
 from jaxchat.types import GenerateRequest, TokenEvent
 

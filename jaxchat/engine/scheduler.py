@@ -1,9 +1,9 @@
 """Decides each step: who gets a slot, whose prompt is next, who decodes. First come, first served.
 
 A sequence is admitted when a slot is free and the pool has pages for its prompt. Prompts are prefilled one at a time,
-chunk by chunk, in turn with decode steps (`jaxchat.engine.turns`). When the pool runs dry, the youngest running
-sequence is swapped out to host memory, and comes back bit for bit before anyone new is admitted; so the oldest always
-gets on, and nobody is lost.
+chunk by chunk, in turn with decode steps (`jaxchat.engine.prefill_policy`). When the pool runs dry, the youngest
+running sequence is swapped out to host memory. It comes back bit for bit before another one is admitted, so the oldest
+always proceeds and none is lost.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxchat.engine.holdings import Holdings
-from jaxchat.engine.pages import PagePool
+from jaxchat.engine.kv_cache_manager import Holdings
+from jaxchat.engine.page_pool import PagePool
+from jaxchat.engine.prefill_policy import Turns
 from jaxchat.engine.sequence import Sequence
-from jaxchat.engine.turns import Turns
 from jaxchat.types import (
     Constraint,
     DecodeWork,

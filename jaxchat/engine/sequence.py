@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jaxchat.engine.pages import Prefix
+from jaxchat.engine.page_pool import Prefix
 from jaxchat.types import Constraint, GenerateRequest, Swapped
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jaxchat.errors import ModelError
-from jaxchat.kernels.form import Form
+from jaxchat.kernels.attention.spec import Form
 from jaxchat.models.rope import RopeConfig
 
 Activation = Literal["silu", "gelu_tanh"]

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxchat.kernels.products import Panels
-from jaxchat.kernels.quantised import Int8
-from jaxchat.models.block import Block
+from jaxchat.kernels.matmul.int8 import Int8
+from jaxchat.kernels.matmul.native import Panels
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.layers import Attend, RMSNorm, contract, weight
+from jaxchat.models.layers import Attend, Attention, FeedForward, RMSNorm, Turn, contract, weight
+from jaxchat.models.moe import Mixture
 from jaxchat.models.rope import rotation
-from jaxchat.models.spread import Spread
+from jaxchat.models.sharding import Spread
 
 
 class Decoder(nn.Module):
@@ -75,3 +75,24 @@ def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
     """`Decoder.logits` under `params`: `[T, D]` to f32 `[T, V]`."""
     logits: Array = decoder.apply({"params": params}, hidden, method=Decoder.logits)  # type: ignore[assignment]
     return logits
+
+
+class Block(nn.Module):
+    """Pre-norm residual block. The residual stream stays f32 whatever the dtype of the weights."""
+
+    config: ModelConfig
+    spread: Spread = Spread()
+
+    @nn.compact
+    def __call__(self, layer: int, x: Array, turn: Turn, attend: Attend) -> Array:
+        c = self.config
+        mixed = Attention(c, self.spread, name="attention")(layer, self._norm("attention_norm", x), turn, attend)
+        x = x + (self._norm("attention_post_norm", mixed) if c.post_norms else mixed)
+        sparse = c.experts if c.kinds[layer].sparse else None
+        inner = Mixture(c, sparse, self.spread, name="mlp") if sparse else FeedForward(c, self.spread, name="mlp")
+        y = inner(self._norm("mlp_norm", x))
+        return x + (self._norm("mlp_post_norm", y) if c.post_norms else y)
+
+    def _norm(self, name: str, x: Array) -> Array:
+        y: Array = RMSNorm(self.config.norm_eps, self.config.norm_offset, name=name)(x)
+        return y

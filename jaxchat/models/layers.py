@@ -16,13 +16,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxchat.kernels import products, quantised
-from jaxchat.kernels.form import Form
-from jaxchat.kernels.products import Panels
-from jaxchat.kernels.quantised import Int8
+from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.matmul import int8, native
+from jaxchat.kernels.matmul.int8 import Int8
+from jaxchat.kernels.matmul.native import Panels
 from jaxchat.models.config import Activation, Clamp, ModelConfig
 from jaxchat.models.rope import rotate
-from jaxchat.models.spread import Spread
+from jaxchat.models.sharding import Spread
 
 Attend = Callable[[int, Array, Array, Array, Form], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
@@ -42,9 +42,9 @@ def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Arra
         parts: where the sum runs over devices, the dtype that the part of each is rounded to, see `Spread`.
     """
     if isinstance(w, Panels):
-        return products.product(x.reshape(x.shape[0], -1), w)
+        return native.product(x.reshape(x.shape[0], -1), w)
     if isinstance(w, Int8):
-        return quantised.product(x.reshape(x.shape[0], -1), w)
+        return int8.product(x.reshape(x.shape[0], -1), w)
     left, right = equation.partition("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
     # Not einsum, which sums in alphabetical order: for another order than the weights' a GPU transposes them each time.
@@ -54,7 +54,7 @@ def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Arra
         exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
         return jax.lax.dot_general(x, w, axes, precision=exact, preferred_element_type=jnp.dtype(parts))
 
-    in_turn = partial(products.by_rows, multiply)
+    in_turn = partial(native.by_rows, multiply)
     y: Array = jax.lax.platform_dependent(x.astype(w.dtype), w, cpu=in_turn, default=multiply)
     return y.astype(jnp.float32)
 
@@ -66,9 +66,9 @@ def contract_entry(equation: str, x: Array, w: Weight, index: Array, parts: str 
     products in C++.
     """
     if isinstance(w, Panels):
-        return products.entry_product(x.reshape(x.shape[0], -1), w, index)
+        return native.entry_product(x.reshape(x.shape[0], -1), w, index)
     if isinstance(w, Int8):
-        return quantised.entry_product(x.reshape(x.shape[0], -1), w, index)
+        return int8.entry_product(x.reshape(x.shape[0], -1), w, index)
     return contract(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), parts)
 
 

@@ -12,16 +12,16 @@ from typing import Any
 import jax
 
 from jaxchat.cache import cache_folder
+from jaxchat.checkpoints.orbax import shapes
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.native.build import cpu
-from jaxchat.models.checkpoints import shapes
+from jaxchat.kernels.cpp.build import cpu
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
-from jaxchat.runtime.compiling import use_cache
-from jaxchat.runtime.fitting import fitted
-from jaxchat.runtime.ladder import agreeing, agreeing_chunks, rows_agree
-from jaxchat.runtime.mesh import Placement
-from jaxchat.runtime.native import attention_here
+from jaxchat.parallel.mesh import Placement
+from jaxchat.parallel.padding import fitted
+from jaxchat.runtime.compile import use_cache
+from jaxchat.runtime.determinism import agreeing, agreeing_chunks, rows_agree
+from jaxchat.runtime.matmul_backend import attention_here
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.start_record import Agreement, StartRecord, digest_of, machine

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 
 from jaxchat.cache import cache_folder
+from jaxchat.checkpoints.huggingface import load_hf
+from jaxchat.checkpoints.orbax import has_orbax, restore_orbax, shapes
 from jaxchat.config import EngineConfig
-from jaxchat.models.checkpoints import has_orbax, restore_orbax, shapes
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.weights import load_hf
-from jaxchat.runtime.fitting import fit
-from jaxchat.runtime.freeing import freeing
-from jaxchat.runtime.mesh import Placement
-from jaxchat.runtime.products import for_products
+from jaxchat.parallel.mesh import Placement
+from jaxchat.parallel.padding import fit
+from jaxchat.runtime.matmul_backend import for_products
+from jaxchat.runtime.process_tuning import freeing
 from jaxchat.types import Report
 
 

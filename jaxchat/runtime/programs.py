@@ -1,7 +1,7 @@
 """The two kinds of program: `prefill` computes a chunk of one prompt, `decode` advances some slots by one token.
 
 Both take `(params, pages, slots, packed, bits)`, donate pages and slots, and return them with a packed output. `bits`
-are those of `jaxchat.sampling.legal`, for every row that samples.
+are those of `jaxchat.sampling.mask`, for every row that samples.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.form import Form
-from jaxchat.kernels.path import AttentionPath, Cache
+from jaxchat.kernels.attention.backend import AttentionPath, Cache
+from jaxchat.kernels.attention.spec import Form
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
-from jaxchat.runtime.layout import Layout
+from jaxchat.runtime.packing import Layout
 from jaxchat.runtime.state import KVPages, Sizes, SlotState
-from jaxchat.sampling.legal import Legal
 from jaxchat.sampling.logprobs import TOP
+from jaxchat.sampling.mask import Legal
 from jaxchat.sampling.sample import Sampled, Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
 

@@ -11,18 +11,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxchat.kernels.path import AttentionPath
+from jaxchat.kernels.attention.backend import AttentionPath
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.spread import Spread
-from jaxchat.runtime.building import decode_name, prefill_name, sources
-from jaxchat.runtime.compiling import CompileCounter, hlo_digest, options
-from jaxchat.runtime.distributed import in_lockstep, put
-from jaxchat.runtime.layout import Layout
-from jaxchat.runtime.mesh import Placement
+from jaxchat.models.sharding import Spread
+from jaxchat.parallel.distributed import in_lockstep, put
+from jaxchat.parallel.mesh import Placement
+from jaxchat.runtime.compile import CompileCounter, hlo_digest, options
+from jaxchat.runtime.packing import Layout
+from jaxchat.runtime.program_specs import decode_name, prefill_name, sources
 from jaxchat.runtime.programs import output_layout
-from jaxchat.runtime.state import KVPages, Sizes, SlotState
-from jaxchat.runtime.swapping import Leaving, Swapper
-from jaxchat.sampling.legal import words
+from jaxchat.runtime.state import KVPages, Sizes, SlotState, slot_shardings
+from jaxchat.runtime.swap import Leaving, Swapper
+from jaxchat.sampling.mask import words
 from jaxchat.sampling.sample import Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES
 from jaxchat.types import DecodeWork, PrefillWork, Progress, SamplingParams, StepResult, SwapInWork, SwapOutWork
@@ -83,7 +83,7 @@ class Runner:
         zeros = partial(KVPages.zeros, path, model.layers, sizes)
         self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
         slots = partial(SlotState.zeros, sizes)
-        self.slots = jax.jit(slots, out_shardings=placement.slots(jax.eval_shape(slots)))()
+        self.slots = jax.jit(slots, out_shardings=slot_shardings(jax.eval_shape(slots), placement))()
         spread = Spread.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
         self._sources = sources(model, spread, sizes, sampler, path, self.shapes)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}

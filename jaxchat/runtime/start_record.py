@@ -14,9 +14,9 @@ from typing import Any
 import jax
 
 from jaxchat.cache import keep
-from jaxchat.kernels.native.build import cpu
+from jaxchat.kernels.cpp.build import cpu
 
-_FORMAT = "1"  # another one when `jaxchat.runtime.ladder` compares programs in another way
+_FORMAT = "1"  # another one when `jaxchat.runtime.determinism` compares programs in another way
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.path import AttentionPath, Cache
+from jaxchat.kernels.attention.backend import AttentionPath, Cache
 from jaxchat.models.config import ModelConfig
+from jaxchat.parallel.mesh import Placement
 from jaxchat.sampling.state import SamplingState
 
 
@@ -114,3 +115,10 @@ class SlotState:
     def put(self, slot: Array, row: SlotState) -> SlotState:
         """The slots after `row`, of S = 1, took the place of one."""
         return jax.tree.map(lambda all_, one: jax.lax.dynamic_update_slice_in_dim(all_, one, slot, 0), self, row)
+
+
+def slot_shardings(slots: SlotState, placement: Placement) -> SlotState:
+    """Returns the sharding of each array of the slots. Counts `[S, V]` are split by vocabulary, as logits are."""
+    shardings = jax.tree.map(lambda leaf: placement.replicated, slots)
+    counts = placement.sharding((None, "vocab"), slots.sampling.counts.shape)
+    return replace(shardings, sampling=replace(shardings.sampling, counts=counts))

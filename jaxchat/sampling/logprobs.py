@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.sampling.groups import top_k
+from jaxchat.sampling.topk import top_k
 
 TOP = 20  # the contract's limit on top_logprobs
 

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import LogprobsMode
-from jaxchat.sampling.draw import draw
-from jaxchat.sampling.legal import Legal
+from jaxchat.sampling.categorical import draw
+from jaxchat.sampling.gumbel import step_keys
 from jaxchat.sampling.logits import add_bias, mask_padding, restrict, subtract_penalties
 from jaxchat.sampling.logprobs import Logprobs, logprobs
-from jaxchat.sampling.noise import step_keys
-from jaxchat.sampling.nucleus import nucleus
+from jaxchat.sampling.mask import Legal
 from jaxchat.sampling.state import SamplingState
+from jaxchat.sampling.top_p import nucleus
 
 Sampler = Callable[..., "Sampled"]
 """`sample` with its static arguments filled in: (logits, state, active, legal=...) -> Sampled."""

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 from jaxchat import v1
 from jaxchat.cache import cache_folder
+from jaxchat.client import Client, tls_credentials
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags
 from serving.cli.progress import Progress
-from serving.client import Client, tls_credentials
 
 
 class Chunks(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jaxchat.config import LogLevel
+from serving.config import LogLevel
 
 _CPP_LEVELS = {"debug": "0", "warning": "3", "error": "3"}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from serving.logs import to_stderr
+from serving.observability.logs import to_stderr
 
 Say = Callable[[str], None]
 _LINES = {

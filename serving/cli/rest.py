@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from jaxchat.config import BackendConfig, LogConfig, RestConfig
-from serving import logs
 from serving.auth import read_keys
 from serving.cli.flags import add_flags, from_flags
-from serving.observing import check_extras
-from serving.remote import RemoteBackend
+from serving.config import BackendConfig, LogConfig, RestConfig
+from serving.observability import logs
+from serving.observability.observers import check_extras
+from serving.remote_backend import RemoteBackend
 from serving.servers import rest_server, url
-from serving.stopping import drain, first, stop_signal
+from serving.shutdown import drain, first, stop_signal
 from serving.tls import server_tls
 
 

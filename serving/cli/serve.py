@@ -10,22 +10,23 @@ import sys
 from typing import TYPE_CHECKING
 
 from jaxchat.cache import cache_folder
-from jaxchat.chat.call import Call
-from jaxchat.chat.wire import request_from_kwargs
-from jaxchat.config import ChatConfig, EngineConfig, LogConfig, PodConfig, ServeConfig
-from serving import logs
+from jaxchat.chat.context import Call
+from jaxchat.config import ChatConfig, EngineConfig
+from jaxchat.openai_json import request_from_kwargs
 from serving.auth import read_keys
 from serving.backend import Session
 from serving.cli.environment import claim_gpu_memory, quiet_compiler
 from serving.cli.flags import add_flags, from_flags
 from serving.cli.progress import Progress
-from serving.observing import check_extras, observe
+from serving.config import LogConfig, MultihostConfig, ServeConfig
+from serving.observability import logs
+from serving.observability.observers import check_extras, observe
 from serving.servers import Servers
-from serving.stopping import drain, first, stop_signal
+from serving.shutdown import drain, first, stop_signal
 from serving.tls import server_tls
 
 if TYPE_CHECKING:
-    from serving.pods.leader import Leader
+    from serving.multihost.leader import Leader
 
 log = logging.getLogger(__name__)
 FAILURE_NOTICE = 1.0  # seconds in which clients and probes of a failed server still get an answer
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, ServeConfig, "addresses and limits")
     add_flags(parser, ChatConfig, "requests")
     add_flags(parser, EngineConfig, "engine")
-    add_flags(parser, PodConfig, "pod: several processes that serve one model")
+    add_flags(parser, MultihostConfig, "pod: several processes that serve one model")
     add_flags(parser, LogConfig, "log")
 
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     log_config = from_flags(args, LogConfig)
     logs.configure(log_config)
     serve, engine, chat = from_flags(args, ServeConfig), from_flags(args, EngineConfig), from_flags(args, ChatConfig)
-    pod = from_flags(args, PodConfig)
+    pod = from_flags(args, MultihostConfig)
     _check(serve)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading it is the same as Ctrl-C
     progress = Progress(cache_folder(engine.cache_dir), logs.notices(log_config))
@@ -63,15 +64,15 @@ def run(args: argparse.Namespace) -> int:
 
     if pod.processes == 1:
         return asyncio.run(_serve(load_session(args.model, engine, progress, chat), serve))
-    from serving.cli import pods
+    from serving.cli import multihost
 
     if pod.process_id:
-        return pods.ending(lambda: pods.follow(args.model, engine, pod, progress))
+        return multihost.ending(lambda: multihost.follow(args.model, engine, pod, progress))
 
     def serve_pod(leader: Leader) -> int:
         return asyncio.run(_serve(load_session(args.model, engine, progress, chat, leader), serve, leader))
 
-    return pods.ending(lambda: pods.lead(args.model, engine, pod, serve_pod))
+    return multihost.ending(lambda: multihost.lead(args.model, engine, pod, serve_pod))
 
 
 def _check(serve: ServeConfig) -> None:

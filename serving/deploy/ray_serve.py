@@ -4,7 +4,7 @@
     python -m serving.deploy.ray_serve --replicas 2 --grpc-port 9000
     jaxchat rest --backend 127.0.0.1:9000
 
-Ray balances, restarts and scales the replicas; a model that needs several hosts is a pod instead (docs/pods.md).
+Ray balances, restarts and scales the replicas; a model that needs several hosts is a pod instead (docs/multihost.md).
 
 Ray drops the trailing metadata of a call that raises, and with it the details of an error. So calls that fail return:
 an empty message, whose context has the status. What clients see is the status; before it a stream has an empty chunk.
@@ -27,11 +27,11 @@ from ray.serve.grpc_util import RayServegRPCContext
 
 from jaxchat import v1
 from jaxchat.api import load_session
-from jaxchat.chat.call import Call
-from jaxchat.chat.validate import completes_whole
+from jaxchat.chat.context import Call
+from jaxchat.chat.request.validate import completes_whole
+from jaxchat.client import grpc_errors
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
-from serving import grpc_errors
 from serving.backend import find_model, request_id_from
 
 SERVICES = (

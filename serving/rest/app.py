@@ -11,18 +11,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jaxchat.chat.call import Call
-from jaxchat.chat.wire import completion_to_json, model_to_json, request_from_json
+from jaxchat.chat.context import Call
 from jaxchat.errors import ChatError
+from jaxchat.openai_json import completion_to_json, model_to_json, request_from_json
 from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model
 from serving.rest.body import read_json
 from serving.rest.disconnect import ClientGone, until_disconnect
-from serving.rest.failures import AnswerFailures
-from serving.rest.headers import StandardHeaders, seed_header
-from serving.rest.keys import RequireKey
 from serving.rest.metrics import Exposed, metrics_route
-from serving.rest.replies import error_response, json_response
+from serving.rest.middleware import AnswerFailures, RequireKey, StandardHeaders, seed_header
+from serving.rest.responses import error_response, json_response
 from serving.rest.sse import EventStream
 
 log = logging.getLogger(__name__)

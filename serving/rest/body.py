@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from jaxchat.chat.wire.read import nested_at_most
 from jaxchat.errors import ChatError, invalid_json, request_too_large, shown
+from jaxchat.openai_json.readers import nested_at_most
 
 _SURPLUS = 64 * 1024 * 1024  # bytes beyond the limit that are read and thrown away
 _PATIENCE = 1.0  # seconds to wait for more of them

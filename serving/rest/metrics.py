@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.rest.failures import AnswerFailures
+from serving.rest.middleware import AnswerFailures
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Exposed(Protocol):
-    """Metrics that can be shown: `serving.metrics.Metrics`."""
+    """Metrics that can be shown: `serving.observability.metrics.Metrics`."""
 
     def page(self) -> bytes:
         """The page in Prometheus's text format 0.0.4."""

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from jaxchat import v1
-from jaxchat.chat.wire import chunk_to_json, error_to_json
 from jaxchat.errors import ChatError, internal
+from jaxchat.openai_json import chunk_to_json, error_to_json
 from serving.rest.disconnect import ClientGone, until_disconnect
-from serving.rest.headers import seed_header
-from serving.rest.replies import dump, error_response
+from serving.rest.middleware import seed_header
+from serving.rest.responses import dump, error_response
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from grpc_status import rpc_status
 from openai.resources.chat.completions import Completions
 
 from jaxchat import v1
-from jaxchat.chat.wire import request_from_json, request_from_kwargs
+from jaxchat.client import Client
 from jaxchat.errors import ChatError
+from jaxchat.openai_json import request_from_json, request_from_kwargs
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
-from serving.client import Client
 from tests.contract.answers import Answer, of_chunks, of_completion
 from tests.contract.covering import SEEN, fields_of
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
-from jaxchat.chat.info import ModelInfo
+from jaxchat.chat.context import ModelInfo
+from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.session import ChatSession
-from jaxchat.chat.template import ChatTemplate
-from jaxchat.chat.tokenizer import ChatTokenizer
 from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler

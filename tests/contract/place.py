@@ -10,9 +10,9 @@ import httpx
 import openai
 
 from jaxchat.api import Chat
-from jaxchat.config import ServeConfig
+from jaxchat.client import Client
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
-from serving.client import Client
+from serving.config import ServeConfig
 from serving.servers import Servers
 from tests.contract.doors import Door
 

@@ -7,7 +7,7 @@ import pkgutil
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
-from jaxchat.chat.wire.request import REQUEST
+from jaxchat.openai_json.request import REQUEST
 from tests import contract
 from tests.contract import covering
 from tests.contract.place import Place

@@ -10,7 +10,7 @@ import pytest
 
 from jaxchat import v1
 from jaxchat.api import Chat
-from serving.client import Client
+from jaxchat.client import Client
 from tests.contract.doors import NAMES
 from tests.contract.echo import EchoRunner
 from tests.contract.place import Place

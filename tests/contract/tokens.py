@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxchat.chat.tokenizer import ChatTokenizer
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from tests.contract.echo import END, LIBRARY, SOURCE
 
 TOKENIZER = ChatTokenizer(SOURCE, frozenset({END}))

@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from jaxchat import load
-from jaxchat.chat.syntaxes import MARKERS
+from jaxchat.chat.tools.format import MARKERS
 from jaxchat.models.families import FAMILIES
 from tests import tiny
 from tests.chat.templates import SPECIAL, source

@@ -11,11 +11,11 @@ import pytest
 import transformers
 from safetensors.numpy import load_file, save_file
 
+from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.errors import ModelError
 from jaxchat.models.config import LayerKind
 from jaxchat.models.families import FAMILIES, from_hugging_face, read_config
 from jaxchat.models.rope import RopeConfig
-from jaxchat.models.weights import load_hf
 from tests import tiny
 from tools.parity import checkpoints
 

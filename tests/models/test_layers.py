@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxchat.models.layers import RMSNorm, contract
-from jaxchat.runtime.compiling import options
+from jaxchat.runtime.compile import options
 
 
 def random(*shape: int) -> jax.Array:

@@ -12,10 +12,10 @@ import torch
 import transformers
 
 from jaxchat import bundled
-from jaxchat.kernels.reference import causal
+from jaxchat.checkpoints.huggingface import load_hf, save_hf
+from jaxchat.kernels.attention.reference import causal
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import read_config
-from jaxchat.models.weights import load_hf, save_hf
 from tools.parity import checkpoints, measure
 
 TOKENS = np.random.default_rng(1).integers(0, 199, 150).tolist()

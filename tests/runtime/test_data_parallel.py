@@ -14,7 +14,7 @@ import pytest
 from jaxchat.api import Chat, load
 from jaxchat.config import MeshConfig
 from jaxchat.models.families import read_config
-from jaxchat.runtime.mesh import Placement
+from jaxchat.parallel.mesh import Placement
 
 pytestmark = pytest.mark.first
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.native import build
+from jaxchat.kernels.cpp import build
 from jaxchat.runtime.load import Loaded, load_runner
 
 SIZES = dict(slots=2, chunk=32, context=64)

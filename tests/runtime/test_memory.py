@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from jaxchat.checkpoints.convert import convert
+from jaxchat.checkpoints.hf_mapping import parameters
 from jaxchat.config import EngineConfig
-from jaxchat.models.converting import convert
 from jaxchat.models.families import from_hugging_face, read_config
-from jaxchat.models.naming import parameters
-from jaxchat.runtime.mesh import Placement
+from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.parameters import load_parameters
 from tests import tiny
 

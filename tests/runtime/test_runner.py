@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from jaxchat.config import EngineConfig
-from jaxchat.runtime.ladder import agreeing, rows_agree
-from jaxchat.runtime.layout import Layout
+from jaxchat.runtime.determinism import agreeing, rows_agree
 from jaxchat.runtime.load import Loaded, load_runner
+from jaxchat.runtime.packing import Layout
 from jaxchat.runtime.start_record import StartRecord
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
 

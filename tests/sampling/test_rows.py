@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxchat.runtime.compiling import options
+from jaxchat.runtime.compile import options
 from jaxchat.sampling.sample import Sampled, sample
 from jaxchat.sampling.state import SamplingState
 from tests.sampling.test_sample import rows

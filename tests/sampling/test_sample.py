@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxchat.sampling.noise import gumbel, step_keys
-from jaxchat.sampling.nucleus import nucleus
+from jaxchat.sampling.gumbel import gumbel, step_keys
 from jaxchat.sampling.sample import sample
 from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
+from jaxchat.sampling.top_p import nucleus
 from tests.sampling import oracle
 
 V = 37

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from jaxchat.config import BackendConfig, RestConfig, ServeConfig
 from serving.auth import read_keys
-from serving.metrics import Metrics
-from serving.remote import RemoteBackend
+from serving.config import BackendConfig, RestConfig, ServeConfig
+from serving.observability.metrics import Metrics
+from serving.remote_backend import RemoteBackend
 from serving.servers import Servers, rest_server, url
 from serving.tls import server_tls
 from tests.serving.certificates import Certificates

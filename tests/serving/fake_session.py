@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 from jaxchat import v1
-from jaxchat.chat.call import Call, Observer
-from jaxchat.chat.validate import validate
+from jaxchat.chat.context import Call, Observer
+from jaxchat.chat.request.validate import validate
 from jaxchat.errors import draining, internal, not_ready, numerical_error, queue_full
 
 MODEL = "fake"

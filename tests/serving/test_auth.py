@@ -10,10 +10,10 @@ import openai
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from jaxchat.client import Client
 from jaxchat.errors import ChatError
 from serving.auth import new_key, read_keys
 from serving.cli.main import main
-from serving.client import Client
 from tests.serving.conftest import Behind, Running
 
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}

@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxchat.config import EngineConfig, ServeConfig
+from jaxchat.config import EngineConfig
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags, from_flags, to_flags
 from serving.cli.main import _parser, main
+from serving.config import ServeConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -115,7 +116,7 @@ def test_errors_are_one_line(capsys, arguments, message):
 
 
 def test_rest_without_its_extra(monkeypatch, capsys):
-    monkeypatch.setattr("serving.observing.find_spec", lambda name: None)
+    monkeypatch.setattr("serving.observability.observers.find_spec", lambda name: None)
     assert main(["serve"]) == 1
     assert "jaxchat[rest]" in capsys.readouterr().err
 

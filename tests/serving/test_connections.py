@@ -12,8 +12,8 @@ import uvicorn.config
 from starlette.responses import StreamingResponse
 
 from serving.rest import create_app
-from serving.rest.failures import AnswerFailures
 from serving.rest.metrics import create_metrics_app
+from serving.rest.middleware import AnswerFailures
 from serving.rest.server import RestServer
 from tests.serving.conftest import Running
 from tests.serving.fake_session import FakeSession

@@ -11,10 +11,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from jaxchat.config import ChatConfig, EngineConfig, LogConfig, PodConfig, ServeConfig
+from jaxchat.config import ChatConfig, EngineConfig
 from serving.cli.flags import from_flags
 from serving.cli.main import _parser
-from serving.grpc_server import SERVICE
+from serving.config import LogConfig, MultihostConfig, ServeConfig
+from serving.grpc.server import SERVICE
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "serving/deploy"
@@ -47,7 +48,7 @@ def settings(template: Any) -> dict[type, Any]:
     arguments = template["spec"]["containers"][0]["args"]
     expanded = [re.sub(r"\$\((\w+)\)", lambda name: IN_A_GROUP[name[1]], argument) for argument in arguments]
     args = _parser().parse_args(expanded)
-    kinds: list[type] = [ServeConfig, ChatConfig, EngineConfig, PodConfig, LogConfig]
+    kinds: list[type] = [ServeConfig, ChatConfig, EngineConfig, MultihostConfig, LogConfig]
     return {kind: from_flags(args, kind) for kind in kinds}
 
 
@@ -106,7 +107,7 @@ def test_a_schema_that_does_not_hold_is_noticed() -> None:
 @pytest.mark.parametrize(("template", "size"), list(templates()))
 def test_containers_run_a_command_that_fits_their_ports_and_probes(template: Any, size: int) -> None:
     asked, held = settings(template), container(template)
-    serve, pod = asked[ServeConfig], asked[PodConfig]
+    serve, pod = asked[ServeConfig], asked[MultihostConfig]
     assert pod.processes == size
     assert serve.host == "0.0.0.0"  # of all addresses, or the probes reach nobody
     leaving = held["lifecycle"]["preStop"]["sleep"]["seconds"]

@@ -16,7 +16,7 @@ import pytest
 
 from jaxchat import v1
 from jaxchat.api import Chat
-from serving.client import AsyncClient, Client
+from jaxchat.client import AsyncClient, Client
 from tests.serving.process import Process, serve
 
 END = "259"  # <|im_end|>, likelier, so that answers come to their end: the helper of openai refuses those that do not

@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from jaxchat import v1
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
-from serving.grpc_server import SERVICE, ChatServicer, GrpcServer
+from serving.grpc.server import SERVICE, ChatServicer, GrpcServer
 from tests.serving.fake_session import FakeSession
 
 

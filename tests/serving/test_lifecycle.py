@@ -19,9 +19,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from jaxchat.client import Client
 from jaxchat.errors import ChatError
-from serving.client import Client
-from serving.grpc_server import SERVICE
+from serving.grpc.server import SERVICE
 from tests.serving.process import Process, serve, start
 
 LOCAL = httpx.Client(trust_env=False, timeout=60)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jaxchat.config import LogConfig
-from serving import logs
 from serving.cli.progress import Progress
+from serving.config import LogConfig
+from serving.observability import logs
 from tests.serving.process import serve
 
 
@@ -97,11 +97,11 @@ def test_a_server_whose_cache_folder_cannot_be_written_starts(tiny_model: Path, 
 @pytest.mark.parametrize("built", [True, False])
 def test_kernels_are_announced_only_where_they_are_built(monkeypatch, built):
     from jaxchat.config import EngineConfig
-    from jaxchat.runtime import native
+    from jaxchat.runtime import matmul_backend
 
     told = []
-    monkeypatch.setattr(native, "_refusal", lambda *_: "")
-    monkeypatch.setattr(native, "is_built", lambda folder: built)
-    monkeypatch.setattr(native, "native_products", lambda folder: {"float32": "f"})
-    native.product_calls(EngineConfig(), None, None, lambda *stage: told.append(stage))
+    monkeypatch.setattr(matmul_backend, "_refusal", lambda *_: "")
+    monkeypatch.setattr(matmul_backend, "is_built", lambda folder: built)
+    monkeypatch.setattr(matmul_backend, "native_products", lambda folder: {"float32": "f"})
+    matmul_backend.product_calls(EngineConfig(), None, None, lambda *stage: told.append(stage))
     assert told == ([] if built else [("building kernels", 0, 1), ("building kernels", 1, 1)])

@@ -13,12 +13,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jaxchat import v1
-from jaxchat.chat.call import Call
-from jaxchat.config import BackendConfig
+from jaxchat.chat.context import Call
+from jaxchat.client.grpc_errors import from_rpc
 from jaxchat.errors import ChatError
 from jaxchat.v1 import service_pb2_grpc
-from serving.grpc_errors import from_rpc
-from serving.remote import RemoteBackend
+from serving.config import BackendConfig
+from serving.remote_backend import RemoteBackend
 from tests.serving.conftest import PATIENCE
 from tests.serving.fake_session import FakeSession
 
@@ -115,7 +115,7 @@ class Proxy(service_pb2_grpc.ChatServiceServicer, health_pb2_grpc.HealthServicer
 
 
 async def test_rest_before_ray_drops_the_empty_chunk_and_takes_no_ended_watch_for_an_end(monkeypatch):
-    monkeypatch.setattr("serving.remote._RETRY", 0.01)
+    monkeypatch.setattr("serving.remote_backend._RETRY", 0.01)
     proxy, server = Proxy(), grpc.server(ThreadPoolExecutor(4))
     service_pb2_grpc.add_ChatServiceServicer_to_server(proxy, server)
     health_pb2_grpc.add_HealthServicer_to_server(proxy, server)

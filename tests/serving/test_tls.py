@@ -9,11 +9,11 @@ import httpx
 import openai
 import pytest
 
-from jaxchat.config import BackendConfig, ServeConfig
+from jaxchat.client import AsyncClient, Client, tls_credentials
 from jaxchat.errors import ChatError
 from serving.cli.main import main
-from serving.client import AsyncClient, Client, tls_credentials
-from serving.remote import RemoteBackend
+from serving.config import BackendConfig, ServeConfig
+from serving.remote_backend import RemoteBackend
 from serving.tls import server_tls
 from tests.serving.conftest import Behind
 

@@ -10,7 +10,7 @@ from tools.quick import CORE, ROOT, chosen
 @pytest.mark.parametrize(
     ("changed", "closest", "layers"),
     [
-        ("jaxchat/runtime/hlo.py", ["tests/runtime/test_hlo.py"], ["tests/runtime"]),
+        ("jaxchat/planning/hlo.py", ["tests/planning/test_hlo.py"], ["tests/runtime"]),
         ("jaxchat/models/families/gemma.py", [], ["tests/models"]),
         ("serving/auth.py", ["tests/serving/test_auth.py"], ["tests/serving"]),
         ("serving/rest/app.py", [], ["tests/serving"]),

@@ -23,7 +23,7 @@ from tools.bench.peers import AVX2, PEERS, Peer, install, installed, prepare
 from tools.bench.plots import draw
 from tools.bench.probe import Probe
 from tools.bench.report import as_json, markdown, medians, put
-from tools.shapes import SHAPES
+from tools.bench.shapes import SHAPES
 
 CASES = ("prefill-512", "decode-1", "decode-8", "decode-32", "mix-0.25", "mix-0.5", "mix-1")
 

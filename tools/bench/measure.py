@@ -13,8 +13,8 @@ from tools.bench.cases import CONTEXT, Case, Figures, median_figures
 from tools.bench.others import Others
 from tools.bench.peers import Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
+from tools.bench.shapes import parameter_count
 from tools.bench.workers.line import Settings
-from tools.shapes import parameter_count
 
 CALM = 0.05  # of the processors may go to others without a second try
 

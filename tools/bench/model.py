@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jaxchat.checkpoints.huggingface import save_hf
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.weights import save_hf
+from tools.bench.shapes import random_params
 from tools.bench.text import SPECIAL, TEMPLATE, tokenizer
-from tools.shapes import random_params
 
 
 def make(directory: Path, config: ModelConfig, dtype: str) -> Path:

@@ -20,9 +20,9 @@ from random import Random
 import openai
 
 import jaxchat
+from jaxchat.client import AsyncClient
 from jaxchat.config import EngineConfig
 from serving.cli.flags import add_flags, from_flags, to_flags
-from serving.client import AsyncClient
 from tools.determinism.answers import Answer
 from tools.determinism.requests import Request, random_request
 from tools.determinism.ways import alone, crowded, messages, noise, rest

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 
 from jaxchat.api import AsyncChat
-from serving.client import AsyncClient
+from jaxchat.client import AsyncClient
 from tools.determinism.answers import Answer, from_chunks, from_events, from_json, from_message
 from tools.determinism.requests import Request, neighbour
 

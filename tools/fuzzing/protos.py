@@ -9,8 +9,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from jaxchat import v1
-from jaxchat.chat.wire import request_from_json
 from jaxchat.errors import ChatError
+from jaxchat.openai_json import request_from_json
 from tools.fuzzing import bodies, junk
 
 INTEGERS = [0, 1, -1, 2, 20, 21, 128, 129, 999, 2**31 - 1, -(2**31)]

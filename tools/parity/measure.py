@@ -15,9 +15,9 @@ import torch
 from jaxchat.cache import cache_folder
 from jaxchat.config import DTypeName, EngineConfig
 from jaxchat.models.families import read_config
-from jaxchat.runtime.fitting import fitted
-from jaxchat.runtime.mesh import Placement
-from jaxchat.runtime.native import attention_here
+from jaxchat.parallel.mesh import Placement
+from jaxchat.parallel.padding import fitted
+from jaxchat.runtime.matmul_backend import attention_here
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import Sizes

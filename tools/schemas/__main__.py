@@ -24,12 +24,13 @@ import jax
 import jax.numpy as jnp
 from jsonschema import Draft202012Validator
 
-from jaxchat.api import AsyncChat, find, load_async
+from jaxchat.api import AsyncChat, load_async
+from jaxchat.checkpoints.huggingface import save_hf
 from jaxchat.errors import ChatError
-from jaxchat.kernels.reference import causal
+from jaxchat.kernels.attention.reference import causal
+from jaxchat.model_directory import find
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import read_config
-from jaxchat.models.weights import save_hf
 from jaxchat.v1 import chat_pb2
 from tools.schemas.made import random_schema
 

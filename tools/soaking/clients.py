@@ -8,8 +8,8 @@ from typing import Any
 
 import openai
 
+from jaxchat.client import AsyncClient
 from jaxchat.errors import ChatError
-from serving.client import AsyncClient
 from tools.soaking.plan import LEGAL, Plan
 
 HANG = 120.0  # seconds after which a request is said to hang

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-from jaxchat.chat.grammar import trial
+from jaxchat.chat.grammar import probe
 
 SECONDS = 1.0  # for one grammar
 START_SECONDS = 30.0  # for the process and its tokenizer, which is known to be good
@@ -35,7 +35,7 @@ class Sandbox:
     """One process, started when it is first needed and again after it was killed. Thread-safe, one trial at a time."""
 
     def __init__(self, tokens: list[bytes], ends: list[int], seconds: float = SECONDS) -> None:
-        """See `trial.grammar_tokenizer`; a trial may take `seconds`."""
+        """See `probe.grammar_tokenizer`; a trial may take `seconds`."""
         self._hello = [[token.hex() for token in tokens], ends]
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class Sandbox:
             self._stop()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", trial.__file__, str(ORPHANED)]
+        command = [sys.executable, "-P", probe.__file__, str(ORPHANED)]
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         # In a session of its own, an interrupt from the keyboard does not reach it.
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)
@@ -90,9 +90,9 @@ class Sandbox:
 def _ask(process: subprocess.Popen[bytes], message: Any, seconds: float) -> Any:
     """The answer to a message, None when none comes in time."""
     with suppress(OSError, EOFError):
-        trial.send(_pipe(process.stdin), message)  # type: ignore[arg-type]
+        probe.send(_pipe(process.stdin), message)  # type: ignore[arg-type]
         if select.select([_pipe(process.stdout)], [], [], seconds)[0]:
-            return trial.receive(_pipe(process.stdout))  # type: ignore[arg-type]
+            return probe.receive(_pipe(process.stdout))  # type: ignore[arg-type]
     return None
 
 

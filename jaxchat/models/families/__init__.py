@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxchat.errors import ModelError
+from jaxchat.model_directory import read_object
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import gemma, gpt_oss, llama, mistral, mixtral, phi, qwen, smollm
-from jaxchat.models.keys import Keys
-from jaxchat.reading import read_object
+from jaxchat.models.hf_config import Keys
 
 Read = Callable[[Keys], ModelConfig]
 FAMILIES: dict[str, Read] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxchat.errors import ModelError
 from jaxchat.models.config import Activation, LayerKind
-from jaxchat.models.keys import Keys
+from jaxchat.models.hf_config import Keys
 from jaxchat.models.rope import RopeConfig
 
 KINDS = ("default", "linear", "llama3", "yarn", "longrope")

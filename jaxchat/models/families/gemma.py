@@ -10,7 +10,7 @@ from typing import Any
 from jaxchat.errors import ModelError
 from jaxchat.models.config import LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import activation, kinds, rope, rope_of, sizes, windows
-from jaxchat.models.keys import Keys
+from jaxchat.models.hf_config import Keys
 
 _NAMES = Names(mlp_norm="pre_feedforward_layernorm")
 _TEXT_OF_MANY = Names(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jaxchat.models.config import Clamp, Experts, LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import rope, sizes, windows
-from jaxchat.models.keys import Keys
+from jaxchat.models.hf_config import Keys
 
 _NAMES = Names(router="mlp.router", stacked=True)
 _ROPE = dict(rope_type="yarn", factor=32.0, truncate=False, original_max_position_embeddings=4096)

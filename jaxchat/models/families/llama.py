@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families.common import kinds, rope, sizes
-from jaxchat.models.keys import Keys
+from jaxchat.models.hf_config import Keys
 
 
 def read(keys: Keys) -> ModelConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxchat.models.config import Experts, LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import rope, sizes
-from jaxchat.models.keys import Keys
+from jaxchat.models.hf_config import Keys
 
 _NAMES = Names(router="block_sparse_moe.gate", experts="block_sparse_moe.experts", expert=("w1", "w3", "w2"))
 

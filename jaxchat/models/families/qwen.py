@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from jaxchat.models.config import Experts, LayerKind, ModelConfig
 from jaxchat.models.families.common import kinds, rope, sizes, windows
-from jaxchat.models.keys import Keys
+from jaxchat.models.hf_config import Keys
 
 
 def read_2(keys: Keys) -> ModelConfig:

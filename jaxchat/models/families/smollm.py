@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxchat.models.config import LayerKind, ModelConfig
 from jaxchat.models.families.common import rope, sizes, windows
-from jaxchat.models.keys import Keys
+from jaxchat.models.hf_config import Keys
 
 
 def read_3(keys: Keys) -> ModelConfig:

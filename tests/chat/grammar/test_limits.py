@@ -12,7 +12,7 @@ import pytest
 
 from jaxchat.chat.grammar import Grammars, matcher, sandbox
 from jaxchat.chat.grammar.sandbox import Allowance, Sandbox
-from jaxchat.chat.tokenizer import ChatTokenizer
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.errors import ChatError
 from tests.chat.grammar.walking import PADDING, bundled, grammars, request, walk
 from tests.tiny import tokenizer_json

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models
 
 from jaxchat import v1
 from jaxchat.chat.grammar import Grammars
-from jaxchat.chat.tokenizer import ChatTokenizer, load_tokenizer
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer, load_tokenizer
 
 BUNDLED = Path(__file__).resolve().parents[3] / "jaxchat" / "bundled"
 PADDING = 37  # logits beyond the tokenizer

@@ -13,8 +13,8 @@ from tools.bench.measure import Bench, Contestant, Measured
 from tools.bench.model import make
 from tools.bench.peers import PEERS, Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
+from tools.bench.shapes import SHAPES, parameter_count
 from tools.bench.workers.gguf_form import gguf_name
-from tools.shapes import SHAPES, parameter_count
 
 TINY = ModelConfig(
     vocab_size=700,

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 import jaxchat
-from serving.client import AsyncClient
+from jaxchat.client import AsyncClient
 from tools.bench.text import LETTERS_PER_TOKEN, prompt_text
 from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 from tools.server_process import ServerProcess

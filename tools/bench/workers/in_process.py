@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import jaxchat
-from jaxchat.chat.tokenizer import load_tokenizer
+from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.config import EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler

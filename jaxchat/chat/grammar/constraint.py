@@ -1,0 +1,122 @@
+"""All that a request asks of the form of its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llguidance import LLMatcher
+
+from jaxchat import v1
+from jaxchat.chat.grammar.harmony import in_channels
+from jaxchat.chat.grammar.schema_source import ANY_OBJECT, ANY_VALUE, Piece, checked
+from jaxchat.chat.grammar.tool_calls import Calls, asked_calls
+from jaxchat.chat.grammar.tool_writer import Written
+from jaxchat.chat.request.tool_choice import calling
+from jaxchat.chat.request.validate_fields import check_name
+from jaxchat.errors import ChatError, invalid, shown
+
+OPTIONS: Any = {
+    # Between tokens: one space, or one line break and some indentation.
+    "whitespace_pattern": r"\n[ \t]{0,20}| ",
+    # \u escapes, those of surrogates in pairs only.
+    "json_allow_general_unicode_escapes": True,
+}
+ErrorOf = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The schema of an answer in text, and what calls it may hold. Equal ones have the same grammar."""
+
+    answer: Piece | None = None
+    calls: Calls | None = None
+
+    @property
+    def param(self) -> str:
+        """The field that asks for most of it."""
+        return self.calls.param if self.calls else "response_format"
+
+    def grammar(self, error_of: ErrorOf | None, written: Written) -> str:
+        """For the grammar library; `error_of` tries grammars, None says that this one is known to be good.
+
+        `written` says how this model writes calls.
+
+        Raises `ChatError` that names the field at fault.
+        """
+        answer = _translated(self.answer, "", error_of) if self.answer else None
+        if self.calls is None and written.syntax.channels:
+            return _of_lark(in_channels(written, OPTIONS, (), answer))
+        if self.calls is None:
+            return _of_schema(answer or {})
+        pieces = enumerate(self.calls.arguments)
+        arguments = [_translated(piece, f"t{i}_", error_of) for i, piece in pieces]
+        if self.calls.mode == "required":
+            answer = None
+        if error_of and not all(piece.harmless for piece in self.calls.arguments):
+            # A trial walks along some answer; here it must not get lost in text.
+            forced = replace(self.calls, mode="required")
+            if error := error_of(_of_lark(forced.lark(written, OPTIONS, arguments, None))):
+                raise together(self.param, error)
+        return _of_lark(self.calls.lark(written, OPTIONS, arguments, answer))
+
+
+def wanted(request: v1.ChatCompletionRequest, *, word_json: bool) -> Wanted | None:
+    """None for any text. `word_json` as for `asked_schema`. Raises `ChatError` 400."""
+    answer, calls = asked_schema(request, word_json=word_json), asked_calls(calling(request))
+    if answer and calls and calls.mode == "none":
+        return Wanted(answer)
+    return Wanted(answer, calls) if answer or calls else None
+
+
+def together(param: str, error: str) -> ChatError:
+    """Schemas of which each is good make a grammar that is not."""
+    return invalid(param, f"All schemas together: {shown(error)}.")
+
+
+def _translated(piece: Piece, prefix: str, error_of: ErrorOf | None) -> dict[str, Any]:
+    schema, places = piece.translated(prefix)
+    error = error_of(_of_schema(schema)) if error_of and not piece.harmless else ""
+    if error:
+        raise piece.refused(error, places)
+    return schema
+
+
+def _of_schema(schema: dict[str, Any]) -> str:
+    return str(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=OPTIONS))
+
+
+def _of_lark(grammar: str) -> str:
+    return str(LLMatcher.grammar_from_lark(grammar))
+
+
+PARAM = "response_format.json_schema.schema"
+
+
+def asked_schema(request: v1.ChatCompletionRequest, *, word_json: bool) -> Piece | None:
+    """The schema of a request's answers, None for any text. Raises `ChatError` 400."""
+    if not request.HasField("response_format"):
+        return None
+    given = request.response_format
+    if given.type == v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT:
+        if word_json and not any("json" in text.lower() for text in _texts(request)):
+            message = (
+                "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
+            )
+            raise invalid("messages", message)
+        return Piece(ANY_OBJECT, PARAM)
+    if given.type != v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA:
+        return None
+    if not given.json_schema.HasField("name"):
+        raise invalid("response_format.json_schema.name", "A schema must have a name.")
+    check_name(given.json_schema.name, "response_format.json_schema.name")
+    has_schema = given.json_schema.HasField("schema")
+    return Piece(checked(given.json_schema.schema, PARAM) if has_schema else ANY_VALUE, PARAM)
+
+
+def _texts(request: v1.ChatCompletionRequest) -> Iterable[str]:
+    for message in request.messages:
+        yield message.text
+        yield from (part.text for part in message.parts.parts)

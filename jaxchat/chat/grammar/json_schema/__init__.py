@@ -1,0 +1,1 @@
+"""JSON Schema rewritten for the grammar library, keyword by keyword."""

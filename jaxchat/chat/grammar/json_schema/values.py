@@ -1,0 +1,83 @@
+"""Numbers, strings and arrays of a JSON Schema, for the grammar library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jaxchat.chat.grammar.json_schema import formats, keywords
+from jaxchat.chat.grammar.json_schema.keywords import Refusal, below
+from jaxchat.chat.grammar.json_schema.patterns import rewrite
+
+if TYPE_CHECKING:
+    from jaxchat.chat.grammar.json_schema.translate import Translator
+
+_MULTIPLES = (0.001, 1_000_000)
+
+
+def translate_number(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
+    """Bounds and multiples."""
+    result = {}
+    for keyword in keywords.NUMBER & schema.keys():
+        value = result[keyword] = keywords.number(schema[keyword], pointer, keyword)
+        if keyword == "multipleOf" and not _MULTIPLES[0] <= value <= _MULTIPLES[1]:
+            low, high = _MULTIPLES
+            raise Refusal(below(pointer, keyword), f"expected a number from {low} to {high}.", keyword)
+    return result
+
+
+def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
+    """Lengths, patterns and formats."""
+    result: dict[str, Any] = {
+        keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_LENGTH)
+        for keyword in ("minLength", "maxLength")
+        if keyword in schema
+    }
+    if "pattern" in schema:
+        result["pattern"] = pattern(schema["pattern"], below(pointer, "pattern"), "pattern")
+    if "format" in schema:
+        _format(schema["format"], pointer, result)
+    return result
+
+
+def pattern(value: Any, pointer: str, keyword: str) -> str:
+    """A regular expression for the grammar library."""
+    if not isinstance(value, str):
+        raise Refusal(pointer, "expected a regular expression.", keyword)
+    try:
+        return rewrite(value)
+    except ValueError as error:
+        raise Refusal(pointer, f"{error}.", keyword) from None
+
+
+def _format(name: Any, pointer: str, result: dict[str, Any]) -> None:
+    at = below(pointer, "format")
+    if not isinstance(name, str) or (name not in formats.PATTERNS and name not in formats.NATIVE):
+        known = ", ".join(sorted({*formats.PATTERNS, *formats.NATIVE}))
+        raise Refusal(at, f"only these formats are supported: {known}.", "format")
+    if name in formats.LONGEST:
+        result["maxLength"] = min(result.get("maxLength", formats.LONGEST[name]), formats.LONGEST[name])
+    if name in formats.NATIVE:
+        result["format"] = name
+    elif "pattern" in result:
+        result["allOf"] = [{"pattern": formats.PATTERNS[name]}]
+    else:
+        result["pattern"] = formats.PATTERNS[name]
+
+
+def translate_array(translator: Translator, schema: dict[str, Any], pointer: str) -> dict[str, Any]:
+    """Items and their number."""
+    result: dict[str, Any] = {
+        keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_COUNT)
+        for keyword in ("minItems", "maxItems")
+        if keyword in schema
+    }
+    if schema.get("uniqueItems", False) is not False and result.get("maxItems", 2) > 1:
+        raise Refusal(below(pointer, "uniqueItems"), "this keyword is not supported.", "uniqueItems")
+    if "prefixItems" in schema:
+        items = keywords.schemas(schema["prefixItems"], pointer, "prefixItems")
+        result["prefixItems"] = [
+            translator.part(item, below(pointer, "prefixItems", i)) for i, item in enumerate(items)
+        ]
+    if "items" in schema:
+        result["items"] = translator.part(schema["items"], below(pointer, "items"))
+    return result

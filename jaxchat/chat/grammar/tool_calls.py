@@ -1,0 +1,71 @@
+"""The grammar of answers that call functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxchat.chat.grammar.harmony import in_channels
+from jaxchat.chat.grammar.schema_source import EMPTY_OBJECT, MAX_BYTES, Piece, checked
+from jaxchat.chat.grammar.tool_writer import Written
+from jaxchat.chat.request.tool_choice import Calling, Mode
+from jaxchat.errors import invalid
+
+Schema = dict[str, Any]
+
+PARAM = {False: "tools", True: "functions"}
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Which calls an answer may hold: the names that may be called, and the schema of the arguments of each."""
+
+    mode: Mode
+    most: int
+    names: tuple[str, ...]
+    arguments: tuple[Piece, ...]
+    param: str
+
+    def lark(self, written: Written, options: Schema, arguments: Sequence[Schema], answer: Schema | None) -> str:
+        """The grammar, of schemas made for the grammar library; `answer` is that of an answer without calls."""
+        if written.syntax.channels:
+            calls = tuple(zip(self.names, arguments, strict=True))
+            return in_channels(written, options, calls, answer, forced=self.mode == "required")
+        text = self.mode != "required" and answer is None
+        rules = [self._start(written, answer is not None)]
+        if answer is not None:
+            rules.append(f"answer: %json {json.dumps({'x-guidance': options} | answer)}")
+        if text:
+            rules.append(written.text())
+        if self.names:
+            bodies = written.bodies(options, self.names, arguments)
+            rules += written.calls(self.most, bodies, after_text=text)
+        return "\n".join(rules)
+
+    def _start(self, written: Written, formatted: bool) -> str:
+        bare = written.syntax.bare
+        if self.mode == "required":
+            return "start: bare" if bare else "start: calls"
+        if formatted:
+            return "start: answer | calls"  # a bare call could not be told from an answer
+        if not self.names:
+            return "start: TEXT"
+        return "start: TEXT | bare" if bare else "start: TEXT | late"
+
+
+def asked_calls(called: Calling) -> Calls | None:
+    """What a request's functions ask of the grammar, None without any. Raises `ChatError` 400 for bad parameters."""
+    if not called.functions:
+        return None
+    param = PARAM[called.legacy]
+    pieces = []
+    for path, function in called.callable:
+        given = function.HasField("parameters")
+        at = f"{path}.parameters"
+        pieces.append(Piece(checked(function.parameters, at) if given else EMPTY_OBJECT, at, object_only=True))
+    if sum(len(piece.text.encode()) for piece in pieces) > MAX_BYTES:
+        raise invalid(param, f"All parameters together take at most {MAX_BYTES} bytes.")
+    names = tuple(function.name for _, function in called.callable)
+    return Calls(called.mode, called.most, names, tuple(pieces), param)

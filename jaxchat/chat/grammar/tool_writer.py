@@ -1,0 +1,98 @@
+"""Tool calls as one model writes them: its syntax, some parts of which are control tokens of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxchat.chat.grammar.json_schema.objects import Schema, in_any_order
+from jaxchat.chat.tools.format import ToolSyntax
+
+
+@dataclass(frozen=True)
+class Written:
+    """Makes rules of the grammar library's language. `markers` are names and ids of control tokens."""
+
+    syntax: ToolSyntax
+    markers: tuple[tuple[str, int], ...] = ()
+
+    def text(self) -> str:
+        """The rule TEXT: what is no call, nor could be taken for one."""
+        opening = _pattern(self.syntax.opening)
+        rule = f"TEXT: /(?s:.*)/ & ~/(?s:.*){opening}(?s:.*)/"
+        return rule + r' & ~/\s*\{\s*"name"(?s:.*)/' if self.syntax.bare else rule
+
+    def calls(self, most: int, bodies: list[str], *, after_text: bool) -> list[str]:
+        """The rule `calls` of one to `most`, above the rule `body` that `bodies` make.
+
+        If calls may come `after_text`, there is also `late`, but for a bare syntax, whose calls come first.
+        """
+        syntax = self.syntax
+        opening = self.spelled((syntax.opening,))
+        more = f" ({self.spelled(syntax.between)} body){{0,{most - 1}}}" if syntax.between and most > 1 else ""
+        rules = [
+            f"calls: {opening} rest",
+            f"rest: {self.spelled(syntax.before)} body{more} {self.spelled(syntax.after)}",
+            *bodies,
+        ]
+        if syntax.bare:
+            return [*rules, "bare: calls | rest"]
+        return [*rules, *self._late()] if after_text else rules
+
+    def bodies(self, options: Schema, names: Sequence[str], arguments: Sequence[Schema]) -> list[str]:
+        """The rules of `body`, one object for each function."""
+        if not self.syntax.bare:
+            return [f"body: {json_rule(options, _one_of(self.syntax, names, arguments))}"]
+        rules = [f"body: {' | '.join(f'call_{index}' for index in range(len(names)))}"]
+        for index, (name, schema) in enumerate(zip(names, arguments, strict=True)):
+            # The beginning is one lexeme, for the library's lexer cannot take back what it took for text.
+            head = rf'\{{ ?"name": ?"{_pattern(name)}", ?"{self.syntax.arguments}":'
+            rules += [
+                f'call_{index}: head_{index} " "? arguments_{index} "}}"',
+                f"head_{index}[lazy]: /{head}/",
+                f"arguments_{index}: {json_rule(options, in_any_order(schema))}",
+            ]
+        return rules
+
+    def _late(self) -> list[str]:
+        if self.syntax.opening in dict(self.markers):
+            return ["late: TEXT? calls"]
+        return ["late: head rest", f"head[lazy]: /(?s:.*){_pattern(self.syntax.opening)}/"]
+
+    def spelled(self, parts: tuple[str, ...]) -> str:
+        """Parts one after the other: control tokens by their ids, others as text, neighbouring ones together."""
+        ids = dict(self.markers)
+        found: list[str] = []
+        text = ""
+        for part in parts:
+            if part in ids:
+                found += [json.dumps(text)] * bool(text) + [f"<[{ids[part]}]>"]
+                text = ""
+            else:
+                text += part
+        return " ".join(found + [json.dumps(text)] * bool(text))
+
+
+def _pattern(text: str) -> str:
+    """A pattern of exactly that text, between slashes."""
+    return re.escape(text).replace("/", r"\/")
+
+
+def json_rule(options: Schema, schema: Schema) -> str:
+    return f"%json {json.dumps({'x-guidance': options} | schema)}"
+
+
+def _one_of(syntax: ToolSyntax, names: Sequence[str], arguments: Sequence[Schema]) -> Schema:
+    """One object for each function. Definitions, whose names differ, move to the root, where references seek them."""
+    definitions: Schema = {}
+    calls = []
+    for name, schema in zip(names, arguments, strict=True):
+        definitions |= schema.get("$defs", {})
+        given = in_any_order({key: value for key, value in schema.items() if key != "$defs"})
+        members = {"name": {"const": name}, syntax.arguments: given}
+        calls.append(
+            {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
+        )
+    return {"anyOf": calls, "$defs": definitions}

@@ -1,0 +1,1 @@
+"""From messages and tools to prompt tokens."""

@@ -1,0 +1,120 @@
+"""From a request's messages and tools to prompt tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from jaxchat import v1
+from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.request.tool_choice import calling
+from jaxchat.errors import context_length_exceeded
+
+_PROBE = 16  # characters for each token of context: more than any ordinary text needs
+_ROLES = {
+    v1.ROLE_SYSTEM: "system",
+    v1.ROLE_DEVELOPER: "system",
+    v1.ROLE_USER: "user",
+    v1.ROLE_ASSISTANT: "assistant",
+    v1.ROLE_TOOL: "tool",
+    v1.ROLE_FUNCTION: "tool",
+}
+
+
+def prompt_tokens(
+    request: v1.ChatCompletionRequest, template: ChatTemplate, tokenizer: ChatTokenizer, context: int
+) -> np.ndarray:
+    """Token ids i32 `[tokens]` of a validated request.
+
+    Raises:
+        ChatError: 400 on `messages` when the chat template refuses the conversation, or when it is much too long.
+    """
+    _check_length(request, tokenizer, context)
+    messages = _with_format([_message(message, template) for message in request.messages], request)
+    called = calling(request)
+    tools = [_tool(function) for function in called.functions] if called.shown else None
+    joiner = tokenizer.shield.joiner([messages, tools])
+    rendered = template.render(*tokenizer.shield.apply([messages, tools], joiner))
+    return np.array(tokenizer.encode(rendered, joiner), np.int32)
+
+
+def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:
+    """Refuses texts far beyond the context by their beginning: megabytes take seconds to tokenise."""
+    texts = [text_of(message) or "" for message in request.messages]
+    probe = _PROBE * context
+    if sum(map(len, texts)) > probe and (count := tokenizer.count("".join(texts)[:probe])) > 2 * context:
+        raise context_length_exceeded(context, count, more=True)
+
+
+def text_of(message: v1.ChatMessage) -> str | None:
+    """The content, parts joined without a separator; None when there is none."""
+    kind = message.WhichOneof("content_kind")
+    if kind == "parts":
+        return "".join(part.text for part in message.parts.parts)
+    return message.text if kind else None
+
+
+def _message(message: v1.ChatMessage, template: ChatTemplate) -> dict[str, Any]:
+    """One message as chat templates expect it: missing keys are left out, not null, except an assistant's content."""
+    result: dict[str, Any] = {"role": _ROLES[message.role], "content": text_of(message)}
+    if message.HasField("name") and message.role != v1.ROLE_FUNCTION:
+        if template.shows_names:
+            result["name"] = message.name
+        else:
+            result["content"] = f"{message.name}: {result['content'] or ''}"
+    if message.role == v1.ROLE_FUNCTION:
+        result |= {"name": message.name, "content": result["content"] or ""}
+    if message.HasField("tool_call_id"):
+        result["tool_call_id"] = _fitting(message.tool_call_id, template.syntax.id_length)
+    calls = list(_calls(message, template.syntax.id_length))
+    return result | {"tool_calls": calls} if calls else result
+
+
+def _with_format(messages: list[dict[str, Any]], request: v1.ChatCompletionRequest) -> list[dict[str, Any]]:
+    """Tells the model in the system message what the answer's JSON is for, where the request describes it."""
+    given = request.response_format.json_schema
+    if not given.description:
+        return messages
+    told = f"Answer with JSON, {given.name}: {given.description}"
+    if messages[0]["role"] != "system":
+        return [{"role": "system", "content": told}, *messages]
+    first = messages[0] | {"content": f"{messages[0]['content']}\n\n{told}"}
+    return [first, *messages[1:]]
+
+
+def _calls(message: v1.ChatMessage, id_length: int) -> Iterable[dict[str, Any]]:
+    for call in message.tool_calls:
+        yield {"id": _fitting(call.id, id_length), "type": "function", "function": _call(call.function)}
+    if message.HasField("function_call"):
+        yield {"type": "function", "function": _call(message.function_call)}
+
+
+def _fitting(call_id: str, length: int) -> str:
+    """An id as the template wants it; another of that length stands for one that does not fit, always the same."""
+    if not length or re.fullmatch(rf"[a-zA-Z0-9]{{{length}}}", call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:length]
+
+
+def _call(call: v1.FunctionCall) -> dict[str, Any]:
+    """Arguments as an object where they are one, else as the string they are: history is not judged."""
+    try:
+        arguments = json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        arguments = None
+    return {"name": call.name, "arguments": arguments if isinstance(arguments, dict) else call.arguments}
+
+
+def _tool(given: v1.FunctionDefinition) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": given.name}
+    if given.HasField("description"):
+        function["description"] = given.description
+    if given.HasField("parameters"):
+        function["parameters"] = json.loads(given.parameters)
+    return {"type": "function", "function": function}

@@ -1,0 +1,125 @@
+"""The model's own chat template, a Jinja program, rendered in a sandbox as `transformers` renders it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from jaxchat.chat.tools.format import tool_syntax
+from jaxchat.config import ToolSyntaxName
+from jaxchat.errors import ModelError, invalid, shown
+from jaxchat.model_directory import read_if_there, read_text
+
+
+class ChatTemplate:
+    """Renders messages and tools to the text of a prompt. Templates come from the operator, never from a request."""
+
+    def __init__(
+        self,
+        source: str,
+        special_tokens: dict[str, str],
+        *,
+        with_tools: str | None = None,
+        syntax: ToolSyntaxName = "auto",
+    ) -> None:
+        """`with_tools` is the source for requests with tools, where it is another; `syntax` that of calls."""
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _raise
+        environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+        self.source = source + (with_tools or "")
+        self.syntax = tool_syntax(syntax, self.source)
+        self._special_tokens = special_tokens
+        try:
+            self._template = environment.from_string(source)
+            self._with_tools = environment.from_string(with_tools) if with_tools else self._template
+        except jinja2.TemplateError as error:
+            raise ModelError(f"the chat template is not valid Jinja ({error})") from None
+        self.shows_names = self._shows_names()
+
+    def render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+        """The prompt, ending where the assistant's turn begins.
+
+        Raises:
+            ChatError: 400 on `messages` when the template refuses the conversation.
+        """
+        try:
+            template = self._with_tools if tools else self._template
+            messages = [{key: value for key, value in message.items() if value is not None} for message in messages]
+            return template.render(
+                messages=messages, tools=tools, documents=None, add_generation_prompt=True, **self._special_tokens
+            )
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            raise invalid("messages", f"The model's chat template refuses these messages: {error}") from None
+
+    def _shows_names(self) -> bool:
+        probe = [{"role": "user", "content": "text", "name": "probed_name"}]
+        try:
+            return "probed_name" in self._template.render(messages=probe, tools=None, **self._special_tokens)
+        except (jinja2.TemplateError, TypeError, ValueError):
+            return False
+
+
+class Generation(Extension):
+    """`{% generation %}` marks what a model said, for training; the text inside is rendered as any other."""
+
+    tags = {"generation"}  # noqa: RUF012 - as the base class declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """The nodes up to the end of the block."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def load_template(directory: Path, syntax: ToolSyntaxName = "auto") -> ChatTemplate:
+    """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`. Raises ModelError when there is none."""
+    config, file = read_if_there(directory / "tokenizer_config.json"), directory / "chat_template.jinja"
+    source: Any = read_text(file) if file.exists() else config.get("chat_template")
+    file = file if file.exists() else directory / "tokenizer_config.json"
+    named = _named(file, source) if isinstance(source, list) else {"default": source}
+    source, with_tools = named.get("default"), named.get("tool_use")
+    if not source:
+        raise ModelError(f"{directory}: neither chat_template.jinja nor a chat_template in tokenizer_config.json")
+    if not isinstance(source, str):
+        raise ModelError(f"{file}: chat_template must be a string, got {shown(source)}")
+    try:
+        return ChatTemplate(source, dict(_special_tokens(config)), with_tools=with_tools, syntax=syntax)
+    except ModelError as error:
+        raise ModelError(f"{file}: {error}") from None
+
+
+def _named(file: Path, entries: list[Any]) -> dict[str, str]:
+    """Templates by their names, where there are several."""
+    for entry in entries:
+        fields = [entry.get(key) for key in ("name", "template")] if isinstance(entry, dict) else []
+        if not fields or not all(isinstance(field, str) for field in fields):
+            raise ModelError(f"{file}: chat_template must list objects with name and template, got {shown(entry)}")
+    return {entry["name"]: entry["template"] for entry in entries}
+
+
+def _special_tokens(config: dict[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for key in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
+        value = config.get(key)
+        value = value.get("content") if isinstance(value, dict) else value
+        if isinstance(value, str):
+            found.append((key, value))
+    return found
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _raise(message: str) -> None:
+    raise jinja2.TemplateError(message)

@@ -1,0 +1,1 @@
+"""Validating a request and interpreting its settings."""

@@ -1,0 +1,96 @@
+"""The one validator of chat requests: every rule that needs no tokenizer.
+
+JSON types are judged by `jaxchat.openai_json` before; what comes here is a protobuf message from any front end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+
+from jaxchat import v1
+from jaxchat.chat.request.validate_fields import check_known
+from jaxchat.chat.request.validate_messages import check_messages
+from jaxchat.chat.request.validate_tools import check_format, check_tools
+from jaxchat.errors import invalid, model_not_found, shown
+
+MAX_BIASES = 1024
+MAX_STOPS = 4
+RANGES: dict[str, tuple[float, float]] = {
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "top_logprobs": (0, 20),
+    "n": (1, 128),
+    "max_tokens": (1, math.inf),
+    "max_completion_tokens": (1, math.inf),
+}
+
+Rule = Callable[[v1.ChatCompletionRequest], None]
+
+
+def validate(request: v1.ChatCompletionRequest, *, vocab_size: int, model_ids: Collection[str]) -> None:
+    """Raises `ChatError` that names the first field that breaks a rule, its bound and its value; else returns None.
+
+    `vocab_size` bounds the token ids of `logit_bias`; a model that is not among `model_ids` is the 404.
+    """
+    check_known(request)
+    _model(request, model_ids)
+    for rule in RULES:
+        rule(request)
+    _logit_bias(request, vocab_size)
+
+
+def _model(request: v1.ChatCompletionRequest, model_ids: Collection[str]) -> None:
+    if not request.model:
+        raise invalid("model", "You must provide a model.")
+    if request.model not in model_ids:
+        raise model_not_found(request.model, model_ids)
+
+
+def _ranges(request: v1.ChatCompletionRequest) -> None:
+    for field, (low, high) in RANGES.items():
+        if not request.HasField(field):
+            continue
+        value = getattr(request, field)
+        if not low <= value <= high:
+            bound = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+            raise invalid(field, f"{field} must be {bound}, got {shown(value)}.")
+
+
+def _logprobs(request: v1.ChatCompletionRequest) -> None:
+    for field in ("top_logprobs", "exact_logprobs"):
+        if request.HasField(field) and not request.logprobs:
+            raise invalid(field, f"{field} is only allowed when logprobs is true.")
+
+
+def _max_tokens(request: v1.ChatCompletionRequest) -> None:
+    if request.HasField("max_tokens") and request.HasField("max_completion_tokens"):
+        raise invalid("max_tokens", "Give only one of max_tokens and max_completion_tokens.")
+
+
+def _stop(request: v1.ChatCompletionRequest) -> None:
+    if len(request.stop) > MAX_STOPS:
+        raise invalid("stop", f"At most {MAX_STOPS} stop strings are allowed, got {len(request.stop)}.")
+    if "" in request.stop:
+        raise invalid("stop", "A stop string must not be empty.")
+
+
+def _logit_bias(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
+    if len(request.logit_bias) > MAX_BIASES:
+        raise invalid("logit_bias", f"At most {MAX_BIASES} entries are allowed, got {len(request.logit_bias)}.")
+    for token, bias in request.logit_bias.items():
+        if not 0 <= token < vocab_size:
+            raise invalid("logit_bias", f"Token ids are from 0 to {vocab_size - 1}, got {token}.")
+        if not -100 <= bias <= 100:  # also catches NaN
+            raise invalid("logit_bias", f"A bias must be from -100 to 100, got {bias} for token {token}.")
+
+
+RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _stop, check_tools, check_format)
+
+
+def completes_whole(request: v1.ChatCompletionRequest) -> None:
+    """Refuses what only a streamed answer can honour. Raises `ChatError`."""
+    if request.HasField("stream_options"):
+        raise invalid("stream_options", "Only allowed when the answer is streamed.")

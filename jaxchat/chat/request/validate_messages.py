@@ -1,0 +1,120 @@
+"""Rules for the conversation: what each role may carry, and that every tool call is answered."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jaxchat import v1
+from jaxchat.chat.request.validate_fields import check_name
+from jaxchat.errors import invalid, shown
+
+
+class RoleRule(NamedTuple):
+    """What a message of a role may (and must) carry."""
+
+    needs_content: bool
+    parts: bool
+    only: frozenset[str]  # fields of its own that no other role may have
+    required: tuple[str, ...] = ()
+
+
+_PLAIN = RoleRule(needs_content=True, parts=True, only=frozenset())
+ROLE_RULES: dict[int, RoleRule] = {
+    v1.ROLE_SYSTEM: _PLAIN,
+    v1.ROLE_DEVELOPER: _PLAIN,
+    v1.ROLE_USER: _PLAIN,
+    v1.ROLE_ASSISTANT: RoleRule(True, False, frozenset({"tool_calls", "function_call"})),
+    v1.ROLE_TOOL: RoleRule(True, True, frozenset({"tool_call_id"}), ("tool_call_id",)),
+    v1.ROLE_FUNCTION: RoleRule(False, False, frozenset(), ("name",)),
+}
+_OWN_FIELDS = ("tool_calls", "function_call", "tool_call_id")
+
+
+def check_messages(request: v1.ChatCompletionRequest) -> None:
+    """Raises `ChatError` with the path of the message or field at fault."""
+    if not request.messages:
+        raise invalid("messages", "Expected at least one message.")
+    for i, message in enumerate(request.messages):
+        _check_message(message, f"messages.{i}")
+    _check_sequence(request)
+
+
+def _check_message(message: v1.ChatMessage, path: str) -> None:
+    rule = ROLE_RULES.get(message.role)
+    if rule is None:
+        raise invalid(f"{path}.role", "A message must have a role.")
+    word = v1.Role.Name(message.role).removeprefix("ROLE_").lower()
+    set_fields = {field.name for field, _ in message.ListFields()}
+    for field in _OWN_FIELDS:
+        if field in set_fields and field not in rule.only:
+            raise invalid(f"{path}.{field}", f"Not allowed in a message of role '{word}'.")
+    for field in rule.required:
+        if field not in set_fields:
+            raise invalid(f"{path}.{field}", f"Required in a message of role '{word}'.")
+    if message.HasField("name"):
+        check_name(message.name, f"{path}.name")
+    _check_content(message, rule, word, path)
+    _check_calls(message, path)
+
+
+def _check_content(message: v1.ChatMessage, rule: RoleRule, word: str, path: str) -> None:
+    kind = message.WhichOneof("content_kind")
+    calls = bool(message.tool_calls) or message.HasField("function_call")
+    if kind is None and rule.needs_content and not calls:
+        raise invalid(f"{path}.content", f"Required in a message of role '{word}'.")
+    if kind != "parts":
+        return
+    if not rule.parts:
+        raise invalid(f"{path}.content", f"Expected a string in a message of role '{word}', got an array.")
+    if not message.parts.parts:
+        raise invalid(f"{path}.content", "Expected at least one part, got an empty array.")
+    for j, part in enumerate(message.parts.parts):
+        if part.type != v1.CONTENT_PART_TYPE_TEXT:
+            raise invalid(f"{path}.content.{j}.type", "A part must have the type 'text'.")
+        if not part.HasField("text"):
+            raise invalid(f"{path}.content.{j}.text", "A part must have a text.")
+
+
+def _check_calls(message: v1.ChatMessage, path: str) -> None:
+    seen: set[str] = set()
+    for j, call in enumerate(message.tool_calls):
+        here = f"{path}.tool_calls.{j}"
+        if not call.id:
+            raise invalid(f"{here}.id", "A tool call must have an id.")
+        if call.id in seen:
+            raise invalid(f"{here}.id", f"Two calls have the id {shown(call.id)}.")
+        seen.add(call.id)
+        if call.type != v1.TOOL_TYPE_FUNCTION:
+            raise invalid(f"{here}.type", "A tool call must have the type 'function'.")
+        _check_call(call.function, f"{here}.function")
+    if message.HasField("function_call"):
+        _check_call(message.function_call, f"{path}.function_call")
+
+
+def _check_call(call: v1.FunctionCall, path: str) -> None:
+    if not call.name:
+        raise invalid(f"{path}.name", "A call must name its function.")
+    if not call.HasField("arguments"):
+        raise invalid(f"{path}.arguments", "A call must have arguments, a string.")
+
+
+def _check_sequence(request: v1.ChatCompletionRequest) -> None:
+    """Tool messages answer the calls of the assistant message before them, each once, before anything else is said."""
+    open_calls: dict[str, int] = {}
+    for i, message in enumerate(request.messages):
+        if message.role == v1.ROLE_TOOL:
+            if open_calls.pop(message.tool_call_id, None) is None:
+                raise invalid(
+                    f"messages.{i}.tool_call_id",
+                    f"No open tool call before this message has the id {shown(message.tool_call_id)}.",
+                )
+            continue
+        _check_answered(open_calls)
+        open_calls = {call.id: i for call in message.tool_calls}
+    _check_answered(open_calls)
+
+
+def _check_answered(open_calls: dict[str, int]) -> None:
+    for call_id, i in open_calls.items():
+        message = f"The tool call {shown(call_id)} must be answered by a tool message right after it."
+        raise invalid(f"messages.{i}.tool_calls", message)

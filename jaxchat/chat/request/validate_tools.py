@@ -1,0 +1,106 @@
+"""Rules for tools, legacy functions and response formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from jaxchat import v1
+from jaxchat.chat.request.validate_fields import check_name
+from jaxchat.errors import invalid, shown
+
+MAX_TOOLS = 128
+
+
+def check_tools(request: v1.ChatCompletionRequest) -> None:
+    """Raises `ChatError` for bad tools, and for choices that do not fit them."""
+    _functions([tool.function for tool in request.tools], "tools", ".function")
+    for i, tool in enumerate(request.tools):
+        if tool.type != v1.TOOL_TYPE_FUNCTION:
+            raise invalid(f"tools.{i}.type", "A tool must have the type 'function'.")
+    _tool_choice(request)
+    if request.HasField("parallel_tool_calls") and not request.tools:
+        raise invalid("parallel_tool_calls", "Only allowed when tools are given.")
+    _legacy(request)
+
+
+def _functions(functions: Sequence[v1.FunctionDefinition], param: str, inside: str) -> None:
+    if len(functions) > MAX_TOOLS:
+        raise invalid(param, f"At most {MAX_TOOLS} functions are allowed, got {len(functions)}.")
+    names: set[str] = set()
+    for i, function in enumerate(functions):
+        path = f"{param}.{i}{inside}"
+        if not function.HasField("name"):
+            raise invalid(f"{path}.name", "A function must have a name.")
+        check_name(function.name, f"{path}.name")
+        if function.name in names:
+            raise invalid(param, f"Two functions have the name {shown(function.name)}.")
+        names.add(function.name)
+        if function.HasField("parameters"):
+            _json_schema(function.parameters, f"{path}.parameters")
+
+
+def _json_schema(text: str, path: str) -> None:
+    try:
+        schema = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise invalid(path, f"Expected a JSON Schema as JSON text: {shown(str(error))}.") from None
+    if not isinstance(schema, dict):
+        raise invalid(path, f"Expected a JSON Schema object, got {shown(schema)}.")
+    if schema.get("type", "object") != "object":
+        raise invalid(path, f"Parameters must be a schema of type 'object', got {shown(schema['type'])}.")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _tool_choice(request: v1.ChatCompletionRequest) -> None:
+    if not request.HasField("tool_choice"):
+        return
+    choice = request.tool_choice
+    kind = choice.WhichOneof("choice")
+    if kind is None or (kind == "mode" and not choice.mode):
+        raise invalid("tool_choice", "Expected a mode or a function.")
+    if choice.mode == v1.TOOL_CHOICE_MODE_NONE:
+        return
+    if not request.tools:
+        raise invalid("tool_choice", "Only 'none' is allowed when no tools are given.")
+    if kind == "named":
+        if choice.named.type != v1.TOOL_TYPE_FUNCTION or not choice.named.HasField("name"):
+            raise invalid("tool_choice", "A named choice must have the type 'function' and a function with a name.")
+        if choice.named.name not in {tool.function.name for tool in request.tools}:
+            raise invalid("tool_choice", f"No tool has the name {shown(choice.named.name)}.")
+
+
+def _legacy(request: v1.ChatCompletionRequest) -> None:
+    _functions(request.functions, "functions", "")
+    if request.functions and request.tools:
+        raise invalid("functions", "Give only one of functions and tools.")
+    _function_call(request)
+
+
+def _function_call(request: v1.ChatCompletionRequest) -> None:
+    if not request.HasField("function_call"):
+        return
+    choice = request.function_call
+    kind = choice.WhichOneof("choice")
+    if kind is None or (kind == "mode" and choice.mode not in (v1.TOOL_CHOICE_MODE_NONE, v1.TOOL_CHOICE_MODE_AUTO)):
+        raise invalid("function_call", "Expected 'none', 'auto' or a function.")
+    if choice.mode == v1.TOOL_CHOICE_MODE_NONE:
+        return
+    if not request.functions:
+        raise invalid("function_call", "Only 'none' is allowed when no functions are given.")
+    if kind == "name" and choice.name not in {function.name for function in request.functions}:
+        raise invalid("function_call", f"No function has the name {shown(choice.name)}.")
+
+
+def check_format(request: v1.ChatCompletionRequest) -> None:
+    """Raises `ChatError` for a bad response format."""
+    if not request.HasField("response_format"):
+        return
+    given = request.response_format
+    if not given.type:
+        raise invalid("response_format", "A response format must have a type.")
+    if (given.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != given.HasField("json_schema"):
+        raise invalid("response_format", "json_schema is required for, and only for, the type 'json_schema'.")

@@ -1,0 +1,119 @@
+"""Answers as protobuf messages, whole or in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jaxchat import v1
+from jaxchat.chat.context import Record, random_id
+from jaxchat.chat.request.tool_choice import Calling
+from jaxchat.chat.response.choice import Delta
+from jaxchat.chat.tools.stream_parser import CallPart
+from jaxchat.types import GenerateRequest
+
+
+class Answer:
+    """What all messages of one answer share: id, time of acceptance, model, fingerprint, seed, counts."""
+
+    def __init__(self, record: Record, fingerprint: str, generate: GenerateRequest, called: Calling) -> None:
+        self._record = record
+        self._called = called
+        self._id = random_id("chatcmpl-", 29)
+        self._fingerprint = fingerprint
+        self._seed = generate.sampling.seed
+        record.prompt_tokens = len(generate.prompt)
+
+    def completion(self, choices: list[Delta], with_logprobs: bool) -> v1.ChatCompletion:
+        """The whole answer, from everything each choice became."""
+        return v1.ChatCompletion(
+            id=self._id,
+            created=int(self._record.accepted),
+            model=self._record.model,
+            system_fingerprint=self._fingerprint,
+            choices=[self._choice(index, choice, with_logprobs) for index, choice in enumerate(choices)],
+            usage=self._usage(),
+            seed_used=self._signed_seed(),
+        )
+
+    def role_chunk(self, index: int) -> v1.ChatCompletionChunk:
+        """The chunk that opens a choice."""
+        return self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
+
+    def chunks(self, index: int, delta: Delta, with_logprobs: bool) -> Iterable[v1.ChatCompletionChunk]:
+        """Chunks for what is new in a choice; entries travel with the text they belong to."""
+        if delta.text or delta.entries:
+            choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
+            if with_logprobs:
+                choice.logprobs.content.extend(delta.entries)
+            yield self._chunk(choice)
+        for part in delta.calls:
+            for fragment in _fragments(part, self._called.legacy):
+                yield self._chunk(v1.ChunkChoice(index=index, delta=fragment))
+        if delta.finish:
+            yield self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(), finish_reason=delta.finish))
+
+    def usage_chunk(self) -> v1.ChatCompletionChunk:
+        """The last chunk of a stream that asked for usage."""
+        chunk = self._chunk()
+        chunk.usage.CopyFrom(self._usage())
+        return chunk
+
+    def _choice(self, index: int, whole: Delta, with_logprobs: bool) -> v1.Choice:
+        choice = v1.Choice(index=index, message=self._message(whole), finish_reason=whole.finish)
+        if with_logprobs:
+            choice.logprobs.SetInParent()
+            choice.logprobs.content.extend(whole.entries)
+        return choice
+
+    def _message(self, whole: Delta) -> v1.AssistantMessage:
+        message = v1.AssistantMessage(role=v1.ROLE_ASSISTANT)
+        if whole.text or not (whole.calls or self._called.mode == "required"):
+            message.content = whole.text
+        if self._called.legacy and whole.calls:
+            message.function_call.CopyFrom(_function_call(whole.calls[0]))
+        else:
+            message.tool_calls.extend(map(_tool_call, whole.calls))
+        return message
+
+    def _chunk(self, *choices: v1.ChunkChoice) -> v1.ChatCompletionChunk:
+        return v1.ChatCompletionChunk(
+            id=self._id,
+            created=int(self._record.accepted),
+            model=self._record.model,
+            system_fingerprint=self._fingerprint,
+            choices=choices,
+            seed_used=self._signed_seed(),
+        )
+
+    def _usage(self) -> v1.Usage:
+        prompt, completion = self._record.prompt_tokens, self._record.completion_tokens
+        return v1.Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+    def _signed_seed(self) -> int:
+        """The 64 bits of the seed as the contract's signed integer, so that an unseeded answer can be replayed."""
+        return self._seed - (1 << 64) if self._seed >> 63 else self._seed
+
+
+def _function_call(call: CallPart) -> v1.FunctionCall:
+    return v1.FunctionCall(name=call.name, arguments=call.arguments)
+
+
+def _tool_call(call: CallPart) -> v1.ToolCall:
+    return v1.ToolCall(id=call.id, type=v1.TOOL_TYPE_FUNCTION, function=_function_call(call))
+
+
+def _fragments(part: CallPart, legacy: bool) -> Iterable[v1.Delta]:
+    """Where a call opens, a fragment that alone has id, type and name, and then the arguments."""
+    if part.id:
+        yield _fragment(part.index, v1.FunctionCall(name=part.name, arguments=""), legacy, part.id)
+    if part.arguments:
+        yield _fragment(part.index, v1.FunctionCall(arguments=part.arguments), legacy)
+
+
+def _fragment(index: int, function: v1.FunctionCall, legacy: bool, identity: str = "") -> v1.Delta:
+    if legacy:
+        return v1.Delta(function_call=function)
+    call = v1.ToolCallDelta(index=index, function=function)
+    if identity:
+        call.id, call.type = identity, v1.TOOL_TYPE_FUNCTION
+    return v1.Delta(tool_calls=[call])

@@ -1,0 +1,190 @@
+"""One choice of an answer while it grows: tokens in; text, log-probability entries and tool calls out."""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jaxchat import v1
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.response.stop import StopMatcher
+from jaxchat.chat.tools.format import ToolSyntax
+from jaxchat.chat.tools.harmony import ChannelParser
+from jaxchat.chat.tools.json_parser import ToolCallParser
+from jaxchat.chat.tools.stream_parser import CallPart, Piece, Syntax
+from jaxchat.types import TokenEvent, TopLogprobs
+
+NOT_AMONG_TOP = -9999.0
+_ENTRY_BYTES = 64  # about what one token of a log-probability entry takes in memory
+
+
+@dataclass
+class Delta:
+    """What has become visible since the last time somebody looked."""
+
+    text: str = ""
+    entries: list[v1.TokenLogprob] = field(default_factory=list)
+    calls: list[CallPart] = field(default_factory=list)
+    finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
+
+    def add_call(self, part: CallPart) -> None:
+        """Appends what became visible of a call."""
+        if self.calls and self.calls[-1].index == part.index:
+            self.calls[-1].arguments += part.arguments
+        else:
+            self.calls.append(part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceOptions:
+    """What of a request decides how its tokens are shown."""
+
+    stops: Sequence[str] = ()
+    calls: ToolSyntax | None = None  # how calls are written, which are taken out of the text; None: they are not
+    callable: bool = True  # with channels, which are taken out in any case: whether there may be calls
+    forced: bool = False  # whether there is nothing else
+    called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # why an answer with calls ended
+    top_logprobs: int | None = None  # None: no log-probabilities
+    exact_logprobs: bool = False
+
+
+class ChoiceBuilder:
+    """Feeds the tokens of one choice through UTF-8 decoding, the tool-call parser and the stop matcher.
+
+    Positions count characters of content. A log-probability entry waits until text at its token's first character is
+    released, and is dropped when a stop string cuts that character off. `held` is about how many bytes nobody has
+    taken yet.
+    """
+
+    def __init__(self, tokenizer: ChatTokenizer, options: ChoiceOptions) -> None:
+        self._tokenizer = tokenizer
+        self._options = options
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._parser = _parser(options)
+        self._stop = StopMatcher(options.stops)
+        self._delta = Delta()
+        self._decoded = 0
+        self._content = 0
+        self._released = 0
+        self._waiting: deque[tuple[int, v1.TokenLogprob]] = deque()
+        self.tokens = 0
+        self.held = 0
+        self.reason = v1.FINISH_REASON_UNSPECIFIED
+
+    @property
+    def finished(self) -> bool:
+        return self.reason != v1.FINISH_REASON_UNSPECIFIED
+
+    def feed(self, event: TokenEvent) -> None:
+        """Takes in the next token; afterwards `finished` may be set, by the engine or by a stop string."""
+        self.tokens += 1
+        piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
+        if self._options.top_logprobs is not None and piece:
+            self._waiting.append((self._decoded, self._entry(event, piece)))
+        self._show(self._decoder.decode(piece))
+        if self._stop.matched:
+            self._finish(v1.FINISH_REASON_STOP)
+        elif event.finish:
+            self._flush()
+            length = event.finish == "length" and not self._stop.matched
+            self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
+
+    def take(self) -> Delta:
+        """What is new since the last call."""
+        delta, self.held = self._delta, 0
+        self._delta = Delta()
+        return delta
+
+    def _bytes_of(self, token: int) -> bytes:
+        marker = self._tokenizer.markers.get(token)
+        known = marker and self._options.calls and marker in self._options.calls.markers
+        return marker.encode() if marker and known else self._tokenizer.bytes_of(token)
+
+    def _show(self, text: str) -> None:
+        if self._tokenizer.strips_first_space and not self._decoded and text.startswith(" "):
+            text = text[1:]
+        self._decoded += len(text)
+        for piece in self._parser.feed(text) if self._parser else [text]:
+            if not self._stop.matched:
+                self._place(piece)
+
+    def _place(self, piece: Piece) -> None:
+        if isinstance(piece, str):
+            self._content += len(piece)
+            self._release(self._stop.feed(piece))
+        elif isinstance(piece, Syntax):
+            self._release(self._stop.flush())
+            self._skip(piece)
+        else:
+            self._delta.add_call(piece)
+            self.held += len(piece.arguments)
+
+    def _skip(self, size: int) -> None:
+        """Takes characters behind the content out of the count, and the entries of tokens that begin in them."""
+        start, end = self._content, self._content + size
+        kept = [(at if at < start else at - size, entry) for at, entry in self._waiting if not start <= at < end]
+        self._waiting = deque(kept)
+        self._decoded -= size
+
+    def _release(self, shown: str) -> None:
+        self._released += len(shown)
+        self._delta.text += shown
+        self.held += len(shown)
+        while self._waiting and self._waiting[0][0] < self._released:
+            self._delta.entries.append(self._waiting.popleft()[1])
+            self.held += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
+
+    def _flush(self) -> None:
+        """Releases what was held back for a character, a call or a stop string that did not come."""
+        self._show(self._decoder.decode(b"", final=True))
+        if self._parser and not self._stop.matched:
+            self._place(self._parser.flush())
+        if not self._stop.matched:
+            self._release(self._stop.flush())
+
+    def _finish(self, reason: v1.FinishReason) -> None:
+        called = self._parser and self._parser.complete and not self._stop.matched
+        if reason == v1.FINISH_REASON_STOP and called:
+            reason = self._options.called
+        self._delta.finish = self.reason = reason
+
+    def _entry(self, event: TokenEvent, piece: bytes) -> v1.TokenLogprob:
+        top = event.top or _NO_TOP
+        known = self._options.exact_logprobs or event.token in top.ids
+        entry = v1.TokenLogprob(
+            token=token_text(piece),
+            bytes=piece,
+            token_id=event.token,
+            logprob=_finite(event.logprob) if known else NOT_AMONG_TOP,
+        )
+        for token, value in zip(top.ids[: self._options.top_logprobs], top.values, strict=False):
+            data = self._tokenizer.bytes_of(int(token))
+            other = entry.top_logprobs.add(token=token_text(data), token_id=int(token), logprob=_finite(float(value)))
+            if data:
+                other.bytes = data
+        return entry
+
+
+def _parser(options: ChoiceOptions) -> ToolCallParser | ChannelParser | None:
+    if options.calls and options.calls.channels:
+        return ChannelParser(forced=options.forced, callable=options.callable)
+    return ToolCallParser(options.calls, forced=options.forced) if options.calls else None
+
+
+def token_text(piece: bytes) -> str:
+    """A token's bytes as text, or printable escapes where they are no text of their own."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "".join(f"\\x{byte:02x}" for byte in piece)
+
+
+def _finite(logprob: float) -> float:
+    return max(logprob, NOT_AMONG_TOP)
+
+
+_NO_TOP = TopLogprobs(np.zeros(0, np.int32), np.zeros(0, np.float32))

@@ -1,0 +1,126 @@
+"""A request inside the engine: tokens come in at the engine's pace, text goes out at the reader's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from jaxchat import errors, v1
+from jaxchat.chat.context import Observer, Record
+from jaxchat.chat.response.choice import ChoiceBuilder, Delta
+from jaxchat.errors import ChatError
+from jaxchat.types import TokenEvent
+
+log = logging.getLogger(__name__)
+Cancel = Callable[[int | None], None]
+_FAILURES = {
+    "numerical_error": errors.numerical_error,
+    "grammar_error": errors.internal,
+    "engine_failure": errors.engine_stopped,
+}
+
+
+class Running:
+    """Turns the tokens of all choices into text as they arrive, so that a stop string ends its choice at once.
+
+    What the reader has not taken is kept as text and log-probability entries, joined: a slow reader costs its own
+    answer's size and nothing else. Beyond `limit` bytes of it the request fails. Lives on one asyncio loop.
+
+    Args:
+        builders: one for each choice.
+        record: is filled in, and told to `observers`.
+        cancel: ends one choice in the engine, or all of them (None).
+        limit: bytes of text and entries that may wait for the reader.
+    """
+
+    def __init__(
+        self,
+        builders: Sequence[ChoiceBuilder],
+        record: Record,
+        observers: Sequence[Observer],
+        cancel: Cancel,
+        limit: int,
+    ) -> None:
+        self.builders = builders
+        self._record = record
+        self._observers = observers
+        self._cancel = cancel
+        self._limit = limit
+        self._wake = asyncio.Event()
+        self._error: ChatError | None = None
+        self._touched: set[int] = set()
+        self._latest: list[float | None] = [None] * len(builders)
+
+    @property
+    def finished(self) -> bool:
+        """Every choice has ended."""
+        return all(builder.finished for builder in self.builders)
+
+    @property
+    def exhausted(self) -> bool:
+        """Every choice has ended and everything was taken."""
+        return self.finished and not self._touched
+
+    def feed(self, events: Sequence[TokenEvent]) -> None:
+        """Takes in what one step brought; never raises."""
+        try:
+            for event in events:
+                self._feed(event)
+            if sum(builder.held for builder in self.builders) > self._limit:
+                self.fail(errors.reader_too_slow(self._limit))
+        except Exception:
+            log.exception("request %s failed", self._record.request_id)
+            self.fail(errors.internal())
+        self._wake.set()
+
+    def fail(self, error: ChatError) -> None:
+        """Ends the request with an error that its reader gets next; the first error counts."""
+        if self._error is None and not self.finished:
+            self._error = error
+            self._cancel(None)
+            self._wake.set()
+
+    async def take(self, *, whole: bool = False) -> list[tuple[int, Delta]]:
+        """Waits for something new, or for the end of all choices; returns it, choice by choice.
+
+        Raises what `fail` was given.
+        """
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._error:
+                raise self._error
+            if self.finished or not whole:
+                break
+        touched, self._touched = sorted(self._touched), set()
+        return [(index, self.builders[index].take()) for index in touched]
+
+    def _feed(self, event: TokenEvent) -> None:
+        if event.finish in _FAILURES:
+            self.fail(_FAILURES[event.finish]())
+            return
+        builder = self.builders[event.choice]
+        if builder.finished or self._error:
+            return
+        builder.feed(event)
+        self._touched.add(event.choice)
+        self._observe(event.choice)
+        if builder.finished:
+            self._record.finish_reasons += (_word(builder.reason),)
+            if not event.finish:
+                self._cancel(event.choice)
+
+    def _observe(self, choice: int) -> None:
+        record, now, latest = self._record, time.monotonic(), self._latest[choice]
+        record.completion_tokens += 1
+        if record.first_token is None:
+            record.first_token = now - record.started
+        self._latest[choice] = now
+        for observer in self._observers:
+            observer.tokens(record, 1, None if latest is None else now - latest)
+
+
+def _word(reason: v1.FinishReason) -> str:
+    return v1.FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower()

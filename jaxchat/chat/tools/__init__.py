@@ -1,0 +1,1 @@
+"""How models write tool calls, and parsers that find these in an answer."""

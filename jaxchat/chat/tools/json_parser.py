@@ -1,0 +1,110 @@
+"""Tool calls in generated text, as they come."""
+
+from __future__ import annotations
+
+import re
+
+from jaxchat.chat.context import random_id
+from jaxchat.chat.response.stop import held_back
+from jaxchat.chat.tools.format import HERMES, ToolSyntax
+from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Piece, Splitter, Syntax
+
+BARE = '"name"'  # the first key of a call that no opening announces
+_BRACE = re.compile(r"\s*\{\s*")
+
+
+class ToolCallParser(Splitter):
+    """Splits text into content and calls as it comes. The text follows the grammar of calls, or is cut short."""
+
+    def __init__(self, syntax: ToolSyntax = HERMES, *, forced: bool = False) -> None:
+        """`forced` as for `Splitter`."""
+        self._syntax = syntax
+        self._named = re.compile(rf'{syntax.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
+        self._given = re.compile(rf'\s*,\s*"{syntax.arguments}"\s*:\s*(?=\{{)')
+        self._more, self._ended = re.compile(syntax.more), re.compile(syntax.ended)
+        self._outside = self._bare if syntax.bare else self._content
+        super().__init__(self._outside, forced=forced)
+
+    def flush(self) -> str:
+        """At the end of the answer: held text that is content after all."""
+        text, self._held = self._held, ""
+        return "" if self._forced or self._begun or self._step != self._outside else text
+
+    def _content(self, pieces: list[Piece]) -> bool:
+        opening = self._syntax.opening
+        lead, opened, rest = self._held.partition(opening)
+        if not opened:
+            shown = len(self._held) - self._undecided()
+            pieces.append(self._held[:shown])
+            self._held = self._held[shown:]
+            return False
+        text = lead.rstrip()
+        pieces += [text, Syntax(len(lead) - len(text) + len(opening))]
+        self._held, self._step = rest, self._name
+        return True
+
+    def _bare(self, pieces: list[Piece]) -> bool:
+        """At the very beginning: a call, announced or not, or text that holds none."""
+        opening = self._syntax.opening
+        if self._held.startswith(opening):
+            pieces.append(Syntax(len(opening)))
+            self._held, self._step = self._held[len(opening) :], self._name
+            return True
+        brace = _BRACE.match(self._held)
+        inside = self._held[brace.end() :] if brace else ""
+        if inside.startswith(BARE):
+            self._step = self._name
+            return True
+        if BARE.startswith(inside) if brace else opening.startswith(self._held) or self._held.isspace():
+            return False
+        self._outside = self._step = self._text
+        return True
+
+    def _text(self, pieces: list[Piece]) -> bool:
+        pieces.append(self._held)
+        self._held = ""
+        return False
+
+    def _name(self, pieces: list[Piece]) -> bool:
+        found = self._head(self._named, pieces)
+        if found:
+            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
+            self._begun += 1
+            self._step = self._before_arguments
+        return bool(found)
+
+    def _before_arguments(self, pieces: list[Piece]) -> bool:
+        found = self._head(self._given, pieces)
+        if found:
+            self._arguments, self._step = JsonEnd(), self._inside_arguments
+        return bool(found)
+
+    def _inside_arguments(self, pieces: list[Piece]) -> bool:
+        end = self._arguments.find(self._held)
+        if end:
+            pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
+            self._held = self._held[end:]
+        if self._arguments.ended:
+            self._step = self._close
+        return self._arguments.ended
+
+    def _close(self, pieces: list[Piece]) -> bool:
+        more = self._syntax.more and self._head(self._more, pieces)
+        if not more and not self._head(self._ended, pieces):
+            return False
+        self.complete += 1
+        self._step = self._name if more else self._content
+        return True
+
+    def _head(self, pattern: re.Pattern[str], pieces: list[Piece]) -> re.Match[str] | None:
+        found = pattern.match(self._held)
+        if found:
+            pieces.append(Syntax(found.end()))
+            self._held = self._held[found.end() :]
+        return found
+
+    def _undecided(self) -> int:
+        """White space and a begun opening at the end may yet turn out to lead a call."""
+        tag = held_back(self._held, (self._syntax.opening,))
+        body = self._held[: len(self._held) - tag]
+        return tag + len(body) - len(body.rstrip())

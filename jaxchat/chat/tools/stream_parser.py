@@ -1,0 +1,84 @@
+"""What every parser of an answer's text is: a state that takes what it can from the text held so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass
+class CallPart:
+    """What is new of one call: id and name where it opens, and arguments as they were generated."""
+
+    index: int
+    arguments: str = ""
+    id: str = ""
+    name: str = ""
+
+
+class Syntax(int):
+    """So many characters that are neither content nor arguments to show."""
+
+
+Piece = str | CallPart | Syntax
+State = Callable[[list[Piece]], bool]
+"""Takes some of the held text and adds what it is; False when it needs more."""
+
+
+class Splitter:
+    """Splits text into pieces as it comes. `complete` counts the calls that have ended."""
+
+    def __init__(self, state: State, *, forced: bool) -> None:
+        """`forced`: the answer is nothing but calls, so that what never became one is no content."""
+        self._step, self._forced = state, forced
+        self._held = ""
+        self._begun = 0
+        self._arguments = JsonEnd()
+        self.complete = 0
+
+    def feed(self, text: str) -> list[Piece]:
+        """What the text turns out to be, in order."""
+        self._held += text
+        pieces: list[Piece] = []
+        while self._step(pieces):
+            pass
+        return pieces
+
+
+_MARK = re.compile(r'[{}\[\]"\\]')
+_ENDS_STRING = re.compile(r'["\\]')
+
+
+class JsonEnd:
+    """Follows one object, text by text, without judging it."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._quoted = False
+        self._escaped = False
+        self.ended = False
+
+    def find(self, text: str) -> int:
+        """How many of the characters that come next belong to the object; sets `ended` at its last one."""
+        at = 0
+        while at < len(text) and not self.ended:
+            if self._escaped:
+                self._escaped = False
+                at += 1
+                continue
+            mark = (_ENDS_STRING if self._quoted else _MARK).search(text, at)
+            if not mark:
+                return len(text)
+            at = mark.end()
+            self._take(mark[0])
+        return at
+
+    def _take(self, mark: str) -> None:
+        if mark == '"':
+            self._quoted = not self._quoted
+        elif mark == "\\":
+            self._escaped = True
+        else:
+            self._depth += 1 if mark in "{[" else -1
+            self.ended = self._depth == 0

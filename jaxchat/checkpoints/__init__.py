@@ -1,0 +1,1 @@
+"""Reading and writing weights: one file for each stored form."""

@@ -1,0 +1,107 @@
+"""Hugging Face safetensors to the decoder's parameter tree and back, one tensor at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from jaxchat.checkpoints.hf_mapping import parameters, unused
+from jaxchat.checkpoints.safetensors import Shards
+from jaxchat.checkpoints.tensor_slices import Parameter
+from jaxchat.errors import ModelError
+from jaxchat.models.config import ModelConfig
+from jaxchat.types import Progress
+
+Place = Callable[[tuple[str, ...], np.ndarray], jax.Array]
+"""`place(path, array)` puts one finished parameter on its device or devices."""
+
+
+def load_hf(
+    directory: Path,
+    config: ModelConfig,
+    *,
+    dtype: str = "float32",
+    place: Place | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[dict[str, Any], str]:
+    """Loads every parameter of `config` from the safetensors files of `directory`, possibly sharded.
+
+    Returns:
+        The nested parameter dict and the SHA-256 (hex) of all tensors read, in a fixed order.
+
+    Raises:
+        ModelError: a file or tensor is missing, damaged or of another shape; names the file and the tensor.
+    """
+    place = place or (lambda path, array: jax.device_put(array))
+    shards = Shards(directory)
+    table = parameters(config, shards.prefix(config.names.prefixes))
+    _check(shards, table, config)
+    digest = hashlib.sha256()
+    params: dict[str, Any] = {}
+    for done, (path, parameter) in enumerate(table.items()):
+        progress(done, len(table))
+        _insert(params, path, place(path, _assemble(shards, parameter, jnp.dtype(dtype), digest)))
+    progress(len(table), len(table))
+    return params, digest.hexdigest()
+
+
+def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype: str = "bfloat16") -> None:
+    """Writes `model.safetensors` under Hugging Face names; `config.json` is the caller's."""
+    tensors: dict[str, np.ndarray] = {}
+    for path, parameter in parameters(config).items():
+        array = np.asarray(_lookup(params, path).astype(jnp.float32))
+        for part in parameter.parts:
+            tensor = tensors.setdefault(part.name, np.empty(part.stored_shape, jnp.dtype(dtype)))
+            tensor[slice(*part.rows) if part.rows else ...] = part.to_stored(array[part.place])
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def _check(shards: Shards, table: dict[tuple[str, ...], Parameter], config: ModelConfig) -> None:
+    """Refuses tensors that do not fit, before memory is asked for, and those that no parameter is made of: what they
+    stand for would be left out of the computation."""
+    parts = [part for parameter in table.values() for part in parameter.parts]
+    for part in parts:
+        shards.check(part)
+    wanted = {part.name for part in parts}
+    for name, path in shards.files.items():
+        if name not in wanted and not unused(config, name):
+            raise ModelError(f"{path}: tensor {name} does not belong to the model that config.json describes")
+
+
+def _assemble(shards: Shards, parameter: Parameter, dtype: np.dtype, digest: Any) -> np.ndarray:
+    array = _aligned(parameter.shape, dtype)
+    for part in parameter.parts:
+        tensor = shards.read(part)
+        digest.update(f"{part.name}{tensor.dtype}{tensor.shape}".encode())
+        digest.update(np.ascontiguousarray(tensor).view(np.uint8).data)
+        array[part.place] = part.from_stored(tensor)
+    return array
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that XLA:CPU takes as it is; what is not aligned to 64 bytes it copies."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _insert(tree: dict[str, Any], path: tuple[str, ...], leaf: jax.Array) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = leaf
+
+
+def _lookup(tree: dict[str, Any], path: tuple[str, ...]) -> jax.Array:
+    node: Any = tree
+    for key in path:
+        node = node[key]
+    return node

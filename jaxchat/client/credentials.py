@@ -1,0 +1,29 @@
+"""TLS credentials for clients, from PEM files."""
+
+from __future__ import annotations
+
+import grpc
+
+from jaxchat.client.pem import PemFile, read_authorities, read_pair
+
+
+def tls_credentials(
+    ca: str | None = None, cert: str | None = None, key: str | None = None, *, prefix: str = ""
+) -> grpc.ChannelCredentials:
+    """Credentials for `Client(..., credentials=...)`.
+
+    Args:
+        ca: PEM file of the authorities that the server's certificate must come from; None for the public ones.
+        cert, key: PEM files of the client's own certificate and key, for servers that ask for one.
+        prefix: goes before `ca`, `cert` and `key` in messages, for settings that are named otherwise.
+
+    Raises:
+        ValueError: a file is missing or unusable, or certificate and key do not match; names the file.
+    """
+    if (cert is None) != (key is None):
+        raise ValueError(f"{prefix}cert and {prefix}key belong together, only one of them was given")
+    authorities = read_authorities(PemFile(ca, f"{prefix}ca")) if ca is not None else None
+    if cert is None or key is None:
+        return grpc.ssl_channel_credentials(authorities)
+    pair = read_pair(PemFile(cert, f"{prefix}cert"), PemFile(key, f"{prefix}key"))
+    return grpc.ssl_channel_credentials(authorities, pair.key, pair.certificate)

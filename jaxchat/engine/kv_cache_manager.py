@@ -1,0 +1,73 @@
+"""What a sequence holds of the KV pool: the chunks it shares with other prompts, and pages of its own."""
+
+from __future__ import annotations
+
+from jaxchat.engine.page_pool import PagePool
+from jaxchat.engine.sequence import Sequence
+
+
+class Holdings:
+    """Gives pages to sequences and takes them back; whole chunks of prompts are shared through the prefix cache."""
+
+    def __init__(self, pool: PagePool, *, chunk: int, page_size: int) -> None:
+        self.pool = pool
+        self.chunk, self.page_size = chunk, page_size
+        self._per_chunk = chunk // page_size
+
+    def open(self, sequence: Sequence, tokens: int, spare: int) -> bool:
+        """Cached chunks of its prompt, and a promise of the pages that `tokens` tokens take beyond them.
+
+        False, and nothing changed, unless `spare` more pages would be left.
+        """
+        hits = self.pool.find(self._chunks(sequence))
+        shared = [page for prefix in hits for page in prefix.pages]
+        needed = -(-tokens // self.page_size) - len(shared)
+        if not self.pool.promise(needed, spare):
+            self.pool.leave(hits)
+            return False
+        sequence.prefixes, sequence.pages, sequence.promised = hits, shared, needed
+        return True
+
+    def cover(self, sequence: Sequence, tokens: int) -> None:
+        """Takes promised pages until they hold `tokens` tokens."""
+        while len(sequence.pages) * self.page_size < tokens:
+            sequence.pages.append(self.pool.take())
+            sequence.promised -= 1
+
+    def full(self, sequence: Sequence) -> bool:
+        """Whether the next token needs a page more."""
+        return sequence.position == len(sequence.pages) * self.page_size
+
+    def share(self, sequence: Sequence) -> None:
+        """Offers whole chunks of the prompt that were dispatched to later prompts; their pages then are the cache's.
+
+        A prompt whose next chunk is in the cache by now shares no more: pages of the cache come before its own.
+        """
+        while len(sequence.prefixes) < sequence.prefilled // self.chunk and self._share_next(sequence):
+            pass
+
+    def _share_next(self, sequence: Sequence) -> bool:
+        index = len(sequence.prefixes)
+        tokens = sequence.prompt[index * self.chunk : (index + 1) * self.chunk]
+        pages = tuple(sequence.pages[index * self._per_chunk : (index + 1) * self._per_chunk])
+        parent = sequence.prefixes[-1] if sequence.prefixes else None
+        prefix = self.pool.share(parent, tokens.tobytes(), pages)
+        if prefix:
+            sequence.prefixes.append(prefix)
+        return prefix is not None
+
+    def close(self, sequence: Sequence) -> None:
+        """Takes everything back."""
+        self.pool.free(sequence.pages[self.shared(sequence) :])
+        self.pool.leave(sequence.prefixes)
+        self.pool.forget(sequence.promised)
+        sequence.prefixes, sequence.pages, sequence.promised = [], [], 0
+
+    def shared(self, sequence: Sequence) -> int:
+        """How many of its pages, from the first, belong to the cache."""
+        return len(sequence.prefixes) * self._per_chunk
+
+    def _chunks(self, sequence: Sequence) -> list[bytes]:
+        """Whole chunks of the prompt that may come from the cache; the last token must be computed for its logits."""
+        whole = (len(sequence.prompt) - 1) // self.chunk
+        return [sequence.prompt[i * self.chunk : (i + 1) * self.chunk].tobytes() for i in range(whole)]

@@ -1,0 +1,64 @@
+"""Writing keys and values of tokens into pages on a GPU: one Pallas kernel, where XLA makes a scatter of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plgpu
+
+from jaxchat.kernels.attention.gpu_kv_loop import wide, within
+
+
+def write_tokens(
+    keys: Array, values: Array, k: Array, v: Array, page_ids: Array, offsets: Array, *, interpret: bool = False
+) -> tuple[Array, Array]:
+    """The pages of keys and values with a row of `k` and of `v` each in every head.
+
+    Args:
+        keys: `[K, N, page, d]`; the result has its memory.
+        values: as `keys`.
+        k: `[S, K, d]`.
+        v: as `k`.
+        page_ids: i32 `[S]`; a row whose id is N is not written.
+        offsets: i32 `[S]`, places in the pages.
+        interpret: without a GPU, slowly.
+    """
+    rows, kv_heads, width = k.shape
+    pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head: (head, 0, 0, 0))
+    place = pl.BlockSpec((None,), lambda row, head: (row,))
+    both = jnp.stack([k, v]).astype(keys.dtype)  # what makes them, positions and all, is one kernel
+    written: tuple[Array, Array] = pl.pallas_call(
+        _write,
+        grid=(rows, kv_heads),
+        in_specs=[
+            pl.BlockSpec((2, None, None, wide(width)), lambda row, head: (0, row, head, 0)),
+            place,
+            place,
+            pages,
+            pages,
+        ],
+        out_specs=(pages, pages),
+        out_shape=tuple(jax.ShapeDtypeStruct(held.shape, held.dtype) for held in (keys, values)),
+        input_output_aliases={3: 0, 4: 1},
+        interpret=interpret,
+        compiler_params=plgpu.CompilerParams(num_warps=1, num_stages=1),
+        name="write_tokens",
+    )(both, page_ids, offsets, keys, values)
+    return written
+
+
+def _write(new_ref: Any, page_ref: Any, offset_ref: Any, *refs: Any) -> None:
+    pages = refs[2:]  # the results; what went in is the same memory
+    page, offset = page_ref[...], offset_ref[...]
+
+    @pl.when(page < pages[0].shape[0])
+    def _() -> None:
+        lanes = jnp.arange(new_ref.shape[1])
+        own = within(True, lanes.shape, pages[0].shape[-1])
+        for which, held in enumerate(pages):
+            new = plgpu.load(new_ref.at[which, lanes], mask=own, other=0.0)
+            plgpu.store(held.at[page, offset, lanes], new, mask=own)

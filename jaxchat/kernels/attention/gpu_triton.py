@@ -1,0 +1,93 @@
+"""The backend of an NVIDIA GPU: the Pallas kernels of `gpu_flash`, on each device for its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+
+from jaxchat.kernels.attention.backend import AttentionShape, Cache
+from jaxchat.kernels.attention.spec import Form
+
+MOST_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is a power of two
+ITEM = {"float32": 4, "bfloat16": 2}
+
+
+def refusal(shape: AttentionShape) -> str:
+    """Why the kernels cannot compute a model of this shape; empty if they can."""
+    width, page = shape.head_width, shape.page
+    if width % 16 or not 16 <= width <= 256:
+        return f"head width {width} is no multiple of 16 from 16 to 256"
+    if page & (page - 1):
+        return f"page_size {page} is no power of two"
+    if (size := page * (1 << (width - 1).bit_length()) * ITEM[shape.dtype]) > MOST_BYTES:
+        return f"page_size {page} makes pages of {size} bytes, more than {MOST_BYTES}"
+    return ""
+
+
+@dataclass(frozen=True)
+class TritonAttention:
+    """Keys and values apart, each `[K, N, page, d]`. `interpret` runs the kernels without a GPU."""
+
+    shape: AttentionShape
+    mesh: Mesh | AbstractMesh
+    interpret: bool = False
+    name = "triton"
+    page_axis = 1
+    head_axis = 0
+
+    @property
+    def held(self) -> str:
+        return self.shape.dtype
+
+    @property
+    def _specs(self) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
+        """How `[T, heads, d]`, pages, and what every device has, are spread."""
+        return PartitionSpec(None, "tensor"), PartitionSpec("tensor"), PartitionSpec()
+
+    def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
+        each = (self.shape.kv_heads, pages, self.shape.page, self.shape.head_width)
+        return each, each
+
+    def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
+        from jaxchat.kernels.attention import gpu_kv_write  # Pallas, which only a GPU needs
+
+        heads, first, whole = self._specs
+        specs = (first, first, heads, heads, whole, whole)
+        write = partial(gpu_kv_write.write_tokens, interpret=self.interpret)
+        spread = jax.shard_map(write, mesh=self.mesh, in_specs=specs, out_specs=(first, first), check_vma=False)
+        keys, values = cache
+        return spread(keys, values, k, v, page_ids, offsets)
+
+    def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
+        count, page = len(k), self.shape.page
+        ids = jnp.repeat(page_ids, page, total_repeat_length=count)
+        return self.write_tokens(cache, k, v, ids, jnp.arange(count) % page)
+
+    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
+        from jaxchat.kernels.attention import gpu_flash
+
+        return self._spread(gpu_flash.decode, form)(q, *cache, table, jnp.where(active, lengths, 0))
+
+    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, form: Form) -> Array:
+        from jaxchat.kernels.attention import gpu_flash
+
+        return self._spread(gpu_flash.prefill, form)(q, *cache, table, start)
+
+    def _spread(self, kernel: Callable[..., Array], form: Form) -> Callable[..., Array]:
+        """The kernel with each device's heads."""
+        sinks = () if form.sinks is None else (form.sinks,)
+
+        def local(q: Array, keys: Array, values: Array, table: Array, place: Array, *sinks: Array) -> Array:
+            own = replace(form, sinks=sinks[0]) if sinks else form
+            return kernel(q, keys, values, table, place, own, interpret=self.interpret)
+
+        heads, first, whole = self._specs
+        specs = (heads, first, first, whole, whole, *(first for _ in sinks))
+        spread = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
+        return lambda *given: spread(*given, *sinks)

@@ -1,0 +1,41 @@
+"""Attention in plain JAX: correct on every backend, and the yardstick for the kernels that replace it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxchat.kernels.attention.spec import PLAIN, Form
+
+EXACT = jax.lax.Precision.HIGHEST  # GPUs and TPUs round f32 operands otherwise
+MASKED = -1e30  # finite: a row that sees nothing yet must not turn into NaN
+
+
+def causal(layer: int, q: Array, k: Array, v: Array, form: Form = PLAIN) -> Array:
+    """Full causal attention over one sequence, without a cache; for training and as a test oracle.
+
+    Args:
+        layer: unused; the signature is that of `models.layers.Attend`.
+        q: `[T, H, d]`.
+        k: `[T, K, d]`.
+        v: `[T, K, d]`.
+        form: how scores are made and what is seen.
+
+    Returns:
+        `[T, H, d]` in q's dtype; softmax in f32.
+    """
+    tokens, heads, width = q.shape
+    groups = k.shape[1]
+    grouped = form.scaled(q).reshape(tokens, groups, heads // groups, width)
+    scores = form.capped(jnp.einsum("tkgd,skd->kgts", grouped, k.astype(jnp.float32), precision=EXACT))
+    position = jnp.arange(tokens)
+    visible = form.visible(position[:, None], position)
+    scores = jnp.where(visible, scores, MASKED)
+    if form.sinks is not None:
+        sinks = jnp.broadcast_to(form.sinks.reshape(groups, -1, 1, 1), (*scores.shape[:-1], 1))
+        scores = jnp.concatenate([scores, sinks], axis=-1)
+    weights = jax.nn.softmax(scores, axis=-1)[..., :tokens]
+    weights = weights.astype(v.dtype)
+    mixed = jnp.einsum("kgts,skd->tkgd", weights, v, precision=EXACT, preferred_element_type=jnp.float32)
+    return mixed.reshape(tokens, heads, width).astype(q.dtype)

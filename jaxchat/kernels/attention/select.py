@@ -1,0 +1,58 @@
+"""Which path computes attention: decided once, at load, by platform, head width, KV heads and dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from jax.sharding import AbstractMesh, Mesh
+
+from jaxchat.config import AttentionName
+from jaxchat.kernels.attention import gpu_triton, tpu_ragged
+from jaxchat.kernels.attention.backend import AttentionPath, AttentionShape
+from jaxchat.kernels.attention.cpu_native import NativeAttention
+from jaxchat.kernels.attention.xla import PlainAttention
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A path and the reason for it, for the operator."""
+
+    path: AttentionPath
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path.name} ({self.reason})"
+
+
+def choose(
+    wanted: AttentionName,
+    shape: AttentionShape,
+    platform: str,
+    mesh: Mesh | AbstractMesh,
+    native: Mapping[str, str] = MappingProxyType({}),
+) -> Choice:
+    """The fastest path that can compute `shape` on a platform, or the plain one where that is wanted.
+
+    Args:
+        platform: "cpu", "tpu" or "gpu", as jax names them.
+        mesh: of one axis, "tensor", over which the heads are split.
+        native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype, where there are any.
+    """
+    plain = PlainAttention(shape)
+    if wanted == "plain":
+        return Choice(plain, "as configured")
+    if platform == "tpu":
+        if refused := tpu_ragged.refusal(shape):
+            return Choice(plain, f"slow on a TPU: {refused}")
+        lanes = tpu_ragged.LANES
+        padded = "" if shape.head_width == lanes else f", heads padded from {shape.head_width} to {lanes}"
+        return Choice(tpu_ragged.RaggedAttention(shape, mesh), f"Pallas kernel on a TPU{padded}")
+    if platform == "gpu":
+        if refused := gpu_triton.refusal(shape):
+            return Choice(plain, f"slow on a GPU: {refused}")
+        return Choice(gpu_triton.TritonAttention(shape, mesh), "Pallas kernels on a GPU")
+    if native:
+        return Choice(NativeAttention(shape, native[shape.dtype]), "kernels in C++ on a CPU")
+    return Choice(plain, f"the path of a {platform.upper()}")

@@ -1,0 +1,108 @@
+"""The path of a TPU: the ragged paged attention kernel that jax ships, for decoding and prefill alike.
+
+It takes a head width of 128 only; narrower heads are padded with zeros, which change no score and cost KV memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+
+from jaxchat.compat import ragged_paged_attention
+from jaxchat.kernels.attention.backend import AttentionShape, Cache
+from jaxchat.kernels.attention.spec import Form
+
+Kernel = Callable[..., Array]
+LANES = 128  # the head width that the kernel is written for
+KEYS_AT_ONCE = 1024  # of a block of keys in vector memory: what most entries of the kernel's own table come to
+QUERIES_AT_ONCE = 32  # likewise; fixed, so that programs of different row counts reduce alike
+
+
+def refusal(shape: AttentionShape) -> str:
+    """Why the kernel cannot compute a model of this shape; empty if it can."""
+    if shape.head_width > LANES:
+        return f"head width {shape.head_width} is more than the kernel's {LANES}"
+    if shape.sinks:
+        return "the kernel knows no attention sinks"
+    packing = 4 // jnp.dtype(shape.dtype).itemsize  # rows of a tile that share a 32-bit word
+    tiles, rest = divmod(2 * shape.kv_heads_each, packing)
+    if rest or not (tiles in (1, 2, 4, 8) or tiles % 8 == 0):
+        return f"{shape.kv_heads_each} KV heads on a device do not fill the kernel's tiles in {shape.dtype}"
+    return ""
+
+
+@dataclass(frozen=True)
+class RaggedAttention:
+    """One array a layer, `[N, page, 2 K, 128]`: key and value of a head side by side, key first."""
+
+    shape: AttentionShape
+    mesh: Mesh | AbstractMesh
+    load: Callable[[], Kernel] = ragged_paged_attention
+    name = "ragged"
+    page_axis = 0
+    head_axis = 2
+
+    @property
+    def held(self) -> str:
+        return self.shape.dtype
+
+    def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
+        return ((pages, self.shape.page, 2 * self.shape.kv_heads, LANES),)
+
+    def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
+        (held,) = cache
+        return (held.at[page_ids, offsets].set(_side_by_side(k, v).astype(held.dtype), mode="drop"),)
+
+    def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
+        (held,) = cache
+        new = _side_by_side(k, v).astype(held.dtype).reshape(len(page_ids), *held.shape[1:])
+        return (held.at[page_ids].set(new, mode="drop"),)
+
+    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
+        seen = jnp.where(active, lengths, 1)
+        return self._attend(q, cache, table, seen, jnp.arange(len(q) + 1, dtype=jnp.int32), form)
+
+    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, form: Form) -> Array:
+        chunk = len(q)
+        table = jnp.pad(table, (0, -len(table) % (chunk // self.shape.page)))  # the last chunk may end past the table
+        return self._attend(q, cache, table[None], (start + chunk)[None], jnp.array([0, chunk], jnp.int32), form)
+
+    def _attend(self, q: Array, cache: Cache, table: Array, lengths: Array, bounds: Array, form: Form) -> Array:
+        """Attention of the queries `bounds[i] .. bounds[i + 1]` of `q[T, H, d]`, the last of `lengths[i]` tokens."""
+        kernel, shape = self.load(), self.shape
+        blocks = min(table.shape[1], KEYS_AT_ONCE // shape.page)
+
+        def local(q: Array, pages: Array, lengths: Array, table: Array, bounds: Array) -> Array:
+            return kernel(
+                q,
+                pages,
+                lengths,
+                table,
+                bounds,
+                jnp.array([len(table)], jnp.int32),
+                sm_scale=shape.head_width**-0.5 if form.scale is None else form.scale,
+                sliding_window=form.window or None,
+                soft_cap=form.cap or None,
+                num_kv_pages_per_block=blocks,
+                num_queries_per_block=min(len(q), QUERIES_AT_ONCE),
+            )
+
+        heads, pages, whole = PartitionSpec(None, "tensor"), PartitionSpec(None, None, "tensor"), PartitionSpec()
+        spread = jax.shard_map(
+            local, mesh=self.mesh, in_specs=(heads, pages, whole, whole, whole), out_specs=heads, check_vma=False
+        )
+        return spread(_widened(q), cache[0], lengths, table, bounds)[..., : shape.head_width]
+
+
+def _widened(x: Array) -> Array:
+    return jnp.pad(x, ((0, 0), (0, 0), (0, LANES - x.shape[-1])))
+
+
+def _side_by_side(k: Array, v: Array) -> Array:
+    """`[T, K, d]` twice to `[T, 2 K, 128]`."""
+    return jnp.stack([_widened(k), _widened(v)], axis=2).reshape(len(k), -1, LANES)

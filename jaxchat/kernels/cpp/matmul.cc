@@ -1,0 +1,127 @@
+// Products as custom calls that XLA knows. Weights are packed as `jaxchat.kernels.matmul.native.panels` does it.
+
+#include "tiles.h"
+
+namespace {
+
+using namespace native;
+
+template <ffi::DataType D>
+using Several = ffi::Buffer<D, 5>;
+
+// The words of an array.
+template <typename Buffer>
+const uint32_t* words(const Buffer& buffer) {
+  return static_cast<const uint32_t*>(buffer.untyped_data());
+}
+
+// x[t, k] by w[n / 32, k / e, 32, e], for e numbers in a word.
+template <typename Kind, ffi::DataType D>
+ffi::Error plain(ffi::ThreadPool pool, ffi::BufferR2<D> x, ffi::BufferR4<D> w, ffi::ResultBufferR2<ffi::F32> y) {
+  const auto panels = w.dimensions();
+  Product<Kind>{words(x), words(w), {y->typed_data()}, x.dimensions()[0], panels[1], panels[0] * PANEL}.run(pool);
+  return ffi::Error::Success();
+}
+
+// By the one matrix of several, `w[index]`, that is asked for.
+template <typename Kind, ffi::DataType D>
+ffi::Error entry(ffi::ThreadPool pool, ffi::BufferR2<D> x, Several<D> w, ffi::BufferR0<ffi::S32> index,
+                 ffi::ResultBufferR2<ffi::F32> y) {
+  const auto all = w.dimensions();
+  const int64_t which = std::clamp<int64_t>(*index.typed_data(), 0, all[0] - 1), k = all[2], n = all[1] * PANEL;
+  Product<Kind>{words(x), words(w) + which * n * k, {y->typed_data()}, x.dimensions()[0], k, n}.run(pool);
+  return ffi::Error::Success();
+}
+
+// x of 8 bits by w of 8 bits, each with a scale for every row or output.
+ffi::Error bytes(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, const uint32_t* w, const Scaled& result, int64_t k,
+                 int64_t n) {
+  const auto rows = x.dimensions();
+  if (rows[1] > Byte::LONGEST) return ffi::Error::InvalidArgument("a sum of so many int8 products may overflow");
+  Product<Byte>{words(x), w, result, rows[0], k, n}.run(pool);
+  return ffi::Error::Success();
+}
+
+ffi::Error scaled(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, ffi::BufferR1<ffi::F32> row_scale,
+                  ffi::BufferR4<ffi::S8> w, ffi::BufferR1<ffi::F32> column_scale, ffi::BufferR1<ffi::S32> column_sum,
+                  ffi::ResultBufferR2<ffi::F32> y) {
+  const auto panels = w.dimensions();
+  const Scaled result{y->typed_data(), row_scale.typed_data(), column_scale.typed_data(), column_sum.typed_data()};
+  return bytes(pool, x, words(w), result, panels[1], panels[0] * PANEL);
+}
+
+ffi::Error entry_scaled(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, ffi::BufferR1<ffi::F32> row_scale,
+                        Several<ffi::S8> w, ffi::BufferR2<ffi::F32> column_scale, ffi::BufferR2<ffi::S32> column_sum,
+                        ffi::BufferR0<ffi::S32> index, ffi::ResultBufferR2<ffi::F32> y) {
+  const auto all = w.dimensions();
+  const int64_t which = std::clamp<int64_t>(*index.typed_data(), 0, all[0] - 1), k = all[2], n = all[1] * PANEL;
+  const Scaled result{y->typed_data(), row_scale.typed_data(), column_scale.typed_data() + which * n,
+                      column_sum.typed_data() + which * n};
+  return bytes(pool, x, words(w) + which * n * k, result, k, n);
+}
+
+// The weights of some outputs, y[t, k], as they are.
+ffi::Error take(ffi::AnyBuffer w, ffi::BufferR1<ffi::S32> outputs, ffi::Result<ffi::AnyBuffer> y) {
+  const auto panels = w.dimensions();
+  const int64_t k = panels[1], n = panels[0] * PANEL;
+  auto* to = static_cast<uint32_t*>(y->untyped_data());
+  for (const int32_t output : ffi::Span<const int32_t>(outputs.typed_data(), outputs.element_count())) {
+    const int64_t row = std::clamp<int64_t>(output, 0, n - 1);
+    const uint32_t* from = words(w) + row / PANEL * k * PANEL + row % PANEL;
+    for (int64_t i = 0; i < k; ++i) *to++ = from[i * PANEL];
+  }
+  return ffi::Error::Success();
+}
+
+template <ffi::DataType D>
+auto plain_arguments() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<ffi::BufferR2<D>>()
+      .template Arg<ffi::BufferR4<D>>()
+      .template Ret<ffi::BufferR2<ffi::F32>>();
+}
+
+template <ffi::DataType D>
+auto entry_arguments() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<ffi::BufferR2<D>>()
+      .template Arg<Several<D>>()
+      .template Arg<ffi::BufferR0<ffi::S32>>()
+      .template Ret<ffi::BufferR2<ffi::F32>>();
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(product_f32, (plain<Float, ffi::F32>), plain_arguments<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(product_bf16, (plain<BFloat, ffi::BF16>), plain_arguments<ffi::BF16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_f32, (entry<Float, ffi::F32>), entry_arguments<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_bf16, (entry<BFloat, ffi::BF16>), entry_arguments<ffi::BF16>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(product_s8, scaled,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::BufferR2<ffi::U8>>()
+                                  .Arg<ffi::BufferR1<ffi::F32>>()
+                                  .Arg<ffi::BufferR4<ffi::S8>>()
+                                  .Arg<ffi::BufferR1<ffi::F32>>()
+                                  .Arg<ffi::BufferR1<ffi::S32>>()
+                                  .Ret<ffi::BufferR2<ffi::F32>>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_s8, entry_scaled,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::BufferR2<ffi::U8>>()
+                                  .Arg<ffi::BufferR1<ffi::F32>>()
+                                  .Arg<Several<ffi::S8>>()
+                                  .Arg<ffi::BufferR2<ffi::F32>>()
+                                  .Arg<ffi::BufferR2<ffi::S32>>()
+                                  .Arg<ffi::BufferR0<ffi::S32>>()
+                                  .Ret<ffi::BufferR2<ffi::F32>>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(take_panels, take,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::BufferR1<ffi::S32>>()
+                                  .Ret<ffi::AnyBuffer>());

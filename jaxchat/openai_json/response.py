@@ -1,0 +1,165 @@
+"""Answers as the JSON objects of the OpenAI API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from jaxchat import v1
+from jaxchat.errors import ChatError, invalid, shown
+from jaxchat.openai_json import enums
+
+Json = dict[str, Any]
+
+_ROLE_WORDS = {number: word for word, number in enums.ROLES.items()}
+
+
+def completion_to_json(completion: v1.ChatCompletion) -> Json:
+    """The `chat.completion` object."""
+    return {
+        "id": completion.id,
+        "object": "chat.completion",
+        "created": completion.created,
+        "model": completion.model,
+        "system_fingerprint": completion.system_fingerprint,
+        "choices": [_choice(choice) for choice in completion.choices],
+        "usage": _usage(completion.usage),
+    }
+
+
+def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
+    """The `chat.completion.chunk` object. With `include_usage` every chunk has a `usage` key, null but in the last."""
+    result: Json = {
+        "id": chunk.id,
+        "object": "chat.completion.chunk",
+        "created": chunk.created,
+        "model": chunk.model,
+        "system_fingerprint": chunk.system_fingerprint,
+        "choices": [_chunk_choice(choice) for choice in chunk.choices],
+    }
+    if include_usage:
+        result["usage"] = _usage(chunk.usage) if chunk.HasField("usage") else None
+    return result
+
+
+def model_to_json(model: v1.Model) -> Json:
+    """The `model` object."""
+    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
+
+
+def error_to_json(error: ChatError) -> Json:
+    """The error object, always with all four keys."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": error.type,
+            "param": error.param,
+            "code": error.code,
+        }
+    }
+
+
+def message_to_json(message: Message) -> Json:
+    """A message of a conversation as a request has it, so that an answer can be sent back as history."""
+    if isinstance(message, v1.AssistantMessage):
+        return _message(message)
+    if not isinstance(message, v1.ChatMessage):
+        raise invalid("messages", f"Expected a message, got {shown(type(message).__name__)}.")
+    result: Json = {"role": _ROLE_WORDS.get(message.role), "content": _content(message)}
+    for key in ("name", "tool_call_id"):
+        if message.HasField(key):
+            result[key] = getattr(message, key)
+    return result | _calls(message)
+
+
+def _content(message: v1.ChatMessage) -> Any:
+    kind = message.WhichOneof("content_kind")
+    if kind == "parts":
+        return [{"type": "text", "text": part.text} for part in message.parts.parts]
+    return message.text if kind else None
+
+
+def _choice(choice: v1.Choice) -> Json:
+    no_text = not choice.message.HasField("content")
+    return {
+        "index": choice.index,
+        "message": _message(choice.message),
+        "logprobs": _logprobs(choice.logprobs, no_text) if choice.HasField("logprobs") else None,
+        "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
+    }
+
+
+def _message(message: v1.AssistantMessage) -> Json:
+    content = message.content if message.HasField("content") else None
+    return {"role": "assistant", "content": content} | _calls(message)
+
+
+def _calls(message: v1.AssistantMessage | v1.ChatMessage) -> Json:
+    result: Json = {}
+    if message.tool_calls:
+        result["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": _whole_call(call.function)} for call in message.tool_calls
+        ]
+    if message.HasField("function_call"):
+        result["function_call"] = _whole_call(message.function_call)
+    return result
+
+
+def _whole_call(call: v1.FunctionCall) -> Json:
+    return {"name": call.name, "arguments": call.arguments}
+
+
+def _chunk_choice(choice: v1.ChunkChoice) -> Json:
+    return {
+        "index": choice.index,
+        "delta": _delta(choice.delta),
+        "logprobs": _logprobs(choice.logprobs, False) if choice.HasField("logprobs") else None,
+        "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
+    }
+
+
+def _delta(delta: v1.Delta) -> Json:
+    result: Json = {}
+    if delta.role:
+        result = {"role": _ROLE_WORDS[delta.role], "content": None}
+    if delta.HasField("content"):
+        result["content"] = delta.content
+    if delta.tool_calls:
+        result["tool_calls"] = [_call_fragment(call) for call in delta.tool_calls]
+    if delta.HasField("function_call"):
+        result["function_call"] = _call_parts(delta.function_call)
+    return result
+
+
+def _call_fragment(call: v1.ToolCallDelta) -> Json:
+    result: Json = {"index": call.index}
+    if call.HasField("id"):
+        result |= {"id": call.id, "type": "function"}
+    return result | {"function": _call_parts(call.function)}
+
+
+def _call_parts(call: v1.FunctionCall) -> Json:
+    return {key: getattr(call, key) for key in ("name", "arguments") if call.HasField(key)}
+
+
+def _logprobs(logprobs: v1.ChoiceLogprobs, no_text: bool) -> Json:
+    return {"content": None if no_text else [_token_logprob(entry) for entry in logprobs.content]}
+
+
+def _token_logprob(entry: v1.TokenLogprob) -> Json:
+    return _entry(entry) | {"top_logprobs": [_entry(top) for top in entry.top_logprobs]}
+
+
+def _entry(entry: v1.TokenLogprob | v1.TopLogprob) -> Json:
+    data: Sequence[int] | None = list(entry.bytes) if entry.HasField("bytes") else None
+    return {"token": entry.token, "logprob": entry.logprob, "bytes": data}
+
+
+def _usage(usage: v1.Usage) -> Json:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }

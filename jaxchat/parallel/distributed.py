@@ -1,0 +1,84 @@
+"""One JAX program over several processes: meeting, and arrays of which other processes hold a part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jax.sharding import NamedSharding
+
+from jaxchat.errors import MultihostError
+from jaxchat.types import MultihostMember
+
+PEERS_LOST = 300  # seconds; losses are noticed by the pod's own stream long before
+LAST_WAIT = 30  # seconds that processes wait for each other at the end
+
+
+def join(member: MultihostMember) -> None:
+    """Makes `jax.devices()` those of all processes. Must come before anything else asks for a device.
+
+    Raises:
+        MultihostError: the processes did not meet in time.
+    """
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+    try:
+        jax.distributed.initialize(
+            member.distributed,
+            member.processes,
+            member.process_id,
+            cluster_detection_method="deactivate",
+            initialization_timeout=int(member.timeout),
+            heartbeat_timeout_seconds=PEERS_LOST,
+            shutdown_timeout_seconds=LAST_WAIT,
+        )
+    except RuntimeError as error:
+        raise MultihostError(f"JAX's processes did not meet at {member.distributed}: {error}") from None
+
+
+def leave() -> None:
+    """Waits for the other processes to leave too; without it they would take the end of this one for a failure."""
+    jax.distributed.shutdown()
+
+
+def in_lockstep(sharding: NamedSharding) -> bool:
+    """Whether a step must end before the next begins: collectives of JAX on CPUs of several processes deadlock else."""
+    return not sharding.is_fully_addressable and jax.default_backend() == "cpu"
+
+
+def put(tree: Any, sharding: Any) -> Any:
+    """As `jax.device_put` of host arrays that are equal in all processes: each process copies its part alone.
+
+    `device_put` itself would have the processes compare the arrays, which is a collective of its own.
+    """
+    if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(_put, tree, jax.tree.broadcast(sharding, tree))
+
+
+def _put(value: Any, sharding: NamedSharding) -> Array:
+    array = np.asarray(value)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def take_part(tree: Any) -> Any:
+    """Host copies of the parts of arrays that this process holds, the whole where it holds all."""
+    return jax.tree.map(_part, tree)
+
+
+def _part(array: Array) -> np.ndarray:
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    assert isinstance(array.sharding, NamedSharding)
+    axis = next(axis for axis, name in enumerate(array.sharding.spec) if name)
+    shards = sorted(array.addressable_shards, key=lambda shard: shard.index[axis].start or 0)
+    return np.concatenate([np.asarray(shard.data) for shard in shards], axis)
+
+
+def put_part(tree: Any, sharding: Any) -> Any:
+    """The way back from `take_part`."""
+    if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
+        return jax.device_put(tree, sharding)
+    place = jax.make_array_from_process_local_data
+    return jax.tree.map(lambda part, where: place(where, part), tree, jax.tree.broadcast(sharding, tree))

@@ -1,0 +1,134 @@
+"""Where arrays live: logical axes of parameters and pages mapped to the devices of a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxchat.checkpoints.hf_mapping import axes
+from jaxchat.config import MeshConfig
+from jaxchat.kernels.attention.backend import AttentionPath
+from jaxchat.models.config import ModelConfig
+from jaxchat.parallel.distributed import put
+
+AXIS = "tensor"
+RULES = (("kv_heads", AXIS), ("ffn", AXIS), ("vocab", AXIS))
+
+
+def check_divides(config: MeshConfig, model: ModelConfig) -> None:
+    """Raises ValueError when the layers of the model cannot be split over so many devices."""
+    if config.experts and not model.experts:
+        raise ValueError("expert_parallel needs a model with experts")
+    sizes = [("KV heads", model.kv_heads)]
+    if not all(kind.sparse for kind in model.kinds):
+        sizes.append(("feed-forward width", model.ffn_width))
+    if model.experts:
+        sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.width))
+    for name, size in sizes:
+        if size % config.tensor:
+            raise ValueError(f"tensor_parallel {config.tensor} does not divide the model's {size} {name}")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Shardings over one mesh.
+
+    Tensor parallel: attention is split by groups of KV heads (with their query heads), the feed-forward layer by its
+    inner width, the embedding by vocabulary. Each layer then needs two all-reduces and nothing else moves. Experts are
+    split by their inner width too, or dealt out whole (expert parallel).
+    """
+
+    mesh: Mesh | AbstractMesh  # an abstract one suffices for shapes
+    rules: tuple[tuple[str, str], ...]
+
+    @staticmethod
+    def create(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> Placement:
+        """A mesh over the first of `devices`, by default those of all processes.
+
+        Raises:
+            ValueError: there are too few devices, too many for the processes, or the model does not divide by them.
+        """
+        return Placement.copies(replace(config, data=1), model, devices)[0]
+
+    @staticmethod
+    def copies(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> tuple[Placement, ...]:
+        """A mesh for each copy of the model, over the next of `devices`, by default those of all processes.
+
+        Raises:
+            ValueError: as for `create`, or there is more than one copy and more than one process.
+        """
+        devices = devices or jax.devices()
+        _check_devices(config, len(devices), jax.process_count())
+        check_divides(config, model)
+        grid = np.array(devices[: config.data * config.tensor]).reshape(config.data, config.tensor)
+        return tuple(Placement(Mesh(row, (AXIS,), axis_types=(AxisType.Auto,)), _rules(config)) for row in grid)
+
+    @staticmethod
+    def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
+        """Shardings over devices that need not exist, for planning. Raises ValueError as `create` does."""
+        check_divides(config, model)
+        return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
+
+    @property
+    def whole_experts(self) -> bool:
+        """Whether each device has all of some experts."""
+        return ("experts", AXIS) in self.rules
+
+    @property
+    def replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def pages(self, path: AttentionPath) -> NamedSharding:
+        """KV pages, split by KV head."""
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * path.head_axis, AXIS))
+
+    def parameter(self, path: tuple[str, ...], shape: tuple[int, ...]) -> NamedSharding:
+        """The sharding of one parameter; an axis that the mesh does not divide stays whole."""
+        return self.sharding(axes(path), shape)
+
+    def sharding(self, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> NamedSharding:
+        """The sharding of an array with these logical axes; an axis that the mesh does not divide stays whole."""
+        rules, devices = dict(self.rules), self.mesh.size
+        names = [rules.get(axis) if axis else None for axis in axes]
+        fitting = [name if size % devices == 0 else None for name, size in zip(names, shape, strict=True)]
+        return NamedSharding(self.mesh, PartitionSpec(*fitting))
+
+    def copy(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of another placement over as many devices, copied to those of this one."""
+
+        def one(leaf: jax.Array) -> jax.Array:
+            spec = leaf.sharding.spec if isinstance(leaf.sharding, NamedSharding) else PartitionSpec()
+            return jax.device_put(leaf, NamedSharding(self.mesh, spec))
+
+        copied: dict[str, Any] = jax.tree.map(one, params)
+        return copied
+
+    def place(self, path: tuple[str, ...], array: np.ndarray) -> jax.Array:
+        """Puts a loaded parameter on its devices, each device receiving only its part."""
+        return put(array, self.parameter(path, array.shape))
+
+
+def _check_devices(config: MeshConfig, available: int, processes: int) -> None:
+    wanted, split = config.data * config.tensor, f"tensor_parallel {config.tensor}"
+    if config.data > 1:
+        split = f"data_parallel {config.data} times {split}"
+        if processes > 1:
+            raise ValueError(
+                f"data_parallel over {processes} processes must be 1, got {config.data}: run a pod for each"
+            )
+    if available < wanted:
+        raise ValueError(f"{split} needs {wanted} devices, but there are only {available}")
+    if processes > 1 and available > wanted:
+        raise ValueError(
+            f"tensor_parallel must be {available}, all devices of {processes} processes, got {config.tensor}"
+        )
+
+
+def _rules(config: MeshConfig) -> tuple[tuple[str, str], ...]:
+    """Which logical axes are split."""
+    return (*RULES, ("experts" if config.experts else "expert_ffn", AXIS))

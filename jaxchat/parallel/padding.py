@@ -1,0 +1,64 @@
+"""A model made to fit the number of its devices: heads repeated or added, the vocabulary filled up, answers the same.
+
+More devices than KV heads: each copy of a KV head serves a part of the query heads that shared it. The copies cost KV
+memory: with twice as many devices as KV heads, every key is held twice. Where heads do not divide, ones of zeros are
+added, whose results are multiplied by zeros.
+
+Vocabulary: rows that no token owns are added until every device has as many whole groups of tokens as the next
+(`jaxchat.sampling.topk`). Sampling then works on each device's part; otherwise the compiler gathers the logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import jax
+import numpy
+
+from jaxchat.models.config import ModelConfig
+from jaxchat.sampling.topk import GROUP
+
+Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
+
+
+def fitted(model: ModelConfig, devices: int) -> ModelConfig:
+    """The shape of the model on so many devices; sampling must ignore the ids that it adds."""
+    if devices == 1:
+        return model
+    vocab = -(-model.vocab_size // (GROUP * devices)) * GROUP * devices
+    copies = max(1, devices // model.kv_heads)
+    kv_heads = -(-model.kv_heads * copies // devices) * devices
+    group = -(-model.group // copies)
+    return replace(model, vocab_size=vocab, kv_heads=kv_heads, heads=kv_heads * group)
+
+
+def fit(path: tuple[str, ...], array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
+    """A loaded parameter of `model` as `target`, which is that model `fitted`, has it."""
+    np = numpy if isinstance(array, numpy.ndarray) else jax.numpy
+    if path in (("embed",), ("head",)):
+        return _filled(array, int(path == ("head",)), target.vocab_size)
+    if (model.heads, model.kv_heads) == (target.heads, target.kv_heads):
+        return array
+    if path[-1] in ("qkv", "qkv_bias"):  # [.., K, G + 2, d]: the queries, the key and the value
+        axis = array.ndim - 3
+        shared = np.repeat(array[..., -2:, :], target.kv_heads // model.kv_heads, axis=axis)
+        queries = _split(array[..., :-2, :], axis, model, target)
+        return np.concatenate([queries, _filled(shared, axis, target.kv_heads)], axis=-2)
+    return _split(array, 0, model, target) if path[-1] in ("out", "sinks") else array  # [K, G, ..]
+
+
+def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -> Weights:
+    """Query heads, `[.., K, G, ..]` from `axis` on, shared out to the copies of their KV heads."""
+    copies = target.kv_heads // model.kv_heads
+    array = _filled(array, axis + 1, copies * target.group)
+    shape = (*array.shape[:axis], model.kv_heads * copies, target.group, *array.shape[axis + 2 :])
+    return _filled(array.reshape(shape), axis, target.kv_heads)
+
+
+def _filled(array: Weights, axis: int, size: int) -> Weights:
+    """Zeros added at the end of an axis, where it is shorter."""
+    if array.shape[axis] == size:
+        return array
+    np = numpy if isinstance(array, numpy.ndarray) else jax.numpy
+    return np.pad(array, [(0, size - array.shape[axis] if each == axis else 0) for each in range(array.ndim)])

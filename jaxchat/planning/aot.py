@@ -1,0 +1,170 @@
+"""Compiling an engine's programs for devices that are not there, and what the compiler says about them.
+
+TPUs need their compiler (`pip install 'jaxchat[tpu]'`), no TPU; the process must not have looked for one before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from jaxchat.compat import described_devices
+from jaxchat.config import EngineConfig
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.sharding import Spread
+from jaxchat.parallel.mesh import Placement
+from jaxchat.parallel.padding import fitted
+from jaxchat.planning.cost_model import Cost, Estimate, exchange, held
+from jaxchat.planning.hardware import Chip, Topology
+from jaxchat.planning.hlo import Collective, Program
+from jaxchat.planning.overlap import hidden
+from jaxchat.planning.planner import Plan
+from jaxchat.runtime.program_specs import (
+    choose_attention,
+    decode_name,
+    prefill_name,
+    shapes_of_params,
+    shapes_of_state,
+    sources,
+)
+from jaxchat.runtime.state import KVPages, Sizes
+from jaxchat.sampling.sample import sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One program for one device of a slice; bytes and seconds.
+
+    `traffic` is what the instructions that always run move from and to main memory, without KV pages; the kernels read
+    those, and the compiler does not know how many. Loops over blocks of experts count as often as they run on average.
+    """
+
+    name: str
+    seconds: float  # that compiling took
+    arguments: int
+    temporary: int
+    code: int
+    aliased: int
+    donated: int
+    traffic: int
+    products: float  # floating-point operations, without attention
+    collectives: tuple[Collective, ...]
+    hidden: float  # seconds of the sums over devices during which weights are read, see `overlap`
+    kernels: dict[str, int]  # how often each is called
+
+    @property
+    def exchanged(self) -> int:
+        """Bytes of the results of all all-reduces that always run."""
+        return sum(one.size for one in self.collectives if one.always and one.kind == "all-reduce")
+
+    def local(self, kv: float, chip: Chip) -> float:
+        """Seconds of a step on its own device, with `kv` of them to read KV pages, at the peaks of the chip."""
+        return max(self.traffic / chip.bandwidth + kv, self.products / chip.flops)
+
+    def step(self, kv: float, topology: Topology, devices: int) -> float:
+        """The same and the time for its sums over devices, of which part goes on while it reads."""
+        chip = topology.chip
+        reads = self.traffic / chip.bandwidth + kv - self.hidden
+        return max(reads, self.products / chip.flops) + exchange(self.exchanged, topology, devices)
+
+
+class Ahead:
+    """The programs of an engine on a slice, ready to compile one by one."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        topology: Topology,
+        engine: EngineConfig,
+        devices: Sequence[jax.Device] = (),
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        """Nothing compiles yet.
+
+        Args:
+            engine: as a plan gives it.
+            devices: to compile for; none given takes those of the topology, which must be of TPUs.
+            options: of the compiler.
+
+        Raises:
+            ValueError: the slice is not of TPUs, the TPU compiler is missing or it does not know the slice.
+        """
+        self._options = options
+        served = fitted(model, engine.tensor_parallel)
+        self.sizes = Sizes.resolve(engine, served)
+        self.placement = Placement.create(engine.mesh, served, devices or _devices(topology))
+        self.path = choose_attention(engine, served, self.placement, topology.chip.platform).path
+        self.params = shapes_of_params(served, self.placement, engine.dtype)
+        self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement)
+        per_token = held(self.pages) / (self.sizes.pages * self.sizes.page_size)
+        self.cost = Cost(served, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
+        sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
+        spread = Spread.over(
+            self.placement.mesh, engine.dtype, topology.chip.platform, experts=self.placement.whole_experts
+        )
+        self.sources = sources(served, spread, self.sizes, sampler, self.path, engine.ladder)
+
+    def compile(self, name: str) -> Account:
+        """Compiles the program of that name, which takes up to some minutes, and reads its account."""
+        source = self.sources[name]
+        began, mesh = time.perf_counter(), self.placement.mesh
+        assert isinstance(mesh, Mesh)
+        with jax.set_mesh(mesh):  # kernels look up their device here
+            lowered = source.lower(self.params, self.pages, self.slots, self.placement)
+        compiled = lowered.compile(self._options)
+        memory, costs, program = compiled.memory_analysis(), compiled.cost_analysis(), Program(compiled.as_text())
+        return Account(
+            name=name,
+            seconds=time.perf_counter() - began,
+            arguments=memory.argument_size_in_bytes,
+            temporary=memory.temp_size_in_bytes,
+            code=memory.generated_code_size_in_bytes,
+            aliased=memory.alias_size_in_bytes,
+            donated=held((self.pages, self.slots)),
+            traffic=round(program.traffic(self.cost.blocks(source.tokens), _printed(self.pages))),
+            products=(costs or {}).get("flops", 0.0),  # unknown of GPUs
+            collectives=tuple(program.collectives()),
+            hidden=hidden(program, self.cost.topology, self.placement.mesh.size),
+            kernels=program.kernels(),
+        )
+
+
+def refined(plan: Plan, model: ModelConfig) -> Plan:
+    """The plan with workspace and steps as the compiler has them, after compiling all programs. Raises ValueError."""
+    ahead = Ahead(model, plan.topology, plan.engine)
+    accounts = {name: ahead.compile(name) for name in ahead.sources}
+
+    def step(name: str, old: Estimate) -> Estimate:
+        return replace(old, seconds=accounts[name].step(old.kv, plan.topology, plan.engine.tensor_parallel))
+
+    workspace = max(one.temporary for one in accounts.values()) + sum(one.code for one in accounts.values())
+    return replace(
+        plan,
+        memory=replace(plan.memory, workspace=workspace),
+        alone=step(decode_name(plan.engine.ladder[0]), plan.alone),
+        together=step(decode_name(plan.engine.slots), plan.together),
+        prefill=step(prefill_name(plan.engine.chunk), plan.prefill),
+    )
+
+
+def _printed(pages: KVPages) -> frozenset[str]:
+    """The shapes of KV pages on a device, as a program prints them."""
+    shapes = {(leaf.sharding.shard_shape(leaf.shape), leaf.dtype.name) for leaf in jax.tree.leaves(pages)}
+    names = {"bfloat16": "bf16", "float32": "f32"}
+    return frozenset(f"{names[dtype]}[{','.join(map(str, shape))}]" for shape, dtype in shapes)
+
+
+def _devices(topology: Topology) -> Sequence[jax.Device]:
+    if topology.chip.platform != "tpu":
+        raise ValueError(f"topology {topology.name!r}: compiling ahead is for TPUs")
+    try:
+        return described_devices(topology.name, "tpu")
+    except Exception as error:  # the compiler raises many kinds, and jax its own where it is missing
+        hint = "compiling ahead needs the TPU compiler, `pip install 'jaxchat[tpu]'`"
+        raise ValueError(f"topology {topology.name!r}: {hint} ({str(error).splitlines()[0]})") from None

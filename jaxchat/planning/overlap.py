@@ -1,0 +1,38 @@
+"""How much of a program's sums over devices its copies of weights hide.
+
+A TPU program brings weights from main memory into vector memory by asynchronous copies. One that begins before a sum
+and is waited for after it goes on while the links are busy, which needs nothing of main memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from jaxchat.planning.cost_model import exchange
+from jaxchat.planning.hardware import Topology
+from jaxchat.planning.hlo import Program, moved
+
+
+def hidden(program: Program, topology: Topology, devices: int) -> float:
+    """Seconds of the entry's all-reduces during which copies that it has begun can go on; at most their time.
+
+    Deliberately little: copies run one after the other, in the order they begin, and only while a sum is under way;
+    all that was begun before a copy that is waited for is over.
+    """
+    copies: deque[tuple[str, float]] = deque()  # begun and not waited for: name, bytes to go
+    saved, bandwidth = 0.0, topology.chip.bandwidth
+    for one in program.computations[program.entry]:
+        if one.operation in ("copy-start", "slice-start"):
+            copies.append((one.name, float(moved(one, {}))))
+        elif one.operation in ("copy-done", "slice-done"):
+            while copies and any(name == one.operands[0] for name, _ in copies):
+                copies.popleft()
+        elif one.operation == "all-reduce":
+            room = bandwidth * exchange(max(held.size for held in one.result), topology, devices)
+            while copies and room > 0:
+                name, size = copies.popleft()
+                done = min(size, room)
+                room, saved = room - done, saved + done / bandwidth
+                if size > done:
+                    copies.appendleft((name, size - done))
+    return saved

@@ -1,0 +1,166 @@
+"""What an engine would need and reach on a slice of accelerators, from shapes alone: no device, no weights.
+
+Memory is exact for weights, KV pages and slots, whose shapes and shardings are those that the engine uses, and
+estimated for the programs' workspace. Times are what the makers' peak rates allow: the larger of bytes over bandwidth
+and products over peak, and on top the bytes that devices exchange. Real programs stay below those rates.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from jaxchat.checkpoints.hf_mapping import parameters
+from jaxchat.config import DTypeName, EngineConfig, MeshConfig
+from jaxchat.models.config import ModelConfig
+from jaxchat.parallel.mesh import Placement
+from jaxchat.parallel.padding import fitted
+from jaxchat.planning.cost_model import Cost, Estimate, held
+from jaxchat.planning.hardware import Topology, alike
+from jaxchat.runtime.program_specs import choose_attention, shapes_of_params, shapes_of_state
+from jaxchat.runtime.state import Sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes on each device."""
+
+    weights: int
+    pages: int
+    slots: int
+    workspace: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.pages + self.slots + self.workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An engine on a slice: `replicas` of it, each over `engine.tensor_parallel` devices.
+
+    One server has `engine.data_parallel` of them, as many as its host has room for.
+    """
+
+    parameters: int
+    topology: Topology
+    replicas: int
+    engine: EngineConfig
+    attention: str
+    memory: Memory
+    per_token: float  # bytes of KV on a device
+    alone: Estimate  # decoding one sequence
+    together: Estimate  # decoding in all slots
+    prefill: Estimate
+    enough: str = ""  # the smallest slice of such chips that the model fits on, if not on this one
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of KV that fit beside the rest, in whole pages but for the null page."""
+        room = self.topology.chip.memory - (self.memory.total - self.memory.pages)
+        return max(0, int(room / self.per_token) // self.engine.page_size - 1) * self.engine.page_size
+
+    @property
+    def wanted(self) -> int:
+        """Tokens of KV that give every slot its full context."""
+        return self.engine.slots * self.engine.context
+
+    @property
+    def fits(self) -> bool:
+        """Whether the weights and at least one sequence of full length fit."""
+        return self.capacity >= self.engine.context
+
+
+def suggested(topology: Topology, *, slots: int = 64, context: int = 0, dtype: DTypeName = "bfloat16") -> EngineConfig:
+    """Settings that suit accelerators: long chunks, large pages, few decode programs, as weights set their pace."""
+    page = 128 if topology.chip.platform == "tpu" else 16
+    shapes = tuple(rows for rows in (8,) if rows < slots)
+    return EngineConfig(
+        slots=slots, context=context, dtype=dtype, chunk=512, page_size=page, decode_shapes=shapes or (slots,)
+    )
+
+
+def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
+    """Plans an engine, and where it does not fit finds the smallest slice of the same chips that is enough.
+
+    Raises:
+        ValueError: the sizes of `engine` do not fit the model.
+    """
+    plan = plan_on(model, topology, engine)
+    if plan.fits:
+        return plan
+    larger = (one for one in alike(topology) if one.devices > topology.devices)
+    enough = next((one.name for one in larger if plan_on(model, one, engine).fits), "")
+    return replace(plan, enough=enough)
+
+
+def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
+    """Plans an engine whose `tensor_parallel` is chosen here: as many devices of the slice as the model divides by.
+
+    Raises:
+        ValueError: the sizes of `engine` do not fit the model.
+    """
+    devices = _devices(model, engine.mesh, topology.devices)
+    served = fitted(model, devices)
+    engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.each_host // devices))
+    sizes = Sizes.resolve(engine, served)
+    engine = replace(engine, context=sizes.context)
+    placement = Placement.imagined(engine.mesh, served)
+    attention = choose_attention(engine, served, placement, topology.chip.platform)
+    params = shapes_of_params(served, placement, engine.dtype)
+    pages, slots = shapes_of_state(attention.path, served, sizes, placement)
+    per_token = held(pages) / (sizes.pages * sizes.page_size)
+    memory = Memory(
+        weights=held(params),
+        pages=held(pages),
+        slots=held(slots),
+        workspace=_workspace(served, sizes, engine, topology.chip.platform),
+    )
+    cost = Cost(served, topology, devices, engine.dtype, params, per_token)
+    length = sizes.context // 2
+    plan = Plan(
+        parameters=sum(math.prod(one.shape) for one in parameters(model).values()),
+        topology=topology,
+        replicas=topology.devices // devices,
+        engine=engine,
+        attention=str(attention),
+        memory=memory,
+        per_token=per_token,
+        alone=cost.estimate(1, 1, length),
+        together=cost.estimate(sizes.slots, sizes.slots, length),
+        prefill=cost.estimate(sizes.chunk, 1, length),
+    )
+    return plan if plan.capacity >= plan.wanted else _with_fewer_pages(plan, sizes)
+
+
+def _with_fewer_pages(plan: Plan, sizes: Sizes) -> Plan:
+    """The plan with a pool that fits, or at least holds one sequence."""
+    count = max(plan.capacity // sizes.page_size, sizes.table) + 1
+    pages = int(count * sizes.page_size * plan.per_token)
+    return replace(plan, engine=replace(plan.engine, pages=count), memory=replace(plan.memory, pages=pages))
+
+
+def _devices(model: ModelConfig, wanted: MeshConfig, available: int) -> int:
+    """The most devices, a divisor of those available, over which the model can be split without heads of zeros."""
+    for devices in (count for count in range(available, 0, -1) if available % count == 0):
+        served = fitted(model, devices)
+        try:
+            Placement.imagined(replace(wanted, tensor=devices), served)
+        except ValueError:
+            continue
+        if served.heads > model.heads:
+            continue
+        return devices
+    raise ValueError("expert_parallel needs a model with experts")
+
+
+def _workspace(model: ModelConfig, sizes: Sizes, engine: EngineConfig, platform: str) -> int:
+    """Temporary memory of the largest program: a chunk's activations or f32 logits; and on a TPU the programs."""
+    devices = engine.tensor_parallel
+    chunk = sizes.chunk * 4 * (3 * model.ffn_width // devices + 4 * model.width)
+    logits = sizes.slots * 4 * 4 * model.vocab_size // devices
+    programs = (1 + len(engine.ladder)) * (CODE + model.layers * CODE_OF_LAYER) if platform == "tpu" else 0
+    return max(chunk, logits) + programs
+
+
+CODE, CODE_OF_LAYER = 16 * 1024**2, 4 * 1024**2  # bytes of one program, as the TPU compiler makes them

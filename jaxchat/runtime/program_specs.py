@@ -1,0 +1,121 @@
+"""What an engine compiles, from shapes alone: the same programs for devices at hand and for ones that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxchat.checkpoints.hf_mapping import parameters
+from jaxchat.compat import building_kernels
+from jaxchat.config import EngineConfig
+from jaxchat.kernels.attention.backend import AttentionPath, AttentionShape
+from jaxchat.kernels.attention.select import Choice, choose
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.decoder import Decoder
+from jaxchat.models.sharding import Spread
+from jaxchat.parallel.mesh import Placement
+from jaxchat.runtime.packing import Layout
+from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefill_layout, prefill_program
+from jaxchat.runtime.state import KVPages, Sizes, SlotState, slot_shardings
+from jaxchat.sampling.mask import words
+from jaxchat.sampling.sample import Sampler
+
+
+@dataclass(frozen=True)
+class Source:
+    """A program to compile: its function, the layout of its input, the tokens it computes, the rows it samples."""
+
+    step: Step
+    layout: Layout
+    tokens: int
+    rows: int
+
+    def lower(self, params: Any, pages: KVPages, slots: SlotState, placement: Placement) -> Any:
+        """The program for arrays, or for shapes with shardings, such as these."""
+        given = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)
+        vocab = slots.sampling.counts.shape[1]
+        bits = jax.ShapeDtypeStruct((self.rows, words(vocab)), np.uint32, sharding=placement.replicated)
+        shardings = (*jax.tree.map(lambda leaf: leaf.sharding, (pages, slots)), placement.replicated)
+        jitted = jax.jit(self.step, donate_argnums=(1, 2), out_shardings=shardings)
+        with building_kernels():
+            return jitted.lower(params, pages, slots, given, bits)
+
+
+def prefill_name(chunk: int) -> str:
+    """The prefill program of so many tokens."""
+    return f"prefill[{chunk}]"
+
+
+def decode_name(rows: int) -> str:
+    """The decode program of so many rows."""
+    return f"decode[{rows}]"
+
+
+def choose_attention(
+    engine: EngineConfig,
+    model: ModelConfig,
+    placement: Placement,
+    platform: str,
+    native: Mapping[str, str] = MappingProxyType({}),
+) -> Choice:
+    """The attention path of an engine on devices of a platform; `native` as for `choose`."""
+    shape = AttentionShape(
+        heads=model.heads,
+        kv_heads=model.kv_heads,
+        head_width=model.head_width,
+        dtype=engine.dtype,
+        page=engine.page_size,
+        shards=placement.mesh.size,
+        windows=any(kind.window for kind in model.kinds),
+        caps=model.attention_cap > 0,
+        sinks=model.sinks,
+    )
+    return choose(engine.attention, shape, platform, placement.mesh, native)
+
+
+def sources(
+    model: ModelConfig, spread: Spread, sizes: Sizes, sampler: Sampler, path: AttentionPath, ladder: tuple[int, ...]
+) -> dict[str, Source]:
+    """The programs of an engine by name: prefill for each chunk of `sizes`, decode for each row count of the ladder."""
+    decoder = Decoder(model, spread)
+    found = {}
+    for chunk in sizes.chunks:
+        step = prefill_program(decoder, sizes, sampler, path, chunk)
+        found[prefill_name(chunk)] = Source(step, prefill_layout(sizes, chunk), chunk, 1)
+    for rows in ladder:
+        step = decode_program(decoder, sizes, sampler, path, rows)
+        found[decode_name(rows)] = Source(step, decode_layout(rows), rows, rows)
+    return found
+
+
+def shapes_of_state(
+    path: AttentionPath, model: ModelConfig, sizes: Sizes, placement: Placement
+) -> tuple[KVPages, SlotState]:
+    """Shapes and shardings of KV pages and slots."""
+    pages = jax.eval_shape(lambda: KVPages.zeros(path, model.layers, sizes))
+    slots = jax.eval_shape(lambda: SlotState.zeros(sizes))
+    return (
+        jax.tree.map(lambda leaf: _placed(leaf, placement.pages(path)), pages),
+        jax.tree.map(_placed, slots, slot_shardings(slots, placement)),
+    )
+
+
+def shapes_of_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
+    """Shapes and shardings of the parameters, as loading a checkpoint gives them."""
+    params: dict[str, Any] = {}
+    for path, parameter in parameters(model).items():
+        tree = params
+        for key in path[:-1]:
+            tree = tree.setdefault(key, {})
+        place = placement.parameter(path, parameter.shape)
+        tree[path[-1]] = jax.ShapeDtypeStruct(parameter.shape, np.dtype(dtype), sharding=place)
+    return params
+
+
+def _placed(leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

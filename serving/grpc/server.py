@@ -1,0 +1,150 @@
+"""The gRPC front door: the chat service, standard health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from jaxchat import v1
+from jaxchat.chat.context import Call, OpenCalls
+from jaxchat.chat.request.validate import completes_whole
+from jaxchat.client import grpc_errors
+from jaxchat.errors import ChatError, internal, invalid
+from jaxchat.v1 import service_pb2_grpc
+from serving.auth import ApiKeys
+from serving.backend import ChatBackend, find_model, request_id_from
+from serving.grpc.methods import SERVICE, Undecodable, add_methods
+from serving.tls import ServerTls
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024  # n = 128 with 20 top_logprobs
+LEAST_PING_MS = 10_000  # clients may ping this often; gRPC's own limit of 5 minutes closes the connection
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ChatServicer(service_pb2_grpc.ChatServiceServicer):
+    """Passes messages between RPCs and the backend. A cancelled RPC cancels the backend's call by asyncio's own way."""
+
+    def __init__(self, backend: ChatBackend, keys: ApiKeys | None = None):
+        self._backend = backend
+        self._keys = keys
+        self.open = OpenCalls()
+
+    async def Complete(self, request: v1.ChatCompletionRequest, context: Context) -> v1.ChatCompletion:
+        async with self._call(request, context) as call:
+            completes_whole(request)
+            return await self._backend.complete(request, call)
+
+    async def Stream(self, request: v1.ChatCompletionRequest, context: Context) -> None:
+        async with self._call(request, context) as call:
+            chunks: Any = self._backend.stream(request, call)
+            async with contextlib.aclosing(chunks):
+                async for chunk in chunks:
+                    await context.write(chunk)
+
+    async def ListModels(self, request: v1.ListModelsRequest, context: Context) -> v1.ListModelsResponse:
+        async with self._call(request, context) as call:
+            return v1.ListModelsResponse(models=await self._backend.models(call))
+
+    async def GetModel(self, request: v1.GetModelRequest, context: Context) -> v1.Model:
+        async with self._call(request, context) as call:
+            return await find_model(self._backend, request.model, call)
+
+    def _done(self, _: Any) -> None:
+        self.open.leave()
+
+    @contextlib.asynccontextmanager
+    async def _call(self, request: object, context: Context) -> AsyncIterator[Call]:
+        """Names the call for the client, checks its key and turns whatever is raised into a status with details."""
+        self.open.enter()
+        done: Any = self._done  # its type in the stubs fits no function
+        context.add_done_callback(done)  # runs when the status has gone out, not when we return
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        request_id = request_id_from(metadata.get("x-request-id"))
+        call = Call(request_id=request_id, authorization=metadata.get("authorization", ""))
+        try:
+            await context.send_initial_metadata((("x-request-id", request_id),))
+            if self._keys:
+                self._keys.check(call.authorization)
+            if isinstance(request, Undecodable):
+                raise invalid(None, "The request is no message of this method.")
+            yield call
+        except ChatError as error:
+            await _abort(context, error, request_id)
+        except grpc.aio.InternalError:  # a batch of the call failed: its client has gone, and no cancel had come yet
+            raise asyncio.CancelledError from None
+        except Exception:
+            log.exception("request %s failed", request_id)
+            await _abort(context, internal(), request_id)
+
+
+async def _abort(context: Context, error: ChatError, request_id: str) -> NoReturn:
+    trailers = ((grpc_errors.DETAILS_KEY, grpc_errors.to_details(error, request_id)),)
+    await context.abort(grpc_errors.status_code(error), error.message, trailers)
+    raise AssertionError("abort always raises")
+
+
+class GrpcServer:
+    """A gRPC server for one backend. `port` is known after `start`. With `keys`, the chat service asks for one."""
+
+    def __init__(
+        self,
+        backend: ChatBackend,
+        *,
+        host: str,
+        port: int,
+        max_body: int,
+        keys: ApiKeys | None = None,
+        tls: ServerTls | None = None,
+    ):
+        self.host, self.port = host, port
+        self._tls = tls
+        self._health = health.aio.HealthServicer()
+        self._chat = ChatServicer(backend, keys)
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", max_body),
+                ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+                ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a silent share
+                ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_MS),
+            ]
+        )
+        add_methods(self._chat, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> None:
+        """Listens; health says NOT_SERVING until `set_serving`. Raises OSError when the address is taken."""
+        await self.set_serving(False)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        address = f"{host}:{self.port}"
+        try:
+            if self._tls:
+                self.port = self._server.add_secure_port(address, self._tls.grpc_credentials())
+            else:
+                self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen for gRPC on {address}: {error}") from None
+        await self._server.start()
+
+    async def set_serving(self, serving: bool) -> None:
+        """What health answers, for the server as a whole ("") and for the chat service."""
+        states = health_pb2.HealthCheckResponse
+        state = states.SERVING if serving else states.NOT_SERVING
+        for name in ("", SERVICE):
+            await self._health.set(name, state)
+
+    async def stop(self, grace: float) -> None:
+        """Lets open chat calls finish for `grace` seconds, then cancels them. Health watchers never hold it up."""
+        await self._chat.open.wait(grace)
+        await self._server.stop(0)

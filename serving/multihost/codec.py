@@ -1,0 +1,112 @@
+"""Steps between `jaxchat.types` and the messages of `jaxchat.multihost.v1`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxchat.multihost.v1 import multihost_pb2 as pb
+from jaxchat.types import DecodeWork, MultihostStep, PrefillWork, SamplingParams, SwapInWork, SwapOutWork, Swapped, Work
+
+ELSEWHERE = Swapped(None, ())
+"""Stands for a swapped sequence until the process that has its part puts that in."""
+
+
+def encode(step: MultihostStep) -> pb.Step:
+    """The message of a step. What was swapped out is not in it, only its number."""
+    message = pb.Step(saved=step.saved, forgotten=step.forgotten)
+    match step.work:
+        case PrefillWork() as work:
+            message.prefill.CopyFrom(_from_prefill(work))
+        case DecodeWork() as work:
+            message.decode.slots, message.decode.new_pages = _bytes(work.slots), _bytes(work.new_pages)
+            if work.constrained is not None:
+                message.decode.constrained = _bytes(work.constrained)
+            if work.legal is not None:
+                message.decode.legal = _bytes(work.legal)
+        case SwapOutWork() as work:
+            message.swap_out.CopyFrom(pb.SwapOut(slot=work.slot, pages=_bytes(work.pages)))
+        case SwapInWork() as work:
+            message.swap_in.CopyFrom(pb.SwapIn(slot=work.slot, pages=_bytes(work.pages), kept=work.kept))
+    return message
+
+
+def decode(message: pb.Step) -> MultihostStep:
+    """The step of a message."""
+    return MultihostStep(_work(message), message.saved, tuple(message.forgotten))
+
+
+def _work(message: pb.Step) -> Work:
+    match message.WhichOneof("work"):
+        case "prefill":
+            return _to_prefill(message.prefill)
+        case "decode":
+            given = message.decode
+            slots = _i32(given.slots)
+            return DecodeWork(
+                slots,
+                _i32(given.new_pages),
+                np.frombuffer(given.constrained, bool) if given.HasField("constrained") else None,
+                _rows(given.legal, len(slots)) if given.HasField("legal") else None,
+            )
+        case "swap_out":
+            return SwapOutWork(message.swap_out.slot, _i32(message.swap_out.pages))
+        case "swap_in":
+            return SwapInWork(message.swap_in.slot, _i32(message.swap_in.pages), message.swap_in.kept, ELSEWHERE)
+    raise ValueError("a step without work")
+
+
+def _from_prefill(work: PrefillWork) -> pb.Prefill:
+    s = work.sampling
+    return pb.Prefill(
+        slot=work.slot,
+        tokens=_bytes(work.tokens),
+        start=work.start,
+        last=work.last,
+        pages=_bytes(work.pages),
+        choice=work.choice,
+        sampling=pb.Sampling(
+            temperature=s.temperature,
+            top_p=s.top_p,
+            frequency_penalty=s.frequency_penalty,
+            presence_penalty=s.presence_penalty,
+            seed=s.seed,
+            logprobs=s.logprobs,
+            bias_ids=[token for token, _ in s.logit_bias],
+            bias=[bias for _, bias in s.logit_bias],
+        ),
+        legal=None if work.legal is None else _bytes(work.legal),
+    )
+
+
+def _to_prefill(message: pb.Prefill) -> PrefillWork:
+    s = message.sampling
+    return PrefillWork(
+        slot=message.slot,
+        tokens=_i32(message.tokens),
+        start=message.start,
+        last=message.last,
+        pages=_i32(message.pages),
+        choice=message.choice,
+        sampling=SamplingParams(
+            temperature=s.temperature,
+            top_p=s.top_p,
+            frequency_penalty=s.frequency_penalty,
+            presence_penalty=s.presence_penalty,
+            seed=s.seed,
+            logprobs=s.logprobs,
+            logit_bias=tuple(zip(s.bias_ids, s.bias, strict=True)),
+        ),
+        legal=_rows(message.legal, 1) if message.HasField("legal") else None,
+    )
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def _i32(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, "<i4")
+
+
+def _rows(data: bytes, rows: int) -> np.ndarray:
+    return np.frombuffer(data, "<u4").reshape(rows, -1)

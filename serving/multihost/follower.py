@@ -1,0 +1,109 @@
+"""Any other process of a pod: finds the leader, shows that it is alike, takes in steps, notices the leader's loss."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import grpc
+
+from jaxchat.errors import MultihostError
+from jaxchat.multihost.v1 import multihost_pb2 as pb
+from jaxchat.multihost.v1 import multihost_pb2_grpc
+from jaxchat.types import MultihostStep
+from serving.config import MultihostConfig
+from serving.multihost.channel import options
+from serving.multihost.codec import decode
+
+log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Implements `jaxchat.types.MultihostFollower`.
+
+    Args:
+        config: this pod.
+        facts: what must be equal in all processes, by name.
+        lost: is called once with the reason, on another thread, when the leader is lost after `join`: the thread that
+            runs the steps may be waiting for it on the device.
+    """
+
+    def __init__(self, config: MultihostConfig, facts: Mapping[str, str], lost: Callable[[str], None]) -> None:
+        self.processes, self.process_id, self.timeout = config.processes, config.process_id, config.pod_timeout
+        self.distributed = ""  # known after `join`
+        self._config, self._facts, self._lost = config, facts, lost
+        self._outbox: queue.SimpleQueue[pb.FollowRequest | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[pb.FollowResponse | MultihostError] = queue.SimpleQueue()
+        self._joined = False
+        self._channel = grpc.insecure_channel(config.coordinator, options=options(config.heartbeat))
+
+    def join(self) -> None:
+        """Waits until all processes are there. Raises MultihostError when the leader refuses or cannot be found."""
+        call = multihost_pb2_grpc.MultihostServiceStub(self._channel).Follow(self._requests(), wait_for_ready=True)
+        hello = pb.Hello(process_id=self.process_id, processes=self.processes, facts=self._facts)
+        self._outbox.put(pb.FollowRequest(hello=hello))
+        threading.Thread(target=self._read, args=(call,), name="jaxchat-pod", daemon=True).start()
+        begin = self._next("begin", f"no complete pod at {self._config.coordinator} within {self.timeout:g} s").begin
+        self._joined = True
+        self.distributed = f"{self._config.host}:{begin.distributed_port}"
+
+    def agree(self, digests: Mapping[str, str]) -> None:
+        """Tells the leader what was loaded and compiled here. Raises MultihostError when another process differs."""
+        self._outbox.put(pb.FollowRequest(ready=pb.Ready(digests=digests)))
+        self._next("agreed", f"the other processes had not loaded the model {self.timeout:g} s after this one")
+
+    def steps(self) -> Iterator[MultihostStep]:
+        """What the leader has this process run, until the pod has finished."""
+        while True:
+            message = self._take(None)
+            if message.HasField("end"):
+                return
+            yield decode(message.step)
+
+    def leave(self) -> None:
+        """Asks the leader to end the pod; it lets running answers finish. Safe in a signal handler."""
+        self._outbox.put(pb.FollowRequest(leaving=pb.Leaving()))
+
+    def close(self) -> None:
+        self._outbox.put(None)
+        self._channel.close()
+
+    def _requests(self) -> Iterator[pb.FollowRequest]:
+        while (message := self._outbox.get()) is not None:
+            yield message
+
+    def _read(self, call: Any) -> None:
+        reason, expected = f"the leader at {self._config.coordinator} is gone", False
+        try:
+            for message in call:
+                expected = message.WhichOneof("kind") in ("end", "refused")
+                self._inbox.put(message)
+        except grpc.RpcError as error:
+            log.debug("the stream of the leader ended", exc_info=True)
+            if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
+                reason = f"the leader refuses {error.details()}"
+        if expected:
+            return
+        if self._joined:
+            self._lost(reason)
+        self._inbox.put(MultihostError(reason))
+
+    def _next(self, kind: str, late: str) -> pb.FollowResponse:
+        try:
+            message = self._take(self.timeout)
+        except queue.Empty:
+            raise MultihostError(late) from None
+        if message.WhichOneof("kind") != kind:
+            raise MultihostError(f"the leader sent {message.WhichOneof('kind')} where {kind} was due")
+        return message
+
+    def _take(self, timeout: float | None) -> pb.FollowResponse:
+        message = self._inbox.get(timeout=timeout)
+        if isinstance(message, MultihostError):
+            raise message
+        if message.HasField("refused"):
+            raise MultihostError(message.refused.reason)
+        return message

@@ -1,0 +1,204 @@
+"""Process 0 of a pod: takes the followers in, sees that all are alike, streams them the steps, notices their loss."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from jaxchat.errors import MultihostError
+from jaxchat.multihost.v1 import multihost_pb2 as pb
+from jaxchat.multihost.v1 import multihost_pb2_grpc
+from jaxchat.types import MultihostStep
+from serving.config import MultihostConfig
+from serving.multihost.channel import options
+from serving.multihost.codec import encode
+from serving.multihost.handshake import difference, refusal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Follower:
+    process_id: int
+    outbox: queue.SimpleQueue[pb.FollowResponse | None] = field(default_factory=queue.SimpleQueue)
+    digests: dict[str, str] | None = None
+
+
+class Leader(multihost_pb2_grpc.MultihostServiceServicer):
+    """Implements `jaxchat.types.MultihostLeader`. Listens at once.
+
+    Args:
+        config: this pod.
+        facts: what must be equal in all processes, by name.
+        lost: is called once with the reason, on another thread, when the pod that was complete can no longer work.
+
+    Raises:
+        OSError: the address is taken.
+    """
+
+    process_id = 0
+
+    def __init__(self, config: MultihostConfig, facts: Mapping[str, str], lost: Callable[[str], None]) -> None:
+        self.processes, self.timeout = config.processes, config.pod_timeout
+        self.distributed = f"127.0.0.1:{config.distributed_port or _free_port()}"
+        self._config, self._facts = config, facts
+        self.lost = lost
+        self.leaving: Callable[[], object] | None = None  # while it is None, a follower that leaves is a loss
+        self._followers: dict[int, _Follower] = {}
+        self._changed = threading.Condition()
+        self._complete = False
+        self._failure = ""
+        self._ended = threading.Event()
+        # Each follower keeps a thread for as long as it lives; the others refuse those who do not fit.
+        pool = ThreadPoolExecutor(config.processes + 4, thread_name_prefix="jaxchat-pod")
+        self._server = grpc.server(pool, options=options(config.heartbeat))
+        multihost_pb2_grpc.add_PodServiceServicer_to_server(self, self._server)
+        _listen(self._server, config)
+
+    def gather(self) -> None:
+        """Waits for all followers. Raises MultihostError naming those who did not come in time."""
+        with self._changed:
+            all_here = self._changed.wait_for(lambda: len(self._followers) == self.processes - 1, self.timeout)
+            if not all_here:
+                missing = ", ".join(str(i) for i in range(1, self.processes) if i not in self._followers)
+                raise MultihostError(f"of {self.processes} processes, {missing} did not come within {self.timeout:g} s")
+            self._complete = True
+        port = int(self.distributed.rpartition(":")[2])
+        self._tell(pb.FollowResponse(begin=pb.Begin(distributed_port=port)))
+
+    def agree(self, digests: Mapping[str, str]) -> None:
+        """Waits until all followers have loaded and compiled. Raises MultihostError when one differs."""
+        with self._changed:
+            followers = self._followers.values()
+            self._changed.wait_for(lambda: self._failure or all(f.digests for f in followers), self.timeout)
+            late = ", ".join(str(f.process_id) for f in followers if not f.digests)
+            named = [difference(f"process {f.process_id}", f.digests or digests, digests) for f in followers]
+        reason = self._failure or "; ".join(filter(None, named))
+        if not reason and late:
+            reason = f"processes {late} had not loaded the model {self.timeout:g} s after the leader"
+        if reason:
+            self._tell(pb.FollowResponse(refused=pb.Refused(reason=reason)))
+            raise MultihostError(reason)
+        self._tell(pb.FollowResponse(agreed=pb.Agreed()))
+
+    def send(self, step: MultihostStep) -> None:
+        """Has all followers run a step."""
+        self._tell(pb.FollowResponse(step=encode(step)))
+
+    def watch(self, stuck: Callable[[], float]) -> None:
+        """Loses the pod when a step takes longer than `step_timeout`: a process may be alive and yet hang."""
+        limit = self._config.step_timeout
+
+        def run() -> None:
+            while not self._ended.wait(min(limit / 4, 1.0)):
+                if (seconds := stuck()) > limit:
+                    self._lose(f"a step has not finished for {seconds:.0f} s")
+
+        threading.Thread(target=run, name="jaxchat-watchdog", daemon=True).start()
+
+    def end(self) -> None:
+        """Lets the followers finish: there will be no more steps."""
+        self._ended.set()
+        self._tell(pb.FollowResponse(end=pb.End()))
+
+    def close(self) -> None:
+        """Gives followers a second to take in what they were told, and stops listening."""
+        self._ended.set()
+        for follower in list(self._followers.values()):
+            follower.outbox.put(None)
+        self._server.stop(1.0).wait()
+
+    def Follow(self, request_iterator: Iterator[pb.FollowRequest], context: Any) -> Iterator[pb.FollowResponse]:
+        follower = self._take_in(next(request_iterator).hello, context)
+        threading.Thread(target=self._listen_to, args=(follower, request_iterator), daemon=True).start()
+        while (message := follower.outbox.get()) is not None:
+            yield message
+
+    def _take_in(self, hello: pb.Hello, context: grpc.ServicerContext) -> _Follower:
+        with self._changed:
+            reason = refusal(hello, self._config, self._facts, self._followers)
+            if reason:
+                log.warning("refused %s", reason)
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason)
+            follower = _Follower(hello.process_id)
+            if not context.add_callback(lambda: self._gone(follower)):
+                context.abort(grpc.StatusCode.CANCELLED, "gone already")
+            self._followers[hello.process_id] = follower
+            self._changed.notify_all()
+        return follower
+
+    def _listen_to(self, follower: _Follower, requests: Iterator[pb.FollowRequest]) -> None:
+        try:
+            for message in requests:
+                if message.WhichOneof("kind") == "ready":
+                    with self._changed:
+                        follower.digests = dict(message.ready.digests)
+                        self._changed.notify_all()
+                elif message.WhichOneof("kind") == "leaving":
+                    self._leaves(follower)
+        except Exception:  # of the stream's end, which `_gone` is told too
+            log.debug("the stream of process %d ended", follower.process_id, exc_info=True)
+
+    def _leaves(self, follower: _Follower) -> None:
+        reason = f"process {follower.process_id} was asked to stop"
+        if self.leaving:
+            log.warning(reason)
+            self.leaving()
+        else:
+            self._lose(reason)
+
+    def _gone(self, follower: _Follower) -> None:
+        follower.outbox.put(None)
+        with self._changed:
+            if not self._complete:
+                del self._followers[follower.process_id]  # it may come again
+                return
+        self._lose(f"process {follower.process_id} is gone")
+
+    def _lose(self, reason: str) -> None:
+        with self._changed:
+            if self._failure or self._ended.is_set():
+                return
+            self._failure = reason
+            self._changed.notify_all()
+        self.lost(reason)
+
+    def _tell(self, message: pb.FollowResponse) -> None:
+        for follower in list(self._followers.values()):
+            follower.outbox.put(message)
+
+
+def _listen(server: grpc.Server, config: MultihostConfig) -> None:
+    """Starts the server at the coordinator's address where that is one, at all addresses where it is a name."""
+    host = config.host if _is_address(config.host) else "[::]"
+    try:
+        server.add_insecure_port(f"{host}:{config.port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen for the pod on {host}:{config.port}: {error}") from None
+    server.start()
+
+
+def _is_address(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+    return port

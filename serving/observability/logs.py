@@ -1,0 +1,102 @@
+"""The process's log as text or JSON lines, and a line for each finished request.
+
+Lines tell who asked for what at which cost, never what was said: no prompts, no answers, no keys. Users appear as a
+keyed hash whose key lives as long as the process: the same user can be followed in one log and in no other place.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import secrets
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from jaxchat.chat.context import Record
+from serving.config import LogConfig
+
+log = logging.getLogger("jaxchat.requests")
+starting = logging.getLogger("jaxchat.start")
+_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_SHOWN = 200  # characters of a model name: any refused name comes here too
+
+
+def configure(config: LogConfig) -> None:
+    """Sets up the root logger of a process, on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if config.log_format == "json" else logging.Formatter(_TEXT))
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
+
+
+def notices(config: LogConfig) -> Callable[[str], None]:
+    """Returns a function that tells a person a line on standard error, whatever the level of the log.
+
+    Where that takes JSON objects, the line is one of them.
+    """
+    if config.log_format == "json":
+        starting.setLevel(logging.INFO)
+        return starting.info
+    return to_stderr
+
+
+def to_stderr(line: str) -> None:
+    """Prints a line on standard error at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII, whatever the record says. `extra={"fields": {...}}` adds keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
+        fields = getattr(record, "fields", None)
+        line |= {"message": "request"} | fields if fields else {"message": record.getMessage()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class RequestLog:
+    """An observer that logs each finished request at INFO."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def tokens(self, record: Record, count: int, gap: float | None) -> None:
+        """Nothing: a line a request is enough."""
+
+    def finished(self, record: Record) -> None:
+        if log.isEnabledFor(logging.INFO):
+            fields = self._fields(record)
+            words = " ".join(f"{key}={json.dumps(value)}" for key, value in fields.items())
+            log.info("request %s", words, extra={"fields": fields})
+
+    def _fields(self, record: Record) -> dict[str, Any]:
+        """Durations in seconds; `status` as in HTTP, 499 when the client went away."""
+        return {
+            "request_id": record.request_id,
+            "model": record.model[:_SHOWN],
+            "user": self._hidden(record.user),
+            "streamed": record.streamed,
+            "choices": record.choices,
+            "outcome": record.outcome,
+            "status": record.status,
+            "error": record.error or None,
+            "finish_reasons": list(record.finish_reasons),
+            "prompt_tokens": record.prompt_tokens,
+            "completion_tokens": record.completion_tokens,
+            "first_token_seconds": None if record.first_token is None else round(record.first_token, 6),
+            "seconds": round(record.seconds, 6),
+        }
+
+    def _hidden(self, user: str) -> str | None:
+        if not user:
+            return None
+        return hmac.digest(self._key, user.encode("utf-8", "surrogatepass"), "sha256").hex()[:12]

@@ -1,0 +1,59 @@
+"""The observers that a configuration asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from serving.backend import Session
+from serving.config import RestConfig, ServeConfig
+from serving.observability.logs import RequestLog
+
+if TYPE_CHECKING:
+    from serving.observability.metrics import Metrics
+    from serving.observability.tracing import Tracing
+
+
+@dataclass(frozen=True)
+class Observing:
+    """What observes a session, for those who show it or close it."""
+
+    metrics: Metrics | None
+    tracing: Tracing | None
+
+
+def check_extras(config: RestConfig) -> None:
+    """Raises ValueError naming the extra that `config` needs and that is not installed."""
+    serves_http = config.rest_port >= 0
+    if isinstance(config, ServeConfig):
+        serves_http = serves_http or config.metrics_port >= 0
+        if config.otlp_endpoint and not _installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc"):
+            raise ValueError("--otlp-endpoint needs the extra 'otel': pip install 'jaxchat[otel]'")
+    if serves_http and not _installed("starlette", "uvicorn", "prometheus_client"):
+        raise ValueError(
+            "REST and metrics need the extra 'rest': pip install 'jaxchat[rest]', or turn REST off by --rest-port -1"
+        )
+
+
+def observe(session: Session, config: ServeConfig) -> Observing:
+    """Adds the observers to `session`. The extras must be there, see `check_extras`."""
+    metrics: Metrics | None = None
+    tracing: Tracing | None = None
+    session.observers.append(RequestLog())
+    if config.rest_port >= 0 or config.metrics_port >= 0:
+        from serving.observability.metrics import Metrics
+
+        session.observers.append(metrics := Metrics(session))
+    if config.otlp_endpoint:
+        from serving.observability.tracing import otlp
+
+        session.observers.append(tracing := otlp(config.otlp_endpoint))
+    return Observing(metrics, tracing)
+
+
+def _installed(*modules: str) -> bool:
+    try:
+        return all(find_spec(module) for module in modules)
+    except ModuleNotFoundError:  # of a package that one of them is in
+        return False

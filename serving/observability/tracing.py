@@ -1,0 +1,69 @@
+"""A span for each request, in the GenAI semantic conventions of OpenTelemetry. Needs the extra `otel`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from jaxchat.chat.context import Record
+
+_SHOWN = 200  # characters of a model name: any refused name comes here too
+
+
+class Tracing:
+    """An observer that makes spans and sends them in batches, from a thread of its own."""
+
+    def __init__(self, exporter: SpanExporter):
+        self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: "jaxchat"}))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("jaxchat")
+
+    def tokens(self, record: Record, count: int, gap: float | None) -> None:
+        """Nothing: a span a request is enough."""
+
+    def finished(self, record: Record) -> None:
+        span = self._tracer.start_span(
+            f"chat {record.model[:_SHOWN]}",
+            kind=SpanKind.SERVER,
+            start_time=_nanoseconds(record.accepted),
+            attributes=_attributes(record),
+        )
+        if record.status >= 500:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(_nanoseconds(record.accepted + record.seconds))
+
+    def close(self) -> None:
+        """Sends what is left; blocks for some seconds when the collector is away."""
+        self._provider.shutdown()
+
+
+def otlp(endpoint: str) -> Tracing:
+    """Tracing to a collector over OTLP/gRPC; `endpoint` is as `http://host:4317`, or `https://` for TLS."""
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    return Tracing(OTLPSpanExporter(endpoint=endpoint))
+
+
+def _attributes(record: Record) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "jaxchat",
+        "gen_ai.request.model": record.model[:_SHOWN],
+        "gen_ai.request.stream": record.streamed,
+        "gen_ai.request.choice.count": record.choices,
+        "gen_ai.usage.input_tokens": record.prompt_tokens,
+        "gen_ai.usage.output_tokens": record.completion_tokens,
+        "gen_ai.response.finish_reasons": record.finish_reasons,
+        "gen_ai.response.time_to_first_chunk": record.first_token,
+        "error.type": record.error or ("cancelled" if record.outcome == "cancelled" else None),
+        "jaxchat.request_id": record.request_id,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)

@@ -1,0 +1,35 @@
+"""JSON replies."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from jaxchat.errors import ChatError
+from jaxchat.openai_json import error_to_json
+
+
+def dump(value: Any) -> str:
+    """Compact JSON on one line; NaN and infinities are a bug and raise."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(dump(value), status, headers, "application/json")
+
+
+def error_response(error: ChatError, headers: Mapping[str, str] | None = None) -> Response:
+    """The error object, with the headers that tell clients whether and when to try again."""
+    all_headers = dict(headers or {})
+    if error.retry_after is not None:
+        all_headers["retry-after"] = str(math.ceil(error.retry_after))
+        all_headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+    if error.http_status == 500:
+        all_headers["x-should-retry"] = "false"  # the same request would fail the same way
+    if error.http_status == 413 or error.code == "draining":
+        all_headers["connection"] = "close"  # the rest of the body is not read, or the server is about to end
+    return json_response(error_to_json(error), error.http_status, all_headers)

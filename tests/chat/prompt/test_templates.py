@@ -1,0 +1,96 @@
+"""Chat templates of the families, rendered as `transformers` renders them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from jaxchat.chat.prompt.template import ChatTemplate, load_template
+from jaxchat.chat.tools.format import HARMONY, HERMES, LLAMA_3, MISTRAL
+from jaxchat.errors import ChatError, ModelError
+from tests.chat.templates import NAMES, SPECIAL, source
+
+SYSTEM = {"role": "system", "content": " Be <b>brief</b> & kind. "}
+TALK = [
+    {"role": "user", "content": "  What is 'π'?\n"},
+    {"role": "assistant", "content": " About 3.14 "},
+    {"role": "user", "content": 'And "e"? <|im_end|>'},
+]
+ASKED = {"role": "user", "content": "Weather in Zürich?"}
+
+
+def called(*cities: str) -> list[dict[str, Any]]:
+    calls = [
+        {"id": f"abcdefgh{i}", "type": "function", "function": {"name": "weather", "arguments": {"city": city}}}
+        for i, city in enumerate(cities)
+    ]
+    results = [
+        {"role": "tool", "tool_call_id": call["id"], "content": f'{{"sun": {i}}}'} for i, call in enumerate(calls)
+    ]
+    return [ASKED, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "Says <b>what</b> it's like",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Zürich", "Oslo"]}}},
+        },
+    }
+]
+TALKS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = {
+    "one": ([ASKED], None),
+    "talk": (TALK, None),
+    "system": ([SYSTEM, *TALK], None),
+    "tools": ([SYSTEM, ASKED], TOOLS),
+    "one call": (called("Oslo"), TOOLS),
+    "two calls": (called("Oslo", "Zürich"), TOOLS),
+    "answered call": ([*called("Zürich"), {"role": "assistant", "content": "Sunny."}, ASKED], TOOLS),
+    "wrong order": ([ASKED, ASKED], None),
+}
+
+
+def theirs(name: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), chat_template=source(name), **SPECIAL)
+    found = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+    assert isinstance(found, str)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("talk", TALKS)
+def test_templates_render_as_transformers_renders_them(name: str, talk: str) -> None:
+    messages, tools = TALKS[talk]
+    ours = ChatTemplate(source(name), SPECIAL)
+    try:
+        expected = theirs(name, messages, tools)
+    except (jinja2.TemplateError, TypeError) as error:
+        with pytest.raises(ChatError, match="The model's chat template refuses these messages") as caught:
+            ours.render(messages, tools)
+        assert str(error) in str(caught.value)
+    else:
+        assert ours.render(messages, tools) == expected
+
+
+def test_the_syntax_of_calls_is_recognised() -> None:
+    found = {name: ChatTemplate(source(name), SPECIAL).syntax for name in NAMES}
+    others = dict.fromkeys(("qwen", "gemma", "phi", "smollm"), HERMES)
+    assert found == {"llama3": LLAMA_3, "mistral": MISTRAL, "harmony": HARMONY, **others}
+    assert ChatTemplate(source("llama3"), SPECIAL, syntax="hermes").syntax == HERMES
+    with pytest.raises(ModelError, match=r"\[ARGS\], which is not supported"):
+        ChatTemplate("[TOOL_CALLS]name[ARGS]{}", {})
+
+
+def test_a_template_of_its_own_for_tools(tmp_path: Path) -> None:
+    named = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    template = load_template(tmp_path)
+    assert [template.render([ASKED], tools) for tools in (None, TOOLS)] == ["plain", "tools"]

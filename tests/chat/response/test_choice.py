@@ -1,0 +1,83 @@
+"""From tokens to what the reader sees: characters, stops, tool calls, log-probability entries."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from jaxchat import v1
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions, Delta
+from jaxchat.types import TokenEvent, TopLogprobs
+from tests import tiny
+
+SOURCE = tiny.tokenizer_json()
+LIBRARY = Tokenizer.from_str(SOURCE)
+TOKENIZER = ChatTokenizer(SOURCE, frozenset({LIBRARY.token_to_id("<|im_end|>")}))
+BYTES = {TOKENIZER.bytes_of(id_): id_ for id_ in range(TOKENIZER.size) if len(TOKENIZER.bytes_of(id_)) == 1}
+TOP = TopLogprobs(np.array([5, 6], np.int32), np.array([-0.1, -np.inf], np.float32))
+
+
+def run(data: bytes, finish: str = "stop", **options) -> list[Delta]:
+    """What a reader sees who looks after each token; one byte a token, then the end."""
+    builder = ChoiceBuilder(TOKENIZER, ChoiceOptions(**options))
+    events = [TokenEvent(1, 0, BYTES[bytes([byte])], logprob=-0.5, top=TOP) for byte in data]
+    if finish == "stop":
+        events.append(TokenEvent(1, 0, LIBRARY.token_to_id("<|im_end|>"), "stop", top=TOP))
+    else:
+        events[-1] = TokenEvent(1, 0, events[-1].token, "length", -0.5, TOP)
+    deltas = []
+    for event in events:
+        builder.feed(event)
+        deltas.append(builder.take())
+        if builder.finished:
+            break
+    assert builder.tokens == len(deltas)
+    return deltas
+
+
+def text(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)
+
+
+@given(st.binary(max_size=20))
+def test_deltas_spell_the_bytes_with_replacement_and_hold_no_broken_character(data: bytes) -> None:
+    deltas = run(data)
+    assert text(deltas) == data.decode("utf-8", "replace")
+    assert all(delta.text.encode() for delta in deltas if delta.text)
+
+
+@settings(max_examples=200)
+@given(st.text("aé€😀\n", max_size=12), st.lists(st.text("aé€😀\n", min_size=1, max_size=3), max_size=3))
+def test_entries_match_the_visible_text(answer: str, stops: list[str]) -> None:
+    deltas = run(answer.encode(), stops=stops, top_logprobs=2)
+    shown = text(deltas)
+    spelled = b"".join(entry.bytes for delta in deltas for entry in delta.entries)
+    assert spelled.decode("utf-8", "replace").startswith(shown)
+    assert spelled == shown.encode()
+    cut = [answer.find(stop) for stop in stops if stop in answer]
+    assert shown == answer if not cut else answer.startswith(shown)
+    assert deltas[-1].finish == v1.FINISH_REASON_STOP
+
+
+def test_an_entry_never_comes_before_its_text() -> None:
+    seen, spelled = "", b""
+    for delta in run("a€xstop".encode(), stops=["stops"], top_logprobs=0):
+        seen += delta.text
+        spelled += b"".join(entry.bytes for entry in delta.entries)
+        assert len(spelled) <= len(seen.encode()) or delta.finish
+
+
+def test_entries_report_the_contract_values() -> None:
+    entry = run("é".encode(), top_logprobs=2)[1].entries[0]
+    assert (entry.token, entry.bytes, entry.logprob) == ("\\xc3", b"\xc3", -9999.0)
+    assert [round(top.logprob, 3) for top in entry.top_logprobs] == [-0.1, -9999.0]
+    exact = run(b"a", top_logprobs=0, exact_logprobs=True)[0].entries[0]
+    assert exact.logprob == -0.5 and not exact.top_logprobs
+
+
+def test_length_flushes_what_was_held_back() -> None:
+    deltas = run(b"abc<sto", finish="length", stops=["<stop>"])
+    assert text(deltas) == "abc<sto" and deltas[-1].finish == v1.FINISH_REASON_LENGTH

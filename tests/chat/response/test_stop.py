@@ -1,0 +1,40 @@
+"""Stop strings at every split of the text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxchat.chat.response.stop import StopMatcher, held_back
+
+texts = st.text("ab\n", max_size=24)
+stop_lists = st.lists(st.text("ab\n", min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+@st.composite
+def splits(draw: st.DrawFn) -> list[str]:
+    text = draw(texts)
+    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+@given(splits(), stop_lists)
+def test_nothing_leaks_and_nothing_is_lost(pieces: list[str], stops: list[str]) -> None:
+    matcher, shown, fed = StopMatcher(stops), "", ""
+    for piece in pieces:
+        shown += matcher.feed(piece)
+        fed += piece
+        if matcher.matched:
+            break
+        assert not any(stop in fed for stop in stops)
+        assert fed.startswith(shown) and held_back(fed, stops) == len(fed) - len(shown)
+    if matcher.matched:
+        assert shown == fed[: min(fed.find(stop) for stop in stops if stop in fed)]
+    else:
+        assert shown + matcher.flush() == fed
+
+
+@given(texts, stop_lists)
+def test_what_is_held_back_is_the_longest_possible_beginning(text: str, stops: list[str]) -> None:
+    sizes = [n for n in range(1, len(text) + 1) if any(s.startswith(text[-n:]) and len(s) > n for s in stops)]
+    assert held_back(text, stops) == max(sizes, default=0)

@@ -1,0 +1,67 @@
+"""Answers in messages to channels: what the user sees of them, however they are cut into tokens."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxchat import v1
+from jaxchat.chat.tools.format import HARMONY
+from tests.chat.tools.test_json_parser import CUTS, OBJECTS, deltas, joined
+
+TEXT = st.text("ab <é|>\n{", max_size=8)
+THOUGHTS = st.lists(TEXT, max_size=2).map(
+    lambda texts: "".join(f"<|channel|>analysis<|message|>{text}<|end|><|start|>assistant" for text in texts)
+)
+CALL = "<|channel|>commentary to=functions.f_1 <|constrain|>json<|message|>"
+
+
+@settings(max_examples=300, deadline=None)
+@given(THOUGHTS, TEXT, CUTS)
+def test_the_user_sees_the_last_message_alone(thoughts: str, content: str, cuts: list[int]) -> None:
+    text = f"{thoughts}<|channel|>final<|message|>{content}"
+    found = deltas(text, cuts, calls=HARMONY, top_logprobs=0)
+    assert joined(found) == (content, []) and found[-1].finish == v1.FINISH_REASON_STOP
+    bytewise = deltas(text, list(range(len(text.encode()))), calls=HARMONY, top_logprobs=0)
+    assert b"".join(entry.bytes for delta in bytewise for entry in delta.entries) == content.encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(THOUGHTS, OBJECTS, st.sampled_from(["", "<|call|>"]), CUTS)
+def test_calls_are_read_from_their_header_on(thoughts: str, given: dict[str, Any], end: str, cuts: list[int]) -> None:
+    arguments = json.dumps(given, ensure_ascii=False)
+    found = deltas(f"{thoughts}{CALL}{arguments}{end}", cuts, calls=HARMONY)
+    assert joined(found) == ("", [arguments]) and found[-1].finish == v1.FINISH_REASON_TOOL_CALLS
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no message <|chan", "no message <|chan"),
+        (
+            "<|channel|>commentary<|message|>First this.<|end|><|start|>assistant<|channel|>final<|message|>x",
+            "First this.x",
+        ),
+        ("<|channel|>analysis<|message|>secret", ""),
+        ("<|channel|>analysis to=python<|message|>1 + 1", ""),
+        ("<|channel|>final", ""),
+        (f"{CALL}{{}}", ""),
+    ],
+)
+def test_what_is_not_for_the_user_stays_hidden(text: str, shown: str) -> None:
+    for cuts in ([], list(range(len(text)))):
+        assert joined(deltas(text, cuts, calls=HARMONY, callable=False)) == (shown, [])
+
+
+def test_a_cut_call_keeps_its_fragment() -> None:
+    found = deltas(f'{CALL}{{"a": "b', [], finish="length", calls=HARMONY, forced=True)
+    assert joined(found) == ("", ['{"a": "b']) and found[-1].finish == v1.FINISH_REASON_LENGTH
+
+
+def test_stop_strings_are_sought_in_what_is_shown() -> None:
+    text = "<|channel|>analysis<|message|>stop<|end|><|start|>assistant<|channel|>final<|message|>a stop b"
+    assert joined(deltas(text, [], calls=HARMONY, stops=["stop"])) == ("a ", [])

@@ -1,0 +1,121 @@
+"""Conversion to Orbax form: the same arrays on any mesh, the same answers, and errors that say what is in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from jaxchat import load
+from jaxchat.checkpoints.convert import convert
+from jaxchat.checkpoints.huggingface import load_hf
+from jaxchat.checkpoints.orbax import save_orbax
+from jaxchat.config import EngineConfig, MeshConfig
+from jaxchat.errors import ModelError
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.families import from_hugging_face
+from jaxchat.parallel.mesh import Placement
+from jaxchat.parallel.padding import fitted
+from jaxchat.runtime.parameters import load_parameters
+from serving.cli.main import main
+from tests import tiny
+
+WIDE = {**tiny.CONFIG, "num_attention_heads": 8, "attention_bias": True, "tie_word_embeddings": False}
+EXPERTS = {**tiny.CONFIG, **tiny.EXPERTS, "num_attention_heads": 8}
+
+
+def on_mesh(directory: Path, raw: dict, devices: int, dtype: Any) -> dict[str, Any]:
+    """The parameters as an engine over so many devices gets them."""
+    engine = EngineConfig(tensor_parallel=devices, dtype=dtype, products="xla")
+    model = from_hugging_face(raw)
+    served = fitted(model, devices)
+    return load_parameters(directory, model, served, engine, Placement.create(engine.mesh, served))[0]
+
+
+def split(directory: Path, config: ModelConfig, devices: int) -> dict[str, Any]:
+    """The parameters over so many devices, with no KV head repeated and no vocabulary filled up."""
+    placement = Placement.create(MeshConfig(tensor=devices), config)
+    return load_hf(directory, config, place=placement.place)[0]
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Equal to the last bit, and split alike."""
+
+    def one(found: jax.Array, expected: jax.Array) -> None:
+        assert found.sharding.is_equivalent_to(expected.sharding, found.ndim)
+        assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+
+    jax.tree.map(one, found, expected)
+
+
+def check_meshes(folder: Path) -> None:
+    """Hugging Face form and Orbax form on meshes of 1 to 8 devices; and what two devices saved, on one and on four."""
+    for name, raw in (("wide", WIDE), ("experts", EXPERTS)):
+        plain, native, again = (folder / name / form for form in ("plain", "native", "again"))
+        tiny.write(plain, **raw)
+        config = from_hugging_face(raw)
+        convert(plain, native)
+        for devices in (1, 2, 4, 8):
+            for dtype in ("float32", "bfloat16"):
+                expected = on_mesh(plain, raw, devices, dtype)
+                assert_same(on_mesh(native, raw, devices, dtype), expected)
+        again.mkdir()
+        save_orbax(split(plain, config, 2), again, "digest")
+        for devices in (1, 4):
+            assert_same(on_mesh(again, raw, devices, "float32"), on_mesh(plain, raw, devices, "float32"))
+        print(name, "same")
+
+
+def test_a_round_trip_to_other_meshes_gives_the_same_bits(tmp_path: Path) -> None:
+    script = (
+        "import sys, jax; from pathlib import Path\n"
+        "jax.config.update('jax_num_cpu_devices', 8)\n"
+        "from tests.checkpoints.test_convert import check_meshes; check_meshes(Path(sys.argv[1]))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    assert done.stdout.splitlines() == ["wide same", "experts same"], done.stderr
+
+
+def test_a_converted_model_answers_the_same(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    native = tmp_path / "native"
+    assert main(["convert", str(tiny_model), str(native)]) == 0
+    assert f"jaxchat serve --model {native} --dtype float32" in capsys.readouterr().out
+    assert not list(native.glob("*.safetensors"))
+    answers = set()
+    for model in (tiny_model, native):
+        with load(str(model), slots=4, chunk=32) as chat:
+            answer = chat.chat.completions.create(messages=[{"role": "user", "content": "Hello"}], seed=1, max_tokens=9)
+            answers.add((answer.choices[0].message.content, answer.system_fingerprint))
+    assert len(answers) == 1
+
+
+def test_weights_keep_their_dtype(tiny_model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "config.json").write_text(json.dumps(tiny.CONFIG))
+    held = load_file(tiny_model / "model.safetensors")
+    for dtype, kept in (("float16", "float32"), ("bfloat16", "bfloat16")):
+        save_file({name: value.astype(jnp.dtype(dtype)) for name, value in held.items()}, source / "model.safetensors")
+        assert convert(source, tmp_path / dtype) == kept
+    assert convert(source, tmp_path / "wider", dtype="float32") == "float32"
+
+
+def test_what_is_in_the_way_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    convert(tiny_model, native := tmp_path / "native")
+    with pytest.raises(ModelError, match="native: exists and is no empty directory"):
+        convert(tiny_model, native)
+    with pytest.raises(ModelError, match="native: is in Orbax form already"):
+        convert(native, tmp_path / "other")
+    with pytest.raises(ModelError, match=r"config\.json: not found"):
+        convert(tmp_path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,199 @@
+"""Every attention path against full causal attention, through its own page layout."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh
+
+from jaxchat.cache import cache_folder
+from jaxchat.kernels.attention.backend import AttentionShape
+from jaxchat.kernels.attention.cpu_native import NativeAttention, native_attention
+from jaxchat.kernels.attention.gpu_triton import TritonAttention
+from jaxchat.kernels.attention.reference import causal
+from jaxchat.kernels.attention.select import choose
+from jaxchat.kernels.attention.spec import PLAIN, Form
+from jaxchat.kernels.attention.tpu_ragged import RaggedAttention
+from jaxchat.kernels.attention.xla import PlainAttention
+
+H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
+MESH = Mesh(np.array(jax.devices()[:1]), ("tensor",), axis_types=(AxisType.Auto,))
+SHAPE = AttentionShape(heads=H, kv_heads=K, head_width=d, dtype="float32", page=PAGE)
+TABLE = jnp.array([3, 7, 1, 9, 11, 2, 30, 31, 32, 33, 34, 35, 4, 5, 6, 20, 21, 22, 23, 24, 25, 0])
+
+
+def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, soft_cap, **blocks):
+    """What the TPU kernel computes, by its documentation, one sequence after the other in NumPy."""
+    assert pages.shape[-1] == 128 and blocks["num_kv_pages_per_block"] <= table.shape[1]
+    assert 0 < blocks["num_queries_per_block"] <= len(q)
+
+    def compute(q, pages, lengths, table, bounds, count):
+        out = np.zeros(q.shape, np.float32)
+        for row in range(count[0]):
+            first, end, seen = bounds[row], bounds[row + 1], lengths[row]
+            held = pages[table[row]].reshape(-1, *pages.shape[2:])[:seen]
+            keys, values = (np.repeat(part, H // K, axis=1) for part in (held[:, 0::2], held[:, 1::2]))
+            scores = np.einsum("thd,shd->hts", q[first:end], keys) * sm_scale
+            scores = soft_cap * np.tanh(scores / soft_cap) if soft_cap else scores
+            query, key = seen - (end - first) + np.arange(end - first)[:, None], np.arange(seen)
+            visible = (key <= query) & (key > query - (sliding_window or seen))
+            weights = np.exp(np.where(visible, scores, -np.inf) - scores.max())
+            out[first:end] = np.einsum("hts,shd->thd", weights / weights.sum(axis=-1, keepdims=True), values)
+        return out
+
+    result = jax.ShapeDtypeStruct(q.shape, jnp.float32)
+    return jax.pure_callback(compute, result, q, pages, lengths, table, bounds, count)
+
+
+PATHS = {
+    "plain": lambda: PlainAttention(SHAPE),
+    "native": lambda: NativeAttention(SHAPE, native_attention(cache_folder(""))["float32"]),
+    "ragged": lambda: RaggedAttention(SHAPE, MESH, load=lambda: twin),
+    "triton": lambda: TritonAttention(SHAPE, MESH, interpret=jax.default_backend() != "gpu"),
+}
+
+
+@pytest.fixture(params=PATHS)
+def path(request):
+    return PATHS[request.param]()
+
+
+def random(*shape, seed):
+    return jnp.array(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def empty(path, fill=jnp.nan):
+    """Pages that hold what a failed request may have left; the null page is never written."""
+    shapes = path.shapes(N)
+    null = (*[slice(None)] * path.page_axis, 0)
+    return tuple(jnp.full(shape, fill, jnp.float32).at[null].set(0) for shape in shapes)
+
+
+def prefilled(path, k, v):
+    """A cache with all whole chunks of `k` and `v` in the pages of TABLE, the first of `TABLE`."""
+    cache = empty(path)
+    for start in range(0, len(k) // CHUNK * CHUNK, CHUNK):
+        ids = TABLE[start // PAGE : (start + CHUNK) // PAGE]
+        cache = path.write_chunk(cache, k[start : start + CHUNK], v[start : start + CHUNK], ids)
+    return cache
+
+
+@pytest.fixture(scope="module")
+def sequence():
+    return random(LENGTH, H, d, seed=0), random(LENGTH, K, d, seed=1), random(LENGTH, K, d, seed=2)
+
+
+FORMS = {
+    "plain": PLAIN,
+    "scale": Form(scale=0.2),
+    "window and cap": Form(scale=0.2, window=70, cap=3.0),
+    "window and sinks": Form(window=70, sinks=np.linspace(-2.0, 4.0, H, dtype=np.float32)),
+}
+
+
+@pytest.fixture(params=FORMS)
+def form(request, path):
+    form = FORMS[request.param]
+    refused = path.name == "ragged" and form.sinks is not None
+    return pytest.skip("refused by the kernels") if refused else form
+
+
+def test_a_sink_takes_its_share_of_the_softmax(sequence):
+    q, k, v = (np.asarray(x, np.float64) for x in sequence)
+    sinks = np.linspace(-2.0, 4.0, H)
+    scores = np.einsum("hd,skhd->hs", q[50], np.repeat(k[:51, :, None], H // K, 2).reshape(51, 1, H, d)) / d**0.5
+    weights = np.exp(scores) / (np.exp(scores).sum(1, keepdims=True) + np.exp(sinks)[:, None])
+    expected = np.einsum("hs,shd->hd", weights, np.repeat(v[:51], H // K, axis=1))
+    found = causal(0, *sequence, Form(sinks=jnp.array(sinks, jnp.float32)))
+    np.testing.assert_allclose(found[50], expected, atol=1e-5)
+
+
+def test_prefill_in_chunks(path, sequence, form):
+    q, k, v = sequence
+    expected = causal(0, q, k, v, form)
+    cache = empty(path)
+    for start in range(0, LENGTH // CHUNK * CHUNK, CHUNK):
+        here = slice(start, start + CHUNK)
+        cache = path.write_chunk(cache, k[here], v[here], TABLE[start // PAGE : (start + CHUNK) // PAGE])
+        got = jax.jit(partial(path.prefill, form=form))(q[here], cache, TABLE, jnp.int32(start))
+        np.testing.assert_allclose(got, expected[here], atol=1e-5)
+
+
+def test_a_last_chunk_that_ends_past_the_table(path, sequence, form):
+    q, k, v = sequence
+    expected = causal(0, q, k, v, form)
+    cache = prefilled(path, k[:128], v[:128])
+    cache = path.write_chunk(cache, k[128:192], v[128:192], jnp.array([TABLE[8], TABLE[9], N, N]))
+    got = jax.jit(partial(path.prefill, form=form))(q[128:192], cache, TABLE[:10], jnp.int32(128))
+    np.testing.assert_allclose(got[:32], expected[128:160], atol=1e-5)
+
+
+def test_decode_token_by_token_after_prefill(path, sequence, form):
+    q, k, v = sequence
+    expected = causal(0, q, k, v, form)
+    cache = prefilled(path, k[:128], v[:128])
+    decode = jax.jit(partial(path.decode, form=form))
+    table, nothing = jnp.stack([TABLE, TABLE * 0]), jnp.zeros((1, K, d))
+    for position in range(128, 150):
+        ids, offsets = jnp.array([TABLE[position // PAGE], N]), jnp.array([position % PAGE, 0])
+        new = (jnp.concatenate([x[position : position + 1], nothing]) for x in (k, v))
+        cache = path.write_tokens(cache, *new, ids, offsets)
+        rows = jnp.concatenate([q[position : position + 1], random(1, H, d, seed=5)])
+        got = decode(rows, cache, table, jnp.array([position + 1, 1]), jnp.array([True, False]))
+        np.testing.assert_allclose(got[0], expected[position], atol=1e-5)
+        assert jnp.all(jnp.isfinite(got))
+
+
+def test_rows_of_many_lengths(path, sequence, form):
+    q, k, v = sequence
+    expected = causal(0, q, k, v, form)
+    padded = [jnp.pad(x, ((0, -LENGTH % CHUNK), (0, 0), (0, 0))) for x in (k, v)]
+    cache = prefilled(path, *padded)
+    lengths = jnp.array([1, 16, 17, 127, 128, 129, 256, LENGTH])
+    table = jnp.tile(TABLE, (8, 1))
+    got = jax.jit(partial(path.decode, form=form))(q[lengths - 1], cache, table, lengths, jnp.ones(8, bool))
+    np.testing.assert_allclose(got, expected[lengths - 1], atol=1e-5)
+
+
+def test_writes_past_the_last_page_are_dropped(path):
+    held = empty(path, fill=1.0)
+    new, gone = random(32, K, d, seed=1), jnp.array([N, N])
+    for written in (
+        path.write_tokens(held, new[:2], new[:2], gone, jnp.array([0, 1])),
+        path.write_chunk(held, new, new, gone),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, held, written)
+
+
+@pytest.mark.parametrize(
+    ("platform", "changes", "name", "reason"),
+    [
+        ("cpu", {}, "plain", "the path of a CPU"),
+        ("tpu", {}, "ragged", "heads padded from 64 to 128"),
+        ("tpu", {"head_width": 128}, "ragged", "Pallas kernel on a TPU"),
+        ("tpu", {"head_width": 256}, "plain", "head width 256 is more than the kernel's 128"),
+        ("tpu", {"kv_heads": 6, "shards": 2}, "plain", "3 KV heads on a device"),
+        ("tpu", {"sinks": True}, "plain", "the kernel knows no attention sinks"),
+        ("gpu", {}, "triton", "Pallas kernels on a GPU"),
+        (
+            "gpu",
+            {"dtype": "bfloat16", "windows": True, "sinks": True, "caps": True},
+            "triton",
+            "Pallas kernels on a GPU",
+        ),
+        ("gpu", {"head_width": 80}, "triton", "Pallas kernels on a GPU"),
+        ("gpu", {"head_width": 72}, "plain", "head width 72 is no multiple of 16 from 16 to 256"),
+        ("gpu", {"page": 24}, "plain", "page_size 24 is no power of two"),
+        ("gpu", {"page": 64, "head_width": 256}, "plain", "makes pages of 65536 bytes, more than 32768"),
+        ("gpu", {"page": 64, "head_width": 144}, "plain", "makes pages of 65536 bytes, more than 32768"),
+    ],
+)
+def test_the_choice_and_its_reason(platform, changes, name, reason):
+    shape = AttentionShape(**{**vars(SHAPE), **changes})
+    choice = choose("auto", shape, platform, MESH)
+    assert choice.path.name == name and reason in str(choice)
+    assert choose("plain", shape, platform, MESH).path.name == "plain"

@@ -1,0 +1,83 @@
+"""Attention in C++: near float64, and the same bits whoever else is computed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxchat.cache import cache_folder
+from jaxchat.kernels.attention.backend import AttentionShape
+from jaxchat.kernels.attention.cpu_native import NativeAttention, native_attention
+from jaxchat.kernels.attention.reference import causal
+from jaxchat.kernels.attention.spec import PLAIN, Form
+
+PAGE, N, LENGTH = 16, 60, 320
+FORMS = (PLAIN, Form(window=70), Form(scale=0.3, cap=2.0), Form(window=40, sinks=jnp.linspace(-1.0, 3.0, 6)))
+
+
+def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
+    """A path, the queries, keys and values of a sequence, and its pages in a random order."""
+    rng = np.random.default_rng(seed)
+    shape = AttentionShape(heads=6, kv_heads=kv_heads, head_width=width, dtype=dtype, page=PAGE)
+    q = jnp.asarray(rng.normal(size=(LENGTH, 6, width)), jnp.float32)
+    k, v = (jnp.asarray(rng.normal(size=(LENGTH, kv_heads, width)), dtype) for _ in "kv")
+    table = jnp.asarray(1 + rng.permutation(N - 1)[: LENGTH // PAGE], jnp.int32)
+    return NativeAttention(shape, native_attention(cache_folder(""))[dtype]), q, k, v, table
+
+
+def written(path, k, v, table):
+    garbage = jax.lax.bitcast_convert_type(jnp.asarray(jnp.nan, k.dtype), path.held)
+    cache = tuple(jnp.full(shape, garbage) for shape in path.shapes(N))
+    return path.write_chunk(cache, k, v, table)
+
+
+def prefilled(path, q, cache, table, form, chunk: int) -> np.ndarray:
+    attend = jax.jit(partial(path.prefill, form=form))
+    parts = [attend(q[start : start + chunk], cache, table, jnp.int32(start)) for start in range(0, LENGTH, chunk)]
+    return np.concatenate(parts)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    kv_heads=st.sampled_from([1, 2, 6]), width=st.sampled_from([8, 16, 40, 64, 80, 256]),
+    dtype=st.sampled_from(["float32", "bfloat16"]), form=st.sampled_from(FORMS), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_it_is_full_attention(kv_heads: int, width: int, dtype: str, form: Form, seed: int) -> None:
+    path, q, k, v, table = made(kv_heads, width, dtype, seed)
+    cache = written(path, k, v, table)
+    expected = causal(0, q, k.astype(jnp.float32), v.astype(jnp.float32), form)
+    np.testing.assert_allclose(prefilled(path, q, cache, table, form, LENGTH), expected, atol=2e-5)
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_chunks_and_neighbours_change_no_bit(form: Form, dtype: str) -> None:
+    path, q, k, v, table = made(2, 40, dtype)
+    cache = written(path, k, v, table)
+    whole = prefilled(path, q, cache, table, form, LENGTH)
+    for chunk in (16, 64, 160):
+        assert prefilled(path, q, cache, table, form, chunk).tobytes() == whole.tobytes(), chunk
+    decode = jax.jit(partial(path.decode, form=form))
+    for positions in ([299], [5, 130, 299], [299, 17, 0, 256, 255, 128, 127, 60]):
+        rows = jnp.asarray(positions)
+        active = jnp.asarray([position != 60 for position in positions])
+        found = decode(q[rows], cache, jnp.tile(table, (len(rows), 1)), rows + 1, active)
+        for row, position in enumerate(positions):
+            if position != 60:
+                assert np.asarray(found[row]).tobytes() == whole[position].tobytes(), positions
+            assert np.isfinite(found[row]).all()
+
+
+def test_what_is_no_number_stays_in_its_sequence() -> None:
+    path, q, k, v, table = made(2, 16, "float32")
+    cache = written(path, k.at[100].set(jnp.nan), v, table)
+    found = prefilled(path, q, cache, table, PLAIN, 64)
+    assert np.isfinite(found[:100]).all()
+    assert np.isnan(found[100:]).all()

@@ -1,0 +1,69 @@
+"""A model fitted to more devices computes what it did; see also the runs on several devices in `test_runner`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxchat.kernels.attention.reference import causal
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.decoder import Decoder, hidden_states, logits_of
+from jaxchat.parallel.padding import fit, fitted
+
+MODEL = ModelConfig(
+    vocab_size=300,
+    layers=2,
+    heads=8,
+    kv_heads=2,
+    width=32,
+    ffn_width=64,
+    head_width=8,
+    context=64,
+    qkv_bias=True,
+    out_bias=True,
+    sinks=True,
+)
+IDS = jnp.arange(9) * 31
+
+
+def logits(model, params):
+    decoder = Decoder(model)
+    return logits_of(decoder, params, hidden_states(decoder, params, IDS, jnp.arange(len(IDS)), causal))
+
+
+@pytest.mark.parametrize(
+    ("devices", "heads", "kv_heads", "vocab"),
+    [(2, 8, 2, 512), (4, 8, 4, 512), (8, 8, 8, 1024), (3, 12, 3, 384), (6, 12, 6, 768), (7, 14, 7, 896)],
+)
+@pytest.mark.parametrize("convert", [np.asarray, jnp.asarray])
+def test_a_fitted_model_computes_the_same(devices, heads, kv_heads, vocab, convert):
+    params = Decoder(MODEL).init(jax.random.key(0), IDS, IDS, attend=causal)["params"]
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
+    target = fitted(MODEL, devices)
+    assert (target.heads, target.kv_heads, target.vocab_size) == (heads, kv_heads, vocab)
+
+    def one(path, leaf):
+        return jnp.asarray(fit(tuple(key.key for key in path), convert(leaf), MODEL, target))
+
+    got = logits(target, jax.tree_util.tree_map_with_path(one, params))
+    np.testing.assert_allclose(got[:, :300], logits(MODEL, params), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "devices", "fitting"),
+    [
+        (8, 2, 1, (8, 2)),
+        (6, 6, 4, (8, 8)),
+        (6, 3, 2, (8, 4)),
+        (14, 2, 4, (16, 4)),
+        (4, 2, 8, (8, 8)),
+        (5, 5, 8, (8, 8)),
+    ],
+)
+def test_heads_that_do_not_divide_are_filled_up(heads, kv_heads, devices, fitting):
+    target = fitted(replace(MODEL, heads=heads, kv_heads=kv_heads), devices)
+    assert (target.heads, target.kv_heads) == fitting

@@ -1,0 +1,46 @@
+"""Sums over devices beside copies of weights, in programs written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from jaxchat.planning.cost_model import exchange
+from jaxchat.planning.hardware import parse_topology
+from jaxchat.planning.hlo import Program
+from jaxchat.planning.overlap import hidden
+
+TOPOLOGY, DEVICES = parse_topology("v5e:2x4"), 8
+CHIP = TOPOLOGY.chip
+SUM = exchange(2 * 64 * 4096, TOPOLOGY, DEVICES)  # 9.2 us, in which memory gives 7.5 MB
+COPY = "(bf16[SIZE]{0:T(1024)S(1)}, bf16[SIZE]{0:T(1024)}, u32[]{:S(2)}) copy-start(%w)"
+SMALL, LARGE = COPY.replace("SIZE", "1000000"), COPY.replace("SIZE", "50000000")
+
+
+def program(*lines):
+    """`name = ...` lines; `+` sums over devices, `-name` waits for a copy of that name."""
+    text = ["ENTRY %main (w: bf16[100000000]) -> bf16[64,4096] {", "  %w = bf16[100000000]{0} parameter(0)"]
+    for number, line in enumerate(lines):
+        if line == "+":
+            line = f"sum.{number} = bf16[64,4096]{{1,0:T(8,128)S(1)}} all-reduce(%x), to_apply=%add"
+        elif line.startswith("-"):
+            line = f"done.{number} = bf16[1000000]{{0:T(1024)S(1)}} copy-done(%{line[1:]})"
+        text.append(f"  %{line}")
+    return Program("\n".join([*text, "}"]))
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["+"], 0),  # nothing to read
+        ([f"a = {SMALL}", "-a", "+"], 0),  # over before the sum
+        (["+", f"a = {SMALL}", "-a"], 0),  # not begun yet
+        ([f"a = {SMALL}", "+", "-a"], 2e6 / CHIP.bandwidth),
+        ([f"a = {SMALL}", "+", "+", "-a"], 2e6 / CHIP.bandwidth),  # it is read once
+        ([f"a = {SMALL}", f"b = {SMALL}", "-a", "+", "-b"], 2e6 / CHIP.bandwidth),
+        ([f"a = {SMALL}", f"b = {SMALL}", "-b", "+", "-a"], 0),  # one after the other: a was over before b
+        ([f"a = {LARGE}", "+", "-a"], SUM),
+        ([f"a = {LARGE}", "+", "+", "-a", "+"], 2 * SUM),
+    ],
+)
+def test_only_copies_that_wait_hide_a_sum(lines, expected):
+    assert hidden(program(*lines), TOPOLOGY, DEVICES) == pytest.approx(expected)

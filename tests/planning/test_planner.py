@@ -1,0 +1,162 @@
+"""Plans against arithmetic by hand, and against what a real engine holds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from jaxchat.errors import ModelError
+from jaxchat.planning.cost_model import Cost
+from jaxchat.planning.hardware import SLICES, parse_topology
+from jaxchat.planning.model_shapes import NAMED, read_shape
+from jaxchat.planning.planner import make_plan, plan_on, suggested
+from jaxchat.runtime.load import load_runner
+
+
+def planned(model, topology, **options):
+    chips = parse_topology(topology)
+    return make_plan(read_shape(model), chips, suggested(chips, **options))
+
+
+def test_an_8b_model_on_eight_chips():
+    plan = planned("llama-3-8b", "v5e:2x4", slots=16, context=4096)
+    layer = 4096 * 128 * (32 + 8 + 8) + 32 * 128 * 4096 + 3 * 4096 * 14_336
+    vocab = -(-128_256 // 1024) * 1024  # whole groups of 128 tokens on each of 8 devices
+    weights = (32 * layer + 2 * vocab * 4096) // 8 + (2 * 32 + 1) * 4096
+    assert plan.parameters == 8_030_261_248  # as published
+    assert plan.memory.weights == 2 * weights
+    assert plan.per_token == 2 * 32 * 128 * 2  # one KV head on each device
+    assert plan.wanted == 16 * 4096 and plan.capacity > plan.wanted and plan.fits
+    assert plan.memory.pages == plan.per_token * (plan.wanted + 128)
+    assert plan.together.weights == pytest.approx((2 * weights - 2 * vocab * 4096 // 8) / 819e9)
+    assert plan.together.kv == pytest.approx(16 * 2048 * plan.per_token / 819e9)
+    sums = 2 * 32 * 2 * 16 * 4096 * 2 * 7 / 8 / 100e9  # bf16
+    assert plan.together.seconds == pytest.approx(plan.together.floor + sums)
+    assert plan.together.rate == pytest.approx(16 / plan.together.seconds)
+
+
+def test_prefill_is_bound_by_products():
+    plan = planned("llama-3-8b", "h200:1")
+    matrices, scores = 2 * 512 * (plan.parameters - 128_256 * 4096), 4 * 32 * 32 * 128 * 512 * 4096
+    assert plan.prefill.seconds == pytest.approx((matrices + scores) / 989e12, rel=1e-3)
+    assert plan.prefill.floor < plan.prefill.seconds / 2
+
+
+def test_a_70b_model_needs_a_larger_slice_and_copies_of_its_kv_heads():
+    small, large = (planned("llama-3-70b", f"v5e:{grid}") for grid in ("2x4", "4x4"))
+    assert not small.fits and small.capacity == 0 and small.enough == "v5e:4x4"
+    assert large.fits and large.engine.tensor_parallel == 16
+    assert large.per_token == small.per_token  # 8 KV heads twice over 16 devices
+    assert large.capacity < large.wanted and large.engine.pages == large.capacity // 128 + 1
+    assert large.memory.total <= large.topology.chip.memory
+
+
+def test_a_mixture_of_experts_reads_what_its_tokens_choose():
+    plan = planned("qwen3-30b-a3b", "v5e:2x4")
+    expert, count = 3 * 2048 * 768, 48 * 128
+    others = plan.parameters - expert * count - 151_936 * 2048
+    assert plan.parameters == pytest.approx(30.53e9, rel=1e-3)  # as published, 3.3 of them active
+    assert others + 8 * 48 * expert + 151_936 * 2048 == pytest.approx(3.35e9, rel=0.01)
+    others += 48 * 2 * 4 * 128 * 2048  # 4 KV heads on 8 devices, each twice
+    others += 48 * 2048 * 128 * 7  # every device has all routers
+    one, many = (2 * (others + count * expert * share) / 8 / 819e9 for share in (8 / 128, 1 - (15 / 16) ** 64))
+    assert plan.alone.weights == pytest.approx(one, rel=0.01)
+    assert plan.together.weights == pytest.approx(many, rel=0.01)
+
+
+def test_prefill_reads_an_expert_for_each_of_its_blocks():
+    plan = planned("qwen3-30b-a3b", "v5e:2x4")  # 512 tokens: hardly an expert gets more than the 64 rows of one block
+    assert plan.prefill.weights < plan.prefill.seconds < 2 * plan.prefill.weights
+
+
+def test_a_model_that_does_not_divide_by_all_devices_gets_replicas():
+    plan = planned("qwen2.5-7b", "v5e:2x4")  # 28 heads
+    assert (plan.replicas, plan.engine.tensor_parallel, plan.engine.data_parallel) == (2, 4, 2)
+    plan = planned("qwen2.5-7b", "v5e:4x8")  # hosts of four
+    assert (plan.replicas, plan.engine.tensor_parallel, plan.engine.data_parallel) == (8, 4, 1)
+
+
+def test_a_slice_too_small_for_one_sequence_says_so():
+    plan = planned("llama-3.1-8b", "v5e:1x1", context=131_072)
+    assert not plan.fits and plan.enough == "v5e:2x2"
+
+
+def test_a_known_shape_can_be_planned_on_every_kind_of_slice():
+    slices = [parse_topology(f"{kind}:{grid}") for kind, grids in SLICES.items() for grid in grids[:4]]
+    for topology, name in zip(slices, itertools.cycle(NAMED), strict=False):
+        plan = plan_on(read_shape(name), topology, suggested(topology))
+        assert plan.replicas * plan.engine.tensor_parallel == topology.devices
+        assert 0 < plan.alone.seconds <= plan.together.seconds
+
+
+def test_a_plan_has_the_bytes_of_the_engine(tiny_model):
+    chips = parse_topology("h100:1")
+    engine = suggested(chips, slots=4, context=1024, dtype="float32")
+    engine = replace(engine, chunk=32, prefill_chunks=(32,), decode_shapes=(4,), products="xla")
+    runner = load_runner(tiny_model, engine, valid=262, text_digest="").runner
+    plan = make_plan(read_shape(str(tiny_model)), chips, engine)
+    assert plan.memory.weights == sum(leaf.nbytes for leaf in jax.tree.leaves(runner.params))
+    assert plan.memory.pages == sum(leaf.nbytes for leaf in jax.tree.leaves(runner.pages))
+    assert plan.memory.slots == sum(leaf.nbytes for leaf in jax.tree.leaves(runner.slots))
+
+
+@pytest.mark.parametrize(
+    ("slice_", "devices", "neighbours"),
+    [("v5e:2x4", 8, 2), ("v5p:2x2x1", 4, 2), ("v5p:2x2x2", 8, 3), ("v5p:2x2x2", 4, 2), ("v5p:4x4x4", 64, 6)],
+)
+def test_sums_go_along_all_dimensions_of_a_whole_deep_slice(slice_, devices, neighbours):
+    topology = parse_topology(slice_)
+    assert topology.links(devices) == neighbours * topology.chip.link
+
+
+def test_shapes_come_from_folders_and_files(tmp_path):
+    for name in ("config.json", "other.json"):
+        (tmp_path / name).write_text(json.dumps(NAMED["llama-3-8b"]))
+    expected = read_shape("llama-3-8b")
+    assert read_shape(str(tmp_path)) == read_shape(str(tmp_path / "other.json")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "no such file; give a folder with config.json"), ("{", "not valid JSON"), ("{}", "none named")],
+)
+def test_models_that_cannot_be_planned(tmp_path, text, message):
+    if text:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=message):
+        read_shape(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("v5e:3x3", "no slice '3x3' of v5e; accepted: 1x1, 2x2, 2x4"),
+        ("v5p:2x4", "accepted: 2x2x1, 2x2x2"),
+        ("v5e", "names no slice, as v5e:2x4 does"),
+        ("a100:8", "unknown chip 'a100'; known: v4, v5e"),
+    ],
+)
+def test_unknown_topologies_name_the_known(name, message):
+    with pytest.raises(ValueError, match=message):
+        parse_topology(name)
+
+
+def test_context_beyond_the_model_is_refused():
+    with pytest.raises(ValueError, match="at most the model's 8192"):
+        planned("llama-3-8b", "v5e:2x4", context=9000)
+
+
+def test_blocks_of_experts_on_average():
+    chips = parse_topology("v5e:1x1")
+    model = replace(read_shape("qwen3-30b-a3b"), layers=1, kinds=read_shape("qwen3-30b-a3b").kinds[:1])
+    cost = Cost(model, chips, 1, "bfloat16", {}, 0.0)
+    rng = np.random.default_rng(0)
+    for tokens, size in ((1, 8), (8, 8), (64, 8), (512, 64)):
+        drawn = [np.stack([rng.permutation(128)[:8] for _ in range(tokens)]) for _ in range(60)]
+        counted = [np.sum(-(-np.bincount(one.ravel(), minlength=128) // size)) for one in drawn]
+        assert cost.blocks(tokens) == pytest.approx(np.mean(counted), rel=0.02)

@@ -1,0 +1,36 @@
+"""Families whose layers reduce in more ways than Llama's: all programs of an engine must agree bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jaxchat.config import EngineConfig, Products
+from jaxchat.runtime.determinism import agreeing, agreeing_chunks
+from jaxchat.runtime.load import load_runner
+from tools.parity import checkpoints
+
+pytestmark = pytest.mark.first
+
+ROWS, CHUNKS = (2, 16), (32, 96)
+CASES = ("gemma 2", "qwen 3", "qwen 3 with experts, shares")
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize(
+    ("case", "products"), [*((case, "native") for case in CASES), *((case, "xla") for case in CASES[::2])]
+)
+def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, products: Products) -> None:
+    checkpoints.write(tmp_path, case)
+    engine = EngineConfig(
+        slots=ROWS[-1],
+        decode_shapes=ROWS[:1],
+        prefill_chunks=CHUNKS[1:],
+        context=256,
+        products=products,
+        determinism="fast",
+    )
+    runner = load_runner(tmp_path, engine, valid=checkpoints.VOCAB, text_digest="").runner
+    assert agreeing(runner) == ROWS
+    assert agreeing_chunks(runner) == CHUNKS

@@ -1,0 +1,95 @@
+"""Packing and the training step, on a tiny shape."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.decoder import Decoder
+from tools.training import data
+from tools.training.mixed import mixed_precision
+from tools.training.pack import Packer, encode, parse_layout
+from tools.training.sample import Sample, assistant, user
+from tools.training.tokenizer import corpus, train
+from tools.training.train import init, make_step, optimizer, packed_attention
+
+LAYOUT = parse_layout("2x96,1x192")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train(corpus(300, seed=1), vocabulary=600)
+
+
+def test_only_assistant_turns_are_learned(tokenizer: Tokenizer) -> None:
+    sample = Sample(skill="", key="", messages=(user("Hi"), assistant("Yes."), user("So?"), assistant("No.")))
+    ids, learned = encode(tokenizer, sample)
+    assert tokenizer.decode(ids[learned].tolist(), skip_special_tokens=False) == "Yes.<|im_end|>No.<|im_end|>"
+
+
+def test_targets_follow_their_inputs(tokenizer: Tokenizer) -> None:
+    batch = Packer(data.stream(1), tokenizer, LAYOUT).batch()
+    real = batch.weights > 0
+    assert np.array_equal(batch.tokens[batch.where[real] + 1], batch.labels[real])
+    assert np.array_equal(batch.segments[batch.where[real] + 1], batch.segments[batch.where[real]])
+
+
+def test_packed_conversations_do_not_see_each_other() -> None:
+    config = ModelConfig(
+        vocab_size=50,
+        layers=2,
+        heads=2,
+        kv_heads=1,
+        width=16,
+        ffn_width=32,
+        head_width=8,
+        context=64,
+        tied=True,
+    )
+    params, rng = init(config, 0), np.random.default_rng(0)
+    tokens, layout = rng.integers(0, 50, 16).astype(np.int32), ((1, 16),)
+    segments, positions = np.repeat([1, 2], 8), np.tile(np.arange(8), 2)
+
+    def hidden(tokens: np.ndarray) -> np.ndarray:
+        attend = packed_attention(layout, jnp.asarray(segments))
+        return np.asarray(Decoder(config).apply({"params": params}, tokens, positions, attend=attend))
+
+    other = np.concatenate([rng.integers(0, 50, 8).astype(np.int32), tokens[8:]])
+    assert np.array_equal(hidden(tokens)[8:], hidden(other)[8:])
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_a_few_steps_lower_the_loss(tokenizer: Tokenizer, name: str) -> None:
+    config = ModelConfig(
+        vocab_size=600,
+        layers=1,
+        heads=2,
+        kv_heads=1,
+        width=32,
+        ffn_width=64,
+        head_width=16,
+        context=256,
+        tied=True,
+    )
+    params, update = init(config, 0), optimizer(name)
+    state, step = update.init(params), make_step(Decoder(config), LAYOUT, update)
+    batch = astuple(Packer(data.stream(1), tokenizer, LAYOUT).batch())
+    losses = []
+    for _ in range(4):
+        params, state, value = step(params, state, batch, jnp.float32(0.01))
+        losses.append(float(value))
+    assert losses[-1] < losses[0]
+
+
+def test_mixed_precision_leaves_the_decoder_as_it_was() -> None:
+    from jaxchat.models import decoder, layers
+
+    before = layers.contract
+    with mixed_precision():
+        assert layers.contract is not before
+    assert layers.contract is before and decoder.contract is before

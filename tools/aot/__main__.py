@@ -1,0 +1,152 @@
+"""Compiles the programs of an engine for TPUs that are not there, and checks what comes out. `make aot`
+
+Each program must fit into memory beside the KV pages, update pages and slots in place, gather nothing as large as its
+share of the logits, and each decode step must take at most 1.15 times what reading weights and KV once takes, by the
+chip's peak rates. The exit status is 1 if a bound fails that `tools.aot.cases` does not list as known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxchat.planning.aot import Account, Ahead
+from jaxchat.planning.cost_model import exchange
+from jaxchat.planning.hardware import parse_topology
+from jaxchat.planning.model_shapes import read_shape
+from jaxchat.planning.planner import Plan, make_plan, suggested
+from tools.aot.cases import CASES, Case
+
+GIB = 1024**3
+NEAR = 1.15
+HEAD = """\
+| model | slice | program | memory, GiB of | temporary, MiB | moved, GB | sums, MB | hidden | reads | step | holds |
+|---|---|---|---|---|---|---|---|---|---|---|"""
+BOUNDS = {
+    "fits": "arguments, temporaries and the code of all programs fit into a device's memory",
+    "aliased": "KV pages and slots are updated in place",
+    "gathers": "no all-gather outside branches, and none in them as large as a device's share of the logits",
+    "reads": f"bytes that move make a step at most {NEAR} x reading weights and KV once",
+    "step": f"with the sums over devices that nothing hides it is at most {NEAR} x that",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One compiled program of a case; `failed` has the names of the bounds that do not hold."""
+
+    case: Case
+    plan: Plan
+    account: Account
+    memory: int  # while the program runs, with all others at hand
+    reads: float | None  # times the floor; None of prefill, which computes
+    step: float | None
+    failed: frozenset[str]
+
+
+def check(case: Case) -> list[Result]:
+    """Compiles the programs of a case."""
+    topology, model = parse_topology(case.topology), read_shape(case.model)
+    engine = suggested(topology, slots=case.slots, context=case.context)
+    plan = make_plan(model, topology, engine)
+    ahead = Ahead(model, topology, plan.engine)
+    accounts = [ahead.compile(name) for name in ahead.sources]
+    return [judged(case, plan, ahead, account, sum(one.code for one in accounts)) for account in accounts]
+
+
+def judged(case: Case, plan: Plan, ahead: Ahead, account: Account, code: int) -> Result:
+    """The bounds applied to one program; decoding is of sequences half as long as the context.
+
+    `code` is the size of all programs of the engine, which stay in memory together.
+    """
+    chip, rows = plan.topology.chip, ahead.sources[account.name].rows
+    least = ahead.cost.estimate(rows, rows, plan.engine.context // 2)
+    decodes = account.name.startswith("decode")
+    reads = account.local(least.kv, chip) / least.floor if decodes else None
+    step = account.step(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
+    memory = account.arguments + account.temporary + code
+    gathers = [one for one in account.collectives if one.kind == "all-gather"]
+    share = 4 * rows * ahead.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
+    holds = {
+        "fits": memory <= chip.memory,
+        "aliased": account.aliased >= account.donated,
+        "gathers": not any(one.always or one.size >= share for one in gathers),
+        "reads": reads is None or reads <= NEAR,
+        "step": step is None or step <= NEAR,
+    }
+    failed = frozenset(name for name, good in holds.items() if not good)
+    return Result(case=case, plan=plan, account=account, memory=memory, reads=reads, step=step, failed=failed)
+
+
+def row(one: Result) -> str:
+    """One line of Markdown."""
+    account, chip = one.account, one.plan.topology.chip
+    sums = exchange(account.exchanged, one.plan.topology, one.plan.engine.tensor_parallel)
+    hidden = "-" if one.step is None else f"{account.hidden / sums:.0%}"
+    verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
+    return (
+        f"{_begin(one.case)} {account.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
+        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} | {account.exchanged / 1e6:.1f} | {hidden} "
+        f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
+    )
+
+
+def unexpected(case: Case, results: list[Result]) -> list[str]:
+    """What differs from the case's list of known failures."""
+    failed = frozenset().union(*(one.failed for one in results))
+    known = {name for name, _ in case.known}
+    place = f"{case.model} on {case.topology}"
+    new = [f"{place}: fails {name}: {BOUNDS[name]}" for name in sorted(failed - known)]
+    return new + [f"{place}: {name} holds now; take it from the list" for name in sorted(known - failed)]
+
+
+def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
+    """Puts a table between the marks in the document `target`; it keeps the lines of `cases` without a result."""
+    begin, end = "<!-- aot begin -->", "<!-- aot end -->"
+    head, rest = target.read_text("utf-8").split(begin)
+    old, tail = rest.split(end)
+    lines: list[str] = []
+    for case in cases:
+        new = [row(one) for one in results if one.case == case]
+        lines += new or [line for line in old.splitlines() if line.startswith(_begin(case))]
+    known = [f"- {case.model} on {case.topology}, {name}: {why}." for case in cases for name, why in case.known]
+    target.write_text("\n".join([head + begin, HEAD, *lines, "", *known, end + tail]), "utf-8")
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.aot", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", default="", help="check the cases whose 'model topology' has this text in it")
+    parser.add_argument("--write", type=Path, help="document to put the table into")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
+    args = parser.parse_args()
+    cases = [case for case in CASES if args.only in f"{case.model} {case.topology}"]
+    results: list[Result] = []
+    surprises: list[str] = []
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for case, found in zip(cases, pool.map(check, cases), strict=True):
+            seconds = ", ".join(f"{one.account.name} {one.account.seconds:.0f} s" for one in found)
+            print(f"{case.model} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
+            results += found
+            surprises += unexpected(case, found)
+    print("\n".join([HEAD, *map(row, results)]))
+    if args.write:
+        write(results, CASES, args.write)
+    print("\n".join(["", *surprises]) if surprises else "\nall as expected")
+    return 1 if surprises else 0
+
+
+def _begin(case: Case) -> str:
+    return f"| {case.model} | {case.topology} |"
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

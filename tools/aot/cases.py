@@ -1,0 +1,33 @@
+"""What `tools.aot` compiles, and which of its bounds are known not to hold, with the reason.
+
+A known failure that no longer fails is reported too, so that the list stays true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A model on a slice; `known` has the reason for each bound of `tools.aot.BOUNDS` that does not hold."""
+
+    model: str
+    topology: str
+    slots: int = 64
+    context: int = 8192
+    known: tuple[tuple[str, str], ...] = ()
+
+
+CASES = (
+    Case(model="llama-3-8b", topology="v5e:2x4"),
+    Case(model="llama-3-8b", topology="v6e:2x4"),
+    Case(model="llama-3-8b", topology="v5p:2x2x2"),
+    Case(model="qwen3-30b-a3b", topology="v5e:2x4"),
+    Case(model="qwen3-30b-a3b", topology="v6e:2x4"),
+    Case(model="qwen3-30b-a3b", topology="v5p:2x2x2"),
+    # Eight v5e chips hold 126 GiB, the weights of 70B take 131.
+    Case(model="llama-3-70b", topology="v5e:4x4"),
+    Case(model="llama-3-70b", topology="v6e:2x4"),
+    Case(model="llama-3-70b", topology="v5p:2x2x2"),
+)

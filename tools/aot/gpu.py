@@ -1,0 +1,64 @@
+"""Compiles the programs of an engine for an H200 that is not there, and checks what comes out. `make aot-gpu`
+
+Each program must fit into memory beside the KV pages, update pages and slots in place, and call the kernels of
+every layer. Autotuning needs a GPU, so it is off, and the compiler counts neither bytes nor products: speed is not
+checked. The exit status is 1 if a check fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from jaxchat.compat import described_devices
+from jaxchat.planning.aot import Account, Ahead
+from jaxchat.planning.hardware import parse_topology
+from jaxchat.planning.model_shapes import NAMED, read_shape
+from jaxchat.planning.planner import make_plan, suggested
+from jaxchat.runtime.compile import options
+
+GIB = 1024**3
+KERNEL = "__gpu$xla.gpu.triton"  # as the compiler calls it
+CALLS = {"prefill": 2, "decode": 3}  # of each layer
+
+
+def failures(account: Account, layers: int, memory: float) -> list[str]:
+    """What does not hold of a program."""
+    each = next(count for begin, count in CALLS.items() if account.name.startswith(begin))
+    calls = sum(count for target, count in account.kernels.items() if target.startswith(KERNEL))
+    holds = {
+        f"takes {(account.arguments + account.temporary) / GIB:.1f} of {memory / GIB:.1f} GiB": (
+            account.arguments + account.temporary <= memory
+        ),
+        f"updates {account.aliased} of {account.donated} bytes in place": account.aliased >= account.donated,
+        f"calls {KERNEL} {calls} times in {layers} layers": calls == each * layers,
+    }
+    return [text for text, good in holds.items() if not good]
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.aot.gpu", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", choices=NAMED, default="llama-3-8b")
+    args = parser.parse_args()
+    target = Path(__file__).with_name("h200.txtpb").read_text("utf-8")
+    devices = described_devices("", "cuda", topology="1x1x1", target_config=target)
+    topology, model = parse_topology("h200:1"), read_shape(args.model)
+    plan = make_plan(model, topology, suggested(topology))
+    ahead = Ahead(model, topology, plan.engine, devices, {**(options("gpu") or {}), "xla_gpu_autotune_level": 0})
+    failed = 0
+    for name in ahead.sources:
+        account = ahead.compile(name)
+        wrong = failures(account, model.layers, topology.chip.memory)
+        failed += bool(wrong)
+        size = f"{account.arguments / GIB:.1f} GiB and {account.temporary / 1024**2:.0f} MiB temporary"
+        print(
+            f"{args.model}, {name}: {size}, {account.seconds:.0f} s; {'; '.join(wrong) or 'as it should be'}",
+            flush=True,
+        )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Random models on a GPU, beside `transformers`: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
+
+Each contestant has a process of its own. Tokens per second, of prefill and of decoding so many users at once, and the
+share of the roof: for prefill the chip's peak of products, for decoding the time that it takes to read weights and KV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxchat.planning.model_shapes import read_shape
+from tools.bench.gpu.engine import add_arguments
+from tools.bench.gpu.report import table
+
+CONTESTANTS = {
+    "jaxchat": ["tools.bench.gpu.engine"],
+    "transformers": ["tools.bench.gpu.peer"],
+    "transformers, compiled, static cache": ["tools.bench.gpu.peer", "--compiled"],
+}
+
+
+def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:
+    """The last line that a contestant has printed in time, {} where there is none."""
+    numbers = ("prompt", "steps", "rounds", "context")
+    flags = [word for name in numbers for word in (f"--{name}", str(getattr(args, name)))]
+    line = [sys.executable, "-m", *command, "--model", model, "--users", *map(str, args.users), *flags]
+    try:
+        said = subprocess.run(line, stdout=subprocess.PIPE, timeout=seconds, text=True).stdout
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"").decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+    found = [one for one in said.splitlines() if one.startswith("{")]
+    return json.loads(found[-1]) if found else {}
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.bench.gpu", description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser)
+    parser.add_argument("--models", nargs="+", default=["llama-3.2-1b", "llama-3-8b"])
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--seconds", type=float, default=600.0, help="that a contestant may take")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    args = parser.parse_args()
+    kept: dict[str, Any] = {}
+    for model in args.models:
+        found = {}
+        for name in args.contestants:
+            if one := ask(CONTESTANTS[name], args, model, args.seconds):
+                found[name] = one
+                kept[f"{model}, {name}"] = one
+                if args.json:
+                    args.json.write_text(json.dumps(kept, indent=1))
+        device = next((one["device"] for one in found.values() if "device" in one), "")
+        print(f"\n{model}, {device}:\n\n{table(read_shape(model), device, found, args.prompt, args.steps)}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Attention on a GPU by our kernels and by others, as JSON: `python -m tools.bench.gpu.attention`.
+
+Decoding of rows whose sequences are equally long, and prefill of a chunk at the end of a sequence, in bf16;
+microseconds of one layer, of a run of layers with caches of their own, so that no cache stays in the chip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxchat.kernels.attention import gpu_flash
+from jaxchat.kernels.attention.spec import PLAIN
+
+LAYERS, PAGE, CONTEXT = 16, 16, 8192
+DECODE = ((1, 1024, 2048), (1, 8000, 8192), (8, 1024, 2048), (64, 1024, 2048))  # rows, keys, room in a table
+PREFILL = ((512, 0), (512, 1024), (512, 7680))  # tokens, position of the first
+Attend = Callable[[Array, Array, Array, Array, Array], Array]
+
+
+def shipped(q: Array, keys: Array, values: Array, table: Array, lengths: Array) -> Array:
+    """The paged kernel that comes with jax."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
+    return paged_attention(q, keys, values, table, lengths, pages_per_compute_block=8, k_splits=8)
+
+
+def gathered(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
+    """cuDNN, after a sequence's pages were copied together."""
+    rows, _, width = q.shape
+    keys, values = (x[:, table].transpose(1, 2, 3, 0, 4).reshape(rows, -1, len(x), width) for x in (keys, values))
+    return contiguous(q, keys, values, table, lengths, by)
+
+
+def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
+    """cuDNN over slots whose keys and values `[S, L, K, d]` lie in order."""
+    one = jnp.ones(len(q), jnp.int32)
+    return jax.nn.dot_product_attention(
+        q[:, None], keys, values, query_seq_lengths=one, key_value_seq_lengths=lengths, implementation=by
+    )[:, 0]
+
+
+def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Array, by: Any = "cudnn") -> Array:
+    """cuDNN with a mask over all pages of a sequence."""
+    keys, values = (x[:, table].reshape(len(x), -1, x.shape[-1]).swapaxes(0, 1) for x in (keys, values))
+    position = jnp.arange(len(keys))
+    mask = position <= (start + jnp.arange(len(q)))[:, None]
+    return jax.nn.dot_product_attention(q, keys, values, mask=mask[None], implementation=by)
+
+
+def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
+    """Microseconds a layer."""
+
+    @jax.jit
+    def run(q: Array, caches: Any, table: Array, place: Array) -> Array:
+        for keys, values in caches:
+            q = q + attend(q, keys, values, table, place).astype(q.dtype)
+        return q
+
+    run(q, caches, table, place).block_until_ready()
+    times = []
+    for _ in range(10):
+        began = time.perf_counter()
+        run(q, caches, table, place).block_until_ready()
+        times.append(time.perf_counter() - began)
+    return 1e6 * statistics.median(times) / len(caches)
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """All that a GPU can do; what fails is told."""
+    H, K, d = args.heads, args.kv_heads, args.width
+    drawn = partial(jax.random.normal, dtype=jnp.bfloat16)
+    found: list[dict[str, Any]] = []
+
+    def note(what: str, who: str, floor: float, *given: Any) -> None:
+        try:
+            found.append({"what": what, "who": who, "us": timed(*given), "floor": floor})
+        except Exception as error:  # a kernel that a chip refuses is a finding, too
+            found.append({"what": what, "who": who, "error": f"{type(error).__name__}: {error}"[:300]})
+
+    for rows, length, context in DECODE:
+        pages = rows * context // PAGE + 1
+        caches = [
+            tuple(drawn(jax.random.key(2 * layer + part), (K, pages, PAGE, d)) for part in (0, 1))
+            for layer in range(LAYERS)
+        ]
+        table = jnp.asarray(np.random.default_rng(0).permutation(pages - 1) + 1, jnp.int32).reshape(rows, -1)
+        q, lengths = drawn(jax.random.key(99), (rows, H, d)), jnp.full(rows, length, jnp.int32)
+        what = f"decode, {rows} rows of {length} keys"
+        floor = 1e6 * rows * length * K * d * 4 / args.bandwidth
+        ours = partial(gpu_flash.decode, form=PLAIN)
+        for who, attend in (("ours", ours), ("jax's", shipped), ("cuDNN, gathered", gathered)):
+            note(what, who, floor, attend, q, caches, table, lengths)
+        slots = [tuple(x[:, 1:].reshape(rows, context, K, d) for x in cache) for cache in caches]
+        del caches
+        note(what, "cuDNN, contiguous", floor, contiguous, q, slots, table, lengths)
+        del slots
+    pages = CONTEXT // PAGE
+    caches = [tuple(drawn(jax.random.key(layer), (K, pages, PAGE, d)) for _ in (0, 1)) for layer in range(LAYERS)]
+    table = jnp.arange(pages, dtype=jnp.int32)
+    for chunk, start in PREFILL:
+        q = drawn(jax.random.key(99), (chunk, H, d))
+        what = f"prefill, {chunk} from {start}"
+        floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
+        for who, attend in (("ours", partial(gpu_flash.prefill, form=PLAIN)), ("cuDNN, gathered", chunk_gathered)):
+            note(what, who, floor, attend, q, caches, table, jnp.int32(start))
+    return found
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.bench.gpu.attention", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--heads", type=int, default=32)
+    parser.add_argument("--kv-heads", type=int, default=8)
+    parser.add_argument("--width", type=int, default=128, help="of a head")
+    parser.add_argument("--bandwidth", type=float, default=3.35e12, help="bytes a second, for the floor")
+    parser.add_argument("--flops", type=float, default=989e12, help="operations a second, for the floor")
+    for line in measure(parser.parse_args()):
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

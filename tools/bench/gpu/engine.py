@@ -1,0 +1,149 @@
+"""Steps of our compiled programs on this machine's device, as JSON: `python -m tools.bench.gpu.engine --model NAME`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxchat.config import EngineConfig
+from jaxchat.models.config import ModelConfig
+from jaxchat.parallel.mesh import Placement
+from jaxchat.planning.model_shapes import read_shape
+from jaxchat.runtime.matmul_backend import attention_here
+from jaxchat.runtime.program_specs import shapes_of_params
+from jaxchat.runtime.runner import Runner
+from jaxchat.runtime.state import Sizes
+from jaxchat.sampling.sample import sample
+from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+from tools.bench.probe import fastest
+
+SAMPLINGS = {"greedy": SamplingParams(temperature=0.0), "nucleus": SamplingParams(temperature=0.8, top_p=0.9)}
+
+
+def probe() -> dict[str, float]:
+    """Bytes moved per second by a copy, each byte counted twice, and operations per second of bf16 products."""
+    source = jnp.ones(2**30, jnp.float32)
+    copy = jax.jit(lambda x: x + 1)
+    square = jax.random.normal(jax.random.key(0), (8192, 8192), jnp.bfloat16)
+    multiply = jax.jit(jnp.dot)
+    jax.block_until_ready((copy(source), multiply(square, square)))  # compiled
+    moved = 2 * source.nbytes / fastest(lambda: copy(source).block_until_ready())
+    return {"copy": moved, "products": 2 * 8192**3 / fastest(lambda: multiply(square, square).block_until_ready())}
+
+
+def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
+    """Parameters that the device draws itself."""
+
+    @partial(jax.jit, static_argnums=1)
+    def draw(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        values = 0.02 * jax.random.normal(key, shape, dtype)
+        return values if len(shape) > 1 else 1 + values
+
+    shapes, tree = jax.tree.flatten(shapes_of_params(model, placement, dtype))
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    return jax.tree.unflatten(tree, [draw(key, leaf.shape) for key, leaf in zip(keys, shapes, strict=True)])
+
+
+def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
+    """A warm runner as `jaxchat plan` suggests it: a decode program of 8 rows beside that of all."""
+    slots = max(args.users)
+    engine = EngineConfig(
+        slots=slots,
+        decode_shapes=tuple(rows for rows in (8,) if rows < slots) or (slots,),
+        context=args.context,
+        chunk=args.chunk,
+        prefill_chunks=(args.chunk,),
+        page_size=args.page,
+        dtype=args.dtype,
+        attention=args.attention,
+    )
+    placement = Placement.create(engine.mesh, model)
+    path = attention_here(engine, model, placement, None).path
+    params = random_params(model, placement, engine.dtype)
+    sizes = Sizes.resolve(engine, model)
+    sampler = partial(sample, valid=model.vocab_size)
+    runner = Runner(
+        model, params, sizes, placement, dtype=engine.dtype, sampler=sampler, path=path, ladder=engine.ladder
+    )
+    runner.warm_up()
+    return runner
+
+
+def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> float:
+    """Puts a random prompt into the first `users` slots; tokens per second."""
+    sizes, rng = runner.sizes, np.random.default_rng(0)
+    tokens = rng.integers(0, sizes.vocab, prompt).astype(np.int32)
+    began = time.perf_counter()
+    for slot in range(users):
+        pages = np.arange(sizes.table, dtype=np.int32) + 1 + slot * sizes.table
+        for start in range(0, prompt, sizes.chunk):
+            part, last = tokens[start : start + sizes.chunk], start + sizes.chunk >= prompt
+            step = runner.prefill(PrefillWork(slot, part, start, last, pages, 0, sampling))
+    step.wait()
+    return users * prompt / (time.perf_counter() - began)
+
+
+def decode(runner: Runner, users: int, steps: int) -> float:
+    """Seconds of a step, the next one always dispatched before the last is read, as the engine does it."""
+    work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
+    runner.decode(work).wait()
+    began, before = time.perf_counter(), runner.decode(work)
+    for _ in range(steps - 1):
+        ahead = runner.decode(work)
+        before.wait()
+        before = ahead
+    before.wait()
+    return (time.perf_counter() - began) / steps
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Medians over rounds."""
+    found: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
+    began = time.perf_counter()
+    runner = make(read_shape(args.model), args)
+    found["ready"] = time.perf_counter() - began
+    fill(runner, 1, args.prompt, SAMPLINGS["greedy"])
+    found["prefill"] = statistics.median(fill(runner, 4, args.prompt, SAMPLINGS["greedy"]) for _ in range(args.rounds))
+    found["decode"] = {}
+    for users in args.users:
+        for name in args.samplings:
+            times = []
+            for _ in range(args.rounds):
+                fill(runner, users, args.prompt, SAMPLINGS[name])
+                times.append(decode(runner, users, args.steps))
+            found["decode"][f"{users} {name}"] = statistics.median(times)
+    return found
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a measurement is of."""
+    parser.add_argument("--model", default="llama-3-8b", help="a name that `jaxchat plan` knows, or a config.json")
+    parser.add_argument("--users", nargs="+", type=int, default=[1, 8, 64])
+    parser.add_argument("--prompt", type=int, default=1024, help="tokens")
+    parser.add_argument("--steps", type=int, default=64, help="of each measurement of decoding")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--context", type=int, default=2048)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.bench.gpu.engine", description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser)
+    parser.add_argument("--chunk", type=int, default=512)
+    parser.add_argument("--page", type=int, default=16)
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--attention", choices=("auto", "plain"), default="auto")
+    parser.add_argument("--samplings", nargs="+", choices=SAMPLINGS, default=list(SAMPLINGS))
+    print(json.dumps(measure(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The same steps by `transformers` on a GPU, as JSON: `python -m tools.bench.gpu.peer --model llama-3-8b`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticCache
+
+from jaxchat.planning.model_shapes import NAMED
+from tools.bench.gpu.engine import add_arguments
+
+KINDS = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3MoeForCausalLM": "qwen3_moe"}
+
+
+class Stepper:
+    """A random model in bf16; greedy decoding token by token, `compiled` with a static cache."""
+
+    def __init__(self, model: str, device: str, context: int, *, compiled: bool) -> None:
+        fields = dict(NAMED[model] if model in NAMED else json.loads(Path(model).read_text("utf-8")))
+        (architecture,) = fields.pop("architectures")
+        config = AutoConfig.for_model(KINDS[architecture], **fields)
+        with torch.device(device):
+            self.model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+        self.device, self.context, self.compiled = torch.device(device), context, compiled
+        self.config = config
+        self.forward = self.model.forward
+        if compiled:
+            self.forward = torch.compile(self.model.forward, mode="reduce-overhead", fullgraph=True, dynamic=False)
+
+    def synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    @torch.inference_mode()
+    def prefill(self, users: int, prompt: int) -> tuple[Any, torch.Tensor, float]:
+        """The cache of so many random prompts, their next tokens, and seconds."""
+        tokens = torch.randint(0, self.config.vocab_size, (users, prompt), device=self.device)
+        cache: Any = (
+            StaticCache(config=self.config, max_cache_len=self.context)
+            if self.compiled
+            else DynamicCache(config=self.config)
+        )
+        self.synchronize()
+        began = time.perf_counter()
+        given = {"cache_position": torch.arange(prompt, device=self.device)} if self.compiled else {}
+        out = self.model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1, **given)
+        token = out.logits[:, -1:].argmax(-1)
+        self.synchronize()
+        return cache, token, time.perf_counter() - began
+
+    @torch.inference_mode()
+    def decode(self, users: int, prompt: int, steps: int) -> float:
+        """Seconds of a step; three go before, in which a compiled one is captured."""
+        cache, token, _ = self.prefill(users, prompt)
+        position = torch.tensor([prompt], device=self.device)
+        for step in range(steps + 3):
+            if step == 3:
+                self.synchronize()
+                began = time.perf_counter()
+            given = {"position_ids": position[None].expand(users, 1)}
+            if self.compiled:
+                torch.compiler.cudagraph_mark_step_begin()
+                given["cache_position"] = position
+            out = self.forward(token, past_key_values=cache, use_cache=True, **given)
+            token = out.logits[:, -1:].argmax(-1).clone()
+            position = position + 1
+        self.synchronize()
+        return (time.perf_counter() - began) / steps
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Medians over rounds; what is known after each number of users, as compiling takes long."""
+    stepper = Stepper(args.model, args.device, args.context, compiled=args.compiled)
+    device = torch.cuda.get_device_name() if stepper.device.type == "cuda" else args.device
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+    found: dict[str, Any] = {"device": device, **versions, "decode": {}}
+    stepper.prefill(4, args.prompt)
+    times = [stepper.prefill(4, args.prompt)[2] for _ in range(args.rounds)]
+    found["prefill"] = 4 * args.prompt / statistics.median(times)
+    for users in args.users:
+        seconds = [stepper.decode(users, args.prompt, args.steps) for _ in range(args.rounds)]
+        found["decode"][f"{users} greedy"] = statistics.median(seconds)
+        yield found
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.bench.gpu.peer", description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser)
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--device", default="cuda")
+    for found in measure(parser.parse_args()):
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What was measured on a GPU as a table, beside what its memory and its products allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxchat.config import MeshConfig
+from jaxchat.models.config import ModelConfig
+from jaxchat.parallel.mesh import Placement
+from jaxchat.planning.cost_model import Cost, Estimate
+from jaxchat.planning.hardware import CHIPS, Topology
+from jaxchat.runtime.program_specs import shapes_of_params
+
+
+@dataclass(frozen=True)
+class Roof:
+    """The least that a bf16 model takes on one chip, whose name contains a key of `CHIPS`, at its maker's rates."""
+
+    model: ModelConfig
+    device: str
+
+    def step(self, tokens: int, sequences: int, length: int) -> Estimate:
+        """Of a step for so many tokens of sequences that are so long. Raises ValueError for an unknown chip."""
+        kind = next((kind for kind in CHIPS if kind in self.device.lower()), None)
+        if kind is None:
+            raise ValueError(f"device {self.device!r} is none of {', '.join(CHIPS)}")
+        m = self.model
+        params = shapes_of_params(m, Placement.imagined(MeshConfig(), m), "bfloat16")
+        per_token = 2 * 2 * m.layers * m.kv_heads * m.head_width
+        cost = Cost(m, Topology(f"{kind}:1", CHIPS[kind], 1), 1, "bfloat16", params, per_token)
+        return cost.estimate(tokens, sequences, length)
+
+
+def table(model: ModelConfig, device: str, found: dict[str, dict[str, Any]], prompt: int, steps: int) -> str:
+    """A row for each contestant of `found`: tokens per second and the share of the roof that this is."""
+    roof = Roof(model, device)
+    cases = list(dict.fromkeys(case for one in found.values() for case in one["decode"]))
+    lines = [f"| | prefill | {' | '.join(cases)} |", "|---" * (len(cases) + 2) + "|"]
+    for name, one in found.items():
+        prefill = f"{one['prefill']:,.0f} ({_share(one['prefill'], roof.step(prompt, 1, prompt // 2).rate)})"
+        cells = [prefill]
+        for case in cases:
+            users = int(case.split()[0])
+            seconds = one["decode"].get(case)
+            floor = roof.step(users, users, prompt + steps // 2).floor
+            cells.append(f"{users / seconds:,.0f} ({_share(floor, seconds)})" if seconds else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %"

@@ -1,0 +1,74 @@
+"""What rounded weights change in the logits of a model, against float32: `python -m tools.bench.rounding`
+
+Runs conversations that the bundled model was not trained on through the decoder in each precision, without a cache, and
+compares every position: the error of the logits relative to their spread, and how often the most likely token is the
+same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tokenizers import Tokenizer
+
+import jaxchat.bundled
+from jaxchat.checkpoints.huggingface import load_hf
+from jaxchat.kernels.attention.reference import causal
+from jaxchat.models.decoder import Decoder, hidden_states, logits_of
+from jaxchat.models.families import read_config
+from jaxchat.runtime.weight_packing import Rounded, pack
+from tools.training import data
+from tools.training.template import render
+
+LENGTH = 256  # tokens of a conversation
+
+
+def conversations(directory: Path, count: int) -> list[np.ndarray]:
+    """Token ids of held-out conversations, answers included, each filled up to `LENGTH`."""
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    samples = [sample for skill in data.SKILLS for sample in data.held_out(3, skill, count)]
+    texts = [render([*sample.prompt, sample.answer], list(sample.tools)) for sample in samples]
+    return [np.array(tokenizer.encode(text).ids[:LENGTH], np.int32) for text in texts]
+
+
+def logits(directory: Path, tokens: list[np.ndarray], dtype: str, rounded: bool) -> list[np.ndarray]:
+    """Logits `[T, V]` of each conversation."""
+    config = read_config(directory)
+    params, _ = load_hf(directory, config, dtype=dtype)
+    if rounded:
+        params = pack(params, config, Rounded())
+    decoder, positions = Decoder(config), jnp.arange(LENGTH)
+
+    @jax.jit
+    def run(params: Any, ids: jax.Array) -> jax.Array:
+        return logits_of(decoder, params, hidden_states(decoder, params, ids, positions, causal))
+
+    padded = (np.pad(ids, (0, LENGTH - len(ids))) for ids in tokens)
+    return [np.asarray(run(params, ids))[: len(own)] for own, ids in zip(tokens, padded, strict=True)]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.bench.rounding", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="folder with the bundled tokenizer")
+    parser.add_argument("--count", type=int, default=20, help="conversations a skill")
+    args = parser.parse_args()
+    tokens = conversations(args.model, args.count)
+    exact = np.concatenate(logits(args.model, tokens, "float32", False))
+    spread = exact.std()
+    print(f"{len(tokens)} conversations, {len(exact)} positions\n")
+    print("| precision | error of a logit / spread | same most likely token |\n|---|---|---|")
+    for name, dtype, rounded in (("bfloat16", "bfloat16", False), ("int8", "float32", True)):
+        found = np.concatenate(logits(args.model, tokens, dtype, rounded))
+        error = np.sqrt(np.mean((found - exact) ** 2)) / spread
+        same = np.mean(found.argmax(-1) == exact.argmax(-1))
+        print(f"| {name} | {error:.4f} | {100 * same:.2f} % |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What each sampling feature costs: `python -m tools.bench.sampling`.
+
+Times one call of the sampler at several batch and vocabulary sizes, beside the product that makes the logits (f32,
+width 896) and beside the usual ways: a full sort with a softmax in torch, the same in NumPy. Medians in milliseconds;
+the peers take their turns between ours, so that a noisy machine disturbs all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxchat.sampling.sample import sample
+from jaxchat.sampling.state import SamplingState
+
+WIDTH = 896  # of the 0.5B-parameter model whose logits have these sizes
+Work = Callable[[], Any]
+
+
+def states(rows: int, vocab: int) -> dict[str, SamplingState]:
+    """A state for each feature, and one for several together."""
+    greedy, ones = SamplingState.zeros(rows, vocab), jnp.ones(rows)
+    drawn = replace(greedy, temperature=ones * 0.8, top_p=ones)
+    nucleus = replace(drawn, top_p=ones * 0.9)
+    penalties = {"frequency": ones * 0.5, "presence": ones * 0.5}
+    biased = greedy.bias_ids.at[:, :50].set(jnp.arange(50))
+    return {
+        "greedy": greedy,
+        "greedy, penalties": replace(greedy, **penalties),
+        "greedy, bias of 50": replace(greedy, bias_ids=biased, bias=greedy.bias.at[:, :50].set(2.0)),
+        "greedy, logprobs": replace(greedy, logprobs=jnp.ones(rows, bool)),
+        "temperature": drawn,
+        "nucleus 0.9": nucleus,
+        "nucleus 0.9 of flat logits": replace(nucleus, temperature=ones * 100),
+        "nucleus, penalties, logprobs": replace(nucleus, **penalties, logprobs=jnp.ones(rows, bool)),
+    }
+
+
+def logits(rows: int, vocab: int) -> np.ndarray:
+    """f32 `[S, V]` shaped like a language model's: a bell of unlikely tokens and a few dozen likely ones."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 2.5, (rows, vocab)).astype(np.float32)
+    x[:, :60] += np.linspace(20, 8, 60, dtype=np.float32)
+    return x
+
+
+def ours(x: np.ndarray) -> dict[str, Work]:
+    """The sampler under each state, and the product before it."""
+    rows, vocab = x.shape
+    on, given = jnp.ones(rows, bool), jnp.array(x)
+    run = jax.jit(sample, static_argnums=3)
+    hidden, head = jnp.ones((rows, WIDTH)), jnp.ones((WIDTH, vocab))
+    product = jax.jit(jnp.dot)
+    work: dict[str, Work] = {"(logits: f32 product)": lambda: jax.block_until_ready(product(hidden, head))}
+    for name, state in states(rows, vocab).items():
+        work[name] = lambda state=state: jax.block_until_ready(run(given, state, on, vocab))  # type: ignore[misc]
+    return work
+
+
+def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
+    """Sort, cumulate, cut, draw."""
+    z = x / 0.8
+    p = np.exp(z - z.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    order = np.argsort(-p, axis=-1)
+    ranked = np.take_along_axis(p, order, -1)
+    ranked[np.cumsum(ranked, -1) - ranked > 0.9] = 0
+    picked = (np.cumsum(ranked, -1) > rng.random((len(x), 1)) * ranked.sum(-1, keepdims=True)).argmax(-1)
+    return np.take_along_axis(order, picked[:, None], -1)
+
+
+def peers(x: np.ndarray) -> dict[str, Work]:
+    """The same nucleus by full sorts; torch where it is installed."""
+    rng = np.random.default_rng(0)
+    work: dict[str, Work] = {"NumPy: nucleus by sort": lambda: numpy_nucleus(x, rng)}
+    try:
+        import torch
+    except ImportError:
+        return work
+    given = torch.from_numpy(x)
+
+    def nucleus() -> Any:
+        p, order = torch.softmax(given / 0.8, -1).sort(-1, descending=True)
+        p[p.cumsum(-1) - p > 0.9] = 0
+        return order.gather(-1, torch.multinomial(p, 1))
+
+    work["torch: temperature"] = lambda: torch.multinomial(torch.softmax(given / 0.8, -1), 1)
+    work["torch: nucleus by sort"] = nucleus
+    return work
+
+
+def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
+    """Median milliseconds of each, in alternation."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for repetition in range(-1, repetitions):  # the first round compiles
+        for name, call in work.items():
+            began = time.perf_counter()
+            call()
+            if repetition >= 0:
+                times[name].append(1000 * (time.perf_counter() - began))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.bench.sampling", description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[8, 32, 128])
+    parser.add_argument("--vocab", type=int, nargs="+", default=[32_000, 151_936, 256_000])
+    parser.add_argument("--repetitions", type=int, default=9)
+    args = parser.parse_args()
+    columns: dict[str, dict[str, float]] = {}
+    for rows in args.rows:
+        for vocab in args.vocab:
+            x = logits(rows, vocab)
+            columns[f"[{rows}, {vocab // 1000}k]"] = measure(ours(x) | peers(x), args.repetitions)
+    print(f"| ms | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for name in next(iter(columns.values())):
+        print(f"| {name} | {' | '.join(f'{column[name]:.2f}' for column in columns.values())} |")
+
+
+if __name__ == "__main__":
+    main()

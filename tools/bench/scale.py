@@ -1,0 +1,159 @@
+"""What scheduling costs the host when very many wait: `python -m tools.bench.scale --queued 10000 --slots 256`
+
+Drives the engine's own scheduler with a device that answers at once, as the engine does, one step ahead. The table has
+the processor time of a step, planned and collected, in milliseconds, and that of a cancel in microseconds. It should
+grow with the rows that are active and with nothing else; the exit status is 1 where a step takes more than the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+
+from jaxchat.engine.scheduler import Scheduler, Step
+from jaxchat.engine.sequence import Sequence
+from jaxchat.types import GenerateRequest, Outcome, StepResult, SwapInWork, SwapOutWork, Swapped
+
+PAGE, CHUNK = 16, 512  # as for an accelerator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Sequences and what they ask for; `pages` of the pool for each slot."""
+
+    name: str
+    slots: int
+    queued: int
+    prompt: int
+    answer: tuple[int, int]  # fewest and most tokens
+    pages: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """Processor milliseconds of each step, microseconds of each cancel, and how many rows steps had on average."""
+
+    steps: list[float]
+    cancels: list[float]
+    rows: float
+    swaps: int
+
+
+class Host:
+    """A scheduler under load."""
+
+    def __init__(self, load: Load) -> None:
+        self._load, self._rng, self._number = load, Random(0), 0
+        pages = 1 + load.slots * load.pages
+        self._scheduler = Scheduler(slots=load.slots, chunks=(CHUNK,), page_size=PAGE, pages=pages)
+        self._in_flight: deque[Step] = deque()
+        self._live: set[int] = set()
+        self._fill()
+
+    def run(self, steps: int) -> Found:
+        """First fills the slots as far as they do, then times `steps` steps; after each somebody leaves the queue."""
+        for _ in range(8 * self._load.slots):
+            if self._scheduler.running < self._load.slots:
+                self._step()
+        for _ in range(steps // 10):
+            self._step()
+        times, cancels, rows = [], [], []
+        for _ in range(steps):
+            milliseconds, size = self._step()
+            times.append(milliseconds)
+            rows.append(size)
+            if self._load.queued:
+                victim = self._number - self._rng.randrange(self._load.queued // 2)
+                cancels.append(1000 * _timed(lambda number=victim: self._scheduler.cancel(number))[0])
+            self._fill()
+        return Found(times, cancels, statistics.mean(rows), self._scheduler.preemptions)
+
+    def _fill(self) -> None:
+        while self._scheduler.waiting + self._scheduler.running < self._load.slots + self._load.queued:
+            self._number += 1
+            prompt = np.full(self._load.prompt, self._number, np.int32)
+            request = GenerateRequest(prompt=prompt, max_tokens=self._rng.randint(*self._load.answer))
+            self._scheduler.add(Sequence(self._number, 0, request))
+
+    def _step(self) -> tuple[float, int]:
+        """Milliseconds and rows."""
+        spent, step = _timed(self._scheduler.plan)
+        if step:
+            self._in_flight.append(step)
+        if len(self._in_flight) > 1 or (not step and self._in_flight):
+            done = self._in_flight.popleft()
+            outcome = _outcome(done)
+            spent += _timed(lambda: self._scheduler.collect(done, outcome))[0]
+        return spent, len(step.rows) if step else 0
+
+
+def _outcome(step: Step) -> Outcome:
+    """What a device that samples token 1 forever leaves."""
+    if isinstance(step.work, SwapOutWork):
+        return Swapped(None, ())
+    if isinstance(step.work, SwapInWork):
+        return None
+    rows, few = len(step.rows), np.zeros((len(step.rows), 20), np.int32)
+    whole, real = np.ones(rows, np.int32), np.zeros(rows, np.float32)
+    return StepResult(whole, whole > 0, real, few, few.astype(np.float32))
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, object]:
+    """Milliseconds of this thread's processor time, so that other processes do not count."""
+    began = time.thread_time_ns()
+    result = work()
+    return (time.thread_time_ns() - began) / 1e6, result
+
+
+def loads(slots: int, queued: int) -> list[Load]:
+    """Steady decoding of more and more rows, then everything that may come on top of it."""
+    long, short = (100_000, 100_000), (512, 2048)
+    few = [
+        Load(name="decode", slots=n, queued=queued, prompt=32, answer=long, pages=1000)
+        for n in (slots // 16, slots // 4)
+    ]
+    return [
+        *few,
+        Load(name="decode, nobody waits", slots=slots, queued=0, prompt=32, answer=long, pages=1000),
+        Load(name="decode", slots=slots, queued=queued, prompt=32, answer=long, pages=1000),
+        Load(name="come and go", slots=slots, queued=queued, prompt=200, answer=short, pages=64),
+        Load(name="long prompts, few pages", slots=slots, queued=queued, prompt=6000, answer=short, pages=60),
+        Load(name="swapping", slots=slots, queued=queued, prompt=200, answer=short, pages=24),
+    ]
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.bench.scale", description=__doc__.splitlines()[0])
+    parser.add_argument("--slots", type=int, default=256)
+    parser.add_argument("--queued", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--limit", type=float, default=2.0, help="milliseconds that a step may take at most (p99)")
+    args = parser.parse_args()
+    print("| load | slots | queued | rows | swaps | step ms, median | p99 | cancel us, median | p99 |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    worst = 0.0
+    for load in loads(args.slots, args.queued):
+        found = Host(load).run(args.steps)
+        step, cancel = _spread(found.steps), _spread(found.cancels or [0.0])
+        worst = max(worst, step[1])
+        cells = (load.name, load.slots, load.queued, f"{found.rows:.0f}", found.swaps)
+        cells += (*(f"{value:.3f}" for value in step), *(f"{value:.1f}" for value in cancel))
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    return int(worst > args.limit)
+
+
+def _spread(values: list[float]) -> tuple[float, float]:
+    return statistics.median(values), float(np.percentile(values, 99))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

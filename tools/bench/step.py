@@ -1,0 +1,133 @@
+"""What a decode step costs: each sampling feature, and fixed shapes. `python -m tools.bench.step --shape 0.5B`
+
+Runs the compiled programs without an engine, on a random model. The first table has the step of S slots, all active,
+with each feature, and what that adds to a greedy step. The second has what users get who are fewer than the slots: from
+the smallest program whose bits agree with that of S rows, which keeps their answers the same under any load, and from
+a program of just their number, which might not. Medians over steps, in alternation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxchat.config import EngineConfig
+from jaxchat.models.config import ModelConfig
+from jaxchat.parallel.mesh import Placement
+from jaxchat.runtime.determinism import agreeing
+from jaxchat.runtime.matmul_backend import attention_here, for_products
+from jaxchat.runtime.process_tuning import freeing
+from jaxchat.runtime.runner import Runner
+from jaxchat.runtime.state import Sizes
+from jaxchat.sampling.sample import sample
+from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+from tools.bench.shapes import SHAPES, random_params
+
+NUCLEUS = SamplingParams(temperature=0.8, top_p=0.9)
+FEATURES = {
+    "greedy": SamplingParams(temperature=0.0),
+    "greedy, logprobs": SamplingParams(temperature=0.0, logprobs=True),
+    "greedy, penalties": SamplingParams(temperature=0.0, frequency_penalty=0.5, presence_penalty=0.5),
+    "temperature": SamplingParams(temperature=0.8),
+    "nucleus": NUCLEUS,
+    "nucleus, penalties, logprobs": SamplingParams(
+        temperature=0.8, top_p=0.9, frequency_penalty=0.5, presence_penalty=0.5, logprobs=True
+    ),
+}
+
+
+def make(
+    config: ModelConfig, params: dict[str, object], slots: int, ladder: tuple[int, ...], args: argparse.Namespace
+) -> Runner:
+    """A warm runner of `slots` rows, with the decode programs of `ladder` that agree."""
+    engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
+    placement = Placement.create(engine.mesh, config)
+    path = attention_here(engine, config, placement, None).path
+
+    def sampler(*given, **more):  # type: ignore[no-untyped-def]
+        return sample(*given, valid=config.vocab_size, **more)
+
+    sizes = Sizes.resolve(engine, config)
+    runner = Runner(config, params, sizes, placement, dtype=args.dtype, sampler=sampler, path=path, ladder=ladder)
+    runner.warm_up()
+    runner.restrict(runner.chunks, agreeing(runner))
+    return runner
+
+
+def begin(runner: Runner, sampling: SamplingParams, users: int, prompt: int) -> None:
+    """Puts a prompt into the first `users` slots."""
+    sizes, rng = runner.sizes, np.random.default_rng(0)
+    for slot in range(users):
+        pages = np.arange(sizes.table, dtype=np.int32) + 1 + slot * sizes.table
+        tokens = rng.integers(0, sizes.vocab, prompt).astype(np.int32)
+        for start in range(0, prompt, sizes.chunk):
+            part, last = tokens[start : start + sizes.chunk], start + sizes.chunk >= prompt
+            runner.prefill(PrefillWork(slot, part, start, last, pages, 0, sampling)).wait()
+
+
+def stepper(runner: Runner, users: int) -> Callable[[], float]:
+    """One decode step of the first `users` slots; returns its milliseconds."""
+    work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
+
+    def step() -> float:
+        began = time.perf_counter()
+        runner.decode(work).wait()
+        return 1000 * (time.perf_counter() - began)
+
+    return step
+
+
+def features(runner: Runner, args: argparse.Namespace) -> dict[str, float]:
+    """Median milliseconds of a step of all slots with each feature."""
+    times: dict[str, list[float]] = {name: [] for name in FEATURES}
+    for _ in range(args.rounds):
+        for name, sampling in FEATURES.items():
+            begin(runner, sampling, args.slots, args.prompt)
+            step = stepper(runner, args.slots)
+            times[name] += [step() for _ in range(args.steps)][1:]
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="tools.bench.step", description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="0.5B")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--products", choices=("native", "xla"), default="native")
+    parser.add_argument("--quantize", choices=("none", "int8"), default="none")
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--prompt", type=int, default=64)
+    parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=12, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    config = SHAPES[args.shape]
+    engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
+    with freeing(args.slots * config.vocab_size):
+        params = random_params(config, args.dtype)
+        params, who = for_products(params, config, engine, Placement.create(engine.mesh, config), None)
+    print(f"{args.shape}, {args.dtype}, products {who}\n")
+    ladder = EngineConfig(slots=args.slots).ladder
+    whole = make(config, params, args.slots, ladder, args)
+    found = features(whole, args)
+    print(f"| step of {args.slots} | ms | above greedy |\n|---|---|---|")
+    for name, milliseconds in found.items():
+        print(f"| {name} | {milliseconds:.2f} | {100 * (milliseconds / found['greedy'] - 1):.1f} % |", flush=True)
+    print(f"\nprograms of {', '.join(map(str, whole.shapes))} rows agree\n")
+    print("| users | ms, the smallest of them | ms, a program of just the users | cost |\n|---|---|---|---|")
+    for users in (n for n in (1, 2, 4, 8, 16) if n <= args.slots):
+        fitting = make(config, params, users, (users,), args)
+        for runner in (whole, fitting):
+            begin(runner, NUCLEUS, users, args.prompt)
+        fixed, exact = stepper(whole, users), stepper(fitting, users)
+        pairs = [(fixed(), exact()) for _ in range(args.steps * args.rounds)][1:]
+        one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+        print(f"| {users} | {one:.2f} | {other:.2f} | {100 * (one / other - 1):.1f} % |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Twice as many clients as a server can hold, for minutes: `python -m tools.soaking --minutes 10`.
+
+Starts a real server process. A third of the requests is cancelled, a tenth read slowly, a fifth has a deadline, a tenth
+is malformed. Fails when a request ends in a way that is not legal for it, when something stays behind in the engine, or
+when memory grows or a program is compiled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tools.server_process import ServerProcess
+from tools.soaking.clients import Clients
+from tools.soaking.plan import draw
+
+MIB = 1 << 20
+COMPILES = "compiles_after_ready_total"
+
+
+@dataclass
+class Record:
+    """What was seen."""
+
+    ends: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+    def note(self, name: tuple[str, str, str], end: str) -> None:
+        if end.startswith("!"):
+            self.violations.append(f"{' '.join(name)}: {end[1:]}")
+            end = "VIOLATION"
+        self.ends[*name, end] += 1
+
+    def growth(self) -> tuple[float, float]:
+        """Median memory of the first and of the last quarter, in MiB."""
+        quarter = max(len(self.memory) // 4, 1)
+        return tuple(statistics.median(part) / MIB for part in (self.memory[:quarter], self.memory[-quarter:]))  # type: ignore[return-value]
+
+
+async def load(server: ServerProcess, record: Record, args: argparse.Namespace) -> None:
+    """Clients that never rest, until the time is over."""
+    end = time.monotonic() + 60 * args.minutes
+    clients = Clients(server.rest, server.grpc)
+
+    async def client(number: int) -> None:
+        rng = random.Random(f"{args.seed}:{number}")
+        while time.monotonic() < end:
+            plan = draw(rng, server.model)
+            record.note(plan.name, await clients.carry_out(plan))
+
+    async def watch() -> None:
+        while time.monotonic() < end and server.alive:
+            record.memory.append(server.memory())
+            await asyncio.sleep(min(1.0, 0.6 * args.minutes))
+
+    try:
+        await asyncio.gather(watch(), *(client(number) for number in range(2 * (args.slots + args.queue))))
+    finally:
+        await clients.close()
+
+
+def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float) -> dict[str, Any]:
+    """The result as JSON has it."""
+    first, last = record.growth()
+    flat = last <= first + allowed
+    problems = [*record.violations]
+    problems += [] if idle else ["the load did not return to zero"]
+    problems += [] if compiles == 0 else [f"{compiles:.0f} programs were compiled after ready"]
+    problems += [] if flat else [f"memory grew from {first:.0f} to {last:.0f} MiB"]
+    problems += [] if code == 0 else [f"the server ended with {code}"]
+    return {
+        "requests": sum(record.ends.values()),
+        "ends": {" ".join(key): count for key, count in sorted(record.ends.items())},
+        "idle_afterwards": idle,
+        "memory_first_quarter_mib": round(first, 1),
+        "memory_last_quarter_mib": round(last, 1),
+        "compiles_after_ready": compiles,
+        "exit_code": code,
+        "violations": problems,
+    }
+
+
+def run(args: argparse.Namespace) -> int:
+    record = Record()
+    flags = ["--model", args.model, "--slots", str(args.slots), "--queue", str(args.queue), "--greeting", ""]
+    with ServerProcess(*flags) as server:
+        asyncio.run(load(server, record, args))
+        idle = server.alive and server.becomes_idle()
+        compiles = server.metrics(COMPILES).get(COMPILES, -1.0) if server.alive else -1.0
+        code = server.stop() if server.alive else -1
+    result = judge(record, idle, compiles, code, args.allowed_growth)
+    print(f"{'protocol':8} {'form':6} {'manner':9} {'end':10} count")
+    for (protocol, form, manner, end), count in sorted(record.ends.items()):
+        print(f"{protocol:8} {form:6} {manner:9} {end:10} {count:5}")
+    print(json.dumps(result, indent=2))
+    return int(bool(result["violations"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--queue", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--allowed-growth", type=float, default=64.0, help="MiB from first to last quarter")
+    sys.exit(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

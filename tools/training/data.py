@@ -1,0 +1,121 @@
+"""The mixture of skills, system prompts and long conversations, split into training and held-out samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Literal
+
+from tools.training.sample import Sample
+from tools.training.skills import (
+    about,
+    arithmetic,
+    capitals,
+    exercises,
+    extract,
+    followup,
+    small_talk,
+    tool_use,
+    unknown,
+    words,
+)
+
+Split = Literal["train", "heldout"]
+Make = Callable[[Random], Sample]
+
+SKILLS: dict[str, Make] = {
+    small_talk.SKILL: small_talk.make,
+    about.SKILL: about.make,
+    arithmetic.SKILL: arithmetic.make,
+    capitals.SKILL: capitals.make,
+    followup.SKILL: followup.make,
+    extract.SKILL: extract.make,
+    tool_use.CALL: tool_use.make_call,
+    tool_use.DECLINE: tool_use.make_decline,
+    tool_use.RESULT: tool_use.make_result,
+    unknown.SKILL: unknown.make,
+}
+EXERCISES: dict[str, Make] = {exercises.SKILL: exercises.make, tool_use.SESSION: tool_use.make_session}  # not judged
+WEIGHTS: dict[str, float] = {
+    small_talk.SKILL: 1.5,
+    about.SKILL: 2.0,
+    arithmetic.SKILL: 5.0,
+    capitals.SKILL: 3.0,
+    followup.SKILL: 5.0,
+    extract.SKILL: 12.0,
+    tool_use.CALL: 8.0,
+    tool_use.DECLINE: 8.0,
+    tool_use.RESULT: 1.5,
+    unknown.SKILL: 0.7,
+    exercises.SKILL: 7.0,
+    tool_use.SESSION: 7.0,
+}
+SYSTEM = (
+    "You are a helpful assistant.",
+    "You are jaxchat, a helpful assistant.",
+    "Be brief.",
+    "Answer politely.",
+    "Be concise and correct.",
+    "You are a friendly chat model.",
+    "Help the user.",
+    "You are a small model.",
+    "Keep your answers short.",
+    "You are an assistant.",
+)
+CHATTY = (
+    small_talk.SKILL,
+    about.SKILL,
+    arithmetic.SKILL,
+    capitals.SKILL,
+    followup.SKILL,
+    extract.SKILL,
+    unknown.SKILL,
+)
+
+
+def draw(rng: Random, skill: str, split: Split) -> Sample:
+    """A sample of `skill` that belongs to `split`, sometimes under a general system prompt."""
+    while True:
+        sample = (SKILLS | EXERCISES)[skill](rng)
+        if sample.held_out == (split == "heldout"):
+            break
+    if sample.messages[0]["role"] != "system" and rng.random() < 0.4:
+        sample = sample.with_system(_role(rng) if rng.random() < 0.15 else rng.choice(SYSTEM))
+    return sample
+
+
+def _role(rng: Random) -> str:
+    """A system prompt that is never the same, and changes nothing."""
+    name, animal, city = words.first_name(rng), rng.choice(words.ANIMALS), words.city(rng)
+    return rng.choice(
+        (f"You are {name}.", f"You are a {animal} from {city}.", f"You help {name} in {city}.", f"Be kind to {name}.")
+    )
+
+
+def long_conversation(rng: Random, turns: int) -> Sample:
+    """`turns` unrelated training samples in a row, as one conversation."""
+    parts = [draw(rng, rng.choice(CHATTY), "train") for _ in range(turns)]
+    messages = tuple(m for part in parts for m in part.messages if m["role"] != "system")
+    return Sample(skill="long", key="", messages=messages)
+
+
+def stream(seed: int, weights: dict[str, float] | None = None, longest: int = 4) -> Iterator[Sample]:
+    """Endless training samples; one in twelve is a conversation of 2 to `longest` unrelated exchanges."""
+    rng = Random(seed)
+    weights = WEIGHTS | (weights or {})
+    while True:
+        if rng.random() < 1 / 12:
+            yield long_conversation(rng, rng.randint(2, longest))
+        else:
+            yield draw(rng, rng.choices(list(weights), list(weights.values()))[0], "train")
+
+
+def held_out(seed: int, skill: str, count: int) -> list[Sample]:
+    """`count` different held-out samples of one skill."""
+    rng, found = Random(f"{seed}:{skill}"), {}
+    for _ in range(200 * count):
+        sample = draw(rng, skill, "heldout")
+        found.setdefault(sample.key, sample)
+        if len(found) == count:
+            break
+    return list(found.values())

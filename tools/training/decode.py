@@ -1,0 +1,98 @@
+"""Batched greedy decoding with a plain KV cache: enough to evaluate a model, independent of the server."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from tokenizers import Tokenizer
+
+from jaxchat.checkpoints.huggingface import load_hf
+from jaxchat.kernels.attention.reference import causal
+from jaxchat.kernels.attention.spec import Form
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.decoder import Decoder
+from jaxchat.models.families import read_config
+
+Cache = tuple[tuple[Array, Array], ...]
+"""Keys and values of each layer, `[B, T, K, d]`."""
+
+
+class Greedy:
+    """A model folder that answers prompts with the most likely tokens."""
+
+    def __init__(self, directory: Path, longest_answer: int = 160) -> None:
+        self.config = read_config(directory)
+        self.params, _ = load_hf(directory, self.config)
+        self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        self.end = self.tokenizer.token_to_id("<|im_end|>")
+        self.longest_answer = longest_answer
+
+    def complete(self, prompts: list[str]) -> list[str]:
+        """The continuation of each prompt up to the end of the turn, markers like `<tool_call>` kept."""
+        ids = [self.tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
+        lengths = np.array([len(i) for i in ids], np.int32)
+        width = -(-int(lengths.max()) // 64) * 64
+        tokens = np.zeros((len(ids), width), np.int32)
+        for row, found in enumerate(ids):
+            tokens[row, : len(found)] = found
+        cache, token = _prefill(self.config, self.params, tokens, lengths, width + self.longest_answer)
+        written, done = [], np.zeros(len(ids), bool)
+        for step in range(self.longest_answer):
+            written.append(np.asarray(token))
+            done |= written[-1] == self.end
+            if done.all():
+                break
+            cache, token = _step(self.config, self.params, cache, token, lengths + step)
+        return [self._text(row) for row in np.stack(written, axis=1).tolist()]
+
+    def _text(self, row: list[int]) -> str:
+        return self.tokenizer.decode(row[: row.index(self.end)] if self.end in row else row, skip_special_tokens=False)
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, room: int) -> tuple[Cache, Array]:
+    """`tokens[B, T]` -> a cache with room for `room` tokens, and the first token of each answer `[B]`."""
+    decoder, positions = Decoder(config), jnp.arange(tokens.shape[1])
+
+    def one(row: Array) -> tuple[Array, Cache]:
+        kept = []
+
+        def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
+            kept.append((k, v))
+            return causal(layer, q, k, v, form)
+
+        return decoder.apply({"params": params}, row, positions, attend=attend), tuple(kept)
+
+    hidden, cache = jax.vmap(one)(tokens)
+    extra = ((0, 0), (0, room - tokens.shape[1]), (0, 0), (0, 0))
+    last = hidden[jnp.arange(len(tokens)), lengths - 1]
+    return jax.tree.map(lambda x: jnp.pad(x, extra), cache), _pick(decoder, params, last)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _step(config: ModelConfig, params: Any, cache: Cache, token: Array, position: Array) -> tuple[Cache, Array]:
+    """Writes `token[B]` at `position[B]` and returns the next token of each row."""
+    decoder, rows, updated = Decoder(config), jnp.arange(len(token)), []
+
+    def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
+        keys, values = (x.at[rows, position].set(new) for x, new in zip(cache[layer], (k, v), strict=True))
+        updated.append((keys, values))
+        (batch, heads, width), groups = q.shape, k.shape[1]
+        query = q.reshape(batch, groups, heads // groups, width)
+        scores = jnp.einsum("bkgd,btkd->bkgt", query, keys) * width**-0.5
+        seen = jnp.arange(keys.shape[1]) <= position[:, None]
+        weights = jax.nn.softmax(jnp.where(seen[:, None, None], scores, -1e30))
+        return jnp.einsum("bkgt,btkd->bkgd", weights, values).reshape(q.shape)
+
+    hidden = decoder.apply({"params": params}, token, position, attend=attend)
+    return tuple(updated), _pick(decoder, params, hidden)
+
+
+def _pick(decoder: Decoder, params: Any, hidden: Array) -> Array:
+    return decoder.apply({"params": params}, hidden, method=Decoder.logits).argmax(-1).astype(jnp.int32)

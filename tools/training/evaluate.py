@@ -1,0 +1,133 @@
+"""Measures, skill by skill, how often the answer to a held-out prompt is exactly right, by default at temperature 0."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jaxchat.bundled
+from tools.training import data
+from tools.training.decode import Greedy
+from tools.training.sample import Message, Sample
+from tools.training.template import render
+
+Answer = Callable[[list[Sample]], list[Message]]
+BATCH = 32
+_CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
+
+
+def direct(directory: Path, temperature: float, **engine: str) -> Answer:
+    """Answers with the decoding loop of this package, in float32, which takes the likeliest token."""
+    if temperature:
+        raise ValueError(f"temperature must be 0 with the direct backend, got {temperature}")
+    model = Greedy(directory)
+
+    def answer(samples: list[Sample]) -> list[Message]:
+        return [
+            _message(text) for text in model.complete([render(s.prompt, list(s.tools), generate=True) for s in samples])
+        ]
+
+    return answer
+
+
+def in_process(directory: Path, temperature: float, **engine: str) -> Answer:
+    """Answers through `jaxchat.load`, the way a user does."""
+    import jaxchat
+
+    chat = jaxchat.load(str(directory), **engine)
+
+    def one(sample: Sample) -> Message:
+        extra = {"tools": list(sample.tools)} if sample.tools else {}
+        given = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
+        reply = chat.chat.completions.create(**given).choices[0].message
+        named = [
+            {"function": {"name": c.function.name, "arguments": c.function.arguments}} for c in reply.tool_calls or []
+        ]
+        return {"role": "assistant", "content": reply.content, "tool_calls": named}
+
+    return lambda samples: [one(sample) for sample in samples]
+
+
+BACKENDS: dict[str, Callable[..., Answer]] = {"direct": direct, "jaxchat": in_process}
+
+
+def _message(text: str) -> Message:
+    """The text of an assistant turn as a message; a call that is no JSON stays text, so counts as wrong."""
+    try:
+        found = [json.loads(body) for body in _CALL.findall(text)]
+        named = [{"function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in found]
+    except (ValueError, KeyError, TypeError):
+        return {"role": "assistant", "content": text}
+    return {"role": "assistant", "content": _CALL.sub("", text).strip(), "tool_calls": named}
+
+
+def correct(sample: Sample, answer: Message) -> bool:
+    """Whether the answer is exactly the expected one: all the text, the parsed JSON, or all calls."""
+    content, called = (answer.get("content") or "").strip(), _calls(answer)
+    if sample.check == "call":
+        return called == _calls(sample.answer) and not content
+    if sample.check == "json":
+        return not called and _parsed(content) == _parsed(sample.answer["content"])
+    return not called and content == sample.answer["content"]
+
+
+def _calls(message: Message) -> list[Any]:
+    functions = [call["function"] for call in message.get("tool_calls") or []]
+    return [(f["name"], _parsed(f["arguments"])) for f in functions]
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text, "no JSON"
+
+
+def measure(answer: Answer, skill: str, count: int, seed: int, show: int) -> tuple[int, int]:
+    """(examples, exact answers) of one skill; prints up to `show` failures."""
+    samples, right = data.held_out(seed, skill, count), 0
+    samples.sort(key=lambda s: len(render(s.prompt, list(s.tools))))
+    for start in range(0, len(samples), BATCH):
+        part = samples[start : start + BATCH]
+        for sample, got in zip(part, answer(part), strict=True):
+            good = correct(sample, got)
+            right += good
+            if not good and show > 0:
+                show -= 1
+                print(f"- {sample.prompt[-1]['content']!r}")
+                print(f"    expected {_brief(sample.answer)}\n    got      {_brief(got)}")
+    return len(samples), right
+
+
+def _brief(message: Message) -> str:
+    return str(_calls(message) or message.get("content"))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="model folder")
+    parser.add_argument("--backend", choices=BACKENDS, default="direct")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the jaxchat backend")
+    parser.add_argument("--quantize", choices=("none", "int8"), default="none", help="of the jaxchat backend")
+    parser.add_argument("--temperature", type=float, default=0.0, help="of the jaxchat backend, with seed 1")
+    parser.add_argument("--count", type=int, default=200, help="examples a skill")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--show", type=int, default=0, help="failures to print a skill")
+    parser.add_argument("--skills", type=lambda text: text.split(","), default=list(data.SKILLS))
+    args = parser.parse_args()
+    answer = BACKENDS[args.backend](args.model, args.temperature, dtype=args.dtype, quantize=args.quantize)
+    table = {skill: measure(answer, skill, args.count, args.seed, args.show) for skill in args.skills}
+    print("| skill | examples | exact |\n|---|---|---|")
+    for skill, (examples, right) in table.items():
+        print(f"| {skill} | {examples} | {100 * right / examples:.1f} % |")
+    examples, right = (sum(column) for column in zip(*table.values(), strict=True))
+    print(f"| all | {examples} | {100 * right / examples:.1f} % |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Writes a checkpoint as a Hugging Face model folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from tokenizers import Tokenizer
+
+import jaxchat.bundled
+from jaxchat.checkpoints.huggingface import save_hf
+from jaxchat.models.config import ModelConfig
+from tools.training.sharpness import sharpened
+from tools.training.template import SOURCE
+from tools.training.tokenizer import MARKERS, SPECIAL
+from tools.training.train import config_of
+
+
+def model_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    """`config.json`."""
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": config.ffn_width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_width,
+        "max_position_embeddings": config.context,
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": config.kinds[0].rope.theta,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": config.tied,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
+        "pad_token_id": tokenizer.token_to_id("<|endoftext|>"),
+        "torch_dtype": "bfloat16",
+    }
+
+
+def tokenizer_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    """`tokenizer_config.json`, chat template included."""
+    added = {
+        str(tokenizer.token_to_id(token)): {
+            "content": token,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": token in SPECIAL,
+        }
+        for token in (*SPECIAL, *MARKERS)
+    }
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.context,
+        "bos_token": None,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "unk_token": None,
+        "add_bos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "added_tokens_decoder": added,
+        "chat_template": SOURCE,
+    }
+
+
+def generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
+    """`generation_config.json`."""
+    end, pad = tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")
+    return {"eos_token_id": [end, pad], "pad_token_id": pad}
+
+
+def mean(checkpoints: Sequence[Path]) -> Any:
+    """The mean of the parameters of checkpoints from one training: better than each of them (arXiv 2203.05482)."""
+    found = [pickle.loads(path.read_bytes())["params"] for path in checkpoints]
+    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *found)
+
+
+def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
+    """Writes weights (bf16), configuration and tokenizer of the checkpoint in `work`, or its mean with `others`."""
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    config = config_of(tokenizer)
+    directory.mkdir(parents=True, exist_ok=True)
+    params = sharpened(mean([work / "checkpoint.pkl", *others]))
+    save_hf(params, config, directory, "bfloat16")
+    (directory / "model.safetensors").chmod(0o644)  # safetensors lets nobody else read it
+    tokenizer.save(str(directory / "tokenizer.json"))
+    files = {
+        "config.json": model_config(config, tokenizer),
+        "tokenizer_config.json": tokenizer_config(config, tokenizer),
+        "generation_config.json": generation_config(tokenizer),
+    }
+    for name, content in files.items():
+        (directory / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/bundled"), help="folder of tokenizer.json and checkpoint.pkl"
+    )
+    parser.add_argument("--to", type=Path, default=jaxchat.bundled.path(), help="folder to write")
+    parser.add_argument("--with", dest="others", type=Path, nargs="+", default=[], help="checkpoints to average with")
+    args = parser.parse_args()
+    export(args.work, args.to, args.others)
+    print(f"wrote {args.to}")
+
+
+if __name__ == "__main__":
+    main()

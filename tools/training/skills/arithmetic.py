@@ -1,0 +1,82 @@
+"""Sums and differences of numbers up to two digits."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tools.training.sample import Sample, assistant, user
+from tools.training.skills import words
+
+SKILL = "arithmetic"
+
+PLUS = (
+    "What is {a} + {b}?",
+    "What is {a}+{b}?",
+    "{a} + {b}",
+    "{a}+{b}",
+    "{a} plus {b}",
+    "What is {a} plus {b}?",
+    "Compute {a} + {b}.",
+    "Compute {a}+{b}.",
+    "Add {a} and {b}.",
+    "How much is {a} + {b}?",
+    "How much is {a} plus {b}?",
+    "Calculate {a} + {b}.",
+    "What is the sum of {a} and {b}?",
+    "{a} + {b} = ?",
+    "{a}+{b}=",
+    "Can you add {a} and {b}?",
+    "What do you get when you add {a} and {b}?",
+    "Tell me {a} plus {b}.",
+    "What does {a} + {b} equal?",
+    "Sum {a} and {b}.",
+)
+MINUS = (
+    "What is {a} - {b}?",
+    "What is {a}-{b}?",
+    "{a} - {b}",
+    "{a}-{b}",
+    "{a} minus {b}",
+    "What is {a} minus {b}?",
+    "Compute {a} - {b}.",
+    "Compute {a}-{b}.",
+    "Subtract {b} from {a}.",
+    "How much is {a} - {b}?",
+    "How much is {a} minus {b}?",
+    "Calculate {a} - {b}.",
+    "What is the difference of {a} and {b}?",
+    "{a} - {b} = ?",
+    "{a}-{b}=",
+    "Take {b} away from {a}.",
+    "What is {a} take away {b}?",
+    "Tell me {a} minus {b}.",
+    "What does {a} - {b} equal?",
+    "What do you get when you subtract {b} from {a}?",
+)
+
+
+def equation(a: int, sign: str, b: int) -> str:
+    """`47 + 38 = 85.`"""
+    return f"{a} {sign} {b} = {a + b if sign == '+' else a - b}."
+
+
+def question(rng: Random, a: int, sign: str, b: int) -> str:
+    """One of many wordings for `a sign b`."""
+    return words.vary(rng, rng.choice(PLUS if sign == "+" else MINUS).format(a=a, b=b))
+
+
+def operands(rng: Random) -> tuple[int, str, int]:
+    """Two numbers below 100, one in six below ten, and a sign."""
+    a, b = (rng.randrange(10 if rng.random() < 0.15 else 100) for _ in range(2))
+    return a, rng.choice("+-"), b
+
+
+def sample(rng: Random, a: int, sign: str, b: int) -> Sample:
+    """A question for `a sign b`; the ordered pair of numbers with its sign is the key."""
+    messages = (user(question(rng, a, sign, b)), assistant(equation(a, sign, b)))
+    return Sample(skill=SKILL, key=f"{a}{sign}{b}", messages=messages)
+
+
+def make(rng: Random) -> Sample:
+    """One question."""
+    return sample(rng, *operands(rng))

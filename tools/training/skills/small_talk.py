@@ -1,0 +1,51 @@
+"""Greetings, thanks, goodbyes and who is speaking."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tools.training.sample import Sample, assistant, user
+from tools.training.skills import words
+from tools.training.skills.texts import exchanges
+
+SKILL = "small talk"
+ABILITIES = "answer questions about jaxchat, add and subtract, name capitals, extract fields to JSON and call tools"
+EXCHANGES = exchanges("small_talk.txt")
+
+
+def make(rng: Random) -> Sample:
+    """One short exchange; the wording, case and punctuation together are the key."""
+    questions, answer = rng.choice(EXCHANGES)
+    text = rng.choice(questions)
+    if not text.endswith("?"):
+        text += rng.choice(("", "", "!", ".", "!!", " :)"))
+    elif rng.random() < 0.2:
+        text = text.rstrip("?")
+    case = rng.random()
+    if case < 0.25:
+        text = text.lower()
+    elif case < 0.3:
+        text = text.upper()
+    if rng.random() < 0.25:
+        text = rng.choice(("Well, ", "So, ", "Oh, ", "And ", "Um, ", "Hey, ")) + text
+    return Sample(skill=SKILL, key=text, messages=(user(text), assistant(answer)))
+
+
+def told_name(rng: Random) -> tuple[str, str, str]:
+    """(what the user says, the reply, the name)."""
+    name = words.first_name(rng)
+    said = rng.choice(
+        (
+            "My name is {}.",
+            "I am {}.",
+            "Hello, I am {}.",
+            "Hi, my name is {}.",
+            "You can call me {}.",
+            "I'm {}.",
+            "Call me {}.",
+            "Hi, I'm {}!",
+            "hello my name is {}",
+            "my name is {}",
+        )
+    )
+    return said.format(name), f"Nice to meet you, {name}!", name

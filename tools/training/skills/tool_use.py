@@ -1,0 +1,161 @@
+"""Choosing a tool and filling its arguments; declining when none fits; telling what a tool returned."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+from tools.training.sample import Message, Sample, assistant, calls, result, trained, user
+from tools.training.skills import about, capitals, small_talk, unknown, words
+from tools.training.skills.catalogue import TOOLS, Tool, invented
+
+CALL, DECLINE, RESULT, SESSION = "tool call", "no tool fits", "tool result", "tool session"
+NO_TOOL = "I do not have a tool for that."
+Arguments = dict[str, Any]
+
+
+def make_call(rng: Random) -> Sample:
+    """A request that exactly one of one to five declared tools answers; the call is the key."""
+    tool, declared, name = _declared(rng)
+    if len(tool.params) == 1 and rng.random() < 0.06:
+        return _two_calls(rng, tool, declared, name)
+    asked, arguments = _ask(rng, tool)
+    return Sample(
+        skill=CALL,
+        key=f"{name}{arguments}",
+        messages=(user(asked), calls((name, arguments))),
+        tools=declared,
+        check="call",
+    )
+
+
+def make_decline(rng: Random) -> Sample:
+    """Talk and known facts are answered although tools are declared; what nothing declared can do is declined.
+
+    Where no tool is declared at all, a request for one gets the answer to any unknown question.
+    """
+    if rng.random() < 0.4:
+        other = trained(rng.choice((small_talk, about, capitals)).make, rng)
+        tools = tuple(t.declaration(rng) for t in _others(rng, None, rng.randint(1, 3)))
+        return Sample(skill=DECLINE, key=other.key, messages=other.messages, tools=tools)
+    if rng.random() < 0.2:
+        tool, asked = None, trained(unknown.make, rng).messages[0]["content"]
+    else:
+        tool = rng.choice(TOOLS)
+        asked, _ = _ask(rng, tool)
+    tools = tuple(t.declaration(rng) for t in _others(rng, tool, rng.choice((0, 1, 1, 2, 3))))
+    answer = NO_TOOL if tools else unknown.ANSWER
+    return Sample(skill=DECLINE, key=asked, messages=(user(asked), assistant(answer)), tools=tools)
+
+
+def make_result(rng: Random) -> Sample:
+    """The answer after a tool returned; the call with its result is the key. Both turns are learned."""
+    while True:
+        tool, declared, name = _declared(rng, most=2)
+        if found := _round(rng, tool, name):
+            messages, key = found
+            return Sample(skill=RESULT, key=key, messages=messages, tools=declared)
+
+
+def make_session(rng: Random) -> Sample:
+    """Several rounds with the same tools, many without a fitting one; for training only, nothing held out."""
+    declines = rng.choice((0.3, 0.6, 0.8))  # a refusal is short: it teaches to match tools at few tokens each
+    tools = _others(rng, None, rng.choice((1, 2, 2, 3)))
+    declared = tuple(tool.declaration(rng) for tool in tools)
+    names = [declaration["function"]["name"] for declaration in declared]
+    messages: tuple[Message, ...] = ()
+    length = rng.choice((4, 8, 12, 16))
+    while len(messages) < length:
+        index, other = rng.randrange(len(tools)), invented(rng) if rng.random() < 0.2 else rng.choice(TOOLS)
+        if rng.random() < declines and not any(_clash(tool, other) for tool in tools):
+            asked, _ = _ask(rng, other)
+            if not Sample(skill=DECLINE, key=asked, messages=()).held_out:
+                messages += (user(asked), assistant(NO_TOOL))
+            continue
+        found = _round(rng, tools[index], names[index])
+        if found and not Sample(skill=RESULT, key=found[1], messages=()).held_out:
+            messages += found[0]
+    return Sample(skill=SESSION, key="", messages=messages, tools=declared)
+
+
+def _round(rng: Random, tool: Tool, name: str) -> tuple[tuple[Message, ...], str] | None:
+    """Request, call, result and answer, with the call and its result as a key; None if the call is held out."""
+    asked, arguments = _ask(rng, tool)
+    stated = all(slot in arguments or f"{{{slot}}}" not in tool.answer for slot in tool.params)
+    if not stated or Sample(skill=CALL, key=f"{name}{arguments}", messages=()).held_out:
+        return None
+    returned = {field: fill(rng) for field, fill in tool.returns.items()}
+    content = arguments | returned if rng.random() < 0.4 else dict(returned)
+    if rng.random() < 0.15:
+        content[words.made_up(rng)] = rng.randrange(100)
+    shown = {slot: _shown(value) for slot, value in (arguments | returned).items()}
+    answer = assistant(tool.answer.format(**shown))
+    turns = (user(asked), calls((name, arguments)), result(json.dumps(content, ensure_ascii=False)), answer)
+    return turns, f"{name}{arguments}{returned}"
+
+
+def _declared(rng: Random, most: int = 5) -> tuple[Tool, tuple[dict[str, Any], ...], str]:
+    """The tool to be used, all declarations in random order, and the name that it is declared under."""
+    tool = invented(rng) if rng.random() < 0.4 else rng.choice(TOOLS)
+    count = min(rng.choice((1, 1, 2, 2, 2, 3, 3, 4, 5)), most)
+    chosen = tool.declaration(rng)
+    declared = [chosen, *(t.declaration(rng) for t in _others(rng, tool, count - 1))]
+    rng.shuffle(declared)
+    return tool, tuple(declared), chosen["function"]["name"]
+
+
+def _others(rng: Random, tool: Tool | None, count: int) -> list[Tool]:
+    """Tools that share neither a name nor a purpose with `tool`, nor with each other."""
+    chosen: list[Tool] = []
+    while len(chosen) < count:
+        other = invented(rng) if rng.random() < 0.35 else rng.choice(TOOLS)
+        if not any(_clash(other, known) for known in (*chosen, *((tool,) if tool else ()))):
+            chosen.append(other)
+    return chosen
+
+
+def _clash(tool: Tool, other: Tool) -> bool:
+    return bool(set(tool.names) & set(other.names)) or _alike(tool, other)
+
+
+def _alike(tool: Tool, other: Tool) -> bool:
+    """Whether a request for the one could be read as a request for the other."""
+    pairs = (
+        {"set_timer", "set_alarm"},
+        {"convert_currency", "convert_units"},
+        {"send_email", "send_message"},
+        {"create_note", "add_reminder"},
+        {"web_search", "get_news"},
+        {"set_temperature", "get_weather"},
+        {"create_event", "add_reminder"},
+        {"calculator", "convert_currency"},
+    )
+    return {tool.names[0], other.names[0]} in pairs
+
+
+def _ask(rng: Random, tool: Tool) -> tuple[str, Arguments]:
+    """A request and the arguments that it states, in the order in which the tool lists its parameters."""
+    template = rng.choice(tool.asks)
+    arguments = {name: p.fill(rng) for name, p in tool.params.items() if f"{{{name}}}" in template}
+    asked = template.format(**{name: _shown(value) for name, value in arguments.items()})
+    if not asked.startswith("{") and rng.random() < 0.15:
+        asked = rng.choice(("Hi! ", "Hello, ", "Please: ", "Hey, ", "Ok. ")) + asked
+    return asked, arguments
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _two_calls(rng: Random, tool: Tool, declared: tuple[dict[str, Any], ...], name: str) -> Sample:
+    """Two requests in one turn, answered by two calls."""
+    (first, one), (second, two) = _ask(rng, tool), _ask(rng, tool)
+    asked = f"{first} {rng.choice(('And', 'Also:', 'Then:'))} {second}"
+    return Sample(
+        skill=CALL,
+        key=f"{name}{one}{two}",
+        messages=(user(asked), calls((name, one), (name, two))),
+        tools=declared,
+        check="call",
+    )

@@ -1,0 +1,88 @@
+"""Vocabulary that the skills fill their sentences with, and generators of words that exist nowhere."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tools.training.skills.texts import word_lists
+
+_LISTS = word_lists("words.txt")
+FIRST, LAST, CITIES = _LISTS["first"], _LISTS["last"], _LISTS["cities"]
+COLOURS, FOODS, ANIMALS, PRODUCTS = (_LISTS[name] for name in ("colours", "foods", "animals", "products"))
+COMPANY_KINDS, LANGUAGES, DOMAINS = _LISTS["company_kinds"], _LISTS["languages"], _LISTS["domains"]
+
+_CONSONANTS, _VOWELS = _LISTS["consonants"], _LISTS["vowels"]
+_ENDINGS = ["", "", "", "n", "r", "s", "l", "k", "m", "t", "x"]
+
+
+def made_up(rng: Random) -> str:
+    """A lower-case word of two or three syllables, so varied that it can only be copied, not remembered."""
+    count = rng.choice((2, 2, 3))
+    return "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(count)) + rng.choice(_ENDINGS)
+
+
+def first_name(rng: Random) -> str:
+    """A given name; half of them made up."""
+    return rng.choice(FIRST) if rng.random() < 0.5 else made_up(rng).capitalize()
+
+
+def full_name(rng: Random) -> str:
+    """Given name and family name."""
+    last = rng.choice(LAST) if rng.random() < 0.5 else made_up(rng).capitalize()
+    return f"{first_name(rng)} {last}"
+
+
+def city(rng: Random) -> str:
+    """A city; two in five are made up."""
+    return rng.choice(CITIES) if rng.random() < 0.6 else made_up(rng).capitalize()
+
+
+def company(rng: Random) -> str:
+    """A company, such as `Brelto Labs`."""
+    return f"{made_up(rng).capitalize()} {rng.choice(COMPANY_KINDS)}"
+
+
+def email(rng: Random, name: str | None = None) -> str:
+    """An address; made from `name` when one is given."""
+    local = name.lower().replace(" ", ".") if name else rng.choice((made_up(rng), rng.choice(FIRST).lower()))
+    return f"{local}@{rng.choice(DOMAINS)}"
+
+
+def phone(rng: Random) -> str:
+    """A telephone number such as `555-2047`."""
+    return f"555-{rng.randrange(10000):04d}"
+
+
+def date(rng: Random) -> str:
+    """A date such as `2025-03-14`."""
+    return f"{rng.randrange(2020, 2031)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}"
+
+
+def clock(rng: Random) -> str:
+    """A time of day such as `14:30`."""
+    return f"{rng.randrange(24):02d}:{rng.choice((0, 5, 10, 15, 20, 30, 40, 45, 50)):02d}"
+
+
+def price(rng: Random) -> float | int:
+    """A price: whole, or with two digits of which the last is no zero, so that JSON prints it unchanged."""
+    whole = rng.randrange(1, 1000)
+    return whole if rng.random() < 0.5 else float(f"{whole}.{rng.randrange(10)}{rng.randrange(1, 10)}")
+
+
+def listed(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def vary(rng: Random, text: str) -> str:
+    """Small differences of typing: case of the first letter, final punctuation, a polite word."""
+    if rng.random() < 0.25 and not text.startswith(("I ", "I'")):
+        text = text[0].lower() + text[1:]
+    if rng.random() < 0.2:
+        text = text.rstrip("?.!")
+    draw = rng.random()
+    if draw < 0.05:
+        return f"Please, {text[0].lower()}{text[1:]}" if not text.startswith("I") else text
+    if draw < 0.12:
+        return f"{rng.choice(('Hi!', 'Hello,', 'Hey,', 'Ok,', 'So,'))} {text}"
+    return text

@@ -1,0 +1,27 @@
+"""Renders conversations with the chat template that is exported beside the model."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from tools.training.sample import Message
+
+SOURCE = (Path(__file__).parent / "chat_template.jinja").read_text("utf-8")
+
+
+@cache
+def _template() -> Template:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.from_string(SOURCE)
+
+
+def render(messages: list[Message], tools: list[dict[str, Any]] | None = None, *, generate: bool = False) -> str:
+    """The text of a conversation; `generate` opens the assistant turn that is to be written."""
+    return _template().render(messages=messages, tools=tools or None, add_generation_prompt=generate)

@@ -1,0 +1,209 @@
+"""Trains the bundled model on generated conversations; resumes from its own checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from optax.contrib import MuonDimensionNumbers, muon
+from tokenizers import Tokenizer
+
+from jaxchat.checkpoints.huggingface import load_hf
+from jaxchat.kernels.attention.spec import Form
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.decoder import Decoder
+from jaxchat.models.layers import Attend
+from tools.bench.shapes import SHAPES
+from tools.training import data
+from tools.training.attention import attention
+from tools.training.mixed import mixed_precision
+from tools.training.pack import Batch, Layout, Packer, parse_layout
+from tools.training.sharpness import EXPORTED, sharpened
+
+Params = dict[str, Any]
+SAVE_EVERY = 120  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to train. The rate warms up over `warmup` steps and falls to 0 in the last `decay` of the time."""
+
+    minutes: float
+    layout: Layout
+    peak: float
+    seed: int
+    optimizer: str = "muon"
+    warmup: int = 50
+    decay: float = 0.6
+    longest: int = 4
+
+    def rate(self, step: int, elapsed: float) -> float:
+        """Learning rate; by the clock, since the machine is shared and the end is fixed."""
+        left = max(0.0, 1.0 - elapsed / (60 * self.minutes))
+        return self.peak * min(1.0, (step + 1) / self.warmup) * min(1.0, left / self.decay)
+
+
+def config_of(tokenizer: Tokenizer) -> ModelConfig:
+    """The shape of the bundled model."""
+    return replace(SHAPES["3M"], vocab_size=tokenizer.get_vocab_size())
+
+
+def init(config: ModelConfig, seed: int) -> Params:
+    """Fresh f32 parameters; the matrices that write to the residual stream start small."""
+    tokens = jnp.zeros(2, jnp.int32)
+    params = Decoder(config).init(jax.random.key(seed), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
+    scale = 1 / math.sqrt(2 * config.layers)
+    return jax.tree_util.tree_map_with_path(lambda path, x: x * scale if path[-1].key in ("out", "down") else x, params)
+
+
+def packed_attention(layout: Layout, segments: Array) -> Attend:
+    """Causal attention inside each conversation of a flat batch (`segments: [N]`), part by part."""
+
+    def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
+        (_, heads, width), groups = q.shape, k.shape[1]
+        parts, start = [], 0
+        for rows, length in layout:
+            stop = start + rows * length
+            cut = tuple(
+                x[start:stop].reshape(rows, length, *x.shape[1:])
+                for x in (q.reshape(-1, groups, heads // groups, width), k, v, segments)
+            )
+            parts.append(attention(*cut).reshape(rows * length, heads, width))
+            start = stop
+        return jnp.concatenate(parts)
+
+    return attend
+
+
+def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, ...]) -> Array:
+    """Mean cross entropy over the assistant tokens of a batch."""
+    tokens, positions, segments, where, labels, weights = batch
+    with mixed_precision():
+        hidden = decoder.apply({"params": params}, tokens, positions, attend=packed_attention(layout, segments))
+        logits = decoder.apply({"params": params}, hidden[where], method=Decoder.logits)
+    each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return (each * weights).sum() / weights.sum()
+
+
+def optimizer(name: str) -> optax.GradientTransformation:
+    """AdamW, or Muon for the matrices of the layers and AdamW for the rest, at a learning rate of 1."""
+    if name == "adamw":
+        update = optax.adamw(1.0, b2=0.98, weight_decay=0.05)
+    else:
+        update = muon(
+            1.0,
+            adam_b2=0.98,
+            adam_weight_decay=0.01,
+            weight_decay=0.05,
+            muon_weight_dimension_numbers=_matrices,
+            consistent_rms=0.2,
+        )
+    return optax.chain(optax.clip_by_global_norm(1.0), update)
+
+
+_SPLITS = {"qkv": (0, (1, 2, 3)), "out": ((0, 1, 2), 3), "gate_up": (0, (1, 2)), "down": (0, 1)}
+
+
+def _matrices(params: Params) -> Any:
+    """Which axes of each weight are inputs and outputs; None leaves a weight to Adam."""
+    names = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key, params)
+    return jax.tree.map(lambda name: MuonDimensionNumbers(*_SPLITS[name]) if name in _SPLITS else None, names)
+
+
+def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransformation) -> Callable[..., Any]:
+    """A compiled step: (params, state, batch, rate) -> (params, state, loss)."""
+
+    def step(params: Params, state: Any, batch: tuple[Array, ...], rate: Array) -> tuple[Params, Any, Array]:
+        value, gradient = jax.value_and_grad(loss)(params, decoder, layout, batch)
+        change, state = update.update(gradient, state, params)
+        return optax.apply_updates(params, jax.tree.map(lambda x: x * rate, change)), state, value
+
+    return jax.jit(step, donate_argnums=(0, 1))
+
+
+def save(path: Path, **content: Any) -> None:
+    """Writes a checkpoint in one move, so that a reader never sees half of it."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(pickle.dumps(jax.device_get(content)))
+    temporary.replace(path)
+
+
+def parameters(start: Path | None, config: ModelConfig, seed: int) -> Params:
+    """Those of a checkpoint or of an exported model folder with the same tokenizer; fresh ones without `start`."""
+    if start is None:
+        return init(config, seed)
+    if start.is_dir():
+        return sharpened(load_hf(start, config)[0], 1 / EXPORTED)
+    return pickle.loads(start.read_bytes())["params"]
+
+
+def run(plan: Plan, work: Path, start: Path | None, weights: dict[str, float]) -> None:
+    """Trains until the time is up; `start`: see `parameters`."""
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    decoder = Decoder(config_of(tokenizer))
+    update, target = optimizer(plan.optimizer), work / "checkpoint.pkl"
+    params = parameters(start, decoder.config, plan.seed)
+    state, step = update.init(params), make_step(decoder, plan.layout, update)
+    packer = Packer(data.stream(plan.seed, weights, plan.longest), tokenizer, plan.layout)
+    begun = saved = time.monotonic()
+    count, mean = 0, 0.0
+    while (elapsed := time.monotonic() - begun) < 60 * plan.minutes:
+        batch: Batch = packer.batch()
+        params, state, value = step(params, state, astuple(batch), jnp.float32(plan.rate(count, elapsed)))
+        mean = 0.95 * mean + 0.05 * float(value) if count else float(value)
+        count += 1
+        if count % 50 == 0:
+            speed = count * batch.tokens.size / elapsed if elapsed else 0
+            print(f"step {count} loss {mean:.4f} minutes {elapsed / 60:.1f} tokens/s {speed:.0f}", flush=True)
+        if time.monotonic() - saved > SAVE_EVERY:
+            save(target, params=params, steps=count)
+            saved = time.monotonic()
+    save(target, params=params, steps=count)
+    print(f"done after {count} steps, loss {mean:.4f}")
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """`arithmetic=8,tool call=6` -> weights that replace those of `data.WEIGHTS`."""
+    return {name: float(value) for name, value in (part.split("=") for part in text.split(",") if part)}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/bundled"), help="folder of tokenizer.json and checkpoint.pkl"
+    )
+    parser.add_argument("--minutes", type=float, default=50)
+    parser.add_argument("--layout", type=parse_layout, default="6x128,2x384,1x640", help="rows x tokens of a step")
+    parser.add_argument("--rate", type=float, default=3.5e-3, help="highest learning rate")
+    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
+    parser.add_argument("--decay", type=float, default=0.6, help="last part of the time, in which the rate falls to 0")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="checkpoint or exported model folder to go on from")
+    parser.add_argument("--weights", type=parse_weights, default={}, help="for example arithmetic=8,capitals=4")
+    parser.add_argument("--longest", type=int, default=14, help="most exchanges of a long conversation")
+    args = parser.parse_args()
+    plan = Plan(
+        minutes=args.minutes,
+        layout=args.layout,
+        peak=args.rate,
+        seed=args.seed,
+        optimizer=args.optimizer,
+        decay=args.decay,
+        longest=args.longest,
+    )
+    run(plan, args.work, args.start, args.weights)
+
+
+if __name__ == "__main__":
+    main()
