@@ -23,7 +23,7 @@ from jaxchat.client.local import AsyncChat as AsyncChat
 from jaxchat.client.local import Chat as Chat
 from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
-from jaxchat.engine.router import Replicas
+from jaxchat.engine.router import DataParallelEngine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.model_directory import find, model_id
 from jaxchat.types import MultihostLeader, Report, StepRunner
@@ -108,7 +108,7 @@ def load_session(
     from jaxchat.runtime.multihost import LeadingRunner
 
     directory = find(model)
-    tokenizer, template = load_tokenizer(directory), load_template(directory, (chat or ChatConfig()).tool_syntax)
+    tokenizer, template = load_tokenizer(directory), load_template(directory, (chat or ChatConfig()).tool_format)
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
     agree = {}
     if pod:
@@ -155,12 +155,12 @@ def load_session(
     )
 
 
-def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -> Engine | Replicas:
+def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -> Engine | DataParallelEngine:
     """One engine, or several where there are several copies of the model."""
     first, *others = parts = [(runner, Scheduler(**scheduling)) for runner in runners]
     if not others:
         return Engine(*first, queue_limit=queue)
-    return Replicas(parts, queue_limit=queue, chunk=scheduling["chunks"][0])
+    return DataParallelEngine(parts, queue_limit=queue, chunk=scheduling["chunks"][0])
 
 
 def convert(

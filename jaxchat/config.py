@@ -15,7 +15,7 @@ Products = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
 AttentionName = Literal["auto", "plain"]
 NamedFinish = Literal["tool_calls", "stop"]
-ToolSyntaxName = Literal["auto", "hermes", "llama3", "mistral", "harmony"]
+ToolFormatName = Literal["auto", "hermes", "llama3", "mistral", "harmony"]
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
 
 
@@ -48,10 +48,10 @@ class EngineConfig:
     chunk: int = setting(
         32, "prompt tokens of the smallest prefill step (C), a multiple of the page size; prompts share whole chunks"
     )
-    prefill_chunks: tuple[int, ...] = setting(
+    prefill_buckets: tuple[int, ...] = setting(
         (), "sizes of larger prefill steps, multiples of chunk; none given takes those of 64 and 256 tokens that are"
     )
-    decode_shapes: tuple[int, ...] = setting(
+    decode_buckets: tuple[int, ...] = setting(
         (), "row counts of smaller decode programs for few sequences; none given takes powers of two"
     )
     determinism: Determinism = setting(
@@ -103,17 +103,17 @@ class EngineConfig:
         at_least("queue", self.queue, 0)
         at_least("tensor_parallel", self.tensor_parallel, 1)
         at_least("data_parallel", self.data_parallel, 1)
-        for rows in self.decode_shapes:
-            at_least("decode_shapes", rows, 1)
+        for rows in self.decode_buckets:
+            at_least("decode_buckets", rows, 1)
         if BLOCK % self.page_size:
             raise ValueError(f"page_size must divide {BLOCK}, got {self.page_size}")
         if self.chunk % self.page_size:
             raise ValueError(f"chunk must be a multiple of page_size {self.page_size}, got {self.chunk}")
 
-        for size in self.prefill_chunks:
-            at_least("prefill_chunks", size, self.chunk)
+        for size in self.prefill_buckets:
+            at_least("prefill_buckets", size, self.chunk)
             if size % self.chunk:
-                raise ValueError(f"prefill_chunks must be multiples of chunk {self.chunk}, got {size}")
+                raise ValueError(f"prefill_buckets must be multiples of chunk {self.chunk}, got {size}")
 
     @property
     def mesh(self) -> MeshConfig:
@@ -122,13 +122,13 @@ class EngineConfig:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Sizes of the prefill steps, rising, the first one C."""
-        larger = self.prefill_chunks or (size for size in (64, 256) if size > self.chunk and size % self.chunk == 0)
+        larger = self.prefill_buckets or (size for size in (64, 256) if size > self.chunk and size % self.chunk == 0)
         return tuple(sorted({self.chunk, *larger}))
 
     @property
-    def ladder(self) -> tuple[int, ...]:
+    def decode_sizes(self) -> tuple[int, ...]:
         """Row counts of the decode programs, rising, the last one S."""
-        wanted = self.decode_shapes or (2**power for power in range(1, self.slots.bit_length()))
+        wanted = self.decode_buckets or (2**power for power in range(1, self.slots.bit_length()))
         return *sorted({rows for rows in wanted if rows < self.slots}), self.slots
 
 
@@ -136,19 +136,19 @@ class EngineConfig:
 class ChatConfig:
     """Limits of one chat request."""
 
-    max_seconds: float = setting(0.0, "longest time that a request may take, waiting included; 0 sets no limit")
-    max_held: int = setting(64 * 1024 * 1024, "bytes of one answer that may wait for their reader")
+    request_timeout: float = setting(0.0, "longest time that a request may take, waiting included; 0 sets no limit")
+    max_buffered_bytes: int = setting(64 * 1024 * 1024, "bytes of one answer that may wait for their reader")
     named_tool_finish_reason: NamedFinish = setting(
         "tool_calls", "finish_reason of an answer whose tool_choice names a function"
     )
-    tool_syntax: ToolSyntaxName = setting(
+    tool_format: ToolFormatName = setting(
         "auto", "how the model writes tool calls; auto recognises it by the model's chat template"
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_seconds < float("inf"):
-            raise ValueError(f"max_seconds must be a finite number of seconds from 0, got {self.max_seconds}")
-        at_least("max_held", self.max_held, 1024)
+        if not 0 <= self.request_timeout < float("inf"):
+            raise ValueError(f"max_seconds must be a finite number of seconds from 0, got {self.request_timeout}")
+        at_least("max_buffered_bytes", self.max_buffered_bytes, 1024)
 
 
 def at_least(name: str, value: int, bound: int) -> None:

@@ -35,7 +35,7 @@ class ChatError(Exception):
         return self.message if self.param is None else f"{self.param}: {self.message}"
 
 
-def shown(value: object, limit: int = 200) -> str:
+def safe_repr(value: object, limit: int = 200) -> str:
     """`repr(value)` that is safe to send: at most `limit` characters, no lone surrogates."""
     try:
         text = repr(value)
@@ -57,7 +57,7 @@ def unsupported(param: str, message: str) -> ChatError:
 
 
 def unknown_parameter(param: str) -> ChatError:
-    return ChatError(f"Unknown parameter: {shown(param)}.", param, "unknown_parameter")
+    return ChatError(f"Unknown parameter: {safe_repr(param)}.", param, "unknown_parameter")
 
 
 def invalid_json(message: str) -> ChatError:
@@ -94,7 +94,7 @@ def invalid_api_key() -> ChatError:
 def model_not_found(model: str, known: Iterable[str] = ()) -> ChatError:
     have = ", ".join(sorted(known))
     hint = f" This server has: {have}." if have else ""
-    message = f"The model {shown(model)} does not exist.{hint}"
+    message = f"The model {safe_repr(model)} does not exist.{hint}"
     return ChatError(message, "model", "model_not_found", http_status=404)
 
 

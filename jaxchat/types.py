@@ -85,7 +85,7 @@ class PrefillWork:
     """One chunk of one prompt: `tokens` i32 `[<= C]` at positions from `start`, which is a multiple of C.
 
     `pages` i32 are all pages that the sequence holds, in order. The last chunk also samples the first token, of those
-    that `legal` u32 `[1, V / 32]` has bits for, if it is given.
+    that `token_mask` u32 `[1, V / 32]` has bits for, if it is given.
     """
 
     slot: int
@@ -95,20 +95,20 @@ class PrefillWork:
     pages: np.ndarray
     choice: int
     sampling: SamplingParams
-    legal: np.ndarray | None = None
+    token_mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class DecodeWork:
     """One token for each of n slots: `slots` i32 `[n]`; `new_pages` i32 `[n]`, a page just added or -1.
 
-    Where a row is `constrained` (bool `[n]`), `legal` u32 `[n, V / 32]` has the bits of the tokens it may sample.
+    Where a row is `constrained` (bool `[n]`), `token_mask` u32 `[n, V / 32]` has the bits of the tokens it may sample.
     """
 
     slots: np.ndarray
     new_pages: np.ndarray
     constrained: np.ndarray | None = None
-    legal: np.ndarray | None = None
+    token_mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from jaxchat import v1
-from jaxchat.chat.context import Call, Observer
+from jaxchat.chat.context import Observer, RequestContext
 from jaxchat.errors import model_not_found
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -22,13 +22,13 @@ class ChatBackend(Protocol):
     def ready(self) -> bool:
         """Whether new requests are taken."""
 
-    async def models(self, call: Call) -> list[v1.Model]:
+    async def models(self, call: RequestContext) -> list[v1.Model]:
         """The models that requests may name. Raises `ChatError`."""
 
-    async def complete(self, request: v1.ChatCompletionRequest, call: Call) -> v1.ChatCompletion:
+    async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         """The whole answer. Raises `ChatError`."""
 
-    def stream(self, request: v1.ChatCompletionRequest, call: Call) -> AsyncIterator[v1.ChatCompletionChunk]:
+    def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
         """The answer in chunks. Raises `ChatError`, for invalid requests before the first chunk."""
 
 
@@ -78,12 +78,12 @@ class Session(ChatBackend, Protocol):
 
     def summary(self) -> list[tuple[str, str]]: ...
 
-    async def drain(self, grace: float) -> None: ...
+    async def drain(self, shutdown_grace: float) -> None: ...
 
     async def close(self) -> None: ...
 
 
-async def find_model(backend: ChatBackend, model_id: str, call: Call) -> v1.Model:
+async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) -> v1.Model:
     """Raises `ChatError`, 404 when there is no such model."""
     models = await backend.models(call)
     for model in models:

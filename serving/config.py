@@ -17,7 +17,7 @@ class RestConfig:
 
     host: str = setting("127.0.0.1", "address to listen on")
     rest_port: int = setting(8000, "REST port; 0 picks a free one, -1 turns REST off")
-    grace: float = setting(30.0, "seconds that running answers may take to finish after SIGTERM or Ctrl-C")
+    shutdown_grace: float = setting(30.0, "seconds that running answers may take to finish after SIGTERM or Ctrl-C")
     max_body: int = setting(8 * 1024 * 1024, "largest request in bytes")
     allow_unknown_fields: bool = setting(False, "accept and drop unknown JSON fields instead of refusing them")
     api_keys: str = setting("", "file with the API keys that clients may use, see `jaxchat keys`; empty asks for none")
@@ -26,8 +26,8 @@ class RestConfig:
 
     def __post_init__(self) -> None:
         _port("rest_port", self.rest_port)
-        if not 0 <= self.grace < float("inf"):
-            raise ValueError(f"grace must be a finite number of seconds from 0, got {self.grace}")
+        if not 0 <= self.shutdown_grace < float("inf"):
+            raise ValueError(f"grace must be a finite number of seconds from 0, got {self.shutdown_grace}")
         at_least("max_body", self.max_body, 1024)
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert and tls_key belong together, only one of them was given")
@@ -47,7 +47,9 @@ class ServeConfig(RestConfig):
     otlp_endpoint: str = setting(
         "", "OpenTelemetry collector for a span per request, as http://host:4317 (gRPC); empty sends none"
     )
-    greeting: str = setting("Hello! Who are you?", "asked once when ready, to show that all works; empty asks nothing")
+    startup_prompt: str = setting(
+        "Hello! Who are you?", "asked once when ready, to show that all works; empty asks nothing"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jaxchat import v1
-from jaxchat.chat.context import Call, OpenCalls
+from jaxchat.chat.context import OpenCalls, RequestContext
 from jaxchat.client import tls_credentials
 from jaxchat.client.common import Metadata, error_of
 from jaxchat.errors import ChatError, draining, internal, overloaded
@@ -63,10 +63,10 @@ class RemoteBackend:
         """Begins to watch the server; does not wait for it."""
         self._watch = asyncio.create_task(self._watch_health())
 
-    async def drain(self, grace: float) -> None:
-        """Refuses new calls and waits up to `grace` seconds for the open ones."""
+    async def drain(self, shutdown_grace: float) -> None:
+        """Refuses new calls and waits up to `shutdown_grace` seconds for the open ones."""
         self._draining = True
-        await self._open.wait(grace)
+        await self._open.wait(shutdown_grace)
 
     async def close(self) -> None:
         """Ends the connection; calls that are still open fail."""
@@ -75,18 +75,18 @@ class RemoteBackend:
             await asyncio.gather(self._watch, return_exceptions=True)
         await self._channel.close()
 
-    async def models(self, call: Call) -> list[v1.Model]:
+    async def models(self, call: RequestContext) -> list[v1.Model]:
         async with self._passing():
             answer = await self._chat.ListModels(v1.ListModelsRequest(), metadata=_metadata(call))
         return list(answer.models)
 
-    async def complete(self, request: v1.ChatCompletionRequest, call: Call) -> v1.ChatCompletion:
+    async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         async with self._passing():
             answer: v1.ChatCompletion = await self._chat.Complete(request, metadata=_metadata(call))
         return answer
 
     async def stream(
-        self, request: v1.ChatCompletionRequest, call: Call
+        self, request: v1.ChatCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
         async with self._passing():
             rpc: Any = self._chat.Stream(request, metadata=_metadata(call))
@@ -135,7 +135,7 @@ def _channel(config: BackendConfig) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(config.backend, credentials, options=_OPTIONS)
 
 
-def _metadata(call: Call) -> Metadata:
+def _metadata(call: RequestContext) -> Metadata:
     """A key that gRPC cannot carry is left out: it is as wrong as none."""
     pairs = [("x-request-id", call.request_id)]
     if call.authorization and call.authorization.isascii() and call.authorization.isprintable():

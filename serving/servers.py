@@ -54,10 +54,10 @@ class Servers:
         if self._grpc:
             await self._grpc.set_serving(False)
 
-    async def stop(self, grace: float = 0.0) -> None:
-        """Closes all, once their answers have been sent; calls that still run after `grace` seconds are cancelled."""
+    async def stop(self, shutdown_grace: float = 0.0) -> None:
+        """Closes all servers once open calls have ended; cancels them after `shutdown_grace` seconds."""
         servers = [server for server in (self._grpc, self._rest, self._metrics) if server]
-        await asyncio.gather(*(server.stop(grace) for server in servers))
+        await asyncio.gather(*(server.stop(shutdown_grace) for server in servers))
 
     @property
     def grpc_address(self) -> str:

@@ -23,7 +23,7 @@ async def first(*waits: Coroutine[Any, Any, object]) -> None:
 class Drained(Protocol):
     """A backend that can be told to finish."""
 
-    async def drain(self, grace: float) -> None: ...
+    async def drain(self, shutdown_grace: float) -> None: ...
 
 
 def stop_signal() -> asyncio.Event:
@@ -40,9 +40,9 @@ def stop_signal() -> asyncio.Event:
     return stop
 
 
-async def drain(backend: Drained, grace: float) -> float:
-    """Has `backend` refuse new calls and wait for the open ones; returns what is left of `grace`, in seconds."""
+async def drain(backend: Drained, shutdown_grace: float) -> float:
+    """Makes `backend` refuse new calls and wait for open ones. Returns the rest of `shutdown_grace`, in seconds."""
     print("Stopping: running answers may finish.", file=sys.stderr, flush=True)
-    end = time.monotonic() + grace
-    await backend.drain(grace)
+    end = time.monotonic() + shutdown_grace
+    await backend.drain(shutdown_grace)
     return max(end - time.monotonic(), 0.0)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class RequestContext:
     """A call as its front door sees it. `authorization` is for backends that pass the call on to another server."""
 
     request_id: str

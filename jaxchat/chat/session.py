@@ -13,20 +13,20 @@ from operator import attrgetter
 from typing import Any
 
 from jaxchat import errors, v1
-from jaxchat.chat.context import Call, ModelInfo, Observer, OpenCalls, Record
-from jaxchat.chat.grammar import Grammars
+from jaxchat.chat.context import ModelInfo, Observer, OpenCalls, Record, RequestContext
+from jaxchat.chat.grammar import GrammarCompiler
 from jaxchat.chat.prompt.build import prompt_tokens
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.params import choice_options, choices, sampling
-from jaxchat.chat.request.tool_choice import calling
+from jaxchat.chat.request.tool_choice import tool_choice_of
 from jaxchat.chat.request.validate import completes_whole, validate
-from jaxchat.chat.response.builder import Answer
+from jaxchat.chat.response.builder import ResponseBuilder
 from jaxchat.chat.response.choice import ChoiceBuilder
-from jaxchat.chat.response.stream import Running
+from jaxchat.chat.response.stream import OutputStream
 from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
-from jaxchat.engine.router import Replicas
+from jaxchat.engine.router import DataParallelEngine
 from jaxchat.errors import ChatError
 from jaxchat.types import GenerateRequest, TokenEvent
 
@@ -36,7 +36,7 @@ class ChatSession:
 
     def __init__(
         self,
-        engine: Engine | Replicas,
+        engine: Engine | DataParallelEngine,
         tokenizer: ChatTokenizer,
         template: ChatTemplate,
         info: ModelInfo,
@@ -49,12 +49,12 @@ class ChatSession:
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
-        self._grammars = Grammars(tokenizer, info.logits, syntax=template.syntax)
+        self._grammars = GrammarCompiler(tokenizer, info.logits, tool_format=template.tool_format)
         self._config = config or ChatConfig()
         self._compiles = compiles
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
         self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")  # slow ones hold up no text
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, OutputStream] = {}
         self._open = OpenCalls()
         self._draining = False
 
@@ -114,14 +114,14 @@ class ChatSession:
         self._pool.shutdown()
         self._schemas.shutdown()
 
-    async def models(self, call: Call) -> list[v1.Model]:
+    async def models(self, call: RequestContext) -> list[v1.Model]:
         return [v1.Model(id=self.info.id, created=self.info.created, owned_by="jaxchat")]
 
     def summary(self) -> list[tuple[str, str]]:
         """Facts for the start-up message, as (name, value)."""
         return [("model", self.info.id), *self.info.facts, ("fingerprint", self.info.fingerprint)]
 
-    async def complete(self, request: v1.ChatCompletionRequest, call: Call) -> v1.ChatCompletion:
+    async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         """The whole answer.
 
         Raises:
@@ -131,13 +131,13 @@ class ChatSession:
         with self._observed(record):
             completes_whole(request)
             generate = await self._prepare(request)
-            answer = Answer(record, self.info.fingerprint, generate, calling(request))
+            answer = ResponseBuilder(record, self.info.fingerprint, generate, tool_choice_of(request))
             with self._submitted(request, generate, record) as run:
                 whole = [delta for _, delta in await run.take(whole=True)]
             return answer.completion(whole, request.logprobs)
 
     async def stream(
-        self, request: v1.ChatCompletionRequest, call: Call
+        self, request: v1.ChatCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
         """The answer as chunks: n role chunks, then each choice's text, calls and end, then usage if asked for.
 
@@ -149,7 +149,7 @@ class ChatSession:
         record = _record(request, call, streamed=True)
         with self._observed(record):
             generate = await self._prepare(request)
-            answer = Answer(record, self.info.fingerprint, generate, calling(request))
+            answer = ResponseBuilder(record, self.info.fingerprint, generate, tool_choice_of(request))
             with self._submitted(request, generate, record) as run:
                 deltas = await run.take()
                 for index in range(record.choices):
@@ -216,16 +216,16 @@ class ChatSession:
     @contextmanager
     def _submitted(
         self, request: v1.ChatCompletionRequest, generate: GenerateRequest, record: Record
-    ) -> Iterator[Running]:
+    ) -> Iterator[OutputStream]:
         """The request in the engine, until its reader leaves, for whatever reason. Raises ChatError."""
-        options = choice_options(request, self._config.named_tool_finish_reason, self._template.syntax)
+        options = choice_options(request, self._config.named_tool_finish_reason, self._template.tool_format)
         builders = [ChoiceBuilder(self._tokenizer, options) for _ in range(generate.choices)]
         number = self._submit(generate)
 
         def cancel(choice: int | None) -> None:
             self._engine.cancel(number, choice)
 
-        run = Running(builders, record, self.observers, cancel, self._config.max_held)
+        run = OutputStream(builders, record, self.observers, cancel, self._config.max_buffered_bytes)
         self._running[number] = run
         try:
             with self._deadline(run, record):
@@ -244,12 +244,12 @@ class ChatSession:
             raise errors.engine_stopped() from None
 
     @contextmanager
-    def _deadline(self, run: Running, record: Record) -> Iterator[None]:
+    def _deadline(self, run: OutputStream, record: Record) -> Iterator[None]:
         """Fails `run` when the request has taken longer than the server allows."""
-        if not self._config.max_seconds:
+        if not self._config.request_timeout:
             yield
             return
-        left = self._config.max_seconds - (time.monotonic() - record.started)
+        left = self._config.request_timeout - (time.monotonic() - record.started)
         timer = asyncio.get_running_loop().call_later(left, run.fail, errors.timeout())
         try:
             yield
@@ -267,7 +267,7 @@ class ChatSession:
             self.failed.set()
 
 
-def _record(request: v1.ChatCompletionRequest, call: Call, *, streamed: bool) -> Record:
+def _record(request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
     return Record(
         request_id=call.request_id,
         model=request.model,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.checkpoints.orbax import has_orbax, save_orbax
-from jaxchat.checkpoints.safetensors import Shards
+from jaxchat.checkpoints.safetensors import SafetensorsReader
 from jaxchat.config import DTypeName
 from jaxchat.errors import ModelError
 from jaxchat.models.families import read_config
@@ -43,7 +43,7 @@ def convert(
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise ModelError(f"{destination}: exists and is no empty directory")
     config = read_config(source)
-    kept: DTypeName = dtype or ("bfloat16" if Shards(source).dtypes() == {"BF16"} else "float32")
+    kept: DTypeName = dtype or ("bfloat16" if SafetensorsReader(source).dtypes() == {"BF16"} else "float32")
     params, digest = load_hf(source, config, dtype=kept, progress=progress)
     destination.mkdir(parents=True, exist_ok=True)
     save_orbax(params, destination, digest)

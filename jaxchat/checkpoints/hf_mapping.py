@@ -18,15 +18,15 @@ def parameters(config: ModelConfig, prefix: str = "model.") -> dict[Path, Parame
     for index in range(c.layers):
         table |= {(f"layer_{index}", *path): found for path, found in _layer(c, index, prefix).items()}
     table[("norm", "scale")] = plain(f"{prefix}norm.weight", c.width)
-    if not c.tied:
+    if not c.tie_embeddings:
         table[("head",)] = matrix("lm_head.weight", (c.width,), (c.vocab_size,))
     return table
 
 
 def unused(config: ModelConfig, name: str) -> bool:
     """Whether a stored tensor may be there although no parameter is made of it."""
-    tied = config.tied and name == "lm_head.weight"
-    return tied or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
+    tie_embeddings = config.tie_embeddings and name == "lm_head.weight"
+    return tie_embeddings or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
 
 
 def axes(path: Path) -> tuple[str | None, ...]:
@@ -74,16 +74,16 @@ def _layer(c: ModelConfig, index: int, prefix: str) -> dict[Path, Parameter]:
 
 
 def _attention(c: ModelConfig, at: str) -> dict[Path, Parameter]:
-    shapes = tuple((c.kv_heads, count, c.head_width) for count in (c.group, 1, 1))
+    shapes = tuple((c.kv_heads, count, c.head_dim) for count in (c.group, 1, 1))
     names = tuple(f"{at}{name}_proj" for name in "qkv")
     weights = tuple(f"{name}.weight" for name in names)
     fused = rows(f"{at}qkv_proj.weight", c.width, shapes, 1) if c.names.fused else None
     table: dict[Path, Parameter] = {
         ("qkv",): fused or matrices(weights, c.width, shapes, 1),
-        ("out",): matrix(f"{at}o_proj.weight", (c.kv_heads, c.group, c.head_width), (c.width,)),
+        ("out",): matrix(f"{at}o_proj.weight", (c.kv_heads, c.group, c.head_dim), (c.width,)),
     }
     if c.qk_norm:
-        table |= {(f"{name}_norm", "scale"): plain(f"{at}{name}_norm.weight", c.head_width) for name in "qk"}
+        table |= {(f"{name}_norm", "scale"): plain(f"{at}{name}_norm.weight", c.head_dim) for name in "qk"}
     if c.qkv_bias:
         table[("qkv_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 1)
     if c.out_bias:
@@ -94,13 +94,13 @@ def _attention(c: ModelConfig, at: str) -> dict[Path, Parameter]:
 
 
 def _feed_forward(c: ModelConfig, at: str) -> dict[Path, Parameter]:
-    shapes = ((1, c.ffn_width),) * 2
+    shapes = ((1, c.mlp_dim),) * 2
     names = tuple(f"{at}{name}_proj" for name in ("gate", "up"))
     weights = tuple(f"{name}.weight" for name in names)
     fused = rows(f"{at}gate_up_proj.weight", c.width, shapes, 0) if c.names.fused else None
     table: dict[Path, Parameter] = {
         ("gate_up",): fused or matrices(weights, c.width, shapes, 0),
-        ("down",): matrix(f"{at}down_proj.weight", (c.ffn_width,), (c.width,)),
+        ("down",): matrix(f"{at}down_proj.weight", (c.mlp_dim,), (c.width,)),
     }
     if c.mlp_bias:
         table[("gate_up_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 0)

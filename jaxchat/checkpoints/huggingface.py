@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from jaxchat.checkpoints.hf_mapping import parameters, unused
-from jaxchat.checkpoints.safetensors import Shards
+from jaxchat.checkpoints.safetensors import SafetensorsReader
 from jaxchat.checkpoints.tensor_slices import Parameter
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
@@ -41,7 +41,7 @@ def load_hf(
         ModelError: a file or tensor is missing, damaged or of another shape; names the file and the tensor.
     """
     place = place or (lambda path, array: jax.device_put(array))
-    shards = Shards(directory)
+    shards = SafetensorsReader(directory)
     table = parameters(config, shards.prefix(config.names.prefixes))
     _check(shards, table, config)
     digest = hashlib.sha256()
@@ -64,7 +64,7 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
-def _check(shards: Shards, table: dict[tuple[str, ...], Parameter], config: ModelConfig) -> None:
+def _check(shards: SafetensorsReader, table: dict[tuple[str, ...], Parameter], config: ModelConfig) -> None:
     """Refuses tensors that do not fit, before memory is asked for, and those that no parameter is made of: what they
     stand for would be left out of the computation."""
     parts = [part for parameter in table.values() for part in parameter.parts]
@@ -76,7 +76,7 @@ def _check(shards: Shards, table: dict[tuple[str, ...], Parameter], config: Mode
             raise ModelError(f"{path}: tensor {name} does not belong to the model that config.json describes")
 
 
-def _assemble(shards: Shards, parameter: Parameter, dtype: np.dtype, digest: Any) -> np.ndarray:
+def _assemble(shards: SafetensorsReader, parameter: Parameter, dtype: np.dtype, digest: Any) -> np.ndarray:
     array = _aligned(parameter.shape, dtype)
     for part in parameter.parts:
         tensor = shards.read(part)

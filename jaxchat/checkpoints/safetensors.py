@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from jaxchat.checkpoints.mxfp4 import BLOCKS, SCALES, Mxfp4
-from jaxchat.checkpoints.tensor_slices import Part
+from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
 from jaxchat.model_directory import read_object
 
@@ -21,7 +21,7 @@ FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors spells dtypes
 MAPPED = 1 << 24  # bytes; files are mapped, and what was read of one takes memory until it is opened anew
 
 
-class Shards:
+class SafetensorsReader:
     """Opens every file at once, so that what is missing or damaged shows before anything is read.
 
     `files` has the file of each tensor; those that are stored in MXFP4 have the name and shape of what they stand for.
@@ -49,7 +49,7 @@ class Shards:
         """The dtypes of all tensors, as safetensors spells them."""
         return {self._slice(name).get_dtype() for name in self.files}
 
-    def check(self, part: Part) -> None:
+    def check(self, part: TensorSlice) -> None:
         """Whether the tensor of `part` is there, of the right shape, and of floating numbers."""
         path = self.files.get(part.name)
         if path is None:
@@ -61,7 +61,7 @@ class Shards:
         if dtype not in FLOATING:
             raise ModelError(f"{path}: tensor {part.name} has dtype {dtype}, supported: {', '.join(FLOATING)}")
 
-    def read(self, part: Part) -> np.ndarray:
+    def read(self, part: TensorSlice) -> np.ndarray:
         """The rows of a stored tensor that `part` wants."""
         path = self.files[part.name]
         try:

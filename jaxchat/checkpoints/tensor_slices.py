@@ -12,7 +12,7 @@ WHOLE: Index = ()
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorSlice:
     """One stored tensor, or some of its rows, and the place in the parameter that it fills."""
 
     name: str
@@ -44,18 +44,18 @@ class Parameter:
     """The shape of a parameter and the parts that fill it."""
 
     shape: tuple[int, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[TensorSlice, ...]
 
 
 def plain(name: str, *shape: int) -> Parameter:
     """A parameter that is stored as it is."""
-    return Parameter(shape, (Part(name, shape, shape),))
+    return Parameter(shape, (TensorSlice(name, shape, shape),))
 
 
 def matrix(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Parameter:
     """A parameter that is stored as one matrix."""
     shape = (*inputs, *outputs)
-    return Parameter(shape, (Part(name, _stored(inputs, outputs), shape, transposed=True),))
+    return Parameter(shape, (TensorSlice(name, _stored(inputs, outputs), shape, transposed=True),))
 
 
 def matrices(names: tuple[str, ...], inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
@@ -63,7 +63,7 @@ def matrices(names: tuple[str, ...], inputs: int, shapes: tuple[tuple[int, ...],
     parts = []
     for name, shape, place in zip(names, shapes, _places(shapes, axis), strict=True):
         stored = _stored((inputs,), shape)
-        parts.append(Part(name, stored, (inputs, *shape), (slice(None), *place), transposed=True))
+        parts.append(TensorSlice(name, stored, (inputs, *shape), (slice(None), *place), transposed=True))
     return Parameter((inputs, *_joined(shapes, axis)), tuple(parts))
 
 
@@ -73,14 +73,14 @@ def rows(name: str, inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int)
     stored, parts = (ends[-1], inputs), []
     for start, end, shape, place in zip([0, *ends], ends, shapes, _places(shapes, axis), strict=False):
         index = (slice(None), *place)
-        parts.append(Part(name, stored, (inputs, *shape), index, transposed=True, rows=(start, end)))
+        parts.append(TensorSlice(name, stored, (inputs, *shape), index, transposed=True, rows=(start, end)))
     return Parameter((inputs, *_joined(shapes, axis)), tuple(parts))
 
 
 def biases(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
     """A fused parameter of one stored vector for each of `shapes`, joined on `axis`."""
     placed = zip(names, shapes, _places(shapes, axis), strict=True)
-    parts = tuple(Part(name, (math.prod(shape),), shape, place) for name, shape, place in placed)
+    parts = tuple(TensorSlice(name, (math.prod(shape),), shape, place) for name, shape, place in placed)
     return Parameter(_joined(shapes, axis), parts)
 
 
@@ -91,7 +91,7 @@ def entries(name: str, count: int, shape: tuple[int, ...], stored: tuple[int, ..
     """
     whole, part = (count, *(stored or shape)), (1, *shape)
     parts = [
-        Part(name, whole, part, (slice(index, index + 1),), alternating=bool(stored), rows=(index, index + 1))
+        TensorSlice(name, whole, part, (slice(index, index + 1),), alternating=bool(stored), rows=(index, index + 1))
         for index in range(count)
     ]
     return Parameter((count, *shape), tuple(parts))

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from jaxchat import errors, v1
-from jaxchat.chat.context import Call
+from jaxchat.chat.context import RequestContext
 from jaxchat.chat.session import ChatSession
 from jaxchat.openai_json import request_from_kwargs
 
@@ -95,8 +95,8 @@ class _AsyncCompletions:
         """Arguments as in the OpenAI API. Raises ChatError."""
         parsed = request_from_kwargs(**{"model": self._session.model_id, **kwargs})
         if parsed.stream:
-            return self._session.stream(parsed.request, Call(request_id="in-process"))
-        return await self._session.complete(parsed.request, Call(request_id="in-process"))
+            return self._session.stream(parsed.request, RequestContext(request_id="in-process"))
+        return await self._session.complete(parsed.request, RequestContext(request_id="in-process"))
 
 
 class _Completions:

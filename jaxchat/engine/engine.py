@@ -164,14 +164,14 @@ class Engine:
 
     def _turn(self) -> None:
         """Dispatches one step if there is one to do, and collects all but the newest; that too where it is awaited."""
-        step = self._scheduler.plan()
+        step = self._scheduler.schedule()
         if step:
             self._in_flight.append((step, self._dispatch(step.work)))
             self._steps += 1
         left = 1 if step and not step.awaited else 0
         while len(self._in_flight) > left:
             done, handle = self._in_flight.popleft()
-            events = self._scheduler.collect(done, handle.wait())
+            events = self._scheduler.process_output(done, handle.wait())
             for event in events:
                 if event.finish:
                     self._close(event.request)

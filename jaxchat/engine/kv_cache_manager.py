@@ -6,7 +6,7 @@ from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.sequence import Sequence
 
 
-class Holdings:
+class KVCacheManager:
     """Gives pages to sequences and takes them back; whole chunks of prompts are shared through the prefix cache."""
 
     def __init__(self, pool: PagePool, *, chunk: int, page_size: int) -> None:
@@ -22,17 +22,17 @@ class Holdings:
         hits = self.pool.find(self._chunks(sequence))
         shared = [page for prefix in hits for page in prefix.pages]
         needed = -(-tokens // self.page_size) - len(shared)
-        if not self.pool.promise(needed, spare):
+        if not self.pool.reserve(needed, spare):
             self.pool.leave(hits)
             return False
-        sequence.prefixes, sequence.pages, sequence.promised = hits, shared, needed
+        sequence.prefixes, sequence.pages, sequence.reserved_pages = hits, shared, needed
         return True
 
     def cover(self, sequence: Sequence, tokens: int) -> None:
         """Takes promised pages until they hold `tokens` tokens."""
         while len(sequence.pages) * self.page_size < tokens:
             sequence.pages.append(self.pool.take())
-            sequence.promised -= 1
+            sequence.reserved_pages -= 1
 
     def full(self, sequence: Sequence) -> bool:
         """Whether the next token needs a page more."""
@@ -60,8 +60,8 @@ class Holdings:
         """Takes everything back."""
         self.pool.free(sequence.pages[self.shared(sequence) :])
         self.pool.leave(sequence.prefixes)
-        self.pool.forget(sequence.promised)
-        sequence.prefixes, sequence.pages, sequence.promised = [], [], 0
+        self.pool.unreserve(sequence.reserved_pages)
+        sequence.prefixes, sequence.pages, sequence.reserved_pages = [], [], 0
 
     def shared(self, sequence: Sequence) -> int:
         """How many of its pages, from the first, belong to the cache."""

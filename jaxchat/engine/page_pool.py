@@ -40,14 +40,14 @@ class PagePool:
         """Pages held for sequences; cached prefixes without a user do not count."""
         return self.total - len(self._free) - self._idle_pages
 
-    def promise(self, count: int, spare: int = 0) -> bool:
+    def reserve(self, count: int, spare: int = 0) -> bool:
         """Sets `count` pages aside for later `take`s; False, and nothing changed, unless `spare` more are left."""
         if len(self._free) + self._idle_pages - self._promised < count + spare:
             return False
         self._promised += count
         return True
 
-    def forget(self, count: int) -> None:
+    def unreserve(self, count: int) -> None:
         """Gives back what was promised but not taken."""
         self._promised -= count
 

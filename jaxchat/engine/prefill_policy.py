@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 
-class Turns:
+class PrefillPolicy:
     """Prompts and answers take turns, prompts by the token.
 
     Between two decode steps a share of prompts is prefilled, two chunks or less, for each sequence that could start for

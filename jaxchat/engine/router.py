@@ -15,7 +15,7 @@ from jaxchat.engine.scheduler import Scheduler
 from jaxchat.types import GenerateRequest, StepRunner
 
 
-class Replicas:
+class DataParallelEngine:
     """As an `Engine`, over engines that give equal answers. Methods are thread-safe.
 
     A request goes where at least half of its prompt is cached, as long as a slot is free there, otherwise to the
@@ -35,7 +35,7 @@ class Replicas:
             Engine(*part, queue_limit=-(-queue_limit // count), ids=itertools.count(first, count))
             for first, part in enumerate(parts)
         ]
-        self._beginnings = Beginnings(chunk)
+        self._beginnings = PrefixAffinity(chunk)
         self._turn = itertools.cycle(range(count))
         self._lock = threading.Lock()
 
@@ -94,7 +94,7 @@ class Replicas:
 REMEMBERED = 1 << 16  # chunks of prompts, of the newest ones
 
 
-class Beginnings:
+class PrefixAffinity:
     """Homes of prompts by the chain of their whole chunks. A hint: two prompts may share a key by accident."""
 
     def __init__(self, chunk: int) -> None:

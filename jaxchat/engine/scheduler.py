@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxchat.engine.kv_cache_manager import Holdings
+from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
-from jaxchat.engine.prefill_policy import Turns
+from jaxchat.engine.prefill_policy import PrefillPolicy
 from jaxchat.engine.sequence import Sequence
 from jaxchat.types import (
     Constraint,
@@ -46,7 +46,7 @@ class Step:
     @property
     def awaited(self) -> bool:
         """A constraint needs its result before the next step can be planned."""
-        return isinstance(self.work, PrefillWork | DecodeWork) and self.work.legal is not None
+        return isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
 
 
 class Scheduler:
@@ -63,14 +63,14 @@ class Scheduler:
         self.slots = slots
         self.pool = PagePool(pages)
         self.preemptions = 0
-        self._holdings = Holdings(self.pool, chunk=chunks[0], page_size=page_size)
+        self._holdings = KVCacheManager(self.pool, chunk=chunks[0], page_size=page_size)
         self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by age
         self._requests: dict[int, list[Sequence]] = {}  # those that have not ended, by request
         self._swapped: list[Sequence] = []  # oldest first
         self._prefilling: Sequence | None = None
         self._decoding: dict[int, Sequence] = {}  # by slot
         self._free_slots = list(range(slots - 1, -1, -1))
-        self._turns = Turns(chunks)
+        self._turns = PrefillPolicy(chunks)
 
     @property
     def running(self) -> int:
@@ -84,7 +84,7 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
-        self._queue[sequence.age] = sequence
+        self._queue[sequence.arrival] = sequence
         self._requests.setdefault(sequence.request_id, []).append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
@@ -94,7 +94,7 @@ class Scheduler:
             self._end(sequence)
         return len(meant)
 
-    def plan(self) -> Step | None:
+    def schedule(self) -> Step | None:
         """The next step, or None when there is nothing to do."""
         if self._swapped:
             if self._returns(self._swapped[0]):
@@ -104,15 +104,15 @@ class Scheduler:
         ready = [s for s in self._decoding.values() if s.ready]
         dry = not self._promise_pages(ready)
         if dry and len(self._decoding) > 1:
-            return self._swap_out(max(self._decoding.values(), key=lambda s: s.age))
+            return self._swap_out(max(self._decoding.values(), key=lambda s: s.arrival))
         if self._prefilling and (size := self._prompts_turn(self._prefilling, 0 if dry else len(ready))):
             return self._prefill(self._prefilling, size)
         return self._decode(ready) if ready else None
 
-    def collect(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
+    def process_output(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
         """Takes in what a step left; finished sequences give back what they hold."""
         if isinstance(outcome, Swapped):
-            step.rows[0].saved = outcome
+            step.rows[0].swapped = outcome
         if not isinstance(outcome, StepResult) or (isinstance(step.work, PrefillWork) and not step.work.last):
             return []
         # A sequence that ended while this step was in flight has a surplus token here, which nobody sees.
@@ -154,7 +154,7 @@ class Scheduler:
             pages=np.array(sequence.pages, np.int32),
             choice=sequence.choice,
             sampling=sequence.request.sampling,
-            legal=self._legal([sequence]) if last else None,
+            token_mask=self._legal([sequence]) if last else None,
         )
         self._holdings.share(sequence)
         if last:
@@ -165,11 +165,11 @@ class Scheduler:
 
     def _promise_pages(self, ready: list[Sequence]) -> bool:
         """Promises a page to everyone whose next token needs one; False, and nothing changed, if there are too few."""
-        full = [s for s in ready if self._holdings.full(s) and not s.promised]
-        if not self.pool.promise(len(full)):
+        full = [s for s in ready if self._holdings.full(s) and not s.reserved_pages]
+        if not self.pool.reserve(len(full)):
             return False
         for sequence in full:
-            sequence.promised += 1
+            sequence.reserved_pages += 1
         return True
 
     def _decode(self, sequences: list[Sequence]) -> Step:
@@ -191,23 +191,23 @@ class Scheduler:
         work = SwapOutWork(sequence.slot, np.array(sequence.pages[:used], np.int32))
         self._vacate(sequence)
         self._swapped.append(sequence)
-        self._swapped.sort(key=lambda s: s.age)
+        self._swapped.sort(key=lambda s: s.arrival)
         return Step(work, (sequence,))
 
     def _returns(self, sequence: Sequence) -> bool:
         """Whether a swapped sequence can have a slot and pages; if so, it has the pages."""
-        if not (self._free_slots and sequence.saved):
+        if not (self._free_slots and sequence.swapped):
             return False
         return self._holdings.open(sequence, sequence.length, self._headroom())
 
     def _swap_in(self, sequence: Sequence) -> Step:
-        assert sequence.saved
+        assert sequence.swapped
         kept = self._holdings.shared(sequence)
         self._holdings.cover(sequence, sequence.length)
         sequence.slot = self._free_slots.pop()
         self._decoding[sequence.slot] = sequence
-        work = SwapInWork(sequence.slot, np.array(sequence.pages, np.int32), kept, sequence.saved)
-        sequence.saved = None
+        work = SwapInWork(sequence.slot, np.array(sequence.pages, np.int32), kept, sequence.swapped)
+        sequence.swapped = None
         return Step(work, (sequence,))
 
     def _legal(self, sequences: list[Sequence]) -> np.ndarray | None:
@@ -216,7 +216,7 @@ class Scheduler:
             return None
         bits = np.zeros((len(sequences), self._words), np.uint32)
         for row, sequence in zip(bits, sequences, strict=True):
-            sequence.broken = not _fills(sequence.constraint, row)
+            sequence.constraint_failed = not _fills(sequence.constraint, row)
         return bits
 
     def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:
@@ -234,7 +234,7 @@ class Scheduler:
     def _finish(self, sequence: Sequence, row: int, result: StepResult) -> Finish | None:
         if not result.finite[row]:
             return "numerical_error"
-        if sequence.broken:
+        if sequence.constraint_failed:
             return "grammar_error"
         token = int(result.tokens[row])
         if token in sequence.request.stop_tokens:
@@ -247,7 +247,7 @@ class Scheduler:
         """Safe while steps are in flight: the device runs in order, so a new owner's step comes after them."""
         sequence.finished = True
         self._forget(sequence)
-        if self._queue.pop(sequence.age, None):
+        if self._queue.pop(sequence.arrival, None):
             return
         if sequence in self._swapped:
             self._swapped.remove(sequence)

@@ -24,10 +24,10 @@ class Sequence:
     finished: bool = False
     pages: list[int] = field(default_factory=list)  # in order of position; the shared ones first
     prefixes: list[Prefix] = field(default_factory=list)
-    promised: int = 0
-    saved: Swapped | None = None  # while it is swapped out, once it has arrived on the host
+    reserved_pages: int = 0
+    swapped: Swapped | None = None  # while it is swapped out, once it has arrived on the host
     constraint: Constraint | None = None
-    broken: bool = False  # the constraint could not say what comes next
+    constraint_failed: bool = False  # the constraint could not say what comes next
 
     @property
     def ready(self) -> bool:
@@ -54,6 +54,6 @@ class Sequence:
         return self.position if self.dispatched else self.prefilled
 
     @property
-    def age(self) -> tuple[int, int]:
+    def arrival(self) -> tuple[int, int]:
         """Sorts by when it was submitted."""
         return self.request_id, self.choice

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jaxchat.errors import ModelError
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.rope import RopeConfig
 
 Activation = Literal["silu", "gelu_tanh"]
@@ -71,8 +71,8 @@ class ModelConfig:
     heads: int  # H
     kv_heads: int  # K
     width: int  # D
-    ffn_width: int  # F
-    head_width: int  # d
+    mlp_dim: int  # F
+    head_dim: int  # d
     context: int
     kinds: tuple[LayerKind, ...] = ()  # one for each layer; none given means plain ones
     norm_eps: float = 1e-6
@@ -87,15 +87,15 @@ class ModelConfig:
     embed_scale: float = 1.0
     query_scale: float | None = None  # of attention scores; None: d**-0.5
     sinks: bool = False  # each head has the score of a key without value, see `kernels.form`
-    attention_cap: float = 0.0  # see `kernels.form`
-    logit_cap: float = 0.0  # likewise, of logits
-    tied: bool = False
+    attn_logit_softcap: float = 0.0  # see `kernels.form`
+    final_logit_softcap: float = 0.0  # likewise, of logits
+    tie_embeddings: bool = False
     names: Names = Names()
 
     def __post_init__(self) -> None:
         if not self.kinds:
             object.__setattr__(self, "kinds", (LayerKind(),) * self.layers)
-        for name in ("vocab_size", "layers", "heads", "kv_heads", "width", "ffn_width", "head_width", "context"):
+        for name in ("vocab_size", "layers", "heads", "kv_heads", "width", "mlp_dim", "head_dim", "context"):
             if getattr(self, name) < 1:
                 raise ModelError(f"config.json: {name} must be at least 1, got {getattr(self, name)}")
         if self.heads % self.kv_heads:
@@ -110,9 +110,9 @@ class ModelConfig:
         """Query heads per KV head."""
         return self.heads // self.kv_heads
 
-    def form(self, layer: int) -> Form:
+    def form(self, layer: int) -> AttentionSpec:
         """Attention of one layer."""
-        return Form(scale=self.query_scale, window=self.kinds[layer].window, cap=self.attention_cap)
+        return AttentionSpec(scale=self.query_scale, window=self.kinds[layer].window, cap=self.attn_logit_softcap)
 
     def within(self, context: int) -> ModelConfig:
         """The model for an engine whose sequences have at most `context` tokens.
@@ -121,16 +121,16 @@ class ModelConfig:
         are cached; so the longest sequence that is possible decides for all.
         """
 
-        def fitted(kind: LayerKind) -> LayerKind:
+        def padded_config(kind: LayerKind) -> LayerKind:
             rope = kind.rope
             if rope is None or rope.kind != "longrope":
                 return kind
             return replace(kind, rope=replace(rope, long=context > rope.original_context))
 
-        return replace(self, kinds=tuple(map(fitted, self.kinds)))
+        return replace(self, kinds=tuple(map(padded_config, self.kinds)))
 
     def _check_rope(self, rope: RopeConfig) -> None:
-        rotated = rope.rotated(self.head_width)
+        rotated = rope.rotated(self.head_dim)
         if rotated % 2 or rotated < 2:
             raise ModelError(f"config.json: an even number of each head must be rotated, got {rotated}")
         if rope.kind == "longrope":

@@ -9,12 +9,12 @@ from flax import linen as nn
 from jax import Array
 
 from jaxchat.kernels.matmul.int8 import Int8
-from jaxchat.kernels.matmul.native import Panels
+from jaxchat.kernels.matmul.native import PanelWeight
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.layers import Attend, Attention, FeedForward, RMSNorm, Turn, contract, weight
-from jaxchat.models.moe import Mixture
+from jaxchat.models.layers import Attend, Attention, FeedForward, RMSNorm, RopeTables, matmul, weight
+from jaxchat.models.moe import MoE
 from jaxchat.models.rope import rotation
-from jaxchat.models.sharding import Spread
+from jaxchat.models.sharding import TensorParallel
 
 
 class Decoder(nn.Module):
@@ -25,14 +25,14 @@ class Decoder(nn.Module):
     """
 
     config: ModelConfig
-    spread: Spread = Spread()
+    tensor_parallel: TensorParallel = TensorParallel()
 
     def setup(self) -> None:
         c = self.config
         self.table = weight(self, "embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.width))
-        self.blocks = [Block(c, self.spread, name=f"layer_{index}") for index in range(c.layers)]
+        self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.layers)]
         self.norm = RMSNorm(c.norm_eps, c.norm_offset)
-        if not c.tied:
+        if not c.tie_embeddings:
             self.head = weight(self, "head", nn.initializers.normal(stddev=0.02), (c.width, c.vocab_size))
 
     def __call__(self, tokens: Array, positions: Array, *, attend: Attend) -> Array:
@@ -48,12 +48,12 @@ class Decoder(nn.Module):
         """
         c = self.config
         table = self.table
-        taken = table.take(tokens) if isinstance(table, Panels | Int8) else jnp.take(table, tokens, axis=0)
+        taken = table.take(tokens) if isinstance(table, PanelWeight | Int8) else jnp.take(table, tokens, axis=0)
         x = taken.astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
         ropes = dict.fromkeys(kind.rope for kind in c.kinds)
-        turns = {rope: rotation(rope, c.head_width, positions) if rope else None for rope in ropes}
+        turns = {rope: rotation(rope, c.head_dim, positions) if rope else None for rope in ropes}
         for layer, block in enumerate(self.blocks):
             x = block(layer, x, turns[c.kinds[layer].rope], attend)
         return self.norm(x)
@@ -61,8 +61,8 @@ class Decoder(nn.Module):
     def logits(self, hidden: Array) -> Array:
         """Logits `[T, V]` (f32) of `hidden[T, D]`."""
         c = self.config
-        logits = contract("td,vd->tv", hidden, self.table) if c.tied else contract("td,dv->tv", hidden, self.head)
-        return c.logit_cap * jnp.tanh(logits / c.logit_cap) if c.logit_cap else logits
+        logits = matmul("td,vd->tv", hidden, self.table) if c.tie_embeddings else matmul("td,dv->tv", hidden, self.head)
+        return c.final_logit_softcap * jnp.tanh(logits / c.final_logit_softcap) if c.final_logit_softcap else logits
 
 
 def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array, attend: Attend) -> Array:
@@ -81,15 +81,21 @@ class Block(nn.Module):
     """Pre-norm residual block. The residual stream stays f32 whatever the dtype of the weights."""
 
     config: ModelConfig
-    spread: Spread = Spread()
+    tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
-    def __call__(self, layer: int, x: Array, turn: Turn, attend: Attend) -> Array:
+    def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
         c = self.config
-        mixed = Attention(c, self.spread, name="attention")(layer, self._norm("attention_norm", x), turn, attend)
+        mixed = Attention(c, self.tensor_parallel, name="attention")(
+            layer, self._norm("attention_norm", x), rope_tables, attend
+        )
         x = x + (self._norm("attention_post_norm", mixed) if c.post_norms else mixed)
         sparse = c.experts if c.kinds[layer].sparse else None
-        inner = Mixture(c, sparse, self.spread, name="mlp") if sparse else FeedForward(c, self.spread, name="mlp")
+        inner = (
+            MoE(c, sparse, self.tensor_parallel, name="mlp")
+            if sparse
+            else FeedForward(c, self.tensor_parallel, name="mlp")
+        )
         y = inner(self._norm("mlp_norm", x))
         return x + (self._norm("mlp_post_norm", y) if c.post_norms else y)
 

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jaxchat.errors import ModelError, shown
+from jaxchat.errors import ModelError, safe_repr
 
 LARGEST = sys.float_info.max
 MOST = {"num_hidden_layers": 1000, "num_experts": 1024, "num_local_experts": 1024}
 """Bounds of what is counted out one by one: a damaged number must not keep the loader busy for hours."""
 
 
-class Keys:
+class HFConfigReader:
     """The keys of a `config.json`, or of an object in it. A null counts as absent, as in `transformers`.
 
     Every method raises ModelError naming the key, where it is absent and has no default or is of another type.
@@ -23,10 +23,10 @@ class Keys:
         """`where` begins every error."""
         self._raw, self._where = raw, where
 
-    def or_else(self, defaults: Mapping[str, Any]) -> Keys:
+    def or_else(self, defaults: Mapping[str, Any]) -> HFConfigReader:
         """The same keys, with `defaults` for those that are absent."""
         given = {key: value for key, value in self._raw.items() if value is not None}
-        return Keys({**defaults, **given}, self._where)
+        return HFConfigReader({**defaults, **given}, self._where)
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""
@@ -78,18 +78,18 @@ class Keys:
             raise self.error(key, "must be a list of strings")
         return tuple(values)
 
-    def inner(self, key: str) -> Keys:
+    def inner(self, key: str) -> HFConfigReader:
         """An object, empty where the key is absent."""
         value = self._raw.get(key)
         if value is None:
             value = {}
         if not isinstance(value, Mapping):
             raise self.error(key, "must be an object")
-        return Keys(value, f"{self._where}{key}.")
+        return HFConfigReader(value, f"{self._where}{key}.")
 
     def error(self, key: str, must: str) -> ModelError:
         """An error about the value of `key`."""
-        return ModelError(f"{self._where}{key} {must}, got {shown(self._raw.get(key))}")
+        return ModelError(f"{self._where}{key} {must}, got {safe_repr(self._raw.get(key))}")
 
     def _value(self, key: str, default: Any) -> Any:
         value = self._raw.get(key)

@@ -16,22 +16,22 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.kernels.matmul import int8, native
 from jaxchat.kernels.matmul.int8 import Int8
-from jaxchat.kernels.matmul.native import Panels
+from jaxchat.kernels.matmul.native import PanelWeight
 from jaxchat.models.config import Activation, Clamp, ModelConfig
 from jaxchat.models.rope import rotate
-from jaxchat.models.sharding import Spread
+from jaxchat.models.sharding import TensorParallel
 
-Attend = Callable[[int, Array, Array, Array, Form], Array]
+Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
-Weight = Array | Panels | Int8
-Turn = tuple[Array, Array] | None
+Weight = Array | PanelWeight | Int8
+RopeTables = tuple[Array, Array] | None
 """Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
 
 
-def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Array:
+def matmul(equation: str, x: Array, w: Weight, parts: str = "float32") -> Array:
     """Sum of products of activations and weights that accumulates in f32 and returns that.
 
     The equation is that of an einsum; what is left of the activations comes before what is left of the weights.
@@ -39,9 +39,9 @@ def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Arra
     XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
 
     Args:
-        parts: where the sum runs over devices, the dtype that the part of each is rounded to, see `Spread`.
+        parts: where the sum runs over devices, the dtype that the part of each is rounded to, see `TensorParallel`.
     """
-    if isinstance(w, Panels):
+    if isinstance(w, PanelWeight):
         return native.product(x.reshape(x.shape[0], -1), w)
     if isinstance(w, Int8):
         return int8.product(x.reshape(x.shape[0], -1), w)
@@ -59,21 +59,21 @@ def contract(equation: str, x: Array, w: Weight, parts: str = "float32") -> Arra
     return y.astype(jnp.float32)
 
 
-def contract_entry(equation: str, x: Array, w: Weight, index: Array, parts: str = "float32") -> Array:
-    """`contract` with entry `index` (i32 scalar) of the weights on the first axis of `w`.
+def matmul_entry(equation: str, x: Array, w: Weight, index: Array, parts: str = "float32") -> Array:
+    """`matmul` with entry `index` (i32 scalar) of the weights on the first axis of `w`.
 
     XLA:CPU widens all entries of bf16 weights before it takes one out of them, so there this is slow without the
     products in C++.
     """
-    if isinstance(w, Panels):
+    if isinstance(w, PanelWeight):
         return native.entry_product(x.reshape(x.shape[0], -1), w, index)
     if isinstance(w, Int8):
         return int8.entry_product(x.reshape(x.shape[0], -1), w, index)
-    return contract(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), parts)
+    return matmul(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), parts)
 
 
 def weight(module: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> Weight:
-    """The weight of that name, in whichever form it is held, for `contract`."""
+    """The weight of that name, in whichever form it is held, for `matmul`."""
     if module.is_initializing():
         w: Array = module.param(name, init, shape)
         return w
@@ -114,58 +114,58 @@ class Attention(nn.Module):
     """Grouped-query attention with rotary positions."""
 
     config: ModelConfig
-    spread: Spread = Spread()
+    tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
-    def __call__(self, layer: int, x: Array, turn: Turn, attend: Attend) -> Array:
+    def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
         """`x[T, D]` to f32 `[T, D]`."""
         c, tokens = self.config, x.shape[0]
-        fused = (c.kv_heads, c.group + 2, c.head_width)
+        fused = (c.kv_heads, c.group + 2, c.head_dim)
         w = weight(self, "qkv", scaled(c.width), (c.width, *fused))
-        qkv = contract("td,dkgh->tkgh", x, w)
+        qkv = matmul("td,dkgh->tkgh", x, w)
         if c.qkv_bias:
             qkv += self.param("qkv_bias", nn.initializers.zeros, fused).astype(jnp.float32)
-        q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_width), turn)
-        k = self._placed("k_norm", qkv[:, :, c.group], turn)
+        q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_dim), rope_tables)
+        k = self._placed("k_norm", qkv[:, :, c.group], rope_tables)
         q, k, v = (x.astype(w.dtype) for x in (q, k, qkv[:, :, c.group + 1]))
         mixed = attend(layer, q, k, v, self._form(layer))
-        shape = (c.kv_heads, c.group, c.head_width)
-        out = weight(self, "out", scaled(c.heads * c.head_width), (*shape, c.width))
-        y = contract("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.spread.parts)
+        shape = (c.kv_heads, c.group, c.head_dim)
+        out = weight(self, "out", scaled(c.heads * c.head_dim), (*shape, c.width))
+        y = matmul("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.tensor_parallel.parts)
         if c.out_bias:
             y += self.param("out_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
         return y
 
-    def _form(self, layer: int) -> Form:
+    def _form(self, layer: int) -> AttentionSpec:
         c = self.config
         if not c.sinks:
             return c.form(layer)
         sinks = self.param("sinks", nn.initializers.normal(), (c.kv_heads, c.group)).astype(jnp.float32)
         return replace(c.form(layer), sinks=sinks.ravel())
 
-    def _placed(self, norm: str, x: Array, turn: Turn) -> Array:
+    def _placed(self, norm: str, x: Array, rope_tables: RopeTables) -> Array:
         """Queries or keys `[T, heads, d]` after their norm and rotation, f32; `norm` names the norm's parameters."""
         c = self.config
         if c.qk_norm:
             x = RMSNorm(c.norm_eps, c.norm_offset, name=norm)(x)
-        return rotate(x, *turn) if turn else x
+        return rotate(x, *rope_tables) if rope_tables else x
 
 
 class FeedForward(nn.Module):
     """Gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202)."""
 
     config: ModelConfig
-    spread: Spread = Spread()
+    tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        both = contract("td,dcf->tcf", x, weight(self, "gate_up", scaled(c.width), (c.width, 2, c.ffn_width)))
+        both = matmul("td,dcf->tcf", x, weight(self, "gate_up", scaled(c.width), (c.width, 2, c.mlp_dim)))
         if c.mlp_bias:
-            both += self.param("gate_up_bias", nn.initializers.zeros, (2, c.ffn_width)).astype(jnp.float32)
+            both += self.param("gate_up_bias", nn.initializers.zeros, (2, c.mlp_dim)).astype(jnp.float32)
         inner = activate(c.activation, both[:, 0]) * both[:, 1]
-        down = weight(self, "down", scaled(c.ffn_width), (c.ffn_width, c.width))
-        y = contract("tf,fd->td", inner, down, self.spread.parts)
+        down = weight(self, "down", scaled(c.mlp_dim), (c.mlp_dim, c.width))
+        y = matmul("tf,fd->td", inner, down, self.tensor_parallel.parts)
         if c.mlp_bias:
             y += self.param("down_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
         return y

@@ -17,18 +17,18 @@ from jax import Array
 from jax.sharding import PartitionSpec
 
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.layers import Weight, activate, clamped, contract, contract_entry, scaled, weight
-from jaxchat.models.sharding import Spread
+from jaxchat.models.layers import Weight, activate, clamped, matmul, matmul_entry, scaled, weight
+from jaxchat.models.sharding import TensorParallel
 
 ROWS, MOST_ROWS = 8, 128  # of a block
 
 
-class Mixture(nn.Module):
+class MoE(nn.Module):
     """Gated feed-forward layers of which each token's router chooses some (arXiv 2401.04088)."""
 
     config: ModelConfig
     experts: Experts
-    spread: Spread = Spread()
+    tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -39,38 +39,38 @@ class Mixture(nn.Module):
         down = weight(self, "expert_down", scaled(e.width), (e.count, e.width, c.width))
         zeros, down_bias = nn.initializers.zeros, None
         given: tuple[Weight, ...] = (gate_up, down)
-        logits = contract("td,de->te", x, router)
+        logits = matmul("td,de->te", x, router)
         if e.bias:
             logits += self.param("router_bias", zeros, (e.count,)).astype(jnp.float32)
             given += (self.param("expert_gate_up_bias", zeros, (e.count, 2, e.width)).astype(jnp.float32),)
             down_bias = self.param("expert_down_bias", zeros, (e.count, c.width)).astype(jnp.float32)
         chosen, shares = route(logits, e)
 
-        size = rows_of(len(x), e) if self.spread.long_blocks else ROWS
+        size = rows_of(len(x), e) if self.tensor_parallel.long_blocks else ROWS
 
         def mixed(x: Array, chosen: Array, shares: Array, gate_up: Weight, down: Weight, *bias: Array) -> Array:
             def expert(index: Array, rows: Array) -> Array:
-                both = contract_entry("td,dcf->tcf", rows, gate_up, index)
+                both = matmul_entry("td,dcf->tcf", rows, gate_up, index)
                 if bias:
                     both += bias[0][index]
                 gate, up = both[:, 0], both[:, 1]
                 inner = clamped(e.clamp, gate, up) if e.clamp else activate(c.activation, gate) * up
-                return contract_entry("tf,fd->td", inner, down, index, self.spread.parts)
+                return matmul_entry("tf,fd->td", inner, down, index, self.tensor_parallel.parts)
 
-            if not self.spread.experts:
-                return in_blocks(expert, x, chosen, shares, e.count, size)
-            own = e.count // self.spread.devices
+            if not self.tensor_parallel.experts:
+                return grouped_ffn(expert, x, chosen, shares, e.count, size)
+            own = e.count // self.tensor_parallel.devices
             first = own * jax.lax.axis_index(axis)
             here = (chosen >= first) & (chosen < first + own)
-            return in_blocks(expert, x, jnp.where(here, chosen - first, own), shares, own, size)
+            return grouped_ffn(expert, x, jnp.where(here, chosen - first, own), shares, own, size)
 
         # Each device has a part of every expert, or all of some; results are added up once, after the last expert.
         whole, axis = PartitionSpec(), "tensor"
         splits = (PartitionSpec(None, None, None, axis), PartitionSpec(None, axis), PartitionSpec(None, None, axis))
-        if self.spread.experts:
+        if self.tensor_parallel.experts:
             splits = (PartitionSpec(axis),) * 3
-        spread = self.spread.added(mixed, (whole, whole, whole, *splits[: len(given)]))
-        y = spread(x, chosen, shares, *given)
+        tensor_parallel = self.tensor_parallel.added(mixed, (whole, whole, whole, *splits[: len(given)]))
+        y = tensor_parallel(x, chosen, shares, *given)
         return y if down_bias is None else y + _shared(shares, down_bias[chosen])
 
 
@@ -107,7 +107,7 @@ def rows_of(tokens: int, experts: Experts) -> int:
     return min(max(ROWS, 1 << (twice - 1).bit_length()), MOST_ROWS)
 
 
-def in_blocks(
+def grouped_ffn(
     expert: Callable[[Array, Array], Array], x: Array, chosen: Array, shares: Array, count: int, size: int = ROWS
 ) -> Array:
     """The sum of `expert(index, rows[size, D])` over the experts that each token has chosen, by their shares.

@@ -29,14 +29,14 @@ class RopeConfig:
     long_factors: tuple[float, ...] = ()  # longrope, [r/2]: for longer ones
     long: bool = False  # longrope: which of the two
 
-    def rotated(self, head_width: int) -> int:
-        """r, how many of the `head_width` numbers of a head are rotated."""
-        return int(head_width * self.fraction)
+    def rotated(self, head_dim: int) -> int:
+        """r, how many of the `head_dim` numbers of a head are rotated."""
+        return int(head_dim * self.fraction)
 
 
-def frequencies(config: RopeConfig, head_width: int) -> tuple[np.ndarray, float]:
+def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
     """Angular frequencies `[r/2]` (f32, radians per position) and the factor on cosine and sine."""
-    width = config.rotated(head_width)
+    width = config.rotated(head_dim)
     base = 1.0 / config.theta ** (np.arange(0, width, 2, dtype=np.float64) / width)
     scaled, magnitude = base, 1.0
     if config.kind == "linear":
@@ -85,9 +85,9 @@ def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
     return base / np.array(config.long_factors if config.long else config.short_factors), magnitude
 
 
-def rotation(config: RopeConfig, head_width: int, positions: Array) -> tuple[Array, Array]:
+def rotation(config: RopeConfig, head_dim: int, positions: Array) -> tuple[Array, Array]:
     """Cosine and sine `[T, 1, r/2]` (f32) for `positions[T]` (int32)."""
-    frequency, magnitude = frequencies(config, head_width)
+    frequency, magnitude = frequencies(config, head_dim)
     angle = positions.astype(jnp.float32)[:, None, None] * frequency
     return jnp.cos(angle) * magnitude, jnp.sin(angle) * magnitude
 

@@ -11,7 +11,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 
 @dataclass(frozen=True)
-class Spread:
+class TensorParallel:
     """The devices that weights are split over, none or one for a model that is whole.
 
     `parts` is the dtype in which parts of a sum travel between devices. Each part is accumulated in f32 before it is
@@ -25,14 +25,14 @@ class Spread:
     long_blocks: bool = False
 
     @staticmethod
-    def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> Spread:
+    def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> TensorParallel:
         """For weights of `dtype`, f32 or bf16.
 
         A CPU has no fast bf16, nothing to gain from fewer bytes, and its products' bits depend on how many rows there
         are, which chunks of prompts may not show.
         """
         parts = dtype if mesh.size > 1 and platform != "cpu" else "float32"
-        return Spread(mesh, parts, experts and mesh.size > 1, platform != "cpu")
+        return TensorParallel(mesh, parts, experts and mesh.size > 1, platform != "cpu")
 
     @property
     def devices(self) -> int:

@@ -12,7 +12,7 @@ from jaxchat.model_directory import find
 from jaxchat.types import MultihostFollower, Report
 
 
-def follow(model: str, engine: EngineConfig, pod: MultihostFollower, report: Report = lambda *_: None) -> None:
+def run_follower(model: str, engine: EngineConfig, pod: MultihostFollower, report: Report = lambda *_: None) -> None:
     """Loads this process's part of a model and runs the steps of the pod's leader until the pod has finished.
 
     Raises:
@@ -21,7 +21,7 @@ def follow(model: str, engine: EngineConfig, pod: MultihostFollower, report: Rep
     """
     from jaxchat.parallel.distributed import join, leave  # these import jax
     from jaxchat.runtime.load import load_runner
-    from jaxchat.runtime.multihost import follow as run
+    from jaxchat.runtime.multihost import run_follower as run
 
     directory = find(model)
     tokenizer = load_tokenizer(directory)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from jaxchat.errors import invalid, shown
+from jaxchat.errors import invalid, safe_repr
 
 T = TypeVar("T")
 Reader = Callable[[Any, str], T]
@@ -99,7 +99,7 @@ def json_text(value: Any, path: str) -> str:
     try:
         return string(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")), path)
     except (TypeError, ValueError) as error:
-        raise invalid(path, f"Expected JSON data: {shown(str(error))}.") from None
+        raise invalid(path, f"Expected JSON data: {safe_repr(str(error))}.") from None
 
 
 def nested_at_most(value: Any, path: str | None, limit: int = MAX_NESTING) -> None:
@@ -114,4 +114,4 @@ def nested_at_most(value: Any, path: str | None, limit: int = MAX_NESTING) -> No
 
 
 def _wrong(path: str, expected: str, value: Any) -> Exception:
-    return invalid(path, f"Expected {expected}, got {shown(value)}.")
+    return invalid(path, f"Expected {expected}, got {safe_repr(value)}.")

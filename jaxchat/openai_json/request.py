@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message
 
 from jaxchat import v1
-from jaxchat.errors import ChatError, invalid, shown, unknown_parameter, unsupported
+from jaxchat.errors import ChatError, invalid, safe_repr, unknown_parameter, unsupported
 from jaxchat.openai_json import enums, readers
 from jaxchat.openai_json.response import message_to_json
 
@@ -90,7 +90,7 @@ def _refuse(path: str, later: bool, value: Any) -> None:
     if not later:
         raise unknown_parameter(path.encode("utf-8", "backslashreplace").decode()[:200])
     if value is not None:
-        raise unsupported(path, f"{path} is not supported by this server, got {shown(value)}.")
+        raise unsupported(path, f"{path} is not supported by this server, got {safe_repr(value)}.")
 
 
 # Puts
@@ -142,7 +142,7 @@ def _whole(put: Put, param: str) -> Put:
 def _put_logit_bias(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
     for token, bias in readers.mapping(value, path).items():
         if not (token.isascii() and token.isdigit()):
-            raise invalid(path, f"Expected token ids as keys, got {shown(token)}.")
+            raise invalid(path, f"Expected token ids as keys, got {safe_repr(token)}.")
         token_id = readers.integer(32)(int(token.lstrip("0")[:20] or "0"), path)
         if token_id in request.logit_bias:
             raise invalid(path, f"Token {token_id} is given twice.")
@@ -186,7 +186,7 @@ def _put_content(message: Any, key: str, value: Any, path: str, allow_unknown: b
 def _put_part(part: v1.ContentPart, value: Any, path: str, allow_unknown: bool) -> None:
     kind = readers.mapping(value, path).get("type")
     if isinstance(kind, str) and kind not in enums.PART_TYPES:
-        raise invalid(f"{path}.type", f"This model takes text only, got a part of type {shown(kind)}.")
+        raise invalid(f"{path}.type", f"This model takes text only, got a part of type {safe_repr(kind)}.")
     _fill(part, value, path, PART, frozenset(), allow_unknown)
 
 

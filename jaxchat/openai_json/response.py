@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from jaxchat import v1
-from jaxchat.errors import ChatError, invalid, shown
+from jaxchat.errors import ChatError, invalid, safe_repr
 from jaxchat.openai_json import enums
 
 Json = dict[str, Any]
@@ -66,7 +66,7 @@ def message_to_json(message: Message) -> Json:
     if isinstance(message, v1.AssistantMessage):
         return _message(message)
     if not isinstance(message, v1.ChatMessage):
-        raise invalid("messages", f"Expected a message, got {shown(type(message).__name__)}.")
+        raise invalid("messages", f"Expected a message, got {safe_repr(type(message).__name__)}.")
     result: Json = {"role": _ROLE_WORDS.get(message.role), "content": _content(message)}
     for key in ("name", "tool_call_id"):
         if message.HasField(key):

@@ -42,7 +42,7 @@ def leave() -> None:
     jax.distributed.shutdown()
 
 
-def in_lockstep(sharding: NamedSharding) -> bool:
+def block_each_step(sharding: NamedSharding) -> bool:
     """Whether a step must end before the next begins: collectives of JAX on CPUs of several processes deadlock else."""
     return not sharding.is_fully_addressable and jax.default_backend() == "cpu"
 

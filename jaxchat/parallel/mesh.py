@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 
 from jaxchat.checkpoints.hf_mapping import axes
 from jaxchat.config import MeshConfig
-from jaxchat.kernels.attention.backend import AttentionPath
+from jaxchat.kernels.attention.backend import AttentionBackend
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.distributed import put
 
@@ -26,7 +26,7 @@ def check_divides(config: MeshConfig, model: ModelConfig) -> None:
         raise ValueError("expert_parallel needs a model with experts")
     sizes = [("KV heads", model.kv_heads)]
     if not all(kind.sparse for kind in model.kinds):
-        sizes.append(("feed-forward width", model.ffn_width))
+        sizes.append(("feed-forward width", model.mlp_dim))
     if model.experts:
         sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.width))
     for name, size in sizes:
@@ -83,7 +83,7 @@ class Placement:
     def replicated(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def pages(self, path: AttentionPath) -> NamedSharding:
+    def pages(self, path: AttentionBackend) -> NamedSharding:
         """KV pages, split by KV head."""
         return NamedSharding(self.mesh, PartitionSpec(*[None] * path.head_axis, AXIS))
 

@@ -22,7 +22,7 @@ from jaxchat.sampling.topk import GROUP
 Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
 
 
-def fitted(model: ModelConfig, devices: int) -> ModelConfig:
+def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
     """The shape of the model on so many devices; sampling must ignore the ids that it adds."""
     if devices == 1:
         return model
@@ -33,8 +33,8 @@ def fitted(model: ModelConfig, devices: int) -> ModelConfig:
     return replace(model, vocab_size=vocab, kv_heads=kv_heads, heads=kv_heads * group)
 
 
-def fit(path: tuple[str, ...], array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
-    """A loaded parameter of `model` as `target`, which is that model `fitted`, has it."""
+def pad(path: tuple[str, ...], array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
+    """A loaded parameter of `model` as `target`, which is that model `padded_config`, has it."""
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy
     if path in (("embed",), ("head",)):
         return _filled(array, int(path == ("head",)), target.vocab_size)

@@ -17,10 +17,10 @@ from jax.sharding import Mesh
 from jaxchat.compat import described_devices
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.sharding import Spread
+from jaxchat.models.sharding import TensorParallel
 from jaxchat.parallel.mesh import Placement
-from jaxchat.parallel.padding import fitted
-from jaxchat.planning.cost_model import Cost, Estimate, exchange, held
+from jaxchat.parallel.padding import padded_config
+from jaxchat.planning.cost_model import Cost, Estimate, all_reduce_seconds, bytes_per_device
 from jaxchat.planning.hardware import Chip, Topology
 from jaxchat.planning.hlo import Collective, Program
 from jaxchat.planning.overlap import hidden
@@ -33,7 +33,7 @@ from jaxchat.runtime.program_specs import (
     shapes_of_state,
     sources,
 )
-from jaxchat.runtime.state import KVPages, Sizes
+from jaxchat.runtime.state import EngineShapes, KVPages
 from jaxchat.sampling.sample import sample
 
 
@@ -71,10 +71,10 @@ class Account:
         """The same and the time for its sums over devices, of which part goes on while it reads."""
         chip = topology.chip
         reads = self.traffic / chip.bandwidth + kv - self.hidden
-        return max(reads, self.products / chip.flops) + exchange(self.exchanged, topology, devices)
+        return max(reads, self.products / chip.flops) + all_reduce_seconds(self.exchanged, topology, devices)
 
 
-class Ahead:
+class AotEngine:
     """The programs of an engine on a slice, ready to compile one by one."""
 
     def __init__(
@@ -96,19 +96,19 @@ class Ahead:
             ValueError: the slice is not of TPUs, the TPU compiler is missing or it does not know the slice.
         """
         self._options = options
-        served = fitted(model, engine.tensor_parallel)
-        self.sizes = Sizes.resolve(engine, served)
+        served = padded_config(model, engine.tensor_parallel)
+        self.sizes = EngineShapes.resolve(engine, served)
         self.placement = Placement.create(engine.mesh, served, devices or _devices(topology))
         self.path = choose_attention(engine, served, self.placement, topology.chip.platform).path
         self.params = shapes_of_params(served, self.placement, engine.dtype)
         self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement)
-        per_token = held(self.pages) / (self.sizes.pages * self.sizes.page_size)
+        per_token = bytes_per_device(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(served, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
         sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
-        spread = Spread.over(
+        spread = TensorParallel.over(
             self.placement.mesh, engine.dtype, topology.chip.platform, experts=self.placement.whole_experts
         )
-        self.sources = sources(served, spread, self.sizes, sampler, self.path, engine.ladder)
+        self.sources = sources(served, spread, self.sizes, sampler, self.path, engine.decode_sizes)
 
     def compile(self, name: str) -> Account:
         """Compiles the program of that name, which takes up to some minutes, and reads its account."""
@@ -126,7 +126,7 @@ class Ahead:
             temporary=memory.temp_size_in_bytes,
             code=memory.generated_code_size_in_bytes,
             aliased=memory.alias_size_in_bytes,
-            donated=held((self.pages, self.slots)),
+            donated=bytes_per_device((self.pages, self.slots)),
             traffic=round(program.traffic(self.cost.blocks(source.tokens), _printed(self.pages))),
             products=(costs or {}).get("flops", 0.0),  # unknown of GPUs
             collectives=tuple(program.collectives()),
@@ -137,7 +137,7 @@ class Ahead:
 
 def refined(plan: Plan, model: ModelConfig) -> Plan:
     """The plan with workspace and steps as the compiler has them, after compiling all programs. Raises ValueError."""
-    ahead = Ahead(model, plan.topology, plan.engine)
+    ahead = AotEngine(model, plan.topology, plan.engine)
     accounts = {name: ahead.compile(name) for name in ahead.sources}
 
     def step(name: str, old: Estimate) -> Estimate:
@@ -147,8 +147,8 @@ def refined(plan: Plan, model: ModelConfig) -> Plan:
     return replace(
         plan,
         memory=replace(plan.memory, workspace=workspace),
-        alone=step(decode_name(plan.engine.ladder[0]), plan.alone),
-        together=step(decode_name(plan.engine.slots), plan.together),
+        decode_one=step(decode_name(plan.engine.decode_sizes[0]), plan.decode_one),
+        decode_full=step(decode_name(plan.engine.slots), plan.decode_full),
         prefill=step(prefill_name(plan.engine.chunk), plan.prefill),
     )
 

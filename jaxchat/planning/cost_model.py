@@ -34,12 +34,12 @@ class Estimate:
         return self.tokens / self.seconds
 
 
-def held(tree: Any) -> int:
+def bytes_per_device(tree: Any) -> int:
     """Bytes that one device holds of arrays, or shapes with shardings."""
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def exchange(size: int, topology: Topology, devices: int) -> float:
+def all_reduce_seconds(size: int, topology: Topology, devices: int) -> float:
     """Seconds of all-reduces with results of `size` bytes over so many devices; latency is not counted."""
     return 2 * (devices - 1) / devices * size / topology.links(devices)
 
@@ -61,18 +61,18 @@ class Cost:
     def estimate(self, tokens: int, sequences: int, length: int) -> Estimate:
         """Of a step for so many tokens of sequences that are so long."""
         m, chip = self.model, self.topology.chip
-        looked_up = 0 if m.tied else held(self.params["embed"])  # a few rows of it are read
-        experts = held([layer["mlp"].get(name, ()) for layer in self._layers() for name in EXPERTS])
-        others = held(self.params) - looked_up - experts
+        looked_up = 0 if m.tie_embeddings else bytes_per_device(self.params["embed"])  # a few rows of it are read
+        experts = bytes_per_device([layer["mlp"].get(name, ()) for layer in self._layers() for name in EXPERTS])
+        others = bytes_per_device(self.params) - looked_up - experts
         chosen = m.experts.chosen / m.experts.count if m.experts else 0.0
         weights = others + experts * (1 - (1 - chosen) ** tokens)  # the experts that some token has chosen
         again = experts * max(0.0, self.blocks(tokens) / m.experts.count - 1) if m.experts else 0.0  # for more blocks
         kv = self.per_token * sequences * self._seen(length) / chip.bandwidth
         products = tokens * (others + experts * chosen) / jnp.dtype(self.dtype).itemsize
-        scores = 2 * m.layers * m.heads * m.head_width / self.devices * tokens * self._seen(length)
+        scores = 2 * m.layers * m.heads * m.head_dim / self.devices * tokens * self._seen(length)
         local = max((weights + again) / chip.bandwidth + kv, 2 * (products + scores) / chip.flops)
         reduced = 2 * m.layers * tokens * m.width * jnp.dtype(self.dtype).itemsize  # two sums a layer, of [T, D]
-        seconds = local + exchange(reduced, self.topology, self.devices)
+        seconds = local + all_reduce_seconds(reduced, self.topology, self.devices)
         return Estimate(tokens=tokens, seconds=seconds, weights=weights / chip.bandwidth, kv=kv)
 
     def blocks(self, tokens: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from jaxchat.planning.cost_model import exchange
+from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import Topology
 from jaxchat.planning.hlo import Program, moved
 
@@ -28,7 +28,7 @@ def hidden(program: Program, topology: Topology, devices: int) -> float:
             while copies and any(name == one.operands[0] for name, _ in copies):
                 copies.popleft()
         elif one.operation == "all-reduce":
-            room = bandwidth * exchange(max(held.size for held in one.result), topology, devices)
+            room = bandwidth * all_reduce_seconds(max(held.size for held in one.result), topology, devices)
             while copies and room > 0:
                 name, size = copies.popleft()
                 done = min(size, room)

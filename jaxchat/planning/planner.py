@@ -14,11 +14,11 @@ from jaxchat.checkpoints.hf_mapping import parameters
 from jaxchat.config import DTypeName, EngineConfig, MeshConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
-from jaxchat.parallel.padding import fitted
-from jaxchat.planning.cost_model import Cost, Estimate, held
+from jaxchat.parallel.padding import padded_config
+from jaxchat.planning.cost_model import Cost, Estimate, bytes_per_device
 from jaxchat.planning.hardware import Topology, alike
 from jaxchat.runtime.program_specs import choose_attention, shapes_of_params, shapes_of_state
-from jaxchat.runtime.state import Sizes
+from jaxchat.runtime.state import EngineShapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,10 @@ class Plan:
     attention: str
     memory: Memory
     per_token: float  # bytes of KV on a device
-    alone: Estimate  # decoding one sequence
-    together: Estimate  # decoding in all slots
+    decode_one: Estimate  # decoding one sequence
+    decode_full: Estimate  # decoding in all slots
     prefill: Estimate
-    enough: str = ""  # the smallest slice of such chips that the model fits on, if not on this one
+    smallest_fit: str = ""  # the smallest slice of such chips that the model fits on, if not on this one
 
     @property
     def capacity(self) -> int:
@@ -76,7 +76,7 @@ def suggested(topology: Topology, *, slots: int = 64, context: int = 0, dtype: D
     page = 128 if topology.chip.platform == "tpu" else 16
     shapes = tuple(rows for rows in (8,) if rows < slots)
     return EngineConfig(
-        slots=slots, context=context, dtype=dtype, chunk=512, page_size=page, decode_shapes=shapes or (slots,)
+        slots=slots, context=context, dtype=dtype, chunk=512, page_size=page, decode_buckets=shapes or (slots,)
     )
 
 
@@ -90,8 +90,8 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
     if plan.fits:
         return plan
     larger = (one for one in alike(topology) if one.devices > topology.devices)
-    enough = next((one.name for one in larger if plan_on(model, one, engine).fits), "")
-    return replace(plan, enough=enough)
+    smallest_fit = next((one.name for one in larger if plan_on(model, one, engine).fits), "")
+    return replace(plan, smallest_fit=smallest_fit)
 
 
 def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
@@ -101,19 +101,19 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
         ValueError: the sizes of `engine` do not fit the model.
     """
     devices = _devices(model, engine.mesh, topology.devices)
-    served = fitted(model, devices)
+    served = padded_config(model, devices)
     engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.each_host // devices))
-    sizes = Sizes.resolve(engine, served)
+    sizes = EngineShapes.resolve(engine, served)
     engine = replace(engine, context=sizes.context)
     placement = Placement.imagined(engine.mesh, served)
     attention = choose_attention(engine, served, placement, topology.chip.platform)
     params = shapes_of_params(served, placement, engine.dtype)
     pages, slots = shapes_of_state(attention.path, served, sizes, placement)
-    per_token = held(pages) / (sizes.pages * sizes.page_size)
+    per_token = bytes_per_device(pages) / (sizes.pages * sizes.page_size)
     memory = Memory(
-        weights=held(params),
-        pages=held(pages),
-        slots=held(slots),
+        weights=bytes_per_device(params),
+        pages=bytes_per_device(pages),
+        slots=bytes_per_device(slots),
         workspace=_workspace(served, sizes, engine, topology.chip.platform),
     )
     cost = Cost(served, topology, devices, engine.dtype, params, per_token)
@@ -126,14 +126,14 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
         attention=str(attention),
         memory=memory,
         per_token=per_token,
-        alone=cost.estimate(1, 1, length),
-        together=cost.estimate(sizes.slots, sizes.slots, length),
+        decode_one=cost.estimate(1, 1, length),
+        decode_full=cost.estimate(sizes.slots, sizes.slots, length),
         prefill=cost.estimate(sizes.chunk, 1, length),
     )
     return plan if plan.capacity >= plan.wanted else _with_fewer_pages(plan, sizes)
 
 
-def _with_fewer_pages(plan: Plan, sizes: Sizes) -> Plan:
+def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
     """The plan with a pool that fits, or at least holds one sequence."""
     count = max(plan.capacity // sizes.page_size, sizes.table) + 1
     pages = int(count * sizes.page_size * plan.per_token)
@@ -143,7 +143,7 @@ def _with_fewer_pages(plan: Plan, sizes: Sizes) -> Plan:
 def _devices(model: ModelConfig, wanted: MeshConfig, available: int) -> int:
     """The most devices, a divisor of those available, over which the model can be split without heads of zeros."""
     for devices in (count for count in range(available, 0, -1) if available % count == 0):
-        served = fitted(model, devices)
+        served = padded_config(model, devices)
         try:
             Placement.imagined(replace(wanted, tensor=devices), served)
         except ValueError:
@@ -154,12 +154,12 @@ def _devices(model: ModelConfig, wanted: MeshConfig, available: int) -> int:
     raise ValueError("expert_parallel needs a model with experts")
 
 
-def _workspace(model: ModelConfig, sizes: Sizes, engine: EngineConfig, platform: str) -> int:
+def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
     """Temporary memory of the largest program: a chunk's activations or f32 logits; and on a TPU the programs."""
     devices = engine.tensor_parallel
-    chunk = sizes.chunk * 4 * (3 * model.ffn_width // devices + 4 * model.width)
+    chunk = sizes.chunk * 4 * (3 * model.mlp_dim // devices + 4 * model.width)
     logits = sizes.slots * 4 * 4 * model.vocab_size // devices
-    programs = (1 + len(engine.ladder)) * (CODE + model.layers * CODE_OF_LAYER) if platform == "tpu" else 0
+    programs = (1 + len(engine.decode_sizes)) * (CODE + model.layers * CODE_OF_LAYER) if platform == "tpu" else 0
     return max(chunk, logits) + programs
 
 

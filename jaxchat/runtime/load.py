@@ -18,14 +18,14 @@ from jaxchat.kernels.cpp.build import cpu
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
 from jaxchat.parallel.mesh import Placement
-from jaxchat.parallel.padding import fitted
+from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.compile import use_cache
 from jaxchat.runtime.determinism import agreeing, agreeing_chunks, rows_agree
 from jaxchat.runtime.matmul_backend import attention_here
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.start_record import Agreement, StartRecord, digest_of, machine
-from jaxchat.runtime.state import Sizes
+from jaxchat.runtime.state import EngineShapes
 from jaxchat.sampling.sample import sample
 from jaxchat.types import Report
 
@@ -40,7 +40,7 @@ class Loaded:
 
     runners: tuple[Runner, ...]
     model: ModelConfig
-    sizes: Sizes
+    sizes: EngineShapes
     fingerprint: str
     device: str
     attention: str
@@ -96,10 +96,10 @@ def load_runner(
     if folder := cache_folder(engine.cache_dir):
         use_cache(folder)
     model = read_config(directory)
-    context = Sizes.resolve(engine, model).context
+    context = EngineShapes.resolve(engine, model).context
     model = model.within(context)
-    served = fitted(model, engine.tensor_parallel)
-    sizes = Sizes.resolve(engine, served)
+    served = padded_config(model, engine.tensor_parallel)
+    sizes = EngineShapes.resolve(engine, served)
     first, *_ = placements = Placement.copies(engine.mesh, served)
     params, weights, products = load_parameters(directory, model, served, engine, first, report)
     attention = attention_here(engine, served, first, folder)
@@ -112,7 +112,7 @@ def load_runner(
             dtype=engine.dtype,
             sampler=partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs),
             path=attention.path,
-            ladder=engine.ladder,
+            decode_sizes=engine.decode_sizes,
         )
         for placement in placements
     )

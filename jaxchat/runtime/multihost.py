@@ -65,7 +65,7 @@ class LeadingRunner:
         return _Timed(run(), self._begun)
 
 
-def follow(runner: StepRunner, steps: Iterable[MultihostStep]) -> None:
+def run_follower(runner: StepRunner, steps: Iterable[MultihostStep]) -> None:
     """Runs the steps of a leader until they end, at most one ahead of the device. Raises what a step raises."""
     saved: dict[int, Swapped] = {}
     running: deque[tuple[int, StepHandle]] = deque()

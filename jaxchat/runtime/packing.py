@@ -12,7 +12,7 @@ from jax import Array
 
 
 @dataclass(frozen=True)
-class Layout:
+class PackedLayout:
     """Named arrays laid end to end; every dtype is four bytes wide and travels as its bits."""
 
     fields: tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape, dtype

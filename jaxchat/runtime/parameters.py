@@ -14,9 +14,9 @@ from jaxchat.checkpoints.orbax import has_orbax, restore_orbax, shapes
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
-from jaxchat.parallel.padding import fit
+from jaxchat.parallel.padding import pad
 from jaxchat.runtime.matmul_backend import for_products
-from jaxchat.runtime.process_tuning import freeing
+from jaxchat.runtime.process_tuning import release_freed_memory
 from jaxchat.types import Report
 
 
@@ -32,7 +32,7 @@ def load_parameters(
 
     Args:
         directory: holds a checkpoint of `model`.
-        served: that model, `fitted` to the devices of `placement`.
+        served: that model, `padded_config` to the devices of `placement`.
         report: is told of the progress.
 
     Raises:
@@ -40,7 +40,7 @@ def load_parameters(
         ValueError: the products do not fit the devices.
     """
     logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0  # elsewhere on the device
-    with freeing(logits):
+    with release_freed_memory(logits):
         params, digest = _stored(directory, model, served, engine.dtype, placement, report)
         params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir), report)
     return params, digest, who
@@ -58,7 +58,7 @@ def _stored(
         directory,
         model,
         dtype=dtype,
-        place=lambda path, array: placement.place(path, fit(path, array, model, served)),
+        place=lambda path, array: placement.place(path, pad(path, array, model, served)),
         progress=lambda done, total: report("loading weights", done, total),
     )
 
@@ -71,7 +71,7 @@ def _fit_all(params: dict[str, Any], model: ModelConfig, served: ModelConfig, pl
             return array
         path = tuple(key.key for key in keys)
         place = placement.parameter(path, wanted.shape)
-        return jax.jit(partial(fit, path, model=model, target=served), out_shardings=place)(array)
+        return jax.jit(partial(pad, path, model=model, target=served), out_shardings=place)(array)
 
     fitted_params: dict[str, Any] = jax.tree_util.tree_map_with_path(one, params, shapes(served))
     return fitted_params

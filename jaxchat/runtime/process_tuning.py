@@ -15,7 +15,7 @@ _LOGIT = 32  # bytes that a step needs for each logit: its sampler has about eig
 
 
 @contextmanager
-def freeing(logits: int = 0) -> Iterator[None]:
+def release_freed_memory(logits: int = 0) -> Iterator[None]:
     """While inside, glibc gets each array of a megabyte or more from the system, and gives it back when it is freed.
 
     Otherwise each thread keeps what it freed for itself: after an Orbax checkpoint that is a quarter of the weights.

@@ -13,25 +13,25 @@ import numpy as np
 from jaxchat.checkpoints.hf_mapping import parameters
 from jaxchat.compat import building_kernels
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.attention.backend import AttentionPath, AttentionShape
+from jaxchat.kernels.attention.backend import AttentionBackend, AttentionShape
 from jaxchat.kernels.attention.select import Choice, choose
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
-from jaxchat.models.sharding import Spread
+from jaxchat.models.sharding import TensorParallel
 from jaxchat.parallel.mesh import Placement
-from jaxchat.runtime.packing import Layout
+from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefill_layout, prefill_program
-from jaxchat.runtime.state import KVPages, Sizes, SlotState, slot_shardings
+from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
 from jaxchat.sampling.mask import words
 from jaxchat.sampling.sample import Sampler
 
 
 @dataclass(frozen=True)
-class Source:
+class ProgramSpec:
     """A program to compile: its function, the layout of its input, the tokens it computes, the rows it samples."""
 
     step: Step
-    layout: Layout
+    layout: PackedLayout
     tokens: int
     rows: int
 
@@ -67,34 +67,39 @@ def choose_attention(
     shape = AttentionShape(
         heads=model.heads,
         kv_heads=model.kv_heads,
-        head_width=model.head_width,
+        head_dim=model.head_dim,
         dtype=engine.dtype,
         page=engine.page_size,
         shards=placement.mesh.size,
         windows=any(kind.window for kind in model.kinds),
-        caps=model.attention_cap > 0,
+        caps=model.attn_logit_softcap > 0,
         sinks=model.sinks,
     )
     return choose(engine.attention, shape, platform, placement.mesh, native)
 
 
 def sources(
-    model: ModelConfig, spread: Spread, sizes: Sizes, sampler: Sampler, path: AttentionPath, ladder: tuple[int, ...]
-) -> dict[str, Source]:
+    model: ModelConfig,
+    spread: TensorParallel,
+    sizes: EngineShapes,
+    sampler: Sampler,
+    path: AttentionBackend,
+    decode_sizes: tuple[int, ...],
+) -> dict[str, ProgramSpec]:
     """The programs of an engine by name: prefill for each chunk of `sizes`, decode for each row count of the ladder."""
     decoder = Decoder(model, spread)
     found = {}
     for chunk in sizes.chunks:
         step = prefill_program(decoder, sizes, sampler, path, chunk)
-        found[prefill_name(chunk)] = Source(step, prefill_layout(sizes, chunk), chunk, 1)
-    for rows in ladder:
+        found[prefill_name(chunk)] = ProgramSpec(step, prefill_layout(sizes, chunk), chunk, 1)
+    for rows in decode_sizes:
         step = decode_program(decoder, sizes, sampler, path, rows)
-        found[decode_name(rows)] = Source(step, decode_layout(rows), rows, rows)
+        found[decode_name(rows)] = ProgramSpec(step, decode_layout(rows), rows, rows)
     return found
 
 
 def shapes_of_state(
-    path: AttentionPath, model: ModelConfig, sizes: Sizes, placement: Placement
+    path: AttentionBackend, model: ModelConfig, sizes: EngineShapes, placement: Placement
 ) -> tuple[KVPages, SlotState]:
     """Shapes and shardings of KV pages and slots."""
     pages = jax.eval_shape(lambda: KVPages.zeros(path, model.layers, sizes))

@@ -14,25 +14,25 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.attention.backend import AttentionPath, Cache
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.backend import AttentionBackend, Cache
+from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
-from jaxchat.runtime.packing import Layout
-from jaxchat.runtime.state import KVPages, Sizes, SlotState
+from jaxchat.runtime.packing import PackedLayout
+from jaxchat.runtime.state import EngineShapes, KVPages, SlotState
 from jaxchat.sampling.logprobs import TOP
-from jaxchat.sampling.mask import Legal
+from jaxchat.sampling.mask import TokenMask
 from jaxchat.sampling.sample import Sampled, Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
 
 Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotState, Array]]
 
 
-def decode_layout(rows: int) -> Layout:
+def decode_layout(rows: int) -> PackedLayout:
     """Inputs of `decode` for R rows: their slots, S where a row is not used. Booleans travel as i32."""
-    return Layout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
+    return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
 
 
-def prefill_layout(sizes: Sizes, chunk: int) -> Layout:
+def prefill_layout(sizes: EngineShapes, chunk: int) -> PackedLayout:
     """Inputs of `prefill` for C tokens: the chunk, its place, and the whole sampling row of its slot."""
     scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "choice", "logprobs", "constrained")]
     floats = [(name, (), "float32") for name in ("temperature", "top_p", "frequency", "presence")]
@@ -44,13 +44,13 @@ def prefill_layout(sizes: Sizes, chunk: int) -> Layout:
         ("bias_ids", (BIAS_ENTRIES,), "int32"),
         ("bias", (BIAS_ENTRIES,), "float32"),
     ]
-    return Layout((*scalars, *floats, *arrays))
+    return PackedLayout((*scalars, *floats, *arrays))
 
 
-def output_layout(rows: int, vocab: int) -> Layout:
+def output_layout(rows: int, vocab: int) -> PackedLayout:
     """Outputs of either program: one row after `prefill`, R after `decode`."""
     row, top = (rows,), (rows, min(TOP, vocab))
-    return Layout(
+    return PackedLayout(
         (
             ("tokens", row, "int32"),
             ("finite", row, "int32"),
@@ -61,7 +61,7 @@ def output_layout(rows: int, vocab: int) -> Layout:
     )
 
 
-def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: AttentionPath, rows: int) -> Step:
+def decode_program(decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path: AttentionBackend, rows: int) -> Step:
     """Builds `decode` for R rows: one token for each slot that a row names; others keep their state."""
     layout = decode_layout(rows)
 
@@ -83,14 +83,16 @@ def decode_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: Atten
         )
         hidden = hidden_states(decoder, params, here.token, here.position, cache.attend)
         logits = logits_of(decoder, params, hidden)
-        legal = Legal(given["constrained"] != 0, bits)
-        sampled = sampler(logits, here.sampling, active, legal=legal, rows=named)
+        token_mask = TokenMask(given["constrained"] != 0, bits)
+        sampled = sampler(logits, here.sampling, active, token_mask=token_mask, rows=named)
         return cache.pages, slots.advance(named, sampled.tokens), _packed(sampled)
 
     return decode
 
 
-def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: AttentionPath, chunk: int) -> Step:
+def prefill_program(
+    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path: AttentionBackend, chunk: int
+) -> Step:
     """Builds `prefill` for C tokens: writes their keys and values; after a prompt's last samples the first token."""
     layout = prefill_layout(sizes, chunk)
 
@@ -113,7 +115,7 @@ def prefill_program(decoder: Decoder, sizes: Sizes, sampler: Sampler, path: Atte
             final = jnp.broadcast_to(hidden[count - 1], (2, hidden.shape[-1]))
             logits = logits_of(decoder, params, final)[:1]
             active = jnp.ones(1, bool)
-            sampled = sampler(logits, row.sampling, active, legal=Legal(given["constrained"][None] != 0, bits))
+            sampled = sampler(logits, row.sampling, active, token_mask=TokenMask(given["constrained"][None] != 0, bits))
             return row.advance(jnp.zeros(1, jnp.int32), sampled.tokens), _packed(sampled)
 
         def go_on(row: SlotState) -> tuple[SlotState, Array]:
@@ -131,16 +133,16 @@ class _Cache:
 
     pages: KVPages
     write: Callable[[Cache, Array, Array], Cache]
-    read: Callable[[Array, Cache, Form], Array]
+    read: Callable[[Array, Cache, AttentionSpec], Array]
 
-    def attend(self, layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
+    def attend(self, layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
         held = self.pages.layers
         written = self.write(held[layer], k, v)
         self.pages = KVPages((*held[:layer], written, *held[layer + 1 :]))
         return self.read(q, written, form)
 
 
-def _fresh_row(given: dict[str, Array], sizes: Sizes) -> SlotState:
+def _fresh_row(given: dict[str, Array], sizes: EngineShapes) -> SlotState:
     """The row of a slot whose next token is its first; `position` ends on the prompt's last token."""
     sampling = replace(
         SamplingState.zeros(1, sizes.vocab),

@@ -11,17 +11,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxchat.kernels.attention.backend import AttentionPath
+from jaxchat.kernels.attention.backend import AttentionBackend
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.sharding import Spread
-from jaxchat.parallel.distributed import in_lockstep, put
+from jaxchat.models.sharding import TensorParallel
+from jaxchat.parallel.distributed import block_each_step, put
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.compile import CompileCounter, hlo_digest, options
-from jaxchat.runtime.packing import Layout
+from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.program_specs import decode_name, prefill_name, sources
 from jaxchat.runtime.programs import output_layout
-from jaxchat.runtime.state import KVPages, Sizes, SlotState, slot_shardings
-from jaxchat.runtime.swap import Leaving, Swapper
+from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
+from jaxchat.runtime.swap import PendingSwapOut, Swapper
 from jaxchat.sampling.mask import words
 from jaxchat.sampling.sample import Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES
@@ -33,7 +33,7 @@ class Handle:
     """A dispatched step whose output is on its way to the host; its first `rows` rows are wanted."""
 
     output: jax.Array
-    layout: Layout
+    layout: PackedLayout
     rows: int
 
     def wait(self) -> StepResult:
@@ -60,13 +60,13 @@ class Runner:
         self,
         model: ModelConfig,
         params: dict[str, Any],
-        sizes: Sizes,
+        sizes: EngineShapes,
         placement: Placement,
         *,
         dtype: str,
         sampler: Sampler,
-        path: AttentionPath,
-        ladder: tuple[int, ...] = (),
+        path: AttentionBackend,
+        decode_sizes: tuple[int, ...] = (),
     ) -> None:
         """Nothing compiles yet.
 
@@ -79,19 +79,19 @@ class Runner:
         self.sizes = sizes
         self.params = params
         self.placement = placement
-        self.shapes, self.chunks = ladder or (sizes.slots,), sizes.chunks
+        self.shapes, self.chunks = decode_sizes or (sizes.slots,), sizes.chunks
         zeros = partial(KVPages.zeros, path, model.layers, sizes)
         self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
         slots = partial(SlotState.zeros, sizes)
         self.slots = jax.jit(slots, out_shardings=slot_shardings(jax.eval_shape(slots), placement))()
-        spread = Spread.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
+        spread = TensorParallel.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
         self._sources = sources(model, spread, sizes, sampler, path, self.shapes)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
         unruled = {
             name: np.zeros((source.rows, words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
         }
         self._unruled = put(unruled, placement.replicated)  # what steps without a grammar are given
-        self._lockstep = in_lockstep(placement.replicated)
+        self._block_each_step = block_each_step(placement.replicated)
         self._swapper = Swapper(self.pages, self.slots, sizes, placement, path)
         self.programs: dict[str, Any] = {}
         self._digests: dict[str, str] = {}
@@ -143,7 +143,7 @@ class Runner:
 
     def prefill_in(self, chunk: int, work: PrefillWork) -> Handle:
         """Dispatches some tokens of a prompt in the program of `chunk` tokens."""
-        return self._dispatch(prefill_name(chunk), self._pack_prefill(chunk, work), work.legal, 1)
+        return self._dispatch(prefill_name(chunk), self._pack_prefill(chunk, work), work.token_mask, 1)
 
     def decode(self, work: DecodeWork) -> Handle:
         """Dispatches one token for each slot, in the smallest program that holds them."""
@@ -156,10 +156,10 @@ class Runner:
             new_pages=_fill(work.new_pages, rows, -1),
             constrained=False if work.constrained is None else _fill(work.constrained, rows, False),
         )
-        legal = None if work.legal is None else _fill(work.legal, rows, 0)
-        return self._dispatch(decode_name(rows), packed, legal, len(work.slots))
+        token_mask = None if work.token_mask is None else _fill(work.token_mask, rows, 0)
+        return self._dispatch(decode_name(rows), packed, token_mask, len(work.slots))
 
-    def swap_out(self, work: SwapOutWork) -> Leaving:
+    def swap_out(self, work: SwapOutWork) -> PendingSwapOut:
         """Dispatches copies of a slot and its pages to the host."""
         leaving = self._swapper.read(self.pages, self.slots, work)
         self._keep_step(leaving.row)
@@ -172,7 +172,7 @@ class Runner:
         return Done()
 
     def _keep_step(self, *more: Any) -> None:
-        if self._lockstep:
+        if self._block_each_step:
             jax.block_until_ready((self.pages, self.slots, more))
 
     def _run_idle(self) -> None:
@@ -186,8 +186,8 @@ class Runner:
         if self._counter:
             self._counter.watch()  # steps come from the engine's own thread
         given = put(packed, self.placement.replicated)
-        legal = self._unruled[name] if bits is None else put(bits, self.placement.replicated)
-        self.pages, self.slots, output = self.programs[name](self.params, self.pages, self.slots, given, legal)
+        token_mask = self._unruled[name] if bits is None else put(bits, self.placement.replicated)
+        self.pages, self.slots, output = self.programs[name](self.params, self.pages, self.slots, given, token_mask)
         output.copy_to_host_async()
         self._keep_step()
         return Handle(output, self._outputs[name], rows)
@@ -203,7 +203,7 @@ class Runner:
             last=work.last,
             choice=work.choice,
             logprobs=s.logprobs,
-            constrained=work.legal is not None,
+            constrained=work.token_mask is not None,
             temperature=s.temperature,
             top_p=s.top_p,
             frequency=s.frequency_penalty,

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.attention.backend import AttentionPath, Cache
+from jaxchat.kernels.attention.backend import AttentionBackend, Cache
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.sampling.state import SamplingState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class EngineShapes:
     """The resolved shape of the programs: S slots, N pages, P pages per sequence, V vocabulary.
 
     `chunks` has the sizes of prefill steps, rising, each a multiple of the first.
@@ -31,7 +31,7 @@ class Sizes:
     vocab: int
 
     @staticmethod
-    def resolve(engine: EngineConfig, model: ModelConfig) -> Sizes:
+    def resolve(engine: EngineConfig, model: ModelConfig) -> EngineShapes:
         """Fills in the settings that 0 leaves to the model. Raises ValueError when they do not fit together."""
         context = engine.context or min(model.context, 8192)
         if context > model.context:
@@ -40,7 +40,7 @@ class Sizes:
         pages = engine.pages or engine.slots * table + 1
         if pages <= table:
             raise ValueError(f"pages must be more than {table}, enough for one context of {context}, got {pages}")
-        return Sizes(
+        return EngineShapes(
             slots=engine.slots,
             chunks=tuple(size for size in engine.chunks if size == engine.chunk or size <= context),
             page_size=engine.page_size,
@@ -64,7 +64,7 @@ class KVPages:
     layers: tuple[Cache, ...]
 
     @staticmethod
-    def zeros(path: AttentionPath, layers: int, sizes: Sizes) -> KVPages:
+    def zeros(path: AttentionBackend, layers: int, sizes: EngineShapes) -> KVPages:
         shapes = path.shapes(sizes.pages)
         return KVPages(tuple(tuple(jnp.zeros(shape, path.held) for shape in shapes) for _ in range(layers)))
 
@@ -80,7 +80,7 @@ class SlotState:
     sampling: SamplingState
 
     @staticmethod
-    def zeros(sizes: Sizes) -> SlotState:
+    def zeros(sizes: EngineShapes) -> SlotState:
         return SlotState(
             token=jnp.zeros(sizes.slots, jnp.int32),
             position=jnp.zeros(sizes.slots, jnp.int32),

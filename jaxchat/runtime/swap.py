@@ -12,15 +12,15 @@ import numpy as np
 from jax import Array
 
 from jaxchat.config import BLOCK
-from jaxchat.kernels.attention.backend import AttentionPath
+from jaxchat.kernels.attention.backend import AttentionBackend
 from jaxchat.parallel.distributed import put, put_part, take_part
 from jaxchat.parallel.mesh import Placement
-from jaxchat.runtime.state import KVPages, Sizes, SlotState
+from jaxchat.runtime.state import EngineShapes, KVPages, SlotState
 from jaxchat.types import SwapInWork, SwapOutWork, Swapped
 
 
 @dataclass(frozen=True)
-class Leaving:
+class PendingSwapOut:
     """A sequence on its way to the host."""
 
     row: SlotState
@@ -35,7 +35,7 @@ class Swapper:
     """Four small programs of fixed shape: read and write a slot, read and write a block of pages."""
 
     def __init__(
-        self, pages: KVPages, slots: SlotState, sizes: Sizes, placement: Placement, path: AttentionPath
+        self, pages: KVPages, slots: SlotState, sizes: EngineShapes, placement: Placement, path: AttentionBackend
     ) -> None:
         self._width = BLOCK // sizes.page_size
         self._sizes, self._placement, self._paged = sizes, placement, placement.pages(path)
@@ -53,13 +53,13 @@ class Swapper:
         }
         self.programs: dict[str, Any] = {}
 
-    def read(self, pages: KVPages, slots: SlotState, work: SwapOutWork) -> Leaving:
+    def read(self, pages: KVPages, slots: SlotState, work: SwapOutWork) -> PendingSwapOut:
         """Copies of what `work` names, which later steps cannot change any more."""
         row = self.programs["read row"](slots, self._given(np.int32(work.slot)))
         blocks = tuple(self.programs["read pages"](pages, ids) for ids in self._blocks(work.pages))
         for leaf in jax.tree.leaves((row, blocks)):
             leaf.copy_to_host_async()
-        return Leaving(row, blocks)
+        return PendingSwapOut(row, blocks)
 
     def write(self, pages: KVPages, slots: SlotState, work: SwapInWork) -> tuple[KVPages, SlotState]:
         """Pages and slots, both donated, with the sequence back in them."""

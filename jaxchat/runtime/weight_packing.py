@@ -9,7 +9,7 @@ import jax
 from jax import Array
 
 from jaxchat.kernels.matmul.int8 import Int8, quantise, quantise_each, quantise_rows
-from jaxchat.kernels.matmul.native import Panels, packed, packed_each, packed_table
+from jaxchat.kernels.matmul.native import PanelWeight, packed, packed_each, packed_table
 from jaxchat.models.config import ModelConfig
 
 INPUTS = {"qkv": 1, "out": 3, "gate_up": 1, "down": 1, "head": 1}
@@ -33,7 +33,7 @@ def pack(params: dict[str, Any], config: ModelConfig, packing: Packing) -> dict[
             params[name] = packing.matrix(node, INPUTS[name])
         elif name in EXPERTS:
             params[name] = packing.experts(node, EXPERTS[name])
-        elif name == "embed" and config.tied:
+        elif name == "embed" and config.tie_embeddings:
             params[name] = packing.table(node)
     return jax.block_until_ready(params)
 
@@ -44,15 +44,15 @@ class Native:
 
     targets: dict[str, str]
 
-    def matrix(self, w: Array, inputs: int) -> Panels:
+    def matrix(self, w: Array, inputs: int) -> PanelWeight:
         """Of `w[in..., out...]`."""
         return packed(w, inputs, self.targets[w.dtype.name])
 
-    def table(self, w: Array) -> Panels:
+    def table(self, w: Array) -> PanelWeight:
         """Of `w[V, D]`."""
         return packed_table(w, self.targets[w.dtype.name])
 
-    def experts(self, w: Array, inputs: int) -> Panels:
+    def experts(self, w: Array, inputs: int) -> PanelWeight:
         """Of `w[E, in..., out...]`."""
         return packed_each(w, inputs, self.targets[w.dtype.name])
 

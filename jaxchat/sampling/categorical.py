@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.sampling.gumbel import GROUP_IDS, Keys, gumbel, numbered
-from jaxchat.sampling.top_p import Ranking, nucleus
+from jaxchat.sampling.top_p import Ranking, top_p_mask
 from jaxchat.sampling.topk import GROUP, grouped, log_masses, top_k
 
 CANDIDATES = 128
@@ -25,7 +25,7 @@ TRIES = 8
 Trial = tuple[Array, Array, Array]  # how many there were, tokens, rows that still need one
 
 
-def draw(z: Array, top_p: Array, keys: Keys, drawn: Array) -> Array:
+def categorical(z: Array, top_p: Array, keys: Keys, sampled_rows: Array) -> Array:
     """Tokens i32 `[S]`.
 
     Args:
@@ -34,11 +34,11 @@ def draw(z: Array, top_p: Array, keys: Keys, drawn: Array) -> Array:
         keys: of the row's seed, choice and step.
         drawn: `[S]` bool; what other rows return is meaningless.
     """
-    truncated = drawn & (top_p < 1.0)
+    truncated = sampled_rows & (top_p < 1.0)
     nothing = jnp.zeros(len(z), jnp.int32), jnp.zeros(len(z), bool)
     few, held = jax.lax.cond(jnp.any(truncated), lambda: _from_candidates(z, top_p, keys), lambda: nothing)
     held = held & truncated
-    rest = drawn & ~held
+    rest = sampled_rows & ~held
     many = jax.lax.cond(jnp.any(rest), lambda: _from_groups(z, top_p, keys, rest, truncated), lambda: few)
     return jnp.where(held, few, many)
 
@@ -75,7 +75,7 @@ def _from_groups(z: Array, top_p: Array, keys: Keys, wanted: Array, truncated: A
     _, tokens, pending = jax.lax.while_loop(go_on, attempt, start)
 
     def search() -> Array:
-        kept = jnp.where(nucleus(z, top_p), z, -jnp.inf)
+        kept = jnp.where(top_p_mask(z, top_p), z, -jnp.inf)
         return jnp.where(pending, _by_groups(kept, log_masses(kept), (high[TRIES], low[TRIES])), tokens)
 
     return jax.lax.cond(jnp.any(pending), search, lambda: tokens)

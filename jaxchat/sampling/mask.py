@@ -18,7 +18,7 @@ def words(vocab: int) -> int:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Legal:
+class TokenMask:
     """Bit j % 32 of word j // 32 stands for token j; rows that are not `constrained` ignore their bits."""
 
     constrained: Array  # bool [S]

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import LogprobsMode
-from jaxchat.sampling.categorical import draw
+from jaxchat.sampling.categorical import categorical
 from jaxchat.sampling.gumbel import step_keys
 from jaxchat.sampling.logits import add_bias, mask_padding, restrict, subtract_penalties
 from jaxchat.sampling.logprobs import Logprobs, logprobs
-from jaxchat.sampling.mask import Legal
+from jaxchat.sampling.mask import TokenMask
 from jaxchat.sampling.state import SamplingState
-from jaxchat.sampling.top_p import nucleus
+from jaxchat.sampling.top_p import top_p_mask
 
 Sampler = Callable[..., "Sampled"]
 """`sample` with its static arguments filled in: (logits, state, active, legal=...) -> Sampled."""
@@ -39,7 +39,7 @@ def sample(
     active: Array,
     valid: int,
     report: LogprobsMode = "raw",
-    legal: Legal | None = None,
+    token_mask: TokenMask | None = None,
     rows: Array | None = None,
 ) -> Sampled:
     """Samples each row by its own parameters.
@@ -64,11 +64,11 @@ def sample(
         return mask_padding(logits, valid)
 
     top = jnp.max(raw(), axis=-1)
-    drawn = (state.temperature >= GREEDY_BELOW) & active
+    sampled_rows = (state.temperature >= GREEDY_BELOW) & active
     biased = jnp.any((state.bias_ids < logits.shape[-1]) & active[:, None])
     penalised = jnp.any(((state.frequency != 0) | (state.presence != 0)) & active)
-    told = jnp.any(state.logprobs & active)
-    ruled = jnp.any(legal.constrained & active) if legal else jnp.bool_(False)
+    any_logprobs = jnp.any(state.logprobs & active)
+    any_masked = jnp.any(token_mask.constrained & active) if token_mask else jnp.bool_(False)
 
     def weighed() -> Array:
         """Logits after bias and penalties."""
@@ -79,43 +79,49 @@ def sample(
         """Those after exclusive choice, bans and grammar."""
         mu = weighed()
         mu = jax.lax.cond(biased, lambda: restrict(mu, state), lambda: mu)
-        if legal is None:
+        if token_mask is None:
             return mu
-        return jax.lax.cond(ruled, lambda: legal.keep(mu, weighed()), lambda: mu)
+        return jax.lax.cond(any_masked, lambda: token_mask.keep(mu, weighed()), lambda: mu)
 
     def choose() -> Array:
         mu = adjusted()
         greedy = first_argmax(mu, jnp.max(mu, axis=-1))
-        return jax.lax.cond(jnp.any(drawn), lambda: jnp.where(drawn, _draw(mu, state, drawn), greedy), lambda: greedy)
+        return jax.lax.cond(
+            jnp.any(sampled_rows),
+            lambda: jnp.where(sampled_rows, _draw(mu, state, sampled_rows), greedy),
+            lambda: greedy,
+        )
 
-    tokens = jax.lax.cond(biased | penalised | ruled | jnp.any(drawn), choose, lambda: first_argmax(raw(), top))
+    tokens = jax.lax.cond(
+        biased | penalised | any_masked | jnp.any(sampled_rows), choose, lambda: first_argmax(raw(), top)
+    )
     tokens = jnp.minimum(tokens, valid - 1)
 
     def tell() -> Logprobs:
         if report == "raw":
             return logprobs(raw(), tokens)
-        return logprobs(_processed(adjusted(), state, drawn), tokens)
+        return logprobs(_processed(adjusted(), state, sampled_rows), tokens)
 
-    return Sampled(tokens, jnp.isfinite(top), jax.lax.cond(told, tell, lambda: Logprobs.zeros(*logits.shape)))
+    return Sampled(tokens, jnp.isfinite(top), jax.lax.cond(any_logprobs, tell, lambda: Logprobs.zeros(*logits.shape)))
 
 
 def _own_counts(state: SamplingState, rows: Array | None) -> SamplingState:
     return state if rows is None else replace(state, counts=state.counts.at[rows].get(mode="clip"))
 
 
-def _draw(mu: Array, state: SamplingState, drawn: Array) -> Array:
+def _draw(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
     keys = step_keys(state.seed, state.choice, state.step)
-    return draw(_tempered(mu, state, drawn), state.top_p, keys, drawn)
+    return categorical(_tempered(mu, state, sampled_rows), state.top_p, keys, sampled_rows)
 
 
-def _tempered(mu: Array, state: SamplingState, drawn: Array) -> Array:
-    return mu / jnp.where(drawn, state.temperature, 1.0)[:, None]
+def _tempered(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
+    return mu / jnp.where(sampled_rows, state.temperature, 1.0)[:, None]
 
 
-def _processed(mu: Array, state: SamplingState, drawn: Array) -> Array:
+def _processed(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
     """Logits of the distribution that each row draws from; of greedy rows before temperature and nucleus."""
-    z = _tempered(mu, state, drawn)
-    return jnp.where(nucleus(z, jnp.where(drawn, state.top_p, 1.0)), z, -jnp.inf)
+    z = _tempered(mu, state, sampled_rows)
+    return jnp.where(top_p_mask(z, jnp.where(sampled_rows, state.top_p, 1.0)), z, -jnp.inf)
 
 
 def first_argmax(x: Array, top: Array) -> Array:

@@ -40,7 +40,7 @@ def _needed(goal: Array, above: Array, one: Array) -> Array:
     return jnp.maximum(jnp.ceil((goal - above) / one), 1.0)
 
 
-def nucleus(z: Array, top_p: Array) -> Array:
+def top_p_mask(z: Array, top_p: Array) -> Array:
     """Which tokens the nucleus keeps.
 
     The shortest prefix, in order of falling probability and rising id, whose probability reaches `top_p`; at least one

@@ -36,10 +36,10 @@ def lead(model: str, engine: EngineConfig, pod: MultihostConfig, serve: Callable
         leader.close()
 
 
-def follow(model: str, engine: EngineConfig, pod: MultihostConfig, report: Report) -> int:
+def run_follower(model: str, engine: EngineConfig, pod: MultihostConfig, report: Report) -> int:
     """Runs the steps of a leader; SIGTERM and Ctrl-C ask it to end the pod, a second one ends the process."""
-    from jaxchat.multihost.follower import follow as run
     from jaxchat.multihost.follower import pod_facts
+    from jaxchat.multihost.follower import run_follower as run
 
     follower = Follower(pod, pod_facts(model, engine), _end_at_once)
     print(f"Process {pod.process_id} joins the pod at {pod.coordinator}.", flush=True)

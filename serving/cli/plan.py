@@ -54,13 +54,13 @@ def facts(model: str, plan: Plan) -> dict[str, Any]:
         "devices": plan.topology.devices,
         "parameters": plan.parameters,
         "fits": plan.fits,
-        "fits_on": plan.enough,
+        "fits_on": plan.smallest_fit,
         "replicas": plan.replicas,
         "attention": plan.attention,
         "memory": {**asdict(plan.memory), "total": plan.memory.total, "available": int(plan.topology.chip.memory)},
         "kv": {"capacity_tokens": plan.capacity, "wanted_tokens": plan.wanted, "bytes_per_token": plan.per_token},
-        "decode_one": _facts_of(plan.alone),
-        "decode_all": _facts_of(plan.together),
+        "decode_one": _facts_of(plan.decode_one),
+        "decode_all": _facts_of(plan.decode_full),
         "prefill": _facts_of(plan.prefill),
         "command": command(model, plan),
     }
@@ -81,8 +81,8 @@ def table(model: str, plan: Plan) -> str:
         *((f"  {name}", _gib(size)) for name, size in asdict(plan.memory).items()),
         ("KV capacity", f"{plan.capacity:,} tokens; {engine.slots} slots of {engine.context:,} take {plan.wanted:,}"),
         ("", ""),
-        ("decode, 1 sequence", _line(plan.alone)),
-        (f"decode, {engine.slots} sequences", _line(plan.together)),
+        ("decode, 1 sequence", _line(plan.decode_one)),
+        (f"decode, {engine.slots} sequences", _line(plan.decode_full)),
         (f"prefill, {engine.chunk} tokens", _speed(plan.prefill)),
         ("", ""),
         ("to serve", command(model, plan) if plan.fits else "-"),
@@ -101,14 +101,16 @@ def command(model: str, plan: Plan) -> str:
     return (
         f"jaxchat serve --model {model} --tensor-parallel {engine.tensor_parallel}{copies} --dtype {engine.dtype} "
         f"--slots {engine.slots} --context {engine.context} --chunk {engine.chunk} --page-size {engine.page_size}"
-        f"{pages} --decode-shapes {' '.join(map(str, engine.decode_shapes))}{several}"
+        f"{pages} --decode-buckets {' '.join(map(str, engine.decode_buckets))}{several}"
     )
 
 
 def _verdict(plan: Plan) -> str:
     if not plan.fits:
-        enough = f"; it fits on {plan.enough}" if plan.enough else ""
-        return f"no: beside the rest there is room for {plan.capacity:,} tokens of KV, one sequence takes more{enough}"
+        smallest = f"; it fits on {plan.smallest_fit}" if plan.smallest_fit else ""
+        return (
+            f"no: beside the rest there is room for {plan.capacity:,} tokens of KV, one sequence takes more{smallest}"
+        )
     if plan.capacity < plan.wanted:
         return "yes, but not all slots at full length: then the youngest wait in host memory"
     return "yes"

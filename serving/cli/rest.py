@@ -49,7 +49,7 @@ async def _serve(config: RestConfig, target: BackendConfig) -> int:
         if not stop.is_set():
             print("Ready. Ctrl-C stops.", flush=True)
             await stop.wait()
-        left = await drain(backend, config.grace)
+        left = await drain(backend, config.shutdown_grace)
         return 0
     finally:
         await server.stop(left)

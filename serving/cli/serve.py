@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jaxchat.cache import cache_folder
-from jaxchat.chat.context import Call
+from jaxchat.chat.context import RequestContext
 from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.openai_json import request_from_kwargs
 from serving.auth import read_keys
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from serving.cli import multihost
 
     if pod.process_id:
-        return multihost.ending(lambda: multihost.follow(args.model, engine, pod, progress))
+        return multihost.ending(lambda: multihost.run_follower(args.model, engine, pod, progress))
 
     def serve_pod(leader: Leader) -> int:
         return asyncio.run(_serve(load_session(args.model, engine, progress, chat, leader), serve, leader))
@@ -95,7 +95,7 @@ async def _serve(session: Session, serve: ServeConfig, leader: Leader | None = N
         await session.start()
         await servers.start()
         _announce(session, servers, keyed=bool(serve.api_keys))
-        await _greet(session, serve.greeting)
+        await _greet(session, serve.startup_prompt)
         print("Ready. Ctrl-C stops.", flush=True)
         await first(stop.wait(), session.failed.wait())
         await servers.refuse()
@@ -103,7 +103,7 @@ async def _serve(session: Session, serve: ServeConfig, leader: Leader | None = N
             print("jaxchat: the engine failed; see the log. Stopping.", file=sys.stderr, flush=True)
             await asyncio.sleep(FAILURE_NOTICE)
             return 1
-        left = await drain(session, serve.grace)
+        left = await drain(session, serve.shutdown_grace)
         return 0
     finally:
         await servers.stop(left)
@@ -147,5 +147,5 @@ async def _greet(session: Session, question: str) -> None:
         return
     message = {"role": "user", "content": question}
     parsed = request_from_kwargs(model=session.model_id, messages=[message], temperature=0, max_tokens=64)
-    answer = await session.complete(parsed.request, Call(request_id="greeting"))
+    answer = await session.complete(parsed.request, RequestContext(request_id="startup_prompt"))
     print(f"\n> {question}\n{answer.choices[0].message.content}\n")

@@ -27,7 +27,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 
 from jaxchat import v1
 from jaxchat.api import load_session
-from jaxchat.chat.context import Call
+from jaxchat.chat.context import RequestContext
 from jaxchat.chat.request.validate import completes_whole
 from jaxchat.client import grpc_errors
 from jaxchat.config import EngineConfig
@@ -100,12 +100,12 @@ class Replica:
         return Health(status=Health.SERVING if self._session.ready else Health.NOT_SERVING)
 
 
-def _call(context: RayServegRPCContext) -> Call:
+def _call(context: RayServegRPCContext) -> RequestContext:
     metadata = dict(context.invocation_metadata())
-    return Call(request_id=request_id_from(metadata.get("x-request-id")), authorization="")
+    return RequestContext(request_id=request_id_from(metadata.get("x-request-id")), authorization="")
 
 
-def tell(context: RayServegRPCContext, error: ChatError, call: Call) -> None:
+def tell(context: RayServegRPCContext, error: ChatError, call: RequestContext) -> None:
     """Sets the status and the details that every front door sends."""
     context.set_code(grpc_errors.status_code(error))
     context.set_details(error.message)

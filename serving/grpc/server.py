@@ -13,7 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from jaxchat import v1
-from jaxchat.chat.context import Call, OpenCalls
+from jaxchat.chat.context import OpenCalls, RequestContext
 from jaxchat.chat.request.validate import completes_whole
 from jaxchat.client import grpc_errors
 from jaxchat.errors import ChatError, internal, invalid
@@ -63,14 +63,14 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
         self.open.leave()
 
     @contextlib.asynccontextmanager
-    async def _call(self, request: object, context: Context) -> AsyncIterator[Call]:
+    async def _call(self, request: object, context: Context) -> AsyncIterator[RequestContext]:
         """Names the call for the client, checks its key and turns whatever is raised into a status with details."""
         self.open.enter()
         done: Any = self._done  # its type in the stubs fits no function
         context.add_done_callback(done)  # runs when the status has gone out, not when we return
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         request_id = request_id_from(metadata.get("x-request-id"))
-        call = Call(request_id=request_id, authorization=metadata.get("authorization", ""))
+        call = RequestContext(request_id=request_id, authorization=metadata.get("authorization", ""))
         try:
             await context.send_initial_metadata((("x-request-id", request_id),))
             if self._keys:
@@ -144,7 +144,7 @@ class GrpcServer:
         for name in ("", SERVICE):
             await self._health.set(name, state)
 
-    async def stop(self, grace: float) -> None:
-        """Lets open chat calls finish for `grace` seconds, then cancels them. Health watchers never hold it up."""
-        await self._chat.open.wait(grace)
+    async def stop(self, shutdown_grace: float) -> None:
+        """Lets open chat calls finish for `shutdown_grace` seconds, then cancels them. Ignores health watchers."""
+        await self._chat.open.wait(shutdown_grace)
         await self._server.stop(0)

@@ -21,8 +21,8 @@ def encode(step: MultihostStep) -> pb.Step:
             message.decode.slots, message.decode.new_pages = _bytes(work.slots), _bytes(work.new_pages)
             if work.constrained is not None:
                 message.decode.constrained = _bytes(work.constrained)
-            if work.legal is not None:
-                message.decode.legal = _bytes(work.legal)
+            if work.token_mask is not None:
+                message.decode.token_mask = _bytes(work.token_mask)
         case SwapOutWork() as work:
             message.swap_out.CopyFrom(pb.SwapOut(slot=work.slot, pages=_bytes(work.pages)))
         case SwapInWork() as work:
@@ -46,7 +46,7 @@ def _work(message: pb.Step) -> Work:
                 slots,
                 _i32(given.new_pages),
                 np.frombuffer(given.constrained, bool) if given.HasField("constrained") else None,
-                _rows(given.legal, len(slots)) if given.HasField("legal") else None,
+                _rows(given.token_mask, len(slots)) if given.HasField("token_mask") else None,
             )
         case "swap_out":
             return SwapOutWork(message.swap_out.slot, _i32(message.swap_out.pages))
@@ -74,7 +74,7 @@ def _from_prefill(work: PrefillWork) -> pb.Prefill:
             bias_ids=[token for token, _ in s.logit_bias],
             bias=[bias for _, bias in s.logit_bias],
         ),
-        legal=None if work.legal is None else _bytes(work.legal),
+        token_mask=None if work.token_mask is None else _bytes(work.token_mask),
     )
 
 
@@ -96,7 +96,7 @@ def _to_prefill(message: pb.Prefill) -> PrefillWork:
             logprobs=s.logprobs,
             logit_bias=tuple(zip(s.bias_ids, s.bias, strict=True)),
         ),
-        legal=_rows(message.legal, 1) if message.HasField("legal") else None,
+        token_mask=_rows(message.token_mask, 1) if message.HasField("token_mask") else None,
     )
 
 

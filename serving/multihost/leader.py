@@ -61,7 +61,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         # Each follower keeps a thread for as long as it lives; the others refuse those who do not fit.
         pool = ThreadPoolExecutor(config.processes + 4, thread_name_prefix="jaxchat-pod")
         self._server = grpc.server(pool, options=options(config.heartbeat))
-        multihost_pb2_grpc.add_PodServiceServicer_to_server(self, self._server)
+        multihost_pb2_grpc.add_MultihostServiceServicer_to_server(self, self._server)
         _listen(self._server, config)
 
     def gather(self) -> None:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jaxchat.chat.context import Call
+from jaxchat.chat.context import RequestContext
 from jaxchat.errors import ChatError
 from jaxchat.openai_json import completion_to_json, model_to_json, request_from_json
 from serving.auth import ApiKeys
@@ -98,8 +98,8 @@ class Api:
         return json_response({"status": "serving" if ready else "not_serving"}, 200 if ready else 503)
 
 
-def _call(request: Request) -> Call:
-    return Call(request_id=request.state.request_id, authorization=request.headers.get("authorization", ""))
+def _call(request: Request) -> RequestContext:
+    return RequestContext(request_id=request.state.request_id, authorization=request.headers.get("authorization", ""))
 
 
 async def _chat_error(request: Request, error: Exception) -> Response:

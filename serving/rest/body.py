@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from jaxchat.errors import ChatError, invalid_json, request_too_large, shown
+from jaxchat.errors import ChatError, invalid_json, request_too_large, safe_repr
 from jaxchat.openai_json.readers import nested_at_most
 
 _SURPLUS = 64 * 1024 * 1024  # bytes beyond the limit that are read and thrown away
@@ -21,11 +21,11 @@ async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
     """The JSON object in the body. Raises `ChatError`: 415, 413 over `limit` bytes, 400 for anything but an object."""
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        message = f"The content type must be application/json, got {shown(content_type)}."
+        message = f"The content type must be application/json, got {safe_repr(content_type)}."
         raise ChatError(message, http_status=415)
     value = _parse(await _read(request, limit))
     if not isinstance(value, dict):
-        raise invalid_json(f"The body must be a JSON object, got {shown(value)}.")
+        raise invalid_json(f"The body must be a JSON object, got {safe_repr(value)}.")
     nested_at_most(value, None)
     return value
 
@@ -60,7 +60,7 @@ def _parse(body: bytes) -> Any:
     except RecursionError:
         raise invalid_json("The body is nested too deep.") from None
     except ValueError as error:
-        raise invalid_json(f"The body is not valid JSON: {shown(str(error))}.") from None
+        raise invalid_json(f"The body is not valid JSON: {safe_repr(str(error))}.") from None
 
 
 def _no_constant(name: str) -> None:

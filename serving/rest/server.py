@@ -41,10 +41,10 @@ class RestServer:
         self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve([listener]))
 
-    async def stop(self, grace: float) -> None:
-        """Takes no new connections; answers that still run after `grace` seconds are cancelled."""
+    async def stop(self, shutdown_grace: float) -> None:
+        """Takes no new connections; answers that still run after `shutdown_grace` seconds are cancelled."""
         if self._task:
-            self._server.config.timeout_graceful_shutdown = grace  # type: ignore[assignment]  # it only waits for it
+            self._server.config.timeout_graceful_shutdown = shutdown_grace  # type: ignore[assignment]  # it only waits for it
             self._server.should_exit = True
             await self._task
 

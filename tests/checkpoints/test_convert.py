@@ -24,7 +24,7 @@ from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import from_hugging_face
 from jaxchat.parallel.mesh import Placement
-from jaxchat.parallel.padding import fitted
+from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.parameters import load_parameters
 from serving.cli.main import main
 from tests import tiny
@@ -37,7 +37,7 @@ def on_mesh(directory: Path, raw: dict, devices: int, dtype: Any) -> dict[str, A
     """The parameters as an engine over so many devices gets them."""
     engine = EngineConfig(tensor_parallel=devices, dtype=dtype, products="xla")
     model = from_hugging_face(raw)
-    served = fitted(model, devices)
+    served = padded_config(model, devices)
     return load_parameters(directory, model, served, engine, Placement.create(engine.mesh, served))[0]
 
 

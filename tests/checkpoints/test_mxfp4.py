@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from jaxchat.checkpoints.huggingface import load_hf
-from jaxchat.checkpoints.safetensors import Shards
+from jaxchat.checkpoints.safetensors import SafetensorsReader
 from jaxchat.errors import ModelError
 from jaxchat.models.families import read_config
 from tools.parity import checkpoints
@@ -54,7 +54,7 @@ def test_packed_experts_are_those_of_transformers(packed: Path, dtype: str) -> N
 
 def test_bfloat16_holds_packed_numbers_exactly(packed: Path) -> None:
     wide, narrow = (load_hf(packed, read_config(packed), dtype=dtype)[0] for dtype in ("float32", "bfloat16"))
-    assert Shards(packed).dtypes() == {"F32", "BF16"}
+    assert SafetensorsReader(packed).dtypes() == {"F32", "BF16"}
     for name in ("expert_gate_up", "expert_down"):
         np.testing.assert_array_equal(wide["layer_1"]["mlp"][name], narrow["layer_1"]["mlp"][name].astype("float32"))
 

@@ -70,7 +70,7 @@ def test_a_slow_reader_stalls_nobody_and_loses_nothing(echo_place: Place, how: s
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_servers_own_deadline_is_a_504(name: str) -> None:
-    with narrow(max_seconds=0.2) as (place, runner):
+    with narrow(request_timeout=0.2) as (place, runner):
         refusal = place.door(name).refused(**say(f"ab{PAUSE}{LONG}"))
         assert (refusal.status, refusal.type, refusal.code) == (504, "server_error", "timeout")
         runner.gate.set()

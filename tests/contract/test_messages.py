@@ -33,21 +33,21 @@ def prompt(door: Door, runner: EchoRunner, *messages: dict, **fields) -> str:
 @pytest.mark.parametrize("role", ["system", "developer", "user"])
 def test_parts_are_joined_without_a_separator(echo: Door, runner: EchoRunner, role: str) -> None:
     parts = [{"type": "text", "text": text} for text in ("a", "", "b\n", " c")]
-    shown = prompt(echo, runner, {"role": role, "content": parts}, USER)
-    assert shown == prompt(echo, runner, {"role": role, "content": "ab\n c"}, USER)
-    assert "\nab\n c<|im_end|>" in shown
+    safe_repr = prompt(echo, runner, {"role": role, "content": parts}, USER)
+    assert safe_repr == prompt(echo, runner, {"role": role, "content": "ab\n c"}, USER)
+    assert "\nab\n c<|im_end|>" in safe_repr
 
 
 def test_a_developer_speaks_as_the_system(echo: Door, runner: EchoRunner) -> None:
-    shown = [prompt(echo, runner, {"role": role, "content": "Be brief."}, USER) for role in ("system", "developer")]
-    assert shown == [rendered(("system", "Be brief."), ("user", "hi"))] * 2
+    safe_repr = [prompt(echo, runner, {"role": role, "content": "Be brief."}, USER) for role in ("system", "developer")]
+    assert safe_repr == [rendered(("system", "Be brief."), ("user", "hi"))] * 2
 
 
 @covers("ChatMessage.name")
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 def test_names_reach_the_model(echo: Door, runner: EchoRunner, role: str) -> None:
-    shown = prompt(echo, runner, {"role": role, "content": "yes", "name": "Ann-1_b"}, USER)
-    assert shown == rendered((role, "(Ann-1_b) yes"), ("user", "hi"))
+    safe_repr = prompt(echo, runner, {"role": role, "content": "yes", "name": "Ann-1_b"}, USER)
+    assert safe_repr == rendered((role, "(Ann-1_b) yes"), ("user", "hi"))
 
 
 def test_names_that_the_template_has_no_place_for_lead_the_content() -> None:
@@ -100,8 +100,8 @@ def test_legacy_calls_and_results_are_history_too(echo: Door, runner: EchoRunner
 
 def test_any_role_may_be_the_last(echo: Door, runner: EchoRunner) -> None:
     for role in ("system", "assistant", "developer"):
-        shown = prompt(echo, runner, USER, {"role": role, "content": "so"})
-        assert shown == rendered(("user", "hi"), ("system" if role == "developer" else role, "so"))
+        safe_repr = prompt(echo, runner, USER, {"role": role, "content": "so"})
+        assert safe_repr == rendered(("user", "hi"), ("system" if role == "developer" else role, "so"))
 
 
 def test_any_unicode_passes(echo: Door) -> None:

@@ -30,10 +30,10 @@ def ask(door: Door, text: str, **fields) -> Answer:
 )
 def test_the_model_sees_the_tools(echo: Door, runner: EchoRunner) -> None:
     ask(echo, "hi")
-    shown = runner.prompts[-1].split("<|im_end|>")[0].removeprefix("<|im_start|>tools\n")
+    safe_repr = runner.prompts[-1].split("<|im_end|>")[0].removeprefix("<|im_start|>tools\n")
     seen = [{"type": tool["type"], "function": dict(tool["function"])} for tool in TOOLS]
     del seen[0]["function"]["strict"]
-    assert json.dumps(json.loads(shown)) == json.dumps(seen), "in the order of the request"
+    assert json.dumps(json.loads(safe_repr)) == json.dumps(seen), "in the order of the request"
 
 
 @covers("FunctionDefinition.strict")

@@ -244,7 +244,7 @@ def test_a_constrained_row_waits_for_each_token_while_others_run() -> None:
     found = harness.gather(2)
     assert [len(found[number, 0]) for number in numbers] == [30, 25]
     assert grammar.fills == 25
-    masks = [work for work in harness.runner.decodes if work.legal is not None]
+    masks = [work for work in harness.runner.decodes if work.token_mask is not None]
     assert len(masks) == 24 and all(work.constrained.sum() == 1 for work in masks)
     assert len(harness.runner.decodes) < 50  # both rows share steps
     harness.settle()

@@ -23,7 +23,7 @@ class Pool(RuleBasedStateMachine):
     def enter(self, chunks: list[bytes], tail: int) -> None:
         hits = self.pool.find(chunks)
         needed = 2 * (len(chunks) - len(hits)) + tail
-        if not self.pool.promise(needed):
+        if not self.pool.reserve(needed):
             assert needed > TOTAL - self.pool.in_use - sum(user["promised"] for user in self.users)
             self.pool.leave(hits)
             return
@@ -50,14 +50,14 @@ class Pool(RuleBasedStateMachine):
         user = self.users.pop(data.draw(st.integers(0, len(self.users) - 1)))
         self.pool.free(user["own"])
         self.pool.leave(user["prefixes"])
-        self.pool.forget(user["promised"])
+        self.pool.unreserve(user["promised"])
 
     @rule()
     def clear(self) -> None:
         self.pool.clear()
         free = TOTAL - self.pool.in_use - sum(user["promised"] for user in self.users)
-        assert self.pool.promise(free) and not self.pool.promise(1)
-        self.pool.forget(free)
+        assert self.pool.reserve(free) and not self.pool.reserve(1)
+        self.pool.unreserve(free)
 
     @invariant()
     def every_page_has_one_owner(self) -> None:

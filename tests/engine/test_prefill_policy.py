@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxchat.engine.prefill_policy import Turns
+from jaxchat.engine.prefill_policy import PrefillPolicy
 
 
-def sizes(turns: Turns, tokens: int, running: int = 0, startable: int = 1) -> list[int]:
+def sizes(turns: PrefillPolicy, tokens: int, running: int = 0, startable: int = 1) -> list[int]:
     """Steps of one prompt until it is done or the answers' turn."""
     found = []
     while tokens > 0 and (size := turns.chunk(tokens, running, startable)):
@@ -25,11 +25,11 @@ def sizes(turns: Turns, tokens: int, running: int = 0, startable: int = 1) -> li
      (256, [256]), (300, [256, 64]), (700, [256, 256, 64, 64, 64]), (1000, [256, 256, 256, 256])],
 )  # fmt: skip
 def test_large_steps_where_they_lack_less_than_a_smaller_one(tokens: int, expected: list[int]) -> None:
-    assert sizes(Turns((32, 64, 256)), tokens) == expected
+    assert sizes(PrefillPolicy((32, 64, 256)), tokens) == expected
 
 
 def test_between_two_steps_of_those_who_run_prompts_get_two_chunks() -> None:
-    turns = Turns((32, 64, 256))
+    turns = PrefillPolicy((32, 64, 256))
     assert sizes(turns, 1000, running=3) == [64]
     turns.decoded()
     assert sizes(turns, 20, running=3) == [32]
@@ -38,7 +38,7 @@ def test_between_two_steps_of_those_who_run_prompts_get_two_chunks() -> None:
 
 
 def test_one_small_step_between_two_steps_of_those_who_run() -> None:
-    turns = Turns((64, 256))
+    turns = PrefillPolicy((64, 256))
     assert sizes(turns, 1000, running=3) == [64]
     assert turns.chunk(936, running=3, startable=1) == 0
     turns.decoded()
@@ -46,7 +46,7 @@ def test_one_small_step_between_two_steps_of_those_who_run() -> None:
 
 
 def test_few_wait_for_many() -> None:
-    turns = Turns((64, 256))
+    turns = PrefillPolicy((64, 256))
     assert [turns.chunk(40, running=2, startable=8) and (turns.prefilled(64) or 64) for _ in range(5)] == [64] * 4 + [0]
     turns.decoded()
     assert sizes(turns, 1000, running=1, startable=30) == [256]
@@ -59,7 +59,7 @@ def test_few_wait_for_many() -> None:
 def test_answers_get_their_turn_and_prompts_their_end(
     chunks: tuple[int, ...], tokens: int, running: int, startable: int
 ) -> None:
-    turns, left, rounds = Turns(chunks), tokens, 0
+    turns, left, rounds = PrefillPolicy(chunks), tokens, 0
     while left > 0:
         found = sizes(turns, left, running, startable)
         assert found and set(found) <= set(chunks)

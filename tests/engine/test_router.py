@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxchat.engine.engine import EngineStopped, QueueFull
-from jaxchat.engine.router import Beginnings, Replicas
+from jaxchat.engine.router import DataParallelEngine, PrefixAffinity
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.types import GenerateRequest, TokenEvent
 from tests.engine.fake import PAGE, FakeRunner
@@ -23,7 +23,9 @@ class Harness:
     def __init__(self, engines: int = 3, slots: int = 2, queue_limit: int = 1000) -> None:
         self.runners = [FakeRunner(slots, PAGES) for _ in range(engines)]
         schedulers = [Scheduler(slots=slots, chunks=(CHUNK,), page_size=PAGE, pages=PAGES) for _ in range(engines)]
-        self.replicas = Replicas(list(zip(self.runners, schedulers, strict=True)), queue_limit=queue_limit, chunk=CHUNK)
+        self.replicas = DataParallelEngine(
+            list(zip(self.runners, schedulers, strict=True)), queue_limit=queue_limit, chunk=CHUNK
+        )
         self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
         self.ended: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.replicas.start(lambda events: [self.events.put(e) for e in events] and None, lambda: self.ended.put(True))
@@ -137,7 +139,7 @@ def test_the_failure_of_one_is_the_failure_of_all() -> None:
 
 def test_beginnings_are_those_of_whole_chunks_and_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jaxchat.engine.router.REMEMBERED", 4)
-    beginnings = Beginnings(CHUNK)
+    beginnings = PrefixAffinity(CHUNK)
     prompt = tokens(3 * CHUNK + 5)
     keys = beginnings.keys(prompt)
     assert len(keys) == 3

@@ -18,15 +18,15 @@ def sequence(number: int, length: int = 10, tokens: int = 20) -> Sequence:
     return Sequence(number, 0, GenerateRequest(prompt=np.full(length, number, np.int32), max_tokens=tokens))
 
 
-def plan(scheduler: Scheduler) -> Step:
-    step = scheduler.plan()
+def schedule(scheduler: Scheduler) -> Step:
+    step = scheduler.schedule()
     assert step
     return step
 
 
 def kinds(scheduler: Scheduler, count: int) -> str:
     """The next steps: p for prefill, d for decode."""
-    return "".join("p" if isinstance(plan(scheduler).work, PrefillWork) else "d" for _ in range(count))
+    return "".join("p" if isinstance(schedule(scheduler).work, PrefillWork) else "d" for _ in range(count))
 
 
 def test_a_cancelled_sequence_is_in_no_later_step_and_its_slot_is_free_at_once() -> None:
@@ -34,13 +34,13 @@ def test_a_cancelled_sequence_is_in_no_later_step_and_its_slot_is_free_at_once()
     scheduler.add(sequence(1))
     scheduler.add(sequence(2))
     assert kinds(scheduler, 4) == "pdpd" and scheduler.running == 2
-    in_flight = plan(scheduler)
+    in_flight = schedule(scheduler)
     assert scheduler.cancel(1) == 1
     assert scheduler.running == 1
-    later = plan(scheduler)
+    later = schedule(scheduler)
     assert isinstance(later.work, DecodeWork) and len(later.work.slots) == 1
     assert [held.request_id for held in later.rows] == [2]
-    events = scheduler.collect(in_flight, result(np.array([5, 5], np.int32)))
+    events = scheduler.process_output(in_flight, result(np.array([5, 5], np.int32)))
     assert [event.request for event in events] == [2]
 
 
@@ -50,7 +50,7 @@ def test_a_freed_slot_goes_to_whoever_waits_next() -> None:
     scheduler.add(sequence(2))
     assert kinds(scheduler, 2) == "pd"
     scheduler.cancel(1)
-    (row,) = plan(scheduler).rows
+    (row,) = schedule(scheduler).rows
     assert row.request_id == 2
 
 
@@ -68,13 +68,13 @@ def test_the_youngest_makes_room_and_comes_back_before_anyone_new() -> None:
         scheduler.add(sequence(number, length=30))
     seen = []
     for _ in range(200):
-        step = scheduler.plan()
+        step = scheduler.schedule()
         if step is None:
             break
         kind = type(step.work).__name__.removesuffix("Work")
         seen.append((kind, *(row.request_id for row in step.rows)))
         tokens = result(np.zeros(len(step.rows), np.int32))
-        scheduler.collect(step, {"SwapOut": Swapped(None, ()), "SwapIn": None}.get(kind, tokens))
+        scheduler.process_output(step, {"SwapOut": Swapped(None, ()), "SwapIn": None}.get(kind, tokens))
     swaps = [entry for entry in seen if entry[0].startswith("Swap")]
     assert swaps[:2] == [("SwapOut", 2), ("SwapIn", 2)] and scheduler.preemptions == len(swaps) / 2
     assert seen.index(("SwapIn", 2)) < seen.index(("Prefill", 3))
@@ -88,22 +88,22 @@ def test_a_swapped_sequence_can_be_cancelled() -> None:
     for number in (1, 2):
         scheduler.add(sequence(number, length=30, tokens=30))
     while not scheduler.preemptions:
-        step = plan(scheduler)
-        scheduler.collect(step, result(np.zeros(len(step.rows), np.int32)))
+        step = schedule(scheduler)
+        scheduler.process_output(step, result(np.zeros(len(step.rows), np.int32)))
     assert (scheduler.running, scheduler.waiting) == (1, 1)
     assert scheduler.cancel(2) == 1
     assert (scheduler.running, scheduler.waiting) == (1, 0)
     scheduler.cancel(1)
-    assert scheduler.pool.in_use == 0 and scheduler.plan() is None
+    assert scheduler.pool.in_use == 0 and scheduler.schedule() is None
 
 
 def test_nothing_to_do_is_no_step() -> None:
     scheduler = make()
-    assert scheduler.plan() is None
+    assert scheduler.schedule() is None
     scheduler.add(sequence(1, tokens=1))
-    step = plan(scheduler)
-    assert scheduler.plan() is None  # its only token is on the way
-    (event,) = scheduler.collect(step, result(np.array([7], np.int32)))
+    step = schedule(scheduler)
+    assert scheduler.schedule() is None  # its only token is on the way
+    (event,) = scheduler.process_output(step, result(np.array([7], np.int32)))
     assert (event.token, event.finish) == (7, "length")
     assert scheduler.running == 0 and scheduler.pool.in_use == 0
 
@@ -116,9 +116,9 @@ def test_who_leaves_the_queue_leaves_the_others_in_their_order() -> None:
     assert [scheduler.cancel(2), scheduler.cancel(3, 1), scheduler.cancel(3, 1), scheduler.cancel(9)] == [2, 1, 0, 0]
     assert scheduler.waiting == 5
     seen = []
-    while step := scheduler.plan():
-        seen += [row.age for row in step.rows]
-        scheduler.collect(step, result(np.zeros(1, np.int32)))
+    while step := scheduler.schedule():
+        seen += [row.arrival for row in step.rows]
+        scheduler.process_output(step, result(np.zeros(1, np.int32)))
     assert seen == [(1, 0), (1, 1), (3, 0), (4, 0), (4, 1)]
     assert scheduler.cancel(1) == 0
 
@@ -140,11 +140,11 @@ def test_a_cancel_looks_at_nobody_else() -> None:
 def test_a_large_step_shares_each_of_its_chunks() -> None:
     scheduler = make(chunks=(32, 128))
     scheduler.add(sequence(1, length=130, tokens=1))
-    first = plan(scheduler)
+    first = schedule(scheduler)
     assert isinstance(first.work, PrefillWork) and len(first.work.tokens) == 128
-    plan(scheduler)
+    schedule(scheduler)
     scheduler.add(Sequence(2, 0, GenerateRequest(prompt=np.full(100, 1, np.int32), max_tokens=1)))
-    second = plan(scheduler)
+    second = schedule(scheduler)
     assert isinstance(second.work, PrefillWork) and second.work.start == 96
 
 

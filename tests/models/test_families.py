@@ -27,7 +27,7 @@ def test_the_text_part_of_gemma_3_relies_on_defaults_that_are_left_out() -> None
     raw = dict(architectures=["Gemma3ForConditionalGeneration"], text_config={**GEMMA_3, **SCALED})
     found = from_hugging_face(raw)
     theirs = transformers.Gemma3TextConfig(**GEMMA_3, **SCALED)
-    assert (found.heads, found.kv_heads, found.head_width) == (8, 4, 256)
+    assert (found.heads, found.kv_heads, found.head_dim) == (8, 4, 256)
     assert (found.vocab_size, found.context) == (theirs.vocab_size, theirs.max_position_embeddings)
     whole = LayerKind(rope=RopeConfig(theta=1e6, kind="linear", factor=8.0, original_context=131072))
     local = LayerKind(rope=RopeConfig(theta=1e4, original_context=131072), window=1024)

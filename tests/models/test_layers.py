@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxchat.models.layers import RMSNorm, contract
+from jaxchat.models.layers import RMSNorm, matmul
 from jaxchat.runtime.compile import options
 
 
@@ -38,7 +38,7 @@ def test_the_norm_of_a_row_has_the_same_bits_among_any_number_of_rows(shape: tup
 @pytest.mark.parametrize(("inputs", "outputs"), [(896, 1152), (4864, 896), (896, 5000), (32, 6), (2048, 64)])
 def test_a_product_by_xla_has_the_same_bits_among_any_number_of_rows(inputs: int, outputs: int, dtype: str) -> None:
     w = random(inputs, outputs).astype(dtype)
-    assert_rows_agree(lambda x: contract("td,df->tf", x, w), random(64, inputs))
+    assert_rows_agree(lambda x: matmul("td,df->tf", x, w), random(64, inputs))
 
 
 def assert_rows_agree(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> None:
@@ -62,4 +62,4 @@ def assert_rows_agree(function: Callable[[jax.Array], jax.Array], x: jax.Array) 
 def test_products_are_those_of_an_einsum(equation: str, left: tuple[int, ...], right: tuple[int, ...]) -> None:
     x, w = random(*left), random(*right)
     expected = np.einsum(equation, np.asarray(x, np.float64), np.asarray(w, np.float64))
-    np.testing.assert_allclose(contract(equation, x, w), expected, atol=1e-5)
+    np.testing.assert_allclose(matmul(equation, x, w), expected, atol=1e-5)

@@ -10,14 +10,14 @@ import pytest
 from jaxchat.cache import cache_folder
 from jaxchat.kernels.matmul.native import native_products
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.moe import ROWS, Mixture, in_blocks, route, rows_of
-from jaxchat.models.sharding import Spread
+from jaxchat.models.moe import ROWS, MoE, grouped_ffn, route, rows_of
+from jaxchat.models.sharding import TensorParallel
 from jaxchat.runtime.compile import options
 from jaxchat.runtime.weight_packing import Native, pack
 
 EXPERTS = Experts(count=6, chosen=3, width=24)
 CONFIG = ModelConfig(
-    vocab_size=8, layers=1, heads=1, kv_heads=1, width=32, ffn_width=24, head_width=8, context=8, experts=EXPERTS
+    vocab_size=8, layers=1, heads=1, kv_heads=1, width=32, mlp_dim=24, head_dim=8, context=8, experts=EXPERTS
 )
 
 
@@ -26,7 +26,7 @@ def random(*shape: int, seed: int = 0) -> jax.Array:
 
 
 def mixture(dtype: str = "float32", *, native: bool = False):
-    layer = Mixture(CONFIG, EXPERTS)
+    layer = MoE(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
     params = pack(params, CONFIG, Native(native_products(cache_folder("")))) if native else params
     return jax.jit(lambda x: layer.apply(params, x), compiler_options=options("cpu"))
@@ -41,7 +41,7 @@ def test_no_token_is_dropped(tokens: int, load: str, size: int) -> None:
     if load == "all to one":
         chosen = jnp.tile(jnp.array([4, 1, 0]), (tokens, 1))
     shares = random(tokens, 3, seed=2)
-    found = jax.jit(lambda *given: in_blocks(times_its_number, *given, 6, size))(x, chosen, shares)
+    found = jax.jit(lambda *given: grouped_ffn(times_its_number, *given, 6, size))(x, chosen, shares)
     np.testing.assert_allclose(found, expected(x, chosen, shares), rtol=1e-5, atol=1e-6)
 
 
@@ -56,7 +56,7 @@ def expected(x: jax.Array, chosen: jax.Array, shares: jax.Array) -> np.ndarray:
 
 def test_experts_of_another_device_give_nothing_here() -> None:
     x, chosen, shares = random(9, 5), jnp.arange(27).reshape(9, 3) % 6, random(9, 3, seed=2)
-    found = in_blocks(times_its_number, x, jnp.where(chosen < 4, chosen, 4), shares, 4)
+    found = grouped_ffn(times_its_number, x, jnp.where(chosen < 4, chosen, 4), shares, 4)
     others = jnp.where(chosen < 4, shares, 0)
     np.testing.assert_allclose(found, expected(x, chosen, others), rtol=1e-5, atol=1e-6)
 
@@ -68,9 +68,9 @@ def test_blocks_have_twice_the_tokens_of_an_expert(tokens: int, rows: int) -> No
 
 def test_long_blocks_compute_the_same() -> None:
     x = random(64, 32)
-    layer = Mixture(CONFIG, EXPERTS)
+    layer = MoE(CONFIG, EXPERTS)
     params = layer.init(jax.random.key(0), x)
-    found = Mixture(CONFIG, EXPERTS, Spread(long_blocks=True)).apply(params, x)
+    found = MoE(CONFIG, EXPERTS, TensorParallel(long_blocks=True)).apply(params, x)
     np.testing.assert_allclose(found, layer.apply(params, x), rtol=1e-4, atol=1e-5)
 
 

@@ -15,21 +15,21 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxchat.checkpoints.hf_mapping import axes
 from jaxchat.models.layers import FeedForward
-from jaxchat.models.moe import Mixture
-from jaxchat.models.sharding import Spread
+from jaxchat.models.moe import MoE
+from jaxchat.models.sharding import TensorParallel
 from tests.models.test_moe import CONFIG, EXPERTS, random
 
 DEVICES = 4
 
 
-def layer(name: str, spread: Spread) -> nn.Module:
-    return Mixture(CONFIG, EXPERTS, spread) if name == "experts" else FeedForward(CONFIG, spread)
+def layer(name: str, tensor_parallel: TensorParallel) -> nn.Module:
+    return MoE(CONFIG, EXPERTS, tensor_parallel) if name == "experts" else FeedForward(CONFIG, tensor_parallel)
 
 
 def compare(name: str) -> None:
     """One layer of bf16 weights, on one device and over all, with parts of either dtype."""
     mesh = Mesh(np.array(jax.devices()), ("tensor",), axis_types=(AxisType.Auto,))
-    x, alone = random(8, 32), layer(name, Spread())
+    x, alone = random(8, 32), layer(name, TensorParallel())
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), alone.init(jax.random.key(0), x))
     split = {"ffn": "tensor", "expert_ffn": "tensor"}
     placed = {
@@ -42,9 +42,9 @@ def compare(name: str) -> None:
     expected = np.asarray(alone.apply(params, x))
     scale = np.abs(expected).max()
     for parts, most in (("float32", 1e-5), ("bfloat16", 2**-7)):
-        spread = Spread.over(mesh, parts, "tpu")
-        assert spread.parts == parts
-        found = jax.jit(layer(name, spread).apply)({"params": placed}, x)
+        tensor_parallel = TensorParallel.over(mesh, parts, "tpu")
+        assert tensor_parallel.parts == parts
+        found = jax.jit(layer(name, tensor_parallel).apply)({"params": placed}, x)
         assert found.dtype == jnp.float32
         error = np.abs(np.asarray(found) - expected).max() / scale
         assert error <= most, (parts, error)
@@ -71,4 +71,4 @@ def test_devices_add_up_to_what_one_computes(name: str) -> None:
 )
 def test_parts_travel_in_the_dtype_of_the_weights_on_accelerators(dtype, platform, devices, parts) -> None:
     mesh = jax.sharding.AbstractMesh((devices,), ("tensor",), axis_types=(AxisType.Auto,))
-    assert Spread.over(mesh, dtype, platform).parts == parts
+    assert TensorParallel.over(mesh, dtype, platform).parts == parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from jaxchat import v1
-from jaxchat.errors import context_length_exceeded, shown
+from jaxchat.errors import context_length_exceeded, safe_repr
 from jaxchat.openai_json import chunk_to_json, completion_to_json, error_to_json
 
 
@@ -120,6 +120,6 @@ def test_errors():
     error = error_to_json(context_length_exceeded(100, 90, 20))["error"]
     assert (error["param"], error["code"]) == ("messages", "context_length_exceeded")
     assert "100 tokens" in error["message"] and "110 in all" in error["message"]
-    assert len(shown("x" * 500)) == 200
-    json.dumps(shown("\ud800"), ensure_ascii=False).encode()
-    assert shown(10**5000) == "<int>"
+    assert len(safe_repr("x" * 500)) == 200
+    json.dumps(safe_repr("\ud800"), ensure_ascii=False).encode()
+    assert safe_repr(10**5000) == "<int>"

@@ -12,7 +12,7 @@ import pytest
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
-from jaxchat.parallel.padding import fit, fitted
+from jaxchat.parallel.padding import pad, padded_config
 
 MODEL = ModelConfig(
     vocab_size=300,
@@ -20,8 +20,8 @@ MODEL = ModelConfig(
     heads=8,
     kv_heads=2,
     width=32,
-    ffn_width=64,
-    head_width=8,
+    mlp_dim=64,
+    head_dim=8,
     context=64,
     qkv_bias=True,
     out_bias=True,
@@ -43,11 +43,11 @@ def logits(model, params):
 def test_a_fitted_model_computes_the_same(devices, heads, kv_heads, vocab, convert):
     params = Decoder(MODEL).init(jax.random.key(0), IDS, IDS, attend=causal)["params"]
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
-    target = fitted(MODEL, devices)
+    target = padded_config(MODEL, devices)
     assert (target.heads, target.kv_heads, target.vocab_size) == (heads, kv_heads, vocab)
 
     def one(path, leaf):
-        return jnp.asarray(fit(tuple(key.key for key in path), convert(leaf), MODEL, target))
+        return jnp.asarray(pad(tuple(key.key for key in path), convert(leaf), MODEL, target))
 
     got = logits(target, jax.tree_util.tree_map_with_path(one, params))
     np.testing.assert_allclose(got[:, :300], logits(MODEL, params), atol=1e-5)
@@ -65,5 +65,5 @@ def test_a_fitted_model_computes_the_same(devices, heads, kv_heads, vocab, conve
     ],
 )
 def test_heads_that_do_not_divide_are_filled_up(heads, kv_heads, devices, fitting):
-    target = fitted(replace(MODEL, heads=heads, kv_heads=kv_heads), devices)
+    target = padded_config(replace(MODEL, heads=heads, kv_heads=kv_heads), devices)
     assert (target.heads, target.kv_heads) == fitting

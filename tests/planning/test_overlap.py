@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from jaxchat.planning.cost_model import exchange
+from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.hlo import Program
 from jaxchat.planning.overlap import hidden
 
 TOPOLOGY, DEVICES = parse_topology("v5e:2x4"), 8
 CHIP = TOPOLOGY.chip
-SUM = exchange(2 * 64 * 4096, TOPOLOGY, DEVICES)  # 9.2 us, in which memory gives 7.5 MB
+SUM = all_reduce_seconds(2 * 64 * 4096, TOPOLOGY, DEVICES)  # 9.2 us, in which memory gives 7.5 MB
 COPY = "(bf16[SIZE]{0:T(1024)S(1)}, bf16[SIZE]{0:T(1024)}, u32[]{:S(2)}) copy-start(%w)"
 SMALL, LARGE = COPY.replace("SIZE", "1000000"), COPY.replace("SIZE", "50000000")
 

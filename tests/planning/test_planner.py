@@ -33,11 +33,11 @@ def test_an_8b_model_on_eight_chips():
     assert plan.per_token == 2 * 32 * 128 * 2  # one KV head on each device
     assert plan.wanted == 16 * 4096 and plan.capacity > plan.wanted and plan.fits
     assert plan.memory.pages == plan.per_token * (plan.wanted + 128)
-    assert plan.together.weights == pytest.approx((2 * weights - 2 * vocab * 4096 // 8) / 819e9)
-    assert plan.together.kv == pytest.approx(16 * 2048 * plan.per_token / 819e9)
+    assert plan.decode_full.weights == pytest.approx((2 * weights - 2 * vocab * 4096 // 8) / 819e9)
+    assert plan.decode_full.kv == pytest.approx(16 * 2048 * plan.per_token / 819e9)
     sums = 2 * 32 * 2 * 16 * 4096 * 2 * 7 / 8 / 100e9  # bf16
-    assert plan.together.seconds == pytest.approx(plan.together.floor + sums)
-    assert plan.together.rate == pytest.approx(16 / plan.together.seconds)
+    assert plan.decode_full.seconds == pytest.approx(plan.decode_full.floor + sums)
+    assert plan.decode_full.rate == pytest.approx(16 / plan.decode_full.seconds)
 
 
 def test_prefill_is_bound_by_products():
@@ -49,7 +49,7 @@ def test_prefill_is_bound_by_products():
 
 def test_a_70b_model_needs_a_larger_slice_and_copies_of_its_kv_heads():
     small, large = (planned("llama-3-70b", f"v5e:{grid}") for grid in ("2x4", "4x4"))
-    assert not small.fits and small.capacity == 0 and small.enough == "v5e:4x4"
+    assert not small.fits and small.capacity == 0 and small.smallest_fit == "v5e:4x4"
     assert large.fits and large.engine.tensor_parallel == 16
     assert large.per_token == small.per_token  # 8 KV heads twice over 16 devices
     assert large.capacity < large.wanted and large.engine.pages == large.capacity // 128 + 1
@@ -65,8 +65,8 @@ def test_a_mixture_of_experts_reads_what_its_tokens_choose():
     others += 48 * 2 * 4 * 128 * 2048  # 4 KV heads on 8 devices, each twice
     others += 48 * 2048 * 128 * 7  # every device has all routers
     one, many = (2 * (others + count * expert * share) / 8 / 819e9 for share in (8 / 128, 1 - (15 / 16) ** 64))
-    assert plan.alone.weights == pytest.approx(one, rel=0.01)
-    assert plan.together.weights == pytest.approx(many, rel=0.01)
+    assert plan.decode_one.weights == pytest.approx(one, rel=0.01)
+    assert plan.decode_full.weights == pytest.approx(many, rel=0.01)
 
 
 def test_prefill_reads_an_expert_for_each_of_its_blocks():
@@ -83,7 +83,7 @@ def test_a_model_that_does_not_divide_by_all_devices_gets_replicas():
 
 def test_a_slice_too_small_for_one_sequence_says_so():
     plan = planned("llama-3.1-8b", "v5e:1x1", context=131_072)
-    assert not plan.fits and plan.enough == "v5e:2x2"
+    assert not plan.fits and plan.smallest_fit == "v5e:2x2"
 
 
 def test_a_known_shape_can_be_planned_on_every_kind_of_slice():
@@ -91,13 +91,13 @@ def test_a_known_shape_can_be_planned_on_every_kind_of_slice():
     for topology, name in zip(slices, itertools.cycle(NAMED), strict=False):
         plan = plan_on(read_shape(name), topology, suggested(topology))
         assert plan.replicas * plan.engine.tensor_parallel == topology.devices
-        assert 0 < plan.alone.seconds <= plan.together.seconds
+        assert 0 < plan.decode_one.seconds <= plan.decode_full.seconds
 
 
 def test_a_plan_has_the_bytes_of_the_engine(tiny_model):
     chips = parse_topology("h100:1")
     engine = suggested(chips, slots=4, context=1024, dtype="float32")
-    engine = replace(engine, chunk=32, prefill_chunks=(32,), decode_shapes=(4,), products="xla")
+    engine = replace(engine, chunk=32, prefill_buckets=(32,), decode_buckets=(4,), products="xla")
     runner = load_runner(tiny_model, engine, valid=262, text_digest="").runner
     plan = make_plan(read_shape(str(tiny_model)), chips, engine)
     assert plan.memory.weights == sum(leaf.nbytes for leaf in jax.tree.leaves(runner.params))

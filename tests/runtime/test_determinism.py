@@ -25,8 +25,8 @@ def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, products: Produc
     checkpoints.write(tmp_path, case)
     engine = EngineConfig(
         slots=ROWS[-1],
-        decode_shapes=ROWS[:1],
-        prefill_chunks=CHUNKS[1:],
+        decode_buckets=ROWS[:1],
+        prefill_buckets=CHUNKS[1:],
         context=256,
         products=products,
         determinism="fast",

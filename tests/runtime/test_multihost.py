@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxchat.runtime.multihost import LeadingRunner, follow
+from jaxchat.runtime.multihost import LeadingRunner, run_follower
 from jaxchat.types import DecodeWork, MultihostStep, Outcome, SwapInWork, SwapOutWork, Swapped
 
 PAGES = np.array([1, 2], np.int32)
@@ -60,7 +60,7 @@ def test_each_process_swaps_its_own_part_back() -> None:
     leading.swap_in(SwapInWork(3, PAGES, 0, second)).wait()
     leading.swap_in(SwapInWork(2, PAGES, 0, first)).wait()
     assert here.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "a1"), ("in", 2, "a0")]
-    follow(there, map(elsewhere, sent))
+    run_follower(there, map(elsewhere, sent))
     assert there.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "b1"), ("in", 2, "b0")]
 
 
@@ -77,7 +77,7 @@ def test_what_the_leader_drops_the_followers_forget() -> None:
     follower = FakeRunner("b")
     again = MultihostStep(SwapInWork(0, PAGES, 0, Swapped(None, ())), sent[0].saved)
     with pytest.raises(KeyError):  # it has nothing to put back any more
-        follow(follower, [*sent, again])
+        run_follower(follower, [*sent, again])
     assert follower.ran == [("out", 0), "decode", "decode"]
 
 

@@ -17,14 +17,14 @@ import pytest
 from jaxchat.config import EngineConfig
 from jaxchat.runtime.determinism import agreeing, rows_agree
 from jaxchat.runtime.load import Loaded, load_runner
-from jaxchat.runtime.packing import Layout
+from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.start_record import StartRecord
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
 pytestmark = pytest.mark.first
 
 OPTIONS = dict(slots=4, chunk=32)
-FEW = dict(decode_shapes=(4,), prefill_chunks=(32,))  # one program of each kind
+FEW = dict(decode_buckets=(4,), prefill_buckets=(32,))  # one program of each kind
 
 
 def load(directory: Path, **options) -> Loaded:
@@ -86,7 +86,7 @@ def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict) -
 
 def test_fingerprints_name_the_numbers(tiny_model: Path, loaded: Loaded) -> None:
     assert load(tiny_model).fingerprint == loaded.fingerprint
-    assert load(tiny_model, slots=8, prefill_chunks=(32,)).fingerprint != loaded.fingerprint
+    assert load(tiny_model, slots=8, prefill_buckets=(32,)).fingerprint != loaded.fingerprint
     wide, narrow = (load(tiny_model, dtype=dtype, **FEW) for dtype in ("float32", "bfloat16"))
     assert wide.fingerprint != narrow.fingerprint
 
@@ -148,7 +148,7 @@ def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> Non
 
 @pytest.mark.bits
 def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) -> None:
-    found = load(tiny_model, slots=8, prefill_chunks=(32,))
+    found = load(tiny_model, slots=8, prefill_buckets=(32,))
     assert found.runner.shapes == (2, 4, 8)
     prompts = np.random.default_rng(8).integers(0, 256, (3, 90)).astype(np.int32)
     seen = []
@@ -161,7 +161,7 @@ def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) 
 
 
 def test_a_decode_program_that_disagrees_is_not_used(tiny_model: Path) -> None:
-    runner = load(tiny_model, slots=8, prefill_chunks=(32,)).runner
+    runner = load(tiny_model, slots=8, prefill_buckets=(32,)).runner
     exact = runner.programs["decode[2]"]
     inexact = jax.tree.map(lambda w: w * np.float32(1 + 1e-6), runner.params)
     runner.programs["decode[2]"] = lambda params, *rest: exact(inexact, *rest)
@@ -190,9 +190,9 @@ def test_devices_whose_rows_disagree_are_refused(tiny_model: Path, monkeypatch: 
 
 
 def test_the_ladder_is_as_configured() -> None:
-    assert EngineConfig(slots=12).ladder == (2, 4, 8, 12)
-    assert EngineConfig(slots=8, decode_shapes=(3, 8, 99, 1)).ladder == (1, 3, 8)
-    assert EngineConfig(slots=1).ladder == (1,)
+    assert EngineConfig(slots=12).decode_sizes == (2, 4, 8, 12)
+    assert EngineConfig(slots=8, decode_buckets=(3, 8, 99, 1)).decode_sizes == (1, 3, 8)
+    assert EngineConfig(slots=1).decode_sizes == (1,)
 
 
 def test_sizes_that_do_not_fit_are_refused(tiny_model: Path) -> None:
@@ -205,7 +205,7 @@ def test_sizes_that_do_not_fit_are_refused(tiny_model: Path) -> None:
 
 
 def test_packing_round_trips_the_bits() -> None:
-    layout = Layout((("a", (), "float32"), ("b", (2,), "uint32"), ("c", (2, 2), "int32")))
+    layout = PackedLayout((("a", (), "float32"), ("b", (2,), "uint32"), ("c", (2, 2), "int32")))
     packed = layout.pack(a=-1.5, b=np.array([2**32 - 1, 7], np.uint32), c=np.arange(4).reshape(2, 2))
     given = jax.jit(layout.unpack)(packed)
     assert float(given["a"]) == -1.5

@@ -12,32 +12,32 @@ import pytest
 from jaxchat.cache import cache_folder
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.matmul.int8 import Int8
-from jaxchat.kernels.matmul.native import Panels, native_products
+from jaxchat.kernels.matmul.native import PanelWeight, native_products
 from jaxchat.models.config import Experts, LayerKind, ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.runtime.weight_packing import Native, Rounded, pack
 
 EXPERTS = Experts(count=5, chosen=2, width=24)
-SIZES = dict(vocab_size=300, layers=2, heads=6, kv_heads=2, width=48, ffn_width=80, head_width=8, context=64)
+SIZES = dict(vocab_size=300, layers=2, heads=6, kv_heads=2, width=48, mlp_dim=80, head_dim=8, context=64)
 TOKENS, POSITIONS = jnp.arange(7) * 11, jnp.arange(7)
 
 
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("tie_embeddings", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_logits_agree(tied: bool, dtype: str) -> None:
-    config = configured(tied)
+def test_logits_agree(tie_embeddings: bool, dtype: str) -> None:
+    config = configured(tie_embeddings)
     params = parameters(config, dtype)
     plain = logits(config, params)
     packed = pack(params, config, Native(native_products(cache_folder(""))))
-    assert isinstance(packed["embed"], Panels) == tied
-    assert isinstance(packed["layer_0"]["mlp"]["expert_down"], Panels)
-    assert isinstance(packed["layer_1"]["mlp"]["down"], Panels)
+    assert isinstance(packed["embed"], PanelWeight) == tie_embeddings
+    assert isinstance(packed["layer_0"]["mlp"]["expert_down"], PanelWeight)
+    assert isinstance(packed["layer_1"]["mlp"]["down"], PanelWeight)
     bound = 1e-5 if dtype == "float32" else 0.02  # bf16: sums that differ in their last bit round apart between layers
     assert np.abs(logits(config, packed) - plain).max() < bound * np.abs(plain).max()
 
 
 def test_rounded_weights_give_nearly_the_same_logits_in_cpp_and_by_xla() -> None:
-    config = configured(tied=True)
+    config = configured(tie_embeddings=True)
     plain = logits(config, parameters(config, "float32"))
     found = []
     for targets in (native_products(cache_folder("")), {}):
@@ -49,9 +49,11 @@ def test_rounded_weights_give_nearly_the_same_logits_in_cpp_and_by_xla() -> None
     assert np.abs(found[0] - found[1]).max() < 1e-5 * np.abs(plain).max()
 
 
-def configured(tied: bool) -> ModelConfig:
+def configured(tie_embeddings: bool) -> ModelConfig:
     kinds = LayerKind(sparse=True), LayerKind()
-    return ModelConfig(**SIZES, tied=tied, qkv_bias=True, mlp_bias=True, kinds=kinds, experts=EXPERTS)
+    return ModelConfig(
+        **SIZES, tie_embeddings=tie_embeddings, qkv_bias=True, mlp_bias=True, kinds=kinds, experts=EXPERTS
+    )
 
 
 def parameters(config: ModelConfig, dtype: str) -> dict[str, Any]:

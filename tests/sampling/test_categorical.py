@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from jaxchat.sampling import categorical as module
-from jaxchat.sampling.categorical import CANDIDATES, draw
+from jaxchat.sampling.categorical import CANDIDATES, categorical
 from jaxchat.sampling.gumbel import step_keys
-from jaxchat.sampling.top_p import Ranking, nucleus
+from jaxchat.sampling.top_p import Ranking, top_p_mask
 from tests.sampling import oracle
 
 VOCAB = 20_000  # more groups than candidates
 
 
-def tokens(logits, top_p, count, seed=(1, 2), drawn=True):
+def tokens(logits, top_p, count, seed=(1, 2), sampled_rows=True):
     """`count` draws from one row of logits, each under a key of its own."""
     keys = step_keys(jnp.tile(jnp.array(seed, jnp.uint32), (count, 1)), jnp.zeros(count, jnp.int32), jnp.arange(count))
     z = jnp.broadcast_to(jnp.array(logits, jnp.float32), (count, len(logits)))
-    return np.asarray(jax.jit(draw)(z, jnp.full(count, top_p, jnp.float32), keys, jnp.full(count, drawn)))
+    return np.asarray(jax.jit(categorical)(z, jnp.full(count, top_p, jnp.float32), keys, jnp.full(count, sampled_rows)))
 
 
 def chi_square(logits, top_p, count):
@@ -66,7 +66,7 @@ def test_one_token_is_inside_where_the_whole_nucleus_has_it(top_p):
     z = np.round(np.random.default_rng(4).normal(0, 2, (3, 700)), 1).astype(np.float32)  # many ties
     z[1, 5:] = -np.inf
     p = jnp.full(3, top_p, jnp.float32)
-    whole = np.asarray(nucleus(z, p))
+    whole = np.asarray(top_p_mask(z, p))
     ranking = Ranking.of(z, p)
     found = np.stack([ranking.inside(jnp.full(3, token)) for token in range(z.shape[1])], axis=1)
     possible = np.isfinite(z)
@@ -85,7 +85,7 @@ def test_a_row_draws_the_same_beside_rows_of_every_kind():
     top_p = np.array([0.9, 0.95, 1.0, 1.0, 0.0, 0.7], np.float32)
     seed, choice, step = rng.integers(0, 2**32, (6, 2)), rng.integers(0, 9, 6), rng.integers(0, 99, 6)
     keys = step_keys(jnp.array(seed, jnp.uint32), jnp.array(choice, jnp.int32), jnp.array(step, jnp.int32))
-    run = jax.jit(draw)
+    run = jax.jit(categorical)
     every = np.asarray(run(z, top_p, keys, np.ones(6, bool)))
     for chosen in range(1, 64):
         mask = np.array([chosen >> row & 1 for row in range(6)], bool)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jaxchat.sampling.gumbel import gumbel, step_keys
 from jaxchat.sampling.sample import sample
 from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
-from jaxchat.sampling.top_p import nucleus
+from jaxchat.sampling.top_p import top_p_mask
 from tests.sampling import oracle
 
 V = 37
@@ -71,18 +71,18 @@ def test_greedy_follows_the_oracle(logits, bias, counts, frequency, presence):
 @given(logits_rows, st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-6, 0.999999, 1.0])), st.floats(0.06, 2))
 def test_the_nucleus_keeps_what_the_oracle_keeps(logits, top_p, temperature):
     z = logits / np.float32(temperature)
-    got = np.asarray(nucleus(jnp.array([z]), jnp.array([top_p], jnp.float32)))[0]
+    got = np.asarray(top_p_mask(jnp.array([z]), jnp.array([top_p], jnp.float32)))[0]
     exact = z.astype(np.float64)  # at most 667 apart: beyond 745 the oracle's probabilities would be 0
     low, high = (oracle.kept(exact, 1.0, p)[0] for p in (top_p - 1e-5, top_p + 1e-5))
-    tied = 1e-6 * (1 + exact.max() - exact)  # f32 weights cannot tell such logits apart
-    assert np.all(got[exact > exact[low].min() + tied])
-    assert np.all(exact[got] >= exact[high].min() - tied[got])
+    tie_embeddings = 1e-6 * (1 + exact.max() - exact)  # f32 weights cannot tell such logits apart
+    assert np.all(got[exact > exact[low].min() + tie_embeddings])
+    assert np.all(exact[got] >= exact[high].min() - tie_embeddings[got])
     assert top_p >= 1 - 1e-5 or len(low) <= got.sum() <= len(high)
 
 
 @pytest.mark.parametrize(("top_p", "count"), [(0.0, 1), (0.25, 1), (0.3, 2), (0.75, 3), (0.76, 4)])
 def test_ties_in_the_nucleus_go_to_the_lower_id(top_p, count):
-    mask = np.asarray(nucleus(jnp.zeros((1, 4)), jnp.array([top_p])))[0]
+    mask = np.asarray(top_p_mask(jnp.zeros((1, 4)), jnp.array([top_p])))[0]
     assert list(np.flatnonzero(mask)) == list(range(count))
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 from jaxchat import v1
-from jaxchat.chat.context import Call, Observer
+from jaxchat.chat.context import Observer, RequestContext
 from jaxchat.chat.request.validate import validate
 from jaxchat.errors import draining, internal, not_ready, numerical_error, queue_full
 
@@ -32,7 +32,7 @@ class FakeSession:
         self.request_ids: list[str] = []
         self.changed = asyncio.Condition()
 
-    async def models(self, call: Call) -> list[v1.Model]:
+    async def models(self, call: RequestContext) -> list[v1.Model]:
         return [v1.Model(id=MODEL, created=1, owned_by="tests")]
 
     async def start(self) -> None:
@@ -44,10 +44,10 @@ class FakeSession:
     def summary(self) -> list[tuple[str, str]]:
         return [("model", MODEL)]
 
-    async def drain(self, grace: float) -> None:
+    async def drain(self, shutdown_grace: float) -> None:
         self.draining, self.ready = True, False
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.until_running(0), grace)
+            await asyncio.wait_for(self.until_running(0), shutdown_grace)
 
     async def close(self) -> None:
         self.ready = False
@@ -78,7 +78,7 @@ class FakeSession:
             raise KeyError("secret")
         return text
 
-    async def complete(self, request: v1.ChatCompletionRequest, call: Call) -> v1.ChatCompletion:
+    async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         answer = v1.ChatCompletion(id="chatcmpl-1", created=1, model=MODEL, system_fingerprint="fp_0123456789")
         for i in range(request.n or 1):
             answer.choices.add(index=i).message.content = ""
@@ -94,7 +94,9 @@ class FakeSession:
         answer.usage.CopyFrom(_usage(words, words))
         return answer
 
-    async def stream(self, request: v1.ChatCompletionRequest, call: Call) -> AsyncIterator[v1.ChatCompletionChunk]:
+    async def stream(
+        self, request: v1.ChatCompletionRequest, call: RequestContext
+    ) -> AsyncIterator[v1.ChatCompletionChunk]:
         text = self._accept(request, call.request_id)
         n = request.n if request.HasField("n") else 1
         await self._run(+1)

@@ -60,7 +60,7 @@ def test_serve_until_a_signal(number):
 
 
 def test_serve_lets_answers_finish_only_for_the_grace_time():
-    with start("--grace", "0.05") as process:
+    with start("--shutdown-grace", "0.05") as process:
         address = re.search(r"http://[\d.:]+", read_until_ready(process)).group()
         body = json.dumps({"model": "fake", "messages": [{"role": "user", "content": "hang"}], "stream": True})
         request = urllib.request.Request(
@@ -76,13 +76,13 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
 def test_flags_come_from_the_configuration():
     parser = _parser()
     args = parser.parse_args(
-        ["serve", "--slots", "4", "--grace", "1.5", "--allow-unknown-fields", "--dtype", "bfloat16"]
+        ["serve", "--slots", "4", "--shutdown-grace", "1.5", "--allow-unknown-fields", "--dtype", "bfloat16"]
     )
     assert from_flags(args, EngineConfig) == EngineConfig(slots=4, dtype="bfloat16")
-    assert from_flags(args, ServeConfig) == ServeConfig(grace=1.5, allow_unknown_fields=True)
+    assert from_flags(args, ServeConfig) == ServeConfig(shutdown_grace=1.5, allow_unknown_fields=True)
     defaults = parser.parse_args(["serve"])
     assert from_flags(defaults, EngineConfig) == EngineConfig()
-    config = EngineConfig(slots=3, prefill_chunks=(128, 256), expert_parallel=True, dtype="bfloat16")
+    config = EngineConfig(slots=3, prefill_buckets=(128, 256), expert_parallel=True, dtype="bfloat16")
     assert from_flags(parser.parse_args(["serve", *to_flags(config)]), EngineConfig) == config
     assert to_flags(EngineConfig()) == []
     add_flags(parser, EngineConfig, "engine")
@@ -162,8 +162,8 @@ def test_models_lists_directories(tmp_path, capsys):
 def test_a_plan_as_a_table_and_as_json(capsys):
     arguments = ["plan", "llama-3-8b", "--topology", "v5e:2x4", "--slots", "32"]
     assert main(arguments) == 0
-    shown = capsys.readouterr().out
-    assert re.search(r"^fits +yes$", shown, re.M) and "decode, 32 sequences" in shown
+    safe_repr = capsys.readouterr().out
+    assert re.search(r"^fits +yes$", safe_repr, re.M) and "decode, 32 sequences" in safe_repr
     assert main([*arguments, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["fits"] and facts["kv"]["capacity_tokens"] > facts["kv"]["wanted_tokens"] == 32 * 8192
@@ -223,6 +223,6 @@ def test_conversation(server, capsys, monkeypatch):
         ["be brief", "one", "one ", "two", "two ", "full"],
         ["be brief", "three"],
     ]
-    shown = capsys.readouterr()
-    assert shown.out.startswith("one \ntwo \nCommands:")
-    assert "The queue is full" in shown.err
+    safe_repr = capsys.readouterr()
+    assert safe_repr.out.startswith("one \ntwo \nCommands:")
+    assert "The queue is full" in safe_repr.err

@@ -111,7 +111,9 @@ def test_containers_run_a_command_that_fits_their_ports_and_probes(template: Any
     assert pod.processes == size
     assert serve.host == "0.0.0.0"  # of all addresses, or the probes reach nobody
     leaving = held["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert template["spec"]["terminationGracePeriodSeconds"] > serve.grace + leaving >= serve.grace + 5
+    assert (
+        template["spec"]["terminationGracePeriodSeconds"] > serve.shutdown_grace + leaving >= serve.shutdown_grace + 5
+    )
     mounts = {mount["mountPath"]: mount for mount in held["volumeMounts"]}
     assert not mounts[asked[EngineConfig].cache_dir].get("readOnly")
     assert {mount["name"] for mount in mounts.values()} <= {each["name"] for each in template["spec"]["volumes"]}

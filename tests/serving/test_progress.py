@@ -64,10 +64,10 @@ def test_nothing_is_said_to_be_kept_where_it_is_not(capsys):
 def test_bars_at_a_terminal_reach_their_end(monkeypatch):
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     first_start(Progress(Path("/cache")))
-    shown = terminal.getvalue()
+    safe_repr = terminal.getvalue()
     for stage, total in (("loading weights", 3), ("building kernels", 1), ("compiling programs", 10)):
-        assert f"{stage}: 100%" in shown and f"{total}/{total}" in shown
-    assert shown.count("First start") == 2 and "Loading weights." not in shown
+        assert f"{stage}: 100%" in safe_repr and f"{total}/{total}" in safe_repr
+    assert safe_repr.count("First start") == 2 and "Loading weights." not in safe_repr
 
 
 def test_lines_among_json_are_json(monkeypatch):
@@ -86,7 +86,7 @@ def test_lines_among_json_are_json(monkeypatch):
 def test_a_server_whose_cache_folder_cannot_be_written_starts(tiny_model: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/x")
     monkeypatch.setenv("PATH", str(tmp_path))  # without a compiler, which would take long
-    server = serve(tiny_model, "--slots", "1", "--prefill-chunks", "32", log=tmp_path / "log")
+    server = serve(tiny_model, "--slots", "1", "--prefill-buckets", "32", log=tmp_path / "log")
     assert server.stop(15) == 0
     said = (tmp_path / "log").read_text()
     assert "not kept for the next start: /dev/null/x/jaxchat/compiled cannot be written (Not a directory)" in said

@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jaxchat import v1
-from jaxchat.chat.context import Call
+from jaxchat.chat.context import RequestContext
 from jaxchat.client.grpc_errors import from_rpc
 from jaxchat.errors import ChatError
 from jaxchat.v1 import service_pb2_grpc
@@ -130,7 +130,7 @@ async def test_rest_before_ray_drops_the_empty_chunk_and_takes_no_ended_watch_fo
             await asyncio.sleep(0.01)
         chunks = []
         with pytest.raises(ChatError):
-            async for chunk in backend.stream(GOOD, Call(request_id="mine", authorization="")):
+            async for chunk in backend.stream(GOOD, RequestContext(request_id="mine", authorization="")):
                 chunks.append(chunk)
         assert chunks == []
     finally:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from jaxchat import v1
-from jaxchat.chat.context import Call
+from jaxchat.chat.context import RequestContext
 from jaxchat.errors import ChatError
 from jaxchat.v1 import service_pb2_grpc
 from serving.config import BackendConfig
@@ -79,7 +79,7 @@ async def test_request_id_and_key_are_passed_on():
         headers = {"x-request-id": "mine", "authorization": "Bearer key"}
         assert (await http.post(CHAT, json=say("hi"), headers=headers)).headers["x-request-id"] == "mine"
         await http.post(CHAT, json=say("hi"), headers={"authorization": b"Bearer \xe9"})
-    assert seen[0] == Call(request_id="mine", authorization="Bearer key")
+    assert seen[0] == RequestContext(request_id="mine", authorization="Bearer key")
     assert seen[1].authorization == ""
     await server.stop(0)
 
@@ -139,8 +139,8 @@ async def test_cancelling_reaches_the_backend(stream):
 
         async def ask():
             if not stream:
-                return await backend.complete(request("hang"), Call(request_id="r"))
-            return [chunk async for chunk in backend.stream(request("hang"), Call(request_id="r"))]
+                return await backend.complete(request("hang"), RequestContext(request_id="r"))
+            return [chunk async for chunk in backend.stream(request("hang"), RequestContext(request_id="r"))]
 
         task = asyncio.create_task(ask())
         await session.until_running(1)
@@ -150,7 +150,7 @@ async def test_cancelling_reaches_the_backend(stream):
 
 async def test_a_stream_that_is_closed_early_is_cancelled():
     async with listening() as (server, session), connected(server) as backend:
-        chunks = backend.stream(request("hang"), Call(request_id="r"))
+        chunks = backend.stream(request("hang"), RequestContext(request_id="r"))
         await anext(chunks)
         await chunks.aclose()
         await asyncio.wait_for(session.until_running(0), PATIENCE)
@@ -158,13 +158,13 @@ async def test_a_stream_that_is_closed_early_is_cancelled():
 
 async def test_draining_lets_open_calls_finish():
     async with listening() as (server, session), connected(server) as backend:
-        chunks = backend.stream(request("a b"), Call(request_id="r"))
+        chunks = backend.stream(request("a b"), RequestContext(request_id="r"))
         first = await anext(chunks)
         draining = asyncio.create_task(backend.drain(PATIENCE))
         await asyncio.sleep(0)
         assert not backend.ready and not draining.done()
         with pytest.raises(ChatError) as caught:
-            await backend.complete(request("hi"), Call(request_id="r"))
+            await backend.complete(request("hi"), RequestContext(request_id="r"))
         assert caught.value.code == "draining"
         rest = [chunk async for chunk in chunks]
         assert "".join(c.delta.content for chunk in (first, *rest) for c in chunk.choices) == "a b "

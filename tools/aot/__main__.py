@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxchat.planning.aot import Account, Ahead
-from jaxchat.planning.cost_model import exchange
+from jaxchat.planning.aot import Account, AotEngine
+from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.model_shapes import read_shape
 from jaxchat.planning.planner import Plan, make_plan, suggested
@@ -53,12 +53,12 @@ def check(case: Case) -> list[Result]:
     topology, model = parse_topology(case.topology), read_shape(case.model)
     engine = suggested(topology, slots=case.slots, context=case.context)
     plan = make_plan(model, topology, engine)
-    ahead = Ahead(model, topology, plan.engine)
+    ahead = AotEngine(model, topology, plan.engine)
     accounts = [ahead.compile(name) for name in ahead.sources]
     return [judged(case, plan, ahead, account, sum(one.code for one in accounts)) for account in accounts]
 
 
-def judged(case: Case, plan: Plan, ahead: Ahead, account: Account, code: int) -> Result:
+def judged(case: Case, plan: Plan, ahead: AotEngine, account: Account, code: int) -> Result:
     """The bounds applied to one program; decoding is of sequences half as long as the context.
 
     `code` is the size of all programs of the engine, which stay in memory together.
@@ -85,7 +85,7 @@ def judged(case: Case, plan: Plan, ahead: Ahead, account: Account, code: int) ->
 def row(one: Result) -> str:
     """One line of Markdown."""
     account, chip = one.account, one.plan.topology.chip
-    sums = exchange(account.exchanged, one.plan.topology, one.plan.engine.tensor_parallel)
+    sums = all_reduce_seconds(account.exchanged, one.plan.topology, one.plan.engine.tensor_parallel)
     hidden = "-" if one.step is None else f"{account.hidden / sums:.0%}"
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from jaxchat.compat import described_devices
-from jaxchat.planning.aot import Account, Ahead
+from jaxchat.planning.aot import Account, AotEngine
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.model_shapes import NAMED, read_shape
 from jaxchat.planning.planner import make_plan, suggested
@@ -46,7 +46,7 @@ def main() -> int:
     devices = described_devices("", "cuda", topology="1x1x1", target_config=target)
     topology, model = parse_topology("h200:1"), read_shape(args.model)
     plan = make_plan(model, topology, suggested(topology))
-    ahead = Ahead(model, topology, plan.engine, devices, {**(options("gpu") or {}), "xla_gpu_autotune_level": 0})
+    ahead = AotEngine(model, topology, plan.engine, devices, {**(options("gpu") or {}), "xla_gpu_autotune_level": 0})
     failed = 0
     for name in ahead.sources:
         account = ahead.compile(name)

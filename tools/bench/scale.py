@@ -91,7 +91,7 @@ class Host:
         if len(self._in_flight) > 1 or (not step and self._in_flight):
             done = self._in_flight.popleft()
             outcome = _outcome(done)
-            spent += _timed(lambda: self._scheduler.collect(done, outcome))[0]
+            spent += _timed(lambda: self._scheduler.process_output(done, outcome))[0]
         return spent, len(step.rows) if step else 0
 
 

@@ -28,7 +28,16 @@ COMPILES = "compiles_after_ready_total"
 
 def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[ServerProcess, float]:
     """A server and the seconds until it was ready."""
-    flags = ("--model", str(directory), "--cache-dir", cache, "--context", str(args.history + 500), "--greeting", "")
+    flags = (
+        "--model",
+        str(directory),
+        "--cache-dir",
+        cache,
+        "--context",
+        str(args.history + 500),
+        "--startup-prompt",
+        "",
+    )
     began = time.monotonic()
     server = ServerProcess(*flags, "--dtype", args.dtype, "--slots", str(args.slots))
     return server, time.monotonic() - began

@@ -20,9 +20,9 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.determinism import agreeing
 from jaxchat.runtime.matmul_backend import attention_here, for_products
-from jaxchat.runtime.process_tuning import freeing
+from jaxchat.runtime.process_tuning import release_freed_memory
 from jaxchat.runtime.runner import Runner
-from jaxchat.runtime.state import Sizes
+from jaxchat.runtime.state import EngineShapes
 from jaxchat.sampling.sample import sample
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
 from tools.bench.shapes import SHAPES, random_params
@@ -41,9 +41,9 @@ FEATURES = {
 
 
 def make(
-    config: ModelConfig, params: dict[str, object], slots: int, ladder: tuple[int, ...], args: argparse.Namespace
+    config: ModelConfig, params: dict[str, object], slots: int, decode_sizes: tuple[int, ...], args: argparse.Namespace
 ) -> Runner:
-    """A warm runner of `slots` rows, with the decode programs of `ladder` that agree."""
+    """A warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
     path = attention_here(engine, config, placement, None).path
@@ -51,8 +51,10 @@ def make(
     def sampler(*given, **more):  # type: ignore[no-untyped-def]
         return sample(*given, valid=config.vocab_size, **more)
 
-    sizes = Sizes.resolve(engine, config)
-    runner = Runner(config, params, sizes, placement, dtype=args.dtype, sampler=sampler, path=path, ladder=ladder)
+    sizes = EngineShapes.resolve(engine, config)
+    runner = Runner(
+        config, params, sizes, placement, dtype=args.dtype, sampler=sampler, path=path, decode_sizes=decode_sizes
+    )
     runner.warm_up()
     runner.restrict(runner.chunks, agreeing(runner))
     return runner
@@ -107,12 +109,12 @@ def main() -> None:
     args = parser.parse_args()
     config = SHAPES[args.shape]
     engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
-    with freeing(args.slots * config.vocab_size):
+    with release_freed_memory(args.slots * config.vocab_size):
         params = random_params(config, args.dtype)
         params, who = for_products(params, config, engine, Placement.create(engine.mesh, config), None)
     print(f"{args.shape}, {args.dtype}, products {who}\n")
-    ladder = EngineConfig(slots=args.slots).ladder
-    whole = make(config, params, args.slots, ladder, args)
+    decode_sizes = EngineConfig(slots=args.slots).decode_sizes
+    whole = make(config, params, args.slots, decode_sizes, args)
     found = features(whole, args)
     print(f"| step of {args.slots} | ms | above greedy |\n|---|---|---|")
     for name, milliseconds in found.items():

@@ -65,7 +65,7 @@ async def run(args: argparse.Namespace) -> int:
         report.add("in process, under load", loaded, time.monotonic() - began)
         compiles, fingerprint = chat.session.compiles_after_ready, chat.session.info.fingerprint
         swaps = chat.session.stats.preemptions
-    with ServerProcess("--model", args.model, "--greeting", "", *to_flags(engine)) as server:
+    with ServerProcess("--model", args.model, "--startup-prompt", "", *to_flags(engine)) as server:
         async with (
             AsyncClient(server.grpc) as client,
             openai.AsyncOpenAI(base_url=server.rest, api_key="none", max_retries=0, timeout=600) as web,

@@ -16,11 +16,11 @@ from jaxchat.cache import cache_folder
 from jaxchat.config import DTypeName, EngineConfig
 from jaxchat.models.families import read_config
 from jaxchat.parallel.mesh import Placement
-from jaxchat.parallel.padding import fitted
+from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.matmul_backend import attention_here
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
-from jaxchat.runtime.state import Sizes
+from jaxchat.runtime.state import EngineShapes
 from jaxchat.sampling.logprobs import Logprobs
 from jaxchat.sampling.sample import Sampled
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
@@ -67,11 +67,11 @@ def listening(
         dtype=dtype,
         tensor_parallel=tensor,
         expert_parallel=experts,
-        prefill_chunks=(64,),
+        prefill_buckets=(64,),
     )
     model = read_config(directory).within(engine.context)
-    served = fitted(model, tensor)
-    sizes = Sizes.resolve(engine, served)
+    served = padded_config(model, tensor)
+    sizes = EngineShapes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
     path = attention_here(engine, served, placement, cache_folder(engine.cache_dir)).path
     params, *_ = load_parameters(directory, model, served, engine, placement)
@@ -83,7 +83,7 @@ def listening(
         tokens = jnp.argmax(jnp.where(real, logits, -jnp.inf), axis=-1).astype(jnp.int32)
         return Sampled(tokens, jnp.isfinite(logits).all(-1), Logprobs.zeros(*logits.shape))
 
-    runner = Runner(served, params, sizes, placement, dtype=dtype, sampler=greedy, path=path, ladder=(slots,))
+    runner = Runner(served, params, sizes, placement, dtype=dtype, sampler=greedy, path=path, decode_sizes=(slots,))
     runner.warm_up()
     return Heard(runner, model.vocab_size, rows)
 

@@ -28,7 +28,7 @@ from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.model_directory import find
 from jaxchat.runtime.load import load_runner
-from jaxchat.runtime.packing import Layout
+from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.runner import Handle, Runner
 from jaxchat.types import GenerateRequest, SamplingParams, TokenEvent
 from tools.bench.model import make
@@ -38,11 +38,11 @@ from tools.profiling.picture import PHASES, draw
 from tools.profiling.trace import MARK, Trace, device_time, host_time, read
 
 MARKED = (
-    ("schedule", Scheduler, "plan"),
-    ("emit", Scheduler, "collect"),
+    ("schedule", Scheduler, "schedule"),
+    ("emit", Scheduler, "process_output"),
     ("dispatch", Runner, "prefill"),
     ("dispatch", Runner, "decode"),
-    ("pack", Layout, "pack"),
+    ("pack", PackedLayout, "pack"),
     ("wait", Handle, "wait"),
 )
 
@@ -68,7 +68,9 @@ class Streams:
     """An engine with one decode program, and the load on it."""
 
     def __init__(self, directory: Path, args: argparse.Namespace) -> None:
-        config = EngineConfig(slots=args.streams, decode_shapes=(args.streams,), context=args.context, dtype=args.dtype)
+        config = EngineConfig(
+            slots=args.streams, decode_buckets=(args.streams,), context=args.context, dtype=args.dtype
+        )
         loaded = load_runner(directory, config, valid=1 << 30, text_digest="")
         self.runner, self.device = loaded.runner, loaded.device
         scheduler = Scheduler(**loaded.scheduling)

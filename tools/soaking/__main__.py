@@ -91,7 +91,7 @@ def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float
 
 def run(args: argparse.Namespace) -> int:
     record = Record()
-    flags = ["--model", args.model, "--slots", str(args.slots), "--queue", str(args.queue), "--greeting", ""]
+    flags = ["--model", args.model, "--slots", str(args.slots), "--queue", str(args.queue), "--startup-prompt", ""]
     with ServerProcess(*flags) as server:
         asyncio.run(load(server, record, args))
         idle = server.alive and server.becomes_idle()

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.kernels.attention.reference import causal
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import read_config
@@ -63,7 +63,7 @@ def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, ro
     def one(row: Array) -> tuple[Array, Cache]:
         kept = []
 
-        def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
+        def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
             kept.append((k, v))
             return causal(layer, q, k, v, form)
 
@@ -80,7 +80,7 @@ def _step(config: ModelConfig, params: Any, cache: Cache, token: Array, position
     """Writes `token[B]` at `position[B]` and returns the next token of each row."""
     decoder, rows, updated = Decoder(config), jnp.arange(len(token)), []
 
-    def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
+    def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
         keys, values = (x.at[rows, position].set(new) for x, new in zip(cache[layer], (k, v), strict=True))
         updated.append((keys, values))
         (batch, heads, width), groups = q.shape, k.shape[1]

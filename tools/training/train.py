@@ -19,7 +19,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 from tokenizers import Tokenizer
 
 from jaxchat.checkpoints.huggingface import load_hf
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.layers import Attend
@@ -69,7 +69,7 @@ def init(config: ModelConfig, seed: int) -> Params:
 def packed_attention(layout: Layout, segments: Array) -> Attend:
     """Causal attention inside each conversation of a flat batch (`segments: [N]`), part by part."""
 
-    def attend(layer: int, q: Array, k: Array, v: Array, form: Form) -> Array:
+    def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
         (_, heads, width), groups = q.shape, k.shape[1]
         parts, start = [], 0
         for rows, length in layout:

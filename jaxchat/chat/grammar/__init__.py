@@ -1,6 +1,6 @@
 """Constrained answers: `response_format` and tools become a grammar, and the grammar a mask of tokens at every step."""
 
-from jaxchat.chat.grammar.compiler import Grammars
-from jaxchat.chat.grammar.matcher import Grammar
+from jaxchat.chat.grammar.compiler import GrammarCompiler as GrammarCompiler
+from jaxchat.chat.grammar.matcher import Grammar as Grammar
 
-__all__ = ["Grammar", "Grammars"]
+__all__ = ["Grammar", "GrammarCompiler"]

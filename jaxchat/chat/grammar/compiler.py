@@ -8,18 +8,18 @@ from functools import partial
 
 from jaxchat import v1
 from jaxchat.chat.grammar import probe
-from jaxchat.chat.grammar.constraint import Wanted, together, wanted
+from jaxchat.chat.grammar.constraint import OutputConstraint, output_constraint, together
 from jaxchat.chat.grammar.matcher import Grammar
-from jaxchat.chat.grammar.sandbox import Allowance, Busy, Sandbox
-from jaxchat.chat.grammar.tool_writer import Written
+from jaxchat.chat.grammar.sandbox import Busy, Sandbox, TimeBudget
+from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
-from jaxchat.chat.tools.format import HERMES, ToolSyntax
+from jaxchat.chat.tools.format import HERMES, ToolFormat
 from jaxchat.errors import ChatError, invalid, overloaded, unsupported
 
 _NOWHERE = "\0\0"  # a joiner that forced text does not hold
 
 
-class Grammars:
+class GrammarCompiler:
     """Compiles grammars and keeps the last `size` of them, refused ones too. Thread-safe; one for each session."""
 
     def __init__(
@@ -27,13 +27,15 @@ class Grammars:
         tokenizer: ChatTokenizer,
         vocab: int,
         *,
-        syntax: ToolSyntax = HERMES,
+        tool_format: ToolFormat = HERMES,
         size: int = 32,
         word_json: bool = True,
     ) -> None:
-        """`vocab` is how many logits there are; tokens that only one side knows are never allowed.
-
-        `syntax` is that of the model's calls. `word_json`: whether the messages must speak of JSON for `json_object`.
+        """Args:
+        vocab: number of logits; tokens that only one side knows are never allowed.
+        tool_format: how the model writes calls.
+        size: grammars that are kept.
+        word_json: whether messages must contain the word JSON for `json_object`.
         """
         self._vocab = vocab
         self._tokens = [tokenizer.bytes_of(token) for token in range(min(tokenizer.size, vocab))]
@@ -42,11 +44,11 @@ class Grammars:
         self._tokenizer = probe.grammar_tokenizer(self._tokens, self._ends, self._spell) if self._ends else None
         self._sandbox = Sandbox(self._tokens, self._ends)
         known = {name: token for token, name in tokenizer.markers.items() if token < len(self._tokens)}
-        self._written = Written(syntax, tuple(sorted(known.items())))
+        self._written = ToolGrammarWriter(tool_format, tuple(sorted(known.items())))
         self._word_json = word_json
         self._size = size
         self._lock = threading.Lock()
-        self._known: OrderedDict[Wanted, Grammar | ChatError] = OrderedDict()
+        self._known: OrderedDict[OutputConstraint, Grammar | ChatError] = OrderedDict()
 
     def compiled(self, request: v1.ChatCompletionRequest) -> Grammar | None:
         """The grammar of a request's answers, None for any text. Blocks for up to some seconds.
@@ -54,14 +56,14 @@ class Grammars:
         Raises `ChatError`: 400 naming the field, for a schema also the keyword and its JSON pointer; 503 when too many
         schemas are being compiled.
         """
-        asked = wanted(request, word_json=self._word_json)
+        asked = output_constraint(request, word_json=self._word_json)
         if asked is None:
             return None
         with self._lock:
             found = self._known.get(asked)
             if found:
                 self._known.move_to_end(asked)
-        if found is None or (isinstance(found, Grammar) and found.worn):
+        if found is None or (isinstance(found, Grammar) and found.needs_recompile):
             found = self._compile(asked, tried=found is not None)
             with self._lock:
                 self._known[asked] = found
@@ -79,11 +81,11 @@ class Grammars:
         ids = self._chat.encode(text, _NOWHERE)
         return ids if max(ids, default=0) < len(self._tokens) else []
 
-    def _compile(self, asked: Wanted, *, tried: bool) -> Grammar | ChatError:
+    def _compile(self, asked: OutputConstraint, *, tried: bool) -> Grammar | ChatError:
         if self._tokenizer is None:
             return unsupported(asked.param, "This model has no token that ends an answer.")
         try:
-            error_of = partial(self._sandbox.error_of, allowance=Allowance())
+            error_of = partial(self._sandbox.error_of, allowance=TimeBudget())
             grammar = asked.grammar(None if tried else error_of, self._written)
         except Busy:
             raise overloaded("Too many schemas are being compiled.") from None

@@ -11,12 +11,12 @@ from llguidance import LLMatcher
 
 from jaxchat import v1
 from jaxchat.chat.grammar.harmony import in_channels
-from jaxchat.chat.grammar.schema_source import ANY_OBJECT, ANY_VALUE, Piece, checked
+from jaxchat.chat.grammar.schema_source import ANY_OBJECT, ANY_VALUE, SchemaSource, checked
 from jaxchat.chat.grammar.tool_calls import Calls, asked_calls
-from jaxchat.chat.grammar.tool_writer import Written
-from jaxchat.chat.request.tool_choice import calling
+from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
+from jaxchat.chat.request.tool_choice import tool_choice_of
 from jaxchat.chat.request.validate_fields import check_name
-from jaxchat.errors import ChatError, invalid, shown
+from jaxchat.errors import ChatError, invalid, safe_repr
 
 OPTIONS: Any = {
     # Between tokens: one space, or one line break and some indentation.
@@ -28,10 +28,10 @@ ErrorOf = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputConstraint:
     """The schema of an answer in text, and what calls it may hold. Equal ones have the same grammar."""
 
-    answer: Piece | None = None
+    answer: SchemaSource | None = None
     calls: Calls | None = None
 
     @property
@@ -39,7 +39,7 @@ class Wanted:
         """The field that asks for most of it."""
         return self.calls.param if self.calls else "response_format"
 
-    def grammar(self, error_of: ErrorOf | None, written: Written) -> str:
+    def grammar(self, error_of: ErrorOf | None, written: ToolGrammarWriter) -> str:
         """For the grammar library; `error_of` tries grammars, None says that this one is known to be good.
 
         `written` says how this model writes calls.
@@ -47,7 +47,7 @@ class Wanted:
         Raises `ChatError` that names the field at fault.
         """
         answer = _translated(self.answer, "", error_of) if self.answer else None
-        if self.calls is None and written.syntax.channels:
+        if self.calls is None and written.tool_format.channels:
             return _of_lark(in_channels(written, OPTIONS, (), answer))
         if self.calls is None:
             return _of_schema(answer or {})
@@ -63,20 +63,20 @@ class Wanted:
         return _of_lark(self.calls.lark(written, OPTIONS, arguments, answer))
 
 
-def wanted(request: v1.ChatCompletionRequest, *, word_json: bool) -> Wanted | None:
+def output_constraint(request: v1.ChatCompletionRequest, *, word_json: bool) -> OutputConstraint | None:
     """None for any text. `word_json` as for `asked_schema`. Raises `ChatError` 400."""
-    answer, calls = asked_schema(request, word_json=word_json), asked_calls(calling(request))
+    answer, calls = asked_schema(request, word_json=word_json), asked_calls(tool_choice_of(request))
     if answer and calls and calls.mode == "none":
-        return Wanted(answer)
-    return Wanted(answer, calls) if answer or calls else None
+        return OutputConstraint(answer)
+    return OutputConstraint(answer, calls) if answer or calls else None
 
 
 def together(param: str, error: str) -> ChatError:
     """Schemas of which each is good make a grammar that is not."""
-    return invalid(param, f"All schemas together: {shown(error)}.")
+    return invalid(param, f"All schemas together: {safe_repr(error)}.")
 
 
-def _translated(piece: Piece, prefix: str, error_of: ErrorOf | None) -> dict[str, Any]:
+def _translated(piece: SchemaSource, prefix: str, error_of: ErrorOf | None) -> dict[str, Any]:
     schema, places = piece.translated(prefix)
     error = error_of(_of_schema(schema)) if error_of and not piece.harmless else ""
     if error:
@@ -95,7 +95,7 @@ def _of_lark(grammar: str) -> str:
 PARAM = "response_format.json_schema.schema"
 
 
-def asked_schema(request: v1.ChatCompletionRequest, *, word_json: bool) -> Piece | None:
+def asked_schema(request: v1.ChatCompletionRequest, *, word_json: bool) -> SchemaSource | None:
     """The schema of a request's answers, None for any text. Raises `ChatError` 400."""
     if not request.HasField("response_format"):
         return None
@@ -106,14 +106,14 @@ def asked_schema(request: v1.ChatCompletionRequest, *, word_json: bool) -> Piece
                 "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
             )
             raise invalid("messages", message)
-        return Piece(ANY_OBJECT, PARAM)
+        return SchemaSource(ANY_OBJECT, PARAM)
     if given.type != v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA:
         return None
     if not given.json_schema.HasField("name"):
         raise invalid("response_format.json_schema.name", "A schema must have a name.")
     check_name(given.json_schema.name, "response_format.json_schema.name")
     has_schema = given.json_schema.HasField("schema")
-    return Piece(checked(given.json_schema.schema, PARAM) if has_schema else ANY_VALUE, PARAM)
+    return SchemaSource(checked(given.json_schema.schema, PARAM) if has_schema else ANY_VALUE, PARAM)
 
 
 def _texts(request: v1.ChatCompletionRequest) -> Iterable[str]:

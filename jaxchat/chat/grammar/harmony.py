@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jaxchat.chat.grammar.json_schema.objects import Schema, in_any_order
-from jaxchat.chat.grammar.tool_writer import Written, json_rule
+from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter, json_rule
 from jaxchat.chat.tools.format import CHANNEL, CONSTRAIN, END, MESSAGE, START
 
 
 def in_channels(
-    written: Written,
+    written: ToolGrammarWriter,
     options: Schema,
     calls: Sequence[tuple[str, Schema]],
     answer: Schema | None,

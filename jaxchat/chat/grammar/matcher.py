@@ -31,7 +31,7 @@ class Grammar:
         self._use = _Use()
 
     @property
-    def worn(self) -> bool:
+    def needs_recompile(self) -> bool:
         """It should be compiled anew for later requests, before its lexer has more states than it may."""
         return self._use.failed or self._use.tokens > WORN_TOKENS
 

@@ -25,7 +25,7 @@ class Busy(Exception):
 
 
 @dataclass
-class Allowance:
+class TimeBudget:
     """Seconds that all grammars of one request may still take."""
 
     left: float = 3 * SECONDS
@@ -41,7 +41,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def error_of(self, grammar: str, allowance: Allowance) -> str:
+    def error_of(self, grammar: str, allowance: TimeBudget) -> str:
         """Why the grammar cannot be used, or an empty text; takes its time from the allowance. Raises `Busy`."""
         if allowance.left <= 0:
             return _TOO_LONG

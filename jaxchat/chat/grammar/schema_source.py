@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from jaxchat.chat.grammar.json_schema.keywords import Refusal
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.json_schema.translate import translate
-from jaxchat.errors import ChatError, invalid, shown
+from jaxchat.errors import ChatError, invalid, safe_repr
 
 ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT = '{"type": "object"}', "{}", '{"type": "object", "additionalProperties": false}'
 _HARMLESS = (ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT)
@@ -24,7 +24,7 @@ _BLAME = {  # what the library's errors are about
 
 
 @dataclass(frozen=True)
-class Piece:
+class SchemaSource:
     """The text of a schema and the field that has it; `object_only` says that only objects are meant."""
 
     text: str
@@ -41,14 +41,16 @@ class Piece:
         try:
             default = {"type": "object"} if self.object_only else {}
             return translate(default | json.loads(self.text), prefix)
-        except Refusal as refusal:
+        except UnsupportedSchema as refusal:
             raise invalid(self.param, str(refusal)) from None
         except RecursionError:
             raise invalid(self.param, f"Schema #: nested deeper than {MAX_DEPTH}.") from None
 
     def refused(self, error: str, places: dict[str, list[str]]) -> ChatError:
         """What the grammar library's error means for the request."""
-        return invalid(self.param, f"Schema {_blame(error, places)}: {shown(error.removesuffix(_NO_DETAILS).strip())}.")
+        return invalid(
+            self.param, f"Schema {_blame(error, places)}: {safe_repr(error.removesuffix(_NO_DETAILS).strip())}."
+        )
 
 
 def _blame(error: str, places: dict[str, list[str]]) -> str:
@@ -73,9 +75,9 @@ def checked(text: str, param: str) -> str:
     try:
         schema = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
-        raise invalid(param, f"Expected a JSON Schema as JSON text: {shown(str(error))}.") from None
+        raise invalid(param, f"Expected a JSON Schema as JSON text: {safe_repr(str(error))}.") from None
     if not isinstance(schema, dict):
-        raise invalid(param, f"Expected a JSON Schema object, got {shown(schema)}.")
+        raise invalid(param, f"Expected a JSON Schema object, got {safe_repr(schema)}.")
     return text
 
 

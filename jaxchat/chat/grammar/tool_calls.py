@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxchat.chat.grammar.harmony import in_channels
-from jaxchat.chat.grammar.schema_source import EMPTY_OBJECT, MAX_BYTES, Piece, checked
-from jaxchat.chat.grammar.tool_writer import Written
-from jaxchat.chat.request.tool_choice import Calling, Mode
+from jaxchat.chat.grammar.schema_source import EMPTY_OBJECT, MAX_BYTES, SchemaSource, checked
+from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
+from jaxchat.chat.request.tool_choice import Mode, ToolChoice
 from jaxchat.errors import invalid
 
 Schema = dict[str, Any]
@@ -25,12 +25,14 @@ class Calls:
     mode: Mode
     most: int
     names: tuple[str, ...]
-    arguments: tuple[Piece, ...]
+    arguments: tuple[SchemaSource, ...]
     param: str
 
-    def lark(self, written: Written, options: Schema, arguments: Sequence[Schema], answer: Schema | None) -> str:
+    def lark(
+        self, written: ToolGrammarWriter, options: Schema, arguments: Sequence[Schema], answer: Schema | None
+    ) -> str:
         """The grammar, of schemas made for the grammar library; `answer` is that of an answer without calls."""
-        if written.syntax.channels:
+        if written.tool_format.channels:
             calls = tuple(zip(self.names, arguments, strict=True))
             return in_channels(written, options, calls, answer, forced=self.mode == "required")
         text = self.mode != "required" and answer is None
@@ -44,8 +46,8 @@ class Calls:
             rules += written.calls(self.most, bodies, after_text=text)
         return "\n".join(rules)
 
-    def _start(self, written: Written, formatted: bool) -> str:
-        bare = written.syntax.bare
+    def _start(self, written: ToolGrammarWriter, formatted: bool) -> str:
+        bare = written.tool_format.bare
         if self.mode == "required":
             return "start: bare" if bare else "start: calls"
         if formatted:
@@ -55,7 +57,7 @@ class Calls:
         return "start: TEXT | bare" if bare else "start: TEXT | late"
 
 
-def asked_calls(called: Calling) -> Calls | None:
+def asked_calls(called: ToolChoice) -> Calls | None:
     """What a request's functions ask of the grammar, None without any. Raises `ChatError` 400 for bad parameters."""
     if not called.functions:
         return None
@@ -64,7 +66,7 @@ def asked_calls(called: Calling) -> Calls | None:
     for path, function in called.callable:
         given = function.HasField("parameters")
         at = f"{path}.parameters"
-        pieces.append(Piece(checked(function.parameters, at) if given else EMPTY_OBJECT, at, object_only=True))
+        pieces.append(SchemaSource(checked(function.parameters, at) if given else EMPTY_OBJECT, at, object_only=True))
     if sum(len(piece.text.encode()) for piece in pieces) > MAX_BYTES:
         raise invalid(param, f"All parameters together take at most {MAX_BYTES} bytes.")
     names = tuple(function.name for _, function in called.callable)

@@ -8,47 +8,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import Schema, in_any_order
-from jaxchat.chat.tools.format import ToolSyntax
+from jaxchat.chat.tools.format import ToolFormat
 
 
 @dataclass(frozen=True)
-class Written:
+class ToolGrammarWriter:
     """Makes rules of the grammar library's language. `markers` are names and ids of control tokens."""
 
-    syntax: ToolSyntax
+    tool_format: ToolFormat
     markers: tuple[tuple[str, int], ...] = ()
 
     def text(self) -> str:
         """The rule TEXT: what is no call, nor could be taken for one."""
-        opening = _pattern(self.syntax.opening)
+        opening = _pattern(self.tool_format.opening)
         rule = f"TEXT: /(?s:.*)/ & ~/(?s:.*){opening}(?s:.*)/"
-        return rule + r' & ~/\s*\{\s*"name"(?s:.*)/' if self.syntax.bare else rule
+        return rule + r' & ~/\s*\{\s*"name"(?s:.*)/' if self.tool_format.bare else rule
 
     def calls(self, most: int, bodies: list[str], *, after_text: bool) -> list[str]:
         """The rule `calls` of one to `most`, above the rule `body` that `bodies` make.
 
         If calls may come `after_text`, there is also `late`, but for a bare syntax, whose calls come first.
         """
-        syntax = self.syntax
-        opening = self.spelled((syntax.opening,))
-        more = f" ({self.spelled(syntax.between)} body){{0,{most - 1}}}" if syntax.between and most > 1 else ""
+        tool_format = self.tool_format
+        opening = self.spelled((tool_format.opening,))
+        more = (
+            f" ({self.spelled(tool_format.between)} body){{0,{most - 1}}}" if tool_format.between and most > 1 else ""
+        )
         rules = [
             f"calls: {opening} rest",
-            f"rest: {self.spelled(syntax.before)} body{more} {self.spelled(syntax.after)}",
+            f"rest: {self.spelled(tool_format.before)} body{more} {self.spelled(tool_format.after)}",
             *bodies,
         ]
-        if syntax.bare:
+        if tool_format.bare:
             return [*rules, "bare: calls | rest"]
         return [*rules, *self._late()] if after_text else rules
 
     def bodies(self, options: Schema, names: Sequence[str], arguments: Sequence[Schema]) -> list[str]:
         """The rules of `body`, one object for each function."""
-        if not self.syntax.bare:
-            return [f"body: {json_rule(options, _one_of(self.syntax, names, arguments))}"]
+        if not self.tool_format.bare:
+            return [f"body: {json_rule(options, _one_of(self.tool_format, names, arguments))}"]
         rules = [f"body: {' | '.join(f'call_{index}' for index in range(len(names)))}"]
         for index, (name, schema) in enumerate(zip(names, arguments, strict=True)):
             # The beginning is one lexeme, for the library's lexer cannot take back what it took for text.
-            head = rf'\{{ ?"name": ?"{_pattern(name)}", ?"{self.syntax.arguments}":'
+            head = rf'\{{ ?"name": ?"{_pattern(name)}", ?"{self.tool_format.arguments}":'
             rules += [
                 f'call_{index}: head_{index} " "? arguments_{index} "}}"',
                 f"head_{index}[lazy]: /{head}/",
@@ -57,9 +59,9 @@ class Written:
         return rules
 
     def _late(self) -> list[str]:
-        if self.syntax.opening in dict(self.markers):
+        if self.tool_format.opening in dict(self.markers):
             return ["late: TEXT? calls"]
-        return ["late: head rest", f"head[lazy]: /(?s:.*){_pattern(self.syntax.opening)}/"]
+        return ["late: head rest", f"head[lazy]: /(?s:.*){_pattern(self.tool_format.opening)}/"]
 
     def spelled(self, parts: tuple[str, ...]) -> str:
         """Parts one after the other: control tokens by their ids, others as text, neighbouring ones together."""
@@ -84,14 +86,14 @@ def json_rule(options: Schema, schema: Schema) -> str:
     return f"%json {json.dumps({'x-guidance': options} | schema)}"
 
 
-def _one_of(syntax: ToolSyntax, names: Sequence[str], arguments: Sequence[Schema]) -> Schema:
+def _one_of(tool_format: ToolFormat, names: Sequence[str], arguments: Sequence[Schema]) -> Schema:
     """One object for each function. Definitions, whose names differ, move to the root, where references seek them."""
     definitions: Schema = {}
     calls = []
     for name, schema in zip(names, arguments, strict=True):
         definitions |= schema.get("$defs", {})
         given = in_any_order({key: value for key, value in schema.items() if key != "$defs"})
-        members = {"name": {"const": name}, syntax.arguments: given}
+        members = {"name": {"const": name}, tool_format.arguments: given}
         calls.append(
             {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
         )

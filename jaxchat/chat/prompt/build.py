@@ -13,7 +13,7 @@ import numpy as np
 from jaxchat import v1
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
-from jaxchat.chat.request.tool_choice import calling
+from jaxchat.chat.request.tool_choice import tool_choice_of
 from jaxchat.errors import context_length_exceeded
 
 _PROBE = 16  # characters for each token of context: more than any ordinary text needs
@@ -37,8 +37,8 @@ def prompt_tokens(
     """
     _check_length(request, tokenizer, context)
     messages = _with_format([_message(message, template) for message in request.messages], request)
-    called = calling(request)
-    tools = [_tool(function) for function in called.functions] if called.shown else None
+    called = tool_choice_of(request)
+    tools = [_tool(function) for function in called.functions] if called.safe_repr else None
     joiner = tokenizer.shield.joiner([messages, tools])
     rendered = template.render(*tokenizer.shield.apply([messages, tools], joiner))
     return np.array(tokenizer.encode(rendered, joiner), np.int32)
@@ -71,8 +71,8 @@ def _message(message: v1.ChatMessage, template: ChatTemplate) -> dict[str, Any]:
     if message.role == v1.ROLE_FUNCTION:
         result |= {"name": message.name, "content": result["content"] or ""}
     if message.HasField("tool_call_id"):
-        result["tool_call_id"] = _fitting(message.tool_call_id, template.syntax.id_length)
-    calls = list(_calls(message, template.syntax.id_length))
+        result["tool_call_id"] = _fitting(message.tool_call_id, template.tool_format.id_length)
+    calls = list(_calls(message, template.tool_format.id_length))
     return result | {"tool_calls": calls} if calls else result
 
 

@@ -14,7 +14,7 @@ from typing import Any
 _PRIVATE_USE = range(0xE000, 0xF8FF)
 
 
-class Shield:
+class ControlTokens:
     """Breaks the spellings of `tokens` in message text."""
 
     def __init__(self, tokens: Iterable[str], normalize: Callable[[str], str] | None = None) -> None:

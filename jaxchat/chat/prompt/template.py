@@ -13,9 +13,9 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from jaxchat.chat.tools.format import tool_syntax
-from jaxchat.config import ToolSyntaxName
-from jaxchat.errors import ModelError, invalid, shown
+from jaxchat.chat.tools.format import find_tool_format
+from jaxchat.config import ToolFormatName
+from jaxchat.errors import ModelError, invalid, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
 
@@ -28,9 +28,9 @@ class ChatTemplate:
         special_tokens: dict[str, str],
         *,
         with_tools: str | None = None,
-        syntax: ToolSyntaxName = "auto",
+        tool_format: ToolFormatName = "auto",
     ) -> None:
-        """`with_tools` is the source for requests with tools, where it is another; `syntax` that of calls."""
+        """`with_tools` is the source for requests with tools, where it is another; `tool_format` that of calls."""
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
         )
@@ -38,7 +38,7 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
         self.source = source + (with_tools or "")
-        self.syntax = tool_syntax(syntax, self.source)
+        self.tool_format = find_tool_format(tool_format, self.source)
         self._special_tokens = special_tokens
         try:
             self._template = environment.from_string(source)
@@ -81,7 +81,7 @@ class Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def load_template(directory: Path, syntax: ToolSyntaxName = "auto") -> ChatTemplate:
+def load_template(directory: Path, tool_format: ToolFormatName = "auto") -> ChatTemplate:
     """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`. Raises ModelError when there is none."""
     config, file = read_if_there(directory / "tokenizer_config.json"), directory / "chat_template.jinja"
     source: Any = read_text(file) if file.exists() else config.get("chat_template")
@@ -91,9 +91,9 @@ def load_template(directory: Path, syntax: ToolSyntaxName = "auto") -> ChatTempl
     if not source:
         raise ModelError(f"{directory}: neither chat_template.jinja nor a chat_template in tokenizer_config.json")
     if not isinstance(source, str):
-        raise ModelError(f"{file}: chat_template must be a string, got {shown(source)}")
+        raise ModelError(f"{file}: chat_template must be a string, got {safe_repr(source)}")
     try:
-        return ChatTemplate(source, dict(_special_tokens(config)), with_tools=with_tools, syntax=syntax)
+        return ChatTemplate(source, dict(_special_tokens(config)), with_tools=with_tools, tool_format=tool_format)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from None
 
@@ -103,7 +103,7 @@ def _named(file: Path, entries: list[Any]) -> dict[str, str]:
     for entry in entries:
         fields = [entry.get(key) for key in ("name", "template")] if isinstance(entry, dict) else []
         if not fields or not all(isinstance(field, str) for field in fields):
-            raise ModelError(f"{file}: chat_template must list objects with name and template, got {shown(entry)}")
+            raise ModelError(f"{file}: chat_template must list objects with name and template, got {safe_repr(entry)}")
     return {entry["name"]: entry["template"] for entry in entries}
 
 

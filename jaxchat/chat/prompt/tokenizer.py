@@ -11,9 +11,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from jaxchat.chat.prompt.control_tokens import Shield
+from jaxchat.chat.prompt.control_tokens import ControlTokens
 from jaxchat.chat.tools.format import MARKERS
-from jaxchat.errors import ModelError, shown
+from jaxchat.errors import ModelError, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
@@ -31,7 +31,7 @@ class ChatTokenizer:
         self._added_ids = {content: token["id"] for content, token in added.items()}
         self._control = _control_pattern(added)
         normalizer = self._full.normalizer
-        self.shield = Shield(added, normalizer.normalize_str if normalizer else None)
+        self.shield = ControlTokens(added, normalizer.normalize_str if normalizer else None)
         self._forbidden = {self._added_ids[token] for token in self.shield.tokens}
         vocab = self._full.get_vocab(with_added_tokens=True)
         self.size = max(vocab.values()) + 1
@@ -100,7 +100,7 @@ def _stop_tokens(directory: Path, tokenizer: ChatTokenizer) -> Iterable[int]:
     given = read_if_there(path).get("eos_token")
     name = given.get("content") if isinstance(given, dict) else given
     if not isinstance(name, str | None):
-        raise ModelError(f"{path}: eos_token must be a string or an object with content, got {shown(given)}")
+        raise ModelError(f"{path}: eos_token must be a string or an object with content, got {safe_repr(given)}")
     if name is not None and (id_ := tokenizer.id_of(name)) is not None:
         yield id_
 
@@ -108,7 +108,7 @@ def _stop_tokens(directory: Path, tokenizer: ChatTokenizer) -> Iterable[int]:
 def _checked_ids(path: Path, ids: list[Any]) -> list[int]:
     for id_ in ids:
         if isinstance(id_, bool) or not isinstance(id_, int) or id_ < 0:
-            raise ModelError(f"{path}: eos_token_id must be a token id or a list of them, got {shown(id_)}")
+            raise ModelError(f"{path}: eos_token_id must be a token id or a list of them, got {safe_repr(id_)}")
     return ids
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 
 from jaxchat import v1
-from jaxchat.chat.request.tool_choice import Calling, calling
+from jaxchat.chat.request.tool_choice import ToolChoice, tool_choice_of
 from jaxchat.chat.response.choice import ChoiceOptions
-from jaxchat.chat.tools.format import HERMES, ToolSyntax
+from jaxchat.chat.tools.format import HERMES, ToolFormat
 from jaxchat.config import NamedFinish
 from jaxchat.types import SamplingParams
 
@@ -32,14 +32,14 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
 
 
 def choice_options(
-    request: v1.ChatCompletionRequest, named_finish: NamedFinish, syntax: ToolSyntax = HERMES
+    request: v1.ChatCompletionRequest, named_finish: NamedFinish, syntax: ToolFormat = HERMES
 ) -> ChoiceOptions:
     """What decides how sampled tokens are shown; `syntax` is that of the model's calls."""
-    called = calling(request)
+    called = tool_choice_of(request)
     return ChoiceOptions(
         stops=tuple(request.stop),
-        calls=syntax if called.shown or syntax.channels else None,
-        callable=called.shown,
+        calls=syntax if called.safe_repr or syntax.channels else None,
+        callable=called.safe_repr,
         forced=called.mode == "required",
         called=_called(called, named_finish),
         top_logprobs=request.top_logprobs if request.logprobs else None,
@@ -47,7 +47,7 @@ def choice_options(
     )
 
 
-def _called(called: Calling, named_finish: NamedFinish) -> v1.FinishReason:
+def _called(called: ToolChoice, named_finish: NamedFinish) -> v1.FinishReason:
     if called.legacy:
         return v1.FINISH_REASON_FUNCTION_CALL
     mimics = called.named and named_finish == "stop"

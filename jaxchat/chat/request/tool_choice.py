@@ -14,7 +14,7 @@ _MODES: dict[int, Mode] = {v1.TOOL_CHOICE_MODE_NONE: "none", v1.TOOL_CHOICE_MODE
 
 
 @dataclass(frozen=True)
-class Calling:
+class ToolChoice:
     """The functions of a validated request, and which of them may or must be called."""
 
     functions: Sequence[v1.FunctionDefinition] = ()
@@ -24,7 +24,7 @@ class Calling:
     legacy: bool = False
 
     @property
-    def shown(self) -> bool:
+    def safe_repr(self) -> bool:
         """Whether the model sees the functions."""
         return self.mode != "none"
 
@@ -32,22 +32,22 @@ class Calling:
     def callable(self) -> list[tuple[str, v1.FunctionDefinition]]:
         """The functions that an answer may call, each with its path in the request."""
         path = "functions.{}" if self.legacy else "tools.{}.function"
-        named = enumerate(self.functions) if self.shown else ()
+        named = enumerate(self.functions) if self.safe_repr else ()
         return [(path.format(i), function) for i, function in named if self.named in ("", function.name)]
 
 
-def calling(request: v1.ChatCompletionRequest) -> Calling:
+def tool_choice_of(request: v1.ChatCompletionRequest) -> ToolChoice:
     """Reads it from a validated request."""
     if request.functions:
         name = request.function_call.name
-        return Calling(request.functions, _mode(request.function_call.mode, name), name, 1, True)
+        return ToolChoice(request.functions, _mode(request.function_call.mode, name), name, 1, True)
     if request.tools:
         name = request.tool_choice.named.name
         parallel = request.parallel_tool_calls or not request.HasField("parallel_tool_calls")
         most = MAX_CALLS if parallel and not name else 1
         functions = [tool.function for tool in request.tools]
-        return Calling(functions, _mode(request.tool_choice.mode, name), name, most)
-    return Calling()
+        return ToolChoice(functions, _mode(request.tool_choice.mode, name), name, most)
+    return ToolChoice()
 
 
 def _mode(mode: int, name: str) -> Mode:

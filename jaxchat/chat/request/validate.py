@@ -12,7 +12,7 @@ from jaxchat import v1
 from jaxchat.chat.request.validate_fields import check_known
 from jaxchat.chat.request.validate_messages import check_messages
 from jaxchat.chat.request.validate_tools import check_format, check_tools
-from jaxchat.errors import invalid, model_not_found, shown
+from jaxchat.errors import invalid, model_not_found, safe_repr
 
 MAX_BIASES = 1024
 MAX_STOPS = 4
@@ -56,7 +56,7 @@ def _ranges(request: v1.ChatCompletionRequest) -> None:
         value = getattr(request, field)
         if not low <= value <= high:
             bound = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-            raise invalid(field, f"{field} must be {bound}, got {shown(value)}.")
+            raise invalid(field, f"{field} must be {bound}, got {safe_repr(value)}.")
 
 
 def _logprobs(request: v1.ChatCompletionRequest) -> None:

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from jaxchat.errors import invalid, shown, unknown_parameter
+from jaxchat.errors import invalid, safe_repr, unknown_parameter
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 def check_name(name: str, path: str) -> None:
     """Names of participants, functions and schemas share one form."""
     if not _NAME.fullmatch(name):
-        message = f"Expected 1 to 64 letters, digits, underscores or dashes, got {shown(name)}."
+        message = f"Expected 1 to 64 letters, digits, underscores or dashes, got {safe_repr(name)}."
         raise invalid(path, message)
 
 

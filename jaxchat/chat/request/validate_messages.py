@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jaxchat import v1
 from jaxchat.chat.request.validate_fields import check_name
-from jaxchat.errors import invalid, shown
+from jaxchat.errors import invalid, safe_repr
 
 
 class RoleRule(NamedTuple):
@@ -82,7 +82,7 @@ def _check_calls(message: v1.ChatMessage, path: str) -> None:
         if not call.id:
             raise invalid(f"{here}.id", "A tool call must have an id.")
         if call.id in seen:
-            raise invalid(f"{here}.id", f"Two calls have the id {shown(call.id)}.")
+            raise invalid(f"{here}.id", f"Two calls have the id {safe_repr(call.id)}.")
         seen.add(call.id)
         if call.type != v1.TOOL_TYPE_FUNCTION:
             raise invalid(f"{here}.type", "A tool call must have the type 'function'.")
@@ -106,7 +106,7 @@ def _check_sequence(request: v1.ChatCompletionRequest) -> None:
             if open_calls.pop(message.tool_call_id, None) is None:
                 raise invalid(
                     f"messages.{i}.tool_call_id",
-                    f"No open tool call before this message has the id {shown(message.tool_call_id)}.",
+                    f"No open tool call before this message has the id {safe_repr(message.tool_call_id)}.",
                 )
             continue
         _check_answered(open_calls)
@@ -116,5 +116,5 @@ def _check_sequence(request: v1.ChatCompletionRequest) -> None:
 
 def _check_answered(open_calls: dict[str, int]) -> None:
     for call_id, i in open_calls.items():
-        message = f"The tool call {shown(call_id)} must be answered by a tool message right after it."
+        message = f"The tool call {safe_repr(call_id)} must be answered by a tool message right after it."
         raise invalid(f"messages.{i}.tool_calls", message)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jaxchat import v1
 from jaxchat.chat.request.validate_fields import check_name
-from jaxchat.errors import invalid, shown
+from jaxchat.errors import invalid, safe_repr
 
 MAX_TOOLS = 128
 
@@ -34,7 +34,7 @@ def _functions(functions: Sequence[v1.FunctionDefinition], param: str, inside: s
             raise invalid(f"{path}.name", "A function must have a name.")
         check_name(function.name, f"{path}.name")
         if function.name in names:
-            raise invalid(param, f"Two functions have the name {shown(function.name)}.")
+            raise invalid(param, f"Two functions have the name {safe_repr(function.name)}.")
         names.add(function.name)
         if function.HasField("parameters"):
             _json_schema(function.parameters, f"{path}.parameters")
@@ -44,11 +44,11 @@ def _json_schema(text: str, path: str) -> None:
     try:
         schema = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise invalid(path, f"Expected a JSON Schema as JSON text: {shown(str(error))}.") from None
+        raise invalid(path, f"Expected a JSON Schema as JSON text: {safe_repr(str(error))}.") from None
     if not isinstance(schema, dict):
-        raise invalid(path, f"Expected a JSON Schema object, got {shown(schema)}.")
+        raise invalid(path, f"Expected a JSON Schema object, got {safe_repr(schema)}.")
     if schema.get("type", "object") != "object":
-        raise invalid(path, f"Parameters must be a schema of type 'object', got {shown(schema['type'])}.")
+        raise invalid(path, f"Parameters must be a schema of type 'object', got {safe_repr(schema['type'])}.")
 
 
 def _no_constant(name: str) -> None:
@@ -70,7 +70,7 @@ def _tool_choice(request: v1.ChatCompletionRequest) -> None:
         if choice.named.type != v1.TOOL_TYPE_FUNCTION or not choice.named.HasField("name"):
             raise invalid("tool_choice", "A named choice must have the type 'function' and a function with a name.")
         if choice.named.name not in {tool.function.name for tool in request.tools}:
-            raise invalid("tool_choice", f"No tool has the name {shown(choice.named.name)}.")
+            raise invalid("tool_choice", f"No tool has the name {safe_repr(choice.named.name)}.")
 
 
 def _legacy(request: v1.ChatCompletionRequest) -> None:
@@ -92,7 +92,7 @@ def _function_call(request: v1.ChatCompletionRequest) -> None:
     if not request.functions:
         raise invalid("function_call", "Only 'none' is allowed when no functions are given.")
     if kind == "name" and choice.name not in {function.name for function in request.functions}:
-        raise invalid("function_call", f"No function has the name {shown(choice.name)}.")
+        raise invalid("function_call", f"No function has the name {safe_repr(choice.name)}.")
 
 
 def check_format(request: v1.ChatCompletionRequest) -> None:

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 from jaxchat import v1
 from jaxchat.chat.context import Record, random_id
-from jaxchat.chat.request.tool_choice import Calling
-from jaxchat.chat.response.choice import Delta
+from jaxchat.chat.request.tool_choice import ToolChoice
+from jaxchat.chat.response.choice import ChoiceDelta
 from jaxchat.chat.tools.stream_parser import CallPart
 from jaxchat.types import GenerateRequest
 
 
-class Answer:
+class ResponseBuilder:
     """What all messages of one answer share: id, time of acceptance, model, fingerprint, seed, counts."""
 
-    def __init__(self, record: Record, fingerprint: str, generate: GenerateRequest, called: Calling) -> None:
+    def __init__(self, record: Record, fingerprint: str, generate: GenerateRequest, called: ToolChoice) -> None:
         self._record = record
         self._called = called
         self._id = random_id("chatcmpl-", 29)
@@ -23,7 +23,7 @@ class Answer:
         self._seed = generate.sampling.seed
         record.prompt_tokens = len(generate.prompt)
 
-    def completion(self, choices: list[Delta], with_logprobs: bool) -> v1.ChatCompletion:
+    def completion(self, choices: list[ChoiceDelta], with_logprobs: bool) -> v1.ChatCompletion:
         """The whole answer, from everything each choice became."""
         return v1.ChatCompletion(
             id=self._id,
@@ -39,7 +39,7 @@ class Answer:
         """The chunk that opens a choice."""
         return self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
 
-    def chunks(self, index: int, delta: Delta, with_logprobs: bool) -> Iterable[v1.ChatCompletionChunk]:
+    def chunks(self, index: int, delta: ChoiceDelta, with_logprobs: bool) -> Iterable[v1.ChatCompletionChunk]:
         """Chunks for what is new in a choice; entries travel with the text they belong to."""
         if delta.text or delta.entries:
             choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
@@ -58,14 +58,14 @@ class Answer:
         chunk.usage.CopyFrom(self._usage())
         return chunk
 
-    def _choice(self, index: int, whole: Delta, with_logprobs: bool) -> v1.Choice:
+    def _choice(self, index: int, whole: ChoiceDelta, with_logprobs: bool) -> v1.Choice:
         choice = v1.Choice(index=index, message=self._message(whole), finish_reason=whole.finish)
         if with_logprobs:
             choice.logprobs.SetInParent()
             choice.logprobs.content.extend(whole.entries)
         return choice
 
-    def _message(self, whole: Delta) -> v1.AssistantMessage:
+    def _message(self, whole: ChoiceDelta) -> v1.AssistantMessage:
         message = v1.AssistantMessage(role=v1.ROLE_ASSISTANT)
         if whole.text or not (whole.calls or self._called.mode == "required"):
             message.content = whole.text

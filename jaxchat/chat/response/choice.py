@@ -12,10 +12,10 @@ import numpy as np
 from jaxchat import v1
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.response.stop import StopMatcher
-from jaxchat.chat.tools.format import ToolSyntax
+from jaxchat.chat.tools.format import ToolFormat
 from jaxchat.chat.tools.harmony import ChannelParser
 from jaxchat.chat.tools.json_parser import ToolCallParser
-from jaxchat.chat.tools.stream_parser import CallPart, Piece, Syntax
+from jaxchat.chat.tools.stream_parser import CallPart, Segment, Syntax
 from jaxchat.types import TokenEvent, TopLogprobs
 
 NOT_AMONG_TOP = -9999.0
@@ -23,7 +23,7 @@ _ENTRY_BYTES = 64  # about what one token of a log-probability entry takes in me
 
 
 @dataclass
-class Delta:
+class ChoiceDelta:
     """What has become visible since the last time somebody looked."""
 
     text: str = ""
@@ -44,7 +44,7 @@ class ChoiceOptions:
     """What of a request decides how its tokens are shown."""
 
     stops: Sequence[str] = ()
-    calls: ToolSyntax | None = None  # how calls are written, which are taken out of the text; None: they are not
+    calls: ToolFormat | None = None  # how calls are written, which are taken out of the text; None: they are not
     callable: bool = True  # with channels, which are taken out in any case: whether there may be calls
     forced: bool = False  # whether there is nothing else
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # why an answer with calls ended
@@ -66,7 +66,7 @@ class ChoiceBuilder:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._parser = _parser(options)
         self._stop = StopMatcher(options.stops)
-        self._delta = Delta()
+        self._delta = ChoiceDelta()
         self._decoded = 0
         self._content = 0
         self._released = 0
@@ -93,10 +93,10 @@ class ChoiceBuilder:
             length = event.finish == "length" and not self._stop.matched
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
-    def take(self) -> Delta:
+    def take(self) -> ChoiceDelta:
         """What is new since the last call."""
         delta, self.held = self._delta, 0
-        self._delta = Delta()
+        self._delta = ChoiceDelta()
         return delta
 
     def _bytes_of(self, token: int) -> bytes:
@@ -112,7 +112,7 @@ class ChoiceBuilder:
             if not self._stop.matched:
                 self._place(piece)
 
-    def _place(self, piece: Piece) -> None:
+    def _place(self, piece: Segment) -> None:
         if isinstance(piece, str):
             self._content += len(piece)
             self._release(self._stop.feed(piece))
@@ -130,10 +130,10 @@ class ChoiceBuilder:
         self._waiting = deque(kept)
         self._decoded -= size
 
-    def _release(self, shown: str) -> None:
-        self._released += len(shown)
-        self._delta.text += shown
-        self.held += len(shown)
+    def _release(self, safe_repr: str) -> None:
+        self._released += len(safe_repr)
+        self._delta.text += safe_repr
+        self.held += len(safe_repr)
         while self._waiting and self._waiting[0][0] < self._released:
             self._delta.entries.append(self._waiting.popleft()[1])
             self.held += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))

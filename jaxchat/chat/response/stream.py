@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from jaxchat import errors, v1
 from jaxchat.chat.context import Observer, Record
-from jaxchat.chat.response.choice import ChoiceBuilder, Delta
+from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceDelta
 from jaxchat.errors import ChatError
 from jaxchat.types import TokenEvent
 
@@ -22,7 +22,7 @@ _FAILURES = {
 }
 
 
-class Running:
+class OutputStream:
     """Turns the tokens of all choices into text as they arrive, so that a stop string ends its choice at once.
 
     What the reader has not taken is kept as text and log-probability entries, joined: a slow reader costs its own
@@ -82,7 +82,7 @@ class Running:
             self._cancel(None)
             self._wake.set()
 
-    async def take(self, *, whole: bool = False) -> list[tuple[int, Delta]]:
+    async def take(self, *, whole: bool = False) -> list[tuple[int, ChoiceDelta]]:
         """Waits for something new, or for the end of all choices; returns it, choice by choice.
 
         Raises what `fail` was given.

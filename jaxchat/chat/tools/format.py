@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxchat.config import ToolSyntaxName
+from jaxchat.config import ToolFormatName
 from jaxchat.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToolSyntax:
+class ToolFormat:
     """Each call is a JSON object of a name and arguments. Around the objects stand texts, in parts.
 
     Or, with `channels`, an answer is made of messages, and a call is one whose header names the function.
@@ -31,7 +31,7 @@ class ToolSyntax:
     id_length: int = 0  # the exact length, of letters and digits, that the template wants ids to have; 0: any
 
 
-HERMES = ToolSyntax(
+HERMES = ToolFormat(
     opening="<tool_call>",
     markers=("<tool_call>", "</tool_call>"),
     before=("\n",),
@@ -39,8 +39,8 @@ HERMES = ToolSyntax(
     after=("\n", "</tool_call>"),
     ended=r"\s*\}\s*</tool_call>",
 )
-LLAMA_3 = ToolSyntax(opening="<|python_tag|>", markers=("<|python_tag|>",), arguments="parameters", bare=True)
-MISTRAL = ToolSyntax(
+LLAMA_3 = ToolFormat(opening="<|python_tag|>", markers=("<|python_tag|>",), arguments="parameters", bare=True)
+MISTRAL = ToolFormat(
     opening="[TOOL_CALLS]",
     markers=("[TOOL_CALLS]",),
     before=(" [",),
@@ -52,12 +52,12 @@ MISTRAL = ToolSyntax(
     id_length=9,
 )
 CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
-HARMONY = ToolSyntax(opening=CHANNEL, markers=(CHANNEL, MESSAGE, CONSTRAIN, START, END), channels=True)
-SYNTAXES: dict[str, ToolSyntax] = {"hermes": HERMES, "llama3": LLAMA_3, "mistral": MISTRAL, "harmony": HARMONY}
-MARKERS = frozenset(marker for syntax in SYNTAXES.values() for marker in syntax.markers)
+HARMONY = ToolFormat(opening=CHANNEL, markers=(CHANNEL, MESSAGE, CONSTRAIN, START, END), channels=True)
+SYNTAXES: dict[str, ToolFormat] = {"hermes": HERMES, "llama3": LLAMA_3, "mistral": MISTRAL, "harmony": HARMONY}
+MARKERS = frozenset(marker for tool_format in SYNTAXES.values() for marker in tool_format.markers)
 
 
-def tool_syntax(name: ToolSyntaxName, template: str) -> ToolSyntax:
+def find_tool_format(name: ToolFormatName, template: str) -> ToolFormat:
     """The syntax of that name; for "auto" the one whose words the source of the chat template holds, else Hermes.
 
     Raises:

@@ -7,13 +7,13 @@ import re
 from jaxchat.chat.context import random_id
 from jaxchat.chat.response.stop import held_back
 from jaxchat.chat.tools.format import CHANNEL, END, MESSAGE
-from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Piece, Splitter, State, Syntax
+from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, State, StreamParser, Syntax
 
 _FUNCTION = re.compile(r"to=functions\.([^\s<]+)")
 SHOWN = ("final", "commentary")
 
 
-class ChannelParser(Splitter):
+class ChannelParser(StreamParser):
     """Splits text into content and calls as it comes.
 
     A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function where it is a call.
@@ -21,7 +21,7 @@ class ChannelParser(Splitter):
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:
-        """`forced` as for `Splitter`."""
+        """`forced` as for `StreamParser`."""
         super().__init__(self._before, forced=forced)
         self._callable = callable
 
@@ -30,20 +30,20 @@ class ChannelParser(Splitter):
         text, self._held = self._held, ""
         return text if self._step in (self._before, self._shown) and not self._forced else ""
 
-    def _before(self, pieces: list[Piece]) -> bool:
+    def _before(self, pieces: list[Segment]) -> bool:
         """Text before the first header is content: the model does not write messages."""
-        return self._until(CHANNEL, self._header, pieces, shown=True)
+        return self._until(CHANNEL, self._header, pieces, safe_repr=True)
 
-    def _between(self, pieces: list[Piece]) -> bool:
-        return self._until(CHANNEL, self._header, pieces, shown=False)
+    def _between(self, pieces: list[Segment]) -> bool:
+        return self._until(CHANNEL, self._header, pieces, safe_repr=False)
 
-    def _shown(self, pieces: list[Piece]) -> bool:
-        return self._until(END, self._between, pieces, shown=True)
+    def _shown(self, pieces: list[Segment]) -> bool:
+        return self._until(END, self._between, pieces, safe_repr=True)
 
-    def _hidden(self, pieces: list[Piece]) -> bool:
-        return self._until(END, self._between, pieces, shown=False)
+    def _hidden(self, pieces: list[Segment]) -> bool:
+        return self._until(END, self._between, pieces, safe_repr=False)
 
-    def _header(self, pieces: list[Piece]) -> bool:
+    def _header(self, pieces: list[Segment]) -> bool:
         header, found, rest = self._held.partition(MESSAGE)
         if not found:
             return False
@@ -57,7 +57,7 @@ class ChannelParser(Splitter):
             self._step = self._shown if header.strip() in SHOWN else self._hidden
         return True
 
-    def _inside_arguments(self, pieces: list[Piece]) -> bool:
+    def _inside_arguments(self, pieces: list[Segment]) -> bool:
         end = self._arguments.find(self._held)
         pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
         self._held = self._held[end:]
@@ -66,13 +66,13 @@ class ChannelParser(Splitter):
             self._step = self._hidden
         return self._arguments.ended
 
-    def _until(self, marker: str, then: State, pieces: list[Piece], *, shown: bool) -> bool:
+    def _until(self, marker: str, then: State, pieces: list[Segment], *, safe_repr: bool) -> bool:
         """Takes text up to a marker, and the marker; all but its beginning while it has not come."""
         text, found, rest = self._held.partition(marker)
         if not found:
             kept = held_back(text, (marker,))
             text, rest = text[: len(text) - kept], text[len(text) - kept :]
-        pieces.append(text if shown else Syntax(len(text)))
+        pieces.append(text if safe_repr else Syntax(len(text)))
         self._held = rest
         if found:
             pieces.append(Syntax(len(marker)))

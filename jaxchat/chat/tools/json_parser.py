@@ -6,23 +6,23 @@ import re
 
 from jaxchat.chat.context import random_id
 from jaxchat.chat.response.stop import held_back
-from jaxchat.chat.tools.format import HERMES, ToolSyntax
-from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Piece, Splitter, Syntax
+from jaxchat.chat.tools.format import HERMES, ToolFormat
+from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, StreamParser, Syntax
 
 BARE = '"name"'  # the first key of a call that no opening announces
 _BRACE = re.compile(r"\s*\{\s*")
 
 
-class ToolCallParser(Splitter):
+class ToolCallParser(StreamParser):
     """Splits text into content and calls as it comes. The text follows the grammar of calls, or is cut short."""
 
-    def __init__(self, syntax: ToolSyntax = HERMES, *, forced: bool = False) -> None:
-        """`forced` as for `Splitter`."""
-        self._syntax = syntax
-        self._named = re.compile(rf'{syntax.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
-        self._given = re.compile(rf'\s*,\s*"{syntax.arguments}"\s*:\s*(?=\{{)')
-        self._more, self._ended = re.compile(syntax.more), re.compile(syntax.ended)
-        self._outside = self._bare if syntax.bare else self._content
+    def __init__(self, tool_format: ToolFormat = HERMES, *, forced: bool = False) -> None:
+        """`forced` as for `StreamParser`."""
+        self._tool_format = tool_format
+        self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
+        self._given = re.compile(rf'\s*,\s*"{tool_format.arguments}"\s*:\s*(?=\{{)')
+        self._more, self._ended = re.compile(tool_format.more), re.compile(tool_format.ended)
+        self._outside = self._bare if tool_format.bare else self._content
         super().__init__(self._outside, forced=forced)
 
     def flush(self) -> str:
@@ -30,22 +30,22 @@ class ToolCallParser(Splitter):
         text, self._held = self._held, ""
         return "" if self._forced or self._begun or self._step != self._outside else text
 
-    def _content(self, pieces: list[Piece]) -> bool:
-        opening = self._syntax.opening
+    def _content(self, pieces: list[Segment]) -> bool:
+        opening = self._tool_format.opening
         lead, opened, rest = self._held.partition(opening)
         if not opened:
-            shown = len(self._held) - self._undecided()
-            pieces.append(self._held[:shown])
-            self._held = self._held[shown:]
+            safe_repr = len(self._held) - self._undecided()
+            pieces.append(self._held[:safe_repr])
+            self._held = self._held[safe_repr:]
             return False
         text = lead.rstrip()
         pieces += [text, Syntax(len(lead) - len(text) + len(opening))]
         self._held, self._step = rest, self._name
         return True
 
-    def _bare(self, pieces: list[Piece]) -> bool:
+    def _bare(self, pieces: list[Segment]) -> bool:
         """At the very beginning: a call, announced or not, or text that holds none."""
-        opening = self._syntax.opening
+        opening = self._tool_format.opening
         if self._held.startswith(opening):
             pieces.append(Syntax(len(opening)))
             self._held, self._step = self._held[len(opening) :], self._name
@@ -60,12 +60,12 @@ class ToolCallParser(Splitter):
         self._outside = self._step = self._text
         return True
 
-    def _text(self, pieces: list[Piece]) -> bool:
+    def _text(self, pieces: list[Segment]) -> bool:
         pieces.append(self._held)
         self._held = ""
         return False
 
-    def _name(self, pieces: list[Piece]) -> bool:
+    def _name(self, pieces: list[Segment]) -> bool:
         found = self._head(self._named, pieces)
         if found:
             pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
@@ -73,13 +73,13 @@ class ToolCallParser(Splitter):
             self._step = self._before_arguments
         return bool(found)
 
-    def _before_arguments(self, pieces: list[Piece]) -> bool:
+    def _before_arguments(self, pieces: list[Segment]) -> bool:
         found = self._head(self._given, pieces)
         if found:
             self._arguments, self._step = JsonEnd(), self._inside_arguments
         return bool(found)
 
-    def _inside_arguments(self, pieces: list[Piece]) -> bool:
+    def _inside_arguments(self, pieces: list[Segment]) -> bool:
         end = self._arguments.find(self._held)
         if end:
             pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
@@ -88,15 +88,15 @@ class ToolCallParser(Splitter):
             self._step = self._close
         return self._arguments.ended
 
-    def _close(self, pieces: list[Piece]) -> bool:
-        more = self._syntax.more and self._head(self._more, pieces)
+    def _close(self, pieces: list[Segment]) -> bool:
+        more = self._tool_format.more and self._head(self._more, pieces)
         if not more and not self._head(self._ended, pieces):
             return False
         self.complete += 1
         self._step = self._name if more else self._content
         return True
 
-    def _head(self, pattern: re.Pattern[str], pieces: list[Piece]) -> re.Match[str] | None:
+    def _head(self, pattern: re.Pattern[str], pieces: list[Segment]) -> re.Match[str] | None:
         found = pattern.match(self._held)
         if found:
             pieces.append(Syntax(found.end()))
@@ -105,6 +105,6 @@ class ToolCallParser(Splitter):
 
     def _undecided(self) -> int:
         """White space and a begun opening at the end may yet turn out to lead a call."""
-        tag = held_back(self._held, (self._syntax.opening,))
+        tag = held_back(self._held, (self._tool_format.opening,))
         body = self._held[: len(self._held) - tag]
         return tag + len(body) - len(body.rstrip())

@@ -21,12 +21,12 @@ class Syntax(int):
     """So many characters that are neither content nor arguments to show."""
 
 
-Piece = str | CallPart | Syntax
-State = Callable[[list[Piece]], bool]
+Segment = str | CallPart | Syntax
+State = Callable[[list[Segment]], bool]
 """Takes some of the held text and adds what it is; False when it needs more."""
 
 
-class Splitter:
+class StreamParser:
     """Splits text into pieces as it comes. `complete` counts the calls that have ended."""
 
     def __init__(self, state: State, *, forced: bool) -> None:
@@ -37,10 +37,10 @@ class Splitter:
         self._arguments = JsonEnd()
         self.complete = 0
 
-    def feed(self, text: str) -> list[Piece]:
+    def feed(self, text: str) -> list[Segment]:
         """What the text turns out to be, in order."""
         self._held += text
-        pieces: list[Piece] = []
+        pieces: list[Segment] = []
         while self._step(pieces):
             pass
         return pieces

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jax import Array
 
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.spec import AttentionSpec
 
 Cache = tuple[Array, ...]
 """One layer's pages; how many arrays and what their axes mean is the path's own business."""
@@ -23,7 +23,7 @@ class AttentionShape:
 
     heads: int  # H
     kv_heads: int  # K
-    head_width: int  # d
+    head_dim: int  # d
     dtype: str
     page: int
     shards: int = 1
@@ -37,7 +37,7 @@ class AttentionShape:
         return self.kv_heads // self.shards
 
 
-class AttentionPath(Protocol):
+class AttentionBackend(Protocol):
     """Writes keys and values into pages and attends over them. Page 0 is never handed out.
 
     Letters: T tokens in a step, S rows, C chunk, N pages, P pages per sequence, H query heads, K KV heads, d head
@@ -69,7 +69,7 @@ class AttentionPath(Protocol):
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         """Writes `k[C, K, d]` and `v[C, K, d]` as whole pages `page_ids[C / page]`; an id of N is dropped."""
 
-    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
+    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         """Attention of one query per row over that row's keys.
 
         Args:
@@ -84,7 +84,7 @@ class AttentionPath(Protocol):
             `[S, H, d]`, f32 or the dtype of q.
         """
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, form: Form) -> Array:
+    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         """Causal attention of a chunk of one sequence over everything before it and itself.
 
         Args:

@@ -16,8 +16,8 @@ from jax import Array
 
 from jaxchat.kernels.attention.backend import Cache
 from jaxchat.kernels.attention.reference import MASKED
-from jaxchat.kernels.attention.spec import Form
-from jaxchat.kernels.attention.xla import PlainAttention
+from jaxchat.kernels.attention.spec import AttentionSpec
+from jaxchat.kernels.attention.xla import XlaAttention
 from jaxchat.kernels.cpp.build import register
 
 TARGETS = {"float32": "attention_f32", "bfloat16": "attention_bf16"}
@@ -34,27 +34,27 @@ def native_attention(folder: Path | None) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class NativeAttention(PlainAttention):
-    """Pages as in `PlainAttention`, `target` is the custom call for their dtype."""
+class NativeAttention(XlaAttention):
+    """Pages as in `XlaAttention`, `target` is the custom call for their dtype."""
 
     target: str
     name = "native"
 
-    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
-        return self._walk(q, cache, table, jnp.where(active, lengths, 0), form)
+    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
+        return self._walk(q, cache, table, jnp.where(active, lengths, 0), spec)
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, form: Form) -> Array:
-        return self._walk(q, cache, table[None], start + 1 + jnp.arange(q.shape[0]), form)
+    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
+        return self._walk(q, cache, table[None], start + 1 + jnp.arange(q.shape[0]), spec)
 
-    def _walk(self, q: Array, cache: Cache, table: Array, lengths: Array, form: Form) -> Array:
+    def _walk(self, q: Array, cache: Cache, table: Array, lengths: Array, spec: AttentionSpec) -> Array:
         """`q[T, H, d]` of B sequences, T / B neighbours of each; tables `[B, P]`, keys seen `[T]`; f32 `[T, H, d]`."""
         keys, values = cache
-        sinks = jnp.full(q.shape[1], MASKED) if form.sinks is None else jnp.asarray(form.sinks)
+        sinks = jnp.full(q.shape[1], MASKED) if spec.sinks is None else jnp.asarray(spec.sinks)
         seen = jnp.minimum(lengths, table.shape[1] * keys.shape[1]).astype(jnp.int32)
         call = jax.ffi.ffi_call(self.target, jax.ShapeDtypeStruct(q.shape, jnp.float32))
         mixed: Array = call(
-            *(form.scaled(q), keys, values, table, seen, sinks.astype(jnp.float32)),
-            window=np.int64(form.window),
-            cap=np.float32(form.cap),
+            *(spec.scaled(q), keys, values, table, seen, sinks.astype(jnp.float32)),
+            window=np.int64(spec.window),
+            cap=np.float32(spec.cap),
         )
         return mixed

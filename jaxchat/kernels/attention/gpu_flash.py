@@ -17,8 +17,8 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from jaxchat.kernels.attention.gpu_kv_loop import LEAST, MASKED, Pages, Tiling, Walk, nothing, wide, within
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.gpu_kv_loop import LEAST, MASKED, KVLoop, Pages, Tiling, nothing, wide, within
+from jaxchat.kernels.attention.spec import AttentionSpec
 
 DECODE = Tiling(block=64, warps=4, stages=3, splits=16, least=2)
 PREFILL = Tiling(block=64, warps=4, stages=3, queries=64)
@@ -26,7 +26,7 @@ PROGRAMS = 2048  # of decoding that keep a chip busy; with more rows, each progr
 
 
 def decode(
-    q: Array, keys: Array, values: Array, table: Array, lengths: Array, form: Form, *, interpret: bool = False
+    q: Array, keys: Array, values: Array, table: Array, lengths: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
     """Attention of one query per row over that row's keys.
 
@@ -44,7 +44,7 @@ def decode(
     rows, heads, width = q.shape
     kv_heads = len(keys)
     group = heads // kv_heads
-    walk = Walk.over(keys, form, DECODE)
+    walk = KVLoop.over(keys, spec, DECODE)
     tile = max(LEAST, pl.next_power_of_2(group))
     programs = min(max(PROGRAMS // (rows * kv_heads), 1), DECODE.splits)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, program: (head, 0, 0, 0))
@@ -74,7 +74,7 @@ def decode(
 
 
 def prefill(
-    q: Array, keys: Array, values: Array, table: Array, start: Array, form: Form, *, interpret: bool = False
+    q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
     """Causal attention of a chunk of one sequence over everything before it and itself.
 
@@ -94,10 +94,10 @@ def prefill(
     q = jnp.pad(q, ((0, -count % LEAST), (0, 0), (0, 0)))
     chunk, group = len(q), heads // kv_heads
     tile = min(PREFILL.queries, chunk & -chunk)  # a power of two that divides it
-    walk = Walk.over(keys, form, PREFILL)
+    walk = KVLoop.over(keys, spec, PREFILL)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda head, part: (head // group, 0, 0, 0))
     queries = pl.BlockSpec((tile, None, wide(width)), lambda head, part: (part, head, 0))
-    sinks = _sinks(form, heads)
+    sinks = _sinks(spec, heads)
     attended: Array = pl.pallas_call(
         partial(_prefill_tile, walk=walk, count=count, width=width),
         grid=(heads, chunk // tile),
@@ -119,11 +119,11 @@ def prefill(
 
 
 def _decode_splits(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, walk: Walk, group: int
+    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, walk: KVLoop, group: int
 ) -> None:
     """One program's splits of a row's keys for the queries of one KV head; writes the three sums of each."""
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
-    first = walk.form.first(length - 1)
+    first = walk.spec.first(length - 1)
     held = jnp.arange(q_ref.shape[0]) < group
     wide_held = within(held[:, None], q_ref.shape, k_ref.shape[-1])
     q = plgpu.load(q_ref, mask=wide_held, other=0.0)
@@ -138,7 +138,7 @@ def _decode_splits(
     jax.lax.fori_loop(0, pl.cdiv(jnp.maximum(walk.splits(first, length) - program, 0), programs), add_up, None)
 
 
-def _merged(sums: list[Array], lengths: Array, walk: Walk, dtype: Any, interpret: bool) -> Array:
+def _merged(sums: list[Array], lengths: Array, walk: KVLoop, dtype: Any, interpret: bool) -> Array:
     """The sums `[S, K, splits, G]`, twice, and `[S, K, splits, G, d]` of all splits as one `[S, K, G, d]`."""
     rows, kv_heads, splits, group, width = sums[2].shape
     tile = pl.next_power_of_2(group)
@@ -146,7 +146,7 @@ def _merged(sums: list[Array], lengths: Array, walk: Walk, dtype: Any, interpret
     def part(*shape: int) -> pl.BlockSpec:
         return pl.BlockSpec((None, None, *shape), lambda row, head: (row, head, *(0 for _ in shape)))
 
-    sinks = [one.reshape(kv_heads, group) for one in _sinks(walk.form, kv_heads * group)]
+    sinks = [one.reshape(kv_heads, group) for one in _sinks(walk.spec, kv_heads * group)]
     merged: Array = pl.pallas_call(
         partial(_merge, walk=walk, group=group, width=width),
         grid=(rows, kv_heads),
@@ -167,12 +167,12 @@ def _merged(sums: list[Array], lengths: Array, walk: Walk, dtype: Any, interpret
 
 
 def _merge(
-    top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, walk: Walk, group: int, width: int
+    top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, walk: KVLoop, group: int, width: int
 ) -> None:
     """Brings the sums of the splits that have any to one scale, and divides."""
     *sink_refs, out_ref = refs
     length = length_ref[...]
-    share = walk.share(jnp.arange(walk.tiling.splits), walk.form.first(length - 1), length)
+    share = walk.share(jnp.arange(walk.tiling.splits), walk.spec.first(length - 1), length)
     heads = jnp.arange(out_ref.shape[0]) < group
     held = (share.count > 0)[:, None] & heads[None]
     tops = plgpu.load(top_ref, mask=held, other=MASKED)
@@ -191,7 +191,7 @@ def _merge(
 
 
 def _prefill_tile(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: Walk, count: int, width: int
+    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: KVLoop, count: int, width: int
 ) -> None:
     """The queries of one head that one program has."""
     *sink_refs, out_ref = refs
@@ -202,7 +202,7 @@ def _prefill_tile(
     if sink_refs:
         sums = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
     queries = (first + jnp.arange(tile))[:, None]
-    share = walk.share(jnp.int32(0), walk.form.first(first), end)
+    share = walk.share(jnp.int32(0), walk.spec.first(first), end)
     held = within(True, q_ref.shape, width)
     q = plgpu.load(q_ref, mask=held, other=0.0)
     _, total, mixed = walk.run(q, Pages(k_ref, v_ref, table_ref), queries, share, end, sums)
@@ -210,5 +210,5 @@ def _prefill_tile(
     plgpu.store(out_ref, out.astype(out_ref.dtype), mask=held)
 
 
-def _sinks(form: Form, heads: int) -> list[Array]:
-    return [] if form.sinks is None else [form.sinks.astype(jnp.float32).reshape(heads)]
+def _sinks(spec: AttentionSpec, heads: int) -> list[Array]:
+    return [] if spec.sinks is None else [spec.sinks.astype(jnp.float32).reshape(heads)]

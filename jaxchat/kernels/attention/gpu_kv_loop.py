@@ -11,7 +11,7 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.spec import AttentionSpec
 
 LEAST = 16  # rows of a product on tensor cores
 MASKED = -1e30  # finite, so that a block without a visible key gives no NaN
@@ -61,7 +61,7 @@ class Pages:
 
 
 @dataclass(frozen=True)
-class Share:
+class SplitRange:
     """The blocks of one split: `count` of them from block `begin`, every `step`-th."""
 
     begin: Array
@@ -70,35 +70,35 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Walk:
+class KVLoop:
     """Passes over the keys of one sequence, `block` at a time, each split over its share of the blocks."""
 
-    form: Form
+    spec: AttentionSpec
     scale: float  # of the scores; by default of the head's own width, which is not always the kernel's
     block: int
     tiling: Tiling
 
     @staticmethod
-    def over(keys: Array, form: Form, tiling: Tiling) -> Walk:
+    def over(keys: Array, spec: AttentionSpec, tiling: Tiling) -> KVLoop:
         """A pass over pages of keys `[K, N, page, d]`."""
         page, width = keys.shape[2:]
-        scale = width**-0.5 if form.scale is None else form.scale
-        return Walk(form, scale, tiling.keys(page, wide(width), keys.dtype.itemsize), tiling)
+        scale = width**-0.5 if spec.scale is None else spec.scale
+        return KVLoop(spec, scale, tiling.keys(page, wide(width), keys.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
         """How many share the keys from position `first` to `end`; it depends on nothing else."""
         return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.least), 1, self.tiling.splits)
 
-    def share(self, split: Array, first: Array, end: Array) -> Share:
+    def share(self, split: Array, first: Array, end: Array) -> SplitRange:
         """What one split has of the keys from position `first` to `end`."""
         splits = self.splits(first, end)
         own = pl.cdiv(jnp.maximum(self._blocks(first, end) - split, 0), splits)
-        return Share(first // self.block + split, splits, jnp.where(split < splits, own, 0))
+        return SplitRange(first // self.block + split, splits, jnp.where(split < splits, own, 0))
 
     def _blocks(self, first: Array, end: Array) -> Array:
         return jnp.maximum(pl.cdiv(end, self.block) - first // self.block, 0)
 
-    def run(self, q: Array, pages: Pages, queries: Array, share: Share, end: Array, sums: Sums) -> Sums:
+    def run(self, q: Array, pages: Pages, queries: Array, share: SplitRange, end: Array, sums: Sums) -> Sums:
         """The sums for queries `q[T, d]` at positions `queries`, that broadcast to `[T, B]`; keys end at `end`.
 
         Loads that a loop's body begins with are what Triton moves ahead of it, into shared memory.
@@ -113,8 +113,8 @@ class Walk:
     def _add(self, q: Array, keys: Array, values: Array, index: Array, queries: Array, sums: Sums) -> Sums:
         top, total, mixed = sums
         position = index * self.block + jnp.arange(self.block)
-        visible = self.form.visible(queries, position[None])
-        scores = jnp.where(visible, self.form.capped(_product(q, keys.T) * self.scale), MASKED)
+        visible = self.spec.visible(queries, position[None])
+        scores = jnp.where(visible, self.spec.capped(_product(q, keys.T) * self.scale), MASKED)
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         shrink, weights = jnp.exp(top - higher), jnp.exp(scores - higher[:, None])
         total = total * shrink + jnp.sum(weights, axis=-1)

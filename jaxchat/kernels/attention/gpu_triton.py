@@ -12,15 +12,15 @@ from jax import Array
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from jaxchat.kernels.attention.backend import AttentionShape, Cache
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.spec import AttentionSpec
 
 MOST_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is a power of two
 ITEM = {"float32": 4, "bfloat16": 2}
 
 
-def refusal(shape: AttentionShape) -> str:
+def unsupported_reason(shape: AttentionShape) -> str:
     """Why the kernels cannot compute a model of this shape; empty if they can."""
-    width, page = shape.head_width, shape.page
+    width, page = shape.head_dim, shape.page
     if width % 16 or not 16 <= width <= 256:
         return f"head width {width} is no multiple of 16 from 16 to 256"
     if page & (page - 1):
@@ -51,7 +51,7 @@ class TritonAttention:
         return PartitionSpec(None, "tensor"), PartitionSpec("tensor"), PartitionSpec()
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        each = (self.shape.kv_heads, pages, self.shape.page, self.shape.head_width)
+        each = (self.shape.kv_heads, pages, self.shape.page, self.shape.head_dim)
         return each, each
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
@@ -69,22 +69,22 @@ class TritonAttention:
         ids = jnp.repeat(page_ids, page, total_repeat_length=count)
         return self.write_tokens(cache, k, v, ids, jnp.arange(count) % page)
 
-    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
+    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._spread(gpu_flash.decode, form)(q, *cache, table, jnp.where(active, lengths, 0))
+        return self._spread(gpu_flash.decode, spec)(q, *cache, table, jnp.where(active, lengths, 0))
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, form: Form) -> Array:
+    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._spread(gpu_flash.prefill, form)(q, *cache, table, start)
+        return self._spread(gpu_flash.prefill, spec)(q, *cache, table, start)
 
-    def _spread(self, kernel: Callable[..., Array], form: Form) -> Callable[..., Array]:
+    def _spread(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
         """The kernel with each device's heads."""
-        sinks = () if form.sinks is None else (form.sinks,)
+        sinks = () if spec.sinks is None else (spec.sinks,)
 
         def local(q: Array, keys: Array, values: Array, table: Array, place: Array, *sinks: Array) -> Array:
-            own = replace(form, sinks=sinks[0]) if sinks else form
+            own = replace(spec, sinks=sinks[0]) if sinks else spec
             return kernel(q, keys, values, table, place, own, interpret=self.interpret)
 
         heads, first, whole = self._specs

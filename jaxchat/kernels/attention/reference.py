@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.attention.spec import PLAIN, Form
+from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 
 EXACT = jax.lax.Precision.HIGHEST  # GPUs and TPUs round f32 operands otherwise
 MASKED = -1e30  # finite: a row that sees nothing yet must not turn into NaN
 
 
-def causal(layer: int, q: Array, k: Array, v: Array, form: Form = PLAIN) -> Array:
+def causal(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN) -> Array:
     """Full causal attention over one sequence, without a cache; for training and as a test oracle.
 
     Args:
@@ -27,13 +27,13 @@ def causal(layer: int, q: Array, k: Array, v: Array, form: Form = PLAIN) -> Arra
     """
     tokens, heads, width = q.shape
     groups = k.shape[1]
-    grouped = form.scaled(q).reshape(tokens, groups, heads // groups, width)
-    scores = form.capped(jnp.einsum("tkgd,skd->kgts", grouped, k.astype(jnp.float32), precision=EXACT))
+    grouped = spec.scaled(q).reshape(tokens, groups, heads // groups, width)
+    scores = spec.capped(jnp.einsum("tkgd,skd->kgts", grouped, k.astype(jnp.float32), precision=EXACT))
     position = jnp.arange(tokens)
-    visible = form.visible(position[:, None], position)
+    visible = spec.visible(position[:, None], position)
     scores = jnp.where(visible, scores, MASKED)
-    if form.sinks is not None:
-        sinks = jnp.broadcast_to(form.sinks.reshape(groups, -1, 1, 1), (*scores.shape[:-1], 1))
+    if spec.sinks is not None:
+        sinks = jnp.broadcast_to(spec.sinks.reshape(groups, -1, 1, 1), (*scores.shape[:-1], 1))
         scores = jnp.concatenate([scores, sinks], axis=-1)
     weights = jax.nn.softmax(scores, axis=-1)[..., :tokens]
     weights = weights.astype(v.dtype)

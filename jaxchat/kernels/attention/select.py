@@ -10,16 +10,16 @@ from jax.sharding import AbstractMesh, Mesh
 
 from jaxchat.config import AttentionName
 from jaxchat.kernels.attention import gpu_triton, tpu_ragged
-from jaxchat.kernels.attention.backend import AttentionPath, AttentionShape
+from jaxchat.kernels.attention.backend import AttentionBackend, AttentionShape
 from jaxchat.kernels.attention.cpu_native import NativeAttention
-from jaxchat.kernels.attention.xla import PlainAttention
+from jaxchat.kernels.attention.xla import XlaAttention
 
 
 @dataclass(frozen=True)
 class Choice:
     """A path and the reason for it, for the operator."""
 
-    path: AttentionPath
+    path: AttentionBackend
     reason: str
 
     def __str__(self) -> str:
@@ -40,17 +40,17 @@ def choose(
         mesh: of one axis, "tensor", over which the heads are split.
         native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype, where there are any.
     """
-    plain = PlainAttention(shape)
+    plain = XlaAttention(shape)
     if wanted == "plain":
         return Choice(plain, "as configured")
     if platform == "tpu":
-        if refused := tpu_ragged.refusal(shape):
+        if refused := tpu_ragged.unsupported_reason(shape):
             return Choice(plain, f"slow on a TPU: {refused}")
         lanes = tpu_ragged.LANES
-        padded = "" if shape.head_width == lanes else f", heads padded from {shape.head_width} to {lanes}"
+        padded = "" if shape.head_dim == lanes else f", heads padded from {shape.head_dim} to {lanes}"
         return Choice(tpu_ragged.RaggedAttention(shape, mesh), f"Pallas kernel on a TPU{padded}")
     if platform == "gpu":
-        if refused := gpu_triton.refusal(shape):
+        if refused := gpu_triton.unsupported_reason(shape):
             return Choice(plain, f"slow on a GPU: {refused}")
         return Choice(gpu_triton.TritonAttention(shape, mesh), "Pallas kernels on a GPU")
     if native:

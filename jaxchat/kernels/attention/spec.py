@@ -9,7 +9,7 @@ from jax import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class AttentionSpec:
     """How scores are made and which keys a query sees; by default as in "Attention Is All You Need", causal."""
 
     scale: float | None = None  # of the scores; None: d**-0.5
@@ -36,4 +36,4 @@ class Form:
         return jnp.maximum(query - self.window + 1, 0) if self.window else jnp.zeros_like(query)
 
 
-PLAIN = Form()
+PLAIN = AttentionSpec()

@@ -15,7 +15,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from jaxchat.compat import ragged_paged_attention
 from jaxchat.kernels.attention.backend import AttentionShape, Cache
-from jaxchat.kernels.attention.spec import Form
+from jaxchat.kernels.attention.spec import AttentionSpec
 
 Kernel = Callable[..., Array]
 LANES = 128  # the head width that the kernel is written for
@@ -23,10 +23,10 @@ KEYS_AT_ONCE = 1024  # of a block of keys in vector memory: what most entries of
 QUERIES_AT_ONCE = 32  # likewise; fixed, so that programs of different row counts reduce alike
 
 
-def refusal(shape: AttentionShape) -> str:
+def unsupported_reason(shape: AttentionShape) -> str:
     """Why the kernel cannot compute a model of this shape; empty if it can."""
-    if shape.head_width > LANES:
-        return f"head width {shape.head_width} is more than the kernel's {LANES}"
+    if shape.head_dim > LANES:
+        return f"head width {shape.head_dim} is more than the kernel's {LANES}"
     if shape.sinks:
         return "the kernel knows no attention sinks"
     packing = 4 // jnp.dtype(shape.dtype).itemsize  # rows of a tile that share a 32-bit word
@@ -63,16 +63,18 @@ class RaggedAttention:
         new = _side_by_side(k, v).astype(held.dtype).reshape(len(page_ids), *held.shape[1:])
         return (held.at[page_ids].set(new, mode="drop"),)
 
-    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
+    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         seen = jnp.where(active, lengths, 1)
-        return self._attend(q, cache, table, seen, jnp.arange(len(q) + 1, dtype=jnp.int32), form)
+        return self._attend(q, cache, table, seen, jnp.arange(len(q) + 1, dtype=jnp.int32), spec)
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, form: Form) -> Array:
+    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         chunk = len(q)
         table = jnp.pad(table, (0, -len(table) % (chunk // self.shape.page)))  # the last chunk may end past the table
-        return self._attend(q, cache, table[None], (start + chunk)[None], jnp.array([0, chunk], jnp.int32), form)
+        return self._attend(q, cache, table[None], (start + chunk)[None], jnp.array([0, chunk], jnp.int32), spec)
 
-    def _attend(self, q: Array, cache: Cache, table: Array, lengths: Array, bounds: Array, form: Form) -> Array:
+    def _attend(
+        self, q: Array, cache: Cache, table: Array, lengths: Array, bounds: Array, spec: AttentionSpec
+    ) -> Array:
         """Attention of the queries `bounds[i] .. bounds[i + 1]` of `q[T, H, d]`, the last of `lengths[i]` tokens."""
         kernel, shape = self.load(), self.shape
         blocks = min(table.shape[1], KEYS_AT_ONCE // shape.page)
@@ -85,9 +87,9 @@ class RaggedAttention:
                 table,
                 bounds,
                 jnp.array([len(table)], jnp.int32),
-                sm_scale=shape.head_width**-0.5 if form.scale is None else form.scale,
-                sliding_window=form.window or None,
-                soft_cap=form.cap or None,
+                sm_scale=shape.head_dim**-0.5 if spec.scale is None else spec.scale,
+                sliding_window=spec.window or None,
+                soft_cap=spec.cap or None,
                 num_kv_pages_per_block=blocks,
                 num_queries_per_block=min(len(q), QUERIES_AT_ONCE),
             )
@@ -96,7 +98,7 @@ class RaggedAttention:
         spread = jax.shard_map(
             local, mesh=self.mesh, in_specs=(heads, pages, whole, whole, whole), out_specs=heads, check_vma=False
         )
-        return spread(_widened(q), cache[0], lengths, table, bounds)[..., : shape.head_width]
+        return spread(_widened(q), cache[0], lengths, table, bounds)[..., : shape.head_dim]
 
 
 def _widened(x: Array) -> Array:

@@ -22,7 +22,7 @@ from jax import Array
 from jaxchat.config import BLOCK
 from jaxchat.kernels.attention.backend import AttentionShape, Cache
 from jaxchat.kernels.attention.reference import MASKED
-from jaxchat.kernels.attention.spec import PLAIN, Form
+from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 
 Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted values
 
@@ -39,7 +39,7 @@ def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
 
 
 def decode_attention(
-    q: Array, keys: Array, values: Array, table: Array, lengths: Array, active: Array, form: Form = PLAIN
+    q: Array, keys: Array, values: Array, table: Array, lengths: Array, active: Array, spec: AttentionSpec = PLAIN
 ) -> Array:
     """Attention of one query per slot over that slot's keys.
 
@@ -56,15 +56,15 @@ def decode_attention(
     """
     slots, heads, width = q.shape
     kv_heads = keys.shape[2]
-    grouped = form.scaled(q).reshape(slots, kv_heads, heads // kv_heads, width)
+    grouped = spec.scaled(q).reshape(slots, kv_heads, heads // kv_heads, width)
     lengths = jnp.where(active, lengths, 0)
 
     def row(slot: Array, done: Array) -> Array:
         def block(index: Array, sums: Sums) -> Sums:
             k, v, position = _gather(keys, values, table[slot], index)
-            visible = form.visible(lengths[slot] - 1, position)
+            visible = spec.visible(lengths[slot] - 1, position)
             scores = jnp.einsum("kgd,bkd->kgb", grouped[slot], k, precision=jax.lax.Precision.HIGHEST)
-            scores = jnp.where(visible, form.capped(scores), MASKED)
+            scores = jnp.where(visible, spec.capped(scores), MASKED)
             v = jnp.where(visible[:, None, None], v, 0.0)  # a recycled page may hold a failed request's NaN
 
             def mix(weights: Array) -> Array:
@@ -72,14 +72,16 @@ def decode_attention(
 
             return _accumulate(sums, scores, mix)
 
-        sums = _begun(form, kv_heads, grouped.shape[1:3], width)
-        mixed = _walk(block, form.first(lengths[slot] - 1), lengths[slot], sums)
+        sums = _begun(spec, kv_heads, grouped.shape[1:3], width)
+        mixed = _walk(block, spec.first(lengths[slot] - 1), lengths[slot], sums)
         return jax.lax.dynamic_update_index_in_dim(done, mixed, slot, 0)
 
     return jax.lax.fori_loop(0, slots, row, jnp.zeros(grouped.shape, jnp.float32)).reshape(q.shape)
 
 
-def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start: Array, form: Form = PLAIN) -> Array:
+def prefill_attention(
+    q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec = PLAIN
+) -> Array:
     """Causal attention of a chunk of one sequence over everything before it and itself.
 
     Args:
@@ -94,7 +96,7 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
     """
 
     def attend(queries: Array, first: Array) -> Array:
-        return _causal_block(queries, keys, values, table, first, form)
+        return _causal_block(queries, keys, values, table, first, spec)
 
     def by_pages(q: Array) -> Array:
         pages = q.reshape(-1, min(keys.shape[1], len(q)), *q.shape[1:])
@@ -106,11 +108,11 @@ def prefill_attention(q: Array, keys: Array, values: Array, table: Array, start:
     return mixed
 
 
-def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Array, form: Form) -> Array:
+def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec) -> Array:
     """`prefill_attention` of all queries at once."""
     count, heads, width = q.shape
     kv_heads = keys.shape[2]
-    grouped = form.scaled(q).reshape(count, kv_heads, heads // kv_heads, width)
+    grouped = spec.scaled(q).reshape(count, kv_heads, heads // kv_heads, width)
     grouped = grouped.transpose(1, 2, 0, 3)  # [K, G, C, d]
     queries = start + jnp.arange(count)
 
@@ -118,7 +120,7 @@ def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Arr
         k, v, position = _gather(keys, values, table, index)
         written = position < start + count
         scores = jnp.einsum("kgcd,bkd->kgcb", grouped, k, precision=jax.lax.Precision.HIGHEST)
-        scores = jnp.where(form.visible(queries[:, None], position), form.capped(scores), MASKED)
+        scores = jnp.where(spec.visible(queries[:, None], position), spec.capped(scores), MASKED)
         v = jnp.where(written[:, None, None], v, 0.0)
 
         def mix(weights: Array) -> Array:
@@ -126,7 +128,7 @@ def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Arr
 
         return _accumulate(sums, scores, mix)
 
-    mixed = _walk(block, form.first(start), start + count, _begun(form, kv_heads, grouped.shape[:3], width))
+    mixed = _walk(block, spec.first(start), start + count, _begun(spec, kv_heads, grouped.shape[:3], width))
     return mixed.transpose(2, 0, 1, 3).reshape(q.shape)
 
 
@@ -166,12 +168,12 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
     return higher, total * shrink + jnp.sum(weights, axis=-1), mixed * shrink[..., None] + mix(weights)
 
 
-def _begun(form: Form, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
+def _begun(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
     """The sums `[*shape]` and `[*shape, d]` of no key yet, `shape` being `[K, G]` or `[K, G, C]`; or of the sink."""
     mixed = jnp.zeros((*shape, width), jnp.float32)
-    if form.sinks is None:
+    if spec.sinks is None:
         return jnp.full(shape, MASKED, jnp.float32), jnp.zeros(shape, jnp.float32), mixed
-    sinks = form.sinks.astype(jnp.float32).reshape(kv_heads, -1, *[1] * (len(shape) - 2))
+    sinks = spec.sinks.astype(jnp.float32).reshape(kv_heads, -1, *[1] * (len(shape) - 2))
     return jnp.broadcast_to(sinks, shape), jnp.ones(shape, jnp.float32), mixed
 
 
@@ -185,7 +187,7 @@ def _walk(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sum
 
 
 @dataclass(frozen=True)
-class PlainAttention:
+class XlaAttention:
     """Keys and values apart, each `[N, page, K, d]`; see `jaxchat.kernels.attention.xla`."""
 
     shape: AttentionShape
@@ -198,7 +200,7 @@ class PlainAttention:
         return held_as(self.shape.dtype)
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        each = (pages, self.shape.page, self.shape.kv_heads, self.shape.head_width)
+        each = (pages, self.shape.page, self.shape.kv_heads, self.shape.head_dim)
         return each, each
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
@@ -207,10 +209,10 @@ class PlainAttention:
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         return tuple(write_chunk(held, new, page_ids) for held, new in zip(cache, (k, v), strict=True))
 
-    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, form: Form) -> Array:
+    def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         keys, values = cache
-        return decode_attention(q, keys, values, table, lengths, active, form)
+        return decode_attention(q, keys, values, table, lengths, active, spec)
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, form: Form) -> Array:
+    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         keys, values = cache
-        return prefill_attention(q, keys, values, table, start, form)
+        return prefill_attention(q, keys, values, table, start, spec)

@@ -27,7 +27,7 @@ ROWS = 8  # of f32 that XLA multiplies at once on a CPU
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Panels:
+class PanelWeight:
     """A weight `[k, outputs...]` held as `[N / 32, k / e, 32, e]`, N the product of the outputs, for `product`.
 
     e is how many numbers there are in 4 bytes. N and k are filled up with zeros. Or E such weights with an axis more in
@@ -59,21 +59,21 @@ def native_products(folder: Path | None) -> dict[str, str]:
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
 
 
-def packed(w: Array, inputs: int, target: str) -> Panels:
+def packed(w: Array, inputs: int, target: str) -> PanelWeight:
     """`w[in..., outputs...]`, whose first `inputs` axes are summed over, for `product`."""
     count = prod(w.shape[:inputs])
-    return Panels(_packed(w, count), count, w.shape[inputs:], target)
+    return PanelWeight(_packed(w, count), count, w.shape[inputs:], target)
 
 
-def packed_table(w: Array, target: str) -> Panels:
+def packed_table(w: Array, target: str) -> PanelWeight:
     """`w[N, k]`, which has its outputs first, as an embedding that serves as head."""
-    return Panels(panels(w), w.shape[1], w.shape[:1], target)
+    return PanelWeight(panels(w), w.shape[1], w.shape[:1], target)
 
 
-def packed_each(w: Array, inputs: int, target: str) -> Panels:
+def packed_each(w: Array, inputs: int, target: str) -> PanelWeight:
     """`w[E, in..., outputs...]`, E weights, for `entry_product`."""
     count = prod(w.shape[1 : 1 + inputs])
-    return Panels(_packed_each(w, count), count, w.shape[1 + inputs :], target)
+    return PanelWeight(_packed_each(w, count), count, w.shape[1 + inputs :], target)
 
 
 @jax.jit
@@ -102,14 +102,14 @@ def words(x: Array) -> Array:
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % (WORD // x.dtype.itemsize))))
 
 
-def product(x: Array, w: Panels) -> Array:
+def product(x: Array, w: PanelWeight) -> Array:
     """`x[T, k]` times the weight, to f32 `[T, outputs...]`; x is rounded to the weight's dtype, sums are in f32."""
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[0] * PANEL), jnp.float32)
     y: Array = jax.ffi.ffi_call(w.target, shape)(words(x.astype(w.dtype)), w.values)
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
-def entry_product(x: Array, w: Panels, index: Array) -> Array:
+def entry_product(x: Array, w: PanelWeight, index: Array) -> Array:
     """`product` with the weight of that index (i32 scalar), which alone is read."""
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1] * PANEL), jnp.float32)
     given = words(x.astype(w.dtype))
@@ -132,7 +132,7 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
     return blocks.reshape(-1, *blocks.shape[2:])[:rows]
 
 
-def reference(x: Array, w: Panels) -> Array:
+def reference(x: Array, w: PanelWeight) -> Array:
     """What `product` computes, by XLA."""
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     rows = w.take(jnp.arange(prod(w.outputs)))

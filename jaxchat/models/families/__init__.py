@@ -10,9 +10,9 @@ from jaxchat.errors import ModelError
 from jaxchat.model_directory import read_object
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import gemma, gpt_oss, llama, mistral, mixtral, phi, qwen, smollm
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
-Read = Callable[[Keys], ModelConfig]
+Read = Callable[[HFConfigReader], ModelConfig]
 FAMILIES: dict[str, Read] = {
     "LlamaForCausalLM": llama.read,
     "MistralForCausalLM": mistral.read,
@@ -40,7 +40,7 @@ def read_config(directory: Path) -> ModelConfig:
 
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
     """Maps the keys of a Hugging Face configuration; refuses what would be computed wrongly."""
-    keys = Keys(raw)
+    keys = HFConfigReader(raw)
     architecture, *_ = *keys.words("architectures"), "none named"
     if architecture not in FAMILIES:
         raise ModelError(f"config.json: architecture {architecture} is not supported; supported: {', '.join(FAMILIES)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxchat.errors import ModelError
 from jaxchat.models.config import Activation, LayerKind
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 from jaxchat.models.rope import RopeConfig
 
 KINDS = ("default", "linear", "llama3", "yarn", "longrope")
@@ -16,7 +16,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def sizes(keys: Keys) -> dict[str, Any]:
+def sizes(keys: HFConfigReader) -> dict[str, Any]:
     """The arguments of `ModelConfig` that every family takes from the same keys."""
     heads, width = keys.integer("num_attention_heads"), keys.integer("hidden_size")
     return dict(
@@ -25,16 +25,16 @@ def sizes(keys: Keys) -> dict[str, Any]:
         heads=heads,
         kv_heads=keys.integer("num_key_value_heads", heads),
         width=width,
-        ffn_width=keys.integer("intermediate_size"),
-        head_width=keys.integer("head_dim", width // heads),
+        mlp_dim=keys.integer("intermediate_size"),
+        head_dim=keys.integer("head_dim", width // heads),
         context=keys.integer("max_position_embeddings", 2048),
         norm_eps=keys.number("rms_norm_eps", 1e-6),
         activation=activation(keys, "hidden_act", "silu"),
-        tied=keys.flag("tie_word_embeddings"),
+        tie_embeddings=keys.flag("tie_word_embeddings"),
     )
 
 
-def activation(keys: Keys, key: str, default: str) -> Activation:
+def activation(keys: HFConfigReader, key: str, default: str) -> Activation:
     """The activation that `key` names. Raises ModelError for others than the known ones."""
     name = keys.word(key, default)
     if name not in ACTIVATIONS:
@@ -42,13 +42,13 @@ def activation(keys: Keys, key: str, default: str) -> Activation:
     return ACTIVATIONS[name]
 
 
-def rope(keys: Keys, theta: float = 10000.0) -> RopeConfig:
+def rope(keys: HFConfigReader, theta: float = 10000.0) -> RopeConfig:
     """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (earlier)."""
     given = keys.inner("rope_parameters" if keys.has("rope_parameters") else "rope_scaling")
     return rope_of(given, keys, keys.number("rope_theta", theta, positive=True))
 
 
-def rope_of(given: Keys, keys: Keys, theta: float) -> RopeConfig:
+def rope_of(given: HFConfigReader, keys: HFConfigReader, theta: float) -> RopeConfig:
     """The rotary embedding that the object `given` of a configuration describes."""
     kind = given.word("rope_type", given.word("type", "default"))
     kind = "longrope" if kind == "su" else kind  # the name in early Phi-3 checkpoints
@@ -77,7 +77,7 @@ def rope_of(given: Keys, keys: Keys, theta: float) -> RopeConfig:
     )
 
 
-def windows(keys: Keys, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
+def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
     """The window of each layer, 0 for none: by `layer_types`, else where `default` says so."""
     types = keys.words("layer_types")
     if not types:

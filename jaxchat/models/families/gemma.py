@@ -10,7 +10,7 @@ from typing import Any
 from jaxchat.errors import ModelError
 from jaxchat.models.config import LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import activation, kinds, rope, rope_of, sizes, windows
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
 _NAMES = Names(mlp_norm="pre_feedforward_layernorm")
 _TEXT_OF_MANY = Names(
@@ -28,43 +28,43 @@ _LEFT_OUT = dict(  # by the published checkpoints of version 3, which rely on th
 )
 
 
-def read_2(keys: Keys) -> ModelConfig:
+def read_2(keys: HFConfigReader) -> ModelConfig:
     """`Gemma2ForCausalLM`."""
     every_other = tuple(index % 2 == 0 for index in range(keys.integer("num_hidden_layers")))
     return ModelConfig(
         **_shared(keys),
         kinds=kinds(rope(keys), windows(keys, every_other, keys.integer("sliding_window", 4096))),
-        attention_cap=keys.number("attn_logit_softcapping", 0.0),
-        logit_cap=keys.number("final_logit_softcapping", 0.0),
+        attn_logit_softcap=keys.number("attn_logit_softcapping", 0.0),
+        final_logit_softcap=keys.number("final_logit_softcapping", 0.0),
         names=_NAMES,
     )
 
 
-def read_3(keys: Keys, names: Names = _NAMES) -> ModelConfig:
+def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
     """`Gemma3ForCausalLM`."""
     return ModelConfig(
         **_shared(keys),
         kinds=_kinds_3(keys),
         qk_norm=True,
-        attention_cap=keys.number("attn_logit_softcapping", 0.0),
-        logit_cap=keys.number("final_logit_softcapping", 0.0),
+        attn_logit_softcap=keys.number("attn_logit_softcapping", 0.0),
+        final_logit_softcap=keys.number("final_logit_softcapping", 0.0),
         names=names,
     )
 
 
-def read_3_text(keys: Keys) -> ModelConfig:
+def read_3_text(keys: HFConfigReader) -> ModelConfig:
     """The text part of `Gemma3ForConditionalGeneration`; what serves images is left unread."""
     return read_3(keys.inner("text_config").or_else(_LEFT_OUT), _TEXT_OF_MANY)
 
 
-def _shared(keys: Keys) -> dict[str, Any]:
+def _shared(keys: HFConfigReader) -> dict[str, Any]:
     if keys.flag("use_bidirectional_attention"):
         raise ModelError("config.json: use_bidirectional_attention is not supported")
     bias = keys.flag("attention_bias")
     given = sizes(keys) | dict(
-        head_width=keys.integer("head_dim", 256),
+        head_dim=keys.integer("head_dim", 256),
         activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"),
-        tied=keys.flag("tie_word_embeddings", True),
+        tie_embeddings=keys.flag("tie_word_embeddings", True),
     )
     return given | dict(
         norm_offset=1.0,
@@ -76,7 +76,7 @@ def _shared(keys: Keys) -> dict[str, Any]:
     )
 
 
-def _kinds_3(keys: Keys) -> tuple[LayerKind, ...]:
+def _kinds_3(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     """Layers with a window have a rotary embedding of their own."""
     layers, every = keys.integer("num_hidden_layers"), keys.integer("sliding_window_pattern", 6)
     sliding = tuple((index + 1) % every != 0 for index in range(layers))
@@ -87,5 +87,5 @@ def _kinds_3(keys: Keys) -> tuple[LayerKind, ...]:
         local = rope_of(given.inner("sliding_attention"), keys, 1e4)
     else:
         whole = rope(keys, 1e6)
-        local = rope_of(Keys({}), keys, keys.number("rope_local_base_freq", 1e4))
+        local = rope_of(HFConfigReader({}), keys, keys.number("rope_local_base_freq", 1e4))
     return tuple(LayerKind(rope=local if window else whole, window=window) for window in found)

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from jaxchat.models.config import Clamp, Experts, LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import rope, sizes, windows
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
 _NAMES = Names(router="mlp.router", stacked=True)
 _ROPE = dict(rope_type="yarn", factor=32.0, truncate=False, original_max_position_embeddings=4096)
 
 
-def read(keys: Keys) -> ModelConfig:
+def read(keys: HFConfigReader) -> ModelConfig:
     """`GptOssForCausalLM`."""
     if not keys.has("rope_parameters"):
         keys = keys.or_else(dict(rope_scaling=_ROPE))
     layers, bias = keys.integer("num_hidden_layers"), keys.flag("attention_bias", True)
     every_other = tuple(index % 2 == 0 for index in range(layers))
-    turn = rope(keys, 150_000.0)
-    given = sizes(keys) | dict(head_width=keys.integer("head_dim", 64), norm_eps=keys.number("rms_norm_eps", 1e-5))
+    rope_tables = rope(keys, 150_000.0)
+    given = sizes(keys) | dict(head_dim=keys.integer("head_dim", 64), norm_eps=keys.number("rms_norm_eps", 1e-5))
     return ModelConfig(
         **given,
         kinds=tuple(
-            LayerKind(rope=turn, window=window, sparse=True)
+            LayerKind(rope=rope_tables, window=window, sparse=True)
             for window in windows(keys, every_other, keys.integer("sliding_window", 128))
         ),
         qkv_bias=bias,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families.common import kinds, rope, sizes
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
 
-def read(keys: Keys) -> ModelConfig:
+def read(keys: HFConfigReader) -> ModelConfig:
     """`LlamaForCausalLM`."""
     bias = keys.flag("attention_bias")
     return ModelConfig(

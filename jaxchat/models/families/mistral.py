@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families.common import kinds, rope, sizes
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
 
-def read(keys: Keys) -> ModelConfig:
+def read(keys: HFConfigReader) -> ModelConfig:
     """`MistralForCausalLM`."""
     window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
     return ModelConfig(**sizes(keys), kinds=kinds(rope(keys), (window,) * keys.integer("num_hidden_layers")))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from jaxchat.models.config import Experts, LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import rope, sizes
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
 _NAMES = Names(router="block_sparse_moe.gate", experts="block_sparse_moe.experts", expert=("w1", "w3", "w2"))
 
 
-def read(keys: Keys) -> ModelConfig:
+def read(keys: HFConfigReader) -> ModelConfig:
     """`MixtralForCausalLM`."""
     window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
     kind = LayerKind(rope=rope(keys, 1e6), window=window, sparse=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jaxchat.models.config import ModelConfig, Names
 from jaxchat.models.families.common import kinds, rope, sizes
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
 
-def read(keys: Keys) -> ModelConfig:
+def read(keys: HFConfigReader) -> ModelConfig:
     """`Phi3ForCausalLM`."""
     window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
     return ModelConfig(

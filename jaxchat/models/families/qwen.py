@@ -6,22 +6,22 @@ from dataclasses import replace
 
 from jaxchat.models.config import Experts, LayerKind, ModelConfig
 from jaxchat.models.families.common import kinds, rope, sizes, windows
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
 
-def read_2(keys: Keys) -> ModelConfig:
+def read_2(keys: HFConfigReader) -> ModelConfig:
     """`Qwen2ForCausalLM`."""
     return ModelConfig(**sizes(keys), kinds=_kinds(keys), qkv_bias=True)
 
 
-def read_3(keys: Keys) -> ModelConfig:
+def read_3(keys: HFConfigReader) -> ModelConfig:
     """`Qwen3ForCausalLM`."""
     bias = keys.flag("attention_bias")
-    given = sizes(keys) | dict(head_width=keys.integer("head_dim", 128))
+    given = sizes(keys) | dict(head_dim=keys.integer("head_dim", 128))
     return ModelConfig(**given, kinds=_kinds(keys), qk_norm=True, qkv_bias=bias, out_bias=bias)
 
 
-def read_3_experts(keys: Keys) -> ModelConfig:
+def read_3_experts(keys: HFConfigReader) -> ModelConfig:
     """`Qwen3MoeForCausalLM`: some layers, by default all, have experts."""
     dense, step = keys.numbers("mlp_only_layers"), keys.integer("decoder_sparse_step", 1)
     plain = read_3(keys)
@@ -37,7 +37,7 @@ def read_3_experts(keys: Keys) -> ModelConfig:
     return replace(plain, kinds=kinds, experts=experts)
 
 
-def _kinds(keys: Keys) -> tuple[LayerKind, ...]:
+def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     """A window from layer `max_window_layers` on, where `use_sliding_window` says so."""
     layers = keys.integer("num_hidden_layers")
     if not keys.flag("use_sliding_window") or not keys.has("sliding_window"):

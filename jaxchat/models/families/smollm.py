@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from jaxchat.models.config import LayerKind, ModelConfig
 from jaxchat.models.families.common import rope, sizes, windows
-from jaxchat.models.hf_config import Keys
+from jaxchat.models.hf_config import HFConfigReader
 
 
-def read_3(keys: Keys) -> ModelConfig:
+def read_3(keys: HFConfigReader) -> ModelConfig:
     """`SmolLM3ForCausalLM`."""
     bias = keys.flag("attention_bias")
-    given = sizes(keys) | dict(tied=keys.flag("tie_word_embeddings", True))
+    given = sizes(keys) | dict(tie_embeddings=keys.flag("tie_word_embeddings", True))
     return ModelConfig(**given, kinds=_kinds(keys), qkv_bias=bias, out_bias=bias, mlp_bias=keys.flag("mlp_bias"))
 
 
-def _kinds(keys: Keys) -> tuple[LayerKind, ...]:
+def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     layers, every = keys.integer("num_hidden_layers"), keys.integer("no_rope_layer_interval", 4)
     knows = keys.numbers("no_rope_layers") or tuple((index + 1) % every for index in range(layers))
     window = keys.integer("sliding_window") if keys.flag("use_sliding_window") else 0
     found = windows(keys, tuple(not known for known in knows), window)
-    turn = rope(keys, 2e6)
+    rope_tables = rope(keys, 2e6)
     pairs = zip(knows, found, strict=False)  # ModelConfig checks how many there are
-    return tuple(LayerKind(rope=turn if known else None, window=size) for known, size in pairs)
+    return tuple(LayerKind(rope=rope_tables if known else None, window=size) for known, size in pairs)

@@ -101,7 +101,7 @@ class Step(_message.Message):
     def __init__(self, prefill: _Optional[_Union[Prefill, _Mapping]] = ..., decode: _Optional[_Union[Decode, _Mapping]] = ..., swap_out: _Optional[_Union[SwapOut, _Mapping]] = ..., swap_in: _Optional[_Union[SwapIn, _Mapping]] = ..., saved: _Optional[int] = ..., forgotten: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Prefill(_message.Message):
-    __slots__ = ("slot", "tokens", "start", "last", "pages", "choice", "sampling", "legal")
+    __slots__ = ("slot", "tokens", "start", "last", "pages", "choice", "sampling", "token_mask")
     SLOT_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
@@ -109,7 +109,7 @@ class Prefill(_message.Message):
     PAGES_FIELD_NUMBER: _ClassVar[int]
     CHOICE_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
-    LEGAL_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_MASK_FIELD_NUMBER: _ClassVar[int]
     slot: int
     tokens: bytes
     start: int
@@ -117,8 +117,8 @@ class Prefill(_message.Message):
     pages: bytes
     choice: int
     sampling: Sampling
-    legal: bytes
-    def __init__(self, slot: _Optional[int] = ..., tokens: _Optional[bytes] = ..., start: _Optional[int] = ..., last: _Optional[bool] = ..., pages: _Optional[bytes] = ..., choice: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., legal: _Optional[bytes] = ...) -> None: ...
+    token_mask: bytes
+    def __init__(self, slot: _Optional[int] = ..., tokens: _Optional[bytes] = ..., start: _Optional[int] = ..., last: _Optional[bool] = ..., pages: _Optional[bytes] = ..., choice: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., token_mask: _Optional[bytes] = ...) -> None: ...
 
 class Sampling(_message.Message):
     __slots__ = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "logprobs", "bias_ids", "bias")
@@ -141,16 +141,16 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., logprobs: _Optional[bool] = ..., bias_ids: _Optional[_Iterable[int]] = ..., bias: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Decode(_message.Message):
-    __slots__ = ("slots", "new_pages", "constrained", "legal")
+    __slots__ = ("slots", "new_pages", "constrained", "token_mask")
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     NEW_PAGES_FIELD_NUMBER: _ClassVar[int]
     CONSTRAINED_FIELD_NUMBER: _ClassVar[int]
-    LEGAL_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_MASK_FIELD_NUMBER: _ClassVar[int]
     slots: bytes
     new_pages: bytes
     constrained: bytes
-    legal: bytes
-    def __init__(self, slots: _Optional[bytes] = ..., new_pages: _Optional[bytes] = ..., constrained: _Optional[bytes] = ..., legal: _Optional[bytes] = ...) -> None: ...
+    token_mask: bytes
+    def __init__(self, slots: _Optional[bytes] = ..., new_pages: _Optional[bytes] = ..., constrained: _Optional[bytes] = ..., token_mask: _Optional[bytes] = ...) -> None: ...
 
 class SwapOut(_message.Message):
     __slots__ = ("slot", "pages")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from jaxchat.chat.grammar import Grammars, matcher, sandbox
-from jaxchat.chat.grammar.sandbox import Allowance, Sandbox
+from jaxchat.chat.grammar import GrammarCompiler, matcher, sandbox
+from jaxchat.chat.grammar.sandbox import Sandbox, TimeBudget
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.errors import ChatError
 from tests.chat.grammar.walking import PADDING, bundled, grammars, request, walk
@@ -85,7 +85,7 @@ def test_hostile_schemas_end_in_time(name: str) -> None:
 
 
 def test_schemas_are_compiled_once() -> None:
-    source = Grammars(bundled(), bundled().size + PADDING, size=2)
+    source = GrammarCompiler(bundled(), bundled().size + PADDING, size=2)
     first = source.compiled(request({"type": "null"}))
     assert source.compiled(request({"type": "null"})) is first
     source.compiled(request({"type": "boolean"}))
@@ -95,7 +95,7 @@ def test_schemas_are_compiled_once() -> None:
 
 
 def test_a_worn_grammar_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    schema = request({"type": "string", "minLength": 1, "description": "worn"})
+    schema = request({"type": "string", "minLength": 1, "description": "needs_recompile"})
     first = grammars().compiled(schema)
     assert grammars().compiled(schema) is first
     monkeypatch.setattr(matcher, "WORN_TOKENS", 0)
@@ -107,12 +107,12 @@ def test_a_worn_grammar_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_model_without_an_end_cannot_be_constrained() -> None:
     with pytest.raises(ChatError) as caught:
-        Grammars(ChatTokenizer(tokenizer_json()), 300).compiled(request({}))
+        GrammarCompiler(ChatTokenizer(tokenizer_json()), 300).compiled(request({}))
     assert caught.value.param == "response_format"
 
 
 def test_a_process_that_ended_is_replaced() -> None:
-    source = Grammars(bundled(), bundled().size + PADDING)
+    source = GrammarCompiler(bundled(), bundled().size + PADDING)
     source.compiled(request({"type": "integer", "maximum": 1}))
     source.close()
     assert source.compiled(request({"type": "integer", "maximum": 2}))
@@ -128,9 +128,9 @@ def test_a_process_that_ended_is_replaced() -> None:
 def test_a_trial_ends_by_itself_where_nobody_is_left_to_kill_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "ORPHANED", 1)
     sandboxed = Sandbox([bytes([byte]) for byte in range(256)] + [b""], [256], seconds=PATIENCE)
-    assert sandboxed.error_of('{"grammars":[{"json_schema":{"type":"integer"}}]}', Allowance(PATIENCE)) == ""
+    assert sandboxed.error_of('{"grammars":[{"json_schema":{"type":"integer"}}]}', TimeBudget(PATIENCE)) == ""
     process = sandboxed._process
     assert process is not None
     endless = json.dumps({"grammars": [{"json_schema": HOSTILE["patterns met"]}]})
-    assert "too long" in sandboxed.error_of(endless, Allowance(PATIENCE))
+    assert "too long" in sandboxed.error_of(endless, TimeBudget(PATIENCE))
     assert process.returncode == -signal.SIGALRM

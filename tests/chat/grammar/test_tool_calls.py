@@ -12,7 +12,7 @@ import pytest
 
 from jaxchat import v1
 from jaxchat.chat.grammar import compiler as grammars_module
-from jaxchat.chat.grammar.sandbox import Allowance
+from jaxchat.chat.grammar.sandbox import TimeBudget
 from jaxchat.chat.tools.json_parser import ToolCallParser
 from jaxchat.chat.tools.stream_parser import CallPart
 from jaxchat.errors import ChatError
@@ -192,6 +192,6 @@ def test_many_slow_schemas_are_refused_together() -> None:
 
 
 def test_the_time_for_all_schemas_of_a_request_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grammars_module, "Allowance", lambda: Allowance(0.0))
+    monkeypatch.setattr(grammars_module, "TimeBudget", lambda: TimeBudget(0.0))
     with pytest.raises(ChatError, match="too long"):
         grammars().compiled(asked({"a": {"type": "object", "description": "never seen before"}}))

@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from jaxchat import v1
-from jaxchat.chat.grammar import Grammars
+from jaxchat.chat.grammar import GrammarCompiler
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions
 from jaxchat.chat.tools.format import MARKERS, SYNTAXES
@@ -34,8 +34,8 @@ def tokenizer(control: bool) -> ChatTokenizer:
 
 
 @cache
-def grammars(name: str, control: bool) -> Grammars:
-    return Grammars(tokenizer(control), tokenizer(control).size, syntax=SYNTAXES[name])
+def grammars(name: str, control: bool) -> GrammarCompiler:
+    return GrammarCompiler(tokenizer(control), tokenizer(control).size, tool_format=SYNTAXES[name])
 
 
 def follows(name: str, control: bool, request: v1.ChatCompletionRequest, text: str) -> bool:

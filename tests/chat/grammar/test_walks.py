@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from jaxchat.chat.grammar import Grammars
+from jaxchat.chat.grammar import GrammarCompiler
 from jaxchat.errors import ChatError
 from tests.chat.grammar.walking import byte_fallback, grammars, request, walk
 from tools.schemas.made import random_schema
@@ -32,7 +32,7 @@ def test_any_object() -> None:
 
 def test_any_object_with_byte_fallback() -> None:
     tokenizer = byte_fallback()
-    source = Grammars(tokenizer, tokenizer.size - 3 + 40)
+    source = GrammarCompiler(tokenizer, tokenizer.size - 3 + 40)
     ended = 0
     for seed in range(40):
         text, done = walk(request(word="object"), seed, 80, tokenizer, source)

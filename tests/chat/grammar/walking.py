@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models
 
 from jaxchat import v1
-from jaxchat.chat.grammar import Grammars
+from jaxchat.chat.grammar import GrammarCompiler
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer, load_tokenizer
 
 BUNDLED = Path(__file__).resolve().parents[3] / "jaxchat" / "bundled"
@@ -25,8 +25,8 @@ def bundled() -> ChatTokenizer:
 
 
 @cache
-def grammars() -> Grammars:
-    return Grammars(bundled(), bundled().size + PADDING)
+def grammars() -> GrammarCompiler:
+    return GrammarCompiler(bundled(), bundled().size + PADDING)
 
 
 def byte_fallback() -> ChatTokenizer:
@@ -86,7 +86,7 @@ def walk(
     seed: int,
     steps: int,
     tokenizer: ChatTokenizer | None = None,
-    source: Grammars | None = None,
+    source: GrammarCompiler | None = None,
 ) -> tuple[str | bytes, bool]:
     """Text of at most `steps` tokens, and whether it ended; bytes when it was cut within a character."""
     tokenizer, source = tokenizer or bundled(), source or grammars()
@@ -117,7 +117,7 @@ def closers(tokenizer: ChatTokenizer) -> frozenset[int]:
     return frozenset(ending | tokenizer.stop_tokens)
 
 
-def follows(request: v1.ChatCompletionRequest, text: str, source: Grammars | None = None) -> bool:
+def follows(request: v1.ChatCompletionRequest, text: str, source: GrammarCompiler | None = None) -> bool:
     """Whether the grammar takes a text byte by byte, and may end after it."""
     grammar = (source or grammars()).compiled(request)
     assert grammar is not None

@@ -81,10 +81,10 @@ def test_templates_render_as_transformers_renders_them(name: str, talk: str) -> 
 
 
 def test_the_syntax_of_calls_is_recognised() -> None:
-    found = {name: ChatTemplate(source(name), SPECIAL).syntax for name in NAMES}
+    found = {name: ChatTemplate(source(name), SPECIAL).tool_format for name in NAMES}
     others = dict.fromkeys(("qwen", "gemma", "phi", "smollm"), HERMES)
     assert found == {"llama3": LLAMA_3, "mistral": MISTRAL, "harmony": HARMONY, **others}
-    assert ChatTemplate(source("llama3"), SPECIAL, syntax="hermes").syntax == HERMES
+    assert ChatTemplate(source("llama3"), SPECIAL, tool_format="hermes").tool_format == HERMES
     with pytest.raises(ModelError, match=r"\[ARGS\], which is not supported"):
         ChatTemplate("[TOOL_CALLS]name[ARGS]{}", {})
 

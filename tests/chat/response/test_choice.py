@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from jaxchat import v1
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
-from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions, Delta
+from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceDelta, ChoiceOptions
 from jaxchat.types import TokenEvent, TopLogprobs
 from tests import tiny
 
@@ -20,7 +20,7 @@ BYTES = {TOKENIZER.bytes_of(id_): id_ for id_ in range(TOKENIZER.size) if len(TO
 TOP = TopLogprobs(np.array([5, 6], np.int32), np.array([-0.1, -np.inf], np.float32))
 
 
-def run(data: bytes, finish: str = "stop", **options) -> list[Delta]:
+def run(data: bytes, finish: str = "stop", **options) -> list[ChoiceDelta]:
     """What a reader sees who looks after each token; one byte a token, then the end."""
     builder = ChoiceBuilder(TOKENIZER, ChoiceOptions(**options))
     events = [TokenEvent(1, 0, BYTES[bytes([byte])], logprob=-0.5, top=TOP) for byte in data]
@@ -38,7 +38,7 @@ def run(data: bytes, finish: str = "stop", **options) -> list[Delta]:
     return deltas
 
 
-def text(deltas: list[Delta]) -> str:
+def text(deltas: list[ChoiceDelta]) -> str:
     return "".join(delta.text for delta in deltas)
 
 
@@ -53,12 +53,12 @@ def test_deltas_spell_the_bytes_with_replacement_and_hold_no_broken_character(da
 @given(st.text("aé€😀\n", max_size=12), st.lists(st.text("aé€😀\n", min_size=1, max_size=3), max_size=3))
 def test_entries_match_the_visible_text(answer: str, stops: list[str]) -> None:
     deltas = run(answer.encode(), stops=stops, top_logprobs=2)
-    shown = text(deltas)
+    safe_repr = text(deltas)
     spelled = b"".join(entry.bytes for delta in deltas for entry in delta.entries)
-    assert spelled.decode("utf-8", "replace").startswith(shown)
-    assert spelled == shown.encode()
+    assert spelled.decode("utf-8", "replace").startswith(safe_repr)
+    assert spelled == safe_repr.encode()
     cut = [answer.find(stop) for stop in stops if stop in answer]
-    assert shown == answer if not cut else answer.startswith(shown)
+    assert safe_repr == answer if not cut else answer.startswith(safe_repr)
     assert deltas[-1].finish == v1.FINISH_REASON_STOP
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxchat.chat.context import Record
-from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions, Delta
-from jaxchat.chat.response.stream import Running
+from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceDelta, ChoiceOptions
+from jaxchat.chat.response.stream import OutputStream
 from jaxchat.types import TokenEvent, TopLogprobs
 
 TOP = TopLogprobs(np.zeros(1, np.int32), np.zeros(1, np.float32))
@@ -56,10 +56,10 @@ def expected(pieces: list[bytes], stops: list[str]) -> tuple[str, list[bytes], i
     final = b"".join(pieces).decode("utf-8", "replace")
     used = next((i for i, text in enumerate(texts) if any(stop in text for stop in stops)), len(pieces) + 1)
     text = texts[used] if used <= len(pieces) else final
-    shown = text[: min([text.find(stop) for stop in stops if stop in text], default=len(text))]
+    safe_repr = text[: min([text.find(stop) for stop in stops if stop in text], default=len(text))]
     starts = [len(text) for text in texts]
-    kept = [piece for piece, start in zip(pieces[:used], starts, strict=False) if piece and start < len(shown)]
-    return shown, kept, used
+    kept = [piece for piece, start in zip(pieces[:used], starts, strict=False) if piece and start < len(safe_repr)]
+    return safe_repr, kept, used
 
 
 def events(pieces: list[bytes], choice: int = 0) -> list[TokenEvent]:
@@ -68,7 +68,7 @@ def events(pieces: list[bytes], choice: int = 0) -> list[TokenEvent]:
     return [*found, TokenEvent(1, choice, -1, "stop", top=TOP)]
 
 
-def joined(deltas: list[Delta]) -> tuple[str, list[bytes]]:
+def joined(deltas: list[ChoiceDelta]) -> tuple[str, list[bytes]]:
     entries = [entry.bytes for delta in deltas for entry in delta.entries]
     return "".join(delta.text for delta in deltas), entries
 
@@ -88,12 +88,12 @@ def test_any_batching_shows_what_the_whole_text_shows(pieces: list[bytes], stops
         if builder.finished:
             break
     deltas.append(builder.take())
-    shown, kept, used = expected(pieces, stops)
-    assert joined(deltas) == (shown, kept)
+    safe_repr, kept, used = expected(pieces, stops)
+    assert joined(deltas) == (safe_repr, kept)
     assert builder.tokens == used and builder.held == 0
 
 
-def check_so_far(deltas: list[Delta], pieces: list[bytes]) -> None:
+def check_so_far(deltas: list[ChoiceDelta], pieces: list[bytes]) -> None:
     """The entries shown are exactly those of the tokens whose first character is shown."""
     seen, entries = joined(deltas)
     starts = [len(decoded(pieces[:count])) for count in range(len(pieces))]
@@ -110,8 +110,8 @@ def test_the_limit_flushes_like_the_end_of_the_turn(pieces: list[bytes], stops: 
         builder.feed(TokenEvent(1, 0, event.token, "length" if last else None, -0.5, TOP))
         if builder.finished:
             break
-    shown, kept, used = expected(pieces, stops)
-    assert joined([builder.take()]) == (shown, kept) and builder.tokens == min(used, len(pieces))
+    safe_repr, kept, used = expected(pieces, stops)
+    assert joined([builder.take()]) == (safe_repr, kept) and builder.tokens == min(used, len(pieces))
 
 
 @settings(max_examples=200, deadline=None)
@@ -133,8 +133,8 @@ async def read(answers: list[list[bytes]], stops: list[str], stream: list[TokenE
     tokenizers: list[Any] = [Pieces(pieces) for pieces in answers]
     builders = [ChoiceBuilder(tokenizer, options) for tokenizer in tokenizers]
     record = Record(request_id="r", model="m", streamed=True, choices=len(answers))
-    run = Running(builders, record, [], lambda choice: None, 1 << 30)
-    found: list[list[Delta]] = [[] for _ in answers]
+    run = OutputStream(builders, record, [], lambda choice: None, 1 << 30)
+    found: list[list[ChoiceDelta]] = [[] for _ in answers]
     while stream:
         size, sizes = sizes[0], sizes[1:] + sizes[:1]
         batch, stream = stream[:size], stream[size:]

@@ -20,18 +20,18 @@ def splits(draw: st.DrawFn) -> list[str]:
 
 @given(splits(), stop_lists)
 def test_nothing_leaks_and_nothing_is_lost(pieces: list[str], stops: list[str]) -> None:
-    matcher, shown, fed = StopMatcher(stops), "", ""
+    matcher, safe_repr, fed = StopMatcher(stops), "", ""
     for piece in pieces:
-        shown += matcher.feed(piece)
+        safe_repr += matcher.feed(piece)
         fed += piece
         if matcher.matched:
             break
         assert not any(stop in fed for stop in stops)
-        assert fed.startswith(shown) and held_back(fed, stops) == len(fed) - len(shown)
+        assert fed.startswith(safe_repr) and held_back(fed, stops) == len(fed) - len(safe_repr)
     if matcher.matched:
-        assert shown == fed[: min(fed.find(stop) for stop in stops if stop in fed)]
+        assert safe_repr == fed[: min(fed.find(stop) for stop in stops if stop in fed)]
     else:
-        assert shown + matcher.flush() == fed
+        assert safe_repr + matcher.flush() == fed
 
 
 @given(texts, stop_lists)

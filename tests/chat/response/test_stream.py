@@ -75,7 +75,7 @@ def test_an_unread_answer_is_kept_whole_and_joined(tiny_model: Path) -> None:
 
 def test_an_answer_that_nobody_reads_may_not_grow_without_bound(tiny_model: Path) -> None:
     async def scenario() -> None:
-        async with await started(tiny_model, max_held=20_000) as chat:
+        async with await started(tiny_model, max_buffered_bytes=20_000) as chat:
             create = chat.chat.completions.create
             stream = await create(**ENDLESS, n=4, logprobs=True, top_logprobs=20, stream=True)
             await anext(stream)
@@ -92,7 +92,7 @@ def test_an_answer_that_nobody_reads_may_not_grow_without_bound(tiny_model: Path
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_deadline_ends_a_request_wherever_it_is(tiny_model: Path, stream: bool) -> None:
     async def scenario() -> None:
-        async with await started(tiny_model, slots=1, max_seconds=0.15) as chat:
+        async with await started(tiny_model, slots=1, request_timeout=0.15) as chat:
 
             async def ask() -> None:
                 answer = await chat.chat.completions.create(**ENDLESS, n=100, stream=stream)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxchat import v1
-from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions, Delta
-from jaxchat.chat.tools.format import HERMES, LLAMA_3, SYNTAXES, ToolSyntax
+from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceDelta, ChoiceOptions
+from jaxchat.chat.tools.format import HERMES, LLAMA_3, SYNTAXES, ToolFormat
 from jaxchat.chat.tools.stream_parser import JsonEnd
 from jaxchat.types import TokenEvent
 from tests.chat.response.test_choice_splits import TOP, Pieces
@@ -52,7 +52,9 @@ NAMED = st.sampled_from(sorted(name for name in SYNTAXES if not SYNTAXES[name].c
 CUTS = st.lists(st.integers(0, 400), max_size=30)
 
 
-def deltas(text: str, cuts: list[int], finish: Any = "stop", calls: ToolSyntax = HERMES, **options: Any) -> list[Delta]:
+def deltas(
+    text: str, cuts: list[int], finish: Any = "stop", calls: ToolFormat = HERMES, **options: Any
+) -> list[ChoiceDelta]:
     """What a reader sees who looks after each token."""
     data = text.encode()
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
@@ -66,7 +68,7 @@ def deltas(text: str, cuts: list[int], finish: Any = "stop", calls: ToolSyntax =
     return found
 
 
-def joined(found: list[Delta]) -> tuple[str, list[str]]:
+def joined(found: list[ChoiceDelta]) -> tuple[str, list[str]]:
     """Content and arguments, after a check that each call opens once, in order, and ends before the next."""
     calls: list[str] = []
     for part in (part for delta in found for part in delta.calls):
@@ -116,8 +118,8 @@ def test_what_only_begins_like_a_bare_call_is_content(text: str) -> None:
 
 def test_arguments_come_as_they_are_generated() -> None:
     text = '<tool_call>\n{"name": "f_1", "arguments": {"a": "bc"}}\n</tool_call>'
-    shown = ["".join(part.arguments for part in delta.calls) for delta in deltas(text, list(range(len(text))))]
-    assert [part for part in shown if part] == list('{"a": "bc"}')
+    safe_repr = ["".join(part.arguments for part in delta.calls) for delta in deltas(text, list(range(len(text))))]
+    assert [part for part in safe_repr if part] == list('{"a": "bc"}')
 
 
 def test_stop_strings_are_sought_in_the_content_alone() -> None:

@@ -16,13 +16,13 @@ from jaxchat.kernels.attention.cpu_native import NativeAttention, native_attenti
 from jaxchat.kernels.attention.gpu_triton import TritonAttention
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.select import choose
-from jaxchat.kernels.attention.spec import PLAIN, Form
+from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 from jaxchat.kernels.attention.tpu_ragged import RaggedAttention
-from jaxchat.kernels.attention.xla import PlainAttention
+from jaxchat.kernels.attention.xla import XlaAttention
 
 H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
 MESH = Mesh(np.array(jax.devices()[:1]), ("tensor",), axis_types=(AxisType.Auto,))
-SHAPE = AttentionShape(heads=H, kv_heads=K, head_width=d, dtype="float32", page=PAGE)
+SHAPE = AttentionShape(heads=H, kv_heads=K, head_dim=d, dtype="float32", page=PAGE)
 TABLE = jnp.array([3, 7, 1, 9, 11, 2, 30, 31, 32, 33, 34, 35, 4, 5, 6, 20, 21, 22, 23, 24, 25, 0])
 
 
@@ -50,7 +50,7 @@ def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, s
 
 
 PATHS = {
-    "plain": lambda: PlainAttention(SHAPE),
+    "plain": lambda: XlaAttention(SHAPE),
     "native": lambda: NativeAttention(SHAPE, native_attention(cache_folder(""))["float32"]),
     "ragged": lambda: RaggedAttention(SHAPE, MESH, load=lambda: twin),
     "triton": lambda: TritonAttention(SHAPE, MESH, interpret=jax.default_backend() != "gpu"),
@@ -89,17 +89,17 @@ def sequence():
 
 FORMS = {
     "plain": PLAIN,
-    "scale": Form(scale=0.2),
-    "window and cap": Form(scale=0.2, window=70, cap=3.0),
-    "window and sinks": Form(window=70, sinks=np.linspace(-2.0, 4.0, H, dtype=np.float32)),
+    "scale": AttentionSpec(scale=0.2),
+    "window and cap": AttentionSpec(scale=0.2, window=70, cap=3.0),
+    "window and sinks": AttentionSpec(window=70, sinks=np.linspace(-2.0, 4.0, H, dtype=np.float32)),
 }
 
 
 @pytest.fixture(params=FORMS)
-def form(request, path):
-    form = FORMS[request.param]
-    refused = path.name == "ragged" and form.sinks is not None
-    return pytest.skip("refused by the kernels") if refused else form
+def spec(request, path):
+    spec = FORMS[request.param]
+    refused = path.name == "ragged" and spec.sinks is not None
+    return pytest.skip("refused by the kernels") if refused else spec
 
 
 def test_a_sink_takes_its_share_of_the_softmax(sequence):
@@ -108,35 +108,35 @@ def test_a_sink_takes_its_share_of_the_softmax(sequence):
     scores = np.einsum("hd,skhd->hs", q[50], np.repeat(k[:51, :, None], H // K, 2).reshape(51, 1, H, d)) / d**0.5
     weights = np.exp(scores) / (np.exp(scores).sum(1, keepdims=True) + np.exp(sinks)[:, None])
     expected = np.einsum("hs,shd->hd", weights, np.repeat(v[:51], H // K, axis=1))
-    found = causal(0, *sequence, Form(sinks=jnp.array(sinks, jnp.float32)))
+    found = causal(0, *sequence, AttentionSpec(sinks=jnp.array(sinks, jnp.float32)))
     np.testing.assert_allclose(found[50], expected, atol=1e-5)
 
 
-def test_prefill_in_chunks(path, sequence, form):
+def test_prefill_in_chunks(path, sequence, spec):
     q, k, v = sequence
-    expected = causal(0, q, k, v, form)
+    expected = causal(0, q, k, v, spec)
     cache = empty(path)
     for start in range(0, LENGTH // CHUNK * CHUNK, CHUNK):
         here = slice(start, start + CHUNK)
         cache = path.write_chunk(cache, k[here], v[here], TABLE[start // PAGE : (start + CHUNK) // PAGE])
-        got = jax.jit(partial(path.prefill, form=form))(q[here], cache, TABLE, jnp.int32(start))
+        got = jax.jit(partial(path.prefill, spec=spec))(q[here], cache, TABLE, jnp.int32(start))
         np.testing.assert_allclose(got, expected[here], atol=1e-5)
 
 
-def test_a_last_chunk_that_ends_past_the_table(path, sequence, form):
+def test_a_last_chunk_that_ends_past_the_table(path, sequence, spec):
     q, k, v = sequence
-    expected = causal(0, q, k, v, form)
+    expected = causal(0, q, k, v, spec)
     cache = prefilled(path, k[:128], v[:128])
     cache = path.write_chunk(cache, k[128:192], v[128:192], jnp.array([TABLE[8], TABLE[9], N, N]))
-    got = jax.jit(partial(path.prefill, form=form))(q[128:192], cache, TABLE[:10], jnp.int32(128))
+    got = jax.jit(partial(path.prefill, spec=spec))(q[128:192], cache, TABLE[:10], jnp.int32(128))
     np.testing.assert_allclose(got[:32], expected[128:160], atol=1e-5)
 
 
-def test_decode_token_by_token_after_prefill(path, sequence, form):
+def test_decode_token_by_token_after_prefill(path, sequence, spec):
     q, k, v = sequence
-    expected = causal(0, q, k, v, form)
+    expected = causal(0, q, k, v, spec)
     cache = prefilled(path, k[:128], v[:128])
-    decode = jax.jit(partial(path.decode, form=form))
+    decode = jax.jit(partial(path.decode, spec=spec))
     table, nothing = jnp.stack([TABLE, TABLE * 0]), jnp.zeros((1, K, d))
     for position in range(128, 150):
         ids, offsets = jnp.array([TABLE[position // PAGE], N]), jnp.array([position % PAGE, 0])
@@ -148,14 +148,14 @@ def test_decode_token_by_token_after_prefill(path, sequence, form):
         assert jnp.all(jnp.isfinite(got))
 
 
-def test_rows_of_many_lengths(path, sequence, form):
+def test_rows_of_many_lengths(path, sequence, spec):
     q, k, v = sequence
-    expected = causal(0, q, k, v, form)
+    expected = causal(0, q, k, v, spec)
     padded = [jnp.pad(x, ((0, -LENGTH % CHUNK), (0, 0), (0, 0))) for x in (k, v)]
     cache = prefilled(path, *padded)
     lengths = jnp.array([1, 16, 17, 127, 128, 129, 256, LENGTH])
     table = jnp.tile(TABLE, (8, 1))
-    got = jax.jit(partial(path.decode, form=form))(q[lengths - 1], cache, table, lengths, jnp.ones(8, bool))
+    got = jax.jit(partial(path.decode, spec=spec))(q[lengths - 1], cache, table, lengths, jnp.ones(8, bool))
     np.testing.assert_allclose(got, expected[lengths - 1], atol=1e-5)
 
 
@@ -174,8 +174,8 @@ def test_writes_past_the_last_page_are_dropped(path):
     [
         ("cpu", {}, "plain", "the path of a CPU"),
         ("tpu", {}, "ragged", "heads padded from 64 to 128"),
-        ("tpu", {"head_width": 128}, "ragged", "Pallas kernel on a TPU"),
-        ("tpu", {"head_width": 256}, "plain", "head width 256 is more than the kernel's 128"),
+        ("tpu", {"head_dim": 128}, "ragged", "Pallas kernel on a TPU"),
+        ("tpu", {"head_dim": 256}, "plain", "head width 256 is more than the kernel's 128"),
         ("tpu", {"kv_heads": 6, "shards": 2}, "plain", "3 KV heads on a device"),
         ("tpu", {"sinks": True}, "plain", "the kernel knows no attention sinks"),
         ("gpu", {}, "triton", "Pallas kernels on a GPU"),
@@ -185,11 +185,11 @@ def test_writes_past_the_last_page_are_dropped(path):
             "triton",
             "Pallas kernels on a GPU",
         ),
-        ("gpu", {"head_width": 80}, "triton", "Pallas kernels on a GPU"),
-        ("gpu", {"head_width": 72}, "plain", "head width 72 is no multiple of 16 from 16 to 256"),
+        ("gpu", {"head_dim": 80}, "triton", "Pallas kernels on a GPU"),
+        ("gpu", {"head_dim": 72}, "plain", "head width 72 is no multiple of 16 from 16 to 256"),
         ("gpu", {"page": 24}, "plain", "page_size 24 is no power of two"),
-        ("gpu", {"page": 64, "head_width": 256}, "plain", "makes pages of 65536 bytes, more than 32768"),
-        ("gpu", {"page": 64, "head_width": 144}, "plain", "makes pages of 65536 bytes, more than 32768"),
+        ("gpu", {"page": 64, "head_dim": 256}, "plain", "makes pages of 65536 bytes, more than 32768"),
+        ("gpu", {"page": 64, "head_dim": 144}, "plain", "makes pages of 65536 bytes, more than 32768"),
     ],
 )
 def test_the_choice_and_its_reason(platform, changes, name, reason):

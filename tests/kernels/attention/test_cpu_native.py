@@ -15,16 +15,21 @@ from jaxchat.cache import cache_folder
 from jaxchat.kernels.attention.backend import AttentionShape
 from jaxchat.kernels.attention.cpu_native import NativeAttention, native_attention
 from jaxchat.kernels.attention.reference import causal
-from jaxchat.kernels.attention.spec import PLAIN, Form
+from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 
 PAGE, N, LENGTH = 16, 60, 320
-FORMS = (PLAIN, Form(window=70), Form(scale=0.3, cap=2.0), Form(window=40, sinks=jnp.linspace(-1.0, 3.0, 6)))
+FORMS = (
+    PLAIN,
+    AttentionSpec(window=70),
+    AttentionSpec(scale=0.3, cap=2.0),
+    AttentionSpec(window=40, sinks=jnp.linspace(-1.0, 3.0, 6)),
+)
 
 
 def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
     """A path, the queries, keys and values of a sequence, and its pages in a random order."""
     rng = np.random.default_rng(seed)
-    shape = AttentionShape(heads=6, kv_heads=kv_heads, head_width=width, dtype=dtype, page=PAGE)
+    shape = AttentionShape(heads=6, kv_heads=kv_heads, head_dim=width, dtype=dtype, page=PAGE)
     q = jnp.asarray(rng.normal(size=(LENGTH, 6, width)), jnp.float32)
     k, v = (jnp.asarray(rng.normal(size=(LENGTH, kv_heads, width)), dtype) for _ in "kv")
     table = jnp.asarray(1 + rng.permutation(N - 1)[: LENGTH // PAGE], jnp.int32)
@@ -37,8 +42,8 @@ def written(path, k, v, table):
     return path.write_chunk(cache, k, v, table)
 
 
-def prefilled(path, q, cache, table, form, chunk: int) -> np.ndarray:
-    attend = jax.jit(partial(path.prefill, form=form))
+def prefilled(path, q, cache, table, spec, chunk: int) -> np.ndarray:
+    attend = jax.jit(partial(path.prefill, spec=spec))
     parts = [attend(q[start : start + chunk], cache, table, jnp.int32(start)) for start in range(0, LENGTH, chunk)]
     return np.concatenate(parts)
 
@@ -46,25 +51,25 @@ def prefilled(path, q, cache, table, form, chunk: int) -> np.ndarray:
 @settings(deadline=None, max_examples=25)
 @given(
     kv_heads=st.sampled_from([1, 2, 6]), width=st.sampled_from([8, 16, 40, 64, 80, 256]),
-    dtype=st.sampled_from(["float32", "bfloat16"]), form=st.sampled_from(FORMS), seed=st.integers(0, 99),
+    dtype=st.sampled_from(["float32", "bfloat16"]), spec=st.sampled_from(FORMS), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_it_is_full_attention(kv_heads: int, width: int, dtype: str, form: Form, seed: int) -> None:
+def test_it_is_full_attention(kv_heads: int, width: int, dtype: str, spec: AttentionSpec, seed: int) -> None:
     path, q, k, v, table = made(kv_heads, width, dtype, seed)
     cache = written(path, k, v, table)
-    expected = causal(0, q, k.astype(jnp.float32), v.astype(jnp.float32), form)
-    np.testing.assert_allclose(prefilled(path, q, cache, table, form, LENGTH), expected, atol=2e-5)
+    expected = causal(0, q, k.astype(jnp.float32), v.astype(jnp.float32), spec)
+    np.testing.assert_allclose(prefilled(path, q, cache, table, spec, LENGTH), expected, atol=2e-5)
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("spec", FORMS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_chunks_and_neighbours_change_no_bit(form: Form, dtype: str) -> None:
+def test_chunks_and_neighbours_change_no_bit(spec: AttentionSpec, dtype: str) -> None:
     path, q, k, v, table = made(2, 40, dtype)
     cache = written(path, k, v, table)
-    whole = prefilled(path, q, cache, table, form, LENGTH)
+    whole = prefilled(path, q, cache, table, spec, LENGTH)
     for chunk in (16, 64, 160):
-        assert prefilled(path, q, cache, table, form, chunk).tobytes() == whole.tobytes(), chunk
-    decode = jax.jit(partial(path.decode, form=form))
+        assert prefilled(path, q, cache, table, spec, chunk).tobytes() == whole.tobytes(), chunk
+    decode = jax.jit(partial(path.decode, spec=spec))
     for positions in ([299], [5, 130, 299], [299, 17, 0, 256, 255, 128, 127, 60]):
         rows = jnp.asarray(positions)
         active = jnp.asarray([position != 60 for position in positions])

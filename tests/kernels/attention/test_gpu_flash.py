@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from jaxchat.kernels.attention import gpu_flash
-from jaxchat.kernels.attention.gpu_kv_loop import Tiling, Walk
+from jaxchat.kernels.attention.gpu_kv_loop import KVLoop, Tiling
 from jaxchat.kernels.attention.reference import causal
-from jaxchat.kernels.attention.spec import PLAIN, Form
+from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 
 d = 16
 WIDTHS = [d, 48]  # the latter is wider in the kernels
@@ -35,15 +35,15 @@ def paged(x: jax.Array, page: int, table: np.ndarray) -> jax.Array:
     ("length", "heads", "kv_heads", "page"),
     [(1, 2, 2, 16), (77, 7, 1, 8), (300, 6, 2, 32), (300, 40, 2, 64), (5000, 4, 2, 16)],
 )
-@pytest.mark.parametrize("form", [PLAIN, Form(window=200)])
+@pytest.mark.parametrize("spec", [PLAIN, AttentionSpec(window=200)])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_decode(length: int, heads: int, kv_heads: int, page: int, form: Form, width: int) -> None:
+def test_decode(length: int, heads: int, kv_heads: int, page: int, spec: AttentionSpec, width: int) -> None:
     q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((heads, kv_heads, kv_heads)))
     table = np.random.default_rng(0).permutation(-(-length // page)) + 1
-    found = jax.jit(partial(gpu_flash.decode, form=form, interpret=INTERPRET))(
+    found = jax.jit(partial(gpu_flash.decode, spec=spec, interpret=INTERPRET))(
         q[-1:], paged(k, page, table), paged(v, page, table), jnp.asarray(table, jnp.int32)[None], jnp.array([length])
     )
-    last = causal(0, jnp.broadcast_to(q[-1], q.shape), k, v, form)[-1]
+    last = causal(0, jnp.broadcast_to(q[-1], q.shape), k, v, spec)[-1]
     np.testing.assert_allclose(found[0], last, atol=1e-5)
 
 
@@ -67,7 +67,7 @@ def test_prefill(chunk: int, page: int, start: int, width: int) -> None:
     length = start + chunk
     q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((6, 2, 2)))
     table = np.random.default_rng(0).permutation(-(-length // page)) + 1
-    found = jax.jit(partial(gpu_flash.prefill, form=PLAIN, interpret=INTERPRET))(
+    found = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=INTERPRET))(
         q[start:], paged(k, page, table), paged(v, page, table), jnp.asarray(table, jnp.int32), jnp.int32(start)
     )
     np.testing.assert_allclose(found, causal(0, q, k, v)[start:], atol=1e-5)
@@ -77,7 +77,7 @@ def test_prefill(chunk: int, page: int, start: int, width: int) -> None:
 @pytest.mark.parametrize("least", [1, 3, 8])
 @pytest.mark.parametrize(("first", "end"), [(0, 0), (0, 1), (0, 32), (70, 71), (100, 3000)])
 def test_splits_share_the_blocks(splits: int, least: int, first: int, end: int) -> None:
-    walk = Walk(PLAIN, 1.0, 32, Tiling(block=32, warps=4, stages=1, splits=splits, least=least))
+    walk = KVLoop(PLAIN, 1.0, 32, Tiling(block=32, warps=4, stages=1, splits=splits, least=least))
     share = walk.share(jnp.arange(splits), jnp.int32(first), jnp.int32(end))
     seen = [
         int(begin + step * share.step)

@@ -16,7 +16,7 @@ from jaxchat.cache import cache_folder
 from jaxchat.kernels.cpp import build
 from jaxchat.kernels.matmul import int8
 from jaxchat.kernels.matmul.native import (
-    Panels,
+    PanelWeight,
     entry_product,
     native_products,
     packed,
@@ -34,7 +34,7 @@ def targets() -> dict[str, str]:
     return native_products(cache_folder(""))
 
 
-def made(rows: int, inputs: int, outputs: int, dtype: str, target: str, seed: int = 0) -> tuple[jax.Array, Panels]:
+def made(rows: int, inputs: int, outputs: int, dtype: str, target: str, seed: int = 0) -> tuple[jax.Array, PanelWeight]:
     rng = np.random.default_rng(seed)
     x = jnp.asarray(rng.standard_normal((rows, inputs)), jnp.float32).astype(dtype)
     w = jnp.asarray(rng.standard_normal((outputs, inputs)), jnp.float32).astype(dtype)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.serving.process import MODULE, PATIENCE, Process
 
-SIZES = ("--slots", "4", "--chunk", "32", "--context", "128", "--products", "xla", "--greeting", "")
+SIZES = ("--slots", "4", "--chunk", "32", "--context", "128", "--products", "xla", "--startup-prompt", "")
 
 
 def free_port() -> int:

@@ -36,6 +36,6 @@ def pod_facts(model: str, engine: EngineConfig) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    api.load_session, follower.follow = load_session, follow  # type: ignore[assignment]
+    api.load_session, follower.run_follower = load_session, follow  # type: ignore[assignment]
     follower.leave_pod, follower.pod_facts = lambda: None, pod_facts  # type: ignore[assignment]
     sys.exit(main())

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.first
 
 Answer = list[tuple[tuple[int, ...], float, tuple[float, ...]]]
 """Bytes, log-probability and those of the most likely tokens, token by token."""
-FAMILIAR = ("--determinism", "fast", "--decode-shapes", "4", "--prefill-chunks", "32")  # two programs: soon compiled
+FAMILIAR = ("--determinism", "fast", "--decode-buckets", "4", "--prefill-buckets", "32")  # two programs: soon compiled
 
 LONG: dict[str, Any] = dict(
     model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=100, logit_bias={"3": 100}

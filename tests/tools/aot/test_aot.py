@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxchat.planning.aot import Account, Ahead
+from jaxchat.planning.aot import Account, AotEngine
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.hlo import Collective
 from jaxchat.planning.model_shapes import read_shape
@@ -95,14 +95,14 @@ def test_cases_can_be_planned_and_their_known_failures_are_bounds():
 @pytest.mark.skipif(find_spec("libtpu") is not None, reason="the TPU compiler is installed")
 def test_without_the_tpu_compiler_the_error_says_what_is_missing():
     with pytest.raises(ValueError, match="needs the TPU compiler"):
-        Ahead(MODEL, TOPOLOGY, PLAN.engine)
+        AotEngine(MODEL, TOPOLOGY, PLAN.engine)
 
 
 @pytest.mark.skipif(find_spec("libtpu") is None, reason="the TPU compiler is not installed")
 def test_a_small_model_compiles_within_the_bounds():
     model = replace(MODEL, layers=2, kinds=MODEL.kinds[:2])
     plan = make_plan(model, TOPOLOGY, suggested(TOPOLOGY))
-    ahead = Ahead(model, TOPOLOGY, plan.engine)
+    ahead = AotEngine(model, TOPOLOGY, plan.engine)
     account = ahead.compile("decode[64]")
     found = judged(CASE, plan, ahead, account, account.code)
     assert not found.failed & {"fits", "aliased", "gathers"}

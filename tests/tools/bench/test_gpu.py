@@ -71,7 +71,7 @@ def test_ways_to_attend_agree() -> None:
     np.testing.assert_allclose(contiguous(q, *slots, table, lengths, "xla"), expected, atol=1e-5)
     chunk = jnp.asarray(rng.normal(size=(16, H, d)), jnp.float32)
     places = keys, values, table[0], jnp.int32(32)
-    ours = jax.jit(partial(gpu_flash.prefill, form=PLAIN, interpret=True))(chunk, *places)
+    ours = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=True))(chunk, *places)
     np.testing.assert_allclose(chunk_gathered(chunk, *places, "xla"), ours, atol=1e-5)
 
 

@@ -22,10 +22,10 @@ TINY = ModelConfig(
     heads=2,
     kv_heads=1,
     width=32,
-    ffn_width=64,
-    head_width=16,
+    mlp_dim=64,
+    head_dim=16,
     context=8192,
-    tied=True,
+    tie_embeddings=True,
     qkv_bias=True,
 )
 

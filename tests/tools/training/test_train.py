@@ -46,10 +46,10 @@ def test_packed_conversations_do_not_see_each_other() -> None:
         heads=2,
         kv_heads=1,
         width=16,
-        ffn_width=32,
-        head_width=8,
+        mlp_dim=32,
+        head_dim=8,
         context=64,
-        tied=True,
+        tie_embeddings=True,
     )
     params, rng = init(config, 0), np.random.default_rng(0)
     tokens, layout = rng.integers(0, 50, 16).astype(np.int32), ((1, 16),)
@@ -71,10 +71,10 @@ def test_a_few_steps_lower_the_loss(tokenizer: Tokenizer, name: str) -> None:
         heads=2,
         kv_heads=1,
         width=32,
-        ffn_width=64,
-        head_width=16,
+        mlp_dim=64,
+        head_dim=16,
         context=256,
-        tied=True,
+        tie_embeddings=True,
     )
     params, update = init(config, 0), optimizer(name)
     state, step = update.init(params), make_step(Decoder(config), LAYOUT, update)
@@ -89,7 +89,7 @@ def test_a_few_steps_lower_the_loss(tokenizer: Tokenizer, name: str) -> None:
 def test_mixed_precision_leaves_the_decoder_as_it_was() -> None:
     from jaxchat.models import decoder, layers
 
-    before = layers.contract
+    before = layers.matmul
     with mixed_precision():
-        assert layers.contract is not before
-    assert layers.contract is before and decoder.contract is before
+        assert layers.matmul is not before
+    assert layers.matmul is before and decoder.matmul is before

@@ -100,7 +100,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q, lengths = drawn(jax.random.key(99), (rows, H, d)), jnp.full(rows, length, jnp.int32)
         what = f"decode, {rows} rows of {length} keys"
         floor = 1e6 * rows * length * K * d * 4 / args.bandwidth
-        ours = partial(gpu_flash.decode, form=PLAIN)
+        ours = partial(gpu_flash.decode, spec=PLAIN)
         for who, attend in (("ours", ours), ("jax's", shipped), ("cuDNN, gathered", gathered)):
             note(what, who, floor, attend, q, caches, table, lengths)
         slots = [tuple(x[:, 1:].reshape(rows, context, K, d) for x in cache) for cache in caches]
@@ -114,7 +114,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q = drawn(jax.random.key(99), (chunk, H, d))
         what = f"prefill, {chunk} from {start}"
         floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
-        for who, attend in (("ours", partial(gpu_flash.prefill, form=PLAIN)), ("cuDNN, gathered", chunk_gathered)):
+        for who, attend in (("ours", partial(gpu_flash.prefill, spec=PLAIN)), ("cuDNN, gathered", chunk_gathered)):
             note(what, who, floor, attend, q, caches, table, jnp.int32(start))
     return found
 

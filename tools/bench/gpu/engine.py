@@ -20,7 +20,7 @@ from jaxchat.planning.model_shapes import read_shape
 from jaxchat.runtime.matmul_backend import attention_here
 from jaxchat.runtime.program_specs import shapes_of_params
 from jaxchat.runtime.runner import Runner
-from jaxchat.runtime.state import Sizes
+from jaxchat.runtime.state import EngineShapes
 from jaxchat.sampling.sample import sample
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
 from tools.bench.probe import fastest
@@ -57,10 +57,10 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
     slots = max(args.users)
     engine = EngineConfig(
         slots=slots,
-        decode_shapes=tuple(rows for rows in (8,) if rows < slots) or (slots,),
+        decode_buckets=tuple(rows for rows in (8,) if rows < slots) or (slots,),
         context=args.context,
         chunk=args.chunk,
-        prefill_chunks=(args.chunk,),
+        prefill_buckets=(args.chunk,),
         page_size=args.page,
         dtype=args.dtype,
         attention=args.attention,
@@ -68,10 +68,17 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
     placement = Placement.create(engine.mesh, model)
     path = attention_here(engine, model, placement, None).path
     params = random_params(model, placement, engine.dtype)
-    sizes = Sizes.resolve(engine, model)
+    sizes = EngineShapes.resolve(engine, model)
     sampler = partial(sample, valid=model.vocab_size)
     runner = Runner(
-        model, params, sizes, placement, dtype=engine.dtype, sampler=sampler, path=path, ladder=engine.ladder
+        model,
+        params,
+        sizes,
+        placement,
+        dtype=engine.dtype,
+        sampler=sampler,
+        path=path,
+        decode_sizes=engine.decode_sizes,
     )
     runner.warm_up()
     return runner

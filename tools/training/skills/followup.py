@@ -9,7 +9,7 @@ from tools.training.sample import Message, Sample, assistant, trained, user
 from tools.training.skills import about, arithmetic, capitals, small_talk, unknown, words
 
 SKILL = "follow-up"
-Turns = tuple[Message, ...]
+PrefillPolicy = tuple[Message, ...]
 
 FACTS: tuple[tuple[str, Callable[[Random], str]], ...] = (
     ("favourite colour", lambda rng: rng.choice(words.COLOURS)),
@@ -69,10 +69,10 @@ def _sample(key: str, *turns: Message) -> Sample:
     return Sample(skill=SKILL, key=key, messages=turns)
 
 
-def _filler(rng: Random, most: int = 2) -> Turns:
+def _filler(rng: Random, most: int = 2) -> PrefillPolicy:
     """Up to `most` unrelated exchanges."""
     skills = (small_talk, arithmetic, capitals, about)
-    turns: Turns = ()
+    turns: PrefillPolicy = ()
     for _ in range(rng.randrange(most + 1)):
         turns += tuple(m for m in trained(rng.choice(skills).make, rng).messages if m["role"] != "system")
     return turns

@@ -24,12 +24,12 @@ MAX_NUMBER = 2**53  # beyond it, double precision loses units
 
 
 def check_keywords(schema: dict[str, Any], pointer: str) -> None:
-    """Raises `Refusal` for the first keyword that could not be enforced."""
+    """Raises `UnsupportedSchema` for the first keyword that could not be enforced."""
     for keyword in schema:
         if keyword not in ASSERTIONS and keyword not in APPLICATORS and keyword not in ANNOTATIONS:
-            raise Refusal(below(pointer, keyword), "this keyword is not supported.", keyword)
+            raise UnsupportedSchema(below(pointer, keyword), "this keyword is not supported.", keyword)
     if "$id" in schema and pointer != "#":
-        raise Refusal(below(pointer, "$id"), "only the root may have an identifier.", "$id")
+        raise UnsupportedSchema(below(pointer, "$id"), "only the root may have an identifier.", "$id")
 
 
 def count(value: Any, pointer: str, keyword: str, limit: int) -> int:
@@ -37,16 +37,16 @@ def count(value: Any, pointer: str, keyword: str, limit: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= limit:
-        raise Refusal(below(pointer, keyword), f"expected a whole number from 0 to {limit}.", keyword)
+        raise UnsupportedSchema(below(pointer, keyword), f"expected a whole number from 0 to {limit}.", keyword)
     return value
 
 
 def number(value: Any, pointer: str, keyword: str) -> int | float:
     """A number that double precision holds and decimal notation writes without an exponent."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refusal(below(pointer, keyword), "expected a number.", keyword)
+        raise UnsupportedSchema(below(pointer, keyword), "expected a number.", keyword)
     if abs(value) > MAX_NUMBER or "e" in repr(value):
-        raise Refusal(
+        raise UnsupportedSchema(
             below(pointer, keyword), "numbers beyond 2^53, or closer to 0 than 0.0001, are not supported.", keyword
         )
     return value
@@ -56,9 +56,9 @@ def types(value: Any, pointer: str) -> list[str]:
     """The names of `type`, one or several."""
     names = value if isinstance(value, list) else [value]
     if not names or any(name not in (*TYPES, "integer") for name in names if isinstance(name, str)):
-        raise Refusal(below(pointer, "type"), "unknown type.", "type")
+        raise UnsupportedSchema(below(pointer, "type"), "unknown type.", "type")
     if not all(isinstance(name, str) for name in names):
-        raise Refusal(below(pointer, "type"), "expected the name of a type, or several.", "type")
+        raise UnsupportedSchema(below(pointer, "type"), "expected the name of a type, or several.", "type")
     return names
 
 
@@ -73,7 +73,7 @@ def literal(value: Any, pointer: str, keyword: str) -> None:
             literal(item, pointer, keyword)
     elif isinstance(value, str):
         if any("\ud800" <= char <= "\udfff" for char in value):
-            raise Refusal(below(pointer, keyword), "a lone surrogate is no text.", keyword)
+            raise UnsupportedSchema(below(pointer, keyword), "a lone surrogate is no text.", keyword)
     elif value is not None and not isinstance(value, bool):
         number(value, pointer, keyword)
 
@@ -81,18 +81,18 @@ def literal(value: Any, pointer: str, keyword: str) -> None:
 def schemas(value: Any, pointer: str, keyword: str) -> list[Any]:
     """A list of at least one schema."""
     if not isinstance(value, list) or not value:
-        raise Refusal(below(pointer, keyword), "expected a list of schemas.", keyword)
+        raise UnsupportedSchema(below(pointer, keyword), "expected a list of schemas.", keyword)
     return value
 
 
 def table(value: Any, pointer: str, keyword: str) -> dict[str, Any]:
     """Schemas by name."""
     if not isinstance(value, dict):
-        raise Refusal(below(pointer, keyword), "expected an object of schemas.", keyword)
+        raise UnsupportedSchema(below(pointer, keyword), "expected an object of schemas.", keyword)
     return value
 
 
-class Refusal(Exception):
+class UnsupportedSchema(Exception):
     """A schema that cannot be enforced: names the keyword and its JSON pointer, as in `#/properties/a`."""
 
     def __init__(self, pointer: str, reason: str, keyword: str | None = None) -> None:

@@ -10,7 +10,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 from jaxchat.chat.grammar.json_schema import keywords
-from jaxchat.chat.grammar.json_schema.keywords import Refusal, below
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, below
 from jaxchat.chat.grammar.json_schema.patterns import all_but
 from jaxchat.chat.grammar.json_schema.values import pattern
 
@@ -45,7 +45,7 @@ def translate_object(translator: Translator, schema: dict[str, Any], pointer: st
 def _required(schema: dict[str, Any], pointer: str) -> list[str]:
     names = schema.get("required", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise Refusal(below(pointer, "required"), "expected a list of names.", "required")
+        raise UnsupportedSchema(below(pointer, "required"), "expected a list of names.", "required")
     return list(dict.fromkeys(names))
 
 
@@ -59,14 +59,14 @@ def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[s
         result.pop("minProperties", None)
     elif result["minProperties"] > 1:
         at = below(pointer, "minProperties")
-        raise Refusal(at, "more than 1, and more than are required, is not supported.", "minProperties")
+        raise UnsupportedSchema(at, "more than 1, and more than are required, is not supported.", "minProperties")
     return result
 
 
 def _open(schema: dict[str, Any], pointer: str, members: dict[str, Any], rest: Any) -> dict[str, Any]:
     if "patternProperties" in schema:
         at = below(pointer, "patternProperties")
-        raise Refusal(at, "not supported together with allOf, anyOf, oneOf or $ref.", "patternProperties")
+        raise UnsupportedSchema(at, "not supported together with allOf, anyOf, oneOf or $ref.", "patternProperties")
     result = {"properties": members} if members else {}
     return result if rest is None else result | {"additionalProperties": rest}
 
@@ -77,10 +77,10 @@ def _by_pattern(
     found = keywords.table(schema["patternProperties"], pointer, "patternProperties")
     if any(char < " " or char == "\x7f" for name in members for char in name):
         at = below(pointer, "patternProperties")
-        raise Refusal(at, "not supported beside names with control characters.", "patternProperties")
+        raise UnsupportedSchema(at, "not supported beside names with control characters.", "patternProperties")
     if schema.get("additionalProperties", False) is not False and members.keys() - schema.get("properties", {}).keys():
         at = below(pointer, "required")
-        raise Refusal(at, "names beside patternProperties must be among the properties.", "required")
+        raise UnsupportedSchema(at, "names beside patternProperties must be among the properties.", "required")
     parts = {}
     for text, part in found.items():
         at = below(pointer, "patternProperties", text)
@@ -95,7 +95,9 @@ def _rest(members: dict[str, Any], rest: Any, pointer: str) -> dict[str, Any]:
         return {"additionalProperties": False}
     if any(len(name) > MAX_NAME for name in members):
         at = below(pointer, "additionalProperties")
-        raise Refusal(at, f"not supported beside names of more than {MAX_NAME} characters.", "additionalProperties")
+        raise UnsupportedSchema(
+            at, f"not supported beside names of more than {MAX_NAME} characters.", "additionalProperties"
+        )
     return {"patternProperties": {all_but(list(members)): rest}, "additionalProperties": False}
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from jaxchat.chat.grammar.json_schema.keywords import Refusal, below
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, below
 
 
 def resolve(root: Any, reference: Any, pointer: str) -> tuple[str, Any]:
-    """The pointer and the schema that a `$ref` at `pointer` names. Raises `Refusal` unless it lies in this document."""
+    """Returns the pointer and the schema that a `$ref` at `pointer` names.
+
+    Raises:
+        UnsupportedSchema: the reference leads out of this document.
+    """
     at = below(pointer, "$ref")
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-        raise Refusal(at, "only references of the form '#/...' are supported.", "$ref")
+        raise UnsupportedSchema(at, "only references of the form '#/...' are supported.", "$ref")
     steps = [unquote(step).replace("~1", "/").replace("~0", "~") for step in reference.split("/")[1:]]
     found = root
     for step in steps:
@@ -21,7 +25,7 @@ def resolve(root: Any, reference: Any, pointer: str) -> tuple[str, Any]:
         elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
             found = found[int(step)]
         else:
-            raise Refusal(at, "this reference names nothing in the schema.", "$ref")
+            raise UnsupportedSchema(at, "this reference names nothing in the schema.", "$ref")
     return below("#", *steps), found
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
-from jaxchat.chat.grammar.json_schema.keywords import Refusal, below
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, below
 from jaxchat.chat.grammar.json_schema.objects import translate_object
 from jaxchat.chat.grammar.json_schema.refs import names_in_place, resolve
-from jaxchat.chat.grammar.json_schema.satisfiable import check_finite
+from jaxchat.chat.grammar.json_schema.satisfiable import check_satisfiable
 from jaxchat.chat.grammar.json_schema.values import translate_array, translate_number, translate_string
 
 MAX_PARTS = 20_000
@@ -22,11 +22,11 @@ _SCALARS = ["null", "boolean", "number", "string", "array"]
 def translate(root: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
     """The schema for the grammar library, and where each keyword stands: pointers by keyword.
 
-    `prefix` leads the names of definitions. Raises `Refusal` for what cannot be enforced.
+    `prefix` leads the names of definitions. Raises `UnsupportedSchema` for what cannot be enforced.
     """
     translator = Translator(root, prefix)
     result = translator.run()
-    check_finite(result)
+    check_satisfiable(result)
     return result, translator.places
 
 
@@ -54,11 +54,11 @@ class Translator:
         """One schema; `merged` says that what it describes is intersected with its siblings above."""
         self._parts += 1
         if self._parts > MAX_PARTS:
-            raise Refusal(pointer, f"more than {MAX_PARTS} parts.")
+            raise UnsupportedSchema(pointer, f"more than {MAX_PARTS} parts.")
         if isinstance(schema, bool):
             return schema
         if not isinstance(schema, dict):
-            raise Refusal(pointer, "expected a schema.")
+            raise UnsupportedSchema(pointer, "expected a schema.")
         keywords.check_keywords(schema, pointer)
         for keyword in schema:
             self.places.setdefault(keyword, []).append(below(pointer, keyword))
@@ -104,7 +104,7 @@ class Translator:
         seen = set()
         while isinstance(schema, dict) and "$ref" in schema and not schema.keys() - keywords.ANNOTATIONS - {"$ref"}:
             if pointer in seen:
-                raise Refusal(below(pointer, "$ref"), "this reference leads to itself.", "$ref")
+                raise UnsupportedSchema(below(pointer, "$ref"), "this reference leads to itself.", "$ref")
             seen.add(pointer)
             pointer, schema = resolve(self.root, schema["$ref"], pointer)
         return pointer, schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jaxchat.chat.grammar.json_schema import formats, keywords
-from jaxchat.chat.grammar.json_schema.keywords import Refusal, below
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, below
 from jaxchat.chat.grammar.json_schema.patterns import rewrite
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def translate_number(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
         value = result[keyword] = keywords.number(schema[keyword], pointer, keyword)
         if keyword == "multipleOf" and not _MULTIPLES[0] <= value <= _MULTIPLES[1]:
             low, high = _MULTIPLES
-            raise Refusal(below(pointer, keyword), f"expected a number from {low} to {high}.", keyword)
+            raise UnsupportedSchema(below(pointer, keyword), f"expected a number from {low} to {high}.", keyword)
     return result
 
 
@@ -42,18 +42,18 @@ def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
 def pattern(value: Any, pointer: str, keyword: str) -> str:
     """A regular expression for the grammar library."""
     if not isinstance(value, str):
-        raise Refusal(pointer, "expected a regular expression.", keyword)
+        raise UnsupportedSchema(pointer, "expected a regular expression.", keyword)
     try:
         return rewrite(value)
     except ValueError as error:
-        raise Refusal(pointer, f"{error}.", keyword) from None
+        raise UnsupportedSchema(pointer, f"{error}.", keyword) from None
 
 
 def _format(name: Any, pointer: str, result: dict[str, Any]) -> None:
     at = below(pointer, "format")
     if not isinstance(name, str) or (name not in formats.PATTERNS and name not in formats.NATIVE):
         known = ", ".join(sorted({*formats.PATTERNS, *formats.NATIVE}))
-        raise Refusal(at, f"only these formats are supported: {known}.", "format")
+        raise UnsupportedSchema(at, f"only these formats are supported: {known}.", "format")
     if name in formats.LONGEST:
         result["maxLength"] = min(result.get("maxLength", formats.LONGEST[name]), formats.LONGEST[name])
     if name in formats.NATIVE:
@@ -72,7 +72,7 @@ def translate_array(translator: Translator, schema: dict[str, Any], pointer: str
         if keyword in schema
     }
     if schema.get("uniqueItems", False) is not False and result.get("maxItems", 2) > 1:
-        raise Refusal(below(pointer, "uniqueItems"), "this keyword is not supported.", "uniqueItems")
+        raise UnsupportedSchema(below(pointer, "uniqueItems"), "this keyword is not supported.", "uniqueItems")
     if "prefixItems" in schema:
         items = keywords.schemas(schema["prefixItems"], pointer, "prefixItems")
         result["prefixItems"] = [
