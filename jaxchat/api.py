@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 def load(model: str = "bundled", **engine_options: Any) -> Chat:
     """Loads a model and starts its engine in a background thread.
 
+    No setting of the process is changed for good: `close` undoes what loading has registered.
+
     Args:
         model: "bundled", a directory in Hugging Face form, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct".
         engine_options: fields of `jaxchat.config.EngineConfig`.
@@ -98,10 +100,18 @@ def load_session(
     report: Report = lambda *_: None,
     chat: ChatConfig | None = None,
     pod: MultihostLeader | None = None,
+    *,
+    tune_process: bool = False,
 ) -> ChatSession:
-    """Loads a model into a session that is ready but for `await session.start()`. Blocks for seconds or more.
+    """Loads a model into a session that is ready once it was started. Blocks for seconds or more.
 
-    With `pod`, other processes hold a part of the model and run every step too, by `jaxchat.multihost.follower.follow`.
+    Args:
+        model: as for `load`.
+        engine: sizes and devices.
+        report: is told of the progress.
+        chat: how requests are treated.
+        pod: other processes hold a part of the model and run every step too, by `jaxchat.multihost.follower`.
+        tune_process: whether this process only serves: then memory of the C library is set for that, for good.
     """
     from jaxchat.parallel.distributed import join  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -110,11 +120,19 @@ def load_session(
     directory = find(model)
     tokenizer, template = load_tokenizer(directory), load_template(directory, (chat or ChatConfig()).tool_format)
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
-    agree = {}
+    agree: dict[str, Any] = {}
     if pod:
         join(pod)
         agree["agree"] = pod.agree
-    loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest=text_digest, report=report, **agree)
+    loaded = load_runner(
+        directory,
+        engine,
+        valid=tokenizer.size,
+        text_digest=text_digest,
+        report=report,
+        tune_process=tune_process,
+        **agree,
+    )
     runners: list[StepRunner] = [*loaded.runners]
     if pod:
         runners = [leading := LeadingRunner(loaded.runner, pod.send)]
@@ -152,6 +170,7 @@ def load_session(
         info,
         chat,
         compiles=lambda: loaded.compiles_after_ready,
+        release=loaded.close,
     )
 
 

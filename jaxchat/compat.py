@@ -33,6 +33,13 @@ def described_devices(topology: str, platform: str, **options: Any) -> Sequence[
     return devices
 
 
+def reopen_compilation_cache() -> None:
+    """Has jax open its persistent cache anew, where its configuration says: it looks there once and remembers."""
+    from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+    reset_cache()
+
+
 @contextmanager
 def building_kernels() -> Iterator[None]:
     """Silences one warning while programs with the GPU's kernels are lowered.

@@ -16,7 +16,6 @@ from hypothesis import settings
 
 from jaxchat.api import Chat, load
 from jaxchat.cache import cache_folder
-from jaxchat.runtime.compile import use_cache
 from tests import tiny
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -30,7 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(home.cleanup)
         os.environ["HOME"] = home.name
         os.environ.pop("XDG_CACHE_HOME", None)
-    use_cache(cache_folder(""))
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder("")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

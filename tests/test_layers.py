@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {"jaxchat.cache", "jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.model_directory"}
 JAX = LEAVES | {"jaxchat.compat"}
 DEVICE = JAX | {"jaxchat.kernels", "jaxchat.sampling", "jaxchat.models", "jaxchat.checkpoints", "jaxchat.parallel"}
+PARALLEL = {"jaxchat.config", "jaxchat.errors", "jaxchat.types", "jaxchat.models", "jaxchat.parallel"}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
 CHAT = WIRE | {"jaxchat.config", "jaxchat.chat.context", "jaxchat.chat.request.validate"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
@@ -35,9 +36,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.multihost.v1":    ({"jaxchat.multihost.v1"},                                     HEAVY),
     "jaxchat.kernels":         (JAX | {"jaxchat.kernels"},                                    RPC),
     "jaxchat.sampling":        (JAX | {"jaxchat.sampling"},                                   RPC),
-    "jaxchat.models":          (JAX | {"jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
-    "jaxchat.parallel":        (DEVICE,                                                       RPC),
-    "jaxchat.checkpoints":     (DEVICE,                                                    RPC),
+    "jaxchat.models":          (LEAVES | {"jaxchat.models", "jaxchat.kernels"},               RPC),
+    "jaxchat.parallel":        (PARALLEL | {"jaxchat.kernels.attention.backend", "jaxchat.sampling.topk"}, RPC),
+    "jaxchat.checkpoints":     (LEAVES | {"jaxchat.checkpoints", "jaxchat.models"},           RPC),
     "jaxchat.runtime":         (DEVICE | {"jaxchat.runtime"},                                 RPC),
     "jaxchat.planning":        (DEVICE | {"jaxchat.planning", "jaxchat.runtime"},             RPC),
     "jaxchat.engine":          (LEAVES | {"jaxchat.engine"},                                  HEAVY | RPC),

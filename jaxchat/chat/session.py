@@ -42,7 +42,19 @@ class ChatSession:
         info: ModelInfo,
         config: ChatConfig | None = None,
         compiles: Callable[[], int] = lambda: 0,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
+        """Nothing runs yet.
+
+        Args:
+            engine: not started.
+            tokenizer: of the model.
+            template: of the model.
+            info: what is said about the model.
+            config: limits and choices of the server.
+            compiles: returns how many programs were compiled since the warm-up ended.
+            release: is called once the engine has stopped.
+        """
         self.info = info
         self.observers: list[Observer] = []
         self.failed = asyncio.Event()  # set once the engine has ended without being asked to
@@ -52,6 +64,7 @@ class ChatSession:
         self._grammars = GrammarCompiler(tokenizer, info.logits, tool_format=template.tool_format)
         self._config = config or ChatConfig()
         self._compiles = compiles
+        self._release = release
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
         self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")  # slow ones hold up no text
         self._running: dict[int, OutputStream] = {}
@@ -110,6 +123,7 @@ class ChatSession:
         """Stops the engine; requests that still run fail."""
         self._draining = True
         await asyncio.to_thread(self._engine.stop, 0.0 if self.failed.is_set() else None)
+        self._release()
         await asyncio.to_thread(self._grammars.close)
         self._pool.shutdown()
         self._schemas.shutdown()

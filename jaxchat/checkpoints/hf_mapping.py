@@ -1,135 +1,153 @@
-"""Which Hugging Face tensors make up each parameter, and along which axes it may be split."""
+"""Which Hugging Face tensors fill each parameter of `jaxchat.models.param_specs`."""
 
 from __future__ import annotations
 
-from jaxchat.checkpoints.tensor_slices import Parameter, biases, entries, matrices, matrix, plain, rows, stacked
-from jaxchat.models.config import Experts, ModelConfig
+from collections.abc import Callable
 
-Path = tuple[str, ...]
+from jaxchat.checkpoints.tensor_slices import (
+    Slices,
+    entries,
+    joined_matrices,
+    joined_rows,
+    joined_vectors,
+    matrix,
+    stacked,
+    whole,
+)
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.param_specs import ParamPath, ParamSpec, param_specs
+
+Source = Callable[[ModelConfig, ParamSpec, str], Slices]
+"""`source(config, spec, prefix)`: the stored tensors of one parameter; `prefix` begins the names of its layer."""
 
 
-def parameters(config: ModelConfig, prefix: str = "model.") -> dict[Path, Parameter]:
-    """Every parameter of the decoder and what it is made from, in the order of the forward pass.
+def stored_slices(config: ModelConfig, prefix: str = "model.") -> dict[ParamPath, Slices]:
+    """Returns the stored tensors of every parameter, in the order of the forward pass.
 
-    `prefix` begins all stored names but that of the head.
+    Args:
+        config: the decoder.
+        prefix: begins all stored names but that of the head.
     """
-    c = config
-    table: dict[Path, Parameter] = {("embed",): plain(f"{prefix}embed_tokens.weight", c.vocab_size, c.width)}
-    for index in range(c.layers):
-        table |= {(f"layer_{index}", *path): found for path, found in _layer(c, index, prefix).items()}
-    table[("norm", "scale")] = plain(f"{prefix}norm.weight", c.width)
-    if not c.tie_embeddings:
-        table[("head",)] = matrix("lm_head.weight", (c.width,), (c.vocab_size,))
-    return table
+    return {path: _slices(config, path, spec, prefix) for path, spec in param_specs(config).items()}
 
 
 def unused(config: ModelConfig, name: str) -> bool:
-    """Whether a stored tensor may be there although no parameter is made of it."""
-    tie_embeddings = config.tie_embeddings and name == "lm_head.weight"
-    return tie_embeddings or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
+    """Returns whether a stored tensor may be there although no parameter is made of it."""
+    tied_head = config.tie_embeddings and name == "lm_head.weight"
+    return tied_head or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
 
 
-def axes(path: Path) -> tuple[str | None, ...]:
-    """Logical axis names of a parameter; a mesh rule maps them to devices. None is never split."""
-    return _AXES[path[-1]]
+def _slices(config: ModelConfig, path: ParamPath, spec: ParamSpec, prefix: str) -> Slices:
+    first, *rest = path
+    if first.startswith("layer_"):
+        index = first.removeprefix("layer_")
+        return _LAYER[".".join(rest)](config, spec, f"{prefix}layers.{index}.")
+    return _OUTER[".".join(path)](config, spec, prefix)
 
 
-_AXES: dict[str, tuple[str | None, ...]] = {
-    "embed": ("vocab", None),
-    "head": (None, "vocab"),
-    "scale": (None,),
-    "qkv": (None, "kv_heads", None, None),
-    "qkv_bias": ("kv_heads", None, None),
-    "out": ("kv_heads", None, None, None),
-    "out_bias": (None,),
-    "gate_up": (None, None, "ffn"),
-    "gate_up_bias": (None, "ffn"),
-    "down": ("ffn", None),
-    "down_bias": (None,),
-    "sinks": ("kv_heads", None),
-    "router": (None, None),
-    "router_bias": (None,),
-    "expert_gate_up": ("experts", None, None, "expert_ffn"),
-    "expert_gate_up_bias": ("experts", None, "expert_ffn"),
-    "expert_down": ("experts", "expert_ffn", None),
-    "expert_down_bias": (None, None),
+def _named(name: str) -> Source:
+    """A parameter that is stored as it is."""
+    return lambda config, spec, prefix: whole(f"{prefix}{name}", spec.shape)
+
+
+def _linear(name: str) -> Source:
+    """A parameter that is stored as one matrix `[out, in]`."""
+    return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, len(spec.contracted))
+
+
+def _head(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    return matrix("lm_head.weight", spec.shape, 1)
+
+
+def _mlp_norm(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    return whole(f"{prefix}{config.names.mlp_norm}.weight", spec.shape)
+
+
+def _qkv(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    at, counts = f"{prefix}self_attn.", (config.group, 1, 1)
+    if config.names.fused:
+        return joined_rows(f"{at}qkv_proj.weight", spec.shape, 2, counts)
+    return joined_matrices([f"{at}{name}_proj.weight" for name in "qkv"], spec.shape, 2, counts)
+
+
+def _qkv_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    names = [f"{prefix}self_attn.{name}_proj.bias" for name in "qkv"]
+    return joined_vectors(names, spec.shape, 1, (config.group, 1, 1))
+
+
+def _sinks(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    return joined_vectors([f"{prefix}self_attn.sinks"], spec.shape, 0, (config.kv_heads,))
+
+
+def _gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    if config.names.fused:
+        return joined_rows(f"{prefix}mlp.gate_up_proj.weight", spec.shape, 1, (1, 1))
+    return joined_matrices([f"{prefix}mlp.{name}_proj.weight" for name in ("gate", "up")], spec.shape, 1, (1, 1))
+
+
+def _gate_up_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    return joined_vectors([f"{prefix}mlp.{name}_proj.bias" for name in ("gate", "up")], spec.shape, 0, (1, 1))
+
+
+def _router(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    return matrix(f"{prefix}{config.names.router}.weight", spec.shape, 1)
+
+
+def _router_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    return whole(f"{prefix}{config.names.router}.bias", spec.shape)
+
+
+def _expert_gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    at, names = f"{prefix}{config.names.experts}.", config.names.expert[:2]
+    if config.names.stacked:
+        return entries(f"{at}gate_up_proj", spec.shape, alternating=True)
+    each = [
+        joined_matrices([f"{at}{index}.{name}.weight" for name in names], spec.shape[1:], 1, (1, 1))
+        for index in range(spec.shape[0])
+    ]
+    return stacked(each)
+
+
+def _expert_down(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    at, name = f"{prefix}{config.names.experts}.", config.names.expert[2]
+    if config.names.stacked:
+        return entries(f"{at}down_proj", spec.shape)
+    return stacked([matrix(f"{at}{index}.{name}.weight", spec.shape[1:], 1) for index in range(spec.shape[0])])
+
+
+def _expert_gate_up_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    return entries(f"{prefix}{config.names.experts}.gate_up_proj_bias", spec.shape, alternating=True)
+
+
+def _expert_down_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    return whole(f"{prefix}{config.names.experts}.down_proj_bias", spec.shape)
+
+
+_OUTER: dict[str, Source] = {
+    "embed": _named("embed_tokens.weight"),
+    "norm.scale": _named("norm.weight"),
+    "head": _head,
 }
-
-
-def _layer(c: ModelConfig, index: int, prefix: str) -> dict[Path, Parameter]:
-    at = f"{prefix}layers.{index}."
-    table: dict[Path, Parameter] = {("attention_norm", "scale"): plain(f"{at}input_layernorm.weight", c.width)}
-    table |= {("attention", *path): found for path, found in _attention(c, f"{at}self_attn.").items()}
-    table[("mlp_norm", "scale")] = plain(f"{at}{c.names.mlp_norm}.weight", c.width)
-    experts = c.experts if c.kinds[index].sparse else None
-    if experts:
-        inner = _stacked_experts(c, experts, at) if c.names.stacked else _experts(c, experts, at)
-    else:
-        inner = _feed_forward(c, f"{at}mlp.")
-    table |= {("mlp", *path): found for path, found in inner.items()}
-    if c.post_norms:
-        table[("attention_post_norm", "scale")] = plain(f"{at}post_attention_layernorm.weight", c.width)
-        table[("mlp_post_norm", "scale")] = plain(f"{at}post_feedforward_layernorm.weight", c.width)
-    return table
-
-
-def _attention(c: ModelConfig, at: str) -> dict[Path, Parameter]:
-    shapes = tuple((c.kv_heads, count, c.head_dim) for count in (c.group, 1, 1))
-    names = tuple(f"{at}{name}_proj" for name in "qkv")
-    weights = tuple(f"{name}.weight" for name in names)
-    fused = rows(f"{at}qkv_proj.weight", c.width, shapes, 1) if c.names.fused else None
-    table: dict[Path, Parameter] = {
-        ("qkv",): fused or matrices(weights, c.width, shapes, 1),
-        ("out",): matrix(f"{at}o_proj.weight", (c.kv_heads, c.group, c.head_dim), (c.width,)),
-    }
-    if c.qk_norm:
-        table |= {(f"{name}_norm", "scale"): plain(f"{at}{name}_norm.weight", c.head_dim) for name in "qk"}
-    if c.qkv_bias:
-        table[("qkv_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 1)
-    if c.out_bias:
-        table[("out_bias",)] = plain(f"{at}o_proj.bias", c.width)
-    if c.sinks:
-        table[("sinks",)] = biases((f"{at}sinks",), ((c.kv_heads, c.group),), 0)
-    return table
-
-
-def _feed_forward(c: ModelConfig, at: str) -> dict[Path, Parameter]:
-    shapes = ((1, c.mlp_dim),) * 2
-    names = tuple(f"{at}{name}_proj" for name in ("gate", "up"))
-    weights = tuple(f"{name}.weight" for name in names)
-    fused = rows(f"{at}gate_up_proj.weight", c.width, shapes, 0) if c.names.fused else None
-    table: dict[Path, Parameter] = {
-        ("gate_up",): fused or matrices(weights, c.width, shapes, 0),
-        ("down",): matrix(f"{at}down_proj.weight", (c.mlp_dim,), (c.width,)),
-    }
-    if c.mlp_bias:
-        table[("gate_up_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 0)
-        table[("down_bias",)] = plain(f"{at}down_proj.bias", c.width)
-    return table
-
-
-def _experts(c: ModelConfig, experts: Experts, at: str) -> dict[Path, Parameter]:
-    gate_up, down = [], []
-    for index in range(experts.count):
-        gate, up, last = (f"{at}{c.names.experts}.{index}.{name}.weight" for name in c.names.expert)
-        gate_up.append(matrices((gate, up), c.width, ((1, experts.width),) * 2, 0))
-        down.append(matrix(last, (experts.width,), (c.width,)))
-    return {
-        ("router",): matrix(f"{at}{c.names.router}.weight", (c.width,), (experts.count,)),
-        ("expert_gate_up",): stacked(gate_up),
-        ("expert_down",): stacked(down),
-    }
-
-
-def _stacked_experts(c: ModelConfig, experts: Experts, at: str) -> dict[Path, Parameter]:
-    count, width, router, inside = experts.count, experts.width, f"{at}{c.names.router}", f"{at}{c.names.experts}."
-    table: dict[Path, Parameter] = {
-        ("router",): matrix(f"{router}.weight", (c.width,), (count,)),
-        ("expert_gate_up",): entries(f"{inside}gate_up_proj", count, (c.width, 2, width), (c.width, 2 * width)),
-        ("expert_down",): entries(f"{inside}down_proj", count, (width, c.width)),
-    }
-    if experts.bias:
-        table[("router_bias",)] = plain(f"{router}.bias", count)
-        table[("expert_gate_up_bias",)] = entries(f"{inside}gate_up_proj_bias", count, (2, width), (2 * width,))
-        table[("expert_down_bias",)] = plain(f"{inside}down_proj_bias", count, c.width)
-    return table
+_LAYER: dict[str, Source] = {
+    "attention_norm.scale": _named("input_layernorm.weight"),
+    "attention.qkv": _qkv,
+    "attention.qkv_bias": _qkv_bias,
+    "attention.q_norm.scale": _named("self_attn.q_norm.weight"),
+    "attention.k_norm.scale": _named("self_attn.k_norm.weight"),
+    "attention.sinks": _sinks,
+    "attention.out": _linear("self_attn.o_proj.weight"),
+    "attention.out_bias": _named("self_attn.o_proj.bias"),
+    "attention_post_norm.scale": _named("post_attention_layernorm.weight"),
+    "mlp_norm.scale": _mlp_norm,
+    "mlp.gate_up": _gate_up,
+    "mlp.gate_up_bias": _gate_up_bias,
+    "mlp.down": _linear("mlp.down_proj.weight"),
+    "mlp.down_bias": _named("mlp.down_proj.bias"),
+    "mlp.router": _router,
+    "mlp.router_bias": _router_bias,
+    "mlp.expert_gate_up": _expert_gate_up,
+    "mlp.expert_gate_up_bias": _expert_gate_up_bias,
+    "mlp.expert_down": _expert_down,
+    "mlp.expert_down_bias": _expert_down_bias,
+    "mlp_post_norm.scale": _named("post_feedforward_layernorm.weight"),
+}

@@ -13,15 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
-from jaxchat.checkpoints.hf_mapping import parameters, unused
+from jaxchat.checkpoints.hf_mapping import stored_slices, unused
 from jaxchat.checkpoints.safetensors import SafetensorsReader
-from jaxchat.checkpoints.tensor_slices import Parameter
+from jaxchat.checkpoints.tensor_slices import Shape, Slices
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.param_specs import ParamPath, insert, param_at, param_specs
 from jaxchat.types import Progress
 
-Place = Callable[[tuple[str, ...], np.ndarray], jax.Array]
-"""`place(path, array)` puts one finished parameter on its device or devices."""
+Place = Callable[[ParamPath, np.ndarray], Any]
+"""`place(path, array)` puts one finished parameter on its device or devices, possibly in another form."""
 
 
 def load_hf(
@@ -42,32 +43,32 @@ def load_hf(
     """
     place = place or (lambda path, array: jax.device_put(array))
     shards = SafetensorsReader(directory)
-    table = parameters(config, shards.prefix(config.names.prefixes))
-    _check(shards, table, config)
+    specs, stored = param_specs(config), stored_slices(config, shards.prefix(config.names.prefixes))
+    _check(shards, stored, config)
     digest = hashlib.sha256()
     params: dict[str, Any] = {}
-    for done, (path, parameter) in enumerate(table.items()):
-        progress(done, len(table))
-        _insert(params, path, place(path, _assemble(shards, parameter, jnp.dtype(dtype), digest)))
-    progress(len(table), len(table))
+    for done, (path, slices) in enumerate(stored.items()):
+        progress(done, len(stored))
+        insert(params, path, place(path, _assemble(shards, specs[path].shape, slices, jnp.dtype(dtype), digest)))
+    progress(len(stored), len(stored))
     return params, digest.hexdigest()
 
 
 def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype: str = "bfloat16") -> None:
     """Writes `model.safetensors` under Hugging Face names; `config.json` is the caller's."""
     tensors: dict[str, np.ndarray] = {}
-    for path, parameter in parameters(config).items():
-        array = np.asarray(_lookup(params, path).astype(jnp.float32))
-        for part in parameter.parts:
+    for path, slices in stored_slices(config).items():
+        array = np.asarray(param_at(params, path).astype(jnp.float32))
+        for part in slices:
             tensor = tensors.setdefault(part.name, np.empty(part.stored_shape, jnp.dtype(dtype)))
             tensor[slice(*part.rows) if part.rows else ...] = part.to_stored(array[part.place])
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
-def _check(shards: SafetensorsReader, table: dict[tuple[str, ...], Parameter], config: ModelConfig) -> None:
+def _check(shards: SafetensorsReader, stored: dict[ParamPath, Slices], config: ModelConfig) -> None:
     """Refuses tensors that do not fit, before memory is asked for, and those that no parameter is made of: what they
     stand for would be left out of the computation."""
-    parts = [part for parameter in table.values() for part in parameter.parts]
+    parts = [part for slices in stored.values() for part in slices]
     for part in parts:
         shards.check(part)
     wanted = {part.name for part in parts}
@@ -76,9 +77,9 @@ def _check(shards: SafetensorsReader, table: dict[tuple[str, ...], Parameter], c
             raise ModelError(f"{path}: tensor {name} does not belong to the model that config.json describes")
 
 
-def _assemble(shards: SafetensorsReader, parameter: Parameter, dtype: np.dtype, digest: Any) -> np.ndarray:
-    array = _aligned(parameter.shape, dtype)
-    for part in parameter.parts:
+def _assemble(shards: SafetensorsReader, shape: Shape, slices: Slices, dtype: np.dtype, digest: Any) -> np.ndarray:
+    array = _aligned(shape, dtype)
+    for part in slices:
         tensor = shards.read(part)
         digest.update(f"{part.name}{tensor.dtype}{tensor.shape}".encode())
         digest.update(np.ascontiguousarray(tensor).view(np.uint8).data)
@@ -92,16 +93,3 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def _insert(tree: dict[str, Any], path: tuple[str, ...], leaf: jax.Array) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = leaf
-
-
-def _lookup(tree: dict[str, Any], path: tuple[str, ...]) -> jax.Array:
-    node: Any = tree
-    for key in path:
-        node = node[key]
-    return node

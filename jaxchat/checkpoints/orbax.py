@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxchat.errors import ModelError
-from jaxchat.kernels.attention.reference import causal
 from jaxchat.model_directory import read_object
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.decoder import Decoder
+from jaxchat.models.param_specs import ParamPath, ParamSpec, param_specs, param_tree
 
 FOLDER, MANIFEST = "orbax", "orbax.json"
 PIECE = 1 << 26  # bytes that are stored, and so read, together; a device need not read what is another's
-ShardingOf = Callable[[tuple[str, ...], tuple[int, ...]], jax.sharding.Sharding]
+ShardingOf = Callable[[ParamSpec], jax.sharding.Sharding]
+Finish = Callable[[ParamPath, jax.Array], Any]
+"""`finish(path, array)` gives one restored parameter its final form."""
 
 
 def has_orbax(directory: Path) -> bool:
@@ -41,46 +42,60 @@ def save_orbax(params: dict[str, Any], directory: Path, digest: str) -> None:
 
 
 def restore_orbax(
-    directory: Path, config: ModelConfig, *, dtype: str, sharding: ShardingOf
+    directory: Path,
+    config: ModelConfig,
+    *,
+    dtype: str,
+    sharding: ShardingOf,
+    finish: Finish = lambda path, array: array,
 ) -> tuple[dict[str, Any], str]:
     """Reads `directory/orbax`, each parameter straight to its sharding; returns parameters and digest.
+
+    Args:
+        directory: of the model.
+        config: the decoder whose parameters are stored.
+        dtype: of the parameters.
+        sharding: of each of them.
+        finish: is called once a part of the tree is there, before the next one is read.
 
     Raises:
         ModelError: the checkpoint is damaged or does not fit `config`; names the file or the parameter.
     """
-    wanted = shapes(config)
-    digest = _checked(directory, {".".join(path): list(leaf.shape) for path, leaf in _flat(wanted)})
-
-    def placed(keys: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        place = sharding(tuple(key.key for key in keys), leaf.shape)
-        return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype), sharding=place)
-
-    folder, checkpoint = (directory / FOLDER).absolute(), _orbax()
-    target = jax.tree_util.tree_map_with_path(placed, wanted)
-    params: dict[str, Any] = dict.fromkeys(wanted)
-    try:
-        with checkpoint.PyTreeCheckpointer() as reader:
-            # One layer after the other, the largest first: what Orbax reads at once is in memory two or three times.
-            for name in sorted(wanted, key=lambda name: _size(wanted[name]), reverse=True):
-                part = {name: target[name]}
-                places = checkpoint.checkpoint_utils.construct_restore_args(part)
-                given = checkpoint.args.PyTreeRestore(item=part, restore_args=places, partial_restore=True)
-                params[name] = reader.restore(folder, args=given)[name]
-    except Exception as error:  # it raises bare ones, of many lines
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{folder}: cannot be restored ({first:.300})") from None
+    specs = param_specs(config)
+    digest = _checked(directory, {".".join(path): list(spec.shape) for path, spec in specs.items()})
+    target = param_tree(
+        specs, lambda path, spec: jax.ShapeDtypeStruct(spec.shape, jnp.dtype(dtype), sharding=sharding(spec))
+    )
+    params: dict[str, Any] = dict.fromkeys(target)
+    with _orbax().PyTreeCheckpointer() as reader:
+        # One layer after the other, the largest first: what Orbax reads at once is in memory two or three times.
+        for name in sorted(target, key=lambda name: _size(target[name]), reverse=True):
+            part = {name: _restored(reader, directory, {name: target[name]})[name]}
+            _finish(part, (), finish)
+            params |= part
     return params, digest
 
 
-def shapes(config: ModelConfig) -> dict[str, Any]:
-    """The parameter tree as shapes, without allocating anything."""
-    ids = jax.ShapeDtypeStruct((2,), jnp.int32)
+def _restored(reader: Any, directory: Path, target: dict[str, Any]) -> dict[str, Any]:
+    """A part of the tree, to the shardings of `target`."""
+    checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
+    try:
+        places = checkpoint.checkpoint_utils.construct_restore_args(target)
+        args = checkpoint.args.PyTreeRestore(item=target, restore_args=places, partial_restore=True)
+        part: dict[str, Any] = reader.restore(folder, args=args)
+        return part
+    except Exception as error:  # it raises bare ones, of many lines
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{folder}: cannot be restored ({first:.300})") from None
 
-    def init(ids: jax.Array) -> Any:
-        return Decoder(config).init(jax.random.key(0), ids, ids, attend=causal)["params"]
 
-    tree: dict[str, Any] = jax.eval_shape(init, ids)
-    return tree
+def _finish(tree: dict[str, Any], path: ParamPath, finish: Finish) -> None:
+    """Replaces parameters by their final form one at a time, so that no two forms of all of them exist."""
+    for name, node in tree.items():
+        if isinstance(node, dict):
+            _finish(node, (*path, name), finish)
+        else:
+            tree[name] = finish((*path, name), node)
 
 
 def _checked(directory: Path, wanted: dict[str, list[int]]) -> str:

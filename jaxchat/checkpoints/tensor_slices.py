@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
 Index = tuple[int | slice, ...]
+Shape = tuple[int, ...]
 WHOLE: Index = ()
 
 
@@ -16,15 +19,15 @@ class TensorSlice:
     """One stored tensor, or some of its rows, and the place in the parameter that it fills."""
 
     name: str
-    stored_shape: tuple[int, ...]  # of the whole tensor
-    shape: tuple[int, ...]  # of its place in the parameter
+    stored_shape: Shape  # of the whole tensor
+    shape: Shape  # of its place in the parameter
     place: Index = WHOLE
     transposed: bool = False
     alternating: bool = False  # stored with the last two axes of the place the other way round
     rows: tuple[int, int] | None = None  # of the stored tensor, from and to; None: all
 
     def from_stored(self, rows: np.ndarray) -> np.ndarray:
-        """The stored rows, as they fill their place."""
+        """Returns the stored rows, as they fill their place."""
         if self.alternating:
             *outer, count, size = self.shape
             return rows.reshape(*outer, size, count).swapaxes(-1, -2)
@@ -39,86 +42,88 @@ class TensorSlice:
         return piece.reshape(stored[::-1]).T if self.transposed else piece.reshape(stored)
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """The shape of a parameter and the parts that fill it."""
-
-    shape: tuple[int, ...]
-    parts: tuple[TensorSlice, ...]
+Slices = tuple[TensorSlice, ...]
+"""What fills one parameter."""
 
 
-def plain(name: str, *shape: int) -> Parameter:
-    """A parameter that is stored as it is."""
-    return Parameter(shape, (TensorSlice(name, shape, shape),))
+def whole(name: str, shape: Shape) -> Slices:
+    """Returns the slice of a parameter that is stored as it is."""
+    return (TensorSlice(name, shape, shape),)
 
 
-def matrix(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Parameter:
-    """A parameter that is stored as one matrix."""
-    shape = (*inputs, *outputs)
-    return Parameter(shape, (TensorSlice(name, _stored(inputs, outputs), shape, transposed=True),))
+def matrix(name: str, shape: Shape, inputs: int) -> Slices:
+    """Returns the slice of a parameter `[in.., out..]`, of which `inputs` axes are inputs, stored as one matrix."""
+    return (TensorSlice(name, _stored(shape, inputs), shape, transposed=True),)
 
 
-def matrices(names: tuple[str, ...], inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
-    """A fused parameter `[inputs, ...]` of one stored matrix for each of `shapes`, joined on `axis`."""
-    parts = []
-    for name, shape, place in zip(names, shapes, _places(shapes, axis), strict=True):
-        stored = _stored((inputs,), shape)
-        parts.append(TensorSlice(name, stored, (inputs, *shape), (slice(None), *place), transposed=True))
-    return Parameter((inputs, *_joined(shapes, axis)), tuple(parts))
+def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
+    """Returns the slices of a parameter `[in, out..]` of several stored matrices.
 
-
-def rows(name: str, inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
-    """As `matrices`, of one stored matrix that holds all of them, one below the other."""
-    ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
-    stored, parts = (ends[-1], inputs), []
-    for start, end, shape, place in zip([0, *ends], ends, shapes, _places(shapes, axis), strict=False):
-        index = (slice(None), *place)
-        parts.append(TensorSlice(name, stored, (inputs, *shape), index, transposed=True, rows=(start, end)))
-    return Parameter((inputs, *_joined(shapes, axis)), tuple(parts))
-
-
-def biases(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
-    """A fused parameter of one stored vector for each of `shapes`, joined on `axis`."""
-    placed = zip(names, shapes, _places(shapes, axis), strict=True)
-    parts = tuple(TensorSlice(name, (math.prod(shape),), shape, place) for name, shape, place in placed)
-    return Parameter(_joined(shapes, axis), parts)
-
-
-def entries(name: str, count: int, shape: tuple[int, ...], stored: tuple[int, ...] = ()) -> Parameter:
-    """A parameter `[count, *shape]` that is stored as one tensor, read entry by entry.
-
-    `stored` is the shape of a stored entry, in which the last two axes of `shape` alternate; none given: they do not.
+    Args:
+        names: of the matrices.
+        shape: of the parameter.
+        axis: of the parameter, on which they are joined.
+        counts: how much of that axis each of them fills.
     """
-    whole, part = (count, *(stored or shape)), (1, *shape)
-    parts = [
-        TensorSlice(name, whole, part, (slice(index, index + 1),), alternating=bool(stored), rows=(index, index + 1))
+    return tuple(
+        TensorSlice(name, _stored(part, 1), part, place, transposed=True)
+        for name, (part, place) in zip(names, _parts(shape, axis, counts), strict=True)
+    )
+
+
+def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
+    """As `joined_matrices`, of one stored matrix that holds all of them, one below the other."""
+    slices, start = [], 0
+    for part, place in _parts(shape, axis, counts):
+        end = start + math.prod(part[1:])
+        slices.append(TensorSlice(name, _stored(shape, 1), part, place, transposed=True, rows=(start, end)))
+        start = end
+    return tuple(slices)
+
+
+def joined_vectors(names: Sequence[str], shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
+    """As `joined_matrices`, of several stored vectors."""
+    return tuple(
+        TensorSlice(name, (math.prod(part),), part, place)
+        for name, (part, place) in zip(names, _parts(shape, axis, counts), strict=True)
+    )
+
+
+def entries(name: str, shape: Shape, *, alternating: bool = False) -> Slices:
+    """Returns the slices of a parameter that is stored as one tensor and read entry by entry of the first axis.
+
+    Args:
+        name: of the tensor.
+        shape: of the parameter.
+        alternating: whether the last two axes of the parameter are one axis of the tensor, in which they alternate.
+    """
+    count, *entry = shape
+    stored = (count, *entry[:-2], math.prod(entry[-2:])) if alternating else shape
+    return tuple(
+        TensorSlice(
+            name,
+            stored,
+            (1, *entry),
+            (slice(index, index + 1),),
+            alternating=alternating,
+            rows=(index, index + 1),
+        )
         for index in range(count)
-    ]
-    return Parameter((count, *shape), tuple(parts))
+    )
 
 
-def stacked(parameters: list[Parameter]) -> Parameter:
-    """Parameters of one shape, each an entry of a new first axis."""
-    shape = parameters[0].shape
-    parts = [
-        replace(part, place=(index, *part.place))
-        for index, parameter in enumerate(parameters)
-        for part in parameter.parts
-    ]
-    return Parameter((len(parameters), *shape), tuple(parts))
+def stacked(parameters: Sequence[Slices]) -> Slices:
+    """Returns the slices of parameters of one shape, each an entry of a new first axis."""
+    return tuple(
+        replace(part, place=(index, *part.place)) for index, slices in enumerate(parameters) for part in slices
+    )
 
 
-def _stored(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> tuple[int, int]:
-    return math.prod(outputs), math.prod(inputs)
+def _stored(shape: Shape, inputs: int) -> tuple[int, int]:
+    return math.prod(shape[inputs:]), math.prod(shape[:inputs])
 
 
-def _places(shapes: tuple[tuple[int, ...], ...], axis: int) -> list[Index]:
-    ends = np.cumsum([shape[axis] for shape in shapes]).tolist()
-    starts = [0, *ends[:-1]]
-    return [(*[slice(None)] * axis, slice(start, end)) for start, end in zip(starts, ends, strict=True)]
-
-
-def _joined(shapes: tuple[tuple[int, ...], ...], axis: int) -> tuple[int, ...]:
-    shape = list(shapes[0])
-    shape[axis] = sum(each[axis] for each in shapes)
-    return tuple(shape)
+def _parts(shape: Shape, axis: int, counts: Sequence[int]) -> Iterator[tuple[Shape, Index]]:
+    """The shape and the place of each part of a parameter that is joined on `axis`."""
+    for count, end in zip(counts, accumulate(counts), strict=True):
+        yield (*shape[:axis], count, *shape[axis + 1 :]), (*[slice(None)] * axis, slice(end - count, end))

@@ -13,6 +13,7 @@ from jaxchat.kernels.matmul.native import PanelWeight
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.layers import Attend, Attention, FeedForward, RMSNorm, RopeTables, matmul, weight
 from jaxchat.models.moe import MoE
+from jaxchat.models.param_specs import outer_specs
 from jaxchat.models.rope import rotation
 from jaxchat.models.sharding import TensorParallel
 
@@ -28,12 +29,12 @@ class Decoder(nn.Module):
     tensor_parallel: TensorParallel = TensorParallel()
 
     def setup(self) -> None:
-        c = self.config
-        self.table = weight(self, "embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.width))
+        c, specs = self.config, outer_specs(self.config)
+        self.table = weight(self, specs, "embed")
         self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.layers)]
         self.norm = RMSNorm(c.norm_eps, c.norm_offset)
         if not c.tie_embeddings:
-            self.head = weight(self, "head", nn.initializers.normal(stddev=0.02), (c.width, c.vocab_size))
+            self.head = weight(self, specs, "head")
 
     def __call__(self, tokens: Array, positions: Array, *, attend: Attend) -> Array:
         """Hidden states after the last norm.

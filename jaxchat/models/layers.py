@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,7 @@ from jaxchat.kernels.matmul import int8, native
 from jaxchat.kernels.matmul.int8 import Int8
 from jaxchat.kernels.matmul.native import PanelWeight
 from jaxchat.models.config import Activation, Clamp, ModelConfig
+from jaxchat.models.param_specs import Specs, attention_specs, feed_forward_specs, norm_specs
 from jaxchat.models.rope import rotate
 from jaxchat.models.sharding import TensorParallel
 
@@ -72,17 +72,18 @@ def matmul_entry(equation: str, x: Array, w: Weight, index: Array, parts: str = 
     return matmul(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), parts)
 
 
-def weight(module: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> Weight:
-    """The weight of that name, in whichever form it is held, for `matmul`."""
+def weight(module: nn.Module, specs: Specs, name: str) -> Weight:
+    """Returns the weight of that name, in whichever form it is held, for `matmul`."""
     if module.is_initializing():
-        w: Array = module.param(name, init, shape)
-        return w
+        return parameter(module, specs, name)
     return module.get_variable("params", name)
 
 
-def scaled(fan_in: int) -> Any:
-    """The initialiser of a matrix with so many inputs."""
-    return nn.initializers.normal(stddev=fan_in**-0.5)
+def parameter(module: nn.Module, specs: Specs, name: str) -> Array:
+    """Returns the parameter of that name, which is never packed; while initialising, draws it as `specs` says."""
+    spec = specs[name,]
+    found: Array = module.param(name, spec.init, spec.shape)
+    return found
 
 
 def activate(name: Activation, x: Array) -> Array:
@@ -104,7 +105,7 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        scale = self.param("scale", nn.initializers.constant(1.0 - self.offset), (x.shape[-1],))
+        scale = parameter(self, norm_specs(x.shape[-1], self.offset), "scale")
         x = x.astype(jnp.float32)
         mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
         return x * jax.lax.rsqrt(mean_square + self.eps) * (scale.astype(jnp.float32) + self.offset)
@@ -120,27 +121,27 @@ class Attention(nn.Module):
     def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
         """`x[T, D]` to f32 `[T, D]`."""
         c, tokens = self.config, x.shape[0]
-        fused = (c.kv_heads, c.group + 2, c.head_dim)
-        w = weight(self, "qkv", scaled(c.width), (c.width, *fused))
+        specs = attention_specs(c)
+        w = weight(self, specs, "qkv")
         qkv = matmul("td,dkgh->tkgh", x, w)
         if c.qkv_bias:
-            qkv += self.param("qkv_bias", nn.initializers.zeros, fused).astype(jnp.float32)
+            qkv += parameter(self, specs, "qkv_bias").astype(jnp.float32)
         q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_dim), rope_tables)
         k = self._placed("k_norm", qkv[:, :, c.group], rope_tables)
         q, k, v = (x.astype(w.dtype) for x in (q, k, qkv[:, :, c.group + 1]))
         mixed = attend(layer, q, k, v, self._form(layer))
         shape = (c.kv_heads, c.group, c.head_dim)
-        out = weight(self, "out", scaled(c.heads * c.head_dim), (*shape, c.width))
+        out = weight(self, specs, "out")
         y = matmul("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.tensor_parallel.parts)
         if c.out_bias:
-            y += self.param("out_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
+            y += parameter(self, specs, "out_bias").astype(jnp.float32)
         return y
 
     def _form(self, layer: int) -> AttentionSpec:
         c = self.config
         if not c.sinks:
             return c.form(layer)
-        sinks = self.param("sinks", nn.initializers.normal(), (c.kv_heads, c.group)).astype(jnp.float32)
+        sinks = parameter(self, attention_specs(c), "sinks").astype(jnp.float32)
         return replace(c.form(layer), sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, rope_tables: RopeTables) -> Array:
@@ -160,12 +161,12 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        both = matmul("td,dcf->tcf", x, weight(self, "gate_up", scaled(c.width), (c.width, 2, c.mlp_dim)))
+        specs = feed_forward_specs(c)
+        both = matmul("td,dcf->tcf", x, weight(self, specs, "gate_up"))
         if c.mlp_bias:
-            both += self.param("gate_up_bias", nn.initializers.zeros, (2, c.mlp_dim)).astype(jnp.float32)
+            both += parameter(self, specs, "gate_up_bias").astype(jnp.float32)
         inner = activate(c.activation, both[:, 0]) * both[:, 1]
-        down = weight(self, "down", scaled(c.mlp_dim), (c.mlp_dim, c.width))
-        y = matmul("tf,fd->td", inner, down, self.tensor_parallel.parts)
+        y = matmul("tf,fd->td", inner, weight(self, specs, "down"), self.tensor_parallel.parts)
         if c.mlp_bias:
-            y += self.param("down_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
+            y += parameter(self, specs, "down_bias").astype(jnp.float32)
         return y

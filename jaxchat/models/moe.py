@@ -17,7 +17,8 @@ from jax import Array
 from jax.sharding import PartitionSpec
 
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.layers import Weight, activate, clamped, matmul, matmul_entry, scaled, weight
+from jaxchat.models.layers import Weight, activate, clamped, matmul, matmul_entry, parameter, weight
+from jaxchat.models.param_specs import moe_specs
 from jaxchat.models.sharding import TensorParallel
 
 ROWS, MOST_ROWS = 8, 128  # of a block
@@ -34,16 +35,15 @@ class MoE(nn.Module):
     def __call__(self, x: Array) -> Array:
         """`x[T, D]` to f32 `[T, D]`."""
         c, e = self.config, self.experts
-        router = self.param("router", scaled(c.width), (c.width, e.count))
-        gate_up = weight(self, "expert_gate_up", scaled(c.width), (e.count, c.width, 2, e.width))
-        down = weight(self, "expert_down", scaled(e.width), (e.count, e.width, c.width))
-        zeros, down_bias = nn.initializers.zeros, None
-        given: tuple[Weight, ...] = (gate_up, down)
+        specs = moe_specs(c, e)
+        router = parameter(self, specs, "router")
+        weights: tuple[Weight, ...] = (weight(self, specs, "expert_gate_up"), weight(self, specs, "expert_down"))
+        down_bias = None
         logits = matmul("td,de->te", x, router)
         if e.bias:
-            logits += self.param("router_bias", zeros, (e.count,)).astype(jnp.float32)
-            given += (self.param("expert_gate_up_bias", zeros, (e.count, 2, e.width)).astype(jnp.float32),)
-            down_bias = self.param("expert_down_bias", zeros, (e.count, c.width)).astype(jnp.float32)
+            logits += parameter(self, specs, "router_bias").astype(jnp.float32)
+            weights += (parameter(self, specs, "expert_gate_up_bias").astype(jnp.float32),)
+            down_bias = parameter(self, specs, "expert_down_bias").astype(jnp.float32)
         chosen, shares = route(logits, e)
 
         size = rows_of(len(x), e) if self.tensor_parallel.long_blocks else ROWS
@@ -69,8 +69,8 @@ class MoE(nn.Module):
         splits = (PartitionSpec(None, None, None, axis), PartitionSpec(None, axis), PartitionSpec(None, None, axis))
         if self.tensor_parallel.experts:
             splits = (PartitionSpec(axis),) * 3
-        tensor_parallel = self.tensor_parallel.added(mixed, (whole, whole, whole, *splits[: len(given)]))
-        y = tensor_parallel(x, chosen, shares, *given)
+        tensor_parallel = self.tensor_parallel.added(mixed, (whole, whole, whole, *splits[: len(weights)]))
+        y = tensor_parallel(x, chosen, shares, *weights)
         return y if down_bias is None else y + _shared(shares, down_bias[chosen])
 
 

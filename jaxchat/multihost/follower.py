@@ -26,7 +26,15 @@ def run_follower(model: str, engine: EngineConfig, pod: MultihostFollower, repor
     directory = find(model)
     tokenizer = load_tokenizer(directory)
     join(pod)
-    loaded = load_runner(directory, engine, valid=tokenizer.size, text_digest="", report=report, agree=pod.agree)
+    loaded = load_runner(
+        directory,
+        engine,
+        valid=tokenizer.size,
+        text_digest="",
+        report=report,
+        agree=pod.agree,
+        tune_process=True,
+    )
     run(loaded.runner, pod.steps())
     leave()
 

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxchat.checkpoints.hf_mapping import axes
 from jaxchat.config import MeshConfig
 from jaxchat.kernels.attention.backend import AttentionBackend
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.param_specs import ParamSpec
 from jaxchat.parallel.distributed import put
 
 AXIS = "tensor"
@@ -87,9 +87,9 @@ class Placement:
         """KV pages, split by KV head."""
         return NamedSharding(self.mesh, PartitionSpec(*[None] * path.head_axis, AXIS))
 
-    def parameter(self, path: tuple[str, ...], shape: tuple[int, ...]) -> NamedSharding:
-        """The sharding of one parameter; an axis that the mesh does not divide stays whole."""
-        return self.sharding(axes(path), shape)
+    def parameter(self, spec: ParamSpec) -> NamedSharding:
+        """Returns the sharding of one parameter; an axis that the mesh does not divide stays whole."""
+        return self.sharding(spec.axes, spec.shape)
 
     def sharding(self, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> NamedSharding:
         """The sharding of an array with these logical axes; an axis that the mesh does not divide stays whole."""
@@ -108,9 +108,10 @@ class Placement:
         copied: dict[str, Any] = jax.tree.map(one, params)
         return copied
 
-    def place(self, path: tuple[str, ...], array: np.ndarray) -> jax.Array:
+    def place(self, spec: ParamSpec, array: np.ndarray) -> jax.Array:
         """Puts a loaded parameter on its devices, each device receiving only its part."""
-        return put(array, self.parameter(path, array.shape))
+        placed: jax.Array = put(array, self.parameter(spec))
+        return placed
 
 
 def _check_devices(config: MeshConfig, available: int, processes: int) -> None:

@@ -17,6 +17,7 @@ import jax
 import numpy
 
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.param_specs import ParamSpec
 from jaxchat.sampling.topk import GROUP
 
 Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
@@ -33,19 +34,26 @@ def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
     return replace(model, vocab_size=vocab, kv_heads=kv_heads, heads=kv_heads * group)
 
 
-def pad(path: tuple[str, ...], array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
-    """A loaded parameter of `model` as `target`, which is that model `padded_config`, has it."""
+def pad(spec: ParamSpec, array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
+    """Pads a parameter of `model` to its shape in `target`.
+
+    Args:
+        spec: of the parameter in either model.
+        array: the parameter.
+        model: as it is stored.
+        target: `padded_config` of that model.
+    """
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy
-    if path in (("embed",), ("head",)):
-        return _filled(array, int(path == ("head",)), target.vocab_size)
-    if (model.heads, model.kv_heads) == (target.heads, target.kv_heads):
+    if spec.padding == "vocab":
+        return _filled(array, spec.axes.index("vocab"), target.vocab_size)
+    if spec.padding == "none" or (model.heads, model.kv_heads) == (target.heads, target.kv_heads):
         return array
-    if path[-1] in ("qkv", "qkv_bias"):  # [.., K, G + 2, d]: the queries, the key and the value
-        axis = array.ndim - 3
-        shared = np.repeat(array[..., -2:, :], target.kv_heads // model.kv_heads, axis=axis)
-        queries = _split(array[..., :-2, :], axis, model, target)
-        return np.concatenate([queries, _filled(shared, axis, target.kv_heads)], axis=-2)
-    return _split(array, 0, model, target) if path[-1] in ("out", "sinks") else array  # [K, G, ..]
+    axis = spec.axes.index("kv_heads")
+    if spec.padding == "query_heads":
+        return _split(array, axis, model, target)
+    shared = np.repeat(array[..., -2:, :], target.kv_heads // model.kv_heads, axis=axis)
+    queries = _split(array[..., :-2, :], axis, model, target)
+    return np.concatenate([queries, _filled(shared, axis, target.kv_heads)], axis=-2)
 
 
 def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -> Weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.moe import rows_of
+from jaxchat.models.param_specs import ParamPath, param_at, param_specs
 from jaxchat.planning.hardware import Topology
 
 
@@ -44,9 +46,6 @@ def all_reduce_seconds(size: int, topology: Topology, devices: int) -> float:
     return 2 * (devices - 1) / devices * size / topology.links(devices)
 
 
-EXPERTS = ("expert_gate_up", "expert_down")
-
-
 @dataclass(frozen=True)
 class Cost:
     """The cost of passing tokens through a model once."""
@@ -61,8 +60,9 @@ class Cost:
     def estimate(self, tokens: int, sequences: int, length: int) -> Estimate:
         """Of a step for so many tokens of sequences that are so long."""
         m, chip = self.model, self.topology.chip
-        looked_up = 0 if m.tie_embeddings else bytes_per_device(self.params["embed"])  # a few rows of it are read
-        experts = bytes_per_device([layer["mlp"].get(name, ()) for layer in self._layers() for name in EXPERTS])
+        specs = param_specs(m)
+        looked_up = self._bytes(path for path, spec in specs.items() if spec.looked_up)  # a few rows of it are read
+        experts = self._bytes(path for path, spec in specs.items() if spec.per_expert)
         others = bytes_per_device(self.params) - looked_up - experts
         chosen = m.experts.chosen / m.experts.count if m.experts else 0.0
         weights = others + experts * (1 - (1 - chosen) ** tokens)  # the experts that some token has chosen
@@ -91,5 +91,5 @@ class Cost:
         """Keys that a token sees, of so many before it: the mean over layers, which may have windows."""
         return sum(min(length, kind.window or length) for kind in self.model.kinds) / self.model.layers
 
-    def _layers(self) -> list[dict[str, Any]]:
-        return [self.params[f"layer_{index}"] for index in range(self.model.layers)]
+    def _bytes(self, paths: Iterable[ParamPath]) -> int:
+        return bytes_per_device([param_at(self.params, path) for path in paths])

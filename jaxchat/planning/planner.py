@@ -7,12 +7,11 @@ and products over peak, and on top the bytes that devices exchange. Real program
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
-from jaxchat.checkpoints.hf_mapping import parameters
 from jaxchat.config import DTypeName, EngineConfig, MeshConfig
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.planning.cost_model import Cost, Estimate, bytes_per_device
@@ -119,7 +118,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     cost = Cost(served, topology, devices, engine.dtype, params, per_token)
     length = sizes.context // 2
     plan = Plan(
-        parameters=sum(math.prod(one.shape) for one in parameters(model).values()),
+        parameters=param_count(model),
         topology=topology,
         replicas=topology.devices // devices,
         engine=engine,

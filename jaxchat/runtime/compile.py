@@ -7,13 +7,13 @@ import hashlib
 import re
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxchat.compat import COMPILED
+from jaxchat.compat import COMPILED, reopen_compilation_cache
 
 GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default and two more
 _NAMES_OF_SOURCE = re.compile(
@@ -21,11 +21,49 @@ _NAMES_OF_SOURCE = re.compile(
 )
 
 
-def use_cache(directory: Path) -> None:
-    """Keeps compiled programs in `directory`, so that the next start finds them."""
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+class CompileCache:
+    """jax's persistent cache, which has one folder in the whole process: lent to one load after the other.
+
+    jax takes the folder from its configuration alone. While one is lent, programs that other threads compile are kept
+    there too. Loads may overlap: the folder of the last to begin then serves all, and the last to end restores what
+    was configured before the first.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def kept_in(self, folder: Path | None) -> Iterator[None]:
+        """Keeps what is compiled inside in `folder`, so that the next start finds it; None changes nothing."""
+        if folder is None:
+            yield
+            return
+        with self._lock:
+            settings = {**_KEEP_ALL, _CACHE_FOLDER: str(folder)}
+            if not self._users:
+                self._before = {name: getattr(jax.config, name) for name in settings}
+            self._users += 1
+            _configure(settings)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    _configure(self._before)
+
+
+_CACHE_FOLDER = "jax_compilation_cache_dir"
+_KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
+compile_cache = CompileCache()  # jax has one, so this is the one that lends it
+
+
+def _configure(settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    reopen_compilation_cache()
 
 
 def options(platform: str) -> dict[str, Any] | None:
@@ -59,7 +97,7 @@ def hlo_digest(compiled: Any) -> str:
 class CompileCounter:
     """Counts the programs that are compiled on one thread, which `watch` names: another engine may be loading.
 
-    It listens to jax as long as it is referenced.
+    It listens to jax until it is closed, or not referenced any more.
     """
 
     def __init__(self) -> None:
@@ -72,11 +110,16 @@ class CompileCounter:
                 found.count_compile()
 
         jax.monitoring.register_event_duration_secs_listener(listen)
-        weakref.finalize(self, _stop_listening, listen).atexit = False
+        self._stop = weakref.finalize(self, _stop_listening, listen)
+        self._stop.atexit = False
 
     def watch(self) -> None:
         """Counts what the calling thread compiles from now on."""
         self._thread = threading.get_ident()
+
+    def close(self) -> None:
+        """Listens no more; the count stays."""
+        self._stop()
 
     def count_compile(self) -> None:
         """Counts a program that the calling thread has compiled."""

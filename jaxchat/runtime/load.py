@@ -12,14 +12,14 @@ from typing import Any
 import jax
 
 from jaxchat.cache import cache_folder
-from jaxchat.checkpoints.orbax import shapes
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.cpp.build import cpu
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
+from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
-from jaxchat.runtime.compile import use_cache
+from jaxchat.runtime.compile import compile_cache
 from jaxchat.runtime.determinism import agreeing, agreeing_chunks, rows_agree
 from jaxchat.runtime.matmul_backend import attention_here
 from jaxchat.runtime.parameters import load_parameters
@@ -57,6 +57,11 @@ class Loaded:
         """Programs that steps have compiled since the warm-up ended."""
         return sum(runner.compiles_after_ready for runner in self.runners)
 
+    def close(self) -> None:
+        """Undoes what loading has registered with jax. No step may follow."""
+        for runner in self.runners:
+            runner.close()
+
     @property
     def scheduling(self) -> dict[str, Any]:
         """What a `jaxchat.engine.scheduler.Scheduler` must know of the programs."""
@@ -78,8 +83,12 @@ def load_runner(
     text_digest: str,
     report: Report = lambda *_: None,
     agree: Agree = lambda digests: None,
+    tune_process: bool = False,
 ) -> Loaded:
     """Loads weights, compiles and warms up, for each copy of the model.
+
+    Nothing of the process is changed for good, unless it is to be tuned: jax's compilation cache is lent, and what
+    counts compilations listens until `Loaded.close`.
 
     Args:
         directory: a model in Hugging Face form.
@@ -88,20 +97,35 @@ def load_runner(
         text_digest: digest of tokenizer and chat template, for the fingerprint.
         report: told of the progress.
         agree: in a pod, waits until all processes have the same digests, without which they could not run together.
+        tune_process: whether this process only serves, so that its allocator may be set for that.
 
     Raises:
         ModelError: the model cannot be loaded.
         ValueError: sizes or devices do not fit the model, or its copies would answer differently.
     """
-    if folder := cache_folder(engine.cache_dir):
-        use_cache(folder)
+    with compile_cache.kept_in(cache_folder(engine.cache_dir)):
+        return _load(directory, engine, valid, text_digest, report, agree, tune_process)
+
+
+def _load(
+    directory: Path,
+    engine: EngineConfig,
+    valid: int,
+    text_digest: str,
+    report: Report,
+    agree: Agree,
+    tune_process: bool,
+) -> Loaded:
+    folder = cache_folder(engine.cache_dir)
     model = read_config(directory)
     context = EngineShapes.resolve(engine, model).context
     model = model.within(context)
     served = padded_config(model, engine.tensor_parallel)
     sizes = EngineShapes.resolve(engine, served)
     first, *_ = placements = Placement.copies(engine.mesh, served)
-    params, weights, products = load_parameters(directory, model, served, engine, first, report)
+    params, weights, products = load_parameters(
+        directory, model, served, engine, first, report, tune_process=tune_process
+    )
     attention = attention_here(engine, served, first, folder)
     runners = tuple(
         Runner(
@@ -142,7 +166,7 @@ def load_runner(
         f"{len(runners) * first.mesh.size} x {kind}",
         str(attention),
         products,
-        sum(leaf.size for leaf in jax.tree.leaves(shapes(model))),
+        param_count(model),
     )
 
 

@@ -1,10 +1,9 @@
-"""Who multiplies activations by weights: the kernels in C++ where a CPU can have them, else XLA."""
+"""Which kernels multiply activations by weights: those in C++ where a CPU can have them, otherwise XLA's."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -16,22 +15,20 @@ from jaxchat.kernels.matmul.native import native_products
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.program_specs import choose_attention
-from jaxchat.runtime.weight_packing import Native, Rounded, pack
+from jaxchat.runtime.weight_packing import Native, Packing, Rounded
 from jaxchat.types import Report
 
+logger = logging.getLogger(__name__)
 
-def for_products(
-    params: dict[str, Any],
-    model: ModelConfig,
-    engine: EngineConfig,
-    placement: Placement,
-    kept: Path | None,
-    report: Report = lambda *_: None,
-) -> tuple[dict[str, Any], str]:
-    """The parameters in the form that the products want, and who computes those.
+
+def choose_packing(
+    engine: EngineConfig, placement: Placement, kept: Path | None, report: Report = lambda *_: None
+) -> tuple[Packing | None, str]:
+    """Returns the form that the products want weights in, None for the decoder's own, and a phrase for the products.
 
     Args:
-        params: placed by `placement`; replaced weight by weight where their form changes.
+        engine: says whether weights are rounded, and which kernels are allowed.
+        placement: the devices.
         kept: folder for built kernels; None builds them for this process alone.
         report: is told when kernels are built.
 
@@ -41,13 +38,10 @@ def for_products(
     rounded = engine.quantize == "int8"
     if rounded and placement.mesh.size > 1:
         raise ValueError(f"quantize int8 serves one device, tensor_parallel is {placement.mesh.size}")
-    targets, who = product_calls(engine, placement, kept, report)
+    targets, phrase = product_calls(engine, placement, kept, report)
     if rounded:
-        return pack(params, model, Rounded(targets)), f"of int8 {who}"
-    return (pack(params, model, Native(targets)) if targets else params), who
-
-
-logger = logging.getLogger(__name__)
+        return Rounded(targets), f"of int8 {phrase}"
+    return (Native(targets) if targets else None), phrase
 
 
 def product_calls(

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxchat.cache import cache_folder
 from jaxchat.checkpoints.huggingface import load_hf
-from jaxchat.checkpoints.orbax import has_orbax, restore_orbax, shapes
+from jaxchat.checkpoints.orbax import has_orbax, restore_orbax
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.param_specs import ParamPath, param_specs
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import pad
-from jaxchat.runtime.matmul_backend import for_products
-from jaxchat.runtime.process_tuning import release_freed_memory
+from jaxchat.runtime.matmul_backend import choose_packing
+from jaxchat.runtime.process_tuning import release_freed_memory, trim_afterwards
+from jaxchat.runtime.weight_packing import Packing, packed_param
 from jaxchat.types import Report
 
 
@@ -27,51 +30,68 @@ def load_parameters(
     engine: EngineConfig,
     placement: Placement,
     report: Report = lambda *_: None,
+    *,
+    tune_process: bool = False,
 ) -> tuple[dict[str, Any], str, str]:
-    """Parameters on their devices, the digest of the weights, and who multiplies by them.
+    """Returns parameters on their devices, the digest of the weights, and a phrase for what multiplies by them.
 
     Args:
         directory: holds a checkpoint of `model`.
+        model: as it is stored.
         served: that model, `padded_config` to the devices of `placement`.
+        engine: its dtype, products and sizes.
+        placement: where each parameter goes.
         report: is told of the progress.
+        tune_process: whether to set the C library's allocator, for good, see `release_freed_memory`.
 
     Raises:
         ModelError: the checkpoint is damaged or does not fit `model`.
         ValueError: the products do not fit the devices.
     """
     logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0  # elsewhere on the device
-    with release_freed_memory(logits):
-        params, digest = _stored(directory, model, served, engine.dtype, placement, report)
-        params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir), report)
-    return params, digest, who
-
-
-def _stored(
-    directory: Path, model: ModelConfig, served: ModelConfig, dtype: str, placement: Placement, report: Report
-) -> tuple[dict[str, Any], str]:
-    """From an Orbax checkpoint where the directory holds one, else from safetensors."""
-    if has_orbax(directory):
+    with release_freed_memory(logits) if tune_process else trim_afterwards():
+        packing, phrase = choose_packing(engine, placement, cache_folder(engine.cache_dir), report)
+        prepare = _Preparation(model, served, placement, packing)
+        if not has_orbax(directory):
+            params, digest = load_hf(
+                directory,
+                model,
+                dtype=engine.dtype,
+                place=prepare.loaded,
+                progress=lambda done, total: report("loading weights", done, total),
+            )
+            return params, digest, phrase
         report("loading weights", 0, 1)
-        params, digest = restore_orbax(directory, model, dtype=dtype, sharding=placement.parameter)
-        return _fit_all(params, model, served, placement), digest
-    return load_hf(
-        directory,
-        model,
-        dtype=dtype,
-        place=lambda path, array: placement.place(path, pad(path, array, model, served)),
-        progress=lambda done, total: report("loading weights", done, total),
-    )
+        params, digest = restore_orbax(
+            directory, model, dtype=engine.dtype, sharding=placement.parameter, finish=prepare.restored
+        )
+    return params, digest, phrase
 
 
-def _fit_all(params: dict[str, Any], model: ModelConfig, served: ModelConfig, placement: Placement) -> dict[str, Any]:
-    """Parameters on their devices as `served` has them, one after the other."""
+class _Preparation:
+    """Takes one parameter at a time through padding, placement and packing, so that each is placed once.
 
-    def one(keys: tuple[jax.tree_util.DictKey, ...], array: jax.Array, wanted: jax.ShapeDtypeStruct) -> jax.Array:
-        if array.shape == wanted.shape:
-            return array
-        path = tuple(key.key for key in keys)
-        place = placement.parameter(path, wanted.shape)
-        return jax.jit(partial(pad, path, model=model, target=served), out_shardings=place)(array)
+    Its other forms are freed before the next parameter is read.
+    """
 
-    fitted_params: dict[str, Any] = jax.tree_util.tree_map_with_path(one, params, shapes(served))
-    return fitted_params
+    def __init__(self, model: ModelConfig, served: ModelConfig, placement: Placement, packing: Packing | None) -> None:
+        self._stored, self._served = param_specs(model), param_specs(served)
+        self._pad = partial(pad, model=model, target=served)
+        self._placement = placement
+        self._packing = packing
+
+    def loaded(self, path: ParamPath, array: np.ndarray) -> Any:
+        """Returns a parameter of `model` in host memory as it serves."""
+        padded = self._pad(self._stored[path], array)
+        return self._packed(path, self._placement.place(self._served[path], padded))
+
+    def restored(self, path: ParamPath, array: jax.Array) -> Any:
+        """Returns a parameter of `model` on its devices as it serves."""
+        stored, served = self._stored[path], self._served[path]
+        if stored.shape != served.shape:
+            sharding = self._placement.parameter(served)
+            array = jax.jit(partial(self._pad, stored), out_shardings=sharding)(array)
+        return self._packed(path, array)
+
+    def _packed(self, path: ParamPath, array: jax.Array) -> Any:
+        return packed_param(array, self._served[path], self._packing) if self._packing else array

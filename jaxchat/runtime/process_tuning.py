@@ -1,10 +1,10 @@
-"""Memory that was freed goes back to the system while weights are loaded."""
+"""Settings of the C library's allocator, which the whole process shares: for processes that only serve."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _TRIM, _MAP, _MAPS, _ARENAS = -1, -3, -4, -8  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX of malloc.h
@@ -18,6 +18,8 @@ _LOGIT = 32  # bytes that a step needs for each logit: its sampler has about eig
 def release_freed_memory(logits: int = 0) -> Iterator[None]:
     """While inside, glibc gets each array of a megabyte or more from the system, and gives it back when it is freed.
 
+    What it sets stays: glibc has no way back to its own thresholds. A library must not call it uninvited.
+
     Otherwise each thread keeps what it freed for itself: after an Orbax checkpoint that is a quarter of the weights.
     Afterwards glibc keeps what programs free, up to a gigabyte: each step wants it again, and fresh memory costs a
     fault for each of its pages (10 of 62 ms of 8 rows that sample, with half a billion weights). What does not fit into
@@ -27,7 +29,7 @@ def release_freed_memory(logits: int = 0) -> Iterator[None]:
     Args:
         logits: of the largest step to come, S times V; 0 where steps have memory of their own.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _libc("mallopt")
     if mallopt is None:
         yield
         return
@@ -40,3 +42,18 @@ def release_freed_memory(logits: int = 0) -> Iterator[None]:
     finally:
         mallopt(_MAPS, 0)
         mallopt(_TRIM, _LARGE)
+
+
+@contextmanager
+def trim_afterwards() -> Iterator[None]:
+    """Gives freed memory back to the system at the end, once: no setting of the process changes."""
+    try:
+        yield
+    finally:
+        if trim := _libc("malloc_trim"):
+            trim(0)
+
+
+def _libc(name: str) -> Callable[..., int] | None:
+    """A function of glibc; None for other C libraries."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxchat.checkpoints.hf_mapping import parameters
 from jaxchat.compat import building_kernels
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.backend import AttentionBackend, AttentionShape
 from jaxchat.kernels.attention.select import Choice, choose
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
+from jaxchat.models.param_specs import param_specs, param_tree
 from jaxchat.models.sharding import TensorParallel
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.packing import PackedLayout
@@ -111,15 +111,11 @@ def shapes_of_state(
 
 
 def shapes_of_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
-    """Shapes and shardings of the parameters, as loading a checkpoint gives them."""
-    params: dict[str, Any] = {}
-    for path, parameter in parameters(model).items():
-        tree = params
-        for key in path[:-1]:
-            tree = tree.setdefault(key, {})
-        place = placement.parameter(path, parameter.shape)
-        tree[path[-1]] = jax.ShapeDtypeStruct(parameter.shape, np.dtype(dtype), sharding=place)
-    return params
+    """Returns shapes and shardings of the parameters, as loading a checkpoint gives them."""
+    return param_tree(
+        param_specs(model),
+        lambda path, spec: jax.ShapeDtypeStruct(spec.shape, np.dtype(dtype), sharding=placement.parameter(spec)),
+    )
 
 
 def _placed(leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:

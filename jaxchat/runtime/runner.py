@@ -133,6 +133,11 @@ class Runner:
         """Programs that steps have compiled since the warm-up ended."""
         return self._counter.count if self._counter else 0
 
+    def close(self) -> None:
+        """Stops listening to jax's compiler. No step may follow."""
+        if self._counter:
+            self._counter.close()
+
     def digests(self) -> list[str]:
         """One digest per program; together they say which numbers this runner computes."""
         return [f"{name}:{self._digests[name]}" for name in sorted(self.programs)]

@@ -10,32 +10,32 @@ from jax import Array
 
 from jaxchat.kernels.matmul.int8 import Int8, quantise, quantise_each, quantise_rows
 from jaxchat.kernels.matmul.native import PanelWeight, packed, packed_each, packed_table
-from jaxchat.models.config import ModelConfig
-
-INPUTS = {"qkv": 1, "out": 3, "gate_up": 1, "down": 1, "head": 1}
-"""The weights that tokens are multiplied by, and how many of their axes are summed over."""
-EXPERTS = {"expert_gate_up": 1, "expert_down": 1}
-"""Likewise, of each of the experts on the first axis."""
+from jaxchat.models.param_specs import ParamSpec, Specs, insert, param_at
 
 
-def pack(params: dict[str, Any], config: ModelConfig, packing: Packing) -> dict[str, Any]:
+def pack(params: dict[str, Any], specs: Specs, packing: Packing) -> dict[str, Any]:
     """Replaces weights by their other form, in place and one at a time, so that no two copies of all exist.
 
     Args:
-        params: the decoder's parameters, on one device.
-        config: tells whether the embedding serves as head.
+        params: on one device.
+        specs: of all of them.
         packing: of each weight that tokens are multiplied by.
     """
-    for name, node in params.items():
-        if isinstance(node, dict):
-            pack(node, config, packing)
-        elif name in INPUTS:
-            params[name] = packing.matrix(node, INPUTS[name])
-        elif name in EXPERTS:
-            params[name] = packing.experts(node, EXPERTS[name])
-        elif name == "embed" and config.tie_embeddings:
-            params[name] = packing.table(node)
-    return jax.block_until_ready(params)
+    for path, spec in specs.items():
+        insert(params, path, packed_param(param_at(params, path), spec, packing))
+    return params
+
+
+def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PanelWeight | Int8:
+    """Returns one parameter in its other form, or as it is where products do not sum over its axes."""
+    count = len(spec.contracted)
+    if not count:
+        return w
+    if spec.per_expert:
+        other = packing.experts(w, count)
+    else:
+        other = packing.matrix(w, count) if spec.contracted[0] == 0 else packing.table(w)
+    return jax.block_until_ready(other)
 
 
 @dataclass(frozen=True)

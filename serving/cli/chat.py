@@ -149,7 +149,8 @@ def _ask(args: argparse.Namespace) -> Ask:
         from jaxchat.api import Chat, load_session  # brings jax in
 
         progress = Progress(cache_folder(args.cache_dir))
-        session = load_session(args.model or "bundled", EngineConfig(cache_dir=args.cache_dir), progress)
+        engine = EngineConfig(cache_dir=args.cache_dir)
+        session = load_session(args.model or "bundled", engine, progress, tune_process=True)
         model, completions = session.model_id, Chat(session).chat.completions
     options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
 

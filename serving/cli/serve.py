@@ -63,14 +63,15 @@ def run(args: argparse.Namespace) -> int:
     from jaxchat.api import load_session  # brings jax in
 
     if pod.processes == 1:
-        return asyncio.run(_serve(load_session(args.model, engine, progress, chat), serve))
+        return asyncio.run(_serve(load_session(args.model, engine, progress, chat, tune_process=True), serve))
     from serving.cli import multihost
 
     if pod.process_id:
         return multihost.ending(lambda: multihost.run_follower(args.model, engine, pod, progress))
 
     def serve_pod(leader: Leader) -> int:
-        return asyncio.run(_serve(load_session(args.model, engine, progress, chat, leader), serve, leader))
+        session = load_session(args.model, engine, progress, chat, leader, tune_process=True)
+        return asyncio.run(_serve(session, serve, leader))
 
     return multihost.ending(lambda: multihost.lead(args.model, engine, pod, serve_pod))
 

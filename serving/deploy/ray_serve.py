@@ -47,7 +47,7 @@ class Replica:
     """The methods of the chat and health services, by their names in the protocols."""
 
     async def __init__(self, model: str, engine: EngineConfig) -> None:  # type: ignore[misc]  # Ray awaits it
-        self._session = load_session(model, engine)
+        self._session = load_session(model, engine, tune_process=True)
         await self._session.start()
 
     async def Complete(self, request: v1.ChatCompletionRequest, grpc_context: RayServegRPCContext) -> v1.ChatCompletion:

@@ -23,6 +23,7 @@ from jaxchat.config import EngineConfig, MeshConfig
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import from_hugging_face
+from jaxchat.models.param_specs import param_specs
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.parameters import load_parameters
@@ -43,8 +44,8 @@ def on_mesh(directory: Path, raw: dict, devices: int, dtype: Any) -> dict[str, A
 
 def split(directory: Path, config: ModelConfig, devices: int) -> dict[str, Any]:
     """The parameters over so many devices, with no KV head repeated and no vocabulary filled up."""
-    placement = Placement.create(MeshConfig(tensor=devices), config)
-    return load_hf(directory, config, place=placement.place)[0]
+    placement, specs = Placement.create(MeshConfig(tensor=devices), config), param_specs(config)
+    return load_hf(directory, config, place=lambda path, array: placement.place(specs[path], array))[0]
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from jaxchat.cache import cache_folder
 from jaxchat.kernels.matmul.native import native_products
 from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.moe import ROWS, MoE, grouped_ffn, route, rows_of
+from jaxchat.models.param_specs import moe_specs
 from jaxchat.models.sharding import TensorParallel
 from jaxchat.runtime.compile import options
 from jaxchat.runtime.weight_packing import Native, pack
@@ -28,7 +29,8 @@ def random(*shape: int, seed: int = 0) -> jax.Array:
 def mixture(dtype: str = "float32", *, native: bool = False):
     layer = MoE(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
-    params = pack(params, CONFIG, Native(native_products(cache_folder("")))) if native else params
+    if native:
+        pack(params["params"], moe_specs(CONFIG, EXPERTS), Native(native_products(cache_folder(""))))
     return jax.jit(lambda x: layer.apply(params, x), compiler_options=options("cpu"))
 
 

@@ -13,9 +13,9 @@ import pytest
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxchat.checkpoints.hf_mapping import axes
 from jaxchat.models.layers import FeedForward
 from jaxchat.models.moe import MoE
+from jaxchat.models.param_specs import feed_forward_specs, moe_specs
 from jaxchat.models.sharding import TensorParallel
 from tests.models.test_moe import CONFIG, EXPERTS, random
 
@@ -32,11 +32,12 @@ def compare(name: str) -> None:
     x, alone = random(8, 32), layer(name, TensorParallel())
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), alone.init(jax.random.key(0), x))
     split = {"ffn": "tensor", "expert_ffn": "tensor"}
+    specs = moe_specs(CONFIG, EXPERTS) if name == "experts" else feed_forward_specs(CONFIG)
     placed = {
-        path: jax.device_put(
-            leaf, NamedSharding(mesh, PartitionSpec(*(split.get(axis or "") for axis in axes((path,)))))
+        leaf_name: jax.device_put(
+            leaf, NamedSharding(mesh, PartitionSpec(*(split.get(axis or "") for axis in specs[leaf_name,].axes)))
         )
-        for path, leaf in params["params"].items()
+        for leaf_name, leaf in params["params"].items()
     }
     assert any(leaf.addressable_shards[0].data.size == leaf.size // DEVICES for leaf in placed.values())
     expected = np.asarray(alone.apply(params, x))

@@ -12,6 +12,7 @@ import pytest
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
+from jaxchat.models.param_specs import param_specs
 from jaxchat.parallel.padding import pad, padded_config
 
 MODEL = ModelConfig(
@@ -43,14 +44,22 @@ def logits(model, params):
 def test_a_fitted_model_computes_the_same(devices, heads, kv_heads, vocab, convert):
     params = Decoder(MODEL).init(jax.random.key(0), IDS, IDS, attend=causal)["params"]
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
-    target = padded_config(MODEL, devices)
+    target, specs = padded_config(MODEL, devices), param_specs(MODEL)
     assert (target.heads, target.kv_heads, target.vocab_size) == (heads, kv_heads, vocab)
 
     def one(path, leaf):
-        return jnp.asarray(pad(tuple(key.key for key in path), convert(leaf), MODEL, target))
+        return jnp.asarray(pad(specs[tuple(key.key for key in path)], convert(leaf), MODEL, target))
 
     got = logits(target, jax.tree_util.tree_map_with_path(one, params))
     np.testing.assert_allclose(got[:, :300], logits(MODEL, params), atol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [2, 3, 4, 7, 8])
+def test_a_padded_parameter_has_the_shape_that_the_table_gives_it(devices):
+    target = padded_config(MODEL, devices)
+    wanted = param_specs(target)
+    for path, spec in param_specs(MODEL).items():
+        assert pad(spec, np.ones(spec.shape, np.float32), MODEL, target).shape == wanted[path].shape, path
 
 
 @pytest.mark.parametrize(

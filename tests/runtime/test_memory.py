@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from jaxchat.checkpoints.convert import convert
-from jaxchat.checkpoints.hf_mapping import parameters
+from jaxchat.checkpoints.hf_mapping import stored_slices
 from jaxchat.config import EngineConfig
 from jaxchat.models.families import from_hugging_face, read_config
 from jaxchat.parallel.mesh import Placement
@@ -31,7 +31,7 @@ LARGE = dict(
 def write(directory: Path, **changes: int) -> Path:
     """A model of random weights in bfloat16."""
     raw, rng = {**tiny.CONFIG, **changes}, np.random.default_rng(0)
-    parts = [part for parameter in parameters(from_hugging_face(raw)).values() for part in parameter.parts]
+    parts = [part for slices in stored_slices(from_hugging_face(raw)).values() for part in slices]
     tensors = {p.name: rng.random(p.stored_shape, np.float32).astype(ml_dtypes.bfloat16) for p in parts}
     directory.mkdir()
     save_file(tensors, directory / "model.safetensors")
@@ -52,7 +52,8 @@ def grown(directory: Path) -> float:
     model = read_config(directory)
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
     before = status("VmRSS")
-    params, *_ = load_parameters(directory, model, model, engine, Placement.create(engine.mesh, model))
+    placement = Placement.create(engine.mesh, model)
+    params, *_ = load_parameters(directory, model, model, engine, placement, tune_process=True)
     return (status("VmHWM") - before) / sum(leaf.nbytes for leaf in jax.tree.leaves(params))
 
 

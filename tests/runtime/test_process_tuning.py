@@ -10,9 +10,9 @@ import pytest
 
 SCRIPT = """
 import ctypes, resource, threading
-from jaxchat.runtime.freeing import freeing
+from jaxchat.runtime.process_tuning import release_freed_memory
 
-with freeing({logits}):
+with release_freed_memory({logits}):
     pass
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p

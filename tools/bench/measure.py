@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.param_specs import param_count
 from tools.bench.cases import CONTEXT, Case, Figures, median_figures
 from tools.bench.others import Others
 from tools.bench.peers import Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
-from tools.bench.shapes import parameter_count
 from tools.bench.workers.line import Settings
 
 CALM = 0.05  # of the processors may go to others without a second try
@@ -77,7 +77,7 @@ class Bench:
         """Args: `tries` says how often a case is measured while other processes take more than a little."""
         self._tries = tries
         self._model, self._config, self._dtype, self._cache, self._probe = model, config, dtype, cache, probe
-        self._weights = parameter_count(config)
+        self._weights = param_count(config)
         self.failures: dict[str, str] = {}
 
     def run(self, contestants: list[Contestant], repetitions: int) -> Iterator[Record]:

@@ -21,6 +21,7 @@ from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.families import read_config
+from jaxchat.models.param_specs import param_specs
 from jaxchat.runtime.weight_packing import Rounded, pack
 from tools.training import data
 from tools.training.template import render
@@ -41,7 +42,7 @@ def logits(directory: Path, tokens: list[np.ndarray], dtype: str, rounded: bool)
     config = read_config(directory)
     params, _ = load_hf(directory, config, dtype=dtype)
     if rounded:
-        params = pack(params, config, Rounded())
+        params = pack(params, param_specs(config), Rounded({}))
     decoder, positions = Decoder(config), jnp.arange(LENGTH)
 
     @jax.jit

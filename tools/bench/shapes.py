@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.decoder import Decoder
+from jaxchat.models.param_specs import ParamSpec, param_specs, param_tree
 
 SHAPES: dict[str, ModelConfig] = {
     "0.5B": ModelConfig(  # Qwen2.5-0.5B
@@ -44,23 +44,8 @@ def random_params(config: ModelConfig, dtype: str) -> dict[str, Any]:
     """Parameters as `load_hf` gives them, drawn from a fixed seed."""
     rng = np.random.default_rng(0)
 
-    def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        values = rng.standard_normal(leaf.shape, np.float32) * np.float32(0.02)
-        return jnp.asarray(values if len(leaf.shape) > 1 else 1 + values, dtype)
+    def draw(path: tuple[str, ...], spec: ParamSpec) -> jax.Array:
+        values = rng.standard_normal(spec.shape, np.float32) * np.float32(0.02)
+        return jnp.asarray(values if len(spec.shape) > 1 else 1 + values, dtype)
 
-    params: dict[str, Any] = jax.tree.map(draw, _abstract(config))
-    return params
-
-
-def parameter_count(config: ModelConfig) -> int:
-    """Number of weights, counting a tied embedding once."""
-    return sum(leaf.size for leaf in jax.tree.leaves(_abstract(config)))
-
-
-def _abstract(config: ModelConfig) -> Any:
-    tokens, decoder = jax.ShapeDtypeStruct((2,), jnp.int32), Decoder(config)
-
-    def init(tokens: jax.Array) -> Any:
-        return decoder.init(jax.random.key(0), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
-
-    return jax.eval_shape(init, tokens)
+    return param_tree(param_specs(config), draw)

@@ -17,12 +17,14 @@ import numpy as np
 
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
+from jaxchat.models.param_specs import param_specs
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.determinism import agreeing
-from jaxchat.runtime.matmul_backend import attention_here, for_products
+from jaxchat.runtime.matmul_backend import attention_here, choose_packing
 from jaxchat.runtime.process_tuning import release_freed_memory
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
+from jaxchat.runtime.weight_packing import pack
 from jaxchat.sampling.sample import sample
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
 from tools.bench.shapes import SHAPES, random_params
@@ -110,9 +112,11 @@ def main() -> None:
     config = SHAPES[args.shape]
     engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
     with release_freed_memory(args.slots * config.vocab_size):
+        packing, products = choose_packing(engine, Placement.create(engine.mesh, config), None)
         params = random_params(config, args.dtype)
-        params, who = for_products(params, config, engine, Placement.create(engine.mesh, config), None)
-    print(f"{args.shape}, {args.dtype}, products {who}\n")
+        if packing:
+            pack(params, param_specs(config), packing)
+    print(f"{args.shape}, {args.dtype}, products {products}\n")
     decode_sizes = EngineConfig(slots=args.slots).decode_sizes
     whole = make(config, params, args.slots, decode_sizes, args)
     found = features(whole, args)

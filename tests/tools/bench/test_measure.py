@@ -8,12 +8,13 @@ import pytest
 
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
+from jaxchat.models.param_specs import param_count
 from tools.bench.cases import Case
 from tools.bench.measure import Bench, Contestant, Measured
 from tools.bench.model import make
 from tools.bench.peers import PEERS, Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
-from tools.bench.shapes import SHAPES, parameter_count
+from tools.bench.shapes import SHAPES
 from tools.bench.workers.gguf_form import gguf_name
 
 TINY = ModelConfig(
@@ -40,7 +41,7 @@ def bench(model: Path, tmp_path: Path) -> Bench:
 
 
 def test_weights_are_counted() -> None:
-    assert abs(parameter_count(SHAPES["0.5B"]) - 494e6) < 1e6  # as Qwen2.5-0.5B states
+    assert abs(param_count(SHAPES["0.5B"]) - 494e6) < 1e6  # as Qwen2.5-0.5B states
 
 
 def test_the_model_has_the_shape_that_was_asked_for(model: Path) -> None:

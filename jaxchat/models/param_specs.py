@@ -1,0 +1,222 @@
+"""The one table of a decoder's parameters. Layers, checkpoints, padding, packing, meshes and plans all read it.
+
+Letters are those of `ModelConfig`, with G = H / K query heads for each KV head, and E experts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import jax
+from jax.nn import initializers
+
+from jaxchat.models.config import Experts, ModelConfig
+
+T = TypeVar("T")
+ParamPath = tuple[str, ...]
+"""The keys of a parameter in the nested dict, from the root."""
+Init = Callable[..., jax.Array]
+"""`init(key, shape, dtype)` draws a parameter for training."""
+Padding = Literal["none", "vocab", "query_heads", "fused_heads"]
+"""Where a model over more devices has more: nowhere, on the vocabulary axis, or from the "kv_heads" axis on.
+
+"query_heads" is `[K, G, ..]`, "fused_heads" is `[.., K, G + 2, d]`: the queries, the key and the value.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParamSpec:
+    """What is known about one parameter from the model's shape alone."""
+
+    shape: tuple[int, ...]
+    axes: tuple[str | None, ...]  # logical names, which mesh rules map to devices; None is never split
+    init: Init
+    contracted: tuple[int, ...] = ()  # axes that a product sums over; none: it is never packed for products
+    padding: Padding = "none"
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def per_expert(self) -> bool:
+        """Whether it stacks the matrices of experts, of which a token is multiplied by a few."""
+        return bool(self.contracted) and self.axes[0] == "experts"
+
+    @property
+    def looked_up(self) -> bool:
+        """Whether a step reads only the rows of its tokens."""
+        return self.axes[0] == "vocab" and not self.contracted
+
+
+Specs = dict[ParamPath, ParamSpec]
+
+
+def param_specs(config: ModelConfig) -> Specs:
+    """Returns every parameter of the decoder, in the order of the forward pass."""
+    outer = outer_specs(config)
+    head = outer.pop(("head",), None)
+    norm = outer.pop(("norm", "scale"))
+    for index in range(config.layers):
+        outer |= _under(f"layer_{index}", layer_specs(config, index))
+    outer["norm", "scale"] = norm
+    return outer | ({("head",): head} if head else {})
+
+
+def outer_specs(config: ModelConfig) -> Specs:
+    """Returns the parameters outside the layers: embedding, last norm, and the head of a model that has its own."""
+    c = config
+    draw = initializers.normal(stddev=0.02)
+    # An embedding that serves as head too is multiplied by, with its outputs first.
+    embed = ParamSpec(
+        shape=(c.vocab_size, c.width),
+        axes=("vocab", None),
+        init=draw,
+        contracted=(1,) if c.tie_embeddings else (),
+        padding="vocab",
+    )
+    specs = {("embed",): embed} | _under("norm", norm_specs(c.width, c.norm_offset))
+    if not c.tie_embeddings:
+        specs["head",] = ParamSpec(
+            shape=(c.width, c.vocab_size), axes=(None, "vocab"), init=draw, contracted=(0,), padding="vocab"
+        )
+    return specs
+
+
+def layer_specs(config: ModelConfig, index: int) -> Specs:
+    """Returns the parameters of one layer."""
+    c = config
+    norm = norm_specs(c.width, c.norm_offset)
+    experts = c.experts if c.kinds[index].sparse else None
+    specs = _under("attention_norm", norm) | _under("attention", attention_specs(c)) | _under("mlp_norm", norm)
+    specs |= _under("mlp", moe_specs(c, experts) if experts else feed_forward_specs(c))
+    if c.post_norms:
+        specs |= _under("attention_post_norm", norm) | _under("mlp_post_norm", norm)
+    return specs
+
+
+def norm_specs(width: int, offset: float) -> Specs:
+    """Returns the parameters of an RMSNorm over `width` numbers whose scales get `offset` added."""
+    return {("scale",): ParamSpec(shape=(width,), axes=(None,), init=initializers.constant(1.0 - offset))}
+
+
+def attention_specs(config: ModelConfig) -> Specs:
+    """Returns the parameters of an attention layer."""
+    c = config
+    fused, heads = (c.kv_heads, c.group + 2, c.head_dim), (c.kv_heads, c.group, c.head_dim)
+    specs: Specs = {
+        ("qkv",): ParamSpec(
+            shape=(c.width, *fused),
+            axes=(None, "kv_heads", None, None),
+            init=_scaled(c.width),
+            contracted=(0,),
+            padding="fused_heads",
+        ),
+        ("out",): ParamSpec(
+            shape=(*heads, c.width),
+            axes=("kv_heads", None, None, None),
+            init=_scaled(c.heads * c.head_dim),
+            contracted=(0, 1, 2),
+            padding="query_heads",
+        ),
+    }
+    if c.qk_norm:
+        specs |= _under("q_norm", norm := norm_specs(c.head_dim, c.norm_offset)) | _under("k_norm", norm)
+    if c.qkv_bias:
+        specs["qkv_bias",] = _bias(fused, "kv_heads", None, None, padding="fused_heads")
+    if c.out_bias:
+        specs["out_bias",] = _bias((c.width,), None)
+    if c.sinks:
+        specs["sinks",] = ParamSpec(
+            shape=heads[:2], axes=("kv_heads", None), init=initializers.normal(), padding="query_heads"
+        )
+    return specs
+
+
+def feed_forward_specs(config: ModelConfig) -> Specs:
+    """Returns the parameters of a gated feed-forward layer."""
+    c = config
+    specs: Specs = {
+        ("gate_up",): _matrix((c.width, 2, c.mlp_dim), None, None, "ffn"),
+        ("down",): _matrix((c.mlp_dim, c.width), "ffn", None),
+    }
+    if c.mlp_bias:
+        specs["gate_up_bias",] = _bias((2, c.mlp_dim), None, "ffn")
+        specs["down_bias",] = _bias((c.width,), None)
+    return specs
+
+
+def moe_specs(config: ModelConfig, experts: Experts) -> Specs:
+    """Returns the parameters of a mixture of experts. Its router is too small to be packed."""
+    width, e = config.width, experts
+    specs: Specs = {
+        ("router",): ParamSpec(shape=(width, e.count), axes=(None, None), init=_scaled(width)),
+        ("expert_gate_up",): ParamSpec(
+            shape=(e.count, width, 2, e.width),
+            axes=("experts", None, None, "expert_ffn"),
+            init=_scaled(width),
+            contracted=(1,),
+        ),
+        ("expert_down",): ParamSpec(
+            shape=(e.count, e.width, width),
+            axes=("experts", "expert_ffn", None),
+            init=_scaled(e.width),
+            contracted=(1,),
+        ),
+    }
+    if e.bias:
+        specs["router_bias",] = _bias((e.count,), None)
+        specs["expert_gate_up_bias",] = _bias((e.count, 2, e.width), "experts", None, "expert_ffn")
+        specs["expert_down_bias",] = _bias((e.count, width), None, None)
+    return specs
+
+
+def param_tree(specs: Specs, value: Callable[[ParamPath, ParamSpec], T]) -> dict[str, Any]:
+    """Returns the nested dict that the decoder takes, with `value(path, spec)` for each parameter."""
+    tree: dict[str, Any] = {}
+    for path, spec in specs.items():
+        insert(tree, path, value(path, spec))
+    return tree
+
+
+def insert(tree: dict[str, Any], path: ParamPath, value: Any) -> None:
+    """Puts a parameter into a nested dict, in place."""
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value
+
+
+def param_at(tree: Mapping[str, Any], path: ParamPath) -> Any:
+    """Returns a parameter of a nested dict."""
+    node: Any = tree
+    for key in path:
+        node = node[key]
+    return node
+
+
+def param_count(config: ModelConfig) -> int:
+    """Returns the number of weights, a tied embedding counted once."""
+    return sum(spec.size for spec in param_specs(config).values())
+
+
+def _under(name: str, specs: Specs) -> Specs:
+    return {(name, *path): spec for path, spec in specs.items()}
+
+
+def _matrix(shape: tuple[int, ...], *axes: str | None) -> ParamSpec:
+    """A weight whose first axis is summed over."""
+    return ParamSpec(shape=shape, axes=axes, init=_scaled(shape[0]), contracted=(0,))
+
+
+def _bias(shape: tuple[int, ...], *axes: str | None, padding: Padding = "none") -> ParamSpec:
+    return ParamSpec(shape=shape, axes=axes, init=initializers.zeros, padding=padding)
+
+
+def _scaled(fan_in: int) -> Init:
+    """Returns the initialiser of a matrix with `fan_in` inputs."""
+    init: Init = initializers.normal(stddev=fan_in**-0.5)
+    return init
