@@ -17,6 +17,11 @@ class PackedLayout:
 
     fields: tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape, dtype
 
+    def __post_init__(self) -> None:
+        names = [name for name, _, _ in self.fields]
+        if len({*names}) < len(names):
+            raise ValueError(f"two arrays have one name: {', '.join(names)}")
+
     @property
     def size(self) -> int:
         return sum(math.prod(shape) for _, shape, _ in self.fields)

@@ -7,7 +7,7 @@ are those of `jaxchat.sampling.mask`, for every row that samples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from jaxchat.runtime.state import EngineShapes, KVPages, SlotState
 from jaxchat.sampling.logprobs import TOP
 from jaxchat.sampling.mask import TokenMask
 from jaxchat.sampling.sample import Sampled, Sampler
-from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
+from jaxchat.sampling.state import SamplingState
 
 Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotState, Array]]
 
@@ -34,17 +34,13 @@ def decode_layout(rows: int) -> PackedLayout:
 
 def prefill_layout(sizes: EngineShapes, chunk: int) -> PackedLayout:
     """Inputs of `prefill` for C tokens: the chunk, its place, and the whole sampling row of its slot."""
-    scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "choice", "logprobs", "constrained")]
-    floats = [(name, (), "float32") for name in ("temperature", "top_p", "frequency", "presence")]
+    scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "constrained")]
     arrays = [
-        ("seed", (2,), "uint32"),
         ("tokens", (chunk,), "int32"),
         ("chunk_pages", (chunk // sizes.page_size,), "int32"),
         ("table", (sizes.table,), "int32"),
-        ("bias_ids", (BIAS_ENTRIES,), "int32"),
-        ("bias", (BIAS_ENTRIES,), "float32"),
     ]
-    return PackedLayout((*scalars, *floats, *arrays))
+    return PackedLayout((*scalars, *SamplingState.packed_fields(), *arrays))
 
 
 def output_layout(rows: int, vocab: int) -> PackedLayout:
@@ -144,13 +140,8 @@ class _Cache:
 
 def _fresh_row(given: dict[str, Array], sizes: EngineShapes) -> SlotState:
     """The row of a slot whose next token is its first; `position` ends on the prompt's last token."""
-    sampling = replace(
-        SamplingState.zeros(1, sizes.vocab),
-        **{name: given[name][None] for name in ("temperature", "top_p", "frequency", "presence", "choice")},
-        **{name: given[name][None] for name in ("seed", "bias_ids", "bias")},
-        logprobs=given["logprobs"][None] != 0,
-    )
     last = (given["start"] + given["count"] - 1)[None]
+    sampling = SamplingState.started(given, sizes.vocab)
     return SlotState(jnp.zeros(1, jnp.int32), last, given["table"][None], sampling)
 
 

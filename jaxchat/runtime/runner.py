@@ -24,7 +24,7 @@ from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardin
 from jaxchat.runtime.swap import PendingSwapOut, Swapper
 from jaxchat.sampling.mask import words
 from jaxchat.sampling.sample import Sampler
-from jaxchat.sampling.state import BIAS_ENTRIES
+from jaxchat.sampling.state import SamplingState
 from jaxchat.types import DecodeWork, PrefillWork, Progress, SamplingParams, StepResult, SwapInWork, SwapOutWork
 
 
@@ -198,34 +198,19 @@ class Runner:
         return Handle(output, self._outputs[name], rows)
 
     def _pack_prefill(self, chunk: int, work: PrefillWork) -> np.ndarray:
-        sizes, s = self.sizes, work.sampling
+        sizes = self.sizes
         first, count = work.start // sizes.page_size, chunk // sizes.page_size
-        ids, bias = _bias(s, sizes.vocab)
         return self._sources[prefill_name(chunk)].layout.pack(
             slot=work.slot,
             start=work.start,
             count=len(work.tokens),
             last=work.last,
-            choice=work.choice,
-            logprobs=s.logprobs,
             constrained=work.token_mask is not None,
-            temperature=s.temperature,
-            top_p=s.top_p,
-            frequency=s.frequency_penalty,
-            presence=s.presence_penalty,
-            seed=np.array([s.seed >> 32, s.seed & 0xFFFFFFFF], np.uint32),
             tokens=_fill(work.tokens, chunk, 0),
             chunk_pages=_fill(work.pages[first : first + count], count, sizes.pages),
             table=_fill(work.pages, sizes.table, 0),
-            bias_ids=ids,
-            bias=bias,
+            **SamplingState.packed_values(work.sampling, work.choice, sizes.vocab),
         )
-
-
-def _bias(sampling: SamplingParams, vocab: int) -> tuple[np.ndarray, np.ndarray]:
-    entries = sampling.logit_bias
-    ids = _fill(np.array([token for token, _ in entries], np.int32), BIAS_ENTRIES, vocab)
-    return ids, _fill(np.array([value for _, value in entries], np.float32), BIAS_ENTRIES, 0)
 
 
 def _fill(values: np.ndarray, size: int, rest: int) -> np.ndarray:

@@ -28,8 +28,8 @@ def add_bias(mu: Array, state: SamplingState) -> Array:
 def subtract_penalties(mu: Array, state: SamplingState) -> Array:
     """`mu[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`."""
     counts = state.counts
-    mu = mu - counts.astype(jnp.float32) * state.frequency[:, None]
-    return mu - jnp.where(counts > 0, state.presence[:, None], 0.0)
+    mu = mu - counts.astype(jnp.float32) * state.frequency_penalty[:, None]
+    return mu - jnp.where(counts > 0, state.presence_penalty[:, None], 0.0)
 
 
 def restrict(mu: Array, state: SamplingState) -> Array:

@@ -66,7 +66,7 @@ def sample(
     top = jnp.max(raw(), axis=-1)
     sampled_rows = (state.temperature >= GREEDY_BELOW) & active
     biased = jnp.any((state.bias_ids < logits.shape[-1]) & active[:, None])
-    penalised = jnp.any(((state.frequency != 0) | (state.presence != 0)) & active)
+    penalised = jnp.any(((state.frequency_penalty != 0) | (state.presence_penalty != 0)) & active)
     any_logprobs = jnp.any(state.logprobs & active)
     any_masked = jnp.any(token_mask.constrained & active) if token_mask else jnp.bool_(False)
 

@@ -1,60 +1,148 @@
-"""What sampling knows about each slot, resident on the device and updated inside the compiled step."""
+"""What sampling knows about each slot, resident on the device and updated inside the compiled step.
+
+`SamplingState` is the only schema of a sampling parameter: each field says how it is held, and how a request fills it.
+The packed inputs of a prefill step, their writer and their reader follow from that.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from jaxchat.types import SamplingParams
+
 BIAS_ENTRIES = 1024  # the contract's limit on logit_bias
+VOCAB = -1  # stands for V in a column's shape or first value
+
+Read = Callable[[SamplingParams, int, int], Any]
+"""`read(params, choice, vocab)`: the value of one slot, of the column's shape."""
+PackedField = tuple[str, tuple[int, ...], str]
+"""Name, shape and dtype of an array in a packed buffer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """How a field of `SamplingState` is held: `[S, *shape]` of a dtype of four bytes, or bool."""
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    fill: int = 0  # in empty slots, and where a request's history begins
+    read: Read | None = None  # from a request; None: history
+
+
+def given(dtype: str, *shape: int, fill: int = 0, read: Read | None = None) -> Any:
+    """A field that a request fills, by default with the field of the same name of `SamplingParams`."""
+    return field(metadata={"given": True, "column": Column(dtype=dtype, shape=shape, fill=fill, read=read)})
+
+
+def history(dtype: str, *shape: int) -> Any:
+    """A field that steps update; it begins with zeros."""
+    return field(metadata={"given": False, "column": Column(dtype=dtype, shape=shape)})
+
+
+def _choice(params: SamplingParams, choice: int, vocab: int) -> int:
+    return choice
+
+
+def _seed_words(params: SamplingParams, choice: int, vocab: int) -> np.ndarray:
+    """The two halves of the 64-bit seed, high word first."""
+    return np.array([params.seed >> 32, params.seed & 0xFFFFFFFF], np.uint32)
+
+
+def _bias_ids(params: SamplingParams, choice: int, vocab: int) -> np.ndarray:
+    ids = np.full(BIAS_ENTRIES, vocab, np.int32)
+    ids[: len(params.logit_bias)] = [token for token, _ in params.logit_bias]
+    return ids
+
+
+def _bias_values(params: SamplingParams, choice: int, vocab: int) -> np.ndarray:
+    values = np.zeros(BIAS_ENTRIES, np.float32)
+    values[: len(params.logit_bias)] = [value for _, value in params.logit_bias]
+    return values
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SamplingState:
-    """Sampling parameters and history of S slots over a vocabulary of V.
+    """Sampling parameters and history of S slots over a vocabulary of V."""
 
-    `seed` holds the two halves of a request's 64-bit seed, high word first. Unused bias entries have id V, which every
-    scatter drops. `counts` is how often each token was sampled in this choice; the prompt does not count.
-    """
-
-    temperature: Array  # f32 [S]
-    top_p: Array  # f32 [S]
-    frequency: Array  # f32 [S]
-    presence: Array  # f32 [S]
-    seed: Array  # u32 [S, 2]
-    choice: Array  # i32 [S]
-    step: Array  # i32 [S], tokens sampled so far
-    logprobs: Array  # bool [S]
-    bias_ids: Array  # i32 [S, 1024]
-    bias: Array  # f32 [S, 1024]
-    counts: Array  # i32 [S, V]
+    temperature: Array = given("float32")
+    top_p: Array = given("float32")
+    frequency_penalty: Array = given("float32")
+    presence_penalty: Array = given("float32")
+    seed: Array = given("uint32", 2, read=_seed_words)
+    choice: Array = given("int32", read=_choice)
+    step: Array = history("int32")  # tokens sampled so far
+    logprobs: Array = given("bool")
+    # Unused entries have id V, which every scatter drops.
+    bias_ids: Array = given("int32", BIAS_ENTRIES, fill=VOCAB, read=_bias_ids)
+    bias: Array = given("float32", BIAS_ENTRIES, read=_bias_values)
+    # How often each token was sampled in this choice; the prompt does not count.
+    counts: Array = history("int32", VOCAB)
 
     @staticmethod
     def zeros(slots: int, vocab: int) -> SamplingState:
-        """The state of `slots` empty slots; no two leaves share a buffer, so that all can be donated."""
+        """Returns the state of `slots` empty slots; no two leaves share a buffer, so that all can be donated."""
         return SamplingState(
-            temperature=jnp.zeros(slots, jnp.float32),
-            top_p=jnp.zeros(slots, jnp.float32),
-            frequency=jnp.zeros(slots, jnp.float32),
-            presence=jnp.zeros(slots, jnp.float32),
-            seed=jnp.zeros((slots, 2), jnp.uint32),
-            choice=jnp.zeros(slots, jnp.int32),
-            step=jnp.zeros(slots, jnp.int32),
-            logprobs=jnp.zeros(slots, bool),
-            bias_ids=jnp.full((slots, BIAS_ENTRIES), vocab, jnp.int32),
-            bias=jnp.zeros((slots, BIAS_ENTRIES), jnp.float32),
-            counts=jnp.zeros((slots, vocab), jnp.int32),
+            **{
+                name: jnp.full((slots, *_sized(column.shape, vocab)), _sized((column.fill,), vocab)[0], column.dtype)
+                for name, column in _columns()
+            }
         )
+
+    @staticmethod
+    def packed_fields() -> tuple[PackedField, ...]:
+        """Returns the arrays that a request fills, for one slot. Booleans travel as i32."""
+        return tuple(
+            (name, column.shape, "int32" if column.dtype == "bool" else column.dtype)
+            for name, column in _columns(given_only=True)
+        )
+
+    @staticmethod
+    def packed_values(params: SamplingParams, choice: int, vocab: int) -> dict[str, Any]:
+        """Returns the value of each of `packed_fields`.
+
+        Args:
+            params: of the request.
+            choice: index of the choice.
+            vocab: V.
+        """
+        return {
+            name: column.read(params, choice, vocab) if column.read else getattr(params, name)
+            for name, column in _columns(given_only=True)
+        }
+
+    @staticmethod
+    def started(packed: Mapping[str, Array], vocab: int) -> SamplingState:
+        """Returns the state of one slot whose request begins, from the arrays of `packed_fields`."""
+        values = {
+            name: packed[name][None] != 0 if column.dtype == "bool" else packed[name][None]
+            for name, column in _columns(given_only=True)
+        }
+        return replace(SamplingState.zeros(1, vocab), **values)
 
     def take(self, rows: Array) -> SamplingState:
         """The parameters of the slots `rows` i32 `[R]`; `counts` stays whole. Rows beyond S are some slot's."""
-        small = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "counts"}
+        small = {name: getattr(self, name) for name, column in _columns() if VOCAB not in column.shape}
         return replace(self, **{name: leaf.at[rows].get(mode="clip") for name, leaf in small.items()})
 
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
         """Counts `tokens[R]` and one more step in the slots `rows[R]`; rows beyond S are dropped."""
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)
+
+
+def _columns(*, given_only: bool = False) -> Iterator[tuple[str, Column]]:
+    for each in fields(SamplingState):
+        if each.metadata["given"] or not given_only:
+            yield each.name, each.metadata["column"]
+
+
+def _sized(numbers: tuple[int, ...], vocab: int) -> tuple[int, ...]:
+    return tuple(vocab if number == VOCAB else number for number in numbers)

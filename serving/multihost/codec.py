@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 
 from jaxchat.multihost.v1 import multihost_pb2 as pb
@@ -56,7 +58,6 @@ def _work(message: pb.Step) -> Work:
 
 
 def _from_prefill(work: PrefillWork) -> pb.Prefill:
-    s = work.sampling
     return pb.Prefill(
         slot=work.slot,
         tokens=_bytes(work.tokens),
@@ -64,22 +65,12 @@ def _from_prefill(work: PrefillWork) -> pb.Prefill:
         last=work.last,
         pages=_bytes(work.pages),
         choice=work.choice,
-        sampling=pb.Sampling(
-            temperature=s.temperature,
-            top_p=s.top_p,
-            frequency_penalty=s.frequency_penalty,
-            presence_penalty=s.presence_penalty,
-            seed=s.seed,
-            logprobs=s.logprobs,
-            bias_ids=[token for token, _ in s.logit_bias],
-            bias=[bias for _, bias in s.logit_bias],
-        ),
+        sampling=_from_sampling(work.sampling),
         token_mask=None if work.token_mask is None else _bytes(work.token_mask),
     )
 
 
 def _to_prefill(message: pb.Prefill) -> PrefillWork:
-    s = message.sampling
     return PrefillWork(
         slot=message.slot,
         tokens=_i32(message.tokens),
@@ -87,16 +78,27 @@ def _to_prefill(message: pb.Prefill) -> PrefillWork:
         last=message.last,
         pages=_i32(message.pages),
         choice=message.choice,
-        sampling=SamplingParams(
-            temperature=s.temperature,
-            top_p=s.top_p,
-            frequency_penalty=s.frequency_penalty,
-            presence_penalty=s.presence_penalty,
-            seed=s.seed,
-            logprobs=s.logprobs,
-            logit_bias=tuple(zip(s.bias_ids, s.bias, strict=True)),
-        ),
+        sampling=_to_sampling(message.sampling),
         token_mask=_rows(message.token_mask, 1) if message.HasField("token_mask") else None,
+    )
+
+
+SCALARS = tuple(field.name for field in fields(SamplingParams) if field.name != "logit_bias")
+"""Sampling parameters that the message has under the same name."""
+
+
+def _from_sampling(params: SamplingParams) -> pb.Sampling:
+    return pb.Sampling(
+        bias_ids=[token for token, _ in params.logit_bias],
+        bias=[bias for _, bias in params.logit_bias],
+        **{name: getattr(params, name) for name in SCALARS},
+    )
+
+
+def _to_sampling(message: pb.Sampling) -> SamplingParams:
+    return SamplingParams(
+        logit_bias=tuple(zip(message.bias_ids, message.bias, strict=True)),
+        **{name: getattr(message, name) for name in SCALARS},
     )
 
 

@@ -60,7 +60,12 @@ biases = st.dictionaries(
 @given(logits_rows, biases, st.lists(st.integers(0, 5), min_size=V, max_size=V), st.floats(-2, 2), st.floats(-2, 2))
 def test_greedy_follows_the_oracle(logits, bias, counts, frequency, presence):
     state = rows(
-        1, temperature=[0.0], frequency=[frequency], presence=[presence], counts=[counts], bias=[list(bias.items())]
+        1,
+        temperature=[0.0],
+        frequency_penalty=[frequency],
+        presence_penalty=[presence],
+        counts=[counts],
+        bias=[list(bias.items())],
     )
     token = int(draw([logits], state).tokens[0])
     mu = oracle.adjusted(logits, bias.items(), np.array(counts), np.float32(frequency), np.float32(presence))
@@ -109,7 +114,7 @@ def test_a_row_does_not_depend_on_its_neighbours():
         6,
         temperature=[0, 1, 0.7, 1, 2, 1],
         top_p=[1, 1, 0.5, 0.9, 1, 0],
-        frequency=[0, 0, 1, 0, -1, 0],
+        frequency_penalty=[0, 0, 1, 0, -1, 0],
         seed=rng.integers(0, 2**32, (6, 2)),
         logprobs=[0, 0, 1, 0, 0, 1],
         counts=rng.integers(0, 3, (6, V)),
@@ -138,7 +143,9 @@ def test_seeds_use_all_64_bits_and_choices_differ():
 
 def test_logprobs_are_those_of_the_raw_logits():
     logits = np.random.default_rng(2).normal(0, 4, (1, V)).astype(np.float32)
-    state = rows(1, temperature=[0.3], logprobs=[True], bias=[[(11, 100.0)]], presence=[2.0], counts=np.ones((1, V)))
+    state = rows(
+        1, temperature=[0.3], logprobs=[True], bias=[[(11, 100.0)]], presence_penalty=[2.0], counts=np.ones((1, V))
+    )
     got = draw(logits, state)
     expected = oracle.log_softmax(logits[0])
     order = np.lexsort((np.arange(V), -expected))[:20]
@@ -169,7 +176,7 @@ def test_bans_that_leave_nothing_are_dropped():
 def test_processed_logprobs_are_those_of_the_distribution_drawn_from():
     logits = np.random.default_rng(4).normal(0, 3, (2, V)).astype(np.float32)
     bias, counts = [(5, 3.0), (6, -100.0)], np.random.default_rng(5).integers(0, 3, (2, V))
-    both = {"frequency": [0.5] * 2, "presence": [0.25] * 2, "counts": counts, "bias": [bias] * 2}
+    both = {"frequency_penalty": [0.5] * 2, "presence_penalty": [0.25] * 2, "counts": counts, "bias": [bias] * 2}
     state = rows(2, temperature=[0.7, 0.0], top_p=[0.8, 0.1], logprobs=[True] * 2, **both)
     got = jax.jit(sample, static_argnums=(3, 4))(jnp.array(logits), state, jnp.ones(2, bool), V, "processed")
     for row, (temperature, top_p) in enumerate(((0.7, 0.8), (1.0, 1.0))):  # greedy rows report before temperature
@@ -185,7 +192,9 @@ def test_processed_logprobs_are_those_of_the_distribution_drawn_from():
 
 def test_rows_may_name_the_histories_they_count_from():
     logits = np.random.default_rng(3).normal(0, 2, (2, V)).astype(np.float32)
-    whole = rows(5, counts=np.random.default_rng(6).integers(0, 3, (5, V)), presence=[2.0] * 5, temperature=[0.0] * 5)
+    whole = rows(
+        5, counts=np.random.default_rng(6).integers(0, 3, (5, V)), presence_penalty=[2.0] * 5, temperature=[0.0] * 5
+    )
     named = jnp.array([4, 1])
     few = jax.jit(lambda x: sample(x, whole.take(named), jnp.ones(2, bool), V, rows=named))(jnp.array(logits))
     for row, slot in enumerate((4, 1)):

@@ -30,7 +30,7 @@ def states(rows: int, vocab: int) -> dict[str, SamplingState]:
     greedy, ones = SamplingState.zeros(rows, vocab), jnp.ones(rows)
     drawn = replace(greedy, temperature=ones * 0.8, top_p=ones)
     nucleus = replace(drawn, top_p=ones * 0.9)
-    penalties = {"frequency": ones * 0.5, "presence": ones * 0.5}
+    penalties = {"frequency_penalty": ones * 0.5, "presence_penalty": ones * 0.5}
     biased = greedy.bias_ids.at[:, :50].set(jnp.arange(50))
     return {
         "greedy": greedy,

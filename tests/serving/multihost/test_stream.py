@@ -106,6 +106,11 @@ def test_every_step_arrives_as_it_was(work: Work) -> None:
     assert equal(decode(encode(step)), step)
 
 
+def test_every_sampling_parameter_is_in_those_steps() -> None:
+    defaults = SamplingParams()
+    assert all(getattr(SAMPLING, name) != value for name, value in vars(defaults).items())
+
+
 def test_followers_get_all_steps_in_order() -> None:
     with members(3) as pod:
         pod.gathered()

@@ -1,0 +1,63 @@
+"""A request's parameters on their way into a slot: every one arrives, with the bits that it was given."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxchat.runtime.packing import PackedLayout
+from jaxchat.sampling.state import SamplingState
+from jaxchat.types import SamplingParams
+
+VOCAB = 50
+PARAMS = SamplingParams(
+    temperature=0.1,
+    top_p=0.3,
+    frequency_penalty=-2,
+    presence_penalty=1.7,
+    seed=2**64 - 2,
+    logprobs=True,
+    logit_bias=((7, -100.0), (2, 0.1)),
+)
+
+
+def started(params: SamplingParams, choice: int = 0) -> SamplingState:
+    """The state of a slot, through a packed buffer."""
+    layout = PackedLayout(SamplingState.packed_fields())
+    packed = layout.pack(**SamplingState.packed_values(params, choice, VOCAB))
+    return jax.jit(lambda buffer: SamplingState.started(layout.unpack(buffer), VOCAB))(packed)
+
+
+def test_a_slot_has_the_parameters_of_its_request() -> None:
+    state = started(PARAMS, choice=3)
+    for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty"):
+        assert getattr(state, name) == np.float32(getattr(PARAMS, name))
+    assert state.seed.tolist() == [[2**32 - 1, 2**32 - 2]]
+    assert (state.choice.tolist(), state.logprobs.tolist()) == ([3], [True])
+    assert state.bias_ids[0, :3].tolist() == [7, 2, VOCAB] and (state.bias_ids[0, 2:] == VOCAB).all()
+    np.testing.assert_array_equal(state.bias[0, :3], np.array([-100.0, 0.1, 0.0], np.float32))
+    assert state.step.tolist() == [0] and not state.counts.any()
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(SamplingParams)])
+def test_every_parameter_reaches_the_slot(name: str) -> None:
+    changed: Any = replace(SamplingParams(), **{name: getattr(PARAMS, name)})
+    leaves = (jax.tree.leaves(started(params)) for params in (SamplingParams(), changed))
+    assert any(not np.array_equal(one, other) for one, other in zip(*leaves, strict=True))
+
+
+def test_a_started_slot_has_the_form_of_an_empty_one() -> None:
+    jax.tree.map(
+        lambda one, other: np.testing.assert_equal((one.shape, one.dtype), (other.shape, other.dtype)),
+        started(PARAMS),
+        SamplingState.zeros(1, VOCAB),
+    )
+
+
+def test_a_layout_in_which_two_arrays_have_one_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="two arrays have one name"):
+        PackedLayout((("a", (), "int32"), ("a", (2,), "int32")))
