@@ -15,12 +15,11 @@ from typing import Any
 from jaxchat import errors, v1
 from jaxchat.chat.context import ModelInfo, Observer, OpenCalls, Record, RequestContext
 from jaxchat.chat.grammar import GrammarCompiler
-from jaxchat.chat.prompt.build import prompt_tokens
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
-from jaxchat.chat.request.params import choice_options, choices, sampling
-from jaxchat.chat.request.tool_choice import tool_choice_of
-from jaxchat.chat.request.validate import completes_whole, validate
+from jaxchat.chat.request.params import choices
+from jaxchat.chat.request.prepared import PreparedRequest, prepare
+from jaxchat.chat.request.validate import validate
 from jaxchat.chat.response.builder import ResponseBuilder
 from jaxchat.chat.response.choice import ChoiceBuilder
 from jaxchat.chat.response.stream import OutputStream
@@ -143,12 +142,12 @@ class ChatSession:
         """
         record = _record(request, call, streamed=False)
         with self._observed(record):
-            completes_whole(request)
-            generate = await self._prepare(request)
-            answer = ResponseBuilder(record, self.info.fingerprint, generate, tool_choice_of(request))
-            with self._submitted(request, generate, record) as run:
+            prepared = await self._prepare(request, streamed=False)
+            generate = await self._generate(prepared)
+            answer = ResponseBuilder(record, self.info.fingerprint, prepared)
+            with self._submitted(prepared, generate, record) as run:
                 whole = [delta for _, delta in await run.take(whole=True)]
-            return answer.completion(whole, request.logprobs)
+            return answer.completion(whole)
 
     async def stream(
         self, request: v1.ChatCompletionRequest, call: RequestContext
@@ -162,20 +161,21 @@ class ChatSession:
         """
         record = _record(request, call, streamed=True)
         with self._observed(record):
-            generate = await self._prepare(request)
-            answer = ResponseBuilder(record, self.info.fingerprint, generate, tool_choice_of(request))
-            with self._submitted(request, generate, record) as run:
+            prepared = await self._prepare(request, streamed=True)
+            generate = await self._generate(prepared)
+            answer = ResponseBuilder(record, self.info.fingerprint, prepared)
+            with self._submitted(prepared, generate, record) as run:
                 deltas = await run.take()
                 for index in range(record.choices):
                     yield answer.role_chunk(index)
                 while True:
                     for index, delta in deltas:
-                        for chunk in answer.chunks(index, delta, request.logprobs):
+                        for chunk in answer.chunks(index, delta):
                             yield chunk
                     if run.exhausted:
                         break
                     deltas = await run.take()
-            if request.stream_options.include_usage:
+            if prepared.include_usage:
                 yield answer.usage_chunk()
 
     @contextmanager
@@ -200,40 +200,49 @@ class ChatSession:
             for observer in self.observers:
                 observer.finished(record)
 
-    async def _prepare(self, request: v1.ChatCompletionRequest) -> GenerateRequest:
-        """Validates and tokenises. Raises ChatError."""
+    async def _prepare(self, request: v1.ChatCompletionRequest, *, streamed: bool) -> PreparedRequest:
+        """Validates and interprets a request. Raises ChatError."""
         if self._draining:
             raise errors.draining()
         if not self._engine.alive or self.failed.is_set():
             raise errors.engine_stopped()
-        validate(request, vocab_size=self.info.vocab, model_ids=(self.info.id,))
-        run = asyncio.get_running_loop().run_in_executor
-        prompt = await run(self._pool, prompt_tokens, request, self._template, self._tokenizer, self.info.context)
-        ruled = request.HasField("response_format") or request.tools or request.functions
-        grammar = await run(self._schemas, self._grammars.compiled, request) if ruled else None
+        tool_choice = validate(request, vocab_size=self.info.vocab, model_ids=(self.info.id,), streamed=streamed)
+        interpret = partial(
+            prepare,
+            request,
+            tool_choice,
+            self._template,
+            self._tokenizer,
+            context=self.info.context,
+            named_finish=self._config.named_tool_finish_reason,
+        )
+        return await asyncio.get_running_loop().run_in_executor(self._pool, interpret)
+
+    async def _generate(self, prepared: PreparedRequest) -> GenerateRequest:
+        """What the engine is asked for. Raises ChatError."""
+        run, grammar = asyncio.get_running_loop().run_in_executor, None
+        if prepared.constraint:
+            grammar = await run(self._schemas, self._grammars.compiled, prepared.constraint)
         return GenerateRequest(
-            prompt=prompt,
-            max_tokens=self._max_tokens(request, len(prompt)),
-            choices=choices(request),
-            sampling=sampling(request),
+            prompt=prepared.prompt,
+            max_tokens=self._max_tokens(prepared.max_tokens, len(prepared.prompt)),
+            choices=prepared.choices,
+            sampling=prepared.sampling,
             stop_tokens=self._tokenizer.stop_tokens,
             grammar=grammar,
         )
 
-    def _max_tokens(self, request: v1.ChatCompletionRequest, prompt: int) -> int:
-        name = next((name for name in ("max_tokens", "max_completion_tokens") if request.HasField(name)), None)
-        wanted = getattr(request, name) if name else None
+    def _max_tokens(self, wanted: int | None, prompt: int) -> int:
         if prompt + (wanted or 1) > self.info.context:
             raise errors.context_length_exceeded(self.info.context, prompt, wanted)
         return wanted or self.info.context - prompt
 
     @contextmanager
     def _submitted(
-        self, request: v1.ChatCompletionRequest, generate: GenerateRequest, record: Record
+        self, prepared: PreparedRequest, generate: GenerateRequest, record: Record
     ) -> Iterator[OutputStream]:
         """The request in the engine, until its reader leaves, for whatever reason. Raises ChatError."""
-        options = choice_options(request, self._config.named_tool_finish_reason, self._template.tool_format)
-        builders = [ChoiceBuilder(self._tokenizer, options) for _ in range(generate.choices)]
+        builders = [ChoiceBuilder(self._tokenizer, prepared.options) for _ in range(prepared.choices)]
         number = self._submit(generate)
 
         def cancel(choice: int | None) -> None:

@@ -28,7 +28,6 @@ from ray.serve.grpc_util import RayServegRPCContext
 from jaxchat import v1
 from jaxchat.api import load_session
 from jaxchat.chat.context import RequestContext
-from jaxchat.chat.request.validate import completes_whole
 from jaxchat.client import grpc_errors
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
@@ -53,7 +52,6 @@ class Replica:
     async def Complete(self, request: v1.ChatCompletionRequest, grpc_context: RayServegRPCContext) -> v1.ChatCompletion:
         call = _call(grpc_context)
         try:
-            completes_whole(request)
             return await self._session.complete(request, call)
         except ChatError as error:
             tell(grpc_context, error, call)

@@ -14,7 +14,6 @@ from grpc_reflection.v1alpha import reflection
 
 from jaxchat import v1
 from jaxchat.chat.context import OpenCalls, RequestContext
-from jaxchat.chat.request.validate import completes_whole
 from jaxchat.client import grpc_errors
 from jaxchat.errors import ChatError, internal, invalid
 from jaxchat.v1 import service_pb2_grpc
@@ -41,7 +40,6 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
 
     async def Complete(self, request: v1.ChatCompletionRequest, context: Context) -> v1.ChatCompletion:
         async with self._call(request, context) as call:
-            completes_whole(request)
             return await self._backend.complete(request, call)
 
     async def Stream(self, request: v1.ChatCompletionRequest, context: Context) -> None:

@@ -61,12 +61,12 @@ class FakeSession:
             self.running += delta
             self.changed.notify_all()
 
-    def _accept(self, request: v1.ChatCompletionRequest, request_id: str) -> str:
+    def _accept(self, request: v1.ChatCompletionRequest, request_id: str, *, streamed: bool) -> str:
         if self.draining:
             raise draining()
         if not self.ready:
             raise not_ready()
-        validate(request, vocab_size=100, model_ids=[MODEL])
+        validate(request, vocab_size=100, model_ids=[MODEL], streamed=streamed)
         self.requests.append(request)
         self.request_ids.append(request_id)
         text = request.messages[-1].text
@@ -82,7 +82,7 @@ class FakeSession:
         answer = v1.ChatCompletion(id="chatcmpl-1", created=1, model=MODEL, system_fingerprint="fp_0123456789")
         for i in range(request.n or 1):
             answer.choices.add(index=i).message.content = ""
-        async for chunk in self.stream(request, call):
+        async for chunk in self._chunks(request, call, streamed=False):
             answer.seed_used = chunk.seed_used
             for part in chunk.choices:
                 choice = answer.choices[part.index]
@@ -94,10 +94,13 @@ class FakeSession:
         answer.usage.CopyFrom(_usage(words, words))
         return answer
 
-    async def stream(
-        self, request: v1.ChatCompletionRequest, call: RequestContext
+    def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
+        return self._chunks(request, call, streamed=True)
+
+    async def _chunks(
+        self, request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool
     ) -> AsyncIterator[v1.ChatCompletionChunk]:
-        text = self._accept(request, call.request_id)
+        text = self._accept(request, call.request_id, streamed=streamed)
         n = request.n if request.HasField("n") else 1
         await self._run(+1)
         try:

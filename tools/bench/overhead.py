@@ -24,6 +24,7 @@ from jaxchat.api import AsyncChat, load_async
 from jaxchat.chat.prompt.build import prompt_tokens
 from jaxchat.chat.prompt.template import load_template
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
+from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.client import AsyncClient
 from jaxchat.config import EngineConfig
 from jaxchat.engine.engine import Engine
@@ -47,7 +48,7 @@ class Bare:
         scheduler = Scheduler(**loaded.scheduling)
         self._engine = Engine(loaded.runner, scheduler, queue_limit=1 << 20)
         self._prompt = prompt_tokens(
-            request_from_kwargs(messages=MESSAGES).request, template, tokenizer, loaded.sizes.context
+            request_from_kwargs(messages=MESSAGES).request, ToolChoice(), template, tokenizer, loaded.sizes.context
         )
         self.bans = tuple((token, -100.0) for token in sorted(tokenizer.stop_tokens))
         self._left, self._ended = 0, asyncio.Event()

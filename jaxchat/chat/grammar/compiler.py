@@ -6,9 +6,8 @@ import threading
 from collections import OrderedDict
 from functools import partial
 
-from jaxchat import v1
 from jaxchat.chat.grammar import probe
-from jaxchat.chat.grammar.constraint import OutputConstraint, output_constraint, together
+from jaxchat.chat.grammar.constraint import OutputConstraint, together
 from jaxchat.chat.grammar.matcher import Grammar
 from jaxchat.chat.grammar.sandbox import Busy, Sandbox, TimeBudget
 from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
@@ -29,13 +28,11 @@ class GrammarCompiler:
         *,
         tool_format: ToolFormat = HERMES,
         size: int = 32,
-        word_json: bool = True,
     ) -> None:
         """Args:
         vocab: number of logits; tokens that only one side knows are never allowed.
         tool_format: how the model writes calls.
         size: grammars that are kept.
-        word_json: whether messages must contain the word JSON for `json_object`.
         """
         self._vocab = vocab
         self._tokens = [tokenizer.bytes_of(token) for token in range(min(tokenizer.size, vocab))]
@@ -45,20 +42,16 @@ class GrammarCompiler:
         self._sandbox = Sandbox(self._tokens, self._ends)
         known = {name: token for token, name in tokenizer.markers.items() if token < len(self._tokens)}
         self._written = ToolGrammarWriter(tool_format, tuple(sorted(known.items())))
-        self._word_json = word_json
         self._size = size
         self._lock = threading.Lock()
         self._known: OrderedDict[OutputConstraint, Grammar | ChatError] = OrderedDict()
 
-    def compiled(self, request: v1.ChatCompletionRequest) -> Grammar | None:
-        """The grammar of a request's answers, None for any text. Blocks for up to some seconds.
+    def compiled(self, asked: OutputConstraint) -> Grammar:
+        """Returns the grammar of a request's answers. Blocks for up to some seconds.
 
         Raises `ChatError`: 400 naming the field, for a schema also the keyword and its JSON pointer; 503 when too many
         schemas are being compiled.
         """
-        asked = output_constraint(request, word_json=self._word_json)
-        if asked is None:
-            return None
         with self._lock:
             found = self._known.get(asked)
             if found:

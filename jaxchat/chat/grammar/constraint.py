@@ -11,10 +11,18 @@ from llguidance import LLMatcher
 
 from jaxchat import v1
 from jaxchat.chat.grammar.harmony import in_channels
-from jaxchat.chat.grammar.schema_source import ANY_OBJECT, ANY_VALUE, SchemaSource, checked
+from jaxchat.chat.grammar.schema_source import (
+    ANY_OBJECT,
+    ANY_VALUE,
+    SchemaSource,
+    check_limits,
+    given_schema,
+    known_schema,
+)
 from jaxchat.chat.grammar.tool_calls import Calls, asked_calls
 from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
-from jaxchat.chat.request.tool_choice import tool_choice_of
+from jaxchat.chat.request.schema_text import parse_schema
+from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.request.validate_fields import check_name
 from jaxchat.errors import ChatError, invalid, safe_repr
 
@@ -63,9 +71,9 @@ class OutputConstraint:
         return _of_lark(self.calls.lark(written, OPTIONS, arguments, answer))
 
 
-def output_constraint(request: v1.ChatCompletionRequest, *, word_json: bool) -> OutputConstraint | None:
-    """None for any text. `word_json` as for `asked_schema`. Raises `ChatError` 400."""
-    answer, calls = asked_schema(request, word_json=word_json), asked_calls(tool_choice_of(request))
+def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> OutputConstraint | None:
+    """Returns what a request asks of the form of its answers, None for any text. Raises `ChatError` 400."""
+    answer, calls = asked_schema(request), asked_calls(tool_choice)
     if answer and calls and calls.mode == "none":
         return OutputConstraint(answer)
     return OutputConstraint(answer, calls) if answer or calls else None
@@ -95,25 +103,27 @@ def _of_lark(grammar: str) -> str:
 PARAM = "response_format.json_schema.schema"
 
 
-def asked_schema(request: v1.ChatCompletionRequest, *, word_json: bool) -> SchemaSource | None:
+def asked_schema(request: v1.ChatCompletionRequest) -> SchemaSource | None:
     """The schema of a request's answers, None for any text. Raises `ChatError` 400."""
     if not request.HasField("response_format"):
         return None
     given = request.response_format
     if given.type == v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT:
-        if word_json and not any("json" in text.lower() for text in _texts(request)):
+        if not any("json" in text.lower() for text in _texts(request)):
             message = (
                 "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
             )
             raise invalid("messages", message)
-        return SchemaSource(ANY_OBJECT, PARAM)
+        return known_schema(ANY_OBJECT, PARAM)
     if given.type != v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA:
         return None
     if not given.json_schema.HasField("name"):
         raise invalid("response_format.json_schema.name", "A schema must have a name.")
     check_name(given.json_schema.name, "response_format.json_schema.name")
-    has_schema = given.json_schema.HasField("schema")
-    return SchemaSource(checked(given.json_schema.schema, PARAM) if has_schema else ANY_VALUE, PARAM)
+    if not given.json_schema.HasField("schema"):
+        return known_schema(ANY_VALUE, PARAM)
+    check_limits(given.json_schema.schema, PARAM)
+    return given_schema(parse_schema(given.json_schema.schema, PARAM), PARAM)
 
 
 def _texts(request: v1.ChatCompletionRequest) -> Iterable[str]:

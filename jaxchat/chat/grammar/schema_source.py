@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.json_schema.translate import translate
+from jaxchat.chat.request.schema_text import SchemaText, not_a_schema, parse_schema
 from jaxchat.errors import ChatError, invalid, safe_repr
 
 ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT = '{"type": "object"}', "{}", '{"type": "object", "additionalProperties": false}'
@@ -25,11 +25,16 @@ _BLAME = {  # what the library's errors are about
 
 @dataclass(frozen=True)
 class SchemaSource:
-    """The text of a schema and the field that has it; `object_only` says that only objects are meant."""
+    """A schema and the field that has it; `object_only` says that only objects are meant."""
 
-    text: str
+    schema: SchemaText
     param: str
     object_only: bool = False
+
+    @property
+    def text(self) -> str:
+        """The schema as it was written."""
+        return self.schema.text
 
     @property
     def harmless(self) -> bool:
@@ -40,7 +45,7 @@ class SchemaSource:
         """As `translate`. Raises `ChatError` that names the field, the keyword and its pointer."""
         try:
             default = {"type": "object"} if self.object_only else {}
-            return translate(default | json.loads(self.text), prefix)
+            return translate(default | self.schema.value, prefix)
         except UnsupportedSchema as refusal:
             raise invalid(self.param, str(refusal)) from None
         except RecursionError:
@@ -66,19 +71,24 @@ MAX_BYTES = 256 << 10
 MAX_DEPTH = 64
 
 
-def checked(text: str, param: str) -> str:
-    """A schema's text when it is a JSON object within the limits, no name twice. Raises `ChatError` naming `param`."""
+def check_limits(text: str, param: str) -> None:
+    """Raises `ChatError` naming `param` for a schema that is too large or nested too deep to be worked on."""
     if len(text.encode()) > MAX_BYTES:
         raise invalid(param, f"A schema takes at most {MAX_BYTES} bytes, got {len(text.encode())}.")
     if _deeper(text, MAX_DEPTH):
         raise invalid(param, f"A schema is nested at most {MAX_DEPTH} deep.")
-    try:
-        schema = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_members)
-    except (ValueError, RecursionError) as error:
-        raise invalid(param, f"Expected a JSON Schema as JSON text: {safe_repr(str(error))}.") from None
-    if not isinstance(schema, dict):
-        raise invalid(param, f"Expected a JSON Schema object, got {safe_repr(schema)}.")
-    return text
+
+
+def given_schema(schema: SchemaText, param: str, *, object_only: bool = False) -> SchemaSource:
+    """Returns a request's schema. Raises `ChatError` naming `param` where an object has the same name twice."""
+    if schema.repeated:
+        raise not_a_schema("an object has the same name twice", param)
+    return SchemaSource(schema, param, object_only)
+
+
+def known_schema(text: str, param: str, *, object_only: bool = False) -> SchemaSource:
+    """Returns one of our own schemas, in place of one that a request leaves out."""
+    return SchemaSource(parse_schema(text, param), param, object_only)
 
 
 def _deeper(text: str, limit: int) -> bool:
@@ -96,14 +106,3 @@ def _deeper(text: str, limit: int) -> bool:
         elif char in "]}":
             depth -= 1
     return False
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("an object has the same name twice")
-    return members
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

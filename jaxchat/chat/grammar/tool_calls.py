@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxchat.chat.grammar.harmony import in_channels
-from jaxchat.chat.grammar.schema_source import EMPTY_OBJECT, MAX_BYTES, SchemaSource, checked
+from jaxchat.chat.grammar.schema_source import (
+    EMPTY_OBJECT,
+    MAX_BYTES,
+    SchemaSource,
+    check_limits,
+    given_schema,
+    known_schema,
+)
 from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
 from jaxchat.chat.request.tool_choice import Mode, ToolChoice
 from jaxchat.errors import invalid
@@ -63,11 +70,14 @@ def asked_calls(called: ToolChoice) -> Calls | None:
         return None
     param = PARAM[called.legacy]
     pieces = []
-    for path, function in called.callable:
-        given = function.HasField("parameters")
-        at = f"{path}.parameters"
-        pieces.append(SchemaSource(checked(function.parameters, at) if given else EMPTY_OBJECT, at, object_only=True))
+    for function in called.callable:
+        at = f"{function.path}.parameters"
+        if function.parameters:
+            check_limits(function.parameters.text, at)
+            pieces.append(given_schema(function.parameters, at, object_only=True))
+        else:
+            pieces.append(known_schema(EMPTY_OBJECT, at, object_only=True))
     if sum(len(piece.text.encode()) for piece in pieces) > MAX_BYTES:
         raise invalid(param, f"All parameters together take at most {MAX_BYTES} bytes.")
-    names = tuple(function.name for _, function in called.callable)
+    names = tuple(function.name for function in called.callable)
     return Calls(called.mode, called.most, names, tuple(pieces), param)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxchat import v1
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
-from jaxchat.chat.request.tool_choice import tool_choice_of
+from jaxchat.chat.request.tool_choice import Function, ToolChoice
 from jaxchat.errors import context_length_exceeded
 
 _PROBE = 16  # characters for each token of context: more than any ordinary text needs
@@ -28,17 +28,20 @@ _ROLES = {
 
 
 def prompt_tokens(
-    request: v1.ChatCompletionRequest, template: ChatTemplate, tokenizer: ChatTokenizer, context: int
+    request: v1.ChatCompletionRequest,
+    tool_choice: ToolChoice,
+    template: ChatTemplate,
+    tokenizer: ChatTokenizer,
+    context: int,
 ) -> np.ndarray:
-    """Token ids i32 `[tokens]` of a validated request.
+    """Returns token ids i32 `[tokens]` of a validated request.
 
     Raises:
         ChatError: 400 on `messages` when the chat template refuses the conversation, or when it is much too long.
     """
     _check_length(request, tokenizer, context)
     messages = _with_format([_message(message, template) for message in request.messages], request)
-    called = tool_choice_of(request)
-    tools = [_tool(function) for function in called.functions] if called.safe_repr else None
+    tools = [_tool(function) for function in tool_choice.functions] if tool_choice.visible else None
     joiner = tokenizer.shield.joiner([messages, tools])
     rendered = template.render(*tokenizer.shield.apply([messages, tools], joiner))
     return np.array(tokenizer.encode(rendered, joiner), np.int32)
@@ -111,10 +114,10 @@ def _call(call: v1.FunctionCall) -> dict[str, Any]:
     return {"name": call.name, "arguments": arguments if isinstance(arguments, dict) else call.arguments}
 
 
-def _tool(given: v1.FunctionDefinition) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": given.name}
-    if given.HasField("description"):
-        function["description"] = given.description
-    if given.HasField("parameters"):
-        function["parameters"] = json.loads(given.parameters)
-    return {"type": "function", "function": function}
+def _tool(function: Function) -> dict[str, Any]:
+    tool: dict[str, Any] = {"name": function.name}
+    if function.description is not None:
+        tool["description"] = function.description
+    if function.parameters:
+        tool["parameters"] = function.parameters.value
+    return {"type": "function", "function": tool}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from jaxchat import v1
-from jaxchat.chat.request.tool_choice import ToolChoice, tool_choice_of
+from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
 from jaxchat.chat.tools.format import HERMES, ToolFormat
 from jaxchat.config import NamedFinish
@@ -31,24 +31,42 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
     )
 
 
+def requested_tokens(request: v1.ChatCompletionRequest) -> int | None:
+    """Returns the longest answer that the request allows, under either name; None when absent."""
+    for name in ("max_tokens", "max_completion_tokens"):
+        if request.HasField(name):
+            tokens: int = getattr(request, name)
+            return tokens
+    return None
+
+
 def choice_options(
-    request: v1.ChatCompletionRequest, named_finish: NamedFinish, syntax: ToolFormat = HERMES
+    request: v1.ChatCompletionRequest,
+    tool_choice: ToolChoice,
+    named_finish: NamedFinish,
+    tool_format: ToolFormat = HERMES,
 ) -> ChoiceOptions:
-    """What decides how sampled tokens are shown; `syntax` is that of the model's calls."""
-    called = tool_choice_of(request)
+    """Returns what decides how sampled tokens are shown.
+
+    Args:
+        request: validated.
+        tool_choice: of the request.
+        named_finish: the finish reason of an answer that had to call a named function.
+        tool_format: how the model writes calls.
+    """
     return ChoiceOptions(
         stops=tuple(request.stop),
-        calls=syntax if called.safe_repr or syntax.channels else None,
-        callable=called.safe_repr,
-        forced=called.mode == "required",
-        called=_called(called, named_finish),
+        calls=tool_format if tool_choice.visible or tool_format.channels else None,
+        callable=tool_choice.visible,
+        forced=tool_choice.mode == "required",
+        called=_called(tool_choice, named_finish),
         top_logprobs=request.top_logprobs if request.logprobs else None,
         exact_logprobs=request.exact_logprobs,
     )
 
 
-def _called(called: ToolChoice, named_finish: NamedFinish) -> v1.FinishReason:
-    if called.legacy:
+def _called(tool_choice: ToolChoice, named_finish: NamedFinish) -> v1.FinishReason:
+    if tool_choice.legacy:
         return v1.FINISH_REASON_FUNCTION_CALL
-    mimics = called.named and named_finish == "stop"
+    mimics = tool_choice.named and named_finish == "stop"
     return v1.FINISH_REASON_STOP if mimics else v1.FINISH_REASON_TOOL_CALLS

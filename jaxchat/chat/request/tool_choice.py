@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from jaxchat import v1
+from jaxchat.chat.request.schema_text import SchemaText
 
 MAX_CALLS = 16
 Mode = Literal["none", "auto", "required"]
 _MODES: dict[int, Mode] = {v1.TOOL_CHOICE_MODE_NONE: "none", v1.TOOL_CHOICE_MODE_REQUIRED: "required"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """A function that a request describes."""
+
+    name: str
+    path: str  # of the function in the request
+    description: str | None = None
+    parameters: SchemaText | None = None
+
+
 @dataclass(frozen=True)
 class ToolChoice:
     """The functions of a validated request, and which of them may or must be called."""
 
-    functions: Sequence[v1.FunctionDefinition] = ()
+    functions: tuple[Function, ...] = ()
     mode: Mode = "none"
     named: str = ""  # the one function that must be called
     most: int = MAX_CALLS
     legacy: bool = False
 
     @property
-    def safe_repr(self) -> bool:
+    def visible(self) -> bool:
         """Whether the model sees the functions."""
         return self.mode != "none"
 
     @property
-    def callable(self) -> list[tuple[str, v1.FunctionDefinition]]:
-        """The functions that an answer may call, each with its path in the request."""
-        path = "functions.{}" if self.legacy else "tools.{}.function"
-        named = enumerate(self.functions) if self.safe_repr else ()
-        return [(path.format(i), function) for i, function in named if self.named in ("", function.name)]
+    def callable(self) -> list[Function]:
+        """The functions that an answer may call."""
+        functions = self.functions if self.visible else ()
+        return [function for function in functions if self.named in ("", function.name)]
 
 
-def tool_choice_of(request: v1.ChatCompletionRequest) -> ToolChoice:
-    """Reads it from a validated request."""
+def tool_choice_of(request: v1.ChatCompletionRequest, functions: tuple[Function, ...]) -> ToolChoice:
+    """Reads it from a validated request, whose functions these are."""
     if request.functions:
         name = request.function_call.name
-        return ToolChoice(request.functions, _mode(request.function_call.mode, name), name, 1, True)
+        return ToolChoice(functions, _mode(request.function_call.mode, name), name, 1, True)
     if request.tools:
         name = request.tool_choice.named.name
         parallel = request.parallel_tool_calls or not request.HasField("parallel_tool_calls")
         most = MAX_CALLS if parallel and not name else 1
-        functions = [tool.function for tool in request.tools]
         return ToolChoice(functions, _mode(request.tool_choice.mode, name), name, most)
     return ToolChoice()
 

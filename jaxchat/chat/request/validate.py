@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Collection
 
 from jaxchat import v1
+from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.request.validate_fields import check_known
 from jaxchat.chat.request.validate_messages import check_messages
 from jaxchat.chat.request.validate_tools import check_format, check_tools
@@ -30,16 +31,33 @@ RANGES: dict[str, tuple[float, float]] = {
 Rule = Callable[[v1.ChatCompletionRequest], None]
 
 
-def validate(request: v1.ChatCompletionRequest, *, vocab_size: int, model_ids: Collection[str]) -> None:
-    """Raises `ChatError` that names the first field that breaks a rule, its bound and its value; else returns None.
+def validate(
+    request: v1.ChatCompletionRequest, *, vocab_size: int, model_ids: Collection[str], streamed: bool = True
+) -> ToolChoice:
+    """Checks every rule that needs no tokenizer.
 
-    `vocab_size` bounds the token ids of `logit_bias`; a model that is not among `model_ids` is the 404.
+    Args:
+        request: from any front end.
+        vocab_size: bounds the token ids of `logit_bias`.
+        model_ids: those that are served; another one is the 404.
+        streamed: whether the answer is, without which `stream_options` are refused.
+
+    Returns:
+        The functions of the request, whose schemas had to be read, and which of them may be called.
+
+    Raises:
+        ChatError: names the first field that breaks a rule, its bound and its value.
     """
+    if not streamed and request.HasField("stream_options"):
+        raise invalid("stream_options", "Only allowed when the answer is streamed.")
     check_known(request)
     _model(request, model_ids)
     for rule in RULES:
         rule(request)
+    tool_choice = check_tools(request)
+    check_format(request)
     _logit_bias(request, vocab_size)
+    return tool_choice
 
 
 def _model(request: v1.ChatCompletionRequest, model_ids: Collection[str]) -> None:
@@ -87,10 +105,4 @@ def _logit_bias(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
             raise invalid("logit_bias", f"A bias must be from -100 to 100, got {bias} for token {token}.")
 
 
-RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _stop, check_tools, check_format)
-
-
-def completes_whole(request: v1.ChatCompletionRequest) -> None:
-    """Refuses what only a streamed answer can honour. Raises `ChatError`."""
-    if request.HasField("stream_options"):
-        raise invalid("stream_options", "Only allowed when the answer is streamed.")
+RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _stop)

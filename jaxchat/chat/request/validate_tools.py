@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from jaxchat import v1
+from jaxchat.chat.request.schema_text import SchemaText, parse_schema
+from jaxchat.chat.request.tool_choice import Function, ToolChoice, tool_choice_of
 from jaxchat.chat.request.validate_fields import check_name
 from jaxchat.errors import invalid, safe_repr
 
 MAX_TOOLS = 128
 
 
-def check_tools(request: v1.ChatCompletionRequest) -> None:
-    """Raises `ChatError` for bad tools, and for choices that do not fit them."""
-    _functions([tool.function for tool in request.tools], "tools", ".function")
+def check_tools(request: v1.ChatCompletionRequest) -> ToolChoice:
+    """Returns the functions of a request. Raises `ChatError` for bad tools, and for choices that do not fit them."""
+    functions = _functions([tool.function for tool in request.tools], "tools", ".function")
     for i, tool in enumerate(request.tools):
         if tool.type != v1.TOOL_TYPE_FUNCTION:
             raise invalid(f"tools.{i}.type", "A tool must have the type 'function'.")
     _tool_choice(request)
     if request.HasField("parallel_tool_calls") and not request.tools:
         raise invalid("parallel_tool_calls", "Only allowed when tools are given.")
-    _legacy(request)
+    return tool_choice_of(request, _legacy(request) or functions)
 
 
-def _functions(functions: Sequence[v1.FunctionDefinition], param: str, inside: str) -> None:
+def _functions(functions: Sequence[v1.FunctionDefinition], param: str, inside: str) -> tuple[Function, ...]:
     if len(functions) > MAX_TOOLS:
         raise invalid(param, f"At most {MAX_TOOLS} functions are allowed, got {len(functions)}.")
     names: set[str] = set()
+    read = []
     for i, function in enumerate(functions):
         path = f"{param}.{i}{inside}"
         if not function.HasField("name"):
@@ -36,23 +38,25 @@ def _functions(functions: Sequence[v1.FunctionDefinition], param: str, inside: s
         if function.name in names:
             raise invalid(param, f"Two functions have the name {safe_repr(function.name)}.")
         names.add(function.name)
-        if function.HasField("parameters"):
-            _json_schema(function.parameters, f"{path}.parameters")
+        read.append(
+            Function(
+                name=function.name,
+                path=path,
+                description=function.description if function.HasField("description") else None,
+                parameters=_parameters(function.parameters, f"{path}.parameters")
+                if function.HasField("parameters")
+                else None,
+            )
+        )
+    return tuple(read)
 
 
-def _json_schema(text: str, path: str) -> None:
-    try:
-        schema = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise invalid(path, f"Expected a JSON Schema as JSON text: {safe_repr(str(error))}.") from None
-    if not isinstance(schema, dict):
-        raise invalid(path, f"Expected a JSON Schema object, got {safe_repr(schema)}.")
-    if schema.get("type", "object") != "object":
-        raise invalid(path, f"Parameters must be a schema of type 'object', got {safe_repr(schema['type'])}.")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _parameters(text: str, path: str) -> SchemaText:
+    schema = parse_schema(text, path)
+    kind = schema.value.get("type", "object")
+    if kind != "object":
+        raise invalid(path, f"Parameters must be a schema of type 'object', got {safe_repr(kind)}.")
+    return schema
 
 
 def _tool_choice(request: v1.ChatCompletionRequest) -> None:
@@ -73,11 +77,12 @@ def _tool_choice(request: v1.ChatCompletionRequest) -> None:
             raise invalid("tool_choice", f"No tool has the name {safe_repr(choice.named.name)}.")
 
 
-def _legacy(request: v1.ChatCompletionRequest) -> None:
-    _functions(request.functions, "functions", "")
+def _legacy(request: v1.ChatCompletionRequest) -> tuple[Function, ...]:
+    functions = _functions(request.functions, "functions", "")
     if request.functions and request.tools:
         raise invalid("functions", "Give only one of functions and tools.")
     _function_call(request)
+    return functions
 
 
 def _function_call(request: v1.ChatCompletionRequest) -> None:

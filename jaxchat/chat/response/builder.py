@@ -6,31 +6,31 @@ from collections.abc import Iterable
 
 from jaxchat import v1
 from jaxchat.chat.context import Record, random_id
-from jaxchat.chat.request.tool_choice import ToolChoice
+from jaxchat.chat.request.prepared import PreparedRequest
 from jaxchat.chat.response.choice import ChoiceDelta
 from jaxchat.chat.tools.stream_parser import CallPart
-from jaxchat.types import GenerateRequest
 
 
 class ResponseBuilder:
     """What all messages of one answer share: id, time of acceptance, model, fingerprint, seed, counts."""
 
-    def __init__(self, record: Record, fingerprint: str, generate: GenerateRequest, called: ToolChoice) -> None:
+    def __init__(self, record: Record, fingerprint: str, prepared: PreparedRequest) -> None:
         self._record = record
-        self._called = called
+        self._tool_choice = prepared.tool_choice
+        self._with_logprobs = prepared.logprobs
         self._id = random_id("chatcmpl-", 29)
         self._fingerprint = fingerprint
-        self._seed = generate.sampling.seed
-        record.prompt_tokens = len(generate.prompt)
+        self._seed = prepared.sampling.seed
+        record.prompt_tokens = len(prepared.prompt)
 
-    def completion(self, choices: list[ChoiceDelta], with_logprobs: bool) -> v1.ChatCompletion:
+    def completion(self, choices: list[ChoiceDelta]) -> v1.ChatCompletion:
         """The whole answer, from everything each choice became."""
         return v1.ChatCompletion(
             id=self._id,
             created=int(self._record.accepted),
             model=self._record.model,
             system_fingerprint=self._fingerprint,
-            choices=[self._choice(index, choice, with_logprobs) for index, choice in enumerate(choices)],
+            choices=[self._choice(index, choice) for index, choice in enumerate(choices)],
             usage=self._usage(),
             seed_used=self._signed_seed(),
         )
@@ -39,15 +39,15 @@ class ResponseBuilder:
         """The chunk that opens a choice."""
         return self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
 
-    def chunks(self, index: int, delta: ChoiceDelta, with_logprobs: bool) -> Iterable[v1.ChatCompletionChunk]:
+    def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
         """Chunks for what is new in a choice; entries travel with the text they belong to."""
         if delta.text or delta.entries:
             choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
-            if with_logprobs:
+            if self._with_logprobs:
                 choice.logprobs.content.extend(delta.entries)
             yield self._chunk(choice)
         for part in delta.calls:
-            for fragment in _fragments(part, self._called.legacy):
+            for fragment in _fragments(part, self._tool_choice.legacy):
                 yield self._chunk(v1.ChunkChoice(index=index, delta=fragment))
         if delta.finish:
             yield self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(), finish_reason=delta.finish))
@@ -58,18 +58,18 @@ class ResponseBuilder:
         chunk.usage.CopyFrom(self._usage())
         return chunk
 
-    def _choice(self, index: int, whole: ChoiceDelta, with_logprobs: bool) -> v1.Choice:
+    def _choice(self, index: int, whole: ChoiceDelta) -> v1.Choice:
         choice = v1.Choice(index=index, message=self._message(whole), finish_reason=whole.finish)
-        if with_logprobs:
+        if self._with_logprobs:
             choice.logprobs.SetInParent()
             choice.logprobs.content.extend(whole.entries)
         return choice
 
     def _message(self, whole: ChoiceDelta) -> v1.AssistantMessage:
         message = v1.AssistantMessage(role=v1.ROLE_ASSISTANT)
-        if whole.text or not (whole.calls or self._called.mode == "required"):
+        if whole.text or not (whole.calls or self._tool_choice.mode == "required"):
             message.content = whole.text
-        if self._called.legacy and whole.calls:
+        if self._tool_choice.legacy and whole.calls:
             message.function_call.CopyFrom(_function_call(whole.calls[0]))
         else:
             message.tool_calls.extend(map(_tool_call, whole.calls))

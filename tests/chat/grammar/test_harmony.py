@@ -12,7 +12,7 @@ from jaxchat.chat.tools.format import HARMONY
 from jaxchat.types import TokenEvent
 from tests.chat.grammar.test_tool_calls import TOOLS, asked
 from tests.chat.grammar.test_tool_writer import follows, grammars, tokenizer
-from tests.chat.grammar.walking import allowed, empty_row
+from tests.chat.grammar.walking import allowed, constraint_of, empty_row
 
 THOUGHT = "<|channel|>analysis<|message|>So {.<|end|><|start|>assistant"
 TEXT = "<|channel|>final<|message|>So { be it."
@@ -53,8 +53,7 @@ def test_random_forced_answers_are_read_as_the_calls_they_are() -> None:
     known, names = tokenizer(True), set()
     for seed in range(12):
         chance, row = random.Random(seed), empty_row(known, 0)
-        grammar = grammars("harmony", True).compiled(asked({"node": TOOLS["node"], "ping": None}))
-        assert grammar is not None
+        grammar = grammars("harmony", True).compiled(constraint_of(asked({"node": TOOLS["node"], "ping": None})))
         constraint = grammar.start()
         builder = ChoiceBuilder(known, ChoiceOptions(calls=HARMONY, forced=True))
         for _ in range(100):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from jaxchat.chat.grammar.constraint import output_constraint
+from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.errors import ChatError
-from tests.chat.grammar.walking import allowed, bundled, empty_row, follows, grammars, request
+from tests.chat.grammar.walking import allowed, bundled, constraint_of, empty_row, follows, grammars, request
 
 OBJECT = request(word="object")
 
@@ -55,8 +57,7 @@ def test_strings_are_text(text: str) -> None:
 
 
 def test_after_the_last_brace_only_the_end_is_allowed() -> None:
-    grammar = grammars().compiled(OBJECT)
-    assert grammar is not None
+    grammar = grammars().compiled(constraint_of(OBJECT))
     constraint, row = grammar.start(), empty_row(bundled())
     for _ in range(2):
         constraint.fill(row)
@@ -77,23 +78,22 @@ def test_after_the_last_brace_only_the_end_is_allowed() -> None:
 
 @pytest.mark.parametrize("token", [-1, bundled().size, bundled().size + 5, 1])
 def test_an_illegal_token_is_an_error(token: int) -> None:
-    grammar = grammars().compiled(OBJECT)
-    assert grammar is not None
+    grammar = grammars().compiled(constraint_of(OBJECT))
     with pytest.raises(ValueError, match="not allowed"):
         grammar.start().accept(token)
 
 
 def test_the_messages_must_speak_of_json() -> None:
     with pytest.raises(ChatError, match="must contain the word 'json'") as caught:
-        grammars().compiled(request(word="object", text="an object, please"))
+        grammars().compiled(constraint_of(request(word="object", text="an object, please")))
     assert (caught.value.param, caught.value.code, caught.value.http_status) == ("messages", None, 400)
     parts = request(word="object", text="x")
     parts.messages[0].parts.parts.add(text="as Json")
-    assert grammars().compiled(parts)
-    assert grammars().compiled(request({}, text="x"))
+    assert grammars().compiled(constraint_of(parts))
+    assert grammars().compiled(constraint_of(request({}, text="x")))
 
 
 def test_text_needs_no_grammar() -> None:
     plain = request()
     plain.ClearField("response_format")
-    assert grammars().compiled(plain) is None
+    assert output_constraint(plain, ToolChoice()) is None

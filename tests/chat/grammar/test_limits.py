@@ -14,7 +14,7 @@ from jaxchat.chat.grammar import GrammarCompiler, matcher, sandbox
 from jaxchat.chat.grammar.sandbox import Sandbox, TimeBudget
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.errors import ChatError
-from tests.chat.grammar.walking import PADDING, bundled, grammars, request, walk
+from tests.chat.grammar.walking import PADDING, bundled, constraint_of, grammars, request, walk
 from tests.tiny import tokenizer_json
 
 PATIENCE = 60.0  # seconds
@@ -55,7 +55,7 @@ HOSTILE: dict[str, Any] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def started() -> None:
-    grammars().compiled(request({"type": "integer", "maximum": 7}))
+    grammars().compiled(constraint_of(request({"type": "integer", "maximum": 7})))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -73,7 +73,7 @@ def test_hostile_schemas_end_in_time(name: str) -> None:
     other.start()
     started = time.perf_counter()
     try:
-        grammars().compiled(request(HOSTILE[name]))
+        grammars().compiled(constraint_of(request(HOSTILE[name])))
     except ChatError as error:
         assert error.http_status == 400
     finally:
@@ -86,41 +86,41 @@ def test_hostile_schemas_end_in_time(name: str) -> None:
 
 def test_schemas_are_compiled_once() -> None:
     source = GrammarCompiler(bundled(), bundled().size + PADDING, size=2)
-    first = source.compiled(request({"type": "null"}))
-    assert source.compiled(request({"type": "null"})) is first
-    source.compiled(request({"type": "boolean"}))
-    source.compiled(request({"type": "integer"}))
-    assert source.compiled(request({"type": "null"})) is not first
+    first = source.compiled(constraint_of(request({"type": "null"})))
+    assert source.compiled(constraint_of(request({"type": "null"}))) is first
+    source.compiled(constraint_of(request({"type": "boolean"})))
+    source.compiled(constraint_of(request({"type": "integer"})))
+    assert source.compiled(constraint_of(request({"type": "null"}))) is not first
     source.close()
 
 
 def test_a_worn_grammar_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     schema = request({"type": "string", "minLength": 1, "description": "needs_recompile"})
-    first = grammars().compiled(schema)
-    assert grammars().compiled(schema) is first
+    first = grammars().compiled(constraint_of(schema))
+    assert grammars().compiled(constraint_of(schema)) is first
     monkeypatch.setattr(matcher, "WORN_TOKENS", 0)
     walk(schema, 0, 20)
     monkeypatch.undo()
     monkeypatch.setattr(matcher, "WORN_TOKENS", 1)
-    assert grammars().compiled(schema) is not first
+    assert grammars().compiled(constraint_of(schema)) is not first
 
 
 def test_a_model_without_an_end_cannot_be_constrained() -> None:
     with pytest.raises(ChatError) as caught:
-        GrammarCompiler(ChatTokenizer(tokenizer_json()), 300).compiled(request({}))
+        GrammarCompiler(ChatTokenizer(tokenizer_json()), 300).compiled(constraint_of(request({})))
     assert caught.value.param == "response_format"
 
 
 def test_a_process_that_ended_is_replaced() -> None:
     source = GrammarCompiler(bundled(), bundled().size + PADDING)
-    source.compiled(request({"type": "integer", "maximum": 1}))
+    source.compiled(constraint_of(request({"type": "integer", "maximum": 1})))
     source.close()
-    assert source.compiled(request({"type": "integer", "maximum": 2}))
+    assert source.compiled(constraint_of(request({"type": "integer", "maximum": 2})))
     process = source._sandbox._process
     assert process is not None
     process.kill()
     process.wait()
-    assert source.compiled(request({"type": "integer", "maximum": 3}))
+    assert source.compiled(constraint_of(request({"type": "integer", "maximum": 3})))
     source.close()
 
 

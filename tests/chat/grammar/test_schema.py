@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jaxchat.errors import ChatError
-from tests.chat.grammar.walking import follows, grammars, request
+from tests.chat.grammar.walking import constraint_of, follows, grammars, request
 
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 BASE = {"type": "object", "properties": {"y": INTEGER}}
@@ -51,7 +51,7 @@ REFUSED: list[tuple[Any, str]] = [
 def test_refusals_name_keyword_and_pointer(schema: Any, message: str) -> None:
     for _ in range(2):  # compiled, and then remembered
         with pytest.raises(ChatError) as caught:
-            grammars().compiled(request(schema))
+            grammars().compiled(constraint_of(request(schema)))
         assert caught.value.param == "response_format.json_schema.schema"
         assert caught.value.http_status == 400 and message in caught.value.message
 
@@ -97,5 +97,5 @@ def test_a_schema_must_have_a_name() -> None:
         if name is not None:
             given.response_format.json_schema.name = name
         with pytest.raises(ChatError) as caught:
-            grammars().compiled(given)
+            grammars().compiled(constraint_of(given))
         assert caught.value.param == "response_format.json_schema.name"

@@ -16,7 +16,7 @@ from jaxchat.chat.grammar.sandbox import TimeBudget
 from jaxchat.chat.tools.json_parser import ToolCallParser
 from jaxchat.chat.tools.stream_parser import CallPart
 from jaxchat.errors import ChatError
-from tests.chat.grammar.walking import allowed, bundled, empty_row, follows, grammars, request, walk
+from tests.chat.grammar.walking import allowed, bundled, constraint_of, empty_row, follows, grammars, request, walk
 from tools.schemas.made import random_schema
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 5}}, "required": ["city"]}
@@ -94,8 +94,7 @@ def test_random_parameters() -> None:
 def test_the_first_token_is_the_one_that_the_model_knows() -> None:
     opening = bundled().encode("<tool_call>", "\0")
     for choice in ("required", "weather"):
-        grammar = grammars().compiled(asked(choice=choice))
-        assert grammar is not None
+        grammar = grammars().compiled(constraint_of(asked(choice=choice)))
         row = empty_row(bundled())
         grammar.start().fill(row)
         assert list(allowed(row)) == opening
@@ -165,16 +164,16 @@ def test_legacy_functions_allow_one_call() -> None:
 def test_bad_parameters_are_refused_by_name(part: Any) -> None:
     tools = {"good": None, "bad": {"type": "object", "properties": {"a": part}, "required": ["a"]}}
     with pytest.raises(ChatError) as caught:
-        grammars().compiled(asked(tools))
+        grammars().compiled(constraint_of(asked(tools)))
     assert caught.value.param == "tools.1.function.parameters"
-    assert grammars().compiled(asked(tools, choice="good")), "one that cannot be called is not compiled"
-    assert grammars().compiled(asked(tools, choice="none"))
+    assert grammars().compiled(constraint_of(asked(tools, choice="good"))), "one that cannot be called is not compiled"
+    assert grammars().compiled(constraint_of(asked(tools, choice="none")))
 
 
 def test_large_parameters_are_refused() -> None:
     large = {"type": "object", "description": "x" * 140_000}
     with pytest.raises(ChatError) as caught:
-        grammars().compiled(asked({"a": large, "b": large}))
+        grammars().compiled(constraint_of(asked({"a": large, "b": large})))
     assert caught.value.param == "tools"
 
 
@@ -185,7 +184,7 @@ def test_many_slow_schemas_are_refused_together() -> None:
     }
     started = time.monotonic()
     try:
-        grammars().compiled(asked(tools))
+        grammars().compiled(constraint_of(asked(tools)))
     except ChatError as error:
         assert error.param and error.param.startswith("tools")
     assert time.monotonic() - started < 6
@@ -194,4 +193,4 @@ def test_many_slow_schemas_are_refused_together() -> None:
 def test_the_time_for_all_schemas_of_a_request_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grammars_module, "TimeBudget", lambda: TimeBudget(0.0))
     with pytest.raises(ChatError, match="too long"):
-        grammars().compiled(asked({"a": {"type": "object", "description": "never seen before"}}))
+        grammars().compiled(constraint_of(asked({"a": {"type": "object", "description": "never seen before"}})))

@@ -17,7 +17,7 @@ from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions
 from jaxchat.chat.tools.format import MARKERS, SYNTAXES
 from jaxchat.types import TokenEvent
 from tests.chat.grammar.test_tool_calls import TOOLS, asked
-from tests.chat.grammar.walking import allowed, empty_row
+from tests.chat.grammar.walking import allowed, constraint_of, empty_row
 from tests.tiny import tokenizer_json
 
 OBJECTS = sorted(name for name in SYNTAXES if not SYNTAXES[name].channels)
@@ -41,8 +41,7 @@ def grammars(name: str, control: bool) -> GrammarCompiler:
 def follows(name: str, control: bool, request: v1.ChatCompletionRequest, text: str) -> bool:
     """Whether the grammar takes the tokens of a text, and may end after them."""
     known = tokenizer(control)
-    grammar = grammars(name, control).compiled(request)
-    assert grammar is not None
+    grammar = grammars(name, control).compiled(constraint_of(request))
     constraint, row = grammar.start(), empty_row(known, 0)
     try:
         for token in known.encode(text, "\0"):
@@ -91,8 +90,7 @@ def test_random_answers_are_read_as_the_calls_they_are(name: str, control: bool)
     known, ended = tokenizer(control), 0
     for seed in range(12):
         chance, row = random.Random(seed), empty_row(known, 0)
-        grammar = grammars(name, control).compiled(asked({"node": TOOLS["node"], "ping": None}))
-        assert grammar is not None
+        grammar = grammars(name, control).compiled(constraint_of(asked({"node": TOOLS["node"], "ping": None})))
         constraint = grammar.start()
         builder = ChoiceBuilder(known, ChoiceOptions(calls=SYNTAXES[name], forced=True))
         for _ in range(400):
@@ -126,8 +124,7 @@ def _joined(parts: list[Any]) -> list[str]:
 def test_a_control_token_is_allowed_where_calls_begin_and_nowhere_else() -> None:
     known = tokenizer(True)
     marker = {text: token for token, text in known.markers.items()}["[TOOL_CALLS]"]
-    grammar = grammars("mistral", True).compiled(asked(choice="auto"))
-    assert grammar is not None
+    grammar = grammars("mistral", True).compiled(constraint_of(asked(choice="auto")))
     constraint, row = grammar.start(), empty_row(known, 0)
     constraint.fill(row)
     assert set(known.markers) & set(allowed(row)) == {marker}

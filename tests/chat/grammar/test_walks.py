@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from jaxchat.chat.grammar import GrammarCompiler
 from jaxchat.errors import ChatError
-from tests.chat.grammar.walking import byte_fallback, grammars, request, walk
+from tests.chat.grammar.walking import byte_fallback, constraint_of, grammars, request, walk
 from tools.schemas.made import random_schema
 
 SCHEMAS = 240
@@ -48,7 +48,7 @@ def test_random_schemas() -> None:
     for number in range(SCHEMAS * 2):
         schema = random_schema(chance)
         try:
-            grammars().compiled(request(schema))
+            grammars().compiled(constraint_of(request(schema)))
         except ChatError as error:
             assert error.param == "response_format.json_schema.schema"
             refused.append(error.message)

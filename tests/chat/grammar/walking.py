@@ -13,7 +13,9 @@ from tokenizers import Tokenizer, decoders, models
 
 from jaxchat import v1
 from jaxchat.chat.grammar import GrammarCompiler
+from jaxchat.chat.grammar.constraint import OutputConstraint, output_constraint
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer, load_tokenizer
+from jaxchat.chat.request.validate_tools import check_tools
 
 BUNDLED = Path(__file__).resolve().parents[3] / "jaxchat" / "bundled"
 PADDING = 37  # logits beyond the tokenizer
@@ -27,6 +29,13 @@ def bundled() -> ChatTokenizer:
 @cache
 def grammars() -> GrammarCompiler:
     return GrammarCompiler(bundled(), bundled().size + PADDING)
+
+
+def constraint_of(request: v1.ChatCompletionRequest) -> OutputConstraint:
+    """What a request asks of the form of its answers, which is something."""
+    constraint = output_constraint(request, check_tools(request))
+    assert constraint is not None
+    return constraint
 
 
 def byte_fallback() -> ChatTokenizer:
@@ -91,8 +100,7 @@ def walk(
     """Text of at most `steps` tokens, and whether it ended; bytes when it was cut within a character."""
     tokenizer, source = tokenizer or bundled(), source or grammars()
     closing = closers(tokenizer)
-    grammar = source.compiled(request)
-    assert grammar is not None
+    grammar = source.compiled(constraint_of(request))
     constraint, chance, row, data = grammar.start(), random.Random(seed), empty_row(tokenizer), b""
     for step in range(steps):
         constraint.fill(row)
@@ -119,8 +127,7 @@ def closers(tokenizer: ChatTokenizer) -> frozenset[int]:
 
 def follows(request: v1.ChatCompletionRequest, text: str, source: GrammarCompiler | None = None) -> bool:
     """Whether the grammar takes a text byte by byte, and may end after it."""
-    grammar = (source or grammars()).compiled(request)
-    assert grammar is not None
+    grammar = (source or grammars()).compiled(constraint_of(request))
     constraint, row = grammar.start(), empty_row(bundled())
     singles = {
         bundled().bytes_of(token): token for token in range(bundled().size) if len(bundled().bytes_of(token)) == 1

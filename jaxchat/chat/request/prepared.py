@@ -1,0 +1,69 @@
+"""A request, interpreted once: nothing behind this reads the protobuf message again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxchat import v1
+from jaxchat.chat.grammar.constraint import OutputConstraint, output_constraint
+from jaxchat.chat.prompt.build import prompt_tokens
+from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.request.params import choice_options, choices, requested_tokens, sampling
+from jaxchat.chat.request.tool_choice import ToolChoice
+from jaxchat.chat.response.choice import ChoiceOptions
+from jaxchat.config import NamedFinish
+from jaxchat.types import SamplingParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedRequest:
+    """What a validated request asks for, with the contract's defaults filled in."""
+
+    prompt: np.ndarray  # i32 [tokens]
+    choices: int
+    max_tokens: int | None  # None: as many as the context allows
+    sampling: SamplingParams
+    tool_choice: ToolChoice
+    constraint: OutputConstraint | None  # what a grammar is compiled from; None: any text
+    options: ChoiceOptions  # how the tokens of a choice are shown
+    logprobs: bool
+    include_usage: bool
+
+
+def prepare(
+    request: v1.ChatCompletionRequest,
+    tool_choice: ToolChoice,
+    template: ChatTemplate,
+    tokenizer: ChatTokenizer,
+    *,
+    context: int,
+    named_finish: NamedFinish,
+) -> PreparedRequest:
+    """Interprets a validated request. Takes as long as its texts are long: not for an event loop.
+
+    Args:
+        request: validated.
+        tool_choice: as `validate` returned it.
+        template: of the model.
+        tokenizer: of the model.
+        context: longest prompt in tokens.
+        named_finish: the finish reason of an answer that had to call a named function.
+
+    Raises:
+        ChatError: 400 when the chat template refuses the conversation, when it is much too long, or when a schema
+            exceeds a limit.
+    """
+    return PreparedRequest(
+        prompt=prompt_tokens(request, tool_choice, template, tokenizer, context),
+        choices=choices(request),
+        max_tokens=requested_tokens(request),
+        sampling=sampling(request),
+        tool_choice=tool_choice,
+        constraint=output_constraint(request, tool_choice),
+        options=choice_options(request, tool_choice, named_finish, template.tool_format),
+        logprobs=request.logprobs,
+        include_usage=request.stream_options.include_usage,
+    )

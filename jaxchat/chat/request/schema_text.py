@@ -1,0 +1,46 @@
+"""A JSON Schema as a request gives it: the text, and what it says, parsed once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxchat.errors import ChatError, invalid, safe_repr
+
+
+@dataclass(frozen=True)
+class SchemaText:
+    """The text of a JSON object, and its value. Two are equal when their texts are."""
+
+    text: str
+    value: dict[str, Any] = field(compare=False, repr=False)
+    repeated: bool = field(default=False, compare=False)  # whether an object in it has the same name twice
+
+
+def parse_schema(text: str, path: str) -> SchemaText:
+    """Parses a schema. Raises `ChatError` that names `path` where the text is not a JSON object."""
+    repeated = False
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        found = dict(pairs)
+        repeated = repeated or len(found) < len(pairs)
+        return found
+
+    try:
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=members)
+    except (ValueError, RecursionError) as error:
+        raise not_a_schema(str(error), path) from None
+    if not isinstance(value, dict):
+        raise invalid(path, f"Expected a JSON Schema object, got {safe_repr(value)}.")
+    return SchemaText(text, value, repeated)
+
+
+def not_a_schema(reason: str, path: str) -> ChatError:
+    """Returns the error for a text that is not JSON, or not unambiguous."""
+    return invalid(path, f"Expected a JSON Schema as JSON text: {safe_repr(reason)}.")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
