@@ -58,5 +58,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_chat(tiny_model: Path) -> Iterator[Chat]:
     """An engine of 4 slots on the tiny model, shared by all tests that leave it as they found it."""
-    with load(str(tiny_model), slots=4, chunk=32) as chat:
+    with load(str(tiny_model), slots=4, prefill_chunk=32) as chat:
         yield chat
