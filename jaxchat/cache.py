@@ -13,7 +13,7 @@ from jaxchat.config import AUTO
 logger = logging.getLogger(__name__)
 
 
-def cache_folder(cache_dir: str | None) -> Path | None:
+def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
     """Creates the folder that `EngineConfig.cache_dir` means.
 
     The default folder is replaced by a temporary one where it cannot be written: the next start then takes as long as
@@ -27,7 +27,10 @@ def cache_folder(cache_dir: str | None) -> Path | None:
 
     Raises:
         OSError: `cache_dir` is a path that cannot be written.
+        ValueError: `cache_dir` is empty, which would mean the current folder.
     """
+    if cache_dir == "":
+        raise ValueError("cache_dir must be a non-empty string or None, got ''")
     if cache_dir is None:
         return None
     if cache_dir == AUTO:

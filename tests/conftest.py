@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(home.cleanup)
         os.environ["HOME"] = home.name
         os.environ.pop("XDG_CACHE_HOME", None)
-    use_cache(cache_folder(""))
+    use_cache(cache_folder())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,7 +28,7 @@ def random(*shape: int, seed: int = 0) -> jax.Array:
 def mixture(dtype: str = "float32", *, native: bool = False):
     layer = MoE(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
-    params = pack(params, CONFIG, Native(native_products(cache_folder("")))) if native else params
+    params = pack(params, CONFIG, Native(native_products(cache_folder()))) if native else params
     return jax.jit(lambda x: layer.apply(params, x), compiler_options=options("cpu"))
 
 

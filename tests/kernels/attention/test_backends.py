@@ -51,7 +51,7 @@ def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, s
 
 PATHS = {
     "xla": lambda: XlaAttention(SHAPE),
-    "native": lambda: NativeAttention(SHAPE, native_attention(cache_folder(""))["float32"]),
+    "native": lambda: NativeAttention(SHAPE, native_attention(cache_folder())["float32"]),
     "ragged": lambda: RaggedAttention(SHAPE, MESH, load=lambda: twin),
     "triton": lambda: TritonAttention(SHAPE, MESH, interpret=jax.default_backend() != "gpu"),
 }
