@@ -88,7 +88,7 @@ def sequence():
 
 
 FORMS = {
-    "xla": PLAIN,
+    "plain": PLAIN,
     "scale": AttentionSpec(scale=0.2),
     "window and cap": AttentionSpec(scale=0.2, window=70, cap=3.0),
     "window and sinks": AttentionSpec(window=70, sinks=np.linspace(-2.0, 4.0, H, dtype=np.float32)),
