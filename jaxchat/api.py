@@ -40,12 +40,13 @@ def load(model: str = "bundled", **engine_options: Any) -> Chat:
 
     Args:
         model: "bundled", a directory in Hugging Face form, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct".
-        engine_options: fields of `jaxchat.config.EngineConfig`.
+        engine_options: settings of `jaxchat.config.EngineConfig`.
 
     Raises:
         ModelError: the model cannot be loaded.
         OSError: `cache_dir` names a folder that cannot be written.
-        ValueError: an option is out of range.
+        TypeError: there is no such setting, or its value has another type.
+        ValueError: a value is not allowed.
     """
     return Chat(load_session(model, EngineConfig(**engine_options)))
 
@@ -62,7 +63,7 @@ def plan(
     topology: str,
     *,
     slots: int = 64,
-    context: int = 0,
+    max_seq_len: int | None = None,
     dtype: DTypeName = "bfloat16",
     compiled: bool = False,
 ) -> Plan:
@@ -72,7 +73,7 @@ def plan(
         model: "bundled", a folder with `config.json` or such a file, or the name of a known shape as "llama-3-8b".
         topology: chips as "v5e:2x4" or "h200:8".
         slots: sequences that decode together.
-        context: longest prompt plus answer in tokens; 0 takes the model's own limit, at most 8192.
+        max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, at most 8192.
         dtype: precision of weights and KV pages.
         compiled: also compiles the programs, which takes minutes and needs the TPU compiler.
 
@@ -86,7 +87,7 @@ def plan(
 
     shape = read_shape(str(bundled.path()) if model == "bundled" else model)
     chips = parse_topology(topology)
-    found = make_plan(shape, chips, suggested(chips, slots=slots, context=context, dtype=dtype))
+    found = make_plan(shape, chips, suggested(chips, slots=slots, max_seq_len=max_seq_len, dtype=dtype))
     if not compiled:
         return found
     from jaxchat.planning.aot import refined
@@ -146,7 +147,7 @@ def load_session(
         ("attention", loaded.attention),
         ("products", loaded.products),
         ("context", f"{sizes.context} tokens"),
-        ("slots", f"{copies}{sizes.slots} sequences decode together, {engine.queue} may queue"),
+        ("slots", f"{copies}{sizes.slots} sequences decode together, {engine.max_queued} may queue"),
         ("KV pages", f"{copies}{sizes.pages - 1} of {sizes.page_size} tokens"),
         (
             "programs",
@@ -159,12 +160,12 @@ def load_session(
         vocab=min(tokenizer.size, loaded.model.vocab_size),
         logits=sizes.vocab,
         context=sizes.context,
-        queue=engine.queue,
+        queue=engine.max_queued,
         fingerprint=loaded.fingerprint,
         facts=facts,
     )
     return ChatSession(
-        _engine(runners, loaded.scheduling, engine.queue),
+        _engine(runners, loaded.scheduling, engine.max_queued),
         tokenizer,
         template,
         info,

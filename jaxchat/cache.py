@@ -8,30 +8,35 @@ import os
 import tempfile
 from pathlib import Path
 
+from jaxchat.config import AUTO
+
 logger = logging.getLogger(__name__)
 
 
-def cache_folder(setting: str) -> Path | None:
+def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
     """Creates the folder that `EngineConfig.cache_dir` means.
 
     The default folder is replaced by a temporary one where it cannot be written: the next start then takes as long as
     the first.
 
     Args:
-        setting: a path, "" for the user's cache folder, or "off" for none.
+        cache_dir: a path, `jaxchat.config.AUTO` for the user's cache folder, or None for no folder.
 
     Returns:
-        The folder. None for "off", and where there is no temporary folder either.
+        The folder. None when `cache_dir` is None, and when a temporary folder cannot be made either.
 
     Raises:
-        OSError: `setting` is a path that cannot be written.
+        OSError: `cache_dir` is a path that cannot be written.
+        ValueError: `cache_dir` is empty, which would mean the current folder.
     """
-    if setting == "off":
+    if cache_dir == "":
+        raise ValueError("cache_dir must be a non-empty string or None, got ''")
+    if cache_dir is None:
         return None
-    if not setting:
+    if cache_dir == AUTO:
         return _users()
     try:
-        return _writable(Path(setting).expanduser())
+        return _writable(Path(cache_dir).expanduser())
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
         raise OSError(f"cache_dir: {error}") from None
 

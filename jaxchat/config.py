@@ -1,157 +1,190 @@
-"""Configuration: frozen, validated, hashable. Nothing here reads the environment.
-
-Field metadata carries the help text from which the command line makes its flags, so a setting is documented once.
-"""
+"""Configuration of the engine and of chat requests: frozen, validated, hashable. Nothing here reads the environment."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from jaxchat.settings import Settings, setting
 
 DTypeName = Literal["float32", "bfloat16"]
 LogprobsMode = Literal["raw", "processed"]
-Quantize = Literal["none", "int8"]
-Products = Literal["native", "xla"]
+Quantize = Literal["int8"]
+CpuMatmul = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
-AttentionName = Literal["auto", "plain"]
 NamedFinish = Literal["tool_calls", "stop"]
-ToolFormatName = Literal["auto", "hermes", "llama3", "mistral", "harmony"]
+AttentionName = str
+ToolFormatName = str
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
+AUTO = "auto"  # as `cache_dir`: the user's cache folder
 
 
-def setting(default: Any, text: str) -> Any:
-    """Declares a field of a configuration with the help text of its flag."""
-    return field(default=default, metadata={"help": text})
+def known_names(setting_name: str) -> tuple[str, ...]:
+    """Returns the names that the setting `attention` or `tool_format` may take."""
+    return {"attention": ("auto", "xla"), "tool_format": ("auto", "hermes", "llama3", "mistral", "harmony")}[
+        setting_name
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeshConfig:
+class MeshConfig(Settings):
     """How many devices share the work. `tensor` splits KV-head groups and the feed-forward width.
 
-    With `experts`, each device has whole experts in place of a part of every one.
+    With `experts`, each device has whole experts instead of a part of each expert.
     """
 
-    tensor: int = setting(1, "devices over which each layer is split (tensor parallel)")
-    data: int = setting(1, "copies of the model, each over that many devices (data parallel)")
+    tensor: int = setting(1, "devices over which each layer is split (tensor parallel)", metavar="N", least=1)
+    data: int = setting(1, "copies of the model, each over that many devices (data parallel)", metavar="N", least=1)
     experts: bool = setting(False, "whether each device has whole experts (expert parallel)")
-
-    def __post_init__(self) -> None:
-        at_least("tensor", self.tensor, 1)
-        at_least("data", self.data, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineConfig:
+class EngineConfig(Settings):
     """Sizes of the compiled programs and of the KV cache. Every shape is fixed here, before anything compiles."""
 
-    slots: int = setting(8, "sequences that decode together (S); further requests queue")
-    chunk: int = setting(
-        32, "prompt tokens of the smallest prefill step (C), a multiple of the page size; prompts share whole chunks"
+    slots: int = setting(8, "sequences that decode together; further requests wait", metavar="N", least=1)
+    prefill_chunk: int = setting(
+        32,
+        "prompt tokens of the smallest prefill step, a multiple of --page-size; prompts share whole chunks",
+        metavar="TOKENS",
+        least=1,
     )
-    prefill_buckets: tuple[int, ...] = setting(
-        (), "sizes of larger prefill steps, multiples of chunk; none given takes those of 64 and 256 tokens that are"
+    prefill_buckets: tuple[int, ...] | None = setting(
+        None,
+        "sizes of larger prefill steps, multiples of --prefill-chunk; no value: no larger steps",
+        metavar="TOKENS",
+        default_text="64 and 256, where multiples of the chunk",
+        least=1,
     )
-    decode_buckets: tuple[int, ...] = setting(
-        (), "row counts of smaller decode programs for few sequences; none given takes powers of two"
+    decode_buckets: tuple[int, ...] | None = setting(
+        None,
+        "batch sizes of smaller decode programs, used while few sequences run; no value: no smaller programs",
+        metavar="N",
+        default_text="the powers of two below --slots",
+        least=1,
     )
     determinism: Determinism = setting(
         "exact",
-        "exact uses only the programs whose bits agree, so that load changes no answer; fast uses all of them",
+        "exact runs only programs that compute the same bits, so that load never changes an answer; "
+        "fast runs all programs",
     )
-    quantize: Quantize = setting(
-        "none",
-        "int8 rounds weights to 8 bits for each output and activations for each token: faster, and less exact",
+    quantize: Quantize | None = setting(
+        None,
+        "int8 rounds weights to 8 bits for each output and activations to 8 bits for each token: "
+        "faster and less accurate",
     )
-    products: Products = setting(
+    cpu_matmul: CpuMatmul = setting(
         "native",
-        "on a CPU, native multiplies by kernels in C++, built at the first start where there is a compiler; "
-        "xla never does",
+        "how a CPU multiplies matrices: native uses C++ kernels, compiled at the first start if there is a compiler; "
+        "xla uses XLA",
     )
-    page_size: int = setting(16, "tokens per KV page")
-    pages: int = setting(
-        0,
-        "KV pages in the pool; 0 gives every slot its full context; with fewer, answers may wait in host memory",
+    page_size: int = setting(16, f"tokens in a KV page, a divisor of {BLOCK}", metavar="TOKENS", least=1)
+    pages: int | None = setting(
+        None,
+        "KV pages in the pool; when they run out, running answers are swapped out to host memory",
+        metavar="N",
+        default_text="enough for --slots sequences of full length",
+        least=1,
     )
-    context: int = setting(0, "longest prompt plus answer in tokens; 0 takes the model's own limit, at most 8192")
+    max_seq_len: int | None = setting(
+        None,
+        "longest prompt plus answer",
+        metavar="TOKENS",
+        default_text="the model's own limit, at most 8192",
+        least=1,
+    )
     dtype: DTypeName = setting("float32", "precision of weights and KV pages")
     logprobs: LogprobsMode = setting(
-        "raw", "reported log-probabilities: of the model's own logits, or of the distribution that was sampled from"
+        "raw",
+        "log-probabilities to report: raw are those of the model's logits, "
+        "processed those of the distribution that was sampled from",
     )
     attention: AttentionName = setting(
-        "auto", "auto takes the platform's own attention kernels where the model fits them; plain takes them nowhere"
+        "auto",
+        "attention kernels: auto uses the platform's own where they support the model, xla never does",
+        metavar="NAME",
+        names=partial(known_names, "attention"),
     )
-    queue: int = setting(256, "sequences that may wait for a slot before requests are refused")
-    tensor_parallel: int = setting(1, "devices over which each layer is split")
+    max_queued: int = setting(
+        256, "sequences that may wait for a slot before requests are refused", metavar="N", least=0
+    )
+    tensor_parallel: int = setting(1, "devices over which each layer is split", metavar="N", least=1)
     data_parallel: int = setting(
-        1, "copies of the model, each on other devices and with slots and pages of its own; requests are dealt out"
+        1,
+        "copies of the model, each on its own devices with its own slots and pages; requests are spread over them",
+        metavar="N",
+        least=1,
     )
     expert_parallel: bool = setting(
-        False, "gives each device whole experts in place of a part of every one, where their number divides"
+        False, "gives each device whole experts instead of a part of each, where their number divides evenly"
     )
-    cache_dir: str = setting(
-        "",
-        "folder for compiled programs and kernels; empty takes $XDG_CACHE_HOME/jaxchat/compiled, or "
-        "~/.cache/jaxchat/compiled where that is not set; 'off' keeps none",
+    cache_dir: str | None = setting(
+        AUTO,
+        "folder for compiled programs and kernels; none keeps them only until the process ends",
+        metavar="FOLDER",
+        default_text="auto: $XDG_CACHE_HOME/jaxchat/compiled or ~/.cache/jaxchat/compiled",
     )
 
-    def __post_init__(self) -> None:
-        at_least("slots", self.slots, 1)
-        at_least("page_size", self.page_size, 1)
-        at_least("chunk", self.chunk, 1)
-        at_least("pages", self.pages, 0)
-        at_least("context", self.context, 0)
-        at_least("queue", self.queue, 0)
-        at_least("tensor_parallel", self.tensor_parallel, 1)
-        at_least("data_parallel", self.data_parallel, 1)
-        for rows in self.decode_buckets:
-            at_least("decode_buckets", rows, 1)
+    def validate(self) -> None:
         if BLOCK % self.page_size:
             raise ValueError(f"page_size must divide {BLOCK}, got {self.page_size}")
-        if self.chunk % self.page_size:
-            raise ValueError(f"chunk must be a multiple of page_size {self.page_size}, got {self.chunk}")
-
-        for size in self.prefill_buckets:
-            at_least("prefill_buckets", size, self.chunk)
-            if size % self.chunk:
-                raise ValueError(f"prefill_buckets must be multiples of chunk {self.chunk}, got {size}")
+        if self.prefill_chunk % self.page_size:
+            raise ValueError(
+                f"prefill_chunk must be a multiple of page_size {self.page_size}, got {self.prefill_chunk}"
+            )
+        for size in self.prefill_buckets or ():
+            if size % self.prefill_chunk:
+                raise ValueError(f"prefill_buckets must be multiples of prefill_chunk {self.prefill_chunk}, got {size}")
 
     @property
     def mesh(self) -> MeshConfig:
+        """The same devices as a `MeshConfig`."""
         return MeshConfig(tensor=self.tensor_parallel, data=self.data_parallel, experts=self.expert_parallel)
 
     @property
-    def chunks(self) -> tuple[int, ...]:
-        """Sizes of the prefill steps, rising, the first one C."""
-        larger = self.prefill_buckets or (size for size in (64, 256) if size > self.chunk and size % self.chunk == 0)
-        return tuple(sorted({self.chunk, *larger}))
+    def prefill_sizes(self) -> tuple[int, ...]:
+        """Tokens of each prefill program in ascending order; the first is `prefill_chunk`."""
+        buckets = self.prefill_buckets
+        if buckets is None:
+            buckets = tuple(size for size in (64, 256) if size % self.prefill_chunk == 0)
+        return tuple(sorted({self.prefill_chunk, *buckets}))
 
     @property
     def decode_sizes(self) -> tuple[int, ...]:
-        """Row counts of the decode programs, rising, the last one S."""
-        wanted = self.decode_buckets or (2**power for power in range(1, self.slots.bit_length()))
-        return *sorted({rows for rows in wanted if rows < self.slots}), self.slots
+        """Rows of each decode program in ascending order; the last is `slots`."""
+        buckets = self.decode_buckets
+        if buckets is None:
+            buckets = tuple(2**power for power in range(1, self.slots.bit_length()))
+        return *sorted({rows for rows in buckets if rows < self.slots}), self.slots
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatConfig:
+class ChatConfig(Settings):
     """Limits of one chat request."""
 
-    request_timeout: float = setting(0.0, "longest time that a request may take, waiting included; 0 sets no limit")
-    max_buffered_bytes: int = setting(64 * 1024 * 1024, "bytes of one answer that may wait for their reader")
+    request_timeout: float | None = setting(
+        None,
+        "longest time that a request may take, including the time it waits",
+        metavar="SECONDS",
+        default_text="none, no limit",
+    )
+    max_buffered_bytes: int = setting(
+        64 * 1024 * 1024,
+        "bytes of one answer that may be buffered for a slow reader",
+        metavar="BYTES",
+        least=1024,
+    )
     named_tool_finish_reason: NamedFinish = setting(
         "tool_calls", "finish_reason of an answer whose tool_choice names a function"
     )
     tool_format: ToolFormatName = setting(
-        "auto", "how the model writes tool calls; auto recognises it by the model's chat template"
+        "auto",
+        "how the model writes tool calls; auto recognises it from the chat template",
+        metavar="NAME",
+        names=partial(known_names, "tool_format"),
     )
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.request_timeout < float("inf"):
-            raise ValueError(f"max_seconds must be a finite number of seconds from 0, got {self.request_timeout}")
-        at_least("max_buffered_bytes", self.max_buffered_bytes, 1024)
-
-
-def at_least(name: str, value: int, bound: int) -> None:
-    """Raises ValueError naming the setting unless `value` is at least `bound`."""
-    if value < bound:
-        raise ValueError(f"{name} must be at least {bound}, got {value}")
+    def validate(self) -> None:
+        if self.request_timeout is not None and self.request_timeout <= 0:
+            raise ValueError(f"request_timeout must be more than 0 seconds or None, got {self.request_timeout}")

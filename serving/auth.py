@@ -34,13 +34,13 @@ class ApiKeys:
             raise invalid_api_key()
 
 
-def read_keys(path: str) -> ApiKeys | None:
-    """The keys in a file: a line each, `sha256:HEX` or plain; `#` begins a comment. None for an empty path.
+def read_keys(path: str | None) -> ApiKeys | None:
+    """Returns the keys in a file: a line each, `sha256:HEX` or plain; `#` begins a comment. None without a path.
 
     Raises:
         ValueError: the file cannot be read, has no keys, or a line is neither; names the line, never what it says.
     """
-    if not path:
+    if path is None:
         return None
     try:
         lines = Path(path).read_text("utf-8").splitlines()

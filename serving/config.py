@@ -3,112 +3,126 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from jaxchat.config import at_least, setting
+from jaxchat.settings import Settings, setting
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
 
+def _port(default: int | None, text: str, default_text: str | None = None) -> Any:
+    return setting(default, text, metavar="PORT", default_text=default_text, least=0, most=65535)
+
+
+def _file(text: str) -> Any:
+    return setting(None, text, metavar="FILE")
+
+
+def _seconds(default: float, text: str, least: float) -> Any:
+    return setting(default, text, metavar="SECONDS", least=least)
+
+
 @dataclass(frozen=True, kw_only=True)
-class RestConfig:
-    """The REST front door, and what every front door shares."""
+class RestConfig(Settings):
+    """Settings of the REST server, and those that all servers share."""
 
-    host: str = setting("127.0.0.1", "address to listen on")
-    rest_port: int = setting(8000, "REST port; 0 picks a free one, -1 turns REST off")
-    shutdown_grace: float = setting(30.0, "seconds that running answers may take to finish after SIGTERM or Ctrl-C")
-    max_body: int = setting(8 * 1024 * 1024, "largest request in bytes")
-    allow_unknown_fields: bool = setting(False, "accept and drop unknown JSON fields instead of refusing them")
-    api_keys: str = setting("", "file with the API keys that clients may use, see `jaxchat keys`; empty asks for none")
-    tls_cert: str = setting("", "PEM file of the certificate and its chain; with tls_key it switches TLS on")
-    tls_key: str = setting("", "PEM file of the certificate's private key, unencrypted")
+    host: str = setting("127.0.0.1", "address to listen on", metavar="HOST")
+    rest_port: int | None = _port(8000, "port for REST; 0 picks a free one, none turns REST off")
+    shutdown_grace: float = _seconds(30.0, "time that running answers have to finish after SIGTERM or Ctrl-C", 0)
+    max_body: int = setting(8 * 1024 * 1024, "largest request", metavar="BYTES", least=1024)
+    allow_unknown_fields: bool = setting(False, "accept unknown JSON fields and ignore them instead of refusing them")
+    api_keys: str | None = _file("file with the API keys that clients may use, see `jaxchat keys`; none: no key needed")
+    tls_cert: str | None = _file("certificate and its chain in PEM form; with --tls-key it switches TLS on")
+    tls_key: str | None = _file("private key of the certificate in PEM form, unencrypted")
 
-    def __post_init__(self) -> None:
-        _port("rest_port", self.rest_port)
-        if not 0 <= self.shutdown_grace < float("inf"):
-            raise ValueError(f"grace must be a finite number of seconds from 0, got {self.shutdown_grace}")
-        at_least("max_body", self.max_body, 1024)
-        if bool(self.tls_cert) != bool(self.tls_key):
-            raise ValueError("tls_cert and tls_key belong together, only one of them was given")
+    def validate(self) -> None:
+        _together(self, "tls_cert", "tls_key")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig(RestConfig):
-    """Addresses and limits of the two front doors, and what they tell their operator."""
+    """Settings of the gRPC and the REST server, and of what they report to their operator."""
 
-    grpc_port: int = setting(50051, "gRPC port; 0 picks a free one, -1 turns gRPC off")
-    tls_client_ca: str = setting(
-        "", "PEM file of certificate authorities; gRPC clients must then show a certificate of theirs"
+    grpc_port: int | None = _port(50051, "port for gRPC; 0 picks a free one, none turns gRPC off")
+    tls_client_ca: str | None = _file(
+        "certificate authorities in PEM form; gRPC clients must then show a certificate signed by one of them"
     )
-    metrics_port: int = setting(
-        -1, "port for /metrics, without API keys; 0 picks a free one, -1 serves them on the REST port"
+    metrics_port: int | None = _port(
+        None, "port for /metrics, which asks for no API key; 0 picks a free one", "none, /metrics is on the REST port"
     )
-    otlp_endpoint: str = setting(
-        "", "OpenTelemetry collector for a span per request, as http://host:4317 (gRPC); empty sends none"
+    otlp_endpoint: str | None = setting(
+        None, "OpenTelemetry collector (gRPC) that gets a span per request, as http://host:4317", metavar="URL"
     )
-    startup_prompt: str = setting(
-        "Hello! Who are you?", "asked once when ready, to show that all works; empty asks nothing"
+    startup_prompt: str | None = setting(
+        "Hello! Who are you?",
+        "prompt that the model answers once when ready, to show that everything works; none asks nothing",
+        metavar="TEXT",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("grpc_port", "metrics_port"):
-            _port(name, getattr(self, name))
+    def validate(self) -> None:
+        super().validate()
         if self.tls_client_ca and not self.tls_cert:
             raise ValueError("tls_client_ca needs tls_cert and tls_key")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultihostConfig:
+class MultihostConfig(Settings):
     """One of several processes that serve one model together, each with some of the devices. Process 0 leads."""
 
-    processes: int = setting(1, "processes of the pod; all are started by the same command but for --process-id")
-    process_id: int = setting(0, "which of them this is; 0 leads: it schedules and listens, the others follow")
-    coordinator: str = setting("", "host:port of process 0, where the others find it; keep that port inside")
-    distributed_port: int = setting(0, "port of JAX's coordination service at process 0; 0 picks a free one")
-    pod_timeout: float = setting(600.0, "seconds in which all processes must arrive, and then be loaded and compiled")
-    heartbeat: float = setting(10.0, "seconds after which a process that answers no ping counts as dead")
-    step_timeout: float = setting(60.0, "seconds after which a step that has not finished counts as stuck")
+    processes: int = setting(
+        1,
+        "processes that serve the model; start each by the same command with another --process-id",
+        metavar="N",
+        least=1,
+    )
+    process_id: int = setting(
+        0, "number of this process; process 0 leads: it schedules and listens, the others follow", metavar="N", least=0
+    )
+    coordinator: str | None = setting(
+        None, "address at which the other processes find process 0; keep that port private", metavar="HOST:PORT"
+    )
+    distributed_port: int = _port(0, "port of JAX's coordination service at process 0; 0 picks a free one")
+    pod_timeout: float = _seconds(600.0, "time for all processes to join, and then to load and compile", 1)
+    heartbeat: float = _seconds(10.0, "time without an answer to a ping after which a process counts as dead", 1)
+    step_timeout: float = _seconds(60.0, "time after which an unfinished step counts as stuck", 1)
 
-    def __post_init__(self) -> None:
-        at_least("processes", self.processes, 1)
-        if not 0 <= self.process_id < self.processes:
+    def validate(self) -> None:
+        if self.process_id >= self.processes:
             raise ValueError(f"process_id must be from 0 to {self.processes - 1}, got {self.process_id}")
-        host, _, port = self.coordinator.rpartition(":")
-        if self.processes > 1 and not (host and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
-            raise ValueError(f"coordinator must be host:port with a port from 1 to 65535, got {self.coordinator!r}")
-        if not 0 <= self.distributed_port <= 65535:
-            raise ValueError(f"distributed_port must be from 0 to 65535, got {self.distributed_port}")
-        for name in ("pod_timeout", "heartbeat", "step_timeout"):
-            seconds = getattr(self, name)
-            if not 1 <= seconds < float("inf"):
-                raise ValueError(f"{name} must be a finite number of seconds from 1, got {seconds}")
+        if self.processes > 1 or self.coordinator is not None:
+            host, _, port = self.address.rpartition(":")
+            if not (host and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+                raise ValueError(f"coordinator must be host:port with a port from 1 to 65535, got {self.coordinator!r}")
+
+    @property
+    def address(self) -> str:
+        """The address of process 0 as host:port; empty for a process that serves alone."""
+        return self.coordinator or ""
 
     @property
     def host(self) -> str:
-        """That of process 0, as the others see it."""
-        return self.coordinator.rpartition(":")[0]
+        """The host of process 0, as the others see it."""
+        return self.address.rpartition(":")[0]
 
     @property
     def port(self) -> int:
-        """That of process 0."""
-        return int(self.coordinator.rpartition(":")[2])
+        """The port of process 0."""
+        return int(self.address.rpartition(":")[2])
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackendConfig:
-    """The gRPC server behind a REST front door in a process of its own."""
+class BackendConfig(Settings):
+    """The gRPC server that a REST server in another process asks."""
 
-    backend: str = setting("127.0.0.1:50051", "host:port of the gRPC server that answers")
+    backend: str = setting("127.0.0.1:50051", "gRPC server that answers", metavar="HOST:PORT")
     backend_tls: bool = setting(False, "connect by TLS; the other backend settings imply it")
-    backend_ca: str = setting("", "PEM file of the authorities that the server's certificate must come from")
-    backend_cert: str = setting("", "PEM file of the certificate to show to the server (mutual TLS)")
-    backend_key: str = setting("", "PEM file of that certificate's private key")
+    backend_ca: str | None = _file("certificate authorities in PEM form that the server's certificate must come from")
+    backend_cert: str | None = _file("certificate to show to the server in PEM form (mutual TLS)")
+    backend_key: str | None = _file("private key of that certificate in PEM form")
 
-    def __post_init__(self) -> None:
-        if bool(self.backend_cert) != bool(self.backend_key):
-            raise ValueError("backend_cert and backend_key belong together, only one of them was given")
+    def validate(self) -> None:
+        _together(self, "backend_cert", "backend_key")
 
     @property
     def secure(self) -> bool:
@@ -117,13 +131,14 @@ class BackendConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogConfig:
+class LogConfig(Settings):
     """The process's log, on standard error."""
 
-    log_level: LogLevel = setting("warning", "least level that is logged; info has a line for each finished request")
-    log_format: LogFormat = setting("text", "text for people, json for log collectors: one object a line")
+    log_level: LogLevel = setting("warning", "lowest level that is logged; info has a line for each finished request")
+    log_format: LogFormat = setting("text", "text is for people, json for log collectors: one object a line")
 
 
-def _port(name: str, port: int) -> None:
-    if not -1 <= port <= 65535:
-        raise ValueError(f"{name} must be from -1 to 65535, got {port}")
+def _together(config: Settings, first: str, second: str) -> None:
+    """Raises ValueError when one of two settings is given without the other."""
+    if (getattr(config, first) is None) != (getattr(config, second) is None):
+        raise ValueError(f"{first} and {second} belong together, only one of them was given")

@@ -129,9 +129,7 @@ class RemoteBackend:
 def _channel(config: BackendConfig) -> grpc.aio.Channel:
     if not config.secure:
         return grpc.aio.insecure_channel(config.backend, options=_OPTIONS)
-    credentials = tls_credentials(
-        config.backend_ca or None, config.backend_cert or None, config.backend_key or None, prefix="--backend-"
-    )
+    credentials = tls_credentials(config.backend_ca, config.backend_cert, config.backend_key, prefix="--backend-")
     return grpc.aio.secure_channel(config.backend, credentials, options=_OPTIONS)
 
 

@@ -29,15 +29,15 @@ class Servers:
         self._rest: RestServer | None = None
         self._metrics: RestServer | None = None
         keys, tls = read_keys(config.api_keys), server_tls(config.tls_cert, config.tls_key, config.tls_client_ca)
-        if config.grpc_port >= 0:
+        if config.grpc_port is not None:
             self._grpc = GrpcServer(
                 backend, host=config.host, port=config.grpc_port, max_body=config.max_body, keys=keys, tls=tls
             )
-        own_port = config.metrics_port >= 0
-        if config.rest_port >= 0:
-            self._rest = rest_server(backend, config, keys, tls, None if own_port else metrics)
-        if metrics and own_port:
-            self._metrics = _metrics_server(metrics, config, tls)
+        if config.rest_port is not None:
+            shown = metrics if config.metrics_port is None else None
+            self._rest = rest_server(backend, config, keys, tls, shown)
+        if metrics and config.metrics_port is not None:
+            self._metrics = _metrics_server(metrics, config.host, config.metrics_port, tls)
 
     async def start(self) -> None:
         """Listens everywhere. Raises OSError when an address is taken."""
@@ -87,10 +87,12 @@ def rest_server(
     tls: ServerTls | None,
     metrics: Metrics | None = None,
 ) -> RestServer:
-    """The REST front door on its port, not yet listening."""
+    """Returns the REST server, not yet listening. Raises ValueError when the settings turn REST off."""
     from serving.rest import create_app  # the extra `rest`
     from serving.rest.server import RestServer
 
+    if config.rest_port is None:
+        raise ValueError("nothing to serve: the REST port is turned off")
     app = create_app(
         backend,
         max_body=config.max_body,
@@ -106,11 +108,11 @@ def url(server: RestServer) -> str:
     return f"{server.scheme}://{_address(server)}"
 
 
-def _metrics_server(metrics: Metrics, config: ServeConfig, tls: ServerTls | None) -> RestServer:
+def _metrics_server(metrics: Metrics, host: str, port: int, tls: ServerTls | None) -> RestServer:
     from serving.rest.metrics import create_metrics_app  # the extra `rest`
     from serving.rest.server import RestServer
 
-    return RestServer(create_metrics_app(metrics), host=config.host, port=config.metrics_port, tls=tls)
+    return RestServer(create_metrics_app(metrics), host=host, port=port, tls=tls)
 
 
 def _address(server: GrpcServer | RestServer) -> str:

@@ -27,13 +27,13 @@ class ServerTls:
         )
 
 
-def server_tls(cert: str, key: str, client_ca: str = "") -> ServerTls | None:
-    """TLS from the settings `tls_cert`, `tls_key` and `tls_client_ca`; None when they are empty.
+def server_tls(cert: str | None, key: str | None, client_ca: str | None = None) -> ServerTls | None:
+    """Returns TLS by the settings `tls_cert`, `tls_key` and `tls_client_ca`; None when there is no certificate.
 
     Raises:
         ValueError: a file is missing or unusable, or certificate and key do not match; names flag and file.
     """
-    if not cert:
+    if cert is None or key is None:
         return None
     pair = read_pair(PemFile(cert, "--tls-cert"), PemFile(key, "--tls-key"))
     authorities = read_authorities(PemFile(client_ca, "--tls-client-ca")) if client_ca else None

@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(home.cleanup)
         os.environ["HOME"] = home.name
         os.environ.pop("XDG_CACHE_HOME", None)
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder("")))
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -59,5 +59,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_chat(tiny_model: Path) -> Iterator[Chat]:
     """An engine of 4 slots on the tiny model, shared by all tests that leave it as they found it."""
-    with load(str(tiny_model), slots=4, chunk=32) as chat:
+    with load(str(tiny_model), slots=4, prefill_chunk=32) as chat:
         yield chat

@@ -32,18 +32,23 @@ def homeless():
 
 
 def test_the_users_cache_folder(tmp_path, monkeypatch):
-    assert cache_folder("") == tmp_path / ".cache" / "jaxchat" / "compiled"
-    assert cache_folder("").is_dir()
+    assert cache_folder() == tmp_path / ".cache" / "jaxchat" / "compiled"
+    assert cache_folder().is_dir()
     monkeypatch.setenv("XDG_CACHE_HOME", "caches")  # the specification has relative paths ignored
-    assert cache_folder("") == tmp_path / ".cache" / "jaxchat" / "compiled"
+    assert cache_folder() == tmp_path / ".cache" / "jaxchat" / "compiled"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    assert cache_folder("") == tmp_path / "caches" / "jaxchat" / "compiled"
+    assert cache_folder() == tmp_path / "caches" / "jaxchat" / "compiled"
 
 
 def test_a_named_folder(tmp_path):
     assert cache_folder(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
     assert cache_folder("~/c") == tmp_path / "c"
-    assert cache_folder("off") is None
+    assert cache_folder(None) is None
+
+
+def test_an_empty_name_is_not_the_current_folder():
+    with pytest.raises(ValueError, match="cache_dir must be"):
+        cache_folder("")
 
 
 def test_a_named_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
@@ -69,8 +74,8 @@ def test_a_named_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch
 def test_a_default_folder_that_cannot_be_written_is_replaced_by_a_temporary_one(monkeypatch, caplog, broken, reason):
     with caplog.at_level(logging.WARNING):
         broken(monkeypatch)
-        folder = cache_folder("")
-        assert cache_folder("") == folder  # kernels and programs share it
+        folder = cache_folder()
+        assert cache_folder() == folder  # kernels and programs share it
     assert folder and folder.is_dir() and folder.is_relative_to(tempfile.gettempdir())
     [record] = caplog.records
     assert "not kept for the next start" in record.getMessage() and reason in record.getMessage()
@@ -80,5 +85,5 @@ def test_a_default_folder_that_cannot_be_written_is_replaced_by_a_temporary_one(
 def test_without_any_folder_nothing_is_kept(monkeypatch, caplog):
     monkeypatch.setattr(Path, "mkdir", read_only)
     monkeypatch.setattr(tempfile, "TemporaryDirectory", read_only)
-    assert cache_folder("") is None
+    assert cache_folder() is None
     assert len(caplog.records) == 1

@@ -12,20 +12,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"jaxchat.cache", "jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.model_directory"}
+LEAVES = {
+    "jaxchat.cache",
+    "jaxchat.config",
+    "jaxchat.errors",
+    "jaxchat.model_directory",
+    "jaxchat.settings",
+    "jaxchat.types",
+}
 JAX = LEAVES | {"jaxchat.compat"}
 DEVICE = JAX | {"jaxchat.kernels", "jaxchat.sampling", "jaxchat.models", "jaxchat.checkpoints", "jaxchat.parallel"}
 PARALLEL = {"jaxchat.config", "jaxchat.errors", "jaxchat.types", "jaxchat.models", "jaxchat.parallel"}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
-CHAT = WIRE | {"jaxchat.config", "jaxchat.chat.context", "jaxchat.chat.request.validate"}
+CHAT = WIRE | {"jaxchat.config", "jaxchat.settings", "jaxchat.chat.context", "jaxchat.chat.request.validate"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
 RPC = {"grpc", "google"}
 
 #   layer                     may import of the repository                                   never
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat":                 ({"jaxchat"},                                                  set()),
-    "jaxchat.cache":           (set(),                                                        HEAVY | RPC),
-    "jaxchat.config":          ({"jaxchat.types", "jaxchat.errors"},                          HEAVY | RPC),
+    "jaxchat.cache":           ({"jaxchat.config"},                                          HEAVY | RPC),
+    "jaxchat.settings":        (set(),                                                        HEAVY | RPC),
+    "jaxchat.config":          ({"jaxchat.settings", "jaxchat.types", "jaxchat.errors"},      HEAVY | RPC),
     "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),
     "jaxchat.errors":          (set(),                                                        HEAVY | RPC),
     "jaxchat.compat":          (set(),                                                        RPC),

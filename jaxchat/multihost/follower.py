@@ -53,5 +53,5 @@ def pod_facts(model: str, engine: EngineConfig) -> dict[str, str]:
     for name in ("config.json", "tokenizer.json"):
         facts[name] = hashlib.sha256((directory / name).read_bytes()).hexdigest()[:16]
     settings = {field.name: str(getattr(engine, field.name)) for field in fields(engine)}
-    del settings["cache_dir"], settings["queue"]
+    del settings["cache_dir"], settings["max_queued"]
     return facts | settings

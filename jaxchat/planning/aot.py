@@ -149,7 +149,7 @@ def refined(plan: Plan, model: ModelConfig) -> Plan:
         memory=replace(plan.memory, workspace=workspace),
         decode_one=step(decode_name(plan.engine.decode_sizes[0]), plan.decode_one),
         decode_full=step(decode_name(plan.engine.slots), plan.decode_full),
-        prefill=step(prefill_name(plan.engine.chunk), plan.prefill),
+        prefill=step(prefill_name(plan.engine.prefill_chunk), plan.prefill),
     )
 
 

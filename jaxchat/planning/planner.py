@@ -60,22 +60,28 @@ class Plan:
         return max(0, int(room / self.per_token) // self.engine.page_size - 1) * self.engine.page_size
 
     @property
+    def full_length(self) -> int:
+        """Tokens of the longest sequence, prompt plus answer."""
+        return self.engine.max_seq_len or 0  # `plan_on` has set it
+
+    @property
     def wanted(self) -> int:
         """Tokens of KV that give every slot its full context."""
-        return self.engine.slots * self.engine.context
+        return self.engine.slots * self.full_length
 
     @property
     def fits(self) -> bool:
         """Whether the weights and at least one sequence of full length fit."""
-        return self.capacity >= self.engine.context
+        return self.capacity >= self.full_length
 
 
-def suggested(topology: Topology, *, slots: int = 64, context: int = 0, dtype: DTypeName = "bfloat16") -> EngineConfig:
+def suggested(
+    topology: Topology, *, slots: int = 64, max_seq_len: int | None = None, dtype: DTypeName = "bfloat16"
+) -> EngineConfig:
     """Settings that suit accelerators: long chunks, large pages, few decode programs, as weights set their pace."""
     page = 128 if topology.chip.platform == "tpu" else 16
-    shapes = tuple(rows for rows in (8,) if rows < slots)
     return EngineConfig(
-        slots=slots, context=context, dtype=dtype, chunk=512, page_size=page, decode_buckets=shapes or (slots,)
+        slots=slots, max_seq_len=max_seq_len, dtype=dtype, prefill_chunk=512, page_size=page, decode_buckets=(8,)
     )
 
 
@@ -103,7 +109,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     served = padded_config(model, devices)
     engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.each_host // devices))
     sizes = EngineShapes.resolve(engine, served)
-    engine = replace(engine, context=sizes.context)
+    engine = replace(engine, max_seq_len=sizes.context)
     placement = Placement.imagined(engine.mesh, served)
     attention = choose_attention(engine, served, placement, topology.chip.platform)
     params = shapes_of_params(served, placement, engine.dtype)

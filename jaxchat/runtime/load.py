@@ -31,7 +31,7 @@ from jaxchat.types import Report
 
 Agree = Callable[[dict[str, str]], None]
 """`agree(digests)` of weights and programs, by name."""
-_UNSEEN = ("cache_dir", "queue")  # settings that no program depends on
+_UNSEEN = ("cache_dir", "max_queued")  # settings that no program depends on
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,6 @@ def _attention_calls(engine: EngineConfig, placement: Placement, kept: Path | No
 def _refusal(engine: EngineConfig, placement: Placement) -> str:
     if jax.default_backend() != "cpu":
         return "by XLA"
-    if engine.products == "xla":
+    if engine.cpu_matmul == "xla":
         return "by XLA, as configured"
     return "by XLA: the kernels in C++ serve one device" if placement.mesh.size > 1 else ""

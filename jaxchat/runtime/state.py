@@ -32,17 +32,19 @@ class EngineShapes:
 
     @staticmethod
     def resolve(engine: EngineConfig, model: ModelConfig) -> EngineShapes:
-        """Fills in the settings that 0 leaves to the model. Raises ValueError when they do not fit together."""
-        context = engine.context or min(model.context, 8192)
+        """Fills in the settings that are None. Raises ValueError when settings and model do not fit together."""
+        context = engine.max_seq_len or min(model.context, 8192)
         if context > model.context:
-            raise ValueError(f"context must be at most the model's {model.context} tokens, got {context}")
+            raise ValueError(f"max_seq_len must be at most the model's {model.context} tokens, got {context}")
         table = -(-context // engine.page_size)
         pages = engine.pages or engine.slots * table + 1
         if pages <= table:
-            raise ValueError(f"pages must be more than {table}, enough for one context of {context}, got {pages}")
+            raise ValueError(
+                f"pages must be more than {table}, enough for one sequence of {context} tokens, got {pages}"
+            )
         return EngineShapes(
             slots=engine.slots,
-            chunks=tuple(size for size in engine.chunks if size == engine.chunk or size <= context),
+            chunks=tuple(size for size in engine.prefill_sizes if size == engine.prefill_chunk or size <= context),
             page_size=engine.page_size,
             pages=pages,
             table=table,

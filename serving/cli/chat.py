@@ -46,10 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca", metavar="FILE", help="authorities that the server's certificate must come from")
     parser.add_argument("--cert", metavar="FILE", help="certificate to show to the server")
     parser.add_argument("--key", metavar="FILE", help="private key of that certificate")
-    parser.add_argument("--system", help="instructions for the model")
-    parser.add_argument("--temperature", type=float, help="0 to 2; 0 always takes the likeliest token")
-    parser.add_argument("--seed", type=int, help="makes answers repeatable")
-    parser.add_argument("--max-tokens", type=int, help="longest answer in tokens")
+    parser.add_argument("--system", metavar="TEXT", help="instructions for the model")
+    parser.add_argument("--temperature", type=float, metavar="T", help="0 to 2; 0 always takes the likeliest token")
+    parser.add_argument("--seed", type=int, metavar="N", help="makes answers repeatable")
+    parser.add_argument("--max-tokens", type=int, metavar="TOKENS", help="longest answer")
     add_flags(parser, EngineConfig, "engine, where a model is loaded", only=("cache_dir",))
 
 
@@ -148,8 +148,8 @@ def _ask(args: argparse.Namespace) -> Ask:
         quiet_compiler()
         from jaxchat.api import Chat, load_session  # brings jax in
 
-        progress = Progress(cache_folder(args.cache_dir))
         engine = EngineConfig(cache_dir=args.cache_dir)
+        progress = Progress(cache_folder(engine.cache_dir))
         session = load_session(args.model or "bundled", engine, progress, tune_process=True)
         model, completions = session.model_id, Chat(session).chat.completions
     options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}

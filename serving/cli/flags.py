@@ -1,53 +1,119 @@
-"""Command-line flags from the frozen dataclasses of `jaxchat.config`, so that a setting is documented once."""
+"""Command-line flags from the configuration classes, so that a setting is documented once.
+
+The word `none`, in lower or upper case, means None for every setting that may be None.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
-from dataclasses import fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import Field, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from jaxchat.settings import advice, setting_types, without_none
 
 Config = TypeVar("Config")
+NONE = "none"
+NOTE = f"The word {NONE} turns off what a setting marked |{NONE} is for."
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type, title: str, only: Collection[str] = ()) -> None:
-    """Adds a `--kebab-name` flag for each field of the dataclass `config`, or for those in `only`."""
+    """Adds a `--kebab-name` flag for each setting of `config`, or for those in `only`."""
+    parser.epilog = NOTE
     group = parser.add_argument_group(title)
-    types = get_type_hints(config)
+    types = setting_types(config)
     for field in fields(config):
         if only and field.name not in only:
             continue
-        text = f"{field.metadata['help']} (default: {field.default!r})".replace("%", "%%")
-        flag = "--" + field.name.replace("_", "-")
-        options: dict[str, Any] = {"dest": field.name, "default": field.default, "help": text}
-        group.add_argument(flag, **options, **_reader(types[field.name]))
+        options = _reader(field, *without_none(types[field.name]))
+        group.add_argument(_flag(field.name), dest=field.name, default=field.default, help=_help(field), **options)
 
 
 def from_flags(args: argparse.Namespace, config: type[Config]) -> Config:
-    """The dataclass that the flags describe. Raises ValueError where it finds a value out of bounds."""
-    given = {field.name: getattr(args, field.name) for field in fields(config)}  # type: ignore[arg-type]
-    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    """Returns the configuration that the flags describe. Raises ValueError when a value is not allowed."""
+    return config(**{field.name: _value(getattr(args, field.name)) for field in fields(config)})  # type: ignore[arg-type]
 
 
 def to_flags(config: Any) -> list[str]:
-    """The flags that describe a dataclass of settings, but for those that have their default."""
+    """Returns the flags that describe a configuration. Settings that have their default are left out."""
     flags = []
     for field in fields(config):
-        value, name = getattr(config, field.name), field.name.replace("_", "-")
+        value, flag = getattr(config, field.name), _flag(field.name)
         if value == field.default:
             continue
         if isinstance(value, bool):
-            flags.append(f"--{name}" if value else f"--no-{name}")
+            flags.append(flag if value else _flag(f"no_{field.name}"))
         else:
-            flags += [f"--{name}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+            flags += [flag, *(map(_text, value) if isinstance(value, tuple) else [_text(value)])]
     return flags
 
 
-def _reader(kind: Any) -> dict[str, Any]:
+def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Returns a converter for argparse that turns `none` into None and other words into `kind`."""
+
+    def convert(text: str) -> Any:
+        return None if text.lower() == NONE else kind(text)
+
+    convert.__name__ = kind.__name__  # argparse names it in messages: "invalid int value"
+    return convert
+
+
+def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    """Ends the process with a usage message when there are unknown arguments. It names the nearest flag of `parser`."""
+    if not unknown:
+        return
+    flag = next((word.partition("=")[0] for word in unknown if word.startswith("--")), None)
+    if flag is None:
+        parser.error(f"unexpected argument: {unknown[0]}")
+    known = [_name(each) for each in re.findall(r"--[\w-]+", parser.format_usage())]
+    parser.error(f"unknown flag {flag}{advice(_name(flag), known, _flag)}")
+
+
+def _reader(field: Field[Any], kind: Any, none: bool) -> dict[str, Any]:
+    """Returns the options of argparse that read a value of type `kind`, or `none` where `none` is true."""
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
-    if get_origin(kind) is Literal:
-        return {"choices": get_args(kind)}
     if get_origin(kind) is tuple:
-        return {**_reader(get_args(kind)[0]), "nargs": "*"}
-    return {"type": kind, "metavar": kind.__name__.upper()}
+        return {**_reader(field, get_args(kind)[0], none), "nargs": "*"}
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        if none:
+            return {"type": optional(str), "choices": (*choices, None), "metavar": f"{{{','.join((*choices, NONE))}}}"}
+        return {"choices": choices}
+    if names := field.metadata["names"]:
+        return {"metavar": f"{{{','.join(names())}}}"}
+    turns_off = f"|{NONE}" if none and field.default is not None else ""
+    return {"type": optional(kind) if none else kind, "metavar": field.metadata["metavar"] + turns_off}
+
+
+def _help(field: Field[Any]) -> str:
+    default = field.metadata["default_text"] or _shown(field.default)
+    return f"{field.metadata['help']} (default: {default})".replace("%", "%%")
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return f"{default:g}" if isinstance(default, float) else _text(default)
+
+
+def _value(value: Any) -> Any:
+    """Returns the value of a setting from the value that argparse read."""
+    if not isinstance(value, list):
+        return value
+    if None in value and len(value) > 1:
+        raise ValueError(f"'{NONE}' cannot stand beside other values")
+    return None if value == [None] else tuple(value)
+
+
+def _text(value: Any) -> str:
+    return NONE if value is None else str(value)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _name(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 from jaxchat.errors import ChatError, ModelError
 from serving.cli import chat, convert, keys, models, plan, rest, serve
+from serving.cli.flags import refuse_unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status: 0 done, 1 failed, 2 wrong usage."""
-    args = _parser().parse_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
+    refuse_unknown(args.parser, unknown)
     try:
         status: int = args.run(args)
         sys.stdout.flush()
@@ -40,9 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         (plan, "plan", "what a model needs and reaches on a slice of TPUs or GPUs"),
         (keys, "keys", "make an API key"),
     ):
-        command = commands.add_parser(name, help=text, description=module.__doc__)
+        command = commands.add_parser(name, help=text, description=module.__doc__, allow_abbrev=False)
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
     return parser
 
 

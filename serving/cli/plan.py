@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from serving.cli.environment import quiet_compiler
+from serving.cli.flags import optional, to_flags
 
 if TYPE_CHECKING:
     from jaxchat.api import Estimate, Plan
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "a folder with config.json, such a file, 'bundled', or the name of a known shape, as llama-3-8b"
     parser.add_argument("model", metavar="MODEL", help=text)
-    parser.add_argument("--topology", required=True, help="chips, as v5e:2x4, v6e:2x4, v5p:2x2x2 or h200:8")
-    parser.add_argument("--slots", type=int, default=64, help="sequences that decode together (default: 64)")
-    text = "longest prompt plus answer in tokens; 0 takes the model's own limit, at most 8192 (default: 0)"
-    parser.add_argument("--context", type=int, default=0, help=text)
+    parser.add_argument(
+        "--topology", required=True, metavar="CHIPS", help="chips, as v5e:2x4, v6e:2x4, v5p:2x2x2 or h200:8"
+    )
+    parser.add_argument(
+        "--slots", type=int, default=64, metavar="N", help="sequences that decode together (default: 64)"
+    )
+    text = "longest prompt plus answer (default: the model's own limit, at most 8192)"
+    parser.add_argument("--max-seq-len", type=optional(int), default=None, metavar="TOKENS", help=text)
     text = "precision of weights and KV pages (default: bfloat16)"
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help=text)
     text = "take the programs' memory and steps from the TPU compiler, which takes minutes: pip install 'jaxchat[tpu]'"
@@ -40,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     quiet_compiler()
     from jaxchat.api import plan  # brings jax in
 
-    options = dict(slots=args.slots, context=args.context, dtype=args.dtype, compiled=args.compile)
+    options = dict(slots=args.slots, max_seq_len=args.max_seq_len, dtype=args.dtype, compiled=args.compile)
     found = plan(args.model, args.topology, **options)
     print(json.dumps(facts(args.model, found), indent=2) if args.json else table(args.model, found))
     return 0 if found.fits else 1
@@ -79,11 +84,11 @@ def table(model: str, plan: Plan) -> str:
         ("", ""),
         ("memory on a device", f"{_gib(plan.memory.total)} of {_gib(chip.memory)}"),
         *((f"  {name}", _gib(size)) for name, size in asdict(plan.memory).items()),
-        ("KV capacity", f"{plan.capacity:,} tokens; {engine.slots} slots of {engine.context:,} take {plan.wanted:,}"),
+        ("KV capacity", f"{plan.capacity:,} tokens; {engine.slots} slots of {plan.full_length:,} take {plan.wanted:,}"),
         ("", ""),
         ("decode, 1 sequence", _line(plan.decode_one)),
         (f"decode, {engine.slots} sequences", _line(plan.decode_full)),
-        (f"prefill, {engine.chunk} tokens", _speed(plan.prefill)),
+        (f"prefill, {engine.prefill_chunk} tokens", _speed(plan.prefill)),
         ("", ""),
         ("to serve", command(model, plan) if plan.fits else "-"),
     ]
@@ -96,13 +101,7 @@ def command(model: str, plan: Plan) -> str:
     engine = plan.engine
     hosts = plan.topology.hosts(engine.tensor_parallel)
     several = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""
-    pages = f" --pages {engine.pages}" if engine.pages else ""
-    copies = f" --data-parallel {engine.data_parallel}" if engine.data_parallel > 1 else ""
-    return (
-        f"jaxchat serve --model {model} --tensor-parallel {engine.tensor_parallel}{copies} --dtype {engine.dtype} "
-        f"--slots {engine.slots} --context {engine.context} --chunk {engine.chunk} --page-size {engine.page_size}"
-        f"{pages} --decode-buckets {' '.join(map(str, engine.decode_buckets))}{several}"
-    )
+    return f"jaxchat serve --model {model} {' '.join(to_flags(engine))}{several}"
 
 
 def _verdict(plan: Plan) -> str:

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Returns 0 after a clean stop. Raises ValueError for unusable settings, OSError when the address is taken."""
     logs.configure(from_flags(args, LogConfig))
     config = from_flags(args, RestConfig)
-    if config.rest_port < 0:
+    if config.rest_port is None:
         raise ValueError("nothing to serve: the REST port is turned off")
     check_extras(config)
     return asyncio.run(_serve(config, from_flags(args, BackendConfig)))

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(serve: ServeConfig) -> None:
     """Raises ValueError for what would stop the servers once the model is loaded, which takes long."""
-    if serve.grpc_port < 0 and serve.rest_port < 0:
+    if serve.grpc_port is None and serve.rest_port is None:
         raise ValueError("nothing to serve: both ports are turned off")
     check_extras(serve)
     read_keys(serve.api_keys)
@@ -142,9 +142,9 @@ def _announce(session: Session, servers: Servers, *, keyed: bool) -> None:
         print(EXAMPLE.format(url=servers.rest_url, key=key, model=session.model_id))
 
 
-async def _greet(session: Session, question: str) -> None:
+async def _greet(session: Session, question: str | None) -> None:
     """Asks the model one question, so that the operator sees a real answer before anybody else asks."""
-    if not question:
+    if question is None:
         return
     message = {"role": "user", "content": question}
     parsed = request_from_kwargs(model=session.model_id, messages=[message], temperature=0, max_tokens=64)

@@ -38,7 +38,7 @@ class Follower:
         self._outbox: queue.SimpleQueue[pb.FollowRequest | None] = queue.SimpleQueue()
         self._inbox: queue.SimpleQueue[pb.FollowResponse | MultihostError] = queue.SimpleQueue()
         self._joined = False
-        self._channel = grpc.insecure_channel(config.coordinator, options=options(config.heartbeat))
+        self._channel = grpc.insecure_channel(config.address, options=options(config.heartbeat))
 
     def join(self) -> None:
         """Waits until all processes are there. Raises MultihostError when the leader refuses or cannot be found."""

@@ -25,14 +25,14 @@ class Observing:
 
 def check_extras(config: RestConfig) -> None:
     """Raises ValueError naming the extra that `config` needs and that is not installed."""
-    serves_http = config.rest_port >= 0
+    serves_http = config.rest_port is not None
     if isinstance(config, ServeConfig):
-        serves_http = serves_http or config.metrics_port >= 0
+        serves_http = serves_http or config.metrics_port is not None
         if config.otlp_endpoint and not _installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc"):
             raise ValueError("--otlp-endpoint needs the extra 'otel': pip install 'jaxchat[otel]'")
     if serves_http and not _installed("starlette", "uvicorn", "prometheus_client"):
         raise ValueError(
-            "REST and metrics need the extra 'rest': pip install 'jaxchat[rest]', or turn REST off by --rest-port -1"
+            "REST and metrics need the extra 'rest': pip install 'jaxchat[rest]', or turn REST off by --rest-port none"
         )
 
 
@@ -41,7 +41,7 @@ def observe(session: Session, config: ServeConfig) -> Observing:
     metrics: Metrics | None = None
     tracing: Tracing | None = None
     session.observers.append(RequestLog())
-    if config.rest_port >= 0 or config.metrics_port >= 0:
+    if config.rest_port is not None or config.metrics_port is not None:
         from serving.observability.metrics import Metrics
 
         session.observers.append(metrics := Metrics(session))

@@ -136,7 +136,7 @@ def test_closing_a_stream_frees_its_slot(tiny_chat: Chat) -> None:
 
 
 def test_a_closed_chat_refuses_calls_and_ends_its_streams(tiny_model) -> None:
-    with jaxchat.load(str(tiny_model), slots=2, chunk=32) as chat:
+    with jaxchat.load(str(tiny_model), slots=2, prefill_chunk=32) as chat:
         stream = create(chat, max_tokens=900, logit_bias={"3": 100}, stream=True)
         next(stream)
     for call in (lambda: create(chat), lambda: list(stream)):
@@ -147,7 +147,7 @@ def test_a_closed_chat_refuses_calls_and_ends_its_streams(tiny_model) -> None:
 
 def test_a_cancelled_call_frees_its_slot_whether_queued_or_running(tiny_model) -> None:
     async def scenario() -> None:
-        async with await jaxchat.load_async(str(tiny_model), slots=1, chunk=32) as chat:
+        async with await jaxchat.load_async(str(tiny_model), slots=1, prefill_chunk=32) as chat:
 
             def call(**kwargs):
                 kwargs = {"messages": HELLO, "max_tokens": 900, "logit_bias": {"3": 100}, **kwargs}
@@ -169,7 +169,7 @@ def test_a_cancelled_call_frees_its_slot_whether_queued_or_running(tiny_model) -
 
 def test_draining_finishes_what_runs_and_refuses_what_comes(tiny_model) -> None:
     async def scenario() -> None:
-        async with await jaxchat.load_async(str(tiny_model), slots=4, chunk=32) as chat:
+        async with await jaxchat.load_async(str(tiny_model), slots=4, prefill_chunk=32) as chat:
             create = chat.chat.completions.create
             running = asyncio.ensure_future(create(messages=HELLO, max_tokens=100, logit_bias={"3": 100}))
             await asyncio.sleep(0.01)
@@ -185,7 +185,7 @@ def test_draining_finishes_what_runs_and_refuses_what_comes(tiny_model) -> None:
 
 
 def test_a_restarted_engine_gives_the_same_answer_and_fingerprint(tiny_model, tiny_chat: Chat) -> None:
-    with jaxchat.load(str(tiny_model), slots=4, chunk=32) as again:
+    with jaxchat.load(str(tiny_model), slots=4, prefill_chunk=32) as again:
         first, second = create(tiny_chat, seed=5), create(again, seed=5)
     assert first.system_fingerprint == second.system_fingerprint
     assert first.choices == second.choices

@@ -36,7 +36,7 @@ EXPERTS = {**tiny.CONFIG, **tiny.EXPERTS, "num_attention_heads": 8}
 
 def on_mesh(directory: Path, raw: dict, devices: int, dtype: Any) -> dict[str, Any]:
     """The parameters as an engine over so many devices gets them."""
-    engine = EngineConfig(tensor_parallel=devices, dtype=dtype, products="xla")
+    engine = EngineConfig(tensor_parallel=devices, dtype=dtype, cpu_matmul="xla")
     model = from_hugging_face(raw)
     served = padded_config(model, devices)
     return load_parameters(directory, model, served, engine, Placement.create(engine.mesh, served))[0]
@@ -94,7 +94,7 @@ def test_a_converted_model_answers_the_same(tiny_model: Path, tmp_path: Path, ca
     assert not list(native.glob("*.safetensors"))
     answers = set()
     for model in (tiny_model, native):
-        with load(str(model), slots=4, chunk=32) as chat:
+        with load(str(model), slots=4, prefill_chunk=32) as chat:
             answer = chat.chat.completions.create(messages=[{"role": "user", "content": "Hello"}], seed=1, max_tokens=9)
             answers.add((answer.choices[0].message.content, answer.system_fingerprint))
     assert len(answers) == 1

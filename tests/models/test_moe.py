@@ -30,7 +30,7 @@ def mixture(dtype: str = "float32", *, native: bool = False):
     layer = MoE(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
     if native:
-        pack(params["params"], moe_specs(CONFIG, EXPERTS), Native(native_products(cache_folder(""))))
+        pack(params["params"], moe_specs(CONFIG, EXPERTS), Native(native_products(cache_folder())))
     return jax.jit(lambda x: layer.apply(params, x), compiler_options=options("cpu"))
 
 

@@ -24,7 +24,7 @@ def planned(model, topology, **options):
 
 
 def test_an_8b_model_on_eight_chips():
-    plan = planned("llama-3-8b", "v5e:2x4", slots=16, context=4096)
+    plan = planned("llama-3-8b", "v5e:2x4", slots=16, max_seq_len=4096)
     layer = 4096 * 128 * (32 + 8 + 8) + 32 * 128 * 4096 + 3 * 4096 * 14_336
     vocab = -(-128_256 // 1024) * 1024  # whole groups of 128 tokens on each of 8 devices
     weights = (32 * layer + 2 * vocab * 4096) // 8 + (2 * 32 + 1) * 4096
@@ -82,7 +82,7 @@ def test_a_model_that_does_not_divide_by_all_devices_gets_replicas():
 
 
 def test_a_slice_too_small_for_one_sequence_says_so():
-    plan = planned("llama-3.1-8b", "v5e:1x1", context=131_072)
+    plan = planned("llama-3.1-8b", "v5e:1x1", max_seq_len=131_072)
     assert not plan.fits and plan.smallest_fit == "v5e:2x2"
 
 
@@ -96,8 +96,8 @@ def test_a_known_shape_can_be_planned_on_every_kind_of_slice():
 
 def test_a_plan_has_the_bytes_of_the_engine(tiny_model):
     chips = parse_topology("h100:1")
-    engine = suggested(chips, slots=4, context=1024, dtype="float32")
-    engine = replace(engine, chunk=32, prefill_buckets=(32,), decode_buckets=(4,), products="xla")
+    engine = suggested(chips, slots=4, max_seq_len=1024, dtype="float32")
+    engine = replace(engine, prefill_chunk=32, prefill_buckets=(32,), decode_buckets=(4,), cpu_matmul="xla")
     runner = load_runner(tiny_model, engine, valid=262, text_digest="").runner
     plan = make_plan(read_shape(str(tiny_model)), chips, engine)
     assert plan.memory.weights == sum(leaf.nbytes for leaf in jax.tree.leaves(runner.params))
@@ -148,7 +148,7 @@ def test_unknown_topologies_name_the_known(name, message):
 
 def test_context_beyond_the_model_is_refused():
     with pytest.raises(ValueError, match="at most the model's 8192"):
-        planned("llama-3-8b", "v5e:2x4", context=9000)
+        planned("llama-3-8b", "v5e:2x4", max_seq_len=9000)
 
 
 def test_blocks_of_experts_on_average():

@@ -45,7 +45,7 @@ def test_a_counter_that_nobody_has_listens_no_more() -> None:
 def test_an_engine_that_was_closed_leaves_no_listener(tiny_model: Path) -> None:
     gc.collect()
     before = listeners()
-    with load(str(tiny_model), slots=2, chunk=32, context=64) as chat:
+    with load(str(tiny_model), slots=2, prefill_chunk=32, max_seq_len=64) as chat:
         assert listeners() == before + 1
     del chat
     gc.collect()

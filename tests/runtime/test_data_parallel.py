@@ -23,7 +23,7 @@ SCRIPT = """
 import json, sys
 from jaxchat.api import load
 from tests.runtime.test_data_parallel import answers
-with load(sys.argv[1], slots=4, chunk=32, cache_dir="off", data_parallel=2) as chat:
+with load(sys.argv[1], slots=4, prefill_chunk=32, cache_dir=None, data_parallel=2) as chat:
     found = answers(chat)
     print(json.dumps([found, chat.session.info.fingerprint, chat.session.compiles_after_ready]))
 """

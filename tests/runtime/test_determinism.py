@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxchat.config import EngineConfig, Products
+from jaxchat.config import CpuMatmul, EngineConfig
 from jaxchat.runtime.determinism import agreeing, agreeing_chunks
 from jaxchat.runtime.load import load_runner
 from tools.parity import checkpoints
@@ -19,16 +19,16 @@ CASES = ("gemma 2", "qwen 3", "qwen 3 with experts, shares")
 
 @pytest.mark.bits
 @pytest.mark.parametrize(
-    ("case", "products"), [*((case, "native") for case in CASES), *((case, "xla") for case in CASES[::2])]
+    ("case", "cpu_matmul"), [*((case, "native") for case in CASES), *((case, "xla") for case in CASES[::2])]
 )
-def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, products: Products) -> None:
+def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, cpu_matmul: CpuMatmul) -> None:
     checkpoints.write(tmp_path, case)
     engine = EngineConfig(
         slots=ROWS[-1],
         decode_buckets=ROWS[:1],
         prefill_buckets=CHUNKS[1:],
-        context=256,
-        products=products,
+        max_seq_len=256,
+        cpu_matmul=cpu_matmul,
         determinism="fast",
     )
     runner = load_runner(tmp_path, engine, valid=checkpoints.VOCAB, text_digest="").runner

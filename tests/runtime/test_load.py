@@ -11,7 +11,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.kernels.cpp import build
 from jaxchat.runtime.load import Loaded, load_runner
 
-SIZES = dict(slots=2, chunk=32, context=64)
+SIZES = dict(slots=2, prefill_chunk=32, max_seq_len=64)
 
 
 def loaded(model: Path, **options: str) -> Loaded:
@@ -19,7 +19,7 @@ def loaded(model: Path, **options: str) -> Loaded:
 
 
 def test_products_are_part_of_the_fingerprint(tiny_model: Path) -> None:
-    native, plain = (loaded(tiny_model, products=name) for name in ("native", "xla"))
+    native, plain = (loaded(tiny_model, cpu_matmul=name) for name in ("native", "xla"))
     assert "product_f32_" in native.runner.programs["prefill[32]"].as_text()
     assert "product_f32_" not in plain.runner.programs["prefill[32]"].as_text()
     assert native.fingerprint != plain.fingerprint
@@ -44,6 +44,6 @@ def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:
 
 
 def test_instructions_are_part_of_the_fingerprint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = loaded(tiny_model, products="xla")
+    plain = loaded(tiny_model, cpu_matmul="xla")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
-    assert loaded(tiny_model, products="xla").fingerprint != plain.fingerprint
+    assert loaded(tiny_model, cpu_matmul="xla").fingerprint != plain.fingerprint

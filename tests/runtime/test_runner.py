@@ -23,7 +23,7 @@ from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, S
 
 pytestmark = pytest.mark.first
 
-OPTIONS = dict(slots=4, chunk=32)
+OPTIONS = dict(slots=4, prefill_chunk=32)
 FEW = dict(decode_buckets=(4,), prefill_buckets=(32,))  # one program of each kind
 
 
@@ -63,9 +63,9 @@ def answer(loaded: Loaded, prompt: np.ndarray, count: int = 12) -> list[int]:
 
 PRECISIONS = {
     "f32": {},
-    "f32 by XLA": {**FEW, "products": "xla"},
+    "f32 by XLA": {**FEW, "cpu_matmul": "xla"},
     "bf16": {**FEW, "dtype": "bfloat16"},
-    "bf16 by XLA": {**FEW, "dtype": "bfloat16", "products": "xla"},
+    "bf16 by XLA": {**FEW, "dtype": "bfloat16", "cpu_matmul": "xla"},
     "int8": {**FEW, "quantize": "int8"},
 }
 
@@ -96,7 +96,7 @@ def test_a_second_start_finds_its_programs_and_is_the_same(tiny_model: Path, tmp
         "import sys, jax; from pathlib import Path; from jaxchat.config import EngineConfig; hits = []\n"
         "jax.monitoring.register_event_listener(lambda e, **_: hits.append(e))\n"
         "from jaxchat.runtime.load import load_runner\n"
-        "e = EngineConfig(slots=4, chunk=32, cache_dir=sys.argv[2])\n"
+        "e = EngineConfig(slots=4, prefill_chunk=32, cache_dir=sys.argv[2])\n"
         "r = load_runner(Path(sys.argv[1]), e, valid=262, text_digest='')\n"
         "print(r.fingerprint, hits.count('/jax/compilation_cache/cache_misses'))\n"
     )
@@ -189,15 +189,9 @@ def test_devices_whose_rows_disagree_are_refused(tiny_model: Path, monkeypatch: 
     load(tiny_model, determinism="fast")
 
 
-def test_the_ladder_is_as_configured() -> None:
-    assert EngineConfig(slots=12).decode_sizes == (2, 4, 8, 12)
-    assert EngineConfig(slots=8, decode_buckets=(3, 8, 99, 1)).decode_sizes == (1, 3, 8)
-    assert EngineConfig(slots=1).decode_sizes == (1,)
-
-
 def test_sizes_that_do_not_fit_are_refused(tiny_model: Path) -> None:
-    with pytest.raises(ValueError, match="context must be at most the model's 1024"):
-        load(tiny_model, context=2048)
+    with pytest.raises(ValueError, match="max_seq_len must be at most the model's 1024"):
+        load(tiny_model, max_seq_len=2048)
     with pytest.raises(ValueError, match="pages must be more than 64"):
         load(tiny_model, pages=64)
     with pytest.raises(ValueError, match="tensor_parallel 2 needs 2 devices"):

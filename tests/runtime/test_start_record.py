@@ -45,7 +45,7 @@ def test_where_nothing_can_be_kept_nothing_is():
 def loaded(model: Path, **options: object) -> tuple[load.Loaded, list[str]]:
     """A model, and the stages of loading it."""
     stages: list[str] = []
-    engine = EngineConfig(slots=2, chunk=32, prefill_buckets=(64,), context=96, **options)
+    engine = EngineConfig(slots=2, prefill_chunk=32, prefill_buckets=(64,), max_seq_len=96, **options)
     found = load.load_runner(
         model, engine, valid=262, text_digest="", report=lambda stage, done, total: stages.append(stage)
     )

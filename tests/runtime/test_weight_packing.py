@@ -29,7 +29,7 @@ def test_logits_agree(tie_embeddings: bool, dtype: str) -> None:
     config = configured(tie_embeddings)
     params = parameters(config, dtype)
     plain = logits(config, params)
-    packed = pack(params, param_specs(config), Native(native_products(cache_folder(""))))
+    packed = pack(params, param_specs(config), Native(native_products(cache_folder())))
     assert isinstance(packed["embed"], PanelWeight) == tie_embeddings
     assert isinstance(packed["layer_0"]["mlp"]["expert_down"], PanelWeight)
     assert isinstance(packed["layer_1"]["mlp"]["down"], PanelWeight)
@@ -41,7 +41,7 @@ def test_rounded_weights_give_nearly_the_same_logits_in_cpp_and_by_xla() -> None
     config = configured(tie_embeddings=True)
     plain = logits(config, parameters(config, "float32"))
     found = []
-    for targets in (native_products(cache_folder("")), {}):
+    for targets in (native_products(cache_folder()), {}):
         rounded = pack(parameters(config, "float32"), param_specs(config), Rounded(targets))
         weights = rounded["embed"], rounded["layer_0"]["mlp"]["expert_down"], rounded["layer_1"]["mlp"]["down"]
         assert all(isinstance(weight, Int8) and weight.values.dtype == jnp.int8 for weight in weights)

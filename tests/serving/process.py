@@ -31,7 +31,7 @@ class Process:
 
 def serve(model: Path, *flags: str, program: tuple[str, ...] = MODULE, log: Path | None = None) -> Process:
     """A server of 4 slots on free ports, ready. `program` is run instead of the command; `log` takes its stderr."""
-    sizes = ("--slots", "4", "--chunk", "32")
+    sizes = ("--slots", "4", "--prefill-chunk", "32")
     return start("serve", "--model", str(model), "--grpc-port", "0", *sizes, *flags, program=program, log=log)
 
 

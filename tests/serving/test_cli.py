@@ -16,9 +16,8 @@ import pytest
 
 from jaxchat.config import EngineConfig
 from serving.cli.environment import quiet_compiler
-from serving.cli.flags import add_flags, from_flags, to_flags
+from serving.cli.flags import from_flags
 from serving.cli.main import _parser, main
-from serving.config import ServeConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,32 +72,23 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
             assert process.wait(5) == 0
 
 
-def test_flags_come_from_the_configuration():
-    parser = _parser()
-    args = parser.parse_args(
-        ["serve", "--slots", "4", "--shutdown-grace", "1.5", "--allow-unknown-fields", "--dtype", "bfloat16"]
-    )
-    assert from_flags(args, EngineConfig) == EngineConfig(slots=4, dtype="bfloat16")
-    assert from_flags(args, ServeConfig) == ServeConfig(shutdown_grace=1.5, allow_unknown_fields=True)
-    defaults = parser.parse_args(["serve"])
-    assert from_flags(defaults, EngineConfig) == EngineConfig()
-    config = EngineConfig(slots=3, prefill_buckets=(128, 256), expert_parallel=True, dtype="bfloat16")
-    assert from_flags(parser.parse_args(["serve", *to_flags(config)]), EngineConfig) == config
-    assert to_flags(EngineConfig()) == []
-    add_flags(parser, EngineConfig, "engine")
-    assert "--page-size" in parser.format_help()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["serve", "--slots", "0"], "slots must be at least 1, got 0"),
-        (["serve", "--grpc-port", "-1", "--rest-port", "-1"], "nothing to serve"),
-        (["rest", "--rest-port", "-1"], "nothing to serve"),
+        (["serve", "--grpc-port", "none", "--rest-port", "none"], "nothing to serve"),
+        (["rest", "--rest-port", "None"], "nothing to serve"),
+        (["serve", "--rest-port", "-1"], "rest_port must be from 0 to 65535 or None, got -1"),
+        (["serve", "--pages", "0"], "pages must be at least 1 or None, got 0"),
+        (["serve", "--api-keys", ""], "api_keys must be a non-empty string or None, got ''"),
+        (["serve", "--attention", "plain"], "attention 'plain' is now 'xla'"),
+        (["serve", "--tool-format", "xml"], "tool_format must be 'auto', 'hermes'"),
+        (["serve", "--cache-dir", "off"], "cache_dir 'off' is now None"),
+        (["serve", "--prefill-buckets", "none", "64"], "'none' cannot stand beside other values"),
         (["rest", "--backend-cert", "a"], "backend_cert and backend_key belong together"),
         (["rest", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
         (["serve", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere: No such file"),
-        (["serve", "--metrics-port", "70000"], "metrics_port must be from -1 to 65535, got 70000"),
+        (["serve", "--metrics-port", "70000"], "metrics_port must be from 0 to 65535 or None, got 70000"),
         (["serve", "--cache-dir", "/dev/null/x"], "cache_dir: /dev/null/x cannot be written (Not a directory)"),
         (["chat", "--cache-dir", "/dev/null/x", "hi"], "cache_dir: /dev/null/x cannot be written (Not a directory)"),
         (["models", "/nonexistent"], "no config.json"),
@@ -134,7 +124,7 @@ def test_serve_takes_what_a_plan_counts_on_of_a_gpu_unless_told_otherwise(monkey
     monkeypatch.setattr(os, "environ", given)
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     monkeypatch.setitem(sys.modules, "jaxchat.api", SimpleNamespace(load_session=load_session))
-    assert main(["serve", "--cache-dir", "off"]) == 1
+    assert main(["serve", "--cache-dir", "none"]) == 1
     assert seen == [taken]
 
 

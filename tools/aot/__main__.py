@@ -51,7 +51,7 @@ class Result:
 def check(case: Case) -> list[Result]:
     """Compiles the programs of a case."""
     topology, model = parse_topology(case.topology), read_shape(case.model)
-    engine = suggested(topology, slots=case.slots, context=case.context)
+    engine = suggested(topology, slots=case.slots, max_seq_len=case.context)
     plan = make_plan(model, topology, engine)
     ahead = AotEngine(model, topology, plan.engine)
     accounts = [ahead.compile(name) for name in ahead.sources]
@@ -64,7 +64,7 @@ def judged(case: Case, plan: Plan, ahead: AotEngine, account: Account, code: int
     `code` is the size of all programs of the engine, which stay in memory together.
     """
     chip, rows = plan.topology.chip, ahead.sources[account.name].rows
-    least = ahead.cost.estimate(rows, rows, plan.engine.context // 2)
+    least = ahead.cost.estimate(rows, rows, plan.full_length // 2)
     decodes = account.name.startswith("decode")
     reads = account.local(least.kv, chip) / least.floor if decodes else None
     step = account.step(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None

@@ -97,7 +97,7 @@ class Bench:
             model=str(self._model),
             dtype=self._dtype,
             slots=contestant.slots,
-            context=CONTEXT,
+            max_seq_len=CONTEXT,
             threads=os.cpu_count() or 1,
             way=contestant.peer.way,
         )

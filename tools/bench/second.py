@@ -33,10 +33,10 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
         str(directory),
         "--cache-dir",
         cache,
-        "--context",
+        "--max-seq-len",
         str(args.history + 500),
         "--startup-prompt",
-        "",
+        "none",
     )
     began = time.monotonic()
     server = ServerProcess(*flags, "--dtype", args.dtype, "--slots", str(args.slots))

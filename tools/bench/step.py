@@ -46,7 +46,7 @@ def make(
     config: ModelConfig, params: dict[str, object], slots: int, decode_sizes: tuple[int, ...], args: argparse.Namespace
 ) -> Runner:
     """A warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
-    engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
+    engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
     path = attention_here(engine, config, placement, None).path
 
@@ -101,16 +101,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.bench.step", description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--products", choices=("native", "xla"), default="native")
-    parser.add_argument("--quantize", choices=("none", "int8"), default="none")
+    parser.add_argument("--cpu-matmul", choices=("native", "xla"), default="native")
+    parser.add_argument("--quantize", choices=("int8",))
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--max-seq-len", type=int, default=512)
     parser.add_argument("--steps", type=int, default=12, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     config = SHAPES[args.shape]
-    engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
+    engine = EngineConfig(dtype=args.dtype, cpu_matmul=args.cpu_matmul, quantize=args.quantize)
     with release_freed_memory(args.slots * config.vocab_size):
         packing, products = choose_packing(engine, Placement.create(engine.mesh, config), None)
         params = random_params(config, args.dtype)

@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--neighbours", type=int, default=6, help="other requests in flight")
     parser.add_argument("--seed", type=int, default=0)
     add_flags(parser, EngineConfig, "engine; few pages by default, so that sequences are swapped out")
-    parser.set_defaults(context=640, pages=42)
+    parser.set_defaults(max_seq_len=640, pages=42)
     return asyncio.run(run(parser.parse_args()))
 
 

@@ -26,6 +26,7 @@ from jaxchat.sampling.sample import Sampled
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
 from tools.parity.checkpoints import logits
 
+MAX_SEQ_LEN = 256
 PROMPTS = (5, 64, 150, 200)  # part of a chunk, one, several; and longer than any window
 STEPS = 8
 
@@ -62,14 +63,14 @@ def listening(
     """
     engine = EngineConfig(
         slots=slots,
-        chunk=64,
-        context=256,
+        prefill_chunk=64,
+        max_seq_len=MAX_SEQ_LEN,
         dtype=dtype,
         tensor_parallel=tensor,
         expert_parallel=experts,
         prefill_buckets=(64,),
     )
-    model = read_config(directory).within(engine.context)
+    model = read_config(directory).within(MAX_SEQ_LEN)
     served = padded_config(model, tensor)
     sizes = EngineShapes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)

@@ -69,7 +69,7 @@ class Streams:
 
     def __init__(self, directory: Path, args: argparse.Namespace) -> None:
         config = EngineConfig(
-            slots=args.streams, decode_buckets=(args.streams,), context=args.context, dtype=args.dtype
+            slots=args.streams, decode_buckets=(args.streams,), max_seq_len=args.max_seq_len, dtype=args.dtype
         )
         loaded = load_runner(directory, config, valid=1 << 30, text_digest="")
         self.runner, self.device = loaded.runner, loaded.device
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=128, help="tokens")
     parser.add_argument("--tokens", type=int, default=24, help="of each answer")
-    parser.add_argument("--context", type=int, default=1024)
+    parser.add_argument("--max-seq-len", type=int, default=1024)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "jaxchat" / "bench")
     parser.add_argument("--output", type=Path, default=Path("profile.png"))
     args = parser.parse_args()

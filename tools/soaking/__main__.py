@@ -63,7 +63,7 @@ async def load(server: ServerProcess, record: Record, args: argparse.Namespace) 
             await asyncio.sleep(min(1.0, 0.6 * args.minutes))
 
     try:
-        await asyncio.gather(watch(), *(client(number) for number in range(2 * (args.slots + args.queue))))
+        await asyncio.gather(watch(), *(client(number) for number in range(2 * (args.slots + args.max_queued))))
     finally:
         await clients.close()
 
@@ -91,7 +91,16 @@ def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float
 
 def run(args: argparse.Namespace) -> int:
     record = Record()
-    flags = ["--model", args.model, "--slots", str(args.slots), "--queue", str(args.queue), "--startup-prompt", ""]
+    flags = [
+        "--model",
+        args.model,
+        "--slots",
+        str(args.slots),
+        "--max-queued",
+        str(args.max_queued),
+        "--startup-prompt",
+        "none",
+    ]
     with ServerProcess(*flags) as server:
         asyncio.run(load(server, record, args))
         idle = server.alive and server.becomes_idle()
@@ -110,7 +119,7 @@ def main() -> None:
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--slots", type=int, default=8)
-    parser.add_argument("--queue", type=int, default=16)
+    parser.add_argument("--max-queued", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--allowed-growth", type=float, default=64.0, help="MiB from first to last quarter")
     sys.exit(run(parser.parse_args()))

@@ -34,7 +34,7 @@ def direct(directory: Path, temperature: float, **engine: str) -> Answer:
     return answer
 
 
-def in_process(directory: Path, temperature: float, **engine: str) -> Answer:
+def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
     """Answers through `jaxchat.load`, the way a user does."""
     import jaxchat
 
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="model folder")
     parser.add_argument("--backend", choices=BACKENDS, default="direct")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the jaxchat backend")
-    parser.add_argument("--quantize", choices=("none", "int8"), default="none", help="of the jaxchat backend")
+    parser.add_argument("--quantize", choices=("int8",), help="of the jaxchat backend")
     parser.add_argument("--temperature", type=float, default=0.0, help="of the jaxchat backend, with seed 1")
     parser.add_argument("--count", type=int, default=200, help="examples a skill")
     parser.add_argument("--seed", type=int, default=1)

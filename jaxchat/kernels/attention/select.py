@@ -41,7 +41,7 @@ def choose(
         native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype, where there are any.
     """
     plain = XlaAttention(shape)
-    if wanted == "plain":
+    if wanted == "xla":
         return Choice(plain, "as configured")
     if platform == "tpu":
         if refused := tpu_ragged.unsupported_reason(shape):

@@ -191,7 +191,7 @@ class XlaAttention:
     """Keys and values apart, each `[N, page, K, d]`; see `jaxchat.kernels.attention.xla`."""
 
     shape: AttentionShape
-    name = "plain"
+    name = "xla"
     page_axis = 0
     head_axis = 2
 

@@ -18,7 +18,7 @@ ENDLESS = {"messages": HELLO, "max_tokens": 900, "logit_bias": {"3": 100}}
 
 
 async def started(model: Path, slots: int = 4, **limits) -> AsyncChat:
-    engine = EngineConfig(slots=slots, chunk=32)
+    engine = EngineConfig(slots=slots, prefill_chunk=32)
     session = await asyncio.to_thread(load_session, str(model), engine, chat=ChatConfig(**limits))
     await session.start()
     return AsyncChat(session)

@@ -33,7 +33,7 @@ def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
     q = jnp.asarray(rng.normal(size=(LENGTH, 6, width)), jnp.float32)
     k, v = (jnp.asarray(rng.normal(size=(LENGTH, kv_heads, width)), dtype) for _ in "kv")
     table = jnp.asarray(1 + rng.permutation(N - 1)[: LENGTH // PAGE], jnp.int32)
-    return NativeAttention(shape, native_attention(cache_folder(""))[dtype]), q, k, v, table
+    return NativeAttention(shape, native_attention(cache_folder())[dtype]), q, k, v, table
 
 
 def written(path, k, v, table):

@@ -17,7 +17,7 @@ multiply = jax.jit(product)
 
 
 def native() -> str:
-    return native_products(cache_folder(""))["int8"]
+    return native_products(cache_folder())["int8"]
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:

@@ -31,7 +31,7 @@ multiply = jax.jit(product)
 
 @pytest.fixture(scope="module")
 def targets() -> dict[str, str]:
-    return native_products(cache_folder(""))
+    return native_products(cache_folder())
 
 
 def made(rows: int, inputs: int, outputs: int, dtype: str, target: str, seed: int = 0) -> tuple[jax.Array, PanelWeight]:
@@ -47,7 +47,7 @@ def made(rows: int, inputs: int, outputs: int, dtype: str, target: str, seed: in
     dtype=st.sampled_from(["float32", "bfloat16"]), seed=st.integers(0, 1000),
 )  # fmt: skip
 def test_products_agree_with_sums_in_float64(rows: int, inputs: int, outputs: int, dtype: str, seed: int) -> None:
-    x, w = made(rows, inputs, outputs, dtype, native_products(cache_folder(""))[dtype], seed)
+    x, w = made(rows, inputs, outputs, dtype, native_products(cache_folder())[dtype], seed)
     given, rows_of_w = np.asarray(x, np.float64), np.asarray(w.take(jnp.arange(outputs)), np.float64)
     exact = given @ rows_of_w.T
     bound = np.abs(given) @ np.abs(rows_of_w).T  # of the sum of magnitudes

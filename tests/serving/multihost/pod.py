@@ -14,7 +14,18 @@ from pathlib import Path
 
 from tests.serving.process import MODULE, PATIENCE, Process
 
-SIZES = ("--slots", "4", "--chunk", "32", "--context", "128", "--products", "xla", "--startup-prompt", "")
+SIZES = (
+    "--slots",
+    "4",
+    "--prefill-chunk",
+    "32",
+    "--max-seq-len",
+    "128",
+    "--cpu-matmul",
+    "xla",
+    "--startup-prompt",
+    "none",
+)
 
 
 def free_port() -> int:

@@ -232,7 +232,7 @@ def test_a_follower_that_leaves_while_all_load_ends_the_pod() -> None:
         (dict(processes=2, process_id=2, coordinator="a:1"), "process_id must be from 0 to 1, got 2"),
         (dict(processes=2), "coordinator must be host:port"),
         (dict(processes=2, coordinator="host:0"), "coordinator must be host:port"),
-        (dict(processes=2, coordinator="host:1", heartbeat=0.5), "heartbeat must be a finite number of seconds from 1"),
+        (dict(processes=2, coordinator="host:1", heartbeat=0.5), "heartbeat must be at least 1, got 0.5"),
     ],
 )
 def test_settings_out_of_bounds(settings: dict[str, Any], reason: str) -> None:

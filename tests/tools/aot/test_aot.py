@@ -87,7 +87,9 @@ def test_the_table_replaces_the_old_one(tmp_path):
 def test_cases_can_be_planned_and_their_known_failures_are_bounds():
     for case in CASES:
         topology = parse_topology(case.topology)
-        plan = make_plan(read_shape(case.model), topology, suggested(topology, slots=case.slots, context=case.context))
+        plan = make_plan(
+            read_shape(case.model), topology, suggested(topology, slots=case.slots, max_seq_len=case.context)
+        )
         assert plan.fits and plan.replicas == 1
         assert {name for name, _ in case.known} <= BOUNDS.keys()
 

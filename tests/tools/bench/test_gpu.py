@@ -38,13 +38,13 @@ def args(tmp_path: Path) -> argparse.Namespace:
     (tmp_path / "config.json").write_text(json.dumps(TINY))
     parser = argparse.ArgumentParser()
     engine.add_arguments(parser)
-    words = ["--users", "1", "3", "--prompt", "40", "--steps", "3", "--rounds", "1", "--context", "64"]
+    words = ["--users", "1", "3", "--prompt", "40", "--steps", "3", "--rounds", "1", "--max-seq-len", "64"]
     return parser.parse_args(["--model", str(tmp_path / "config.json"), *words])
 
 
 def test_our_steps(args: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "probe", dict)
-    args.chunk, args.page, args.dtype, args.attention, args.samplings = 32, 16, "bfloat16", "auto", ["greedy"]
+    args.prefill_chunk, args.page, args.dtype, args.attention, args.samplings = 32, 16, "bfloat16", "auto", ["greedy"]
     found = engine.measure(args)
     assert found["prefill"] > 0 and found["decode"].keys() == {"1 greedy", "3 greedy"}
     assert all(seconds > 0 for seconds in found["decode"].values())

@@ -26,8 +26,8 @@ CONTESTANTS = {
 
 def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:
     """The last line that a contestant has printed in time, {} where there is none."""
-    numbers = ("prompt", "steps", "rounds", "context")
-    flags = [word for name in numbers for word in (f"--{name}", str(getattr(args, name)))]
+    numbers = ("prompt", "steps", "rounds", "max_seq_len")
+    flags = [word for name in numbers for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
     line = [sys.executable, "-m", *command, "--model", model, "--users", *map(str, args.users), *flags]
     try:
         said = subprocess.run(line, stdout=subprocess.PIPE, timeout=seconds, text=True).stdout

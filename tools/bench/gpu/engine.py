@@ -57,10 +57,10 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
     slots = max(args.users)
     engine = EngineConfig(
         slots=slots,
-        decode_buckets=tuple(rows for rows in (8,) if rows < slots) or (slots,),
-        context=args.context,
-        chunk=args.chunk,
-        prefill_buckets=(args.chunk,),
+        decode_buckets=(8,),
+        max_seq_len=args.max_seq_len,
+        prefill_chunk=args.prefill_chunk,
+        prefill_buckets=(),
         page_size=args.page,
         dtype=args.dtype,
         attention=args.attention,
@@ -137,17 +137,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", type=int, default=1024, help="tokens")
     parser.add_argument("--steps", type=int, default=64, help="of each measurement of decoding")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--context", type=int, default=2048)
+    parser.add_argument("--max-seq-len", type=int, default=2048)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu.engine", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
-    parser.add_argument("--chunk", type=int, default=512)
+    parser.add_argument("--prefill-chunk", type=int, default=512)
     parser.add_argument("--page", type=int, default=16)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--attention", choices=("auto", "plain"), default="auto")
+    parser.add_argument("--attention", choices=("auto", "xla"), default="auto")
     parser.add_argument("--samplings", nargs="+", choices=SAMPLINGS, default=list(SAMPLINGS))
     print(json.dumps(measure(parser.parse_args())))
 

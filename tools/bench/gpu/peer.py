@@ -78,7 +78,7 @@ class Stepper:
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Medians over rounds; what is known after each number of users, as compiling takes long."""
-    stepper = Stepper(args.model, args.device, args.context, compiled=args.compiled)
+    stepper = Stepper(args.model, args.device, args.max_seq_len, compiled=args.compiled)
     device = torch.cuda.get_device_name() if stepper.device.type == "cuda" else args.device
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
     found: dict[str, Any] = {"device": device, **versions, "decode": {}}

@@ -11,6 +11,8 @@ import httpx
 
 import jaxchat
 from jaxchat.client import AsyncClient
+from jaxchat.config import EngineConfig
+from serving.cli.flags import to_flags
 from tools.bench.text import LETTERS_PER_TOKEN, prompt_text
 from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 from tools.server_process import ServerProcess
@@ -20,9 +22,8 @@ class Doors:
     """A client; `settings.way` says which."""
 
     def __init__(self, settings: Settings) -> None:
-        flags = {"model": settings.model, "dtype": settings.dtype, "slots": settings.slots, "context": settings.context}
-        flags["greeting"] = ""
-        self._server = ServerProcess(*(word for name, value in flags.items() for word in (f"--{name}", str(value))))
+        engine = EngineConfig(slots=settings.slots, max_seq_len=settings.max_seq_len, dtype=settings.dtype)  # type: ignore[arg-type]
+        self._server = ServerProcess("--model", settings.model, *to_flags(engine), "--startup-prompt", "none")
         self._way = settings.way
         self.version = jaxchat.__version__
 

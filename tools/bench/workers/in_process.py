@@ -22,7 +22,7 @@ class InProcess:
 
     def __init__(self, settings: Settings) -> None:
         directory = Path(settings.model)
-        config = EngineConfig(slots=settings.slots, context=settings.context, dtype=settings.dtype)  # type: ignore[arg-type]
+        config = EngineConfig(slots=settings.slots, max_seq_len=settings.max_seq_len, dtype=settings.dtype)  # type: ignore[arg-type]
         loaded = load_runner(directory, config, valid=load_tokenizer(directory).size, text_digest="")
         scheduler = Scheduler(**loaded.scheduling)
         self._engine = Engine(loaded.runner, scheduler, queue_limit=1 << 20)

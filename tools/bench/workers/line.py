@@ -1,6 +1,6 @@
 """The conversation with a worker: JSON lines. Settings first, then runs, until standard input ends.
 
-    {"model": ..., "dtype": ..., "slots": 8, "context": 1024, "threads": 2}   ->  {"version": "..."}
+    {"model": ..., "dtype": ..., "slots": 8, "max_seq_len": 1024, "threads": 2}   ->  {"version": "..."}
     {"requests": [{"at": 0.0, "prompt": [1, 2], "tokens": 3}]}                ->  {"times": [[0.1, 0.2, 0.3]]}
                                                                               ->  {"error": "..."}
 
@@ -27,7 +27,7 @@ class Settings:
     model: str  # a directory in Hugging Face form
     dtype: str  # float32 or bfloat16
     slots: int  # most sequences that may be decoded together
-    context: int  # longest prompt plus answer in tokens
+    max_seq_len: int  # longest prompt plus answer in tokens
     threads: int
     way: str = ""  # for jaxchat: grpc or rest
 

@@ -48,7 +48,7 @@ class LlamaLoop:
         if not self._model:
             raise RuntimeError(f"{path}: llama.cpp cannot load it")
         params = llama.llama_context_default_params()
-        params.n_ctx = settings.slots * settings.context
+        params.n_ctx = settings.slots * settings.max_seq_len
         params.n_batch = params.n_ubatch = BATCH
         params.n_seq_max = settings.slots
         params.n_threads = params.n_threads_batch = settings.threads

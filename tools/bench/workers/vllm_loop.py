@@ -22,7 +22,7 @@ class VllmLoop:
             model=settings.model,
             dtype=settings.dtype,
             max_num_seqs=settings.slots,
-            max_model_len=settings.context,
+            max_model_len=settings.max_seq_len,
             enforce_eager=True,
             skip_tokenizer_init=True,
         ).llm_engine
