@@ -13,9 +13,7 @@ LogprobsMode = Literal["raw", "processed"]
 Quantize = Literal["none", "int8"]
 Products = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
-AttentionName = Literal["auto", "plain"]
 NamedFinish = Literal["tool_calls", "stop"]
-ToolFormatName = Literal["auto", "hermes", "llama3", "mistral", "harmony"]
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
 
 
@@ -77,8 +75,13 @@ class EngineConfig:
     logprobs: LogprobsMode = setting(
         "raw", "reported log-probabilities: of the model's own logits, or of the distribution that was sampled from"
     )
-    attention: AttentionName = setting(
-        "auto", "auto takes the platform's own attention kernels where the model fits them; plain takes them nowhere"
+    attention: str = setting(
+        "auto",
+        "auto takes the platform's own attention kernels where the model fits them; xla takes them nowhere; or the "
+        "name of a registered backend",
+    )
+    logits_processors: tuple[str, ...] = setting(
+        (), "names of registered logits processors, applied in that order to every token"
     )
     queue: int = setting(256, "sequences that may wait for a slot before requests are refused")
     tensor_parallel: int = setting(1, "devices over which each layer is split")
@@ -141,8 +144,10 @@ class ChatConfig:
     named_tool_finish_reason: NamedFinish = setting(
         "tool_calls", "finish_reason of an answer whose tool_choice names a function"
     )
-    tool_format: ToolFormatName = setting(
-        "auto", "how the model writes tool calls; auto recognises it by the model's chat template"
+    tool_format: str = setting(
+        "auto",
+        "how the model writes tool calls: hermes, llama3, mistral, harmony or a registered format; auto recognises it "
+        "by the model's chat template",
     )
 
     def __post_init__(self) -> None:

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"jaxchat.cache", "jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.model_directory"}
+LEAVES = {
+    "jaxchat.cache",
+    "jaxchat.config",
+    "jaxchat.types",
+    "jaxchat.errors",
+    "jaxchat.model_directory",
+    "jaxchat.registry",
+}
+FORMS = "jaxchat.checkpoints.stored_form"  # the registry, which the check of a config.json asks too
 JAX = LEAVES | {"jaxchat.compat"}
 DEVICE = JAX | {"jaxchat.kernels", "jaxchat.sampling", "jaxchat.models", "jaxchat.checkpoints", "jaxchat.parallel"}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
@@ -27,6 +35,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.config":          ({"jaxchat.types", "jaxchat.errors"},                          HEAVY | RPC),
     "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),
     "jaxchat.errors":          (set(),                                                        HEAVY | RPC),
+    "jaxchat.registry":        (set(),                                                        HEAVY | RPC),
     "jaxchat.compat":          (set(),                                                        RPC),
     "jaxchat.model_directory": ({"jaxchat.errors", "jaxchat.bundled"},                        HEAVY | RPC),
     "jaxchat.bundled":         (set(),                                                        HEAVY | RPC),
@@ -35,8 +44,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.multihost.v1":    ({"jaxchat.multihost.v1"},                                     HEAVY),
     "jaxchat.kernels":         (JAX | {"jaxchat.kernels"},                                    RPC),
     "jaxchat.sampling":        (JAX | {"jaxchat.sampling"},                                   RPC),
-    "jaxchat.models":          (JAX | {"jaxchat.models", "jaxchat.kernels", "jaxchat.sampling"}, RPC),
+    "jaxchat.models":          (JAX | {"jaxchat.models", "jaxchat.kernels", "jaxchat.sampling", FORMS}, RPC),
     "jaxchat.parallel":        (DEVICE,                                                       RPC),
+    "jaxchat.checkpoints.stored_form": (LEAVES,                                               HEAVY | RPC),
     "jaxchat.checkpoints":     (DEVICE,                                                    RPC),
     "jaxchat.runtime":         (DEVICE | {"jaxchat.runtime"},                                 RPC),
     "jaxchat.planning":        (DEVICE | {"jaxchat.planning", "jaxchat.runtime"},             RPC),

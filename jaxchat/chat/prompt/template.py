@@ -14,7 +14,6 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from jaxchat.chat.tools.format import find_tool_format
-from jaxchat.config import ToolFormatName
 from jaxchat.errors import ModelError, invalid, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
@@ -28,7 +27,7 @@ class ChatTemplate:
         special_tokens: dict[str, str],
         *,
         with_tools: str | None = None,
-        tool_format: ToolFormatName = "auto",
+        tool_format: str = "auto",
     ) -> None:
         """`with_tools` is the source for requests with tools, where it is another; `tool_format` that of calls."""
         environment = ImmutableSandboxedEnvironment(
@@ -81,7 +80,7 @@ class Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def load_template(directory: Path, tool_format: ToolFormatName = "auto") -> ChatTemplate:
+def load_template(directory: Path, tool_format: str = "auto") -> ChatTemplate:
     """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`. Raises ModelError when there is none."""
     config, file = read_if_there(directory / "tokenizer_config.json"), directory / "chat_template.jinja"
     source: Any = read_text(file) if file.exists() else config.get("chat_template")

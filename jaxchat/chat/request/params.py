@@ -7,7 +7,7 @@ import secrets
 from jaxchat import v1
 from jaxchat.chat.request.tool_choice import ToolChoice, tool_choice_of
 from jaxchat.chat.response.choice import ChoiceOptions
-from jaxchat.chat.tools.format import HERMES, ToolFormat
+from jaxchat.chat.tools.format import ToolFormat
 from jaxchat.config import NamedFinish
 from jaxchat.types import SamplingParams
 
@@ -32,13 +32,13 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
 
 
 def choice_options(
-    request: v1.ChatCompletionRequest, named_finish: NamedFinish, syntax: ToolFormat = HERMES
+    request: v1.ChatCompletionRequest, named_finish: NamedFinish, tool_format: ToolFormat
 ) -> ChoiceOptions:
-    """What decides how sampled tokens are shown; `syntax` is that of the model's calls."""
+    """Returns what decides how sampled tokens are shown; `tool_format` is that of the model's calls."""
     called = tool_choice_of(request)
     return ChoiceOptions(
         stops=tuple(request.stop),
-        calls=syntax if called.safe_repr or syntax.channels else None,
+        calls=tool_format,
         callable=called.safe_repr,
         forced=called.mode == "required",
         called=_called(called, named_finish),

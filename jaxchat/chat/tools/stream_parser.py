@@ -45,6 +45,10 @@ class StreamParser:
             pass
         return pieces
 
+    def flush(self) -> str:
+        """Returns, at the end of the answer, held text that is content after all."""
+        raise NotImplementedError
+
 
 _MARK = re.compile(r'[{}\[\]"\\]')
 _ENDS_STRING = re.compile(r'["\\]')

@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, default=512)
     parser.add_argument("--page", type=int, default=16)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--attention", choices=("auto", "plain"), default="auto")
+    parser.add_argument("--attention", choices=("auto", "xla"), default="auto")
     parser.add_argument("--samplings", nargs="+", choices=SAMPLINGS, default=list(SAMPLINGS))
     print(json.dumps(measure(parser.parse_args())))
 
