@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxchat.api import AsyncChat, Chat, load, load_async
-    from jaxchat.errors import ChatError, ModelError
-
-    from jaxchat.chat.response.reasoning import register_reasoning_format  # isort: skip
+    from jaxchat.chat.response.reasoning import register_reasoning_format
     from jaxchat.chat.tools.format import register_tool_format
     from jaxchat.checkpoints.stored_form import register_checkpoint_form
+    from jaxchat.errors import ChatError, ModelError
     from jaxchat.kernels.attention.select import register_attention_backend
     from jaxchat.models.families import register_family
     from jaxchat.sampling.processors import register_logits_processor

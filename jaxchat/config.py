@@ -149,6 +149,11 @@ class ChatConfig:
         "how the model writes tool calls: hermes, llama3, mistral, harmony or a registered format; auto recognises it "
         "by the model's chat template",
     )
+    reasoning_format: str = setting(
+        "auto",
+        "how the model marks thoughts, which are left out: harmony or a registered format; auto recognises it by the "
+        "model's chat template, none leaves all text in",
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.request_timeout < float("inf"):

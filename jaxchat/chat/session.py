@@ -218,7 +218,8 @@ class ChatSession:
         self, request: v1.ChatCompletionRequest, generate: GenerateRequest, record: Record
     ) -> Iterator[OutputStream]:
         """The request in the engine, until its reader leaves, for whatever reason. Raises ChatError."""
-        options = choice_options(request, self._config.named_tool_finish_reason, self._template.tool_format)
+        formats = self._template.tool_format, self._template.reasoning_format
+        options = choice_options(request, self._config.named_tool_finish_reason, *formats)
         builders = [ChoiceBuilder(self._tokenizer, options) for _ in range(generate.choices)]
         number = self._submit(generate)
 

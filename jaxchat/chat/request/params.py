@@ -7,6 +7,7 @@ import secrets
 from jaxchat import v1
 from jaxchat.chat.request.tool_choice import ToolChoice, tool_choice_of
 from jaxchat.chat.response.choice import ChoiceOptions
+from jaxchat.chat.response.reasoning import ReasoningFormat
 from jaxchat.chat.tools.format import ToolFormat
 from jaxchat.config import NamedFinish
 from jaxchat.types import SamplingParams
@@ -32,13 +33,24 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
 
 
 def choice_options(
-    request: v1.ChatCompletionRequest, named_finish: NamedFinish, tool_format: ToolFormat
+    request: v1.ChatCompletionRequest,
+    named_finish: NamedFinish,
+    tool_format: ToolFormat,
+    reasoning: ReasoningFormat | None = None,
 ) -> ChoiceOptions:
-    """Returns what decides how sampled tokens are shown; `tool_format` is that of the model's calls."""
+    """Returns what decides how sampled tokens are shown.
+
+    Args:
+        request: is valid.
+        named_finish: why an answer ends whose `tool_choice` names a function.
+        tool_format: of the model's calls.
+        reasoning: the format of the model's thoughts; None where it marks none.
+    """
     called = tool_choice_of(request)
     return ChoiceOptions(
         stops=tuple(request.stop),
         calls=tool_format,
+        reasoning=reasoning,
         callable=called.safe_repr,
         forced=called.mode == "required",
         called=_called(called, named_finish),

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxchat import v1
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.response.reasoning import ReasoningFormat
 from jaxchat.chat.response.stop import StopMatcher
 from jaxchat.chat.tools.format import ToolFormat
 from jaxchat.chat.tools.stream_parser import CallPart, Segment, Syntax
@@ -43,6 +44,7 @@ class ChoiceOptions:
 
     stops: Sequence[str] = ()
     calls: ToolFormat | None = None  # how calls, and answers without any, are written; None: as the text they are
+    reasoning: ReasoningFormat | None = None  # how thoughts are marked, which are left out; None: there are none
     callable: bool = True  # whether there may be calls
     forced: bool = False  # whether there is nothing else
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # why an answer with calls ended
@@ -62,9 +64,10 @@ class ChoiceBuilder:
         self._tokenizer = tokenizer
         self._options = options
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        calls = options.calls
-        self._parser = calls.parser(callable=options.callable, forced=options.forced) if calls else None
-        self._markers = calls.markers if calls and self._parser else ()
+        calls, reasoning = options.calls, options.reasoning
+        parser = calls.parser(callable=options.callable, forced=options.forced) if calls else None
+        self._parser = reasoning.parser(parser) if reasoning else parser
+        self._markers = (calls.markers if calls and parser else ()) + (reasoning.markers if reasoning else ())
         self._stop = StopMatcher(options.stops)
         self._delta = ChoiceDelta()
         self._decoded = 0

@@ -8,7 +8,7 @@ from jaxchat.registry import Registry
 
 if TYPE_CHECKING:
     from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-    from jaxchat.chat.tools.stream_parser import StreamParser
+    from jaxchat.chat.tools.stream_parser import AnswerParser
 
 
 class ToolFormat(Protocol):
@@ -32,7 +32,7 @@ class ToolFormat(Protocol):
             ModelError: the template is of a variant that cannot be served.
         """
 
-    def parser(self, *, callable: bool, forced: bool) -> StreamParser | None:
+    def parser(self, *, callable: bool, forced: bool) -> AnswerParser | None:
         """Returns a new parser of one answer, or None where its text is content as it is.
 
         Args:

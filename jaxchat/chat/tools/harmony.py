@@ -13,7 +13,7 @@ from jaxchat.chat.context import random_id
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.response.stop import held_back
-from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, State, StreamParser, Syntax
+from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, JsonEnd, Segment, State, StreamParser, Syntax
 
 CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
 SHOWN = ("final", "commentary")
@@ -44,6 +44,24 @@ class HarmonyFormat:
 
 
 HARMONY = HarmonyFormat()
+
+
+@dataclass(frozen=True)
+class HarmonyReasoning:
+    """Thoughts are messages to other channels than the user's, of which "analysis" is the usual one."""
+
+    markers: tuple[str, ...] = HARMONY.markers
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template writes channels."""
+        return HARMONY.recognises(template)
+
+    def parser(self, answer: AnswerParser | None) -> AnswerParser:
+        """Returns a parser that takes messages apart, which leaves thoughts out: `answer` where that is one."""
+        return answer or ChannelParser(callable=False)
+
+
+HARMONY_REASONING = HarmonyReasoning()
 
 
 def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass
@@ -24,6 +25,20 @@ class Syntax(int):
 Segment = str | CallPart | Syntax
 State = Callable[[list[Segment]], bool]
 """Takes some of the held text and adds what it is; False when it needs more."""
+
+
+class AnswerParser(Protocol):
+    """Splits the text of one answer into segments as it comes."""
+
+    @property
+    def complete(self) -> int:
+        """The number of calls that have ended."""
+
+    def feed(self, text: str) -> list[Segment]:
+        """Returns what the text turns out to be, in order; holds back what is not decided yet."""
+
+    def flush(self) -> str:
+        """Returns, at the end of the answer, held text that is content after all."""
 
 
 class StreamParser:
