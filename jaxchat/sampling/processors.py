@@ -61,7 +61,7 @@ class LogitsProcessor:
             ValueError: the object's repr does not tell.
         """
         process = self.process
-        if isinstance(process, FunctionType) and process.__closure__ is None:
+        if isinstance(process, FunctionType) and "<" not in process.__qualname__:  # as in <lambda> and <locals>
             return f"{self.name}={process.__module__}.{process.__qualname__}"
         if _ADDRESS.search(repr(process)):
             raise ValueError(

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from jaxchat.chat.context import random_id
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.response.stop import held_back
-from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, JsonEnd, Segment, State, StreamParser, Syntax
+from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, JsonEnd, Segment, StreamParser, Syntax
 
 CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
 SHOWN = ("final", "commentary")
@@ -98,16 +97,16 @@ class ChannelParser(StreamParser):
 
     def _before(self, pieces: list[Segment]) -> bool:
         """Text before the first header is content: the model does not write messages."""
-        return self._until(CHANNEL, self._header, pieces, visible=True)
+        return self.take_until(CHANNEL, self._header, pieces, visible=True)
 
     def _between(self, pieces: list[Segment]) -> bool:
-        return self._until(CHANNEL, self._header, pieces, visible=False)
+        return self.take_until(CHANNEL, self._header, pieces, visible=False)
 
     def _shown(self, pieces: list[Segment]) -> bool:
-        return self._until(END, self._between, pieces, visible=True)
+        return self.take_until(END, self._between, pieces, visible=True)
 
     def _hidden(self, pieces: list[Segment]) -> bool:
-        return self._until(END, self._between, pieces, visible=False)
+        return self.take_until(END, self._between, pieces, visible=False)
 
     def _header(self, pieces: list[Segment]) -> bool:
         header, found, rest = self._held.partition(MESSAGE)
@@ -131,16 +130,3 @@ class ChannelParser(StreamParser):
             self.complete += 1
             self._step = self._hidden
         return self._arguments.ended
-
-    def _until(self, marker: str, then: State, pieces: list[Segment], *, visible: bool) -> bool:
-        """Takes text up to a marker, and the marker; all but its beginning while it has not come."""
-        text, found, rest = self._held.partition(marker)
-        if not found:
-            kept = held_back(text, (marker,))
-            text, rest = text[: len(text) - kept], text[len(text) - kept :]
-        pieces.append(text if visible else Syntax(len(text)))
-        self._held = rest
-        if found:
-            pieces.append(Syntax(len(marker)))
-            self._step = then
-        return bool(found)
