@@ -119,7 +119,9 @@ def load_session(
     from jaxchat.runtime.multihost import LeadingRunner
 
     directory = find(model)
-    tokenizer, template = load_tokenizer(directory), load_template(directory, (chat or ChatConfig()).tool_format)
+    chat = chat or ChatConfig()
+    tokenizer = load_tokenizer(directory)
+    template = load_template(directory, chat.tool_format, chat.reasoning_format)
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
     agree: dict[str, Any] = {}
     if pod:

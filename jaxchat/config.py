@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from jaxchat.settings import Settings, setting
@@ -14,17 +13,8 @@ Quantize = Literal["int8"]
 CpuMatmul = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
 NamedFinish = Literal["tool_calls", "stop"]
-AttentionName = str
-ToolFormatName = str
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
 AUTO = "auto"  # as `cache_dir`: the user's cache folder
-
-
-def known_names(setting_name: str) -> tuple[str, ...]:
-    """Returns the names that the setting `attention` or `tool_format` may take."""
-    return {"attention": ("auto", "xla"), "tool_format": ("auto", "hermes", "llama3", "mistral", "harmony")}[
-        setting_name
-    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +90,14 @@ class EngineConfig(Settings):
         "log-probabilities to report: raw are those of the model's logits, "
         "processed those of the distribution that was sampled from",
     )
-    attention: AttentionName = setting(
+    attention: str = setting(
         "auto",
-        "attention kernels: auto uses the platform's own where they support the model, xla never does",
+        "attention backend: auto takes the platform's own where it supports the model, xla plain JAX; or a registered "
+        "name",
         metavar="NAME",
-        names=partial(known_names, "attention"),
+    )
+    logits_processors: tuple[str, ...] = setting(
+        (), "names of registered logits processors, applied in that order to every token", metavar="NAME"
     )
     max_queued: int = setting(
         256, "sequences that may wait for a slot before requests are refused", metavar="N", least=0
@@ -178,11 +171,17 @@ class ChatConfig(Settings):
     named_tool_finish_reason: NamedFinish = setting(
         "tool_calls", "finish_reason of an answer whose tool_choice names a function"
     )
-    tool_format: ToolFormatName = setting(
+    tool_format: str = setting(
         "auto",
-        "how the model writes tool calls; auto recognises it from the chat template",
+        "how the model writes tool calls: hermes, llama3, mistral, harmony or a registered format; auto recognises it "
+        "from the chat template",
         metavar="NAME",
-        names=partial(known_names, "tool_format"),
+    )
+    reasoning_format: str = setting(
+        "auto",
+        "how the model marks thoughts, which are left out: harmony or a registered format; auto recognises it from the "
+        "chat template, none leaves all text in",
+        metavar="NAME",
     )
 
     def validate(self) -> None:

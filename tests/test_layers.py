@@ -17,9 +17,11 @@ LEAVES = {
     "jaxchat.config",
     "jaxchat.errors",
     "jaxchat.model_directory",
+    "jaxchat.registry",
     "jaxchat.settings",
     "jaxchat.types",
 }
+FORMS = "jaxchat.checkpoints.stored_form"  # the registry, which the check of a config.json asks too
 JAX = LEAVES | {"jaxchat.compat"}
 DEVICE = JAX | {"jaxchat.kernels", "jaxchat.sampling", "jaxchat.models", "jaxchat.checkpoints", "jaxchat.parallel"}
 PARALLEL = {"jaxchat.config", "jaxchat.errors", "jaxchat.types", "jaxchat.models", "jaxchat.parallel"}
@@ -36,6 +38,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.config":          ({"jaxchat.settings", "jaxchat.types", "jaxchat.errors"},      HEAVY | RPC),
     "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),
     "jaxchat.errors":          (set(),                                                        HEAVY | RPC),
+    "jaxchat.registry":        (set(),                                                        HEAVY | RPC),
     "jaxchat.compat":          (set(),                                                        RPC),
     "jaxchat.model_directory": ({"jaxchat.errors", "jaxchat.bundled"},                        HEAVY | RPC),
     "jaxchat.bundled":         (set(),                                                        HEAVY | RPC),
@@ -44,8 +47,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.multihost.v1":    ({"jaxchat.multihost.v1"},                                     HEAVY),
     "jaxchat.kernels":         (JAX | {"jaxchat.kernels"},                                    RPC),
     "jaxchat.sampling":        (JAX | {"jaxchat.sampling"},                                   RPC),
-    "jaxchat.models":          (LEAVES | {"jaxchat.models", "jaxchat.kernels"},               RPC),
+    "jaxchat.models":          (LEAVES | {"jaxchat.models", "jaxchat.kernels", FORMS},        RPC),
     "jaxchat.parallel":        (PARALLEL | {"jaxchat.kernels.attention.backend", "jaxchat.sampling.topk"}, RPC),
+    "jaxchat.checkpoints.stored_form": (LEAVES,                                               HEAVY | RPC),
     "jaxchat.checkpoints":     (LEAVES | {"jaxchat.checkpoints", "jaxchat.models"},           RPC),
     "jaxchat.runtime":         (DEVICE | {"jaxchat.runtime"},                                 RPC),
     "jaxchat.planning":        (DEVICE | {"jaxchat.planning", "jaxchat.runtime"},             RPC),

@@ -6,6 +6,7 @@ first, and `.._scales` u8 `[E, out, in / 32]`. What is read of it becomes f32, e
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,24 @@ class Mxfp4:
         return "BF16"
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Entries on the first axis, f32 `[.., in, out]`."""
+        """Returns entries on the first axis, f32 `[.., in, out]`."""
         blocks, scales = self._blocks[index], self._scales[index]
         numbers = _PAIRS[blocks].reshape(*blocks.shape[:-1], -1)
         numbers *= np.exp2(scales[..., None].astype(np.float32) - _BIAS)
         return np.swapaxes(numbers.reshape(*blocks.shape[:2], -1), 1, 2)
+
+
+class Mxfp4Form:
+    """Tensors in two: blocks of numbers and the scales of the blocks."""
+
+    def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        """Returns the two stored names of each tensor that has blocks; the names alone tell."""
+        tensors = sorted(name.removesuffix(BLOCKS) for name in names if name.endswith(BLOCKS))
+        return {name: (f"{name}{BLOCKS}", f"{name}{SCALES}") for name in tensors}
+
+    def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> Mxfp4:
+        """Returns the tensor of slices of its blocks and scales. Raises ModelError where they do not fit."""
+        return Mxfp4(parts[f"{name}{BLOCKS}"], parts[f"{name}{SCALES}"])
+
+
+MXFP4 = Mxfp4Form()

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from jaxchat.checkpoints.mxfp4 import BLOCKS, SCALES, Mxfp4
+from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS, StoredForm
 from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
-from jaxchat.model_directory import read_object
+from jaxchat.model_directory import read_if_there, read_object
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors spells dtypes
@@ -24,7 +24,8 @@ MAPPED = 1 << 24  # bytes; files are mapped, and what was read of one takes memo
 class SafetensorsReader:
     """Opens every file at once, so that what is missing or damaged shows before anything is read.
 
-    `files` has the file of each tensor; those that are stored in MXFP4 have the name and shape of what they stand for.
+    `files` has the file of each tensor. Tensors in a form of `CHECKPOINT_FORMS` have the name and shape of what they
+    stand for, and the file of their first part.
 
     All methods raise ModelError naming file and tensor.
     """
@@ -36,10 +37,11 @@ class SafetensorsReader:
         self._mapped: Counter[Path] = Counter()  # bytes read of each file since it was opened
         for path, file in self._opened.items():
             self._check_listing(path, set(file.keys()))
-        self._packed = {name.removesuffix(BLOCKS) for name in self._stored if name.endswith(BLOCKS)}
-        halves = {f"{name}{half}" for name in self._packed for half in (BLOCKS, SCALES)}
-        self.files = {name: path for name, path in self._stored.items() if name not in halves}
-        self.files |= {name: self._stored[f"{name}{BLOCKS}"] for name in sorted(self._packed)}
+        self._quantization = _quantization(directory)
+        self._composed = self._find_composed()
+        parts = {part for _, names in self._composed.values() for part in names}
+        self.files = {name: path for name, path in self._stored.items() if name not in parts}
+        self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
     def prefix(self, known: tuple[str, ...]) -> str:
         """That of the `known` prefixes which the names begin with, the first where none does."""
@@ -66,7 +68,10 @@ class SafetensorsReader:
         path = self.files[part.name]
         try:
             stored = self._slice(part.name)
-            tensor: np.ndarray = stored[slice(*part.rows)] if part.rows else self._opened[path].get_tensor(part.name)
+            if part.rows or part.name in self._composed:
+                tensor: np.ndarray = stored[slice(*part.rows or (None,))]
+            else:
+                tensor = self._opened[path].get_tensor(part.name)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: cannot read tensor {part.name} ({error})") from None
         self._mapped[path] += tensor.nbytes
@@ -75,17 +80,29 @@ class SafetensorsReader:
             self._mapped.clear()
         return tensor
 
+    def _find_composed(self) -> dict[str, tuple[StoredForm, tuple[str, ...]]]:
+        """The form and the stored names of each tensor that is not stored as it is."""
+        composed: dict[str, tuple[StoredForm, tuple[str, ...]]] = {}
+        for _, form in CHECKPOINT_FORMS.items():
+            for name, parts in form.find(self._stored.keys(), self._quantization).items():
+                composed.setdefault(name, (form, parts))
+        return composed
+
     def _slice(self, name: str) -> Any:
-        """Of a tensor, possibly of one that is stored as two."""
-        if name not in self._packed:
-            return self._opened[self.files[name]].get_slice(name)
-        if f"{name}{SCALES}" not in self._stored:
-            raise ModelError(f"{self.directory}: tensor {name}{SCALES} is missing from the safetensors files")
-        halves = (f"{name}{half}" for half in (BLOCKS, SCALES))
+        """A tensor that is read in part, whatever form it is stored in."""
+        if name not in self._composed:
+            return self._stored_slice(name)
+        form, parts = self._composed[name]
+        slices = {part: self._stored_slice(part) for part in parts}
         try:
-            return Mxfp4(*(self._opened[self._stored[half]].get_slice(half) for half in halves))
+            return form.open(name, slices, self._quantization)
         except ModelError as error:
             raise ModelError(f"{self.files[name]}: tensor {name}: {error}") from None
+
+    def _stored_slice(self, name: str) -> Any:
+        if name not in self._stored:
+            raise ModelError(f"{self.directory}: tensor {name} is missing from the safetensors files")
+        return self._opened[self._stored[name]].get_slice(name)
 
     def _check_listing(self, path: Path, held: set[str]) -> None:
         listed = {name for name, file in self._stored.items() if file == path}
@@ -93,6 +110,11 @@ class SafetensorsReader:
             raise ModelError(f"{path}: holds no tensor {min(missing)}, though {INDEX} says so")
         if unlisted := held - listed:
             raise ModelError(f"{path}: holds tensor {min(unlisted)}, which {INDEX} does not list")
+
+
+def _quantization(directory: Path) -> dict[str, Any]:
+    config = read_if_there(directory / "config.json").get("quantization_config")
+    return config if isinstance(config, dict) else {}
 
 
 def _listed(directory: Path) -> dict[str, Path]:

@@ -34,6 +34,7 @@ from jaxchat.runtime.program_specs import (
     sources,
 )
 from jaxchat.runtime.state import EngineShapes, KVPages
+from jaxchat.sampling.processors import find_processors
 from jaxchat.sampling.sample import sample
 
 
@@ -104,7 +105,8 @@ class AotEngine:
         self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement)
         per_token = bytes_per_device(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(served, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
-        sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
+        processors = find_processors(engine.logits_processors)
+        sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs, processors=processors)
         spread = TensorParallel.over(
             self.placement.mesh, engine.dtype, topology.chip.platform, experts=self.placement.whole_experts
         )

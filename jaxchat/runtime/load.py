@@ -26,6 +26,7 @@ from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.start_record import Agreement, StartRecord, digest_of, machine
 from jaxchat.runtime.state import EngineShapes
+from jaxchat.sampling.processors import find_processors
 from jaxchat.sampling.sample import sample
 from jaxchat.types import Report
 
@@ -118,6 +119,8 @@ def _load(
 ) -> Loaded:
     folder = cache_folder(engine.cache_dir)
     model = read_config(directory)
+    processors = find_processors(engine.logits_processors)
+    processor_ids = [processor.identity for processor in processors]
     context = EngineShapes.resolve(engine, model).context
     model = model.within(context)
     served = padded_config(model, engine.tensor_parallel)
@@ -134,7 +137,7 @@ def _load(
             sizes,
             placement,
             dtype=engine.dtype,
-            sampler=partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs),
+            sampler=partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs, processors=processors),
             path=attention.path,
             decode_sizes=engine.decode_sizes,
         )
@@ -142,9 +145,10 @@ def _load(
     )
 
     def compiled(runner: Runner) -> None:
-        agree({"weights": weights, **dict(digest.rsplit(":", 1) for digest in runner.digests())})
+        programs = dict(digest.rsplit(":", 1) for digest in runner.digests())
+        agree({"weights": weights, **programs, **{f"logits processor {id_}": id_ for id_ in processor_ids}})
 
-    record = StartRecord(folder, _settings(engine, served))
+    record = StartRecord(folder, [*_settings(engine, served), *processor_ids])
     stage = "loading programs" if record.exists else "compiling programs"
     for runner in runners:
         runner.warm_up(partial(report, stage), partial(compiled, runner))
@@ -155,6 +159,7 @@ def _load(
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)
+    identity += processor_ids  # a program's text leaves out large constants
     if jax.default_backend() == "cpu":  # the programs' text does not say which instructions compute them
         identity.append(cpu())
     digest = hashlib.sha256("\n".join([*identity, *runners[0].digests()]).encode()).hexdigest()

@@ -15,6 +15,7 @@ from jaxchat.sampling.gumbel import step_keys
 from jaxchat.sampling.logits import add_bias, mask_padding, restrict, subtract_penalties
 from jaxchat.sampling.logprobs import Logprobs, logprobs
 from jaxchat.sampling.mask import TokenMask
+from jaxchat.sampling.processors import LogitsProcessor
 from jaxchat.sampling.state import SamplingState
 from jaxchat.sampling.top_p import top_p_mask
 
@@ -41,6 +42,7 @@ def sample(
     report: LogprobsMode = "raw",
     token_mask: TokenMask | None = None,
     rows: Array | None = None,
+    processors: tuple[LogitsProcessor, ...] = (),
 ) -> Sampled:
     """Samples each row by its own parameters.
 
@@ -57,6 +59,9 @@ def sample(
             temperature and nucleus, the distribution that the token was drawn from (greedy rows: before temperature).
         legal: the tokens that grammars allow.
         rows: i32 `[S]`, which row of `state.counts` is each row's history, where there are more; None for row by row.
+        processors: applied in order after penalties and before exclusive choice, bans, grammar and temperature, so
+            that a processor cannot bring back a banned or illegal token. A row that they leave without a finite
+            largest logit counts as not `finite`.
     """
 
     def raw() -> Array:
@@ -76,15 +81,16 @@ def sample(
         return jax.lax.cond(penalised, lambda: subtract_penalties(mu, _own_counts(state, rows)), lambda: mu)
 
     def adjusted() -> Array:
-        """Those after exclusive choice, bans and grammar."""
+        """Those after processors, exclusive choice, bans and grammar."""
         mu = weighed()
+        if processors:
+            mu = mask_padding(_apply(processors, mu, _own_counts(state, rows)), valid)
         mu = jax.lax.cond(biased, lambda: restrict(mu, state), lambda: mu)
         if token_mask is None:
             return mu
         return jax.lax.cond(any_masked, lambda: token_mask.keep(mu, weighed()), lambda: mu)
 
-    def choose() -> Array:
-        mu = adjusted()
+    def choose(mu: Array) -> Array:
         greedy = first_argmax(mu, jnp.max(mu, axis=-1))
         return jax.lax.cond(
             jnp.any(sampled_rows),
@@ -92,9 +98,12 @@ def sample(
             lambda: greedy,
         )
 
-    tokens = jax.lax.cond(
-        biased | penalised | any_masked | jnp.any(sampled_rows), choose, lambda: first_argmax(raw(), top)
-    )
+    if processors:
+        processed = adjusted()
+        tokens = choose(processed)
+    else:
+        adjusts = biased | penalised | any_masked | jnp.any(sampled_rows)
+        tokens = jax.lax.cond(adjusts, lambda: choose(adjusted()), lambda: first_argmax(raw(), top))
     tokens = jnp.minimum(tokens, valid - 1)
 
     def tell() -> Logprobs:
@@ -102,7 +111,16 @@ def sample(
             return logprobs(raw(), tokens)
         return logprobs(_processed(adjusted(), state, sampled_rows), tokens)
 
-    return Sampled(tokens, jnp.isfinite(top), jax.lax.cond(any_logprobs, tell, lambda: Logprobs.zeros(*logits.shape)))
+    finite = jnp.isfinite(top)
+    if processors:
+        finite &= jnp.isfinite(jnp.max(processed, axis=-1))
+    return Sampled(tokens, finite, jax.lax.cond(any_logprobs, tell, lambda: Logprobs.zeros(*logits.shape)))
+
+
+def _apply(processors: tuple[LogitsProcessor, ...], mu: Array, state: SamplingState) -> Array:
+    for processor in processors:
+        mu = processor(mu, state)
+    return mu
 
 
 def _own_counts(state: SamplingState, rows: Array | None) -> SamplingState:

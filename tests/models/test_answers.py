@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from jaxchat import load
-from jaxchat.chat.tools.format import MARKERS
+from jaxchat.chat.tools.format import TOOL_FORMATS
 from jaxchat.models.families import FAMILIES
 from tests import tiny
 from tests.chat.templates import SPECIAL, source
@@ -45,6 +45,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "SmolLM3": ("smollm", {}),
     "GptOss": ("harmony", dict(num_local_experts=4, num_experts_per_tok=2)),
 }
+MARKERS = {marker for _, tool_format in TOOL_FORMATS.items() for marker in tool_format.markers}
 WITHOUT_RESULTS = ("gemma",)  # templates that know no such messages, and say so
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.cpp import build
 from jaxchat.runtime.load import Loaded, load_runner
+from jaxchat.sampling.processors import register_logits_processor
+from jaxchat.sampling.state import SamplingState
+from jaxchat.types import PrefillWork, SamplingParams
 
 SIZES = dict(slots=2, prefill_chunk=32, max_seq_len=64)
 
 
-def loaded(model: Path, **options: str) -> Loaded:
+def loaded(model: Path, **options: Any) -> Loaded:
     return load_runner(model, EngineConfig(**SIZES, **options), valid=262, text_digest="")
 
 
@@ -47,3 +55,26 @@ def test_instructions_are_part_of_the_fingerprint(tiny_model: Path, monkeypatch:
     plain = loaded(tiny_model, cpu_matmul="xla")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
     assert loaded(tiny_model, cpu_matmul="xla").fingerprint != plain.fingerprint
+
+
+@dataclass(frozen=True)
+class Without:
+    """Bans tokens, which a large constant of the program lists."""
+
+    first: int
+
+    def __call__(self, logits: jax.Array, state: SamplingState) -> jax.Array:
+        """Returns logits that leave only tokens above `first`."""
+        banned = np.arange(logits.shape[1]) <= self.first
+        return jnp.where(banned, -jnp.inf, logits)
+
+
+def test_logits_processors_are_part_of_the_fingerprint(tiny_model: Path) -> None:
+    fingerprints = {loaded(tiny_model).fingerprint}
+    for first in (50, 60):
+        register_logits_processor("test-without", Without(first), replace=True)
+        runner = loaded(tiny_model, logits_processors=("test-without",))
+        fingerprints.add(runner.fingerprint)
+        work = PrefillWork(0, np.zeros(1, np.int32), 0, True, np.ones(1, np.int32), 0, SamplingParams(temperature=0.0))
+        assert runner.runner.prefill(work).wait().tokens[0] > first
+    assert len(fingerprints) == 3

@@ -7,12 +7,12 @@ from collections import OrderedDict
 from functools import partial
 
 from jaxchat.chat.grammar import probe
-from jaxchat.chat.grammar.constraint import OutputConstraint, together
+from jaxchat.chat.grammar.constraint import OPTIONS, OutputConstraint, together
+from jaxchat.chat.grammar.lark import LarkWriter
 from jaxchat.chat.grammar.matcher import Grammar
 from jaxchat.chat.grammar.sandbox import Busy, Sandbox, TimeBudget
-from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
-from jaxchat.chat.tools.format import HERMES, ToolFormat
+from jaxchat.chat.tools.format import ToolFormat, default_tool_format
 from jaxchat.errors import ChatError, invalid, overloaded, unsupported
 
 _NOWHERE = "\0\0"  # a joiner that forced text does not hold
@@ -26,12 +26,12 @@ class GrammarCompiler:
         tokenizer: ChatTokenizer,
         vocab: int,
         *,
-        tool_format: ToolFormat = HERMES,
+        tool_format: ToolFormat | None = None,
         size: int = 32,
     ) -> None:
         """Args:
         vocab: number of logits; tokens that only one side knows are never allowed.
-        tool_format: how the model writes calls.
+        tool_format: how the model writes calls; None for the default format.
         size: grammars that are kept.
         """
         self._vocab = vocab
@@ -40,8 +40,10 @@ class GrammarCompiler:
         self._chat = tokenizer
         self._tokenizer = probe.grammar_tokenizer(self._tokens, self._ends, self._spell) if self._ends else None
         self._sandbox = Sandbox(self._tokens, self._ends)
-        known = {name: token for token, name in tokenizer.markers.items() if token < len(self._tokens)}
-        self._written = ToolGrammarWriter(tool_format, tuple(sorted(known.items())))
+        self._tool_format = tool_format or default_tool_format()
+        known = {name: token for token, name in tokenizer.special_tokens.items() if token < len(self._tokens)}
+        markers = self._tool_format.markers
+        self._writer = LarkWriter({name: known[name] for name in markers if name in known}, OPTIONS)
         self._size = size
         self._lock = threading.Lock()
         self._known: OrderedDict[OutputConstraint, Grammar | ChatError] = OrderedDict()
@@ -79,7 +81,7 @@ class GrammarCompiler:
             return unsupported(asked.param, "This model has no token that ends an answer.")
         try:
             error_of = partial(self._sandbox.error_of, allowance=TimeBudget())
-            grammar = asked.grammar(None if tried else error_of, self._written)
+            grammar = asked.grammar(None if tried else error_of, self._tool_format, self._writer)
         except Busy:
             raise overloaded("Too many schemas are being compiled.") from None
         except ChatError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from llguidance import LLMatcher
 
 from jaxchat import v1
-from jaxchat.chat.grammar.harmony import in_channels
+from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.grammar.schema_source import (
     ANY_OBJECT,
     ANY_VALUE,
@@ -20,10 +20,10 @@ from jaxchat.chat.grammar.schema_source import (
     known_schema,
 )
 from jaxchat.chat.grammar.tool_calls import Calls, asked_calls
-from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
 from jaxchat.chat.request.schema_text import parse_schema
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.request.validate_fields import check_name
+from jaxchat.chat.tools.format import ToolFormat
 from jaxchat.errors import ChatError, invalid, safe_repr
 
 OPTIONS: Any = {
@@ -47,28 +47,30 @@ class OutputConstraint:
         """The field that asks for most of it."""
         return self.calls.param if self.calls else "response_format"
 
-    def grammar(self, error_of: ErrorOf | None, written: ToolGrammarWriter) -> str:
-        """For the grammar library; `error_of` tries grammars, None says that this one is known to be good.
+    def grammar(self, error_of: ErrorOf | None, tool_format: ToolFormat, writer: LarkWriter) -> str:
+        """Returns the grammar in the grammar library's own form.
 
-        `written` says how this model writes calls.
+        Args:
+            error_of: tries a grammar and returns its error; None where this one is known to be good.
+            tool_format: how the model writes calls, and answers without any.
+            writer: of the model's control tokens.
 
-        Raises `ChatError` that names the field at fault.
+        Raises:
+            ChatError: 400 naming the field at fault.
         """
         answer = _translated(self.answer, "", error_of) if self.answer else None
-        if self.calls is None and written.tool_format.channels:
-            return _of_lark(in_channels(written, OPTIONS, (), answer))
         if self.calls is None:
-            return _of_schema(answer or {})
-        pieces = enumerate(self.calls.arguments)
-        arguments = [_translated(piece, f"t{i}_", error_of) for i, piece in pieces]
-        if self.calls.mode == "required":
-            answer = None
-        if error_of and not all(piece.harmless for piece in self.calls.arguments):
+            framed = tool_format.grammar(AnswerRules(answer=answer), writer)
+            return _of_schema(answer or {}) if framed is None else _of_lark(framed)
+        schemas = enumerate(self.calls.arguments)
+        arguments = [_translated(schema, f"t{i}_", error_of) for i, schema in schemas]
+        rules = self.calls.rules(arguments, answer)
+        if error_of and not all(schema.harmless for schema in self.calls.arguments):
             # A trial walks along some answer; here it must not get lost in text.
-            forced = replace(self.calls, mode="required")
-            if error := error_of(_of_lark(forced.lark(written, OPTIONS, arguments, None))):
+            forced = replace(rules, mode="required", answer=None)
+            if error := error_of(_of_lark(tool_format.grammar(forced, writer) or "")):
                 raise together(self.param, error)
-        return _of_lark(self.calls.lark(written, OPTIONS, arguments, answer))
+        return _of_lark(tool_format.grammar(rules, writer) or "")
 
 
 def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> OutputConstraint | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from jaxchat.chat.grammar.harmony import in_channels
+from jaxchat.chat.grammar.lark import AnswerRules, Schema
 from jaxchat.chat.grammar.schema_source import (
     EMPTY_OBJECT,
     MAX_BYTES,
@@ -16,11 +14,8 @@ from jaxchat.chat.grammar.schema_source import (
     given_schema,
     known_schema,
 )
-from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
 from jaxchat.chat.request.tool_choice import Mode, ToolChoice
 from jaxchat.errors import invalid
-
-Schema = dict[str, Any]
 
 PARAM = {False: "tools", True: "functions"}
 
@@ -35,33 +30,16 @@ class Calls:
     arguments: tuple[SchemaSource, ...]
     param: str
 
-    def lark(
-        self, written: ToolGrammarWriter, options: Schema, arguments: Sequence[Schema], answer: Schema | None
-    ) -> str:
-        """The grammar, of schemas made for the grammar library; `answer` is that of an answer without calls."""
-        if written.tool_format.channels:
-            calls = tuple(zip(self.names, arguments, strict=True))
-            return in_channels(written, options, calls, answer, forced=self.mode == "required")
-        text = self.mode != "required" and answer is None
-        rules = [self._start(written, answer is not None)]
-        if answer is not None:
-            rules.append(f"answer: %json {json.dumps({'x-guidance': options} | answer)}")
-        if text:
-            rules.append(written.text())
-        if self.names:
-            bodies = written.bodies(options, self.names, arguments)
-            rules += written.calls(self.most, bodies, after_text=text)
-        return "\n".join(rules)
+    def rules(self, arguments: Sequence[Schema], answer: Schema | None) -> AnswerRules:
+        """Returns what the answer may hold.
 
-    def _start(self, written: ToolGrammarWriter, formatted: bool) -> str:
-        bare = written.tool_format.bare
-        if self.mode == "required":
-            return "start: bare" if bare else "start: calls"
-        if formatted:
-            return "start: answer | calls"  # a bare call could not be told from an answer
-        if not self.names:
-            return "start: TEXT"
-        return "start: TEXT | bare" if bare else "start: TEXT | late"
+        Args:
+            arguments: the schema of each function's arguments, translated for the grammar library.
+            answer: the schema of an answer without calls; None for any text.
+        """
+        functions = tuple(zip(self.names, arguments, strict=True))
+        answer = None if self.mode == "required" else answer
+        return AnswerRules(mode=self.mode, most=self.most, functions=functions, answer=answer)
 
 
 def asked_calls(called: ToolChoice) -> Calls | None:

@@ -13,8 +13,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from jaxchat.chat.response.reasoning import find_reasoning_format
 from jaxchat.chat.tools.format import find_tool_format
-from jaxchat.config import ToolFormatName
 from jaxchat.errors import ModelError, invalid, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
@@ -28,9 +28,22 @@ class ChatTemplate:
         special_tokens: dict[str, str],
         *,
         with_tools: str | None = None,
-        tool_format: ToolFormatName = "auto",
+        tool_format: str = "auto",
+        reasoning_format: str = "auto",
     ) -> None:
-        """`with_tools` is the source for requests with tools, where it is another; `tool_format` that of calls."""
+        """Compiles the template.
+
+        Args:
+            source: of the Jinja program.
+            special_tokens: the names that the program has for them.
+            with_tools: the source for requests with tools, where it is another.
+            tool_format: the name of the format of calls; "auto" recognises it.
+            reasoning_format: the name of the format of thoughts; "auto" recognises it, "none" leaves them in.
+
+        Raises:
+            ModelError: the template cannot be used.
+            RegistryError: there is no format of a name.
+        """
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
         )
@@ -39,6 +52,7 @@ class ChatTemplate:
         environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
         self.source = source + (with_tools or "")
         self.tool_format = find_tool_format(tool_format, self.source)
+        self.reasoning_format = find_reasoning_format(reasoning_format, self.source)
         self._special_tokens = special_tokens
         try:
             self._template = environment.from_string(source)
@@ -81,8 +95,13 @@ class Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def load_template(directory: Path, tool_format: ToolFormatName = "auto") -> ChatTemplate:
-    """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`. Raises ModelError when there is none."""
+def load_template(directory: Path, tool_format: str = "auto", reasoning_format: str = "auto") -> ChatTemplate:
+    """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`.
+
+    Raises:
+        ModelError: there is none, or it cannot be used.
+        RegistryError: there is no format of a name.
+    """
     config, file = read_if_there(directory / "tokenizer_config.json"), directory / "chat_template.jinja"
     source: Any = read_text(file) if file.exists() else config.get("chat_template")
     file = file if file.exists() else directory / "tokenizer_config.json"
@@ -93,7 +112,13 @@ def load_template(directory: Path, tool_format: ToolFormatName = "auto") -> Chat
     if not isinstance(source, str):
         raise ModelError(f"{file}: chat_template must be a string, got {safe_repr(source)}")
     try:
-        return ChatTemplate(source, dict(_special_tokens(config)), with_tools=with_tools, tool_format=tool_format)
+        return ChatTemplate(
+            source,
+            dict(_special_tokens(config)),
+            with_tools=with_tools,
+            tool_format=tool_format,
+            reasoning_format=reasoning_format,
+        )
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from None
 

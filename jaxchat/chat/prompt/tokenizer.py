@@ -12,7 +12,6 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from jaxchat.chat.prompt.control_tokens import ControlTokens
-from jaxchat.chat.tools.format import MARKERS
 from jaxchat.errors import ModelError, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
@@ -39,9 +38,7 @@ class ChatTokenizer:
         self.digest = hashlib.sha256(source.encode()).hexdigest()
         decoder = json.dumps(spec.get("decoder"))
         self.strips_first_space = '"Strip"' in decoder or '"Metaspace"' in decoder
-        self.markers = {
-            token["id"]: name for name, token in added.items() if name in MARKERS and token.get("special")
-        }  # control tokens that are part of a tool call: their ids and how calls spell them
+        self.special_tokens = {token["id"]: name for name, token in added.items() if token.get("special")}
         self._bytes = _byte_table(vocab, added, byte_level='"ByteLevel"' in decoder, size=self.size)
 
     def encode(self, rendered: str, joiner: str) -> list[int]:

@@ -7,7 +7,8 @@ import secrets
 from jaxchat import v1
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
-from jaxchat.chat.tools.format import HERMES, ToolFormat
+from jaxchat.chat.response.reasoning import ReasoningFormat
+from jaxchat.chat.tools.format import ToolFormat
 from jaxchat.config import NamedFinish
 from jaxchat.types import SamplingParams
 
@@ -44,7 +45,8 @@ def choice_options(
     request: v1.ChatCompletionRequest,
     tool_choice: ToolChoice,
     named_finish: NamedFinish,
-    tool_format: ToolFormat = HERMES,
+    tool_format: ToolFormat,
+    reasoning: ReasoningFormat | None = None,
 ) -> ChoiceOptions:
     """Returns what decides how sampled tokens are shown.
 
@@ -53,10 +55,12 @@ def choice_options(
         tool_choice: of the request.
         named_finish: the finish reason of an answer that had to call a named function.
         tool_format: how the model writes calls.
+        reasoning: how the model marks thoughts; None where it marks none.
     """
     return ChoiceOptions(
         stops=tuple(request.stop),
-        calls=tool_format if tool_choice.visible or tool_format.channels else None,
+        calls=tool_format,
+        reasoning=reasoning,
         callable=tool_choice.visible,
         forced=tool_choice.mode == "required",
         called=_called(tool_choice, named_finish),

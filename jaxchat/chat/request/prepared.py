@@ -63,7 +63,7 @@ def prepare(
         sampling=sampling(request),
         tool_choice=tool_choice,
         constraint=output_constraint(request, tool_choice),
-        options=choice_options(request, tool_choice, named_finish, template.tool_format),
+        options=choice_options(request, tool_choice, named_finish, template.tool_format, template.reasoning_format),
         logprobs=request.logprobs,
         include_usage=request.stream_options.include_usage,
     )

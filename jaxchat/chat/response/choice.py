@@ -11,10 +11,9 @@ import numpy as np
 
 from jaxchat import v1
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.response.reasoning import ReasoningFormat
 from jaxchat.chat.response.stop import StopMatcher
 from jaxchat.chat.tools.format import ToolFormat
-from jaxchat.chat.tools.harmony import ChannelParser
-from jaxchat.chat.tools.json_parser import ToolCallParser
 from jaxchat.chat.tools.stream_parser import CallPart, Segment, Syntax
 from jaxchat.types import TokenEvent, TopLogprobs
 
@@ -44,8 +43,9 @@ class ChoiceOptions:
     """What of a request decides how its tokens are shown."""
 
     stops: Sequence[str] = ()
-    calls: ToolFormat | None = None  # how calls are written, which are taken out of the text; None: they are not
-    callable: bool = True  # with channels, which are taken out in any case: whether there may be calls
+    calls: ToolFormat | None = None  # how calls, and answers without any, are written; None: as the text they are
+    reasoning: ReasoningFormat | None = None  # how thoughts are marked, which are left out; None: there are none
+    callable: bool = True  # whether there may be calls
     forced: bool = False  # whether there is nothing else
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # why an answer with calls ended
     top_logprobs: int | None = None  # None: no log-probabilities
@@ -64,7 +64,10 @@ class ChoiceBuilder:
         self._tokenizer = tokenizer
         self._options = options
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parser = _parser(options)
+        calls, reasoning = options.calls, options.reasoning
+        parser = calls.parser(callable=options.callable, forced=options.forced) if calls else None
+        self._parser = reasoning.parser(parser) if reasoning else parser
+        self._markers = (calls.markers if calls and parser else ()) + (reasoning.markers if reasoning else ())
         self._stop = StopMatcher(options.stops)
         self._delta = ChoiceDelta()
         self._decoded = 0
@@ -100,9 +103,8 @@ class ChoiceBuilder:
         return delta
 
     def _bytes_of(self, token: int) -> bytes:
-        marker = self._tokenizer.markers.get(token)
-        known = marker and self._options.calls and marker in self._options.calls.markers
-        return marker.encode() if marker and known else self._tokenizer.bytes_of(token)
+        name = self._tokenizer.special_tokens.get(token)
+        return name.encode() if name and name in self._markers else self._tokenizer.bytes_of(token)
 
     def _show(self, text: str) -> None:
         if self._tokenizer.strips_first_space and not self._decoded and text.startswith(" "):
@@ -130,10 +132,10 @@ class ChoiceBuilder:
         self._waiting = deque(kept)
         self._decoded -= size
 
-    def _release(self, safe_repr: str) -> None:
-        self._released += len(safe_repr)
-        self._delta.text += safe_repr
-        self.held += len(safe_repr)
+    def _release(self, visible: str) -> None:
+        self._released += len(visible)
+        self._delta.text += visible
+        self.held += len(visible)
         while self._waiting and self._waiting[0][0] < self._released:
             self._delta.entries.append(self._waiting.popleft()[1])
             self.held += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
@@ -167,12 +169,6 @@ class ChoiceBuilder:
             if data:
                 other.bytes = data
         return entry
-
-
-def _parser(options: ChoiceOptions) -> ToolCallParser | ChannelParser | None:
-    if options.calls and options.calls.channels:
-        return ChannelParser(forced=options.forced, callable=options.callable)
-    return ToolCallParser(options.calls, forced=options.forced) if options.calls else None
 
 
 def token_text(piece: bytes) -> str:

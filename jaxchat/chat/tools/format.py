@@ -1,76 +1,85 @@
-"""How models write tool calls. The parser and the grammar are both made of what is said here."""
+"""The formats in which models write tool calls: what each one provides, and the registry of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from jaxchat.config import ToolFormatName
-from jaxchat.errors import ModelError
+from jaxchat.registry import Registry
+
+if TYPE_CHECKING:
+    from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+    from jaxchat.chat.tools.stream_parser import AnswerParser
 
 
-@dataclass(frozen=True, kw_only=True)
-class ToolFormat:
-    """Each call is a JSON object of a name and arguments. Around the objects stand texts, in parts.
+class ToolFormat(Protocol):
+    """How a model writes tool calls. The grammar and the parser of its answers are both made by this object.
 
-    Or, with `channels`, an answer is made of messages, and a call is one whose header names the function.
-
-    A part that is one of `markers` is a control token in some models and ordinary text in others.
+    A format whose calls are JSON objects is a `jaxchat.chat.tools.json_format.JsonToolFormat`.
     """
 
-    opening: str  # what begins the calls
-    markers: tuple[str, ...]
-    channels: bool = False  # then no other field applies
-    arguments: str = "arguments"  # the key of the arguments
-    before: tuple[str, ...] = ()  # between the opening and the first call
-    between: tuple[str, ...] | None = None  # between two calls; None: an answer has one at most
-    after: tuple[str, ...] = ()  # behind the last call
-    bare: bool = False  # calls stand at the very beginning of an answer, and the opening may be left out
-    lead: str = ""  # pattern of what may stand before an object when the text is read
-    more: str = ""  # pattern from the end of the arguments to the next object, where no opening stands between them
-    ended: str = r"\s*\}"  # pattern from the end of the arguments to the end of calls or to the next opening
-    id_length: int = 0  # the exact length, of letters and digits, that the template wants ids to have; 0: any
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The control tokens of calls, which some models have as ordinary text instead."""
+
+    @property
+    def id_length(self) -> int:
+        """The exact number of letters and digits that the chat template wants in an id of a call; 0 for any."""
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether the source of a chat template is that of a model with this format.
+
+        Raises:
+            ModelError: the template is of a variant that cannot be served.
+        """
+
+    def parser(self, *, callable: bool, forced: bool) -> AnswerParser | None:
+        """Returns a new parser of one answer, or None where its text is content as it is.
+
+        Args:
+            callable: whether the answer may hold calls.
+            forced: whether it holds nothing else.
+        """
+
+    def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
+        """Returns the Lark grammar of an answer, or None where an answer without calls has no frame around it.
+
+        Args:
+            rules: what the answer may hold.
+            writer: spells control tokens and JSON schemas.
+        """
 
 
-HERMES = ToolFormat(
-    opening="<tool_call>",
-    markers=("<tool_call>", "</tool_call>"),
-    before=("\n",),
-    between=("\n", "</tool_call>", "\n", "<tool_call>", "\n"),
-    after=("\n", "</tool_call>"),
-    ended=r"\s*\}\s*</tool_call>",
+TOOL_FORMATS: Registry[ToolFormat] = Registry(
+    "tool format",
+    "jaxchat.tool_formats",
+    {
+        "hermes": "jaxchat.chat.tools.hermes:HERMES",
+        "llama3": "jaxchat.chat.tools.llama3:LLAMA3",
+        "mistral": "jaxchat.chat.tools.mistral:MISTRAL",
+        "harmony": "jaxchat.chat.tools.harmony:HARMONY",
+    },
 )
-LLAMA_3 = ToolFormat(opening="<|python_tag|>", markers=("<|python_tag|>",), arguments="parameters", bare=True)
-MISTRAL = ToolFormat(
-    opening="[TOOL_CALLS]",
-    markers=("[TOOL_CALLS]",),
-    before=(" [",),
-    between=(", ",),
-    after=("]",),
-    lead=r"(?:\s*\[)?",
-    more=r"\s*\}\s*,",
-    ended=r"\s*\}\s*\]",
-    id_length=9,
-)
-CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
-HARMONY = ToolFormat(opening=CHANNEL, markers=(CHANNEL, MESSAGE, CONSTRAIN, START, END), channels=True)
-SYNTAXES: dict[str, ToolFormat] = {"hermes": HERMES, "llama3": LLAMA_3, "mistral": MISTRAL, "harmony": HARMONY}
-MARKERS = frozenset(marker for tool_format in SYNTAXES.values() for marker in tool_format.markers)
+DEFAULT = "hermes"  # the format of most models
 
 
-def find_tool_format(name: ToolFormatName, template: str) -> ToolFormat:
-    """The syntax of that name; for "auto" the one whose words the source of the chat template holds, else Hermes.
+def register_tool_format(name: str, tool_format: ToolFormat, *, replace: bool = False) -> None:
+    """Adds a format, which `ChatConfig.tool_format` may name. Raises RegistryError where the name is taken."""
+    TOOL_FORMATS.register(name, tool_format, replace=replace)
+
+
+def default_tool_format() -> ToolFormat:
+    """Returns the format of a model whose template says nothing about calls."""
+    return TOOL_FORMATS.get(DEFAULT)
+
+
+def find_tool_format(name: str, template: str) -> ToolFormat:
+    """Returns the format of a name; for "auto" the latest one that recognises the source of the chat template.
 
     Raises:
         ModelError: the template writes calls in a way that is not known.
+        RegistryError: there is no format of that name.
     """
     if name != "auto":
-        return SYNTAXES[name]
-    if CHANNEL in template:
-        return HARMONY
-    if "[TOOL_CALLS]" in template:
-        if "[ARGS]" in template:
-            raise ModelError("the chat template writes tool calls as [TOOL_CALLS]name[ARGS], which is not supported")
-        return MISTRAL
-    if "<tool_call>" not in template and ("<|python_tag|>" in template or '"parameters": ' in template):
-        return LLAMA_3
-    return HERMES
+        return TOOL_FORMATS.get(name)
+    recognised = (tool_format for _, tool_format in TOOL_FORMATS.items() if tool_format.recognises(template))
+    return next(recognised, None) or default_tool_format()

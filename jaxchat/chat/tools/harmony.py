@@ -1,16 +1,81 @@
-"""Answers of several messages, each to a channel: what is for the user, what is a call, and what nobody is to see."""
+"""Harmony, the format of gpt-oss: an answer is made of messages, each to a channel.
+
+A message is for the user, is a call, or is a thought, which nobody is to see.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from jaxchat.chat.context import random_id
-from jaxchat.chat.response.stop import held_back
-from jaxchat.chat.tools.format import CHANNEL, END, MESSAGE
-from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, State, StreamParser, Syntax
+from jaxchat.chat.grammar.json_schema.objects import in_any_order
+from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, JsonEnd, Segment, StreamParser, Syntax
 
-_FUNCTION = re.compile(r"to=functions\.([^\s<]+)")
+CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
 SHOWN = ("final", "commentary")
+_FUNCTION = re.compile(r"to=functions\.([^\s<]+)")
+
+
+@dataclass(frozen=True)
+class HarmonyFormat:
+    """Answers in messages, with and without calls. A call is a message whose header names the function."""
+
+    markers: tuple[str, ...] = (CHANNEL, MESSAGE, CONSTRAIN, START, END)
+    id_length: int = 0
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template writes channels."""
+        return CHANNEL in template
+
+    def parser(self, *, callable: bool, forced: bool) -> ChannelParser:
+        """Returns a new parser of one answer; every answer has messages to take apart."""
+        return ChannelParser(forced=forced, callable=callable)
+
+    def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str:
+        """Returns the Lark grammar of thoughts and then one message, to the user or to a function.
+
+        In an answer that must call there are no thoughts.
+        """
+        return "\n".join(_rules(rules, writer))
+
+
+HARMONY = HarmonyFormat()
+
+
+@dataclass(frozen=True)
+class HarmonyReasoning:
+    """Thoughts are messages to other channels than the user's, of which "analysis" is the usual one."""
+
+    markers: tuple[str, ...] = HARMONY.markers
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template writes channels."""
+        return HARMONY.recognises(template)
+
+    def parser(self, answer: AnswerParser | None) -> AnswerParser:
+        """Returns a parser that takes messages apart, which leaves thoughts out: `answer` where that is one."""
+        return answer or ChannelParser(callable=False)
+
+
+HARMONY_REASONING = HarmonyReasoning()
+
+
+def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
+    forced = rules.mode == "required"
+    last = [f"call_{index}" for index in range(len(rules.functions))] + ["final"] * (not forced)
+    yield f"start: {'' if forced else 'thought* '}({' | '.join(last)})"
+    if not forced:
+        thoughts = " | ".join(writer.spelled((CHANNEL, channel, MESSAGE)) for channel in ("analysis", "commentary"))
+        yield f"thought: ({thoughts}) TEXT {writer.spelled((END, START, 'assistant'))}"
+        answer = "TEXT" if rules.answer is None else writer.json(rules.answer)
+        yield f"final: {writer.spelled((CHANNEL, 'final', MESSAGE))} {answer}"
+        yield "TEXT: /(?s:.*)/"
+    for index, (name, schema) in enumerate(rules.functions):
+        header = writer.spelled((CHANNEL, f"commentary to=functions.{name} ", CONSTRAIN, "json", MESSAGE))
+        yield f"call_{index}: {header} {writer.json(in_any_order(schema))}"
 
 
 class ChannelParser(StreamParser):
@@ -32,16 +97,16 @@ class ChannelParser(StreamParser):
 
     def _before(self, pieces: list[Segment]) -> bool:
         """Text before the first header is content: the model does not write messages."""
-        return self._until(CHANNEL, self._header, pieces, safe_repr=True)
+        return self.take_until(CHANNEL, self._header, pieces, visible=True)
 
     def _between(self, pieces: list[Segment]) -> bool:
-        return self._until(CHANNEL, self._header, pieces, safe_repr=False)
+        return self.take_until(CHANNEL, self._header, pieces, visible=False)
 
     def _shown(self, pieces: list[Segment]) -> bool:
-        return self._until(END, self._between, pieces, safe_repr=True)
+        return self.take_until(END, self._between, pieces, visible=True)
 
     def _hidden(self, pieces: list[Segment]) -> bool:
-        return self._until(END, self._between, pieces, safe_repr=False)
+        return self.take_until(END, self._between, pieces, visible=False)
 
     def _header(self, pieces: list[Segment]) -> bool:
         header, found, rest = self._held.partition(MESSAGE)
@@ -65,16 +130,3 @@ class ChannelParser(StreamParser):
             self.complete += 1
             self._step = self._hidden
         return self._arguments.ended
-
-    def _until(self, marker: str, then: State, pieces: list[Segment], *, safe_repr: bool) -> bool:
-        """Takes text up to a marker, and the marker; all but its beginning while it has not come."""
-        text, found, rest = self._held.partition(marker)
-        if not found:
-            kept = held_back(text, (marker,))
-            text, rest = text[: len(text) - kept], text[len(text) - kept :]
-        pieces.append(text if safe_repr else Syntax(len(text)))
-        self._held = rest
-        if found:
-            pieces.append(Syntax(len(marker)))
-            self._step = then
-        return bool(found)

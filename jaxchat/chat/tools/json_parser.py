@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from jaxchat.chat.context import random_id
 from jaxchat.chat.response.stop import held_back
-from jaxchat.chat.tools.format import HERMES, ToolFormat
 from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, StreamParser, Syntax
+
+if TYPE_CHECKING:
+    from jaxchat.chat.tools.json_format import JsonToolFormat
 
 BARE = '"name"'  # the first key of a call that no opening announces
 _BRACE = re.compile(r"\s*\{\s*")
@@ -16,7 +19,7 @@ _BRACE = re.compile(r"\s*\{\s*")
 class ToolCallParser(StreamParser):
     """Splits text into content and calls as it comes. The text follows the grammar of calls, or is cut short."""
 
-    def __init__(self, tool_format: ToolFormat = HERMES, *, forced: bool = False) -> None:
+    def __init__(self, tool_format: JsonToolFormat, *, forced: bool = False) -> None:
         """`forced` as for `StreamParser`."""
         self._tool_format = tool_format
         self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
@@ -34,9 +37,9 @@ class ToolCallParser(StreamParser):
         opening = self._tool_format.opening
         lead, opened, rest = self._held.partition(opening)
         if not opened:
-            safe_repr = len(self._held) - self._undecided()
-            pieces.append(self._held[:safe_repr])
-            self._held = self._held[safe_repr:]
+            visible = len(self._held) - self._undecided()
+            pieces.append(self._held[:visible])
+            self._held = self._held[visible:]
             return False
         text = lead.rstrip()
         pieces += [text, Syntax(len(lead) - len(text) + len(opening))]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
+
+from jaxchat.chat.response.stop import held_back
 
 
 @dataclass
@@ -26,8 +29,22 @@ State = Callable[[list[Segment]], bool]
 """Takes some of the held text and adds what it is; False when it needs more."""
 
 
+class AnswerParser(Protocol):
+    """Splits the text of one answer into segments as it comes."""
+
+    @property
+    def complete(self) -> int:
+        """The number of calls that have ended."""
+
+    def feed(self, text: str) -> list[Segment]:
+        """Returns what the text turns out to be, in order; holds back what is not decided yet."""
+
+    def flush(self) -> str:
+        """Returns, at the end of the answer, held text that is content after all."""
+
+
 class StreamParser:
-    """Splits text into pieces as it comes. `complete` counts the calls that have ended."""
+    """Splits text into pieces as it comes: a state machine. `complete` counts the calls that have ended."""
 
     def __init__(self, state: State, *, forced: bool) -> None:
         """`forced`: the answer is nothing but calls, so that what never became one is no content."""
@@ -44,6 +61,35 @@ class StreamParser:
         while self._step(pieces):
             pass
         return pieces
+
+    def flush(self) -> str:
+        """Returns, at the end of the answer, held text that is content after all."""
+        raise NotImplementedError
+
+    def take_until(self, marker: str, then: State, pieces: list[Segment], *, visible: bool) -> bool:
+        """Takes the held text up to a marker, and the marker, after which the parser is in the state `then`.
+
+        While the marker has not come, takes all but what may be its beginning.
+
+        Args:
+            marker: ends this part of the answer.
+            then: the next state.
+            pieces: gets the text and the marker.
+            visible: whether the text is content; the marker never is.
+
+        Returns:
+            Whether the marker has come.
+        """
+        text, found, rest = self._held.partition(marker)
+        if not found:
+            kept = held_back(text, (marker,))
+            text, rest = text[: len(text) - kept], text[len(text) - kept :]
+        pieces.append(text if visible else Syntax(len(text)))
+        self._held = rest
+        if found:
+            pieces.append(Syntax(len(marker)))
+            self._step = then
+        return bool(found)
 
 
 _MARK = re.compile(r'[{}\[\]"\\]')

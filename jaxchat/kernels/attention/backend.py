@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from jax import Array
+from jax.sharding import AbstractMesh, Mesh
 
 from jaxchat.kernels.attention.spec import AttentionSpec
 
@@ -97,3 +100,47 @@ class AttentionBackend(Protocol):
         Returns:
             `[C, H, d]`, f32 or the dtype of q.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionTarget:
+    """What attention is computed for and where.
+
+    Args:
+        shape: of the model's attention.
+        platform: "cpu", "tpu" or "gpu", as jax names them.
+        mesh: of one axis, "tensor", over which the heads are split.
+        native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty where there are none.
+    """
+
+    shape: AttentionShape
+    platform: str
+    mesh: Mesh | AbstractMesh
+    native: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionFactory:
+    """Makes one kind of backend where it can be had; what `register_attention_backend` takes.
+
+    Args:
+        build: makes the backend for a target that it supports.
+        platforms: those that it runs on; empty for all.
+        unsupported_reason: says why it cannot serve a target of its platforms; empty if it can.
+        note: says what computes attention, for the operator.
+    """
+
+    build: Callable[[AttentionTarget], AttentionBackend]
+    platforms: tuple[str, ...] = ()
+    unsupported_reason: Callable[[AttentionTarget], str] = lambda target: ""
+    note: Callable[[AttentionTarget], str] = lambda target: f"registered for a {target.platform.upper()}"
+
+    def runs_on(self, platform: str) -> bool:
+        """Returns whether the backend runs on a platform."""
+        return not self.platforms or platform in self.platforms
+
+    def refusal(self, target: AttentionTarget) -> str:
+        """Returns why the backend cannot serve a target; empty if it can."""
+        if not self.runs_on(target.platform):
+            return f"runs on {', '.join(self.platforms)} and not on {target.platform}"
+        return self.unsupported_reason(target)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxchat.kernels.attention.backend import Cache
+from jaxchat.kernels.attention.backend import AttentionFactory, Cache
 from jaxchat.kernels.attention.reference import MASKED
 from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.kernels.attention.xla import XlaAttention
@@ -58,3 +58,11 @@ class NativeAttention(XlaAttention):
             cap=np.float32(spec.cap),
         )
         return mixed
+
+
+NATIVE = AttentionFactory(
+    build=lambda target: NativeAttention(target.shape, target.native[target.shape.dtype]),
+    platforms=("cpu",),
+    unsupported_reason=lambda target: "" if target.native else "there are no kernels in C++",
+    note=lambda target: "kernels in C++ on a CPU",
+)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
-from jaxchat.kernels.attention.backend import AttentionShape, Cache
+from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache
 from jaxchat.kernels.attention.spec import AttentionSpec
 
 MOST_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is a power of two
@@ -91,3 +91,11 @@ class TritonAttention:
         specs = (heads, first, first, whole, whole, *(first for _ in sinks))
         spread = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
         return lambda *given: spread(*given, *sinks)
+
+
+TRITON = AttentionFactory(
+    build=lambda target: TritonAttention(target.shape, target.mesh),
+    platforms=("gpu",),
+    unsupported_reason=lambda target: unsupported_reason(target.shape),
+    note=lambda target: "Pallas kernels on a GPU",
+)

@@ -1,4 +1,4 @@
-"""Which path computes attention: decided once, at load, by platform, head width, KV heads and dtype."""
+"""Selects what computes attention: once, at load, by platform, head width, KV heads and dtype."""
 
 from __future__ import annotations
 
@@ -8,16 +8,34 @@ from types import MappingProxyType
 
 from jax.sharding import AbstractMesh, Mesh
 
-from jaxchat.config import AttentionName
-from jaxchat.kernels.attention import gpu_triton, tpu_ragged
-from jaxchat.kernels.attention.backend import AttentionBackend, AttentionShape
-from jaxchat.kernels.attention.cpu_native import NativeAttention
-from jaxchat.kernels.attention.xla import XlaAttention
+from jaxchat.kernels.attention.backend import AttentionBackend, AttentionFactory, AttentionShape, AttentionTarget
+from jaxchat.registry import Registry
+
+_HERE = "jaxchat.kernels.attention"
+ATTENTION_BACKENDS: Registry[AttentionFactory] = Registry(
+    "attention backend",
+    "jaxchat.attention_backends",
+    {
+        "xla": f"{_HERE}.xla:XLA",
+        "native": f"{_HERE}.cpu_native:NATIVE",
+        "ragged": f"{_HERE}.tpu_ragged:RAGGED",
+        "triton": f"{_HERE}.gpu_triton:TRITON",
+    },
+)
+
+
+def register_attention_backend(name: str, factory: AttentionFactory, *, replace: bool = False) -> None:
+    """Adds a backend, which `EngineConfig.attention` may name and which "auto" then prefers on its platforms.
+
+    Raises:
+        RegistryError: the name is taken, and `replace` is false.
+    """
+    ATTENTION_BACKENDS.register(name, factory, replace=replace)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A path and the reason for it, for the operator."""
+    """A backend and the reason for it, for the operator."""
 
     path: AttentionBackend
     reason: str
@@ -27,32 +45,38 @@ class Choice:
 
 
 def choose(
-    wanted: AttentionName,
+    wanted: str,
     shape: AttentionShape,
     platform: str,
     mesh: Mesh | AbstractMesh,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Choice:
-    """The fastest path that can compute `shape` on a platform, or the plain one where that is wanted.
+    """Returns the backend of a name, or for "auto" the latest registered one that serves the target; XLA always does.
 
     Args:
+        wanted: "auto" or a registered name.
+        shape: of the model's attention.
         platform: "cpu", "tpu" or "gpu", as jax names them.
         mesh: of one axis, "tensor", over which the heads are split.
-        native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype, where there are any.
+        native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty where there are none.
+
+    Raises:
+        RegistryError: there is no backend of that name.
+        ValueError: the backend of that name does not serve the target.
     """
-    plain = XlaAttention(shape)
-    if wanted == "xla":
-        return Choice(plain, "as configured")
-    if platform == "tpu":
-        if refused := tpu_ragged.unsupported_reason(shape):
-            return Choice(plain, f"slow on a TPU: {refused}")
-        lanes = tpu_ragged.LANES
-        padded = "" if shape.head_dim == lanes else f", heads padded from {shape.head_dim} to {lanes}"
-        return Choice(tpu_ragged.RaggedAttention(shape, mesh), f"Pallas kernel on a TPU{padded}")
-    if platform == "gpu":
-        if refused := gpu_triton.unsupported_reason(shape):
-            return Choice(plain, f"slow on a GPU: {refused}")
-        return Choice(gpu_triton.TritonAttention(shape, mesh), "Pallas kernels on a GPU")
-    if native:
-        return Choice(NativeAttention(shape, native[shape.dtype]), "kernels in C++ on a CPU")
-    return Choice(plain, f"the path of a {platform.upper()}")
+    target = AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
+    if wanted != "auto":
+        factory = ATTENTION_BACKENDS.get(wanted)
+        if refusal := factory.refusal(target):
+            raise ValueError(f"attention {wanted}: {refusal}")
+        return Choice(factory.build(target), "as configured")
+    unsupported: list[str] = []
+    for _, factory in ATTENTION_BACKENDS.items():
+        if not factory.runs_on(platform):
+            continue
+        reason = factory.unsupported_reason(target)
+        if not reason:
+            note = factory.note(target)
+            return Choice(factory.build(target), f"{note}: {'; '.join(unsupported)}" if unsupported else note)
+        unsupported.append(reason)
+    raise ValueError(f"no attention backend serves this model on {platform}: {'; '.join(unsupported)}")

@@ -14,7 +14,7 @@ from jax import Array
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from jaxchat.compat import ragged_paged_attention
-from jaxchat.kernels.attention.backend import AttentionShape, Cache
+from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, AttentionTarget, Cache
 from jaxchat.kernels.attention.spec import AttentionSpec
 
 Kernel = Callable[..., Array]
@@ -108,3 +108,16 @@ def _widened(x: Array) -> Array:
 def _side_by_side(k: Array, v: Array) -> Array:
     """`[T, K, d]` twice to `[T, 2 K, 128]`."""
     return jnp.stack([_widened(k), _widened(v)], axis=2).reshape(len(k), -1, LANES)
+
+
+def _note(target: AttentionTarget) -> str:
+    width = target.shape.head_dim
+    return "Pallas kernel on a TPU" + ("" if width == LANES else f", heads padded from {width} to {LANES}")
+
+
+RAGGED = AttentionFactory(
+    build=lambda target: RaggedAttention(target.shape, target.mesh),
+    platforms=("tpu",),
+    unsupported_reason=lambda target: unsupported_reason(target.shape),
+    note=_note,
+)

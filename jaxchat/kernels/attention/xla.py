@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import BLOCK
-from jaxchat.kernels.attention.backend import AttentionShape, Cache
+from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache
 from jaxchat.kernels.attention.reference import MASKED
 from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 
@@ -216,3 +216,9 @@ class XlaAttention:
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         keys, values = cache
         return prefill_attention(q, keys, values, table, start, spec)
+
+
+XLA = AttentionFactory(
+    build=lambda target: XlaAttention(target.shape),
+    note=lambda target: f"plain JAX on a {target.platform.upper()}",
+)

@@ -1,4 +1,4 @@
-"""Model families: each a module that makes a `ModelConfig` of its `config.json`. This one lists them."""
+"""Model families: each a function that makes a `ModelConfig` of a `config.json`, registered by its architecture."""
 
 from __future__ import annotations
 
@@ -6,27 +6,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS
 from jaxchat.errors import ModelError
 from jaxchat.model_directory import read_object
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.families import gemma, gpt_oss, llama, mistral, mixtral, phi, qwen, smollm
 from jaxchat.models.hf_config import HFConfigReader
+from jaxchat.registry import Registry
 
 Read = Callable[[HFConfigReader], ModelConfig]
-FAMILIES: dict[str, Read] = {
-    "LlamaForCausalLM": llama.read,
-    "MistralForCausalLM": mistral.read,
-    "Qwen2ForCausalLM": qwen.read_2,
-    "Qwen3ForCausalLM": qwen.read_3,
-    "Qwen3MoeForCausalLM": qwen.read_3_experts,
-    "MixtralForCausalLM": mixtral.read,
-    "Gemma2ForCausalLM": gemma.read_2,
-    "Gemma3ForCausalLM": gemma.read_3,
-    "Gemma3ForConditionalGeneration": gemma.read_3_text,
-    "Phi3ForCausalLM": phi.read,
-    "SmolLM3ForCausalLM": smollm.read_3,
-    "GptOssForCausalLM": gpt_oss.read,
-}
+"""Reads the checked keys of a `config.json`; raises ModelError for what would be computed wrongly."""
+_HERE = "jaxchat.models.families"
+FAMILIES: Registry[Read] = Registry(
+    "model family",
+    "jaxchat.families",
+    {
+        "LlamaForCausalLM": f"{_HERE}.llama:read",
+        "MistralForCausalLM": f"{_HERE}.mistral:read",
+        "Qwen2ForCausalLM": f"{_HERE}.qwen:read_2",
+        "Qwen3ForCausalLM": f"{_HERE}.qwen:read_3",
+        "Qwen3MoeForCausalLM": f"{_HERE}.qwen:read_3_experts",
+        "MixtralForCausalLM": f"{_HERE}.mixtral:read",
+        "Gemma2ForCausalLM": f"{_HERE}.gemma:read_2",
+        "Gemma3ForCausalLM": f"{_HERE}.gemma:read_3",
+        "Gemma3ForConditionalGeneration": f"{_HERE}.gemma:read_3_text",
+        "Phi3ForCausalLM": f"{_HERE}.phi:read",
+        "SmolLM3ForCausalLM": f"{_HERE}.smollm:read_3",
+        "GptOssForCausalLM": f"{_HERE}.gpt_oss:read",
+    },
+)
+
+
+def register_family(architecture: str, read: Read, *, replace: bool = False) -> None:
+    """Adds the family of models whose `config.json` names `architecture` in `architectures`.
+
+    Raises:
+        RegistryError: the architecture has a family already, and `replace` is false.
+    """
+    FAMILIES.register(architecture, read, replace=replace)
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -43,10 +59,11 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
     keys = HFConfigReader(raw)
     architecture, *_ = *keys.words("architectures"), "none named"
     if architecture not in FAMILIES:
-        raise ModelError(f"config.json: architecture {architecture} is not supported; supported: {', '.join(FAMILIES)}")
+        supported = ", ".join(FAMILIES.names())
+        raise ModelError(f"config.json: architecture {architecture} is not supported; supported: {supported}")
     method = keys.inner("quantization_config").word("quant_method", "unnamed")
-    if keys.has("quantization_config") and method != "mxfp4":
+    if keys.has("quantization_config") and method not in CHECKPOINT_FORMS:
         raise ModelError(
             f"config.json: quantization_config of method {method} is not supported; use the unquantised checkpoint"
         )
-    return FAMILIES[architecture](keys)
+    return FAMILIES.get(architecture)(keys)

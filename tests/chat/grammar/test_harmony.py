@@ -8,7 +8,7 @@ import pytest
 
 from jaxchat import v1
 from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions
-from jaxchat.chat.tools.format import HARMONY
+from jaxchat.chat.tools.harmony import HARMONY
 from jaxchat.types import TokenEvent
 from tests.chat.grammar.test_tool_calls import TOOLS, asked
 from tests.chat.grammar.test_tool_writer import follows, grammars, tokenizer

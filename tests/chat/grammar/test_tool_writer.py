@@ -14,13 +14,15 @@ from jaxchat import v1
 from jaxchat.chat.grammar import GrammarCompiler
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions
-from jaxchat.chat.tools.format import MARKERS, SYNTAXES
+from jaxchat.chat.tools.format import TOOL_FORMATS
+from jaxchat.chat.tools.json_format import JsonToolFormat
 from jaxchat.types import TokenEvent
 from tests.chat.grammar.test_tool_calls import TOOLS, asked
 from tests.chat.grammar.walking import allowed, constraint_of, empty_row
 from tests.tiny import tokenizer_json
 
-OBJECTS = sorted(name for name in SYNTAXES if not SYNTAXES[name].channels)
+OBJECTS = {name: value for name, value in TOOL_FORMATS.items() if isinstance(value, JsonToolFormat)}
+MARKERS = {marker for _, tool_format in TOOL_FORMATS.items() for marker in tool_format.markers}
 PING = '{"name": "ping", "%s": {}}'
 
 
@@ -35,7 +37,7 @@ def tokenizer(control: bool) -> ChatTokenizer:
 
 @cache
 def grammars(name: str, control: bool) -> GrammarCompiler:
-    return GrammarCompiler(tokenizer(control), tokenizer(control).size, tool_format=SYNTAXES[name])
+    return GrammarCompiler(tokenizer(control), tokenizer(control).size, tool_format=TOOL_FORMATS.get(name))
 
 
 def follows(name: str, control: bool, request: v1.ChatCompletionRequest, text: str) -> bool:
@@ -54,7 +56,7 @@ def follows(name: str, control: bool, request: v1.ChatCompletionRequest, text: s
 
 def answer(name: str, *calls: str) -> str:
     """Calls as a model writes them."""
-    key = SYNTAXES[name].arguments
+    key = OBJECTS[name].arguments
     objects = [call % key for call in calls]
     if name == "hermes":
         return "\n".join(f"<tool_call>\n{each}\n</tool_call>" for each in objects)
@@ -92,7 +94,7 @@ def test_random_answers_are_read_as_the_calls_they_are(name: str, control: bool)
         chance, row = random.Random(seed), empty_row(known, 0)
         grammar = grammars(name, control).compiled(constraint_of(asked({"node": TOOLS["node"], "ping": None})))
         constraint = grammar.start()
-        builder = ChoiceBuilder(known, ChoiceOptions(calls=SYNTAXES[name], forced=True))
+        builder = ChoiceBuilder(known, ChoiceOptions(calls=OBJECTS[name], forced=True))
         for _ in range(400):
             constraint.fill(row)
             ids = list(allowed(row))
@@ -123,16 +125,16 @@ def _joined(parts: list[Any]) -> list[str]:
 
 def test_a_control_token_is_allowed_where_calls_begin_and_nowhere_else() -> None:
     known = tokenizer(True)
-    marker = {text: token for token, text in known.markers.items()}["[TOOL_CALLS]"]
+    marker = {text: token for token, text in known.special_tokens.items()}["[TOOL_CALLS]"]
     grammar = grammars("mistral", True).compiled(constraint_of(asked(choice="auto")))
     constraint, row = grammar.start(), empty_row(known, 0)
     constraint.fill(row)
-    assert set(known.markers) & set(allowed(row)) == {marker}
+    assert set(known.special_tokens) - known.stop_tokens & set(allowed(row)) == {marker}
     constraint.accept(marker)
     for token in known.encode(' [{"name": "weather", "arguments": {"city": "', "\0"):
         constraint.accept(token)
     constraint.fill(row)
-    assert not set(known.markers) & set(allowed(row))
+    assert not set(known.special_tokens) & set(allowed(row))
 
 
 def test_control_tokens_are_no_text_where_nothing_is_called() -> None:

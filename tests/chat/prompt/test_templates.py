@@ -12,7 +12,10 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from jaxchat.chat.prompt.template import ChatTemplate, load_template
-from jaxchat.chat.tools.format import HARMONY, HERMES, LLAMA_3, MISTRAL
+from jaxchat.chat.tools.harmony import HARMONY
+from jaxchat.chat.tools.hermes import HERMES
+from jaxchat.chat.tools.llama3 import LLAMA3
+from jaxchat.chat.tools.mistral import MISTRAL
 from jaxchat.errors import ChatError, ModelError
 from tests.chat.templates import NAMES, SPECIAL, source
 
@@ -83,7 +86,7 @@ def test_templates_render_as_transformers_renders_them(name: str, talk: str) -> 
 def test_the_syntax_of_calls_is_recognised() -> None:
     found = {name: ChatTemplate(source(name), SPECIAL).tool_format for name in NAMES}
     others = dict.fromkeys(("qwen", "gemma", "phi", "smollm"), HERMES)
-    assert found == {"llama3": LLAMA_3, "mistral": MISTRAL, "harmony": HARMONY, **others}
+    assert found == {"llama3": LLAMA3, "mistral": MISTRAL, "harmony": HARMONY, **others}
     assert ChatTemplate(source("llama3"), SPECIAL, tool_format="hermes").tool_format == HERMES
     with pytest.raises(ModelError, match=r"\[ARGS\], which is not supported"):
         ChatTemplate("[TOOL_CALLS]name[ARGS]{}", {})

@@ -27,7 +27,7 @@ class Pieces:
 
     pieces: list[bytes]
     strips_first_space: bool = False
-    markers: dict[int, str] = field(default_factory=dict)
+    special_tokens: dict[int, str] = field(default_factory=dict)
 
     def bytes_of(self, token: int) -> bytes:
         return self.pieces[token]

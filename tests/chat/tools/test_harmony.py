@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxchat import v1
-from jaxchat.chat.tools.format import HARMONY
+from jaxchat.chat.tools.harmony import HARMONY
 from tests.chat.tools.test_json_parser import CUTS, OBJECTS, deltas, joined
 
 TEXT = st.text("ab <é|>\n{", max_size=8)

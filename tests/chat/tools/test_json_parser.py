@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from jaxchat import v1
 from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceDelta, ChoiceOptions
-from jaxchat.chat.tools.format import HERMES, LLAMA_3, SYNTAXES, ToolFormat
+from jaxchat.chat.tools.format import TOOL_FORMATS, ToolFormat
+from jaxchat.chat.tools.hermes import HERMES
+from jaxchat.chat.tools.json_format import JsonToolFormat
+from jaxchat.chat.tools.llama3 import LLAMA3
 from jaxchat.chat.tools.stream_parser import JsonEnd
 from jaxchat.types import TokenEvent
 from tests.chat.response.test_choice_splits import TOP, Pieces
@@ -32,11 +35,14 @@ def objects(draw: st.DrawFn, key: str) -> tuple[str, str]:
     return f'{{{a}"name":{b}"f_1",{c}"{key}":{a}{arguments}{b}}}', arguments
 
 
+FORMATS = {name: value for name, value in TOOL_FORMATS.items() if isinstance(value, JsonToolFormat)}
+
+
 @st.composite
 def written(draw: st.DrawFn, syntax: str, most: int = 3) -> tuple[str, list[str]]:
     """An answer of up to so many calls, and the arguments of each."""
     most = 1 if syntax == "llama3" else most
-    calls = draw(st.lists(objects(SYNTAXES[syntax].arguments), max_size=most))
+    calls = draw(st.lists(objects(FORMATS[syntax].arguments), max_size=most))
     text = ""
     if calls and syntax == "hermes":
         text = "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call, _ in calls)
@@ -48,7 +54,7 @@ def written(draw: st.DrawFn, syntax: str, most: int = 3) -> tuple[str, list[str]
 
 
 CONTENT = st.text("ab<é\n ", max_size=8).map(lambda text: text + "." if text.strip() else "")
-NAMED = st.sampled_from(sorted(name for name in SYNTAXES if not SYNTAXES[name].channels))
+NAMED = st.sampled_from(sorted(FORMATS))
 CUTS = st.lists(st.integers(0, 400), max_size=30)
 
 
@@ -85,7 +91,7 @@ def joined(found: list[ChoiceDelta]) -> tuple[str, list[str]]:
 def test_fragments_join_to_what_was_generated(content: str, name: str, data: st.DataObject, cuts: list[int]) -> None:
     written_calls, arguments = data.draw(written(name))
     content = "" if arguments and name == "llama3" else content
-    text, syntax = content + written_calls, SYNTAXES[name]
+    text, syntax = content + written_calls, FORMATS[name]
     found = deltas(text, cuts, calls=syntax, top_logprobs=0)
     assert joined(found) == (content, arguments)
     assert found[-1].finish == (v1.FINISH_REASON_TOOL_CALLS if arguments else v1.FINISH_REASON_STOP)
@@ -102,7 +108,7 @@ def test_a_cut_answer_keeps_its_fragment_and_leaks_no_syntax(
 ) -> None:
     text, calls = data.draw(written(name, 2).filter(lambda answer: answer[1]))
     text = text[: end % len(text)]
-    found = deltas(text, cuts, finish="length", calls=SYNTAXES[name], forced=True)
+    found = deltas(text, cuts, finish="length", calls=FORMATS[name], forced=True)
     content, arguments = joined(found)
     assert not content and found[-1].finish == v1.FINISH_REASON_LENGTH
     assert all(whole.startswith(part) for part, whole in zip(arguments, calls, strict=False))
@@ -113,7 +119,7 @@ def test_a_cut_answer_keeps_its_fragment_and_leaks_no_syntax(
 @pytest.mark.parametrize("text", ["{", ' {\n"na', '{"named": 1}', "[1]", "<|python", "", "\n", 'x {"name": "f_1"'])
 def test_what_only_begins_like_a_bare_call_is_content(text: str) -> None:
     for cuts in ([], list(range(len(text)))):
-        assert joined(deltas(text, cuts, calls=LLAMA_3)) == (text, [])
+        assert joined(deltas(text, cuts, calls=LLAMA3)) == (text, [])
 
 
 def test_arguments_come_as_they_are_generated() -> None:

@@ -172,7 +172,7 @@ def test_writes_past_the_last_page_are_dropped(path):
 @pytest.mark.parametrize(
     ("platform", "changes", "name", "reason"),
     [
-        ("cpu", {}, "xla", "the path of a CPU"),
+        ("cpu", {}, "xla", "plain JAX on a CPU"),
         ("tpu", {}, "ragged", "heads padded from 64 to 128"),
         ("tpu", {"head_dim": 128}, "ragged", "Pallas kernel on a TPU"),
         ("tpu", {"head_dim": 256}, "xla", "head width 256 is more than the kernel's 128"),

@@ -1,0 +1,135 @@
+"""Formats in which each call is a JSON object: a description that both the parser and the grammar are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jaxchat.chat.grammar.json_schema.objects import in_any_order
+from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter, Schema
+from jaxchat.chat.tools.json_parser import ToolCallParser
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonToolFormat:
+    """Each call is a JSON object of a name and arguments. Around the objects stand texts, in parts.
+
+    A part that is one of `markers` is a control token in some models and ordinary text in others.
+
+    Args:
+        opening: begins the calls.
+        markers: parts that may be control tokens.
+        arguments: the key of the arguments.
+        before: parts between the opening and the first call.
+        between: parts between two calls; None for formats with one call at most.
+        after: parts after the last call.
+        bare: whether calls stand at the very beginning of an answer, where the opening may be left out.
+        lead: pattern of what may stand before an object when the text is read.
+        more: pattern from the end of the arguments to the next object, where no opening stands between them.
+        ended: pattern from the end of the arguments to the end of the calls or to the next opening.
+        id_length: the exact number of letters and digits that the template wants in an id; 0 for any.
+    """
+
+    opening: str
+    markers: tuple[str, ...]
+    arguments: str = "arguments"
+    before: tuple[str, ...] = ()
+    between: tuple[str, ...] | None = None
+    after: tuple[str, ...] = ()
+    bare: bool = False
+    lead: str = ""
+    more: str = ""
+    ended: str = r"\s*\}"
+    id_length: int = 0
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template holds the opening."""
+        return self.opening in template
+
+    def parser(self, *, callable: bool, forced: bool) -> ToolCallParser | None:
+        """Returns a new parser of one answer that may hold calls, else None."""
+        return ToolCallParser(self, forced=forced) if callable else None
+
+    def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
+        """Returns the Lark grammar of an answer that may call functions, None where functions are not mentioned."""
+        return "\n".join(_rules(self, rules, writer)) if rules.most else None
+
+
+def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
+    text = rules.mode != "required" and rules.answer is None
+    yield _start(tool_format, rules)
+    if rules.mode != "required" and rules.answer is not None:
+        yield f"answer: {writer.json(rules.answer)}"
+    if text:
+        yield _text(tool_format, writer)
+    if rules.functions:
+        yield from _calls(tool_format, rules, writer)
+        if not tool_format.bare and text:
+            yield from _late(tool_format, writer)
+
+
+def _start(tool_format: JsonToolFormat, rules: AnswerRules) -> str:
+    bare = tool_format.bare
+    if rules.mode == "required":
+        return "start: bare" if bare else "start: calls"
+    if rules.answer is not None:
+        return "start: answer | calls"  # a bare call could not be told from an answer
+    if not rules.functions:
+        return "start: TEXT"
+    return "start: TEXT | bare" if bare else "start: TEXT | late"
+
+
+def _text(tool_format: JsonToolFormat, writer: LarkWriter) -> str:
+    """The rule TEXT: what holds no call and could not be taken for one."""
+    opening = writer.pattern(tool_format.opening)
+    rule = f"TEXT: /(?s:.*)/ & ~/(?s:.*){opening}(?s:.*)/"
+    return rule + r' & ~/\s*\{\s*"name"(?s:.*)/' if tool_format.bare else rule
+
+
+def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
+    """The rule `calls`, and `bare` for calls that may begin without the opening."""
+    more = ""
+    if tool_format.between and rules.most > 1:
+        more = f" ({writer.spelled(tool_format.between)} body){{0,{rules.most - 1}}}"
+    yield f"calls: {writer.spelled((tool_format.opening,))} rest"
+    yield f"rest: {writer.spelled(tool_format.before)} body{more} {writer.spelled(tool_format.after)}"
+    yield from _bodies(tool_format, rules, writer)
+    if tool_format.bare:
+        yield "bare: calls | rest"
+
+
+def _bodies(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
+    """The rule `body`: one object for each function."""
+    if not tool_format.bare:
+        yield f"body: {writer.json(_one_of(tool_format, rules))}"
+        return
+    yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
+    for index, (name, schema) in enumerate(rules.functions):
+        # The beginning is one lexeme: the library's lexer cannot take back what it took for text.
+        head = rf'\{{ ?"name": ?"{writer.pattern(name)}", ?"{tool_format.arguments}":'
+        yield f'call_{index}: head_{index} " "? arguments_{index} "}}"'
+        yield f"head_{index}[lazy]: /{head}/"
+        yield f"arguments_{index}: {writer.json(in_any_order(schema))}"
+
+
+def _late(tool_format: JsonToolFormat, writer: LarkWriter) -> Iterator[str]:
+    """The rule `late`: calls that come after text."""
+    if writer.is_control(tool_format.opening):
+        yield "late: TEXT? calls"
+        return
+    yield "late: head rest"
+    yield f"head[lazy]: /(?s:.*){writer.pattern(tool_format.opening)}/"
+
+
+def _one_of(tool_format: JsonToolFormat, rules: AnswerRules) -> Schema:
+    """One object for each function. Definitions, whose names differ, move to the root, where references seek them."""
+    definitions: Schema = {}
+    calls = []
+    for name, schema in rules.functions:
+        definitions |= schema.get("$defs", {})
+        arguments = in_any_order({key: value for key, value in schema.items() if key != "$defs"})
+        members = {"name": {"const": name}, tool_format.arguments: arguments}
+        calls.append(
+            {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
+        )
+    return {"anyOf": calls, "$defs": definitions}

@@ -1,0 +1,83 @@
+"""Logits processors: functions of the operator's own between penalties and the choice of a token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import FunctionType
+
+from jax import Array
+
+from jaxchat.registry import Registry
+from jaxchat.sampling.state import SamplingState
+
+Process = Callable[[Array, SamplingState], Array]
+"""Maps logits f32 `[S, V]` and the state of the same S rows to logits f32 `[S, V]`.
+
+It must be pure, and row i of the result must depend on row i of the arguments alone: otherwise a neighbour in the batch
+could change an answer. It is a function of a module, or a frozen dataclass with `__call__`, whose repr must tell
+everything that decides its result: the repr goes into `system_fingerprint`.
+"""
+LOGITS_PROCESSORS: Registry[Process] = Registry("logits processor", "jaxchat.logits_processors")
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def register_logits_processor(name: str, process: Process, *, replace: bool = False) -> None:
+    """Adds a processor, which `EngineConfig.logits_processors` may name.
+
+    Raises:
+        RegistryError: the name is taken, and `replace` is false.
+    """
+    LOGITS_PROCESSORS.register(name, process, replace=replace)
+
+
+@dataclass(frozen=True)
+class LogitsProcessor:
+    """A registered processor under its name."""
+
+    name: str
+    process: Process
+
+    def __call__(self, logits: Array, state: SamplingState) -> Array:
+        """Returns the processed logits f32 `[S, V]`.
+
+        Raises:
+            ValueError: the processor returns another shape or dtype; raised while the program is traced.
+        """
+        processed = self.process(logits, state)
+        if processed.shape != logits.shape or processed.dtype != logits.dtype:
+            raise ValueError(
+                f"logits processor {self.name!r} must return {logits.dtype} {list(logits.shape)}, "
+                f"got {processed.dtype} {list(processed.shape)}"
+            )
+        return processed
+
+    @property
+    def identity(self) -> str:
+        """What decides the result, the same in every process.
+
+        Raises:
+            ValueError: the object's repr does not tell.
+        """
+        process = self.process
+        if isinstance(process, FunctionType) and "<" not in process.__qualname__:  # as in <lambda> and <locals>
+            return f"{self.name}={process.__module__}.{process.__qualname__}"
+        if _ADDRESS.search(repr(process)):
+            raise ValueError(
+                f"logits processor {self.name!r} must be a function of a module or a frozen dataclass, got {process!r}"
+            )
+        return f"{self.name}={process!r}"
+
+
+def find_processors(names: Iterable[str]) -> tuple[LogitsProcessor, ...]:
+    """Returns the processors of these names, in order.
+
+    Raises:
+        RegistryError: there is none of a name.
+        ValueError: a processor cannot be told from another by its repr.
+    """
+    processors = tuple(LogitsProcessor(name, LOGITS_PROCESSORS.get(name)) for name in names)
+    for processor in processors:
+        _ = processor.identity
+    return processors
