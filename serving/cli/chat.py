@@ -19,7 +19,6 @@ from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags
 from serving.cli.progress import Progress
 
-
 Ask = Callable[[list[MessageParam]], Stream]
 
 
