@@ -8,7 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from jaxchat.errors import ChatError, ModelError
-from serving.cli import chat, convert, keys, models, plan, rest, serve
+
+try:
+    from serving.cli import chat, convert, keys, models, plan, rest, serve
+except ModuleNotFoundError as error:  # a plain install of jaxchat is the Python client alone
+    if (error.name or "serving").startswith(("jaxchat", "serving")):
+        raise
+    sys.exit(f"jaxchat: {error.name} is missing: pip install 'jaxchat[server]', or 'jaxchat[rest]' for REST too")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

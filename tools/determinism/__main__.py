@@ -15,6 +15,7 @@ import asyncio
 import sys
 import time
 from random import Random
+from typing import Any
 
 import openai
 
