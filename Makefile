@@ -83,7 +83,7 @@ bench: $(VENV)/.dev-stamp
 # The TPU compiler (half a gigabyte) in an environment of its own, for the same jax. It must not look for TPUs.
 $(AOT_VENV)/.stamp: $(PINS)
 	tools/environment.sh check $(AOT_VENV) $(PYTHON)
-	tools/environment.sh install $(AOT_VENV) --editable '.[tpu]'
+	tools/environment.sh install $(AOT_VENV) --editable '.[server,tpu]'
 	touch $@
 
 aot: $(AOT_VENV)/.stamp
@@ -93,7 +93,7 @@ aot: $(AOT_VENV)/.stamp
 # The same for an H200, with the CUDA libraries (4.6 GB) in place of one.
 $(GPU_VENV)/.stamp: $(PINS)
 	tools/environment.sh check $(GPU_VENV) $(PYTHON)
-	tools/environment.sh install $(GPU_VENV) --editable . 'jax[cuda13]'
+	tools/environment.sh install $(GPU_VENV) --editable '.[server,cuda13]'
 	touch $@
 
 aot-gpu: $(GPU_VENV)/.stamp

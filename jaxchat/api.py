@@ -1,16 +1,17 @@
-"""The engine in your own process: `jaxchat.load(...)` gives an object that is called like the `openai` client.
+"""The engine in your own process: `jaxchat.load(...)` returns a client that is called like the `openai` client.
 
-    chat = jaxchat.load()
-    answer = chat.chat.completions.create(messages=[{"role": "user", "content": "Hello"}], seed=7)
+    client = jaxchat.load()
+    answer = client.chat.completions.create(messages=[{"role": "user", "content": "Hello"}], seed=7)
     print(answer.choices[0].message.content)
 
-Answers are the protobuf messages of `jaxchat.v1`; `model` may be left out.
+`model` may be left out of requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,14 @@ from jaxchat.chat.context import ModelInfo
 from jaxchat.chat.prompt.template import load_template
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.chat.session import ChatSession
-from jaxchat.client.local import AsyncChat as AsyncChat
-from jaxchat.client.local import Chat as Chat
+from jaxchat.client import AsyncClient, Client
+from jaxchat.client.local import AsyncLocalTransport, LocalTransport
 from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.router import DataParallelEngine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.model_directory import find, model_id
+from jaxchat.progress import loading_report
 from jaxchat.types import MultihostLeader, Report, StepRunner
 
 if TYPE_CHECKING:
@@ -33,14 +35,18 @@ if TYPE_CHECKING:
     from jaxchat.planning.planner import Plan as Plan
 
 
-def load(model: str = "bundled", **engine_options: Any) -> Chat:
+def load(
+    model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **engine_options: Any
+) -> Client:
     """Loads a model and starts its engine in a background thread.
 
     No setting of the process is changed for good: `close` undoes what loading has registered.
 
     Args:
         model: "bundled", a directory in Hugging Face form, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct".
-        engine_options: settings of `jaxchat.config.EngineConfig`.
+        progress: whether a notebook or a terminal shows bars while the model loads; or a function to report to.
+        config: settings of the engine.
+        engine_options: settings of `jaxchat.EngineConfig`; they win over `config`.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -48,14 +54,24 @@ def load(model: str = "bundled", **engine_options: Any) -> Chat:
         TypeError: there is no such setting, or its value has another type.
         ValueError: a value is not allowed.
     """
-    return Chat(load_session(model, EngineConfig(**engine_options)))
+    return Client(LocalTransport(_load(model, progress, config, engine_options)))
 
 
-async def load_async(model: str = "bundled", **engine_options: Any) -> AsyncChat:
-    """As `load`, for use on the running asyncio loop."""
-    session = await asyncio.to_thread(load_session, model, EngineConfig(**engine_options))
+async def load_async(
+    model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **engine_options: Any
+) -> AsyncClient:
+    """Loads a model as `load` does, for use on the running asyncio loop."""
+    session = await asyncio.to_thread(_load, model, progress, config, engine_options)
     await session.start()
-    return AsyncChat(session)
+    return AsyncClient(AsyncLocalTransport(session))
+
+
+def _load(
+    model: str, progress: bool | Report, config: EngineConfig | None, engine_options: dict[str, Any]
+) -> ChatSession:
+    engine = replace(config, **engine_options) if config else EngineConfig(**engine_options)
+    with loading_report(progress) as report:
+        return load_session(model, engine, report)
 
 
 def plan(

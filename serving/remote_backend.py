@@ -13,7 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jaxchat import v1
 from jaxchat.chat.context import OpenCalls, RequestContext
 from jaxchat.client import tls_credentials
-from jaxchat.client.common import Metadata, error_of
+from jaxchat.client.grpc import Metadata
+from jaxchat.client.grpc_errors import error_of
 from jaxchat.errors import ChatError, draining, internal, overloaded
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
 from serving.config import BackendConfig

@@ -14,8 +14,9 @@ import jax
 import pytest
 from hypothesis import settings
 
-from jaxchat.api import Chat, load
+from jaxchat.api import load
 from jaxchat.cache import cache_folder
+from jaxchat.client import Client
 from tests import tiny
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -57,7 +58,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_chat(tiny_model: Path) -> Iterator[Chat]:
+def tiny_client(tiny_model: Path) -> Iterator[Client]:
     """An engine of 4 slots on the tiny model, shared by all tests that leave it as they found it."""
-    with load(str(tiny_model), slots=4, prefill_chunk=32) as chat:
-        yield chat
+    with load(str(tiny_model), slots=4, prefill_chunk=32) as client:
+        yield client

@@ -56,7 +56,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.engine":          (LEAVES | {"jaxchat.engine"},                                  HEAVY | RPC),
     "jaxchat.chat":            (LEAVES | {"jaxchat.chat", "jaxchat.engine", "jaxchat.v1"},    HEAVY | {"grpc"}),
     "jaxchat.client":          (WIRE | {"jaxchat.client"},                                    HEAVY | {"numpy"}),
-    "jaxchat.client.local":    (WIRE | {"jaxchat.chat"},                                      HEAVY | {"grpc"}),
+    "jaxchat.client.local":    (WIRE | {"jaxchat.client.transport", "jaxchat.chat"},          HEAVY | {"numpy"}),
     "serving":                 (LEAVES | CHAT | {"jaxchat.client", "serving"},                HEAVY),
     "serving.multihost":       (LEAVES | {"jaxchat.multihost.v1", "serving.config", "serving.multihost"}, HEAVY),
     "serving.deploy":          (LEAVES | CHAT | {"jaxchat.api", "jaxchat.client", "serving"}, HEAVY),
@@ -118,3 +118,33 @@ def test_light_modules_load_nothing_heavy(module):
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"
+
+
+LIGHT_INSTALL = """
+import sys
+
+class Missing:
+    '''Hides all packages but the standard library and what a plain install brings.'''
+
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in {"jaxchat", "serving", "grpc", "google", "typing_extensions", *sys.stdlib_module_names}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import jaxchat; print(jaxchat.Client('127.0.0.1:1').chat.completions.create)", "Completions.create"),
+        ("import jaxchat; print(jaxchat.ChatError, jaxchat.ModelError, jaxchat.EngineConfig)", "EngineConfig"),
+        ("import jaxchat\ntry: jaxchat.load()\nexcept ImportError as error: print(error)", "'jaxchat[engine]'"),
+        ("try: import serving.cli.main\nexcept SystemExit as error: print(error)", "'jaxchat[server]'"),
+    ],
+)
+def test_a_plain_install_is_a_client_and_names_the_extra_for_more(code: str, says: str):
+    command = [sys.executable, "-c", LIGHT_INSTALL + code]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert says in result.stdout

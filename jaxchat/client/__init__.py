@@ -1,13 +1,61 @@
-"""A typed Python client over gRPC with the call shape of the openai package. Needs grpc and protobuf only.
+"""A typed client with the call shape of the `openai` package, over gRPC or in process.
 
-from serving.client import Client
-client = Client("localhost:50051")
-answer = client.chat.completions.create(model="...", messages=[{"role": "user", "content": "Hello"}])
-print(answer.choices[0].message.content)
+    client = Client("localhost:50051")
+    answer = client.chat.completions.create(model="...", messages=[{"role": "user", "content": "Hello"}])
+    print(answer.choices[0].message.content)
+
+Importing it takes grpc and protobuf only.
 """
 
-from jaxchat.client.asynchronous import AsyncChunkStream, AsyncClient
+from jaxchat.client.async_client import AsyncClient
+from jaxchat.client.chunk import ChatCompletionChunk, ChunkChoice, Delta, FunctionCallDelta, ToolCallDelta
+from jaxchat.client.client import Client
+from jaxchat.client.completion import (
+    AssistantMessage,
+    ChatCompletion,
+    Choice,
+    ChoiceLogprobs,
+    FinishReason,
+    FunctionCall,
+    Model,
+    TokenLogprob,
+    ToolCall,
+    TopLogprob,
+    Usage,
+)
 from jaxchat.client.credentials import tls_credentials
-from jaxchat.client.synchronous import ChunkStream, Client
+from jaxchat.client.params import ChatParams, MessageParam
+from jaxchat.client.parsing import ParsedChatCompletion, ParsedChoice, ParsedMessage
+from jaxchat.client.stream import AsyncStream, Stream
+from jaxchat.client.transport import AsyncTransport, Transport
 
-__all__ = ["AsyncChunkStream", "AsyncClient", "ChunkStream", "Client", "tls_credentials"]
+__all__ = [
+    "AssistantMessage",
+    "AsyncClient",
+    "AsyncStream",
+    "AsyncTransport",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "ChatParams",
+    "Choice",
+    "ChoiceLogprobs",
+    "ChunkChoice",
+    "Client",
+    "Delta",
+    "FinishReason",
+    "FunctionCall",
+    "FunctionCallDelta",
+    "MessageParam",
+    "Model",
+    "ParsedChatCompletion",
+    "ParsedChoice",
+    "ParsedMessage",
+    "Stream",
+    "TokenLogprob",
+    "ToolCall",
+    "ToolCallDelta",
+    "TopLogprob",
+    "Transport",
+    "Usage",
+    "tls_credentials",
+]

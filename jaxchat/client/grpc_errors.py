@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -66,6 +67,12 @@ def _pack(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed
+
+
+def error_of(error: grpc.RpcError) -> ChatError:
+    """Returns the `ChatError` of an RPC error from a blocking or an asyncio channel."""
+    call: Any = error  # the type stubs of the two kinds differ
+    return from_rpc(call.code(), call.details(), call.trailing_metadata())
 
 
 def from_rpc(

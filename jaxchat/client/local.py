@@ -1,75 +1,144 @@
-"""A session as an object of this process that is called like the `openai` client."""
+"""Transports to a `ChatSession` of this process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from types import TracebackType
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from jaxchat import errors, v1
+from jaxchat import v1
 from jaxchat.chat.context import RequestContext
-from jaxchat.chat.session import ChatSession
-from jaxchat.openai_json import request_from_kwargs
+from jaxchat.client.transport import client_closed
+from jaxchat.errors import ChatError
+from jaxchat.errors import timeout as deadline_passed
+
+if TYPE_CHECKING:
+    from jaxchat.chat.session import ChatSession
 
 T = TypeVar("T")
+CONTEXT = RequestContext(request_id="in-process")
 
 
-class AsyncChat:
-    """`await chat.chat.completions.create(...)` on the loop that made it."""
+class AsyncLocalTransport:
+    """Calls a session that was started on the running asyncio loop. `session` is the session itself."""
 
     def __init__(self, session: ChatSession) -> None:
         self.session = session
-        self.chat = _Namespace(_AsyncCompletions(session))
+
+    @property
+    def default_model(self) -> str:
+        return self.session.model_id
+
+    async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.session.complete(request, CONTEXT)
+        except TimeoutError:
+            raise deadline_passed() from None
+
+    async def stream(
+        self, request: v1.ChatCompletionRequest, timeout: float | None = None
+    ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        chunks = self.session.stream(request, CONTEXT)
+        async with contextlib.aclosing(chunks):
+            while (chunk := await _receive(chunks, deadline)) is not None:
+                yield chunk
+
+    async def list_models(self) -> list[v1.Model]:
+        return await self.session.models(CONTEXT)
 
     async def close(self) -> None:
         await self.session.close()
 
-    async def __aenter__(self) -> AsyncChat:
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
-class Chat:
-    """`chat.chat.completions.create(...)` from ordinary code; the session runs on a loop in its own thread."""
+class LocalTransport:
+    """Runs a session on an asyncio loop in a thread of its own. Starts the session."""
 
     def __init__(self, session: ChatSession) -> None:
         self.session = session
+        self._calls = AsyncLocalTransport(session)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_run_until_stopped, args=[self._loop], name="jaxchat-loop", daemon=True)
         self._thread.start()
-        self._run(session.start())
-        self.chat = _Namespace(_Completions(session, self._run))
+        self.run(session.start())
+
+    @property
+    def default_model(self) -> str:
+        return self.session.model_id
+
+    def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
+        return self.run(self._calls.complete(request, timeout))
+
+    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> LocalChunkStream:
+        return LocalChunkStream(self, self._calls.stream(request, timeout))
+
+    def list_models(self) -> list[v1.Model]:
+        return self.run(self._calls.list_models())
 
     def close(self) -> None:
-        """Stops the engine and the thread; nothing is left of either. Later calls raise ChatError."""
+        """Stops the engine and the thread; nothing is left of either."""
         if self._thread.is_alive():
-            self._run(self.session.close())
+            self.run(self.session.close())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
 
-    def __enter__(self) -> Chat:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the session's loop and returns its result. Raises `ChatError` once closed."""
         if self._loop.is_closed():
             work.close()
-            raise errors.draining()
+            raise client_closed()
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
-        except BaseException:  # Ctrl-C in a notebook must end the request, not only the wait
+        except BaseException:  # Ctrl-C in a notebook must end the request too, not only the wait
             future.cancel()
             raise
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Starts a coroutine on the session's loop without waiting for it. Does nothing once closed."""
+        if self._loop.is_closed():
+            work.close()
+        else:
+            asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+class LocalChunkStream:
+    """Chunks of a session's answer. An abandoned stream is cancelled when it is collected."""
+
+    def __init__(self, transport: LocalTransport, chunks: AsyncGenerator[v1.ChatCompletionChunk, None]) -> None:
+        self._transport = transport
+        self._chunks = chunks
+        self._ended = False
+
+    def __next__(self) -> v1.ChatCompletionChunk:
+        chunk = self._transport.run(_receive(self._chunks))
+        if chunk is None:
+            self._ended = True
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        self._ended = True
+        with contextlib.suppress(ChatError):  # the transport was closed, and the stream with it
+            self._transport.run(self._chunks.aclose())
+
+    def __del__(self) -> None:
+        if not self._ended:  # `run` would deadlock in a collection on the loop's own thread
+            self._transport.begin(self._chunks.aclose())
+
+
+async def _receive(
+    chunks: AsyncGenerator[v1.ChatCompletionChunk, None], deadline: float | None = None
+) -> v1.ChatCompletionChunk | None:
+    """Returns the next chunk, None at the end. Raises `ChatError` at `deadline`, a time of the loop's clock."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(chunks, None)
+    except TimeoutError:
+        raise deadline_passed() from None
 
 
 def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
@@ -78,44 +147,3 @@ def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
-
-
-class _Namespace:
-    """The `chat` of `chat.chat.completions`."""
-
-    def __init__(self, completions: Any) -> None:
-        self.completions = completions
-
-
-class _AsyncCompletions:
-    def __init__(self, session: ChatSession) -> None:
-        self._session = session
-
-    async def create(self, **kwargs: Any) -> v1.ChatCompletion | AsyncIterator[v1.ChatCompletionChunk]:
-        """Arguments as in the OpenAI API. Raises ChatError."""
-        parsed = request_from_kwargs(**{"model": self._session.model_id, **kwargs})
-        if parsed.stream:
-            return self._session.stream(parsed.request, RequestContext(request_id="in-process"))
-        return await self._session.complete(parsed.request, RequestContext(request_id="in-process"))
-
-
-class _Completions:
-    def __init__(self, session: ChatSession, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        self._asynchronous = _AsyncCompletions(session)
-        self._run = run
-
-    def create(self, **kwargs: Any) -> Any:
-        """Arguments as in the OpenAI API: a `ChatCompletion`, or with `stream=True` an iterator of chunks."""
-        answer = self._run(self._asynchronous.create(**kwargs))
-        return answer if isinstance(answer, v1.ChatCompletion) else self._chunks(answer)
-
-    def _chunks(self, stream: Any) -> Iterator[v1.ChatCompletionChunk]:
-        async def advance() -> v1.ChatCompletionChunk | None:
-            return await anext(stream, None)
-
-        try:
-            while (chunk := self._run(advance())) is not None:
-                yield chunk
-        finally:
-            with contextlib.suppress(errors.ChatError):  # closed meanwhile, and the stream with it
-                self._run(stream.aclose())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -47,6 +47,11 @@ def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
 def model_to_json(model: v1.Model) -> Json:
     """The `model` object."""
     return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
+
+
+def answer_to_json(message: Message) -> Json:
+    """Returns the JSON object of an answer, of a part of one, or of a model."""
+    return _WRITERS[type(message)](message)
 
 
 def error_to_json(error: ChatError) -> Json:
@@ -99,12 +104,14 @@ def _message(message: v1.AssistantMessage) -> Json:
 def _calls(message: v1.AssistantMessage | v1.ChatMessage) -> Json:
     result: Json = {}
     if message.tool_calls:
-        result["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": _whole_call(call.function)} for call in message.tool_calls
-        ]
+        result["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
     if message.HasField("function_call"):
         result["function_call"] = _whole_call(message.function_call)
     return result
+
+
+def _tool_call(call: v1.ToolCall) -> Json:
+    return {"id": call.id, "type": "function", "function": _whole_call(call.function)}
 
 
 def _whole_call(call: v1.FunctionCall) -> Json:
@@ -163,3 +170,19 @@ def _usage(usage: v1.Usage) -> Json:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
     }
+
+
+_WRITERS: dict[type[Message], Callable[[Any], Json]] = {
+    v1.ChatCompletion: completion_to_json,
+    v1.Choice: _choice,
+    v1.AssistantMessage: _message,
+    v1.ToolCall: _tool_call,
+    v1.FunctionCall: _call_parts,
+    v1.ChunkChoice: _chunk_choice,
+    v1.Delta: _delta,
+    v1.ToolCallDelta: _call_fragment,
+    v1.TokenLogprob: _token_logprob,
+    v1.TopLogprob: _entry,
+    v1.Usage: _usage,
+    v1.Model: model_to_json,
+}

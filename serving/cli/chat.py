@@ -7,31 +7,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
 
-from jaxchat import v1
 from jaxchat.cache import cache_folder
-from jaxchat.client import Client, tls_credentials
+from jaxchat.client import Client, MessageParam, Stream, tls_credentials
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags
 from serving.cli.progress import Progress
 
-
-class Chunks(Protocol):
-    """Chunks of an answer; closing them stops it."""
-
-    def __iter__(self) -> Iterator[v1.ChatCompletionChunk]: ...
-
-    def close(self) -> None: ...
-
-
-Ask = Callable[[list[dict[str, str]]], Chunks]
+Ask = Callable[[list[MessageParam]], Stream]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +57,7 @@ class Conversation:
     def __init__(self, ask: Ask, system: str | None):
         self._ask = ask
         self._system = system
-        self._turns: list[dict[str, str]] = []
+        self._turns: list[MessageParam] = []
 
     def reset(self) -> None:
         self._turns = []
@@ -79,15 +67,14 @@ class Conversation:
 
     def say(self, text: str) -> None:
         """Prints the answer. What Ctrl-C left of one stays in the conversation. Raises `ChatError`."""
-        turns = [*self._turns, {"role": "user", "content": text}]
-        system = [{"role": "system", "content": self._system}] if self._system else []
+        turns: list[MessageParam] = [*self._turns, {"role": "user", "content": text}]
+        system: list[MessageParam] = [{"role": "system", "content": self._system}] if self._system else []
         parts: list[str] = []
         try:
-            with closing(self._ask(system + turns)) as chunks:
-                for chunk in chunks:
-                    for choice in chunk.choices:
-                        parts.append(choice.delta.content)
-                        print(choice.delta.content, end="", flush=True)
+            with self._ask(system + turns) as chunks:
+                for choice in (choice for chunk in chunks for choice in chunk.choices):
+                    parts.append(choice.delta.content or "")
+                    print(parts[-1], end="", flush=True)
         except KeyboardInterrupt:
             print(" [stopped]", end="")
         print()
@@ -130,7 +117,18 @@ def _try(chat: Conversation, text: str) -> None:
         print(f"Error: {error}", file=sys.stderr)
 
 
-def _client(args: argparse.Namespace) -> Client:
+def _ask(args: argparse.Namespace) -> Ask:
+    client = _connect(args) if args.connect else _load(args)
+    model = args.model if args.connect and args.model else client.models.list()[0].id
+    options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
+
+    def ask(messages: list[MessageParam]) -> Stream:
+        return client.chat.completions.create(model=model, messages=messages, stream=True, **options)
+
+    return ask
+
+
+def _connect(args: argparse.Namespace) -> Client:
     """Raises OSError or ValueError where a file cannot be used."""
     secure = args.tls or args.ca or args.cert or args.key
     credentials = tls_credentials(args.ca, args.cert, args.key, prefix="--") if secure else None
@@ -138,24 +136,11 @@ def _client(args: argparse.Namespace) -> Client:
     return Client(args.connect, api_key=key, credentials=credentials)
 
 
-def _ask(args: argparse.Namespace) -> Ask:
-    completions: Any
-    if args.connect:
-        client = _client(args)
-        model = args.model or client.models.list()[0].id
-        completions = client.chat.completions
-    else:
-        quiet_compiler()
-        from jaxchat.api import Chat, load_session  # brings jax in
+def _load(args: argparse.Namespace) -> Client:
+    quiet_compiler()
+    from jaxchat.api import load_session  # brings jax in
+    from jaxchat.client.local import LocalTransport
 
-        engine = EngineConfig(cache_dir=args.cache_dir)
-        progress = Progress(cache_folder(engine.cache_dir))
-        session = load_session(args.model or "bundled", engine, progress, tune_process=True)
-        model, completions = session.model_id, Chat(session).chat.completions
-    options = {key: getattr(args, key) for key in ("temperature", "seed", "max_tokens")}
-
-    def ask(messages: list[dict[str, str]]) -> Chunks:
-        chunks: Chunks = completions.create(model=model, messages=messages, stream=True, **options)
-        return chunks
-
-    return ask
+    engine = EngineConfig(cache_dir=args.cache_dir)
+    progress = Progress(cache_folder(engine.cache_dir))
+    return Client(LocalTransport(load_session(args.model or "bundled", engine, progress, tune_process=True)))

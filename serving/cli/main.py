@@ -8,8 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from jaxchat.errors import ChatError, ModelError
-from serving.cli import chat, convert, keys, models, plan, rest, serve
-from serving.cli.flags import refuse_unknown
+
+try:
+    from serving.cli import chat, convert, keys, models, plan, rest, serve
+    from serving.cli.flags import refuse_unknown
+except ModuleNotFoundError as error:  # a plain install of jaxchat is the Python client alone
+    if (error.name or "serving").startswith(("jaxchat", "serving")):
+        raise
+    sys.exit(f"jaxchat: {error.name} is missing: pip install 'jaxchat[server]', or 'jaxchat[rest]' for REST too")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """Many replicas under Ray Serve: its gRPC proxy speaks `jaxchat.v1.ChatService`, each replica has an engine of its own.
 
-    pip install 'ray[serve]' jaxchat
+    pip install 'ray[serve]' 'jaxchat[rest]'
     python -m serving.deploy.ray_serve --replicas 2 --grpc-port 9000
     jaxchat rest --backend 127.0.0.1:9000
 

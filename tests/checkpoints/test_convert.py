@@ -94,8 +94,10 @@ def test_a_converted_model_answers_the_same(tiny_model: Path, tmp_path: Path, ca
     assert not list(native.glob("*.safetensors"))
     answers = set()
     for model in (tiny_model, native):
-        with load(str(model), slots=4, prefill_chunk=32) as chat:
-            answer = chat.chat.completions.create(messages=[{"role": "user", "content": "Hello"}], seed=1, max_tokens=9)
+        with load(str(model), slots=4, prefill_chunk=32) as client:
+            answer = client.chat.completions.create(
+                messages=[{"role": "user", "content": "Hello"}], seed=1, max_tokens=9
+            )
             answers.add((answer.choices[0].message.content, answer.system_fingerprint))
     assert len(answers) == 1
 

@@ -1,4 +1,4 @@
-"""The Python gRPC clients: the openai call shape, errors, cancellation."""
+"""The Python client over gRPC: the openai call shape, errors, cancellation."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ def client(server):
 def test_create(client, server):
     answer = client.chat.completions.create(**HELLO, temperature=0, seed=-(2**63))
     assert answer.choices[0].message.content == "hello you "
-    assert answer.choices[0].finish_reason == v1.FINISH_REASON_STOP
+    assert answer.choices[0].finish_reason == "stop"
     request = server.session.requests[-1]
     assert request.HasField("temperature") and request.temperature == 0
     assert request.seed == -(2**63)
 
 
-def test_answers_can_be_sent_back(client):
+def test_messages_of_answers_and_of_the_protocol_can_be_sent_back(client, server):
     message = client.chat.completions.create(**HELLO).choices[0].message
-    history = [*HELLO["messages"], message, v1.ChatMessage(role=v1.ROLE_USER, text="again")]
-    assert client.chat.completions.create(model="fake", messages=history).choices[0].message.content == "again "
+    again = v1.ChatMessage(role=v1.ROLE_USER, text="again")
+    for sent in (message, message.proto, message.model_dump()):
+        history = [*HELLO["messages"], sent, again]
+        answer = client.chat.completions.create(model="fake", messages=history)
+        assert answer.choices[0].message.content == "again "
+        assert server.session.requests[-1].messages[1].text == "hello you "
 
 
 def test_stream(client):
     chunks = list(client.chat.completions.create(**HELLO, stream=True, stream_options={"include_usage": True}))
-    assert "".join(c.delta.content for chunk in chunks for c in chunk.choices) == "hello you "
-    assert chunks[-1].HasField("usage")
+    assert "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices) == "hello you "
+    assert chunks[-1].usage and not any(chunk.usage for chunk in chunks[:-1])
 
 
-def test_messages_of_the_protocol(client):
+def test_the_transport_takes_messages_of_the_protocol(client):
     request = v1.ChatCompletionRequest(model="fake", messages=[v1.ChatMessage(role=v1.ROLE_USER, text="hi")])
-    assert client.complete(request).choices[0].message.content == "hi "
-    assert len(list(client.stream(request))) == 3
+    assert client.transport.complete(request).choices[0].message.content == "hi "
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -61,6 +64,12 @@ def test_unknown_keyword_is_refused_before_any_call(client):
     with pytest.raises(ChatError) as caught:
         client.chat.completions.create(**HELLO, temprature=1)
     assert (caught.value.param, caught.value.code) == ("temprature", "unknown_parameter")
+
+
+def test_a_class_as_response_format_names_parse(client):
+    with pytest.raises(ChatError, match=r"chat\.completions\.parse") as caught:
+        client.chat.completions.create(**HELLO, response_format=dict)
+    assert caught.value.param == "response_format"
 
 
 def test_retry_after_and_type_survive(client):
@@ -87,11 +96,12 @@ def test_no_server():
     assert caught.value.http_status == 503
 
 
-def test_closing_a_stream_cancels(client, server):
+def test_closing_a_stream_cancels_and_ends_it(client, server):
     with client.chat.completions.create(**HANG, stream=True) as stream:
         next(stream)
         server.wait(server.session.until_running(1))
     server.wait(server.session.until_running(0))
+    assert list(stream) == []
 
 
 def test_models(client):
@@ -99,7 +109,20 @@ def test_models(client):
     assert client.models.retrieve("fake").id == "fake"
     with pytest.raises(ChatError) as caught:
         client.models.retrieve("other")
-    assert caught.value.code == "model_not_found"
+    assert (caught.value.code, caught.value.http_status) == ("model_not_found", 404)
+
+
+def test_a_closed_client_refuses_calls(client):
+    client.close()
+    for call in (client.models.list, lambda: client.chat.completions.create(**HELLO)):
+        with pytest.raises(ChatError) as caught:
+            call()
+        assert caught.value.code == "draining"
+
+
+def test_options_belong_to_a_grpc_target(client):
+    with pytest.raises(TypeError, match="api_key"):
+        Client(client.transport, api_key="x")
 
 
 async def test_async_client(server):
@@ -107,12 +130,14 @@ async def test_async_client(server):
         answer = await client.chat.completions.create(**HELLO)
         assert answer.choices[0].message.content == "hello you "
         stream = await client.chat.completions.create(**HELLO, stream=True)
-        texts = [chunk.choices[0].delta.content async for chunk in stream]
+        texts = [chunk.choices[0].delta.content or "" async for chunk in stream]
         assert "".join(texts) == "hello you "
         assert [model.id for model in await client.models.list()] == ["fake"]
         assert (await client.models.retrieve("fake")).id == "fake"
         with pytest.raises(ChatError):
             await client.chat.completions.create(**HELLO, stream=True, n=0)
+    with pytest.raises(ChatError, match="closed"):
+        await client.chat.completions.create(**HELLO)
 
 
 async def test_async_cancellation(server):
@@ -124,3 +149,4 @@ async def test_async_cancellation(server):
         async with await client.chat.completions.create(**HANG, stream=True) as stream:
             await anext(stream)
         await asyncio.to_thread(server.wait, server.session.until_running(0))
+        assert [chunk async for chunk in stream] == []

@@ -73,7 +73,7 @@ class Answer:
 
 
 def of_completion(answer: Any, seed: int | None) -> Answer:
-    """From a `ChatCompletion`, of the openai package or of protobuf."""
+    """From a `ChatCompletion`, of the openai package, of the typed client or of protobuf."""
     for place, choice in enumerate(answer.choices):
         assert choice.index == place
         assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
@@ -84,7 +84,7 @@ def of_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
     """From `ChatCompletionChunk`s: role chunks first, one end for each choice, usage last, one identity."""
     chunks = list(chunks)
     (identity,) = {_identity(chunk) for chunk in chunks}
-    usage = [_usage(found) for chunk in chunks if (found := _get(chunk, "usage"))]
+    usage = [_usage(found) for chunk in chunks if (found := field_of(chunk, "usage"))]
     assert len(usage) <= 1
     parts = [(chunk, choice) for chunk in chunks for choice in chunk.choices]
     assert len(parts) == len(chunks) - len(usage) and (not usage or not chunks[-1].choices)
@@ -100,7 +100,7 @@ def of_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
 
 def _append(said: Said, choice: Any) -> None:
     assert said.finish is None, "nothing comes after the end of a choice"
-    text, logprobs = _get(choice.delta, "content"), _get(choice, "logprobs")
+    text, logprobs = field_of(choice.delta, "content"), field_of(choice, "logprobs")
     if choice.delta.role:
         assert said.text is None and not text
         said.text = ""
@@ -110,7 +110,7 @@ def _append(said: Said, choice: Any) -> None:
         said.entries = (said.entries or []) + [_entry(entry) for entry in logprobs.content]
     for fragment in choice.delta.tool_calls or []:
         _append_call(said.calls, fragment)
-    _append_function(said, _get(choice.delta, "function_call"))
+    _append_function(said, field_of(choice.delta, "function_call"))
     said.finish = _word(choice.finish_reason)
     if said.finish:
         assert not text and not choice.delta.tool_calls and logprobs is None
@@ -134,10 +134,10 @@ def _append_function(said: Said, fragment: Any) -> None:
 
 
 def _said(choice: Any) -> Said:
-    legacy = _get(choice.message, "function_call")
-    logprobs = _get(choice, "logprobs")
+    legacy = field_of(choice.message, "function_call")
+    logprobs = field_of(choice, "logprobs")
     return Said(
-        text=_get(choice.message, "content"),
+        text=field_of(choice.message, "content"),
         finish=_word(choice.finish_reason),
         entries=None if logprobs is None else [_entry(entry) for entry in logprobs.content or []],
         calls=[Call(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or []],
@@ -164,7 +164,8 @@ def _word(reason: Any) -> str | None:
     return reason
 
 
-def _get(message: Any, name: str) -> Any:
+def field_of(message: Any, name: str) -> Any:
+    """The field of an answer of any door; None where it is absent."""
     if isinstance(message, Message) and not message.HasField(name):
         return None
     return getattr(message, name, None)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jaxchat.api import Chat
+from jaxchat.client import Client
+from jaxchat.client.local import LocalTransport
 from tests.contract import covering
 from tests.contract.doors import NAMES, Door
 from tests.contract.echo import EchoRunner, echo_session
@@ -14,29 +15,29 @@ from tests.contract.place import Place
 
 
 @pytest.fixture(scope="module")
-def tiny_place(tiny_chat: Chat) -> Iterator[Place]:
+def tiny_place(tiny_client: Client) -> Iterator[Place]:
     """Servers before a real engine with a tiny random model."""
-    with Place(tiny_chat) as place:
+    with Place(tiny_client) as place:
         yield place
 
 
 @pytest.fixture(scope="session")
-def echo_chat() -> Iterator[tuple[Chat, EchoRunner]]:
+def echo_client() -> Iterator[tuple[Client, EchoRunner]]:
     session, runner = echo_session()
-    with Chat(session) as chat:
-        yield chat, runner
+    with Client(LocalTransport(session)) as client:
+        yield client, runner
 
 
 @pytest.fixture(scope="module")
-def echo_place(echo_chat: tuple[Chat, EchoRunner]) -> Iterator[Place]:
+def echo_place(echo_client: tuple[Client, EchoRunner]) -> Iterator[Place]:
     """Servers before a real engine whose model repeats the last user message."""
-    with Place(echo_chat[0]) as place:
+    with Place(echo_client[0]) as place:
         yield place
 
 
 @pytest.fixture
-def runner(echo_chat: tuple[Chat, EchoRunner]) -> EchoRunner:
-    return echo_chat[1]
+def runner(echo_client: tuple[Client, EchoRunner]) -> EchoRunner:
+    return echo_client[1]
 
 
 @pytest.fixture(params=NAMES)

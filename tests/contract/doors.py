@@ -1,11 +1,15 @@
-"""The front doors: the openai package over REST, the typed gRPC client and bare gRPC stubs, plain and streamed."""
+"""The front doors, plain and streamed.
+
+`openai` is the openai package over REST, `client` the typed client over gRPC, `stub` a bare gRPC stub, `local` the
+typed client in process and `async` its asyncio form.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import openai
@@ -14,15 +18,18 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from openai.resources.chat.completions import Completions
 
-from jaxchat import v1
-from jaxchat.client import Client
+from jaxchat.client import AsyncStream
 from jaxchat.errors import ChatError
 from jaxchat.openai_json import request_from_json, request_from_kwargs
-from jaxchat.v1.service_pb2_grpc import ChatServiceStub
-from tests.contract.answers import Answer, of_chunks, of_completion
+from tests.contract.answers import Answer, field_of, of_chunks, of_completion
 from tests.contract.covering import SEEN, fields_of
 
-NAMES = ("openai", "openai stream", "client", "client stream", "stub", "stub stream")
+if TYPE_CHECKING:
+    from tests.contract.place import Place
+
+REMOTE = ("openai", "openai stream", "client", "client stream", "stub", "stub stream")
+IN_PROCESS = ("local", "local stream", "async", "async stream")
+NAMES = REMOTE + IN_PROCESS
 _PARAMETERS = set(inspect.signature(Completions.create).parameters) - {"self"}
 _STATUS = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
 _STATUS |= {401: "UNAUTHENTICATED", 504: "DEADLINE_EXCEEDED"}
@@ -43,21 +50,25 @@ class Refusal:
 class Door:
     """`ask(**fields)` gives an answer, `refused(**fields)` an error; fields are those of the REST body."""
 
-    def __init__(self, name: str, rest: openai.OpenAI, client: Client, stub: ChatServiceStub, model: str) -> None:
+    def __init__(self, name: str, place: Place) -> None:
         self.kind, _, stream = name.partition(" ")
         self.stream = bool(stream)
-        self._rest, self._client, self._stub, self._model = rest, client, stub, model
+        self._place, self._rest, self._stub, self._model = place, place.openai, place.stub, place.model
 
     def ask(self, **fields: Any) -> Answer:
         """A legal answer. Streams are asked for usage too, unless `fields` has stream options of its own."""
         fields = self._complete(fields)
         SEEN.sent.update(fields_of(request_from_kwargs(**fields).request))
-        return getattr(self, f"_ask_{self.kind}")(fields)
+        if self.kind == "openai":
+            return self._ask_openai(fields)
+        return _read(self._call(fields) if self.kind == "stub" else self._create(fields), self.stream)
 
     def refused(self, **fields: Any) -> Refusal:
         """The error that the request ends in; a stream may have begun before."""
         fields = self._complete(fields)
-        return getattr(self, f"_refused_{self.kind}")(fields)
+        if self.kind == "openai":
+            return self._refused_openai(fields)
+        return self._refused_stub(fields) if self.kind == "stub" else self._refused_client(fields)
 
     def can_say(self, **fields: Any) -> bool:
         """Whether the request can be put into this door's form: protobuf has no place for wrong types."""
@@ -65,7 +76,7 @@ class Door:
             request_from_json(self._complete(fields))
             return True
         except ChatError:
-            return self.kind == "openai"
+            return self.kind != "stub"
 
     def _complete(self, fields: dict[str, Any]) -> dict[str, Any]:
         defaults: dict[str, Any] = {"model": self._model, "messages": [{"role": "user", "content": "Hello"}]}
@@ -79,11 +90,16 @@ class Door:
         read = of_chunks if self.stream else of_completion
         return read(raw.parse(), int(seed) if seed is not None else None)
 
-    def _ask_client(self, fields: dict[str, Any]) -> Answer:
-        return _read_proto(self._client.chat.completions.create(**fields), self.stream)
+    def _create(self, fields: dict[str, Any]) -> Any:
+        """The answer of a typed client. The asynchronous one runs on the session's own loop, to the end of a stream."""
+        if self.kind == "async":
+            return self._place.in_process.transport.run(self._create_async(fields))
+        client = self._place.client if self.kind == "client" else self._place.in_process
+        return client.chat.completions.create(**fields)
 
-    def _ask_stub(self, fields: dict[str, Any]) -> Answer:
-        return _read_proto(self._call(fields), self.stream)
+    async def _create_async(self, fields: dict[str, Any]) -> Any:
+        answer = await self._place.asynchronous.chat.completions.create(**fields)
+        return iter([chunk async for chunk in answer]) if isinstance(answer, AsyncStream) else answer
 
     def _call(self, fields: dict[str, Any]) -> Any:
         request = request_from_kwargs(**fields).request
@@ -106,7 +122,7 @@ class Door:
 
     def _refused_client(self, fields: dict[str, Any]) -> Refusal:
         try:
-            _drain(self._client.chat.completions.create(**fields))
+            _drain(self._create(fields))
         except ChatError as error:
             return Refusal(error.http_status, error.type, error.code, error.param, error.message, error.retry_after)
         raise AssertionError("not refused")
@@ -137,14 +153,13 @@ def refusal_of(error: Any) -> Refusal:
     return Refusal(http, info.metadata["type"], code, param, status.message, wait)
 
 
-def _read_proto(answer: Any, stream: bool) -> Answer:
-    if stream:
-        answer = list(answer)
-    for message in answer if stream else [answer]:
-        SEEN.received.update(fields_of(message))
-    first: v1.ChatCompletion | v1.ChatCompletionChunk = answer[0] if stream else answer
-    seed = first.seed_used if first.HasField("seed_used") else None
-    return of_chunks(answer, seed) if stream else of_completion(answer, seed)
+def _read(answer: Any, stream: bool) -> Answer:
+    """Reads an answer of a typed client or a stub."""
+    parts = list(answer) if stream else [answer]
+    for part in parts:
+        SEEN.received.update(fields_of(part if isinstance(part, Message) else part.proto))
+    seed = field_of(parts[0], "seed_used")
+    return of_chunks(parts, seed) if stream else of_completion(answer, seed)
 
 
 def _arguments(fields: dict[str, Any]) -> dict[str, Any]:

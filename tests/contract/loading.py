@@ -8,7 +8,8 @@ import socket
 from collections.abc import Iterator
 
 from jaxchat import v1
-from jaxchat.api import Chat
+from jaxchat.client import Client
+from jaxchat.client.local import LocalTransport
 from jaxchat.config import ChatConfig
 from tests.contract.echo import EchoRunner, echo_session
 from tests.contract.place import PATIENCE, Place
@@ -21,7 +22,7 @@ LONG = "x" * 1500
 def narrow(slots: int = 1, queue: int = 1, **limits: float) -> Iterator[tuple[Place, EchoRunner]]:
     """A place of its own."""
     session, runner = echo_session(slots=slots, queue=queue, chat=ChatConfig(**limits))
-    with Chat(session) as chat, Place(chat) as place:
+    with Client(LocalTransport(session)) as client, Place(client) as place:
         yield place, runner
         runner.gate.set()
 
@@ -58,4 +59,4 @@ def post(place: Place, body: str) -> socket.socket:
 
 def until_left(place: Place, others: int = 0) -> None:
     """Until the server has noticed, which is when the session has forgotten the request."""
-    place._until(lambda: len(place.chat.session._running) == others)
+    place._until(lambda: len(place.session._running) == others)

@@ -9,8 +9,9 @@ import grpc
 import httpx
 import openai
 
-from jaxchat.api import Chat
-from jaxchat.client import Client
+from jaxchat.chat.session import ChatSession
+from jaxchat.client import AsyncClient, Client
+from jaxchat.client.local import AsyncLocalTransport
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
 from serving.config import ServeConfig
 from serving.servers import Servers
@@ -20,20 +21,20 @@ MAX_BODY = 200_000
 PATIENCE = 20.0  # seconds after which something is said to hang
 
 
-async def _served(chat: Chat, **settings: str) -> Servers:
-    servers = Servers(chat.session, ServeConfig(grpc_port=0, rest_port=0, max_body=MAX_BODY, **settings))
+async def _served(session: ChatSession, **settings: str) -> Servers:
+    servers = Servers(session, ServeConfig(grpc_port=0, rest_port=0, max_body=MAX_BODY, **settings))
     await servers.start()
     return servers
 
 
 class Place:
-    """Servers with `settings` on the loop of `chat`, which is left running at the end."""
+    """Servers with `settings` on the loop of `in_process`, an in-process client that is left running at the end."""
 
-    def __init__(self, chat: Chat, **settings: str) -> None:
-        self.chat = chat
-        self.servers = chat._run(_served(chat, **settings))
+    def __init__(self, in_process: Client, **settings: str) -> None:
+        self.in_process, self.session = in_process, in_process.transport.session
+        self.servers = in_process.transport.run(_served(self.session, **settings))
         self.rest, self.grpc = f"http://{self.servers.rest_address}", self.servers.grpc_address
-        self.model = chat.session.model_id
+        self.model = self.session.model_id
         self.http = httpx.Client(base_url=self.rest, trust_env=False, timeout=PATIENCE)
         self.openai = openai.OpenAI(
             base_url=f"{self.rest}/v1",
@@ -43,16 +44,17 @@ class Place:
             _strict_response_validation=True,
         )
         self.client = Client(self.grpc, timeout=PATIENCE)
+        self.asynchronous = AsyncClient(AsyncLocalTransport(self.session))
         self._channel = grpc.insecure_channel(self.grpc)
         self.stub = ChatServiceStub(self._channel)
 
     def door(self, name: str) -> Door:
-        return Door(name, self.openai, self.client, self.stub, self.model)
+        return Door(name, self)
 
     @property
     def load(self) -> tuple[int, int, int]:
         """Sequences that wait, sequences that run, pages in use."""
-        stats = self.chat.session.stats
+        stats = self.session.stats
         return stats.waiting, stats.running, stats.pages_in_use
 
     def until(self, waiting: int, running: int) -> None:
@@ -61,7 +63,7 @@ class Place:
 
     def until_idle(self) -> None:
         """Waits until queue, slots and pages are all free, and nobody is in between."""
-        self._until(lambda: self.load == (0, 0, 0) and not self.chat.session._running)
+        self._until(lambda: self.load == (0, 0, 0) and not self.session._running)
 
     def _until(self, reached) -> None:
         end = time.monotonic() + PATIENCE
@@ -75,6 +77,6 @@ class Place:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.http.close()
         self.openai.close()
-        self.client.__exit__(None, None, None)
+        self.client.close()
         self._channel.close()
-        self.chat._run(self.servers.stop())
+        self.in_process.transport.run(self.servers.stop())

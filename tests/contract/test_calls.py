@@ -11,7 +11,8 @@ import openai
 import pydantic
 import pytest
 
-from jaxchat.api import Chat
+from jaxchat.client import Client
+from jaxchat.client.local import LocalTransport
 from jaxchat.config import ChatConfig
 from tests.contract.answers import Said
 from tests.contract.covering import covers
@@ -130,7 +131,7 @@ def test_the_reason_of_a_named_call_can_be_that_of_the_hosted_api(reason: Any) -
     session, _ = echo_session(chat=ChatConfig(named_tool_finish_reason=reason))
     said = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
     asked = {"tools": TOOLS, "messages": [{"role": "user", "content": said}]}
-    with Chat(session) as chat, Place(chat) as place:
+    with Client(LocalTransport(session)) as client, Place(client) as place:
         for name in ("openai", "stub stream"):
             door = place.door(name)
             now = {"type": "function", "function": {"name": "now"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import time
@@ -136,8 +137,11 @@ def test_models(echo_place: Place) -> None:
     assert echo_place.openai.models.retrieve("echo").created == 1
     listed, asked = echo_place.stub.ListModels(v1.ListModelsRequest()), v1.GetModelRequest(model="echo")
     SEEN.sent.update(fields_of(asked))
-    for found in (listed.models[0], echo_place.stub.GetModel(asked), echo_place.client.models.retrieve("echo")):
+    for found in (listed.models[0], echo_place.stub.GetModel(asked)):
         assert (found.id, found.created, found.owned_by) == ("echo", 1, "jaxchat")
+    for client in (echo_place.client, echo_place.in_process):
+        assert client.models.retrieve("echo").model_dump() == model
+        assert [found.model_dump() for found in client.models.list()] == [model]
     SEEN.received.update(fields_of(listed))
 
 
@@ -146,9 +150,9 @@ def test_unknown_models_are_404(echo_place: Place) -> None:
     assert reply.status_code == 404 and error_of(reply)["code"] == "model_not_found"
     with pytest.raises(openai.NotFoundError):
         echo_place.openai.models.retrieve("nobody")
-    for name in ("nobody", ""):
+    for client, name in itertools.product((echo_place.client, echo_place.in_process), ("nobody", "")):
         with pytest.raises(ChatError) as refused:
-            echo_place.client.models.retrieve(name)
+            client.models.retrieve(name)
         assert (refused.value.http_status, refused.value.code) == (404, "model_not_found")
 
 

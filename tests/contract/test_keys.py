@@ -1,4 +1,4 @@
-"""API keys: where they are asked for, every door asks for them, and only health is open."""
+"""API keys: where they are asked for, every remote door asks for them, and only health is open."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import openai
 import pytest
 
 from jaxchat import v1
-from jaxchat.api import Chat
 from jaxchat.client import Client
-from tests.contract.doors import NAMES
+from tests.contract.doors import REMOTE
 from tests.contract.echo import EchoRunner
 from tests.contract.place import Place
 
@@ -20,15 +19,15 @@ HELLO = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @pytest.fixture(scope="module")
-def locked(echo_chat: tuple[Chat, EchoRunner], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def locked(echo_client: tuple[Client, EchoRunner], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A place whose clients have no key."""
     file: Path = tmp_path_factory.mktemp("keys") / "keys"
     file.write_text(f"other\n{KEY}  # of the tests\n")
-    with Place(echo_chat[0], api_keys=str(file)) as place:
+    with Place(echo_client[0], api_keys=str(file)) as place:
         yield place
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", REMOTE)
 def test_a_wrong_key_is_a_401(locked: Place, name: str) -> None:
     for fields in ({}, {"temperature": 9}, {"model": "nobody"}):
         refusal = locked.door(name).refused(**fields)

@@ -81,8 +81,8 @@ def test_a_draining_server_refuses_and_finishes() -> None:
     with narrow(slots=2) as (place, runner), ThreadPoolExecutor(2) as pool:
         running = pool.submit(place.door("openai stream").ask, **say(f"ab{PAUSE}c"))
         assert runner.held.wait(PATIENCE)
-        drained = pool.submit(place.chat._run, place.chat.session.drain(PATIENCE))
-        place._until(lambda: not place.chat.session.ready)
+        drained = pool.submit(place.in_process.transport.run, place.session.drain(PATIENCE))
+        place._until(lambda: not place.session.ready)
         for name in NAMES:
             _unavailable(place.door(name), "draining")
         assert place.http.get("/health").status_code == 503

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from jaxchat.api import Chat
+from jaxchat.client import Client
+from jaxchat.client.local import LocalTransport
 from tests.contract.covering import covers
 from tests.contract.doors import Door
 from tests.contract.echo import EchoRunner, echo_session, encoded
@@ -53,7 +54,7 @@ def test_names_reach_the_model(echo: Door, runner: EchoRunner, role: str) -> Non
 def test_names_that_the_template_has_no_place_for_lead_the_content() -> None:
     template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     session, runner = echo_session(template=template)
-    with Chat(session) as chat, Place(chat) as place:
+    with Client(LocalTransport(session)) as client, Place(client) as place:
         for name in ("openai", "stub stream"):
             place.door(name).ask(messages=[{"role": "user", "content": "yes", "name": "Ann"}])
     assert runner.prompts == ["<|im_start|>user\nAnn: yes<|im_end|>\n"] * 2

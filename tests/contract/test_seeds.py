@@ -74,7 +74,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(tiny_place: Place) -> None:
 @covers("ChatCompletion.system_fingerprint", "ChatCompletionChunk.system_fingerprint")
 def test_the_fingerprint_is_the_same_everywhere(tiny_place: Place) -> None:
     found = {tiny_place.door(name).ask(**ASKED).fingerprint for name in NAMES}
-    found.add(tiny_place.chat.session.info.fingerprint)
+    found.add(tiny_place.session.info.fingerprint)
     (fingerprint,) = found
     assert fingerprint.startswith("fp_") and len(fingerprint) == 13 and int(fingerprint[3:], 16) >= 0
 

@@ -78,7 +78,7 @@ def test_every_family_is_here() -> None:
 @pytest.mark.parametrize("kind", CASES)
 def test_a_family_answers_calls_and_reads_the_result(tmp_path: Path, kind: str) -> None:
     sizes = dict(slots=2, prefill_chunk=128, prefill_buckets=(128,), max_seq_len=1536)
-    with load(str(write(tmp_path, kind)), **sizes) as chat, Place(chat) as place:
+    with load(str(write(tmp_path, kind)), **sizes) as client, Place(client) as place:
         doors = [place.door(name) for name in ("openai", "openai stream", "client", "client stream")]
         said = [door.ask(messages=[ASKED], seed=1, max_tokens=12) for door in doors]
         assert said[0].usage and said[0].usage[1] > 0

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxchat.api import Chat, load
+from jaxchat.api import load
+from jaxchat.client import Client
 from jaxchat.config import MeshConfig
 from jaxchat.models.families import read_config
 from jaxchat.parallel.mesh import Placement
@@ -23,31 +24,31 @@ SCRIPT = """
 import json, sys
 from jaxchat.api import load
 from tests.runtime.test_data_parallel import answers
-with load(sys.argv[1], slots=4, prefill_chunk=32, cache_dir=None, data_parallel=2) as chat:
+with load(sys.argv[1], slots=4, prefill_chunk=32, cache_dir=None, data_parallel=2) as client:
     found = answers(chat)
-    print(json.dumps([found, chat.session.info.fingerprint, chat.session.compiles_after_ready]))
+    print(json.dumps([found, client.transport.session.info.fingerprint, client.transport.session.compiles_after_ready]))
 """
 
 
-def answers(chat: Chat) -> list[list[float]]:
+def answers(client: Client) -> list[list[float]]:
     """Log-probabilities of answers that are asked for all at once, more of them than one copy has slots."""
 
     def ask(number: int) -> list[float]:
         messages = [{"role": "user", "content": f"{number} " * (1 + 9 * (number % 3))}]
-        answer = chat.chat.completions.create(messages=messages, seed=number, max_tokens=12, logprobs=True)
+        answer = client.chat.completions.create(messages=messages, seed=number, max_tokens=12, logprobs=True)
         return [entry.logprob for entry in answer.choices[0].logprobs.content]
 
     with ThreadPoolExecutor(REQUESTS) as pool:
         return list(pool.map(ask, range(REQUESTS)))
 
 
-def test_every_copy_gives_the_answers_of_one(tiny_model: Path, tiny_chat: Chat) -> None:
+def test_every_copy_gives_the_answers_of_one(tiny_model: Path, tiny_client: Client) -> None:
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     command = [sys.executable, "-c", SCRIPT, str(tiny_model)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     found, fingerprint, compiles = json.loads(output)
-    assert found == answers(tiny_chat)
-    assert fingerprint == tiny_chat.session.info.fingerprint
+    assert found == answers(tiny_client)
+    assert fingerprint == tiny_client.transport.session.info.fingerprint
     assert compiles == 0
 
 

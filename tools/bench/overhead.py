@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from jaxchat.api import AsyncChat, load_async
+from jaxchat.api import load_async
 from jaxchat.chat.prompt.build import prompt_tokens
 from jaxchat.chat.prompt.template import load_template
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
@@ -81,14 +81,14 @@ class Streams:
         self._fields: dict[str, Any] = {"model": model, "messages": MESSAGES, "max_tokens": tokens, "stream": True}
         self._fields["logit_bias"] = {str(token): bias for token, bias in bans}
 
-    async def typed(self, door: AsyncChat | AsyncClient) -> None:
+    async def typed(self, door: AsyncClient) -> None:
         await asyncio.gather(*(self._typed(door, seed) for seed in range(self._count)))
 
     async def rest(self, http: httpx.AsyncClient) -> None:
         await asyncio.gather(*(self._rest(http, seed) for seed in range(self._count)))
 
     async def _typed(self, door: Any, seed: int) -> None:
-        finish = 0
+        finish = None
         async for chunk in await door.chat.completions.create(**self._fields, seed=seed):
             finish = finish or chunk.choices[0].finish_reason
         assert finish
@@ -113,14 +113,14 @@ async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, 
     bare, total = Bare(args.model, args.slots), args.streams * args.tokens
     limits = httpx.Limits(max_connections=None)
     async with (
-        await load_async(args.model, slots=args.slots) as chat,
+        await load_async(args.model, slots=args.slots) as local,
         AsyncClient(server.grpc) as client,
         httpx.AsyncClient(base_url=server.rest, trust_env=False, timeout=None, limits=limits) as http,
     ):
         streams = Streams(server.model, args.streams, args.tokens, bare.bans)
         ways: dict[str, Callable[[], Awaitable[None]]] = {
             "engine": lambda: bare.run(args.streams, args.tokens),
-            "session": lambda: streams.typed(chat),
+            "session": lambda: streams.typed(local),
             "gRPC": lambda: streams.typed(client),
             "REST": lambda: streams.rest(http),
         }

@@ -48,7 +48,7 @@ def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> t
     began, first, text = time.monotonic(), 0.0, ""
     fields = {"model": model, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     for chunk in client.chat.completions.create(messages=messages, **fields):
-        delta = "".join(choice.delta.content for choice in chunk.choices)
+        delta = "".join(choice.delta.content or "" for choice in chunk.choices)
         first = first or (time.monotonic() - began if delta else 0.0)
         text += delta
     return first, text

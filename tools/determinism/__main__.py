@@ -14,8 +14,8 @@ import argparse
 import asyncio
 import sys
 import time
-from dataclasses import asdict
 from random import Random
+from typing import Any
 
 import openai
 
@@ -25,7 +25,7 @@ from jaxchat.config import EngineConfig
 from serving.cli.flags import add_flags, from_flags, to_flags
 from tools.determinism.answers import Answer
 from tools.determinism.requests import Request, random_request
-from tools.determinism.ways import alone, crowded, messages, noise, rest
+from tools.determinism.ways import alone, asking, crowded, noise
 from tools.server_process import ServerProcess
 
 
@@ -53,26 +53,26 @@ class Report:
 async def run(args: argparse.Namespace) -> int:
     rng, began = Random(args.seed), time.monotonic()
     engine = from_flags(args, EngineConfig)
-    async with await jaxchat.load_async(args.model, **asdict(engine)) as chat:
-        model, vocab = chat.session.model_id, chat.session.info.vocab
+    async with await jaxchat.load_async(args.model, config=engine) as local:
+        session: Any = local.transport.session
+        model, vocab = session.model_id, session.info.vocab
         requests = [random_request(rng, model, vocab, args.longest, args.words) for _ in range(args.requests)]
-        expected = await alone(chat, requests)
+        expected = await alone(local, requests)
         report = Report(requests, expected)
         report.add("alone", expected, time.monotonic() - began)
         began = time.monotonic()
-        async with noise(chat.chat.completions.create, model, args.neighbours, args.words, rng):
-            loaded = await crowded([messages(chat, True), messages(chat, False)], requests, args.at_once, rng)
+        async with noise(local.chat.completions.create, model, args.neighbours, args.words, rng):
+            loaded = await crowded([asking(local, True), asking(local, False)], requests, args.at_once, rng)
         report.add("in process, under load", loaded, time.monotonic() - began)
-        compiles, fingerprint = chat.session.compiles_after_ready, chat.session.info.fingerprint
-        swaps = chat.session.stats.preemptions
+        compiles, fingerprint, swaps = session.compiles_after_ready, session.info.fingerprint, session.stats.preemptions
     with ServerProcess("--model", args.model, "--startup-prompt", "", *to_flags(engine)) as server:
         async with (
             AsyncClient(server.grpc) as client,
             openai.AsyncOpenAI(base_url=server.rest, api_key="none", max_retries=0, timeout=600) as web,
         ):
             for name, asks in (
-                ("restarted, gRPC, under load", [messages(client, True), messages(client, False)]),
-                ("restarted, REST, under load", [rest(web, True), rest(web, False)]),
+                ("restarted, gRPC, under load", [asking(client, True), asking(client, False)]),
+                ("restarted, REST, under load", [asking(web, True), asking(web, False)]),
             ):
                 began = time.monotonic()
                 async with noise(client.chat.completions.create, model, args.neighbours, args.words, rng):

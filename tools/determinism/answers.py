@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxchat import v1
-
 Entry = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 
 
@@ -26,33 +24,8 @@ class Choice:
 Answer = dict[int, Choice]
 
 
-def from_message(completion: v1.ChatCompletion) -> Answer:
-    """A whole answer over gRPC or in process."""
-    return {
-        choice.index: Choice(
-            text=choice.message.content,
-            calls=tuple((call.function.name, call.function.arguments) for call in choice.message.tool_calls),
-            finish=_word(choice.finish_reason),
-            entries=_entries(choice.logprobs.content),
-        )
-        for choice in completion.choices
-    }
-
-
-def from_chunks(chunks: Iterable[v1.ChatCompletionChunk]) -> Answer:
-    """A streamed answer over gRPC or in process."""
-    answer: Answer = {}
-    for part in (part for chunk in chunks for part in chunk.choices):
-        choice = answer.setdefault(part.index, Choice())
-        choice.text += part.delta.content
-        choice.calls = _joined(choice.calls, part.delta.tool_calls)
-        choice.finish = _word(part.finish_reason) or choice.finish
-        choice.entries += _entries(part.logprobs.content)
-    return answer
-
-
-def from_json(completion: Any) -> Answer:
-    """A whole answer of the `openai` package."""
+def from_completion(completion: Any) -> Answer:
+    """A whole answer of the `openai` package or of the typed client."""
     return {
         choice.index: Choice(
             text=choice.message.content or "",
@@ -64,8 +37,8 @@ def from_json(completion: Any) -> Answer:
     }
 
 
-def from_events(chunks: Iterable[Any]) -> Answer:
-    """A streamed answer of the `openai` package."""
+def from_chunks(chunks: Iterable[Any]) -> Answer:
+    """A streamed answer of the `openai` package or of the typed client."""
     answer: Answer = {}
     for part in (part for chunk in chunks for part in chunk.choices):
         choice = answer.setdefault(part.index, Choice())
@@ -92,7 +65,3 @@ def _entries(entries: Iterable[Any]) -> tuple[Entry, ...]:
         return bytes(entry.bytes or b""), np.float32(entry.logprob).tobytes()
 
     return tuple((*bits(entry), tuple(bits(top) for top in entry.top_logprobs)) for entry in entries)
-
-
-def _word(reason: v1.FinishReason) -> str:
-    return v1.FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower() if reason else ""

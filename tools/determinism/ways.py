@@ -10,40 +10,30 @@ from typing import Any
 
 import openai
 
-from jaxchat.api import AsyncChat
 from jaxchat.client import AsyncClient
-from tools.determinism.answers import Answer, from_chunks, from_events, from_json, from_message
+from tools.determinism.answers import Answer, from_chunks, from_completion
 from tools.determinism.requests import Request, neighbour
 
 Ask = Callable[[Request], Awaitable[Answer]]
 
 
-def messages(client: AsyncChat | AsyncClient, stream: bool) -> Ask:
-    """Asks in process or over gRPC."""
+def asking(client: AsyncClient | openai.AsyncOpenAI, stream: bool) -> Ask:
+    """Asks in process, over gRPC, or over REST with the `openai` package."""
+    create: Any = client.chat.completions.create
 
     async def ask(request: Request) -> Answer:
-        answer: Any = await client.chat.completions.create(**request, stream=stream)
-        return from_chunks([chunk async for chunk in answer]) if stream else from_message(answer)
+        answer: Any = await create(**request, stream=stream)
+        return from_chunks([chunk async for chunk in answer]) if stream else from_completion(answer)
 
     return ask
 
 
-def rest(client: openai.AsyncOpenAI, stream: bool) -> Ask:
-    """Asks over REST with the `openai` package."""
-
-    async def ask(request: Request) -> Answer:
-        answer: Any = await client.chat.completions.create(**request, stream=stream)
-        return from_events([chunk async for chunk in answer]) if stream else from_json(answer)
-
-    return ask
-
-
-async def alone(chat: AsyncChat, requests: Sequence[Request]) -> list[Answer]:
+async def alone(client: AsyncClient, requests: Sequence[Request]) -> list[Answer]:
     """One after the other, none after a prompt that left its pages in the prefix cache."""
-    ask = messages(chat, False)
+    ask = asking(client, False)
     answers = []
     for request in requests:
-        chat.session.forget_prefixes()
+        client.transport.session.forget_prefixes()
         answers.append(await ask(request))
     return answers
 

@@ -24,14 +24,14 @@ import jax
 import jax.numpy as jnp
 from jsonschema import Draft202012Validator
 
-from jaxchat.api import AsyncChat, load_async
+from jaxchat.api import load_async
 from jaxchat.checkpoints.huggingface import save_hf
+from jaxchat.client import AsyncClient
 from jaxchat.errors import ChatError
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.model_directory import find
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import read_config
-from jaxchat.v1 import chat_pb2
 from tools.schemas.made import random_schema
 
 FIRST, MOST = 48, 3072  # tokens
@@ -47,12 +47,12 @@ def random_model(directory: Path) -> Path:
     return directory
 
 
-async def judge(chat: AsyncChat, schema: dict[str, Any], seed: int) -> str:
+async def judge(client: AsyncClient, schema: dict[str, Any], seed: int) -> str:
     """How the answer to one schema fared: a word that counts, or what is wrong with it."""
     started, limit = "", FIRST
     while True:
         try:
-            text, ended = await answer(chat, schema, seed, limit)
+            text, ended = await answer(client, schema, seed, limit)
         except ChatError as error:
             return "refused" if error.http_status == 400 and error.param else f"WRONG {error.message}"
         if not text.startswith(started):
@@ -69,14 +69,14 @@ async def judge(chat: AsyncChat, schema: dict[str, Any], seed: int) -> str:
     return "valid" if limit == FIRST else "beginning of a valid one"
 
 
-async def answer(chat: AsyncChat, schema: dict[str, Any], seed: int, limit: int) -> tuple[str, bool]:
+async def answer(client: AsyncClient, schema: dict[str, Any], seed: int, limit: int) -> tuple[str, bool]:
     """The text, and whether it came to its end."""
-    reply = await chat.chat.completions.create(
-        model=chat.session.model_id, messages=ASK, seed=seed, temperature=1.0, max_tokens=limit,
+    reply = await client.chat.completions.create(
+        messages=ASK, seed=seed, temperature=1.0, max_tokens=limit,
         response_format={"type": "json_schema", "json_schema": {"name": "made", "schema": schema}},
     )  # fmt: skip
     choice = reply.choices[0]
-    return choice.message.content, choice.finish_reason == chat_pb2.FINISH_REASON_STOP
+    return choice.message.content or "", choice.finish_reason == "stop"
 
 
 async def run(args: argparse.Namespace, directory: Path) -> int:
@@ -85,9 +85,9 @@ async def run(args: argparse.Namespace, directory: Path) -> int:
 
     async def one(schema: dict[str, Any], seed: int) -> None:
         async with waiting:
-            verdicts[await judge(chat, schema, seed)] += 1
+            verdicts[await judge(client, schema, seed)] += 1
 
-    async with await load_async(str(directory), slots=args.at_once) as chat:
+    async with await load_async(str(directory), slots=args.at_once) as client:
         made = 0
         while made - verdicts["refused"] < args.count:
             more = args.count - made + verdicts["refused"]

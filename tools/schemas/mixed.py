@@ -16,7 +16,8 @@ import time
 from random import Random
 from typing import Any
 
-from jaxchat.api import AsyncChat, load_async
+from jaxchat.api import load_async
+from jaxchat.client import AsyncClient
 from tools.schemas.made import random_schema
 
 ASK = [{"role": "user", "content": "Tell me what jaxchat is, how to start it, and how to call it."}]
@@ -36,17 +37,17 @@ def constrained(schemas: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     }
 
 
-async def load(chat: AsyncChat, requests: list[dict[str, Any]], at_once: int) -> tuple[float, dict[int, bytes]]:
+async def load(client: AsyncClient, requests: list[dict[str, Any]], at_once: int) -> tuple[float, dict[int, bytes]]:
     """Tokens per second of the requests, and the free answers by seed."""
     waiting, answers, tokens = iter(requests), dict[int, bytes](), 0
 
     async def client() -> None:
         nonlocal tokens
         for request in waiting:
-            reply = await chat.chat.completions.create(model=chat.session.model_id, messages=ASK, **request)
+            reply = await client.chat.completions.create(messages=ASK, **request)
             tokens += reply.usage.completion_tokens
             if "response_format" not in request:
-                answers[request["seed"]] = reply.choices[0].SerializeToString(deterministic=True)
+                answers[request["seed"]] = reply.choices[0].proto.SerializeToString(deterministic=True)
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(at_once)))
@@ -56,20 +57,20 @@ async def load(chat: AsyncChat, requests: list[dict[str, Any]], at_once: int) ->
 async def run(args: argparse.Namespace) -> int:
     """Alternates the two loads."""
     chance = Random(args.seed)
-    async with await load_async(args.model, slots=args.slots) as chat:
+    async with await load_async(args.model, slots=args.slots) as client:
         schemas = objects(chance, args.schemas)
         plain = [free(seed) for seed in range(args.requests)]
         mixed = [free(seed) if seed % 2 else constrained(schemas, seed) for seed in range(args.requests)]
         rates: dict[str, list[float]] = {"free": [], "mixed": []}
         differing = 0
         for repetition in range(-1, args.repetitions):  # the first one warms up
-            rate, expected = await load(chat, plain, args.slots * 2)
-            other, answers = await load(chat, mixed, args.slots * 2)
+            rate, expected = await load(client, plain, args.slots * 2)
+            other, answers = await load(client, mixed, args.slots * 2)
             differing += sum(expected[seed] != found for seed, found in answers.items())
             if repetition >= 0:
                 rates["free"].append(rate)
                 rates["mixed"].append(other)
-        compiles = chat.session.compiles_after_ready
+        compiles = client.transport.session.compiles_after_ready
     medians = {name: statistics.median(found) for name, found in rates.items()}
     print("| load | tokens/s | of free |\n|---|---|---|")
     for name, median in medians.items():

@@ -38,12 +38,12 @@ def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
     """Answers through `jaxchat.load`, the way a user does."""
     import jaxchat
 
-    chat = jaxchat.load(str(directory), **engine)
+    client = jaxchat.load(str(directory), **engine)
 
     def one(sample: Sample) -> Message:
         extra = {"tools": list(sample.tools)} if sample.tools else {}
         given = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
-        reply = chat.chat.completions.create(**given).choices[0].message
+        reply = client.chat.completions.create(**given).choices[0].message
         named = [
             {"function": {"name": c.function.name, "arguments": c.function.arguments}} for c in reply.tool_calls or []
         ]

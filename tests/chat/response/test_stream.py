@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jaxchat import v1
-from jaxchat.api import AsyncChat, load_session
+from jaxchat.api import load_session
 from jaxchat.chat.context import Record
+from jaxchat.client import AsyncClient
+from jaxchat.client.local import AsyncLocalTransport
 from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.errors import ChatError
 
@@ -17,17 +18,17 @@ HELLO = [{"role": "user", "content": "Hello"}]
 ENDLESS = {"messages": HELLO, "max_tokens": 900, "logit_bias": {"3": 100}}
 
 
-async def started(model: Path, slots: int = 4, **limits) -> AsyncChat:
+async def started(model: Path, slots: int = 4, **limits) -> AsyncClient:
     engine = EngineConfig(slots=slots, prefill_chunk=32)
     session = await asyncio.to_thread(load_session, str(model), engine, chat=ChatConfig(**limits))
     await session.start()
-    return AsyncChat(session)
+    return AsyncClient(AsyncLocalTransport(session))
 
 
-async def idle(chat: AsyncChat) -> None:
+async def idle(client: AsyncClient) -> None:
     """Returns once slots, pages and queue are back at zero."""
     async with asyncio.timeout(20):
-        while (stats := chat.session.stats).waiting or stats.running or stats.pages_in_use:
+        while (stats := client.transport.session.stats).waiting or stats.running or stats.pages_in_use:
             await asyncio.sleep(0.002)
 
 
@@ -47,14 +48,14 @@ class Watcher:
 
 def test_a_stop_string_frees_the_slot_though_nobody_reads(tiny_model: Path) -> None:
     async def scenario() -> None:
-        async with await started(tiny_model) as chat:
-            create = chat.chat.completions.create
+        async with await started(tiny_model) as client:
+            create = client.chat.completions.create
             whole = (await create(messages=HELLO, max_tokens=200, seed=3)).choices[0].message.content
             stop = whole[60:63]
             stream = await create(messages=HELLO, max_tokens=900, seed=3, stop=stop, stream=True)
             await anext(stream)
-            await idle(chat)
-            text = "".join([c.choices[0].delta.content async for c in stream])
+            await idle(client)
+            text = "".join([c.choices[0].delta.content or "" async for c in stream])
             assert text == whole[: whole.index(stop)]
 
     asyncio.run(scenario())
@@ -62,24 +63,24 @@ def test_a_stop_string_frees_the_slot_though_nobody_reads(tiny_model: Path) -> N
 
 def test_an_unread_answer_is_kept_whole_and_joined(tiny_model: Path) -> None:
     async def scenario() -> None:
-        async with await started(tiny_model) as chat:
-            stream = await chat.chat.completions.create(**ENDLESS, logprobs=True, stream=True)
+        async with await started(tiny_model) as client:
+            stream = await client.chat.completions.create(**ENDLESS, logprobs=True, stream=True)
             await anext(stream)
-            await idle(chat)
+            await idle(client)
             rest = [chunk.choices[0] async for chunk in stream]
-            assert len(rest) < 10 and len("".join(c.delta.content for c in rest)) == 900
-            assert sum(len(c.logprobs.content) for c in rest) == 900
+            assert len(rest) < 10 and len("".join(c.delta.content or "" for c in rest)) == 900
+            assert sum(len(c.logprobs.content) for c in rest if c.logprobs) == 900
 
     asyncio.run(scenario())
 
 
 def test_an_answer_that_nobody_reads_may_not_grow_without_bound(tiny_model: Path) -> None:
     async def scenario() -> None:
-        async with await started(tiny_model, max_buffered_bytes=20_000) as chat:
-            create = chat.chat.completions.create
+        async with await started(tiny_model, max_buffered_bytes=20_000) as client:
+            create = client.chat.completions.create
             stream = await create(**ENDLESS, n=4, logprobs=True, top_logprobs=20, stream=True)
             await anext(stream)
-            await idle(chat)
+            await idle(client)
             with pytest.raises(ChatError, match="20000") as failed:
                 async for _ in stream:
                     pass
@@ -92,55 +93,55 @@ def test_an_answer_that_nobody_reads_may_not_grow_without_bound(tiny_model: Path
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_deadline_ends_a_request_wherever_it_is(tiny_model: Path, stream: bool) -> None:
     async def scenario() -> None:
-        async with await started(tiny_model, slots=1, request_timeout=0.15) as chat:
+        async with await started(tiny_model, slots=1, request_timeout=0.15) as client:
 
             async def ask() -> None:
-                answer = await chat.chat.completions.create(**ENDLESS, n=100, stream=stream)
+                answer = await client.chat.completions.create(**ENDLESS, n=100, stream=stream)
                 if stream:
                     async for _ in answer:
                         pass
 
             results = await asyncio.gather(ask(), ask(), return_exceptions=True)
             assert [(type(e), e.http_status, e.code) for e in results] == [(ChatError, 504, "timeout")] * 2
-            await idle(chat)
+            await idle(client)
 
     asyncio.run(scenario())
 
 
 def test_a_failing_device_fails_its_requests_and_shows(tiny_model: Path) -> None:
     async def scenario() -> None:
-        async with await started(tiny_model) as chat:
-            stream = await chat.chat.completions.create(**ENDLESS, stream=True)
+        async with await started(tiny_model) as client:
+            stream = await client.chat.completions.create(**ENDLESS, stream=True)
             await anext(stream)
-            chat.session._engine._runner.decode = None  # the next step raises
+            client.transport.session._engine._runner.decode = None  # the next step raises
             with pytest.raises(ChatError) as failed:
                 async for _ in stream:
                     pass
             assert (failed.value.http_status, failed.value.code) == (503, "engine_overloaded")
-            await asyncio.wait_for(chat.session.failed.wait(), 10)
-            assert not chat.session.ready
+            await asyncio.wait_for(client.transport.session.failed.wait(), 10)
+            assert not client.transport.session.ready
             with pytest.raises(ChatError):
-                await chat.chat.completions.create(**ENDLESS)
+                await client.chat.completions.create(**ENDLESS)
 
     asyncio.run(scenario())
 
 
 def test_closing_is_no_failure(tiny_model: Path) -> None:
     async def scenario() -> None:
-        chat = await started(tiny_model)
-        await chat.close()
+        client = await started(tiny_model)
+        await client.close()
         await asyncio.sleep(0)
-        assert not chat.session.failed.is_set()
+        assert not client.transport.session.failed.is_set()
 
     asyncio.run(scenario())
 
 
 def test_observers_hear_of_every_end_once(tiny_model: Path) -> None:
     async def scenario() -> None:
-        async with await started(tiny_model) as chat:
+        async with await started(tiny_model) as client:
             watcher = Watcher()
-            chat.session.observers.append(watcher)
-            create = chat.chat.completions.create
+            client.transport.session.observers.append(watcher)
+            create = client.chat.completions.create
             answer = await create(messages=HELLO, max_tokens=7, logit_bias={"3": 100}, n=2, user="ann")
             with pytest.raises(ChatError):
                 await create(messages=HELLO, temperature=3)
@@ -158,6 +159,6 @@ def test_observers_hear_of_every_end_once(tiny_model: Path) -> None:
             assert first.first_token is not None and 0 < first.first_token <= first.seconds
             assert watcher.gaps[:14].count(None) == 2
             assert refused.error == "invalid_request_error" and refused.first_token is None
-            assert watcher.ended[2].streamed and answer.choices[0].finish_reason == v1.FINISH_REASON_LENGTH
+            assert watcher.ended[2].streamed and answer.choices[0].finish_reason == "length"
 
     asyncio.run(scenario())

@@ -69,8 +69,8 @@ Parts = AsyncIterator[tuple[str, tuple[int, int] | None]]
 
 async def _typed(client: AsyncClient, fields: dict[str, Any]) -> Parts:
     async for chunk in await client.chat.completions.create(**fields):
-        text = "".join(choice.delta.content for choice in chunk.choices)
-        usage = (chunk.usage.prompt_tokens, chunk.usage.completion_tokens) if chunk.HasField("usage") else None
+        text = "".join(choice.delta.content or "" for choice in chunk.choices)
+        usage = (chunk.usage.prompt_tokens, chunk.usage.completion_tokens) if chunk.usage else None
         yield text, usage
 
 

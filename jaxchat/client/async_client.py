@@ -1,0 +1,143 @@
+"""The client for asyncio: the shape of `Client` with `await`."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
+
+from jaxchat.client import parsing
+from jaxchat.client.completion import ChatCompletion, Model, find_model
+from jaxchat.client.grpc import AsyncGrpcTransport, GrpcOptions
+from jaxchat.client.params import ChatParams, ParseParams
+from jaxchat.client.request import build_request
+from jaxchat.client.stream import AsyncStream
+from jaxchat.client.transport import AsyncTransport, client_closed
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class AsyncClient:
+    """A client that is called like the `AsyncOpenAI` client, for one asyncio loop.
+
+    Cancelling a task cancels its answer. `transport` is the way to the engine, for tests and tools.
+
+    Args:
+        transport: a gRPC target such as `host:port`, or a transport; `jaxchat.load_async()` makes one in process.
+        options: with a gRPC target, the fields of `GrpcOptions`: `api_key`, `credentials`, `timeout`, `headers`.
+    """
+
+    def __init__(self, transport: AsyncTransport | str, /, **options: Unpack[GrpcOptions]) -> None:
+        if isinstance(transport, str):
+            transport = AsyncGrpcTransport(transport, **options)
+        elif options:
+            raise TypeError(f"only a gRPC target takes options, got {', '.join(options)}")
+        self.transport: AsyncTransport = transport
+        self.chat = AsyncChat(self)
+        self.models = AsyncModels(self)
+        self._closed = False
+
+    def open_transport(self) -> AsyncTransport:
+        """Returns the transport. Raises `ChatError` once the client is closed."""
+        if self._closed:
+            raise client_closed()
+        return self.transport
+
+    async def close(self) -> None:
+        """Ends the connection, or the engine of this process. Later calls raise `ChatError`."""
+        self._closed = True
+        await self.transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncChat:
+    """`client.chat`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.completions = AsyncCompletions(client)
+
+
+class AsyncCompletions:
+    """`client.chat.completions`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    @overload
+    async def create(
+        self, *, stream: Literal[False] | None = None, timeout: float | None = None, **params: Unpack[ChatParams]
+    ) -> ChatCompletion: ...
+
+    @overload
+    async def create(
+        self, *, stream: Literal[True], timeout: float | None = None, **params: Unpack[ChatParams]
+    ) -> AsyncStream: ...
+
+    @overload
+    async def create(
+        self, *, stream: bool | None, timeout: float | None = None, **params: Unpack[ChatParams]
+    ) -> ChatCompletion | AsyncStream: ...
+
+    async def create(
+        self, *, stream: bool | None = None, timeout: float | None = None, **params: Unpack[ChatParams]
+    ) -> ChatCompletion | AsyncStream:
+        """Returns an answer, or with `stream=True` an asynchronous iterator of its chunks.
+
+        Args:
+            stream: whether the answer comes in chunks.
+            timeout: seconds in which the whole answer must be here.
+            params: the fields of the chat completions API.
+
+        Raises:
+            ChatError: the request is refused, or fails. A stream may also raise it later.
+        """
+        transport = self._client.open_transport()
+        parsed = build_request(params, stream=stream, default_model=transport.default_model)
+        if parsed.stream:
+            chunks = transport.stream(parsed.request, timeout)
+            return await AsyncStream(chunks, include_usage=parsed.include_usage).open()
+        return ChatCompletion.from_proto(await transport.complete(parsed.request, timeout))
+
+    async def parse(
+        self, *, response_format: type[ModelT], timeout: float | None = None, **params: Unpack[ParseParams]
+    ) -> parsing.ParsedChatCompletion[ModelT]:
+        """Returns an answer in the form of a pydantic model: `answer.choices[0].message.parsed`.
+
+        Args:
+            response_format: the model class. Its JSON Schema is enforced while the answer is made.
+            timeout: seconds in which the whole answer must be here.
+            params: the other fields of the chat completions API.
+
+        Raises:
+            ChatError: the request is refused, or fails, or the answer was cut at its token limit.
+            ImportError: pydantic is not installed.
+            pydantic.ValidationError: the model's own validators reject the answer.
+        """
+        transport = self._client.open_transport()
+        fields = {**params, "response_format": parsing.response_format_of(response_format)}
+        parsed = build_request(fields, stream=None, default_model=transport.default_model)
+        return parsing.parse_completion(await transport.complete(parsed.request, timeout), response_format)
+
+
+class AsyncModels:
+    """`client.models`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def retrieve(self, model: str) -> Model:
+        """Returns one model. Raises `ChatError`, 404 for an unknown id."""
+        return find_model(await self.list(), model)
+
+    async def list(self) -> list[Model]:
+        """Returns the models that requests may name. Raises `ChatError`."""
+        return [Model.from_proto(model) for model in await self._client.open_transport().list_models()]

@@ -1,0 +1,123 @@
+"""Chunks of a streamed answer as typed objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from jaxchat import v1
+from jaxchat.client.completion import AnswerObject, ChoiceLogprobs, FinishReason, Usage
+from jaxchat.openai_json import chunk_to_json
+from jaxchat.openai_json.enums import FINISH_REASONS
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class FunctionCallDelta(AnswerObject):
+    """What a chunk adds to a call: the name once, arguments to append."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+    @classmethod
+    def from_proto(cls, proto: v1.FunctionCall) -> Self:
+        return cls(proto=proto, name=_optional(proto, "name"), arguments=_optional(proto, "arguments"))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ToolCallDelta(AnswerObject):
+    """What a chunk adds to call `index` of a choice. `id` and `type` come in the call's first fragment."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionCallDelta
+
+    @classmethod
+    def from_proto(cls, proto: v1.ToolCallDelta) -> Self:
+        function = FunctionCallDelta.from_proto(proto.function)
+        first = proto.HasField("id")
+        return cls(
+            proto=proto,
+            index=proto.index,
+            id=proto.id if first else None,
+            type="function" if first else None,
+            function=function,
+        )
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Delta(AnswerObject):
+    """What a chunk adds to a message. `role` is in the first chunk of each choice."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] | None = None
+    function_call: FunctionCallDelta | None = None
+
+    @classmethod
+    def from_proto(cls, proto: v1.Delta) -> Self:
+        calls = tuple(map(ToolCallDelta.from_proto, proto.tool_calls))
+        legacy = FunctionCallDelta.from_proto(proto.function_call) if proto.HasField("function_call") else None
+        return cls(
+            proto=proto,
+            role="assistant" if proto.role else None,
+            content=_optional(proto, "content"),
+            tool_calls=calls or None,
+            function_call=legacy,
+        )
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ChunkChoice(AnswerObject):
+    """A choice's part of a chunk. `finish_reason` is in the last chunk of each choice."""
+
+    index: int
+    delta: Delta
+    finish_reason: FinishReason | None = None
+    logprobs: ChoiceLogprobs | None = None
+
+    @classmethod
+    def from_proto(cls, proto: v1.ChunkChoice) -> Self:
+        reason: Any = FINISH_REASONS[proto.finish_reason]
+        logprobs = ChoiceLogprobs.from_proto(proto.logprobs) if proto.HasField("logprobs") else None
+        delta = Delta.from_proto(proto.delta)
+        return cls(proto=proto, index=proto.index, delta=delta, finish_reason=reason, logprobs=logprobs)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ChatCompletionChunk(AnswerObject):
+    """A piece of a streamed answer. Fields but `choices` and `usage` are the same in every chunk."""
+
+    proto: v1.ChatCompletionChunk = field(compare=False, repr=False)
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: tuple[ChunkChoice, ...]
+    usage: Usage | None = None
+    seed_used: int | None = None
+    include_usage: bool = field(default=False, repr=False, compare=False)
+
+    @classmethod
+    def from_proto(cls, proto: v1.ChatCompletionChunk, *, include_usage: bool = False) -> Self:
+        """Returns the chunk; with `include_usage` its JSON has a `usage` key, as the request asked."""
+        return cls(
+            proto=proto,
+            id=proto.id,
+            created=proto.created,
+            model=proto.model,
+            system_fingerprint=proto.system_fingerprint,
+            choices=tuple(map(ChunkChoice.from_proto, proto.choices)),
+            usage=Usage.from_proto(proto.usage) if proto.HasField("usage") else None,
+            seed_used=_optional(proto, "seed_used"),
+            include_usage=include_usage,
+        )
+
+    def model_dump(self) -> dict[str, Any]:
+        """Returns the JSON object of the REST API's event."""
+        return chunk_to_json(self.proto, self.include_usage)
+
+
+def _optional(proto: Any, name: str) -> Any:
+    return getattr(proto, name) if proto.HasField(name) else None

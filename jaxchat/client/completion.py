@@ -1,0 +1,233 @@
+"""Answers as typed objects. Every object knows its protobuf message and its JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from google.protobuf.message import Message
+
+from jaxchat import v1
+from jaxchat.client import display
+from jaxchat.errors import model_not_found
+from jaxchat.openai_json import answer_to_json
+from jaxchat.openai_json.enums import FINISH_REASONS
+
+Bytes = bytes  # a field named `bytes` hides the type
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class AnswerObject:
+    """An answer or a part of one. `proto` is the protobuf message that it was made from."""
+
+    proto: Message = field(compare=False, repr=False)
+
+    def model_dump(self) -> dict[str, Any]:
+        """Returns the JSON object that the REST API has for this."""
+        return answer_to_json(self.proto)
+
+    def __repr__(self) -> str:
+        return display.short_repr(self)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class FunctionCall(AnswerObject):
+    """Name and arguments of a call, which are JSON text. In a chunk either may be None."""
+
+    name: str
+    arguments: str
+
+    @classmethod
+    def from_proto(cls, proto: v1.FunctionCall) -> Self:
+        return cls(proto=proto, name=proto.name, arguments=proto.arguments)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ToolCall(AnswerObject):
+    """A call of a tool."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+    @classmethod
+    def from_proto(cls, proto: v1.ToolCall) -> Self:
+        return cls(proto=proto, id=proto.id, function=FunctionCall.from_proto(proto.function))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class AssistantMessage(AnswerObject):
+    """What the assistant said. It can be sent back in `messages`. `content` is None for pure calls."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    tool_calls: tuple[ToolCall, ...] | None = None
+    function_call: FunctionCall | None = None
+
+    @classmethod
+    def from_proto(cls, proto: v1.AssistantMessage, **more: Any) -> Self:
+        calls = tuple(map(ToolCall.from_proto, proto.tool_calls))
+        legacy = FunctionCall.from_proto(proto.function_call) if proto.HasField("function_call") else None
+        content = proto.content if proto.HasField("content") else None
+        return cls(proto=proto, content=content, tool_calls=calls or None, function_call=legacy, **more)
+
+    def _repr_markdown_(self) -> str:
+        return display.message_markdown(self)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class TopLogprob(AnswerObject):
+    """A likely token. `bytes` is None for tokens without text."""
+
+    token: str
+    logprob: float
+    bytes: Bytes | None
+    token_id: int
+
+    @classmethod
+    def from_proto(cls, proto: v1.TopLogprob) -> Self:
+        data = proto.bytes if proto.HasField("bytes") else None
+        return cls(proto=proto, token=proto.token, logprob=proto.logprob, bytes=data, token_id=proto.token_id)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class TokenLogprob(AnswerObject):
+    """A token of the content. `bytes` are its true bytes, also where they are a part of a character."""
+
+    token: str
+    logprob: float
+    bytes: Bytes | None
+    token_id: int
+    top_logprobs: tuple[TopLogprob, ...]
+
+    @classmethod
+    def from_proto(cls, proto: v1.TokenLogprob) -> Self:
+        data = proto.bytes if proto.HasField("bytes") else None
+        top = tuple(map(TopLogprob.from_proto, proto.top_logprobs))
+        return cls(
+            proto=proto,
+            token=proto.token,
+            logprob=proto.logprob,
+            bytes=data,
+            token_id=proto.token_id,
+            top_logprobs=top,
+        )
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ChoiceLogprobs(AnswerObject):
+    """One entry for each token of the content; None for pure calls."""
+
+    content: tuple[TokenLogprob, ...] | None
+
+    @classmethod
+    def from_proto(cls, proto: v1.ChoiceLogprobs, *, has_content: bool = True) -> Self:
+        return cls(proto=proto, content=tuple(map(TokenLogprob.from_proto, proto.content)) if has_content else None)
+
+    def model_dump(self) -> dict[str, Any]:
+        """Returns the JSON object that the REST API has for this."""
+        return {"content": None if self.content is None else [entry.model_dump() for entry in self.content]}
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Choice(AnswerObject):
+    """One of n answers. `logprobs` is None unless the request asked for them."""
+
+    index: int
+    message: AssistantMessage
+    finish_reason: FinishReason | None
+    logprobs: ChoiceLogprobs | None = None
+
+    @classmethod
+    def from_proto(cls, proto: v1.Choice) -> Self:
+        return cls(**choice_fields(proto), message=AssistantMessage.from_proto(proto.message))
+
+
+def choice_fields(proto: v1.Choice) -> dict[str, Any]:
+    """Returns the fields of a choice but the message."""
+    logprobs = None
+    if proto.HasField("logprobs"):
+        logprobs = ChoiceLogprobs.from_proto(proto.logprobs, has_content=proto.message.HasField("content"))
+    reason = FINISH_REASONS[proto.finish_reason]
+    return {"proto": proto, "index": proto.index, "finish_reason": reason, "logprobs": logprobs}
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Usage(AnswerObject):
+    """Tokens of the prompt, of all choices together, and the sum."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+    @classmethod
+    def from_proto(cls, proto: v1.Usage) -> Self:
+        return cls(
+            proto=proto,
+            prompt_tokens=proto.prompt_tokens,
+            completion_tokens=proto.completion_tokens,
+            total_tokens=proto.total_tokens,
+        )
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ChatCompletion(AnswerObject):
+    """A whole answer. `created` is in Unix seconds; `seed_used` is the request's seed or the one drawn for it."""
+
+    proto: v1.ChatCompletion = field(compare=False, repr=False)
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: tuple[Choice, ...]
+    usage: Usage
+    seed_used: int | None = None
+
+    @classmethod
+    def from_proto(cls, proto: v1.ChatCompletion) -> Self:
+        return cls(**completion_fields(proto), choices=tuple(map(Choice.from_proto, proto.choices)))
+
+    def __repr__(self) -> str:
+        return display.completion_repr(self)
+
+    def _repr_markdown_(self) -> str:
+        return display.completion_markdown(self)
+
+
+def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
+    """Returns the fields of a completion but the choices."""
+    return {
+        "proto": proto,
+        "id": proto.id,
+        "created": proto.created,
+        "model": proto.model,
+        "system_fingerprint": proto.system_fingerprint,
+        "usage": Usage.from_proto(proto.usage),
+        "seed_used": proto.seed_used if proto.HasField("seed_used") else None,
+    }
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Model(AnswerObject):
+    """A model that requests may name. `created` is in Unix seconds."""
+
+    proto: v1.Model = field(compare=False, repr=False)
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+
+    @classmethod
+    def from_proto(cls, proto: v1.Model) -> Self:
+        return cls(proto=proto, id=proto.id, created=proto.created, owned_by=proto.owned_by)
+
+
+def find_model(models: Iterable[Model], model_id: str) -> Model:
+    """Returns the model of that id. Raises `ChatError`, 404 when there is none."""
+    by_id = {model.id: model for model in models}
+    if model_id not in by_id:
+        raise model_not_found(model_id, by_id)
+    return by_id[model_id]

@@ -1,0 +1,163 @@
+"""Transports to a server over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import grpc
+
+from jaxchat import v1
+from jaxchat.client.grpc_errors import error_of
+from jaxchat.v1.service_pb2_grpc import ChatServiceStub
+
+Metadata = tuple[tuple[str, str], ...]
+
+CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", -1),  # the server has the limit, and it is a setting there
+)
+
+
+class GrpcOptions(TypedDict, total=False):
+    """Options of a connection.
+
+    `api_key` is sent with every call, and so are `headers`. `credentials`, from `tls_credentials`, switch on TLS.
+    `timeout`, in seconds, holds for calls without their own.
+    """
+
+    api_key: str | None
+    credentials: grpc.ChannelCredentials | None
+    timeout: float | None
+    headers: Mapping[str, str] | None
+
+
+class GrpcTransport:
+    """A connection to a jaxchat server. `target` is a gRPC target such as `host:port`."""
+
+    default_model = None
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        api_key: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+        self._stub = ChatServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._metadata = metadata_for(api_key, headers)
+        self._timeout = timeout
+
+    def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
+        return self._call(self._stub.Complete, request, timeout)
+
+    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> GrpcChunkStream:
+        seconds = self._timeout if timeout is None else timeout
+        return GrpcChunkStream(self._stub.Stream(request, timeout=seconds, metadata=self._metadata))
+
+    def list_models(self) -> list[v1.Model]:
+        return list(self._call(self._stub.ListModels, v1.ListModelsRequest()).models)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
+        seconds = self._timeout if timeout is None else timeout
+        try:
+            return method(request, timeout=seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise error_of(error) from None
+
+
+class GrpcChunkStream:
+    """Chunks of a streaming call."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __next__(self) -> v1.ChatCompletionChunk:
+        try:
+            while not (chunk := next(self._call)).ByteSize():
+                pass  # Ray Serve sends an empty chunk before an error
+        except grpc.RpcError as error:
+            raise error_of(error) from None
+        return chunk  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self._call.cancel()
+
+
+class AsyncGrpcTransport:
+    """A connection to a jaxchat server for one asyncio loop. Arguments as `GrpcTransport`."""
+
+    default_model = None
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        api_key: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+        self._stub = ChatServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._metadata = metadata_for(api_key, headers)
+        self._timeout = timeout
+
+    async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
+        return await self._call(self._stub.Complete, request, timeout)
+
+    def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> AsyncGrpcChunkStream:
+        seconds = self._timeout if timeout is None else timeout
+        return AsyncGrpcChunkStream(self._stub.Stream(request, timeout=seconds, metadata=self._metadata))
+
+    async def list_models(self) -> list[v1.Model]:
+        return list((await self._call(self._stub.ListModels, v1.ListModelsRequest())).models)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
+        seconds = self._timeout if timeout is None else timeout
+        try:
+            return await method(request, timeout=seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise error_of(error) from None
+
+
+class AsyncGrpcChunkStream:
+    """Chunks of a streaming call on an asyncio loop."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._chunks = aiter(call)
+
+    async def __anext__(self) -> v1.ChatCompletionChunk:
+        try:
+            while not (chunk := await anext(self._chunks)).ByteSize():
+                pass  # Ray Serve sends an empty chunk before an error
+        except grpc.RpcError as error:
+            raise error_of(error) from None
+        return chunk  # type: ignore[no-any-return]
+
+    async def aclose(self) -> None:
+        self._call.cancel()
+
+
+def metadata_for(api_key: str | None, headers: Mapping[str, str] | None) -> Metadata:
+    """Returns call metadata: the API key as a bearer token, and further headers, whose keys become lower case."""
+    pairs = [(key.lower(), value) for key, value in (headers or {}).items()]
+    if api_key is not None:
+        pairs.append(("authorization", f"Bearer {api_key}"))
+    return tuple(pairs)

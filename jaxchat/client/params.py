@@ -1,0 +1,137 @@
+"""The parameters of `client.chat.completions.create`, typed as the fields of the chat completions API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, Required, TypeAlias, TypedDict
+
+from jaxchat import v1
+
+RoleName = Literal["system", "developer", "user", "assistant", "tool", "function"]
+ToolChoiceMode = Literal["none", "auto", "required"]
+
+
+class SupportsModelDump(Protocol):
+    """An object that turns into JSON by `model_dump()`, such as the message of an earlier answer."""
+
+    def model_dump(self) -> dict[str, Any]: ...
+
+
+class TextPartParam(TypedDict):
+    """A part of a content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class FunctionCallParam(TypedDict):
+    """A call that the assistant made. `arguments` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCallParam(TypedDict):
+    """A call of a tool that the assistant made."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCallParam
+
+
+class MessageParam(TypedDict, total=False):
+    """A message of the conversation. Which keys are needed depends on the role."""
+
+    role: Required[RoleName]
+    content: str | Sequence[TextPartParam] | None
+    name: str
+    tool_calls: Sequence[ToolCallParam]
+    function_call: FunctionCallParam
+    tool_call_id: str
+
+
+class FunctionParam(TypedDict, total=False):
+    """A function that the model may call. `parameters` is a JSON Schema object."""
+
+    name: Required[str]
+    description: str
+    parameters: Mapping[str, Any]
+    strict: bool
+
+
+class ToolParam(TypedDict):
+    """A tool that the model may call."""
+
+    type: Literal["function"]
+    function: FunctionParam
+
+
+class FunctionNameParam(TypedDict):
+    """The name of a function."""
+
+    name: str
+
+
+class NamedToolChoiceParam(TypedDict):
+    """A choice of one tool."""
+
+    type: Literal["function"]
+    function: FunctionNameParam
+
+
+class JsonSchemaParam(TypedDict, total=False):
+    """A schema for the answer's text."""
+
+    name: Required[str]
+    description: str
+    schema: Mapping[str, Any]
+    strict: bool
+
+
+class ResponseFormatParam(TypedDict, total=False):
+    """The format of the answer's text."""
+
+    type: Required[Literal["text", "json_object", "json_schema"]]
+    json_schema: JsonSchemaParam
+
+
+class StreamOptionsParam(TypedDict, total=False):
+    """Options of a streamed answer."""
+
+    include_usage: bool
+
+
+Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.AssistantMessage
+
+
+class ParseParams(TypedDict, total=False):
+    """What `parse` takes beside its `response_format`. None is the same as absent, except for `model`."""
+
+    messages: Required[Sequence[Message]]
+    model: str
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    logit_bias: Mapping[str, float] | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    n: int | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+    stream_options: StreamOptionsParam | None
+    temperature: float | None
+    top_p: float | None
+    tools: Sequence[ToolParam] | None
+    tool_choice: ToolChoiceMode | NamedToolChoiceParam | None
+    parallel_tool_calls: bool | None
+    user: str | None
+    functions: Sequence[FunctionParam] | None
+    function_call: Literal["none", "auto"] | FunctionNameParam | None
+    exact_logprobs: bool | None
+
+
+class ChatParams(ParseParams, total=False):
+    """What `create` takes beside `stream` and `timeout`. `model` may be left out in process."""
+
+    response_format: ResponseFormatParam | None

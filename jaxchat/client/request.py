@@ -1,0 +1,38 @@
+"""A request from the keywords of `create`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+
+from jaxchat.errors import invalid
+from jaxchat.openai_json import ParsedRequest, request_from_kwargs
+
+
+def build_request(params: Mapping[str, Any], *, stream: bool | None, default_model: str | None) -> ParsedRequest:
+    """Returns the request that `create(stream=stream, **params)` asks for.
+
+    Messages may be objects with `model_dump()`, such as the message of an earlier answer.
+
+    Raises:
+        ChatError: a parameter is unknown or has a wrong type; bounds are not checked here.
+    """
+    fields = dict(params)
+    if default_model is not None:
+        fields.setdefault("model", default_model)
+    messages = fields.get("messages")
+    if isinstance(messages, list | tuple):
+        fields["messages"] = [_plain(message) for message in messages]
+    if isinstance(fields.get("response_format"), type):
+        hint = "Expected an object, got a class. For a pydantic model call chat.completions.parse."
+        raise invalid("response_format", hint)
+    return request_from_kwargs(stream=stream, **fields)
+
+
+def _plain(message: Any) -> Any:
+    """Returns the dict of an object that has one. Protobuf messages are left to `request_from_kwargs`."""
+    if isinstance(message, Message | Mapping) or not hasattr(message, "model_dump"):
+        return message
+    return message.model_dump()

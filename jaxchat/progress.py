@@ -1,0 +1,75 @@
+"""Bars while a model is loaded in a notebook or at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jaxchat.types import Report
+
+_DESCRIPTIONS = {
+    "loading weights": "Loading weights",
+    "loading programs": "Loading programs",
+    "building kernels": "First start: building kernels",
+    "compiling programs": "First start: compiling programs, about a minute",
+}
+
+
+@contextmanager
+def loading_report(progress: bool | Report) -> Iterator[Report]:
+    """Gives what loading reports to.
+
+    Args:
+        progress: True for bars where somebody watches, False for nothing, or the function itself.
+    """
+    if not isinstance(progress, bool):
+        yield progress
+    elif progress and is_interactive():
+        bars = ProgressBars()
+        try:
+            yield bars
+        finally:
+            bars.close()
+    else:
+        yield _silent
+
+
+def is_interactive() -> bool:
+    """Returns whether this is a notebook, or standard error is a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return hasattr(shell, "kernel") or sys.stderr.isatty()
+
+
+class ProgressBars:
+    """Called as `report(stage, done, total)`: shows one bar for each stage, as a widget in notebooks."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self.close()
+            self._begin(stage, total)
+        self._bar.n = done
+        self._bar.refresh()
+
+    def _begin(self, stage: str, total: int) -> None:
+        from tqdm.auto import tqdm  # looks for widgets when imported
+
+        self._stage = stage
+        self._bar = tqdm(total=total, desc=_DESCRIPTIONS.get(stage, stage))
+
+    def close(self) -> None:
+        """Ends the current bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+            self._stage = ""
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Shows nothing."""

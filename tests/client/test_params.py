@@ -1,0 +1,28 @@
+"""The parameters of `create` are the fields that requests have."""
+
+from __future__ import annotations
+
+from jaxchat.client import ChatParams
+from jaxchat.client import params as parameters
+from jaxchat.openai_json import request
+
+PAIRS = [
+    ("MessageParam", request.MESSAGE),
+    ("TextPartParam", request.PART),
+    ("ToolCallParam", request.TOOL_CALL),
+    ("FunctionCallParam", request.CALLED_FUNCTION),
+    ("ToolParam", request.TOOL),
+    ("FunctionParam", request.FUNCTION),
+    ("NamedToolChoiceParam", request.NAMED_TOOL),
+    ("ResponseFormatParam", request.RESPONSE_FORMAT),
+    ("JsonSchemaParam", request.JSON_SCHEMA),
+]
+
+
+def test_the_typed_keywords_are_the_fields_of_a_request():
+    assert set(ChatParams.__annotations__) == set(request.REQUEST)
+
+
+def test_the_typed_objects_have_the_keys_of_a_request():
+    for name, table in PAIRS:
+        assert set(getattr(parameters, name).__annotations__) == set(table), name
