@@ -25,6 +25,7 @@ TARGET = re.compile(r"(?:^|[`/ ])make ([a-z][\w-]*)", re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[`/ ])jaxchat ([a-z]+)\b([^`\n#|;]*)", re.MULTILINE)
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+COMMANDS = ("serve", "rest", "chat", "models", "convert", "plan", "keys")
 FOREIGN = {"--build-arg", "--cacert", "--xla_cpu_max_isa"}  # of podman, curl and XLA
 
 
@@ -41,14 +42,11 @@ def documents(*, history: bool = False) -> pytest.MarkDecorator:
 
 
 @cache
-def flags_of(command: str) -> frozenset[str]:
-    """Returns the flags that `jaxchat COMMAND --help` lists, those of all commands for an empty name."""
-    if not command:
-        commands = "serve", "rest", "chat", "models", "convert", "plan", "keys"
-        return frozenset[str]().union(*map(flags_of, commands)) | {"--version"}
+def flags_of(*command: str) -> frozenset[str]:
+    """Returns the flags that `jaxchat COMMAND --help` lists."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), pytest.raises(SystemExit):
-        main([command, "--help"])
+        main([*command, "--help"])
     return frozenset(FLAG.findall(text.getvalue()))
 
 
@@ -128,7 +126,7 @@ def test_commands_take_the_flags_that_are_named_with_them(document: Path) -> Non
 
 @documents()
 def test_flags_exist(document: Path) -> None:
-    known = flags_of("") | flags_of_tools() | FOREIGN
+    known = flags_of().union(*map(flags_of, COMMANDS), flags_of_tools(), FOREIGN)
     for code in code_of(document):
         if "pip install" in code or "git " in code:
             continue
