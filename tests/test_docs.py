@@ -1,4 +1,4 @@
-"""What the documents name exists: paths, links, modules to run, targets of make and flags of the command line."""
+"""Documents: the paths, links, modules, targets of make and flags that they name exist; no banned phrases."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import ast
 import contextlib
 import importlib
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -25,6 +27,9 @@ TARGET = re.compile(r"(?:^|[`/ ])make ([a-z][\w-]*)", re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[`/ ])jaxchat ([a-z]+)\b([^`\n#|;]*)", re.MULTILINE)
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+BANNED = re.compile(
+    r"\b(?:(?:is|are) no (?!longer)|else[.;]|but for|of (?:its|their) own|falling|rising|whoever)\b", re.IGNORECASE
+)  # as CONTRIBUTING.md has it
 COMMANDS = ("serve", "rest", "chat", "models", "convert", "plan", "keys")
 FOREIGN = {"--build-arg", "--cacert", "--xla_cpu_max_isa"}  # of podman, curl and XLA
 
@@ -45,7 +50,8 @@ def documents(*, history: bool = False) -> pytest.MarkDecorator:
 def flags_of(*command: str) -> frozenset[str]:
     """Returns the flags that `jaxchat COMMAND --help` lists."""
     text = io.StringIO()
-    with contextlib.redirect_stdout(text), pytest.raises(SystemExit):
+    wide = mock.patch.dict(os.environ, COLUMNS="1000")  # flags are not broken at their hyphens
+    with wide, contextlib.redirect_stdout(text), pytest.raises(SystemExit):
         main([*command, "--help"])
     return frozenset(FLAG.findall(text.getvalue()))
 
@@ -98,6 +104,12 @@ def test_modules_can_be_run(document: Path) -> None:
         assert '"__main__"' in file.read_text("utf-8") or file.name == "__main__.py", f"{module} runs nothing"
 
 
+@documents(history=True)
+def test_banned_phrases_are_avoided(document: Path) -> None:
+    prose = CODE.sub("", document.read_text("utf-8"))
+    assert BANNED.findall(" ".join(prose.split())) == []
+
+
 @documents()
 def test_imports_in_examples_work(document: Path) -> None:
     for block in re.findall(r"^```python\n(.*?)^```", document.read_text("utf-8"), re.DOTALL | re.MULTILINE):
@@ -143,6 +155,7 @@ def test_flags_exist(document: Path) -> None:
         ("`.venv/bin/jaxchat serve --help`", COMMAND.findall, [("serve", " --help")]),
         ("[a](docs/x.md#y)", LINK.findall, ["docs/x.md#y"]),
         ("`--a-b=1 -c x--d`", FLAG.findall, ["--a-b"]),
+        ("It is no list, and is no longer one of its own.", BANNED.findall, ["is no ", "of its own"]),
     ],
 )
 def test_the_patterns_find_what_they_are_for(text: str, check: Callable[[str], list[str]], found: list[str]) -> None:
