@@ -1,5 +1,5 @@
 # make run    serve the bundled model in the foreground; ARGS adds options, see `jaxchat serve --help`
-# make test   lint, types, protocol checks and all tests
+# make test   lint, types, protocol checks, all tests and the share of lines that they run
 # make quick  lint, types and the tests of what changed, in under three minutes
 # make lint   without the tests
 # make sanitize  the tests of the C++ kernels with AddressSanitizer and UndefinedBehaviorSanitizer
@@ -51,9 +51,15 @@ lint: $(VENV)/.dev-stamp buf
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two workers: much of a test is start-up or waiting, on one core.
+# Two workers: much of a test is start-up or waiting, on one core. Lines are counted from Python 3.12 on, where that is
+# cheap (`core` in pyproject.toml).
 pytest: $(VENV)/.dev-stamp
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@rm -f .coverage
+	@cover=$$($(BIN)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")') && \
+	  set -x && $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $$cover
+	@if [ -f .coverage ]; then \
+	  echo "lines of jaxchat and serving that the tests run: $$($(BIN)/coverage report --format=total) %"; \
+	fi
 
 sanitize: $(VENV)/.dev-stamp
 	$(BIN)/python -m tools.sanitize
@@ -101,4 +107,4 @@ aot-gpu: $(GPU_VENV)/.stamp
 	  JAX_PLATFORMS=cpu $(GPU_VENV)/bin/python -m tools.aot.gpu $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info .npm .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .npm .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

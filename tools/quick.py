@@ -1,6 +1,6 @@
 """Runs the tests of what differs from `main`, or the quickest ones of each layer if nothing differs. `make quick`
 
-A change in `jaxchat/planning/hlo.py` asks for `tests/planning/test_hlo.py`, and then for the rest of `tests/runtime`.
+A change in `jaxchat/planning/hlo.py` asks for `tests/planning/test_hlo.py`, and then for the rest of `tests/planning`.
 Tests that have not begun after a minute and a half are skipped, and counted in the summary.
 """
 
@@ -52,6 +52,8 @@ def chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     files, folders = dict[str, None](), dict[str, None]()
     for path in map(Path, paths):
         top, *inner = path.parts
+        if path.suffix == ".md":
+            files["tests/test_docs.py"] = None
         if path.suffix != ".py" or top not in ("jaxchat", "serving", "tools", "tests"):
             continue
         if top == "tests":

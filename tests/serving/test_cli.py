@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,6 +43,13 @@ def read_until_ready(process):
         if line.startswith("Ready"):
             return "".join(lines)
     raise AssertionError(process.stderr.read())
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"jaxchat {version('jaxchat')}\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -10,7 +10,7 @@ from tools.quick import CORE, ROOT, chosen
 @pytest.mark.parametrize(
     ("changed", "closest", "layers"),
     [
-        ("jaxchat/planning/hlo.py", ["tests/planning/test_hlo.py"], ["tests/runtime"]),
+        ("jaxchat/planning/hlo.py", ["tests/planning/test_hlo.py"], ["tests/planning"]),
         ("jaxchat/models/families/gemma.py", [], ["tests/models"]),
         ("serving/auth.py", ["tests/serving/test_auth.py"], ["tests/serving"]),
         ("serving/rest/app.py", [], ["tests/serving"]),
@@ -19,7 +19,7 @@ from tools.quick import CORE, ROOT, chosen
         ("tests/serving/conftest.py", [], ["tests/serving"]),
         ("jaxchat/config.py", [], list(CORE)),
         ("tests/runtime/test_that_was_removed.py", [], []),
-        ("docs/models.md", [], []),
+        ("docs/models.md", ["tests/test_docs.py"], []),
     ],
 )
 def test_tests_of_a_change(changed: str, closest: list[str], layers: list[str]) -> None:
