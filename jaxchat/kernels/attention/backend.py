@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from jax import Array
@@ -116,7 +115,7 @@ class AttentionTarget:
     shape: AttentionShape
     platform: str
     mesh: Mesh | AbstractMesh
-    native: Mapping[str, str] = MappingProxyType({})
+    native: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
