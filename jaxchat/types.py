@@ -133,8 +133,8 @@ class SwapInWork:
 
     slot: int
     pages: np.ndarray
-    kept: int
-    saved: Swapped
+    shared_pages: int
+    swapped: Swapped
 
 
 Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork

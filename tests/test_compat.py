@@ -22,7 +22,7 @@ MESH = AbstractMesh(
 
 @pytest.mark.parametrize("program", ["decode", "prefill"])
 def test_kernels_of_a_gpu_are_lowered(program: str) -> None:
-    path = TritonAttention(AttentionShape(heads=H, kv_heads=K, head_dim=d, dtype="bfloat16", page=PAGE), MESH)
+    path = TritonAttention(AttentionShape(num_heads=H, num_kv_heads=K, head_dim=d, dtype="bfloat16", page=PAGE), MESH)
     cache = tuple(jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in path.shapes(9))
 
     def decode(q, kv, cache, table, lengths):

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"jaxchat.cache", "jaxchat.config", "jaxchat.types", "jaxchat.errors", "jaxchat.model_directory"}
+LEAVES = {
+    "jaxchat.arithmetic",
+    "jaxchat.cache",
+    "jaxchat.config",
+    "jaxchat.types",
+    "jaxchat.errors",
+    "jaxchat.model_directory",
+}
 JAX = LEAVES | {"jaxchat.compat"}
 DEVICE = JAX | {"jaxchat.kernels", "jaxchat.sampling", "jaxchat.models", "jaxchat.checkpoints", "jaxchat.parallel"}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
@@ -23,6 +30,7 @@ RPC = {"grpc", "google"}
 #   layer                     may import of the repository                                   never
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat":                 ({"jaxchat"},                                                  set()),
+    "jaxchat.arithmetic":      (set(),                                                        HEAVY | RPC),
     "jaxchat.cache":           (set(),                                                        HEAVY | RPC),
     "jaxchat.config":          ({"jaxchat.types", "jaxchat.errors"},                          HEAVY | RPC),
     "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),

@@ -14,12 +14,12 @@ def parameters(config: ModelConfig, prefix: str = "model.") -> dict[Path, Parame
     `prefix` begins all stored names but that of the head.
     """
     c = config
-    table: dict[Path, Parameter] = {("embed",): plain(f"{prefix}embed_tokens.weight", c.vocab_size, c.width)}
-    for index in range(c.layers):
+    table: dict[Path, Parameter] = {("embed",): plain(f"{prefix}embed_tokens.weight", c.vocab_size, c.embed_dim)}
+    for index in range(c.num_layers):
         table |= {(f"layer_{index}", *path): found for path, found in _layer(c, index, prefix).items()}
-    table[("norm", "scale")] = plain(f"{prefix}norm.weight", c.width)
+    table[("norm", "scale")] = plain(f"{prefix}norm.weight", c.embed_dim)
     if not c.tie_embeddings:
-        table[("head",)] = matrix("lm_head.weight", (c.width,), (c.vocab_size,))
+        table[("head",)] = matrix("lm_head.weight", (c.embed_dim,), (c.vocab_size,))
     return table
 
 
@@ -58,9 +58,9 @@ _AXES: dict[str, tuple[str | None, ...]] = {
 
 def _layer(c: ModelConfig, index: int, prefix: str) -> dict[Path, Parameter]:
     at = f"{prefix}layers.{index}."
-    table: dict[Path, Parameter] = {("attention_norm", "scale"): plain(f"{at}input_layernorm.weight", c.width)}
+    table: dict[Path, Parameter] = {("attention_norm", "scale"): plain(f"{at}input_layernorm.weight", c.embed_dim)}
     table |= {("attention", *path): found for path, found in _attention(c, f"{at}self_attn.").items()}
-    table[("mlp_norm", "scale")] = plain(f"{at}{c.names.mlp_norm}.weight", c.width)
+    table[("mlp_norm", "scale")] = plain(f"{at}{c.names.mlp_norm}.weight", c.embed_dim)
     experts = c.experts if c.kinds[index].sparse else None
     if experts:
         inner = _stacked_experts(c, experts, at) if c.names.stacked else _experts(c, experts, at)
@@ -68,28 +68,28 @@ def _layer(c: ModelConfig, index: int, prefix: str) -> dict[Path, Parameter]:
         inner = _feed_forward(c, f"{at}mlp.")
     table |= {("mlp", *path): found for path, found in inner.items()}
     if c.post_norms:
-        table[("attention_post_norm", "scale")] = plain(f"{at}post_attention_layernorm.weight", c.width)
-        table[("mlp_post_norm", "scale")] = plain(f"{at}post_feedforward_layernorm.weight", c.width)
+        table[("attention_post_norm", "scale")] = plain(f"{at}post_attention_layernorm.weight", c.embed_dim)
+        table[("mlp_post_norm", "scale")] = plain(f"{at}post_feedforward_layernorm.weight", c.embed_dim)
     return table
 
 
 def _attention(c: ModelConfig, at: str) -> dict[Path, Parameter]:
-    shapes = tuple((c.kv_heads, count, c.head_dim) for count in (c.group, 1, 1))
+    shapes = tuple((c.num_kv_heads, count, c.head_dim) for count in (c.group, 1, 1))
     names = tuple(f"{at}{name}_proj" for name in "qkv")
     weights = tuple(f"{name}.weight" for name in names)
-    fused = rows(f"{at}qkv_proj.weight", c.width, shapes, 1) if c.names.fused else None
+    fused = rows(f"{at}qkv_proj.weight", c.embed_dim, shapes, 1) if c.names.fused else None
     table: dict[Path, Parameter] = {
-        ("qkv",): fused or matrices(weights, c.width, shapes, 1),
-        ("out",): matrix(f"{at}o_proj.weight", (c.kv_heads, c.group, c.head_dim), (c.width,)),
+        ("qkv",): fused or matrices(weights, c.embed_dim, shapes, 1),
+        ("out",): matrix(f"{at}o_proj.weight", (c.num_kv_heads, c.group, c.head_dim), (c.embed_dim,)),
     }
     if c.qk_norm:
         table |= {(f"{name}_norm", "scale"): plain(f"{at}{name}_norm.weight", c.head_dim) for name in "qk"}
     if c.qkv_bias:
         table[("qkv_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 1)
     if c.out_bias:
-        table[("out_bias",)] = plain(f"{at}o_proj.bias", c.width)
+        table[("out_bias",)] = plain(f"{at}o_proj.bias", c.embed_dim)
     if c.sinks:
-        table[("sinks",)] = biases((f"{at}sinks",), ((c.kv_heads, c.group),), 0)
+        table[("sinks",)] = biases((f"{at}sinks",), ((c.num_kv_heads, c.group),), 0)
     return table
 
 
@@ -97,14 +97,14 @@ def _feed_forward(c: ModelConfig, at: str) -> dict[Path, Parameter]:
     shapes = ((1, c.mlp_dim),) * 2
     names = tuple(f"{at}{name}_proj" for name in ("gate", "up"))
     weights = tuple(f"{name}.weight" for name in names)
-    fused = rows(f"{at}gate_up_proj.weight", c.width, shapes, 0) if c.names.fused else None
+    fused = rows(f"{at}gate_up_proj.weight", c.embed_dim, shapes, 0) if c.names.fused else None
     table: dict[Path, Parameter] = {
-        ("gate_up",): fused or matrices(weights, c.width, shapes, 0),
-        ("down",): matrix(f"{at}down_proj.weight", (c.mlp_dim,), (c.width,)),
+        ("gate_up",): fused or matrices(weights, c.embed_dim, shapes, 0),
+        ("down",): matrix(f"{at}down_proj.weight", (c.mlp_dim,), (c.embed_dim,)),
     }
     if c.mlp_bias:
         table[("gate_up_bias",)] = biases(tuple(f"{name}.bias" for name in names), shapes, 0)
-        table[("down_bias",)] = plain(f"{at}down_proj.bias", c.width)
+        table[("down_bias",)] = plain(f"{at}down_proj.bias", c.embed_dim)
     return table
 
 
@@ -112,24 +112,24 @@ def _experts(c: ModelConfig, experts: Experts, at: str) -> dict[Path, Parameter]
     gate_up, down = [], []
     for index in range(experts.count):
         gate, up, last = (f"{at}{c.names.experts}.{index}.{name}.weight" for name in c.names.expert)
-        gate_up.append(matrices((gate, up), c.width, ((1, experts.width),) * 2, 0))
-        down.append(matrix(last, (experts.width,), (c.width,)))
+        gate_up.append(matrices((gate, up), c.embed_dim, ((1, experts.mlp_dim),) * 2, 0))
+        down.append(matrix(last, (experts.mlp_dim,), (c.embed_dim,)))
     return {
-        ("router",): matrix(f"{at}{c.names.router}.weight", (c.width,), (experts.count,)),
+        ("router",): matrix(f"{at}{c.names.router}.weight", (c.embed_dim,), (experts.count,)),
         ("expert_gate_up",): stacked(gate_up),
         ("expert_down",): stacked(down),
     }
 
 
 def _stacked_experts(c: ModelConfig, experts: Experts, at: str) -> dict[Path, Parameter]:
-    count, width, router, inside = experts.count, experts.width, f"{at}{c.names.router}", f"{at}{c.names.experts}."
+    count, width, router, inside = experts.count, experts.mlp_dim, f"{at}{c.names.router}", f"{at}{c.names.experts}."
     table: dict[Path, Parameter] = {
-        ("router",): matrix(f"{router}.weight", (c.width,), (count,)),
-        ("expert_gate_up",): entries(f"{inside}gate_up_proj", count, (c.width, 2, width), (c.width, 2 * width)),
-        ("expert_down",): entries(f"{inside}down_proj", count, (width, c.width)),
+        ("router",): matrix(f"{router}.weight", (c.embed_dim,), (count,)),
+        ("expert_gate_up",): entries(f"{inside}gate_up_proj", count, (c.embed_dim, 2, width), (c.embed_dim, 2 * width)),
+        ("expert_down",): entries(f"{inside}down_proj", count, (width, c.embed_dim)),
     }
     if experts.bias:
         table[("router_bias",)] = plain(f"{router}.bias", count)
         table[("expert_gate_up_bias",)] = entries(f"{inside}gate_up_proj_bias", count, (2, width), (2 * width,))
-        table[("expert_down_bias",)] = plain(f"{inside}down_proj_bias", count, c.width)
+        table[("expert_down_bias",)] = plain(f"{inside}down_proj_bias", count, c.embed_dim)
     return table

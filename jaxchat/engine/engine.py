@@ -152,7 +152,7 @@ class Engine:
     def _run(self) -> None:
         try:
             while self._take_commands():
-                self._turn()
+                self._run_step()
         except BaseException as error:
             log.exception("the engine failed")
             self.failure = error
@@ -162,14 +162,14 @@ class Engine:
             self._fail_open()
             self._ended()
 
-    def _turn(self) -> None:
+    def _run_step(self) -> None:
         """Dispatches one step if there is one to do, and collects all but the newest; that too where it is awaited."""
         step = self._scheduler.schedule()
         if step:
             self._in_flight.append((step, self._dispatch(step.work)))
             self._steps += 1
-        left = 1 if step and not step.awaited else 0
-        while len(self._in_flight) > left:
+        allowed = 1 if step and not step.awaited else 0
+        while len(self._in_flight) > allowed:
             done, handle = self._in_flight.popleft()
             events = self._scheduler.process_output(done, handle.wait())
             for event in events:

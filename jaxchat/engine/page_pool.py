@@ -32,7 +32,7 @@ class PagePool:
         self._prefixes: dict[tuple[int, bytes], Prefix] = {}
         self._idle: OrderedDict[int, Prefix] = OrderedDict()
         self._idle_pages = 0
-        self._promised = 0
+        self._reserved = 0
         self._serial = 0
 
     @property
@@ -42,38 +42,38 @@ class PagePool:
 
     def reserve(self, count: int, spare: int = 0) -> bool:
         """Sets `count` pages aside for later `take`s; False, and nothing changed, unless `spare` more are left."""
-        if len(self._free) + self._idle_pages - self._promised < count + spare:
+        if len(self._free) + self._idle_pages - self._reserved < count + spare:
             return False
-        self._promised += count
+        self._reserved += count
         return True
 
     def unreserve(self, count: int) -> None:
         """Gives back what was promised but not taken."""
-        self._promised -= count
+        self._reserved -= count
 
     def take(self) -> int:
         """One promised page."""
         if not self._free:
             self._evict()
-        self._promised -= 1
+        self._reserved -= 1
         return self._free.pop()
 
     def free(self, pages: list[int]) -> None:
         """Returns pages that a sequence held alone."""
         self._free.extend(pages)
 
-    def find(self, chunks: list[bytes]) -> list[Prefix]:
+    def match_prefix(self, chunks: list[bytes]) -> list[Prefix]:
         """The longest cached run of `chunks`, each now used once more."""
-        found: list[Prefix] = []
+        prefixes: list[Prefix] = []
         for tokens in chunks:
-            prefix = self._prefixes.get((found[-1].serial if found else 0, tokens))
+            prefix = self._prefixes.get((prefixes[-1].serial if prefixes else 0, tokens))
             if prefix is None:
                 break
             self._use(prefix)
-            found.append(prefix)
-        return found
+            prefixes.append(prefix)
+        return prefixes
 
-    def share(self, parent: Prefix | None, tokens: bytes, pages: tuple[int, ...]) -> Prefix | None:
+    def insert_prefix(self, parent: Prefix | None, tokens: bytes, pages: tuple[int, ...]) -> Prefix | None:
         """Caches pages that prefill just wrote, used by the caller; None when such a chunk is cached already."""
         key = (parent.serial if parent else 0, tokens)
         if key in self._prefixes:
@@ -82,7 +82,7 @@ class PagePool:
         prefix = self._prefixes[key] = Prefix(key, self._serial, pages, users=1)
         return prefix
 
-    def leave(self, prefixes: list[Prefix]) -> None:
+    def release(self, prefixes: list[Prefix]) -> None:
         """Ends a use of each. The last chunk goes first, so that a chunk is evicted before the one it builds on."""
         for prefix in reversed(prefixes):
             prefix.users -= 1

@@ -10,6 +10,7 @@ from dataclasses import astuple
 
 import numpy as np
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.engine.engine import Deliver, Engine, EngineStats
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.types import GenerateRequest, StepRunner
@@ -22,21 +23,21 @@ class DataParallelEngine:
     engine with the fewest sequences. One engine that fails is a failure of all.
     """
 
-    def __init__(self, parts: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
+    def __init__(self, engines: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
         """
         Args:
-            parts: those of each engine; the schedulers have equal slots.
+            engines: those of each engine; the schedulers have equal slots.
             queue_limit: sequences that may wait in all engines together.
             chunk: tokens that prompts share at once.
         """
-        count = len(parts)
-        self._slots = parts[0][1].slots
+        count = len(engines)
+        self._slots = engines[0][1].slots
         self._engines = [
-            Engine(*part, queue_limit=-(-queue_limit // count), ids=itertools.count(first, count))
-            for first, part in enumerate(parts)
+            Engine(*part, queue_limit=cdiv(queue_limit, count), ids=itertools.count(first, count))
+            for first, part in enumerate(engines)
         ]
-        self._beginnings = PrefixAffinity(chunk)
-        self._turn = itertools.cycle(range(count))
+        self._prefix_affinity = PrefixAffinity(chunk)
+        self._next_engine = itertools.cycle(range(count))
         self._lock = threading.Lock()
 
     def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
@@ -66,10 +67,10 @@ class DataParallelEngine:
     def submit(self, request: GenerateRequest) -> int:
         """As `Engine.submit`, to one of the engines. Raises QueueFull and EngineStopped."""
         with self._lock:
-            keys = self._beginnings.keys(request.prompt)
+            keys = self._prefix_affinity.keys(request.prompt)
             home = self._choose(request, keys)
             number = self._engines[home].submit(request)
-            self._beginnings.note(keys, home)
+            self._prefix_affinity.record(keys, home)
         return number
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
@@ -83,10 +84,10 @@ class DataParallelEngine:
 
     def _choose(self, request: GenerateRequest, keys: list[int]) -> int:
         loads = [stats.waiting + stats.running for stats in (engine.stats for engine in self._engines)]
-        home, tokens = self._beginnings.find(keys)
+        home, tokens = self._prefix_affinity.find(keys)
         if 2 * tokens >= len(request.prompt) and loads[home] + request.choices <= self._slots:
             return home
-        first = next(self._turn)  # among equals another one each time
+        first = next(self._next_engine)  # among equals another one each time
         count = len(loads)
         return min(range(count), key=lambda index: (loads[index], (index - first) % count))
 
@@ -103,11 +104,11 @@ class PrefixAffinity:
 
     def keys(self, prompt: np.ndarray) -> list[int]:
         """One for each whole chunk of i32 `[tokens]`, which stands for all tokens up to its end."""
-        found: list[int] = []
+        hashes: list[int] = []
         for end in range(self._chunk, len(prompt) + 1, self._chunk):
             tokens = prompt[end - self._chunk : end].tobytes()
-            found.append(hash((found[-1] if found else 0, tokens)))
-        return found
+            hashes.append(hash((hashes[-1] if hashes else 0, tokens)))
+        return hashes
 
     def find(self, keys: list[int]) -> tuple[int, int]:
         """The home of the longest beginning that is known and its tokens; (0, 0) for none."""
@@ -117,7 +118,7 @@ class PrefixAffinity:
                 return home, count * self._chunk
         return 0, 0
 
-    def note(self, keys: list[int], home: int) -> None:
+    def record(self, keys: list[int], home: int) -> None:
         """Remembers where a prompt went, and forgets the oldest."""
         for key in keys:
             self._homes[key] = home

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.prefill_policy import PrefillPolicy
@@ -52,25 +53,27 @@ class Step:
 class Scheduler:
     """Queue, slots and pages. Steps must be collected in the order in which they were planned."""
 
-    def __init__(self, *, slots: int, chunks: tuple[int, ...], page_size: int, pages: int, vocab: int = 0) -> None:
+    def __init__(
+        self, *, slots: int, prefill_buckets: tuple[int, ...], page_size: int, pages: int, vocab: int = 0
+    ) -> None:
         """Nothing waits.
 
         Args:
-            chunks: sizes of the prefill steps, rising, each a multiple of the first; that one prompts share.
+            prefill_buckets: sizes of the prefill steps, rising, each a multiple of the first; that one prompts share.
             vocab: the V of the logits; without it no request may have a grammar.
         """
-        self._words = -(-vocab // 32)
+        self._words = cdiv(vocab, 32)
         self.slots = slots
         self.pool = PagePool(pages)
         self.preemptions = 0
-        self._holdings = KVCacheManager(self.pool, chunk=chunks[0], page_size=page_size)
+        self._kv_cache = KVCacheManager(self.pool, chunk=prefill_buckets[0], page_size=page_size)
         self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by age
         self._requests: dict[int, list[Sequence]] = {}  # those that have not ended, by request
         self._swapped: list[Sequence] = []  # oldest first
         self._prefilling: Sequence | None = None
         self._decoding: dict[int, Sequence] = {}  # by slot
         self._free_slots = list(range(slots - 1, -1, -1))
-        self._turns = PrefillPolicy(chunks)
+        self._prefill_policy = PrefillPolicy(prefill_buckets)
 
     @property
     def running(self) -> int:
@@ -89,23 +92,23 @@ class Scheduler:
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
         """Drops the sequences of a request, or one choice of it; returns how many. What they held is free at once."""
-        meant = [s for s in self._requests.get(request_id, ()) if choice in (None, s.choice)]
-        for sequence in meant:
+        cancelled = [s for s in self._requests.get(request_id, ()) if choice in (None, s.choice)]
+        for sequence in cancelled:
             self._end(sequence)
-        return len(meant)
+        return len(cancelled)
 
     def schedule(self) -> Step | None:
         """The next step, or None when there is nothing to do."""
         if self._swapped:
-            if self._returns(self._swapped[0]):
+            if self._readmit(self._swapped[0]):
                 return self._swap_in(self._swapped.pop(0))
         else:
             self._admit()
         ready = [s for s in self._decoding.values() if s.ready]
-        dry = not self._promise_pages(ready)
-        if dry and len(self._decoding) > 1:
+        out_of_pages = not self._reserve_pages(ready)
+        if out_of_pages and len(self._decoding) > 1:
             return self._swap_out(max(self._decoding.values(), key=lambda s: s.arrival))
-        if self._prefilling and (size := self._prompts_turn(self._prefilling, 0 if dry else len(ready))):
+        if self._prefilling and (size := self._prefill_size(self._prefilling, 0 if out_of_pages else len(ready))):
             return self._prefill(self._prefilling, size)
         return self._decode(ready) if ready else None
 
@@ -122,10 +125,10 @@ class Scheduler:
         if self._prefilling or not self._queue or not self._free_slots:
             return
         sequence = next(iter(self._queue.values()))
-        if not self._holdings.open(sequence, len(sequence.prompt), self._headroom()):
+        if not self._kv_cache.allocate(sequence, len(sequence.prompt), self._headroom()):
             return
         self._queue.popitem(last=False)
-        sequence.prefilled = len(sequence.pages) * self._holdings.page_size
+        sequence.prefilled = len(sequence.pages) * self._kv_cache.page_size
         sequence.slot = self._free_slots.pop()
         sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
         self._prefilling = sequence
@@ -134,17 +137,17 @@ class Scheduler:
         """Pages to leave for those who run, one each: who comes in should not be thrown out at once."""
         return len(self._decoding) + (self._prefilling is not None)
 
-    def _prompts_turn(self, sequence: Sequence, running: int) -> int:
+    def _prefill_size(self, sequence: Sequence, running: int) -> int:
         """The size of the next prefill step, 0 when it is the answers' turn."""
         startable = 1 + min(len(self._queue), len(self._free_slots))
-        return self._turns.chunk(len(sequence.prompt) - sequence.prefilled, running, startable)
+        return self._prefill_policy.next_size(len(sequence.prompt) - sequence.prefilled, running, startable)
 
     def _prefill(self, sequence: Sequence, size: int) -> Step:
         start = sequence.prefilled
         tokens = sequence.prompt[start : start + size]
-        self._turns.prefilled(size)
+        self._prefill_policy.prefilled(size)
         sequence.prefilled = start + len(tokens)
-        self._holdings.cover(sequence, sequence.prefilled)
+        self._kv_cache.extend(sequence, sequence.prefilled)
         last = sequence.prefilled == len(sequence.prompt)
         work = PrefillWork(
             slot=sequence.slot,
@@ -154,18 +157,18 @@ class Scheduler:
             pages=np.array(sequence.pages, np.int32),
             choice=sequence.choice,
             sampling=sequence.request.sampling,
-            token_mask=self._legal([sequence]) if last else None,
+            token_mask=self._token_mask([sequence]) if last else None,
         )
-        self._holdings.share(sequence)
+        self._kv_cache.cache_chunks(sequence)
         if last:
             sequence.dispatched = 1
             self._decoding[sequence.slot] = sequence
             self._prefilling = None
         return Step(work, (sequence,))
 
-    def _promise_pages(self, ready: list[Sequence]) -> bool:
+    def _reserve_pages(self, ready: list[Sequence]) -> bool:
         """Promises a page to everyone whose next token needs one; False, and nothing changed, if there are too few."""
-        full = [s for s in ready if self._holdings.full(s) and not s.reserved_pages]
+        full = [s for s in ready if self._kv_cache.needs_page(s) and not s.reserved_pages]
         if not self.pool.reserve(len(full)):
             return False
         for sequence in full:
@@ -173,44 +176,44 @@ class Scheduler:
         return True
 
     def _decode(self, sequences: list[Sequence]) -> Step:
-        self._turns.decoded()
+        self._prefill_policy.decoded()
         new_pages = np.full(len(sequences), -1, np.int32)
         for row, sequence in enumerate(sequences):
-            if self._holdings.full(sequence):
-                self._holdings.cover(sequence, sequence.position + 1)
+            if self._kv_cache.needs_page(sequence):
+                self._kv_cache.extend(sequence, sequence.position + 1)
                 new_pages[row] = sequence.pages[-1]
             sequence.dispatched += 1
         slots = np.array([s.slot for s in sequences], np.int32)
         constrained = np.array([s.constraint is not None for s in sequences])
-        return Step(DecodeWork(slots, new_pages, constrained, self._legal(sequences)), tuple(sequences))
+        return Step(DecodeWork(slots, new_pages, constrained, self._token_mask(sequences)), tuple(sequences))
 
     def _swap_out(self, sequence: Sequence) -> Step:
         """Its slot and pages are free at once: the device runs in order, so new owners write after the copy."""
         self.preemptions += 1
-        used = -(-sequence.length // self._holdings.page_size)
+        used = cdiv(sequence.length, self._kv_cache.page_size)
         work = SwapOutWork(sequence.slot, np.array(sequence.pages[:used], np.int32))
         self._vacate(sequence)
         self._swapped.append(sequence)
         self._swapped.sort(key=lambda s: s.arrival)
         return Step(work, (sequence,))
 
-    def _returns(self, sequence: Sequence) -> bool:
+    def _readmit(self, sequence: Sequence) -> bool:
         """Whether a swapped sequence can have a slot and pages; if so, it has the pages."""
         if not (self._free_slots and sequence.swapped):
             return False
-        return self._holdings.open(sequence, sequence.length, self._headroom())
+        return self._kv_cache.allocate(sequence, sequence.length, self._headroom())
 
     def _swap_in(self, sequence: Sequence) -> Step:
         assert sequence.swapped
-        kept = self._holdings.shared(sequence)
-        self._holdings.cover(sequence, sequence.length)
+        shared_pages = self._kv_cache.shared_pages(sequence)
+        self._kv_cache.extend(sequence, sequence.length)
         sequence.slot = self._free_slots.pop()
         self._decoding[sequence.slot] = sequence
-        work = SwapInWork(sequence.slot, np.array(sequence.pages, np.int32), kept, sequence.swapped)
+        work = SwapInWork(sequence.slot, np.array(sequence.pages, np.int32), shared_pages, sequence.swapped)
         sequence.swapped = None
         return Step(work, (sequence,))
 
-    def _legal(self, sequences: list[Sequence]) -> np.ndarray | None:
+    def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
         """The bits of the tokens that each constrained row may sample, u32 `[n, V / 32]`; None without any."""
         if not any(s.constraint for s in sequences):
             return None
@@ -265,7 +268,7 @@ class Scheduler:
         if self._prefilling is sequence:
             self._prefilling = None
         self._decoding.pop(sequence.slot, None)
-        self._holdings.close(sequence)
+        self._kv_cache.free(sequence)
         self._free_slots.append(sequence.slot)
 
 

@@ -34,15 +34,15 @@ class Experts:
     """A mixture of experts: each token goes through `chosen` of `count` feed-forward layers of inner width `width`."""
 
     count: int  # E
-    chosen: int
-    width: int
+    top_k: int
+    mlp_dim: int
     normalized: bool = True  # the weights of the chosen ones sum to one
     bias: bool = False  # of the router and of each expert
     clamp: Clamp | None = None  # the gate of gpt-oss in place of `activation`
 
     def __post_init__(self) -> None:
-        if self.chosen > self.count:
-            raise ModelError(f"config.json: {self.chosen} experts for each token are more than {self.count}")
+        if self.top_k > self.count:
+            raise ModelError(f"config.json: {self.top_k} experts for each token are more than {self.count}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +67,13 @@ class ModelConfig:
     """
 
     vocab_size: int  # V
-    layers: int  # L
-    heads: int  # H
-    kv_heads: int  # K
-    width: int  # D
+    num_layers: int  # L
+    num_heads: int  # H
+    num_kv_heads: int  # K
+    embed_dim: int  # D
     mlp_dim: int  # F
     head_dim: int  # d
-    context: int
+    max_seq_len: int
     kinds: tuple[LayerKind, ...] = ()  # one for each layer; none given means plain ones
     norm_eps: float = 1e-6
     norm_offset: float = 0.0  # added to the scales of norms
@@ -94,40 +94,51 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if not self.kinds:
-            object.__setattr__(self, "kinds", (LayerKind(),) * self.layers)
-        for name in ("vocab_size", "layers", "heads", "kv_heads", "width", "mlp_dim", "head_dim", "context"):
+            object.__setattr__(self, "kinds", (LayerKind(),) * self.num_layers)
+        for name in (
+            "vocab_size",
+            "num_layers",
+            "num_heads",
+            "num_kv_heads",
+            "embed_dim",
+            "mlp_dim",
+            "head_dim",
+            "max_seq_len",
+        ):
             if getattr(self, name) < 1:
                 raise ModelError(f"config.json: {name} must be at least 1, got {getattr(self, name)}")
-        if self.heads % self.kv_heads:
-            raise ModelError(f"config.json: {self.heads} query heads are no multiple of {self.kv_heads} KV heads")
-        if len(self.kinds) != self.layers:
-            raise ModelError(f"config.json: {len(self.kinds)} layers are described, but there are {self.layers}")
+        if self.num_heads % self.num_kv_heads:
+            raise ModelError(
+                f"config.json: {self.num_heads} query heads are no multiple of {self.num_kv_heads} KV heads"
+            )
+        if len(self.kinds) != self.num_layers:
+            raise ModelError(f"config.json: {len(self.kinds)} layers are described, but there are {self.num_layers}")
         for rope in {kind.rope for kind in self.kinds if kind.rope}:
             self._check_rope(rope)
 
     @property
     def group(self) -> int:
         """Query heads per KV head."""
-        return self.heads // self.kv_heads
+        return self.num_heads // self.num_kv_heads
 
-    def form(self, layer: int) -> AttentionSpec:
+    def attention_spec(self, layer: int) -> AttentionSpec:
         """Attention of one layer."""
         return AttentionSpec(scale=self.query_scale, window=self.kinds[layer].window, cap=self.attn_logit_softcap)
 
-    def within(self, context: int) -> ModelConfig:
+    def for_max_seq_len(self, context: int) -> ModelConfig:
         """The model for an engine whose sequences have at most `context` tokens.
 
         LongRoPE has two sets of frequencies. Which of them a sequence gets must not change as it grows, for its keys
         are cached; so the longest sequence that is possible decides for all.
         """
 
-        def padded_config(kind: LayerKind) -> LayerKind:
+        def select_factors(kind: LayerKind) -> LayerKind:
             rope = kind.rope
             if rope is None or rope.kind != "longrope":
                 return kind
             return replace(kind, rope=replace(rope, long=context > rope.original_context))
 
-        return replace(self, kinds=tuple(map(padded_config, self.kinds)))
+        return replace(self, kinds=tuple(map(select_factors, self.kinds)))
 
     def _check_rope(self, rope: RopeConfig) -> None:
         rotated = rope.rotated(self.head_dim)

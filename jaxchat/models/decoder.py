@@ -29,11 +29,11 @@ class Decoder(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.table = weight(self, "embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.width))
-        self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.layers)]
+        self.table = weight(self, "embed", nn.initializers.normal(stddev=0.02), (c.vocab_size, c.embed_dim))
+        self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.num_layers)]
         self.norm = RMSNorm(c.norm_eps, c.norm_offset)
         if not c.tie_embeddings:
-            self.head = weight(self, "head", nn.initializers.normal(stddev=0.02), (c.width, c.vocab_size))
+            self.head = weight(self, "head", nn.initializers.normal(stddev=0.02), (c.embed_dim, c.vocab_size))
 
     def __call__(self, tokens: Array, positions: Array, *, attend: Attend) -> Array:
         """Hidden states after the last norm.
@@ -48,14 +48,14 @@ class Decoder(nn.Module):
         """
         c = self.config
         table = self.table
-        taken = table.take(tokens) if isinstance(table, PanelWeight | Int8) else jnp.take(table, tokens, axis=0)
-        x = taken.astype(jnp.float32)
+        embedded = table.take(tokens) if isinstance(table, PanelWeight | Int8) else jnp.take(table, tokens, axis=0)
+        x = embedded.astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
         ropes = dict.fromkeys(kind.rope for kind in c.kinds)
-        turns = {rope: rotation(rope, c.head_dim, positions) if rope else None for rope in ropes}
+        tables = {rope: rotation(rope, c.head_dim, positions) if rope else None for rope in ropes}
         for layer, block in enumerate(self.blocks):
-            x = block(layer, x, turns[c.kinds[layer].rope], attend)
+            x = block(layer, x, tables[c.kinds[layer].rope], attend)
         return self.norm(x)
 
     def logits(self, hidden: Array) -> Array:

@@ -25,8 +25,8 @@ class HFConfigReader:
 
     def or_else(self, defaults: Mapping[str, Any]) -> HFConfigReader:
         """The same keys, with `defaults` for those that are absent."""
-        given = {key: value for key, value in self._raw.items() if value is not None}
-        return HFConfigReader({**defaults, **given}, self._where)
+        settings = {key: value for key, value in self._raw.items() if value is not None}
+        return HFConfigReader({**defaults, **settings}, self._where)
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""

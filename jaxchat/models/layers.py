@@ -31,7 +31,7 @@ RopeTables = tuple[Array, Array] | None
 """Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
 
 
-def matmul(equation: str, x: Array, w: Weight, parts: str = "float32") -> Array:
+def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
     """Sum of products of activations and weights that accumulates in f32 and returns that.
 
     The equation is that of an einsum; what is left of the activations comes before what is left of the weights.
@@ -39,12 +39,12 @@ def matmul(equation: str, x: Array, w: Weight, parts: str = "float32") -> Array:
     XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
 
     Args:
-        parts: where the sum runs over devices, the dtype that the part of each is rounded to, see `TensorParallel`.
+        reduce_dtype: where the sum runs over devices, the dtype that the part of each is rounded to, see `TensorParallel`.
     """
     if isinstance(w, PanelWeight):
-        return native.product(x.reshape(x.shape[0], -1), w)
+        return native.matmul(x.reshape(x.shape[0], -1), w)
     if isinstance(w, Int8):
-        return int8.product(x.reshape(x.shape[0], -1), w)
+        return int8.matmul(x.reshape(x.shape[0], -1), w)
     left, right = equation.partition("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
     # Not einsum, which sums in alphabetical order: for another order than the weights' a GPU transposes them each time.
@@ -52,24 +52,24 @@ def matmul(equation: str, x: Array, w: Weight, parts: str = "float32") -> Array:
 
     def multiply(x: Array, w: Array) -> Array:
         exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
-        return jax.lax.dot_general(x, w, axes, precision=exact, preferred_element_type=jnp.dtype(parts))
+        return jax.lax.dot_general(x, w, axes, precision=exact, preferred_element_type=jnp.dtype(reduce_dtype))
 
-    in_turn = partial(native.by_rows, multiply)
-    y: Array = jax.lax.platform_dependent(x.astype(w.dtype), w, cpu=in_turn, default=multiply)
+    row_by_row = partial(native.by_rows, multiply)
+    y: Array = jax.lax.platform_dependent(x.astype(w.dtype), w, cpu=row_by_row, default=multiply)
     return y.astype(jnp.float32)
 
 
-def matmul_entry(equation: str, x: Array, w: Weight, index: Array, parts: str = "float32") -> Array:
+def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype: str = "float32") -> Array:
     """`matmul` with entry `index` (i32 scalar) of the weights on the first axis of `w`.
 
     XLA:CPU widens all entries of bf16 weights before it takes one out of them, so there this is slow without the
     products in C++.
     """
     if isinstance(w, PanelWeight):
-        return native.entry_product(x.reshape(x.shape[0], -1), w, index)
+        return native.matmul_entry(x.reshape(x.shape[0], -1), w, index)
     if isinstance(w, Int8):
-        return int8.entry_product(x.reshape(x.shape[0], -1), w, index)
-    return matmul(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), parts)
+        return int8.matmul_entry(x.reshape(x.shape[0], -1), w, index)
+    return matmul(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), reduce_dtype)
 
 
 def weight(module: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> Weight:
@@ -120,28 +120,28 @@ class Attention(nn.Module):
     def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
         """`x[T, D]` to f32 `[T, D]`."""
         c, tokens = self.config, x.shape[0]
-        fused = (c.kv_heads, c.group + 2, c.head_dim)
-        w = weight(self, "qkv", scaled(c.width), (c.width, *fused))
+        fused = (c.num_kv_heads, c.group + 2, c.head_dim)
+        w = weight(self, "qkv", scaled(c.embed_dim), (c.embed_dim, *fused))
         qkv = matmul("td,dkgh->tkgh", x, w)
         if c.qkv_bias:
             qkv += self.param("qkv_bias", nn.initializers.zeros, fused).astype(jnp.float32)
-        q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_dim), rope_tables)
+        q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.num_heads, c.head_dim), rope_tables)
         k = self._placed("k_norm", qkv[:, :, c.group], rope_tables)
         q, k, v = (x.astype(w.dtype) for x in (q, k, qkv[:, :, c.group + 1]))
-        mixed = attend(layer, q, k, v, self._form(layer))
-        shape = (c.kv_heads, c.group, c.head_dim)
-        out = weight(self, "out", scaled(c.heads * c.head_dim), (*shape, c.width))
-        y = matmul("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.tensor_parallel.parts)
+        mixed = attend(layer, q, k, v, self._attention_spec(layer))
+        shape = (c.num_kv_heads, c.group, c.head_dim)
+        out = weight(self, "out", scaled(c.num_heads * c.head_dim), (*shape, c.embed_dim))
+        y = matmul("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.tensor_parallel.reduce_dtype)
         if c.out_bias:
-            y += self.param("out_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
+            y += self.param("out_bias", nn.initializers.zeros, (c.embed_dim,)).astype(jnp.float32)
         return y
 
-    def _form(self, layer: int) -> AttentionSpec:
+    def _attention_spec(self, layer: int) -> AttentionSpec:
         c = self.config
         if not c.sinks:
-            return c.form(layer)
-        sinks = self.param("sinks", nn.initializers.normal(), (c.kv_heads, c.group)).astype(jnp.float32)
-        return replace(c.form(layer), sinks=sinks.ravel())
+            return c.attention_spec(layer)
+        sinks = self.param("sinks", nn.initializers.normal(), (c.num_kv_heads, c.group)).astype(jnp.float32)
+        return replace(c.attention_spec(layer), sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, rope_tables: RopeTables) -> Array:
         """Queries or keys `[T, heads, d]` after their norm and rotation, f32; `norm` names the norm's parameters."""
@@ -160,12 +160,12 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        both = matmul("td,dcf->tcf", x, weight(self, "gate_up", scaled(c.width), (c.width, 2, c.mlp_dim)))
+        both = matmul("td,dcf->tcf", x, weight(self, "gate_up", scaled(c.embed_dim), (c.embed_dim, 2, c.mlp_dim)))
         if c.mlp_bias:
             both += self.param("gate_up_bias", nn.initializers.zeros, (2, c.mlp_dim)).astype(jnp.float32)
         inner = activate(c.activation, both[:, 0]) * both[:, 1]
-        down = weight(self, "down", scaled(c.mlp_dim), (c.mlp_dim, c.width))
-        y = matmul("tf,fd->td", inner, down, self.tensor_parallel.parts)
+        down = weight(self, "down", scaled(c.mlp_dim), (c.mlp_dim, c.embed_dim))
+        y = matmul("tf,fd->td", inner, down, self.tensor_parallel.reduce_dtype)
         if c.mlp_bias:
-            y += self.param("down_bias", nn.initializers.zeros, (c.width,)).astype(jnp.float32)
+            y += self.param("down_bias", nn.initializers.zeros, (c.embed_dim,)).astype(jnp.float32)
         return y

@@ -16,6 +16,7 @@ from flax import linen as nn
 from jax import Array
 from jax.sharding import PartitionSpec
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.layers import Weight, activate, clamped, matmul, matmul_entry, scaled, weight
 from jaxchat.models.sharding import TensorParallel
@@ -34,57 +35,59 @@ class MoE(nn.Module):
     def __call__(self, x: Array) -> Array:
         """`x[T, D]` to f32 `[T, D]`."""
         c, e = self.config, self.experts
-        router = self.param("router", scaled(c.width), (c.width, e.count))
-        gate_up = weight(self, "expert_gate_up", scaled(c.width), (e.count, c.width, 2, e.width))
-        down = weight(self, "expert_down", scaled(e.width), (e.count, e.width, c.width))
+        router = self.param("router", scaled(c.embed_dim), (c.embed_dim, e.count))
+        gate_up = weight(self, "expert_gate_up", scaled(c.embed_dim), (e.count, c.embed_dim, 2, e.mlp_dim))
+        down = weight(self, "expert_down", scaled(e.mlp_dim), (e.count, e.mlp_dim, c.embed_dim))
         zeros, down_bias = nn.initializers.zeros, None
-        given: tuple[Weight, ...] = (gate_up, down)
+        weights: tuple[Weight, ...] = (gate_up, down)
         logits = matmul("td,de->te", x, router)
         if e.bias:
             logits += self.param("router_bias", zeros, (e.count,)).astype(jnp.float32)
-            given += (self.param("expert_gate_up_bias", zeros, (e.count, 2, e.width)).astype(jnp.float32),)
-            down_bias = self.param("expert_down_bias", zeros, (e.count, c.width)).astype(jnp.float32)
-        chosen, shares = route(logits, e)
+            weights += (self.param("expert_gate_up_bias", zeros, (e.count, 2, e.mlp_dim)).astype(jnp.float32),)
+            down_bias = self.param("expert_down_bias", zeros, (e.count, c.embed_dim)).astype(jnp.float32)
+        expert_ids, shares = route(logits, e)
 
         size = rows_of(len(x), e) if self.tensor_parallel.long_blocks else ROWS
 
-        def mixed(x: Array, chosen: Array, shares: Array, gate_up: Weight, down: Weight, *bias: Array) -> Array:
+        def mixed(x: Array, expert_ids: Array, shares: Array, gate_up: Weight, down: Weight, *bias: Array) -> Array:
             def expert(index: Array, rows: Array) -> Array:
                 both = matmul_entry("td,dcf->tcf", rows, gate_up, index)
                 if bias:
                     both += bias[0][index]
                 gate, up = both[:, 0], both[:, 1]
                 inner = clamped(e.clamp, gate, up) if e.clamp else activate(c.activation, gate) * up
-                return matmul_entry("tf,fd->td", inner, down, index, self.tensor_parallel.parts)
+                return matmul_entry("tf,fd->td", inner, down, index, self.tensor_parallel.reduce_dtype)
 
             if not self.tensor_parallel.experts:
-                return grouped_ffn(expert, x, chosen, shares, e.count, size)
+                return grouped_ffn(expert, x, expert_ids, shares, e.count, size)
             own = e.count // self.tensor_parallel.devices
             first = own * jax.lax.axis_index(axis)
-            here = (chosen >= first) & (chosen < first + own)
-            return grouped_ffn(expert, x, jnp.where(here, chosen - first, own), shares, own, size)
+            is_local = (expert_ids >= first) & (expert_ids < first + own)
+            return grouped_ffn(expert, x, jnp.where(is_local, expert_ids - first, own), shares, own, size)
 
         # Each device has a part of every expert, or all of some; results are added up once, after the last expert.
-        whole, axis = PartitionSpec(), "tensor"
+        replicated, axis = PartitionSpec(), "tensor"
         splits = (PartitionSpec(None, None, None, axis), PartitionSpec(None, axis), PartitionSpec(None, None, axis))
         if self.tensor_parallel.experts:
             splits = (PartitionSpec(axis),) * 3
-        tensor_parallel = self.tensor_parallel.added(mixed, (whole, whole, whole, *splits[: len(given)]))
-        y = tensor_parallel(x, chosen, shares, *given)
-        return y if down_bias is None else y + _shared(shares, down_bias[chosen])
+        tensor_parallel = self.tensor_parallel.sum_over_devices(
+            mixed, (replicated, replicated, replicated, *splits[: len(weights)])
+        )
+        y = tensor_parallel(x, expert_ids, shares, *weights)
+        return y if down_bias is None else y + _weighted_sum(shares, down_bias[expert_ids])
 
 
-def _shared(shares: Array, found: Array) -> Array:
+def _weighted_sum(shares: Array, rows: Array) -> Array:
     """The sum of `found[T, k, D]` by their `shares[T, k]`, rank by rank."""
-    total = jnp.zeros_like(found[:, 0])
+    total = jnp.zeros_like(rows[:, 0])
     for rank in range(shares.shape[1]):
-        total += shares[:, rank, None] * found[:, rank]
+        total += shares[:, rank, None] * rows[:, rank]
     return total
 
 
 def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
     """The experts of each token, `[T, k]` i32, and their shares in its sum, `[T, k]` f32, of `logits[T, E]`."""
-    top, chosen = jax.lax.top_k(logits, experts.chosen)
+    top, expert_ids = jax.lax.top_k(logits, experts.top_k)
 
     def exponential(x: Array) -> Array:
         # Alone in its kernel: from jax 0.12 on, a CPU's bits of an exponential that is fused depend on the row count.
@@ -92,10 +95,10 @@ def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
 
     weights = exponential(top)
     if experts.normalized:
-        total = sum(weights[:, rank, None] for rank in range(experts.chosen))
+        total = sum(weights[:, rank, None] for rank in range(experts.top_k))
     else:
         total = jnp.sum(exponential(logits), axis=1, keepdims=True)
-    return chosen, weights / total
+    return expert_ids, weights / total
 
 
 def rows_of(tokens: int, experts: Experts) -> int:
@@ -103,19 +106,19 @@ def rows_of(tokens: int, experts: Experts) -> int:
 
     A power of two, at least twice the tokens that an expert gets on average: few experts are then read twice.
     """
-    twice = -(-2 * tokens * experts.chosen // experts.count)
-    return min(max(ROWS, 1 << (twice - 1).bit_length()), MOST_ROWS)
+    target = cdiv(2 * tokens * experts.top_k, experts.count)
+    return min(max(ROWS, 1 << (target - 1).bit_length()), MOST_ROWS)
 
 
 def grouped_ffn(
-    expert: Callable[[Array, Array], Array], x: Array, chosen: Array, shares: Array, count: int, size: int = ROWS
+    expert: Callable[[Array, Array], Array], x: Array, expert_ids: Array, shares: Array, count: int, size: int = ROWS
 ) -> Array:
     """The sum of `expert(index, rows[size, D])` over the experts that each token has chosen, by their shares.
 
     Args:
         expert: f32 `[size, D]` of the expert of that index; some rows may be of no token.
         x: `[T, D]`.
-        chosen: `[T, k]` i32, each below `count`; what is not adds nothing.
+        expert_ids: `[T, k]` i32, each below `count`; what is not adds nothing.
         shares: `[T, k]` f32.
         count: how many experts there are.
         size: rows of a block.
@@ -123,9 +126,9 @@ def grouped_ffn(
     Returns:
         `[T, D]` f32, added up in the order of the experts: it depends on nobody else's.
     """
-    tokens, each = chosen.shape
-    order = jnp.argsort(chosen.ravel())  # pairs of token and rank, by expert; stable
-    loads = jnp.sum(chosen.ravel()[:, None] == jnp.arange(count), axis=0)
+    tokens, per_token = expert_ids.shape
+    order = jnp.argsort(expert_ids.ravel())  # pairs of token and rank, by expert; stable
+    loads = jnp.sum(expert_ids.ravel()[:, None] == jnp.arange(count), axis=0)
     blocks = (loads + size - 1) // size
     ends, starts = jnp.cumsum(blocks), jnp.cumsum(loads) - loads
 
@@ -133,7 +136,7 @@ def grouped_ffn(
         owner = jnp.searchsorted(ends, index, side="right")
         inside = (index - ends[owner] + blocks[owner]) * size + jnp.arange(size)
         pairs = order.at[starts[owner] + inside].get(mode="clip")
-        rows = shares.ravel()[pairs, None] * expert(owner, x[pairs // each])
-        return total.at[jnp.where(inside < loads[owner], pairs // each, tokens)].add(rows, mode="drop")
+        rows = shares.ravel()[pairs, None] * expert(owner, x[pairs // per_token])
+        return total.at[jnp.where(inside < loads[owner], pairs // per_token, tokens)].add(rows, mode="drop")
 
     return jax.lax.fori_loop(0, ends[-1], block, jnp.zeros(x.shape, jnp.float32))

@@ -96,5 +96,5 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
     """Rotates the first r of `x[T, heads, d]` by halves (the layout of Hugging Face checkpoints); computes in f32."""
     half = cos.shape[-1]
     x = x.astype(jnp.float32)
-    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
+    first, second, remainder = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin, remainder], axis=-1)

@@ -20,7 +20,7 @@ class TensorParallel:
     """
 
     mesh: Mesh | AbstractMesh | None = None
-    parts: str = "float32"
+    reduce_dtype: str = "float32"
     experts: bool = False
     long_blocks: bool = False
 
@@ -39,14 +39,14 @@ class TensorParallel:
         """How many."""
         return self.mesh.size if self.mesh else 1
 
-    def added(self, local: Callable[..., Array], splits: tuple[PartitionSpec, ...]) -> Callable[..., Array]:
+    def sum_over_devices(self, local: Callable[..., Array], splits: tuple[PartitionSpec, ...]) -> Callable[..., Array]:
         """`local` on each device's part of the arguments, split as `splits` say, and the sum of its f32 results."""
         if self.mesh is None or self.mesh.size == 1:
             return local
         (axis,) = self.mesh.axis_names
 
         def summed(*args: Array) -> Array:
-            return jax.lax.psum(local(*args).astype(self.parts), axis).astype("float32")
+            return jax.lax.psum(local(*args).astype(self.reduce_dtype), axis).astype("float32")
 
-        whole = PartitionSpec()
-        return jax.shard_map(summed, mesh=self.mesh, in_specs=splits, out_specs=whole, check_vma=False)
+        replicated = PartitionSpec()
+        return jax.shard_map(summed, mesh=self.mesh, in_specs=splits, out_specs=replicated, check_vma=False)

@@ -24,11 +24,11 @@ def check_divides(config: MeshConfig, model: ModelConfig) -> None:
     """Raises ValueError when the layers of the model cannot be split over so many devices."""
     if config.experts and not model.experts:
         raise ValueError("expert_parallel needs a model with experts")
-    sizes = [("KV heads", model.kv_heads)]
+    sizes = [("KV heads", model.num_kv_heads)]
     if not all(kind.sparse for kind in model.kinds):
         sizes.append(("feed-forward width", model.mlp_dim))
     if model.experts:
-        sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.width))
+        sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.mlp_dim))
     for name, size in sizes:
         if size % config.tensor:
             raise ValueError(f"tensor_parallel {config.tensor} does not divide the model's {size} {name}")

@@ -16,6 +16,7 @@ from typing import TypeVar
 import jax
 import numpy
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.models.config import ModelConfig
 from jaxchat.sampling.topk import GROUP
 
@@ -26,11 +27,11 @@ def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
     """The shape of the model on so many devices; sampling must ignore the ids that it adds."""
     if devices == 1:
         return model
-    vocab = -(-model.vocab_size // (GROUP * devices)) * GROUP * devices
-    copies = max(1, devices // model.kv_heads)
-    kv_heads = -(-model.kv_heads * copies // devices) * devices
-    group = -(-model.group // copies)
-    return replace(model, vocab_size=vocab, kv_heads=kv_heads, heads=kv_heads * group)
+    vocab = cdiv(model.vocab_size, GROUP * devices) * GROUP * devices
+    copies = max(1, devices // model.num_kv_heads)
+    kv_heads = cdiv(model.num_kv_heads * copies, devices) * devices
+    group = cdiv(model.group, copies)
+    return replace(model, vocab_size=vocab, num_kv_heads=kv_heads, num_heads=kv_heads * group)
 
 
 def pad(path: tuple[str, ...], array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
@@ -38,22 +39,22 @@ def pad(path: tuple[str, ...], array: Weights, model: ModelConfig, target: Model
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy
     if path in (("embed",), ("head",)):
         return _filled(array, int(path == ("head",)), target.vocab_size)
-    if (model.heads, model.kv_heads) == (target.heads, target.kv_heads):
+    if (model.num_heads, model.num_kv_heads) == (target.num_heads, target.num_kv_heads):
         return array
     if path[-1] in ("qkv", "qkv_bias"):  # [.., K, G + 2, d]: the queries, the key and the value
         axis = array.ndim - 3
-        shared = np.repeat(array[..., -2:, :], target.kv_heads // model.kv_heads, axis=axis)
+        shared = np.repeat(array[..., -2:, :], target.num_kv_heads // model.num_kv_heads, axis=axis)
         queries = _split(array[..., :-2, :], axis, model, target)
-        return np.concatenate([queries, _filled(shared, axis, target.kv_heads)], axis=-2)
+        return np.concatenate([queries, _filled(shared, axis, target.num_kv_heads)], axis=-2)
     return _split(array, 0, model, target) if path[-1] in ("out", "sinks") else array  # [K, G, ..]
 
 
 def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -> Weights:
     """Query heads, `[.., K, G, ..]` from `axis` on, shared out to the copies of their KV heads."""
-    copies = target.kv_heads // model.kv_heads
+    copies = target.num_kv_heads // model.num_kv_heads
     array = _filled(array, axis + 1, copies * target.group)
-    shape = (*array.shape[:axis], model.kv_heads * copies, target.group, *array.shape[axis + 2 :])
-    return _filled(array.reshape(shape), axis, target.kv_heads)
+    shape = (*array.shape[:axis], model.num_kv_heads * copies, target.group, *array.shape[axis + 2 :])
+    return _filled(array.reshape(shape), axis, target.num_kv_heads)
 
 
 def _filled(array: Weights, axis: int, size: int) -> Weights:

@@ -53,25 +53,25 @@ class Account:
     aliased: int
     donated: int
     traffic: int
-    products: float  # floating-point operations, without attention
+    flops: float  # floating-point operations, without attention
     collectives: tuple[Collective, ...]
     hidden: float  # seconds of the sums over devices during which weights are read, see `overlap`
     kernels: dict[str, int]  # how often each is called
 
     @property
-    def exchanged(self) -> int:
+    def all_reduced_bytes(self) -> int:
         """Bytes of the results of all all-reduces that always run."""
-        return sum(one.size for one in self.collectives if one.always and one.kind == "all-reduce")
+        return sum(account.size for account in self.collectives if account.always and account.kind == "all-reduce")
 
-    def local(self, kv: float, chip: Chip) -> float:
+    def local_seconds(self, kv: float, chip: Chip) -> float:
         """Seconds of a step on its own device, with `kv` of them to read KV pages, at the peaks of the chip."""
-        return max(self.traffic / chip.bandwidth + kv, self.products / chip.flops)
+        return max(self.traffic / chip.bandwidth + kv, self.flops / chip.flops)
 
-    def step(self, kv: float, topology: Topology, devices: int) -> float:
+    def step_seconds(self, kv: float, topology: Topology, devices: int) -> float:
         """The same and the time for its sums over devices, of which part goes on while it reads."""
         chip = topology.chip
         reads = self.traffic / chip.bandwidth + kv - self.hidden
-        return max(reads, self.products / chip.flops) + all_reduce_seconds(self.exchanged, topology, devices)
+        return max(reads, self.flops / chip.flops) + all_reduce_seconds(self.all_reduced_bytes, topology, devices)
 
 
 class AotEngine:
@@ -99,16 +99,16 @@ class AotEngine:
         served = padded_config(model, engine.tensor_parallel)
         self.sizes = EngineShapes.resolve(engine, served)
         self.placement = Placement.create(engine.mesh, served, devices or _devices(topology))
-        self.path = choose_attention(engine, served, self.placement, topology.chip.platform).path
+        self.attention = choose_attention(engine, served, self.placement, topology.chip.platform).backend
         self.params = shapes_of_params(served, self.placement, engine.dtype)
-        self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement)
+        self.pages, self.slots = shapes_of_state(self.attention, served, self.sizes, self.placement)
         per_token = bytes_per_device(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(served, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
         sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs)
-        spread = TensorParallel.over(
+        tensor_parallel = TensorParallel.over(
             self.placement.mesh, engine.dtype, topology.chip.platform, experts=self.placement.whole_experts
         )
-        self.sources = sources(served, spread, self.sizes, sampler, self.path, engine.decode_sizes)
+        self.sources = sources(served, tensor_parallel, self.sizes, sampler, self.attention, engine.decode_sizes)
 
     def compile(self, name: str) -> Account:
         """Compiles the program of that name, which takes up to some minutes, and reads its account."""
@@ -128,22 +128,24 @@ class AotEngine:
             aliased=memory.alias_size_in_bytes,
             donated=bytes_per_device((self.pages, self.slots)),
             traffic=round(program.traffic(self.cost.blocks(source.tokens), _printed(self.pages))),
-            products=(costs or {}).get("flops", 0.0),  # unknown of GPUs
+            flops=(costs or {}).get("flops", 0.0),  # unknown of GPUs
             collectives=tuple(program.collectives()),
             hidden=hidden(program, self.cost.topology, self.placement.mesh.size),
             kernels=program.kernels(),
         )
 
 
-def refined(plan: Plan, model: ModelConfig) -> Plan:
+def refine(plan: Plan, model: ModelConfig) -> Plan:
     """The plan with workspace and steps as the compiler has them, after compiling all programs. Raises ValueError."""
-    ahead = AotEngine(model, plan.topology, plan.engine)
-    accounts = {name: ahead.compile(name) for name in ahead.sources}
+    aot = AotEngine(model, plan.topology, plan.engine)
+    accounts = {name: aot.compile(name) for name in aot.sources}
 
     def step(name: str, old: Estimate) -> Estimate:
-        return replace(old, seconds=accounts[name].step(old.kv, plan.topology, plan.engine.tensor_parallel))
+        return replace(old, seconds=accounts[name].step_seconds(old.kv, plan.topology, plan.engine.tensor_parallel))
 
-    workspace = max(one.temporary for one in accounts.values()) + sum(one.code for one in accounts.values())
+    workspace = max(account.temporary for account in accounts.values()) + sum(
+        account.code for account in accounts.values()
+    )
     return replace(
         plan,
         memory=replace(plan.memory, workspace=workspace),

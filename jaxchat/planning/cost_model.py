@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.moe import rows_of
 from jaxchat.planning.hardware import Topology
@@ -64,14 +65,16 @@ class Cost:
         looked_up = 0 if m.tie_embeddings else bytes_per_device(self.params["embed"])  # a few rows of it are read
         experts = bytes_per_device([layer["mlp"].get(name, ()) for layer in self._layers() for name in EXPERTS])
         others = bytes_per_device(self.params) - looked_up - experts
-        chosen = m.experts.chosen / m.experts.count if m.experts else 0.0
+        chosen = m.experts.top_k / m.experts.count if m.experts else 0.0
         weights = others + experts * (1 - (1 - chosen) ** tokens)  # the experts that some token has chosen
         again = experts * max(0.0, self.blocks(tokens) / m.experts.count - 1) if m.experts else 0.0  # for more blocks
         kv = self.per_token * sequences * self._seen(length) / chip.bandwidth
-        products = tokens * (others + experts * chosen) / jnp.dtype(self.dtype).itemsize
-        scores = 2 * m.layers * m.heads * m.head_dim / self.devices * tokens * self._seen(length)
-        local = max((weights + again) / chip.bandwidth + kv, 2 * (products + scores) / chip.flops)
-        reduced = 2 * m.layers * tokens * m.width * jnp.dtype(self.dtype).itemsize  # two sums a layer, of [T, D]
+        matmuls = tokens * (others + experts * chosen) / jnp.dtype(self.dtype).itemsize
+        scores = 2 * m.num_layers * m.num_heads * m.head_dim / self.devices * tokens * self._seen(length)
+        local = max((weights + again) / chip.bandwidth + kv, 2 * (matmuls + scores) / chip.flops)
+        reduced = (
+            2 * m.num_layers * tokens * m.embed_dim * jnp.dtype(self.dtype).itemsize
+        )  # two sums a layer, of [T, D]
         seconds = local + all_reduce_seconds(reduced, self.topology, self.devices)
         return Estimate(tokens=tokens, seconds=seconds, weights=weights / chip.bandwidth, kv=kv)
 
@@ -82,14 +85,14 @@ class Cost:
         """
         if not self.model.experts:
             return 0.0
-        count, each = self.model.experts.count, self.model.experts.chosen / self.model.experts.count
+        count, share = self.model.experts.count, self.model.experts.top_k / self.model.experts.count
         size = rows_of(tokens, self.model.experts)
-        chances = (math.comb(tokens, n) * each**n * (1 - each) ** (tokens - n) for n in range(tokens + 1))
-        return count * sum(chance * -(-n // size) for n, chance in enumerate(chances))
+        chances = (math.comb(tokens, n) * share**n * (1 - share) ** (tokens - n) for n in range(tokens + 1))
+        return count * sum(chance * cdiv(n, size) for n, chance in enumerate(chances))
 
     def _seen(self, length: int) -> float:
         """Keys that a token sees, of so many before it: the mean over layers, which may have windows."""
-        return sum(min(length, kind.window or length) for kind in self.model.kinds) / self.model.layers
+        return sum(min(length, kind.window or length) for kind in self.model.kinds) / self.model.num_layers
 
     def _layers(self) -> list[dict[str, Any]]:
-        return [self.params[f"layer_{index}"] for index in range(self.model.layers)]
+        return [self.params[f"layer_{index}"] for index in range(self.model.num_layers)]

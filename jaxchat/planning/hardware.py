@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxchat.arithmetic import cdiv
+
 GIB = 1024**3
 
 
@@ -58,13 +60,13 @@ class Topology:
         return self.chip.link * sum(min(side - 1, 2) for side in sides)
 
     @property
-    def each_host(self) -> int:
+    def devices_per_host(self) -> int:
         """How many of its devices one host has."""
         return self.devices // self.hosts(self.devices)
 
     def hosts(self, devices: int) -> int:
         """How many hosts so many of its devices are on."""
-        return 1 if devices <= self.chip.host else -(-devices // 4)
+        return 1 if devices <= self.chip.host else cdiv(devices, 4)
 
 
 def parse_topology(name: str) -> Topology:
@@ -80,7 +82,7 @@ def parse_topology(name: str) -> Topology:
     return Topology(name.lower(), CHIPS[kind], math.prod(map(int, grid.split("x"))))
 
 
-def alike(topology: Topology) -> list[Topology]:
+def slices_of(topology: Topology) -> list[Topology]:
     """All slices of the same chips, rising."""
     kind = topology.name.partition(":")[0]
     return [parse_topology(f"{kind}:{grid}") for grid in SLICES[kind]]

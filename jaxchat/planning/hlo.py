@@ -20,7 +20,7 @@ _PARTS = ("slice", "dynamic-slice")  # read as much of their operand as they ret
 
 
 @dataclass(frozen=True)
-class Held:
+class HloArray:
     """One array of a printed shape; `fast` if it lies in a TPU's vector or scalar memory, not in main memory."""
 
     shape: str
@@ -34,7 +34,7 @@ class Instruction:
 
     name: str
     operation: str
-    result: tuple[Held, ...]
+    result: tuple[HloArray, ...]
     operands: tuple[str, ...]
     called: tuple[str, ...]
     target: str  # of a custom call
@@ -65,16 +65,16 @@ class Program:
         """Each once, however often a loop repeats it."""
         always, found = self._reached(), []
         for computation, instructions in self.computations.items():
-            for one in instructions:
-                kind = one.operation.removesuffix("-start")
+            for instruction in instructions:
+                kind = instruction.operation.removesuffix("-start")
                 if kind in COLLECTIVES:
-                    size = max((held.size for held in one.result), default=0)
-                    found.append(Collective(one.name, kind, size, computation in always))
+                    size = max((array.size for array in instruction.result), default=0)
+                    found.append(Collective(instruction.name, kind, size, computation in always))
         return found
 
     def kernels(self) -> dict[str, int]:
         """How often the entry calls each kernel that is not made by the compiler, by target."""
-        targets = (one.target for one in self.computations[self.entry] if one.target)
+        targets = (instruction.target for instruction in self.computations[self.entry] if instruction.target)
         return dict(Counter(targets))
 
     def traffic(self, trips: float = 0.0, uncounted: frozenset[str] = frozenset()) -> float:
@@ -83,37 +83,47 @@ class Program:
         Conditional branches are left out. So are arrays of the shapes `uncounted`, printed as `f32[2,3]`. Each loop of
         the entry runs `trips` times.
         """
-        loops = [one.called for one in self.computations[self.entry] if one.operation == "while"]
+        loops = [
+            instruction.called for instruction in self.computations[self.entry] if instruction.operation == "while"
+        ]
         repeated = sum(self._moved_in(name, uncounted) for called in loops for name in called)
         return self._moved_in(self.entry, uncounted) + trips * repeated
 
     def _moved_in(self, computation: str, uncounted: frozenset[str]) -> int:
         instructions = self.computations[computation]
-        results = {one.name: one.result for one in instructions}
-        return sum(moved(self._narrowed(one, results), results, uncounted) for one in instructions)
+        results = {instruction.name: instruction.result for instruction in instructions}
+        return sum(
+            bytes_moved(self._narrowed(instruction, results), results, uncounted) for instruction in instructions
+        )
 
-    def _narrowed(self, one: Instruction, results: dict[str, tuple[Held, ...]]) -> Instruction:
+    def _narrowed(self, instruction: Instruction, results: dict[str, tuple[HloArray, ...]]) -> Instruction:
         """A fusion whose operands are, where it reads a slice of one alone, that slice; `results` learns of those."""
-        if one.operation != "fusion":
-            return one
-        operands = list(one.operands)
-        for number, name in enumerate(one.operands):
-            slices = self._slices(one.called[0], number)
-            if slices and not any(held.fast for held in results.get(name, ())):
-                operands[number] = f"{one.name} {number}"
+        if instruction.operation != "fusion":
+            return instruction
+        operands = list(instruction.operands)
+        for number, name in enumerate(instruction.operands):
+            slices = self._slices(instruction.called[0], number)
+            if slices and not any(array.fast for array in results.get(name, ())):
+                operands[number] = f"{instruction.name} {number}"
                 results[operands[number]] = tuple(slices)
-        return replace(one, operands=tuple(operands))
+        return replace(instruction, operands=tuple(operands))
 
-    def _slices(self, computation: str, number: int) -> list[Held]:
+    def _slices(self, computation: str, number: int) -> list[HloArray]:
         """What a fused computation reads of its parameter of that number, empty if not only by dynamic slices."""
-        body, found = self.computations[computation], list[Held]()
-        name = next(one.name for one in body if one.operation == "parameter" and one.number == number)
-        for one in body:
-            if name not in one.operands:
+        body, found = self.computations[computation], list[HloArray]()
+        name = next(
+            instruction.name
+            for instruction in body
+            if instruction.operation == "parameter" and instruction.number == number
+        )
+        for instruction in body:
+            if name not in instruction.operands:
                 continue
-            if one.operation == "dynamic-slice":
-                found += [replace(held, fast=False) for held in one.result]
-            elif one.operation == "fusion" and (inner := self._slices(one.called[0], one.operands.index(name))):
+            if instruction.operation == "dynamic-slice":
+                found += [replace(array, fast=False) for array in instruction.result]
+            elif instruction.operation == "fusion" and (
+                inner := self._slices(instruction.called[0], instruction.operands.index(name))
+            ):
                 found += inner
             else:
                 return []
@@ -123,33 +133,41 @@ class Program:
         """The computations that run whatever the conditionals decide."""
         seen, waiting = {self.entry}, [self.entry]
         while waiting:
-            new = {name for one in self.computations[waiting.pop()] for name in one.called} - seen
+            new = {name for instruction in self.computations[waiting.pop()] for name in instruction.called} - seen
             seen |= new
             waiting += new
         return seen
 
 
-def moved(one: Instruction, results: dict[str, tuple[Held, ...]], uncounted: frozenset[str] = frozenset()) -> int:
+def bytes_moved(
+    instruction: Instruction, results: dict[str, tuple[HloArray, ...]], uncounted: frozenset[str] = frozenset()
+) -> int:
     """Bytes from and to main memory, given the `results` of other instructions by name."""
-    if one.operation in _FREE or one.operation.endswith("-done") or one.name.startswith("bitcast"):
+    if (
+        instruction.operation in _FREE
+        or instruction.operation.endswith("-done")
+        or instruction.name.startswith("bitcast")
+    ):
         return 0
 
-    def slow(arrays: tuple[Held, ...]) -> list[Held]:
-        return [held for held in arrays if not held.fast and held.shape not in uncounted]
+    def slow(arrays: tuple[HloArray, ...]) -> list[HloArray]:
+        return [array for array in arrays if not array.fast and array.shape not in uncounted]
 
-    operation = one.operation.removesuffix("-start")
-    if operation in _PARTS or one.name.startswith(("gather", "dynamic-slice", "slice")):
-        *_, part = [held for held in one.result if held.shape not in ("s32[]", "u32[]")] or one.result
+    operation = instruction.operation.removesuffix("-start")
+    if operation in _PARTS or instruction.name.startswith(("gather", "dynamic-slice", "slice")):
+        *_, part = [
+            array for array in instruction.result if array.shape not in ("s32[]", "u32[]")
+        ] or instruction.result
         return part.size * (1 if part.fast else 2)
-    if operation != one.operation:  # the result of an asynchronous copy names both ends
-        return sum(held.size for held in slow(one.result))
-    given = [held for name in one.operands for held in slow(results.get(name, ()))]
-    written = slow(one.result)
-    if one.name.startswith(("scatter", "dynamic-update-slice")):  # in place: only the updates move
-        shapes = {held.shape for held in one.result}
-        given, written = [held for held in given if held.shape not in shapes], []
-        return 2 * sum(held.size for held in given)
-    return sum(held.size for held in (*given, *written))
+    if operation != instruction.operation:  # the result of an asynchronous copy names both ends
+        return sum(array.size for array in slow(instruction.result))
+    operands = [array for name in instruction.operands for array in slow(results.get(name, ()))]
+    written = slow(instruction.result)
+    if instruction.name.startswith(("scatter", "dynamic-update-slice")):  # in place: only the updates move
+        shapes = {array.shape for array in instruction.result}
+        operands, written = [array for array in operands if array.shape not in shapes], []
+        return 2 * sum(array.size for array in operands)
+    return sum(array.size for array in (*operands, *written))
 
 
 def _computations(text: str) -> Iterator[tuple[str, bool, list[str]]]:
@@ -184,8 +202,8 @@ def _instruction(line: str) -> Instruction | None:
     )
 
 
-def _arrays(shape: str) -> Iterator[Held]:
+def _arrays(shape: str) -> Iterator[HloArray]:
     for kind, dimensions, layout in _ARRAY.findall(shape):
         bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
         size = bits // 8 * math.prod(map(int, filter(None, dimensions.split(","))))
-        yield Held(f"{kind}[{dimensions}]", size, "S(" in layout)
+        yield HloArray(f"{kind}[{dimensions}]", size, "S(" in layout)

@@ -10,7 +10,7 @@ from collections import deque
 
 from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import Topology
-from jaxchat.planning.hlo import Program, moved
+from jaxchat.planning.hlo import Program, bytes_moved
 
 
 def hidden(program: Program, topology: Topology, devices: int) -> float:
@@ -21,14 +21,14 @@ def hidden(program: Program, topology: Topology, devices: int) -> float:
     """
     copies: deque[tuple[str, float]] = deque()  # begun and not waited for: name, bytes to go
     saved, bandwidth = 0.0, topology.chip.bandwidth
-    for one in program.computations[program.entry]:
-        if one.operation in ("copy-start", "slice-start"):
-            copies.append((one.name, float(moved(one, {}))))
-        elif one.operation in ("copy-done", "slice-done"):
-            while copies and any(name == one.operands[0] for name, _ in copies):
+    for instruction in program.computations[program.entry]:
+        if instruction.operation in ("copy-start", "slice-start"):
+            copies.append((instruction.name, float(bytes_moved(instruction, {}))))
+        elif instruction.operation in ("copy-done", "slice-done"):
+            while copies and any(name == instruction.operands[0] for name, _ in copies):
                 copies.popleft()
-        elif one.operation == "all-reduce":
-            room = bandwidth * all_reduce_seconds(max(held.size for held in one.result), topology, devices)
+        elif instruction.operation == "all-reduce":
+            room = bandwidth * all_reduce_seconds(max(array.size for array in instruction.result), topology, devices)
             while copies and room > 0:
                 name, size = copies.popleft()
                 done = min(size, room)

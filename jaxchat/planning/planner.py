@@ -16,7 +16,7 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.planning.cost_model import Cost, Estimate, bytes_per_device
-from jaxchat.planning.hardware import Topology, alike
+from jaxchat.planning.hardware import Topology, slices_of
 from jaxchat.runtime.program_specs import choose_attention, shapes_of_params, shapes_of_state
 from jaxchat.runtime.state import EngineShapes
 
@@ -61,7 +61,7 @@ class Plan:
         return max(0, int(room / self.per_token) // self.engine.page_size - 1) * self.engine.page_size
 
     @property
-    def wanted(self) -> int:
+    def full_capacity(self) -> int:
         """Tokens of KV that give every slot its full context."""
         return self.engine.slots * self.engine.context
 
@@ -71,7 +71,9 @@ class Plan:
         return self.capacity >= self.engine.context
 
 
-def suggested(topology: Topology, *, slots: int = 64, context: int = 0, dtype: DTypeName = "bfloat16") -> EngineConfig:
+def suggest_config(
+    topology: Topology, *, slots: int = 64, context: int = 0, dtype: DTypeName = "bfloat16"
+) -> EngineConfig:
     """Settings that suit accelerators: long chunks, large pages, few decode programs, as weights set their pace."""
     page = 128 if topology.chip.platform == "tpu" else 16
     shapes = tuple(rows for rows in (8,) if rows < slots)
@@ -89,8 +91,8 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
     plan = plan_on(model, topology, engine)
     if plan.fits:
         return plan
-    larger = (one for one in alike(topology) if one.devices > topology.devices)
-    smallest_fit = next((one.name for one in larger if plan_on(model, one, engine).fits), "")
+    larger = (candidate for candidate in slices_of(topology) if candidate.devices > topology.devices)
+    smallest_fit = next((candidate.name for candidate in larger if plan_on(model, candidate, engine).fits), "")
     return replace(plan, smallest_fit=smallest_fit)
 
 
@@ -102,13 +104,13 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     """
     devices = _devices(model, engine.mesh, topology.devices)
     served = padded_config(model, devices)
-    engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.each_host // devices))
+    engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.devices_per_host // devices))
     sizes = EngineShapes.resolve(engine, served)
-    engine = replace(engine, context=sizes.context)
+    engine = replace(engine, context=sizes.max_seq_len)
     placement = Placement.imagined(engine.mesh, served)
     attention = choose_attention(engine, served, placement, topology.chip.platform)
     params = shapes_of_params(served, placement, engine.dtype)
-    pages, slots = shapes_of_state(attention.path, served, sizes, placement)
+    pages, slots = shapes_of_state(attention.backend, served, sizes, placement)
     per_token = bytes_per_device(pages) / (sizes.pages * sizes.page_size)
     memory = Memory(
         weights=bytes_per_device(params),
@@ -117,9 +119,9 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
         workspace=_workspace(served, sizes, engine, topology.chip.platform),
     )
     cost = Cost(served, topology, devices, engine.dtype, params, per_token)
-    length = sizes.context // 2
+    length = sizes.max_seq_len // 2
     plan = Plan(
-        parameters=sum(math.prod(one.shape) for one in parameters(model).values()),
+        parameters=sum(math.prod(candidate.shape) for candidate in parameters(model).values()),
         topology=topology,
         replicas=topology.devices // devices,
         engine=engine,
@@ -130,7 +132,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
         decode_full=cost.estimate(sizes.slots, sizes.slots, length),
         prefill=cost.estimate(sizes.chunk, 1, length),
     )
-    return plan if plan.capacity >= plan.wanted else _with_fewer_pages(plan, sizes)
+    return plan if plan.capacity >= plan.full_capacity else _with_fewer_pages(plan, sizes)
 
 
 def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
@@ -148,7 +150,7 @@ def _devices(model: ModelConfig, wanted: MeshConfig, available: int) -> int:
             Placement.imagined(replace(wanted, tensor=devices), served)
         except ValueError:
             continue
-        if served.heads > model.heads:
+        if served.num_heads > model.num_heads:
             continue
         return devices
     raise ValueError("expert_parallel needs a model with experts")
@@ -157,9 +159,9 @@ def _devices(model: ModelConfig, wanted: MeshConfig, available: int) -> int:
 def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
     """Temporary memory of the largest program: a chunk's activations or f32 logits; and on a TPU the programs."""
     devices = engine.tensor_parallel
-    chunk = sizes.chunk * 4 * (3 * model.mlp_dim // devices + 4 * model.width)
+    chunk = sizes.chunk * 4 * (3 * model.mlp_dim // devices + 4 * model.embed_dim)
     logits = sizes.slots * 4 * 4 * model.vocab_size // devices
-    programs = (1 + len(engine.decode_sizes)) * (CODE + model.layers * CODE_OF_LAYER) if platform == "tpu" else 0
+    programs = (1 + len(engine.decode_sizes)) * (CODE + model.num_layers * CODE_OF_LAYER) if platform == "tpu" else 0
     return max(chunk, logits) + programs
 
 

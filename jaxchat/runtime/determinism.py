@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.config import BLOCK
 from jaxchat.runtime.runner import Runner
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork, Swapped
@@ -22,7 +23,7 @@ def agreeing(runner: Runner) -> tuple[int, ...]:
     The same random sequences, a few of them longer than a block of attention, are decoded by each program; tokens and
     the f32 log-probabilities of 21 tokens a row must be equal. Leaves noise in slots and pages, which nobody reads.
     """
-    *smaller, full = runner.shapes
+    *smaller, full = runner.decode_buckets
     if not smaller:
         return (full,)
     trial = _Trial(runner, SEQUENCES, BLOCK + runner.sizes.chunk // 2, runner.sizes.chunk)
@@ -36,12 +37,12 @@ def agreeing_chunks(runner: Runner) -> tuple[int, ...]:
     The same random prompts are computed in steps of each size, and a few tokens decoded after them: what was sampled
     depends on all keys and values. Leaves noise as `agreeing` does.
     """
-    least, *larger = runner.chunks
+    least, *larger = runner.prefill_buckets
     if not larger:
         return (least,)
 
     def found(size: int) -> list[bytes]:
-        return _Trial(runner, 2, larger[-1] + least, size).decode(runner.shapes[-1])
+        return _Trial(runner, 2, larger[-1] + least, size).decode(runner.decode_buckets[-1])
 
     expected = found(least)
     return least, *(size for size in larger if found(size) == expected)
@@ -65,8 +66,8 @@ class _Trial:
         """Args: `most` sequences, the second of them `longest` tokens where the context allows, in steps of `chunk`."""
         self._runner = runner
         sizes, rng = runner.sizes, np.random.default_rng(0)
-        longest = min(longest, sizes.context - STEPS - 1)
-        each = -(-(longest + STEPS) // sizes.page_size)
+        longest = min(longest, sizes.max_seq_len - STEPS - 1)
+        each = cdiv(longest + STEPS, sizes.page_size)
         count = max(1, min(most, sizes.slots, (sizes.pages - 1) // each))
         self._pages = np.arange(1, count * each + 1, dtype=np.int32).reshape(count, each)
         self._saved: list[Swapped] = []
@@ -93,7 +94,7 @@ class _Trial:
         for slot in range(rows):
             self._runner.swap_in(SwapInWork(slot, pages[slot], 0, self._saved[slot % count]))
         work = DecodeWork(np.arange(rows, dtype=np.int32), np.full(rows, -1, np.int32))
-        steps = [self._runner.decode_in(self._runner.shapes[-1], work).wait() for _ in range(STEPS)]
+        steps = [self._runner.decode_in(self._runner.decode_buckets[-1], work).wait() for _ in range(STEPS)]
         found = [b"".join(_bits(step, row) for step in steps) for row in range(rows)]
         return [found[first::count] for first in range(count)]
 

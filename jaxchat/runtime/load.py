@@ -44,7 +44,7 @@ class Loaded:
     fingerprint: str
     device: str
     attention: str
-    products: str
+    matmul_backend: str
     parameters: int  # weights, a tied embedding counted once
 
     @property
@@ -63,7 +63,7 @@ class Loaded:
         sizes = self.sizes
         return {
             "slots": sizes.slots,
-            "chunks": self.runner.chunks,
+            "chunks": self.runner.prefill_buckets,
             "page_size": sizes.page_size,
             "pages": sizes.pages,
             "vocab": sizes.vocab,
@@ -96,8 +96,8 @@ def load_runner(
     if folder := cache_folder(engine.cache_dir):
         use_cache(folder)
     model = read_config(directory)
-    context = EngineShapes.resolve(engine, model).context
-    model = model.within(context)
+    context = EngineShapes.resolve(engine, model).max_seq_len
+    model = model.for_max_seq_len(context)
     served = padded_config(model, engine.tensor_parallel)
     sizes = EngineShapes.resolve(engine, served)
     first, *_ = placements = Placement.copies(engine.mesh, served)
@@ -111,7 +111,7 @@ def load_runner(
             placement,
             dtype=engine.dtype,
             sampler=partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs),
-            path=attention.path,
+            attention=attention.backend,
             decode_sizes=engine.decode_sizes,
         )
         for placement in placements
@@ -170,7 +170,7 @@ def _use_what_agrees(runners: tuple[Runner, ...], weights: str, record: StartRec
         record.write(identity, agreement := _tried(first))
         report("comparing programs", 1, 1)
     for runner in runners:
-        runner.restrict(agreement.chunks, agreement.rows)
+        runner.restrict(agreement.prefill_buckets, agreement.decode_buckets)
 
 
 def _tried(first: Runner) -> Agreement:

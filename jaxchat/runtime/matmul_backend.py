@@ -12,7 +12,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.cpu_native import native_attention
 from jaxchat.kernels.attention.select import Choice
 from jaxchat.kernels.cpp.build import NativeError, is_built
-from jaxchat.kernels.matmul.native import native_products
+from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.program_specs import choose_attention
@@ -20,7 +20,7 @@ from jaxchat.runtime.weight_packing import Native, Rounded, pack
 from jaxchat.types import Report
 
 
-def for_products(
+def for_matmul(
     params: dict[str, Any],
     model: ModelConfig,
     engine: EngineConfig,
@@ -41,7 +41,7 @@ def for_products(
     rounded = engine.quantize == "int8"
     if rounded and placement.mesh.size > 1:
         raise ValueError(f"quantize int8 serves one device, tensor_parallel is {placement.mesh.size}")
-    targets, who = product_calls(engine, placement, kept, report)
+    targets, who = matmul_calls(engine, placement, kept, report)
     if rounded:
         return pack(params, model, Rounded(targets)), f"of int8 {who}"
     return (pack(params, model, Native(targets)) if targets else params), who
@@ -50,7 +50,7 @@ def for_products(
 logger = logging.getLogger(__name__)
 
 
-def product_calls(
+def matmul_calls(
     engine: EngineConfig, placement: Placement, kept: Path | None, report: Report = lambda *_: None
 ) -> tuple[dict[str, str], str]:
     """Returns the custom calls for products by dtype, none where XLA multiplies, and a phrase for what multiplies.
@@ -63,9 +63,9 @@ def product_calls(
         return {}, refused
     try:
         if is_built(kept):
-            return native_products(kept), "by kernels in C++"
+            return native_matmuls(kept), "by kernels in C++"
         report("building kernels", 0, 1)
-        calls = native_products(kept)
+        calls = native_matmuls(kept)
         report("building kernels", 1, 1)
         return calls, "by kernels in C++"
     except NativeError as error:
@@ -74,7 +74,7 @@ def product_calls(
 
 
 def attention_here(engine: EngineConfig, model: ModelConfig, placement: Placement, kept: Path | None) -> Choice:
-    """The attention path on the devices at hand; `kept` as for `product_calls`."""
+    """The attention path on the devices at hand; `kept` as for `matmul_calls`."""
     return choose_attention(engine, model, placement, jax.default_backend(), _attention_calls(engine, placement, kept))
 
 

@@ -48,8 +48,8 @@ class LeadingRunner:
         return _Keeping(handle, number, self._forgotten)
 
     def swap_in(self, work: SwapInWork) -> StepHandle:
-        assert isinstance(work.saved, _Kept)
-        return self._begin(MultihostStep(work, work.saved.number), lambda: self._runner.swap_in(work))
+        assert isinstance(work.swapped, _Kept)
+        return self._begin(MultihostStep(work, work.swapped.number), lambda: self._runner.swap_in(work))
 
     def stuck(self) -> float:
         """For how many seconds the oldest unfinished step has been running; 0 when none is."""
@@ -96,7 +96,7 @@ def _run(runner: StepRunner, step: MultihostStep, saved: dict[int, Swapped]) -> 
         case SwapOutWork():
             return runner.swap_out(work)
         case SwapInWork():
-            return runner.swap_in(replace(work, saved=saved[step.saved]))
+            return runner.swap_in(replace(work, swapped=saved[step.saved]))
 
 
 @dataclass(frozen=True, eq=False)

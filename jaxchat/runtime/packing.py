@@ -24,13 +24,13 @@ class PackedLayout:
     def pack(self, **values: np.ndarray | int | float) -> np.ndarray:
         """A new i32 `[size]` buffer; never reused, because its transfer may still be under way when this returns."""
         buffer = np.empty(self.size, np.int32)
-        for name, view in self.views(buffer).items():
+        for name, view in self.host_views(buffer).items():
             view[...] = values.pop(name)
         if values:
             raise TypeError(f"no such field: {', '.join(values)}")
         return buffer
 
-    def views(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
+    def host_views(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
         """The arrays of a buffer on the host, as views into it."""
         arrays, offset = {}, 0
         for name, shape, dtype in self.fields:

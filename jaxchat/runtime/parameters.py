@@ -15,7 +15,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import pad
-from jaxchat.runtime.matmul_backend import for_products
+from jaxchat.runtime.matmul_backend import for_matmul
 from jaxchat.runtime.process_tuning import release_freed_memory
 from jaxchat.types import Report
 
@@ -42,7 +42,7 @@ def load_parameters(
     logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0  # elsewhere on the device
     with release_freed_memory(logits):
         params, digest = _stored(directory, model, served, engine.dtype, placement, report)
-        params, who = for_products(params, served, engine, placement, cache_folder(engine.cache_dir), report)
+        params, who = for_matmul(params, served, engine, placement, cache_folder(engine.cache_dir), report)
     return params, digest, who
 
 

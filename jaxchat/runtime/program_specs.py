@@ -22,7 +22,7 @@ from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefill_layout, prefill_program
 from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
-from jaxchat.sampling.mask import words
+from jaxchat.sampling.mask import mask_words
 from jaxchat.sampling.sample import Sampler
 
 
@@ -39,7 +39,7 @@ class ProgramSpec:
         """The program for arrays, or for shapes with shardings, such as these."""
         given = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)
         vocab = slots.sampling.counts.shape[1]
-        bits = jax.ShapeDtypeStruct((self.rows, words(vocab)), np.uint32, sharding=placement.replicated)
+        bits = jax.ShapeDtypeStruct((self.rows, mask_words(vocab)), np.uint32, sharding=placement.replicated)
         shardings = (*jax.tree.map(lambda leaf: leaf.sharding, (pages, slots)), placement.replicated)
         jitted = jax.jit(self.step, donate_argnums=(1, 2), out_shardings=shardings)
         with building_kernels():
@@ -65,8 +65,8 @@ def choose_attention(
 ) -> Choice:
     """The attention path of an engine on devices of a platform; `native` as for `choose`."""
     shape = AttentionShape(
-        heads=model.heads,
-        kv_heads=model.kv_heads,
+        num_heads=model.num_heads,
+        num_kv_heads=model.num_kv_heads,
         head_dim=model.head_dim,
         dtype=engine.dtype,
         page=engine.page_size,
@@ -89,7 +89,7 @@ def sources(
     """The programs of an engine by name: prefill for each chunk of `sizes`, decode for each row count of the ladder."""
     decoder = Decoder(model, spread)
     found = {}
-    for chunk in sizes.chunks:
+    for chunk in sizes.prefill_buckets:
         step = prefill_program(decoder, sizes, sampler, path, chunk)
         found[prefill_name(chunk)] = ProgramSpec(step, prefill_layout(sizes, chunk), chunk, 1)
     for rows in decode_sizes:
@@ -102,7 +102,7 @@ def shapes_of_state(
     path: AttentionBackend, model: ModelConfig, sizes: EngineShapes, placement: Placement
 ) -> tuple[KVPages, SlotState]:
     """Shapes and shardings of KV pages and slots."""
-    pages = jax.eval_shape(lambda: KVPages.zeros(path, model.layers, sizes))
+    pages = jax.eval_shape(lambda: KVPages.zeros(path, model.num_layers, sizes))
     slots = jax.eval_shape(lambda: SlotState.zeros(sizes))
     return (
         jax.tree.map(lambda leaf: _placed(leaf, placement.pages(path)), pages),

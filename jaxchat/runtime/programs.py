@@ -157,5 +157,5 @@ def _fresh_row(given: dict[str, Array], sizes: EngineShapes) -> SlotState:
 def _packed(sampled: Sampled) -> Array:
     """The i32 buffer that `output_layout` describes."""
     report = sampled.logprobs
-    fields = (sampled.tokens, sampled.finite.astype(jnp.int32), report.chosen, report.top_ids, report.top)
+    fields = (sampled.tokens, sampled.finite.astype(jnp.int32), report.sampled, report.top_ids, report.top)
     return jnp.concatenate([jax.lax.bitcast_convert_type(field, jnp.int32).ravel() for field in fields])

@@ -22,7 +22,7 @@ from jaxchat.runtime.program_specs import decode_name, prefill_name, sources
 from jaxchat.runtime.programs import output_layout
 from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
 from jaxchat.runtime.swap import PendingSwapOut, Swapper
-from jaxchat.sampling.mask import words
+from jaxchat.sampling.mask import mask_words
 from jaxchat.sampling.sample import Sampler
 from jaxchat.sampling.state import BIAS_ENTRIES
 from jaxchat.types import DecodeWork, PrefillWork, Progress, SamplingParams, StepResult, SwapInWork, SwapOutWork
@@ -38,7 +38,7 @@ class Handle:
 
     def wait(self) -> StepResult:
         """Blocks until the output has arrived."""
-        arrays = {name: array[: self.rows] for name, array in self.layout.views(np.asarray(self.output)).items()}
+        arrays = {name: array[: self.rows] for name, array in self.layout.host_views(np.asarray(self.output)).items()}
         return StepResult(finite=arrays.pop("finite") != 0, **arrays)
 
 
@@ -65,7 +65,7 @@ class Runner:
         *,
         dtype: str,
         sampler: Sampler,
-        path: AttentionBackend,
+        attention: AttentionBackend,
         decode_sizes: tuple[int, ...] = (),
     ) -> None:
         """Nothing compiles yet.
@@ -73,26 +73,26 @@ class Runner:
         Args:
             params: placed by `placement`.
             sampler: `jaxchat.sampling.sample` with its static arguments.
-            path: computes attention, and says how pages are laid out.
+            attention: computes attention, and says how pages are laid out.
             ladder: row counts of the decode programs, rising, the last one S.
         """
         self.sizes = sizes
         self.params = params
         self.placement = placement
-        self.shapes, self.chunks = decode_sizes or (sizes.slots,), sizes.chunks
-        zeros = partial(KVPages.zeros, path, model.layers, sizes)
-        self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
+        self.decode_buckets, self.prefill_buckets = decode_sizes or (sizes.slots,), sizes.prefill_buckets
+        zeros = partial(KVPages.zeros, attention, model.num_layers, sizes)
+        self.pages = jax.jit(zeros, out_shardings=placement.pages(attention))()
         slots = partial(SlotState.zeros, sizes)
         self.slots = jax.jit(slots, out_shardings=slot_shardings(jax.eval_shape(slots), placement))()
         spread = TensorParallel.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
-        self._sources = sources(model, spread, sizes, sampler, path, self.shapes)
+        self._sources = sources(model, spread, sizes, sampler, attention, self.decode_buckets)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
         unruled = {
-            name: np.zeros((source.rows, words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
+            name: np.zeros((source.rows, mask_words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
         }
         self._unruled = put(unruled, placement.replicated)  # what steps without a grammar are given
         self._block_each_step = block_each_step(placement.replicated)
-        self._swapper = Swapper(self.pages, self.slots, sizes, placement, path)
+        self._swapper = Swapper(self.pages, self.slots, sizes, placement, attention)
         self.programs: dict[str, Any] = {}
         self._digests: dict[str, str] = {}
         self._counter: CompileCounter | None = None
@@ -122,10 +122,10 @@ class Runner:
         self._run_idle()
         self._counter = CompileCounter()
 
-    def restrict(self, chunks: tuple[int, ...], shapes: tuple[int, ...]) -> None:
+    def restrict(self, prefill_buckets: tuple[int, ...], decode_buckets: tuple[int, ...]) -> None:
         """Uses only the prefill programs of these sizes and the decode programs of these row counts, the last one S."""
-        self.chunks, self.shapes = chunks, shapes
-        kept = {*map(prefill_name, chunks), *map(decode_name, shapes)}
+        self.prefill_buckets, self.decode_buckets = prefill_buckets, decode_buckets
+        kept = {*map(prefill_name, prefill_buckets), *map(decode_name, decode_buckets)}
         self.programs = {name: program for name, program in self.programs.items() if name in kept}
 
     @property
@@ -139,7 +139,7 @@ class Runner:
 
     def prefill(self, work: PrefillWork) -> Handle:
         """Dispatches some tokens of a prompt, in the smallest program that holds them."""
-        return self.prefill_in(next(size for size in self.chunks if size >= len(work.tokens)), work)
+        return self.prefill_in(next(size for size in self.prefill_buckets if size >= len(work.tokens)), work)
 
     def prefill_in(self, chunk: int, work: PrefillWork) -> Handle:
         """Dispatches some tokens of a prompt in the program of `chunk` tokens."""
@@ -147,7 +147,7 @@ class Runner:
 
     def decode(self, work: DecodeWork) -> Handle:
         """Dispatches one token for each slot, in the smallest program that holds them."""
-        return self.decode_in(next(rows for rows in self.shapes if rows >= len(work.slots)), work)
+        return self.decode_in(next(rows for rows in self.decode_buckets if rows >= len(work.slots)), work)
 
     def decode_in(self, rows: int, work: DecodeWork) -> Handle:
         """Dispatches one token for each slot in the program of `rows` rows."""
@@ -178,7 +178,7 @@ class Runner:
     def _run_idle(self) -> None:
         nothing = np.zeros(0, np.int32)
         self.prefill(PrefillWork(0, np.zeros(1, np.int32), 0, True, nothing, 0, SamplingParams(temperature=0.0))).wait()
-        for rows in self.shapes:
+        for rows in self.decode_buckets:
             self.decode_in(rows, DecodeWork(nothing, nothing)).wait()
         self.swap_in(SwapInWork(0, nothing, 0, self.swap_out(SwapOutWork(0, nothing)).wait()))
 

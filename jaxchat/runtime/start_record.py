@@ -23,8 +23,8 @@ _FORMAT = "1"  # another one when `jaxchat.runtime.determinism` compares program
 class Agreement:
     """The programs that compute the same bits: chunks of prefill, row counts of decode."""
 
-    chunks: tuple[int, ...]
-    rows: tuple[int, ...]
+    prefill_buckets: tuple[int, ...]
+    decode_buckets: tuple[int, ...]
 
 
 class StartRecord:
@@ -66,7 +66,7 @@ class StartRecord:
             return
         stored: dict[str, Any] = {"identity": identity if agreement else ""}
         if agreement:
-            stored |= {"chunks": agreement.chunks, "rows": agreement.rows}
+            stored |= {"chunks": agreement.prefill_buckets, "rows": agreement.decode_buckets}
         with contextlib.suppress(OSError):
             keep(self._path, json.dumps(stored).encode())
 

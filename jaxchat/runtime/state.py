@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.backend import AttentionBackend, Cache
 from jaxchat.models.config import ModelConfig
@@ -23,37 +24,37 @@ class EngineShapes:
     """
 
     slots: int
-    chunks: tuple[int, ...]
+    prefill_buckets: tuple[int, ...]
     page_size: int
     pages: int
     table: int
-    context: int
+    max_seq_len: int
     vocab: int
 
     @staticmethod
     def resolve(engine: EngineConfig, model: ModelConfig) -> EngineShapes:
         """Fills in the settings that 0 leaves to the model. Raises ValueError when they do not fit together."""
-        context = engine.context or min(model.context, 8192)
-        if context > model.context:
-            raise ValueError(f"context must be at most the model's {model.context} tokens, got {context}")
-        table = -(-context // engine.page_size)
+        context = engine.context or min(model.max_seq_len, 8192)
+        if context > model.max_seq_len:
+            raise ValueError(f"context must be at most the model's {model.max_seq_len} tokens, got {context}")
+        table = cdiv(context, engine.page_size)
         pages = engine.pages or engine.slots * table + 1
         if pages <= table:
             raise ValueError(f"pages must be more than {table}, enough for one context of {context}, got {pages}")
         return EngineShapes(
             slots=engine.slots,
-            chunks=tuple(size for size in engine.chunks if size == engine.chunk or size <= context),
+            prefill_buckets=tuple(size for size in engine.chunks if size == engine.chunk or size <= context),
             page_size=engine.page_size,
             pages=pages,
             table=table,
-            context=context,
+            max_seq_len=context,
             vocab=model.vocab_size,
         )
 
     @property
     def chunk(self) -> int:
         """C, the smallest prefill step."""
-        return self.chunks[0]
+        return self.prefill_buckets[0]
 
 
 @jax.tree_util.register_dataclass
@@ -66,7 +67,7 @@ class KVPages:
     @staticmethod
     def zeros(path: AttentionBackend, layers: int, sizes: EngineShapes) -> KVPages:
         shapes = path.shapes(sizes.pages)
-        return KVPages(tuple(tuple(jnp.zeros(shape, path.held) for shape in shapes) for _ in range(layers)))
+        return KVPages(tuple(tuple(jnp.zeros(shape, path.cache_dtype) for shape in shapes) for _ in range(layers)))
 
 
 @jax.tree_util.register_dataclass

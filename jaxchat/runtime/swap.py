@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.config import BLOCK
 from jaxchat.kernels.attention.backend import AttentionBackend
 from jaxchat.parallel.distributed import put, put_part, take_part
@@ -65,16 +66,16 @@ class Swapper:
         """Pages and slots, both donated, with the sequence back in them."""
         table = np.zeros(self._sizes.table, np.int32)
         table[: len(work.pages)] = work.pages
-        row = put_part(work.saved.row, self._placement.replicated)
+        row = put_part(work.swapped.row, self._placement.replicated)
         slots = self.programs["write row"](slots, self._given(np.int32(work.slot)), row, self._given(table))
-        lost = np.where(np.arange(len(work.pages)) < work.kept, self._sizes.pages, work.pages).astype(np.int32)
-        for ids, block in zip(self._blocks(lost), work.saved.blocks, strict=True):
+        lost = np.where(np.arange(len(work.pages)) < work.shared_pages, self._sizes.pages, work.pages).astype(np.int32)
+        for ids, block in zip(self._blocks(lost), work.swapped.blocks, strict=True):
             pages = self.programs["write pages"](pages, ids, put_part(block, self._paged))
         return pages, slots
 
     def _blocks(self, ids: np.ndarray) -> list[Array]:
         """`ids` in blocks of one width; an id of N is read from anywhere and written nowhere."""
-        padded = np.full(-(-len(ids) // self._width) * self._width, self._sizes.pages, np.int32)
+        padded = np.full(cdiv(len(ids), self._width) * self._width, self._sizes.pages, np.int32)
         padded[: len(ids)] = ids
         return [self._given(block) for block in padded.reshape(-1, self._width)]
 

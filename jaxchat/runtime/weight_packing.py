@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from jax import Array
 
-from jaxchat.kernels.matmul.int8 import Int8, quantise, quantise_each, quantise_rows
-from jaxchat.kernels.matmul.native import PanelWeight, packed, packed_each, packed_table
+from jaxchat.kernels.matmul.int8 import Int8, quantise, quantise_rows, quantise_stack
+from jaxchat.kernels.matmul.native import PanelWeight, pack_stack, pack_table, pack_weight
 from jaxchat.models.config import ModelConfig
 
 INPUTS = {"qkv": 1, "out": 3, "gate_up": 1, "down": 1, "head": 1}
@@ -40,21 +40,21 @@ def pack(params: dict[str, Any], config: ModelConfig, packing: Packing) -> dict[
 
 @dataclass(frozen=True)
 class Native:
-    """For products in C++: `targets` has the custom call for each dtype, see `kernels.products.native_products`."""
+    """For products in C++: `targets` has the custom call for each dtype, see `kernels.products.native_matmuls`."""
 
     targets: dict[str, str]
 
     def matrix(self, w: Array, inputs: int) -> PanelWeight:
         """Of `w[in..., out...]`."""
-        return packed(w, inputs, self.targets[w.dtype.name])
+        return pack_weight(w, inputs, self.targets[w.dtype.name])
 
     def table(self, w: Array) -> PanelWeight:
         """Of `w[V, D]`."""
-        return packed_table(w, self.targets[w.dtype.name])
+        return pack_table(w, self.targets[w.dtype.name])
 
     def experts(self, w: Array, inputs: int) -> PanelWeight:
         """Of `w[E, in..., out...]`."""
-        return packed_each(w, inputs, self.targets[w.dtype.name])
+        return pack_stack(w, inputs, self.targets[w.dtype.name])
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Rounded:
 
     def experts(self, w: Array, inputs: int) -> Int8:
         """Of `w[E, in..., out...]`."""
-        return quantise_each(w, inputs, self.target)
+        return quantise_stack(w, inputs, self.target)
 
 
 Packing = Native | Rounded

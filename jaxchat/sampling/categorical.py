@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.sampling.gumbel import GROUP_IDS, Keys, gumbel, numbered
+from jaxchat.sampling.gumbel import GROUP_IDS, Keys, attempt_keys, gumbel
 from jaxchat.sampling.top_p import Ranking, top_p_mask
 from jaxchat.sampling.topk import GROUP, grouped, log_masses, top_k
 
@@ -36,11 +36,11 @@ def categorical(z: Array, top_p: Array, keys: Keys, sampled_rows: Array) -> Arra
     """
     truncated = sampled_rows & (top_p < 1.0)
     nothing = jnp.zeros(len(z), jnp.int32), jnp.zeros(len(z), bool)
-    few, held = jax.lax.cond(jnp.any(truncated), lambda: _from_candidates(z, top_p, keys), lambda: nothing)
-    held = held & truncated
-    rest = sampled_rows & ~held
-    many = jax.lax.cond(jnp.any(rest), lambda: _from_groups(z, top_p, keys, rest, truncated), lambda: few)
-    return jnp.where(held, few, many)
+    few, complete = jax.lax.cond(jnp.any(truncated), lambda: _from_candidates(z, top_p, keys), lambda: nothing)
+    complete = complete & truncated
+    remaining = sampled_rows & ~complete
+    many = jax.lax.cond(jnp.any(remaining), lambda: _from_groups(z, top_p, keys, remaining, truncated), lambda: few)
+    return jnp.where(complete, few, many)
 
 
 def _from_candidates(z: Array, top_p: Array, keys: Keys) -> tuple[Array, Array]:
@@ -50,33 +50,33 @@ def _from_candidates(z: Array, top_p: Array, keys: Keys) -> tuple[Array, Array]:
     weights = jnp.exp(values - top)
     goal = top_p[:, None] * jnp.sum(jnp.exp(z - top), axis=-1, keepdims=True)
     reached = jnp.cumsum(weights, axis=-1)
-    kept = (reached - weights < goal).at[:, 0].set(True)
-    noisy = jnp.where(kept, values + gumbel(keys, ids), -jnp.inf)
+    nucleus = (reached - weights < goal).at[:, 0].set(True)
+    noisy = jnp.where(nucleus, values + gumbel(keys, ids), -jnp.inf)
     tokens = jnp.take_along_axis(ids, jnp.argmax(noisy, axis=-1, keepdims=True), axis=-1)[:, 0]
     return tokens, (reached[:, -1:] >= goal)[:, 0]
 
 
-def _from_groups(z: Array, top_p: Array, keys: Keys, wanted: Array, truncated: Array) -> Array:
-    """Tokens of the rows that are `wanted`, within the nucleus where they are `truncated` (bool `[S]`)."""
+def _from_groups(z: Array, top_p: Array, keys: Keys, rows: Array, truncated: Array) -> Array:
+    """Tokens of the rows that are `rows`, within the nucleus where they are `truncated` (bool `[S]`)."""
     masses = log_masses(z)
     ranking = Ranking.of(z, top_p)
-    high, low = numbered(keys, TRIES + 1)  # before the loop, or each token's noise would make its own key again
+    high, low = attempt_keys(keys, TRIES + 1)  # before the loop, or each token's noise would make its own key again
 
-    def go_on(trial: Trial) -> Array:
+    def unfinished(trial: Trial) -> Array:
         return jnp.any(trial[2]) & (trial[0] < TRIES)
 
     def attempt(trial: Trial) -> Trial:
         number, tokens, pending = trial
-        found = _by_groups(z, masses, (high[number], low[number]))
-        outside = truncated & ~ranking.inside(found)
-        return number + 1, jnp.where(pending, found, tokens), pending & outside
+        drawn = _by_groups(z, masses, (high[number], low[number]))
+        outside = truncated & ~ranking.inside(drawn)
+        return number + 1, jnp.where(pending, drawn, tokens), pending & outside
 
-    start = jnp.int32(0), jnp.zeros(len(z), jnp.int32), wanted
-    _, tokens, pending = jax.lax.while_loop(go_on, attempt, start)
+    start = jnp.int32(0), jnp.zeros(len(z), jnp.int32), rows
+    _, tokens, pending = jax.lax.while_loop(unfinished, attempt, start)
 
     def search() -> Array:
-        kept = jnp.where(top_p_mask(z, top_p), z, -jnp.inf)
-        return jnp.where(pending, _by_groups(kept, log_masses(kept), (high[TRIES], low[TRIES])), tokens)
+        nucleus = jnp.where(top_p_mask(z, top_p), z, -jnp.inf)
+        return jnp.where(pending, _by_groups(nucleus, log_masses(nucleus), (high[TRIES], low[TRIES])), tokens)
 
     return jax.lax.cond(jnp.any(pending), search, lambda: tokens)
 

@@ -24,7 +24,7 @@ def step_keys(seed: Array, choice: Array, step: Array) -> Keys:
     return _fold_in(*_fold_in(seed[:, 0], seed[:, 1], choice), step)
 
 
-def numbered(keys: Keys, count: int) -> Keys:
+def attempt_keys(keys: Keys, count: int) -> Keys:
     """The keys of each of the `count` draws of a step after the first, u32 `[count, S]` each."""
     return _fold_in(*keys, jnp.arange(count, dtype=jnp.int32)[:, None])
 

@@ -40,9 +40,9 @@ def restrict(mu: Array, state: SamplingState) -> Array:
     vocab = mu.shape[-1]
     only = jnp.where(state.bias >= EXCLUSIVE, state.bias_ids, vocab)
     banned = jnp.where(state.bias <= BAN, state.bias_ids, vocab)
-    chosen = jnp.zeros(mu.shape, bool).at[_rows(mu), only].set(True, mode="drop")
-    exclusive = jnp.any(chosen, axis=-1, keepdims=True)
-    limited = jnp.where(exclusive & ~chosen, -jnp.inf, mu)
+    exclusive_tokens = jnp.zeros(mu.shape, bool).at[_rows(mu), only].set(True, mode="drop")
+    exclusive = jnp.any(exclusive_tokens, axis=-1, keepdims=True)
+    limited = jnp.where(exclusive & ~exclusive_tokens, -jnp.inf, mu)
     limited = limited.at[_rows(mu), banned].set(-jnp.inf, mode="drop")
     empty = jnp.all(limited == -jnp.inf, axis=-1, keepdims=True)
     return jnp.where(empty, mu, limited)

@@ -18,7 +18,7 @@ TOP = 20  # the contract's limit on top_logprobs
 class Logprobs:
     """Log-probability of the sampled token and the 20 most likely tokens, falling, ties by lower id."""
 
-    chosen: Array  # f32 [S]
+    sampled: Array  # f32 [S]
     top_ids: Array  # i32 [S, k]
     top: Array  # f32 [S, k]
 
@@ -33,6 +33,6 @@ class Logprobs:
 def logprobs(logits: Array, tokens: Array) -> Logprobs:
     """`x - logsumexp(x)` at `tokens[S]` and at the top 20 of `logits[S, V]`, without a `[S, V]` result."""
     total = jax.nn.logsumexp(logits, axis=-1)
-    chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - total
+    sampled = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - total
     top, ids = top_k(logits, min(TOP, logits.shape[-1]))
-    return Logprobs(chosen, ids, top - total[:, None])
+    return Logprobs(sampled, ids, top - total[:, None])

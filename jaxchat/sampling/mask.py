@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.arithmetic import cdiv
+
 WORD = 32
 
 
-def words(vocab: int) -> int:
+def mask_words(vocab: int) -> int:
     """How many u32 words hold a bit for each of `vocab` tokens."""
-    return -(-vocab // WORD)
+    return cdiv(vocab, WORD)
 
 
 @jax.tree_util.register_dataclass
@@ -26,8 +28,8 @@ class TokenMask:
 
     def expand(self, vocab: int) -> Array:
         """bool `[S, V]`; all true in rows that are not constrained."""
-        each = (self.bits[:, :, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
-        allowed = each.reshape(len(self.bits), -1)[:, :vocab] != 0
+        bits = (self.bits[:, :, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
+        allowed = bits.reshape(len(self.bits), -1)[:, :vocab] != 0
         return allowed | ~self.constrained[:, None]
 
     def keep(self, limited: Array, mu: Array) -> Array:
@@ -36,6 +38,6 @@ class TokenMask:
         So a grammar wins over bans and exclusive choices.
         """
         allowed = self.expand(mu.shape[-1])
-        kept = jnp.where(allowed, limited, -jnp.inf)
-        empty = jnp.all(kept == -jnp.inf, axis=-1, keepdims=True)
-        return jnp.where(empty, jnp.where(allowed, mu, -jnp.inf), kept)
+        masked = jnp.where(allowed, limited, -jnp.inf)
+        empty = jnp.all(masked == -jnp.inf, axis=-1, keepdims=True)
+        return jnp.where(empty, jnp.where(allowed, mu, -jnp.inf), masked)

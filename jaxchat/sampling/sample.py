@@ -59,57 +59,59 @@ def sample(
         rows: i32 `[S]`, which row of `state.counts` is each row's history, where there are more; None for row by row.
     """
 
-    def raw() -> Array:
+    def raw_logits() -> Array:
         """Masked where it is used: between branches it would be an array of its own."""
         return mask_padding(logits, valid)
 
-    top = jnp.max(raw(), axis=-1)
+    top = jnp.max(raw_logits(), axis=-1)
     sampled_rows = (state.temperature >= GREEDY_BELOW) & active
     biased = jnp.any((state.bias_ids < logits.shape[-1]) & active[:, None])
     penalised = jnp.any(((state.frequency != 0) | (state.presence != 0)) & active)
     any_logprobs = jnp.any(state.logprobs & active)
     any_masked = jnp.any(token_mask.constrained & active) if token_mask else jnp.bool_(False)
 
-    def weighed() -> Array:
+    def penalised_logits() -> Array:
         """Logits after bias and penalties."""
-        mu = jax.lax.cond(biased, lambda: add_bias(raw(), state), raw)
+        mu = jax.lax.cond(biased, lambda: add_bias(raw_logits(), state), raw_logits)
         return jax.lax.cond(penalised, lambda: subtract_penalties(mu, _own_counts(state, rows)), lambda: mu)
 
-    def adjusted() -> Array:
+    def adjusted_logits() -> Array:
         """Those after exclusive choice, bans and grammar."""
-        mu = weighed()
+        mu = penalised_logits()
         mu = jax.lax.cond(biased, lambda: restrict(mu, state), lambda: mu)
         if token_mask is None:
             return mu
-        return jax.lax.cond(any_masked, lambda: token_mask.keep(mu, weighed()), lambda: mu)
+        return jax.lax.cond(any_masked, lambda: token_mask.keep(mu, penalised_logits()), lambda: mu)
 
     def choose() -> Array:
-        mu = adjusted()
+        mu = adjusted_logits()
         greedy = first_argmax(mu, jnp.max(mu, axis=-1))
         return jax.lax.cond(
             jnp.any(sampled_rows),
-            lambda: jnp.where(sampled_rows, _draw(mu, state, sampled_rows), greedy),
+            lambda: jnp.where(sampled_rows, _sampled_tokens(mu, state, sampled_rows), greedy),
             lambda: greedy,
         )
 
     tokens = jax.lax.cond(
-        biased | penalised | any_masked | jnp.any(sampled_rows), choose, lambda: first_argmax(raw(), top)
+        biased | penalised | any_masked | jnp.any(sampled_rows), choose, lambda: first_argmax(raw_logits(), top)
     )
     tokens = jnp.minimum(tokens, valid - 1)
 
-    def tell() -> Logprobs:
+    def reported() -> Logprobs:
         if report == "raw":
-            return logprobs(raw(), tokens)
-        return logprobs(_processed(adjusted(), state, sampled_rows), tokens)
+            return logprobs(raw_logits(), tokens)
+        return logprobs(_processed(adjusted_logits(), state, sampled_rows), tokens)
 
-    return Sampled(tokens, jnp.isfinite(top), jax.lax.cond(any_logprobs, tell, lambda: Logprobs.zeros(*logits.shape)))
+    return Sampled(
+        tokens, jnp.isfinite(top), jax.lax.cond(any_logprobs, reported, lambda: Logprobs.zeros(*logits.shape))
+    )
 
 
 def _own_counts(state: SamplingState, rows: Array | None) -> SamplingState:
     return state if rows is None else replace(state, counts=state.counts.at[rows].get(mode="clip"))
 
 
-def _draw(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
+def _sampled_tokens(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
     keys = step_keys(state.seed, state.choice, state.step)
     return categorical(_tempered(mu, state, sampled_rows), state.top_p, keys, sampled_rows)
 

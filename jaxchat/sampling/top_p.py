@@ -26,18 +26,18 @@ class Ranking(NamedTuple):
     def inside(self, tokens: Array) -> Array:
         """Whether each row's nucleus, of a `top_p` below 1, keeps its token of `tokens[S]`: bool `[S]`."""
         weight, goal, token = self.weight, self.goal, tokens[:, None]
-        own = jnp.take_along_axis(weight, token, axis=-1)
-        tied = weight == own
-        above = jnp.sum(jnp.where(weight > own, weight, 0.0), axis=-1, keepdims=True)
-        through = jnp.sum(jnp.where(weight >= own, weight, 0.0), axis=-1, keepdims=True)
+        weight_of_token = jnp.take_along_axis(weight, token, axis=-1)
+        tied = weight == weight_of_token
+        above = jnp.sum(jnp.where(weight > weight_of_token, weight, 0.0), axis=-1, keepdims=True)
+        through = jnp.sum(jnp.where(weight >= weight_of_token, weight, 0.0), axis=-1, keepdims=True)
         rank = jnp.sum(tied & (jnp.arange(weight.shape[-1]) <= token), axis=-1, keepdims=True)
-        last = ((above < goal) | (above == 0)) & (rank <= _needed(goal, above, own))
+        last = ((above < goal) | (above == 0)) & (rank <= _needed(goal, above, weight_of_token))
         return ((through < goal) | last)[:, 0]
 
 
-def _needed(goal: Array, above: Array, one: Array) -> Array:
-    """How many of the tokens of weight `one` it takes to reach the goal from the sum of those above; at least one."""
-    return jnp.maximum(jnp.ceil((goal - above) / one), 1.0)
+def _needed(goal: Array, above: Array, tied_weight: Array) -> Array:
+    """How many of the tokens of weight `tied_weight` it takes to reach the goal from the sum of those above; at least one."""
+    return jnp.maximum(jnp.ceil((goal - above) / tied_weight), 1.0)
 
 
 def top_p_mask(z: Array, top_p: Array) -> Array:
@@ -60,8 +60,8 @@ def top_p_mask(z: Array, top_p: Array) -> Array:
     def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = low + (high - low) // 2
-        enough = jnp.sum(jnp.where(weight >= _float(middle), weight, 0.0), axis=-1, keepdims=True) >= goal
-        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+        reached = jnp.sum(jnp.where(weight >= _float(middle), weight, 0.0), axis=-1, keepdims=True) >= goal
+        return jnp.where(reached, middle, low), jnp.where(reached, high, middle)
 
     # Unrolled, XLA:CPU is quicker here, where few rows come, but this alone was a seventh of compiling a program.
     low, _ = jax.lax.fori_loop(0, 30, halve, (low, jnp.full_like(low, _ONE + 1)))
@@ -77,8 +77,8 @@ def _float(bits: Array) -> Array:
 def _drop_surplus_ties(keep: Array, tied: Array, weight: Array, goal: Array) -> Array:
     """Of the tokens exactly at the threshold, keeps the lowest ids that suffice."""
     above = jnp.sum(jnp.where(keep & ~tied, weight, 0.0), axis=-1, keepdims=True)
-    one = jnp.max(jnp.where(tied, weight, 0.0), axis=-1, keepdims=True)
-    needed = _needed(goal, above, one)
+    tied_weight = jnp.max(jnp.where(tied, weight, 0.0), axis=-1, keepdims=True)
+    needed = _needed(goal, above, tied_weight)
     count = jnp.sum(tied, axis=-1, keepdims=True)
 
     def cut(keep: Array) -> Array:

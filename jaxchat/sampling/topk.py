@@ -25,11 +25,11 @@ def top_k(x: Array, k: int) -> tuple[Array, Array]:
     groups = grouped(x)
     if groups.shape[1] <= k:
         return _largest(x, k)
-    _, best = _largest(jnp.max(groups, axis=-1), k)
-    best = jnp.sort(best, axis=-1)  # in the order of ids, so that ties fall as in the whole row
-    found = jnp.take_along_axis(groups, best[:, :, None], axis=1)
-    values, where = _largest(found.reshape(len(x), -1), k)
-    return values, jnp.take_along_axis(best, where // GROUP, axis=-1) * GROUP + where % GROUP
+    _, group_ids = _largest(jnp.max(groups, axis=-1), k)
+    group_ids = jnp.sort(group_ids, axis=-1)  # in the order of ids, so that ties fall as in the whole row
+    candidates = jnp.take_along_axis(groups, group_ids[:, :, None], axis=1)
+    values, index = _largest(candidates.reshape(len(x), -1), k)
+    return values, jnp.take_along_axis(group_ids, index // GROUP, axis=-1) * GROUP + index % GROUP
 
 
 def _largest(x: Array, k: int) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.types import DecodeWork, Outcome, PrefillWork, StepResult, SwapInWork, SwapOutWork, Swapped
 
 PAGE = 16
@@ -68,13 +69,13 @@ class FakeRunner:
     def swap_out(self, work: SwapOutWork) -> Done:
         self.swaps.append(work)
         row = self.rows[work.slot]
-        assert len(work.pages) == -(-row.position // PAGE)
+        assert len(work.pages) == cdiv(row.position, PAGE)
         return Done(Swapped(row, (self.marks[work.pages],)))
 
     def swap_in(self, work: SwapInWork) -> Done:
         self.swaps.append(work)
-        self.rows[work.slot] = replace(work.saved.row, table=work.pages.tolist())
-        self.marks[work.pages[work.kept :]] = work.saved.blocks[0][work.kept :]
+        self.rows[work.slot] = replace(work.swapped.row, table=work.pages.tolist())
+        self.marks[work.pages[work.shared_pages :]] = work.swapped.blocks[0][work.shared_pages :]
         return Done(None)
 
     def _mark(self, table: list[int], position: int) -> int:

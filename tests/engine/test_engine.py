@@ -21,7 +21,7 @@ CHUNK = 32
 class Harness:
     def __init__(self, slots: int = 3, pages: int = 60, queue_limit: int = 1000, vocab: int = 0) -> None:
         self.runner = FakeRunner(slots, pages)
-        self.scheduler = Scheduler(slots=slots, chunks=(CHUNK,), page_size=PAGE, pages=pages, vocab=vocab)
+        self.scheduler = Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=vocab)
         self.engine = Engine(self.runner, self.scheduler, queue_limit=queue_limit)
         self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
         self.engine.start(lambda events: [self.events.put(event) for event in events] and None)

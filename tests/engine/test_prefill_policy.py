@@ -12,7 +12,7 @@ from jaxchat.engine.prefill_policy import PrefillPolicy
 def sizes(turns: PrefillPolicy, tokens: int, running: int = 0, startable: int = 1) -> list[int]:
     """Steps of one prompt until it is done or the answers' turn."""
     found = []
-    while tokens > 0 and (size := turns.chunk(tokens, running, startable)):
+    while tokens > 0 and (size := turns.next_size(tokens, running, startable)):
         turns.prefilled(size)
         found.append(size)
         tokens -= size
@@ -34,20 +34,22 @@ def test_between_two_steps_of_those_who_run_prompts_get_two_chunks() -> None:
     turns.decoded()
     assert sizes(turns, 20, running=3) == [32]
     assert sizes(turns, 20, running=3) == [32]
-    assert turns.chunk(20, running=3, startable=1) == 0
+    assert turns.next_size(20, running=3, startable=1) == 0
 
 
 def test_one_small_step_between_two_steps_of_those_who_run() -> None:
     turns = PrefillPolicy((64, 256))
     assert sizes(turns, 1000, running=3) == [64]
-    assert turns.chunk(936, running=3, startable=1) == 0
+    assert turns.next_size(936, running=3, startable=1) == 0
     turns.decoded()
     assert sizes(turns, 936, running=3) == [64]
 
 
 def test_few_wait_for_many() -> None:
     turns = PrefillPolicy((64, 256))
-    assert [turns.chunk(40, running=2, startable=8) and (turns.prefilled(64) or 64) for _ in range(5)] == [64] * 4 + [0]
+    assert [turns.next_size(40, running=2, startable=8) and (turns.prefilled(64) or 64) for _ in range(5)] == [
+        64
+    ] * 4 + [0]
     turns.decoded()
     assert sizes(turns, 1000, running=1, startable=30) == [256]
 

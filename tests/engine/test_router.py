@@ -22,7 +22,9 @@ class Harness:
 
     def __init__(self, engines: int = 3, slots: int = 2, queue_limit: int = 1000) -> None:
         self.runners = [FakeRunner(slots, PAGES) for _ in range(engines)]
-        schedulers = [Scheduler(slots=slots, chunks=(CHUNK,), page_size=PAGE, pages=PAGES) for _ in range(engines)]
+        schedulers = [
+            Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=PAGES) for _ in range(engines)
+        ]
         self.replicas = DataParallelEngine(
             list(zip(self.runners, schedulers, strict=True)), queue_limit=queue_limit, chunk=CHUNK
         )
@@ -144,9 +146,9 @@ def test_beginnings_are_those_of_whole_chunks_and_the_oldest_are_forgotten(monke
     keys = beginnings.keys(prompt)
     assert len(keys) == 3
     assert beginnings.find(keys) == (0, 0)
-    beginnings.note(keys, 2)
+    beginnings.record(keys, 2)
     longer = np.concatenate([prompt[: 2 * CHUNK], tokens(2 * CHUNK, 1)])
     assert beginnings.find(beginnings.keys(longer)) == (2, 2 * CHUNK)
     assert beginnings.find(beginnings.keys(prompt[1:])) == (0, 0)
-    beginnings.note(beginnings.keys(tokens(4 * CHUNK, 2)), 1)
+    beginnings.record(beginnings.keys(tokens(4 * CHUNK, 2)), 1)
     assert beginnings.find(keys) == (0, 0)

@@ -11,7 +11,7 @@ from tests.engine.fake import result
 
 
 def make(slots: int = 2, pages: int = 40, chunks: tuple[int, ...] = (32,)) -> Scheduler:
-    return Scheduler(slots=slots, chunks=chunks, page_size=16, pages=pages)
+    return Scheduler(slots=slots, prefill_buckets=chunks, page_size=16, pages=pages)
 
 
 def sequence(number: int, length: int = 10, tokens: int = 20) -> Sequence:

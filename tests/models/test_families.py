@@ -27,8 +27,8 @@ def test_the_text_part_of_gemma_3_relies_on_defaults_that_are_left_out() -> None
     raw = dict(architectures=["Gemma3ForConditionalGeneration"], text_config={**GEMMA_3, **SCALED})
     found = from_hugging_face(raw)
     theirs = transformers.Gemma3TextConfig(**GEMMA_3, **SCALED)
-    assert (found.heads, found.kv_heads, found.head_dim) == (8, 4, 256)
-    assert (found.vocab_size, found.context) == (theirs.vocab_size, theirs.max_position_embeddings)
+    assert (found.num_heads, found.num_kv_heads, found.head_dim) == (8, 4, 256)
+    assert (found.vocab_size, found.max_seq_len) == (theirs.vocab_size, theirs.max_position_embeddings)
     whole = LayerKind(rope=RopeConfig(theta=1e6, kind="linear", factor=8.0, original_context=131072))
     local = LayerKind(rope=RopeConfig(theta=1e4, original_context=131072), window=1024)
     assert found.kinds == tuple(whole if kind == "full_attention" else local for kind in theirs.layer_types)
@@ -68,7 +68,7 @@ def test_phi_in_its_old_spelling(kind: str) -> None:
     short = from_hugging_face(raw)
     rope = short.kinds[0].rope
     assert rope and (rope.kind, rope.theta, rope.fraction, rope.factor) == ("longrope", 5000.0, 0.75, 4.0)
-    assert [short.within(context).kinds[0].rope.long for context in (256, 257)] == [False, True]
+    assert [short.for_max_seq_len(context).kinds[0].rope.long for context in (256, 257)] == [False, True]
 
 
 def test_a_stored_head_of_a_tied_model_is_left_unread(tmp_path: Path) -> None:

@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 
 from jaxchat.cache import cache_folder
-from jaxchat.kernels.matmul.native import native_products
+from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.moe import ROWS, MoE, grouped_ffn, route, rows_of
 from jaxchat.models.sharding import TensorParallel
 from jaxchat.runtime.compile import options
 from jaxchat.runtime.weight_packing import Native, pack
 
-EXPERTS = Experts(count=6, chosen=3, width=24)
+EXPERTS = Experts(count=6, top_k=3, mlp_dim=24)
 CONFIG = ModelConfig(
-    vocab_size=8, layers=1, heads=1, kv_heads=1, width=32, mlp_dim=24, head_dim=8, context=8, experts=EXPERTS
+    vocab_size=8,
+    num_layers=1,
+    num_heads=1,
+    num_kv_heads=1,
+    embed_dim=32,
+    mlp_dim=24,
+    head_dim=8,
+    max_seq_len=8,
+    experts=EXPERTS,
 )
 
 
@@ -28,7 +36,7 @@ def random(*shape: int, seed: int = 0) -> jax.Array:
 def mixture(dtype: str = "float32", *, native: bool = False):
     layer = MoE(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
-    params = pack(params, CONFIG, Native(native_products(cache_folder("")))) if native else params
+    params = pack(params, CONFIG, Native(native_matmuls(cache_folder("")))) if native else params
     return jax.jit(lambda x: layer.apply(params, x), compiler_options=options("cpu"))
 
 
@@ -63,7 +71,7 @@ def test_experts_of_another_device_give_nothing_here() -> None:
 
 @pytest.mark.parametrize(("tokens", "rows"), [(1, 8), (64, 8), (65, 16), (512, 64), (4096, 128)])
 def test_blocks_have_twice_the_tokens_of_an_expert(tokens: int, rows: int) -> None:
-    assert rows_of(tokens, Experts(count=128, chosen=8, width=1)) == rows
+    assert rows_of(tokens, Experts(count=128, top_k=8, mlp_dim=1)) == rows
 
 
 def test_long_blocks_compute_the_same() -> None:
@@ -77,7 +85,7 @@ def test_long_blocks_compute_the_same() -> None:
 @pytest.mark.parametrize("normalized", [True, False])
 def test_shares_are_those_of_a_softmax(normalized: bool) -> None:
     logits = random(9, 6)
-    chosen, shares = route(logits, Experts(count=6, chosen=3, width=1, normalized=normalized))
+    chosen, shares = route(logits, Experts(count=6, top_k=3, mlp_dim=1, normalized=normalized))
     expected = np.take_along_axis(np.asarray(jax.nn.softmax(logits)), np.asarray(chosen), axis=1)
     if normalized:
         expected /= expected.sum(1, keepdims=True)
@@ -89,7 +97,7 @@ def test_shares_are_those_of_a_softmax(normalized: bool) -> None:
 @pytest.mark.parametrize("normalized", [True, False])
 @pytest.mark.parametrize("count", [6, 128])
 def test_shares_have_the_same_bits_among_any_number_of_rows(count: int, normalized: bool) -> None:
-    experts = Experts(count=count, chosen=3, width=24, normalized=normalized)
+    experts = Experts(count=count, top_k=3, mlp_dim=24, normalized=normalized)
     routed = jax.jit(lambda logits: route(logits, experts)[1], compiler_options=options("cpu"))
     logits = random(96, count) / 2
     whole = np.asarray(routed(logits))

@@ -43,7 +43,7 @@ def compare(name: str) -> None:
     scale = np.abs(expected).max()
     for parts, most in (("float32", 1e-5), ("bfloat16", 2**-7)):
         tensor_parallel = TensorParallel.over(mesh, parts, "tpu")
-        assert tensor_parallel.parts == parts
+        assert tensor_parallel.reduce_dtype == parts
         found = jax.jit(layer(name, tensor_parallel).apply)({"params": placed}, x)
         assert found.dtype == jnp.float32
         error = np.abs(np.asarray(found) - expected).max() / scale
@@ -71,4 +71,4 @@ def test_devices_add_up_to_what_one_computes(name: str) -> None:
 )
 def test_parts_travel_in_the_dtype_of_the_weights_on_accelerators(dtype, platform, devices, parts) -> None:
     mesh = jax.sharding.AbstractMesh((devices,), ("tensor",), axis_types=(AxisType.Auto,))
-    assert TensorParallel.over(mesh, dtype, platform).parts == parts
+    assert TensorParallel.over(mesh, dtype, platform).reduce_dtype == parts

@@ -34,7 +34,7 @@ class FakeRunner:
         return Handle(Swapped(f"{self.name}{work.slot}", ()))
 
     def swap_in(self, work: SwapInWork) -> Handle:
-        self.ran.append(("in", work.slot, work.saved.row))
+        self.ran.append(("in", work.slot, work.swapped.row))
         return Handle(None)
 
 
@@ -49,7 +49,7 @@ class Handle:
 def elsewhere(step: MultihostStep) -> MultihostStep:
     """A step as it arrives: without what was saved."""
     work = step.work
-    return replace(step, work=replace(work, saved=Swapped(None, ()))) if isinstance(work, SwapInWork) else step
+    return replace(step, work=replace(work, swapped=Swapped(None, ()))) if isinstance(work, SwapInWork) else step
 
 
 def test_each_process_swaps_its_own_part_back() -> None:

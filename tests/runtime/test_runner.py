@@ -149,7 +149,7 @@ def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> Non
 @pytest.mark.bits
 def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) -> None:
     found = load(tiny_model, slots=8, prefill_buckets=(32,))
-    assert found.runner.shapes == (2, 4, 8)
+    assert found.runner.decode_buckets == (2, 4, 8)
     prompts = np.random.default_rng(8).integers(0, 256, (3, 90)).astype(np.int32)
     seen = []
     for rows in (4, 8):

@@ -54,12 +54,16 @@ def loaded(model: Path, **options: object) -> tuple[load.Loaded, list[str]]:
 
 def test_a_second_start_compares_no_programs(tiny_model, tmp_path, monkeypatch):
     first, _ = loaded(tiny_model)
-    chunks, shapes = first.runner.chunks, first.runner.shapes
+    chunks, shapes = first.runner.prefill_buckets, first.runner.decode_buckets
     with monkeypatch.context() as patch:
         patch.setattr(load, "rows_agree", None)  # must not be called
         again, stages = loaded(tiny_model)
     assert "loading programs" in stages and not {"compiling programs", "comparing programs"} & {*stages}
-    assert (again.fingerprint, again.runner.chunks, again.runner.shapes) == (first.fingerprint, chunks, shapes)
+    assert (again.fingerprint, again.runner.prefill_buckets, again.runner.decode_buckets) == (
+        first.fingerprint,
+        chunks,
+        shapes,
+    )
     other = shutil.copytree(tiny_model, tmp_path / "other")
     tensors = load_file(other / "model.safetensors")
     save_file({name: 2 * tensor for name, tensor in tensors.items()}, other / "model.safetensors")

@@ -143,7 +143,7 @@ def test_logprobs_are_those_of_the_raw_logits():
     expected = oracle.log_softmax(logits[0])
     order = np.lexsort((np.arange(V), -expected))[:20]
     assert int(got.tokens[0]) == 11
-    np.testing.assert_allclose(got.logprobs.chosen[0], expected[11], atol=1e-5)
+    np.testing.assert_allclose(got.logprobs.sampled[0], expected[11], atol=1e-5)
     np.testing.assert_array_equal(got.logprobs.top_ids[0], order)
     np.testing.assert_allclose(got.logprobs.top[0], expected[order], atol=1e-5)
 
@@ -180,7 +180,7 @@ def test_processed_logprobs_are_those_of_the_distribution_drawn_from():
         np.testing.assert_allclose(got.logprobs.top[row][: len(ids)], np.log(p[:20]), atol=1e-5)
         assert np.all(np.asarray(got.logprobs.top[row][len(ids) :]) == -np.inf)
         token = int(got.tokens[row])
-        np.testing.assert_allclose(got.logprobs.chosen[row], np.log(p[list(ids).index(token)]), atol=1e-5)
+        np.testing.assert_allclose(got.logprobs.sampled[row], np.log(p[list(ids).index(token)]), atol=1e-5)
 
 
 def test_rows_may_name_the_histories_they_count_from():

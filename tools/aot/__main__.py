@@ -18,7 +18,7 @@ from jaxchat.planning.aot import Account, AotEngine
 from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.model_shapes import read_shape
-from jaxchat.planning.planner import Plan, make_plan, suggested
+from jaxchat.planning.planner import Plan, make_plan, suggest_config
 from tools.aot.cases import CASES, Case
 
 GIB = 1024**3
@@ -51,26 +51,26 @@ class Result:
 def check(case: Case) -> list[Result]:
     """Compiles the programs of a case."""
     topology, model = parse_topology(case.topology), read_shape(case.model)
-    engine = suggested(topology, slots=case.slots, context=case.context)
+    engine = suggest_config(topology, slots=case.slots, context=case.context)
     plan = make_plan(model, topology, engine)
-    ahead = AotEngine(model, topology, plan.engine)
-    accounts = [ahead.compile(name) for name in ahead.sources]
-    return [judged(case, plan, ahead, account, sum(one.code for one in accounts)) for account in accounts]
+    aot = AotEngine(model, topology, plan.engine)
+    accounts = [aot.compile(name) for name in aot.sources]
+    return [judged(case, plan, aot, account, sum(one.code for one in accounts)) for account in accounts]
 
 
-def judged(case: Case, plan: Plan, ahead: AotEngine, account: Account, code: int) -> Result:
+def judged(case: Case, plan: Plan, aot: AotEngine, account: Account, code: int) -> Result:
     """The bounds applied to one program; decoding is of sequences half as long as the context.
 
     `code` is the size of all programs of the engine, which stay in memory together.
     """
-    chip, rows = plan.topology.chip, ahead.sources[account.name].rows
-    least = ahead.cost.estimate(rows, rows, plan.engine.context // 2)
+    chip, rows = plan.topology.chip, aot.sources[account.name].rows
+    least = aot.cost.estimate(rows, rows, plan.engine.context // 2)
     decodes = account.name.startswith("decode")
-    reads = account.local(least.kv, chip) / least.floor if decodes else None
-    step = account.step(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
+    reads = account.local_seconds(least.kv, chip) / least.floor if decodes else None
+    step = account.step_seconds(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
     memory = account.arguments + account.temporary + code
     gathers = [one for one in account.collectives if one.kind == "all-gather"]
-    share = 4 * rows * ahead.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
+    share = 4 * rows * aot.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
     holds = {
         "fits": memory <= chip.memory,
         "aliased": account.aliased >= account.donated,
@@ -85,12 +85,13 @@ def judged(case: Case, plan: Plan, ahead: AotEngine, account: Account, code: int
 def row(one: Result) -> str:
     """One line of Markdown."""
     account, chip = one.account, one.plan.topology.chip
-    sums = all_reduce_seconds(account.exchanged, one.plan.topology, one.plan.engine.tensor_parallel)
+    sums = all_reduce_seconds(account.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
     hidden = "-" if one.step is None else f"{account.hidden / sums:.0%}"
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
         f"{_begin(one.case)} {account.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
-        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} | {account.exchanged / 1e6:.1f} | {hidden} "
+        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} "
+        f"| {account.all_reduced_bytes / 1e6:.1f} | {hidden} "
         f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
     )
 

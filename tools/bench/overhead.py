@@ -47,7 +47,7 @@ class Bare:
         scheduler = Scheduler(**loaded.scheduling)
         self._engine = Engine(loaded.runner, scheduler, queue_limit=1 << 20)
         self._prompt = prompt_tokens(
-            request_from_kwargs(messages=MESSAGES).request, template, tokenizer, loaded.sizes.context
+            request_from_kwargs(messages=MESSAGES).request, template, tokenizer, loaded.sizes.max_seq_len
         )
         self.bans = tuple((token, -100.0) for token in sorted(tokenizer.stop_tokens))
         self._left, self._ended = 0, asyncio.Event()

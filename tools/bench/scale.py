@@ -53,7 +53,7 @@ class Host:
     def __init__(self, load: Load) -> None:
         self._load, self._rng, self._number = load, Random(0), 0
         pages = 1 + load.slots * load.pages
-        self._scheduler = Scheduler(slots=load.slots, chunks=(CHUNK,), page_size=PAGE, pages=pages)
+        self._scheduler = Scheduler(slots=load.slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages)
         self._in_flight: deque[Step] = deque()
         self._live: set[int] = set()
         self._fill()

@@ -19,7 +19,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.determinism import agreeing
-from jaxchat.runtime.matmul_backend import attention_here, for_products
+from jaxchat.runtime.matmul_backend import attention_here, for_matmul
 from jaxchat.runtime.process_tuning import release_freed_memory
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
@@ -46,17 +46,17 @@ def make(
     """A warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
-    path = attention_here(engine, config, placement, None).path
+    path = attention_here(engine, config, placement, None).backend
 
     def sampler(*given, **more):  # type: ignore[no-untyped-def]
         return sample(*given, valid=config.vocab_size, **more)
 
     sizes = EngineShapes.resolve(engine, config)
     runner = Runner(
-        config, params, sizes, placement, dtype=args.dtype, sampler=sampler, path=path, decode_sizes=decode_sizes
+        config, params, sizes, placement, dtype=args.dtype, sampler=sampler, attention=path, decode_sizes=decode_sizes
     )
     runner.warm_up()
-    runner.restrict(runner.chunks, agreeing(runner))
+    runner.restrict(runner.prefill_buckets, agreeing(runner))
     return runner
 
 
@@ -111,7 +111,7 @@ def main() -> None:
     engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
     with release_freed_memory(args.slots * config.vocab_size):
         params = random_params(config, args.dtype)
-        params, who = for_products(params, config, engine, Placement.create(engine.mesh, config), None)
+        params, who = for_matmul(params, config, engine, Placement.create(engine.mesh, config), None)
     print(f"{args.shape}, {args.dtype}, products {who}\n")
     decode_sizes = EngineConfig(slots=args.slots).decode_sizes
     whole = make(config, params, args.slots, decode_sizes, args)
@@ -119,7 +119,7 @@ def main() -> None:
     print(f"| step of {args.slots} | ms | above greedy |\n|---|---|---|")
     for name, milliseconds in found.items():
         print(f"| {name} | {milliseconds:.2f} | {100 * (milliseconds / found['greedy'] - 1):.1f} % |", flush=True)
-    print(f"\nprograms of {', '.join(map(str, whole.shapes))} rows agree\n")
+    print(f"\nprograms of {', '.join(map(str, whole.decode_buckets))} rows agree\n")
     print("| users | ms, the smallest of them | ms, a program of just the users | cost |\n|---|---|---|---|")
     for users in (n for n in (1, 2, 4, 8, 16) if n <= args.slots):
         fitting = make(config, params, users, (users,), args)

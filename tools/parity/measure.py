@@ -69,11 +69,11 @@ def listening(
         expert_parallel=experts,
         prefill_buckets=(64,),
     )
-    model = read_config(directory).within(engine.context)
+    model = read_config(directory).for_max_seq_len(engine.context)
     served = padded_config(model, tensor)
     sizes = EngineShapes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
-    path = attention_here(engine, served, placement, cache_folder(engine.cache_dir)).path
+    path = attention_here(engine, served, placement, cache_folder(engine.cache_dir)).backend
     params, *_ = load_parameters(directory, model, served, engine, placement)
     rows: list[np.ndarray] = []
 
@@ -83,7 +83,9 @@ def listening(
         tokens = jnp.argmax(jnp.where(real, logits, -jnp.inf), axis=-1).astype(jnp.int32)
         return Sampled(tokens, jnp.isfinite(logits).all(-1), Logprobs.zeros(*logits.shape))
 
-    runner = Runner(served, params, sizes, placement, dtype=dtype, sampler=greedy, path=path, decode_sizes=(slots,))
+    runner = Runner(
+        served, params, sizes, placement, dtype=dtype, sampler=greedy, attention=path, decode_sizes=(slots,)
+    )
     runner.warm_up()
     return Heard(runner, model.vocab_size, rows)
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from tokenizers import Tokenizer
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.spec import AttentionSpec
@@ -37,7 +38,7 @@ class Greedy:
         """The continuation of each prompt up to the end of the turn, markers like `<tool_call>` kept."""
         ids = [self.tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
         lengths = np.array([len(i) for i in ids], np.int32)
-        width = -(-int(lengths.max()) // 64) * 64
+        width = cdiv(int(lengths.max()), 64) * 64
         tokens = np.zeros((len(ids), width), np.int32)
         for row, found in enumerate(ids):
             tokens[row, : len(found)] = found

@@ -62,7 +62,7 @@ def init(config: ModelConfig, seed: int) -> Params:
     """Fresh f32 parameters; the matrices that write to the residual stream start small."""
     tokens = jnp.zeros(2, jnp.int32)
     params = Decoder(config).init(jax.random.key(seed), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
-    scale = 1 / math.sqrt(2 * config.layers)
+    scale = 1 / math.sqrt(2 * config.num_layers)
     return jax.tree_util.tree_map_with_path(lambda path, x: x * scale if path[-1].key in ("out", "down") else x, params)
 
 

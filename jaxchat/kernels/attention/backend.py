@@ -21,8 +21,8 @@ class AttentionShape:
     `caps` and `sinks` say whether any layer has such a form, see `jaxchat.kernels.attention.spec`.
     """
 
-    heads: int  # H
-    kv_heads: int  # K
+    num_heads: int  # H
+    num_kv_heads: int  # K
     head_dim: int  # d
     dtype: str
     page: int
@@ -32,9 +32,9 @@ class AttentionShape:
     sinks: bool = False
 
     @property
-    def kv_heads_each(self) -> int:
+    def kv_heads_per_device(self) -> int:
         """KV heads on one device."""
-        return self.kv_heads // self.shards
+        return self.num_kv_heads // self.shards
 
 
 class AttentionBackend(Protocol):
@@ -57,7 +57,7 @@ class AttentionBackend(Protocol):
         """The axis that is split over devices."""
 
     @property
-    def held(self) -> str:
+    def cache_dtype(self) -> str:
         """The dtype of every array of a cache."""
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:

@@ -15,8 +15,7 @@ import numpy as np
 from jax import Array
 
 from jaxchat.kernels.attention.backend import Cache
-from jaxchat.kernels.attention.reference import MASKED
-from jaxchat.kernels.attention.spec import AttentionSpec
+from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 from jaxchat.kernels.attention.xla import XlaAttention
 from jaxchat.kernels.cpp.build import register
 
@@ -41,12 +40,12 @@ class NativeAttention(XlaAttention):
     name = "native"
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
-        return self._walk(q, cache, table, jnp.where(active, lengths, 0), spec)
+        return self._attend(q, cache, table, jnp.where(active, lengths, 0), spec)
 
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-        return self._walk(q, cache, table[None], start + 1 + jnp.arange(q.shape[0]), spec)
+        return self._attend(q, cache, table[None], start + 1 + jnp.arange(q.shape[0]), spec)
 
-    def _walk(self, q: Array, cache: Cache, table: Array, lengths: Array, spec: AttentionSpec) -> Array:
+    def _attend(self, q: Array, cache: Cache, table: Array, lengths: Array, spec: AttentionSpec) -> Array:
         """`q[T, H, d]` of B sequences, T / B neighbours of each; tables `[B, P]`, keys seen `[T]`; f32 `[T, H, d]`."""
         keys, values = cache
         sinks = jnp.full(q.shape[1], MASKED) if spec.sinks is None else jnp.asarray(spec.sinks)

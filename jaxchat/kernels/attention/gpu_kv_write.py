@@ -10,7 +10,7 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from jaxchat.kernels.attention.gpu_kv_loop import wide, within
+from jaxchat.kernels.attention.gpu_kv_loop import head_mask, padded_width
 
 
 def write_tokens(
@@ -35,14 +35,14 @@ def write_tokens(
         _write,
         grid=(rows, kv_heads),
         in_specs=[
-            pl.BlockSpec((2, None, None, wide(width)), lambda row, head: (0, row, head, 0)),
+            pl.BlockSpec((2, None, None, padded_width(width)), lambda row, head: (0, row, head, 0)),
             place,
             place,
             pages,
             pages,
         ],
         out_specs=(pages, pages),
-        out_shape=tuple(jax.ShapeDtypeStruct(held.shape, held.dtype) for held in (keys, values)),
+        out_shape=tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in (keys, values)),
         input_output_aliases={3: 0, 4: 1},
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=1, num_stages=1),
@@ -58,7 +58,7 @@ def _write(new_ref: Any, page_ref: Any, offset_ref: Any, *refs: Any) -> None:
     @pl.when(page < pages[0].shape[0])
     def _() -> None:
         lanes = jnp.arange(new_ref.shape[1])
-        own = within(True, lanes.shape, pages[0].shape[-1])
-        for which, held in enumerate(pages):
-            new = plgpu.load(new_ref.at[which, lanes], mask=own, other=0.0)
-            plgpu.store(held.at[page, offset, lanes], new, mask=own)
+        own = head_mask(True, lanes.shape, pages[0].shape[-1])
+        for index, array in enumerate(pages):
+            new = plgpu.load(new_ref.at[index, lanes], mask=own, other=0.0)
+            plgpu.store(array.at[page, offset, lanes], new, mask=own)

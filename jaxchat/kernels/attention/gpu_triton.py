@@ -14,8 +14,8 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxchat.kernels.attention.backend import AttentionShape, Cache
 from jaxchat.kernels.attention.spec import AttentionSpec
 
-MOST_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is a power of two
-ITEM = {"float32": 4, "bfloat16": 2}
+MAX_PAGE_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is a power of two
+ITEM_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
@@ -25,8 +25,8 @@ def unsupported_reason(shape: AttentionShape) -> str:
         return f"head width {width} is no multiple of 16 from 16 to 256"
     if page & (page - 1):
         return f"page_size {page} is no power of two"
-    if (size := page * (1 << (width - 1).bit_length()) * ITEM[shape.dtype]) > MOST_BYTES:
-        return f"page_size {page} makes pages of {size} bytes, more than {MOST_BYTES}"
+    if (size := page * (1 << (width - 1).bit_length()) * ITEM_BYTES[shape.dtype]) > MAX_PAGE_BYTES:
+        return f"page_size {page} makes pages of {size} bytes, more than {MAX_PAGE_BYTES}"
     return ""
 
 
@@ -42,7 +42,7 @@ class TritonAttention:
     head_axis = 0
 
     @property
-    def held(self) -> str:
+    def cache_dtype(self) -> str:
         return self.shape.dtype
 
     @property
@@ -51,18 +51,18 @@ class TritonAttention:
         return PartitionSpec(None, "tensor"), PartitionSpec("tensor"), PartitionSpec()
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        each = (self.shape.kv_heads, pages, self.shape.page, self.shape.head_dim)
-        return each, each
+        pages_shape = (self.shape.num_kv_heads, pages, self.shape.page, self.shape.head_dim)
+        return pages_shape, pages_shape
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         from jaxchat.kernels.attention import gpu_kv_write  # Pallas, which only a GPU needs
 
-        heads, first, whole = self._specs
-        specs = (first, first, heads, heads, whole, whole)
+        heads, first, replicated = self._specs
+        specs = (first, first, heads, heads, replicated, replicated)
         write = partial(gpu_kv_write.write_tokens, interpret=self.interpret)
-        spread = jax.shard_map(write, mesh=self.mesh, in_specs=specs, out_specs=(first, first), check_vma=False)
+        sharded = jax.shard_map(write, mesh=self.mesh, in_specs=specs, out_specs=(first, first), check_vma=False)
         keys, values = cache
-        return spread(keys, values, k, v, page_ids, offsets)
+        return sharded(keys, values, k, v, page_ids, offsets)
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         count, page = len(k), self.shape.page
@@ -72,14 +72,14 @@ class TritonAttention:
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._spread(gpu_flash.decode, spec)(q, *cache, table, jnp.where(active, lengths, 0))
+        return self._sharded(gpu_flash.decode, spec)(q, *cache, table, jnp.where(active, lengths, 0))
 
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._spread(gpu_flash.prefill, spec)(q, *cache, table, start)
+        return self._sharded(gpu_flash.prefill, spec)(q, *cache, table, start)
 
-    def _spread(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
+    def _sharded(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
         """The kernel with each device's heads."""
         sinks = () if spec.sinks is None else (spec.sinks,)
 
@@ -87,7 +87,7 @@ class TritonAttention:
             own = replace(spec, sinks=sinks[0]) if sinks else spec
             return kernel(q, keys, values, table, place, own, interpret=self.interpret)
 
-        heads, first, whole = self._specs
-        specs = (heads, first, first, whole, whole, *(first for _ in sinks))
-        spread = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
-        return lambda *given: spread(*given, *sinks)
+        heads, first, replicated = self._specs
+        specs = (heads, first, first, replicated, replicated, *(first for _ in sinks))
+        sharded = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
+        return lambda *arrays: sharded(*arrays, *sinks)

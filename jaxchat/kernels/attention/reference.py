@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
+from jaxchat.kernels.attention.spec import MASKED, PLAIN, AttentionSpec
 
 EXACT = jax.lax.Precision.HIGHEST  # GPUs and TPUs round f32 operands otherwise
-MASKED = -1e30  # finite: a row that sees nothing yet must not turn into NaN
 
 
 def causal(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN) -> Array:

@@ -19,15 +19,15 @@ from jaxchat.kernels.attention.xla import XlaAttention
 class Choice:
     """A path and the reason for it, for the operator."""
 
-    path: AttentionBackend
+    backend: AttentionBackend
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path.name} ({self.reason})"
+        return f"{self.backend.name} ({self.reason})"
 
 
 def choose(
-    wanted: AttentionName,
+    setting: AttentionName,
     shape: AttentionShape,
     platform: str,
     mesh: Mesh | AbstractMesh,
@@ -40,19 +40,19 @@ def choose(
         mesh: of one axis, "tensor", over which the heads are split.
         native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype, where there are any.
     """
-    plain = XlaAttention(shape)
-    if wanted == "plain":
-        return Choice(plain, "as configured")
+    xla = XlaAttention(shape)
+    if setting == "plain":
+        return Choice(xla, "as configured")
     if platform == "tpu":
-        if refused := tpu_ragged.unsupported_reason(shape):
-            return Choice(plain, f"slow on a TPU: {refused}")
+        if reason := tpu_ragged.unsupported_reason(shape):
+            return Choice(xla, f"slow on a TPU: {reason}")
         lanes = tpu_ragged.LANES
         padded = "" if shape.head_dim == lanes else f", heads padded from {shape.head_dim} to {lanes}"
         return Choice(tpu_ragged.RaggedAttention(shape, mesh), f"Pallas kernel on a TPU{padded}")
     if platform == "gpu":
-        if refused := gpu_triton.unsupported_reason(shape):
-            return Choice(plain, f"slow on a GPU: {refused}")
+        if reason := gpu_triton.unsupported_reason(shape):
+            return Choice(xla, f"slow on a GPU: {reason}")
         return Choice(gpu_triton.TritonAttention(shape, mesh), "Pallas kernels on a GPU")
     if native:
         return Choice(NativeAttention(shape, native[shape.dtype]), "kernels in C++ on a CPU")
-    return Choice(plain, f"the path of a {platform.upper()}")
+    return Choice(xla, f"the path of a {platform.upper()}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+MASKED = -1e30  # the score of a masked key; finite, so that a block without a visible key gives no NaN
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionSpec:

@@ -19,8 +19,8 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 
 Kernel = Callable[..., Array]
 LANES = 128  # the head width that the kernel is written for
-KEYS_AT_ONCE = 1024  # of a block of keys in vector memory: what most entries of the kernel's own table come to
-QUERIES_AT_ONCE = 32  # likewise; fixed, so that programs of different row counts reduce alike
+KEYS_PER_BLOCK = 1024  # of a block of keys in vector memory: what most entries of the kernel's own table come to
+QUERIES_PER_BLOCK = 32  # likewise; fixed, so that programs of different row counts reduce alike
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
@@ -30,9 +30,9 @@ def unsupported_reason(shape: AttentionShape) -> str:
     if shape.sinks:
         return "the kernel knows no attention sinks"
     packing = 4 // jnp.dtype(shape.dtype).itemsize  # rows of a tile that share a 32-bit word
-    tiles, rest = divmod(2 * shape.kv_heads_each, packing)
-    if rest or not (tiles in (1, 2, 4, 8) or tiles % 8 == 0):
-        return f"{shape.kv_heads_each} KV heads on a device do not fill the kernel's tiles in {shape.dtype}"
+    tiles, remainder = divmod(2 * shape.kv_heads_per_device, packing)
+    if remainder or not (tiles in (1, 2, 4, 8) or tiles % 8 == 0):
+        return f"{shape.kv_heads_per_device} KV heads on a device do not fill the kernel's tiles in {shape.dtype}"
     return ""
 
 
@@ -48,20 +48,20 @@ class RaggedAttention:
     head_axis = 2
 
     @property
-    def held(self) -> str:
+    def cache_dtype(self) -> str:
         return self.shape.dtype
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        return ((pages, self.shape.page, 2 * self.shape.kv_heads, LANES),)
+        return ((pages, self.shape.page, 2 * self.shape.num_kv_heads, LANES),)
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        (held,) = cache
-        return (held.at[page_ids, offsets].set(_side_by_side(k, v).astype(held.dtype), mode="drop"),)
+        (pages,) = cache
+        return (pages.at[page_ids, offsets].set(_side_by_side(k, v).astype(pages.dtype), mode="drop"),)
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        (held,) = cache
-        new = _side_by_side(k, v).astype(held.dtype).reshape(len(page_ids), *held.shape[1:])
-        return (held.at[page_ids].set(new, mode="drop"),)
+        (pages,) = cache
+        new = _side_by_side(k, v).astype(pages.dtype).reshape(len(page_ids), *pages.shape[1:])
+        return (pages.at[page_ids].set(new, mode="drop"),)
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         seen = jnp.where(active, lengths, 1)
@@ -77,7 +77,7 @@ class RaggedAttention:
     ) -> Array:
         """Attention of the queries `bounds[i] .. bounds[i + 1]` of `q[T, H, d]`, the last of `lengths[i]` tokens."""
         kernel, shape = self.load(), self.shape
-        blocks = min(table.shape[1], KEYS_AT_ONCE // shape.page)
+        blocks = min(table.shape[1], KEYS_PER_BLOCK // shape.page)
 
         def local(q: Array, pages: Array, lengths: Array, table: Array, bounds: Array) -> Array:
             return kernel(
@@ -91,20 +91,24 @@ class RaggedAttention:
                 sliding_window=spec.window or None,
                 soft_cap=spec.cap or None,
                 num_kv_pages_per_block=blocks,
-                num_queries_per_block=min(len(q), QUERIES_AT_ONCE),
+                num_queries_per_block=min(len(q), QUERIES_PER_BLOCK),
             )
 
-        heads, pages, whole = PartitionSpec(None, "tensor"), PartitionSpec(None, None, "tensor"), PartitionSpec()
-        spread = jax.shard_map(
-            local, mesh=self.mesh, in_specs=(heads, pages, whole, whole, whole), out_specs=heads, check_vma=False
+        heads, pages, replicated = PartitionSpec(None, "tensor"), PartitionSpec(None, None, "tensor"), PartitionSpec()
+        sharded = jax.shard_map(
+            local,
+            mesh=self.mesh,
+            in_specs=(heads, pages, replicated, replicated, replicated),
+            out_specs=heads,
+            check_vma=False,
         )
-        return spread(_widened(q), cache[0], lengths, table, bounds)[..., : shape.head_dim]
+        return sharded(_padded_heads(q), cache[0], lengths, table, bounds)[..., : shape.head_dim]
 
 
-def _widened(x: Array) -> Array:
+def _padded_heads(x: Array) -> Array:
     return jnp.pad(x, ((0, 0), (0, 0), (0, LANES - x.shape[-1])))
 
 
 def _side_by_side(k: Array, v: Array) -> Array:
     """`[T, K, d]` twice to `[T, 2 K, 128]`."""
-    return jnp.stack([_widened(k), _widened(v)], axis=2).reshape(len(k), -1, LANES)
+    return jnp.stack([_padded_heads(k), _padded_heads(v)], axis=2).reshape(len(k), -1, LANES)

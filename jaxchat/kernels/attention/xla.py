@@ -21,21 +21,20 @@ from jax import Array
 
 from jaxchat.config import BLOCK
 from jaxchat.kernels.attention.backend import AttentionShape, Cache
-from jaxchat.kernels.attention.reference import MASKED
-from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
+from jaxchat.kernels.attention.spec import MASKED, PLAIN, AttentionSpec
 
 Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted values
 
 
 def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> Array:
     """Writes `new[T, K, d]`, each at its `page_ids[T]` and `offsets[T]`; an id of N is dropped."""
-    return pages.at[page_ids, offsets].set(_as_held(new, pages), mode="drop")
+    return pages.at[page_ids, offsets].set(_as_stored(new, pages), mode="drop")
 
 
 def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
     """Writes `new[C, K, d]` as whole pages `page_ids[C / page]`; an id of N is dropped."""
-    whole = new.reshape(page_ids.shape[0], -1, *new.shape[1:])
-    return pages.at[page_ids].set(_as_held(whole, pages), mode="drop")
+    by_page = new.reshape(page_ids.shape[0], -1, *new.shape[1:])
+    return pages.at[page_ids].set(_as_stored(by_page, pages), mode="drop")
 
 
 def decode_attention(
@@ -72,8 +71,8 @@ def decode_attention(
 
             return _accumulate(sums, scores, mix)
 
-        sums = _begun(spec, kv_heads, grouped.shape[1:3], width)
-        mixed = _walk(block, spec.first(lengths[slot] - 1), lengths[slot], sums)
+        sums = _initial_sums(spec, kv_heads, grouped.shape[1:3], width)
+        mixed = _loop_over_blocks(block, spec.first(lengths[slot] - 1), lengths[slot], sums)
         return jax.lax.dynamic_update_index_in_dim(done, mixed, slot, 0)
 
     return jax.lax.fori_loop(0, slots, row, jnp.zeros(grouped.shape, jnp.float32)).reshape(q.shape)
@@ -128,26 +127,28 @@ def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Arr
 
         return _accumulate(sums, scores, mix)
 
-    mixed = _walk(block, spec.first(start), start + count, _begun(spec, kv_heads, grouped.shape[:3], width))
+    mixed = _loop_over_blocks(
+        block, spec.first(start), start + count, _initial_sums(spec, kv_heads, grouped.shape[:3], width)
+    )
     return mixed.transpose(2, 0, 1, 3).reshape(q.shape)
 
 
-def held_as(dtype: str) -> str:
+def stored_dtype(dtype: str) -> str:
     """The dtype of pages for keys and values of `dtype`."""
     return "uint16" if dtype == "bfloat16" else dtype
 
 
-def _as_held(new: Array, pages: Array) -> Array:
+def _as_stored(new: Array, pages: Array) -> Array:
     if pages.dtype == jnp.uint16:
         return jax.lax.bitcast_convert_type(new.astype(jnp.bfloat16), jnp.uint16)
     return new.astype(pages.dtype)
 
 
-def _widened(held: Array) -> Array:
+def _widened(pages: Array) -> Array:
     """Rows of pages in f32."""
-    if held.dtype == jnp.uint16:
-        held = jax.lax.bitcast_convert_type(held, jnp.bfloat16)
-    return held.astype(jnp.float32)
+    if pages.dtype == jnp.uint16:
+        pages = jax.lax.bitcast_convert_type(pages, jnp.bfloat16)
+    return pages.astype(jnp.float32)
 
 
 def _gather(keys: Array, values: Array, table: Array, index: Array) -> tuple[Array, Array, Array]:
@@ -168,7 +169,7 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
     return higher, total * shrink + jnp.sum(weights, axis=-1), mixed * shrink[..., None] + mix(weights)
 
 
-def _begun(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
+def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
     """The sums `[*shape]` and `[*shape, d]` of no key yet, `shape` being `[K, G]` or `[K, G, C]`; or of the sink."""
     mixed = jnp.zeros((*shape, width), jnp.float32)
     if spec.sinks is None:
@@ -177,7 +178,7 @@ def _begun(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: in
     return jnp.broadcast_to(sinks, shape), jnp.ones(shape, jnp.float32), mixed
 
 
-def _walk(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sums: Sums) -> Array:
+def _loop_over_blocks(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sums: Sums) -> Array:
     """Weighted values `[.., d]` over the blocks of the keys from `first` to `length`; zeros where there are none.
 
     A query that sees nothing in its first blocks gathers a mean of their values, times zero once it sees a key.
@@ -191,23 +192,23 @@ class XlaAttention:
     """Keys and values apart, each `[N, page, K, d]`; see `jaxchat.kernels.attention.xla`."""
 
     shape: AttentionShape
-    name = "plain"
+    name = "xla"
     page_axis = 0
     head_axis = 2
 
     @property
-    def held(self) -> str:
-        return held_as(self.shape.dtype)
+    def cache_dtype(self) -> str:
+        return stored_dtype(self.shape.dtype)
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        each = (pages, self.shape.page, self.shape.kv_heads, self.shape.head_dim)
-        return each, each
+        pages_shape = (pages, self.shape.page, self.shape.num_kv_heads, self.shape.head_dim)
+        return pages_shape, pages_shape
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        return tuple(write_tokens(held, new, page_ids, offsets) for held, new in zip(cache, (k, v), strict=True))
+        return tuple(write_tokens(pages, new, page_ids, offsets) for pages, new in zip(cache, (k, v), strict=True))
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        return tuple(write_chunk(held, new, page_ids) for held, new in zip(cache, (k, v), strict=True))
+        return tuple(write_chunk(pages, new, page_ids) for pages, new in zip(cache, (k, v), strict=True))
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         keys, values = cache

@@ -35,7 +35,7 @@ ffi::Error attend(ffi::ThreadPool pool, ffi::BufferR3<ffi::F32> q, ffi::BufferR4
   if (seen * stride < SMALL)
     for (int64_t i = 0; i < tasks; ++i) task(i);
   else
-    share(pool, tasks, task);
+    parallel_for(pool, tasks, task);
   return ffi::Error::Success();
 }
 

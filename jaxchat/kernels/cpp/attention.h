@@ -9,21 +9,21 @@
 
 #include <vector>
 
-#include "tiles.h"
+#include "gemm.h"
 
 namespace native {
 
 constexpr int64_t BLOCK = 128;   // keys that are reduced at once
 constexpr float MASKED = -1e30f;  // the score of a key that is not seen
 
-inline float widened(float number) { return number; }
-inline float widened(uint16_t bits) {  // of a bf16
+inline float to_float(float number) { return number; }
+inline float to_float(uint16_t bits) {  // of a bf16
   const uint32_t word = (uint32_t)bits << 16;
   return load<float>(&word);
 }
 
 // How scores are made and what is seen, see `jaxchat.kernels.attention.spec`; 0 is none.
-struct Form {
+struct AttentionSpec {
   int64_t window;
   float cap;
 };
@@ -53,8 +53,8 @@ inline float* scratch(int64_t numbers) {
 template <typename Number>
 class Attention {
  public:
-  Attention(const Pages<Number>& pages, const int32_t* table, int64_t head, int64_t heads, Form form, int64_t queries)
-      : pages_(pages), table_(table), head_(head), heads_(heads), form_(form), queries_(queries),
+  Attention(const Pages<Number>& pages, const int32_t* table, int64_t head, int64_t heads, AttentionSpec spec, int64_t queries)
+      : pages_(pages), table_(table), head_(head), heads_(heads), spec_(spec), queries_(queries),
         rows_(queries * heads), width_((pages.width + PANEL - 1) / PANEL * PANEL),
         q_(scratch(2 * (rows_ + BLOCK) * width_ + rows_ * BLOCK + 2 * rows_)), mixed_(q_ + rows_ * width_),
         keys_(mixed_ + rows_ * width_), values_(keys_ + BLOCK * width_), scores_(values_ + BLOCK * width_),
@@ -73,7 +73,7 @@ class Attention {
       int64_t from = 0, to = queries_;
       while (from < to && lengths[from] <= start) ++from;
       while (to > from && first(lengths[to - 1]) >= start + BLOCK) --to;
-      if (from < to) walk(start, std::min(BLOCK, longest - start), from, to, lengths);
+      if (from < to) attend_block(start, std::min(BLOCK, longest - start), from, to, lengths);
     }
     for (int64_t row = 0; row < rows_; ++row) {
       float* out = y + row / heads_ * stride + row % heads_ * pages_.width;
@@ -86,21 +86,21 @@ class Attention {
   static uint32_t* words(float* numbers) { return reinterpret_cast<uint32_t*>(numbers); }
 
   int64_t first(int64_t length) const {
-    return form_.window ? std::max<int64_t>(length - form_.window, 0) : 0;
+    return spec_.window ? std::max<int64_t>(length - spec_.window, 0) : 0;
   }
 
   // The keys from `start`, for those queries that see any of them.
-  void walk(int64_t start, int64_t count, int64_t from, int64_t to, const int32_t* lengths) {
+  void attend_block(int64_t start, int64_t count, int64_t from, int64_t to, const int32_t* lengths) {
     pack(start, count);
     const int64_t columns = (count + PANEL - 1) / PANEL * PANEL;
     for (int64_t row = from * heads_; row < to * heads_; row += ROWS<Float>) {
       const int64_t rows = std::min(ROWS<Float>, to * heads_ - row);
       uint32_t *scores = words(scores_ + row * BLOCK), *mixed = words(mixed_ + row * width_);
       block<Float>(words(q_ + row * width_), width_, rows, words(keys_), width_ * PANEL, columns, width_, scores,
-                   BLOCK, true, Nothing{});
+                   BLOCK, true, NoPrefetch{});
       for (int64_t r = row; r < row + rows; ++r) weigh(r, columns, lengths[r / heads_] - start);
       block<Float>(scores, BLOCK, rows, words(values_), BLOCK * PANEL, width_, count, mixed, width_, false,
-                   Nothing{});
+                   NoPrefetch{});
     }
   }
 
@@ -127,9 +127,9 @@ class Attention {
   static Words widen(const Number* from, int64_t count) {
     float each[LANES] = {};
     if (count == LANES)
-      for (int64_t i = 0; i < LANES; ++i) each[i] = widened(from[i]);
+      for (int64_t i = 0; i < LANES; ++i) each[i] = to_float(from[i]);
     else
-      for (int64_t i = 0; i < count; ++i) each[i] = widened(from[i]);
+      for (int64_t i = 0; i < count; ++i) each[i] = to_float(from[i]);
     return load<Words>(each);
   }
 
@@ -137,13 +137,13 @@ class Attention {
   void weigh(int64_t row, int64_t columns, int64_t seen) {
     float* scores = scores_ + row * BLOCK;
     const auto last = static_cast<int32_t>(std::min(seen, columns));
-    const auto begin = static_cast<int32_t>(form_.window ? std::max<int64_t>(seen - form_.window, 0) : 0);
+    const auto begin = static_cast<int32_t>(spec_.window ? std::max<int64_t>(seen - spec_.window, 0) : 0);
     Integers lanes;
     for (int32_t i = 0; i < LANES; ++i) lanes[i] = i;
     Floats highest = Floats{} + top_[row];
     for (int64_t i = 0; i < columns; i += LANES) {
       Floats found = load<Floats>(scores + i);
-      if (form_.cap > 0) found = form_.cap * tanh(found / form_.cap);
+      if (spec_.cap > 0) found = spec_.cap * tanh(found / spec_.cap);
       const Integers key = lanes + (int32_t)i;
       found = select((Integers)(key < last) & (Integers)(key >= begin), found, Floats{} + MASKED);
       highest = select((Integers)(found > highest), found, highest);
@@ -166,7 +166,7 @@ class Attention {
   const Pages<Number>& pages_;
   const int32_t* table_;
   const int64_t head_, heads_;
-  const Form form_;
+  const AttentionSpec spec_;
   const int64_t queries_, rows_, width_;
   float *const q_, *const mixed_, *const keys_, *const values_, *const scores_, *const top_, *const total_;
 };

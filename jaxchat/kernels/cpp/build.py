@@ -27,7 +27,7 @@ FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-Wall", "-Wextra")
 EXACT = ("-ffp-contract=off", "-fno-fast-math")  # a compiler that merges products and sums decides the bits
 ARCHITECTURES = {"AVX2": "x86-64-v3", "AVX512": "x86-64-v4"}
 """What `--xla_cpu_max_isa` in XLA_FLAGS holds XLA's own programs to, and GCC's and clang's name for it."""
-SECONDS = 120.0  # for the compiler
+COMPILE_TIMEOUT = 120.0  # for the compiler
 
 
 class NativeError(Exception):
@@ -76,7 +76,7 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
     try:
         with tempfile.TemporaryDirectory(prefix="jaxchat-") as scratch:
             fresh = _compile(compiler, Path(scratch))
-            return _load(built if built and _keep(fresh, built) else fresh), identity
+            return _load(built if built and _copy_to_cache(fresh, built) else fresh), identity
     except OSError as error:
         raise NativeError(f"the kernels cannot be built ({error})") from None
 
@@ -108,12 +108,12 @@ def flags() -> tuple[str, ...]:
     Raises:
         NativeError: XLA is held to instructions that the kernels are not written for.
     """
-    wanted = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
-    if wanted is None:
+    limit = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
+    if limit is None:
         return (*FLAGS, *EXACT, "-march=native")
-    if wanted[1].upper() not in ARCHITECTURES:
-        raise NativeError(f"XLA_FLAGS keeps XLA to {wanted[1]}, the kernels know {', '.join(ARCHITECTURES)}")
-    return (*FLAGS, *EXACT, f"-march={ARCHITECTURES[wanted[1].upper()]}")
+    if limit[1].upper() not in ARCHITECTURES:
+        raise NativeError(f"XLA_FLAGS keeps XLA to {limit[1]}, the kernels know {', '.join(ARCHITECTURES)}")
+    return (*FLAGS, *EXACT, f"-march={ARCHITECTURES[limit[1].upper()]}")
 
 
 def _identity(compiler: str) -> str:
@@ -135,24 +135,26 @@ def _sources() -> list[Path]:
 
 def cpu() -> str:
     """Returns what tells CPUs apart whose native instructions differ, and how XLA_FLAGS has XLA use them."""
-    told = sorted(re.findall(r"--xla_cpu_\S+", os.environ.get("XLA_FLAGS", "")))
+    xla_flags = sorted(re.findall(r"--xla_cpu_\S+", os.environ.get("XLA_FLAGS", "")))
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
-        return "\n".join((platform.processor(), *told))
-    return "\n".join((*sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}), *told))
+        return "\n".join((platform.processor(), *xla_flags))
+    return "\n".join(
+        (*sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}), *xla_flags)
+    )
 
 
 def _compile(compiler: str, scratch: Path) -> Path:
     """Builds the library in `scratch`, all sources at the same time."""
-    wanted, built = (*flags(), "-isystem", jax.ffi.include_dir()), scratch / "kernels.so"
+    options, built = (*flags(), "-isystem", jax.ffi.include_dir()), scratch / "kernels.so"
     objects = {source: str(scratch / f"{source.stem}.o") for source in _sources()}
-    _run(*((compiler, *wanted, "-c", str(source), "-o", target) for source, target in objects.items()))
-    _run((compiler, *wanted, *objects.values(), "-o", str(built)))
+    _run(*((compiler, *options, "-c", str(source), "-o", target) for source, target in objects.items()))
+    _run((compiler, *options, *objects.values(), "-o", str(built)))
     return built
 
 
-def _keep(fresh: Path, built: Path) -> bool:
+def _copy_to_cache(fresh: Path, built: Path) -> bool:
     """Copies a library to its place. Returns whether that succeeded."""
     try:
         keep(built, fresh.read_bytes())
@@ -178,7 +180,7 @@ def _run(*commands: tuple[str, ...]) -> list[str]:
 
 
 def _output(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=SECONDS)
+    output, errors = process.communicate(timeout=COMPILE_TIMEOUT)
     if process.returncode:
         assert isinstance(process.args, tuple)
         raise NativeError(f"{process.args[0]} failed: {errors.strip()[:500]}")

@@ -1,6 +1,6 @@
 // The kinds of numbers that products are made of: how a word of the weights and one of x are multiplied.
 //
-// `Weights` and `Given` are what a vector of weights and a word of x are turned into once, before their products: each
+// `Weights` and `Activations` are what a vector of weights and a word of x are turned into once, before their products: each
 // vector of weights meets every row, each word of x every vector.
 
 #pragma once
@@ -10,7 +10,7 @@
 namespace native {
 
 // Sums that need nothing more.
-struct Plain {
+struct Unscaled {
   float* y;
 
   uint32_t* words() const { return reinterpret_cast<uint32_t*>(y); }
@@ -18,28 +18,28 @@ struct Plain {
 };
 
 // Words that are multiplied as they are.
-struct Whole {
+struct Unsplit {
   using Weights = Words;
-  using Given = Words;
+  using Activations = Words;
   static constexpr int64_t OPEN = 1;  // registers that a vector of weights takes
 
   static Weights open(Words w) {
     pin(w);
     return w;
   }
-  static Given spread(uint32_t x) { return Words{} + x; }
+  static Activations spread(uint32_t x) { return Words{} + x; }
 };
 
-struct Float : Whole {
+struct Float : Unsplit {
   using Sums = Floats;
-  using Result = Plain;
+  using Result = Unscaled;
 
-  static Sums add(Sums sums, Given x, Weights w) { return fused((Floats)x, (Floats)w, sums); }
+  static Sums add(Sums sums, Activations x, Weights w) { return fused((Floats)x, (Floats)w, sums); }
 };
 
 #if defined(__AVX512BF16__) && defined(NATIVE_AVX512)
 struct BFloat : Float {
-  static Sums add(Sums sums, Given x, Weights w) {
+  static Sums add(Sums sums, Activations x, Weights w) {
     return (Floats)_mm512_dpbf16_ps((__m512)sums, (__m512bh)x, (__m512bh)w);
   }
 };
@@ -50,9 +50,9 @@ struct BFloat {
     Floats low, high;
   };
   using Sums = Floats;
-  using Result = Plain;
+  using Result = Unscaled;
   using Weights = Halves;
-  using Given = Halves;
+  using Activations = Halves;
   static constexpr int64_t OPEN = 2;
 
   static Halves open(Words w) { return {(Floats)(w << 16), (Floats)(w & 0xffff0000u)}; }
@@ -63,18 +63,18 @@ struct BFloat {
 
 // Products of bytes, whose sums are exact in any order. Those of x come shifted by 128, for VNNI takes them unsigned.
 #if defined(__AVX512VNNI__) && defined(NATIVE_AVX512)
-struct Bytes : Whole {
+struct Bytes : Unsplit {
   static constexpr uint32_t SHIFT = 128;  // of x, in the sums
 
-  static Integers add(Integers sums, Given x, Weights w) {
+  static Integers add(Integers sums, Activations x, Weights w) {
     return (Integers)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)x, (__m512i)w);
   }
 };
 #elif defined(__AVXVNNI__) && defined(NATIVE_AVX2)
-struct Bytes : Whole {
+struct Bytes : Unsplit {
   static constexpr uint32_t SHIFT = 128;
 
-  static Integers add(Integers sums, Given x, Weights w) {
+  static Integers add(Integers sums, Activations x, Weights w) {
     return (Integers)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)x, (__m256i)w);
   }
 };
@@ -85,7 +85,7 @@ struct Bytes {
     Integers even, odd;  // bytes
   };
   using Weights = Halves;
-  using Given = Halves;
+  using Activations = Halves;
   using Shorts = int16_t __attribute__((vector_size(LANES * 4)));
   static constexpr int64_t OPEN = 2;
   static constexpr uint32_t SHIFT = 0;

@@ -9,8 +9,8 @@
 
 #pragma once
 
-#include "kinds.h"
-#include "share.h"
+#include "dtypes.h"
+#include "parallel_for.h"
 
 namespace native {
 
@@ -37,43 +37,43 @@ constexpr int64_t ROWS = REGISTERS / 2 - 2 * Kind::OPEN;
 #endif
 
 // Brings two cache lines to L2. Inlined at once, or GCC drops calls of it: they have no effect that it knows.
-[[gnu::always_inline]] inline void bring(const void* from) {
+[[gnu::always_inline]] inline void prefetch(const void* from) {
   __builtin_prefetch(from, 0, 2);
   __builtin_prefetch(static_cast<const char*>(from) + LINE, 0, 2);
 }
 
 // What a tile brings along beside word k of its weights w, for hardware stops at each page's end: nothing, or what
 // comes DEPTH words later, or a part of what is read next.
-struct Nothing {
+struct NoPrefetch {
   void with(const uint32_t*, int64_t) const {}
-  Nothing of(int64_t) const { return {}; }
+  NoPrefetch of(int64_t) const { return {}; }
 };
 
-struct Onward {
-  [[gnu::always_inline]] void with(const uint32_t* w, int64_t k) const { bring(w + (k + DEPTH) * PANEL); }
-  Onward of(int64_t) const { return {}; }
+struct PrefetchAhead {
+  [[gnu::always_inline]] void with(const uint32_t* w, int64_t k) const { prefetch(w + (k + DEPTH) * PANEL); }
+  PrefetchAhead of(int64_t) const { return {}; }
 };
 
-struct Part {
+struct PrefetchSlice {
   const char* from;
   int64_t panel, word;  // bytes from one to the next
 
-  [[gnu::always_inline]] void with(const uint32_t*, int64_t k) const { bring(from + k * word); }
-  Part of(int64_t index) const { return {from + index * panel, panel, word}; }
+  [[gnu::always_inline]] void with(const uint32_t*, int64_t k) const { prefetch(from + k * word); }
+  PrefetchSlice of(int64_t index) const { return {from + index * panel, panel, word}; }
 };
 
 // R rows of x by V vectors of a panel of w, of `depth` words, added to y unless they come `first`. Strides count words.
-template <typename Kind, int R, int V, typename Soon>
+template <typename Kind, int R, int V, typename Prefetch>
 [[gnu::always_inline]] inline void tile(const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t depth,
-                                        uint32_t* y, int64_t y_stride, bool first, Soon soon) {
+                                        uint32_t* y, int64_t y_stride, bool first, Prefetch prefetcher) {
   using Sums = typename Kind::Sums;
   Sums sums[R][V] = {};
   for (int64_t k = 0; k < depth; ++k) {
     typename Kind::Weights weights[V];
     for (int v = 0; v < V; ++v) weights[v] = Kind::open(load<Words>(w + k * PANEL + v * LANES));
-    soon.with(w, k);  // after those loads, which are waited for
+    prefetcher.with(w, k);  // after those loads, which are waited for
     for (int r = 0; r < R; ++r) {
-      const typename Kind::Given given = Kind::spread(x[r * x_stride + k]);
+      const typename Kind::Activations given = Kind::spread(x[r * x_stride + k]);
       for (int v = 0; v < V; ++v) sums[r][v] = Kind::add(sums[r][v], given, weights[v]);
     }
   }
@@ -85,14 +85,14 @@ template <typename Kind, int R, int V, typename Soon>
     }
 }
 
-// `tile` by a whole panel, in as many parts as it takes; what comes soon is brought along with the first.
-template <typename Kind, int R, typename Soon>
+// `tile` by a whole panel, in as many parts as it takes; what comes prefetcher is brought along with the first.
+template <typename Kind, int R, typename Prefetch>
 [[gnu::always_inline]] inline void tile_of_panel(const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t depth,
-                                                 uint32_t* y, int64_t y_stride, bool first, Soon soon) {
+                                                 uint32_t* y, int64_t y_stride, bool first, Prefetch prefetcher) {
   constexpr int V = vectors<Kind>(R);
-  tile<Kind, R, V>(x, x_stride, w, depth, y, y_stride, first, soon);
+  tile<Kind, R, V>(x, x_stride, w, depth, y, y_stride, first, prefetcher);
   for (int64_t at = V * LANES; at < PANEL; at += V * LANES)
-    tile<Kind, R, V>(x, x_stride, w + at, depth, y + at, y_stride, first, Nothing{});
+    tile<Kind, R, V>(x, x_stride, w + at, depth, y + at, y_stride, first, NoPrefetch{});
 }
 
 // The tile of this many rows, from `Least` to ROWS.
@@ -106,16 +106,16 @@ template <typename Kind, int Least, int R = ROWS<Kind>, typename... Rest>
 
 // Rows of x by any number of neighbouring columns, each of `depth` words; `columns` is a multiple of PANEL. Panels of w
 // are `w_panel` words apart.
-template <typename Kind, int Least = 1, typename Soon>
+template <typename Kind, int Least = 1, typename Prefetch>
 [[gnu::always_inline]] inline void block(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w,
                                          int64_t w_panel, int64_t columns, int64_t depth, uint32_t* y,
-                                         int64_t y_stride, bool first, Soon soon) {
+                                         int64_t y_stride, bool first, Prefetch prefetcher) {
   for (int64_t i = 0; i < columns / PANEL; ++i)
-    tile_of<Kind, Least>(rows, x, x_stride, w + i * w_panel, depth, y + i * PANEL, y_stride, first, soon.of(i));
+    tile_of<Kind, Least>(rows, x, x_stride, w + i * w_panel, depth, y + i * PANEL, y_stride, first, prefetcher.of(i));
 }
 
 template <typename Kind>
-struct Product {
+struct Matmul {
   const uint32_t* x;  // [t, k]
   const uint32_t* w;  // [n / PANEL, k, PANEL]
   typename Kind::Result y;
@@ -135,7 +135,7 @@ struct Product {
   void column(int64_t panel) const {
     for (int64_t from = 0; from < k; from += DEPTH)
       block<Kind>(x + from, k, t, at(panel, from), 0, PANEL, std::min(DEPTH, k - from), y.words() + panel * PANEL, n,
-                  from == 0, Onward{});
+                  from == 0, PrefetchAhead{});
   }
 
   // Rows of so many tiles, which are copied: else their strides may share few cache lines.
@@ -149,7 +149,7 @@ struct Product {
         for (int64_t r = 0; r < rows; ++r)
           std::memcpy(copy + r * DEPTH, x + (row + r) * k + from, depth * sizeof(uint32_t));
         block<Kind, (ROWS<Kind> + 1) / 2>(copy, DEPTH, rows, at(start, from), k * PANEL, (end - start) * PANEL, depth,
-                    y.words() + row * n + start * PANEL, n, from == 0, part(after, i, tiles, depth));
+                    y.words() + row * n + start * PANEL, n, from == 0, slice_of(after, i, tiles, depth));
       }
     }
   }
@@ -158,7 +158,7 @@ struct Product {
 
   // What tile i of so many brings along of the block `after` this one: memory is read all the time, not by the first of
   // them alone.
-  Part part(const uint32_t* after, int64_t i, int64_t tiles, int64_t depth) const {
+  PrefetchSlice slice_of(const uint32_t* after, int64_t i, int64_t tiles, int64_t depth) const {
     constexpr int64_t WORD = PANEL * sizeof(uint32_t);
     const int64_t bytes = DEPTH * WORD / tiles;
     return {reinterpret_cast<const char*>(after) + i * bytes, k * WORD, (bytes - 1) / depth + 1};
@@ -168,7 +168,7 @@ struct Product {
     const int64_t panels = n / PANEL, threads = pool.num_threads();
     if (t * k * n < SMALL) return stripe(0, panels, 0);
     const int64_t each = std::clamp<int64_t>(panels / (4 * threads), 1, PANELS);
-    share(pool, (panels + each - 1) / each, [=](int64_t i) {
+    parallel_for(pool, (panels + each - 1) / each, [=](int64_t i) {
       const int64_t next = (i + threads) * each;
       stripe(i * each, std::min((i + 1) * each, panels), std::min(next, panels - 1));
     });

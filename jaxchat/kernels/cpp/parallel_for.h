@@ -16,7 +16,7 @@ namespace ffi = xla::ffi;
 
 // Calls `work(0) .. work(count - 1)`, on the calling thread and on those of the pool that come in time.
 template <typename Work>
-void share(ffi::ThreadPool& pool, int64_t count, const Work& work) {
+void parallel_for(ffi::ThreadPool& pool, int64_t count, const Work& work) {
   struct Shared {
     std::atomic<int64_t> next{0}, done{0};
   };

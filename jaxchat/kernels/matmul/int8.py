@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.matmul.native import PANEL, entry, panels, taken, words
+from jaxchat.kernels.matmul.native import PANEL, entry, pad_to_words, panels, take_rows
 
 LIMIT = 127
 Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums of values i32 [N]
@@ -25,7 +25,7 @@ class Int8:
     """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, N the product of the outputs.
 
     For a custom call values are held in panels, and N is filled up with zeros to whole ones. Or E such weights with an
-    axis more in front of every array, for `entry_product`.
+    axis more in front of every array, for `matmul_entry`.
     """
 
     values: Array  # s8 [N, k]
@@ -38,58 +38,58 @@ class Int8:
 
     def take(self, outputs: Array) -> Array:
         """The weights of the `outputs[T]`, f32 `[T, k]`."""
-        rows = taken(self.values, outputs, self.inputs, self.target) if self.target else self.values[outputs]
+        rows = take_rows(self.values, outputs, self.inputs, self.target) if self.target else self.values[outputs]
         return rows.astype(jnp.float32) * self.scale[outputs][:, None]
 
 
 def quantise(w: Array, inputs: int, target: str = "") -> Int8:
     """Rounds `w[in..., outputs...]`, whose first `inputs` axes are summed over."""
     count = prod(w.shape[:inputs])
-    return _held(_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
+    return _int8(_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
 
 
 def quantise_rows(w: Array, target: str = "") -> Int8:
     """Rounds `w[N, k]`, which has its outputs first, as an embedding that serves as head."""
-    return _held(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
+    return _int8(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 
-def quantise_each(w: Array, inputs: int, target: str = "") -> Int8:
+def quantise_stack(w: Array, inputs: int, target: str = "") -> Int8:
     """Rounds `w[E, in..., outputs...]`, E weights."""
     count = prod(w.shape[1 : 1 + inputs])
-    return _held(_each_by_output(w, count), count, w.shape[1 + inputs :], w.dtype, target)
+    return _int8(_stack_by_output(w, count), count, w.shape[1 + inputs :], w.dtype, target)
 
 
-def product(x: Array, w: Int8) -> Array:
+def matmul(x: Array, w: Int8) -> Array:
     """`x[T, k]` times the weight, to f32 `[T, outputs...]`."""
     if w.target:
-        return _called(w.target, x, w)
+        return _call(w.target, x, w)
     values, scale = _round(x.astype(jnp.float32))
-    whole = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
-    y = whole.astype(jnp.float32) * (scale[:, None] * w.scale)
+    integers = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
+    y = integers.astype(jnp.float32) * (scale[:, None] * w.scale)
     return y.reshape(x.shape[0], *w.outputs)
 
 
-def entry_product(x: Array, w: Int8, index: Array) -> Array:
-    """`product` with the weight of that index (i32 scalar), which alone is read."""
+def matmul_entry(x: Array, w: Int8, index: Array) -> Array:
+    """`matmul` with the weight of that index (i32 scalar), which alone is read."""
     if w.target:
-        return _called(entry(w.target), x, w, index.astype(jnp.int32))
-    return product(x, jax.tree.map(lambda each: jax.lax.dynamic_index_in_dim(each, index, keepdims=False), w))
+        return _call(entry(w.target), x, w, index.astype(jnp.int32))
+    return matmul(x, jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), w))
 
 
-def _called(target: str, x: Array, w: Int8, *index: Array) -> Array:
+def _call(target: str, x: Array, w: Int8, *index: Array) -> Array:
     """By a custom call, which takes x as unsigned bytes."""
     values, scale = _round(x.astype(jnp.float32))
     shape = jax.ShapeDtypeStruct((x.shape[0], w.scale.shape[-1]), jnp.float32)
-    shifted = words((values + 128).astype(jnp.uint8))
+    shifted = pad_to_words((values + 128).astype(jnp.uint8))
     y: Array = jax.ffi.ffi_call(target, shape)(shifted, scale, w.values, w.scale, w.sums, *index)
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
-def _held(rounded: Rounding, inputs: int, outputs: tuple[int, ...], dtype: jnp.dtype, target: str) -> Int8:
+def _int8(rounded: Rounding, inputs: int, outputs: tuple[int, ...], dtype: jnp.dtype, target: str) -> Int8:
     values, scale, sums = rounded
     if target:
-        rest = [(0, 0)] * (scale.ndim - 1) + [(0, -scale.shape[-1] % PANEL)]
-        scale, sums = (jnp.pad(each, rest) for each in (scale, sums))
+        padding = [(0, 0)] * (scale.ndim - 1) + [(0, -scale.shape[-1] % PANEL)]
+        scale, sums = (jnp.pad(array, padding) for array in (scale, sums))
         values = panels(values) if values.ndim == 2 else jax.lax.map(panels, values)
     return Int8(values, scale, sums, inputs, outputs, dtype, target)
 
@@ -102,8 +102,8 @@ def _round(x: Array) -> tuple[Array, Array]:
 
 @jax.jit
 def _rows(w: Array) -> Rounding:
-    whole, scale = _round(w.astype(jnp.float32))
-    values = whole.astype(jnp.int8)
+    integers, scale = _round(w.astype(jnp.float32))
+    values = integers.astype(jnp.int8)
     return values, scale, jnp.sum(values, axis=-1, dtype=jnp.int32)
 
 
@@ -113,7 +113,7 @@ def _by_output(w: Array, inputs: int) -> Rounding:
 
 
 @jax.jit(static_argnums=1)
-def _each_by_output(w: Array, inputs: int) -> Rounding:
+def _stack_by_output(w: Array, inputs: int) -> Rounding:
     """One weight after the other: they are widened to be rounded."""
-    rounded: Rounding = jax.lax.map(lambda one: _by_output(one, inputs), w)
+    rounded: Rounding = jax.lax.map(lambda weight: _by_output(weight, inputs), w)
     return rounded

@@ -19,7 +19,7 @@ from jax import Array
 
 from jaxchat.kernels.cpp.build import register
 
-TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16", "int8": "product_s8"}
+TARGETS = {"float32": "matmul_f32", "bfloat16": "matmul_bf16", "int8": "matmul_s8"}
 TAKE = "take_panels"
 PANEL, WORD = 32, 4  # outputs side by side; bytes of a word
 ROWS = 8  # of f32 that XLA multiplies at once on a CPU
@@ -28,10 +28,10 @@ ROWS = 8  # of f32 that XLA multiplies at once on a CPU
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PanelWeight:
-    """A weight `[k, outputs...]` held as `[N / 32, k / e, 32, e]`, N the product of the outputs, for `product`.
+    """A weight `[k, outputs...]` held as `[N / 32, k / e, 32, e]`, N the product of the outputs, for `matmul`.
 
     e is how many numbers there are in 4 bytes. N and k are filled up with zeros. Or E such weights with an axis more in
-    front, for `entry_product`.
+    front, for `matmul_entry`.
     """
 
     values: Array
@@ -41,7 +41,7 @@ class PanelWeight:
 
     def take(self, outputs: Array) -> Array:
         """The weights of the `outputs[T]`: `[T, k]`."""
-        return taken(self.values, outputs, self.inputs, self.target)
+        return take_rows(self.values, outputs, self.inputs, self.target)
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -49,7 +49,7 @@ class PanelWeight:
         return self.values.dtype
 
 
-def native_products(folder: Path | None) -> dict[str, str]:
+def native_matmuls(folder: Path | None) -> dict[str, str]:
     """The custom calls by the weights' dtype; built into `folder`, or for this process alone.
 
     Raises:
@@ -59,61 +59,61 @@ def native_products(folder: Path | None) -> dict[str, str]:
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
 
 
-def packed(w: Array, inputs: int, target: str) -> PanelWeight:
-    """`w[in..., outputs...]`, whose first `inputs` axes are summed over, for `product`."""
+def pack_weight(w: Array, inputs: int, target: str) -> PanelWeight:
+    """`w[in..., outputs...]`, whose first `inputs` axes are summed over, for `matmul`."""
     count = prod(w.shape[:inputs])
-    return PanelWeight(_packed(w, count), count, w.shape[inputs:], target)
+    return PanelWeight(_pack(w, count), count, w.shape[inputs:], target)
 
 
-def packed_table(w: Array, target: str) -> PanelWeight:
+def pack_table(w: Array, target: str) -> PanelWeight:
     """`w[N, k]`, which has its outputs first, as an embedding that serves as head."""
     return PanelWeight(panels(w), w.shape[1], w.shape[:1], target)
 
 
-def packed_each(w: Array, inputs: int, target: str) -> PanelWeight:
-    """`w[E, in..., outputs...]`, E weights, for `entry_product`."""
+def pack_stack(w: Array, inputs: int, target: str) -> PanelWeight:
+    """`w[E, in..., outputs...]`, E weights, for `matmul_entry`."""
     count = prod(w.shape[1 : 1 + inputs])
-    return PanelWeight(_packed_each(w, count), count, w.shape[1 + inputs :], target)
+    return PanelWeight(_pack_stack(w, count), count, w.shape[1 + inputs :], target)
 
 
 @jax.jit
 def panels(w: Array) -> Array:
     """`w[N, k]` as the kernels read it: `[N / 32, k / e, 32, e]`, filled up with zeros."""
     outputs, inputs = w.shape
-    each = WORD // w.dtype.itemsize
-    whole = jnp.pad(w, ((0, -outputs % PANEL), (0, -inputs % each)))
-    return whole.reshape(len(whole) // PANEL, PANEL, -1, each).swapaxes(1, 2)
+    per_word = WORD // w.dtype.itemsize
+    padded = jnp.pad(w, ((0, -outputs % PANEL), (0, -inputs % per_word)))
+    return padded.reshape(len(padded) // PANEL, PANEL, -1, per_word).swapaxes(1, 2)
 
 
-def taken(values: Array, outputs: Array, inputs: int, target: str) -> Array:
+def take_rows(values: Array, outputs: Array, inputs: int, target: str) -> Array:
     """Rows `outputs[T]` of the `[N, k]` that `panels` made `values` of: `[T, k]`. XLA would widen or copy all of it.
 
     `target` is the custom call of products.
     """
-    _, count, _, each = values.shape
-    shape = jax.ShapeDtypeStruct((len(outputs), count * each), values.dtype)
+    _, count, _, per_word = values.shape
+    shape = jax.ShapeDtypeStruct((len(outputs), count * per_word), values.dtype)
     name = f"{TAKE}_{target.rpartition('_')[2]}"
     rows: Array = jax.ffi.ffi_call(name, shape)(values, outputs.astype(jnp.int32))
     return rows[:, :inputs]
 
 
-def words(x: Array) -> Array:
+def pad_to_words(x: Array) -> Array:
     """`x[T, k]` with zeros after it, as many as complete its last word."""
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % (WORD // x.dtype.itemsize))))
 
 
-def product(x: Array, w: PanelWeight) -> Array:
+def matmul(x: Array, w: PanelWeight) -> Array:
     """`x[T, k]` times the weight, to f32 `[T, outputs...]`; x is rounded to the weight's dtype, sums are in f32."""
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[0] * PANEL), jnp.float32)
-    y: Array = jax.ffi.ffi_call(w.target, shape)(words(x.astype(w.dtype)), w.values)
+    y: Array = jax.ffi.ffi_call(w.target, shape)(pad_to_words(x.astype(w.dtype)), w.values)
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
-def entry_product(x: Array, w: PanelWeight, index: Array) -> Array:
-    """`product` with the weight of that index (i32 scalar), which alone is read."""
+def matmul_entry(x: Array, w: PanelWeight, index: Array) -> Array:
+    """`matmul` with the weight of that index (i32 scalar), which alone is read."""
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1] * PANEL), jnp.float32)
-    given = words(x.astype(w.dtype))
-    y: Array = jax.ffi.ffi_call(entry(w.target), shape)(given, w.values, index.astype(jnp.int32))
+    rounded = pad_to_words(x.astype(w.dtype))
+    y: Array = jax.ffi.ffi_call(entry(w.target), shape)(rounded, w.values, index.astype(jnp.int32))
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
@@ -133,21 +133,21 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
 
 
 def reference(x: Array, w: PanelWeight) -> Array:
-    """What `product` computes, by XLA."""
+    """What `matmul` computes, by XLA."""
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     rows = w.take(jnp.arange(prod(w.outputs)))
-    given = x.astype(w.dtype)
-    y = jnp.einsum("tk,nk->tn", given, rows, precision=precision, preferred_element_type=jnp.float32)
+    rounded = x.astype(w.dtype)
+    y = jnp.einsum("tk,nk->tn", rounded, rows, precision=precision, preferred_element_type=jnp.float32)
     return y.reshape(x.shape[0], *w.outputs)
 
 
 @jax.jit(static_argnums=1)
-def _packed(w: Array, inputs: int) -> Array:
+def _pack(w: Array, inputs: int) -> Array:
     return panels(w.reshape(inputs, -1).T)
 
 
 @jax.jit(static_argnums=1)
-def _packed_each(w: Array, inputs: int) -> Array:
+def _pack_stack(w: Array, inputs: int) -> Array:
     return jax.vmap(panels)(w.reshape(len(w), inputs, -1).swapaxes(1, 2))
 
 

@@ -61,17 +61,17 @@ def _shared(keys: HFConfigReader) -> dict[str, Any]:
     if keys.flag("use_bidirectional_attention"):
         raise ModelError("config.json: use_bidirectional_attention is not supported")
     bias = keys.flag("attention_bias")
-    given = sizes(keys) | dict(
+    settings = sizes(keys) | dict(
         head_dim=keys.integer("head_dim", 256),
         activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"),
         tie_embeddings=keys.flag("tie_word_embeddings", True),
     )
-    return given | dict(
+    return settings | dict(
         norm_offset=1.0,
         post_norms=True,
         qkv_bias=bias,
         out_bias=bias,
-        embed_scale=math.sqrt(given["width"]),
+        embed_scale=math.sqrt(settings["embed_dim"]),
         query_scale=keys.number("query_pre_attn_scalar", 256, positive=True) ** -0.5,
     )
 
@@ -80,12 +80,12 @@ def _kinds_3(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     """Layers with a window have a rotary embedding of their own."""
     layers, every = keys.integer("num_hidden_layers"), keys.integer("sliding_window_pattern", 6)
     sliding = tuple((index + 1) % every != 0 for index in range(layers))
-    found = windows(keys, sliding, keys.integer("sliding_window", 4096))
-    given = keys.inner("rope_parameters")
-    if given.has("full_attention"):
-        whole = rope_of(given.inner("full_attention"), keys, 1e6)
-        local = rope_of(given.inner("sliding_attention"), keys, 1e4)
+    window_sizes = windows(keys, sliding, keys.integer("sliding_window", 4096))
+    settings = keys.inner("rope_parameters")
+    if settings.has("full_attention"):
+        global_rope = rope_of(settings.inner("full_attention"), keys, 1e6)
+        local_rope = rope_of(settings.inner("sliding_attention"), keys, 1e4)
     else:
-        whole = rope(keys, 1e6)
-        local = rope_of(HFConfigReader({}), keys, keys.number("rope_local_base_freq", 1e4))
-    return tuple(LayerKind(rope=local if window else whole, window=window) for window in found)
+        global_rope = rope(keys, 1e6)
+        local_rope = rope_of(HFConfigReader({}), keys, keys.number("rope_local_base_freq", 1e4))
+    return tuple(LayerKind(rope=local_rope if window else global_rope, window=window) for window in window_sizes)

@@ -20,9 +20,9 @@ def read(keys: HFConfigReader) -> ModelConfig:
     layers, bias = keys.integer("num_hidden_layers"), keys.flag("attention_bias", True)
     every_other = tuple(index % 2 == 0 for index in range(layers))
     rope_tables = rope(keys, 150_000.0)
-    given = sizes(keys) | dict(head_dim=keys.integer("head_dim", 64), norm_eps=keys.number("rms_norm_eps", 1e-5))
+    settings = sizes(keys) | dict(head_dim=keys.integer("head_dim", 64), norm_eps=keys.number("rms_norm_eps", 1e-5))
     return ModelConfig(
-        **given,
+        **settings,
         kinds=tuple(
             LayerKind(rope=rope_tables, window=window, sparse=True)
             for window in windows(keys, every_other, keys.integer("sliding_window", 128))
@@ -32,8 +32,8 @@ def read(keys: HFConfigReader) -> ModelConfig:
         sinks=True,
         experts=Experts(
             count=keys.integer("num_local_experts", 128),
-            chosen=keys.integer("num_experts_per_tok", 4),
-            width=keys.integer("intermediate_size"),
+            top_k=keys.integer("num_experts_per_tok", 4),
+            mlp_dim=keys.integer("intermediate_size"),
             bias=True,
             clamp=Clamp(
                 alpha=keys.number("swiglu_alpha", 1.702),

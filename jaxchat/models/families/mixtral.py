@@ -15,8 +15,8 @@ def read(keys: HFConfigReader) -> ModelConfig:
     kind = LayerKind(rope=rope(keys, 1e6), window=window, sparse=True)
     experts = Experts(
         count=keys.integer("num_local_experts", 8),
-        chosen=keys.integer("num_experts_per_tok", 2),
-        width=keys.integer("intermediate_size"),
+        top_k=keys.integer("num_experts_per_tok", 2),
+        mlp_dim=keys.integer("intermediate_size"),
     )
     layers = keys.integer("num_hidden_layers")
     return ModelConfig(**sizes(keys), kinds=(kind,) * layers, experts=experts, names=_NAMES)

@@ -17,8 +17,8 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
 def read_3(keys: HFConfigReader) -> ModelConfig:
     """`Qwen3ForCausalLM`."""
     bias = keys.flag("attention_bias")
-    given = sizes(keys) | dict(head_dim=keys.integer("head_dim", 128))
-    return ModelConfig(**given, kinds=_kinds(keys), qk_norm=True, qkv_bias=bias, out_bias=bias)
+    settings = sizes(keys) | dict(head_dim=keys.integer("head_dim", 128))
+    return ModelConfig(**settings, kinds=_kinds(keys), qk_norm=True, qkv_bias=bias, out_bias=bias)
 
 
 def read_3_experts(keys: HFConfigReader) -> ModelConfig:
@@ -30,8 +30,8 @@ def read_3_experts(keys: HFConfigReader) -> ModelConfig:
     )
     experts = Experts(
         count=keys.integer("num_experts", keys.integer("num_local_experts", 128)),
-        chosen=keys.integer("num_experts_per_tok", 8),
-        width=keys.integer("moe_intermediate_size", 768),
+        top_k=keys.integer("num_experts_per_tok", 8),
+        mlp_dim=keys.integer("moe_intermediate_size", 768),
         normalized=keys.flag("norm_topk_prob"),
     )
     return replace(plain, kinds=kinds, experts=experts)

@@ -22,7 +22,7 @@ from jaxchat.kernels.attention.xla import XlaAttention
 
 H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
 MESH = Mesh(np.array(jax.devices()[:1]), ("tensor",), axis_types=(AxisType.Auto,))
-SHAPE = AttentionShape(heads=H, kv_heads=K, head_dim=d, dtype="float32", page=PAGE)
+SHAPE = AttentionShape(num_heads=H, num_kv_heads=K, head_dim=d, dtype="float32", page=PAGE)
 TABLE = jnp.array([3, 7, 1, 9, 11, 2, 30, 31, 32, 33, 34, 35, 4, 5, 6, 20, 21, 22, 23, 24, 25, 0])
 
 
@@ -50,7 +50,7 @@ def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, s
 
 
 PATHS = {
-    "plain": lambda: XlaAttention(SHAPE),
+    "xla": lambda: XlaAttention(SHAPE),
     "native": lambda: NativeAttention(SHAPE, native_attention(cache_folder(""))["float32"]),
     "ragged": lambda: RaggedAttention(SHAPE, MESH, load=lambda: twin),
     "triton": lambda: TritonAttention(SHAPE, MESH, interpret=jax.default_backend() != "gpu"),
@@ -172,12 +172,12 @@ def test_writes_past_the_last_page_are_dropped(path):
 @pytest.mark.parametrize(
     ("platform", "changes", "name", "reason"),
     [
-        ("cpu", {}, "plain", "the path of a CPU"),
+        ("cpu", {}, "xla", "the path of a CPU"),
         ("tpu", {}, "ragged", "heads padded from 64 to 128"),
         ("tpu", {"head_dim": 128}, "ragged", "Pallas kernel on a TPU"),
-        ("tpu", {"head_dim": 256}, "plain", "head width 256 is more than the kernel's 128"),
-        ("tpu", {"kv_heads": 6, "shards": 2}, "plain", "3 KV heads on a device"),
-        ("tpu", {"sinks": True}, "plain", "the kernel knows no attention sinks"),
+        ("tpu", {"head_dim": 256}, "xla", "head width 256 is more than the kernel's 128"),
+        ("tpu", {"num_kv_heads": 6, "shards": 2}, "xla", "3 KV heads on a device"),
+        ("tpu", {"sinks": True}, "xla", "the kernel knows no attention sinks"),
         ("gpu", {}, "triton", "Pallas kernels on a GPU"),
         (
             "gpu",
@@ -186,14 +186,14 @@ def test_writes_past_the_last_page_are_dropped(path):
             "Pallas kernels on a GPU",
         ),
         ("gpu", {"head_dim": 80}, "triton", "Pallas kernels on a GPU"),
-        ("gpu", {"head_dim": 72}, "plain", "head width 72 is no multiple of 16 from 16 to 256"),
-        ("gpu", {"page": 24}, "plain", "page_size 24 is no power of two"),
-        ("gpu", {"page": 64, "head_dim": 256}, "plain", "makes pages of 65536 bytes, more than 32768"),
-        ("gpu", {"page": 64, "head_dim": 144}, "plain", "makes pages of 65536 bytes, more than 32768"),
+        ("gpu", {"head_dim": 72}, "xla", "head width 72 is no multiple of 16 from 16 to 256"),
+        ("gpu", {"page": 24}, "xla", "page_size 24 is no power of two"),
+        ("gpu", {"page": 64, "head_dim": 256}, "xla", "makes pages of 65536 bytes, more than 32768"),
+        ("gpu", {"page": 64, "head_dim": 144}, "xla", "makes pages of 65536 bytes, more than 32768"),
     ],
 )
 def test_the_choice_and_its_reason(platform, changes, name, reason):
     shape = AttentionShape(**{**vars(SHAPE), **changes})
     choice = choose("auto", shape, platform, MESH)
-    assert choice.path.name == name and reason in str(choice)
-    assert choose("plain", shape, platform, MESH).path.name == "plain"
+    assert choice.backend.name == name and reason in str(choice)
+    assert choose("plain", shape, platform, MESH).backend.name == "plain"

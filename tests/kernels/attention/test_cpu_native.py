@@ -29,7 +29,7 @@ FORMS = (
 def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
     """A path, the queries, keys and values of a sequence, and its pages in a random order."""
     rng = np.random.default_rng(seed)
-    shape = AttentionShape(heads=6, kv_heads=kv_heads, head_dim=width, dtype=dtype, page=PAGE)
+    shape = AttentionShape(num_heads=6, num_kv_heads=kv_heads, head_dim=width, dtype=dtype, page=PAGE)
     q = jnp.asarray(rng.normal(size=(LENGTH, 6, width)), jnp.float32)
     k, v = (jnp.asarray(rng.normal(size=(LENGTH, kv_heads, width)), dtype) for _ in "kv")
     table = jnp.asarray(1 + rng.permutation(N - 1)[: LENGTH // PAGE], jnp.int32)
@@ -37,7 +37,7 @@ def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
 
 
 def written(path, k, v, table):
-    garbage = jax.lax.bitcast_convert_type(jnp.asarray(jnp.nan, k.dtype), path.held)
+    garbage = jax.lax.bitcast_convert_type(jnp.asarray(jnp.nan, k.dtype), path.cache_dtype)
     cache = tuple(jnp.full(shape, garbage) for shape in path.shapes(N))
     return path.write_chunk(cache, k, v, table)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.kernels.attention import gpu_flash
 from jaxchat.kernels.attention.gpu_kv_loop import KVLoop, Tiling
 from jaxchat.kernels.attention.reference import causal
@@ -39,7 +40,7 @@ def paged(x: jax.Array, page: int, table: np.ndarray) -> jax.Array:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_decode(length: int, heads: int, kv_heads: int, page: int, spec: AttentionSpec, width: int) -> None:
     q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((heads, kv_heads, kv_heads)))
-    table = np.random.default_rng(0).permutation(-(-length // page)) + 1
+    table = np.random.default_rng(0).permutation(cdiv(length, page)) + 1
     found = jax.jit(partial(gpu_flash.decode, spec=spec, interpret=INTERPRET))(
         q[-1:], paged(k, page, table), paged(v, page, table), jnp.asarray(table, jnp.int32)[None], jnp.array([length])
     )
@@ -66,7 +67,7 @@ def test_how_many_programs_share_a_row_changes_no_bit(programs: int, monkeypatch
 def test_prefill(chunk: int, page: int, start: int, width: int) -> None:
     length = start + chunk
     q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((6, 2, 2)))
-    table = np.random.default_rng(0).permutation(-(-length // page)) + 1
+    table = np.random.default_rng(0).permutation(cdiv(length, page)) + 1
     found = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=INTERPRET))(
         q[start:], paged(k, page, table), paged(v, page, table), jnp.asarray(table, jnp.int32), jnp.int32(start)
     )
@@ -76,13 +77,13 @@ def test_prefill(chunk: int, page: int, start: int, width: int) -> None:
 @pytest.mark.parametrize("splits", [1, 4, 16])
 @pytest.mark.parametrize("least", [1, 3, 8])
 @pytest.mark.parametrize(("first", "end"), [(0, 0), (0, 1), (0, 32), (70, 71), (100, 3000)])
-def test_splits_share_the_blocks(splits: int, least: int, first: int, end: int) -> None:
-    walk = KVLoop(PLAIN, 1.0, 32, Tiling(block=32, warps=4, stages=1, splits=splits, least=least))
-    share = walk.share(jnp.arange(splits), jnp.int32(first), jnp.int32(end))
+def test_splits_share_the_blocks(splits: int, min_blocks: int, first: int, end: int) -> None:
+    loop = KVLoop(PLAIN, 1.0, 32, Tiling(block=32, warps=4, stages=1, splits=splits, min_blocks=min_blocks))
+    split_range = loop.split_range(jnp.arange(splits), jnp.int32(first), jnp.int32(end))
     seen = [
-        int(begin + step * share.step)
-        for begin, count in zip(share.begin, share.count, strict=True)
+        int(begin + step * split_range.step)
+        for begin, count in zip(split_range.begin, split_range.count, strict=True)
         for step in range(int(count))
     ]
-    assert sorted(seen) == list(range(first // 32, -(-end // 32)))
-    assert sum(share.count > 0) <= max(1, -(-len(seen) // least))
+    assert sorted(seen) == list(range(first // 32, cdiv(end, 32)))
+    assert sum(split_range.count > 0) <= max(1, cdiv(len(seen), min_blocks))

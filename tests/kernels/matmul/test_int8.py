@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxchat.cache import cache_folder
-from jaxchat.kernels.matmul.int8 import Int8, entry_product, product, quantise, quantise_each, quantise_rows
-from jaxchat.kernels.matmul.native import native_products, taken
+from jaxchat.kernels.matmul.int8 import Int8, matmul, matmul_entry, quantise, quantise_rows, quantise_stack
+from jaxchat.kernels.matmul.native import native_matmuls, take_rows
 
-multiply = jax.jit(product)
+multiply = jax.jit(matmul)
 
 
 def native() -> str:
-    return native_products(cache_folder(""))["int8"]
+    return native_matmuls(cache_folder(""))["int8"]
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:
@@ -29,7 +29,7 @@ def expected(x: jax.Array, w: Int8) -> np.ndarray:
     x = np.asarray(x)
     scale = (np.abs(x).max(-1) / np.float32(127)).astype(np.float32)
     whole = np.rint(x / np.where(scale > 0, scale, 1)[:, None]).astype(np.int64)
-    held = taken(w.values, jnp.arange(w.outputs[0]), w.inputs, w.target) if w.target else w.values
+    held = take_rows(w.values, jnp.arange(w.outputs[0]), w.inputs, w.target) if w.target else w.values
     sums = (whole @ np.asarray(held, np.int64).T).astype(np.float32)
     return sums * (scale[:, None] * np.asarray(w.scale[: w.outputs[0]]))
 
@@ -77,8 +77,8 @@ def test_it_is_near_the_product_of_what_was_rounded() -> None:
 @pytest.mark.parametrize("target", ["", "native"])
 def test_one_of_several_weights_is_multiplied_as_if_it_were_alone(target: str) -> None:
     x, several = normal(5, 70), normal(3, 70, 2, 45, seed=1)
-    rounded = quantise_each(several, 1, target and native())
-    multiply_entry = jax.jit(entry_product)
+    rounded = quantise_stack(several, 1, target and native())
+    multiply_entry = jax.jit(matmul_entry)
     for index in range(3):
         alone = multiply(x, quantise(several[index], 1, target and native()))
         found = multiply_entry(x, rounded, jnp.int32(index))

@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticCache
 
-from jaxchat.planning.model_shapes import NAMED
+from jaxchat.planning.model_shapes import MODEL_SHAPES
 from tools.bench.gpu.engine import add_arguments
 
 KINDS = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3MoeForCausalLM": "qwen3_moe"}
@@ -24,7 +24,7 @@ class Stepper:
     """A random model in bf16; greedy decoding token by token, `compiled` with a static cache."""
 
     def __init__(self, model: str, device: str, context: int, *, compiled: bool) -> None:
-        fields = dict(NAMED[model] if model in NAMED else json.loads(Path(model).read_text("utf-8")))
+        fields = dict(MODEL_SHAPES[model] if model in MODEL_SHAPES else json.loads(Path(model).read_text("utf-8")))
         (architecture,) = fields.pop("architectures")
         config = AutoConfig.for_model(KINDS[architecture], **fields)
         with torch.device(device):

@@ -27,7 +27,7 @@ class Roof:
             raise ValueError(f"device {self.device!r} is none of {', '.join(CHIPS)}")
         m = self.model
         params = shapes_of_params(m, Placement.imagined(MeshConfig(), m), "bfloat16")
-        per_token = 2 * 2 * m.layers * m.kv_heads * m.head_dim
+        per_token = 2 * 2 * m.num_layers * m.num_kv_heads * m.head_dim
         cost = Cost(m, Topology(f"{kind}:1", CHIPS[kind], 1), 1, "bfloat16", params, per_token)
         return cost.estimate(tokens, sequences, length)
 

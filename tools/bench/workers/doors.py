@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 import jaxchat
+from jaxchat.arithmetic import cdiv
 from jaxchat.client import AsyncClient
 from tools.bench.text import LETTERS_PER_TOKEN, prompt_text
 from tools.bench.workers.line import Clock, Request, Settings, Times, serve
@@ -56,7 +57,7 @@ class Doors:
         counted = (0, 0)
         async for text, usage in parts:
             counted = usage or counted
-            times += [clock.now()] * -(-len(text) // LETTERS_PER_TOKEN)
+            times += [clock.now()] * cdiv(len(text), LETTERS_PER_TOKEN)
         if counted != (len(request.prompt), request.tokens):
             raise RuntimeError(f"asked for {len(request.prompt)} and {request.tokens} tokens, the usage was {counted}")
         # Nearly every token has the same number of letters; the few that do not would shift the count by one or two.
