@@ -1,9 +1,10 @@
-"""Decides each step: who gets a slot, whose prompt is next, who decodes. First come, first served.
+"""Chooses each step: which sequence gets a slot, which prompt is prefilled, which sequences decode. First come, first
+served.
 
 A sequence is admitted when a slot is free and the pool has pages for its prompt. Prompts are prefilled one at a time,
-chunk by chunk, in turn with decode steps (`jaxchat.engine.prefill_policy`). When the pool runs dry, the youngest
-running sequence is swapped out to host memory. It comes back bit for bit before another one is admitted, so the oldest
-always proceeds and none is lost.
+chunk by chunk, alternating with decode steps (`jaxchat.engine.prefill_policy`). When the pool is exhausted, the newest
+running sequence is swapped out to host memory. It returns bit for bit before another one is admitted. The oldest
+sequence therefore always proceeds, and none is lost.
 """
 
 from __future__ import annotations
@@ -39,36 +40,42 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Step:
-    """What to run, and which sequence each row of its result belongs to."""
+    """Work for the device, and the sequence of each row of its result."""
 
     work: Work
     rows: tuple[Sequence, ...]
 
     @property
     def awaited(self) -> bool:
-        """A constraint needs its result before the next step can be planned."""
+        """Whether the scheduler needs this step's result before it can choose the next step, because of a
+        constraint.
+        """
         return isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
 
 
 class Scheduler:
-    """Queue, slots and pages. Steps must be collected in the order in which they were planned."""
+    """The queue, the slots and the pages. Steps must be processed in the order in which they were scheduled."""
 
     def __init__(
         self, *, slots: int, prefill_buckets: tuple[int, ...], page_size: int, pages: int, vocab: int = 0
     ) -> None:
-        """Nothing waits.
+        """Starts with an empty queue.
 
         Args:
-            prefill_buckets: sizes of the prefill steps, rising, each a multiple of the first; that one prompts share.
-            vocab: the V of the logits; without it no request may have a grammar.
+            slots: number of sequences that can run together.
+            prefill_buckets: sizes of the prefill steps in tokens, in ascending order, each a multiple of the first.
+                The first is the chunk size of the prefix cache.
+            page_size: tokens of a KV page.
+            pages: number of KV pages, including the null page.
+            vocab: size V of the logits. Without it, requests may not have a grammar.
         """
         self._words = cdiv(vocab, 32)
         self.slots = slots
         self.pool = PagePool(pages)
         self.preemptions = 0
         self._kv_cache = KVCacheManager(self.pool, chunk=prefill_buckets[0], page_size=page_size)
-        self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by age
-        self._requests: dict[int, list[Sequence]] = {}  # those that have not ended, by request
+        self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by arrival
+        self._requests: dict[int, list[Sequence]] = {}  # unfinished sequences, by request id
         self._swapped: list[Sequence] = []  # oldest first
         self._prefilling: Sequence | None = None
         self._decoding: dict[int, Sequence] = {}  # by slot
@@ -77,12 +84,12 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """Sequences that hold a slot."""
+        """The number of sequences in a slot."""
         return self.slots - len(self._free_slots)
 
     @property
     def waiting(self) -> int:
-        """Sequences without a slot."""
+        """The number of sequences without a slot."""
         return len(self._queue) + len(self._swapped)
 
     def add(self, sequence: Sequence) -> None:
@@ -91,14 +98,18 @@ class Scheduler:
         self._requests.setdefault(sequence.request_id, []).append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
-        """Drops the sequences of a request, or one choice of it; returns how many. What they held is free at once."""
+        """Drops the sequences of a request, or one choice of it, and frees their slots and pages at once.
+
+        Returns:
+            The number of sequences that were dropped.
+        """
         cancelled = [s for s in self._requests.get(request_id, ()) if choice in (None, s.choice)]
         for sequence in cancelled:
             self._end(sequence)
         return len(cancelled)
 
     def schedule(self) -> Step | None:
-        """The next step, or None when there is nothing to do."""
+        """Returns the next step, or None if there is nothing to do."""
         if self._swapped:
             if self._readmit(self._swapped[0]):
                 return self._swap_in(self._swapped.pop(0))
@@ -113,12 +124,16 @@ class Scheduler:
         return self._decode(ready) if ready else None
 
     def process_output(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
-        """Takes in what a step left; finished sequences give back what they hold."""
+        """Applies the result of a step and frees the slots and pages of finished sequences.
+
+        Returns:
+            The events of the tokens that were sampled.
+        """
         if isinstance(outcome, Swapped):
             step.rows[0].swapped = outcome
         if not isinstance(outcome, StepResult) or (isinstance(step.work, PrefillWork) and not step.work.last):
             return []
-        # A sequence that ended while this step was in flight has a surplus token here, which nobody sees.
+        # A sequence that ended while this step was in flight has a surplus token here, which is discarded.
         return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if not s.finished]
 
     def _admit(self) -> None:
@@ -134,11 +149,13 @@ class Scheduler:
         self._prefilling = sequence
 
     def _headroom(self) -> int:
-        """Pages to leave for those who run, one each: who comes in should not be thrown out at once."""
+        """Returns how many pages to leave for running sequences, one each: a new sequence should not be swapped out
+        at once.
+        """
         return len(self._decoding) + (self._prefilling is not None)
 
     def _prefill_size(self, sequence: Sequence, running: int) -> int:
-        """The size of the next prefill step, 0 when it is the answers' turn."""
+        """Returns the size of the next prefill step in tokens, or 0 if a decode step is next."""
         startable = 1 + min(len(self._queue), len(self._free_slots))
         return self._prefill_policy.next_size(len(sequence.prompt) - sequence.prefilled, running, startable)
 
@@ -167,7 +184,11 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _reserve_pages(self, ready: list[Sequence]) -> bool:
-        """Promises a page to everyone whose next token needs one; False, and nothing changed, if there are too few."""
+        """Reserves a page for each sequence whose next token needs one.
+
+        Returns:
+            False if there are too few pages; nothing has changed then.
+        """
         full = [s for s in ready if self._kv_cache.needs_page(s) and not s.reserved_pages]
         if not self.pool.reserve(len(full)):
             return False
@@ -188,7 +209,10 @@ class Scheduler:
         return Step(DecodeWork(slots, new_pages, constrained, self._token_mask(sequences)), tuple(sequences))
 
     def _swap_out(self, sequence: Sequence) -> Step:
-        """Its slot and pages are free at once: the device runs in order, so new owners write after the copy."""
+        """Copies a sequence to the host and frees its slot and pages at once.
+
+        The device runs steps in order, so new owners write after the copy.
+        """
         self.preemptions += 1
         used = cdiv(sequence.length, self._kv_cache.page_size)
         work = SwapOutWork(sequence.slot, np.array(sequence.pages[:used], np.int32))
@@ -198,7 +222,7 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _readmit(self, sequence: Sequence) -> bool:
-        """Whether a swapped sequence can have a slot and pages; if so, it has the pages."""
+        """Allocates the pages of a swapped sequence and returns whether there was a slot and room for it."""
         if not (self._free_slots and sequence.swapped):
             return False
         return self._kv_cache.allocate(sequence, sequence.length, self._headroom())
@@ -214,7 +238,9 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
-        """The bits of the tokens that each constrained row may sample, u32 `[n, V / 32]`; None without any."""
+        """Returns the tokens that each constrained row may sample, as bits u32 `[n, V / 32]`; None without
+        constraints.
+        """
         if not any(s.constraint for s in sequences):
             return None
         bits = np.zeros((len(sequences), self._words), np.uint32)
@@ -247,7 +273,10 @@ class Scheduler:
         return "length" if sequence.sampled >= sequence.request.max_tokens else None
 
     def _end(self, sequence: Sequence) -> None:
-        """Safe while steps are in flight: the device runs in order, so a new owner's step comes after them."""
+        """Removes a finished sequence.
+
+        This is safe while steps are in flight: the device runs in order, so a new owner's steps come after them.
+        """
         sequence.finished = True
         self._forget(sequence)
         if self._queue.pop(sequence.arrival, None):
@@ -264,7 +293,7 @@ class Scheduler:
             del self._requests[sequence.request_id]
 
     def _vacate(self, sequence: Sequence) -> None:
-        """Takes back slot and pages."""
+        """Frees the slot and the pages of a sequence."""
         if self._prefilling is sequence:
             self._prefilling = None
         self._decoding.pop(sequence.slot, None)
@@ -276,7 +305,7 @@ def _fills(constraint: Constraint | None, row: np.ndarray) -> bool:
     try:
         if constraint:
             constraint.fill(row)
-    except Exception:  # of whatever kind, it must not reach other requests
+    except Exception:  # an error of any kind must end this choice alone
         log.exception("a grammar has no next token")
         return False
     return True
@@ -286,6 +315,6 @@ def _accepts(constraint: Constraint, token: int) -> bool:
     try:
         constraint.accept(token)
     except ValueError:
-        log.exception("a token was sampled that its grammar does not allow")
+        log.exception("a sampled token is not allowed by its grammar")
         return False
     return True

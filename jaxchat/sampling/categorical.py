@@ -1,13 +1,15 @@
-"""Drawing one token per row from tempered logits, within the nucleus.
+"""Samples one token per row from tempered logits, within the nucleus.
 
-Which of two ways a row takes depends on that row alone, so a neighbour never changes a token:
+There are two methods. Which one a row uses depends on that row alone, so its neighbours never change its token:
 
-- A nucleus inside the row's `CANDIDATES` most likely tokens is drawn from those: `argmax(z + Gumbel noise)`.
-- Otherwise a group of tokens is drawn by its mass, and then a token within the group, both by Gumbel noise. That is the
-  same distribution as noise on every token (arXiv 1110.0567 for the maximum of Gumbel variables), which would cost 20
-  times as much: noise is what sampling spends its time on. A token outside the nucleus is drawn again, which leaves the
-  nucleus's own distribution (von Neumann's rejection). Whether one is inside takes one pass over the row, where finding
-  all that are takes thirty; that is done only for a row whose `TRIES` tokens all were outside.
+- If the row's `CANDIDATES` most likely tokens contain the whole nucleus: `argmax(z + Gumbel noise)` over them.
+- Otherwise: a group of tokens is sampled by its probability mass, then a token within the group, both by Gumbel noise.
+  The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel variables), which
+  would cost 20 times as much: sampling spends most of its time on noise. A token outside the nucleus is sampled again,
+  which yields the distribution within the nucleus (von Neumann's rejection). To test whether one token is inside takes
+  one pass over the row; to find all that are takes thirty. The latter is done only for rows whose `TRIES` tokens were
+  all
+  outside.
 """
 
 from __future__ import annotations
@@ -22,17 +24,20 @@ from jaxchat.sampling.topk import GROUP, grouped, log_masses, top_k
 
 CANDIDATES = 128
 TRIES = 8
-Trial = tuple[Array, Array, Array]  # how many there were, tokens, rows that still need one
+Trial = tuple[Array, Array, Array]  # number of attempts, tokens i32 [S], rows that still need one bool [S]
 
 
 def categorical(z: Array, top_p: Array, keys: Keys, sampled_rows: Array) -> Array:
-    """Tokens i32 `[S]`.
+    """Samples one token per row.
 
     Args:
         z: `[S, V]` f32 logits after temperature; -inf where masked.
         top_p: `[S]` f32.
-        keys: of the row's seed, choice and step.
-        drawn: `[S]` bool; what other rows return is meaningless.
+        keys: keys of each row's seed, choice and step.
+        sampled_rows: `[S]` bool; the result of other rows is meaningless.
+
+    Returns:
+        Token ids, i32 `[S]`.
     """
     truncated = sampled_rows & (top_p < 1.0)
     nothing = jnp.zeros(len(z), jnp.int32), jnp.zeros(len(z), bool)
@@ -44,7 +49,7 @@ def categorical(z: Array, top_p: Array, keys: Keys, sampled_rows: Array) -> Arra
 
 
 def _from_candidates(z: Array, top_p: Array, keys: Keys) -> tuple[Array, Array]:
-    """Tokens, and for which rows the candidates hold the whole nucleus."""
+    """Returns tokens i32 `[S]`, and in which rows the candidates contain the whole nucleus (bool `[S]`)."""
     values, ids = top_k(z, min(CANDIDATES, z.shape[-1]))
     top = values[:, :1]
     weights = jnp.exp(values - top)
@@ -57,10 +62,10 @@ def _from_candidates(z: Array, top_p: Array, keys: Keys) -> tuple[Array, Array]:
 
 
 def _from_groups(z: Array, top_p: Array, keys: Keys, rows: Array, truncated: Array) -> Array:
-    """Tokens of the rows that are `rows`, within the nucleus where they are `truncated` (bool `[S]`)."""
+    """Returns tokens i32 `[S]`, valid where `rows` (bool `[S]`), within the nucleus where `truncated` (bool `[S]`)."""
     masses = log_masses(z)
     ranking = Ranking.of(z, top_p)
-    high, low = attempt_keys(keys, TRIES + 1)  # before the loop, or each token's noise would make its own key again
+    high, low = attempt_keys(keys, TRIES + 1)  # outside the loop; inside, XLA would recompute the key for every token
 
     def unfinished(trial: Trial) -> Array:
         return jnp.any(trial[2]) & (trial[0] < TRIES)
@@ -82,7 +87,7 @@ def _from_groups(z: Array, top_p: Array, keys: Keys, rows: Array, truncated: Arr
 
 
 def _by_groups(z: Array, masses: Array, keys: Keys) -> Array:
-    """Tokens i32 `[S]` of the whole row: a group by its mass, then one of its tokens."""
+    """Samples a group of the whole row by its mass, then one of its tokens. Returns tokens i32 `[S]`."""
     numbers = jnp.arange(masses.shape[-1])[None]
     group = jnp.argmax(masses + gumbel(keys, numbers + GROUP_IDS), axis=-1)[:, None]
     ids = group * GROUP + jnp.arange(GROUP)

@@ -1,4 +1,4 @@
-"""What sampling knows about each slot, resident on the device and updated inside the compiled step."""
+"""The sampling state of each slot, resident on the device and updated inside the compiled step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SamplingState:
     """Sampling parameters and history of S slots over a vocabulary of V.
 
     `seed` holds the two halves of a request's 64-bit seed, high word first. Unused bias entries have id V, which every
-    scatter drops. `counts` is how often each token was sampled in this choice; the prompt does not count.
+    scatter drops. `counts` is the number of times each token was sampled in this choice, without the prompt.
     """
 
     temperature: Array  # f32 [S]
@@ -34,7 +34,7 @@ class SamplingState:
 
     @staticmethod
     def zeros(slots: int, vocab: int) -> SamplingState:
-        """The state of `slots` empty slots; no two leaves share a buffer, so that all can be donated."""
+        """Returns the state of `slots` empty slots. No two leaves share a buffer, so that all can be donated."""
         return SamplingState(
             temperature=jnp.zeros(slots, jnp.float32),
             top_p=jnp.zeros(slots, jnp.float32),
@@ -50,11 +50,14 @@ class SamplingState:
         )
 
     def take(self, rows: Array) -> SamplingState:
-        """The parameters of the slots `rows` i32 `[R]`; `counts` stays whole. Rows beyond S are some slot's."""
+        """Returns the parameters of the slots `rows` i32 `[R]`; `counts` stays whole.
+
+        Rows beyond S return some slot's.
+        """
         small = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "counts"}
         return replace(self, **{name: leaf.at[rows].get(mode="clip") for name, leaf in small.items()})
 
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
-        """Counts `tokens[R]` and one more step in the slots `rows[R]`; rows beyond S are dropped."""
+        """Counts `tokens[R]` and one more step in the slots `rows[R]`. Rows beyond S are dropped."""
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)
