@@ -1,9 +1,9 @@
 """Attention over paged keys and values on an NVIDIA GPU, as Pallas kernels that Triton compiles.
 
-Decoding splits a sequence over several programs and merges them (Flash-Decoding, arXiv 2311.01282). How it is split
-depends on nothing but its own length, so neighbours change no bit of it.
+Decoding splits a sequence over several programs and merges their results (Flash-Decoding, arXiv 2311.01282). The split
+depends on the sequence's own length alone, so its neighbours never change a bit of it.
 
-Keys and values are `[K, N, page, d]`. What lies behind a sequence's end in its last page may be NaN.
+Keys and values are `[K, N, page, d]`. The memory after a sequence's end in its last page may hold NaN.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
 DECODE = Tiling(block=64, warps=4, stages=3, splits=16, min_blocks=2)
 PREFILL = Tiling(block=64, warps=4, stages=3, queries=64)
-PROGRAMS = 2048  # of decoding that keep a chip busy; with more rows, each program has several splits of a row
+PROGRAMS = 2048  # decode programs that keep a chip busy; with more rows, each program has several splits of a row
 
 
 def decode(
     q: Array, keys: Array, values: Array, table: Array, lengths: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
-    """Attention of one query per row over that row's keys.
+    """Computes attention of one query per row over that row's keys.
 
     Args:
         q: `[S, H, d]`.
-        keys: `[K, N, page, d]`, as are `values`.
-        table: i32 `[S, P]`.
-        lengths: i32 `[S]`, keys of each row, its query's included; zeros come out of a row with none.
-        form: how scores are made and what is seen.
-        interpret: without a GPU, slowly.
+        keys: `[K, N, page, d]`.
+        values: as `keys`.
+        table: i32 `[S, P]`, page ids.
+        lengths: i32 `[S]`, number of keys of each row, including its query's. A row without keys results in zeros.
+        spec: how scores are computed and which keys are visible.
+        interpret: run without a GPU, slowly.
 
     Returns:
         `[S, H, d]` of the dtype of q.
@@ -84,15 +85,16 @@ def decode(
 def prefill(
     q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
-    """Causal attention of a chunk of one sequence over everything before it and itself.
+    """Computes causal attention of a chunk of one sequence over itself and everything before it.
 
     Args:
         q: `[C, H, d]`, the queries at positions `start .. start + C - 1`.
-        keys: `[K, N, page, d]`, as are `values`; the chunk's own are in them.
-        table: i32 `[P]`.
+        keys: `[K, N, page, d]`, including the chunk's own.
+        values: as `keys`.
+        table: i32 `[P]`, page ids.
         start: i32 scalar.
-        form: how scores are made and what is seen.
-        interpret: without a GPU, slowly.
+        spec: how scores are computed and which keys are visible.
+        interpret: run without a GPU, slowly.
 
     Returns:
         `[C, H, d]` of the dtype of q.
@@ -129,7 +131,9 @@ def prefill(
 def _decode_splits(
     q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, loop: KVLoop, group: int
 ) -> None:
-    """One program's splits of a row's keys for the queries of one KV head; writes the three sums of each."""
+    """Computes one program's splits of a row's keys for the queries of one KV head; writes the three sums of each
+    split.
+    """
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
     first = loop.spec.first(length - 1)
     mask = jnp.arange(q_ref.shape[0]) < group
@@ -147,7 +151,7 @@ def _decode_splits(
 
 
 def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpret: bool) -> Array:
-    """The sums `[S, K, splits, G]`, twice, and `[S, K, splits, G, d]` of all splits as one `[S, K, G, d]`."""
+    """Merges the sums of all splits: twice `[S, K, splits, G]`, and `[S, K, splits, G, d]`, to `[S, K, G, d]`."""
     rows, kv_heads, splits, group, width = sums[2].shape
     tile = pl.next_power_of_2(group)
 
@@ -177,7 +181,7 @@ def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpr
 def _merge(
     top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int, width: int
 ) -> None:
-    """Brings the sums of the splits that have any to one scale, and divides."""
+    """Scales the sums of all non-empty splits to a common maximum, adds them and divides."""
     *sink_refs, out_ref = refs
     length = length_ref[...]
     split_range = loop.split_range(jnp.arange(loop.tiling.splits), loop.spec.first(length - 1), length)
@@ -201,7 +205,7 @@ def _merge(
 def _prefill_tile(
     q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, loop: KVLoop, count: int, width: int
 ) -> None:
-    """The queries of one head that one program has."""
+    """Computes the queries of one head that one program handles."""
     *sink_refs, out_ref = refs
     tile = q_ref.shape[0]
     first = start_ref[...] + pl.program_id(1) * tile

@@ -1,4 +1,4 @@
-"""Writing keys and values of tokens into pages on a GPU: one Pallas kernel, where XLA makes a scatter of each."""
+"""Writes keys and values of tokens into pages on a GPU in one Pallas kernel; XLA would run a scatter for each."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from jaxchat.kernels.attention.gpu_kv_loop import head_mask, padded_width
 def write_tokens(
     keys: Array, values: Array, k: Array, v: Array, page_ids: Array, offsets: Array, *, interpret: bool = False
 ) -> tuple[Array, Array]:
-    """The pages of keys and values with a row of `k` and of `v` each in every head.
+    """Writes one row of `k` and of `v` into pages, in every head.
 
     Args:
-        keys: `[K, N, page, d]`; the result has its memory.
+        keys: `[K, N, page, d]`; the result reuses its memory.
         values: as `keys`.
         k: `[S, K, d]`.
         v: as `k`.
         page_ids: i32 `[S]`; a row whose id is N is not written.
-        offsets: i32 `[S]`, places in the pages.
-        interpret: without a GPU, slowly.
+        offsets: i32 `[S]`, offsets in the pages.
+        interpret: run without a GPU, slowly.
+
+    Returns:
+        The pages of keys and of values.
     """
     rows, kv_heads, width = k.shape
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head: (head, 0, 0, 0))
     place = pl.BlockSpec((None,), lambda row, head: (row,))
-    both = jnp.stack([k, v]).astype(keys.dtype)  # what makes them, positions and all, is one kernel
+    both = jnp.stack([k, v]).astype(keys.dtype)  # stacked, so that XLA computes both in one kernel
     written: tuple[Array, Array] = pl.pallas_call(
         _write,
         grid=(rows, kv_heads),
@@ -52,7 +55,7 @@ def write_tokens(
 
 
 def _write(new_ref: Any, page_ref: Any, offset_ref: Any, *refs: Any) -> None:
-    pages = refs[2:]  # the results; what went in is the same memory
+    pages = refs[2:]  # the results, which alias the inputs
     page, offset = page_ref[...], offset_ref[...]
 
     @pl.when(page < pages[0].shape[0])

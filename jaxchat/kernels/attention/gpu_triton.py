@@ -1,4 +1,4 @@
-"""The backend of an NVIDIA GPU: the Pallas kernels of `gpu_flash`, on each device for its heads."""
+"""The backend of NVIDIA GPUs: the Pallas kernels of `gpu_flash`, run on each device for its heads."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxchat.kernels.attention.backend import AttentionShape, Cache
 from jaxchat.kernels.attention.spec import AttentionSpec
 
-MAX_PAGE_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is a power of two
+MAX_PAGE_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is padded to a power of two
 ITEM_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
-    """Why the kernels cannot compute a model of this shape; empty if they can."""
+    """Returns why the kernels cannot compute a model of this shape; empty if they can."""
     width, page = shape.head_dim, shape.page
     if width % 16 or not 16 <= width <= 256:
-        return f"head width {width} is no multiple of 16 from 16 to 256"
+        return f"head width {width} is not a multiple of 16 from 16 to 256"
     if page & (page - 1):
-        return f"page_size {page} is no power of two"
+        return f"page_size {page} is not a power of two"
     if (size := page * (1 << (width - 1).bit_length()) * ITEM_BYTES[shape.dtype]) > MAX_PAGE_BYTES:
         return f"page_size {page} makes pages of {size} bytes, more than {MAX_PAGE_BYTES}"
     return ""
@@ -32,7 +32,7 @@ def unsupported_reason(shape: AttentionShape) -> str:
 
 @dataclass(frozen=True)
 class TritonAttention:
-    """Keys and values apart, each `[K, N, page, d]`. `interpret` runs the kernels without a GPU."""
+    """Separate keys and values, each `[K, N, page, d]`. `interpret` runs the kernels without a GPU."""
 
     shape: AttentionShape
     mesh: Mesh | AbstractMesh
@@ -47,7 +47,7 @@ class TritonAttention:
 
     @property
     def _specs(self) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
-        """How `[T, heads, d]`, pages, and what every device has, are spread."""
+        """The partitioning of `[T, heads, d]`, of pages, and of replicated arrays."""
         return PartitionSpec(None, "tensor"), PartitionSpec("tensor"), PartitionSpec()
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
@@ -80,7 +80,7 @@ class TritonAttention:
         return self._sharded(gpu_flash.prefill, spec)(q, *cache, table, start)
 
     def _sharded(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
-        """The kernel with each device's heads."""
+        """Returns the kernel, applied to each device's heads."""
         sinks = () if spec.sinks is None else (spec.sinks,)
 
         def local(q: Array, keys: Array, values: Array, table: Array, place: Array, *sinks: Array) -> Array:

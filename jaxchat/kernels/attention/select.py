@@ -1,4 +1,4 @@
-"""Which path computes attention: decided once, at load, by platform, head width, KV heads and dtype."""
+"""Selects the attention backend: once, at load, by platform, head dimension, KV heads and dtype."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxchat.kernels.attention.xla import XlaAttention
 
 @dataclass(frozen=True)
 class Choice:
-    """A path and the reason for it, for the operator."""
+    """A backend and the reason for it, for the operator."""
 
     backend: AttentionBackend
     reason: str
@@ -33,12 +33,14 @@ def choose(
     mesh: Mesh | AbstractMesh,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Choice:
-    """The fastest path that can compute `shape` on a platform, or the plain one where that is wanted.
+    """Returns the fastest backend that can compute `shape` on a platform, or the XLA backend if `setting` asks for it.
 
     Args:
+        setting: "auto" or "plain".
+        shape: the model's attention.
         platform: "cpu", "tpu" or "gpu", as jax names them.
-        mesh: of one axis, "tensor", over which the heads are split.
-        native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype, where there are any.
+        mesh: one axis, "tensor", over which the heads are split.
+        native: custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if they are unavailable.
     """
     xla = XlaAttention(shape)
     if setting == "plain":
@@ -55,4 +57,4 @@ def choose(
         return Choice(gpu_triton.TritonAttention(shape, mesh), "Pallas kernels on a GPU")
     if native:
         return Choice(NativeAttention(shape, native[shape.dtype]), "kernels in C++ on a CPU")
-    return Choice(xla, f"the path of a {platform.upper()}")
+    return Choice(xla, f"the backend of a {platform.upper()}")

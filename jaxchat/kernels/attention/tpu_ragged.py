@@ -1,6 +1,6 @@
-"""The path of a TPU: the ragged paged attention kernel that jax ships, for decoding and prefill alike.
+"""The backend of TPUs: the ragged paged attention kernel that jax ships, for decoding and prefill alike.
 
-It takes a head width of 128 only; narrower heads are padded with zeros, which change no score and cost KV memory.
+It takes a head dimension of 128 only. Narrower heads are padded with zeros, which change no score and cost KV memory.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 
 Kernel = Callable[..., Array]
 LANES = 128  # the head width that the kernel is written for
-KEYS_PER_BLOCK = 1024  # of a block of keys in vector memory: what most entries of the kernel's own table come to
-QUERIES_PER_BLOCK = 32  # likewise; fixed, so that programs of different row counts reduce alike
+KEYS_PER_BLOCK = 1024  # keys of a block in vector memory; most entries of the kernel's own table amount to this
+QUERIES_PER_BLOCK = 32  # likewise; fixed, so that programs of different row counts reduce in the same order
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
-    """Why the kernel cannot compute a model of this shape; empty if it can."""
+    """Returns why the kernel cannot compute a model of this shape; empty if it can."""
     if shape.head_dim > LANES:
         return f"head width {shape.head_dim} is more than the kernel's {LANES}"
     if shape.sinks:
-        return "the kernel knows no attention sinks"
+        return "the kernel does not support attention sinks"
     packing = 4 // jnp.dtype(shape.dtype).itemsize  # rows of a tile that share a 32-bit word
     tiles, remainder = divmod(2 * shape.kv_heads_per_device, packing)
     if remainder or not (tiles in (1, 2, 4, 8) or tiles % 8 == 0):
@@ -38,7 +38,7 @@ def unsupported_reason(shape: AttentionShape) -> str:
 
 @dataclass(frozen=True)
 class RaggedAttention:
-    """One array a layer, `[N, page, 2 K, 128]`: key and value of a head side by side, key first."""
+    """One array per layer, `[N, page, 2 K, 128]`: key and value of a head side by side, key first."""
 
     shape: AttentionShape
     mesh: Mesh | AbstractMesh
@@ -75,7 +75,9 @@ class RaggedAttention:
     def _attend(
         self, q: Array, cache: Cache, table: Array, lengths: Array, bounds: Array, spec: AttentionSpec
     ) -> Array:
-        """Attention of the queries `bounds[i] .. bounds[i + 1]` of `q[T, H, d]`, the last of `lengths[i]` tokens."""
+        """Computes attention of the queries `bounds[i] .. bounds[i + 1]` of `q[T, H, d]`, the last of `lengths[i]`
+        tokens.
+        """
         kernel, shape = self.load(), self.shape
         blocks = min(table.shape[1], KEYS_PER_BLOCK // shape.page)
 
@@ -110,5 +112,5 @@ def _padded_heads(x: Array) -> Array:
 
 
 def _side_by_side(k: Array, v: Array) -> Array:
-    """`[T, K, d]` twice to `[T, 2 K, 128]`."""
+    """Interleaves keys and values `[T, K, d]` to `[T, 2 K, 128]`."""
     return jnp.stack([_padded_heads(k), _padded_heads(v)], axis=2).reshape(len(k), -1, LANES)

@@ -1,4 +1,4 @@
-// Products as custom calls that XLA knows. Weights are packed as `jaxchat.kernels.matmul.native.panels` does it.
+// Matrix products as custom calls of XLA. Weights are packed by `jaxchat.kernels.matmul.native.panels`.
 
 #include "gemm.h"
 
@@ -15,7 +15,7 @@ const uint32_t* words(const Buffer& buffer) {
   return static_cast<const uint32_t*>(buffer.untyped_data());
 }
 
-// x[t, k] by w[n / 32, k / e, 32, e], for e numbers in a word.
+// Multiplies x[t, k] by w[n / 32, k / e, 32, e], where a word has e numbers.
 template <typename Kind, ffi::DataType D>
 ffi::Error multiply(ffi::ThreadPool pool, ffi::BufferR2<D> x, ffi::BufferR4<D> w, ffi::ResultBufferR2<ffi::F32> y) {
   const auto panels = w.dimensions();
@@ -23,7 +23,7 @@ ffi::Error multiply(ffi::ThreadPool pool, ffi::BufferR2<D> x, ffi::BufferR4<D> w
   return ffi::Error::Success();
 }
 
-// By the one matrix of several, `w[index]`, that is asked for.
+// Multiplies by one matrix of a stack, `w[index]`.
 template <typename Kind, ffi::DataType D>
 ffi::Error entry(ffi::ThreadPool pool, ffi::BufferR2<D> x, Several<D> w, ffi::BufferR0<ffi::S32> index,
                  ffi::ResultBufferR2<ffi::F32> y) {
@@ -33,11 +33,11 @@ ffi::Error entry(ffi::ThreadPool pool, ffi::BufferR2<D> x, Several<D> w, ffi::Bu
   return ffi::Error::Success();
 }
 
-// x of 8 bits by w of 8 bits, each with a scale for every row or output.
+// Multiplies x of 8 bits by w of 8 bits. There is a scale for every row of x and every output of w.
 ffi::Error bytes(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, const uint32_t* w, const Scaled& result, int64_t k,
                  int64_t n) {
   const auto rows = x.dimensions();
-  if (rows[1] > Byte::LONGEST) return ffi::Error::InvalidArgument("a sum of so many int8 products may overflow");
+  if (rows[1] > Byte::LONGEST) return ffi::Error::InvalidArgument("the sum of this many int8 products may overflow");
   Matmul<Byte>{words(x), w, result, rows[0], k, n}.run(pool);
   return ffi::Error::Success();
 }
@@ -60,7 +60,7 @@ ffi::Error entry_scaled(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, ffi::Buf
   return bytes(pool, x, words(w) + which * n * k, result, k, n);
 }
 
-// The weights of some outputs, y[t, k], as they are.
+// Copies the weights of some outputs to y[t, k].
 ffi::Error take(ffi::AnyBuffer w, ffi::BufferR1<ffi::S32> outputs, ffi::Result<ffi::AnyBuffer> y) {
   const auto panels = w.dimensions();
   const int64_t k = panels[1], n = panels[0] * PANEL;

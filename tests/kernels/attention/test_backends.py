@@ -172,12 +172,12 @@ def test_writes_past_the_last_page_are_dropped(path):
 @pytest.mark.parametrize(
     ("platform", "changes", "name", "reason"),
     [
-        ("cpu", {}, "xla", "the path of a CPU"),
+        ("cpu", {}, "xla", "the backend of a CPU"),
         ("tpu", {}, "ragged", "heads padded from 64 to 128"),
         ("tpu", {"head_dim": 128}, "ragged", "Pallas kernel on a TPU"),
         ("tpu", {"head_dim": 256}, "xla", "head width 256 is more than the kernel's 128"),
         ("tpu", {"num_kv_heads": 6, "shards": 2}, "xla", "3 KV heads on a device"),
-        ("tpu", {"sinks": True}, "xla", "the kernel knows no attention sinks"),
+        ("tpu", {"sinks": True}, "xla", "the kernel does not support attention sinks"),
         ("gpu", {}, "triton", "Pallas kernels on a GPU"),
         (
             "gpu",
@@ -186,8 +186,8 @@ def test_writes_past_the_last_page_are_dropped(path):
             "Pallas kernels on a GPU",
         ),
         ("gpu", {"head_dim": 80}, "triton", "Pallas kernels on a GPU"),
-        ("gpu", {"head_dim": 72}, "xla", "head width 72 is no multiple of 16 from 16 to 256"),
-        ("gpu", {"page": 24}, "xla", "page_size 24 is no power of two"),
+        ("gpu", {"head_dim": 72}, "xla", "head width 72 is not a multiple of 16 from 16 to 256"),
+        ("gpu", {"page": 24}, "xla", "page_size 24 is not a power of two"),
         ("gpu", {"page": 64, "head_dim": 256}, "xla", "makes pages of 65536 bytes, more than 32768"),
         ("gpu", {"page": 64, "head_dim": 144}, "xla", "makes pages of 65536 bytes, more than 32768"),
     ],
