@@ -54,9 +54,8 @@ def sample(
         active: `[S]` bool; the result of inactive rows is meaningless.
         valid: number of ids, counted from 0, that are tokens; the rest is padding.
         report: log-probabilities of the "raw" logits, or of the "processed" ones. Those are taken after bias,
-            penalties,
-            bans, temperature and nucleus, and describe the distribution that the token was sampled from. In greedy rows
-            they are taken before temperature.
+            penalties, bans, temperature and nucleus, and describe the distribution that the token was sampled from. In
+            greedy rows they are taken before temperature.
         token_mask: tokens that grammars allow.
         rows: i32 `[S]`, the row of `state.counts` that is each row's history; None if they correspond one to one.
     """

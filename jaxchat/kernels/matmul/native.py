@@ -1,8 +1,7 @@
 """Matrix products of activations and weights on a CPU, in C++. A row's bits do not depend on the number of rows.
 
 XLA's own products reduce in an order that depends on the number of rows, and for few rows read weights at half the
-speed
-of memory. These replace them if the machine has a compiler; `reference` is the same in plain JAX.
+speed of memory. These replace them if the machine has a compiler; `reference` is the same in plain JAX.
 
 Weights are packed in panels: 32 outputs side by side, in the order in which the kernels read them.
 """
