@@ -1,4 +1,4 @@
-"""What a compiled program moves, read from its optimised HLO text: between devices, and from and to main memory."""
+"""Reads from a compiled program's optimised HLO text what it moves: between devices, and from and to main memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute")
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "conditional", "while", "iota"}
-_PARTS = ("slice", "dynamic-slice")  # read as much of their operand as they return
+_PARTS = ("slice", "dynamic-slice")  # they read as much of their operand as they return
 
 
 @dataclass(frozen=True)
 class HloArray:
-    """One array of a printed shape; `fast` if it lies in a TPU's vector or scalar memory, not in main memory."""
+    """One array of a printed shape.
+
+    `fast` says that it is in a TPU's vector or scalar memory and not in main memory.
+    """
 
     shape: str
     size: int
@@ -43,7 +46,10 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Collective:
-    """One exchange. `size` is the bytes of its result on a device; `always` is false inside a conditional's branch."""
+    """One collective.
+
+    `size` is the bytes of its result on a device; `always` is false inside a branch of a conditional.
+    """
 
     name: str
     kind: str
@@ -55,116 +61,106 @@ class Program:
     """A parsed program."""
 
     def __init__(self, text: str) -> None:
+        """Parses optimised HLO text."""
         self.computations: dict[str, list[Instruction]] = {}
         self.entry = ""
         for name, entry, lines in _computations(text):
-            self.computations[name] = [found for line in lines if (found := _instruction(line))]
+            self.computations[name] = [slices for line in lines if (found := _instruction(line))]
             self.entry = name if entry else self.entry
 
     def collectives(self) -> list[Collective]:
-        """Each once, however often a loop repeats it."""
-        always, found = self._reached(), []
+        """Returns each collective once, even if a loop repeats it."""
+        always, collectives = self._reached(), []
         for computation, instructions in self.computations.items():
-            for instruction in instructions:
-                kind = instruction.operation.removesuffix("-start")
+            for op in instructions:
+                kind = op.operation.removesuffix("-start")
                 if kind in COLLECTIVES:
-                    size = max((array.size for array in instruction.result), default=0)
-                    found.append(Collective(instruction.name, kind, size, computation in always))
-        return found
+                    size = max((array.size for array in op.result), default=0)
+                    collectives.append(Collective(op.name, kind, size, computation in always))
+        return collectives
 
     def kernels(self) -> dict[str, int]:
-        """How often the entry calls each kernel that is not made by the compiler, by target."""
-        targets = (instruction.target for instruction in self.computations[self.entry] if instruction.target)
+        """Returns how often the entry calls each kernel that is not the compiler's own, by target."""
+        targets = (op.target for op in self.computations[self.entry] if op.target)
         return dict(Counter(targets))
 
     def traffic(self, trips: float = 0.0, uncounted: frozenset[str] = frozenset()) -> float:
-        """Bytes that instructions read from main memory and write to it.
+        """Returns the bytes that instructions read from and write to main memory.
 
-        Conditional branches are left out. So are arrays of the shapes `uncounted`, printed as `f32[2,3]`. Each loop of
-        the entry runs `trips` times.
+        Branches of conditionals are not counted, nor are arrays of the shapes `uncounted`, printed as `f32[2,3]`. Each
+        loop of the entry runs `trips` times.
         """
-        loops = [
-            instruction.called for instruction in self.computations[self.entry] if instruction.operation == "while"
-        ]
+        loops = [op.called for op in self.computations[self.entry] if op.operation == "while"]
         repeated = sum(self._moved_in(name, uncounted) for called in loops for name in called)
         return self._moved_in(self.entry, uncounted) + trips * repeated
 
     def _moved_in(self, computation: str, uncounted: frozenset[str]) -> int:
         instructions = self.computations[computation]
-        results = {instruction.name: instruction.result for instruction in instructions}
-        return sum(
-            bytes_moved(self._narrowed(instruction, results), results, uncounted) for instruction in instructions
-        )
+        results = {op.name: op.result for op in instructions}
+        return sum(bytes_moved(self._narrowed(op, results), results, uncounted) for op in instructions)
 
-    def _narrowed(self, instruction: Instruction, results: dict[str, tuple[HloArray, ...]]) -> Instruction:
-        """A fusion whose operands are, where it reads a slice of one alone, that slice; `results` learns of those."""
-        if instruction.operation != "fusion":
-            return instruction
-        operands = list(instruction.operands)
-        for number, name in enumerate(instruction.operands):
-            slices = self._slices(instruction.called[0], number)
+    def _narrowed(self, op: Instruction, results: dict[str, tuple[HloArray, ...]]) -> Instruction:
+        """Returns the instruction; a fusion that reads only a slice of an operand gets that slice as operand.
+
+        Adds such slices to `results`.
+        """
+        if op.operation != "fusion":
+            return op
+        operands = list(op.operands)
+        for number, name in enumerate(op.operands):
+            slices = self._slices(op.called[0], number)
             if slices and not any(array.fast for array in results.get(name, ())):
-                operands[number] = f"{instruction.name} {number}"
+                operands[number] = f"{op.name} {number}"
                 results[operands[number]] = tuple(slices)
-        return replace(instruction, operands=tuple(operands))
+        return replace(op, operands=tuple(operands))
 
     def _slices(self, computation: str, number: int) -> list[HloArray]:
-        """What a fused computation reads of its parameter of that number, empty if not only by dynamic slices."""
-        body, found = self.computations[computation], list[HloArray]()
-        name = next(
-            instruction.name
-            for instruction in body
-            if instruction.operation == "parameter" and instruction.number == number
-        )
-        for instruction in body:
-            if name not in instruction.operands:
+        """Returns the slices that a fused computation reads of parameter `number`; empty if it reads it in another
+        way.
+        """
+        body, slices = self.computations[computation], list[HloArray]()
+        name = next(op.name for op in body if op.operation == "parameter" and op.number == number)
+        for op in body:
+            if name not in op.operands:
                 continue
-            if instruction.operation == "dynamic-slice":
-                found += [replace(array, fast=False) for array in instruction.result]
-            elif instruction.operation == "fusion" and (
-                inner := self._slices(instruction.called[0], instruction.operands.index(name))
-            ):
-                found += inner
+            if op.operation == "dynamic-slice":
+                slices += [replace(array, fast=False) for array in op.result]
+            elif op.operation == "fusion" and (inner := self._slices(op.called[0], op.operands.index(name))):
+                slices += inner
             else:
                 return []
-        return found
+        return slices
 
     def _reached(self) -> set[str]:
-        """The computations that run whatever the conditionals decide."""
+        """Returns the computations that run regardless of conditionals."""
         seen, waiting = {self.entry}, [self.entry]
         while waiting:
-            new = {name for instruction in self.computations[waiting.pop()] for name in instruction.called} - seen
+            new = {name for op in self.computations[waiting.pop()] for name in op.called} - seen
             seen |= new
             waiting += new
         return seen
 
 
 def bytes_moved(
-    instruction: Instruction, results: dict[str, tuple[HloArray, ...]], uncounted: frozenset[str] = frozenset()
+    op: Instruction, results: dict[str, tuple[HloArray, ...]], uncounted: frozenset[str] = frozenset()
 ) -> int:
-    """Bytes from and to main memory, given the `results` of other instructions by name."""
-    if (
-        instruction.operation in _FREE
-        or instruction.operation.endswith("-done")
-        or instruction.name.startswith("bitcast")
-    ):
+    """Returns the bytes that an instruction moves from and to main memory, given the `results` of others by name."""
+    if op.operation in _FREE or op.operation.endswith("-done") or op.name.startswith("bitcast"):
         return 0
 
     def slow(arrays: tuple[HloArray, ...]) -> list[HloArray]:
         return [array for array in arrays if not array.fast and array.shape not in uncounted]
 
-    operation = instruction.operation.removesuffix("-start")
-    if operation in _PARTS or instruction.name.startswith(("gather", "dynamic-slice", "slice")):
-        *_, part = [
-            array for array in instruction.result if array.shape not in ("s32[]", "u32[]")
-        ] or instruction.result
+    operation = op.operation.removesuffix("-start")
+    if operation in _PARTS or op.name.startswith(("gather", "dynamic-slice", "slice")):
+        *_, part = [array for array in op.result if array.shape not in ("s32[]", "u32[]")] or op.result
         return part.size * (1 if part.fast else 2)
-    if operation != instruction.operation:  # the result of an asynchronous copy names both ends
-        return sum(array.size for array in slow(instruction.result))
-    operands = [array for name in instruction.operands for array in slow(results.get(name, ()))]
-    written = slow(instruction.result)
-    if instruction.name.startswith(("scatter", "dynamic-update-slice")):  # in place: only the updates move
-        shapes = {array.shape for array in instruction.result}
+    if operation != op.operation:  # the result of an asynchronous copy contains source and destination
+        return sum(array.size for array in slow(op.result))
+    operands = [array for name in op.operands for array in slow(results.get(name, ()))]
+    written = slow(op.result)
+    if op.name.startswith(("scatter", "dynamic-update-slice")):  # in place: only the updates are moved
+        shapes = {array.shape for array in op.result}
         operands, written = [array for array in operands if array.shape not in shapes], []
         return 2 * sum(array.size for array in operands)
     return sum(array.size for array in (*operands, *written))
@@ -176,7 +172,7 @@ def _computations(text: str) -> Iterator[tuple[str, bool, list[str]]]:
     for line in text.splitlines():
         if match := _COMPUTATION.match(line):
             name, entry, lines = match.group(2), bool(match.group(1)), []
-        elif line.startswith("}") and name:  # another thread may be named after it
+        elif line.startswith("}") and name:  # a line after it may name another thread
             yield name, entry, lines
             name = ""
         elif name:

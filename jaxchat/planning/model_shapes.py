@@ -1,4 +1,4 @@
-"""Shapes of well-known models, as their publishers' `config.json` gives them, for planning before any download."""
+"""Shapes of well-known models, from their publishers' `config.json`, for planning before a download."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _QWEN3_MOE = {**_QWEN, "architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 1
 
 
 def read_shape(model: str) -> ModelConfig:
-    """The model of a name in `MODEL_SHAPES`, a `config.json`, or a folder that has one.
+    """Returns the model of a name in `MODEL_SHAPES`, of a `config.json`, or of a folder with one.
 
     Raises:
-        ModelError: there is no such model; names what is accepted. Or its configuration cannot be served.
+        ModelError: the model does not exist (the message lists what is accepted), or its configuration is not
+            supported.
     """
     if model.lower() in MODEL_SHAPES:
         return from_hugging_face(MODEL_SHAPES[model.lower()])

@@ -1,8 +1,8 @@
-"""What an engine would need and reach on a slice of accelerators, from shapes alone: no device, no weights.
+"""Plans what an engine needs and reaches on a slice of accelerators, from shapes alone: no device, no weights.
 
-Memory is exact for weights, KV pages and slots, whose shapes and shardings are those that the engine uses, and
+Memory is exact for weights, KV pages and slots, whose shapes and shardings are those that the engine uses. It is
 estimated for the programs' workspace. Times are what the makers' peak rates allow: the larger of bytes over bandwidth
-and products over peak, and on top the bytes that devices exchange. Real programs stay below those rates.
+and matrix products over peak, plus the bytes that devices exchange. Real programs stay below those rates.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An engine on a slice: `replicas` of it, each over `engine.tensor_parallel` devices.
+    """An engine on a slice: `replicas` copies, each over `engine.tensor_parallel` devices.
 
-    One server has `engine.data_parallel` of them, as many as its host has room for.
+    One server runs `engine.data_parallel` of them, as many as its host has room for.
     """
 
     parameters: int
@@ -52,11 +52,11 @@ class Plan:
     decode_one: Estimate  # decoding one sequence
     decode_full: Estimate  # decoding in all slots
     prefill: Estimate
-    smallest_fit: str = ""  # the smallest slice of such chips that the model fits on, if not on this one
+    smallest_fit: str = ""  # the smallest slice of these chips that the model fits on, if it does not fit on this one
 
     @property
     def capacity(self) -> int:
-        """Tokens of KV that fit beside the rest, in whole pages but for the null page."""
+        """Tokens of KV that fit beside everything else, in whole pages, without the null page."""
         room = self.topology.chip.memory - (self.memory.total - self.memory.pages)
         return max(0, int(room / self.per_token) // self.engine.page_size - 1) * self.engine.page_size
 
@@ -74,7 +74,9 @@ class Plan:
 def suggest_config(
     topology: Topology, *, slots: int = 64, context: int = 0, dtype: DTypeName = "bfloat16"
 ) -> EngineConfig:
-    """Settings that suit accelerators: long chunks, large pages, few decode programs, as weights set their pace."""
+    """Returns settings that suit accelerators: large chunks, large pages, and few decode programs, as weights set
+    their pace.
+    """
     page = 128 if topology.chip.platform == "tpu" else 16
     shapes = tuple(rows for rows in (8,) if rows < slots)
     return EngineConfig(
@@ -83,7 +85,7 @@ def suggest_config(
 
 
 def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine, and where it does not fit finds the smallest slice of the same chips that is enough.
+    """Plans an engine. If it does not fit, finds the smallest slice of the same chips on which it does.
 
     Raises:
         ValueError: the sizes of `engine` do not fit the model.
@@ -97,28 +99,28 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
 
 
 def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine whose `tensor_parallel` is chosen here: as many devices of the slice as the model divides by.
+    """Plans an engine and chooses its `tensor_parallel`: as many devices of the slice as the model divides by.
 
     Raises:
         ValueError: the sizes of `engine` do not fit the model.
     """
     devices = _devices(model, engine.mesh, topology.devices)
-    served = padded_config(model, devices)
+    padded = padded_config(model, devices)
     engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.devices_per_host // devices))
-    sizes = EngineShapes.resolve(engine, served)
+    sizes = EngineShapes.resolve(engine, padded)
     engine = replace(engine, context=sizes.max_seq_len)
-    placement = Placement.imagined(engine.mesh, served)
-    attention = choose_attention(engine, served, placement, topology.chip.platform)
-    params = shapes_of_params(served, placement, engine.dtype)
-    pages, slots = shapes_of_state(attention.backend, served, sizes, placement)
+    placement = Placement.imagined(engine.mesh, padded)
+    attention = choose_attention(engine, padded, placement, topology.chip.platform)
+    params = shapes_of_params(padded, placement, engine.dtype)
+    pages, slots = shapes_of_state(attention.backend, padded, sizes, placement)
     per_token = bytes_per_device(pages) / (sizes.pages * sizes.page_size)
     memory = Memory(
         weights=bytes_per_device(params),
         pages=bytes_per_device(pages),
         slots=bytes_per_device(slots),
-        workspace=_workspace(served, sizes, engine, topology.chip.platform),
+        workspace=_workspace(padded, sizes, engine, topology.chip.platform),
     )
-    cost = Cost(served, topology, devices, engine.dtype, params, per_token)
+    cost = Cost(padded, topology, devices, engine.dtype, params, per_token)
     length = sizes.max_seq_len // 2
     plan = Plan(
         parameters=sum(math.prod(candidate.shape) for candidate in parameters(model).values()),
@@ -136,28 +138,31 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
 
 
 def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
-    """The plan with a pool that fits, or at least holds one sequence."""
+    """Returns the plan with a pool that fits, or that holds at least one sequence."""
     count = max(plan.capacity // sizes.page_size, sizes.table) + 1
     pages = int(count * sizes.page_size * plan.per_token)
     return replace(plan, engine=replace(plan.engine, pages=count), memory=replace(plan.memory, pages=pages))
 
 
-def _devices(model: ModelConfig, wanted: MeshConfig, available: int) -> int:
-    """The most devices, a divisor of those available, over which the model can be split without heads of zeros."""
+def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
+    """Returns the largest divisor of the available devices over which the model can be split without heads of zeros."""
     for devices in (count for count in range(available, 0, -1) if available % count == 0):
-        served = padded_config(model, devices)
+        padded = padded_config(model, devices)
         try:
-            Placement.imagined(replace(wanted, tensor=devices), served)
+            Placement.imagined(replace(mesh, tensor=devices), padded)
         except ValueError:
             continue
-        if served.num_heads > model.num_heads:
+        if padded.num_heads > model.num_heads:
             continue
         return devices
     raise ValueError("expert_parallel needs a model with experts")
 
 
 def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
-    """Temporary memory of the largest program: a chunk's activations or f32 logits; and on a TPU the programs."""
+    """Returns the temporary memory of the largest program: a chunk's activations or f32 logits.
+
+    On a TPU, adds the programs.
+    """
     devices = engine.tensor_parallel
     chunk = sizes.chunk * 4 * (3 * model.mlp_dim // devices + 4 * model.embed_dim)
     logits = sizes.slots * 4 * 4 * model.vocab_size // devices
@@ -165,4 +170,4 @@ def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, pl
     return max(chunk, logits) + programs
 
 
-CODE, CODE_OF_LAYER = 16 * 1024**2, 4 * 1024**2  # bytes of one program, as the TPU compiler makes them
+CODE, CODE_OF_LAYER = 16 * 1024**2, 4 * 1024**2  # bytes of one program of the TPU compiler

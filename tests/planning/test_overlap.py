@@ -7,7 +7,7 @@ import pytest
 from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.hlo import Program
-from jaxchat.planning.overlap import hidden
+from jaxchat.planning.overlap import hidden_seconds
 
 TOPOLOGY, DEVICES = parse_topology("v5e:2x4"), 8
 CHIP = TOPOLOGY.chip
@@ -43,4 +43,4 @@ def program(*lines):
     ],
 )
 def test_only_copies_that_wait_hide_a_sum(lines, expected):
-    assert hidden(program(*lines), TOPOLOGY, DEVICES) == pytest.approx(expected)
+    assert hidden_seconds(program(*lines), TOPOLOGY, DEVICES) == pytest.approx(expected)

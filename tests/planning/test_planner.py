@@ -136,9 +136,9 @@ def test_models_that_cannot_be_planned(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("v5e:3x3", "no slice '3x3' of v5e; accepted: 1x1, 2x2, 2x4"),
+        ("v5e:3x3", "unknown slice '3x3' of v5e; accepted: 1x1, 2x2, 2x4"),
         ("v5p:2x4", "accepted: 2x2x1, 2x2x2"),
-        ("v5e", "names no slice, as v5e:2x4 does"),
+        ("v5e", "the slice is missing, as in v5e:2x4"),
         ("a100:8", "unknown chip 'a100'; known: v4, v5e"),
     ],
 )

@@ -86,7 +86,7 @@ def row(one: Result) -> str:
     """One line of Markdown."""
     account, chip = one.account, one.plan.topology.chip
     sums = all_reduce_seconds(account.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
-    hidden = "-" if one.step is None else f"{account.hidden / sums:.0%}"
+    hidden = "-" if one.step is None else f"{account.hidden_seconds / sums:.0%}"
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
         f"{_begin(one.case)} {account.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "

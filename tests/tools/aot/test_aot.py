@@ -31,7 +31,7 @@ GOOD = Account(
     traffic=PLAN.memory.weights,
     flops=1e12,
     collectives=(SUM,),
-    hidden=0.0,
+    hidden_seconds=0.0,
     kernels={},
 )
 
