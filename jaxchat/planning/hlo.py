@@ -65,7 +65,7 @@ class Program:
         self.computations: dict[str, list[Instruction]] = {}
         self.entry = ""
         for name, entry, lines in _computations(text):
-            self.computations[name] = [slices for line in lines if (found := _instruction(line))]
+            self.computations[name] = [op for line in lines if (op := _instruction(line))]
             self.entry = name if entry else self.entry
 
     def collectives(self) -> list[Collective]:

@@ -42,5 +42,5 @@ def program(*lines):
         ([f"a = {LARGE}", "+", "+", "-a", "+"], 2 * SUM),
     ],
 )
-def test_only_copies_that_wait_hide_a_sum(lines, expected):
+def test_only_pending_copies_overlap_with_an_all_reduce(lines, expected):
     assert hidden_seconds(program(*lines), TOPOLOGY, DEVICES) == pytest.approx(expected)
