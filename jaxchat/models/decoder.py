@@ -1,4 +1,4 @@
-"""The decoder: tokens in, hidden states out, logits on request. It knows neither requests nor pages."""
+"""The decoder: tokens in, hidden states out, logits on request. It depends on neither requests nor pages."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from jaxchat.models.sharding import TensorParallel
 
 
 class Decoder(nn.Module):
-    """The decoder of every family over one flat run of tokens.
+    """The decoder of every family, over one flat run of tokens.
 
-    Layers are unrolled, one parameter subtree each: scanning stacked weights copies them on every step on CPU and GPU.
-    Batching is the caller's: decode passes one token of each of S sequences, prefill C tokens of one, training vmaps.
+    Layers are unrolled, with one parameter subtree each: scanning stacked weights would copy them in every step on CPU
+    and GPU. The caller batches: decode passes one token of each of S sequences, prefill C tokens of one, training
+    vmaps.
     """
 
     config: ModelConfig
@@ -36,12 +37,12 @@ class Decoder(nn.Module):
             self.head = weight(self, "head", nn.initializers.normal(stddev=0.02), (c.embed_dim, c.vocab_size))
 
     def __call__(self, tokens: Array, positions: Array, *, attend: Attend) -> Array:
-        """Hidden states after the last norm.
+        """Returns hidden states after the last norm.
 
         Args:
             tokens: `[T]` int32 token ids.
             positions: `[T]` int32 position of each token in its own sequence.
-            attend: called once a layer, in order; see `layers.Attend`.
+            attend: called once per layer, in order; see `layers.Attend`.
 
         Returns:
             `[T, D]` f32.
@@ -59,26 +60,26 @@ class Decoder(nn.Module):
         return self.norm(x)
 
     def logits(self, hidden: Array) -> Array:
-        """Logits `[T, V]` (f32) of `hidden[T, D]`."""
+        """Returns logits `[T, V]` (f32) of `hidden[T, D]`."""
         c = self.config
         logits = matmul("td,vd->tv", hidden, self.table) if c.tie_embeddings else matmul("td,dv->tv", hidden, self.head)
         return c.final_logit_softcap * jnp.tanh(logits / c.final_logit_softcap) if c.final_logit_softcap else logits
 
 
 def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array, attend: Attend) -> Array:
-    """`Decoder.__call__` under `params`: `[T]`, `[T]` to f32 `[T, D]`."""
+    """Applies `Decoder.__call__` with `params`: `[T]`, `[T]` to f32 `[T, D]`."""
     hidden: Array = decoder.apply({"params": params}, tokens, positions, attend=attend)  # type: ignore[assignment]
     return hidden
 
 
 def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
-    """`Decoder.logits` under `params`: `[T, D]` to f32 `[T, V]`."""
+    """Applies `Decoder.logits` with `params`: `[T, D]` to f32 `[T, V]`."""
     logits: Array = decoder.apply({"params": params}, hidden, method=Decoder.logits)  # type: ignore[assignment]
     return logits
 
 
 class Block(nn.Module):
-    """Pre-norm residual block. The residual stream stays f32 whatever the dtype of the weights."""
+    """A pre-norm residual block. The residual stream is f32 for every dtype of the weights."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()

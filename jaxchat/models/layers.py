@@ -1,4 +1,4 @@
-"""The layers of the decoder. Weights are stored [in, out], fused where one matrix product serves several outputs.
+"""The layers of the decoder. Weights are stored as [in, out], fused if one matrix product computes several outputs.
 
 The fused query-key-value matrix is grouped by KV head, `[D, K, G + 2, d]` with G = H / K: G query heads, then the key,
 then the value. Splitting over K therefore splits the attention cleanly across devices.
@@ -25,21 +25,26 @@ from jaxchat.models.rope import rotate
 from jaxchat.models.sharding import TensorParallel
 
 Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
-"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
+"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`; the decoder's caller owns the KV cache."""
 Weight = Array | PanelWeight | Int8
 RopeTables = tuple[Array, Array] | None
-"""Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
+"""Cosine and sine `[T, 1, r/2]`, or None for a layer without positions."""
 
 
 def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
-    """Sum of products of activations and weights that accumulates in f32 and returns that.
+    """Contracts activations and weights, accumulating in f32, and returns f32.
 
-    The equation is that of an einsum; what is left of the activations comes before what is left of the weights.
+    The equation is that of an einsum. In the result, the remaining axes of the activations precede those of the
+    weights.
 
-    XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
+    XLA:CPU would widen bf16 weights to f32 first (8x slower) unless the f32 result is requested.
 
     Args:
-        reduce_dtype: where the sum runs over devices, the dtype that the part of each is rounded to, see `TensorParallel`.
+        equation: as for einsum.
+        x: activations.
+        w: weights.
+        reduce_dtype: if the sum runs over devices, the dtype that each device's part is rounded to; see
+            `TensorParallel`.
     """
     if isinstance(w, PanelWeight):
         return native.matmul(x.reshape(x.shape[0], -1), w)
@@ -47,7 +52,7 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
         return int8.matmul(x.reshape(x.shape[0], -1), w)
     left, right = equation.partition("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
-    # Not einsum, which sums in alphabetical order: for another order than the weights' a GPU transposes them each time.
+    # einsum would contract in alphabetical order. A GPU transposes weights on every call if theirs is another order.
     axes = (tuple(map(left.index, summed)), tuple(map(right.index, summed))), ((), ())
 
     def multiply(x: Array, w: Array) -> Array:
@@ -60,10 +65,9 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
 
 
 def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype: str = "float32") -> Array:
-    """`matmul` with entry `index` (i32 scalar) of the weights on the first axis of `w`.
+    """Applies `matmul` with entry `index` (i32 scalar) of the stack of weights on the first axis of `w`.
 
-    XLA:CPU widens all entries of bf16 weights before it takes one out of them, so there this is slow without the
-    products in C++.
+    XLA:CPU widens all entries of bf16 weights before it extracts one, so on CPUs this is slow without the C++ kernels.
     """
     if isinstance(w, PanelWeight):
         return native.matmul_entry(x.reshape(x.shape[0], -1), w, index)
@@ -73,7 +77,7 @@ def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype:
 
 
 def weight(module: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> Weight:
-    """The weight of that name, in whichever form it is held, for `matmul`."""
+    """Returns the weight `name`, in the form in which it is stored, for `matmul`."""
     if module.is_initializing():
         w: Array = module.param(name, init, shape)
         return w
@@ -81,17 +85,17 @@ def weight(module: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> W
 
 
 def scaled(fan_in: int) -> Any:
-    """The initialiser of a matrix with so many inputs."""
+    """Returns the initialiser of a matrix with `fan_in` inputs."""
     return nn.initializers.normal(stddev=fan_in**-0.5)
 
 
 def activate(name: Activation, x: Array) -> Array:
-    """The activation function of that name, elementwise in f32."""
+    """Applies the activation function `name` elementwise in f32."""
     return jax.nn.silu(x) if name == "silu" else jax.nn.gelu(x, approximate=True)
 
 
 def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
-    """The gated product of `config.Clamp`, elementwise in f32."""
+    """Computes the gated product of `config.Clamp` elementwise in f32."""
     gate = jnp.minimum(gate, clamp.limit)
     return gate * jax.nn.sigmoid(clamp.alpha * gate) * (jnp.clip(up, -clamp.limit, clamp.limit) + 1)
 
@@ -118,7 +122,7 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
-        """`x[T, D]` to f32 `[T, D]`."""
+        """Maps `x[T, D]` to f32 `[T, D]`."""
         c, tokens = self.config, x.shape[0]
         fused = (c.num_kv_heads, c.group + 2, c.head_dim)
         w = weight(self, "qkv", scaled(c.embed_dim), (c.embed_dim, *fused))
@@ -144,7 +148,9 @@ class Attention(nn.Module):
         return replace(c.attention_spec(layer), sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, rope_tables: RopeTables) -> Array:
-        """Queries or keys `[T, heads, d]` after their norm and rotation, f32; `norm` names the norm's parameters."""
+        """Returns queries or keys `[T, heads, d]` after norm and rotation, f32; `norm` is the name of the norm's
+        parameters.
+        """
         c = self.config
         if c.qk_norm:
             x = RMSNorm(c.norm_eps, c.norm_offset, name=norm)(x)
@@ -152,7 +158,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202)."""
+    """A gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202)."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()

@@ -1,9 +1,9 @@
-"""A mixture of experts without a capacity: no token is ever dropped, and none changes the bits of another.
+"""A mixture of experts without a capacity: tokens are never dropped, and none changes the bits of another.
 
-Each token goes to a few experts, so the rows of a step are sorted by expert and each expert's rows are cut into blocks
-of one fixed size, padded where they do not fill it. Every product of a program then has the same shape, whoever the
-tokens go to, and a row of a product does not depend on the others. What a token's experts give is added
-up in the order of the experts, as they are computed: no array has a row for each of them.
+Each token goes to a few experts. The rows of a step are therefore sorted by expert, and each expert's rows are cut into
+padded blocks of one fixed size. Every matrix product of a program then has the same shape for any routing, and a row of
+a product does not depend on the others. The experts' outputs are added in the order of the experts, as they are
+computed: no array has a row for each pair of token and expert.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.layers import Weight, activate, clamped, matmul, matmul_entry, scaled, weight
 from jaxchat.models.sharding import TensorParallel
 
-ROWS, MOST_ROWS = 8, 128  # of a block
+ROWS, MOST_ROWS = 8, 128  # least and most rows of a block
 
 
 class MoE(nn.Module):
-    """Gated feed-forward layers of which each token's router chooses some (arXiv 2401.04088)."""
+    """Gated feed-forward layers, some of which each token's router chooses (arXiv 2401.04088)."""
 
     config: ModelConfig
     experts: Experts
@@ -33,7 +33,7 @@ class MoE(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """`x[T, D]` to f32 `[T, D]`."""
+        """Maps `x[T, D]` to f32 `[T, D]`."""
         c, e = self.config, self.experts
         router = self.param("router", scaled(c.embed_dim), (c.embed_dim, e.count))
         gate_up = weight(self, "expert_gate_up", scaled(c.embed_dim), (e.count, c.embed_dim, 2, e.mlp_dim))
@@ -65,20 +65,20 @@ class MoE(nn.Module):
             is_local = (expert_ids >= first) & (expert_ids < first + own)
             return grouped_ffn(expert, x, jnp.where(is_local, expert_ids - first, own), shares, own, size)
 
-        # Each device has a part of every expert, or all of some; results are added up once, after the last expert.
+        # Each device has a part of every expert, or all of some. Results are summed once, after the last expert.
         replicated, axis = PartitionSpec(), "tensor"
         splits = (PartitionSpec(None, None, None, axis), PartitionSpec(None, axis), PartitionSpec(None, None, axis))
         if self.tensor_parallel.experts:
             splits = (PartitionSpec(axis),) * 3
-        tensor_parallel = self.tensor_parallel.sum_over_devices(
+        summed = self.tensor_parallel.sum_over_devices(
             mixed, (replicated, replicated, replicated, *splits[: len(weights)])
         )
-        y = tensor_parallel(x, expert_ids, shares, *weights)
+        y = summed(x, expert_ids, shares, *weights)
         return y if down_bias is None else y + _weighted_sum(shares, down_bias[expert_ids])
 
 
 def _weighted_sum(shares: Array, rows: Array) -> Array:
-    """The sum of `found[T, k, D]` by their `shares[T, k]`, rank by rank."""
+    """Returns the sum of `rows[T, k, D]` weighted by `shares[T, k]`, rank by rank."""
     total = jnp.zeros_like(rows[:, 0])
     for rank in range(shares.shape[1]):
         total += shares[:, rank, None] * rows[:, rank]
@@ -86,11 +86,11 @@ def _weighted_sum(shares: Array, rows: Array) -> Array:
 
 
 def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
-    """The experts of each token, `[T, k]` i32, and their shares in its sum, `[T, k]` f32, of `logits[T, E]`."""
+    """Returns the experts of each token, `[T, k]` i32, and their weights, `[T, k]` f32, for router `logits[T, E]`."""
     top, expert_ids = jax.lax.top_k(logits, experts.top_k)
 
     def exponential(x: Array) -> Array:
-        # Alone in its kernel: from jax 0.12 on, a CPU's bits of an exponential that is fused depend on the row count.
+        # Barriers, because from jax 0.12 on the bits of a fused exponential depend on the row count on CPUs.
         return jax.lax.optimization_barrier(jnp.exp(jax.lax.optimization_barrier(x - top[:, :1])))
 
     weights = exponential(top)
@@ -102,9 +102,9 @@ def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
 
 
 def rows_of(tokens: int, experts: Experts) -> int:
-    """Rows of a block where reading an expert takes longer than multiplying a few rows more by it.
+    """Returns the rows of a block for devices on which reading an expert takes longer than multiplying a few more rows.
 
-    A power of two, at least twice the tokens that an expert gets on average: few experts are then read twice.
+    The result is a power of two and at least twice the average tokens of an expert: few experts are then read twice.
     """
     target = cdiv(2 * tokens * experts.top_k, experts.count)
     return min(max(ROWS, 1 << (target - 1).bit_length()), MOST_ROWS)
@@ -113,18 +113,18 @@ def rows_of(tokens: int, experts: Experts) -> int:
 def grouped_ffn(
     expert: Callable[[Array, Array], Array], x: Array, expert_ids: Array, shares: Array, count: int, size: int = ROWS
 ) -> Array:
-    """The sum of `expert(index, rows[size, D])` over the experts that each token has chosen, by their shares.
+    """Returns each token's sum of `expert(index, rows[size, D])` over its experts, weighted by their shares.
 
     Args:
-        expert: f32 `[size, D]` of the expert of that index; some rows may be of no token.
+        expert: computes f32 `[size, D]` of the expert `index`; some rows may be padding.
         x: `[T, D]`.
-        expert_ids: `[T, k]` i32, each below `count`; what is not adds nothing.
+        expert_ids: `[T, k]` i32; ids of `count` or more add nothing.
         shares: `[T, k]` f32.
-        count: how many experts there are.
+        count: number of experts.
         size: rows of a block.
 
     Returns:
-        `[T, D]` f32, added up in the order of the experts: it depends on nobody else's.
+        `[T, D]` f32, added in the order of the experts. A row does not depend on other tokens.
     """
     tokens, per_token = expert_ids.shape
     order = jnp.argsort(expert_ids.ravel())  # pairs of token and rank, by expert; stable

@@ -98,7 +98,7 @@ def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported() -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(architectures=None), "architecture none named"),
+        (dict(architectures=None), "architecture unnamed"),
         (dict(architectures="LlamaForCausalLM"), "architectures must be a list"),
         (dict(hidden_size=float("nan")), "hidden_size must be a whole number of at least 1, got nan"),
         (dict(num_hidden_layers=-1), "num_hidden_layers must be a whole number of at least 1, got -1"),

@@ -124,7 +124,7 @@ def test_shapes_come_from_folders_and_files(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "no such file; give a folder with config.json"), ("{", "not valid JSON"), ("{}", "none named")],
+    [(None, "no such file; give a folder with config.json"), ("{", "not valid JSON"), ("{}", "unnamed")],
 )
 def test_models_that_cannot_be_planned(tmp_path, text, message):
     if text:

@@ -1,4 +1,4 @@
-"""What the families share: the keys that mean the same in all of them."""
+"""The configuration keys that mean the same in all families."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def sizes(keys: HFConfigReader) -> dict[str, Any]:
-    """The arguments of `ModelConfig` that every family takes from the same keys."""
+    """Returns the arguments of `ModelConfig` that every family reads from the same keys."""
     heads, width = keys.integer("num_attention_heads"), keys.integer("hidden_size")
     return dict(
         vocab_size=keys.integer("vocab_size"),
@@ -35,7 +35,7 @@ def sizes(keys: HFConfigReader) -> dict[str, Any]:
 
 
 def activation(keys: HFConfigReader, key: str, default: str) -> Activation:
-    """The activation that `key` names. Raises ModelError for others than the known ones."""
+    """Returns the activation that `key` names. Raises ModelError if it is not supported."""
     name = keys.word(key, default)
     if name not in ACTIVATIONS:
         raise keys.error(key, f"is not supported; supported: {', '.join(ACTIVATIONS)}")
@@ -49,7 +49,7 @@ def rope(keys: HFConfigReader, theta: float = 10000.0) -> RopeConfig:
 
 
 def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> RopeConfig:
-    """The rotary embedding that the object `settings` of a configuration describes."""
+    """Returns the rotary embedding that the object `settings` of a configuration describes. Raises ModelError."""
     kind = settings.word("rope_type", settings.word("type", "default"))
     kind = "longrope" if kind == "su" else kind  # the name in early Phi-3 checkpoints
     if kind not in KINDS:
@@ -78,7 +78,7 @@ def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> Rop
 
 
 def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
-    """The window of each layer, 0 for none: by `layer_types`, else where `default` says so."""
+    """Returns the window of each layer, 0 for none: by `layer_types`, otherwise by `default`."""
     types = keys.words("layer_types")
     if not types:
         return tuple(window if sliding else 0 for sliding in default)
@@ -88,5 +88,5 @@ def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tup
 
 
 def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:
-    """Layers that differ in nothing but their window."""
+    """Returns layers that differ only in their window."""
     return tuple(LayerKind(rope=rope, window=window) for window in windows)

@@ -1,6 +1,6 @@
-"""gpt-oss (arXiv 2508.10925): experts with biases and a bounded gate, attention sinks, every other layer a window.
+"""gpt-oss (arXiv 2508.10925): experts with biases and a bounded gate, attention sinks, a window in every other layer.
 
-Its checkpoints are published in MXFP4, see `models.mxfp4`.
+Its checkpoints are published in MXFP4, see `checkpoints.mxfp4`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _ROPE = dict(rope_type="yarn", factor=32.0, truncate=False, original_max_positio
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """`GptOssForCausalLM`."""
+    """Reads `GptOssForCausalLM`."""
     if not keys.has("rope_parameters"):
         keys = keys.or_else(dict(rope_scaling=_ROPE))
     layers, bias = keys.integer("num_hidden_layers"), keys.flag("attention_bias", True)

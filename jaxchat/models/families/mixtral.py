@@ -10,7 +10,7 @@ _NAMES = Names(router="block_sparse_moe.gate", experts="block_sparse_moe.experts
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """`MixtralForCausalLM`."""
+    """Reads `MixtralForCausalLM`."""
     window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
     kind = LayerKind(rope=rope(keys, 1e6), window=window, sparse=True)
     experts = Experts(
