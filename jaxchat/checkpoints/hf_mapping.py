@@ -1,4 +1,4 @@
-"""Which Hugging Face tensors make up each parameter, and along which axes it may be split."""
+"""Maps Hugging Face tensors to the decoder's parameters, and parameters to the axes along which they may be split."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Path = tuple[str, ...]
 
 
 def parameters(config: ModelConfig, prefix: str = "model.") -> dict[Path, Parameter]:
-    """Every parameter of the decoder and what it is made from, in the order of the forward pass.
+    """Returns every parameter of the decoder and its stored tensors, in the order of the forward pass.
 
-    `prefix` begins all stored names but that of the head.
+    `prefix` begins all stored names except that of the head.
     """
     c = config
     table: dict[Path, Parameter] = {("embed",): plain(f"{prefix}embed_tokens.weight", c.vocab_size, c.embed_dim)}
@@ -24,13 +24,13 @@ def parameters(config: ModelConfig, prefix: str = "model.") -> dict[Path, Parame
 
 
 def unused(config: ModelConfig, name: str) -> bool:
-    """Whether a stored tensor may be there although no parameter is made of it."""
+    """Returns whether a stored tensor may exist although it belongs to no parameter."""
     tie_embeddings = config.tie_embeddings and name == "lm_head.weight"
     return tie_embeddings or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
 
 
 def axes(path: Path) -> tuple[str | None, ...]:
-    """Logical axis names of a parameter; a mesh rule maps them to devices. None is never split."""
+    """Returns the logical axis names of a parameter, which mesh rules map to devices. None is never split."""
     return _AXES[path[-1]]
 
 

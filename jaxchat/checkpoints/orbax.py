@@ -1,4 +1,6 @@
-"""Orbax checkpoints: the native form, restored straight onto whatever mesh serves, without a pass through the host."""
+"""Orbax checkpoints: the native format, restored directly onto the mesh that serves, without a pass through the
+host.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,19 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 
 FOLDER, MANIFEST = "orbax", "orbax.json"
-PIECE = 1 << 26  # bytes that are stored, and so read, together; a device need not read what is another's
+PIECE = 1 << 26  # bytes of a chunk, the unit of reads; a device does not need to read the chunks of others
 ShardingOf = Callable[[tuple[str, ...], tuple[int, ...]], jax.sharding.Sharding]
 
 
 def has_orbax(directory: Path) -> bool:
-    """Whether a model directory holds an Orbax checkpoint."""
+    """Returns whether a model directory contains an Orbax checkpoint."""
     return (directory / MANIFEST).exists() or (directory / FOLDER).is_dir()
 
 
 def save_orbax(params: dict[str, Any], directory: Path, digest: str) -> None:
-    """Writes `directory/orbax`, and then `directory/orbax.json`, which tells what must be in it.
+    """Writes `directory/orbax`, then the manifest `directory/orbax.json`, which lists its contents.
 
-    `digest` is that of the weights' origin and goes into the fingerprint.
+    `digest` is the digest of the original weights, which is part of the fingerprint.
     """
     checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
     with checkpoint.StandardCheckpointer() as saver:
@@ -43,37 +45,37 @@ def save_orbax(params: dict[str, Any], directory: Path, digest: str) -> None:
 def restore_orbax(
     directory: Path, config: ModelConfig, *, dtype: str, sharding: ShardingOf
 ) -> tuple[dict[str, Any], str]:
-    """Reads `directory/orbax`, each parameter straight to its sharding; returns parameters and digest.
+    """Reads `directory/orbax`, each parameter directly to its sharding; returns parameters and digest.
 
     Raises:
         ModelError: the checkpoint is damaged or does not fit `config`; names the file or the parameter.
     """
-    wanted = shapes(config)
-    digest = _checked(directory, {".".join(path): list(leaf.shape) for path, leaf in _flat(wanted)})
+    expected = shapes(config)
+    digest = _checked(directory, {".".join(path): list(leaf.shape) for path, leaf in _flat(expected)})
 
     def placed(keys: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         place = sharding(tuple(key.key for key in keys), leaf.shape)
         return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype), sharding=place)
 
     folder, checkpoint = (directory / FOLDER).absolute(), _orbax()
-    target = jax.tree_util.tree_map_with_path(placed, wanted)
-    params: dict[str, Any] = dict.fromkeys(wanted)
+    target = jax.tree_util.tree_map_with_path(placed, expected)
+    params: dict[str, Any] = dict.fromkeys(expected)
     try:
         with checkpoint.PyTreeCheckpointer() as reader:
-            # One layer after the other, the largest first: what Orbax reads at once is in memory two or three times.
-            for name in sorted(wanted, key=lambda name: _size(wanted[name]), reverse=True):
+            # One layer after the other, the largest first: Orbax holds what it reads at once two or three times.
+            for name in sorted(expected, key=lambda name: _size(expected[name]), reverse=True):
                 part = {name: target[name]}
                 places = checkpoint.checkpoint_utils.construct_restore_args(part)
-                given = checkpoint.args.PyTreeRestore(item=part, restore_args=places, partial_restore=True)
-                params[name] = reader.restore(folder, args=given)[name]
-    except Exception as error:  # it raises bare ones, of many lines
+                restore_args = checkpoint.args.PyTreeRestore(item=part, restore_args=places, partial_restore=True)
+                params[name] = reader.restore(folder, args=restore_args)[name]
+    except Exception as error:  # Orbax raises bare exceptions, with many lines
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{folder}: cannot be restored ({first:.300})") from None
     return params, digest
 
 
 def shapes(config: ModelConfig) -> dict[str, Any]:
-    """The parameter tree as shapes, without allocating anything."""
+    """Returns the parameter tree as shapes, without allocating memory."""
     ids = jax.ShapeDtypeStruct((2,), jnp.int32)
 
     def init(ids: jax.Array) -> Any:
@@ -83,15 +85,18 @@ def shapes(config: ModelConfig) -> dict[str, Any]:
     return tree
 
 
-def _checked(directory: Path, wanted: dict[str, list[int]]) -> str:
-    """The digest of a checkpoint that has all its files, whole, and the parameters that are wanted.
+def _checked(directory: Path, expected: dict[str, list[int]]) -> str:
+    """Returns the digest of a checkpoint, after checking that it has all its files and the expected parameters.
 
-    Orbax itself meets damage in the middle of reading, and may then print stack traces from its threads.
+    Orbax itself notices damage only while it reads, and may then print stack traces from its threads.
+
+    Raises:
+        ModelError: a file or parameter is missing, surplus, or of another size or shape.
     """
     path, folder = directory / MANIFEST, directory / FOLDER
     manifest = read_object(path)
-    digest, held, files = (manifest.get(key) for key in ("digest", "parameters", "files"))
-    if not isinstance(digest, str) or not isinstance(held, dict) or not isinstance(files, dict):
+    digest, stored, files = (manifest.get(key) for key in ("digest", "parameters", "files"))
+    if not isinstance(digest, str) or not isinstance(stored, dict) or not isinstance(files, dict):
         raise ModelError(f"{path}: must have digest, parameters and files")
     for name, size in files.items():
         file = folder / name
@@ -99,13 +104,13 @@ def _checked(directory: Path, wanted: dict[str, list[int]]) -> str:
             raise ModelError(f"{file}: not found, though {MANIFEST} lists it")
         if file.stat().st_size != size:
             raise ModelError(f"{file}: has {file.stat().st_size} bytes, expected {size}")
-    for name in sorted(wanted.keys() | held.keys()):
-        if name not in held:
+    for name in sorted(expected.keys() | stored.keys()):
+        if name not in stored:
             raise ModelError(f"{folder}: parameter {name} is missing")
-        if name not in wanted:
+        if name not in expected:
             raise ModelError(f"{folder}: parameter {name} does not belong to the model that config.json describes")
-        if held[name] != wanted[name]:
-            raise ModelError(f"{folder}: parameter {name} has shape {held[name]}, expected {wanted[name]}")
+        if stored[name] != expected[name]:
+            raise ModelError(f"{folder}: parameter {name} has shape {stored[name]}, expected {expected[name]}")
     return digest
 
 
@@ -124,7 +129,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _orbax() -> Any:
     try:
-        from orbax import checkpoint  # slow to import, and only wanted here
+        from orbax import checkpoint  # slow to import, and used only here
     except ImportError:
         raise ModelError("Orbax checkpoints need `pip install 'jaxchat[orbax]'`") from None
     return checkpoint

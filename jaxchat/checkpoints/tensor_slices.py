@@ -1,4 +1,4 @@
-"""How a stored tensor, [out, in] as torch has it, is laid out inside one of our parameters, [in, out]."""
+"""The layout of stored tensors, [out, in] as in torch, inside the decoder's parameters, [in, out]."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class TensorSlice:
     rows: tuple[int, int] | None = None  # of the stored tensor, from and to; None: all
 
     def from_stored(self, rows: np.ndarray) -> np.ndarray:
-        """The stored rows, as they fill their place."""
+        """Converts stored rows to the shape of their place."""
         if self.alternating:
             *outer, count, size = self.shape
             return rows.reshape(*outer, size, count).swapaxes(-1, -2)
         return (rows.T if self.transposed else rows).reshape(self.shape)
 
     def to_stored(self, piece: np.ndarray) -> np.ndarray:
-        """Inverse of `from_stored`."""
+        """Inverts `from_stored`."""
         first, *rest = self.stored_shape
         stored = (self.rows[1] - self.rows[0] if self.rows else first, *rest)
         if self.alternating:
@@ -41,25 +41,25 @@ class TensorSlice:
 
 @dataclass(frozen=True)
 class Parameter:
-    """The shape of a parameter and the parts that fill it."""
+    """The shape of a parameter and the slices that fill it."""
 
     shape: tuple[int, ...]
     parts: tuple[TensorSlice, ...]
 
 
 def plain(name: str, *shape: int) -> Parameter:
-    """A parameter that is stored as it is."""
+    """Returns a parameter that is stored in its own layout."""
     return Parameter(shape, (TensorSlice(name, shape, shape),))
 
 
 def matrix(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Parameter:
-    """A parameter that is stored as one matrix."""
+    """Returns a parameter that is stored as one matrix."""
     shape = (*inputs, *outputs)
     return Parameter(shape, (TensorSlice(name, _stored(inputs, outputs), shape, transposed=True),))
 
 
 def matrices(names: tuple[str, ...], inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
-    """A fused parameter `[inputs, ...]` of one stored matrix for each of `shapes`, joined on `axis`."""
+    """Returns a fused parameter `[inputs, ...]` of one stored matrix for each of `shapes`, joined on `axis`."""
     parts = []
     for name, shape, place in zip(names, shapes, _places(shapes, axis), strict=True):
         stored = _stored((inputs,), shape)
@@ -78,16 +78,16 @@ def rows(name: str, inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int)
 
 
 def biases(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
-    """A fused parameter of one stored vector for each of `shapes`, joined on `axis`."""
+    """Returns a fused parameter of one stored vector for each of `shapes`, joined on `axis`."""
     placed = zip(names, shapes, _places(shapes, axis), strict=True)
     parts = tuple(TensorSlice(name, (math.prod(shape),), shape, place) for name, shape, place in placed)
     return Parameter(_joined(shapes, axis), parts)
 
 
 def entries(name: str, count: int, shape: tuple[int, ...], stored: tuple[int, ...] = ()) -> Parameter:
-    """A parameter `[count, *shape]` that is stored as one tensor, read entry by entry.
+    """Returns a parameter `[count, *shape]` that is stored as one tensor and read entry by entry.
 
-    `stored` is the shape of a stored entry, in which the last two axes of `shape` alternate; none given: they do not.
+    `stored` is the shape of a stored entry, in which the last two axes of `shape` alternate. By default they do not.
     """
     whole, part = (count, *(stored or shape)), (1, *shape)
     parts = [
@@ -98,7 +98,7 @@ def entries(name: str, count: int, shape: tuple[int, ...], stored: tuple[int, ..
 
 
 def stacked(parameters: list[Parameter]) -> Parameter:
-    """Parameters of one shape, each an entry of a new first axis."""
+    """Returns a parameter of which each of `parameters`, all of one shape, is an entry on a new first axis."""
     shape = parameters[0].shape
     parts = [
         replace(part, place=(index, *part.place))

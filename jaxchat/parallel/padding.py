@@ -1,10 +1,10 @@
-"""A model made to fit the number of its devices: heads repeated or added, the vocabulary filled up, answers the same.
+"""Pads a model to the number of its devices: repeats or adds heads and extends the vocabulary, with the same answers.
 
-More devices than KV heads: each copy of a KV head serves a part of the query heads that shared it. The copies cost KV
-memory: with twice as many devices as KV heads, every key is held twice. Where heads do not divide, ones of zeros are
-added, whose results are multiplied by zeros.
+With more devices than KV heads, each copy of a KV head serves a part of the query heads that shared it. The copies cost
+KV memory: with twice as many devices as KV heads, every key is stored twice. Where heads do not divide, heads of zeros
+are added, whose results are multiplied by zeros.
 
-Vocabulary: rows that no token owns are added until every device has as many whole groups of tokens as the next
+The vocabulary gets padding rows until every device has the same number of whole groups of tokens
 (`jaxchat.sampling.topk`). Sampling then works on each device's part; otherwise the compiler gathers the logits.
 """
 
@@ -24,7 +24,7 @@ Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
 
 
 def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
-    """The shape of the model on so many devices; sampling must ignore the ids that it adds."""
+    """Returns the shape of the model on `devices` devices. Sampling must ignore the ids that this adds."""
     if devices == 1:
         return model
     vocab = cdiv(model.vocab_size, GROUP * devices) * GROUP * devices
@@ -35,7 +35,7 @@ def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
 
 
 def pad(path: tuple[str, ...], array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
-    """A loaded parameter of `model` as `target`, which is that model `padded_config`, has it."""
+    """Pads a parameter of `model` to its shape in `target`, the result of `padded_config`."""
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy
     if path in (("embed",), ("head",)):
         return _filled(array, int(path == ("head",)), target.vocab_size)
@@ -50,7 +50,7 @@ def pad(path: tuple[str, ...], array: Weights, model: ModelConfig, target: Model
 
 
 def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -> Weights:
-    """Query heads, `[.., K, G, ..]` from `axis` on, shared out to the copies of their KV heads."""
+    """Distributes query heads, `[.., K, G, ..]` from `axis` on, over the copies of their KV heads."""
     copies = target.num_kv_heads // model.num_kv_heads
     array = _filled(array, axis + 1, copies * target.group)
     shape = (*array.shape[:axis], model.num_kv_heads * copies, target.group, *array.shape[axis + 2 :])
@@ -58,7 +58,7 @@ def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -
 
 
 def _filled(array: Weights, axis: int, size: int) -> Weights:
-    """Zeros added at the end of an axis, where it is shorter."""
+    """Pads the end of an axis with zeros to `size`."""
     if array.shape[axis] == size:
         return array
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy

@@ -29,9 +29,9 @@ from jaxchat.runtime.program_specs import (
     choose_attention,
     decode_name,
     prefill_name,
+    program_specs,
     shapes_of_params,
     shapes_of_state,
-    sources,
 )
 from jaxchat.runtime.state import EngineShapes, KVPages
 from jaxchat.sampling.sample import sample
@@ -113,11 +113,13 @@ class AotEngine:
         tensor_parallel = TensorParallel.over(
             self.placement.mesh, engine.dtype, topology.chip.platform, experts=self.placement.whole_experts
         )
-        self.sources = sources(padded, tensor_parallel, self.sizes, sampler, self.attention, engine.decode_sizes)
+        self.program_specs = program_specs(
+            padded, tensor_parallel, self.sizes, sampler, self.attention, engine.decode_sizes
+        )
 
     def compile(self, name: str) -> Account:
         """Compiles the program `name`, which takes up to some minutes, and returns its account."""
-        spec = self.sources[name]
+        spec = self.program_specs[name]
         start, mesh = time.perf_counter(), self.placement.mesh
         assert isinstance(mesh, Mesh)
         with jax.set_mesh(mesh):  # kernels look up their device here
@@ -143,7 +145,7 @@ class AotEngine:
 def refine(plan: Plan, model: ModelConfig) -> Plan:
     """Compiles all programs and returns the plan with the compiler's workspace and step times. Raises ValueError."""
     aot = AotEngine(model, plan.topology, plan.engine)
-    accounts = {name: aot.compile(name) for name in aot.sources}
+    accounts = {name: aot.compile(name) for name in aot.program_specs}
 
     def step(name: str, estimate: Estimate) -> Estimate:
         return replace(

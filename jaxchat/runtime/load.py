@@ -1,4 +1,4 @@
-"""From a model directory to warm runners, one for each copy of the model."""
+"""Loads a model directory into warm runners, one for each copy of the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.compile import use_cache
 from jaxchat.runtime.determinism import agreeing, agreeing_chunks, rows_agree
-from jaxchat.runtime.matmul_backend import attention_here
+from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.start_record import Agreement, StartRecord, digest_of, machine
@@ -31,12 +31,12 @@ from jaxchat.types import Report
 
 Agree = Callable[[dict[str, str]], None]
 """`agree(digests)` of weights and programs, by name."""
-_UNSEEN = ("cache_dir", "queue")  # settings that no program depends on
+_UNRELATED = ("cache_dir", "queue")  # settings that programs do not depend on
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Runners that are ready and compute the same bits, with what identifies them."""
+    """Runners that are ready and compute the same bits, with the properties that identify them."""
 
     runners: tuple[Runner, ...]
     model: ModelConfig
@@ -49,17 +49,17 @@ class Loaded:
 
     @property
     def runner(self) -> Runner:
-        """The first one."""
+        """The first runner."""
         return self.runners[0]
 
     @property
     def compiles_after_ready(self) -> int:
-        """Programs that steps have compiled since the warm-up ended."""
+        """The number of programs that steps have compiled since the warm-up ended."""
         return sum(runner.compiles_after_ready for runner in self.runners)
 
     @property
     def scheduling(self) -> dict[str, Any]:
-        """What a `jaxchat.engine.scheduler.Scheduler` must know of the programs."""
+        """The arguments of `jaxchat.engine.scheduler.Scheduler` that depend on the programs."""
         sizes = self.sizes
         return {
             "slots": sizes.slots,
@@ -82,12 +82,13 @@ def load_runner(
     """Loads weights, compiles and warms up, for each copy of the model.
 
     Args:
-        directory: a model in Hugging Face form.
+        directory: a model in Hugging Face format.
         engine: sizes of the programs.
-        valid: token ids from 0 that the tokenizer knows.
+        valid: number of token ids, counted from 0, that the tokenizer knows.
         text_digest: digest of tokenizer and chat template, for the fingerprint.
-        report: told of the progress.
-        agree: in a pod, waits until all processes have the same digests, without which they could not run together.
+        report: called with the progress.
+        agree: in a multihost group, waits until all processes have the same digests; they could not run together
+            otherwise.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -98,14 +99,14 @@ def load_runner(
     model = read_config(directory)
     context = EngineShapes.resolve(engine, model).max_seq_len
     model = model.for_max_seq_len(context)
-    served = padded_config(model, engine.tensor_parallel)
-    sizes = EngineShapes.resolve(engine, served)
-    first, *_ = placements = Placement.copies(engine.mesh, served)
-    params, weights, products = load_parameters(directory, model, served, engine, first, report)
-    attention = attention_here(engine, served, first, folder)
+    padded = padded_config(model, engine.tensor_parallel)
+    sizes = EngineShapes.resolve(engine, padded)
+    first, *_ = placements = Placement.copies(engine.mesh, padded)
+    params, weights, products = load_parameters(directory, model, padded, engine, first, report)
+    attention = select_attention(engine, padded, first, folder)
     runners = tuple(
         Runner(
-            served,
+            padded,
             params if placement is first else placement.copy(params),
             sizes,
             placement,
@@ -120,18 +121,18 @@ def load_runner(
     def compiled(runner: Runner) -> None:
         agree({"weights": weights, **dict(digest.rsplit(":", 1) for digest in runner.digests())})
 
-    record = StartRecord(folder, _settings(engine, served))
+    record = StartRecord(folder, _settings(engine, padded))
     stage = "loading programs" if record.exists else "compiling programs"
     for runner in runners:
         runner.warm_up(partial(report, stage), partial(compiled, runner))
     if engine.determinism == "exact":
-        _use_what_agrees(runners, weights, record, report)
+        _restrict_to_agreeing(runners, weights, record, report)
     else:
         record.write("", None)
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)
-    if jax.default_backend() == "cpu":  # the programs' text does not say which instructions compute them
+    if jax.default_backend() == "cpu":  # the programs' text does not contain their instructions
         identity.append(cpu())
     digest = hashlib.sha256("\n".join([*identity, *runners[0].digests()]).encode()).hexdigest()
     return Loaded(
@@ -146,16 +147,21 @@ def load_runner(
     )
 
 
-def _settings(engine: EngineConfig, served: ModelConfig) -> list[str]:
-    """What decides which programs are compiled."""
-    settings = [f"{field.name}={getattr(engine, field.name)}" for field in fields(engine) if field.name not in _UNSEEN]
-    return [repr(served), *settings, *machine()]
+def _settings(engine: EngineConfig, padded: ModelConfig) -> list[str]:
+    """Returns the settings that decide which programs are compiled."""
+    settings = [
+        f"{field.name}={getattr(engine, field.name)}" for field in fields(engine) if field.name not in _UNRELATED
+    ]
+    return [repr(padded), *settings, *machine()]
 
 
-def _use_what_agrees(runners: tuple[Runner, ...], weights: str, record: StartRecord, report: Report) -> None:
-    """Restricts the runners to programs whose bits agree. Raises ValueError where runners or rows do not.
+def _restrict_to_agreeing(runners: tuple[Runner, ...], weights: str, record: StartRecord, report: Report) -> None:
+    """Restricts the runners to programs whose bits agree.
 
-    Processes that share a model always try, for all of them must run the same steps.
+    Several processes that share a model always compare, because all of them must run the same steps.
+
+    Raises:
+        ValueError: runners or rows do not agree.
     """
     first, *others = runners
     if any(runner.digests() != first.digests() for runner in others):
@@ -167,17 +173,17 @@ def _use_what_agrees(runners: tuple[Runner, ...], weights: str, record: StartRec
     agreement = record.agreement(identity) if jax.process_count() == 1 else None
     if agreement is None:
         report("comparing programs", 0, 1)
-        record.write(identity, agreement := _tried(first))
+        record.write(identity, agreement := _find_agreement(first))
         report("comparing programs", 1, 1)
     for runner in runners:
         runner.restrict(agreement.prefill_buckets, agreement.decode_buckets)
 
 
-def _tried(first: Runner) -> Agreement:
-    """Finds the programs that agree. Raises ValueError where rows do not."""
+def _find_agreement(first: Runner) -> Agreement:
+    """Finds the programs that agree. Raises ValueError if rows do not."""
     if not rows_agree(first):
         raise ValueError(
-            "determinism exact: on these devices the numbers of a sequence depend on the slot that it gets, so that "
+            "determinism exact: on these devices the numbers of a sequence depend on its slot, so that "
             "load could change an answer; determinism fast allows it"
         )
     return Agreement(agreeing_chunks(first), agreeing(first))

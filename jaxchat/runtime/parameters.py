@@ -1,4 +1,4 @@
-"""The parameters of a model as its mesh and its products want them, from whichever form a directory holds."""
+"""Loads a model's parameters in the format of its mesh and its matmul backend, from any storage format."""
 
 from __future__ import annotations
 
@@ -28,18 +28,23 @@ def load_parameters(
     placement: Placement,
     report: Report = lambda *_: None,
 ) -> tuple[dict[str, Any], str, str]:
-    """Parameters on their devices, the digest of the weights, and who multiplies by them.
+    """Returns parameters on their devices, the digest of the weights, and a phrase that describes the matmul backend.
 
     Args:
-        directory: holds a checkpoint of `model`.
-        served: that model, `padded_config` to the devices of `placement`.
-        report: is told of the progress.
+        directory: contains a checkpoint of `model`.
+        model: the model as stored.
+        served: the model padded to the devices of `placement`.
+        engine: settings.
+        placement: devices of the model.
+        report: called with the progress.
 
     Raises:
         ModelError: the checkpoint is damaged or does not fit `model`.
-        ValueError: the products do not fit the devices.
+        ValueError: the matmul backend does not support the devices.
     """
-    logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0  # elsewhere on the device
+    logits = (
+        engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0
+    )  # on other platforms, logits are on the device
     with release_freed_memory(logits):
         params, digest = _stored(directory, model, served, engine.dtype, placement, report)
         params, who = for_matmul(params, served, engine, placement, cache_folder(engine.cache_dir), report)
@@ -49,7 +54,7 @@ def load_parameters(
 def _stored(
     directory: Path, model: ModelConfig, served: ModelConfig, dtype: str, placement: Placement, report: Report
 ) -> tuple[dict[str, Any], str]:
-    """From an Orbax checkpoint where the directory holds one, else from safetensors."""
+    """Loads an Orbax checkpoint if the directory contains one, otherwise safetensors."""
     if has_orbax(directory):
         report("loading weights", 0, 1)
         params, digest = restore_orbax(directory, model, dtype=dtype, sharding=placement.parameter)
@@ -64,7 +69,7 @@ def _stored(
 
 
 def _fit_all(params: dict[str, Any], model: ModelConfig, served: ModelConfig, placement: Placement) -> dict[str, Any]:
-    """Parameters on their devices as `served` has them, one after the other."""
+    """Pads parameters on their devices to the shapes of `served`, one after the other."""
 
     def one(keys: tuple[jax.tree_util.DictKey, ...], array: jax.Array, wanted: jax.ShapeDtypeStruct) -> jax.Array:
         if array.shape == wanted.shape:

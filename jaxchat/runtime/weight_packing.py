@@ -1,4 +1,4 @@
-"""Weights in other forms than the decoder's own: as the CPU's kernels read them, or rounded to 8 bits."""
+"""Converts weights to other formats than the decoder's own: panels for the CPU's kernels, or 8 bits."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jaxchat.kernels.matmul.native import PanelWeight, pack_stack, pack_table, p
 from jaxchat.models.config import ModelConfig
 
 INPUTS = {"qkv": 1, "out": 3, "gate_up": 1, "down": 1, "head": 1}
-"""The weights that tokens are multiplied by, and how many of their axes are summed over."""
+"""The weights that tokens are multiplied by, and the number of their contracted axes."""
 EXPERTS = {"expert_gate_up": 1, "expert_down": 1}
-"""Likewise, of each of the experts on the first axis."""
+"""The same for stacks of experts, without the first axis."""
 
 
 def pack(params: dict[str, Any], config: ModelConfig, packing: Packing) -> dict[str, Any]:
-    """Replaces weights by their other form, in place and one at a time, so that no two copies of all exist.
+    """Replaces weights by their packed form, in place and one at a time, so that memory never holds two copies of all.
 
     Args:
         params: the decoder's parameters, on one device.
-        config: tells whether the embedding serves as head.
-        packing: of each weight that tokens are multiplied by.
+        config: the model; its embedding may serve as head.
+        packing: packs each weight that tokens are multiplied by.
     """
     for name, node in params.items():
         if isinstance(node, dict):
@@ -40,26 +40,29 @@ def pack(params: dict[str, Any], config: ModelConfig, packing: Packing) -> dict[
 
 @dataclass(frozen=True)
 class Native:
-    """For products in C++: `targets` has the custom call for each dtype, see `kernels.products.native_matmuls`."""
+    """Packing for the C++ kernels.
+
+    `targets` is the custom call by dtype, see `kernels.matmul.native.native_matmuls`.
+    """
 
     targets: dict[str, str]
 
     def matrix(self, w: Array, inputs: int) -> PanelWeight:
-        """Of `w[in..., out...]`."""
+        """Packs `w[in..., out...]`."""
         return pack_weight(w, inputs, self.targets[w.dtype.name])
 
     def table(self, w: Array) -> PanelWeight:
-        """Of `w[V, D]`."""
+        """Packs `w[V, D]`."""
         return pack_table(w, self.targets[w.dtype.name])
 
     def experts(self, w: Array, inputs: int) -> PanelWeight:
-        """Of `w[E, in..., out...]`."""
+        """Packs `w[E, in..., out...]`."""
         return pack_stack(w, inputs, self.targets[w.dtype.name])
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """To int8; `targets` as for `Native`, empty where XLA multiplies."""
+    """Packing to int8; `targets` as for `Native`, empty if XLA multiplies."""
 
     targets: dict[str, str]
 
@@ -69,15 +72,15 @@ class Rounded:
         return self.targets.get("int8", "")
 
     def matrix(self, w: Array, inputs: int) -> Int8:
-        """Of `w[in..., out...]`."""
+        """Rounds `w[in..., out...]`."""
         return quantise(w, inputs, self.target)
 
     def table(self, w: Array) -> Int8:
-        """Of `w[V, D]`."""
+        """Rounds `w[V, D]`."""
         return quantise_rows(w, self.target)
 
     def experts(self, w: Array, inputs: int) -> Int8:
-        """Of `w[E, in..., out...]`."""
+        """Rounds `w[E, in..., out...]`."""
         return quantise_stack(w, inputs, self.target)
 
 

@@ -112,9 +112,9 @@ def test_weights_keep_their_dtype(tiny_model: Path, tmp_path: Path) -> None:
 
 def test_what_is_in_the_way_is_named(tiny_model: Path, tmp_path: Path) -> None:
     convert(tiny_model, native := tmp_path / "native")
-    with pytest.raises(ModelError, match="native: exists and is no empty directory"):
+    with pytest.raises(ModelError, match="native: exists and is not an empty directory"):
         convert(tiny_model, native)
-    with pytest.raises(ModelError, match="native: is in Orbax form already"):
+    with pytest.raises(ModelError, match="native: is in Orbax format already"):
         convert(native, tmp_path / "other")
     with pytest.raises(ModelError, match=r"config\.json: not found"):
         convert(tmp_path, tmp_path / "other")

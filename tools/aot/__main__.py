@@ -54,7 +54,7 @@ def check(case: Case) -> list[Result]:
     engine = suggest_config(topology, slots=case.slots, context=case.context)
     plan = make_plan(model, topology, engine)
     aot = AotEngine(model, topology, plan.engine)
-    accounts = [aot.compile(name) for name in aot.sources]
+    accounts = [aot.compile(name) for name in aot.program_specs]
     return [judged(case, plan, aot, account, sum(one.code for one in accounts)) for account in accounts]
 
 
@@ -63,7 +63,7 @@ def judged(case: Case, plan: Plan, aot: AotEngine, account: Account, code: int) 
 
     `code` is the size of all programs of the engine, which stay in memory together.
     """
-    chip, rows = plan.topology.chip, aot.sources[account.name].rows
+    chip, rows = plan.topology.chip, aot.program_specs[account.name].rows
     least = aot.cost.estimate(rows, rows, plan.engine.context // 2)
     decodes = account.name.startswith("decode")
     reads = account.local_seconds(least.kv, chip) / least.floor if decodes else None

@@ -48,7 +48,7 @@ def main() -> int:
     plan = make_plan(model, topology, suggest_config(topology))
     ahead = AotEngine(model, topology, plan.engine, devices, {**(options("gpu") or {}), "xla_gpu_autotune_level": 0})
     failed = 0
-    for name in ahead.sources:
+    for name in ahead.program_specs:
         account = ahead.compile(name)
         wrong = failures(account, model.num_layers, topology.chip.memory)
         failed += bool(wrong)

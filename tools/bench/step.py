@@ -19,7 +19,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.determinism import agreeing
-from jaxchat.runtime.matmul_backend import attention_here, for_matmul
+from jaxchat.runtime.matmul_backend import for_matmul, select_attention
 from jaxchat.runtime.process_tuning import release_freed_memory
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
@@ -46,7 +46,7 @@ def make(
     """A warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
-    path = attention_here(engine, config, placement, None).backend
+    path = select_attention(engine, config, placement, None).backend
 
     def sampler(*given, **more):  # type: ignore[no-untyped-def]
         return sample(*given, valid=config.vocab_size, **more)

@@ -17,7 +17,7 @@ from jaxchat.config import DTypeName, EngineConfig
 from jaxchat.models.families import read_config
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
-from jaxchat.runtime.matmul_backend import attention_here
+from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
@@ -73,7 +73,7 @@ def listening(
     served = padded_config(model, tensor)
     sizes = EngineShapes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
-    path = attention_here(engine, served, placement, cache_folder(engine.cache_dir)).backend
+    path = select_attention(engine, served, placement, cache_folder(engine.cache_dir)).backend
     params, *_ = load_parameters(directory, model, served, engine, placement)
     rows: list[np.ndarray] = []
 

@@ -17,7 +17,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.planning.model_shapes import read_shape
-from jaxchat.runtime.matmul_backend import attention_here
+from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.program_specs import shapes_of_params
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
@@ -66,7 +66,7 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
         attention=args.attention,
     )
     placement = Placement.create(engine.mesh, model)
-    path = attention_here(engine, model, placement, None).backend
+    path = select_attention(engine, model, placement, None).backend
     params = random_params(model, placement, engine.dtype)
     sizes = EngineShapes.resolve(engine, model)
     sampler = partial(sample, valid=model.vocab_size)
