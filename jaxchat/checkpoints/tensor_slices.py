@@ -68,7 +68,7 @@ def matrices(names: tuple[str, ...], inputs: int, shapes: tuple[tuple[int, ...],
 
 
 def rows(name: str, inputs: int, shapes: tuple[tuple[int, ...], ...], axis: int) -> Parameter:
-    """As `matrices`, of one stored matrix that holds all of them, one below the other."""
+    """Returns the parameter of `matrices`, stored as one matrix with all of them, one below the other."""
     ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
     stored, parts = (ends[-1], inputs), []
     for start, end, shape, place in zip([0, *ends], ends, shapes, _places(shapes, axis), strict=False):

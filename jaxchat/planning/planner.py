@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def capacity(self) -> int:
-        """Tokens of KV that fit beside everything else, in whole pages, without the null page."""
+        """Tokens of KV that fit beside weights, slots and workspace, in whole pages, without the null page."""
         room = self.topology.chip.memory - (self.memory.total - self.memory.pages)
         return max(0, int(room / self.per_token) // self.engine.page_size - 1) * self.engine.page_size
 

@@ -15,7 +15,8 @@ import jax
 
 from jaxchat.compat import COMPILED
 
-GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default, CONDITIONAL and WHILE
+# The default, and CONDITIONAL and WHILE.
+GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
 _NAMES_OF_SOURCE = re.compile(
     r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M
 )

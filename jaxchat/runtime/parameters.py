@@ -42,9 +42,8 @@ def load_parameters(
         ModelError: the checkpoint is damaged or does not fit `model`.
         ValueError: the matmul backend does not support the devices.
     """
-    logits = (
-        engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0
-    )  # on other platforms, logits are on the device
+    # On other platforms, logits are in device memory.
+    logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0
     with release_freed_memory(logits):
         params, digest = _stored(directory, model, served, engine.dtype, placement, report)
         params, who = for_matmul(params, served, engine, placement, cache_folder(engine.cache_dir), report)

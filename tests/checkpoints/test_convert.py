@@ -47,14 +47,14 @@ def split(directory: Path, config: ModelConfig, devices: int) -> dict[str, Any]:
     return load_hf(directory, config, place=placement.place)[0]
 
 
-def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+def assert_same(actual: dict[str, Any], expected: dict[str, Any]) -> None:
     """Equal to the last bit, and split alike."""
 
-    def one(found: jax.Array, expected: jax.Array) -> None:
-        assert found.sharding.is_equivalent_to(expected.sharding, found.ndim)
-        assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+    def one(actual: jax.Array, expected: jax.Array) -> None:
+        assert actual.sharding.is_equivalent_to(expected.sharding, actual.ndim)
+        assert np.asarray(actual).tobytes() == np.asarray(expected).tobytes()
 
-    jax.tree.map(one, found, expected)
+    jax.tree.map(one, actual, expected)
 
 
 def check_meshes(folder: Path) -> None:
@@ -103,9 +103,11 @@ def test_weights_keep_their_dtype(tiny_model: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "config.json").write_text(json.dumps(tiny.CONFIG))
-    held = load_file(tiny_model / "model.safetensors")
+    weights = load_file(tiny_model / "model.safetensors")
     for dtype, kept in (("float16", "float32"), ("bfloat16", "bfloat16")):
-        save_file({name: value.astype(jnp.dtype(dtype)) for name, value in held.items()}, source / "model.safetensors")
+        save_file(
+            {name: value.astype(jnp.dtype(dtype)) for name, value in weights.items()}, source / "model.safetensors"
+        )
         assert convert(source, tmp_path / dtype) == kept
     assert convert(source, tmp_path / "wider", dtype="float32") == "float32"
 

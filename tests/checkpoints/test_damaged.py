@@ -46,20 +46,20 @@ def keys(file: str, **changes: Any) -> Damage:
 
 def tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Damage:
     def damage(model: Path) -> None:
-        held = load_file(model / WEIGHTS)
-        change(held)
-        save_file(held, model / WEIGHTS)
+        weights = load_file(model / WEIGHTS)
+        change(weights)
+        save_file(weights, model / WEIGHTS)
 
     return damage
 
 
 def sharded(model: Path) -> dict[str, Any]:
     """Two shards in place of one file; their index."""
-    held = load_file(model / WEIGHTS)
+    weights = load_file(model / WEIGHTS)
     (model / WEIGHTS).unlink()
-    files = {name: "a.safetensors" if "layers.1" in name else "b.safetensors" for name in held}
+    files = {name: "a.safetensors" if "layers.1" in name else "b.safetensors" for name in weights}
     for file in set(files.values()):
-        save_file({name: held[name] for name in held if files[name] == file}, model / file)
+        save_file({name: weights[name] for name in weights if files[name] == file}, model / file)
     (model / INDEX).write_text(json.dumps({"weight_map": files}))
     return files
 
@@ -142,21 +142,21 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "weights of noise": (written(WEIGHTS, b"\xff" * 999), rf"{WEIGHTS}: not a readable safetensors file"),
     "weights cut in the header": (cut(WEIGHTS, 50), rf"{WEIGHTS}: not a readable safetensors file"),
     "weights cut": (cut(WEIGHTS, -100), rf"{WEIGHTS}: not a readable safetensors file"),
-    "tensor missing": (tensors(lambda held: held.pop(UP)), rf"tensor {re.escape(UP)} is missing"),
+    "tensor missing": (tensors(lambda weights: weights.pop(UP)), rf"tensor {re.escape(UP)} is missing"),
     "tensor unknown": (
-        tensors(lambda held: held.update(extra=np.ones(3, np.float32))),
+        tensors(lambda weights: weights.update(extra=np.ones(3, np.float32))),
         rf"{WEIGHTS}: tensor extra does not belong to the model",
     ),
     "tensor of another shape": (
-        tensors(lambda held: held.update({NORM: np.ones(33, np.float32)})),
+        tensors(lambda weights: weights.update({NORM: np.ones(33, np.float32)})),
         rf"{WEIGHTS}: tensor {NORM} has shape \(33,\), expected \(32,\)",
     ),
     "tensor of whole numbers": (
-        tensors(lambda held: held.update({NORM: np.ones(32, np.int64)})),
+        tensors(lambda weights: weights.update({NORM: np.ones(32, np.int64)})),
         rf"{WEIGHTS}: tensor {NORM} has dtype I64",
     ),
     "tensor of 8 bits": (
-        tensors(lambda held: held.update({NORM: np.ones(32, ml_dtypes.float8_e4m3fn)})),
+        tensors(lambda weights: weights.update({NORM: np.ones(32, ml_dtypes.float8_e4m3fn)})),
         rf"{WEIGHTS}: tensor {NORM} has dtype F8_E4M3",
     ),
     "index cut": (shards(cut(INDEX, -9)), rf"{INDEX}: not valid JSON"),

@@ -62,10 +62,10 @@ class Pool(RuleBasedStateMachine):
     @invariant()
     def every_page_has_one_owner(self) -> None:
         shared = {prefix.serial: prefix.pages for user in self.users for prefix in user["prefixes"]}
-        held = [page for user in self.users for page in user["own"]]
-        held += [page for pages in shared.values() for page in pages]
-        assert len(held) == len(set(held)) == self.pool.in_use
-        assert all(1 <= page <= TOTAL for page in held)
+        pages = [page for user in self.users for page in user["own"]]
+        pages += [page for pages in shared.values() for page in pages]
+        assert len(pages) == len(set(pages)) == self.pool.in_use
+        assert all(1 <= page <= TOTAL for page in pages)
 
 
 TestPool = Pool.TestCase

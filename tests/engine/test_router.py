@@ -34,12 +34,12 @@ class Harness:
 
     def gather(self, choices: int) -> dict[int, list[TokenEvent]]:
         """Events by request until `choices` of them have finished."""
-        found: dict[int, list[TokenEvent]] = {}
+        actual: dict[int, list[TokenEvent]] = {}
         while choices:
             event = self.events.get(timeout=10)
-            found.setdefault(event.request, []).append(event)
+            actual.setdefault(event.request, []).append(event)
             choices -= event.finish is not None
-        return found
+        return actual
 
     def answer(self, prompt: np.ndarray) -> int:
         """Has a prompt answered and returns which engine computed it."""
@@ -56,15 +56,15 @@ def tokens(count: int, seed: int = 0) -> np.ndarray:
 
 def test_requests_are_dealt_out_and_answered_under_their_own_numbers() -> None:
     harness = Harness()
-    asked = {}
+    requests = {}
     for seed in range(12):
         request = GenerateRequest(prompt=tokens(20, seed), max_tokens=5, choices=1 + seed % 2)
-        asked[harness.replicas.submit(request)] = request
-    assert len(asked) == 12
-    found = harness.gather(sum(request.choices for request in asked.values()))
-    for number, events in found.items():
-        last = int(asked[number].prompt[-1])
-        for choice in range(asked[number].choices):
+        requests[harness.replicas.submit(request)] = request
+    assert len(requests) == 12
+    actual = harness.gather(sum(request.choices for request in requests.values()))
+    for number, events in actual.items():
+        last = int(requests[number].prompt[-1])
+        for choice in range(requests[number].choices):
             mine = [event.token for event in events if event.choice == choice]
             assert mine == [last + 1000 * choice + step for step in range(5)]
     assert all(len(runner.prefills) >= 3 for runner in harness.runners)

@@ -39,7 +39,7 @@ def test_a_cancelled_sequence_is_in_no_later_step_and_its_slot_is_free_at_once()
     assert scheduler.running == 1
     later = schedule(scheduler)
     assert isinstance(later.work, DecodeWork) and len(later.work.slots) == 1
-    assert [held.request_id for held in later.rows] == [2]
+    assert [sequence.request_id for sequence in later.rows] == [2]
     events = scheduler.process_output(in_flight, result(np.array([5, 5], np.int32)))
     assert [event.request for event in events] == [2]
 

@@ -49,8 +49,8 @@ def test_no_token_is_dropped(tokens: int, load: str, size: int) -> None:
     if load == "all to one":
         chosen = jnp.tile(jnp.array([4, 1, 0]), (tokens, 1))
     shares = random(tokens, 3, seed=2)
-    found = jax.jit(lambda *given: grouped_ffn(times_its_number, *given, 6, size))(x, chosen, shares)
-    np.testing.assert_allclose(found, expected(x, chosen, shares), rtol=1e-5, atol=1e-6)
+    actual = jax.jit(lambda *args: grouped_ffn(times_its_number, *args, 6, size))(x, chosen, shares)
+    np.testing.assert_allclose(actual, expected(x, chosen, shares), rtol=1e-5, atol=1e-6)
 
 
 def times_its_number(expert: jax.Array, rows: jax.Array) -> jax.Array:
@@ -64,9 +64,9 @@ def expected(x: jax.Array, chosen: jax.Array, shares: jax.Array) -> np.ndarray:
 
 def test_experts_of_another_device_give_nothing_here() -> None:
     x, chosen, shares = random(9, 5), jnp.arange(27).reshape(9, 3) % 6, random(9, 3, seed=2)
-    found = grouped_ffn(times_its_number, x, jnp.where(chosen < 4, chosen, 4), shares, 4)
+    actual = grouped_ffn(times_its_number, x, jnp.where(chosen < 4, chosen, 4), shares, 4)
     others = jnp.where(chosen < 4, shares, 0)
-    np.testing.assert_allclose(found, expected(x, chosen, others), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual, expected(x, chosen, others), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("tokens", "rows"), [(1, 8), (64, 8), (65, 16), (512, 64), (4096, 128)])
@@ -78,8 +78,8 @@ def test_long_blocks_compute_the_same() -> None:
     x = random(64, 32)
     layer = MoE(CONFIG, EXPERTS)
     params = layer.init(jax.random.key(0), x)
-    found = MoE(CONFIG, EXPERTS, TensorParallel(long_blocks=True)).apply(params, x)
-    np.testing.assert_allclose(found, layer.apply(params, x), rtol=1e-4, atol=1e-5)
+    actual = MoE(CONFIG, EXPERTS, TensorParallel(long_blocks=True)).apply(params, x)
+    np.testing.assert_allclose(actual, layer.apply(params, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("normalized", [True, False])
@@ -100,10 +100,10 @@ def test_shares_have_the_same_bits_among_any_number_of_rows(count: int, normaliz
     experts = Experts(count=count, top_k=3, mlp_dim=24, normalized=normalized)
     routed = jax.jit(lambda logits: route(logits, experts)[1], compiler_options=options("cpu"))
     logits = random(96, count) / 2
-    whole = np.asarray(routed(logits))
+    full = np.asarray(routed(logits))
     for rows in (1, 2, 3, 4, 16):
         for start in range(0, 96 // rows * rows, rows):
-            np.testing.assert_array_equal(routed(logits[start : start + rows]), whole[start : start + rows])
+            np.testing.assert_array_equal(routed(logits[start : start + rows]), full[start : start + rows])
 
 
 @pytest.mark.bits
@@ -111,18 +111,18 @@ def test_shares_have_the_same_bits_among_any_number_of_rows(count: int, normaliz
 @pytest.mark.parametrize("native", [True, False])
 def test_neighbours_and_their_number_change_no_bit(dtype: str, native: bool) -> None:
     layer, row = mixture(dtype, native=native), random(1, 32, seed=7)
-    found = set()
+    actual = set()
     for seed in range(20):
         tokens = (1, 2, 4, 8, 16)[seed % 5]
         place = seed % tokens
         others = random(tokens, 32, seed=seed) * (100.0 if seed % 2 else 1.0)
-        found.add(np.asarray(layer(others.at[place].set(row[0]))[place]).tobytes())
-    assert len(found) == 1
+        actual.add(np.asarray(layer(others.at[place].set(row[0]))[place]).tobytes())
+    assert len(actual) == 1
 
 
 def test_a_neighbour_that_is_no_number_stays_alone() -> None:
     x = random(4, 32)
     layer = mixture()
-    found, clean = layer(x.at[2].set(jnp.nan)), layer(x)
-    assert np.isnan(found[2]).all()
-    np.testing.assert_array_equal(np.delete(found, 2, 0), np.delete(clean, 2, 0))
+    actual, clean = layer(x.at[2].set(jnp.nan)), layer(x)
+    assert np.isnan(actual[2]).all()
+    np.testing.assert_array_equal(np.delete(actual, 2, 0), np.delete(clean, 2, 0))

@@ -44,9 +44,9 @@ def compare(name: str) -> None:
     for parts, most in (("float32", 1e-5), ("bfloat16", 2**-7)):
         tensor_parallel = TensorParallel.over(mesh, parts, "tpu")
         assert tensor_parallel.reduce_dtype == parts
-        found = jax.jit(layer(name, tensor_parallel).apply)({"params": placed}, x)
-        assert found.dtype == jnp.float32
-        error = np.abs(np.asarray(found) - expected).max() / scale
+        actual = jax.jit(layer(name, tensor_parallel).apply)({"params": placed}, x)
+        assert actual.dtype == jnp.float32
+        error = np.abs(np.asarray(actual) - expected).max() / scale
         assert error <= most, (parts, error)
         if parts == "bfloat16":
             assert error > 1e-4  # it was rounded

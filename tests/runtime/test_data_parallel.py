@@ -45,8 +45,8 @@ def test_every_copy_gives_the_answers_of_one(tiny_model: Path, tiny_chat: Chat) 
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     command = [sys.executable, "-c", SCRIPT, str(tiny_model)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    found, fingerprint, compiles = json.loads(output)
-    assert found == answers(tiny_chat)
+    actual, fingerprint, compiles = json.loads(output)
+    assert actual == answers(tiny_chat)
     assert fingerprint == tiny_chat.session.info.fingerprint
     assert compiles == 0
 

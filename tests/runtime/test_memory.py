@@ -41,9 +41,9 @@ def write(directory: Path, **changes: int) -> Path:
 
 def status(key: str) -> int:
     """Bytes that the kernel reports of this process."""
-    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) * 1024
+    actual = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert actual
+    return int(actual[1]) * 1024
 
 
 def grown(directory: Path) -> float:

@@ -53,24 +53,24 @@ def elsewhere(step: MultihostStep) -> MultihostStep:
 
 
 def test_each_process_swaps_its_own_part_back() -> None:
-    here, there, sent = FakeRunner("a"), FakeRunner("b"), []
-    leading = LeadingRunner(here, sent.append)
+    leader, follower, sent = FakeRunner("a"), FakeRunner("b"), []
+    leading = LeadingRunner(leader, sent.append)
     first, second = (leading.swap_out(SwapOutWork(slot, PAGES)).wait() for slot in (0, 1))
     leading.decode(DECODE).wait()
     leading.swap_in(SwapInWork(3, PAGES, 0, second)).wait()
     leading.swap_in(SwapInWork(2, PAGES, 0, first)).wait()
-    assert here.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "a1"), ("in", 2, "a0")]
-    run_follower(there, map(elsewhere, sent))
-    assert there.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "b1"), ("in", 2, "b0")]
+    assert leader.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "a1"), ("in", 2, "a0")]
+    run_follower(follower, map(elsewhere, sent))
+    assert follower.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "b1"), ("in", 2, "b0")]
 
 
 def test_what_the_leader_drops_the_followers_forget() -> None:
     sent: list[MultihostStep] = []
     leading = LeadingRunner(FakeRunner("a"), sent.append)
-    kept = leading.swap_out(SwapOutWork(0, PAGES)).wait()
+    swapped = leading.swap_out(SwapOutWork(0, PAGES)).wait()
     leading.decode(DECODE).wait()
     assert sent[-1].forgotten == ()
-    del kept
+    del swapped
     gc.collect()
     leading.decode(DECODE).wait()
     assert sent[-1].forgotten == (sent[0].saved,)

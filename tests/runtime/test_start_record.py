@@ -46,10 +46,10 @@ def loaded(model: Path, **options: object) -> tuple[load.Loaded, list[str]]:
     """A model, and the stages of loading it."""
     stages: list[str] = []
     engine = EngineConfig(slots=2, chunk=32, prefill_buckets=(64,), context=96, **options)
-    found = load.load_runner(
+    actual = load.load_runner(
         model, engine, valid=262, text_digest="", report=lambda stage, done, total: stages.append(stage)
     )
-    return found, stages
+    return actual, stages
 
 
 def test_a_second_start_compares_no_programs(tiny_model, tmp_path, monkeypatch):

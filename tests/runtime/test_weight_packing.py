@@ -41,14 +41,14 @@ def test_logits_agree(tie_embeddings: bool, dtype: str) -> None:
 def test_rounded_weights_give_nearly_the_same_logits_in_cpp_and_by_xla() -> None:
     config = configured(tie_embeddings=True)
     plain = logits(config, parameters(config, "float32"))
-    found = []
+    actual = []
     for targets in (native_matmuls(cache_folder("")), {}):
         rounded = pack(parameters(config, "float32"), config, Rounded(targets))
         weights = rounded["embed"], rounded["layer_0"]["mlp"]["expert_down"], rounded["layer_1"]["mlp"]["down"]
         assert all(isinstance(weight, Int8) and weight.values.dtype == jnp.int8 for weight in weights)
-        found.append(logits(config, rounded))
-        assert np.abs(found[-1] - plain).max() < 0.05 * np.abs(plain).max()
-    assert np.abs(found[0] - found[1]).max() < 1e-5 * np.abs(plain).max()
+        actual.append(logits(config, rounded))
+        assert np.abs(actual[-1] - plain).max() < 0.05 * np.abs(plain).max()
+    assert np.abs(actual[0] - actual[1]).max() < 1e-5 * np.abs(plain).max()
 
 
 def configured(tie_embeddings: bool) -> ModelConfig:

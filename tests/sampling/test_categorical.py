@@ -51,8 +51,8 @@ def test_both_ways_are_taken():
     """The cases above cover a nucleus inside the candidates and one beyond them."""
     z = jnp.array([peaked(), peaked() * 0.2])
     keys = step_keys(jnp.zeros((2, 2), jnp.uint32), jnp.zeros(2, jnp.int32), jnp.zeros(2, jnp.int32))
-    _, held = module._from_candidates(z, jnp.array([0.9, 0.95]), keys)
-    assert held.tolist() == [True, False]
+    _, complete = module._from_candidates(z, jnp.array([0.9, 0.95]), keys)
+    assert complete.tolist() == [True, False]
 
 
 def test_rows_whose_tries_all_miss_follow_the_probabilities_too(monkeypatch):
@@ -66,11 +66,11 @@ def test_one_token_is_inside_where_the_whole_nucleus_has_it(top_p):
     z = np.round(np.random.default_rng(4).normal(0, 2, (3, 700)), 1).astype(np.float32)  # many ties
     z[1, 5:] = -np.inf
     p = jnp.full(3, top_p, jnp.float32)
-    whole = np.asarray(top_p_mask(z, p))
+    full = np.asarray(top_p_mask(z, p))
     ranking = Ranking.of(z, p)
-    found = np.stack([ranking.inside(jnp.full(3, token)) for token in range(z.shape[1])], axis=1)
+    actual = np.stack([ranking.inside(jnp.full(3, token)) for token in range(z.shape[1])], axis=1)
     possible = np.isfinite(z)
-    np.testing.assert_array_equal(found[possible], whole[possible])
+    np.testing.assert_array_equal(actual[possible], full[possible])
 
 
 def test_a_nucleus_of_exactly_the_candidates_is_drawn_from_them():

@@ -44,8 +44,8 @@ def draw(logits, state, valid=None):
 
 def frequencies(mu_row, count=20000, **columns):
     """How often each token comes out over `count` steps of one seed."""
-    whole = {name: [value] * count for name, value in columns.items()}
-    state = rows(count, len(mu_row), step=range(count), seed=[[1, 2]] * count, **whole)
+    full = {name: [value] * count for name, value in columns.items()}
+    state = rows(count, len(mu_row), step=range(count), seed=[[1, 2]] * count, **full)
     tokens = np.asarray(draw(np.tile(mu_row, (count, 1)), state).tokens)
     return np.bincount(tokens, minlength=len(mu_row))
 
@@ -185,9 +185,9 @@ def test_processed_logprobs_are_those_of_the_distribution_drawn_from():
 
 def test_rows_may_name_the_histories_they_count_from():
     logits = np.random.default_rng(3).normal(0, 2, (2, V)).astype(np.float32)
-    whole = rows(5, counts=np.random.default_rng(6).integers(0, 3, (5, V)), presence=[2.0] * 5, temperature=[0.0] * 5)
+    full = rows(5, counts=np.random.default_rng(6).integers(0, 3, (5, V)), presence=[2.0] * 5, temperature=[0.0] * 5)
     named = jnp.array([4, 1])
-    few = jax.jit(lambda x: sample(x, whole.take(named), jnp.ones(2, bool), V, rows=named))(jnp.array(logits))
+    few = jax.jit(lambda x: sample(x, full.take(named), jnp.ones(2, bool), V, rows=named))(jnp.array(logits))
     for row, slot in enumerate((4, 1)):
-        mu = oracle.adjusted(logits[row], (), np.asarray(whole.counts[slot]), 0.0, 2.0)
+        mu = oracle.adjusted(logits[row], (), np.asarray(full.counts[slot]), 0.0, 2.0)
         assert int(few.tokens[row]) == int(mu.argmax())

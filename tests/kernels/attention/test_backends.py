@@ -35,8 +35,8 @@ def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, s
         out = np.zeros(q.shape, np.float32)
         for row in range(count[0]):
             first, end, seen = bounds[row], bounds[row + 1], lengths[row]
-            held = pages[table[row]].reshape(-1, *pages.shape[2:])[:seen]
-            keys, values = (np.repeat(part, H // K, axis=1) for part in (held[:, 0::2], held[:, 1::2]))
+            cache = pages[table[row]].reshape(-1, *pages.shape[2:])[:seen]
+            keys, values = (np.repeat(part, H // K, axis=1) for part in (cache[:, 0::2], cache[:, 1::2]))
             scores = np.einsum("thd,shd->hts", q[first:end], keys) * sm_scale
             scores = soft_cap * np.tanh(scores / soft_cap) if soft_cap else scores
             query, key = seen - (end - first) + np.arange(end - first)[:, None], np.arange(seen)
@@ -108,8 +108,8 @@ def test_a_sink_takes_its_share_of_the_softmax(sequence):
     scores = np.einsum("hd,skhd->hs", q[50], np.repeat(k[:51, :, None], H // K, 2).reshape(51, 1, H, d)) / d**0.5
     weights = np.exp(scores) / (np.exp(scores).sum(1, keepdims=True) + np.exp(sinks)[:, None])
     expected = np.einsum("hs,shd->hd", weights, np.repeat(v[:51], H // K, axis=1))
-    found = causal(0, *sequence, AttentionSpec(sinks=jnp.array(sinks, jnp.float32)))
-    np.testing.assert_allclose(found[50], expected, atol=1e-5)
+    actual = causal(0, *sequence, AttentionSpec(sinks=jnp.array(sinks, jnp.float32)))
+    np.testing.assert_allclose(actual[50], expected, atol=1e-5)
 
 
 def test_prefill_in_chunks(path, sequence, spec):
@@ -160,13 +160,13 @@ def test_rows_of_many_lengths(path, sequence, spec):
 
 
 def test_writes_past_the_last_page_are_dropped(path):
-    held = empty(path, fill=1.0)
+    cache = empty(path, fill=1.0)
     new, gone = random(32, K, d, seed=1), jnp.array([N, N])
     for written in (
-        path.write_tokens(held, new[:2], new[:2], gone, jnp.array([0, 1])),
-        path.write_chunk(held, new, new, gone),
+        path.write_tokens(cache, new[:2], new[:2], gone, jnp.array([0, 1])),
+        path.write_chunk(cache, new, new, gone),
     ):
-        jax.tree.map(np.testing.assert_array_equal, held, written)
+        jax.tree.map(np.testing.assert_array_equal, cache, written)
 
 
 @pytest.mark.parametrize(

@@ -66,23 +66,23 @@ def test_it_is_full_attention(kv_heads: int, width: int, dtype: str, spec: Atten
 def test_chunks_and_neighbours_change_no_bit(spec: AttentionSpec, dtype: str) -> None:
     path, q, k, v, table = made(2, 40, dtype)
     cache = written(path, k, v, table)
-    whole = prefilled(path, q, cache, table, spec, LENGTH)
+    full = prefilled(path, q, cache, table, spec, LENGTH)
     for chunk in (16, 64, 160):
-        assert prefilled(path, q, cache, table, spec, chunk).tobytes() == whole.tobytes(), chunk
+        assert prefilled(path, q, cache, table, spec, chunk).tobytes() == full.tobytes(), chunk
     decode = jax.jit(partial(path.decode, spec=spec))
     for positions in ([299], [5, 130, 299], [299, 17, 0, 256, 255, 128, 127, 60]):
         rows = jnp.asarray(positions)
         active = jnp.asarray([position != 60 for position in positions])
-        found = decode(q[rows], cache, jnp.tile(table, (len(rows), 1)), rows + 1, active)
+        actual = decode(q[rows], cache, jnp.tile(table, (len(rows), 1)), rows + 1, active)
         for row, position in enumerate(positions):
             if position != 60:
-                assert np.asarray(found[row]).tobytes() == whole[position].tobytes(), positions
-            assert np.isfinite(found[row]).all()
+                assert np.asarray(actual[row]).tobytes() == full[position].tobytes(), positions
+            assert np.isfinite(actual[row]).all()
 
 
 def test_what_is_no_number_stays_in_its_sequence() -> None:
     path, q, k, v, table = made(2, 16, "float32")
     cache = written(path, k.at[100].set(jnp.nan), v, table)
-    found = prefilled(path, q, cache, table, PLAIN, 64)
-    assert np.isfinite(found[:100]).all()
-    assert np.isnan(found[100:]).all()
+    actual = prefilled(path, q, cache, table, PLAIN, 64)
+    assert np.isfinite(actual[:100]).all()
+    assert np.isnan(actual[100:]).all()
