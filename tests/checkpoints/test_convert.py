@@ -1,4 +1,4 @@
-"""Conversion to Orbax form: the same arrays on any mesh, the same answers, and errors that say what is in the way."""
+"""Conversion to Orbax format: the same arrays on any mesh, the same answers, and errors that name the obstacle."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXPERTS = {**tiny.CONFIG, **tiny.EXPERTS, "num_attention_heads": 8}
 
 
 def on_mesh(directory: Path, raw: dict, devices: int, dtype: Any) -> dict[str, Any]:
-    """The parameters as an engine over so many devices gets them."""
+    """Returns the parameters as an engine over `devices` devices gets them."""
     engine = EngineConfig(tensor_parallel=devices, dtype=dtype, products="xla")
     model = from_hugging_face(raw)
     served = padded_config(model, devices)
@@ -42,13 +42,13 @@ def on_mesh(directory: Path, raw: dict, devices: int, dtype: Any) -> dict[str, A
 
 
 def split(directory: Path, config: ModelConfig, devices: int) -> dict[str, Any]:
-    """The parameters over so many devices, with no KV head repeated and no vocabulary filled up."""
+    """Returns the parameters split over several devices, without repeated KV heads or a padded vocabulary."""
     placement = Placement.create(MeshConfig(tensor=devices), config)
     return load_hf(directory, config, place=placement.place)[0]
 
 
 def assert_same(actual: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Equal to the last bit, and split alike."""
+    """Asserts that two parameter trees are equal to the last bit and split in the same way."""
 
     def one(actual: jax.Array, expected: jax.Array) -> None:
         assert actual.sharding.is_equivalent_to(expected.sharding, actual.ndim)
@@ -58,7 +58,9 @@ def assert_same(actual: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def check_meshes(folder: Path) -> None:
-    """Hugging Face form and Orbax form on meshes of 1 to 8 devices; and what two devices saved, on one and on four."""
+    """Compares Hugging Face and Orbax format on meshes of 1 to 8 devices, and what two devices saved on one and on
+    four.
+    """
     for name, raw in (("wide", WIDE), ("experts", EXPERTS)):
         plain, native, again = (folder / name / form for form in ("plain", "native", "again"))
         tiny.write(plain, **raw)

@@ -1,4 +1,4 @@
-"""Damaged model directories: each kind ends `jaxchat serve` by one line that names the file and what in it is wrong."""
+"""Damaged model directories: each kind ends `jaxchat serve` with one line that names the file and its fault."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def missing(file: str) -> Damage:
 
 
 def cut(file: str, size: int) -> Damage:
-    """The file without what follows `size` bytes, counted from its end where negative."""
+    """Truncates the file to `size` bytes, counted from its end if negative."""
     return lambda model: (model / file).write_bytes((model / file).read_bytes()[:size])
 
 
 def keys(file: str, **changes: Any) -> Damage:
-    """A JSON file with some of its keys changed."""
+    """Changes some keys of a JSON file."""
     return lambda model: (model / file).write_text(json.dumps({**json.loads((model / file).read_text()), **changes}))
 
 
@@ -54,7 +54,7 @@ def tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Damage:
 
 
 def sharded(model: Path) -> dict[str, Any]:
-    """Two shards in place of one file; their index."""
+    """Replaces one file by two shards and their index."""
     weights = load_file(model / WEIGHTS)
     (model / WEIGHTS).unlink()
     files = {name: "a.safetensors" if "layers.1" in name else "b.safetensors" for name in weights}
@@ -69,7 +69,7 @@ def shards(then: Damage) -> Damage:
 
 
 def mapped(**changes: Any) -> Damage:
-    """Two shards whose index has other files for some tensors, none where the file is None."""
+    """Makes two shards whose index lists other files for some tensors, or omits them if the file is None."""
 
     def damage(model: Path) -> None:
         files = {**sharded(model), **{name.replace("__", "."): file for name, file in changes.items()}}
@@ -80,7 +80,7 @@ def mapped(**changes: Any) -> Damage:
 
 
 def converted(then: Damage) -> Damage:
-    """The model in Orbax form."""
+    """Converts the model to Orbax format."""
 
     def damage(model: Path) -> None:
         convert(model, native := model.with_name("native"))
@@ -91,7 +91,7 @@ def converted(then: Damage) -> Damage:
 
 
 def largest(then: Callable[[str], Damage]) -> Damage:
-    """What `then` does to the file that holds most of the weights."""
+    """Applies `then` to the file with most of the weights."""
 
     def damage(model: Path) -> None:
         files = json.loads((model / "orbax.json").read_text())["files"]

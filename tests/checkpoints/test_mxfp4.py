@@ -1,4 +1,4 @@
-"""gpt-oss as it is published, in MXFP4, against what `transformers` makes of the same bytes."""
+"""gpt-oss as published, in MXFP4, against the result of `transformers` for the same bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GATE_UP = "model.layers.0.mlp.experts.gate_up_proj"
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """A random checkpoint whose experts are packed; `tmp_path/plain` has what they stand for."""
+    """Writes a random checkpoint with packed experts; `tmp_path/plain` has the decoded weights."""
     checkpoints.write_model(
         tmp_path / "plain", "GptOss", num_local_experts=3, num_experts_per_tok=2, intermediate_size=96
     )

@@ -22,7 +22,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Row:
-    """A slot: its last token, how many are in its pages, what the last of them should hold, its page table."""
+    """A slot: its last token, the number of tokens in its pages, the mark of the last of them, its page table."""
 
     token: int = 0
     position: int = 0
@@ -31,9 +31,10 @@ class Row:
 
 
 class FakeRunner:
-    """The n-th token of a choice is `first + n`, where `first` is the last prompt token plus 1000 times the choice.
+    """A device on which the n-th token of a choice is `first + n`.
 
-    Each place in a page holds a mark of all tokens up to it, so a sequence that reads a place of another one is found.
+    `first` is the last prompt token plus 1000 times the choice. Each place in a page holds a mark of all tokens up to
+    it, so a sequence that reads the place of another one is detected.
     """
 
     def __init__(self, slots: int, pages: int = 100) -> None:

@@ -1,4 +1,4 @@
-"""Scheduling against a fake device: every request gets its own tokens, and nothing is left behind."""
+"""Scheduling against a fake device: every request gets its own tokens, and all pages and slots are freed."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_sampling_parameters_reach_the_device_with_every_chunk() -> None:
 
 
 class Counting:
-    """A grammar that allows exactly the token the fake device samples next, and remembers what it was told."""
+    """A grammar that allows exactly the token that the fake device samples next, and records the tokens it accepts."""
 
     def __init__(self, first: int) -> None:
         self.next, self.fills = first, 0

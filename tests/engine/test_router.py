@@ -1,4 +1,4 @@
-"""Several engines as one: who gets a request, and that each answer comes back under its own number."""
+"""Data parallelism: which engine gets a request, and that each answer returns under its own number."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def schedule(scheduler: Scheduler) -> Step:
 
 
 def kinds(scheduler: Scheduler, count: int) -> str:
-    """The next steps: p for prefill, d for decode."""
+    """Returns the kinds of the next steps: p for prefill, d for decode."""
     return "".join("p" if isinstance(schedule(scheduler).work, PrefillWork) else "d" for _ in range(count))
 
 

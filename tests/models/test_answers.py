@@ -57,7 +57,7 @@ def quickly_compiled() -> Iterator[None]:
 
 
 def write(directory: Path, kind: str) -> Path:
-    """A random model of a family, with byte tokens and the markers of calls as control tokens."""
+    """Writes a random model of a family, with byte tokens and the markers of calls as control tokens."""
     template, changes = CASES[kind]
     checkpoints.write_model(directory, kind, **{**SMALL, **changes})
     tokenizer = Tokenizer.from_str(tiny.tokenizer_json())

@@ -1,4 +1,4 @@
-"""Configurations as they are published, in old and new spellings, and what a checkpoint may hold besides."""
+"""Published configurations, in old and new spellings, and the additional tensors that a checkpoint may contain."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_a_product_by_xla_has_the_same_bits_among_any_number_of_rows(inputs: int
 
 
 def assert_rows_agree(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> None:
-    """Compiled as the engine compiles its programs, `function` gives each row of x the same bits among 1 to 64 rows."""
+    """Asserts that `function`, compiled as in the engine, gives each row of x the same bits among 1 to 64 rows."""
     compiled = jax.jit(function, compiler_options=options("cpu"))
     full = np.asarray(compiled(x))
     for rows in (1, 2, 3, 4, 8, 16, 32):

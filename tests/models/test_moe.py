@@ -1,4 +1,4 @@
-"""Experts: every token goes through those that its router chose, and nobody else changes a bit of it."""
+"""Experts: every token passes those that its router chose, and other tokens never change a bit of it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def times_its_number(expert: jax.Array, rows: jax.Array) -> jax.Array:
 
 
 def expected(x: jax.Array, chosen: jax.Array, shares: jax.Array) -> np.ndarray:
-    """Of such experts, by the definition."""
+    """Computes the result of such experts by the definition."""
     return np.asarray(x) * np.sum(np.asarray(shares) * (np.asarray(chosen) + 1), axis=1, keepdims=True)
 
 

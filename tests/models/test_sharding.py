@@ -1,4 +1,6 @@
-"""Sums over devices, in a process that has several: the same as on one, whatever travels; rounded only where asked."""
+"""Sums over several devices in one process: the same as on one device for every dtype that travels, rounded on
+request.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ def layer(name: str, tensor_parallel: TensorParallel) -> nn.Module:
 
 
 def compare(name: str) -> None:
-    """One layer of bf16 weights, on one device and over all, with parts of either dtype."""
+    """Compares one layer of bf16 weights on one device and over all, with partial sums of either dtype."""
     mesh = Mesh(np.array(jax.devices()), ("tensor",), axis_types=(AxisType.Auto,))
     x, alone = random(8, 32), layer(name, TensorParallel())
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), alone.init(jax.random.key(0), x))

@@ -1,4 +1,4 @@
-"""A model fitted to more devices computes what it did; see also the runs on several devices in `test_runner`."""
+"""A padded model computes the same as the original; see also the runs on several devices in `test_runner`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ SMALL, LARGE = COPY.replace("SIZE", "1000000"), COPY.replace("SIZE", "50000000")
 
 
 def program(*lines):
-    """`name = ...` lines; `+` sums over devices, `-name` waits for a copy of that name."""
+    """Writes a program of `name = ...` lines; `+` is an all-reduce, `-name` waits for the copy of that name."""
     text = ["ENTRY %main (w: bf16[100000000]) -> bf16[64,4096] {", "  %w = bf16[100000000]{0} parameter(0)"]
     for number, line in enumerate(lines):
         if line == "+":

@@ -1,4 +1,4 @@
-"""Plans against arithmetic by hand, and against what a real engine holds."""
+"""Plans against arithmetic by hand, and against the memory of a real engine."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ with load(sys.argv[1], slots=4, chunk=32, cache_dir="off", data_parallel=2) as c
 
 
 def answers(chat: Chat) -> list[list[float]]:
-    """Log-probabilities of answers that are asked for all at once, more of them than one copy has slots."""
+    """Returns log-probabilities of concurrent answers, more of them than one copy has slots."""
 
     def ask(number: int) -> list[float]:
         messages = [{"role": "user", "content": f"{number} " * (1 + 9 * (number % 3))}]

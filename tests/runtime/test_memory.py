@@ -29,7 +29,7 @@ LARGE = dict(
 
 
 def write(directory: Path, **changes: int) -> Path:
-    """A model of random weights in bfloat16."""
+    """Writes a model of random weights in bfloat16."""
     raw, rng = {**tiny.CONFIG, **changes}, np.random.default_rng(0)
     parts = [part for parameter in parameters(from_hugging_face(raw)).values() for part in parameter.parts]
     tensors = {p.name: rng.random(p.stored_shape, np.float32).astype(ml_dtypes.bfloat16) for p in parts}
@@ -47,7 +47,7 @@ def status(key: str) -> int:
 
 
 def grown(directory: Path) -> float:
-    """The most memory that loading took, as a multiple of the weights."""
+    """Returns the peak memory of loading, as a multiple of the weights."""
     engine = EngineConfig(dtype="bfloat16")
     model = read_config(directory)
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again

@@ -1,4 +1,4 @@
-"""Leading and following without devices: what each process runs, keeps and forgets."""
+"""Leader and followers without devices: the steps that each process runs, and the parts that it stores and deletes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECODE = DecodeWork(PAGES, PAGES)
 
 
 class FakeRunner:
-    """Writes down what it runs; each swap leaves its own number, as a part that differs between processes would."""
+    """A runner that records its steps. Each swap leaves a separate number, as parts differ between real processes."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Handle:
 
 
 def elsewhere(step: MultihostStep) -> MultihostStep:
-    """A step as it arrives: without what was saved."""
+    """Returns a step as it arrives: without the swapped contents."""
     work = step.work
     return replace(step, work=replace(work, swapped=Swapped(None, ()))) if isinstance(work, SwapInWork) else step
 

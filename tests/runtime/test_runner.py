@@ -1,4 +1,4 @@
-"""The compiled programs: what they alias, that their digests are stable, and that a mesh changes nothing but speed."""
+"""The compiled programs: what they alias, that their digests are stable, and that a mesh changes only the speed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def decode(loaded: Loaded, slots: list[int], rows: int | None = None) -> StepRes
 
 
 def answer(loaded: Loaded, prompt: np.ndarray, count: int = 12) -> list[int]:
-    """Greedy tokens of one sequence in slot 2."""
+    """Returns greedy tokens of one sequence in slot 2."""
     actual = [begin(loaded, prompt, 2, pages_for(loaded, len(prompt) + count))]
     return actual + [int(decode(loaded, [2]).tokens[0]) for _ in range(count - 1)]
 

@@ -43,7 +43,7 @@ def test_where_nothing_can_be_kept_nothing_is():
 
 
 def loaded(model: Path, **options: object) -> tuple[load.Loaded, list[str]]:
-    """A model, and the stages of loading it."""
+    """Loads a model. Returns it and the stages of loading."""
     stages: list[str] = []
     engine = EngineConfig(slots=2, chunk=32, prefill_buckets=(64,), context=96, **options)
     actual = load.load_runner(

@@ -1,4 +1,4 @@
-"""Packed weights compute what the plain ones do."""
+"""Packed weights compute the same as unpacked ones."""
 
 from __future__ import annotations
 

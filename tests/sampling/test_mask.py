@@ -14,7 +14,7 @@ V = 70  # not a multiple of the word
 
 
 def token_mask(*allowed):
-    """A row for each argument: the allowed tokens, or None for no constraint."""
+    """Builds a mask with a row for each argument: the allowed tokens, or None for no constraint."""
     bits = np.zeros((len(allowed), mask_words(V)), np.uint32)
     for row, tokens in enumerate(allowed):
         for token in tokens or ():

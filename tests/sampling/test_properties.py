@@ -36,7 +36,7 @@ class Row:
 
 
 def random_row(rng: np.random.Generator, vocab: int) -> Row:
-    """Peaked, flat, tied or partly masked logits; long histories; up to 1,024 biases of every size."""
+    """Returns peaked, flat, tied or partly masked logits, long histories, and up to 1,024 biases of every size."""
     scale = rng.choice([0.0, 0.01, 1.0, 8.0, 40.0])
     logits = rng.normal(0, scale, vocab)
     if rng.random() < 0.3:
@@ -73,7 +73,9 @@ def state_of(actual: list[Row], vocab: int):
 
 
 def allowed(row: Row) -> set[int]:
-    """What may be sampled, with room for the rounding of f32 at ties and at the nucleus' edge."""
+    """Returns the tokens that may be sampled, with tolerance for f32 rounding at ties and at the edge of the
+    nucleus.
+    """
     frequency, presence = float(np.float32(row.frequency)), float(np.float32(row.presence))
     mu = oracle.adjusted(row.logits, row.bias, row.counts, frequency, presence)
     tolerance = 1e-5 * max(1.0, float(np.abs(mu[mu > -np.inf]).max()))

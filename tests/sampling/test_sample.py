@@ -22,7 +22,7 @@ run = jax.jit(sample, static_argnums=3)
 
 
 def rows(count, vocab=V, **columns):
-    """A state of `count` rows with columns given as lists; `bias` as a list of lists of pairs."""
+    """Returns a state of `count` rows with columns given as lists; `bias` is a list of lists of pairs."""
     state = SamplingState.zeros(count, vocab)
     state = replace(state, temperature=jnp.ones(count), top_p=jnp.ones(count))
     bias = columns.pop("bias", None)
@@ -43,7 +43,7 @@ def draw(logits, state, valid=None):
 
 
 def frequencies(mu_row, count=20000, **columns):
-    """How often each token comes out over `count` steps of one seed."""
+    """Returns how often each token is sampled in `count` steps of one seed."""
     full = {name: [value] * count for name, value in columns.items()}
     state = rows(count, len(mu_row), step=range(count), seed=[[1, 2]] * count, **full)
     tokens = np.asarray(draw(np.tile(mu_row, (count, 1)), state).tokens)

@@ -1,8 +1,8 @@
-"""Compiles the programs of an engine for TPUs that are not there, and checks what comes out. `make aot`
+"""Compiles an engine's programs for TPUs that are not present, and checks the result. `make aot`
 
-Each program must fit into memory beside the KV pages, update pages and slots in place, gather nothing as large as its
-share of the logits, and each decode step must take at most 1.15 times what reading weights and KV once takes, by the
-chip's peak rates. The exit status is 1 if a bound fails that `tools.aot.cases` does not list as known.
+Each program must fit into memory beside the KV pages, update pages and slots in place, and gather nothing as large as
+its share of the logits. At the chip's peak rates, each decode step must take at most 1.15 times as long as reading
+weights and KV once. The exit status is 1 if a bound fails that `tools.aot.cases` does not list as known.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Result:
     case: Case
     plan: Plan
     account: Account
-    memory: int  # while the program runs, with all others at hand
+    memory: int  # while the program runs and all others are loaded
     reads: float | None  # times the floor; None of prefill, which computes
     step: float | None
     failed: frozenset[str]
@@ -59,7 +59,7 @@ def check(case: Case) -> list[Result]:
 
 
 def judged(case: Case, plan: Plan, aot: AotEngine, account: Account, code: int) -> Result:
-    """The bounds applied to one program; decoding is of sequences half as long as the context.
+    """Applies the bounds to one program. Decoding is of sequences half as long as the context.
 
     `code` is the size of all programs of the engine, which stay in memory together.
     """
@@ -83,7 +83,7 @@ def judged(case: Case, plan: Plan, aot: AotEngine, account: Account, code: int) 
 
 
 def row(one: Result) -> str:
-    """One line of Markdown."""
+    """Returns one line of Markdown."""
     account, chip = one.account, one.plan.topology.chip
     sums = all_reduce_seconds(account.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
     hidden = "-" if one.step is None else f"{account.hidden_seconds / sums:.0%}"
@@ -97,7 +97,7 @@ def row(one: Result) -> str:
 
 
 def unexpected(case: Case, results: list[Result]) -> list[str]:
-    """What differs from the case's list of known failures."""
+    """Returns the differences from the case's list of known failures."""
     failed = frozenset().union(*(one.failed for one in results))
     known = {name for name, _ in case.known}
     place = f"{case.model} on {case.topology}"
@@ -119,7 +119,7 @@ def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.aot", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="check the cases whose 'model topology' has this text in it")
     parser.add_argument("--write", type=Path, help="document to put the table into")

@@ -1,8 +1,8 @@
-"""Compiles the programs of an engine for an H200 that is not there, and checks what comes out. `make aot-gpu`
+"""Compiles an engine's programs for an H200 that is not present, and checks the result. `make aot-gpu`
 
-Each program must fit into memory beside the KV pages, update pages and slots in place, and call the kernels of
-every layer. Autotuning needs a GPU, so it is off, and the compiler counts neither bytes nor products: speed is not
-checked. The exit status is 1 if a check fails.
+Each program must fit into memory beside the KV pages, update pages and slots in place, and call the kernels of every
+layer. Speed is not checked: autotuning, which needs a GPU, is off, and the compiler counts neither bytes nor
+operations. The exit status is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CALLS = {"prefill": 2, "decode": 3}  # of each layer
 
 
 def failures(account: Account, layers: int, memory: float) -> list[str]:
-    """What does not hold of a program."""
+    """Returns the checks that a program fails."""
     each = next(count for begin, count in CALLS.items() if account.name.startswith(begin))
     calls = sum(count for target, count in account.kernels.items() if target.startswith(KERNEL))
     holds = {
@@ -38,7 +38,7 @@ def failures(account: Account, layers: int, memory: float) -> list[str]:
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.aot.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=MODEL_SHAPES, default="llama-3-8b")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What is measured: prompts, streams that decode together, and a mix that arrives at random.
+"""The cases to measure: prompts, streams that decode together, and a mix that arrives at random.
 
 prefill-512   one prompt of 512 tokens on an idle server, to its first token
 decode-8      8 streams after short prompts
@@ -33,7 +33,7 @@ class Case:
 
     @staticmethod
     def parse(name: str) -> Case:
-        """From its name. Raises ValueError naming what is wrong with it."""
+        """Parses the name of a case. Raises ValueError that says what is wrong with it."""
         kind, _, size = name.partition("-")
         if kind not in ("prefill", "decode", "mix"):
             raise ValueError(f"case {name!r}: the kinds are prefill, decode and mix")
@@ -61,7 +61,7 @@ class Case:
         return 3 if self.kind == "prefill" else 1
 
     def requests(self, seed: int, vocab: int) -> list[Request]:
-        """The same for the same seed; no two prompts begin alike."""
+        """Returns the requests, the same for the same seed. Their prompts have no common prefix."""
         rng = Random(f"{self.name} {seed}")
 
         def ask(at: float, prompt: int, tokens: int) -> Request:
@@ -76,12 +76,12 @@ class Case:
         return [ask(float(at), rng.choice((SHORT, SHORT, SHORT, LONG)), ANSWER) for at in moments]
 
     def warm_up(self, vocab: int) -> list[Request]:
-        """The same shapes, shortly."""
+        """Returns short requests of the same shapes."""
         first = self.requests(-1, vocab)[: max(self.streams, 2)]
         return [replace(request, at=0.0, tokens=min(request.tokens, 4)) for request in first]
 
     def figures(self, requests: list[Request], times: Times) -> Figures:
-        """What the times of the tokens come to; rates in tokens per second, latencies in seconds."""
+        """Computes rates in tokens per second and latencies in seconds from the times of the tokens."""
         first = [found[0] - request.at for request, found in zip(requests, times, strict=True)]
         if self.kind == "prefill":
             return {"rate": len(requests[0].prompt) / first[0]}
@@ -105,7 +105,7 @@ def steady_rate(times: Times) -> float:
 
 
 def median_figures(found: list[Figures]) -> Figures:
-    """The median of each figure."""
+    """Returns the median of each figure."""
     return {name: statistics.median(figures[name] for figures in found) for name in found[0]}
 
 

@@ -14,11 +14,11 @@ from tools.bench.text import SPECIAL, TEMPLATE, tokenizer
 
 
 def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
-    """Writes the model, unless it is there. `config.json` comes last, so a directory that has it is complete."""
+    """Writes the model unless it exists. `config.json` is written last, so a directory with it is complete."""
     if (directory / "config.json").exists():
         return directory
     directory.mkdir(parents=True, exist_ok=True)
-    config = replace(config, qkv_bias=True)  # as all of the family have, which every peer knows
+    config = replace(config, qkv_bias=True)  # as in the whole family, which every peer supports
     save_hf(random_params(config, dtype), config, directory, dtype)
     tokenizer(config.vocab_size).save(str(directory / "tokenizer.json"))
     raw = hugging_face(config, dtype)
@@ -30,7 +30,7 @@ def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
 
 
 def hugging_face(config: ModelConfig, dtype: str) -> dict[str, Any]:
-    """The `config.json` of a Qwen2 model of this shape, whose layers are all alike."""
+    """Returns the `config.json` of a Qwen2 model of this shape, with equal layers."""
     rope = config.kinds[0].rope
     assert rope, "every layer of this family has rotary positions"
     return {

@@ -1,6 +1,6 @@
-"""What text and transport cost: tokens per second of many streams, from the bare engine out to REST.
+"""The cost of text and transport: tokens per second of many streams, from the bare engine out to REST.
 
-`python -m tools.bench.overhead --streams 32` measures, in turn and several times over:
+`python -m tools.bench.overhead --streams 32` measures these alternately, several times:
 
 - engine: the engine loop and its device, token ids only;
 - session: chat streams in the same process;
@@ -38,7 +38,7 @@ MESSAGES = [{"role": "user", "content": "Tell me what jaxchat is, how to start i
 
 
 class Bare:
-    """An engine of its own, without text."""
+    """A separate engine without text."""
 
     def __init__(self, model: str, slots: int) -> None:
         directory = find(model)
@@ -134,7 +134,7 @@ async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, 
 
 
 def table(found: dict[str, list[float]]) -> str:
-    """Medians, their ratio to the engine's, and the spread."""
+    """Returns medians, their ratio to the engine's, and the spread."""
     base = statistics.median(found["engine"])
     rows = [
         f"| {way} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.3f} |"

@@ -18,7 +18,7 @@ Medians = dict[tuple[str, str], Figures]
 
 
 def medians(records: list[Record]) -> Medians:
-    """Over the repetitions."""
+    """Returns the medians over the repetitions."""
     found: dict[tuple[str, str], list[Figures]] = {}
     for record in records:
         found.setdefault((record.label, record.case), []).append(record.figures)
@@ -26,14 +26,14 @@ def medians(records: list[Record]) -> Medians:
 
 
 def as_json(records: list[Record], failures: dict[str, str], about: dict[str, Any]) -> str:
-    """Everything, to be kept."""
+    """Returns all records, for storage."""
     machine = {"processor": _processor(), "system": platform.platform(), "python": platform.python_version()}
     whole = {"about": about, "machine": machine, "failures": failures, "records": [asdict(r) for r in records]}
     return json.dumps(whole, indent=1)
 
 
 def markdown(records: list[Record], command: str) -> str:
-    """The tables: rates, jaxchat's best against the others, latencies, and the machine."""
+    """Returns the tables: rates, jaxchat's best against the others, latencies, and the machine."""
     found = medians(records)
     cases = list(dict.fromkeys(record.case for record in records))
     steady = [case for case in cases if Case.parse(case).kind != "mix"]

@@ -1,8 +1,8 @@
-"""What each sampling feature costs: `python -m tools.bench.sampling`.
+"""The cost of each sampling feature: `python -m tools.bench.sampling`.
 
-Times one call of the sampler at several batch and vocabulary sizes, beside the product that makes the logits (f32,
-width 896) and beside the usual ways: a full sort with a softmax in torch, the same in NumPy. Medians in milliseconds;
-the peers take their turns between ours, so that a noisy machine disturbs all alike.
+Times one call of the sampler at several batch and vocabulary sizes. Beside it: the matrix product that computes the
+logits (f32, width 896), a full sort with a softmax in torch, and the same in NumPy. Prints medians in milliseconds. The
+peers alternate with ours, so that a noisy machine disturbs all of them equally.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Work = Callable[[], Any]
 
 
 def states(rows: int, vocab: int) -> dict[str, SamplingState]:
-    """A state for each feature, and one for several together."""
+    """Returns a state for each feature, and one for several together."""
     greedy, ones = SamplingState.zeros(rows, vocab), jnp.ones(rows)
     drawn = replace(greedy, temperature=ones * 0.8, top_p=ones)
     nucleus = replace(drawn, top_p=ones * 0.9)
@@ -45,7 +45,7 @@ def states(rows: int, vocab: int) -> dict[str, SamplingState]:
 
 
 def logits(rows: int, vocab: int) -> np.ndarray:
-    """f32 `[S, V]` shaped like a language model's: a bell of unlikely tokens and a few dozen likely ones."""
+    """Returns f32 `[S, V]` logits as of a language model: a bell of unlikely tokens and a few dozen likely ones."""
     rng = np.random.default_rng(0)
     x = rng.normal(0, 2.5, (rows, vocab)).astype(np.float32)
     x[:, :60] += np.linspace(20, 8, 60, dtype=np.float32)
@@ -53,7 +53,7 @@ def logits(rows: int, vocab: int) -> np.ndarray:
 
 
 def ours(x: np.ndarray) -> dict[str, Work]:
-    """The sampler under each state, and the product before it."""
+    """Returns the sampler in each state, and the matrix product before it."""
     rows, vocab = x.shape
     on, given = jnp.ones(rows, bool), jnp.array(x)
     run = jax.jit(sample, static_argnums=3)
@@ -66,7 +66,7 @@ def ours(x: np.ndarray) -> dict[str, Work]:
 
 
 def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
-    """Sort, cumulate, cut, draw."""
+    """Samples by sort, cumulative sum, cut and draw."""
     z = x / 0.8
     p = np.exp(z - z.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
@@ -78,7 +78,7 @@ def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
 
 
 def peers(x: np.ndarray) -> dict[str, Work]:
-    """The same nucleus by full sorts; torch where it is installed."""
+    """Returns samplers of the same nucleus by full sorts; with torch if it is installed."""
     rng = np.random.default_rng(0)
     work: dict[str, Work] = {"NumPy: nucleus by sort": lambda: numpy_nucleus(x, rng)}
     try:
@@ -98,7 +98,7 @@ def peers(x: np.ndarray) -> dict[str, Work]:
 
 
 def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
-    """Median milliseconds of each, in alternation."""
+    """Returns median milliseconds of each, measured alternately."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for repetition in range(-1, repetitions):  # the first round compiles
         for name, call in work.items():
@@ -110,7 +110,7 @@ def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.sampling", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--vocab", type=int, nargs="+", default=[32_000, 151_936, 256_000])

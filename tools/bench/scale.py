@@ -1,8 +1,9 @@
-"""What scheduling costs the host when very many wait: `python -m tools.bench.scale --queued 10000 --slots 256`
+"""The host's cost of scheduling with very many waiting requests: `python -m tools.bench.scale --queued 10000 --slots
+256`
 
-Drives the engine's own scheduler with a device that answers at once, as the engine does, one step ahead. The table has
-the processor time of a step, planned and collected, in milliseconds, and that of a cancel in microseconds. It should
-grow with the rows that are active and with nothing else; the exit status is 1 where a step takes more than the limit.
+Drives the engine's own scheduler with a device that answers at once, one step ahead as the engine does. The table has
+the processor time of scheduling and processing a step, in milliseconds, and of a cancel, in microseconds. It should
+grow with the active rows alone. The exit status is 1 if a step takes more than the limit.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PAGE, CHUNK = 16, 512  # as for an accelerator
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """Sequences and what they ask for; `pages` of the pool for each slot."""
+    """Sequences and their requests; `pages` is the size of the pool per slot."""
 
     name: str
     slots: int
@@ -59,7 +60,7 @@ class Host:
         self._fill()
 
     def run(self, steps: int) -> Found:
-        """First fills the slots as far as they do, then times `steps` steps; after each somebody leaves the queue."""
+        """Fills the slots as far as possible, then times `steps` steps. After each, one request leaves the queue."""
         for _ in range(8 * self._load.slots):
             if self._scheduler.running < self._load.slots:
                 self._step()
@@ -96,7 +97,7 @@ class Host:
 
 
 def _outcome(step: Step) -> Outcome:
-    """What a device that samples token 1 forever leaves."""
+    """Returns the result of a device that always samples token 1."""
     if isinstance(step.work, SwapOutWork):
         return Swapped(None, ())
     if isinstance(step.work, SwapInWork):
@@ -114,7 +115,7 @@ def _timed(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def loads(slots: int, queued: int) -> list[Load]:
-    """Steady decoding of more and more rows, then everything that may come on top of it."""
+    """Yields steady decoding of more and more rows, then every additional kind of load."""
     long, short = (100_000, 100_000), (512, 2048)
     few = [
         Load(name="decode", slots=n, queued=queued, prompt=32, answer=long, pages=1000)
@@ -131,7 +132,7 @@ def loads(slots: int, queued: int) -> list[Load]:
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.scale", description=__doc__.splitlines()[0])
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--queued", type=int, default=10_000)

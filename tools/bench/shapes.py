@@ -53,7 +53,7 @@ def random_params(config: ModelConfig, dtype: str) -> dict[str, Any]:
 
 
 def parameter_count(config: ModelConfig) -> int:
-    """Number of weights, counting a tied embedding once."""
+    """Returns the number of weights, counting a tied embedding once."""
     return sum(leaf.size for leaf in jax.tree.leaves(_abstract(config)))
 
 

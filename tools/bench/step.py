@@ -1,9 +1,9 @@
-"""What a decode step costs: each sampling feature, and fixed shapes. `python -m tools.bench.step --shape 0.5B`
+"""The cost of a decode step: each sampling feature, and fixed shapes. `python -m tools.bench.step --shape 0.5B`
 
-Runs the compiled programs without an engine, on a random model. The first table has the step of S slots, all active,
-with each feature, and what that adds to a greedy step. The second has what users get who are fewer than the slots: from
-the smallest program whose bits agree with that of S rows, which keeps their answers the same under any load, and from
-a program of just their number, which might not. Medians over steps, in alternation.
+Runs the compiled programs without an engine, on a random model. The first table has the step of S active slots with
+each feature, and its difference from a greedy step. The second is for fewer users than slots. It compares the smallest
+program whose bits agree with that of S rows, which keeps answers the same under any load, with a program of exactly
+their number, which might not. Prints medians over steps, measured alternately.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FEATURES = {
 def make(
     config: ModelConfig, params: dict[str, object], slots: int, decode_sizes: tuple[int, ...], args: argparse.Namespace
 ) -> Runner:
-    """A warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
+    """Returns a warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
     path = select_attention(engine, config, placement, None).backend
@@ -72,7 +72,7 @@ def begin(runner: Runner, sampling: SamplingParams, users: int, prompt: int) -> 
 
 
 def stepper(runner: Runner, users: int) -> Callable[[], float]:
-    """One decode step of the first `users` slots; returns its milliseconds."""
+    """Returns a function that runs one decode step of the first `users` slots and returns its milliseconds."""
     work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
 
     def step() -> float:
@@ -84,7 +84,7 @@ def stepper(runner: Runner, users: int) -> Callable[[], float]:
 
 
 def features(runner: Runner, args: argparse.Namespace) -> dict[str, float]:
-    """Median milliseconds of a step of all slots with each feature."""
+    """Returns median milliseconds of a step of all slots with each feature."""
     times: dict[str, list[float]] = {name: [] for name in FEATURES}
     for _ in range(args.rounds):
         for name, sampling in FEATURES.items():
@@ -95,7 +95,7 @@ def features(runner: Runner, args: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.step", description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")

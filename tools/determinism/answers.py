@@ -1,4 +1,4 @@
-"""Answers of any front door in one form that can be compared bit for bit."""
+"""Answers of any transport in one format that can be compared bit for bit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Answer = dict[int, Choice]
 
 
 def from_message(completion: v1.ChatCompletion) -> Answer:
-    """A whole answer over gRPC or in process."""
+    """Converts a whole answer over gRPC or in process."""
     return {
         choice.index: Choice(
             text=choice.message.content,
@@ -40,7 +40,7 @@ def from_message(completion: v1.ChatCompletion) -> Answer:
 
 
 def from_chunks(chunks: Iterable[v1.ChatCompletionChunk]) -> Answer:
-    """A streamed answer over gRPC or in process."""
+    """Converts a streamed answer over gRPC or in process."""
     answer: Answer = {}
     for part in (part for chunk in chunks for part in chunk.choices):
         choice = answer.setdefault(part.index, Choice())
@@ -52,7 +52,7 @@ def from_chunks(chunks: Iterable[v1.ChatCompletionChunk]) -> Answer:
 
 
 def from_json(completion: Any) -> Answer:
-    """A whole answer of the `openai` package."""
+    """Converts a whole answer of the `openai` package."""
     return {
         choice.index: Choice(
             text=choice.message.content or "",
@@ -65,7 +65,7 @@ def from_json(completion: Any) -> Answer:
 
 
 def from_events(chunks: Iterable[Any]) -> Answer:
-    """A streamed answer of the `openai` package."""
+    """Converts a streamed answer of the `openai` package."""
     answer: Answer = {}
     for part in (part for chunk in chunks for part in chunk.choices):
         choice = answer.setdefault(part.index, Choice())

@@ -4,9 +4,9 @@
     python -m tools.parity --only mixtral "gemma 3" --meshes 1 8
     python -m tools.parity --here --meshes 1
 
-Small random checkpoints, written by `transformers`, are served by the compiled programs over virtual CPU devices:
-prompts of up to several chunks, then decoding. A line is printed for each measurement, with a digest of all our logits:
-it is the same from run to run. The exit status is 1 where a difference is out of bounds.
+The compiled programs serve small random checkpoints, written by `transformers`, over virtual CPU devices: prompts of up
+to several chunks, then decoding. Prints a line for each measurement, with a digest of all our logits, which is the same
+from run to run. The exit status is 1 if a difference is out of bounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tools.parity.table import BOUNDS, DTYPES, MESHES, Cell, cells, replace_tabl
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures, prints, and writes the table where asked to."""
+    """Measures, prints, and on request writes the table."""
     page = args.write.read_text("utf-8") if args.write else ""
     known = table_of(page) if args.write else ""
     found: list[Cell] = []
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.parity", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of families; all where none is given")
     parser.add_argument("--dtypes", nargs="*", default=DTYPES, choices=DTYPES)

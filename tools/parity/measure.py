@@ -41,14 +41,14 @@ class Difference:
 
 @dataclass
 class Heard:
-    """A runner whose every row of logits is kept."""
+    """A runner that stores every row of logits."""
 
     runner: Runner
     vocab: int  # of the model; on several devices the runner's is filled up
     rows: list[np.ndarray] = field(default_factory=list)
 
     def last(self) -> np.ndarray:
-        """The first row f32 `[V]` of the logits that were sampled from last."""
+        """Returns the first row f32 `[V]` of the logits that were last sampled from."""
         jax.effects_barrier()
         return self.rows[-1][0]
 
@@ -56,9 +56,11 @@ class Heard:
 def listening(
     directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1, slots: int = 2, experts: bool = False
 ) -> Heard:
-    """The model's programs over `tensor` devices, as for serving; with `experts`, each has whole ones.
+    """Returns the model's programs over `tensor` devices, as for serving; with `experts`, each device has whole
+    experts.
 
-    Raises ValueError where they do not divide.
+    Raises:
+        ValueError: the model does not divide by the devices.
     """
     engine = EngineConfig(
         slots=slots,
@@ -91,7 +93,9 @@ def listening(
 
 
 def difference(heard: Heard, model: torch.nn.Module) -> Difference:
-    """Greedy answers to random prompts, every row of logits compared with what `model` gives for the same tokens."""
+    """Compares every row of logits of greedy answers to random prompts with the logits of `model` for the same
+    tokens.
+    """
     rng, digest = np.random.default_rng(1), hashlib.sha256()
     prefill, decode = 0.0, 0.0
     for length in PROMPTS:
@@ -105,7 +109,7 @@ def difference(heard: Heard, model: torch.nn.Module) -> Difference:
 
 
 def _answer(heard: Heard, tokens: list[int]) -> Any:
-    """The logits of the next token and of `STEPS` more, whose tokens are appended to `tokens`."""
+    """Returns the logits of the next token and of `STEPS` more, and appends their tokens to `tokens`."""
     runner, prompt = heard.runner, np.array(tokens, np.int32)
     chunk, page = runner.sizes.chunk, runner.sizes.page_size
     pages = np.arange(1, (len(prompt) + STEPS) // page + 2, dtype=np.int32)

@@ -44,7 +44,7 @@ class Cell:
 
 
 def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int]) -> Iterator[Cell]:
-    """Measures the cases whose names contain one of `only`, all where there is none."""
+    """Measures the cases whose names contain one of `only`, or all cases if it is empty."""
     for case in CASES:
         if only and not any(word in case for word in only):
             continue
@@ -57,9 +57,9 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
 
 
 def table(found: Sequence[Cell], known: str = "") -> str:
-    """A row for each family and dtype, a column for each mesh: the differences of prefill and decode.
+    """Returns a row for each family and dtype, a column for each mesh: the differences of prefill and decode.
 
-    Rows of the table `known` that were not measured stay, if its meshes are the same.
+    Keeps rows of the table `known` that were not measured, if its meshes are the same.
     """
     meshes = sorted({cell.devices for cell in found})
     head = [f"| family | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
@@ -73,12 +73,12 @@ def table(found: Sequence[Cell], known: str = "") -> str:
 
 
 def table_of(page: str) -> str:
-    """The table between the markers of a page. Raises ValueError where they are missing."""
+    """Returns the table between the markers of a page. Raises ValueError if they are missing."""
     return _parts(page)[1]
 
 
 def replace_table(page: str, text: str) -> str:
-    """The page with `text` between the markers. Raises ValueError where they are missing."""
+    """Returns the page with `text` between the markers. Raises ValueError if they are missing."""
     before, _, after = _parts(page)
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
@@ -100,5 +100,7 @@ def _cell(folder: Path, case: str, dtype: DTypeName, devices: int, reference: to
 
 
 def _rounded(model: torch.nn.Module) -> torch.nn.Module:
-    """The model with its weights rounded to bf16, computing in f32: what is left are the roundings of activations."""
+    """Returns the model with weights rounded to bf16, computing in f32: only activations are still rounded
+    differently.
+    """
     return copy.deepcopy(model).to(torch.bfloat16).float()

@@ -1,4 +1,4 @@
-"""Reads the trace that jax.profiler writes: what ran on the device, and the spans that the host was marked with."""
+"""Reads the trace of jax.profiler: the operations on the device, and the spans that were marked on the host."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Trace:
 
 
 def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
-    """The newest trace below `directory`. Args: `programs` by the names of their HLO modules."""
+    """Reads the newest trace below `directory`; `programs` are keyed by the names of their HLO modules."""
     path = max(directory.rglob("*.trace.json.gz"), key=lambda found: found.stat().st_mtime)
     with gzip.open(path, "rt") as file:
         events = [event for event in json.load(file)["traceEvents"] if event.get("ph") == "X"]

@@ -35,7 +35,9 @@ class Greedy:
         self.longest_answer = longest_answer
 
     def complete(self, prompts: list[str]) -> list[str]:
-        """The continuation of each prompt up to the end of the turn, markers like `<tool_call>` kept."""
+        """Returns the continuation of each prompt up to the end of the turn, including markers such as
+        `<tool_call>`.
+        """
         ids = [self.tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
         lengths = np.array([len(i) for i in ids], np.int32)
         width = cdiv(int(lengths.max()), 64) * 64
@@ -58,7 +60,7 @@ class Greedy:
 
 @partial(jax.jit, static_argnums=(0, 4))
 def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, room: int) -> tuple[Cache, Array]:
-    """`tokens[B, T]` -> a cache with room for `room` tokens, and the first token of each answer `[B]`."""
+    """Maps `tokens[B, T]` to a cache with room for `room` tokens, and the first token of each answer `[B]`."""
     decoder, positions = Decoder(config), jnp.arange(tokens.shape[1])
 
     def one(row: Array) -> tuple[Array, Cache]:

@@ -27,7 +27,7 @@ TABLE = jnp.array([3, 7, 1, 9, 11, 2, 30, 31, 32, 33, 34, 35, 4, 5, 6, 20, 21, 2
 
 
 def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, soft_cap, **blocks):
-    """What the TPU kernel computes, by its documentation, one sequence after the other in NumPy."""
+    """Computes the same as the TPU kernel, according to its documentation, one sequence after the other in NumPy."""
     assert pages.shape[-1] == 128 and blocks["num_kv_pages_per_block"] <= table.shape[1]
     assert 0 < blocks["num_queries_per_block"] <= len(q)
 
@@ -67,14 +67,14 @@ def random(*shape, seed):
 
 
 def empty(path, fill=jnp.nan):
-    """Pages that hold what a failed request may have left; the null page is never written."""
+    """Returns pages with the leftovers of a failed request; the null page is never written."""
     shapes = path.shapes(N)
     null = (*[slice(None)] * path.page_axis, 0)
     return tuple(jnp.full(shape, fill, jnp.float32).at[null].set(0) for shape in shapes)
 
 
 def prefilled(path, k, v):
-    """A cache with all whole chunks of `k` and `v` in the pages of TABLE, the first of `TABLE`."""
+    """Returns a cache with all whole chunks of `k` and `v` in the pages of TABLE."""
     cache = empty(path)
     for start in range(0, len(k) // CHUNK * CHUNK, CHUNK):
         ids = TABLE[start // PAGE : (start + CHUNK) // PAGE]

@@ -1,4 +1,4 @@
-"""Attention in C++: near float64, and the same bits whoever else is computed."""
+"""Attention in C++: close to float64, and the same bits whatever else is computed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORMS = (
 
 
 def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
-    """A path, the queries, keys and values of a sequence, and its pages in a random order."""
+    """Returns a backend, the queries, keys and values of a sequence, and its pages in random order."""
     rng = np.random.default_rng(seed)
     shape = AttentionShape(num_heads=6, num_kv_heads=kv_heads, head_dim=width, dtype=dtype, page=PAGE)
     q = jnp.asarray(rng.normal(size=(LENGTH, 6, width)), jnp.float32)

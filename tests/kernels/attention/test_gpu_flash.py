@@ -1,4 +1,4 @@
-"""The GPU's kernels, interpreted where there is none, at sizes that tile unevenly, against full causal attention."""
+"""The GPU kernels, interpreted without a GPU, at sizes that tile unevenly, against full causal attention."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def random(*shape: int, seed: int) -> jax.Array:
 
 
 def paged(x: jax.Array, page: int, table: np.ndarray) -> jax.Array:
-    """`[T, K, d]` in the pages `[K, N, page, d]` of `table`; all else is NaN."""
+    """Returns `[T, K, d]` in the pages `[K, N, page, d]` of `table`; everything outside is NaN."""
     pages = np.full((x.shape[1], table.max() + 1, page, x.shape[2]), np.nan, np.float32)
     for position, row in enumerate(np.asarray(x)):
         pages[:, table[position // page], position % page] = row

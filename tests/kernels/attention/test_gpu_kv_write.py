@@ -1,4 +1,4 @@
-"""Writing tokens into pages on a GPU, interpreted where there is none, against NumPy."""
+"""Writing tokens into pages on a GPU, interpreted without one, against NumPy."""
 
 from __future__ import annotations
 

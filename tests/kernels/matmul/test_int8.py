@@ -1,4 +1,4 @@
-"""Products of int8: exact integers, in C++ and by XLA, and near the product of what was rounded."""
+"""Int8 matrix products: exact integers, in C++ and by XLA, and close to the product before rounding."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
 
 
 def expected(x: jax.Array, w: Int8) -> np.ndarray:
-    """By integers of 64 bits."""
+    """Computes the product with integers of 64 bits."""
     x = np.asarray(x)
     scale = (np.abs(x).max(-1) / np.float32(127)).astype(np.float32)
     full = np.rint(x / np.where(scale > 0, scale, 1)[:, None]).astype(np.int64)

@@ -1,7 +1,7 @@
 """Random models on a GPU, beside `transformers`: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
 
-Each contestant has a process of its own. Tokens per second, of prefill and of decoding so many users at once, and the
-share of the roof: for prefill the chip's peak of products, for decoding the time that it takes to read weights and KV.
+Each contestant runs in a separate process. Reports tokens per second, of prefill and of decoding several users at once,
+and their share of the roof: for prefill the chip's peak rate, for decoding the time of reading weights and KV.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONTESTANTS = {
 
 
 def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:
-    """The last line that a contestant has printed in time, {} where there is none."""
+    """Returns the last line that a contestant printed in time, {} if there is none."""
     numbers = ("prompt", "steps", "rounds", "context")
     flags = [word for name in numbers for word in (f"--{name}", str(getattr(args, name)))]
     line = [sys.executable, "-m", *command, "--model", model, "--users", *map(str, args.users), *flags]
@@ -38,7 +38,7 @@ def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--models", nargs="+", default=["llama-3.2-1b", "llama-3-8b"])

@@ -53,7 +53,7 @@ def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[
 
 
 def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
-    """A warm runner as `jaxchat plan` suggests it: a decode program of 8 rows beside that of all."""
+    """Returns a warm runner with the settings of `jaxchat plan`: a decode program of 8 rows beside that of all."""
     slots = max(args.users)
     engine = EngineConfig(
         slots=slots,
@@ -131,7 +131,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a measurement is of."""
+    """Adds the arguments that describe a measurement."""
     parser.add_argument("--model", default="llama-3-8b", help="a name that `jaxchat plan` knows, or a config.json")
     parser.add_argument("--users", nargs="+", type=int, default=[1, 8, 64])
     parser.add_argument("--prompt", type=int, default=1024, help="tokens")
@@ -141,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu.engine", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--chunk", type=int, default=512)

@@ -41,7 +41,7 @@ class Stepper:
 
     @torch.inference_mode()
     def prefill(self, users: int, prompt: int) -> tuple[Any, torch.Tensor, float]:
-        """The cache of so many random prompts, their next tokens, and seconds."""
+        """Prefills `count` random prompts. Returns their cache, their next tokens, and seconds."""
         tokens = torch.randint(0, self.config.vocab_size, (users, prompt), device=self.device)
         cache: Any = (
             StaticCache(config=self.config, max_cache_len=self.context)
@@ -92,7 +92,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu.peer", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--compiled", action="store_true")

@@ -1,4 +1,4 @@
-"""jaxchat's server in a process of its own, read over gRPC or REST by this one."""
+"""jaxchat's server in a separate process, read by this one over gRPC or REST."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """`transformers`: a plain greedy loop over the model and its KV cache.
 
-Requests that come together, equally long, make one batch. Others wait for their turn: there is no batching of
-sequences that come and go.
+Equally long requests that arrive together form one batch. Others wait: sequences cannot join or leave a batch.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class TransformersLoop:
         return times
 
     def close(self) -> None:
-        """Nothing is held beyond this process."""
+        """Does nothing: all resources end with this process."""
 
     @torch.inference_mode()
     def _batch(self, prompts: list[list[int]], tokens: int, clock: Clock) -> list[float]:

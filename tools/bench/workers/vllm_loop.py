@@ -46,7 +46,7 @@ class VllmLoop:
         return times
 
     def close(self) -> None:
-        """Nothing is held beyond this process."""
+        """Does nothing: all resources end with this process."""
 
 
 if __name__ == "__main__":
