@@ -108,8 +108,8 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
 def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
     """Puts a table between the marks in the document `target`; it keeps the lines of `cases` without a result."""
     begin, end = "<!-- aot begin -->", "<!-- aot end -->"
-    head, rest = target.read_text("utf-8").split(begin)
-    old, tail = rest.split(end)
+    head, remainder = target.read_text("utf-8").split(begin)
+    old, tail = remainder.split(end)
     lines: list[str] = []
     for case in cases:
         new = [row(one) for one in results if one.case == case]
@@ -129,11 +129,11 @@ def main() -> int:
     results: list[Result] = []
     surprises: list[str] = []
     with ThreadPoolExecutor(args.jobs) as pool:
-        for case, found in zip(cases, pool.map(check, cases), strict=True):
-            seconds = ", ".join(f"{one.account.name} {one.account.seconds:.0f} s" for one in found)
+        for case, checked in zip(cases, pool.map(check, cases), strict=True):
+            seconds = ", ".join(f"{one.account.name} {one.account.seconds:.0f} s" for one in checked)
             print(f"{case.model} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
-            results += found
-            surprises += unexpected(case, found)
+            results += checked
+            surprises += unexpected(case, checked)
     print("\n".join([HEAD, *map(row, results)]))
     if args.write:
         write(results, CASES, args.write)

@@ -82,31 +82,31 @@ class Case:
 
     def figures(self, requests: list[Request], times: Times) -> Figures:
         """Computes rates in tokens per second and latencies in seconds from the times of the tokens."""
-        first = [found[0] - request.at for request, found in zip(requests, times, strict=True)]
+        first = [arrivals[0] - request.at for request, arrivals in zip(requests, times, strict=True)]
         if self.kind == "prefill":
             return {"rate": len(requests[0].prompt) / first[0]}
-        overall = sum(map(len, times)) / max(found[-1] for found in times)
+        overall = sum(map(len, times)) / max(arrivals[-1] for arrivals in times)
         if self.kind == "decode":
             return {"rate": steady_rate(times), "overall": overall}
-        gaps = np.concatenate([np.diff(found) for found in times])
+        gaps = np.concatenate([np.diff(arrivals) for arrivals in times])
         return {"overall": overall} | _percentiles("first", np.array(first)) | _percentiles("gap", gaps)
 
 
 def steady_rate(times: Times) -> float:
     """Tokens per second while the most streams decode together: after the last of them began, before the first ends."""
-    changes = sorted([(found[0], 1) for found in times] + [(found[-1], -1) for found in times])
+    changes = sorted([(arrivals[0], 1) for arrivals in times] + [(arrivals[-1], -1) for arrivals in times])
     active, most, window = 0, 0, (0.0, 0.0)
     for (moment, change), (until, _) in pairwise(changes):
         active += change
         if active > most or (active == most and until - moment > window[1] - window[0]):
             most, window = active, (moment, until)
-    tokens = sum(window[0] < moment <= window[1] for found in times for moment in found)
+    tokens = sum(window[0] < moment <= window[1] for arrivals in times for moment in arrivals)
     return tokens / (window[1] - window[0])
 
 
-def median_figures(found: list[Figures]) -> Figures:
+def median_figures(repetitions: list[Figures]) -> Figures:
     """Returns the median of each figure."""
-    return {name: statistics.median(figures[name] for figures in found) for name in found[0]}
+    return {name: statistics.median(figures[name] for figures in repetitions) for name in repetitions[0]}
 
 
 def _percentiles(name: str, values: np.ndarray) -> Figures:

@@ -58,14 +58,14 @@ def contestants(peers: list[Peer], cases: list[Case], slots: list[int]) -> list[
     """Ours for each number of slots, the larger ones only where more streams come than the first has slots for."""
     first, most = slots[0], max([*slots, *(case.streams for case in cases)])
     crowded = tuple(case for case in cases if case.streams > first)
-    found = []
+    results = []
     for peer in peers:
         if not peer.ours:
-            found.append(Contestant(peer=peer, slots=most, cases=tuple(cases)))
+            results.append(Contestant(peer=peer, slots=most, cases=tuple(cases)))
             continue
-        found.append(Contestant(peer=peer, slots=first, cases=tuple(cases)))
-        found += [Contestant(peer=peer, slots=more, cases=crowded) for more in slots[1:] if crowded]
-    return found
+        results.append(Contestant(peer=peer, slots=first, cases=tuple(cases)))
+        results += [Contestant(peer=peer, slots=more, cases=crowded) for more in slots[1:] if crowded]
+    return results
 
 
 class Bench:
@@ -108,25 +108,25 @@ class Bench:
         with Worker(contestant.peer, settings, self._cache) as worker:
             for case in contestant.cases:
                 worker.run(case.warm_up(self._config.vocab_size))
-                found = self._calmest(worker, case, repetition)
+                results = self._calmest(worker, case, repetition)
                 yield Record(
                     label=contestant.label,
                     version=worker.version,
                     case=case.name,
                     repetition=repetition,
-                    figures=found.figures,
-                    limits=found.limits,
-                    others=found.others,
+                    figures=results.figures,
+                    limits=results.limits,
+                    others=results.others,
                 )
 
     def _calmest(self, worker: Worker, case: Case, repetition: int) -> Measured:
         """Returns the first try that others hardly disturbed, or the one that they disturbed least."""
-        found: list[Measured] = []
+        results: list[Measured] = []
         for number in range(self._tries):
-            found.append(self._measure(worker, case, repetition * self._tries + number))
-            if found[-1].others < CALM:
+            results.append(self._measure(worker, case, repetition * self._tries + number))
+            if results[-1].others < CALM:
                 break
-        return min(found, key=lambda measured: measured.others)
+        return min(results, key=lambda measured: measured.others)
 
     def _measure(self, worker: Worker, case: Case, number: int) -> Measured:
         """Measures a case. `number` makes every prompt new, so that prefix caches never match."""

@@ -123,23 +123,23 @@ async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, 
             "gRPC": lambda: streams.typed(client),
             "REST": lambda: streams.rest(http),
         }
-        found: dict[str, list[float]] = {way: [] for way in ways}
+        results: dict[str, list[float]] = {way: [] for way in ways}
         for repetition in range(-1, args.repetitions):  # the first one warms up
             for way, run in ways.items():
                 rate = await timed(run(), total)
                 if repetition >= 0:
-                    found[way].append(rate)
+                    results[way].append(rate)
     bare.stop()
-    return found
+    return results
 
 
-def table(found: dict[str, list[float]]) -> str:
+def table(results: dict[str, list[float]]) -> str:
     """Returns medians, their ratio to the engine's, and the spread."""
-    base = statistics.median(found["engine"])
+    base = statistics.median(results["engine"])
     rows = [
         f"| {way} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.3f} |"
         f" {min(rates):,.0f} to {max(rates):,.0f} |"
-        for way, rates in found.items()
+        for way, rates in results.items()
     ]
     return "\n".join(["| way | tokens/s | of the engine's | spread |", "|---|---|---|---|", *rows])
 
@@ -153,9 +153,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     args = parser.parse_args()
     with ServerProcess("--model", args.model, "--slots", str(args.slots), "--startup-prompt", "") as server:
-        found = asyncio.run(measure(args, server))
+        results = asyncio.run(measure(args, server))
     print(f"{args.streams} streams of {args.tokens} tokens, {args.slots} slots, {args.repetitions} repetitions\n")
-    print(table(found))
+    print(table(results))
 
 
 if __name__ == "__main__":

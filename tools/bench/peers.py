@@ -35,7 +35,7 @@ class Peer:
 
 
 LLAMA = ("llama-cpp-python==0.3.36", "gguf==0.19.0", "safetensors==0.8.0", "ml_dtypes==0.6.0")
-AVX2 = {  # for peers that choose instructions at run time; llama.cpp has an AVX2 build
+AVX2 = {  # limits peers that choose instructions at run time; llama.cpp has an AVX2 build
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",

@@ -64,9 +64,9 @@ def main() -> None:
     print(f"{len(tokens)} conversations, {len(exact)} positions\n")
     print("| precision | error of a logit / spread | same most likely token |\n|---|---|---|")
     for name, dtype, rounded in (("bfloat16", "bfloat16", False), ("int8", "float32", True)):
-        found = np.concatenate(logits(args.model, tokens, dtype, rounded))
-        error = np.sqrt(np.mean((found - exact) ** 2)) / spread
-        same = np.mean(found.argmax(-1) == exact.argmax(-1))
+        actual = np.concatenate(logits(args.model, tokens, dtype, rounded))
+        error = np.sqrt(np.mean((actual - exact) ** 2)) / spread
+        same = np.mean(actual.argmax(-1) == exact.argmax(-1))
         print(f"| {name} | {error:.4f} | {100 * same:.2f} % |", flush=True)
 
 

@@ -55,13 +55,13 @@ def logits(rows: int, vocab: int) -> np.ndarray:
 def ours(x: np.ndarray) -> dict[str, Work]:
     """Returns the sampler in each state, and the matrix product before it."""
     rows, vocab = x.shape
-    on, given = jnp.ones(rows, bool), jnp.array(x)
+    on, inputs = jnp.ones(rows, bool), jnp.array(x)
     run = jax.jit(sample, static_argnums=3)
     hidden, head = jnp.ones((rows, WIDTH)), jnp.ones((WIDTH, vocab))
     product = jax.jit(jnp.dot)
     work: dict[str, Work] = {"(logits: f32 product)": lambda: jax.block_until_ready(product(hidden, head))}
     for name, state in states(rows, vocab).items():
-        work[name] = lambda state=state: jax.block_until_ready(run(given, state, on, vocab))  # type: ignore[misc]
+        work[name] = lambda state=state: jax.block_until_ready(run(inputs, state, on, vocab))  # type: ignore[misc]
     return work
 
 
@@ -85,14 +85,14 @@ def peers(x: np.ndarray) -> dict[str, Work]:
         import torch
     except ImportError:
         return work
-    given = torch.from_numpy(x)
+    inputs = torch.from_numpy(x)
 
     def nucleus() -> Any:
-        p, order = torch.softmax(given / 0.8, -1).sort(-1, descending=True)
+        p, order = torch.softmax(inputs / 0.8, -1).sort(-1, descending=True)
         p[p.cumsum(-1) - p > 0.9] = 0
         return order.gather(-1, torch.multinomial(p, 1))
 
-    work["torch: temperature"] = lambda: torch.multinomial(torch.softmax(given / 0.8, -1), 1)
+    work["torch: temperature"] = lambda: torch.multinomial(torch.softmax(inputs / 0.8, -1), 1)
     work["torch: nucleus by sort"] = nucleus
     return work
 
@@ -106,7 +106,7 @@ def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
             call()
             if repetition >= 0:
                 times[name].append(1000 * (time.perf_counter() - began))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main() -> None:

@@ -103,8 +103,8 @@ def _outcome(step: Step) -> Outcome:
     if isinstance(step.work, SwapInWork):
         return None
     rows, few = len(step.rows), np.zeros((len(step.rows), 20), np.int32)
-    whole, real = np.ones(rows, np.int32), np.zeros(rows, np.float32)
-    return StepResult(whole, whole > 0, real, few, few.astype(np.float32))
+    ones, real = np.ones(rows, np.int32), np.zeros(rows, np.float32)
+    return StepResult(ones, ones > 0, real, few, few.astype(np.float32))
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, object]:
@@ -143,10 +143,10 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     worst = 0.0
     for load in loads(args.slots, args.queued):
-        found = Host(load).run(args.steps)
-        step, cancel = _spread(found.steps), _spread(found.cancels or [0.0])
+        results = Host(load).run(args.steps)
+        step, cancel = _spread(results.steps), _spread(results.cancels or [0.0])
         worst = max(worst, step[1])
-        cells = (load.name, load.slots, load.queued, f"{found.rows:.0f}", found.swaps)
+        cells = (load.name, load.slots, load.queued, f"{results.rows:.0f}", results.swaps)
         cells += (*(f"{value:.3f}" for value in step), *(f"{value:.1f}" for value in cancel))
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
     return int(worst > args.limit)

@@ -91,7 +91,7 @@ def features(runner: Runner, args: argparse.Namespace) -> dict[str, float]:
             begin(runner, sampling, args.slots, args.prompt)
             step = stepper(runner, args.slots)
             times[name] += [step() for _ in range(args.steps)][1:]
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(results) for name, results in times.items()}
 
 
 def main() -> None:
@@ -111,21 +111,21 @@ def main() -> None:
     engine = EngineConfig(dtype=args.dtype, products=args.products, quantize=args.quantize)
     with release_freed_memory(args.slots * config.vocab_size):
         params = random_params(config, args.dtype)
-        params, who = for_matmul(params, config, engine, Placement.create(engine.mesh, config), None)
-    print(f"{args.shape}, {args.dtype}, products {who}\n")
+        params, backend = for_matmul(params, config, engine, Placement.create(engine.mesh, config), None)
+    print(f"{args.shape}, {args.dtype}, products {backend}\n")
     decode_sizes = EngineConfig(slots=args.slots).decode_sizes
-    whole = make(config, params, args.slots, decode_sizes, args)
-    found = features(whole, args)
+    full = make(config, params, args.slots, decode_sizes, args)
+    results = features(full, args)
     print(f"| step of {args.slots} | ms | above greedy |\n|---|---|---|")
-    for name, milliseconds in found.items():
-        print(f"| {name} | {milliseconds:.2f} | {100 * (milliseconds / found['greedy'] - 1):.1f} % |", flush=True)
-    print(f"\nprograms of {', '.join(map(str, whole.decode_buckets))} rows agree\n")
+    for name, milliseconds in results.items():
+        print(f"| {name} | {milliseconds:.2f} | {100 * (milliseconds / results['greedy'] - 1):.1f} % |", flush=True)
+    print(f"\nprograms of {', '.join(map(str, full.decode_buckets))} rows agree\n")
     print("| users | ms, the smallest of them | ms, a program of just the users | cost |\n|---|---|---|---|")
     for users in (n for n in (1, 2, 4, 8, 16) if n <= args.slots):
         fitting = make(config, params, users, (users,), args)
-        for runner in (whole, fitting):
+        for runner in (full, fitting):
             begin(runner, NUCLEUS, users, args.prompt)
-        fixed, exact = stepper(whole, users), stepper(fitting, users)
+        fixed, exact = stepper(full, users), stepper(fitting, users)
         pairs = [(fixed(), exact()) for _ in range(args.steps * args.rounds)][1:]
         one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
         print(f"| {users} | {one:.2f} | {other:.2f} | {100 * (one / other - 1):.1f} % |", flush=True)

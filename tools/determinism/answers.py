@@ -77,14 +77,14 @@ def from_events(chunks: Iterable[Any]) -> Answer:
 
 
 def _joined(calls: tuple[tuple[str, str], ...], fragments: Iterable[Any]) -> tuple[tuple[str, str], ...]:
-    found = list(calls)
+    joined = list(calls)
     for fragment in fragments:
-        if fragment.index == len(found):
-            found.append(("", ""))
-        name, arguments = found[fragment.index]
+        if fragment.index == len(joined):
+            joined.append(("", ""))
+        name, arguments = joined[fragment.index]
         function = fragment.function
-        found[fragment.index] = (name + (function.name or ""), arguments + (function.arguments or ""))
-    return tuple(found)
+        joined[fragment.index] = (name + (function.name or ""), arguments + (function.arguments or ""))
+    return tuple(joined)
 
 
 def _entries(entries: Iterable[Any]) -> tuple[Entry, ...]:

@@ -24,17 +24,17 @@ def run(args: argparse.Namespace) -> int:
     """Measures, prints, and on request writes the table."""
     page = args.write.read_text("utf-8") if args.write else ""
     known = table_of(page) if args.write else ""
-    found: list[Cell] = []
+    measured: list[Cell] = []
     for cell in cells(args.only, args.dtypes, args.meshes):
-        found.append(cell)
-        rest = cell.found.digest[:16] if cell.found else cell.refused
+        measured.append(cell)
+        rest = cell.difference.digest[:16] if cell.difference else cell.refused
         print(f"{cell.case}, {cell.dtype}, {cell.devices}: {cell} {rest}", flush=True)
         if args.write:
-            args.write.write_text(replace_table(page, table(found, known)), "utf-8")
-    print(f"\n{table(found)}")
-    bad = [cell for cell in found if not cell.green]
-    print(f"\n{len(found)} measured, {len(bad)} out of bounds {BOUNDS}")
-    return int(bool(bad) or not found)
+            args.write.write_text(replace_table(page, table(measured, known)), "utf-8")
+    print(f"\n{table(measured)}")
+    bad = [cell for cell in measured if not cell.green]
+    print(f"\n{len(measured)} measured, {len(bad)} out of bounds {BOUNDS}")
+    return int(bool(bad) or not measured)
 
 
 def main() -> int:

@@ -80,7 +80,7 @@ def listening(
     rows: list[np.ndarray] = []
 
     def greedy(logits: jax.Array, *rest: Any, **more: Any) -> Sampled:
-        jax.debug.callback(lambda found: rows.append(np.array(found)[:, : model.vocab_size]), logits)
+        jax.debug.callback(lambda actual: rows.append(np.array(actual)[:, : model.vocab_size]), logits)
         real = jnp.arange(logits.shape[-1]) < model.vocab_size
         tokens = jnp.argmax(jnp.where(real, logits, -jnp.inf), axis=-1).astype(jnp.int32)
         return Sampled(tokens, jnp.isfinite(logits).all(-1), Logprobs.zeros(*logits.shape))
@@ -100,10 +100,10 @@ def difference(heard: Heard, model: torch.nn.Module) -> Difference:
     prefill, decode = 0.0, 0.0
     for length in PROMPTS:
         tokens = rng.integers(3, heard.vocab, length).tolist()
-        found = np.stack(list(_answer(heard, tokens)))
-        digest.update(found.tobytes())
+        actual = np.stack(list(_answer(heard, tokens)))
+        digest.update(actual.tobytes())
         expected = logits(model, tokens)[length - 1 :]
-        errors = np.abs(found - expected).max(-1) / np.abs(expected).max()
+        errors = np.abs(actual - expected).max(-1) / np.abs(expected).max()
         prefill, decode = max(prefill, errors[0]), max(decode, errors[1:].max())
     return Difference(float(prefill), float(decode), digest.hexdigest())
 

@@ -27,19 +27,19 @@ class Cell:
     case: str
     dtype: str
     devices: int
-    found: Difference | None
+    difference: Difference | None
     refused: str = ""
 
     @property
     def green(self) -> bool:
         """Whether the logits are those of `transformers`, or the mesh was refused by name."""
         bound = BOUNDS[self.dtype]
-        return self.found is None or (self.found.prefill < bound and self.found.decode < bound)
+        return self.difference is None or (self.difference.prefill < bound and self.difference.decode < bound)
 
     def __str__(self) -> str:
-        if self.found is None:
+        if self.difference is None:
             return "refused"
-        shown = f"{self.found.prefill:.0e} / {self.found.decode:.0e}"
+        shown = f"{self.difference.prefill:.0e} / {self.difference.decode:.0e}"
         return shown if self.green else f"**{shown}**"
 
 
@@ -56,16 +56,16 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
                     yield _cell(Path(folder), case, dtype, devices, reference)
 
 
-def table(found: Sequence[Cell], known: str = "") -> str:
+def table(measured: Sequence[Cell], known: str = "") -> str:
     """Returns a row for each family and dtype, a column for each mesh: the differences of prefill and decode.
 
     Keeps rows of the table `known` that were not measured, if its meshes are the same.
     """
-    meshes = sorted({cell.devices for cell in found})
+    meshes = sorted({cell.devices for cell in measured})
     head = [f"| family | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
     rows = {tuple(line.split(" | ")[:2]): line for line in known.split("\n")[2:]} if known.startswith(head[0]) else {}
-    cells = {(cell.case, cell.dtype, cell.devices): str(cell) for cell in found}
-    for case, dtype in dict.fromkeys((cell.case, cell.dtype) for cell in found):
+    cells = {(cell.case, cell.dtype, cell.devices): str(cell) for cell in measured}
+    for case, dtype in dict.fromkeys((cell.case, cell.dtype) for cell in measured):
         line = " | ".join(cells.get((case, dtype, mesh), "") for mesh in meshes)
         rows[f"| {case}", dtype] = f"| {case} | {dtype} | {line} |"
     order = [(f"| {case}", dtype) for case in CASES for dtype in DTYPES]

@@ -62,8 +62,8 @@ class Kinds:
         around it.
         """
         root = self._roots.get(self._calls.get(name, ""), "")
-        if found := self._scopes.get(name) or (name not in self.containers and self._scopes.get(root)):
-            return found
+        if scope := self._scopes.get(name) or (name not in self.containers and self._scopes.get(root)):
+            return scope
         caller = self._callers.get(self._places.get(name, ""))
         return self._scope(caller) if caller else ""
 

@@ -112,10 +112,10 @@ def stream(seed: int, weights: dict[str, float] | None = None, longest: int = 4)
 
 def held_out(seed: int, skill: str, count: int) -> list[Sample]:
     """Returns `count` different held-out samples of one skill."""
-    rng, found = Random(f"{seed}:{skill}"), {}
+    rng, samples = Random(f"{seed}:{skill}"), {}
     for _ in range(200 * count):
         sample = draw(rng, skill, "heldout")
-        found.setdefault(sample.key, sample)
-        if len(found) == count:
+        samples.setdefault(sample.key, sample)
+        if len(samples) == count:
             break
-    return list(found.values())
+    return list(samples.values())

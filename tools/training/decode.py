@@ -42,8 +42,8 @@ class Greedy:
         lengths = np.array([len(i) for i in ids], np.int32)
         width = cdiv(int(lengths.max()), 64) * 64
         tokens = np.zeros((len(ids), width), np.int32)
-        for row, found in enumerate(ids):
-            tokens[row, : len(found)] = found
+        for row, prompt_ids in enumerate(ids):
+            tokens[row, : len(prompt_ids)] = prompt_ids
         cache, token = _prefill(self.config, self.params, tokens, lengths, width + self.longest_answer)
         written, done = [], np.zeros(len(ids), bool)
         for step in range(self.longest_answer):
@@ -64,13 +64,13 @@ def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, ro
     decoder, positions = Decoder(config), jnp.arange(tokens.shape[1])
 
     def one(row: Array) -> tuple[Array, Cache]:
-        kept = []
+        caches = []
 
         def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
-            kept.append((k, v))
+            caches.append((k, v))
             return causal(layer, q, k, v, form)
 
-        return decoder.apply({"params": params}, row, positions, attend=attend), tuple(kept)
+        return decoder.apply({"params": params}, row, positions, attend=attend), tuple(caches)
 
     hidden, cache = jax.vmap(one)(tokens)
     extra = ((0, 0), (0, room - tokens.shape[1]), (0, 0), (0, 0))

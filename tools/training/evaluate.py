@@ -42,8 +42,8 @@ def in_process(directory: Path, temperature: float, **engine: str) -> Answer:
 
     def one(sample: Sample) -> Message:
         extra = {"tools": list(sample.tools)} if sample.tools else {}
-        given = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
-        reply = chat.chat.completions.create(**given).choices[0].message
+        params = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
+        reply = chat.chat.completions.create(**params).choices[0].message
         named = [
             {"function": {"name": c.function.name, "arguments": c.function.arguments}} for c in reply.tool_calls or []
         ]
@@ -58,8 +58,8 @@ BACKENDS: dict[str, Callable[..., Answer]] = {"direct": direct, "jaxchat": in_pr
 def _message(text: str) -> Message:
     """Converts the text of an assistant turn to a message. A call that is not JSON stays text and counts as wrong."""
     try:
-        found = [json.loads(body) for body in _CALL.findall(text)]
-        named = [{"function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in found]
+        calls = [json.loads(body) for body in _CALL.findall(text)]
+        named = [{"function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
     except (ValueError, KeyError, TypeError):
         return {"role": "assistant", "content": text}
     return {"role": "assistant", "content": _CALL.sub("", text).strip(), "tool_calls": named}

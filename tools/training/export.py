@@ -84,8 +84,8 @@ def mean(checkpoints: Sequence[Path]) -> Any:
     """Returns the mean of the parameters of checkpoints from one training: better than each of them (arXiv
     2203.05482).
     """
-    found = [pickle.loads(path.read_bytes())["params"] for path in checkpoints]
-    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *found)
+    trees = [pickle.loads(path.read_bytes())["params"] for path in checkpoints]
+    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *trees)
 
 
 def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:

@@ -99,7 +99,7 @@ class Packer:
 
 def _with_targets(tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray, learned: np.ndarray) -> Batch:
     limit = len(tokens) // 2
-    found = np.flatnonzero(learned)[:limit]
+    targets = np.flatnonzero(learned)[:limit]
     where, labels, weights = np.zeros(limit, np.int32), np.zeros(limit, np.int32), np.zeros(limit, np.float32)
-    where[: len(found)], labels[: len(found)], weights[: len(found)] = found - 1, tokens[found], 1.0
+    where[: len(targets)], labels[: len(targets)], weights[: len(targets)] = targets - 1, tokens[targets], 1.0
     return Batch(tokens, positions, segments, where, labels, weights)

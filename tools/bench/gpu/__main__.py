@@ -33,8 +33,8 @@ def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float
         said = subprocess.run(line, stdout=subprocess.PIPE, timeout=seconds, text=True).stdout
     except subprocess.TimeoutExpired as late:
         said = (late.stdout or b"").decode() if isinstance(late.stdout, bytes) else late.stdout or ""
-    found = [one for one in said.splitlines() if one.startswith("{")]
-    return json.loads(found[-1]) if found else {}
+    results = [one for one in said.splitlines() if one.startswith("{")]
+    return json.loads(results[-1]) if results else {}
 
 
 def main() -> int:
@@ -46,17 +46,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="that a contestant may take")
     parser.add_argument("--json", type=Path, help="file for all figures")
     args = parser.parse_args()
-    kept: dict[str, Any] = {}
+    every_result: dict[str, Any] = {}
     for model in args.models:
-        found = {}
+        results = {}
         for name in args.contestants:
             if one := ask(CONTESTANTS[name], args, model, args.seconds):
-                found[name] = one
-                kept[f"{model}, {name}"] = one
+                results[name] = one
+                every_result[f"{model}, {name}"] = one
                 if args.json:
-                    args.json.write_text(json.dumps(kept, indent=1))
-        device = next((one["device"] for one in found.values() if "device" in one), "")
-        print(f"\n{model}, {device}:\n\n{table(read_shape(model), device, found, args.prompt, args.steps)}", flush=True)
+                    args.json.write_text(json.dumps(every_result, indent=1))
+        device = next((one["device"] for one in results.values() if "device" in one), "")
+        print(
+            f"\n{model}, {device}:\n\n{table(read_shape(model), device, results, args.prompt, args.steps)}", flush=True
+        )
     return 0
 
 

@@ -82,13 +82,13 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measures all kernels that run on a GPU and prints the errors of the others."""
     H, K, d = args.heads, args.kv_heads, args.width
     drawn = partial(jax.random.normal, dtype=jnp.bfloat16)
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
 
-    def note(what: str, who: str, floor: float, *given: Any) -> None:
+    def note(what: str, who: str, floor: float, *args: Any) -> None:
         try:
-            found.append({"what": what, "who": who, "us": timed(*given), "floor": floor})
+            results.append({"what": what, "who": who, "us": timed(*args), "floor": floor})
         except Exception as error:  # a kernel that a chip refuses is a finding, too
-            found.append({"what": what, "who": who, "error": f"{type(error).__name__}: {error}"[:300]})
+            results.append({"what": what, "who": who, "error": f"{type(error).__name__}: {error}"[:300]})
 
     for rows, length, context in DECODE:
         pages = rows * context // PAGE + 1
@@ -116,7 +116,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
         for who, attend in (("ours", partial(gpu_flash.prefill, spec=PLAIN)), ("cuDNN, gathered", chunk_gathered)):
             note(what, who, floor, attend, q, caches, table, jnp.int32(start))
-    return found
+    return results
 
 
 def main() -> None:

@@ -113,21 +113,23 @@ def decode(runner: Runner, users: int, steps: int) -> float:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Medians over rounds."""
-    found: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
+    results: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
     began = time.perf_counter()
     runner = make(read_shape(args.model), args)
-    found["ready"] = time.perf_counter() - began
+    results["ready"] = time.perf_counter() - began
     fill(runner, 1, args.prompt, SAMPLINGS["greedy"])
-    found["prefill"] = statistics.median(fill(runner, 4, args.prompt, SAMPLINGS["greedy"]) for _ in range(args.rounds))
-    found["decode"] = {}
+    results["prefill"] = statistics.median(
+        fill(runner, 4, args.prompt, SAMPLINGS["greedy"]) for _ in range(args.rounds)
+    )
+    results["decode"] = {}
     for users in args.users:
         for name in args.samplings:
             times = []
             for _ in range(args.rounds):
                 fill(runner, users, args.prompt, SAMPLINGS[name])
                 times.append(decode(runner, users, args.steps))
-            found["decode"][f"{users} {name}"] = statistics.median(times)
-    return found
+            results["decode"][f"{users} {name}"] = statistics.median(times)
+    return results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

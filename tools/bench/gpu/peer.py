@@ -50,8 +50,8 @@ class Stepper:
         )
         self.synchronize()
         began = time.perf_counter()
-        given = {"cache_position": torch.arange(prompt, device=self.device)} if self.compiled else {}
-        out = self.model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1, **given)
+        options = {"cache_position": torch.arange(prompt, device=self.device)} if self.compiled else {}
+        out = self.model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1, **options)
         token = out.logits[:, -1:].argmax(-1)
         self.synchronize()
         return cache, token, time.perf_counter() - began
@@ -65,11 +65,11 @@ class Stepper:
             if step == 3:
                 self.synchronize()
                 began = time.perf_counter()
-            given = {"position_ids": position[None].expand(users, 1)}
+            options = {"position_ids": position[None].expand(users, 1)}
             if self.compiled:
                 torch.compiler.cudagraph_mark_step_begin()
-                given["cache_position"] = position
-            out = self.forward(token, past_key_values=cache, use_cache=True, **given)
+                options["cache_position"] = position
+            out = self.forward(token, past_key_values=cache, use_cache=True, **options)
             token = out.logits[:, -1:].argmax(-1).clone()
             position = position + 1
         self.synchronize()
@@ -81,14 +81,14 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     stepper = Stepper(args.model, args.device, args.context, compiled=args.compiled)
     device = torch.cuda.get_device_name() if stepper.device.type == "cuda" else args.device
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-    found: dict[str, Any] = {"device": device, **versions, "decode": {}}
+    results: dict[str, Any] = {"device": device, **versions, "decode": {}}
     stepper.prefill(4, args.prompt)
     times = [stepper.prefill(4, args.prompt)[2] for _ in range(args.rounds)]
-    found["prefill"] = 4 * args.prompt / statistics.median(times)
+    results["prefill"] = 4 * args.prompt / statistics.median(times)
     for users in args.users:
         seconds = [stepper.decode(users, args.prompt, args.steps) for _ in range(args.rounds)]
-        found["decode"][f"{users} greedy"] = statistics.median(seconds)
-        yield found
+        results["decode"][f"{users} greedy"] = statistics.median(seconds)
+        yield results
 
 
 def main() -> None:
@@ -97,8 +97,8 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--device", default="cuda")
-    for found in measure(parser.parse_args()):
-        print(json.dumps(found), flush=True)
+    for results in measure(parser.parse_args()):
+        print(json.dumps(results), flush=True)
 
 
 if __name__ == "__main__":

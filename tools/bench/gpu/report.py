@@ -35,12 +35,12 @@ class Roof:
         return cost.estimate(tokens, sequences, length)
 
 
-def table(model: ModelConfig, device: str, found: dict[str, dict[str, Any]], prompt: int, steps: int) -> str:
+def table(model: ModelConfig, device: str, results: dict[str, dict[str, Any]], prompt: int, steps: int) -> str:
     """Returns a row for each contestant: tokens per second and their share of the roof."""
     roof = Roof(model, device)
-    cases = list(dict.fromkeys(case for one in found.values() for case in one["decode"]))
+    cases = list(dict.fromkeys(case for one in results.values() for case in one["decode"]))
     lines = [f"| | prefill | {' | '.join(cases)} |", "|---" * (len(cases) + 2) + "|"]
-    for name, one in found.items():
+    for name, one in results.items():
         prefill = f"{one['prefill']:,.0f} ({_share(one['prefill'], roof.step(prompt, 1, prompt // 2).rate)})"
         cells = [prefill]
         for case in cases:

@@ -27,8 +27,8 @@ class TransformersLoop:
         for (at, _, tokens), group in groupby(requests, lambda r: (r.at, len(r.prompt), r.tokens)):
             clock.sleep_until(at)
             prompts = [request.prompt for request in group]
-            found = self._batch(prompts, tokens, clock)
-            times += [found] * len(prompts)
+            arrivals = self._batch(prompts, tokens, clock)
+            times += [arrivals] * len(prompts)
         return times
 
     def close(self) -> None:
@@ -37,10 +37,10 @@ class TransformersLoop:
     @torch.inference_mode()
     def _batch(self, prompts: list[list[int]], tokens: int, clock: Clock) -> list[float]:
         times: list[float] = []
-        given, cache = torch.tensor(prompts), None
+        ids, cache = torch.tensor(prompts), None
         while len(times) < tokens:
-            out = self._model(input_ids=given, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            given, cache = out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
+            out = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            ids, cache = out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
             times.append(clock.now())
         return times
 
