@@ -46,14 +46,21 @@ def make(
     """Returns a warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
     engine = EngineConfig(slots=slots, context=args.context, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
-    path = select_attention(engine, config, placement, None).backend
+    attention = select_attention(engine, config, placement, None).backend
 
     def sampler(*given, **more):  # type: ignore[no-untyped-def]
         return sample(*given, valid=config.vocab_size, **more)
 
     sizes = EngineShapes.resolve(engine, config)
     runner = Runner(
-        config, params, sizes, placement, dtype=args.dtype, sampler=sampler, attention=path, decode_sizes=decode_sizes
+        config,
+        params,
+        sizes,
+        placement,
+        dtype=args.dtype,
+        sampler=sampler,
+        attention=attention,
+        decode_sizes=decode_sizes,
     )
     runner.warm_up()
     runner.restrict(runner.prefill_buckets, agreeing(runner))

@@ -75,7 +75,7 @@ def listening(
     served = padded_config(model, tensor)
     sizes = EngineShapes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
-    path = select_attention(engine, served, placement, cache_folder(engine.cache_dir)).backend
+    attention = select_attention(engine, served, placement, cache_folder(engine.cache_dir)).backend
     params, *_ = load_parameters(directory, model, served, engine, placement)
     rows: list[np.ndarray] = []
 
@@ -86,7 +86,7 @@ def listening(
         return Sampled(tokens, jnp.isfinite(logits).all(-1), Logprobs.zeros(*logits.shape))
 
     runner = Runner(
-        served, params, sizes, placement, dtype=dtype, sampler=greedy, attention=path, decode_sizes=(slots,)
+        served, params, sizes, placement, dtype=dtype, sampler=greedy, attention=attention, decode_sizes=(slots,)
     )
     runner.warm_up()
     return Heard(runner, model.vocab_size, rows)

@@ -66,7 +66,7 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
         attention=args.attention,
     )
     placement = Placement.create(engine.mesh, model)
-    path = select_attention(engine, model, placement, None).backend
+    attention = select_attention(engine, model, placement, None).backend
     params = random_params(model, placement, engine.dtype)
     sizes = EngineShapes.resolve(engine, model)
     sampler = partial(sample, valid=model.vocab_size)
@@ -77,7 +77,7 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
         placement,
         dtype=engine.dtype,
         sampler=sampler,
-        attention=path,
+        attention=attention,
         decode_sizes=engine.decode_sizes,
     )
     runner.warm_up()
