@@ -32,7 +32,7 @@ def cache_folder(setting: str) -> Path | None:
         return _users()
     try:
         return _writable(Path(setting).expanduser())
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
+    except (OSError, RuntimeError) as error:  # RuntimeError: the home directory is unknown
         raise OSError(f"cache_dir: {error}") from None
 
 

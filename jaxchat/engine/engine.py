@@ -169,7 +169,7 @@ class Engine:
             log.exception("the engine failed")
             self.failure = error
         finally:
-            with self._lock:  # after this, `submit` raises: nothing may enter an inbox that is no longer read
+            with self._lock:  # after this, `submit` raises: nothing may enter an inbox after its last read
                 self._stopped = True
             self._fail_open()
             self._ended()

@@ -38,7 +38,7 @@ class PrefillPolicy:
         if remaining <= 0:
             return 0
         fitting = [size for size in self._buckets if size <= max(remaining, least)]
-        # A larger step that would be nearly full is no slower than several smaller ones.
+        # A larger step that would be nearly full takes at most as long as several smaller ones.
         nearly_full = (size for below, size in pairwise(fitting) if size - below < tokens <= size)
         return next(nearly_full, None) or max((size for size in fitting if size <= tokens), default=least)
 

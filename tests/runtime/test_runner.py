@@ -138,7 +138,7 @@ def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> Non
     begin(loaded, prompt, 1, pages)
     actual = [vars(decode(loaded, [1])) for _ in range(4)]
     saved = loaded.runner.swap_out(SwapOutWork(1, pages)).wait()
-    begin(loaded, prompt[::-1], 1, pages)  # somebody else takes slot and pages
+    begin(loaded, prompt[::-1], 1, pages)  # another sequence takes slot and pages
     begin(loaded, prompt[:32], 0, moved := pages_for(loaded, 170, first=40))  # and cached the first chunk
     loaded.runner.swap_in(SwapInWork(3, moved, 2, saved))
     actual += [vars(decode(loaded, [3])) for _ in range(4)]

@@ -40,7 +40,7 @@ class Case:
         try:
             case = Case(kind=kind, size=float(size) if kind == "mix" else int(size))
         except ValueError:
-            raise ValueError(f"case {name!r}: {size!r} is no number") from None
+            raise ValueError(f"case {name!r}: {size!r} is not a number") from None
         most = {"prefill": CONTEXT - 1, "decode": 256, "mix": 1000.0}[kind]
         if not 0 < case.size <= most:
             raise ValueError(f"case {name!r}: the number must be above 0 and at most {most}")

@@ -123,7 +123,7 @@ def loads(slots: int, queued: int) -> list[Load]:
     ]
     return [
         *few,
-        Load(name="decode, nobody waits", slots=slots, queued=0, prompt=32, answer=long, pages=1000),
+        Load(name="decode, empty queue", slots=slots, queued=0, prompt=32, answer=long, pages=1000),
         Load(name="decode", slots=slots, queued=queued, prompt=32, answer=long, pages=1000),
         Load(name="come and go", slots=slots, queued=queued, prompt=200, answer=short, pages=64),
         Load(name="long prompts, few pages", slots=slots, queued=queued, prompt=6000, answer=short, pages=60),

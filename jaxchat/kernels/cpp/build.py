@@ -92,7 +92,7 @@ def is_built(folder: Path | None) -> bool:
 def _compiler() -> str:
     compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if compiler is None:
-        raise NativeError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
+        raise NativeError(f"missing C++ compiler ({', '.join(COMPILERS)})")
     return compiler
 
 
