@@ -177,7 +177,8 @@ class Engine:
     def _run_step(self) -> None:
         """Dispatches the next step, if any, and processes the results of all but the newest step.
 
-        If the scheduler needs the newest step's result (`Step.awaited`), that is processed too.
+        If the scheduler needs the newest step's result (`Step.awaited`), that is processed too. Without a new step, all
+        results are processed.
         """
         step = self._scheduler.schedule()
         if step:

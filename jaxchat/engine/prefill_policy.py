@@ -14,7 +14,7 @@ class PrefillPolicy:
     """
 
     def __init__(self, prefill_buckets: tuple[int, ...]) -> None:
-        """Starts with a full allowance.
+        """Starts with an empty history.
 
         Args:
             prefill_buckets: sizes of the prefill steps in tokens, in ascending order, each a multiple of the first.
