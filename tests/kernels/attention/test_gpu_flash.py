@@ -75,7 +75,7 @@ def test_prefill(chunk: int, page: int, start: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("splits", [1, 4, 16])
-@pytest.mark.parametrize("least", [1, 3, 8])
+@pytest.mark.parametrize("min_blocks", [1, 3, 8])
 @pytest.mark.parametrize(("first", "end"), [(0, 0), (0, 1), (0, 32), (70, 71), (100, 3000)])
 def test_splits_share_the_blocks(splits: int, min_blocks: int, first: int, end: int) -> None:
     loop = KVLoop(PLAIN, 1.0, 32, Tiling(block=32, warps=4, stages=1, splits=splits, min_blocks=min_blocks))
