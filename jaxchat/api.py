@@ -99,16 +99,16 @@ def plan(
     """
     from jaxchat.planning.hardware import parse_topology  # these import jax
     from jaxchat.planning.model_shapes import read_shape
-    from jaxchat.planning.planner import make_plan, suggested
+    from jaxchat.planning.planner import make_plan, suggest_config
 
     shape = read_shape(str(bundled.path()) if model == "bundled" else model)
     chips = parse_topology(topology)
-    found = make_plan(shape, chips, suggested(chips, slots=slots, max_seq_len=max_seq_len, dtype=dtype))
+    found = make_plan(shape, chips, suggest_config(chips, slots=slots, max_seq_len=max_seq_len, dtype=dtype))
     if not compiled:
         return found
-    from jaxchat.planning.aot import refined
+    from jaxchat.planning.aot import refine
 
-    return refined(found, shape)
+    return refine(found, shape)
 
 
 def load_session(
@@ -157,14 +157,16 @@ def load_session(
         runners = [leading := LeadingRunner(loaded.runner, pod.send)]
         pod.watch(leading.stuck)
     sizes = loaded.sizes
-    prefills, decodes = (", ".join(map(str, each)) for each in (loaded.runner.chunks, loaded.runner.shapes))
+    prefills, decodes = (
+        ", ".join(map(str, each)) for each in (loaded.runner.prefill_buckets, loaded.runner.decode_buckets)
+    )
     copies = f"{len(runners)} x " if len(runners) > 1 else ""
     facts = (
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
         ("attention", loaded.attention),
-        ("products", loaded.products),
-        ("context", f"{sizes.context} tokens"),
+        ("products", loaded.matmul_backend),
+        ("context", f"{sizes.max_seq_len} tokens"),
         ("slots", f"{copies}{sizes.slots} sequences decode together, {engine.max_queued} may queue"),
         ("KV pages", f"{copies}{sizes.pages - 1} of {sizes.page_size} tokens"),
         (
@@ -177,7 +179,7 @@ def load_session(
         created=int((directory / "config.json").stat().st_mtime),
         vocab=min(tokenizer.size, loaded.model.vocab_size),
         logits=sizes.vocab,
-        context=sizes.context,
+        context=sizes.max_seq_len,
         queue=engine.max_queued,
         fingerprint=loaded.fingerprint,
         facts=facts,
@@ -198,7 +200,7 @@ def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -
     first, *others = parts = [(runner, Scheduler(**scheduling)) for runner in runners]
     if not others:
         return Engine(*first, queue_limit=queue)
-    return DataParallelEngine(parts, queue_limit=queue, chunk=scheduling["chunks"][0])
+    return DataParallelEngine(parts, queue_limit=queue, chunk=scheduling["prefill_buckets"][0])
 
 
 def convert(

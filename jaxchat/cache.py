@@ -14,16 +14,16 @@ logger = logging.getLogger(__name__)
 
 
 def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
-    """Creates the folder that `EngineConfig.cache_dir` means.
+    """Creates the folder that `EngineConfig.cache_dir` names.
 
-    The default folder is replaced by a temporary one where it cannot be written: the next start then takes as long as
-    the first.
+    If the default folder cannot be written, a temporary one replaces it: the next start then takes as long as the
+    first.
 
     Args:
         cache_dir: a path, `jaxchat.config.AUTO` for the user's cache folder, or None for no folder.
 
     Returns:
-        The folder. None when `cache_dir` is None, and when a temporary folder cannot be made either.
+        The folder. None if `cache_dir` is None, or if not even a temporary folder can be created.
 
     Raises:
         OSError: `cache_dir` is a path that cannot be written.
@@ -42,10 +42,10 @@ def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Writes a file of the cache, under another name first: another process may be reading it, or writing the same.
+    """Writes a file of the cache atomically: another process may be reading or writing the same file.
 
     Raises:
-        OSError: it cannot be written; the disk may be full, or read-only. An earlier file stays.
+        OSError: the file cannot be written; the disk may be full or read-only. An earlier file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, unfinished = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
@@ -58,7 +58,7 @@ def keep(path: Path, content: bytes) -> None:
 
 
 def _users() -> Path | None:
-    """The user's cache folder, or a temporary one that lasts as long as the process."""
+    """Returns the user's cache folder, or a temporary one that lasts as long as the process."""
     try:
         return _writable(_default())
     except (OSError, RuntimeError) as error:
@@ -66,10 +66,10 @@ def _users() -> Path | None:
 
 
 def _default() -> Path:
-    # The only setting that the library takes from the environment, as `Path.home()` does from HOME: what the command
-    # line has compiled must be found in a notebook too.
+    # This is the only setting that the library reads from the environment, as `Path.home()` reads HOME: a notebook
+    # must find what the command line has compiled.
     base = os.environ.get("XDG_CACHE_HOME", "")
-    caches = Path(base) if os.path.isabs(base) else Path.home() / ".cache"  # relative paths are to be ignored
+    caches = Path(base) if os.path.isabs(base) else Path.home() / ".cache"  # the specification ignores relative paths
     return caches / "jaxchat" / "compiled"
 
 
@@ -86,10 +86,10 @@ def _writable(folder: Path) -> Path:
 def _temporary(reason: str) -> Path | None:
     logger.warning("compiled programs and kernels are not kept for the next start: %s", reason)
     try:
-        _held.append(tempfile.TemporaryDirectory(prefix="jaxchat-", ignore_cleanup_errors=True))
+        _temporary_folders.append(tempfile.TemporaryDirectory(prefix="jaxchat-", ignore_cleanup_errors=True))
     except OSError:
         return None
-    return Path(_held[-1].name)
+    return Path(_temporary_folders[-1].name)
 
 
-_held: list[tempfile.TemporaryDirectory[str]] = []  # each is removed when the process ends
+_temporary_folders: list[tempfile.TemporaryDirectory[str]] = []  # each is removed when the process ends

@@ -1,7 +1,7 @@
-"""What this repository uses of jax that differs between its supported versions, or that jax may move without notice.
+"""The parts of jax that differ between its supported versions, or that jax may move without notice.
 
 jax 0.10.2 to 0.12 are supported. The text of optimised HLO, which `jaxchat.planning.hlo` and `jaxchat.runtime.compile`
-read, has one form in all of them.
+parse, has the same form in all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"  # the event of `jax.mon
 
 
 def ragged_paged_attention() -> Callable[..., Array]:
-    """Returns the TPU kernel that comes with jax. The import is late, because not every platform can do it."""
+    """Returns the TPU kernel that ships with jax. Imports it late, because the import fails on some platforms."""
     from jax.experimental.pallas.ops.tpu import ragged_paged_attention as package
 
     kernel: Callable[..., Array] = package.ragged_paged_attention
@@ -26,7 +26,10 @@ def ragged_paged_attention() -> Callable[..., Array]:
 
 
 def described_devices(topology: str, platform: str, **options: Any) -> Sequence[jax.Device]:
-    """Returns devices that need not exist, to compile for. The import is late, because it looks for compilers."""
+    """Returns devices of `topology` to compile for, which need not exist.
+
+    Imports late, because jax then searches for compilers.
+    """
     from jax.experimental.topologies import get_topology_desc
 
     devices: Sequence[jax.Device] = get_topology_desc(topology, platform, **options).devices
@@ -42,10 +45,10 @@ def reopen_compilation_cache() -> None:
 
 @contextmanager
 def building_kernels() -> Iterator[None]:
-    """Silences one warning while programs with the GPU's kernels are lowered.
+    """Silences one warning while programs with GPU kernels are lowered.
 
-    From jax 0.11 on, Pallas warns that its Triton backend is deprecated. Nothing replaces it for these kernels yet, and
-    a user of the server can do nothing about it.
+    From jax 0.11 on, Pallas warns that its Triton backend is deprecated. These kernels have no replacement for it yet,
+    and a user of the server cannot act on the warning.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The Pallas Triton backend is deprecated", DeprecationWarning)

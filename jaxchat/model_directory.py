@@ -1,4 +1,4 @@
-"""Finds the directory of a model, and reads the JSON files in it."""
+"""Finds the directory of a model and reads its JSON files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from jaxchat.errors import ModelError
 
 
 def find(model: str) -> Path:
-    """The directory of a model. Raises ModelError when there is none."""
+    """Returns the directory of a model: "bundled", a path, or a hub id, which is downloaded.
+
+    Raises:
+        ModelError: the directory does not exist, or the hub cannot provide it.
+    """
     if model == "bundled":
         return bundled.path()
     directory = Path(model).expanduser()
@@ -25,12 +29,12 @@ def find(model: str) -> Path:
         raise ModelError(f"{model}: fetching from the hub needs `pip install 'jaxchat[hub]'`") from None
     try:
         return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
-    except Exception as error:  # the hub client raises many kinds; none is a bug of ours
+    except Exception as error:  # the hub client raises many types, all of them failures to download
         raise ModelError(f"{model}: no such directory, and the hub did not provide it ({error})") from None
 
 
 def model_id(model: str) -> str:
-    """The id under which a model is served: "jaxchat-bundled", a hub id, or the name of the directory."""
+    """Returns the id under which a model is served: "jaxchat-bundled", a hub id, or the name of the directory."""
     if model == "bundled":
         return "jaxchat-bundled"
     directory = Path(model).expanduser()
@@ -38,7 +42,7 @@ def model_id(model: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises ModelError naming it, where it is missing, unreadable or not UTF-8."""
+    """Returns the text of a file. Raises ModelError naming the file if it is missing, unreadable or not UTF-8."""
     try:
         return path.read_text("utf-8")
     except FileNotFoundError:
@@ -50,16 +54,16 @@ def read_text(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises ModelError as `read_text` does, and where the text is no such object."""
+    """Returns the JSON object in a file. Raises ModelError as `read_text` does, or if the text is not a JSON object."""
     try:
-        found = json.loads(read_text(path))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{path}: must hold a JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: must hold a JSON object, got {type(content).__name__}")
+    return content
 
 
 def read_if_there(path: Path) -> dict[str, Any]:
-    """As `read_object`, but empty where there is no such file."""
+    """Returns the JSON object in a file, or {} if the file does not exist. Raises ModelError as `read_object` does."""
     return read_object(path) if path.exists() else {}

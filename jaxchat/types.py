@@ -1,4 +1,4 @@
-"""Values that cross layers: plain Python and NumPy, no device arrays, no protobuf."""
+"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 Progress = Callable[[int, int], None]
-"""`progress(done, total)` while something long is under way."""
+"""`progress(done, total)` reports the progress of a long operation."""
 Report = Callable[[str, int, int], None]
-"""`report(stage, done, total)` while a model is loaded: its weights, kernels and programs."""
+"""`report(stage, done, total)` reports the progress of loading a model: its weights, kernels and programs."""
 Finish = Literal["stop", "length", "numerical_error", "grammar_error", "engine_failure"]
 
 
 class Constraint(Protocol):
-    """Which tokens may come next in one choice; used by one thread at a time."""
+    """The state of a grammar in one choice: which tokens may come next. One thread uses it at a time."""
 
     def fill(self, row: np.ndarray) -> None:
         """Writes the allowed tokens as bits: u32 `[V / 32]`, bit j % 32 of word j // 32 for token j.
 
-        May raise when the grammar cannot be followed any further; that ends the choice with an error.
+        May raise if the grammar cannot be followed any further; the choice then ends with an error.
         """
 
     def accept(self, token: int) -> None:
-        """Takes in the sampled token. Raises ValueError when it was not allowed."""
+        """Advances by the sampled token. Raises ValueError if that was not allowed."""
 
 
 class Grammar(Protocol):
-    """A language that answers must be in."""
+    """A language that answers must conform to."""
 
     def start(self) -> Constraint:
-        """A constraint at the beginning of an answer; cheap."""
+        """Returns a constraint at the beginning of an answer. This is cheap."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """How one choice is sampled; the fields are those of the chat contract, validated there."""
+    """How one choice is sampled. The fields are those of the chat contract, which validates them."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -50,7 +50,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateRequest:
-    """A tokenised prompt of which `choices` continuations are wanted."""
+    """A tokenised prompt and the number of continuations to generate."""
 
     prompt: np.ndarray  # i32 [tokens]
     max_tokens: int
@@ -62,7 +62,7 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class TopLogprobs:
-    """The most likely tokens of one position, falling: ids i32 `[k]`, log-probabilities f32 `[k]`."""
+    """The most likely tokens at one position in descending order: ids i32 `[k]`, log-probabilities f32 `[k]`."""
 
     ids: np.ndarray
     values: np.ndarray
@@ -70,7 +70,7 @@ class TopLogprobs:
 
 @dataclass(frozen=True)
 class TokenEvent:
-    """One sampled token of one choice. A finish that is an error or failure carries no token (-1)."""
+    """One sampled token of one choice. The token is -1 if `finish` is an error or a failure."""
 
     request: int
     choice: int
@@ -84,8 +84,8 @@ class TokenEvent:
 class PrefillWork:
     """One chunk of one prompt: `tokens` i32 `[<= C]` at positions from `start`, which is a multiple of C.
 
-    `pages` i32 are all pages that the sequence holds, in order. The last chunk also samples the first token, of those
-    that `token_mask` u32 `[1, V / 32]` has bits for, if it is given.
+    `pages` i32 are all pages of the sequence, in order. The last chunk also samples the first token. If `token_mask`
+    u32 `[1, V / 32]` is given, only tokens whose bit is set may be sampled.
     """
 
     slot: int
@@ -100,9 +100,10 @@ class PrefillWork:
 
 @dataclass(frozen=True)
 class DecodeWork:
-    """One token for each of n slots: `slots` i32 `[n]`; `new_pages` i32 `[n]`, a page just added or -1.
+    """One token for each of n slots: `slots` i32 `[n]`; `new_pages` i32 `[n]`, a page that was just added or -1.
 
-    Where a row is `constrained` (bool `[n]`), `token_mask` u32 `[n, V / 32]` has the bits of the tokens it may sample.
+    Where a row is `constrained` (bool `[n]`), `token_mask` u32 `[n, V / 32]` has the bits of the tokens that it may
+    sample.
     """
 
     slots: np.ndarray
@@ -113,7 +114,9 @@ class DecodeWork:
 
 @dataclass(frozen=True)
 class Swapped:
-    """A sequence on the host: its slot's state and the contents of its pages, as the runner that made them has them."""
+    """A sequence on the host: its slot's state and the contents of its pages, in the format of the runner that read
+    them.
+    """
 
     row: Any
     blocks: tuple[Any, ...]
@@ -121,7 +124,10 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapOutWork:
-    """Copies a slot's state and the contents of `pages` i32 to the host; others may have both from the next step on."""
+    """A copy of a slot's state and the contents of `pages` i32 to the host.
+
+    Other sequences may use both from the next step on.
+    """
 
     slot: int
     pages: np.ndarray
@@ -129,12 +135,15 @@ class SwapOutWork:
 
 @dataclass(frozen=True)
 class SwapInWork:
-    """Puts a sequence back, bit for bit. `pages` i32 are all it holds now; the first `kept` have their contents."""
+    """The return of a swapped sequence, bit for bit.
+
+    `pages` i32 are all its pages now. The first `shared_pages` of them already have their contents.
+    """
 
     slot: int
     pages: np.ndarray
-    kept: int
-    saved: Swapped
+    shared_pages: int
+    swapped: Swapped
 
 
 Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
@@ -142,7 +151,7 @@ Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step sampled, row by row: n rows after a decode of n slots, one after a prefill."""
+    """The tokens that a step sampled: n rows after a decode of n slots, one row after a prefill."""
 
     tokens: np.ndarray  # i32 [rows]
     finite: np.ndarray  # bool [rows]
@@ -152,18 +161,18 @@ class StepResult:
 
 
 Outcome = StepResult | Swapped | None
-"""What a step leaves for the host: tokens, a sequence that was swapped out, or nothing."""
+"""The result of a step on the host: tokens, a swapped sequence, or nothing."""
 
 
 class StepHandle(Protocol):
     """A dispatched step."""
 
     def wait(self) -> Outcome:
-        """Blocks until the step is done."""
+        """Blocks until the step is done and returns its outcome."""
 
 
 class StepRunner(Protocol):
-    """The device side as the engine sees it; every call returns as soon as the step is dispatched."""
+    """The device as the engine sees it. Every call returns as soon as the step is dispatched."""
 
     def prefill(self, work: PrefillWork) -> StepHandle: ...
 
@@ -176,10 +185,10 @@ class StepRunner(Protocol):
 
 @dataclass(frozen=True)
 class MultihostStep:
-    """A step that the leader of a pod has begun and the followers must run too.
+    """A step that the leader of a multihost group has begun and that the followers must run too.
 
-    `saved` numbers what a SwapOutWork takes to the host, of which each process keeps its own part; a SwapInWork means
-    the part of that number. Parts in `forgotten` are needed no more.
+    A SwapOutWork is stored under the number `saved`; each process keeps its own part. A SwapInWork restores the part
+    of that number. Parts whose numbers are in `forgotten` can be deleted.
     """
 
     work: Work
@@ -188,7 +197,7 @@ class MultihostStep:
 
 
 class MultihostMember(Protocol):
-    """This process's place in a pod."""
+    """This process's membership in a multihost group."""
 
     @property
     def processes(self) -> int: ...
@@ -198,28 +207,28 @@ class MultihostMember(Protocol):
 
     @property
     def distributed(self) -> str:
-        """`host:port` of JAX's coordination service."""
+        """The address `host:port` of JAX's coordination service."""
 
     @property
     def timeout(self) -> float:
-        """Seconds in which the processes must meet."""
+        """Seconds within which the processes must meet."""
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Returns once all processes have come to the same digests. Raises MultihostError when they differ."""
+        """Waits until all processes have reported the same digests. Raises MultihostError if they differ."""
 
 
 class MultihostLeader(MultihostMember, Protocol):
-    """Process 0."""
+    """The membership of process 0."""
 
     def send(self, step: MultihostStep) -> None:
-        """Has the followers run a step. Returns at once."""
+        """Sends a step to the followers. Returns at once."""
 
     def watch(self, stuck: Callable[[], float]) -> None:
-        """Watches `stuck()`, for how many seconds the oldest unfinished step has been running."""
+        """Monitors `stuck()`, the number of seconds for which the oldest unfinished step has been running."""
 
 
 class MultihostFollower(MultihostMember, Protocol):
-    """Any other process."""
+    """The membership of any other process."""
 
     def steps(self) -> Iterable[MultihostStep]:
-        """What the leader sends, until the pod has finished. Raises MultihostError when the leader is lost."""
+        """Yields the leader's steps until the group has finished. Raises MultihostError if the leader is lost."""

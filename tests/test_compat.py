@@ -22,16 +22,18 @@ MESH = AbstractMesh(
 
 @pytest.mark.parametrize("program", ["decode", "prefill"])
 def test_kernels_of_a_gpu_are_lowered(program: str) -> None:
-    path = TritonAttention(AttentionShape(heads=H, kv_heads=K, head_dim=d, dtype="bfloat16", page=PAGE), MESH)
-    cache = tuple(jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in path.shapes(9))
+    backend = TritonAttention(
+        AttentionShape(num_heads=H, num_kv_heads=K, head_dim=d, dtype="bfloat16", page=PAGE), MESH
+    )
+    cache = tuple(jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in backend.shapes(9))
 
     def decode(q, kv, cache, table, lengths):
-        cache = path.write_tokens(cache, kv, kv, table[:, 0], lengths % PAGE)
-        return path.decode(q, cache, table, lengths, lengths > 0, PLAIN)
+        cache = backend.write_tokens(cache, kv, kv, table[:, 0], lengths % PAGE)
+        return backend.decode(q, cache, table, lengths, lengths > 0, PLAIN)
 
     def prefill(q, kv, cache, table, start):
-        cache = path.write_chunk(cache, kv, kv, table[: CHUNK // PAGE])
-        return path.prefill(q, cache, table, start, PLAIN)
+        cache = backend.write_chunk(cache, kv, kv, table[: CHUNK // PAGE])
+        return backend.prefill(q, cache, table, start, PLAIN)
 
     tokens = ROWS if program == "decode" else CHUNK
     q, kv = (jax.ShapeDtypeStruct((tokens, heads, d), jnp.bfloat16) for heads in (H, K))

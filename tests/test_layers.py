@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {
+    "jaxchat.arithmetic",
     "jaxchat.cache",
     "jaxchat.config",
     "jaxchat.errors",
@@ -33,6 +34,7 @@ RPC = {"grpc", "google"}
 #   layer                     may import of the repository                                   never
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat":                 ({"jaxchat"},                                                  set()),
+    "jaxchat.arithmetic":      (set(),                                                        HEAVY | RPC),
     "jaxchat.cache":           ({"jaxchat.config"},                                          HEAVY | RPC),
     "jaxchat.settings":        (set(),                                                        HEAVY | RPC),
     "jaxchat.config":          ({"jaxchat.settings", "jaxchat.types", "jaxchat.errors"},      HEAVY | RPC),

@@ -43,7 +43,7 @@ def _test() -> int:
 
     build.COMPILERS = ("g++",)
     build.FLAGS = (*build.FLAGS, *FLAGS)
-    build.SECONDS = 900.0
+    build.COMPILE_TIMEOUT = 900.0
     return int(pytest.main(["-p", "no:xdist", "-k", UNCHANGED, *TESTS]))
 
 

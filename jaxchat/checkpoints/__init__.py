@@ -1,1 +1,1 @@
-"""Reading and writing weights: one file for each stored form."""
+"""Reads and writes weights: one module for each storage format."""

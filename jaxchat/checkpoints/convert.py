@@ -1,4 +1,4 @@
-"""From Hugging Face form to Orbax form, in a new directory that can be served like the old one."""
+"""Converts a model from Hugging Face to Orbax format, in a new directory that can be served like the old one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxchat.models.families import read_config
 from jaxchat.types import Progress
 
 TEXTS = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json")
-"""What serving reads besides weights; config.json last, so that a half-made directory is none that can be served."""
+"""Files that serving reads besides weights. config.json is last, so that an incomplete directory cannot be served."""
 
 
 def convert(
@@ -24,30 +24,32 @@ def convert(
     dtype: DTypeName | None = None,
     progress: Progress = lambda done, total: None,
 ) -> DTypeName:
-    """Writes the model of `source` to `destination`, which must not exist or be empty.
+    """Writes the model of `source` to `destination`, which must not exist or must be empty.
 
     Args:
-        source: a directory in Hugging Face form.
-        dtype: of the stored weights; None keeps bfloat16, and takes float32 for all else, which holds any.
-        progress: told of the parameters read.
+        source: a directory in Hugging Face format.
+        destination: the directory to write.
+        dtype: dtype of the stored weights. None keeps bfloat16 and converts all others to float32, which holds any
+            of them.
+        progress: called with the number of parameters read.
 
     Returns:
         The dtype.
 
     Raises:
-        ModelError: the source is damaged, is in Orbax form already, or there is something at the destination.
+        ModelError: the source is damaged or in Orbax format already, or the destination exists and is not empty.
         OSError: the destination cannot be written.
     """
     if has_orbax(source):
-        raise ModelError(f"{source}: is in Orbax form already")
+        raise ModelError(f"{source}: is in Orbax format already")
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
-        raise ModelError(f"{destination}: exists and is no empty directory")
+        raise ModelError(f"{destination}: exists and is not an empty directory")
     config = read_config(source)
-    kept: DTypeName = dtype or ("bfloat16" if SafetensorsReader(source).dtypes() == {"BF16"} else "float32")
-    params, digest = load_hf(source, config, dtype=kept, progress=progress)
+    stored_dtype: DTypeName = dtype or ("bfloat16" if SafetensorsReader(source).dtypes() == {"BF16"} else "float32")
+    params, digest = load_hf(source, config, dtype=stored_dtype, progress=progress)
     destination.mkdir(parents=True, exist_ok=True)
     save_orbax(params, destination, digest)
     for name in TEXTS:
         if (source / name).exists():
             shutil.copyfile(source / name, destination / name)
-    return kept
+    return stored_dtype

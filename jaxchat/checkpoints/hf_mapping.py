@@ -1,4 +1,4 @@
-"""Which Hugging Face tensors fill each parameter of `jaxchat.models.param_specs`."""
+"""Maps Hugging Face tensors to the parameters of `jaxchat.models.param_specs`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stored_slices(config: ModelConfig, prefix: str = "model.") -> dict[ParamPath
 
 
 def unused(config: ModelConfig, name: str) -> bool:
-    """Returns whether a stored tensor may be there although no parameter is made of it."""
+    """Returns whether a stored tensor may exist although it belongs to no parameter."""
     tied_head = config.tie_embeddings and name == "lm_head.weight"
     return tied_head or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
 
@@ -46,12 +46,12 @@ def _slices(config: ModelConfig, path: ParamPath, spec: ParamSpec, prefix: str) 
 
 
 def _named(name: str) -> Source:
-    """A parameter that is stored as it is."""
+    """Returns the source of a parameter that is stored in its own layout."""
     return lambda config, spec, prefix: whole(f"{prefix}{name}", spec.shape)
 
 
 def _linear(name: str) -> Source:
-    """A parameter that is stored as one matrix `[out, in]`."""
+    """Returns the source of a parameter that is stored as one matrix `[out, in]`."""
     return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, len(spec.contracted))
 
 
@@ -76,7 +76,7 @@ def _qkv_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
 
 
 def _sinks(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
-    return joined_vectors([f"{prefix}self_attn.sinks"], spec.shape, 0, (config.kv_heads,))
+    return joined_vectors([f"{prefix}self_attn.sinks"], spec.shape, 0, (config.num_kv_heads,))
 
 
 def _gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:

@@ -1,4 +1,4 @@
-"""Hugging Face safetensors to the decoder's parameter tree and back, one tensor at a time."""
+"""Converts Hugging Face safetensors to the decoder's parameter tree and back, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ def load_hf(
     place: Place | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[dict[str, Any], str]:
-    """Loads every parameter of `config` from the safetensors files of `directory`, possibly sharded.
+    """Loads every parameter of `config` from the safetensors files of `directory`, which may be several.
+
+    Args:
+        directory: the model directory.
+        config: the model.
+        dtype: dtype of the loaded parameters.
+        place: puts each finished parameter on its devices; by default on the default device.
+        progress: called with the number of parameters read.
 
     Returns:
         The nested parameter dict and the SHA-256 (hex) of all tensors read, in a fixed order.
@@ -55,7 +62,7 @@ def load_hf(
 
 
 def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype: str = "bfloat16") -> None:
-    """Writes `model.safetensors` under Hugging Face names; `config.json` is the caller's."""
+    """Writes `model.safetensors` with Hugging Face names. The caller writes `config.json`."""
     tensors: dict[str, np.ndarray] = {}
     for path, slices in stored_slices(config).items():
         array = np.asarray(param_at(params, path).astype(jnp.float32))
@@ -66,14 +73,16 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
 
 
 def _check(shards: SafetensorsReader, stored: dict[ParamPath, Slices], config: ModelConfig) -> None:
-    """Refuses tensors that do not fit, before memory is asked for, and those that no parameter is made of: what they
-    stand for would be left out of the computation."""
+    """Raises ModelError for tensors that do not fit, before memory is allocated, and for tensors of no parameter.
+
+    The computation would silently omit the latter.
+    """
     parts = [part for slices in stored.values() for part in slices]
     for part in parts:
         shards.check(part)
-    wanted = {part.name for part in parts}
+    names = {part.name for part in parts}
     for name, path in shards.files.items():
-        if name not in wanted and not unused(config, name):
+        if name not in names and not unused(config, name):
             raise ModelError(f"{path}: tensor {name} does not belong to the model that config.json describes")
 
 
@@ -88,7 +97,7 @@ def _assemble(shards: SafetensorsReader, shape: Shape, slices: Slices, dtype: np
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array that XLA:CPU takes as it is; what is not aligned to 64 bytes it copies."""
+    """Returns an uninitialised array that XLA:CPU uses in place; it copies arrays that are not aligned to 64 bytes."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64

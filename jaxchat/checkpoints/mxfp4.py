@@ -1,7 +1,8 @@
-"""MXFP4, the form in which gpt-oss is published: numbers of 4 bits, of which 32 share a power of two (OCP MX 1.0).
+"""Decodes MXFP4, the format in which gpt-oss is published: numbers of 4 bits, 32 of which share a power of two (OCP MX
+1.0).
 
 A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]`, two numbers in a byte, the lower bits
-first, and `.._scales` u8 `[E, out, in / 32]`. What is read of it becomes f32, entry by entry.
+first, and `.._scales` u8 `[E, out, in / 32]`. Reading converts to f32, entry by entry.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from jaxchat.errors import ModelError
 BLOCKS, SCALES = "_blocks", "_scales"
 _POSITIVE = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
 _VALUES = np.concatenate([_POSITIVE, -_POSITIVE])
-_PAIRS = np.stack([_VALUES[np.arange(256) & 15], _VALUES[np.arange(256) >> 4]], axis=-1)  # of each byte
+_PAIRS = np.stack([_VALUES[np.arange(256) & 15], _VALUES[np.arange(256) >> 4]], axis=-1)  # the two numbers in each byte
 _BIAS = 127  # of the exponents
 
 
 class Mxfp4:
-    """A tensor in two, with the methods of a slice of a safetensors file."""
+    """A tensor stored as two, with the methods of a slice of a safetensors file."""
 
     def __init__(self, blocks: Any, scales: Any) -> None:
-        """Of the two tensors' slices. Raises ModelError where they do not fit each other."""
+        """Wraps the slices of the two tensors. Raises ModelError if they do not match."""
         self._blocks, self._scales = blocks, scales
         shape = blocks.get_shape()
         if {blocks.get_dtype(), scales.get_dtype()} != {"U8"}:
@@ -33,12 +34,14 @@ class Mxfp4:
             raise ModelError(f"blocks have shape {shape}, scales {scales.get_shape()}, which do not fit each other")
 
     def get_shape(self) -> list[int]:
-        """Of the tensor that is meant."""
+        """Returns the shape of the decoded tensor."""
         count, outputs, groups, _ = self._blocks.get_shape()
         return [count, 32 * groups, outputs]
 
     def get_dtype(self) -> str:
-        """The narrowest that holds every number exactly, but for powers of two at the ends of its range."""
+        """Returns the narrowest dtype that holds every number exactly, except powers of two at the ends of its
+        range.
+        """
         return "BF16"
 
     def __getitem__(self, index: Any) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Orbax checkpoints: the native form, restored straight onto whatever mesh serves, without a pass through the host."""
+"""Orbax checkpoints: the native format, restored directly onto the mesh that serves, without a pass through the
+host.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +18,21 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import ParamPath, ParamSpec, param_specs, param_tree
 
 FOLDER, MANIFEST = "orbax", "orbax.json"
-PIECE = 1 << 26  # bytes that are stored, and so read, together; a device need not read what is another's
+PIECE = 1 << 26  # bytes of a chunk, the unit of reads; a device does not need to read the chunks of others
 ShardingOf = Callable[[ParamSpec], jax.sharding.Sharding]
 Finish = Callable[[ParamPath, jax.Array], Any]
 """`finish(path, array)` gives one restored parameter its final form."""
 
 
 def has_orbax(directory: Path) -> bool:
-    """Whether a model directory holds an Orbax checkpoint."""
+    """Returns whether a model directory contains an Orbax checkpoint."""
     return (directory / MANIFEST).exists() or (directory / FOLDER).is_dir()
 
 
 def save_orbax(params: dict[str, Any], directory: Path, digest: str) -> None:
-    """Writes `directory/orbax`, and then `directory/orbax.json`, which tells what must be in it.
+    """Writes `directory/orbax`, then the manifest `directory/orbax.json`, which lists its contents.
 
-    `digest` is that of the weights' origin and goes into the fingerprint.
+    `digest` is the digest of the original weights, which is part of the fingerprint.
     """
     checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
     with checkpoint.StandardCheckpointer() as saver:
@@ -49,14 +51,14 @@ def restore_orbax(
     sharding: ShardingOf,
     finish: Finish = lambda path, array: array,
 ) -> tuple[dict[str, Any], str]:
-    """Reads `directory/orbax`, each parameter straight to its sharding; returns parameters and digest.
+    """Reads `directory/orbax`, each parameter directly to its sharding; returns parameters and digest.
 
     Args:
-        directory: of the model.
+        directory: directory of the model.
         config: the decoder whose parameters are stored.
-        dtype: of the parameters.
-        sharding: of each of them.
-        finish: is called once a part of the tree is there, before the next one is read.
+        dtype: dtype of the parameters.
+        sharding: returns the sharding of each parameter.
+        finish: called with each parameter of a part of the tree, before the next part is read.
 
     Raises:
         ModelError: the checkpoint is damaged or does not fit `config`; names the file or the parameter.
@@ -84,7 +86,7 @@ def _restored(reader: Any, directory: Path, target: dict[str, Any]) -> dict[str,
         args = checkpoint.args.PyTreeRestore(item=target, restore_args=places, partial_restore=True)
         part: dict[str, Any] = reader.restore(folder, args=args)
         return part
-    except Exception as error:  # it raises bare ones, of many lines
+    except Exception as error:  # Orbax raises bare exceptions, with many lines
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{folder}: cannot be restored ({first:.300})") from None
 
@@ -98,15 +100,18 @@ def _finish(tree: dict[str, Any], path: ParamPath, finish: Finish) -> None:
             tree[name] = finish((*path, name), node)
 
 
-def _checked(directory: Path, wanted: dict[str, list[int]]) -> str:
-    """The digest of a checkpoint that has all its files, whole, and the parameters that are wanted.
+def _checked(directory: Path, expected: dict[str, list[int]]) -> str:
+    """Returns the digest of a checkpoint, after checking that it has all its files and the expected parameters.
 
-    Orbax itself meets damage in the middle of reading, and may then print stack traces from its threads.
+    Orbax itself notices damage only while it reads, and may then print stack traces from its threads.
+
+    Raises:
+        ModelError: a file or parameter is missing, surplus, or of another size or shape.
     """
     path, folder = directory / MANIFEST, directory / FOLDER
     manifest = read_object(path)
-    digest, held, files = (manifest.get(key) for key in ("digest", "parameters", "files"))
-    if not isinstance(digest, str) or not isinstance(held, dict) or not isinstance(files, dict):
+    digest, stored, files = (manifest.get(key) for key in ("digest", "parameters", "files"))
+    if not isinstance(digest, str) or not isinstance(stored, dict) or not isinstance(files, dict):
         raise ModelError(f"{path}: must have digest, parameters and files")
     for name, size in files.items():
         file = folder / name
@@ -114,13 +119,13 @@ def _checked(directory: Path, wanted: dict[str, list[int]]) -> str:
             raise ModelError(f"{file}: not found, though {MANIFEST} lists it")
         if file.stat().st_size != size:
             raise ModelError(f"{file}: has {file.stat().st_size} bytes, expected {size}")
-    for name in sorted(wanted.keys() | held.keys()):
-        if name not in held:
+    for name in sorted(expected.keys() | stored.keys()):
+        if name not in stored:
             raise ModelError(f"{folder}: parameter {name} is missing")
-        if name not in wanted:
+        if name not in expected:
             raise ModelError(f"{folder}: parameter {name} does not belong to the model that config.json describes")
-        if held[name] != wanted[name]:
-            raise ModelError(f"{folder}: parameter {name} has shape {held[name]}, expected {wanted[name]}")
+        if stored[name] != expected[name]:
+            raise ModelError(f"{folder}: parameter {name} has shape {stored[name]}, expected {expected[name]}")
     return digest
 
 
@@ -139,7 +144,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _orbax() -> Any:
     try:
-        from orbax import checkpoint  # slow to import, and only wanted here
+        from orbax import checkpoint  # slow to import, and used only here
     except ImportError:
         raise ModelError("Orbax checkpoints need `pip install 'jaxchat[orbax]'`") from None
     return checkpoint

@@ -18,21 +18,22 @@ from jaxchat.model_directory import read_if_there, read_object
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors spells dtypes
 
-MAPPED = 1 << 24  # bytes; files are mapped, and what was read of one takes memory until it is opened anew
+MAPPED = 1 << 24  # bytes; files are mapped, and the pages that were read take memory until the file is reopened
 
 
 class SafetensorsReader:
-    """Opens every file at once, so that what is missing or damaged shows before anything is read.
+    """A reader that opens every file at once, so that missing or damaged files show before anything is read.
 
-    `files` has the file of each tensor. Tensors in a form of `CHECKPOINT_FORMS` have the name and shape of what they
-    stand for, and the file of their first part.
+    `files` maps each tensor to its file. A tensor in a form of `CHECKPOINT_FORMS` has the name and shape of the decoded
+    one, and the file of its first part.
 
     All methods raise ModelError naming file and tensor.
     """
 
     def __init__(self, directory: Path) -> None:
+        """Opens the files of `directory` and checks them against the index."""
         self.directory = directory
-        self._stored = _listed(directory)
+        self._stored = _files_of_tensors(directory)
         self._opened = {path: _open(path) for path in sorted(set(self._stored.values()))}
         self._mapped: Counter[Path] = Counter()  # bytes read of each file since it was opened
         for path, file in self._opened.items():
@@ -44,15 +45,15 @@ class SafetensorsReader:
         self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
     def prefix(self, known: tuple[str, ...]) -> str:
-        """That of the `known` prefixes which the names begin with, the first where none does."""
+        """Returns the first of the `known` prefixes that occurs in the names; the first of all if none does."""
         return next((prefix for prefix in known if f"{prefix}embed_tokens.weight" in self.files), known[0])
 
     def dtypes(self) -> set[str]:
-        """The dtypes of all tensors, as safetensors spells them."""
+        """Returns the dtypes of all tensors, in the notation of safetensors."""
         return {self._slice(name).get_dtype() for name in self.files}
 
     def check(self, part: TensorSlice) -> None:
-        """Whether the tensor of `part` is there, of the right shape, and of floating numbers."""
+        """Raises ModelError if the tensor of `part` is missing, of another shape, or not floating-point."""
         path = self.files.get(part.name)
         if path is None:
             raise ModelError(f"{self.directory}: tensor {part.name} is missing from the safetensors files")
@@ -64,7 +65,7 @@ class SafetensorsReader:
             raise ModelError(f"{path}: tensor {part.name} has dtype {dtype}, supported: {', '.join(FLOATING)}")
 
     def read(self, part: TensorSlice) -> np.ndarray:
-        """The rows of a stored tensor that `part` wants."""
+        """Returns the rows of a stored tensor that `part` selects."""
         path = self.files[part.name]
         try:
             stored = self._slice(part.name)
@@ -89,7 +90,7 @@ class SafetensorsReader:
         return composed
 
     def _slice(self, name: str) -> Any:
-        """A tensor that is read in part, whatever form it is stored in."""
+        """Returns the slice of a tensor, which may be stored as several."""
         if name not in self._composed:
             return self._stored_slice(name)
         form, parts = self._composed[name]
@@ -104,11 +105,11 @@ class SafetensorsReader:
             raise ModelError(f"{self.directory}: tensor {name} is missing from the safetensors files")
         return self._opened[self._stored[name]].get_slice(name)
 
-    def _check_listing(self, path: Path, held: set[str]) -> None:
+    def _check_listing(self, path: Path, names: set[str]) -> None:
         listed = {name for name, file in self._stored.items() if file == path}
-        if missing := listed - held:
-            raise ModelError(f"{path}: holds no tensor {min(missing)}, though {INDEX} says so")
-        if unlisted := held - listed:
+        if missing := listed - names:
+            raise ModelError(f"{path}: does not contain tensor {min(missing)}, although {INDEX} lists it")
+        if unlisted := names - listed:
             raise ModelError(f"{path}: holds tensor {min(unlisted)}, which {INDEX} does not list")
 
 
@@ -117,17 +118,17 @@ def _quantization(directory: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _listed(directory: Path) -> dict[str, Path]:
-    """The file of each tensor."""
+def _files_of_tensors(directory: Path) -> dict[str, Path]:
+    """Returns the file of each tensor."""
     index, single = directory / INDEX, directory / SINGLE
     if index.exists():
-        return dict(_of_index(index))
+        return dict(_files_in_index(index))
     if single.exists():
         return dict.fromkeys(_open(single).keys(), single)
     raise ModelError(f"{directory}: holds neither {SINGLE} nor {INDEX}")
 
 
-def _of_index(index: Path) -> Iterator[tuple[str, Path]]:
+def _files_in_index(index: Path) -> Iterator[tuple[str, Path]]:
     names = read_object(index).get("weight_map")
     if not isinstance(names, dict):
         raise ModelError(f"{index}: weight_map must be an object, got {names!r:.200}")

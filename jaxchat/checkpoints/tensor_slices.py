@@ -1,4 +1,4 @@
-"""How a stored tensor, [out, in] as torch has it, is laid out inside one of our parameters, [in, out]."""
+"""The layout of stored tensors, [out, in] as in torch, inside the decoder's parameters, [in, out]."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class TensorSlice:
     rows: tuple[int, int] | None = None  # of the stored tensor, from and to; None: all
 
     def from_stored(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the stored rows, as they fill their place."""
+        """Converts stored rows to the shape of their place."""
         if self.alternating:
             *outer, count, size = self.shape
             return rows.reshape(*outer, size, count).swapaxes(-1, -2)
         return (rows.T if self.transposed else rows).reshape(self.shape)
 
     def to_stored(self, piece: np.ndarray) -> np.ndarray:
-        """Inverse of `from_stored`."""
+        """Inverts `from_stored`."""
         first, *rest = self.stored_shape
         stored = (self.rows[1] - self.rows[0] if self.rows else first, *rest)
         if self.alternating:
@@ -52,7 +52,7 @@ def whole(name: str, shape: Shape) -> Slices:
 
 
 def matrix(name: str, shape: Shape, inputs: int) -> Slices:
-    """Returns the slice of a parameter `[in.., out..]`, of which `inputs` axes are inputs, stored as one matrix."""
+    """Returns the slice of a parameter `[in.., out..]` with `inputs` input axes, stored as one matrix."""
     return (TensorSlice(name, _stored(shape, inputs), shape, transposed=True),)
 
 
@@ -93,9 +93,9 @@ def entries(name: str, shape: Shape, *, alternating: bool = False) -> Slices:
     """Returns the slices of a parameter that is stored as one tensor and read entry by entry of the first axis.
 
     Args:
-        name: of the tensor.
-        shape: of the parameter.
-        alternating: whether the last two axes of the parameter are one axis of the tensor, in which they alternate.
+        name: name of the tensor.
+        shape: shape of the parameter.
+        alternating: whether the last two axes of the parameter alternate in one axis of the tensor.
     """
     count, *entry = shape
     stored = (count, *entry[:-2], math.prod(entry[-2:])) if alternating else shape
@@ -113,7 +113,7 @@ def entries(name: str, shape: Shape, *, alternating: bool = False) -> Slices:
 
 
 def stacked(parameters: Sequence[Slices]) -> Slices:
-    """Returns the slices of parameters of one shape, each an entry of a new first axis."""
+    """Returns the slices of parameters of one shape, each an entry on a new first axis."""
     return tuple(
         replace(part, place=(index, *part.place)) for index, slices in enumerate(parameters) for part in slices
     )

@@ -1,4 +1,4 @@
-"""The engine thread: takes requests, keeps the device one step ahead of the host, hands out tokens."""
+"""The engine thread: accepts requests, keeps the device one step ahead of the host, delivers tokens."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 
 
 class QueueFull(Exception):
-    """More sequences wait than the queue may hold."""
+    """The error of a request that would exceed the queue limit."""
 
 
 class EngineStopped(Exception):
-    """The engine has stopped or failed."""
+    """The error of a request to an engine that has stopped or failed."""
 
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot of the load."""
+    """A snapshot of the load: sequences, KV pages, and counts since the start."""
 
     waiting: int
     running: int
@@ -70,15 +70,22 @@ class _Stop:
 class Engine:
     """Continuous batching over a `StepRunner`. Methods are thread-safe.
 
-    The host trails the device by one step: step N + 1 is dispatched before the result of step N is read, so the device
-    never waits for the host. A token that ends its sequence is therefore followed by one surplus token, which is
+    The host trails the device by one step: step N + 1 is dispatched before the result of step N is read. The device
+    therefore never waits for the host. A token that ends its sequence is followed by one surplus token, which is
     discarded.
     """
 
     def __init__(
         self, runner: StepRunner, scheduler: Scheduler, *, queue_limit: int, ids: Iterator[int] | None = None
     ) -> None:
-        """Args: `queue_limit` is how many sequences may wait; `ids` gives requests theirs, by default 1, 2, ..."""
+        """Creates an engine whose thread has not started.
+
+        Args:
+            runner: runs the steps.
+            scheduler: chooses the steps.
+            queue_limit: number of sequences that may wait.
+            ids: yields the id of each request; by default 1, 2, ...
+        """
         self._runner = runner
         self._scheduler = scheduler
         self._queue_limit = queue_limit
@@ -90,23 +97,27 @@ class Engine:
         self._inbound = 0
         self._lock = threading.Lock()
         self._steps = 0
-        self._open: dict[int, int] = {}  # sequences of each request that have not ended
+        self._open: dict[int, int] = {}  # number of unfinished sequences, by request id
         self.failure: BaseException | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="jaxchat-engine", daemon=True)
 
     def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
-        """Starts the engine thread, which calls `deliver` with the events of each step that has any, `ended` at last.
+        """Starts the engine thread.
 
-        When `ended` is called, `failure` says whether the thread was stopped (None) or what broke it.
+        Args:
+            deliver: called after each step that has events, with those events.
+            ended: called last, when the thread ends. `failure` is then None after a stop, otherwise the error.
         """
         self._deliver, self._ended = deliver, ended
         self._thread.start()
 
     def stop(self, patience: float | None = None) -> None:
-        """Ends the thread after the step in flight; sequences that still run get `engine_failure`.
+        """Ends the thread after the step in flight; sequences that still run finish with `engine_failure`.
 
-        Waits for it, or for `patience` seconds: a step that waits for a lost device never ends.
+        Args:
+            patience: seconds to wait for the thread, without limit by default. A step that waits for a lost device
+                never ends.
         """
         self._inbox.put(_Stop())
         if self._thread.is_alive():
@@ -114,17 +125,18 @@ class Engine:
 
     @property
     def alive(self) -> bool:
+        """Whether the thread runs and accepts requests."""
         return self._thread.is_alive() and not self._stopped
 
     @property
     def stats(self) -> EngineStats:
-        """Counts as of now; read without a lock, so each is exact but they may be one step apart."""
+        """The current load. It is read without a lock: each count is exact, but counts may be one step apart."""
         s = self._scheduler
         waiting = s.waiting + self._inbound
         return EngineStats(waiting, s.running, s.pool.in_use, s.pool.total, self._steps, s.preemptions)
 
     def submit(self, request: GenerateRequest) -> int:
-        """Queues all choices of a request and returns its id; events may be delivered before this returns.
+        """Queues all choices of a request and returns its id. Events may be delivered before this returns.
 
         Raises:
             QueueFull: the choices would not fit in the queue.
@@ -142,34 +154,38 @@ class Engine:
         return request_id
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """Drops a request, or one choice of it, before the next step; what has ended already is ignored."""
+        """Drops a request, or one choice of it, before the next step. Ignores what has ended already."""
         self._inbox.put(_Cancel(request_id, choice))
 
     def forget_prefixes(self) -> None:
-        """Drops cached prompts that nobody uses before the next step."""
+        """Drops cached prefixes that no sequence uses, before the next step."""
         self._inbox.put(_Forget())
 
     def _run(self) -> None:
         try:
             while self._take_commands():
-                self._turn()
+                self._run_step()
         except BaseException as error:
             log.exception("the engine failed")
             self.failure = error
         finally:
-            with self._lock:  # from here on nothing is put into the inbox that nobody would take out
+            with self._lock:  # after this, `submit` raises: nothing may enter an inbox after its last read
                 self._stopped = True
             self._fail_open()
             self._ended()
 
-    def _turn(self) -> None:
-        """Dispatches one step if there is one to do, and collects all but the newest; that too where it is awaited."""
+    def _run_step(self) -> None:
+        """Dispatches the next step, if any, and processes the results of all but the newest step.
+
+        If the scheduler needs the newest step's result (`Step.awaited`), that is processed too. Without a new step, all
+        results are processed.
+        """
         step = self._scheduler.schedule()
         if step:
             self._in_flight.append((step, self._dispatch(step.work)))
             self._steps += 1
-        left = 1 if step and not step.awaited else 0
-        while len(self._in_flight) > left:
+        allowed = 1 if step and not step.awaited else 0
+        while len(self._in_flight) > allowed:
             done, handle = self._in_flight.popleft()
             events = self._scheduler.process_output(done, handle.wait())
             for event in events:
@@ -190,7 +206,10 @@ class Engine:
                 return self._runner.swap_in(work)
 
     def _take_commands(self) -> bool:
-        """Applies all that has arrived, waiting for something when there is nothing else to do; False to stop."""
+        """Applies all commands that have arrived and returns False for a stop.
+
+        Blocks for a command while no sequence waits or runs and no step is in flight.
+        """
         while True:
             idle = not (self._scheduler.waiting or self._scheduler.running or self._in_flight)
             try:
@@ -220,7 +239,7 @@ class Engine:
             del self._open[request_id]
 
     def _fail_open(self) -> None:
-        """Tells everyone who still waits that nothing more will come."""
+        """Reports `engine_failure` for every request that has not ended."""
         while not self._inbox.empty():
             command = self._inbox.get()
             if isinstance(command, _Submit):

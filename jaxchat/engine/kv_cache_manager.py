@@ -1,73 +1,80 @@
-"""What a sequence holds of the KV pool: the chunks it shares with other prompts, and pages of its own."""
+"""The KV pages of each sequence: chunks that it shares with other prompts, and pages that it alone uses."""
 
 from __future__ import annotations
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.sequence import Sequence
 
 
 class KVCacheManager:
-    """Gives pages to sequences and takes them back; whole chunks of prompts are shared through the prefix cache."""
+    """An allocator of KV pages for sequences. Prompts share whole chunks through the prefix cache."""
 
     def __init__(self, pool: PagePool, *, chunk: int, page_size: int) -> None:
         self.pool = pool
         self.chunk, self.page_size = chunk, page_size
-        self._per_chunk = chunk // page_size
+        self._pages_per_chunk = chunk // page_size
 
-    def open(self, sequence: Sequence, tokens: int, spare: int) -> bool:
-        """Cached chunks of its prompt, and a promise of the pages that `tokens` tokens take beyond them.
+    def allocate(self, sequence: Sequence, tokens: int, spare: int) -> bool:
+        """Gives a sequence the cached chunks of its prompt and reserves the other pages of its first `tokens` tokens.
 
-        False, and nothing changed, unless `spare` more pages would be left.
+        Returns:
+            False if fewer than `spare` pages would remain available; nothing has changed then.
         """
-        hits = self.pool.find(self._chunks(sequence))
+        hits = self.pool.match_prefix(self._chunks(sequence))
         shared = [page for prefix in hits for page in prefix.pages]
-        needed = -(-tokens // self.page_size) - len(shared)
+        needed = cdiv(tokens, self.page_size) - len(shared)
         if not self.pool.reserve(needed, spare):
-            self.pool.leave(hits)
+            self.pool.release(hits)
             return False
         sequence.prefixes, sequence.pages, sequence.reserved_pages = hits, shared, needed
         return True
 
-    def cover(self, sequence: Sequence, tokens: int) -> None:
-        """Takes promised pages until they hold `tokens` tokens."""
+    def extend(self, sequence: Sequence, tokens: int) -> None:
+        """Takes reserved pages until the sequence has room for `tokens` tokens."""
         while len(sequence.pages) * self.page_size < tokens:
             sequence.pages.append(self.pool.take())
             sequence.reserved_pages -= 1
 
-    def full(self, sequence: Sequence) -> bool:
-        """Whether the next token needs a page more."""
+    def needs_page(self, sequence: Sequence) -> bool:
+        """Returns whether the next token needs another page."""
         return sequence.position == len(sequence.pages) * self.page_size
 
-    def share(self, sequence: Sequence) -> None:
-        """Offers whole chunks of the prompt that were dispatched to later prompts; their pages then are the cache's.
+    def cache_chunks(self, sequence: Sequence) -> None:
+        """Caches the whole prompt chunks that were dispatched, for later prompts; the cache then owns their pages.
 
-        A prompt whose next chunk is in the cache by now shares no more: pages of the cache come before its own.
+        Stops at the first chunk that another sequence has cached already: in `sequence.pages`, pages of the cache must
+        precede the sequence's own.
         """
-        while len(sequence.prefixes) < sequence.prefilled // self.chunk and self._share_next(sequence):
+        while len(sequence.prefixes) < sequence.prefilled // self.chunk and self._cache_next_chunk(sequence):
             pass
 
-    def _share_next(self, sequence: Sequence) -> bool:
+    def _cache_next_chunk(self, sequence: Sequence) -> bool:
+        """Caches one more chunk and returns whether that was possible."""
         index = len(sequence.prefixes)
         tokens = sequence.prompt[index * self.chunk : (index + 1) * self.chunk]
-        pages = tuple(sequence.pages[index * self._per_chunk : (index + 1) * self._per_chunk])
+        pages = tuple(sequence.pages[index * self._pages_per_chunk : (index + 1) * self._pages_per_chunk])
         parent = sequence.prefixes[-1] if sequence.prefixes else None
-        prefix = self.pool.share(parent, tokens.tobytes(), pages)
+        prefix = self.pool.insert_prefix(parent, tokens.tobytes(), pages)
         if prefix:
             sequence.prefixes.append(prefix)
         return prefix is not None
 
-    def close(self, sequence: Sequence) -> None:
-        """Takes everything back."""
-        self.pool.free(sequence.pages[self.shared(sequence) :])
-        self.pool.leave(sequence.prefixes)
+    def free(self, sequence: Sequence) -> None:
+        """Takes back all pages of the sequence, its uses of cached chunks and its reservation."""
+        self.pool.free(sequence.pages[self.shared_pages(sequence) :])
+        self.pool.release(sequence.prefixes)
         self.pool.unreserve(sequence.reserved_pages)
         sequence.prefixes, sequence.pages, sequence.reserved_pages = [], [], 0
 
-    def shared(self, sequence: Sequence) -> int:
-        """How many of its pages, from the first, belong to the cache."""
-        return len(sequence.prefixes) * self._per_chunk
+    def shared_pages(self, sequence: Sequence) -> int:
+        """Returns how many of its pages, counted from the first, belong to the cache."""
+        return len(sequence.prefixes) * self._pages_per_chunk
 
     def _chunks(self, sequence: Sequence) -> list[bytes]:
-        """Whole chunks of the prompt that may come from the cache; the last token must be computed for its logits."""
-        whole = (len(sequence.prompt) - 1) // self.chunk
-        return [sequence.prompt[i * self.chunk : (i + 1) * self.chunk].tobytes() for i in range(whole)]
+        """Returns the whole chunks of the prompt that may come from the cache, as bytes.
+
+        The last prompt token is never among them: its logits must be computed.
+        """
+        count = (len(sequence.prompt) - 1) // self.chunk
+        return [sequence.prompt[i * self.chunk : (i + 1) * self.chunk].tobytes() for i in range(count)]

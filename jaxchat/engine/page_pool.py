@@ -1,4 +1,4 @@
-"""Which KV page belongs to whom: a free list, promises for prompts that were let in, a prefix cache.
+"""Ownership of KV pages: a free list, reservations for admitted prompts, and a prefix cache.
 
 All operations are O(1) in the number of pages.
 """
@@ -11,19 +11,20 @@ from dataclasses import dataclass
 
 @dataclass(eq=False)
 class Prefix:
-    """The pages of one prompt chunk, shared by every sequence whose prompt begins the same up to its end."""
+    """A cached prompt chunk and its pages. All sequences whose prompts are equal up to its end share it."""
 
-    key: tuple[int, bytes]  # identity of the chunk before it, and this chunk's tokens
+    key: tuple[int, bytes]  # serial of the chunk before it (0: none), and this chunk's tokens
     serial: int
     pages: tuple[int, ...]
     users: int = 0
 
 
 class PagePool:
-    """Pages 1 .. N-1; page 0 is the null page. Every page is free, held by one sequence, or in one cached prefix.
+    """The pages 1 .. N-1; page 0 is the null page. A page is free, or used by one sequence, or part of one cached
+    prefix.
 
-    Chunks of prompts stay cached after their last user has left, until their pages are needed. They are found by the
-    chain of exact tokens, so two prompts never share by accident of a hash.
+    A chunk stays cached after its last user has released it, until its pages are needed. Chunks are looked up by the
+    exact tokens of the whole prefix, so a hash collision cannot make two prompts share.
     """
 
     def __init__(self, pages: int) -> None:
@@ -32,49 +33,62 @@ class PagePool:
         self._prefixes: dict[tuple[int, bytes], Prefix] = {}
         self._idle: OrderedDict[int, Prefix] = OrderedDict()
         self._idle_pages = 0
-        self._promised = 0
+        self._reserved = 0
         self._serial = 0
 
     @property
     def in_use(self) -> int:
-        """Pages held for sequences; cached prefixes without a user do not count."""
+        """The number of pages that sequences use. Cached prefixes without a user do not count."""
         return self.total - len(self._free) - self._idle_pages
 
     def reserve(self, count: int, spare: int = 0) -> bool:
-        """Sets `count` pages aside for later `take`s; False, and nothing changed, unless `spare` more are left."""
-        if len(self._free) + self._idle_pages - self._promised < count + spare:
+        """Reserves `count` pages for later calls of `take`.
+
+        Returns:
+            False if fewer than `spare` pages would remain available; nothing has changed then.
+        """
+        if len(self._free) + self._idle_pages - self._reserved < count + spare:
             return False
-        self._promised += count
+        self._reserved += count
         return True
 
     def unreserve(self, count: int) -> None:
-        """Gives back what was promised but not taken."""
-        self._promised -= count
+        """Returns reserved pages that were not taken."""
+        self._reserved -= count
 
     def take(self) -> int:
-        """One promised page."""
+        """Takes one reserved page and returns its id."""
         if not self._free:
             self._evict()
-        self._promised -= 1
+        self._reserved -= 1
         return self._free.pop()
 
     def free(self, pages: list[int]) -> None:
-        """Returns pages that a sequence held alone."""
+        """Returns pages that only one sequence used."""
         self._free.extend(pages)
 
-    def find(self, chunks: list[bytes]) -> list[Prefix]:
-        """The longest cached run of `chunks`, each now used once more."""
-        found: list[Prefix] = []
+    def match_prefix(self, chunks: list[bytes]) -> list[Prefix]:
+        """Returns the longest cached run of `chunks` and adds a use to each."""
+        prefixes: list[Prefix] = []
         for tokens in chunks:
-            prefix = self._prefixes.get((found[-1].serial if found else 0, tokens))
+            prefix = self._prefixes.get((prefixes[-1].serial if prefixes else 0, tokens))
             if prefix is None:
                 break
             self._use(prefix)
-            found.append(prefix)
-        return found
+            prefixes.append(prefix)
+        return prefixes
 
-    def share(self, parent: Prefix | None, tokens: bytes, pages: tuple[int, ...]) -> Prefix | None:
-        """Caches pages that prefill just wrote, used by the caller; None when such a chunk is cached already."""
+    def insert_prefix(self, parent: Prefix | None, tokens: bytes, pages: tuple[int, ...]) -> Prefix | None:
+        """Caches a chunk that prefill has just written, with one use by the caller.
+
+        Args:
+            parent: the prefix before it; None for the first chunk of a prompt.
+            tokens: the chunk's tokens, as bytes.
+            pages: ids of its pages.
+
+        Returns:
+            The prefix. None if such a chunk is cached already.
+        """
         key = (parent.serial if parent else 0, tokens)
         if key in self._prefixes:
             return None
@@ -82,8 +96,11 @@ class PagePool:
         prefix = self._prefixes[key] = Prefix(key, self._serial, pages, users=1)
         return prefix
 
-    def leave(self, prefixes: list[Prefix]) -> None:
-        """Ends a use of each. The last chunk goes first, so that a chunk is evicted before the one it builds on."""
+    def release(self, prefixes: list[Prefix]) -> None:
+        """Ends one use of each prefix.
+
+        Releases the last chunk first, so that a chunk is evicted before the one that it extends.
+        """
         for prefix in reversed(prefixes):
             prefix.users -= 1
             if not prefix.users:
@@ -91,7 +108,7 @@ class PagePool:
                 self._idle_pages += len(prefix.pages)
 
     def clear(self) -> None:
-        """Drops all cached chunks that nobody uses."""
+        """Evicts all cached chunks without a user."""
         while self._idle:
             self._evict()
 

@@ -1,4 +1,4 @@
-"""How prompts and answers share the device: what is prefilled between two decode steps, and in steps of which size."""
+"""How prefill and decode share the device: which prefill steps run between two decode steps, and how large they are."""
 
 from __future__ import annotations
 
@@ -6,40 +6,46 @@ from itertools import pairwise
 
 
 class PrefillPolicy:
-    """Prompts and answers take turns, prompts by the token.
+    """A policy that alternates prefill and decode, counted in prompt tokens.
 
-    Between two decode steps a share of prompts is prefilled, two chunks or less, for each sequence that could start for
-    each one that runs: few wait for many, and never longer than the largest prefill step takes.
+    Between two decode steps it allows one quota of prompt tokens for each sequence that could start per sequence that
+    runs. The quota is at most two chunks. The total is at most one largest prefill step: with it, few sequences wait
+    for many, and never longer than that step takes.
     """
 
-    def __init__(self, chunks: tuple[int, ...]) -> None:
-        """Args: `chunks` has the sizes of the prefill steps, rising, each a multiple of the first."""
-        self._chunks = chunks
-        self._share = max(size for size in chunks if size <= 2 * chunks[0])
-        self._taken = self._allowed = 0  # prompt tokens since the last decode step
-
-    def chunk(self, tokens: int, running: int, startable: int) -> int:
-        """The size of the next prefill step for a prompt of which `tokens` are left; 0 when it is the answers' turn.
+    def __init__(self, prefill_buckets: tuple[int, ...]) -> None:
+        """Starts with an empty history.
 
         Args:
-            running: sequences that could decode now.
-            startable: sequences that wait and find a slot, the one with the prompt included.
+            prefill_buckets: sizes of the prefill steps in tokens, in ascending order, each a multiple of the first.
         """
-        least, most = self._chunks[0], self._chunks[-1]
-        if not self._taken and running:
-            self._allowed = min(self._share * max(1, startable // running), most)
-        left = self._allowed - self._taken if running else most
-        if left <= 0:
+        self._buckets = prefill_buckets
+        self._quota = max(size for size in prefill_buckets if size <= 2 * prefill_buckets[0])
+        self._used = self._allowed = 0  # prompt tokens since the last decode step
+
+    def next_size(self, tokens: int, running: int, startable: int) -> int:
+        """Returns the size of the next prefill step in tokens, or 0 if a decode step is next.
+
+        Args:
+            tokens: prompt tokens that remain to be prefilled.
+            running: number of sequences that could decode now.
+            startable: number of waiting sequences that have a slot, including the one with this prompt.
+        """
+        least, most = self._buckets[0], self._buckets[-1]
+        if not self._used and running:
+            self._allowed = min(self._quota * max(1, startable // running), most)
+        remaining = self._allowed - self._used if running else most
+        if remaining <= 0:
             return 0
-        fitting = [size for size in self._chunks if size <= max(left, least)]
-        # A step that lacks less than the next smaller one costs no more than several of these.
+        fitting = [size for size in self._buckets if size <= max(remaining, least)]
+        # A larger step that would be nearly full takes at most as long as several smaller ones.
         nearly_full = (size for below, size in pairwise(fitting) if size - below < tokens <= size)
         return next(nearly_full, None) or max((size for size in fitting if size <= tokens), default=least)
 
     def prefilled(self, tokens: int) -> None:
-        """A prefill step of so many tokens was chosen."""
-        self._taken += tokens
+        """Records a prefill step of `tokens` tokens."""
+        self._used += tokens
 
     def decoded(self) -> None:
-        """A decode step was chosen."""
-        self._taken = 0
+        """Records a decode step."""
+        self._used = 0

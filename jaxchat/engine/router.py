@@ -1,4 +1,4 @@
-"""Several engines behind the methods of one: data parallelism, each engine with its own copy of the model."""
+"""Data parallelism: several engines, each with its own copy of the model, used as one."""
 
 from __future__ import annotations
 
@@ -10,115 +10,128 @@ from dataclasses import astuple
 
 import numpy as np
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.engine.engine import Deliver, Engine, EngineStats
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.types import GenerateRequest, StepRunner
 
 
 class DataParallelEngine:
-    """As an `Engine`, over engines that give equal answers. Methods are thread-safe.
+    """A router with the methods of `Engine`, over engines that give equal answers. Methods are thread-safe.
 
-    A request goes where at least half of its prompt is cached, as long as a slot is free there, otherwise to the
-    engine with the fewest sequences. One engine that fails is a failure of all.
+    A request goes to the engine that has cached at least half of its prompt, as long as a slot is free there. Otherwise
+    it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
     """
 
-    def __init__(self, parts: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
-        """
+    def __init__(self, engines: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
+        """Creates the engines without starting them.
+
         Args:
-            parts: those of each engine; the schedulers have equal slots.
-            queue_limit: sequences that may wait in all engines together.
-            chunk: tokens that prompts share at once.
+            engines: runner and scheduler of each engine; the schedulers have equal slots.
+            queue_limit: number of sequences that may wait in all engines together.
+            chunk: tokens of a prompt chunk, the unit of the prefix cache.
         """
-        count = len(parts)
-        self._slots = parts[0][1].slots
+        count = len(engines)
+        self._slots = engines[0][1].slots
         self._engines = [
-            Engine(*part, queue_limit=-(-queue_limit // count), ids=itertools.count(first, count))
-            for first, part in enumerate(parts)
+            Engine(*part, queue_limit=cdiv(queue_limit, count), ids=itertools.count(first, count))
+            for first, part in enumerate(engines)
         ]
-        self._beginnings = PrefixAffinity(chunk)
-        self._turn = itertools.cycle(range(count))
+        self._prefix_affinity = PrefixAffinity(chunk)
+        self._next_engine = itertools.cycle(range(count))
         self._lock = threading.Lock()
 
     def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
-        """As `Engine.start`; both are called from several threads, `ended` once for each engine."""
+        """Starts every engine, as `Engine.start` does.
+
+        Both functions are called from several threads, `ended` once for each engine.
+        """
         for engine in self._engines:
             engine.start(deliver, ended)
 
     def stop(self, patience: float | None = None) -> None:
-        """As `Engine.stop`, one after the other."""
+        """Stops the engines one after the other, as `Engine.stop` does."""
         for engine in self._engines:
             engine.stop(patience)
 
     @property
     def alive(self) -> bool:
+        """Whether all engines accept requests."""
         return all(engine.alive for engine in self._engines)
 
     @property
     def failure(self) -> BaseException | None:
-        """That of the first engine that has failed."""
+        """The error of the first engine that has failed, if any."""
         return next((engine.failure for engine in self._engines if engine.failure), None)
 
     @property
     def stats(self) -> EngineStats:
-        """The sums of all engines."""
+        """The sums over all engines."""
         return EngineStats(*map(sum, zip(*(astuple(engine.stats) for engine in self._engines), strict=True)))
 
     def submit(self, request: GenerateRequest) -> int:
-        """As `Engine.submit`, to one of the engines. Raises QueueFull and EngineStopped."""
+        """Queues a request in one of the engines and returns its id.
+
+        Raises:
+            QueueFull: the choices would not fit in that engine's queue.
+            EngineStopped: an engine does not run.
+        """
         with self._lock:
-            keys = self._beginnings.keys(request.prompt)
+            keys = self._prefix_affinity.keys(request.prompt)
             home = self._choose(request, keys)
             number = self._engines[home].submit(request)
-            self._beginnings.note(keys, home)
+            self._prefix_affinity.record(keys, home)
         return number
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """As `Engine.cancel`."""
+        """Drops a request, or one choice of it, as `Engine.cancel` does."""
         self._engines[request_id % len(self._engines)].cancel(request_id, choice)
 
     def forget_prefixes(self) -> None:
-        """As `Engine.forget_prefixes`, in all."""
+        """Drops cached prefixes that no sequence uses, in every engine."""
         for engine in self._engines:
             engine.forget_prefixes()
 
     def _choose(self, request: GenerateRequest, keys: list[int]) -> int:
         loads = [stats.waiting + stats.running for stats in (engine.stats for engine in self._engines)]
-        home, tokens = self._beginnings.find(keys)
+        home, tokens = self._prefix_affinity.find(keys)
         if 2 * tokens >= len(request.prompt) and loads[home] + request.choices <= self._slots:
             return home
-        first = next(self._turn)  # among equals another one each time
+        first = next(self._next_engine)  # rotates among engines with equal load
         count = len(loads)
         return min(range(count), key=lambda index: (loads[index], (index - first) % count))
 
 
-REMEMBERED = 1 << 16  # chunks of prompts, of the newest ones
+REMEMBERED = 1 << 16  # prompt chunks, the newest ones
 
 
 class PrefixAffinity:
-    """Homes of prompts by the chain of their whole chunks. A hint: two prompts may share a key by accident."""
+    """A memory of which engine has seen which prefix, by hash. It is a hint: two prefixes may have the same hash."""
 
     def __init__(self, chunk: int) -> None:
         self._chunk = chunk
         self._homes: OrderedDict[int, int] = OrderedDict()
 
     def keys(self, prompt: np.ndarray) -> list[int]:
-        """One for each whole chunk of i32 `[tokens]`, which stands for all tokens up to its end."""
-        found: list[int] = []
+        """Returns a hash for each whole chunk of `prompt` (i32 `[tokens]`), which covers all tokens up to the
+        chunk's end.
+        """
+        hashes: list[int] = []
         for end in range(self._chunk, len(prompt) + 1, self._chunk):
             tokens = prompt[end - self._chunk : end].tobytes()
-            found.append(hash((found[-1] if found else 0, tokens)))
-        return found
+            hashes.append(hash((hashes[-1] if hashes else 0, tokens)))
+        return hashes
 
     def find(self, keys: list[int]) -> tuple[int, int]:
-        """The home of the longest beginning that is known and its tokens; (0, 0) for none."""
+        """Returns the engine of the longest known prefix and its tokens; (0, 0) if none is known."""
         for count in range(len(keys), 0, -1):
             home = self._homes.get(keys[count - 1])
             if home is not None:
                 return home, count * self._chunk
         return 0, 0
 
-    def note(self, keys: list[int], home: int) -> None:
-        """Remembers where a prompt went, and forgets the oldest."""
+    def record(self, keys: list[int], home: int) -> None:
+        """Records the engine of a prompt and forgets the oldest entries beyond `REMEMBERED`."""
         for key in keys:
             self._homes[key] = home
             self._homes.move_to_end(key)

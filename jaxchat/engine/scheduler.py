@@ -1,9 +1,10 @@
-"""Decides each step: who gets a slot, whose prompt is next, who decodes. First come, first served.
+"""Chooses each step: which sequence gets a slot, which prompt is prefilled, which sequences decode. First come, first
+served.
 
 A sequence is admitted when a slot is free and the pool has pages for its prompt. Prompts are prefilled one at a time,
-chunk by chunk, in turn with decode steps (`jaxchat.engine.prefill_policy`). When the pool runs dry, the youngest
-running sequence is swapped out to host memory. It comes back bit for bit before another one is admitted, so the oldest
-always proceeds and none is lost.
+chunk by chunk, alternating with decode steps (`jaxchat.engine.prefill_policy`). When the pool is exhausted, the newest
+running sequence is swapped out to host memory. It returns bit for bit before another one is admitted. The oldest
+sequence therefore always proceeds, and none is lost.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.prefill_policy import PrefillPolicy
@@ -38,48 +40,56 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Step:
-    """What to run, and which sequence each row of its result belongs to."""
+    """Work for the device, and the sequence of each row of its result."""
 
     work: Work
     rows: tuple[Sequence, ...]
 
     @property
     def awaited(self) -> bool:
-        """A constraint needs its result before the next step can be planned."""
+        """Whether the scheduler needs this step's result before it can choose the next step, because of a
+        constraint.
+        """
         return isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
 
 
 class Scheduler:
-    """Queue, slots and pages. Steps must be collected in the order in which they were planned."""
+    """The queue, the slots and the pages. Steps must be processed in the order in which they were scheduled."""
 
-    def __init__(self, *, slots: int, chunks: tuple[int, ...], page_size: int, pages: int, vocab: int = 0) -> None:
-        """Nothing waits.
+    def __init__(
+        self, *, slots: int, prefill_buckets: tuple[int, ...], page_size: int, pages: int, vocab: int = 0
+    ) -> None:
+        """Starts with an empty queue.
 
         Args:
-            chunks: sizes of the prefill steps, rising, each a multiple of the first; that one prompts share.
-            vocab: the V of the logits; without it no request may have a grammar.
+            slots: number of sequences that can run together.
+            prefill_buckets: sizes of the prefill steps in tokens, in ascending order, each a multiple of the first.
+                The first is the chunk size of the prefix cache.
+            page_size: tokens of a KV page.
+            pages: number of KV pages, including the null page.
+            vocab: size V of the logits. Without it, requests may not have a grammar.
         """
-        self._words = -(-vocab // 32)
+        self._words = cdiv(vocab, 32)
         self.slots = slots
         self.pool = PagePool(pages)
         self.preemptions = 0
-        self._holdings = KVCacheManager(self.pool, chunk=chunks[0], page_size=page_size)
-        self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by age
-        self._requests: dict[int, list[Sequence]] = {}  # those that have not ended, by request
+        self._kv_cache = KVCacheManager(self.pool, chunk=prefill_buckets[0], page_size=page_size)
+        self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by arrival
+        self._requests: dict[int, list[Sequence]] = {}  # unfinished sequences, by request id
         self._swapped: list[Sequence] = []  # oldest first
         self._prefilling: Sequence | None = None
         self._decoding: dict[int, Sequence] = {}  # by slot
         self._free_slots = list(range(slots - 1, -1, -1))
-        self._turns = PrefillPolicy(chunks)
+        self._prefill_policy = PrefillPolicy(prefill_buckets)
 
     @property
     def running(self) -> int:
-        """Sequences that hold a slot."""
+        """The number of sequences in a slot."""
         return self.slots - len(self._free_slots)
 
     @property
     def waiting(self) -> int:
-        """Sequences without a slot."""
+        """The number of sequences without a slot."""
         return len(self._queue) + len(self._swapped)
 
     def add(self, sequence: Sequence) -> None:
@@ -88,63 +98,73 @@ class Scheduler:
         self._requests.setdefault(sequence.request_id, []).append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
-        """Drops the sequences of a request, or one choice of it; returns how many. What they held is free at once."""
-        meant = [s for s in self._requests.get(request_id, ()) if choice in (None, s.choice)]
-        for sequence in meant:
+        """Drops the sequences of a request, or one choice of it, and frees their slots and pages at once.
+
+        Returns:
+            The number of sequences that were dropped.
+        """
+        cancelled = [s for s in self._requests.get(request_id, ()) if choice in (None, s.choice)]
+        for sequence in cancelled:
             self._end(sequence)
-        return len(meant)
+        return len(cancelled)
 
     def schedule(self) -> Step | None:
-        """The next step, or None when there is nothing to do."""
+        """Returns the next step, or None if there is nothing to do."""
         if self._swapped:
-            if self._returns(self._swapped[0]):
+            if self._readmit(self._swapped[0]):
                 return self._swap_in(self._swapped.pop(0))
         else:
             self._admit()
         ready = [s for s in self._decoding.values() if s.ready]
-        dry = not self._promise_pages(ready)
-        if dry and len(self._decoding) > 1:
+        out_of_pages = not self._reserve_pages(ready)
+        if out_of_pages and len(self._decoding) > 1:
             return self._swap_out(max(self._decoding.values(), key=lambda s: s.arrival))
-        if self._prefilling and (size := self._prompts_turn(self._prefilling, 0 if dry else len(ready))):
+        if self._prefilling and (size := self._prefill_size(self._prefilling, 0 if out_of_pages else len(ready))):
             return self._prefill(self._prefilling, size)
         return self._decode(ready) if ready else None
 
     def process_output(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
-        """Takes in what a step left; finished sequences give back what they hold."""
+        """Applies the result of a step and frees the slots and pages of finished sequences.
+
+        Returns:
+            The events of the tokens that were sampled.
+        """
         if isinstance(outcome, Swapped):
             step.rows[0].swapped = outcome
         if not isinstance(outcome, StepResult) or (isinstance(step.work, PrefillWork) and not step.work.last):
             return []
-        # A sequence that ended while this step was in flight has a surplus token here, which nobody sees.
+        # A sequence that ended while this step was in flight has a surplus token here, which is discarded.
         return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if not s.finished]
 
     def _admit(self) -> None:
         if self._prefilling or not self._queue or not self._free_slots:
             return
         sequence = next(iter(self._queue.values()))
-        if not self._holdings.open(sequence, len(sequence.prompt), self._headroom()):
+        if not self._kv_cache.allocate(sequence, len(sequence.prompt), self._headroom()):
             return
         self._queue.popitem(last=False)
-        sequence.prefilled = len(sequence.pages) * self._holdings.page_size
+        sequence.prefilled = len(sequence.pages) * self._kv_cache.page_size
         sequence.slot = self._free_slots.pop()
         sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
         self._prefilling = sequence
 
     def _headroom(self) -> int:
-        """Pages to leave for those who run, one each: who comes in should not be thrown out at once."""
+        """Returns how many pages to leave for running sequences, one each: a new sequence should not be swapped out
+        at once.
+        """
         return len(self._decoding) + (self._prefilling is not None)
 
-    def _prompts_turn(self, sequence: Sequence, running: int) -> int:
-        """The size of the next prefill step, 0 when it is the answers' turn."""
+    def _prefill_size(self, sequence: Sequence, running: int) -> int:
+        """Returns the size of the next prefill step in tokens, or 0 if a decode step is next."""
         startable = 1 + min(len(self._queue), len(self._free_slots))
-        return self._turns.chunk(len(sequence.prompt) - sequence.prefilled, running, startable)
+        return self._prefill_policy.next_size(len(sequence.prompt) - sequence.prefilled, running, startable)
 
     def _prefill(self, sequence: Sequence, size: int) -> Step:
         start = sequence.prefilled
         tokens = sequence.prompt[start : start + size]
-        self._turns.prefilled(size)
+        self._prefill_policy.prefilled(size)
         sequence.prefilled = start + len(tokens)
-        self._holdings.cover(sequence, sequence.prefilled)
+        self._kv_cache.extend(sequence, sequence.prefilled)
         last = sequence.prefilled == len(sequence.prompt)
         work = PrefillWork(
             slot=sequence.slot,
@@ -154,18 +174,22 @@ class Scheduler:
             pages=np.array(sequence.pages, np.int32),
             choice=sequence.choice,
             sampling=sequence.request.sampling,
-            token_mask=self._legal([sequence]) if last else None,
+            token_mask=self._token_mask([sequence]) if last else None,
         )
-        self._holdings.share(sequence)
+        self._kv_cache.cache_chunks(sequence)
         if last:
             sequence.dispatched = 1
             self._decoding[sequence.slot] = sequence
             self._prefilling = None
         return Step(work, (sequence,))
 
-    def _promise_pages(self, ready: list[Sequence]) -> bool:
-        """Promises a page to everyone whose next token needs one; False, and nothing changed, if there are too few."""
-        full = [s for s in ready if self._holdings.full(s) and not s.reserved_pages]
+    def _reserve_pages(self, ready: list[Sequence]) -> bool:
+        """Reserves a page for each sequence whose next token needs one.
+
+        Returns:
+            False if there are too few pages; nothing has changed then.
+        """
+        full = [s for s in ready if self._kv_cache.needs_page(s) and not s.reserved_pages]
         if not self.pool.reserve(len(full)):
             return False
         for sequence in full:
@@ -173,45 +197,50 @@ class Scheduler:
         return True
 
     def _decode(self, sequences: list[Sequence]) -> Step:
-        self._turns.decoded()
+        self._prefill_policy.decoded()
         new_pages = np.full(len(sequences), -1, np.int32)
         for row, sequence in enumerate(sequences):
-            if self._holdings.full(sequence):
-                self._holdings.cover(sequence, sequence.position + 1)
+            if self._kv_cache.needs_page(sequence):
+                self._kv_cache.extend(sequence, sequence.position + 1)
                 new_pages[row] = sequence.pages[-1]
             sequence.dispatched += 1
         slots = np.array([s.slot for s in sequences], np.int32)
         constrained = np.array([s.constraint is not None for s in sequences])
-        return Step(DecodeWork(slots, new_pages, constrained, self._legal(sequences)), tuple(sequences))
+        return Step(DecodeWork(slots, new_pages, constrained, self._token_mask(sequences)), tuple(sequences))
 
     def _swap_out(self, sequence: Sequence) -> Step:
-        """Its slot and pages are free at once: the device runs in order, so new owners write after the copy."""
+        """Copies a sequence to the host and frees its slot and pages at once.
+
+        The device runs steps in order, so new owners write after the copy.
+        """
         self.preemptions += 1
-        used = -(-sequence.length // self._holdings.page_size)
+        used = cdiv(sequence.length, self._kv_cache.page_size)
         work = SwapOutWork(sequence.slot, np.array(sequence.pages[:used], np.int32))
         self._vacate(sequence)
         self._swapped.append(sequence)
         self._swapped.sort(key=lambda s: s.arrival)
         return Step(work, (sequence,))
 
-    def _returns(self, sequence: Sequence) -> bool:
-        """Whether a swapped sequence can have a slot and pages; if so, it has the pages."""
+    def _readmit(self, sequence: Sequence) -> bool:
+        """Allocates the pages of a swapped sequence and returns whether there was a slot and room for it."""
         if not (self._free_slots and sequence.swapped):
             return False
-        return self._holdings.open(sequence, sequence.length, self._headroom())
+        return self._kv_cache.allocate(sequence, sequence.length, self._headroom())
 
     def _swap_in(self, sequence: Sequence) -> Step:
         assert sequence.swapped
-        kept = self._holdings.shared(sequence)
-        self._holdings.cover(sequence, sequence.length)
+        shared_pages = self._kv_cache.shared_pages(sequence)
+        self._kv_cache.extend(sequence, sequence.length)
         sequence.slot = self._free_slots.pop()
         self._decoding[sequence.slot] = sequence
-        work = SwapInWork(sequence.slot, np.array(sequence.pages, np.int32), kept, sequence.swapped)
+        work = SwapInWork(sequence.slot, np.array(sequence.pages, np.int32), shared_pages, sequence.swapped)
         sequence.swapped = None
         return Step(work, (sequence,))
 
-    def _legal(self, sequences: list[Sequence]) -> np.ndarray | None:
-        """The bits of the tokens that each constrained row may sample, u32 `[n, V / 32]`; None without any."""
+    def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
+        """Returns the tokens that each constrained row may sample, as bits u32 `[n, V / 32]`; None without
+        constraints.
+        """
         if not any(s.constraint for s in sequences):
             return None
         bits = np.zeros((len(sequences), self._words), np.uint32)
@@ -244,7 +273,10 @@ class Scheduler:
         return "length" if sequence.sampled >= sequence.request.max_tokens else None
 
     def _end(self, sequence: Sequence) -> None:
-        """Safe while steps are in flight: the device runs in order, so a new owner's step comes after them."""
+        """Removes a finished sequence.
+
+        This is safe while steps are in flight: the device runs in order, so a new owner's steps come after them.
+        """
         sequence.finished = True
         self._forget(sequence)
         if self._queue.pop(sequence.arrival, None):
@@ -261,11 +293,11 @@ class Scheduler:
             del self._requests[sequence.request_id]
 
     def _vacate(self, sequence: Sequence) -> None:
-        """Takes back slot and pages."""
+        """Frees the slot and the pages of a sequence."""
         if self._prefilling is sequence:
             self._prefilling = None
         self._decoding.pop(sequence.slot, None)
-        self._holdings.close(sequence)
+        self._kv_cache.free(sequence)
         self._free_slots.append(sequence.slot)
 
 
@@ -273,7 +305,7 @@ def _fills(constraint: Constraint | None, row: np.ndarray) -> bool:
     try:
         if constraint:
             constraint.fill(row)
-    except Exception:  # of whatever kind, it must not reach other requests
+    except Exception:  # an error of any kind must end this choice alone
         log.exception("a grammar has no next token")
         return False
     return True
@@ -283,6 +315,6 @@ def _accepts(constraint: Constraint, token: int) -> bool:
     try:
         constraint.accept(token)
     except ValueError:
-        log.exception("a token was sampled that its grammar does not allow")
+        log.exception("a sampled token is not allowed by its grammar")
         return False
     return True

@@ -1,4 +1,4 @@
-"""One choice of one request on its way through the engine."""
+"""The host's record of one choice of one request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxchat.types import Constraint, GenerateRequest, Swapped
 
 @dataclass(eq=False)
 class Sequence:
-    """Host-side record of a choice. Counts run ahead of the device by the steps in flight."""
+    """The state of one choice. Its counts run ahead of the device by the steps in flight."""
 
     request_id: int
     choice: int
@@ -25,35 +25,36 @@ class Sequence:
     pages: list[int] = field(default_factory=list)  # in order of position; the shared ones first
     prefixes: list[Prefix] = field(default_factory=list)
     reserved_pages: int = 0
-    swapped: Swapped | None = None  # while it is swapped out, once it has arrived on the host
+    swapped: Swapped | None = None  # its contents on the host while it is swapped out
     constraint: Constraint | None = None
-    constraint_failed: bool = False  # the constraint could not say what comes next
+    constraint_failed: bool = False  # the constraint could not compute the allowed tokens
 
     @property
     def ready(self) -> bool:
-        """The next token may be sampled: under a constraint only once the one before it is known."""
+        """Whether the next token may be sampled. With a constraint, the token before it must be known."""
         return not self.exhausted and (self.constraint is None or self.dispatched == self.sampled)
 
     @property
     def prompt(self) -> np.ndarray:
+        """The prompt's tokens, i32 `[tokens]`."""
         return self.request.prompt
 
     @property
     def exhausted(self) -> bool:
-        """All tokens that may be sampled have been dispatched."""
+        """Whether all tokens that may be sampled have been dispatched."""
         return self.dispatched >= self.request.max_tokens
 
     @property
     def position(self) -> int:
-        """Where the newest dispatched token goes; its keys and values are written by the next step."""
+        """The position of the newest dispatched token. The next step writes its keys and values."""
         return len(self.prompt) + self.dispatched - 1
 
     @property
     def length(self) -> int:
-        """Tokens whose keys and values are in its pages, once everything dispatched is done."""
+        """The number of tokens whose keys and values are in its pages after all dispatched steps."""
         return self.position if self.dispatched else self.prefilled
 
     @property
     def arrival(self) -> tuple[int, int]:
-        """Sorts by when it was submitted."""
+        """The sort key by time of submission."""
         return self.request_id, self.choice

@@ -1,4 +1,4 @@
-"""The shape of a decoder. `jaxchat.models.families` makes one of a checkpoint's `config.json`."""
+"""The shape of a decoder. `jaxchat.models.families` reads it from a checkpoint's `config.json`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Activation = Literal["silu", "gelu_tanh"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerKind:
-    """What may differ from one layer to the next."""
+    """The properties that may differ between layers."""
 
-    rope: RopeConfig | None = RopeConfig()  # None: the layer does not know positions
-    window: int = 0  # keys that a query sees, its own included; 0: all before it
-    sparse: bool = False  # experts in place of one feed-forward layer
+    rope: RopeConfig | None = RopeConfig()  # None: a layer without positions
+    window: int = 0  # number of keys that a query sees, including its own; 0: all before it
+    sparse: bool = False  # experts replace the feed-forward layer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clamp:
-    """The bounded SwiGLU of gpt-oss (arXiv 2508.10925): gate and up are cut off at `limit`, and 1 is added to up."""
+    """The bounded SwiGLU of gpt-oss (arXiv 2508.10925): gate and up are clamped at `limit`, and 1 is added to up."""
 
     alpha: float  # the slope of the sigmoid
     limit: float
@@ -31,54 +31,57 @@ class Clamp:
 
 @dataclass(frozen=True, kw_only=True)
 class Experts:
-    """A mixture of experts: each token goes through `chosen` of `count` feed-forward layers of inner width `width`."""
+    """A mixture of experts: each token passes `top_k` of `count` feed-forward layers of hidden dimension `mlp_dim`."""
 
     count: int  # E
-    chosen: int
-    width: int
-    normalized: bool = True  # the weights of the chosen ones sum to one
+    top_k: int
+    mlp_dim: int
+    normalized: bool = True  # the weights of the top_k experts sum to one
     bias: bool = False  # of the router and of each expert
-    clamp: Clamp | None = None  # the gate of gpt-oss in place of `activation`
+    clamp: Clamp | None = None  # the gate of gpt-oss, which replaces `activation`
 
     def __post_init__(self) -> None:
-        if self.chosen > self.count:
-            raise ModelError(f"config.json: {self.chosen} experts for each token are more than {self.count}")
+        if self.top_k > self.count:
+            raise ModelError(f"config.json: {self.top_k} experts for each token are more than {self.count}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """How a family names what it stores; by default as Llama does."""
+    """The names of a family's stored tensors; by default those of Llama."""
 
-    prefixes: tuple[str, ...] = ("model.",)  # of all but the head; the first that the checkpoint has
+    prefixes: tuple[str, ...] = (
+        "model.",
+    )  # of all tensors except the head; the first prefix that the checkpoint contains
     mlp_norm: str = "post_attention_layernorm"
-    fused: bool = False  # qkv_proj and gate_up_proj hold what others store apart
-    stacked: bool = False  # one tensor for all experts, [E, in, out], in which gate and up alternate
+    fused: bool = False  # qkv_proj and gate_up_proj contain what other families store separately
+    stacked: bool = False  # one tensor for all experts, [E, in, out], with alternating gate and up
     router: str = "mlp.gate"
     experts: str = "mlp.experts"
     expert: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
-    ignored: tuple[str, ...] = ()  # beginnings of names of tensors that the decoder has no use for
+    ignored: tuple[str, ...] = ()  # prefixes of tensors that the decoder does not use
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Decoder of pre-norm blocks: RMSNorm, grouped-query attention, gated feed-forward layers.
+    """A decoder of pre-norm blocks: RMSNorm, grouped-query attention, gated feed-forward layers.
 
-    Letters: V vocabulary, L layers, H query heads, K KV heads, D model width, F feed-forward width, d head width.
+    Letters: V vocabulary, L layers, H query heads, K KV heads, D embedding dimension, F feed-forward dimension, d head
+    dimension.
     """
 
     vocab_size: int  # V
-    layers: int  # L
-    heads: int  # H
-    kv_heads: int  # K
-    width: int  # D
+    num_layers: int  # L
+    num_heads: int  # H
+    num_kv_heads: int  # K
+    embed_dim: int  # D
     mlp_dim: int  # F
     head_dim: int  # d
-    context: int
-    kinds: tuple[LayerKind, ...] = ()  # one for each layer; none given means plain ones
+    max_seq_len: int
+    kinds: tuple[LayerKind, ...] = ()  # one for each layer; by default `LayerKind()` for all
     norm_eps: float = 1e-6
     norm_offset: float = 0.0  # added to the scales of norms
-    qk_norm: bool = False  # queries and keys are normed over the head width
-    post_norms: bool = False  # what a block adds to the residual stream is normed too
+    qk_norm: bool = False  # queries and keys are normalised over the head dimension
+    post_norms: bool = False  # the outputs that a block adds to the residual stream are normalised too
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
@@ -86,48 +89,59 @@ class ModelConfig:
     experts: Experts | None = None
     embed_scale: float = 1.0
     query_scale: float | None = None  # of attention scores; None: d**-0.5
-    sinks: bool = False  # each head has the score of a key without value, see `kernels.form`
-    attn_logit_softcap: float = 0.0  # see `kernels.form`
+    sinks: bool = False  # each head has the score of a key without value, see `kernels.attention.spec`
+    attn_logit_softcap: float = 0.0  # see `kernels.attention.spec`
     final_logit_softcap: float = 0.0  # likewise, of logits
     tie_embeddings: bool = False
     names: Names = Names()
 
     def __post_init__(self) -> None:
         if not self.kinds:
-            object.__setattr__(self, "kinds", (LayerKind(),) * self.layers)
-        for name in ("vocab_size", "layers", "heads", "kv_heads", "width", "mlp_dim", "head_dim", "context"):
+            object.__setattr__(self, "kinds", (LayerKind(),) * self.num_layers)
+        for name in (
+            "vocab_size",
+            "num_layers",
+            "num_heads",
+            "num_kv_heads",
+            "embed_dim",
+            "mlp_dim",
+            "head_dim",
+            "max_seq_len",
+        ):
             if getattr(self, name) < 1:
                 raise ModelError(f"config.json: {name} must be at least 1, got {getattr(self, name)}")
-        if self.heads % self.kv_heads:
-            raise ModelError(f"config.json: {self.heads} query heads are no multiple of {self.kv_heads} KV heads")
-        if len(self.kinds) != self.layers:
-            raise ModelError(f"config.json: {len(self.kinds)} layers are described, but there are {self.layers}")
+        if self.num_heads % self.num_kv_heads:
+            raise ModelError(
+                f"config.json: {self.num_heads} query heads are not a multiple of {self.num_kv_heads} KV heads"
+            )
+        if len(self.kinds) != self.num_layers:
+            raise ModelError(f"config.json: {len(self.kinds)} layers are described, but there are {self.num_layers}")
         for rope in {kind.rope for kind in self.kinds if kind.rope}:
             self._check_rope(rope)
 
     @property
     def group(self) -> int:
         """Query heads per KV head."""
-        return self.heads // self.kv_heads
+        return self.num_heads // self.num_kv_heads
 
-    def form(self, layer: int) -> AttentionSpec:
-        """Attention of one layer."""
+    def attention_spec(self, layer: int) -> AttentionSpec:
+        """Returns the attention of one layer."""
         return AttentionSpec(scale=self.query_scale, window=self.kinds[layer].window, cap=self.attn_logit_softcap)
 
-    def within(self, context: int) -> ModelConfig:
-        """The model for an engine whose sequences have at most `context` tokens.
+    def for_max_seq_len(self, context: int) -> ModelConfig:
+        """Returns the model for an engine whose sequences have at most `context` tokens.
 
-        LongRoPE has two sets of frequencies. Which of them a sequence gets must not change as it grows, for its keys
-        are cached; so the longest sequence that is possible decides for all.
+        LongRoPE has two sets of frequencies. The set of a sequence must not change as it grows, because its keys are
+        cached. The longest possible sequence therefore decides for all.
         """
 
-        def padded_config(kind: LayerKind) -> LayerKind:
+        def select_factors(kind: LayerKind) -> LayerKind:
             rope = kind.rope
             if rope is None or rope.kind != "longrope":
                 return kind
             return replace(kind, rope=replace(rope, long=context > rope.original_context))
 
-        return replace(self, kinds=tuple(map(padded_config, self.kinds)))
+        return replace(self, kinds=tuple(map(select_factors, self.kinds)))
 
     def _check_rope(self, rope: RopeConfig) -> None:
         rotated = rope.rotated(self.head_dim)

@@ -1,4 +1,4 @@
-"""The decoder: tokens in, hidden states out, logits on request. It knows neither requests nor pages."""
+"""The decoder: tokens in, hidden states out, logits on request. It depends on neither requests nor pages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from jaxchat.models.sharding import TensorParallel
 
 
 class Decoder(nn.Module):
-    """The decoder of every family over one flat run of tokens.
+    """The decoder of every family, over one flat run of tokens.
 
-    Layers are unrolled, one parameter subtree each: scanning stacked weights copies them on every step on CPU and GPU.
-    Batching is the caller's: decode passes one token of each of S sequences, prefill C tokens of one, training vmaps.
+    Layers are unrolled, with one parameter subtree each: scanning stacked weights would copy them in every step on CPU
+    and GPU. The caller batches: decode passes one token of each of S sequences, prefill C tokens of one, training
+    vmaps.
     """
 
     config: ModelConfig
@@ -31,55 +32,55 @@ class Decoder(nn.Module):
     def setup(self) -> None:
         c, specs = self.config, outer_specs(self.config)
         self.table = weight(self, specs, "embed")
-        self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.layers)]
+        self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.num_layers)]
         self.norm = RMSNorm(c.norm_eps, c.norm_offset)
         if not c.tie_embeddings:
             self.head = weight(self, specs, "head")
 
     def __call__(self, tokens: Array, positions: Array, *, attend: Attend) -> Array:
-        """Hidden states after the last norm.
+        """Returns hidden states after the last norm.
 
         Args:
             tokens: `[T]` int32 token ids.
             positions: `[T]` int32 position of each token in its own sequence.
-            attend: called once a layer, in order; see `layers.Attend`.
+            attend: called once per layer, in order; see `layers.Attend`.
 
         Returns:
             `[T, D]` f32.
         """
         c = self.config
         table = self.table
-        taken = table.take(tokens) if isinstance(table, PanelWeight | Int8) else jnp.take(table, tokens, axis=0)
-        x = taken.astype(jnp.float32)
+        embedded = table.take(tokens) if isinstance(table, PanelWeight | Int8) else jnp.take(table, tokens, axis=0)
+        x = embedded.astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
         ropes = dict.fromkeys(kind.rope for kind in c.kinds)
-        turns = {rope: rotation(rope, c.head_dim, positions) if rope else None for rope in ropes}
+        tables = {rope: rotation(rope, c.head_dim, positions) if rope else None for rope in ropes}
         for layer, block in enumerate(self.blocks):
-            x = block(layer, x, turns[c.kinds[layer].rope], attend)
+            x = block(layer, x, tables[c.kinds[layer].rope], attend)
         return self.norm(x)
 
     def logits(self, hidden: Array) -> Array:
-        """Logits `[T, V]` (f32) of `hidden[T, D]`."""
+        """Returns logits `[T, V]` (f32) of `hidden[T, D]`."""
         c = self.config
         logits = matmul("td,vd->tv", hidden, self.table) if c.tie_embeddings else matmul("td,dv->tv", hidden, self.head)
         return c.final_logit_softcap * jnp.tanh(logits / c.final_logit_softcap) if c.final_logit_softcap else logits
 
 
 def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array, attend: Attend) -> Array:
-    """`Decoder.__call__` under `params`: `[T]`, `[T]` to f32 `[T, D]`."""
+    """Applies `Decoder.__call__` with `params`: `[T]`, `[T]` to f32 `[T, D]`."""
     hidden: Array = decoder.apply({"params": params}, tokens, positions, attend=attend)  # type: ignore[assignment]
     return hidden
 
 
 def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
-    """`Decoder.logits` under `params`: `[T, D]` to f32 `[T, V]`."""
+    """Applies `Decoder.logits` with `params`: `[T, D]` to f32 `[T, V]`."""
     logits: Array = decoder.apply({"params": params}, hidden, method=Decoder.logits)  # type: ignore[assignment]
     return logits
 
 
 class Block(nn.Module):
-    """Pre-norm residual block. The residual stream stays f32 whatever the dtype of the weights."""
+    """A pre-norm residual block. The residual stream is f32 for every dtype of the weights."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()

@@ -1,4 +1,4 @@
-"""The layers of the decoder. Weights are stored [in, out], fused where one matrix product serves several outputs.
+"""The layers of the decoder. Weights are stored as [in, out], fused if one matrix product computes several outputs.
 
 The fused query-key-value matrix is grouped by KV head, `[D, K, G + 2, d]` with G = H / K: G query heads, then the key,
 then the value. Splitting over K therefore splits the attention cleanly across devices.
@@ -25,55 +25,59 @@ from jaxchat.models.rope import rotate
 from jaxchat.models.sharding import TensorParallel
 
 Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
-"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], form) -> [T, H, d]`; the decoder's caller owns the KV cache."""
+"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`; the decoder's caller owns the KV cache."""
 Weight = Array | PanelWeight | Int8
 RopeTables = tuple[Array, Array] | None
-"""Cosine and sine `[T, 1, r/2]`, or None for a layer that does not know positions."""
+"""Cosine and sine `[T, 1, r/2]`, or None for a layer without positions."""
 
 
-def matmul(equation: str, x: Array, w: Weight, parts: str = "float32") -> Array:
-    """Sum of products of activations and weights that accumulates in f32 and returns that.
+def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
+    """Contracts activations and weights, accumulating in f32, and returns f32.
 
-    The equation is that of an einsum; what is left of the activations comes before what is left of the weights.
+    The equation is that of an einsum. In the result, the remaining axes of the activations precede those of the
+    weights.
 
-    XLA:CPU widens bf16 weights to f32 first (8x slower) unless the f32 result is asked for.
+    XLA:CPU would widen bf16 weights to f32 first (8x slower) unless the f32 result is requested.
 
     Args:
-        parts: where the sum runs over devices, the dtype that the part of each is rounded to, see `TensorParallel`.
+        equation: as for einsum.
+        x: activations.
+        w: weights.
+        reduce_dtype: if the sum runs over devices, the dtype that each device's part is rounded to; see
+            `TensorParallel`.
     """
     if isinstance(w, PanelWeight):
-        return native.product(x.reshape(x.shape[0], -1), w)
+        return native.matmul(x.reshape(x.shape[0], -1), w)
     if isinstance(w, Int8):
-        return int8.product(x.reshape(x.shape[0], -1), w)
+        return int8.matmul(x.reshape(x.shape[0], -1), w)
     left, right = equation.partition("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
-    # Not einsum, which sums in alphabetical order: for another order than the weights' a GPU transposes them each time.
+    # einsum would contract in alphabetical order. A GPU transposes weights on every call if theirs is another order.
     axes = (tuple(map(left.index, summed)), tuple(map(right.index, summed))), ((), ())
 
     def multiply(x: Array, w: Array) -> Array:
         exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
-        return jax.lax.dot_general(x, w, axes, precision=exact, preferred_element_type=jnp.dtype(parts))
+        return jax.lax.dot_general(x, w, axes, precision=exact, preferred_element_type=jnp.dtype(reduce_dtype))
 
-    in_turn = partial(native.by_rows, multiply)
-    y: Array = jax.lax.platform_dependent(x.astype(w.dtype), w, cpu=in_turn, default=multiply)
+    row_by_row = partial(native.by_rows, multiply)
+    y: Array = jax.lax.platform_dependent(x.astype(w.dtype), w, cpu=row_by_row, default=multiply)
     return y.astype(jnp.float32)
 
 
-def matmul_entry(equation: str, x: Array, w: Weight, index: Array, parts: str = "float32") -> Array:
-    """`matmul` with entry `index` (i32 scalar) of the weights on the first axis of `w`.
+def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype: str = "float32") -> Array:
+    """Applies `matmul` with entry `index` (i32 scalar) of the stack of weights on the first axis of `w`.
 
-    XLA:CPU widens all entries of bf16 weights before it takes one out of them, so there this is slow without the
-    products in C++.
+    XLA:CPU widens all entries of bf16 weights before it extracts one, so on CPUs this is slow without the C++ kernels.
     """
     if isinstance(w, PanelWeight):
-        return native.entry_product(x.reshape(x.shape[0], -1), w, index)
+        return native.matmul_entry(x.reshape(x.shape[0], -1), w, index)
     if isinstance(w, Int8):
-        return int8.entry_product(x.reshape(x.shape[0], -1), w, index)
-    return matmul(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), parts)
+        return int8.matmul_entry(x.reshape(x.shape[0], -1), w, index)
+    return matmul(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), reduce_dtype)
 
 
 def weight(module: nn.Module, specs: Specs, name: str) -> Weight:
-    """Returns the weight of that name, in whichever form it is held, for `matmul`."""
+    """Returns the weight `name`, in the form in which it is stored, for `matmul`."""
     if module.is_initializing():
         return parameter(module, specs, name)
     return module.get_variable("params", name)
@@ -87,12 +91,12 @@ def parameter(module: nn.Module, specs: Specs, name: str) -> Array:
 
 
 def activate(name: Activation, x: Array) -> Array:
-    """The activation function of that name, elementwise in f32."""
+    """Applies the activation function `name` elementwise in f32."""
     return jax.nn.silu(x) if name == "silu" else jax.nn.gelu(x, approximate=True)
 
 
 def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
-    """The gated product of `config.Clamp`, elementwise in f32."""
+    """Computes the gated product of `config.Clamp` elementwise in f32."""
     gate = jnp.minimum(gate, clamp.limit)
     return gate * jax.nn.sigmoid(clamp.alpha * gate) * (jnp.clip(up, -clamp.limit, clamp.limit) + 1)
 
@@ -119,33 +123,35 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
-        """`x[T, D]` to f32 `[T, D]`."""
+        """Maps `x[T, D]` to f32 `[T, D]`."""
         c, tokens = self.config, x.shape[0]
         specs = attention_specs(c)
         w = weight(self, specs, "qkv")
         qkv = matmul("td,dkgh->tkgh", x, w)
         if c.qkv_bias:
             qkv += parameter(self, specs, "qkv_bias").astype(jnp.float32)
-        q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.heads, c.head_dim), rope_tables)
+        q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.num_heads, c.head_dim), rope_tables)
         k = self._placed("k_norm", qkv[:, :, c.group], rope_tables)
         q, k, v = (x.astype(w.dtype) for x in (q, k, qkv[:, :, c.group + 1]))
-        mixed = attend(layer, q, k, v, self._form(layer))
-        shape = (c.kv_heads, c.group, c.head_dim)
+        mixed = attend(layer, q, k, v, self._attention_spec(layer))
+        shape = (c.num_kv_heads, c.group, c.head_dim)
         out = weight(self, specs, "out")
-        y = matmul("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.tensor_parallel.parts)
+        y = matmul("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.tensor_parallel.reduce_dtype)
         if c.out_bias:
             y += parameter(self, specs, "out_bias").astype(jnp.float32)
         return y
 
-    def _form(self, layer: int) -> AttentionSpec:
+    def _attention_spec(self, layer: int) -> AttentionSpec:
         c = self.config
         if not c.sinks:
-            return c.form(layer)
+            return c.attention_spec(layer)
         sinks = parameter(self, attention_specs(c), "sinks").astype(jnp.float32)
-        return replace(c.form(layer), sinks=sinks.ravel())
+        return replace(c.attention_spec(layer), sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, rope_tables: RopeTables) -> Array:
-        """Queries or keys `[T, heads, d]` after their norm and rotation, f32; `norm` names the norm's parameters."""
+        """Returns queries or keys `[T, heads, d]` after norm and rotation, f32; `norm` is the name of the norm's
+        parameters.
+        """
         c = self.config
         if c.qk_norm:
             x = RMSNorm(c.norm_eps, c.norm_offset, name=norm)(x)
@@ -153,7 +159,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202)."""
+    """A gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202)."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()
@@ -166,7 +172,7 @@ class FeedForward(nn.Module):
         if c.mlp_bias:
             both += parameter(self, specs, "gate_up_bias").astype(jnp.float32)
         inner = activate(c.activation, both[:, 0]) * both[:, 1]
-        y = matmul("tf,fd->td", inner, weight(self, specs, "down"), self.tensor_parallel.parts)
+        y = matmul("tf,fd->td", inner, weight(self, specs, "down"), self.tensor_parallel.reduce_dtype)
         if c.mlp_bias:
             y += parameter(self, specs, "down_bias").astype(jnp.float32)
         return y

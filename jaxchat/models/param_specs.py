@@ -61,7 +61,7 @@ def param_specs(config: ModelConfig) -> Specs:
     outer = outer_specs(config)
     head = outer.pop(("head",), None)
     norm = outer.pop(("norm", "scale"))
-    for index in range(config.layers):
+    for index in range(config.num_layers):
         outer |= _under(f"layer_{index}", layer_specs(config, index))
     outer["norm", "scale"] = norm
     return outer | ({("head",): head} if head else {})
@@ -73,16 +73,16 @@ def outer_specs(config: ModelConfig) -> Specs:
     draw = initializers.normal(stddev=0.02)
     # An embedding that serves as head too is multiplied by, with its outputs first.
     embed = ParamSpec(
-        shape=(c.vocab_size, c.width),
+        shape=(c.vocab_size, c.embed_dim),
         axes=("vocab", None),
         init=draw,
         contracted=(1,) if c.tie_embeddings else (),
         padding="vocab",
     )
-    specs = {("embed",): embed} | _under("norm", norm_specs(c.width, c.norm_offset))
+    specs = {("embed",): embed} | _under("norm", norm_specs(c.embed_dim, c.norm_offset))
     if not c.tie_embeddings:
         specs["head",] = ParamSpec(
-            shape=(c.width, c.vocab_size), axes=(None, "vocab"), init=draw, contracted=(0,), padding="vocab"
+            shape=(c.embed_dim, c.vocab_size), axes=(None, "vocab"), init=draw, contracted=(0,), padding="vocab"
         )
     return specs
 
@@ -90,7 +90,7 @@ def outer_specs(config: ModelConfig) -> Specs:
 def layer_specs(config: ModelConfig, index: int) -> Specs:
     """Returns the parameters of one layer."""
     c = config
-    norm = norm_specs(c.width, c.norm_offset)
+    norm = norm_specs(c.embed_dim, c.norm_offset)
     experts = c.experts if c.kinds[index].sparse else None
     specs = _under("attention_norm", norm) | _under("attention", attention_specs(c)) | _under("mlp_norm", norm)
     specs |= _under("mlp", moe_specs(c, experts) if experts else feed_forward_specs(c))
@@ -107,19 +107,19 @@ def norm_specs(width: int, offset: float) -> Specs:
 def attention_specs(config: ModelConfig) -> Specs:
     """Returns the parameters of an attention layer."""
     c = config
-    fused, heads = (c.kv_heads, c.group + 2, c.head_dim), (c.kv_heads, c.group, c.head_dim)
+    fused, heads = (c.num_kv_heads, c.group + 2, c.head_dim), (c.num_kv_heads, c.group, c.head_dim)
     specs: Specs = {
         ("qkv",): ParamSpec(
-            shape=(c.width, *fused),
+            shape=(c.embed_dim, *fused),
             axes=(None, "kv_heads", None, None),
-            init=_scaled(c.width),
+            init=_scaled(c.embed_dim),
             contracted=(0,),
             padding="fused_heads",
         ),
         ("out",): ParamSpec(
-            shape=(*heads, c.width),
+            shape=(*heads, c.embed_dim),
             axes=("kv_heads", None, None, None),
-            init=_scaled(c.heads * c.head_dim),
+            init=_scaled(c.num_heads * c.head_dim),
             contracted=(0, 1, 2),
             padding="query_heads",
         ),
@@ -129,7 +129,7 @@ def attention_specs(config: ModelConfig) -> Specs:
     if c.qkv_bias:
         specs["qkv_bias",] = _bias(fused, "kv_heads", None, None, padding="fused_heads")
     if c.out_bias:
-        specs["out_bias",] = _bias((c.width,), None)
+        specs["out_bias",] = _bias((c.embed_dim,), None)
     if c.sinks:
         specs["sinks",] = ParamSpec(
             shape=heads[:2], axes=("kv_heads", None), init=initializers.normal(), padding="query_heads"
@@ -141,36 +141,36 @@ def feed_forward_specs(config: ModelConfig) -> Specs:
     """Returns the parameters of a gated feed-forward layer."""
     c = config
     specs: Specs = {
-        ("gate_up",): _matrix((c.width, 2, c.mlp_dim), None, None, "ffn"),
-        ("down",): _matrix((c.mlp_dim, c.width), "ffn", None),
+        ("gate_up",): _matrix((c.embed_dim, 2, c.mlp_dim), None, None, "ffn"),
+        ("down",): _matrix((c.mlp_dim, c.embed_dim), "ffn", None),
     }
     if c.mlp_bias:
         specs["gate_up_bias",] = _bias((2, c.mlp_dim), None, "ffn")
-        specs["down_bias",] = _bias((c.width,), None)
+        specs["down_bias",] = _bias((c.embed_dim,), None)
     return specs
 
 
 def moe_specs(config: ModelConfig, experts: Experts) -> Specs:
     """Returns the parameters of a mixture of experts. Its router is too small to be packed."""
-    width, e = config.width, experts
+    width, e = config.embed_dim, experts
     specs: Specs = {
         ("router",): ParamSpec(shape=(width, e.count), axes=(None, None), init=_scaled(width)),
         ("expert_gate_up",): ParamSpec(
-            shape=(e.count, width, 2, e.width),
+            shape=(e.count, width, 2, e.mlp_dim),
             axes=("experts", None, None, "expert_ffn"),
             init=_scaled(width),
             contracted=(1,),
         ),
         ("expert_down",): ParamSpec(
-            shape=(e.count, e.width, width),
+            shape=(e.count, e.mlp_dim, width),
             axes=("experts", "expert_ffn", None),
-            init=_scaled(e.width),
+            init=_scaled(e.mlp_dim),
             contracted=(1,),
         ),
     }
     if e.bias:
         specs["router_bias",] = _bias((e.count,), None)
-        specs["expert_gate_up_bias",] = _bias((e.count, 2, e.width), "experts", None, "expert_ffn")
+        specs["expert_gate_up_bias",] = _bias((e.count, 2, e.mlp_dim), "experts", None, "expert_ffn")
         specs["expert_down_bias",] = _bias((e.count, width), None, None)
     return specs
 

@@ -12,10 +12,10 @@ from jax import Array
 
 @dataclass(frozen=True, kw_only=True)
 class RopeConfig:
-    """Rotary base and scaling. Fields beyond `theta`, `fraction` and `factor` belong to the kinds in their comment."""
+    """The rotary base and scaling. Fields apply to the kinds in their comment; those without one apply to all."""
 
     theta: float = 10000.0
-    fraction: float = 1.0  # of the head width that is rotated, its beginning
+    fraction: float = 1.0  # the leading part of the head dimension that is rotated
     kind: str = "default"
     factor: float = 1.0
     original_context: int = 8192  # llama3, yarn, longrope
@@ -23,19 +23,19 @@ class RopeConfig:
     high_freq_factor: float = 4.0  # llama3
     beta_fast: float = 32.0  # yarn
     beta_slow: float = 1.0  # yarn
-    attention_factor: float | None = None  # yarn, longrope; None means what their papers advise
+    attention_factor: float | None = None  # yarn, longrope; None: the value of their papers
     truncate: bool = True  # yarn
     short_factors: tuple[float, ...] = ()  # longrope, [r/2]: for contexts up to the original one
     long_factors: tuple[float, ...] = ()  # longrope, [r/2]: for longer ones
     long: bool = False  # longrope: which of the two
 
     def rotated(self, head_dim: int) -> int:
-        """r, how many of the `head_dim` numbers of a head are rotated."""
+        """Returns r, how many of the `head_dim` numbers of a head are rotated."""
         return int(head_dim * self.fraction)
 
 
 def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
-    """Angular frequencies `[r/2]` (f32, radians per position) and the factor on cosine and sine."""
+    """Returns angular frequencies `[r/2]` (f32, radians per position) and the factor on cosine and sine."""
     width = config.rotated(head_dim)
     base = 1.0 / config.theta ** (np.arange(0, width, 2, dtype=np.float64) / width)
     scaled, magnitude = base, 1.0
@@ -51,7 +51,7 @@ def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
 
 
 def _llama3(base: np.ndarray, config: RopeConfig) -> np.ndarray:
-    """Llama 3.1: long wavelengths are divided by `factor`, short ones kept, those between interpolated."""
+    """Scales as Llama 3.1: divides long wavelengths by `factor`, keeps short ones, interpolates between them."""
     turns = config.original_context * base / (2 * math.pi)
     span = config.high_freq_factor - config.low_freq_factor
     smooth = np.clip((turns - config.low_freq_factor) / span, 0.0, 1.0)
@@ -59,7 +59,7 @@ def _llama3(base: np.ndarray, config: RopeConfig) -> np.ndarray:
 
 
 def _yarn(base: np.ndarray, config: RopeConfig, width: int) -> tuple[np.ndarray, float]:
-    """YaRN (arXiv 2309.00071): a ramp over dimensions from unscaled to interpolated."""
+    """Scales as YaRN (arXiv 2309.00071): a ramp over dimensions from unscaled to interpolated."""
 
     def dimension(turns: float) -> float:
         wavelength = config.original_context / (turns * 2 * math.pi)
@@ -77,7 +77,7 @@ def _yarn(base: np.ndarray, config: RopeConfig, width: int) -> tuple[np.ndarray,
 
 
 def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
-    """LongRoPE (arXiv 2402.13753): each frequency has a divisor of its own."""
+    """Scales as LongRoPE (arXiv 2402.13753): each frequency has a separate divisor."""
     magnitude = config.attention_factor
     if magnitude is None:
         stretch = math.log(max(config.factor, 1.0)) / math.log(config.original_context)
@@ -86,7 +86,7 @@ def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
 
 
 def rotation(config: RopeConfig, head_dim: int, positions: Array) -> tuple[Array, Array]:
-    """Cosine and sine `[T, 1, r/2]` (f32) for `positions[T]` (int32)."""
+    """Returns cosine and sine `[T, 1, r/2]` (f32) for `positions[T]` (int32)."""
     frequency, magnitude = frequencies(config, head_dim)
     angle = positions.astype(jnp.float32)[:, None, None] * frequency
     return jnp.cos(angle) * magnitude, jnp.sin(angle) * magnitude
@@ -96,5 +96,5 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
     """Rotates the first r of `x[T, heads, d]` by halves (the layout of Hugging Face checkpoints); computes in f32."""
     half = cos.shape[-1]
     x = x.astype(jnp.float32)
-    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
+    first, second, remainder = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin, remainder], axis=-1)

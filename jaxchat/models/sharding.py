@@ -1,4 +1,4 @@
-"""How a model that is split over devices adds up the parts of a sum that each of them has."""
+"""Sums over devices of a model that is split over them."""
 
 from __future__ import annotations
 
@@ -12,41 +12,46 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 @dataclass(frozen=True)
 class TensorParallel:
-    """The devices that weights are split over, none or one for a model that is whole.
+    """The devices that weights are split over; None or a mesh of one for a model on one device.
 
-    `parts` is the dtype in which parts of a sum travel between devices. Each part is accumulated in f32 before it is
-    rounded to that, and the sum is added to the residual stream in f32. With `experts`, devices have whole ones. With
-    `long_blocks`, experts compute more rows at a time the more tokens there are, see `experts.rows_of`.
+    `reduce_dtype` is the dtype in which partial sums travel between devices. Each partial sum is accumulated in f32
+    before it is rounded to that dtype, and the result is added to the residual stream in f32. With `experts`, devices
+    have whole experts. With `long_blocks`, blocks of experts grow with the number of tokens, see `moe.rows_of`.
     """
 
     mesh: Mesh | AbstractMesh | None = None
-    parts: str = "float32"
+    reduce_dtype: str = "float32"
     experts: bool = False
     long_blocks: bool = False
 
     @staticmethod
     def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> TensorParallel:
-        """For weights of `dtype`, f32 or bf16.
+        """Returns the settings for weights of `dtype`, f32 or bf16.
 
-        A CPU has no fast bf16, nothing to gain from fewer bytes, and its products' bits depend on how many rows there
-        are, which chunks of prompts may not show.
+        CPUs always sum in f32 and in short blocks: they have no fast bf16 and save nothing by fewer bytes. The bits of
+        their products depend on the row count, which must not show the chunks of prompts.
         """
         parts = dtype if mesh.size > 1 and platform != "cpu" else "float32"
         return TensorParallel(mesh, parts, experts and mesh.size > 1, platform != "cpu")
 
     @property
     def devices(self) -> int:
-        """How many."""
+        """The number of devices."""
         return self.mesh.size if self.mesh else 1
 
-    def added(self, local: Callable[..., Array], splits: tuple[PartitionSpec, ...]) -> Callable[..., Array]:
-        """`local` on each device's part of the arguments, split as `splits` say, and the sum of its f32 results."""
+    def sum_over_devices(self, local: Callable[..., Array], splits: tuple[PartitionSpec, ...]) -> Callable[..., Array]:
+        """Returns a function that applies `local` on each device and sums the f32 results.
+
+        Args:
+            local: computes one device's partial sum from its part of the arguments.
+            splits: the partitioning of each argument.
+        """
         if self.mesh is None or self.mesh.size == 1:
             return local
         (axis,) = self.mesh.axis_names
 
         def summed(*args: Array) -> Array:
-            return jax.lax.psum(local(*args).astype(self.parts), axis).astype("float32")
+            return jax.lax.psum(local(*args).astype(self.reduce_dtype), axis).astype("float32")
 
-        whole = PartitionSpec()
-        return jax.shard_map(summed, mesh=self.mesh, in_specs=splits, out_specs=whole, check_vma=False)
+        replicated = PartitionSpec()
+        return jax.shard_map(summed, mesh=self.mesh, in_specs=splits, out_specs=replicated, check_vma=False)

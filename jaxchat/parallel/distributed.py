@@ -1,4 +1,4 @@
-"""One JAX program over several processes: meeting, and arrays of which other processes hold a part."""
+"""One JAX program over several processes: joining, and arrays that are spread over processes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from jax.sharding import NamedSharding
 from jaxchat.errors import MultihostError
 from jaxchat.types import MultihostMember
 
-PEERS_LOST = 300  # seconds; losses are noticed by the pod's own stream long before
+PEERS_LOST = 300  # seconds; the multihost stream notices losses long before
 LAST_WAIT = 30  # seconds that processes wait for each other at the end
 
 
 def join(member: MultihostMember) -> None:
-    """Makes `jax.devices()` those of all processes. Must come before anything else asks for a device.
+    """Extends `jax.devices()` to the devices of all processes. Must run before anything else asks for a device.
 
     Raises:
         MultihostError: the processes did not meet in time.
     """
-    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+    jax.config.update("jax_enable_preemption_service", False)  # otherwise it swallows SIGTERM
     try:
         jax.distributed.initialize(
             member.distributed,
@@ -38,19 +38,19 @@ def join(member: MultihostMember) -> None:
 
 
 def leave() -> None:
-    """Waits for the other processes to leave too; without it they would take the end of this one for a failure."""
+    """Waits for the other processes to leave too; otherwise they would report this one's end as a failure."""
     jax.distributed.shutdown()
 
 
 def block_each_step(sharding: NamedSharding) -> bool:
-    """Whether a step must end before the next begins: collectives of JAX on CPUs of several processes deadlock else."""
+    """Returns whether a step must end before the next begins: multi-process CPU collectives deadlock otherwise."""
     return not sharding.is_fully_addressable and jax.default_backend() == "cpu"
 
 
 def put(tree: Any, sharding: Any) -> Any:
-    """As `jax.device_put` of host arrays that are equal in all processes: each process copies its part alone.
+    """Copies host arrays that are equal in all processes, like `jax.device_put`; each process copies its part alone.
 
-    `device_put` itself would have the processes compare the arrays, which is a collective of its own.
+    `device_put` itself would make the processes compare the arrays, which needs another collective.
     """
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
         return jax.device_put(tree, sharding)
@@ -63,7 +63,7 @@ def _put(value: Any, sharding: NamedSharding) -> Array:
 
 
 def take_part(tree: Any) -> Any:
-    """Host copies of the parts of arrays that this process holds, the whole where it holds all."""
+    """Returns host copies of the parts of arrays that are in this process; of the whole array if all of it is."""
     return jax.tree.map(_part, tree)
 
 
@@ -77,7 +77,7 @@ def _part(array: Array) -> np.ndarray:
 
 
 def put_part(tree: Any, sharding: Any) -> Any:
-    """The way back from `take_part`."""
+    """Inverts `take_part`."""
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
         return jax.device_put(tree, sharding)
     place = jax.make_array_from_process_local_data

@@ -1,4 +1,4 @@
-"""Where arrays live: logical axes of parameters and pages mapped to the devices of a mesh."""
+"""The placement of arrays: logical axes of parameters and pages mapped to the devices of a mesh."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ RULES = (("kv_heads", AXIS), ("ffn", AXIS), ("vocab", AXIS))
 
 
 def check_divides(config: MeshConfig, model: ModelConfig) -> None:
-    """Raises ValueError when the layers of the model cannot be split over so many devices."""
+    """Raises ValueError if the layers of the model cannot be split over the devices of `config`."""
     if config.experts and not model.experts:
         raise ValueError("expert_parallel needs a model with experts")
-    sizes = [("KV heads", model.kv_heads)]
+    sizes = [("KV heads", model.num_kv_heads)]
     if not all(kind.sparse for kind in model.kinds):
         sizes.append(("feed-forward width", model.mlp_dim))
     if model.experts:
-        sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.width))
+        sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.mlp_dim))
     for name, size in sizes:
         if size % config.tensor:
             raise ValueError(f"tensor_parallel {config.tensor} does not divide the model's {size} {name}")
@@ -39,16 +39,16 @@ class Placement:
     """Shardings over one mesh.
 
     Tensor parallel: attention is split by groups of KV heads (with their query heads), the feed-forward layer by its
-    inner width, the embedding by vocabulary. Each layer then needs two all-reduces and nothing else moves. Experts are
-    split by their inner width too, or dealt out whole (expert parallel).
+    inner dimension, the embedding by vocabulary. Each layer then needs two all-reduces, and nothing else moves. Experts
+    are split by their inner dimension too, or distributed whole (expert parallel).
     """
 
-    mesh: Mesh | AbstractMesh  # an abstract one suffices for shapes
+    mesh: Mesh | AbstractMesh  # an abstract mesh suffices for shapes
     rules: tuple[tuple[str, str], ...]
 
     @staticmethod
     def create(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> Placement:
-        """A mesh over the first of `devices`, by default those of all processes.
+        """Returns a placement over the first of `devices`, by default those of all processes.
 
         Raises:
             ValueError: there are too few devices, too many for the processes, or the model does not divide by them.
@@ -57,10 +57,11 @@ class Placement:
 
     @staticmethod
     def copies(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> tuple[Placement, ...]:
-        """A mesh for each copy of the model, over the next of `devices`, by default those of all processes.
+        """Returns a placement for each copy of the model, over consecutive `devices`, by default those of all
+        processes.
 
         Raises:
-            ValueError: as for `create`, or there is more than one copy and more than one process.
+            ValueError: as for `create`, or there are several copies and several processes.
         """
         devices = devices or jax.devices()
         _check_devices(config, len(devices), jax.process_count())
@@ -70,7 +71,7 @@ class Placement:
 
     @staticmethod
     def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
-        """Shardings over devices that need not exist, for planning. Raises ValueError as `create` does."""
+        """Returns shardings over devices that need not exist, for planning. Raises ValueError as `create` does."""
         check_divides(config, model)
         return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
 
@@ -84,22 +85,25 @@ class Placement:
         return NamedSharding(self.mesh, PartitionSpec())
 
     def pages(self, path: AttentionBackend) -> NamedSharding:
-        """KV pages, split by KV head."""
+        """Returns the sharding of KV pages, which are split by KV head."""
         return NamedSharding(self.mesh, PartitionSpec(*[None] * path.head_axis, AXIS))
 
     def parameter(self, spec: ParamSpec) -> NamedSharding:
-        """Returns the sharding of one parameter; an axis that the mesh does not divide stays whole."""
+        """Returns the sharding of one parameter. An axis that the mesh does not divide is not split."""
         return self.sharding(spec.axes, spec.shape)
 
     def sharding(self, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> NamedSharding:
-        """The sharding of an array with these logical axes; an axis that the mesh does not divide stays whole."""
+        """Returns the sharding of an array with these logical axes.
+
+        An axis that the mesh does not divide is not split.
+        """
         rules, devices = dict(self.rules), self.mesh.size
         names = [rules.get(axis) if axis else None for axis in axes]
         fitting = [name if size % devices == 0 else None for name, size in zip(names, shape, strict=True)]
         return NamedSharding(self.mesh, PartitionSpec(*fitting))
 
     def copy(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Parameters of another placement over as many devices, copied to those of this one."""
+        """Copies parameters of another placement, over as many devices, to the devices of this one."""
 
         def one(leaf: jax.Array) -> jax.Array:
             spec = leaf.sharding.spec if isinstance(leaf.sharding, NamedSharding) else PartitionSpec()
@@ -109,7 +113,7 @@ class Placement:
         return copied
 
     def place(self, spec: ParamSpec, array: np.ndarray) -> jax.Array:
-        """Puts a loaded parameter on its devices, each device receiving only its part."""
+        """Puts a loaded parameter on its devices, each of which receives only its part."""
         placed: jax.Array = put(array, self.parameter(spec))
         return placed
 
@@ -120,7 +124,7 @@ def _check_devices(config: MeshConfig, available: int, processes: int) -> None:
         split = f"data_parallel {config.data} times {split}"
         if processes > 1:
             raise ValueError(
-                f"data_parallel over {processes} processes must be 1, got {config.data}: run a pod for each"
+                f"data_parallel over {processes} processes must be 1, got {config.data}: run a multihost group for each"
             )
     if available < wanted:
         raise ValueError(f"{split} needs {wanted} devices, but there are only {available}")
@@ -131,5 +135,5 @@ def _check_devices(config: MeshConfig, available: int, processes: int) -> None:
 
 
 def _rules(config: MeshConfig) -> tuple[tuple[str, str], ...]:
-    """Which logical axes are split."""
+    """Returns the logical axes that are split."""
     return (*RULES, ("experts" if config.experts else "expert_ffn", AXIS))

@@ -1,10 +1,10 @@
-"""A model made to fit the number of its devices: heads repeated or added, the vocabulary filled up, answers the same.
+"""Pads a model to the number of its devices: repeats or adds heads and extends the vocabulary, with the same answers.
 
-More devices than KV heads: each copy of a KV head serves a part of the query heads that shared it. The copies cost KV
-memory: with twice as many devices as KV heads, every key is held twice. Where heads do not divide, ones of zeros are
-added, whose results are multiplied by zeros.
+With more devices than KV heads, each copy of a KV head serves a part of the query heads that shared it. The copies cost
+KV memory: with twice as many devices as KV heads, every key is stored twice. Where heads do not divide, heads of zeros
+are added, whose results are multiplied by zeros.
 
-Vocabulary: rows that no token owns are added until every device has as many whole groups of tokens as the next
+The vocabulary gets padding rows until every device has the same number of whole groups of tokens
 (`jaxchat.sampling.topk`). Sampling then works on each device's part; otherwise the compiler gathers the logits.
 """
 
@@ -16,6 +16,7 @@ from typing import TypeVar
 import jax
 import numpy
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import ParamSpec
 from jaxchat.sampling.topk import GROUP
@@ -24,48 +25,48 @@ Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
 
 
 def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
-    """The shape of the model on so many devices; sampling must ignore the ids that it adds."""
+    """Returns the shape of the model on `devices` devices. Sampling must ignore the ids that this adds."""
     if devices == 1:
         return model
-    vocab = -(-model.vocab_size // (GROUP * devices)) * GROUP * devices
-    copies = max(1, devices // model.kv_heads)
-    kv_heads = -(-model.kv_heads * copies // devices) * devices
-    group = -(-model.group // copies)
-    return replace(model, vocab_size=vocab, kv_heads=kv_heads, heads=kv_heads * group)
+    vocab = cdiv(model.vocab_size, GROUP * devices) * GROUP * devices
+    copies = max(1, devices // model.num_kv_heads)
+    kv_heads = cdiv(model.num_kv_heads * copies, devices) * devices
+    group = cdiv(model.group, copies)
+    return replace(model, vocab_size=vocab, num_kv_heads=kv_heads, num_heads=kv_heads * group)
 
 
 def pad(spec: ParamSpec, array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
     """Pads a parameter of `model` to its shape in `target`.
 
     Args:
-        spec: of the parameter in either model.
+        spec: the parameter in either model.
         array: the parameter.
-        model: as it is stored.
-        target: `padded_config` of that model.
+        model: the model as stored.
+        target: the result of `padded_config` for that model.
     """
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy
     if spec.padding == "vocab":
         return _filled(array, spec.axes.index("vocab"), target.vocab_size)
-    if spec.padding == "none" or (model.heads, model.kv_heads) == (target.heads, target.kv_heads):
+    if spec.padding == "none" or (model.num_heads, model.num_kv_heads) == (target.num_heads, target.num_kv_heads):
         return array
     axis = spec.axes.index("kv_heads")
     if spec.padding == "query_heads":
         return _split(array, axis, model, target)
-    shared = np.repeat(array[..., -2:, :], target.kv_heads // model.kv_heads, axis=axis)
+    shared = np.repeat(array[..., -2:, :], target.num_kv_heads // model.num_kv_heads, axis=axis)
     queries = _split(array[..., :-2, :], axis, model, target)
-    return np.concatenate([queries, _filled(shared, axis, target.kv_heads)], axis=-2)
+    return np.concatenate([queries, _filled(shared, axis, target.num_kv_heads)], axis=-2)
 
 
 def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -> Weights:
-    """Query heads, `[.., K, G, ..]` from `axis` on, shared out to the copies of their KV heads."""
-    copies = target.kv_heads // model.kv_heads
+    """Distributes query heads, `[.., K, G, ..]` from `axis` on, over the copies of their KV heads."""
+    copies = target.num_kv_heads // model.num_kv_heads
     array = _filled(array, axis + 1, copies * target.group)
-    shape = (*array.shape[:axis], model.kv_heads * copies, target.group, *array.shape[axis + 2 :])
-    return _filled(array.reshape(shape), axis, target.kv_heads)
+    shape = (*array.shape[:axis], model.num_kv_heads * copies, target.group, *array.shape[axis + 2 :])
+    return _filled(array.reshape(shape), axis, target.num_kv_heads)
 
 
 def _filled(array: Weights, axis: int, size: int) -> Weights:
-    """Zeros added at the end of an axis, where it is shorter."""
+    """Pads the end of an axis with zeros to `size`."""
     if array.shape[axis] == size:
         return array
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy

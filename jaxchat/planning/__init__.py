@@ -1,1 +1,1 @@
-"""What a model would need and reach on given hardware, from shapes alone: no device, no weights."""
+"""Estimates what a model needs and reaches on given hardware from shapes alone: no device, no weights."""

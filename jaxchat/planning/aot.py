@@ -1,6 +1,6 @@
-"""Compiling an engine's programs for devices that are not there, and what the compiler says about them.
+"""Compiles an engine's programs for devices that are not present, and reads the compiler's account of them.
 
-TPUs need their compiler (`pip install 'jaxchat[tpu]'`), no TPU; the process must not have looked for one before.
+TPUs need their compiler (`pip install 'jaxchat[tpu]'`) but no TPU. The process must not have looked for a TPU before.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from jaxchat.parallel.padding import padded_config
 from jaxchat.planning.cost_model import Cost, Estimate, all_reduce_seconds, bytes_per_device
 from jaxchat.planning.hardware import Chip, Topology
 from jaxchat.planning.hlo import Collective, Program
-from jaxchat.planning.overlap import hidden
+from jaxchat.planning.overlap import hidden_seconds
 from jaxchat.planning.planner import Plan
 from jaxchat.runtime.program_specs import (
     choose_attention,
     decode_name,
     prefill_name,
+    program_specs,
     shapes_of_params,
     shapes_of_state,
-    sources,
 )
 from jaxchat.runtime.state import EngineShapes, KVPages
 from jaxchat.sampling.processors import find_processors
@@ -40,39 +40,42 @@ from jaxchat.sampling.sample import sample
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """One program for one device of a slice; bytes and seconds.
+    """The cost of one program on one device of a slice, in bytes and seconds.
 
-    `traffic` is what the instructions that always run move from and to main memory, without KV pages; the kernels read
-    those, and the compiler does not know how many. Loops over blocks of experts count as often as they run on average.
+    `traffic` is the bytes that unconditional instructions read from and write to main memory, without KV pages: the
+    kernels read those, and the compiler does not know how many. A loop over blocks of experts counts as often as it
+    runs on average.
     """
 
     name: str
-    seconds: float  # that compiling took
+    seconds: float  # compile time
     arguments: int
     temporary: int
     code: int
     aliased: int
     donated: int
     traffic: int
-    products: float  # floating-point operations, without attention
+    flops: float  # floating-point operations, without attention
     collectives: tuple[Collective, ...]
-    hidden: float  # seconds of the sums over devices during which weights are read, see `overlap`
-    kernels: dict[str, int]  # how often each is called
+    hidden_seconds: float  # seconds of all-reduces during which weights are read, see `overlap`
+    kernels: dict[str, int]  # number of calls of each
 
     @property
-    def exchanged(self) -> int:
-        """Bytes of the results of all all-reduces that always run."""
-        return sum(one.size for one in self.collectives if one.always and one.kind == "all-reduce")
+    def all_reduced_bytes(self) -> int:
+        """Bytes of the results of all unconditional all-reduces."""
+        return sum(account.size for account in self.collectives if account.always and account.kind == "all-reduce")
 
-    def local(self, kv: float, chip: Chip) -> float:
-        """Seconds of a step on its own device, with `kv` of them to read KV pages, at the peaks of the chip."""
-        return max(self.traffic / chip.bandwidth + kv, self.products / chip.flops)
+    def local_seconds(self, kv: float, chip: Chip) -> float:
+        """Returns the seconds of a step on one device at the chip's peak rates, `kv` seconds of them for reading KV
+        pages.
+        """
+        return max(self.traffic / chip.bandwidth + kv, self.flops / chip.flops)
 
-    def step(self, kv: float, topology: Topology, devices: int) -> float:
-        """The same and the time for its sums over devices, of which part goes on while it reads."""
+    def step_seconds(self, kv: float, topology: Topology, devices: int) -> float:
+        """Returns the seconds of a step including its all-reduces, part of which overlap with reads."""
         chip = topology.chip
-        reads = self.traffic / chip.bandwidth + kv - self.hidden
-        return max(reads, self.products / chip.flops) + all_reduce_seconds(self.exchanged, topology, devices)
+        reads = self.traffic / chip.bandwidth + kv - self.hidden_seconds
+        return max(reads, self.flops / chip.flops) + all_reduce_seconds(self.all_reduced_bytes, topology, devices)
 
 
 class AotEngine:
@@ -86,66 +89,74 @@ class AotEngine:
         devices: Sequence[jax.Device] = (),
         options: dict[str, Any] | None = None,
     ) -> None:
-        """Nothing compiles yet.
+        """Prepares the programs without compiling any.
 
         Args:
-            engine: as a plan gives it.
-            devices: to compile for; none given takes those of the topology, which must be of TPUs.
-            options: of the compiler.
+            model: the model.
+            topology: the slice.
+            engine: settings, as a plan has them.
+            devices: devices to compile for; by default those of the topology, which must be TPUs.
+            options: compiler options.
 
         Raises:
-            ValueError: the slice is not of TPUs, the TPU compiler is missing or it does not know the slice.
+            ValueError: the slice is not of TPUs, the TPU compiler is missing, or it does not know the slice.
         """
         self._options = options
-        served = padded_config(model, engine.tensor_parallel)
-        self.sizes = EngineShapes.resolve(engine, served)
-        self.placement = Placement.create(engine.mesh, served, devices or _devices(topology))
-        self.path = choose_attention(engine, served, self.placement, topology.chip.platform).path
-        self.params = shapes_of_params(served, self.placement, engine.dtype)
-        self.pages, self.slots = shapes_of_state(self.path, served, self.sizes, self.placement)
+        padded = padded_config(model, engine.tensor_parallel)
+        self.sizes = EngineShapes.resolve(engine, padded)
+        self.placement = Placement.create(engine.mesh, padded, devices or _devices(topology))
+        self.attention = choose_attention(engine, padded, self.placement, topology.chip.platform).backend
+        self.params = shapes_of_params(padded, self.placement, engine.dtype)
+        self.pages, self.slots = shapes_of_state(self.attention, padded, self.sizes, self.placement)
         per_token = bytes_per_device(self.pages) / (self.sizes.pages * self.sizes.page_size)
-        self.cost = Cost(served, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
+        self.cost = Cost(padded, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
         processors = find_processors(engine.logits_processors)
         sampler = partial(sample, valid=model.vocab_size, report=engine.logprobs, processors=processors)
-        spread = TensorParallel.over(
+        tensor_parallel = TensorParallel.over(
             self.placement.mesh, engine.dtype, topology.chip.platform, experts=self.placement.whole_experts
         )
-        self.sources = sources(served, spread, self.sizes, sampler, self.path, engine.decode_sizes)
+        self.program_specs = program_specs(
+            padded, tensor_parallel, self.sizes, sampler, self.attention, engine.decode_sizes
+        )
 
     def compile(self, name: str) -> Account:
-        """Compiles the program of that name, which takes up to some minutes, and reads its account."""
-        source = self.sources[name]
-        began, mesh = time.perf_counter(), self.placement.mesh
+        """Compiles the program `name`, which takes up to some minutes, and returns its account."""
+        spec = self.program_specs[name]
+        start, mesh = time.perf_counter(), self.placement.mesh
         assert isinstance(mesh, Mesh)
         with jax.set_mesh(mesh):  # kernels look up their device here
-            lowered = source.lower(self.params, self.pages, self.slots, self.placement)
+            lowered = spec.lower(self.params, self.pages, self.slots, self.placement)
         compiled = lowered.compile(self._options)
         memory, costs, program = compiled.memory_analysis(), compiled.cost_analysis(), Program(compiled.as_text())
         return Account(
             name=name,
-            seconds=time.perf_counter() - began,
+            seconds=time.perf_counter() - start,
             arguments=memory.argument_size_in_bytes,
             temporary=memory.temp_size_in_bytes,
             code=memory.generated_code_size_in_bytes,
             aliased=memory.alias_size_in_bytes,
             donated=bytes_per_device((self.pages, self.slots)),
-            traffic=round(program.traffic(self.cost.blocks(source.tokens), _printed(self.pages))),
-            products=(costs or {}).get("flops", 0.0),  # unknown of GPUs
+            traffic=round(program.traffic(self.cost.blocks(spec.tokens), _shapes_in_hlo(self.pages))),
+            flops=(costs or {}).get("flops", 0.0),  # unknown for GPUs
             collectives=tuple(program.collectives()),
-            hidden=hidden(program, self.cost.topology, self.placement.mesh.size),
+            hidden_seconds=hidden_seconds(program, self.cost.topology, self.placement.mesh.size),
             kernels=program.kernels(),
         )
 
 
-def refined(plan: Plan, model: ModelConfig) -> Plan:
-    """The plan with workspace and steps as the compiler has them, after compiling all programs. Raises ValueError."""
-    ahead = AotEngine(model, plan.topology, plan.engine)
-    accounts = {name: ahead.compile(name) for name in ahead.sources}
+def refine(plan: Plan, model: ModelConfig) -> Plan:
+    """Compiles all programs and returns the plan with the compiler's workspace and step times. Raises ValueError."""
+    aot = AotEngine(model, plan.topology, plan.engine)
+    accounts = {name: aot.compile(name) for name in aot.program_specs}
 
-    def step(name: str, old: Estimate) -> Estimate:
-        return replace(old, seconds=accounts[name].step(old.kv, plan.topology, plan.engine.tensor_parallel))
+    def step(name: str, estimate: Estimate) -> Estimate:
+        return replace(
+            estimate, seconds=accounts[name].step_seconds(estimate.kv, plan.topology, plan.engine.tensor_parallel)
+        )
 
-    workspace = max(one.temporary for one in accounts.values()) + sum(one.code for one in accounts.values())
+    workspace = max(account.temporary for account in accounts.values()) + sum(
+        account.code for account in accounts.values()
+    )
     return replace(
         plan,
         memory=replace(plan.memory, workspace=workspace),
@@ -155,8 +166,8 @@ def refined(plan: Plan, model: ModelConfig) -> Plan:
     )
 
 
-def _printed(pages: KVPages) -> frozenset[str]:
-    """The shapes of KV pages on a device, as a program prints them."""
+def _shapes_in_hlo(pages: KVPages) -> frozenset[str]:
+    """Returns the shapes of KV pages on a device, in the notation of HLO."""
     shapes = {(leaf.sharding.shard_shape(leaf.shape), leaf.dtype.name) for leaf in jax.tree.leaves(pages)}
     names = {"bfloat16": "bf16", "float32": "f32"}
     return frozenset(f"{names[dtype]}[{','.join(map(str, shape))}]" for shape, dtype in shapes)
@@ -164,9 +175,9 @@ def _printed(pages: KVPages) -> frozenset[str]:
 
 def _devices(topology: Topology) -> Sequence[jax.Device]:
     if topology.chip.platform != "tpu":
-        raise ValueError(f"topology {topology.name!r}: compiling ahead is for TPUs")
+        raise ValueError(f"topology {topology.name!r}: ahead-of-time compilation supports TPUs only")
     try:
         return described_devices(topology.name, "tpu")
-    except Exception as error:  # the compiler raises many kinds, and jax its own where it is missing
-        hint = "compiling ahead needs the TPU compiler, `pip install 'jaxchat[tpu]'`"
+    except Exception as error:  # the compiler raises many types, and jax others if it is missing
+        hint = "ahead-of-time compilation needs the TPU compiler, `pip install 'jaxchat[tpu]'`"
         raise ValueError(f"topology {topology.name!r}: {hint} ({str(error).splitlines()[0]})") from None

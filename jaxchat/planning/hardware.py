@@ -1,10 +1,12 @@
-"""Accelerators and the slices of them that one engine can span: what their makers say they hold and move."""
+"""Accelerators and the slices of them that one engine can span, by their makers' specifications."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from typing import Literal
+
+from jaxchat.arithmetic import cdiv
 
 GIB = 1024**3
 
@@ -13,15 +15,15 @@ GIB = 1024**3
 class Chip:
     """One device. Rates are the maker's peaks, per second.
 
-    `memory` is what programs can have: of a TPU what its compiler allows, of a GPU nine tenths.
+    `memory` is what programs can use: what the compiler allows on a TPU, nine tenths on a GPU.
     """
 
     platform: Literal["tpu", "gpu"]
     memory: float  # bytes
     bandwidth: float  # bytes of memory
     flops: float  # bfloat16
-    link: float  # bytes to one neighbour, one way; of a GPU half of what its switch takes
-    host: int  # devices of the largest host; TPU slices of several hosts have four on each
+    link: float  # bytes to one neighbour, one way; for a GPU, half of what its switch takes
+    host: int  # devices of the largest host; TPU slices with several hosts have four on each
 
 
 CHIPS = {
@@ -40,17 +42,17 @@ SLICES = {"v4": _DEEP, "v5e": _FLAT, "v5p": _DEEP, "v6e": _FLAT, "h100": _NODE, 
 
 @dataclass(frozen=True)
 class Topology:
-    """So many chips of one kind, connected; `name` is `v5e:2x4` or `h200:8`."""
+    """Connected chips of one kind; `name` is, for example, `v5e:2x4` or `h200:8`."""
 
     name: str
     chip: Chip
     devices: int
 
     def links(self, devices: int) -> float:
-        """Bytes per second that each of so many of its devices sends to its neighbours while they add up.
+        """Returns the bytes per second that each of `devices` devices sends to its neighbours during an all-reduce.
 
-        The TPU compiler sends sums over a whole slice in three dimensions along all of these at once, to one
-        neighbour where two devices make up a dimension and to two where there are more. All else is a ring.
+        The TPU compiler sends all-reduces over a whole three-dimensional slice along all dimensions at once: to one
+        neighbour in a dimension of two devices, and to two in a larger one. All other all-reduces use a ring.
         """
         sides = [int(side) for side in self.name.partition(":")[2].split("x")]
         if len(sides) < 3 or devices < self.devices:
@@ -58,29 +60,29 @@ class Topology:
         return self.chip.link * sum(min(side - 1, 2) for side in sides)
 
     @property
-    def each_host(self) -> int:
-        """How many of its devices one host has."""
+    def devices_per_host(self) -> int:
+        """The number of its devices on one host."""
         return self.devices // self.hosts(self.devices)
 
     def hosts(self, devices: int) -> int:
-        """How many hosts so many of its devices are on."""
-        return 1 if devices <= self.chip.host else -(-devices // 4)
+        """Returns the number of hosts that `devices` of its devices are on."""
+        return 1 if devices <= self.chip.host else cdiv(devices, 4)
 
 
 def parse_topology(name: str) -> Topology:
-    """The slice of that name. Raises ValueError naming what is accepted."""
+    """Returns the slice `name`. Raises ValueError with the accepted names."""
     kind, _, grid = name.lower().partition(":")
     if kind not in CHIPS:
         raise ValueError(
             f"topology {name!r}: unknown chip {kind!r}; known: {', '.join(CHIPS)}, as in v5e:2x4 or h200:8"
         )
     if grid not in SLICES[kind]:
-        wrong = f"no slice {grid!r} of {kind}" if grid else f"names no slice, as {kind}:{SLICES[kind][2]} does"
+        wrong = f"unknown slice {grid!r} of {kind}" if grid else f"the slice is missing, as in {kind}:{SLICES[kind][2]}"
         raise ValueError(f"topology {name!r}: {wrong}; accepted: {', '.join(SLICES[kind])}")
     return Topology(name.lower(), CHIPS[kind], math.prod(map(int, grid.split("x"))))
 
 
-def alike(topology: Topology) -> list[Topology]:
-    """All slices of the same chips, rising."""
+def slices_of(topology: Topology) -> list[Topology]:
+    """Returns all slices of the same chips, in ascending order."""
     kind = topology.name.partition(":")[0]
     return [parse_topology(f"{kind}:{grid}") for grid in SLICES[kind]]

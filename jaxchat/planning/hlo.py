@@ -1,4 +1,4 @@
-"""What a compiled program moves, read from its optimised HLO text: between devices, and from and to main memory."""
+"""Reads from a compiled program's optimised HLO text what it moves: between devices, and from and to main memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute")
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "conditional", "while", "iota"}
-_PARTS = ("slice", "dynamic-slice")  # read as much of their operand as they return
+_PARTS = ("slice", "dynamic-slice")  # they read as much of their operand as they return
 
 
 @dataclass(frozen=True)
-class Held:
-    """One array of a printed shape; `fast` if it lies in a TPU's vector or scalar memory, not in main memory."""
+class HloArray:
+    """One array of a printed shape.
+
+    `fast` says that it is in a TPU's vector or scalar memory and not in main memory.
+    """
 
     shape: str
     size: int
@@ -34,7 +37,7 @@ class Instruction:
 
     name: str
     operation: str
-    result: tuple[Held, ...]
+    result: tuple[HloArray, ...]
     operands: tuple[str, ...]
     called: tuple[str, ...]
     target: str  # of a custom call
@@ -43,7 +46,10 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Collective:
-    """One exchange. `size` is the bytes of its result on a device; `always` is false inside a conditional's branch."""
+    """One collective.
+
+    `size` is the bytes of its result on a device; `always` is false inside a branch of a conditional.
+    """
 
     name: str
     kind: str
@@ -55,101 +61,109 @@ class Program:
     """A parsed program."""
 
     def __init__(self, text: str) -> None:
+        """Parses optimised HLO text."""
         self.computations: dict[str, list[Instruction]] = {}
         self.entry = ""
         for name, entry, lines in _computations(text):
-            self.computations[name] = [found for line in lines if (found := _instruction(line))]
+            self.computations[name] = [op for line in lines if (op := _instruction(line))]
             self.entry = name if entry else self.entry
 
     def collectives(self) -> list[Collective]:
-        """Each once, however often a loop repeats it."""
-        always, found = self._reached(), []
+        """Returns each collective once, even if a loop repeats it."""
+        always, collectives = self._reached(), []
         for computation, instructions in self.computations.items():
-            for one in instructions:
-                kind = one.operation.removesuffix("-start")
+            for op in instructions:
+                kind = op.operation.removesuffix("-start")
                 if kind in COLLECTIVES:
-                    size = max((held.size for held in one.result), default=0)
-                    found.append(Collective(one.name, kind, size, computation in always))
-        return found
+                    size = max((array.size for array in op.result), default=0)
+                    collectives.append(Collective(op.name, kind, size, computation in always))
+        return collectives
 
     def kernels(self) -> dict[str, int]:
-        """How often the entry calls each kernel that is not made by the compiler, by target."""
-        targets = (one.target for one in self.computations[self.entry] if one.target)
+        """Returns how often the entry calls each kernel that is not the compiler's own, by target."""
+        targets = (op.target for op in self.computations[self.entry] if op.target)
         return dict(Counter(targets))
 
     def traffic(self, trips: float = 0.0, uncounted: frozenset[str] = frozenset()) -> float:
-        """Bytes that instructions read from main memory and write to it.
+        """Returns the bytes that instructions read from and write to main memory.
 
-        Conditional branches are left out. So are arrays of the shapes `uncounted`, printed as `f32[2,3]`. Each loop of
-        the entry runs `trips` times.
+        Branches of conditionals are not counted, nor are arrays of the shapes `uncounted`, printed as `f32[2,3]`. Each
+        loop of the entry runs `trips` times.
         """
-        loops = [one.called for one in self.computations[self.entry] if one.operation == "while"]
+        loops = [op.called for op in self.computations[self.entry] if op.operation == "while"]
         repeated = sum(self._moved_in(name, uncounted) for called in loops for name in called)
         return self._moved_in(self.entry, uncounted) + trips * repeated
 
     def _moved_in(self, computation: str, uncounted: frozenset[str]) -> int:
         instructions = self.computations[computation]
-        results = {one.name: one.result for one in instructions}
-        return sum(moved(self._narrowed(one, results), results, uncounted) for one in instructions)
+        results = {op.name: op.result for op in instructions}
+        return sum(bytes_moved(self._narrowed(op, results), results, uncounted) for op in instructions)
 
-    def _narrowed(self, one: Instruction, results: dict[str, tuple[Held, ...]]) -> Instruction:
-        """A fusion whose operands are, where it reads a slice of one alone, that slice; `results` learns of those."""
-        if one.operation != "fusion":
-            return one
-        operands = list(one.operands)
-        for number, name in enumerate(one.operands):
-            slices = self._slices(one.called[0], number)
-            if slices and not any(held.fast for held in results.get(name, ())):
-                operands[number] = f"{one.name} {number}"
+    def _narrowed(self, op: Instruction, results: dict[str, tuple[HloArray, ...]]) -> Instruction:
+        """Returns the instruction; a fusion that reads only a slice of an operand gets that slice as operand.
+
+        Adds such slices to `results`.
+        """
+        if op.operation != "fusion":
+            return op
+        operands = list(op.operands)
+        for number, name in enumerate(op.operands):
+            slices = self._slices(op.called[0], number)
+            if slices and not any(array.fast for array in results.get(name, ())):
+                operands[number] = f"{op.name} {number}"
                 results[operands[number]] = tuple(slices)
-        return replace(one, operands=tuple(operands))
+        return replace(op, operands=tuple(operands))
 
-    def _slices(self, computation: str, number: int) -> list[Held]:
-        """What a fused computation reads of its parameter of that number, empty if not only by dynamic slices."""
-        body, found = self.computations[computation], list[Held]()
-        name = next(one.name for one in body if one.operation == "parameter" and one.number == number)
-        for one in body:
-            if name not in one.operands:
+    def _slices(self, computation: str, number: int) -> list[HloArray]:
+        """Returns the slices that a fused computation reads of parameter `number`; empty if it reads it in another
+        way.
+        """
+        body, slices = self.computations[computation], list[HloArray]()
+        name = next(op.name for op in body if op.operation == "parameter" and op.number == number)
+        for op in body:
+            if name not in op.operands:
                 continue
-            if one.operation == "dynamic-slice":
-                found += [replace(held, fast=False) for held in one.result]
-            elif one.operation == "fusion" and (inner := self._slices(one.called[0], one.operands.index(name))):
-                found += inner
+            if op.operation == "dynamic-slice":
+                slices += [replace(array, fast=False) for array in op.result]
+            elif op.operation == "fusion" and (inner := self._slices(op.called[0], op.operands.index(name))):
+                slices += inner
             else:
                 return []
-        return found
+        return slices
 
     def _reached(self) -> set[str]:
-        """The computations that run whatever the conditionals decide."""
+        """Returns the computations that run regardless of conditionals."""
         seen, waiting = {self.entry}, [self.entry]
         while waiting:
-            new = {name for one in self.computations[waiting.pop()] for name in one.called} - seen
+            new = {name for op in self.computations[waiting.pop()] for name in op.called} - seen
             seen |= new
             waiting += new
         return seen
 
 
-def moved(one: Instruction, results: dict[str, tuple[Held, ...]], uncounted: frozenset[str] = frozenset()) -> int:
-    """Bytes from and to main memory, given the `results` of other instructions by name."""
-    if one.operation in _FREE or one.operation.endswith("-done") or one.name.startswith("bitcast"):
+def bytes_moved(
+    op: Instruction, results: dict[str, tuple[HloArray, ...]], uncounted: frozenset[str] = frozenset()
+) -> int:
+    """Returns the bytes that an instruction moves from and to main memory, given the `results` of others by name."""
+    if op.operation in _FREE or op.operation.endswith("-done") or op.name.startswith("bitcast"):
         return 0
 
-    def slow(arrays: tuple[Held, ...]) -> list[Held]:
-        return [held for held in arrays if not held.fast and held.shape not in uncounted]
+    def slow(arrays: tuple[HloArray, ...]) -> list[HloArray]:
+        return [array for array in arrays if not array.fast and array.shape not in uncounted]
 
-    operation = one.operation.removesuffix("-start")
-    if operation in _PARTS or one.name.startswith(("gather", "dynamic-slice", "slice")):
-        *_, part = [held for held in one.result if held.shape not in ("s32[]", "u32[]")] or one.result
+    operation = op.operation.removesuffix("-start")
+    if operation in _PARTS or op.name.startswith(("gather", "dynamic-slice", "slice")):
+        *_, part = [array for array in op.result if array.shape not in ("s32[]", "u32[]")] or op.result
         return part.size * (1 if part.fast else 2)
-    if operation != one.operation:  # the result of an asynchronous copy names both ends
-        return sum(held.size for held in slow(one.result))
-    given = [held for name in one.operands for held in slow(results.get(name, ()))]
-    written = slow(one.result)
-    if one.name.startswith(("scatter", "dynamic-update-slice")):  # in place: only the updates move
-        shapes = {held.shape for held in one.result}
-        given, written = [held for held in given if held.shape not in shapes], []
-        return 2 * sum(held.size for held in given)
-    return sum(held.size for held in (*given, *written))
+    if operation != op.operation:  # the result of an asynchronous copy contains source and destination
+        return sum(array.size for array in slow(op.result))
+    operands = [array for name in op.operands for array in slow(results.get(name, ()))]
+    written = slow(op.result)
+    if op.name.startswith(("scatter", "dynamic-update-slice")):  # in place: only the updates are moved
+        shapes = {array.shape for array in op.result}
+        operands, written = [array for array in operands if array.shape not in shapes], []
+        return 2 * sum(array.size for array in operands)
+    return sum(array.size for array in (*operands, *written))
 
 
 def _computations(text: str) -> Iterator[tuple[str, bool, list[str]]]:
@@ -158,7 +172,7 @@ def _computations(text: str) -> Iterator[tuple[str, bool, list[str]]]:
     for line in text.splitlines():
         if match := _COMPUTATION.match(line):
             name, entry, lines = match.group(2), bool(match.group(1)), []
-        elif line.startswith("}") and name:  # another thread may be named after it
+        elif line.startswith("}") and name:  # a line after it may name another thread
             yield name, entry, lines
             name = ""
         elif name:
@@ -184,8 +198,8 @@ def _instruction(line: str) -> Instruction | None:
     )
 
 
-def _arrays(shape: str) -> Iterator[Held]:
+def _arrays(shape: str) -> Iterator[HloArray]:
     for kind, dimensions, layout in _ARRAY.findall(shape):
         bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
         size = bits // 8 * math.prod(map(int, filter(None, dimensions.split(","))))
-        yield Held(f"{kind}[{dimensions}]", size, "S(" in layout)
+        yield HloArray(f"{kind}[{dimensions}]", size, "S(" in layout)

@@ -1,4 +1,4 @@
-"""Shapes of well-known models, as their publishers' `config.json` gives them, for planning before any download."""
+"""Shapes of well-known models, from their publishers' `config.json`, for planning before a download."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ _QWEN3_MOE = {**_QWEN, "architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 1
 
 
 def read_shape(model: str) -> ModelConfig:
-    """The model of a name in `NAMED`, a `config.json`, or a folder that has one.
+    """Returns the model of a name in `MODEL_SHAPES`, of a `config.json`, or of a folder with one.
 
     Raises:
-        ModelError: there is no such model; names what is accepted. Or its configuration cannot be served.
+        ModelError: the model does not exist (the message lists what is accepted), or its configuration is not
+            supported.
     """
-    if model.lower() in NAMED:
-        return from_hugging_face(NAMED[model.lower()])
+    if model.lower() in MODEL_SHAPES:
+        return from_hugging_face(MODEL_SHAPES[model.lower()])
     path = Path(model).expanduser()
     path = path / "config.json" if path.is_dir() else path
     try:
         return from_hugging_face(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
-        names = ", ".join(NAMED)
+        names = ", ".join(MODEL_SHAPES)
         raise ModelError(
             f"{path}: no such file; give a folder with config.json, such a file, or one of {names}"
         ) from None
@@ -57,7 +58,7 @@ def _shape(
     }
 
 
-NAMED: dict[str, dict[str, Any]] = {
+MODEL_SHAPES: dict[str, dict[str, Any]] = {
     "llama-3-8b": _shape(_LLAMA, 32, 4096, 14_336, 32, 8, 8192),
     "llama-3-70b": _shape(_LLAMA, 80, 8192, 28_672, 64, 8, 8192),
     "llama-3.1-8b": _shape(_LLAMA, 32, 4096, 14_336, 32, 8, 131_072, rope_scaling=_LLAMA_31),

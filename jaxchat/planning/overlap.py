@@ -1,7 +1,7 @@
-"""How much of a program's sums over devices its copies of weights hide.
+"""Computes how much of a program's all-reduces overlaps with its copies of weights.
 
-A TPU program brings weights from main memory into vector memory by asynchronous copies. One that begins before a sum
-and is waited for after it goes on while the links are busy, which needs nothing of main memory.
+A TPU program copies weights from main memory into vector memory asynchronously. A copy that begins before an all-reduce
+and is awaited after it continues while the links are busy, because the all-reduce does not need main memory.
 """
 
 from __future__ import annotations
@@ -10,25 +10,26 @@ from collections import deque
 
 from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import Topology
-from jaxchat.planning.hlo import Program, moved
+from jaxchat.planning.hlo import Program, bytes_moved
 
 
-def hidden(program: Program, topology: Topology, devices: int) -> float:
-    """Seconds of the entry's all-reduces during which copies that it has begun can go on; at most their time.
+def hidden_seconds(program: Program, topology: Topology, devices: int) -> float:
+    """Returns the seconds of the entry's all-reduces during which pending copies can continue; at most the all-reduces'
+    time.
 
-    Deliberately little: copies run one after the other, in the order they begin, and only while a sum is under way;
-    all that was begun before a copy that is waited for is over.
+    The estimate is deliberately low: copies run one after the other, in the order in which they begin, and only during
+    an all-reduce. All copies that began before an awaited one count as finished.
     """
-    copies: deque[tuple[str, float]] = deque()  # begun and not waited for: name, bytes to go
+    copies: deque[tuple[str, float]] = deque()  # pending copies: name, remaining bytes
     saved, bandwidth = 0.0, topology.chip.bandwidth
-    for one in program.computations[program.entry]:
-        if one.operation in ("copy-start", "slice-start"):
-            copies.append((one.name, float(moved(one, {}))))
-        elif one.operation in ("copy-done", "slice-done"):
-            while copies and any(name == one.operands[0] for name, _ in copies):
+    for op in program.computations[program.entry]:
+        if op.operation in ("copy-start", "slice-start"):
+            copies.append((op.name, float(bytes_moved(op, {}))))
+        elif op.operation in ("copy-done", "slice-done"):
+            while copies and any(name == op.operands[0] for name, _ in copies):
                 copies.popleft()
-        elif one.operation == "all-reduce":
-            room = bandwidth * all_reduce_seconds(max(held.size for held in one.result), topology, devices)
+        elif op.operation == "all-reduce":
+            room = bandwidth * all_reduce_seconds(max(array.size for array in op.result), topology, devices)
             while copies and room > 0:
                 name, size = copies.popleft()
                 done = min(size, room)

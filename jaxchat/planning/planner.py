@@ -1,8 +1,8 @@
-"""What an engine would need and reach on a slice of accelerators, from shapes alone: no device, no weights.
+"""Plans what an engine needs and reaches on a slice of accelerators, from shapes alone: no device, no weights.
 
-Memory is exact for weights, KV pages and slots, whose shapes and shardings are those that the engine uses, and
+Memory is exact for weights, KV pages and slots, whose shapes and shardings are those that the engine uses. It is
 estimated for the programs' workspace. Times are what the makers' peak rates allow: the larger of bytes over bandwidth
-and products over peak, and on top the bytes that devices exchange. Real programs stay below those rates.
+and matrix products over peak, plus the bytes that devices exchange. Real programs stay below those rates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.planning.cost_model import Cost, Estimate, bytes_per_device
-from jaxchat.planning.hardware import Topology, alike
+from jaxchat.planning.hardware import Topology, slices_of
 from jaxchat.runtime.program_specs import choose_attention, shapes_of_params, shapes_of_state
 from jaxchat.runtime.state import EngineShapes
 
@@ -36,9 +36,9 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An engine on a slice: `replicas` of it, each over `engine.tensor_parallel` devices.
+    """An engine on a slice: `replicas` copies, each over `engine.tensor_parallel` devices.
 
-    One server has `engine.data_parallel` of them, as many as its host has room for.
+    One server runs `engine.data_parallel` of them, as many as its host has room for.
     """
 
     parameters: int
@@ -51,11 +51,11 @@ class Plan:
     decode_one: Estimate  # decoding one sequence
     decode_full: Estimate  # decoding in all slots
     prefill: Estimate
-    smallest_fit: str = ""  # the smallest slice of such chips that the model fits on, if not on this one
+    smallest_fit: str = ""  # the smallest slice of these chips that the model fits on, if it does not fit on this one
 
     @property
     def capacity(self) -> int:
-        """Tokens of KV that fit beside the rest, in whole pages but for the null page."""
+        """Tokens of KV that fit beside everything else, in whole pages, without the null page."""
         room = self.topology.chip.memory - (self.memory.total - self.memory.pages)
         return max(0, int(room / self.per_token) // self.engine.page_size - 1) * self.engine.page_size
 
@@ -65,7 +65,7 @@ class Plan:
         return self.engine.max_seq_len or 0  # `plan_on` has set it
 
     @property
-    def wanted(self) -> int:
+    def full_capacity(self) -> int:
         """Tokens of KV that give every slot its full context."""
         return self.engine.slots * self.full_length
 
@@ -75,10 +75,12 @@ class Plan:
         return self.capacity >= self.full_length
 
 
-def suggested(
+def suggest_config(
     topology: Topology, *, slots: int = 64, max_seq_len: int | None = None, dtype: DTypeName = "bfloat16"
 ) -> EngineConfig:
-    """Settings that suit accelerators: long chunks, large pages, few decode programs, as weights set their pace."""
+    """Returns settings that suit accelerators: large chunks, large pages, and few decode programs, as weights set
+    their pace.
+    """
     page = 128 if topology.chip.platform == "tpu" else 16
     return EngineConfig(
         slots=slots, max_seq_len=max_seq_len, dtype=dtype, prefill_chunk=512, page_size=page, decode_buckets=(8,)
@@ -86,7 +88,7 @@ def suggested(
 
 
 def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine, and where it does not fit finds the smallest slice of the same chips that is enough.
+    """Plans an engine. If it does not fit, finds the smallest slice of the same chips on which it does.
 
     Raises:
         ValueError: the sizes of `engine` do not fit the model.
@@ -94,35 +96,35 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
     plan = plan_on(model, topology, engine)
     if plan.fits:
         return plan
-    larger = (one for one in alike(topology) if one.devices > topology.devices)
-    smallest_fit = next((one.name for one in larger if plan_on(model, one, engine).fits), "")
+    larger = (candidate for candidate in slices_of(topology) if candidate.devices > topology.devices)
+    smallest_fit = next((candidate.name for candidate in larger if plan_on(model, candidate, engine).fits), "")
     return replace(plan, smallest_fit=smallest_fit)
 
 
 def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine whose `tensor_parallel` is chosen here: as many devices of the slice as the model divides by.
+    """Plans an engine and chooses its `tensor_parallel`: as many devices of the slice as the model divides by.
 
     Raises:
         ValueError: the sizes of `engine` do not fit the model.
     """
     devices = _devices(model, engine.mesh, topology.devices)
-    served = padded_config(model, devices)
-    engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.each_host // devices))
-    sizes = EngineShapes.resolve(engine, served)
-    engine = replace(engine, max_seq_len=sizes.context)
-    placement = Placement.imagined(engine.mesh, served)
-    attention = choose_attention(engine, served, placement, topology.chip.platform)
-    params = shapes_of_params(served, placement, engine.dtype)
-    pages, slots = shapes_of_state(attention.path, served, sizes, placement)
+    padded = padded_config(model, devices)
+    engine = replace(engine, tensor_parallel=devices, data_parallel=max(1, topology.devices_per_host // devices))
+    sizes = EngineShapes.resolve(engine, padded)
+    engine = replace(engine, max_seq_len=sizes.max_seq_len)
+    placement = Placement.imagined(engine.mesh, padded)
+    attention = choose_attention(engine, padded, placement, topology.chip.platform)
+    params = shapes_of_params(padded, placement, engine.dtype)
+    pages, slots = shapes_of_state(attention.backend, padded, sizes, placement)
     per_token = bytes_per_device(pages) / (sizes.pages * sizes.page_size)
     memory = Memory(
         weights=bytes_per_device(params),
         pages=bytes_per_device(pages),
         slots=bytes_per_device(slots),
-        workspace=_workspace(served, sizes, engine, topology.chip.platform),
+        workspace=_workspace(padded, sizes, engine, topology.chip.platform),
     )
-    cost = Cost(served, topology, devices, engine.dtype, params, per_token)
-    length = sizes.context // 2
+    cost = Cost(padded, topology, devices, engine.dtype, params, per_token)
+    length = sizes.max_seq_len // 2
     plan = Plan(
         parameters=param_count(model),
         topology=topology,
@@ -135,37 +137,40 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
         decode_full=cost.estimate(sizes.slots, sizes.slots, length),
         prefill=cost.estimate(sizes.chunk, 1, length),
     )
-    return plan if plan.capacity >= plan.wanted else _with_fewer_pages(plan, sizes)
+    return plan if plan.capacity >= plan.full_capacity else _with_fewer_pages(plan, sizes)
 
 
 def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
-    """The plan with a pool that fits, or at least holds one sequence."""
+    """Returns the plan with a pool that fits, or that holds at least one sequence."""
     count = max(plan.capacity // sizes.page_size, sizes.table) + 1
     pages = int(count * sizes.page_size * plan.per_token)
     return replace(plan, engine=replace(plan.engine, pages=count), memory=replace(plan.memory, pages=pages))
 
 
-def _devices(model: ModelConfig, wanted: MeshConfig, available: int) -> int:
-    """The most devices, a divisor of those available, over which the model can be split without heads of zeros."""
+def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
+    """Returns the largest divisor of the available devices over which the model can be split without heads of zeros."""
     for devices in (count for count in range(available, 0, -1) if available % count == 0):
-        served = padded_config(model, devices)
+        padded = padded_config(model, devices)
         try:
-            Placement.imagined(replace(wanted, tensor=devices), served)
+            Placement.imagined(replace(mesh, tensor=devices), padded)
         except ValueError:
             continue
-        if served.heads > model.heads:
+        if padded.num_heads > model.num_heads:
             continue
         return devices
     raise ValueError("expert_parallel needs a model with experts")
 
 
 def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
-    """Temporary memory of the largest program: a chunk's activations or f32 logits; and on a TPU the programs."""
+    """Returns the temporary memory of the largest program: a chunk's activations or f32 logits.
+
+    On a TPU, adds the programs.
+    """
     devices = engine.tensor_parallel
-    chunk = sizes.chunk * 4 * (3 * model.mlp_dim // devices + 4 * model.width)
+    chunk = sizes.chunk * 4 * (3 * model.mlp_dim // devices + 4 * model.embed_dim)
     logits = sizes.slots * 4 * 4 * model.vocab_size // devices
-    programs = (1 + len(engine.decode_sizes)) * (CODE + model.layers * CODE_OF_LAYER) if platform == "tpu" else 0
+    programs = (1 + len(engine.decode_sizes)) * (CODE + model.num_layers * CODE_OF_LAYER) if platform == "tpu" else 0
     return max(chunk, logits) + programs
 
 
-CODE, CODE_OF_LAYER = 16 * 1024**2, 4 * 1024**2  # bytes of one program, as the TPU compiler makes them
+CODE, CODE_OF_LAYER = 16 * 1024**2, 4 * 1024**2  # bytes of one program of the TPU compiler

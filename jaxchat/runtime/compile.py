@@ -1,4 +1,4 @@
-"""Ahead-of-time compilation, its persistent cache, and the count of compiles that must stay zero afterwards."""
+"""Ahead-of-time compilation, its persistent cache, and the count of later compiles, which must stay zero."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import jax
 
 from jaxchat.compat import COMPILED, reopen_compilation_cache
 
-GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"  # the default and two more
+# The default, and CONDITIONAL and WHILE.
+GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
 _NAMES_OF_SOURCE = re.compile(
     r"(, )?metadata=\{[^}]*\}|^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.M
 )
@@ -67,16 +68,16 @@ def _configure(settings: dict[str, Any]) -> None:
 
 
 def options(platform: str) -> dict[str, Any] | None:
-    """What the compiler of a platform is asked for.
+    """Returns the compiler options of a platform.
 
-    A GPU runs a step as one CUDA graph, branches and loops of the sampler in it. By default they are not, and the host
-    waits for the device in every step, which then has nothing to do until the host is back (3.4 against 2.2 ms for 64
-    rows of 1.2 billion weights on an H200). Sorts by CUB cannot be in a graph, nor can a branch that has one. Kernels
-    of a graph that do not need each other run at once.
+    On a GPU, a step runs as one CUDA graph, including the branches and loops of the sampler. By default these are not
+    in the graph. The host then waits for the device in every step, and the device idles until the host is ready again
+    (3.4 against 2.2 ms for 64 rows of 1.2 billion weights on an H200). Sorts by CUB cannot be in a graph, nor can a
+    branch with one. Independent kernels of a graph run concurrently.
 
-    A CPU leaves sums and elementwise functions to XLA's own code generator. By default it gives arrays above some size
-    to another library, whose exponential and whose order of sums differ: a row then has other bits among 2 rows than
-    among 32. Products stay with that library: XLA's own are ten times slower in bf16.
+    On a CPU, XLA's own code generator compiles sums and elementwise functions. By default it leaves arrays above some
+    size to another library, whose exponential and order of summation differ: a row then has other bits among 2 rows
+    than among 32. Matrix products stay with that library: XLA's own are ten times slower in bf16.
     """
     if platform == "cpu":
         return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
@@ -90,12 +91,12 @@ def options(platform: str) -> dict[str, Any] | None:
 
 
 def hlo_digest(compiled: Any) -> str:
-    """SHA-256 (hex) of a program's optimised HLO without the names of source files and lines."""
+    """Returns the SHA-256 (hex) of a program's optimised HLO without the names of source files and lines."""
     return hashlib.sha256(_NAMES_OF_SOURCE.sub("", compiled.as_text()).encode()).hexdigest()
 
 
 class CompileCounter:
-    """Counts the programs that are compiled on one thread, which `watch` names: another engine may be loading.
+    """A counter of the programs that are compiled on one thread, named by `watch`: another engine may be loading.
 
     It listens to jax until it is closed, or not referenced any more.
     """
@@ -103,7 +104,7 @@ class CompileCounter:
     def __init__(self) -> None:
         self.count = 0
         self._thread = 0
-        counter = weakref.ref(self)  # a bound method, which jax would hold, would keep the counter for ever
+        counter = weakref.ref(self)  # jax would keep a bound method, and with it the counter, alive for ever
 
         def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
             if event == COMPILED and (found := counter()):
@@ -114,7 +115,7 @@ class CompileCounter:
         self._stop.atexit = False
 
     def watch(self) -> None:
-        """Counts what the calling thread compiles from now on."""
+        """Counts the compiles of the calling thread from now on."""
         self._thread = threading.get_ident()
 
     def close(self) -> None:
@@ -122,10 +123,10 @@ class CompileCounter:
         self._stop()
 
     def count_compile(self) -> None:
-        """Counts a program that the calling thread has compiled."""
+        """Counts a program if the calling thread is the one that is watched."""
         self.count += threading.get_ident() == self._thread
 
 
 def _stop_listening(listener: Callable[..., None]) -> None:
-    with contextlib.suppress(AssertionError, ValueError):  # somebody has removed all listeners
+    with contextlib.suppress(AssertionError, ValueError):  # another caller has removed all listeners
         jax.monitoring.unregister_event_duration_listener(listener)

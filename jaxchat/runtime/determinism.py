@@ -1,7 +1,7 @@
-"""Which programs and rows compute the same bits: found by trying, on the real weights, before anyone is served.
+"""Determines which programs and rows compute the same bits, by trying them on the real weights before serving.
 
-Programs of different row counts may reduce in different orders. Those that agree form a class within which a sequence
-may change programs from one token to the next, as neighbours come and go, without a bit of it changing. Likewise a
+Programs of different row counts may reduce in different orders. Those that agree form a class. Within it, a sequence
+may change programs from one token to the next, as neighbours come and go, without a change of its bits. Likewise, a
 prompt may be cut into steps of any sizes that agree.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.config import BLOCK
 from jaxchat.runtime.runner import Runner
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork, Swapped
@@ -17,12 +18,13 @@ SEQUENCES, STEPS = 8, 4
 
 
 def agreeing(runner: Runner) -> tuple[int, ...]:
-    """The row counts among `runner.shapes` whose programs agree bit for bit with that of S rows, S included.
+    """Returns the row counts of `runner.decode_buckets` whose programs agree bit for bit with that of S rows, S
+    included.
 
-    The same random sequences, a few of them longer than a block of attention, are decoded by each program; tokens and
-    the f32 log-probabilities of 21 tokens a row must be equal. Leaves noise in slots and pages, which nobody reads.
+    Each program decodes the same random sequences, a few of them longer than a block of attention. Tokens and the f32
+    log-probabilities of 21 tokens per row must be equal. Leaves noise in slots and pages, which is never read.
     """
-    *smaller, full = runner.shapes
+    *smaller, full = runner.decode_buckets
     if not smaller:
         return (full,)
     trial = _Trial(runner, SEQUENCES, BLOCK + runner.sizes.chunk // 2, runner.sizes.chunk)
@@ -31,28 +33,27 @@ def agreeing(runner: Runner) -> tuple[int, ...]:
 
 
 def agreeing_chunks(runner: Runner) -> tuple[int, ...]:
-    """The sizes among `runner.chunks` whose programs agree bit for bit with the smallest, that included.
+    """Returns the sizes of `runner.prefill_buckets` whose programs agree bit for bit with the smallest, that included.
 
-    The same random prompts are computed in steps of each size, and a few tokens decoded after them: what was sampled
-    depends on all keys and values. Leaves noise as `agreeing` does.
+    The same random prompts are computed in steps of each size, and a few tokens are decoded after them: the sampled
+    tokens depend on all keys and values. Leaves noise as `agreeing` does.
     """
-    least, *larger = runner.chunks
+    least, *larger = runner.prefill_buckets
     if not larger:
         return (least,)
 
-    def found(size: int) -> list[bytes]:
-        return _Trial(runner, 2, larger[-1] + least, size).decode(runner.shapes[-1])
+    def bits(size: int) -> list[bytes]:
+        return _Trial(runner, 2, larger[-1] + least, size).decode(runner.decode_buckets[-1])
 
-    expected = found(least)
-    return least, *(size for size in larger if found(size) == expected)
+    expected = bits(least)
+    return least, *(size for size in larger if bits(size) == expected)
 
 
 def rows_agree(runner: Runner) -> bool:
-    """Whether sequences get the same bits in every slot and row of the largest decode program.
+    """Returns whether sequences get the same bits in every slot and row of the largest decode program.
 
-    Each of a few random sequences is decoded in many slots at once, in all for which there are pages. Devices that add
-    up their parts in an order which depends on the place of a number in its array would fail. Leaves noise as
-    `agreeing` does.
+    A few random sequences are each decoded in many slots at once, in as many as there are pages for. Devices whose
+    order of summation depends on the place of a number in its array would fail. Leaves noise as `agreeing` does.
     """
     sizes = runner.sizes
     return all(len(set(copies)) == 1 for copies in _Trial(runner, 2, sizes.chunk // 2, sizes.chunk).everywhere())
@@ -61,19 +62,26 @@ def rows_agree(runner: Runner) -> bool:
 class _Trial:
     """Some sequences after their prefill, on the host, from where every program gets them."""
 
-    def __init__(self, runner: Runner, most: int, longest: int, chunk: int) -> None:
-        """Args: `most` sequences, the second of them `longest` tokens where the context allows, in steps of `chunk`."""
+    def __init__(self, runner: Runner, count_limit: int, longest: int, chunk: int) -> None:
+        """Prefills the sequences and swaps them out.
+
+        Args:
+            runner: runs the programs.
+            count_limit: largest number of sequences.
+            longest: tokens of the second sequence, as far as the context allows.
+            chunk: size of the prefill steps.
+        """
         self._runner = runner
         sizes, rng = runner.sizes, np.random.default_rng(0)
-        longest = min(longest, sizes.context - STEPS - 1)
-        each = -(-(longest + STEPS) // sizes.page_size)
-        count = max(1, min(most, sizes.slots, (sizes.pages - 1) // each))
-        self._pages = np.arange(1, count * each + 1, dtype=np.int32).reshape(count, each)
-        self._saved: list[Swapped] = []
+        longest = min(longest, sizes.max_seq_len - STEPS - 1)
+        per_sequence = cdiv(longest + STEPS, sizes.page_size)
+        count = max(1, min(count_limit, sizes.slots, (sizes.pages - 1) // per_sequence))
+        self._pages = np.arange(1, count * per_sequence + 1, dtype=np.int32).reshape(count, per_sequence)
+        self._swapped: list[Swapped] = []
         self._first: list[bytes] = []  # bits of each prompt's first token
         for slot, pages in enumerate(self._pages):
-            alone = count == 1
-            length = longest if slot % 4 == 1 or alone else int(rng.integers(1, min(sizes.chunk, longest) + 1))
+            single = count == 1
+            length = longest if slot % 4 == 1 or single else int(rng.integers(1, min(sizes.chunk, longest) + 1))
             tokens = rng.integers(0, sizes.vocab, length).astype(np.int32)
             sampling = SamplingParams(logprobs=True, seed=slot, temperature=slot % 2, frequency_penalty=0.1 * slot)
             for start in range(0, length, chunk):
@@ -82,33 +90,35 @@ class _Trial:
                 work = PrefillWork(slot, part, start, last, pages, 0, sampling)
                 step = runner.prefill_in(chunk, work).wait()
             self._first.append(_bits(step, 0))
-            self._saved.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
+            self._swapped.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
 
     def everywhere(self) -> list[list[bytes]]:
-        """The bits that each sequence gets in each of its slots, which take turns."""
-        sizes, count = self._runner.sizes, len(self._saved)
-        each = self._pages.shape[1]
-        rows = min(sizes.slots, (sizes.pages - 1) // each)
-        pages = np.arange(1, rows * each + 1, dtype=np.int32).reshape(rows, each)
+        """Returns the bits of each sequence in each of its slots; sequences alternate over the slots."""
+        sizes, count = self._runner.sizes, len(self._swapped)
+        per_sequence = self._pages.shape[1]
+        rows = min(sizes.slots, (sizes.pages - 1) // per_sequence)
+        pages = np.arange(1, rows * per_sequence + 1, dtype=np.int32).reshape(rows, per_sequence)
         for slot in range(rows):
-            self._runner.swap_in(SwapInWork(slot, pages[slot], 0, self._saved[slot % count]))
+            self._runner.swap_in(SwapInWork(slot, pages[slot], 0, self._swapped[slot % count]))
         work = DecodeWork(np.arange(rows, dtype=np.int32), np.full(rows, -1, np.int32))
-        steps = [self._runner.decode_in(self._runner.shapes[-1], work).wait() for _ in range(STEPS)]
-        found = [b"".join(_bits(step, row) for step in steps) for row in range(rows)]
-        return [found[first::count] for first in range(count)]
+        steps = [self._runner.decode_in(self._runner.decode_buckets[-1], work).wait() for _ in range(STEPS)]
+        bits = [b"".join(_bits(step, row) for step in steps) for row in range(rows)]
+        return [bits[first::count] for first in range(count)]
 
     def decode(self, rows: int) -> list[bytes]:
-        """The bits that the program of `rows` rows gives for each sequence, as many at a time as it holds."""
-        found = list(self._first)
-        for first in range(0, len(self._saved), rows):
-            group = range(first, min(first + rows, len(self._saved)))
+        """Returns the bits that the program of `rows` rows computes for each sequence, as many at a time as it has
+        rows.
+        """
+        bits = list(self._first)
+        for first in range(0, len(self._swapped), rows):
+            group = range(first, min(first + rows, len(self._swapped)))
             for slot in group:
                 pages = self._pages[slot]
-                self._runner.swap_in(SwapInWork(slot, pages, 0, self._saved[slot]))
+                self._runner.swap_in(SwapInWork(slot, pages, 0, self._swapped[slot]))
             work = DecodeWork(np.array(group, np.int32), np.full(len(group), -1, np.int32))
             steps = [self._runner.decode_in(rows, work).wait() for _ in range(STEPS)]
-            found += [_bits(step, row) for row in range(len(group)) for step in steps]
-        return found
+            bits += [_bits(step, row) for row in range(len(group)) for step in steps]
+        return bits
 
 
 def _bits(step: StepResult, row: int) -> bytes:

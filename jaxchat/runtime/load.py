@@ -1,4 +1,4 @@
-"""From a model directory to warm runners, one for each copy of the model."""
+"""Loads a model directory into warm runners, one for each copy of the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.compile import compile_cache
 from jaxchat.runtime.determinism import agreeing, agreeing_chunks, rows_agree
-from jaxchat.runtime.matmul_backend import attention_here
+from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.start_record import Agreement, StartRecord, digest_of, machine
@@ -32,12 +32,12 @@ from jaxchat.types import Report
 
 Agree = Callable[[dict[str, str]], None]
 """`agree(digests)` of weights and programs, by name."""
-_UNSEEN = ("cache_dir", "max_queued")  # settings that no program depends on
+_UNRELATED = ("cache_dir", "max_queued")  # settings that programs do not depend on
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Runners that are ready and compute the same bits, with what identifies them."""
+    """Runners that are ready and compute the same bits, with the properties that identify them."""
 
     runners: tuple[Runner, ...]
     model: ModelConfig
@@ -45,17 +45,17 @@ class Loaded:
     fingerprint: str
     device: str
     attention: str
-    products: str
+    matmul_backend: str
     parameters: int  # weights, a tied embedding counted once
 
     @property
     def runner(self) -> Runner:
-        """The first one."""
+        """The first runner."""
         return self.runners[0]
 
     @property
     def compiles_after_ready(self) -> int:
-        """Programs that steps have compiled since the warm-up ended."""
+        """The number of programs that steps have compiled since the warm-up ended."""
         return sum(runner.compiles_after_ready for runner in self.runners)
 
     def close(self) -> None:
@@ -65,11 +65,11 @@ class Loaded:
 
     @property
     def scheduling(self) -> dict[str, Any]:
-        """What a `jaxchat.engine.scheduler.Scheduler` must know of the programs."""
+        """The arguments of `jaxchat.engine.scheduler.Scheduler` that depend on the programs."""
         sizes = self.sizes
         return {
             "slots": sizes.slots,
-            "chunks": self.runner.chunks,
+            "prefill_buckets": self.runner.prefill_buckets,
             "page_size": sizes.page_size,
             "pages": sizes.pages,
             "vocab": sizes.vocab,
@@ -88,17 +88,18 @@ def load_runner(
 ) -> Loaded:
     """Loads weights, compiles and warms up, for each copy of the model.
 
-    Nothing of the process is changed for good, unless it is to be tuned: jax's compilation cache is lent, and what
-    counts compilations listens until `Loaded.close`.
+    Process settings stay as they are, unless `tune_process` is set. jax's compilation cache is restored afterwards, and
+    compilations are counted until `Loaded.close`.
 
     Args:
-        directory: a model in Hugging Face form.
+        directory: a model in Hugging Face format.
         engine: sizes of the programs.
-        valid: token ids from 0 that the tokenizer knows.
+        valid: number of token ids, counted from 0, that the tokenizer knows.
         text_digest: digest of tokenizer and chat template, for the fingerprint.
-        report: told of the progress.
-        agree: in a pod, waits until all processes have the same digests, without which they could not run together.
-        tune_process: whether this process only serves, so that its allocator may be set for that.
+        report: called with the progress.
+        agree: in a multihost group, waits until all processes have the same digests; they could not run together
+            otherwise.
+        tune_process: whether this process only serves, so that its allocator may be changed permanently.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -121,24 +122,24 @@ def _load(
     model = read_config(directory)
     processors = find_processors(engine.logits_processors)
     processor_ids = [processor.identity for processor in processors]
-    context = EngineShapes.resolve(engine, model).context
-    model = model.within(context)
-    served = padded_config(model, engine.tensor_parallel)
-    sizes = EngineShapes.resolve(engine, served)
-    first, *_ = placements = Placement.copies(engine.mesh, served)
+    context = EngineShapes.resolve(engine, model).max_seq_len
+    model = model.for_max_seq_len(context)
+    padded = padded_config(model, engine.tensor_parallel)
+    sizes = EngineShapes.resolve(engine, padded)
+    first, *_ = placements = Placement.copies(engine.mesh, padded)
     params, weights, products = load_parameters(
-        directory, model, served, engine, first, report, tune_process=tune_process
+        directory, model, padded, engine, first, report, tune_process=tune_process
     )
-    attention = attention_here(engine, served, first, folder)
+    attention = select_attention(engine, padded, first, folder)
     runners = tuple(
         Runner(
-            served,
+            padded,
             params if placement is first else placement.copy(params),
             sizes,
             placement,
             dtype=engine.dtype,
             sampler=partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs, processors=processors),
-            path=attention.path,
+            attention=attention.backend,
             decode_sizes=engine.decode_sizes,
         )
         for placement in placements
@@ -148,19 +149,19 @@ def _load(
         programs = dict(digest.rsplit(":", 1) for digest in runner.digests())
         agree({"weights": weights, **programs, **{f"logits processor {id_}": id_ for id_ in processor_ids}})
 
-    record = StartRecord(folder, [*_settings(engine, served), *processor_ids])
+    record = StartRecord(folder, [*_settings(engine, padded), *processor_ids])
     stage = "loading programs" if record.exists else "compiling programs"
     for runner in runners:
         runner.warm_up(partial(report, stage), partial(compiled, runner))
     if engine.determinism == "exact":
-        _use_what_agrees(runners, weights, record, report)
+        _restrict_to_agreeing(runners, weights, record, report)
     else:
         record.write("", None)
     kind = jax.devices()[0].device_kind
     identity = [weights, text_digest, engine.dtype, str(engine.tensor_parallel), kind, jax.__version__]
     identity.append(engine.determinism)
     identity += processor_ids  # a program's text leaves out large constants
-    if jax.default_backend() == "cpu":  # the programs' text does not say which instructions compute them
+    if jax.default_backend() == "cpu":  # the programs' text does not contain their instructions
         identity.append(cpu())
     digest = hashlib.sha256("\n".join([*identity, *runners[0].digests()]).encode()).hexdigest()
     return Loaded(
@@ -175,16 +176,21 @@ def _load(
     )
 
 
-def _settings(engine: EngineConfig, served: ModelConfig) -> list[str]:
-    """What decides which programs are compiled."""
-    settings = [f"{field.name}={getattr(engine, field.name)}" for field in fields(engine) if field.name not in _UNSEEN]
-    return [repr(served), *settings, *machine()]
+def _settings(engine: EngineConfig, padded: ModelConfig) -> list[str]:
+    """Returns the settings that decide which programs are compiled."""
+    settings = [
+        f"{field.name}={getattr(engine, field.name)}" for field in fields(engine) if field.name not in _UNRELATED
+    ]
+    return [repr(padded), *settings, *machine()]
 
 
-def _use_what_agrees(runners: tuple[Runner, ...], weights: str, record: StartRecord, report: Report) -> None:
-    """Restricts the runners to programs whose bits agree. Raises ValueError where runners or rows do not.
+def _restrict_to_agreeing(runners: tuple[Runner, ...], weights: str, record: StartRecord, report: Report) -> None:
+    """Restricts the runners to programs whose bits agree.
 
-    Processes that share a model always try, for all of them must run the same steps.
+    Several processes that share a model always compare, because all of them must run the same steps.
+
+    Raises:
+        ValueError: runners or rows do not agree.
     """
     first, *others = runners
     if any(runner.digests() != first.digests() for runner in others):
@@ -196,17 +202,17 @@ def _use_what_agrees(runners: tuple[Runner, ...], weights: str, record: StartRec
     agreement = record.agreement(identity) if jax.process_count() == 1 else None
     if agreement is None:
         report("comparing programs", 0, 1)
-        record.write(identity, agreement := _tried(first))
+        record.write(identity, agreement := _find_agreement(first))
         report("comparing programs", 1, 1)
     for runner in runners:
-        runner.restrict(agreement.chunks, agreement.rows)
+        runner.restrict(agreement.prefill_buckets, agreement.decode_buckets)
 
 
-def _tried(first: Runner) -> Agreement:
-    """Finds the programs that agree. Raises ValueError where rows do not."""
+def _find_agreement(first: Runner) -> Agreement:
+    """Finds the programs that agree. Raises ValueError if rows do not."""
     if not rows_agree(first):
         raise ValueError(
-            "determinism exact: on these devices the numbers of a sequence depend on the slot that it gets, so that "
+            "determinism exact: on these devices the numbers of a sequence depend on its slot, so that "
             "load could change an answer; determinism fast allows it"
         )
     return Agreement(agreeing_chunks(first), agreeing(first))

@@ -1,4 +1,4 @@
-"""Which kernels multiply activations by weights: those in C++ where a CPU can have them, otherwise XLA's."""
+"""Selects the implementation of matrix products: the C++ kernels on a CPU that supports them, otherwise XLA."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.cpu_native import native_attention
 from jaxchat.kernels.attention.select import Choice
 from jaxchat.kernels.cpp.build import NativeError, is_built
-from jaxchat.kernels.matmul.native import native_products
+from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.program_specs import choose_attention
@@ -22,15 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 def choose_packing(
-    engine: EngineConfig, placement: Placement, kept: Path | None, report: Report = lambda *_: None
+    engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
 ) -> tuple[Packing | None, str]:
-    """Returns the form that the products want weights in, None for the decoder's own, and a phrase for the products.
+    """Returns the format in which the matmul backend takes weights, and a phrase that describes the backend.
+
+    The format is None if the backend takes weights in the layout of the decoder.
 
     Args:
-        engine: says whether weights are rounded, and which kernels are allowed.
-        placement: the devices.
-        kept: folder for built kernels; None builds them for this process alone.
-        report: is told when kernels are built.
+        engine: settings.
+        placement: devices of the model.
+        folder: folder for built kernels; None builds them for this process alone.
+        report: called when kernels are built.
 
     Raises:
         ValueError: int8 weights on several devices.
@@ -38,51 +40,55 @@ def choose_packing(
     rounded = engine.quantize == "int8"
     if rounded and placement.mesh.size > 1:
         raise ValueError(f"quantize int8 serves one device, tensor_parallel is {placement.mesh.size}")
-    targets, phrase = product_calls(engine, placement, kept, report)
+    targets, phrase = matmul_calls(engine, placement, folder, report)
     if rounded:
         return Rounded(targets), f"of int8 {phrase}"
     return (Native(targets) if targets else None), phrase
 
 
-def product_calls(
-    engine: EngineConfig, placement: Placement, kept: Path | None, report: Report = lambda *_: None
+def matmul_calls(
+    engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
 ) -> tuple[dict[str, str], str]:
-    """Returns the custom calls for products by dtype, none where XLA multiplies, and a phrase for what multiplies.
+    """Returns the custom calls for matrix products by dtype, empty if XLA multiplies, and a phrase for the backend.
 
     Args:
-        kept: folder for built kernels; None builds them for this process alone.
-        report: is told when kernels are built.
+        engine: settings.
+        placement: devices of the model.
+        folder: folder for built kernels; None builds them for this process alone.
+        report: called when kernels are built.
     """
-    if refused := _refusal(engine, placement):
-        return {}, refused
+    if reason := _xla_reason(engine, placement):
+        return {}, reason
     try:
-        if is_built(kept):
-            return native_products(kept), "by kernels in C++"
+        if is_built(folder):
+            return native_matmuls(folder), "by kernels in C++"
         report("building kernels", 0, 1)
-        calls = native_products(kept)
+        calls = native_matmuls(folder)
         report("building kernels", 1, 1)
         return calls, "by kernels in C++"
     except NativeError as error:
-        logger.warning("products are left to XLA, which is slower for few rows: %s", error)
+        logger.warning("matrix products are left to XLA, which is slower for few rows: %s", error)
         return {}, f"by XLA: {error}"
 
 
-def attention_here(engine: EngineConfig, model: ModelConfig, placement: Placement, kept: Path | None) -> Choice:
-    """The attention path on the devices at hand; `kept` as for `product_calls`."""
-    return choose_attention(engine, model, placement, jax.default_backend(), _attention_calls(engine, placement, kept))
+def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None) -> Choice:
+    """Returns the attention backend on the devices of this process; `folder` as for `matmul_calls`."""
+    return choose_attention(
+        engine, model, placement, jax.default_backend(), _attention_calls(engine, placement, folder)
+    )
 
 
-def _attention_calls(engine: EngineConfig, placement: Placement, kept: Path | None) -> dict[str, str]:
-    """The custom calls for attention by dtype, none where there are none for products."""
-    if _refusal(engine, placement):
+def _attention_calls(engine: EngineConfig, placement: Placement, folder: Path | None) -> dict[str, str]:
+    """Returns the custom calls for attention by dtype, empty if XLA computes matrix products."""
+    if _xla_reason(engine, placement):
         return {}
     try:
-        return native_attention(kept)
+        return native_attention(folder)
     except NativeError:
         return {}
 
 
-def _refusal(engine: EngineConfig, placement: Placement) -> str:
+def _xla_reason(engine: EngineConfig, placement: Placement) -> str:
     if jax.default_backend() != "cpu":
         return "by XLA"
     if engine.cpu_matmul == "xla":

@@ -1,4 +1,4 @@
-"""Leading and following: one process decides what runs, all run it on their part of the mesh."""
+"""Leader and followers: one process decides what runs, and all run it on their part of the mesh."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from jaxchat.types import (
 
 
 class LeadingRunner:
-    """A `StepRunner` whose every step the followers are told before it begins here.
+    """A `StepRunner` that sends every step to the followers before it begins here.
 
-    One thread makes the steps; `stuck` may be asked by another.
+    One thread makes the steps; another may call `stuck`.
     """
 
     def __init__(self, runner: StepRunner, send: Callable[[MultihostStep], None]) -> None:
@@ -45,14 +45,14 @@ class LeadingRunner:
     def swap_out(self, work: SwapOutWork) -> StepHandle:
         number = next(self._numbers)
         handle = self._begin(MultihostStep(work, number), lambda: self._runner.swap_out(work))
-        return _Keeping(handle, number, self._forgotten)
+        return _SwapOutHandle(handle, number, self._forgotten)
 
     def swap_in(self, work: SwapInWork) -> StepHandle:
-        assert isinstance(work.saved, _Kept)
-        return self._begin(MultihostStep(work, work.saved.number), lambda: self._runner.swap_in(work))
+        assert isinstance(work.swapped, _NumberedSwapped)
+        return self._begin(MultihostStep(work, work.swapped.number), lambda: self._runner.swap_in(work))
 
     def stuck(self) -> float:
-        """For how many seconds the oldest unfinished step has been running; 0 when none is."""
+        """Returns the seconds for which the oldest unfinished step has been running; 0 if all steps are finished."""
         try:
             return time.monotonic() - self._begun[0]
         except IndexError:
@@ -70,8 +70,8 @@ def run_follower(runner: StepRunner, steps: Iterable[MultihostStep]) -> None:
     saved: dict[int, Swapped] = {}
     running: deque[tuple[int, StepHandle]] = deque()
 
-    def finish(left: int) -> None:
-        while len(running) > left:
+    def finish(allowed: int) -> None:
+        while len(running) > allowed:
             number, handle = running.popleft()
             if isinstance(outcome := handle.wait(), Swapped):
                 saved[number] = outcome
@@ -96,18 +96,18 @@ def _run(runner: StepRunner, step: MultihostStep, saved: dict[int, Swapped]) -> 
         case SwapOutWork():
             return runner.swap_out(work)
         case SwapInWork():
-            return runner.swap_in(replace(work, saved=saved[step.saved]))
+            return runner.swap_in(replace(work, swapped=saved[step.saved]))
 
 
 @dataclass(frozen=True, eq=False)
-class _Kept(Swapped):
-    """The leader's part of a swapped sequence, and the number under which followers keep theirs."""
+class _NumberedSwapped(Swapped):
+    """The leader's part of a swapped sequence, and the number under which followers store theirs."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class _Keeping:
+class _SwapOutHandle:
     handle: StepHandle
     number: int
     forgotten: deque[int]
@@ -115,9 +115,9 @@ class _Keeping:
     def wait(self) -> Outcome:
         part = self.handle.wait()
         assert isinstance(part, Swapped)
-        kept = _Kept(part.row, part.blocks, self.number)
-        weakref.finalize(kept, self.forgotten.append, self.number)
-        return kept
+        swapped = _NumberedSwapped(part.row, part.blocks, self.number)
+        weakref.finalize(swapped, self.forgotten.append, self.number)
+        return swapped
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jax import Array
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """Named arrays laid end to end; every dtype is four bytes wide and travels as its bits."""
+    """Named arrays laid end to end. Every dtype has four bytes, stored as its bits."""
 
     fields: tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape, dtype
 
@@ -24,19 +24,23 @@ class PackedLayout:
 
     @property
     def size(self) -> int:
+        """The number of int32 words of a buffer."""
         return sum(math.prod(shape) for _, shape, _ in self.fields)
 
     def pack(self, **values: np.ndarray | int | float) -> np.ndarray:
-        """A new i32 `[size]` buffer; never reused, because its transfer may still be under way when this returns."""
+        """Returns a new i32 `[size]` buffer.
+
+        It is never reused, because its transfer may continue after this returns.
+        """
         buffer = np.empty(self.size, np.int32)
-        for name, view in self.views(buffer).items():
+        for name, view in self.host_views(buffer).items():
             view[...] = values.pop(name)
         if values:
             raise TypeError(f"no such field: {', '.join(values)}")
         return buffer
 
-    def views(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
-        """The arrays of a buffer on the host, as views into it."""
+    def host_views(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the arrays of a buffer on the host, as views."""
         arrays, offset = {}, 0
         for name, shape, dtype in self.fields:
             end = offset + math.prod(shape)
@@ -45,7 +49,7 @@ class PackedLayout:
         return arrays
 
     def unpack(self, buffer: Array) -> dict[str, Array]:
-        """The arrays of `buffer`, inside a compiled program."""
+        """Returns the arrays of `buffer`, inside a compiled program."""
         arrays, offset = {}, 0
         for name, shape, dtype in self.fields:
             end = offset + math.prod(shape)

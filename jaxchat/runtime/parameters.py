@@ -1,4 +1,4 @@
-"""The parameters of a model as its mesh and its products want them, from whichever form a directory holds."""
+"""Loads a model's parameters in the format of its mesh and its matmul backend, from any storage format."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ def load_parameters(
     *,
     tune_process: bool = False,
 ) -> tuple[dict[str, Any], str, str]:
-    """Returns parameters on their devices, the digest of the weights, and a phrase for what multiplies by them.
+    """Returns parameters on their devices, the digest of the weights, and a phrase that describes the matmul backend.
 
     Args:
-        directory: holds a checkpoint of `model`.
-        model: as it is stored.
-        served: that model, `padded_config` to the devices of `placement`.
-        engine: its dtype, products and sizes.
-        placement: where each parameter goes.
-        report: is told of the progress.
-        tune_process: whether to set the C library's allocator, for good, see `release_freed_memory`.
+        directory: contains a checkpoint of `model`.
+        model: the model as stored.
+        served: the model padded to the devices of `placement`.
+        engine: settings.
+        placement: devices of the model.
+        report: called with the progress.
+        tune_process: whether to change the C library's allocator permanently, see `release_freed_memory`.
 
     Raises:
         ModelError: the checkpoint is damaged or does not fit `model`.
-        ValueError: the products do not fit the devices.
+        ValueError: the matmul backend does not support the devices.
     """
-    logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0  # elsewhere on the device
+    # On other platforms, logits are in device memory.
+    logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0
     with release_freed_memory(logits) if tune_process else trim_afterwards():
         packing, phrase = choose_packing(engine, placement, cache_folder(engine.cache_dir), report)
         prepare = _Preparation(model, served, placement, packing)

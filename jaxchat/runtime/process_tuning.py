@@ -1,4 +1,4 @@
-"""Settings of the C library's allocator, which the whole process shares: for processes that only serve."""
+"""Settings of the C library's allocator, which the whole process shares. They are for processes that only serve."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from contextlib import contextmanager
 
 _TRIM, _MAP, _MAPS, _ARENAS = -1, -3, -4, -8  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX of malloc.h
 _SMALL, _LARGE = 1 << 20, 1 << 30  # bytes
-_USUAL = 1 << 16  # arrays that may come from the system at a time
+_USUAL = 1 << 16  # arrays that may be mapped from the system at a time
 _ARENA = 1 << 26  # bytes that glibc's arena of one thread holds
-_LOGIT = 32  # bytes that a step needs for each logit: its sampler has about eight arrays of them
+_LOGIT = 32  # bytes that a step needs for each logit: its sampler has about eight arrays of logits
 
 
 @contextmanager
 def release_freed_memory(logits: int = 0) -> Iterator[None]:
-    """While inside, glibc gets each array of a megabyte or more from the system, and gives it back when it is freed.
+    """Makes glibc take each array of a megabyte or more from the system and return it when it is freed.
 
-    What it sets stays: glibc has no way back to its own thresholds. A library must not call it uninvited.
+    The settings are permanent: glibc cannot restore its own thresholds. A library must not call this unasked.
 
-    Otherwise each thread keeps what it freed for itself: after an Orbax checkpoint that is a quarter of the weights.
-    Afterwards glibc keeps what programs free, up to a gigabyte: each step wants it again, and fresh memory costs a
-    fault for each of its pages (10 of 62 ms of 8 rows that sample, with half a billion weights). What does not fit into
-    the arena of a thread would be fresh even so; then threads that begin from here on share one (30 of 112 ms of 32
-    rows). They wait for it at times, so smaller steps leave each thread its own. Other C libraries are left alone.
+    Otherwise each thread keeps what it has freed: after an Orbax checkpoint, a quarter of the weights. Afterwards,
+    glibc keeps what programs free, up to a gigabyte: each step needs that memory again, and fresh memory costs a page
+    fault per page (10 of 62 ms of 8 rows that sample, with half a billion weights). Memory beyond a thread's arena
+    would be fresh even so. If a step needs more than an arena, threads that start from here on share one arena (which
+    saves 30 of 112 ms of 32 rows). They sometimes wait for it, so with smaller steps each thread has a separate arena.
+    Other C libraries are not changed.
 
     Args:
-        logits: of the largest step to come, S times V; 0 where steps have memory of their own.
+        logits: number of logits of the largest later step, S times V; 0 if steps use other memory.
     """
     mallopt = _libc("mallopt")
     if mallopt is None:

@@ -1,4 +1,4 @@
-"""What an engine compiles, from shapes alone: the same programs for devices at hand and for ones that are not."""
+"""The programs that an engine compiles, from shapes alone: the same for devices that are present and for others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefill_layout, prefill_program
 from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
-from jaxchat.sampling.mask import words
+from jaxchat.sampling.mask import mask_words
 from jaxchat.sampling.sample import Sampler
 
 
@@ -36,23 +36,23 @@ class ProgramSpec:
     rows: int
 
     def lower(self, params: Any, pages: KVPages, slots: SlotState, placement: Placement) -> Any:
-        """The program for arrays, or for shapes with shardings, such as these."""
-        given = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)
+        """Lowers the program for arrays, or for shapes with shardings."""
+        packed = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)
         vocab = slots.sampling.counts.shape[1]
-        bits = jax.ShapeDtypeStruct((self.rows, words(vocab)), np.uint32, sharding=placement.replicated)
+        bits = jax.ShapeDtypeStruct((self.rows, mask_words(vocab)), np.uint32, sharding=placement.replicated)
         shardings = (*jax.tree.map(lambda leaf: leaf.sharding, (pages, slots)), placement.replicated)
         jitted = jax.jit(self.step, donate_argnums=(1, 2), out_shardings=shardings)
         with building_kernels():
-            return jitted.lower(params, pages, slots, given, bits)
+            return jitted.lower(params, pages, slots, packed, bits)
 
 
 def prefill_name(chunk: int) -> str:
-    """The prefill program of so many tokens."""
+    """Returns the name of the prefill program of `chunk` tokens."""
     return f"prefill[{chunk}]"
 
 
 def decode_name(rows: int) -> str:
-    """The decode program of so many rows."""
+    """Returns the name of the decode program of `rows` rows."""
     return f"decode[{rows}]"
 
 
@@ -63,10 +63,10 @@ def choose_attention(
     platform: str,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Choice:
-    """The attention path of an engine on devices of a platform; `native` as for `choose`."""
+    """Returns the attention backend of an engine on devices of a platform; `native` as for `choose`."""
     shape = AttentionShape(
-        heads=model.heads,
-        kv_heads=model.kv_heads,
+        num_heads=model.num_heads,
+        num_kv_heads=model.num_kv_heads,
         head_dim=model.head_dim,
         dtype=engine.dtype,
         page=engine.page_size,
@@ -78,40 +78,44 @@ def choose_attention(
     return choose(engine.attention, shape, platform, placement.mesh, native)
 
 
-def sources(
+def program_specs(
     model: ModelConfig,
-    spread: TensorParallel,
+    tensor_parallel: TensorParallel,
     sizes: EngineShapes,
     sampler: Sampler,
-    path: AttentionBackend,
+    attention: AttentionBackend,
     decode_sizes: tuple[int, ...],
 ) -> dict[str, ProgramSpec]:
-    """The programs of an engine by name: prefill for each chunk of `sizes`, decode for each row count of the ladder."""
-    decoder = Decoder(model, spread)
-    found = {}
-    for chunk in sizes.chunks:
-        step = prefill_program(decoder, sizes, sampler, path, chunk)
-        found[prefill_name(chunk)] = ProgramSpec(step, prefill_layout(sizes, chunk), chunk, 1)
+    """Returns the programs of an engine by name.
+
+    There is a prefill program for each size in `sizes.prefill_buckets`, and a decode program for each of
+    `decode_sizes`.
+    """
+    decoder = Decoder(model, tensor_parallel)
+    programs = {}
+    for chunk in sizes.prefill_buckets:
+        step = prefill_program(decoder, sizes, sampler, attention, chunk)
+        programs[prefill_name(chunk)] = ProgramSpec(step, prefill_layout(sizes, chunk), chunk, 1)
     for rows in decode_sizes:
-        step = decode_program(decoder, sizes, sampler, path, rows)
-        found[decode_name(rows)] = ProgramSpec(step, decode_layout(rows), rows, rows)
-    return found
+        step = decode_program(decoder, sizes, sampler, attention, rows)
+        programs[decode_name(rows)] = ProgramSpec(step, decode_layout(rows), rows, rows)
+    return programs
 
 
 def shapes_of_state(
-    path: AttentionBackend, model: ModelConfig, sizes: EngineShapes, placement: Placement
+    attention: AttentionBackend, model: ModelConfig, sizes: EngineShapes, placement: Placement
 ) -> tuple[KVPages, SlotState]:
-    """Shapes and shardings of KV pages and slots."""
-    pages = jax.eval_shape(lambda: KVPages.zeros(path, model.layers, sizes))
+    """Returns shapes and shardings of KV pages and slots."""
+    pages = jax.eval_shape(lambda: KVPages.zeros(attention, model.num_layers, sizes))
     slots = jax.eval_shape(lambda: SlotState.zeros(sizes))
     return (
-        jax.tree.map(lambda leaf: _placed(leaf, placement.pages(path)), pages),
+        jax.tree.map(lambda leaf: _placed(leaf, placement.pages(attention)), pages),
         jax.tree.map(_placed, slots, slot_shardings(slots, placement)),
     )
 
 
 def shapes_of_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
-    """Returns shapes and shardings of the parameters, as loading a checkpoint gives them."""
+    """Returns shapes and shardings of the parameters, as loading a checkpoint would."""
     return param_tree(
         param_specs(model),
         lambda path, spec: jax.ShapeDtypeStruct(spec.shape, np.dtype(dtype), sharding=placement.parameter(spec)),

@@ -1,7 +1,7 @@
 """The two kinds of program: `prefill` computes a chunk of one prompt, `decode` advances some slots by one token.
 
 Both take `(params, pages, slots, packed, bits)`, donate pages and slots, and return them with a packed output. `bits`
-are those of `jaxchat.sampling.mask`, for every row that samples.
+is a mask of `jaxchat.sampling.mask` for every row that samples.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotStat
 
 
 def decode_layout(rows: int) -> PackedLayout:
-    """Inputs of `decode` for R rows: their slots, S where a row is not used. Booleans travel as i32."""
+    """Returns the inputs of `decode` for R rows: their slots, S for unused rows. Booleans are stored as i32."""
     return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
 
 
 def prefill_layout(sizes: EngineShapes, chunk: int) -> PackedLayout:
-    """Inputs of `prefill` for C tokens: the chunk, its place, and the whole sampling row of its slot."""
+    """Returns the inputs of `prefill` for C tokens: the chunk, its place, and the whole sampling row of its slot."""
     scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "constrained")]
     arrays = [
         ("tokens", (chunk,), "int32"),
@@ -44,7 +44,7 @@ def prefill_layout(sizes: EngineShapes, chunk: int) -> PackedLayout:
 
 
 def output_layout(rows: int, vocab: int) -> PackedLayout:
-    """Outputs of either program: one row after `prefill`, R after `decode`."""
+    """Returns the outputs of either program: one row after `prefill`, R after `decode`."""
     row, top = (rows,), (rows, min(TOP, vocab))
     return PackedLayout(
         (
@@ -58,7 +58,7 @@ def output_layout(rows: int, vocab: int) -> PackedLayout:
 
 
 def decode_program(decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path: AttentionBackend, rows: int) -> Step:
-    """Builds `decode` for R rows: one token for each slot that a row names; others keep their state."""
+    """Builds `decode` for R rows: one token for each slot that a row names. Other slots keep their state."""
     layout = decode_layout(rows)
 
     def decode(
@@ -89,7 +89,10 @@ def decode_program(decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path
 def prefill_program(
     decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path: AttentionBackend, chunk: int
 ) -> Step:
-    """Builds `prefill` for C tokens: writes their keys and values; after a prompt's last samples the first token."""
+    """Builds `prefill` for C tokens: writes their keys and values.
+
+    After a prompt's last token, samples the first new one.
+    """
     layout = prefill_layout(sizes, chunk)
 
     def prefill(
@@ -125,7 +128,7 @@ def prefill_program(
 
 @dataclass
 class _Cache:
-    """Threads the pages through the decoder's layers while it is traced."""
+    """The pages, passed through the decoder's layers while it is traced."""
 
     pages: KVPages
     write: Callable[[Cache, Array, Array], Cache]
@@ -139,14 +142,14 @@ class _Cache:
 
 
 def _fresh_row(given: dict[str, Array], sizes: EngineShapes) -> SlotState:
-    """The row of a slot whose next token is its first; `position` ends on the prompt's last token."""
+    """Returns the row of a slot before its first sampled token; `position` is that of the prompt's last token."""
     last = (given["start"] + given["count"] - 1)[None]
     sampling = SamplingState.started(given, sizes.vocab)
     return SlotState(jnp.zeros(1, jnp.int32), last, given["table"][None], sampling)
 
 
 def _packed(sampled: Sampled) -> Array:
-    """The i32 buffer that `output_layout` describes."""
+    """Returns the i32 buffer that `output_layout` describes."""
     report = sampled.logprobs
-    fields = (sampled.tokens, sampled.finite.astype(jnp.int32), report.chosen, report.top_ids, report.top)
+    fields = (sampled.tokens, sampled.finite.astype(jnp.int32), report.sampled, report.top_ids, report.top)
     return jnp.concatenate([jax.lax.bitcast_convert_type(field, jnp.int32).ravel() for field in fields])

@@ -1,4 +1,4 @@
-"""Owns the device: parameters, pages, slots and the compiled programs. Used by one thread only."""
+"""Owns the device: parameters, pages, slots and the compiled programs. One thread alone uses it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jaxchat.parallel.distributed import block_each_step, put
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.compile import CompileCounter, hlo_digest, options
 from jaxchat.runtime.packing import PackedLayout
-from jaxchat.runtime.program_specs import decode_name, prefill_name, sources
+from jaxchat.runtime.program_specs import decode_name, prefill_name, program_specs
 from jaxchat.runtime.programs import output_layout
 from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
 from jaxchat.runtime.swap import PendingSwapOut, Swapper
-from jaxchat.sampling.mask import words
+from jaxchat.sampling.mask import mask_words
 from jaxchat.sampling.sample import Sampler
 from jaxchat.sampling.state import SamplingState
 from jaxchat.types import DecodeWork, PrefillWork, Progress, SamplingParams, StepResult, SwapInWork, SwapOutWork
@@ -30,7 +30,7 @@ from jaxchat.types import DecodeWork, PrefillWork, Progress, SamplingParams, Ste
 
 @dataclass(frozen=True)
 class Handle:
-    """A dispatched step whose output is on its way to the host; its first `rows` rows are wanted."""
+    """A dispatched step whose output is on its way to the host. Only the first `rows` rows are meaningful."""
 
     output: jax.Array
     layout: PackedLayout
@@ -38,22 +38,23 @@ class Handle:
 
     def wait(self) -> StepResult:
         """Blocks until the output has arrived."""
-        arrays = {name: array[: self.rows] for name, array in self.layout.views(np.asarray(self.output)).items()}
+        arrays = {name: array[: self.rows] for name, array in self.layout.host_views(np.asarray(self.output)).items()}
         return StepResult(finite=arrays.pop("finite") != 0, **arrays)
 
 
 class Done:
-    """A step that leaves nothing for the host."""
+    """A step without a result for the host."""
 
     def wait(self) -> None:
-        """Does not block."""
+        """Returns at once."""
 
 
 class Runner:
-    """Compiles and runs the programs; implements `jaxchat.types.StepRunner`.
+    """The compiled programs and their state; implements `jaxchat.types.StepRunner`.
 
-    There is a prefill program for each chunk of `sizes`, a decode program for each row count of the ladder. `chunks`
-    and `shapes` have those in use, rising: all, until `restrict` is told which of them agree.
+    There is a prefill program for each size in `sizes.prefill_buckets`, and a decode program for each of
+    `decode_sizes`. `prefill_buckets` and `decode_buckets` are those in use, in ascending order: all until `restrict`
+    selects those that agree.
     """
 
     def __init__(
@@ -65,34 +66,38 @@ class Runner:
         *,
         dtype: str,
         sampler: Sampler,
-        path: AttentionBackend,
+        attention: AttentionBackend,
         decode_sizes: tuple[int, ...] = (),
     ) -> None:
-        """Nothing compiles yet.
+        """Creates the device state without compiling anything.
 
         Args:
-            params: placed by `placement`.
+            model: the padded model.
+            params: parameters, placed by `placement`.
+            sizes: shapes of the programs.
+            placement: devices of the model.
+            dtype: dtype of the weights.
             sampler: `jaxchat.sampling.sample` with its static arguments.
-            path: computes attention, and says how pages are laid out.
-            ladder: row counts of the decode programs, rising, the last one S.
+            attention: computes attention and determines the layout of pages.
+            decode_sizes: row counts of the decode programs, in ascending order, the last one S.
         """
         self.sizes = sizes
         self.params = params
         self.placement = placement
-        self.shapes, self.chunks = decode_sizes or (sizes.slots,), sizes.chunks
-        zeros = partial(KVPages.zeros, path, model.layers, sizes)
-        self.pages = jax.jit(zeros, out_shardings=placement.pages(path))()
+        self.decode_buckets, self.prefill_buckets = decode_sizes or (sizes.slots,), sizes.prefill_buckets
+        zeros = partial(KVPages.zeros, attention, model.num_layers, sizes)
+        self.pages = jax.jit(zeros, out_shardings=placement.pages(attention))()
         slots = partial(SlotState.zeros, sizes)
         self.slots = jax.jit(slots, out_shardings=slot_shardings(jax.eval_shape(slots), placement))()
         spread = TensorParallel.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
-        self._sources = sources(model, spread, sizes, sampler, path, self.shapes)
+        self._sources = program_specs(model, spread, sizes, sampler, attention, self.decode_buckets)
         self._outputs = {name: output_layout(source.rows, sizes.vocab) for name, source in self._sources.items()}
         unruled = {
-            name: np.zeros((source.rows, words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
+            name: np.zeros((source.rows, mask_words(sizes.vocab)), np.uint32) for name, source in self._sources.items()
         }
-        self._unruled = put(unruled, placement.replicated)  # what steps without a grammar are given
+        self._unruled = put(unruled, placement.replicated)  # for steps without a grammar
         self._block_each_step = block_each_step(placement.replicated)
-        self._swapper = Swapper(self.pages, self.slots, sizes, placement, path)
+        self._swapper = Swapper(self.pages, self.slots, sizes, placement, attention)
         self.programs: dict[str, Any] = {}
         self._digests: dict[str, str] = {}
         self._counter: CompileCounter | None = None
@@ -100,14 +105,16 @@ class Runner:
     def warm_up(
         self, progress: Progress = lambda done, total: None, compiled_all: Callable[[], None] = lambda: None
     ) -> None:
-        """Compiles every program and runs each once with nothing to do; afterwards nothing compiles any more.
+        """Compiles every program and runs each once on an empty step. Afterwards, nothing compiles any more.
 
-        `compiled_all` is called before the first one runs.
+        Args:
+            progress: called after each program.
+            compiled_all: called before the first program runs.
         """
         given = self.params, self.pages, self.slots, self.placement
         compiled, wanted = {}, options(jax.default_backend())
         progress(0, len(self._sources) + len(self._swapper.lowered))
-        with ThreadPoolExecutor() as pool:  # a program compiles while the next one is lowered, on this thread
+        with ThreadPoolExecutor() as pool:  # compiles a program while this thread lowers the next one
             pending = {
                 name: pool.submit(source.lower(*given).compile, wanted) for name, source in self._sources.items()
             }
@@ -122,15 +129,17 @@ class Runner:
         self._run_idle()
         self._counter = CompileCounter()
 
-    def restrict(self, chunks: tuple[int, ...], shapes: tuple[int, ...]) -> None:
-        """Uses only the prefill programs of these sizes and the decode programs of these row counts, the last one S."""
-        self.chunks, self.shapes = chunks, shapes
-        kept = {*map(prefill_name, chunks), *map(decode_name, shapes)}
+    def restrict(self, prefill_buckets: tuple[int, ...], decode_buckets: tuple[int, ...]) -> None:
+        """Restricts the runner to prefill programs of these sizes and decode programs of these row counts, the last
+        one S.
+        """
+        self.prefill_buckets, self.decode_buckets = prefill_buckets, decode_buckets
+        kept = {*map(prefill_name, prefill_buckets), *map(decode_name, decode_buckets)}
         self.programs = {name: program for name, program in self.programs.items() if name in kept}
 
     @property
     def compiles_after_ready(self) -> int:
-        """Programs that steps have compiled since the warm-up ended."""
+        """The number of programs that steps have compiled since the warm-up ended."""
         return self._counter.count if self._counter else 0
 
     def close(self) -> None:
@@ -139,20 +148,20 @@ class Runner:
             self._counter.close()
 
     def digests(self) -> list[str]:
-        """One digest per program; together they say which numbers this runner computes."""
+        """Returns one digest per program. Together they identify the numbers that this runner computes."""
         return [f"{name}:{self._digests[name]}" for name in sorted(self.programs)]
 
     def prefill(self, work: PrefillWork) -> Handle:
-        """Dispatches some tokens of a prompt, in the smallest program that holds them."""
-        return self.prefill_in(next(size for size in self.chunks if size >= len(work.tokens)), work)
+        """Dispatches some tokens of a prompt, in the smallest program that they fit in."""
+        return self.prefill_in(next(size for size in self.prefill_buckets if size >= len(work.tokens)), work)
 
     def prefill_in(self, chunk: int, work: PrefillWork) -> Handle:
         """Dispatches some tokens of a prompt in the program of `chunk` tokens."""
         return self._dispatch(prefill_name(chunk), self._pack_prefill(chunk, work), work.token_mask, 1)
 
     def decode(self, work: DecodeWork) -> Handle:
-        """Dispatches one token for each slot, in the smallest program that holds them."""
-        return self.decode_in(next(rows for rows in self.shapes if rows >= len(work.slots)), work)
+        """Dispatches one token for each slot, in the smallest program that they fit in."""
+        return self.decode_in(next(rows for rows in self.decode_buckets if rows >= len(work.slots)), work)
 
     def decode_in(self, rows: int, work: DecodeWork) -> Handle:
         """Dispatches one token for each slot in the program of `rows` rows."""
@@ -171,7 +180,7 @@ class Runner:
         return leaving
 
     def swap_in(self, work: SwapInWork) -> Done:
-        """Dispatches the way back, into any slot and any pages."""
+        """Dispatches the return of a sequence, into any slot and any pages."""
         self.pages, self.slots = self._swapper.write(self.pages, self.slots, work)
         self._keep_step()
         return Done()
@@ -183,13 +192,13 @@ class Runner:
     def _run_idle(self) -> None:
         nothing = np.zeros(0, np.int32)
         self.prefill(PrefillWork(0, np.zeros(1, np.int32), 0, True, nothing, 0, SamplingParams(temperature=0.0))).wait()
-        for rows in self.shapes:
+        for rows in self.decode_buckets:
             self.decode_in(rows, DecodeWork(nothing, nothing)).wait()
         self.swap_in(SwapInWork(0, nothing, 0, self.swap_out(SwapOutWork(0, nothing)).wait()))
 
     def _dispatch(self, name: str, packed: np.ndarray, bits: np.ndarray | None, rows: int) -> Handle:
         if self._counter:
-            self._counter.watch()  # steps come from the engine's own thread
+            self._counter.watch()  # the engine's thread dispatches the steps
         given = put(packed, self.placement.replicated)
         token_mask = self._unruled[name] if bits is None else put(bits, self.placement.replicated)
         self.pages, self.slots, output = self.programs[name](self.params, self.pages, self.slots, given, token_mask)

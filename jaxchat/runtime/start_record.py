@@ -1,4 +1,4 @@
-"""What a start leaves in the cache folder for the next one: which of its programs compute the same bits."""
+"""A record that a start leaves in the cache folder for the next one: which of its programs compute the same bits."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ import jax
 from jaxchat.cache import keep
 from jaxchat.kernels.cpp.build import cpu
 
-_FORMAT = "1"  # another one when `jaxchat.runtime.determinism` compares programs in another way
+_FORMAT = "1"  # changes whenever `jaxchat.runtime.determinism` compares programs in another way
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The programs that compute the same bits: chunks of prefill, row counts of decode."""
+    """The programs that compute the same bits: sizes of prefill, row counts of decode."""
 
-    chunks: tuple[int, ...]
-    rows: tuple[int, ...]
+    prefill_buckets: tuple[int, ...]
+    decode_buckets: tuple[int, ...]
 
 
 class StartRecord:
-    """The file that starts with the same settings share.
+    """The file that all starts with the same settings share.
 
-    Finding out which programs agree runs all of them on the real weights, which takes as long as a few answers. The
-    result depends on nothing but the weights, the programs and the machine, so it is used again while these are equal.
+    To find which programs agree, all of them run on the real weights, which takes as long as a few answers. The result
+    depends on the weights, the programs and the machine alone. It is therefore reused while these are equal.
     """
 
     def __init__(self, folder: Path | None, settings: Iterable[str]) -> None:
@@ -39,7 +39,7 @@ class StartRecord:
 
         Args:
             folder: the cache folder; None keeps no record.
-            settings: what decides which programs are compiled, before any is.
+            settings: the settings that decide which programs are compiled.
         """
         self._path = folder / f"start-{digest_of((_FORMAT, *settings))}.json" if folder else None
 
@@ -49,7 +49,7 @@ class StartRecord:
         return self._path is not None and self._path.exists()
 
     def agreement(self, identity: str) -> Agreement | None:
-        """Returns what the last start has found, or None where that had another `identity` or the file is damaged."""
+        """Returns the last start's result, or None if that had another `identity` or the file is damaged."""
         if self._path is None:
             return None
         try:
@@ -61,18 +61,18 @@ class StartRecord:
             return None
 
     def write(self, identity: str, agreement: Agreement | None) -> None:
-        """Replaces the record. Does nothing where the folder cannot be written: the next start takes longer."""
+        """Replaces the record. Does nothing if the folder cannot be written: the next start takes longer."""
         if self._path is None:
             return
         stored: dict[str, Any] = {"identity": identity if agreement else ""}
         if agreement:
-            stored |= {"chunks": agreement.chunks, "rows": agreement.rows}
+            stored |= {"chunks": agreement.prefill_buckets, "rows": agreement.decode_buckets}
         with contextlib.suppress(OSError):
             keep(self._path, json.dumps(stored).encode())
 
 
 def machine() -> list[str]:
-    """Returns what the bits of a compiled program may depend on besides its code: devices, CPU, threads, versions."""
+    """Returns what a compiled program's bits may depend on besides its code: devices, CPU, threads, versions."""
     device = jax.devices()[0]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [

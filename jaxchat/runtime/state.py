@@ -1,4 +1,4 @@
-"""What lives on the device between steps: KV pages and one row of state per slot. Both are donated to every step."""
+"""The device state between steps: KV pages and one row of state per slot. Both are donated to every step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.backend import AttentionBackend, Cache
 from jaxchat.models.config import ModelConfig
@@ -17,26 +18,26 @@ from jaxchat.sampling.state import SamplingState
 
 @dataclass(frozen=True, kw_only=True)
 class EngineShapes:
-    """The resolved shape of the programs: S slots, N pages, P pages per sequence, V vocabulary.
+    """The resolved shapes of the programs: S slots, N pages, P pages per sequence, V vocabulary.
 
-    `chunks` has the sizes of prefill steps, rising, each a multiple of the first.
+    `prefill_buckets` has the sizes of prefill steps, in ascending order, each a multiple of the first.
     """
 
     slots: int
-    chunks: tuple[int, ...]
+    prefill_buckets: tuple[int, ...]
     page_size: int
     pages: int
     table: int
-    context: int
+    max_seq_len: int
     vocab: int
 
     @staticmethod
     def resolve(engine: EngineConfig, model: ModelConfig) -> EngineShapes:
-        """Fills in the settings that are None. Raises ValueError when settings and model do not fit together."""
-        context = engine.max_seq_len or min(model.context, 8192)
-        if context > model.context:
-            raise ValueError(f"max_seq_len must be at most the model's {model.context} tokens, got {context}")
-        table = -(-context // engine.page_size)
+        """Fills in the settings that are None. Raises ValueError if settings and model do not fit together."""
+        context = engine.max_seq_len or min(model.max_seq_len, 8192)
+        if context > model.max_seq_len:
+            raise ValueError(f"max_seq_len must be at most the model's {model.max_seq_len} tokens, got {context}")
+        table = cdiv(context, engine.page_size)
         pages = engine.pages or engine.slots * table + 1
         if pages <= table:
             raise ValueError(
@@ -44,37 +45,39 @@ class EngineShapes:
             )
         return EngineShapes(
             slots=engine.slots,
-            chunks=tuple(size for size in engine.prefill_sizes if size == engine.prefill_chunk or size <= context),
+            prefill_buckets=tuple(
+                size for size in engine.prefill_sizes if size == engine.prefill_chunk or size <= context
+            ),
             page_size=engine.page_size,
             pages=pages,
             table=table,
-            context=context,
+            max_seq_len=context,
             vocab=model.vocab_size,
         )
 
     @property
     def chunk(self) -> int:
         """C, the smallest prefill step."""
-        return self.chunks[0]
+        return self.prefill_buckets[0]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class KVPages:
-    """Keys and values of every layer, laid out as the attention path likes them. Page 0 is the null page."""
+    """Keys and values of every layer, in the layout of the attention backend. Page 0 is the null page."""
 
     layers: tuple[Cache, ...]
 
     @staticmethod
-    def zeros(path: AttentionBackend, layers: int, sizes: EngineShapes) -> KVPages:
-        shapes = path.shapes(sizes.pages)
-        return KVPages(tuple(tuple(jnp.zeros(shape, path.held) for shape in shapes) for _ in range(layers)))
+    def zeros(attention: AttentionBackend, layers: int, sizes: EngineShapes) -> KVPages:
+        shapes = attention.shapes(sizes.pages)
+        return KVPages(tuple(tuple(jnp.zeros(shape, attention.cache_dtype) for shape in shapes) for _ in range(layers)))
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SlotState:
-    """Last sampled token, its position and the page table of each slot, and what sampling needs."""
+    """The last sampled token, its position and the page table of each slot, and its sampling state."""
 
     token: Array  # i32 [S]
     position: Array  # i32 [S], where `token` goes in its sequence
@@ -91,18 +94,21 @@ class SlotState:
         )
 
     def take(self, rows: Array) -> SlotState:
-        """The slots `rows` i32 `[R]`, whose counts stay with all the others; rows beyond S are some slot's."""
+        """Returns the slots `rows` i32 `[R]`; their counts stay with all others. Rows beyond S return some slot's."""
         token, position, table = (leaf.at[rows].get(mode="clip") for leaf in (self.token, self.position, self.table))
         return SlotState(token, position, table, self.sampling.take(rows))
 
     def add_pages(self, rows: Array, new_pages: Array, page_size: int) -> SlotState:
-        """Enters `new_pages[R]` (-1: none) into the tables of `rows[R]`, at the page that their position falls into."""
+        """Enters `new_pages[R]` (-1: none) into the tables of `rows[R]`, at the page of their position."""
         column = self.position.at[rows].get(mode="clip") // page_size
         column = jnp.where(new_pages >= 0, column, self.table.shape[1])
         return replace(self, table=self.table.at[rows, column].set(new_pages, mode="drop"))
 
     def advance(self, rows: Array, tokens: Array) -> SlotState:
-        """The slots after `rows[R]` sampled `tokens[R]`; the others, and rows beyond S, stay as they are."""
+        """Returns the slots after `rows[R]` sampled `tokens[R]`.
+
+        Other slots are unchanged; rows beyond S are dropped.
+        """
         return replace(
             self,
             token=self.token.at[rows].set(tokens, mode="drop"),
@@ -111,12 +117,12 @@ class SlotState:
         )
 
     def row(self, slot: Array) -> SlotState:
-        """One slot, counts and all: S becomes 1."""
+        """Returns one slot including its counts: S becomes 1."""
         return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, slot, 1), self)
 
     def put(self, slot: Array, row: SlotState) -> SlotState:
-        """The slots after `row`, of S = 1, took the place of one."""
-        return jax.tree.map(lambda all_, one: jax.lax.dynamic_update_slice_in_dim(all_, one, slot, 0), self, row)
+        """Returns the slots with `row`, of S = 1, in one place."""
+        return jax.tree.map(lambda all_, row: jax.lax.dynamic_update_slice_in_dim(all_, row, slot, 0), self, row)
 
 
 def slot_shardings(slots: SlotState, placement: Placement) -> SlotState:

@@ -1,4 +1,4 @@
-"""Sequences to host memory and back: a slot's state, and the contents of its pages a block at a time."""
+"""Swaps sequences to host memory and back: a slot's state, and the contents of its pages a block at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.config import BLOCK
 from jaxchat.kernels.attention.backend import AttentionBackend
 from jaxchat.parallel.distributed import put, put_part, take_part
@@ -35,11 +36,12 @@ class Swapper:
     """Four small programs of fixed shape: read and write a slot, read and write a block of pages."""
 
     def __init__(
-        self, pages: KVPages, slots: SlotState, sizes: EngineShapes, placement: Placement, path: AttentionBackend
+        self, pages: KVPages, slots: SlotState, sizes: EngineShapes, placement: Placement, attention: AttentionBackend
     ) -> None:
+        """Lowers the programs. They must be compiled into `programs` before use."""
         self._width = BLOCK // sizes.page_size
-        self._sizes, self._placement, self._paged = sizes, placement, placement.pages(path)
-        read, write = partial(_read_pages, axis=path.page_axis), partial(_write_pages, axis=path.page_axis)
+        self._sizes, self._placement, self._paged = sizes, placement, placement.pages(attention)
+        read, write = partial(_read_pages, axis=attention.page_axis), partial(_write_pages, axis=attention.page_axis)
         at = jax.ShapeDtypeStruct((), np.int32, sharding=placement.replicated)
         ids = jax.ShapeDtypeStruct((self._width,), np.int32, sharding=placement.replicated)
         table = jax.ShapeDtypeStruct((sizes.table,), np.int32, sharding=placement.replicated)
@@ -54,31 +56,33 @@ class Swapper:
         self.programs: dict[str, Any] = {}
 
     def read(self, pages: KVPages, slots: SlotState, work: SwapOutWork) -> PendingSwapOut:
-        """Copies of what `work` names, which later steps cannot change any more."""
-        row = self.programs["read row"](slots, self._given(np.int32(work.slot)))
+        """Copies the slot and the pages of `work`. Later steps cannot change the copies."""
+        row = self.programs["read row"](slots, self._put(np.int32(work.slot)))
         blocks = tuple(self.programs["read pages"](pages, ids) for ids in self._blocks(work.pages))
         for leaf in jax.tree.leaves((row, blocks)):
             leaf.copy_to_host_async()
         return PendingSwapOut(row, blocks)
 
     def write(self, pages: KVPages, slots: SlotState, work: SwapInWork) -> tuple[KVPages, SlotState]:
-        """Pages and slots, both donated, with the sequence back in them."""
+        """Returns pages and slots, both donated, with the sequence restored."""
         table = np.zeros(self._sizes.table, np.int32)
         table[: len(work.pages)] = work.pages
-        row = put_part(work.saved.row, self._placement.replicated)
-        slots = self.programs["write row"](slots, self._given(np.int32(work.slot)), row, self._given(table))
-        lost = np.where(np.arange(len(work.pages)) < work.kept, self._sizes.pages, work.pages).astype(np.int32)
-        for ids, block in zip(self._blocks(lost), work.saved.blocks, strict=True):
+        row = put_part(work.swapped.row, self._placement.replicated)
+        slots = self.programs["write row"](slots, self._put(np.int32(work.slot)), row, self._put(table))
+        restored = np.where(np.arange(len(work.pages)) < work.shared_pages, self._sizes.pages, work.pages).astype(
+            np.int32
+        )
+        for ids, block in zip(self._blocks(restored), work.swapped.blocks, strict=True):
             pages = self.programs["write pages"](pages, ids, put_part(block, self._paged))
         return pages, slots
 
     def _blocks(self, ids: np.ndarray) -> list[Array]:
-        """`ids` in blocks of one width; an id of N is read from anywhere and written nowhere."""
-        padded = np.full(-(-len(ids) // self._width) * self._width, self._sizes.pages, np.int32)
+        """Returns `ids` in blocks of fixed width. An id of N reads from any page and writes to none."""
+        padded = np.full(cdiv(len(ids), self._width) * self._width, self._sizes.pages, np.int32)
         padded[: len(ids)] = ids
-        return [self._given(block) for block in padded.reshape(-1, self._width)]
+        return [self._put(block) for block in padded.reshape(-1, self._width)]
 
-    def _given(self, values: np.ndarray | np.int32) -> Array:
+    def _put(self, values: np.ndarray | np.int32) -> Array:
         return put(values, self._placement.replicated)
 
 
@@ -91,11 +95,11 @@ def _write_row(slots: SlotState, slot: Array, row: SlotState, table: Array) -> S
 
 
 def _read_pages(pages: KVPages, ids: Array, *, axis: int) -> KVPages:
-    return jax.tree.map(lambda held: held.at[_at(axis, ids)].get(mode="clip"), pages)
+    return jax.tree.map(lambda array: array.at[_at(axis, ids)].get(mode="clip"), pages)
 
 
 def _write_pages(pages: KVPages, ids: Array, block: KVPages, *, axis: int) -> KVPages:
-    return jax.tree.map(lambda held, new: held.at[_at(axis, ids)].set(new, mode="drop"), pages, block)
+    return jax.tree.map(lambda array, new: array.at[_at(axis, ids)].set(new, mode="drop"), pages, block)
 
 
 def _at(axis: int, ids: Array) -> tuple[slice | Array, ...]:
@@ -106,6 +110,6 @@ def _placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
 
-def _lower(function: Callable[..., Any], *given: Any, out: Any, donate: int | None = None) -> Any:
+def _lower(function: Callable[..., Any], *args: Any, out: Any, donate: int | None = None) -> Any:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, out)
-    return jax.jit(function, donate_argnums=donate, out_shardings=shardings).lower(*given)
+    return jax.jit(function, donate_argnums=donate, out_shardings=shardings).lower(*args)

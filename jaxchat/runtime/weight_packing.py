@@ -1,4 +1,4 @@
-"""Weights in other forms than the decoder's own: as the CPU's kernels read them, or rounded to 8 bits."""
+"""Converts weights to other formats than the decoder's own: panels for the CPU's kernels, or 8 bits."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import jax
 from jax import Array
 
-from jaxchat.kernels.matmul.int8 import Int8, quantise, quantise_each, quantise_rows
-from jaxchat.kernels.matmul.native import PanelWeight, packed, packed_each, packed_table
+from jaxchat.kernels.matmul.int8 import Int8, quantise, quantise_rows, quantise_stack
+from jaxchat.kernels.matmul.native import PanelWeight, pack_stack, pack_table, pack_weight
 from jaxchat.models.param_specs import ParamSpec, Specs, insert, param_at
 
 
 def pack(params: dict[str, Any], specs: Specs, packing: Packing) -> dict[str, Any]:
-    """Replaces weights by their other form, in place and one at a time, so that no two copies of all exist.
+    """Replaces weights by their packed form, in place and one at a time, so that memory never holds two copies of all.
 
     Args:
-        params: on one device.
-        specs: of all of them.
-        packing: of each weight that tokens are multiplied by.
+        params: parameters on one device.
+        specs: the specs of all parameters.
+        packing: packs each weight that tokens are multiplied by.
     """
     for path, spec in specs.items():
         insert(params, path, packed_param(param_at(params, path), spec, packing))
@@ -40,26 +40,29 @@ def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PanelWe
 
 @dataclass(frozen=True)
 class Native:
-    """For products in C++: `targets` has the custom call for each dtype, see `kernels.products.native_products`."""
+    """Packing for the C++ kernels.
+
+    `targets` is the custom call by dtype, see `kernels.matmul.native.native_matmuls`.
+    """
 
     targets: dict[str, str]
 
     def matrix(self, w: Array, inputs: int) -> PanelWeight:
-        """Of `w[in..., out...]`."""
-        return packed(w, inputs, self.targets[w.dtype.name])
+        """Packs `w[in..., out...]`."""
+        return pack_weight(w, inputs, self.targets[w.dtype.name])
 
     def table(self, w: Array) -> PanelWeight:
-        """Of `w[V, D]`."""
-        return packed_table(w, self.targets[w.dtype.name])
+        """Packs `w[V, D]`."""
+        return pack_table(w, self.targets[w.dtype.name])
 
     def experts(self, w: Array, inputs: int) -> PanelWeight:
-        """Of `w[E, in..., out...]`."""
-        return packed_each(w, inputs, self.targets[w.dtype.name])
+        """Packs `w[E, in..., out...]`."""
+        return pack_stack(w, inputs, self.targets[w.dtype.name])
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """To int8; `targets` as for `Native`, empty where XLA multiplies."""
+    """Packing to int8; `targets` as for `Native`, empty if XLA multiplies."""
 
     targets: dict[str, str]
 
@@ -69,16 +72,16 @@ class Rounded:
         return self.targets.get("int8", "")
 
     def matrix(self, w: Array, inputs: int) -> Int8:
-        """Of `w[in..., out...]`."""
+        """Rounds `w[in..., out...]`."""
         return quantise(w, inputs, self.target)
 
     def table(self, w: Array) -> Int8:
-        """Of `w[V, D]`."""
+        """Rounds `w[V, D]`."""
         return quantise_rows(w, self.target)
 
     def experts(self, w: Array, inputs: int) -> Int8:
-        """Of `w[E, in..., out...]`."""
-        return quantise_each(w, inputs, self.target)
+        """Rounds `w[E, in..., out...]`."""
+        return quantise_stack(w, inputs, self.target)
 
 
 Packing = Native | Rounded

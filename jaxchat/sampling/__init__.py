@@ -1,1 +1,1 @@
-"""Vectorised sampling: pure functions on `[S, V]` rows; a row's result depends on that row alone."""
+"""Vectorised sampling: pure functions on `[S, V]` rows. A row's result depends on that row alone."""

@@ -1,8 +1,8 @@
-"""Random numbers keyed by (seed, choice, step, token id): no draw depends on a neighbour, a batch or a code path.
+"""Random numbers keyed by (seed, choice, step, token id): no number depends on a neighbour, a batch or a code path.
 
-This is `jax.random` with the threefry generator spelled out: the key of a step is `fold_in(fold_in(key(seed), choice),
-step)`, and the bits of token `j` are element `j` of `jax.random.bits(key, (V,))`. Addressing single elements lets a
-short list of candidates draw exactly the noise that the whole row would.
+This is `jax.random` with the threefry generator written out. The key of a step is `fold_in(fold_in(key(seed), choice),
+step)`. The bits of token `j` are element `j` of `jax.random.bits(key, (V,))`. Because single elements can be addressed,
+a short list of candidates gets exactly the noise that the whole row would.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from jax import Array
 Keys = tuple[Array, Array]
 """The two u32 words `[S]` of each row's key."""
 
-GROUP_IDS = 1 << 30  # added to the number of a group of tokens, it is no token's id
+GROUP_IDS = 1 << 30  # added to a group's number, so that it never equals a token's id
 _BELOW_ONE = 1.0 - 2.0**-24
 _PARITY = 0x1BD11BDA
-_ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)  # of the groups of four rounds in turn, in bits
+_ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)  # bits, for alternating groups of four rounds
 
 
 def step_keys(seed: Array, choice: Array, step: Array) -> Keys:
-    """The key words `(u32 [S], u32 [S])` for `seed[S, 2]` (u32), `choice[S]` and `step[S]` (i32)."""
+    """Returns the key words `(u32 [S], u32 [S])` for `seed[S, 2]` (u32), `choice[S]` and `step[S]` (i32)."""
     return _fold_in(*_fold_in(seed[:, 0], seed[:, 1], choice), step)
 
 
-def numbered(keys: Keys, count: int) -> Keys:
-    """The keys of each of the `count` draws of a step after the first, u32 `[count, S]` each."""
+def attempt_keys(keys: Keys, count: int) -> Keys:
+    """Returns the keys of `count` further attempts of a step, u32 `[count, S]` each."""
     return _fold_in(*keys, jnp.arange(count, dtype=jnp.int32)[:, None])
 
 
 def gumbel(keys: Keys, ids: Array) -> Array:
-    """Standard Gumbel noise f32 `[S, n]` of token ids `[S, n]` (or `[1, n]`) under keys of `[S]`.
+    """Returns standard Gumbel noise f32 `[S, n]` for token ids `[S, n]` (or `[1, n]`) under keys of `[S]`.
 
-    `-log(E)` with the exponential `E = -log1p(-u)`: float32 is dense near u = 0, so the upper tail, which decides
-    draws, is resolved down to probabilities of 2**-33; `-log(-log(u))` would stop at 2**-24.
+    The noise is `-log(E)` with the exponential `E = -log1p(-u)`. float32 is dense near u = 0, so the upper tail, which
+    decides samples, is resolved down to probabilities of 2**-33; `-log(-log(u))` would stop at 2**-24.
     """
     first, second = _threefry(keys[0][:, None], keys[1][:, None], jnp.uint32(0), ids.astype(jnp.uint32))
     uniform = ((first ^ second).astype(jnp.float32) + 0.5) * 2.0**-32
@@ -47,8 +47,8 @@ def _fold_in(high: Array, low: Array, data: Array) -> tuple[Array, Array]:
 def _threefry(high: Array, low: Array, x: Array, y: Array) -> tuple[Array, Array]:
     """Computes threefry-2x32 with 20 rounds (Salmon et al. 2011, as `jax.random`) for u32 arrays that broadcast.
 
-    Plain elementwise operations, which XLA fuses with what uses them. The primitive of jax is a loop over arrays on a
-    CPU: five times as long to compile, and to run on a whole vocabulary ten times.
+    These are plain elementwise operations, which XLA fuses with their uses. On a CPU, jax's primitive is a loop over
+    arrays: it takes five times as long to compile, and ten times as long to run on a whole vocabulary.
     """
     keys = high, low, high ^ low ^ jnp.uint32(_PARITY)
     x, y = x + keys[0], y + keys[1]

@@ -1,6 +1,6 @@
 """Adjustments of logits before sampling, in the order of the contract: bias, penalties, exclusive choice and bans.
 
-Every function takes and returns `[S, V]` f32 and leaves rows that do not use its feature bit for bit as they were.
+Every function takes and returns `[S, V]` f32. Rows that do not use its feature stay bit for bit as they were.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ BAN, EXCLUSIVE = -100.0, 100.0
 
 
 def mask_padding(logits: Array, valid: int) -> Array:
-    """-inf for the ids from `valid` on: rows of the embedding that no token owns."""
+    """Returns the logits with -inf for ids from `valid` on, which are padding rows of the embedding."""
     if valid == logits.shape[-1]:
         return logits
     return jnp.where(jnp.arange(logits.shape[-1]) < valid, logits, -jnp.inf)
 
 
 def add_bias(mu: Array, state: SamplingState) -> Array:
-    """`mu[j] + logit_bias[j]`."""
+    """Returns `mu[j] + logit_bias[j]`."""
     return mu.at[_rows(mu), state.bias_ids].add(state.bias, mode="drop")
 
 
 def subtract_penalties(mu: Array, state: SamplingState) -> Array:
-    """`mu[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`."""
+    """Returns `mu[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`."""
     counts = state.counts
     mu = mu - counts.astype(jnp.float32) * state.frequency_penalty[:, None]
     return mu - jnp.where(counts > 0, state.presence_penalty[:, None], 0.0)
 
 
 def restrict(mu: Array, state: SamplingState) -> Array:
-    """Saturates the ends of the bias range: +100 leaves only the tokens that carry it, -100 bans a token.
+    """Applies the ends of the bias range: +100 leaves only the tokens with that bias, -100 bans a token.
 
-    Bans that would leave nothing are dropped for the row.
+    In a row where bans would leave no token, they are ignored.
     """
     vocab = mu.shape[-1]
     only = jnp.where(state.bias >= EXCLUSIVE, state.bias_ids, vocab)
     banned = jnp.where(state.bias <= BAN, state.bias_ids, vocab)
-    chosen = jnp.zeros(mu.shape, bool).at[_rows(mu), only].set(True, mode="drop")
-    exclusive = jnp.any(chosen, axis=-1, keepdims=True)
-    limited = jnp.where(exclusive & ~chosen, -jnp.inf, mu)
+    exclusive_tokens = jnp.zeros(mu.shape, bool).at[_rows(mu), only].set(True, mode="drop")
+    exclusive = jnp.any(exclusive_tokens, axis=-1, keepdims=True)
+    limited = jnp.where(exclusive & ~exclusive_tokens, -jnp.inf, mu)
     limited = limited.at[_rows(mu), banned].set(-jnp.inf, mode="drop")
     empty = jnp.all(limited == -jnp.inf, axis=-1, keepdims=True)
     return jnp.where(empty, mu, limited)

@@ -16,14 +16,17 @@ TOP = 20  # the contract's limit on top_logprobs
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Logprobs:
-    """Log-probability of the sampled token and the 20 most likely tokens, falling, ties by lower id."""
+    """Log-probabilities of the sampled token and of the 20 most likely tokens, in descending order, ties by lower
+    id.
+    """
 
-    chosen: Array  # f32 [S]
+    sampled: Array  # f32 [S]
     top_ids: Array  # i32 [S, k]
     top: Array  # f32 [S, k]
 
     @staticmethod
     def zeros(slots: int, vocab: int) -> Logprobs:
+        """Returns zeros for `slots` rows."""
         k = min(TOP, vocab)
         return Logprobs(
             jnp.zeros(slots, jnp.float32), jnp.zeros((slots, k), jnp.int32), jnp.zeros((slots, k), jnp.float32)
@@ -31,8 +34,8 @@ class Logprobs:
 
 
 def logprobs(logits: Array, tokens: Array) -> Logprobs:
-    """`x - logsumexp(x)` at `tokens[S]` and at the top 20 of `logits[S, V]`, without a `[S, V]` result."""
+    """Returns `x - logsumexp(x)` at `tokens[S]` and at the top 20 of `logits[S, V]`, without an `[S, V]` result."""
     total = jax.nn.logsumexp(logits, axis=-1)
-    chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - total
+    sampled = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - total
     top, ids = top_k(logits, min(TOP, logits.shape[-1]))
-    return Logprobs(chosen, ids, top - total[:, None])
+    return Logprobs(sampled, ids, top - total[:, None])

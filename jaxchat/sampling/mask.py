@@ -1,4 +1,4 @@
-"""Which tokens a grammar allows: one bit for each token of each row."""
+"""The tokens that a grammar allows: one bit for each token of each row."""
 
 from __future__ import annotations
 
@@ -8,34 +8,40 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.arithmetic import cdiv
+
 WORD = 32
 
 
-def words(vocab: int) -> int:
-    """How many u32 words hold a bit for each of `vocab` tokens."""
-    return -(-vocab // WORD)
+def mask_words(vocab: int) -> int:
+    """Returns the number of u32 words that hold one bit for each of `vocab` tokens."""
+    return cdiv(vocab, WORD)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TokenMask:
-    """Bit j % 32 of word j // 32 stands for token j; rows that are not `constrained` ignore their bits."""
+    """The bits of allowed tokens: bit j % 32 of word j // 32 for token j.
+
+    Rows that are not `constrained` ignore them.
+    """
 
     constrained: Array  # bool [S]
     bits: Array  # u32 [S, V / 32]
 
     def expand(self, vocab: int) -> Array:
-        """bool `[S, V]`; all true in rows that are not constrained."""
-        each = (self.bits[:, :, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
-        allowed = each.reshape(len(self.bits), -1)[:, :vocab] != 0
+        """Returns the mask as bool `[S, V]`, all true in rows that are not constrained."""
+        bits = (self.bits[:, :, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
+        allowed = bits.reshape(len(self.bits), -1)[:, :vocab] != 0
         return allowed | ~self.constrained[:, None]
 
     def keep(self, limited: Array, mu: Array) -> Array:
-        """`limited[S, V]`, -inf where illegal; rows that this would leave empty take the legal part of `mu` instead.
+        """Returns `limited[S, V]` with -inf where a token is not allowed.
 
-        So a grammar wins over bans and exclusive choices.
+        A row that would be left empty takes the allowed part of `mu` instead: a grammar overrides bans and exclusive
+        choices.
         """
         allowed = self.expand(mu.shape[-1])
-        kept = jnp.where(allowed, limited, -jnp.inf)
-        empty = jnp.all(kept == -jnp.inf, axis=-1, keepdims=True)
-        return jnp.where(empty, jnp.where(allowed, mu, -jnp.inf), kept)
+        masked = jnp.where(allowed, limited, -jnp.inf)
+        empty = jnp.all(masked == -jnp.inf, axis=-1, keepdims=True)
+        return jnp.where(empty, jnp.where(allowed, mu, -jnp.inf), masked)

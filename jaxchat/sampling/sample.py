@@ -1,4 +1,4 @@
-"""One token per slot from raw logits, and what is reported about it."""
+"""Samples one token per slot from raw logits and computes its log-probabilities."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from jaxchat.sampling.state import SamplingState
 from jaxchat.sampling.top_p import top_p_mask
 
 Sampler = Callable[..., "Sampled"]
-"""`sample` with its static arguments filled in: (logits, state, active, legal=...) -> Sampled."""
+"""`sample` with its static arguments bound: `(logits, state, active, token_mask=..., rows=...) -> Sampled`."""
 GREEDY_BELOW = 1e-5  # temperatures under this are greedy
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Sampled:
-    """Tokens i32 `[S]`, whether the model's logits were numbers (bool `[S]`), and log-probabilities."""
+    """Sampled tokens i32 `[S]`, whether the model's logits were finite (bool `[S]`), and log-probabilities."""
 
     tokens: Array
     finite: Array
@@ -46,75 +46,76 @@ def sample(
 ) -> Sampled:
     """Samples each row by its own parameters.
 
-    Features that no active row uses are skipped by `lax.cond` on a scalar of the batch, so they cost nothing and need
-    no program of their own; each leaves rows that do not use it untouched, so a neighbour never changes a token. Only
-    `[S]` arrays leave the outer branches: an `[S, V]` result would be copied (7 ms at [8, 152k] on a CPU).
+    Features that no active row uses are skipped by `lax.cond` on a scalar of the batch. They then cost nothing and need
+    no separate program. Each feature leaves rows that do not use it unchanged, so a neighbour never changes a token.
+    Only `[S]` arrays leave the outer branches: an `[S, V]` result would be copied (7 ms at [8, 152k] on a CPU).
 
     Args:
         logits: `[S, V]` f32, raw.
         state: parameters and history of the S rows.
-        active: `[S]` bool; what inactive rows return is meaningless.
-        valid: number of ids, from 0, that are tokens; the rest is padding.
-        report: log-probabilities of the "raw" logits, or of the "processed" ones: after bias, penalties, bans,
-            temperature and nucleus, the distribution that the token was drawn from (greedy rows: before temperature).
-        legal: the tokens that grammars allow.
-        rows: i32 `[S]`, which row of `state.counts` is each row's history, where there are more; None for row by row.
+        active: `[S]` bool; the result of inactive rows is meaningless.
+        valid: number of ids, counted from 0, that are tokens; the rest is padding.
+        report: log-probabilities of the "raw" logits, or of the "processed" ones. Those are taken after bias,
+            penalties, bans, temperature and nucleus, and describe the distribution that the token was sampled from. In
+            greedy rows they are taken before temperature.
+        token_mask: tokens that grammars allow.
+        rows: i32 `[S]`, the row of `state.counts` that is each row's history; None if they correspond one to one.
         processors: applied in order after penalties and before exclusive choice, bans, grammar and temperature, so
-            that a processor cannot bring back a banned or illegal token. A row that they leave without a finite
-            largest logit counts as not `finite`.
+            that a processor cannot bring back a banned or masked token. If they leave a row without a finite largest
+            logit, the row is not `finite`.
     """
 
-    def raw() -> Array:
-        """Masked where it is used: between branches it would be an array of its own."""
+    def raw_logits() -> Array:
+        """Masks padding at each use: as a value that crosses branches it would be materialised."""
         return mask_padding(logits, valid)
 
-    top = jnp.max(raw(), axis=-1)
+    top = jnp.max(raw_logits(), axis=-1)
     sampled_rows = (state.temperature >= GREEDY_BELOW) & active
     biased = jnp.any((state.bias_ids < logits.shape[-1]) & active[:, None])
     penalised = jnp.any(((state.frequency_penalty != 0) | (state.presence_penalty != 0)) & active)
     any_logprobs = jnp.any(state.logprobs & active)
     any_masked = jnp.any(token_mask.constrained & active) if token_mask else jnp.bool_(False)
 
-    def weighed() -> Array:
-        """Logits after bias and penalties."""
-        mu = jax.lax.cond(biased, lambda: add_bias(raw(), state), raw)
+    def penalised_logits() -> Array:
+        """Returns the logits after bias and penalties."""
+        mu = jax.lax.cond(biased, lambda: add_bias(raw_logits(), state), raw_logits)
         return jax.lax.cond(penalised, lambda: subtract_penalties(mu, _own_counts(state, rows)), lambda: mu)
 
-    def adjusted() -> Array:
-        """Those after processors, exclusive choice, bans and grammar."""
-        mu = weighed()
+    def adjusted_logits() -> Array:
+        """Returns the logits after bias, penalties, processors, exclusive choice, bans and grammar."""
+        mu = penalised_logits()
         if processors:
             mu = mask_padding(_apply(processors, mu, _own_counts(state, rows)), valid)
         mu = jax.lax.cond(biased, lambda: restrict(mu, state), lambda: mu)
         if token_mask is None:
             return mu
-        return jax.lax.cond(any_masked, lambda: token_mask.keep(mu, weighed()), lambda: mu)
+        return jax.lax.cond(any_masked, lambda: token_mask.keep(mu, penalised_logits()), lambda: mu)
 
     def choose(mu: Array) -> Array:
         greedy = first_argmax(mu, jnp.max(mu, axis=-1))
         return jax.lax.cond(
             jnp.any(sampled_rows),
-            lambda: jnp.where(sampled_rows, _draw(mu, state, sampled_rows), greedy),
+            lambda: jnp.where(sampled_rows, _sampled_tokens(mu, state, sampled_rows), greedy),
             lambda: greedy,
         )
 
     if processors:
-        processed = adjusted()
+        processed = adjusted_logits()
         tokens = choose(processed)
     else:
         adjusts = biased | penalised | any_masked | jnp.any(sampled_rows)
-        tokens = jax.lax.cond(adjusts, lambda: choose(adjusted()), lambda: first_argmax(raw(), top))
+        tokens = jax.lax.cond(adjusts, lambda: choose(adjusted_logits()), lambda: first_argmax(raw_logits(), top))
     tokens = jnp.minimum(tokens, valid - 1)
 
-    def tell() -> Logprobs:
+    def reported() -> Logprobs:
         if report == "raw":
-            return logprobs(raw(), tokens)
-        return logprobs(_processed(adjusted(), state, sampled_rows), tokens)
+            return logprobs(raw_logits(), tokens)
+        return logprobs(_processed(adjusted_logits(), state, sampled_rows), tokens)
 
     finite = jnp.isfinite(top)
     if processors:
         finite &= jnp.isfinite(jnp.max(processed, axis=-1))
-    return Sampled(tokens, finite, jax.lax.cond(any_logprobs, tell, lambda: Logprobs.zeros(*logits.shape)))
+    return Sampled(tokens, finite, jax.lax.cond(any_logprobs, reported, lambda: Logprobs.zeros(*logits.shape)))
 
 
 def _apply(processors: tuple[LogitsProcessor, ...], mu: Array, state: SamplingState) -> Array:
@@ -127,7 +128,7 @@ def _own_counts(state: SamplingState, rows: Array | None) -> SamplingState:
     return state if rows is None else replace(state, counts=state.counts.at[rows].get(mode="clip"))
 
 
-def _draw(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
+def _sampled_tokens(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
     keys = step_keys(state.seed, state.choice, state.step)
     return categorical(_tempered(mu, state, sampled_rows), state.top_p, keys, sampled_rows)
 
@@ -137,15 +138,17 @@ def _tempered(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
 
 
 def _processed(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
-    """Logits of the distribution that each row draws from; of greedy rows before temperature and nucleus."""
+    """Returns the logits of the distribution that each row samples from; of greedy rows before temperature and
+    nucleus.
+    """
     z = _tempered(mu, state, sampled_rows)
     return jnp.where(top_p_mask(z, jnp.where(sampled_rows, state.top_p, 1.0)), z, -jnp.inf)
 
 
 def first_argmax(x: Array, top: Array) -> Array:
-    """Index i32 `[S]` of the largest entry of each row, of value `top[S]`, the lowest on ties.
+    """Returns the lowest index i32 `[S]` at which a row equals its maximum `top[S]`.
 
-    Plain reductions; XLA:CPU vectorises them, but not `argmax` (2.9 against 0.1 ms at [8, 152k]).
+    These are plain reductions. XLA:CPU vectorises them, but not `argmax` (2.9 against 0.1 ms at [8, 152k]).
     """
     ids = jnp.arange(x.shape[-1], dtype=jnp.int32)
     return jnp.min(jnp.where(x == top[:, None], ids, x.shape[-1]), axis=-1)

@@ -1,7 +1,7 @@
-"""What sampling knows about each slot, resident on the device and updated inside the compiled step.
+"""The sampling state of each slot, resident on the device and updated inside the compiled step.
 
-`SamplingState` is the only schema of a sampling parameter: each field says how it is held, and how a request fills it.
-The packed inputs of a prefill step, their writer and their reader follow from that.
+`SamplingState` is the only schema of a sampling parameter. Each field says how it is stored, and how a request fills
+it. The packed inputs of a prefill step, their writer and their reader follow from that.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class SamplingState:
 
     @staticmethod
     def zeros(slots: int, vocab: int) -> SamplingState:
-        """Returns the state of `slots` empty slots; no two leaves share a buffer, so that all can be donated."""
+        """Returns the state of `slots` empty slots. No two leaves share a buffer, so that all can be donated."""
         return SamplingState(
             **{
                 name: jnp.full((slots, *_sized(column.shape, vocab)), _sized((column.fill,), vocab)[0], column.dtype)
@@ -128,12 +128,15 @@ class SamplingState:
         return replace(SamplingState.zeros(1, vocab), **values)
 
     def take(self, rows: Array) -> SamplingState:
-        """The parameters of the slots `rows` i32 `[R]`; `counts` stays whole. Rows beyond S are some slot's."""
+        """Returns the parameters of the slots `rows` i32 `[R]`; `counts` stays whole.
+
+        Rows beyond S return some slot's.
+        """
         small = {name: getattr(self, name) for name, column in _columns() if VOCAB not in column.shape}
         return replace(self, **{name: leaf.at[rows].get(mode="clip") for name, leaf in small.items()})
 
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
-        """Counts `tokens[R]` and one more step in the slots `rows[R]`; rows beyond S are dropped."""
+        """Counts `tokens[R]` and one more step in the slots `rows[R]`. Rows beyond S are dropped."""
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)
 

@@ -1,4 +1,4 @@
-"""The nucleus (arXiv 1904.09751) without sorting the vocabulary: bisection on the smallest weight that is kept."""
+"""The nucleus (arXiv 1904.09751) without sorting the vocabulary: bisection on the smallest weight in the nucleus."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ _ONE = 0x3F800000  # the bits of 1.0f; non-negative floats compare as their bits
 
 
 class Ranking(NamedTuple):
-    """Rows of tokens by their probability, and how much of it their nuclei hold."""
+    """The probabilities of a row's tokens, and the probability that its nucleus must reach."""
 
     weight: Array  # f32 [S, V], relative to the most likely token
     goal: Array  # f32 [S, 1]
 
     @staticmethod
     def of(z: Array, top_p: Array) -> Ranking:
-        """Of logits `[S, V]` after temperature and `top_p[S]`."""
+        """Ranks logits `[S, V]` after temperature for `top_p[S]`."""
         weight = jax.lax.optimization_barrier(jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)))  # computed once
         return Ranking(weight, top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True))
 
     def inside(self, tokens: Array) -> Array:
-        """Whether each row's nucleus, of a `top_p` below 1, keeps its token of `tokens[S]`: bool `[S]`."""
+        """Returns whether the nucleus of each row contains its token of `tokens[S]`, bool `[S]`.
+
+        `top_p` must be below 1.
+        """
         weight, goal, token = self.weight, self.goal, tokens[:, None]
-        own = jnp.take_along_axis(weight, token, axis=-1)
-        tied = weight == own
-        above = jnp.sum(jnp.where(weight > own, weight, 0.0), axis=-1, keepdims=True)
-        through = jnp.sum(jnp.where(weight >= own, weight, 0.0), axis=-1, keepdims=True)
+        weight_of_token = jnp.take_along_axis(weight, token, axis=-1)
+        tied = weight == weight_of_token
+        above = jnp.sum(jnp.where(weight > weight_of_token, weight, 0.0), axis=-1, keepdims=True)
+        through = jnp.sum(jnp.where(weight >= weight_of_token, weight, 0.0), axis=-1, keepdims=True)
         rank = jnp.sum(tied & (jnp.arange(weight.shape[-1]) <= token), axis=-1, keepdims=True)
-        last = ((above < goal) | (above == 0)) & (rank <= _needed(goal, above, own))
+        last = ((above < goal) | (above == 0)) & (rank <= _needed(goal, above, weight_of_token))
         return ((through < goal) | last)[:, 0]
 
 
-def _needed(goal: Array, above: Array, one: Array) -> Array:
-    """How many of the tokens of weight `one` it takes to reach the goal from the sum of those above; at least one."""
-    return jnp.maximum(jnp.ceil((goal - above) / one), 1.0)
+def _needed(goal: Array, above: Array, tied_weight: Array) -> Array:
+    """Returns how many tokens of weight `tied_weight` reach the goal, given the sum of those above; at least one."""
+    return jnp.maximum(jnp.ceil((goal - above) / tied_weight), 1.0)
 
 
 def top_p_mask(z: Array, top_p: Array) -> Array:
-    """Which tokens the nucleus keeps.
+    """Returns the tokens in the nucleus.
 
-    The shortest prefix, in order of falling probability and rising id, whose probability reaches `top_p`; at least one
-    token. Rows with `top_p >= 1` keep everything.
+    The nucleus is the shortest prefix whose probability reaches `top_p`, by descending probability, ties by ascending
+    id. It has at least one token. Rows with `top_p >= 1` keep everything.
 
     Args:
         z: `[S, V]` f32 logits after temperature; -inf where masked.
@@ -60,10 +63,10 @@ def top_p_mask(z: Array, top_p: Array) -> Array:
     def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = low + (high - low) // 2
-        enough = jnp.sum(jnp.where(weight >= _float(middle), weight, 0.0), axis=-1, keepdims=True) >= goal
-        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+        reached = jnp.sum(jnp.where(weight >= _float(middle), weight, 0.0), axis=-1, keepdims=True) >= goal
+        return jnp.where(reached, middle, low), jnp.where(reached, high, middle)
 
-    # Unrolled, XLA:CPU is quicker here, where few rows come, but this alone was a seventh of compiling a program.
+    # An unrolled loop is faster on XLA:CPU for the few rows here, but took a seventh of a program's compile time.
     low, _ = jax.lax.fori_loop(0, 30, halve, (low, jnp.full_like(low, _ONE + 1)))
     threshold = _float(low)
     keep = _drop_surplus_ties(weight >= threshold, weight == threshold, weight, goal)
@@ -75,10 +78,10 @@ def _float(bits: Array) -> Array:
 
 
 def _drop_surplus_ties(keep: Array, tied: Array, weight: Array, goal: Array) -> Array:
-    """Of the tokens exactly at the threshold, keeps the lowest ids that suffice."""
+    """Keeps only as many tokens at the threshold as needed, those with the lowest ids."""
     above = jnp.sum(jnp.where(keep & ~tied, weight, 0.0), axis=-1, keepdims=True)
-    one = jnp.max(jnp.where(tied, weight, 0.0), axis=-1, keepdims=True)
-    needed = _needed(goal, above, one)
+    tied_weight = jnp.max(jnp.where(tied, weight, 0.0), axis=-1, keepdims=True)
+    needed = _needed(goal, above, tied_weight)
     count = jnp.sum(tied, axis=-1, keepdims=True)
 
     def cut(keep: Array) -> Array:

@@ -63,7 +63,11 @@ def facts(model: str, plan: Plan) -> dict[str, Any]:
         "replicas": plan.replicas,
         "attention": plan.attention,
         "memory": {**asdict(plan.memory), "total": plan.memory.total, "available": int(plan.topology.chip.memory)},
-        "kv": {"capacity_tokens": plan.capacity, "wanted_tokens": plan.wanted, "bytes_per_token": plan.per_token},
+        "kv": {
+            "capacity_tokens": plan.capacity,
+            "wanted_tokens": plan.full_capacity,
+            "bytes_per_token": plan.per_token,
+        },
         "decode_one": _facts_of(plan.decode_one),
         "decode_all": _facts_of(plan.decode_full),
         "prefill": _facts_of(plan.prefill),
@@ -84,7 +88,10 @@ def table(model: str, plan: Plan) -> str:
         ("", ""),
         ("memory on a device", f"{_gib(plan.memory.total)} of {_gib(chip.memory)}"),
         *((f"  {name}", _gib(size)) for name, size in asdict(plan.memory).items()),
-        ("KV capacity", f"{plan.capacity:,} tokens; {engine.slots} slots of {plan.full_length:,} take {plan.wanted:,}"),
+        (
+            "KV capacity",
+            f"{plan.capacity:,} tokens; {engine.slots} slots of {plan.full_length:,} take {plan.full_capacity:,}",
+        ),
         ("", ""),
         ("decode, 1 sequence", _line(plan.decode_one)),
         (f"decode, {engine.slots} sequences", _line(plan.decode_full)),
@@ -110,7 +117,7 @@ def _verdict(plan: Plan) -> str:
         return (
             f"no: beside the rest there is room for {plan.capacity:,} tokens of KV, one sequence takes more{smallest}"
         )
-    if plan.capacity < plan.wanted:
+    if plan.capacity < plan.full_capacity:
         return "yes, but not all slots at full length: then the youngest wait in host memory"
     return "yes"
 

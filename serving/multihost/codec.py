@@ -28,7 +28,7 @@ def encode(step: MultihostStep) -> pb.Step:
         case SwapOutWork() as work:
             message.swap_out.CopyFrom(pb.SwapOut(slot=work.slot, pages=_bytes(work.pages)))
         case SwapInWork() as work:
-            message.swap_in.CopyFrom(pb.SwapIn(slot=work.slot, pages=_bytes(work.pages), kept=work.kept))
+            message.swap_in.CopyFrom(pb.SwapIn(slot=work.slot, pages=_bytes(work.pages), kept=work.shared_pages))
     return message
 
 

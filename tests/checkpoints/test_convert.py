@@ -1,4 +1,4 @@
-"""Conversion to Orbax form: the same arrays on any mesh, the same answers, and errors that say what is in the way."""
+"""Conversion to Orbax format: the same arrays on any mesh, the same answers, and errors that name the obstacle."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXPERTS = {**tiny.CONFIG, **tiny.EXPERTS, "num_attention_heads": 8}
 
 
 def on_mesh(directory: Path, raw: dict, devices: int, dtype: Any) -> dict[str, Any]:
-    """The parameters as an engine over so many devices gets them."""
+    """Returns the parameters as an engine over `devices` devices gets them."""
     engine = EngineConfig(tensor_parallel=devices, dtype=dtype, cpu_matmul="xla")
     model = from_hugging_face(raw)
     served = padded_config(model, devices)
@@ -43,23 +43,25 @@ def on_mesh(directory: Path, raw: dict, devices: int, dtype: Any) -> dict[str, A
 
 
 def split(directory: Path, config: ModelConfig, devices: int) -> dict[str, Any]:
-    """The parameters over so many devices, with no KV head repeated and no vocabulary filled up."""
+    """Returns the parameters split over several devices, without repeated KV heads or a padded vocabulary."""
     placement, specs = Placement.create(MeshConfig(tensor=devices), config), param_specs(config)
     return load_hf(directory, config, place=lambda path, array: placement.place(specs[path], array))[0]
 
 
-def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Equal to the last bit, and split alike."""
+def assert_same(actual: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Asserts that two parameter trees are equal to the last bit and split in the same way."""
 
-    def one(found: jax.Array, expected: jax.Array) -> None:
-        assert found.sharding.is_equivalent_to(expected.sharding, found.ndim)
-        assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+    def one(actual: jax.Array, expected: jax.Array) -> None:
+        assert actual.sharding.is_equivalent_to(expected.sharding, actual.ndim)
+        assert np.asarray(actual).tobytes() == np.asarray(expected).tobytes()
 
-    jax.tree.map(one, found, expected)
+    jax.tree.map(one, actual, expected)
 
 
 def check_meshes(folder: Path) -> None:
-    """Hugging Face form and Orbax form on meshes of 1 to 8 devices; and what two devices saved, on one and on four."""
+    """Compares Hugging Face and Orbax format on meshes of 1 to 8 devices, and what two devices saved on one and on
+    four.
+    """
     for name, raw in (("wide", WIDE), ("experts", EXPERTS)):
         plain, native, again = (folder / name / form for form in ("plain", "native", "again"))
         tiny.write(plain, **raw)
@@ -106,18 +108,20 @@ def test_weights_keep_their_dtype(tiny_model: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "config.json").write_text(json.dumps(tiny.CONFIG))
-    held = load_file(tiny_model / "model.safetensors")
+    weights = load_file(tiny_model / "model.safetensors")
     for dtype, kept in (("float16", "float32"), ("bfloat16", "bfloat16")):
-        save_file({name: value.astype(jnp.dtype(dtype)) for name, value in held.items()}, source / "model.safetensors")
+        save_file(
+            {name: value.astype(jnp.dtype(dtype)) for name, value in weights.items()}, source / "model.safetensors"
+        )
         assert convert(source, tmp_path / dtype) == kept
     assert convert(source, tmp_path / "wider", dtype="float32") == "float32"
 
 
 def test_what_is_in_the_way_is_named(tiny_model: Path, tmp_path: Path) -> None:
     convert(tiny_model, native := tmp_path / "native")
-    with pytest.raises(ModelError, match="native: exists and is no empty directory"):
+    with pytest.raises(ModelError, match="native: exists and is not an empty directory"):
         convert(tiny_model, native)
-    with pytest.raises(ModelError, match="native: is in Orbax form already"):
+    with pytest.raises(ModelError, match="native: is in Orbax format already"):
         convert(native, tmp_path / "other")
     with pytest.raises(ModelError, match=r"config\.json: not found"):
         convert(tmp_path, tmp_path / "other")

@@ -1,4 +1,4 @@
-"""Damaged model directories: each kind ends `jaxchat serve` by one line that names the file and what in it is wrong."""
+"""Damaged model directories: each kind ends `jaxchat serve` with one line that names the file and its fault."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ def missing(file: str) -> Damage:
 
 
 def cut(file: str, size: int) -> Damage:
-    """The file without what follows `size` bytes, counted from its end where negative."""
+    """Truncates the file to `size` bytes, counted from its end if negative."""
     return lambda model: (model / file).write_bytes((model / file).read_bytes()[:size])
 
 
 def keys(file: str, **changes: Any) -> Damage:
-    """A JSON file with some of its keys changed."""
+    """Changes some keys of a JSON file."""
     return lambda model: (model / file).write_text(json.dumps({**json.loads((model / file).read_text()), **changes}))
 
 
 def tensors(change: Callable[[dict[str, np.ndarray]], object]) -> Damage:
     def damage(model: Path) -> None:
-        held = load_file(model / WEIGHTS)
-        change(held)
-        save_file(held, model / WEIGHTS)
+        weights = load_file(model / WEIGHTS)
+        change(weights)
+        save_file(weights, model / WEIGHTS)
 
     return damage
 
 
 def sharded(model: Path) -> dict[str, Any]:
-    """Two shards in place of one file; their index."""
-    held = load_file(model / WEIGHTS)
+    """Replaces one file by two shards and their index."""
+    weights = load_file(model / WEIGHTS)
     (model / WEIGHTS).unlink()
-    files = {name: "a.safetensors" if "layers.1" in name else "b.safetensors" for name in held}
+    files = {name: "a.safetensors" if "layers.1" in name else "b.safetensors" for name in weights}
     for file in set(files.values()):
-        save_file({name: held[name] for name in held if files[name] == file}, model / file)
+        save_file({name: weights[name] for name in weights if files[name] == file}, model / file)
     (model / INDEX).write_text(json.dumps({"weight_map": files}))
     return files
 
@@ -69,7 +69,7 @@ def shards(then: Damage) -> Damage:
 
 
 def mapped(**changes: Any) -> Damage:
-    """Two shards whose index has other files for some tensors, none where the file is None."""
+    """Makes two shards whose index lists other files for some tensors, or omits them if the file is None."""
 
     def damage(model: Path) -> None:
         files = {**sharded(model), **{name.replace("__", "."): file for name, file in changes.items()}}
@@ -80,7 +80,7 @@ def mapped(**changes: Any) -> Damage:
 
 
 def converted(then: Damage) -> Damage:
-    """The model in Orbax form."""
+    """Converts the model to Orbax format."""
 
     def damage(model: Path) -> None:
         convert(model, native := model.with_name("native"))
@@ -91,7 +91,7 @@ def converted(then: Damage) -> Damage:
 
 
 def largest(then: Callable[[str], Damage]) -> Damage:
-    """What `then` does to the file that holds most of the weights."""
+    """Applies `then` to the file with most of the weights."""
 
     def damage(model: Path) -> None:
         files = json.loads((model / "orbax.json").read_text())["files"]
@@ -142,21 +142,21 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "weights of noise": (written(WEIGHTS, b"\xff" * 999), rf"{WEIGHTS}: not a readable safetensors file"),
     "weights cut in the header": (cut(WEIGHTS, 50), rf"{WEIGHTS}: not a readable safetensors file"),
     "weights cut": (cut(WEIGHTS, -100), rf"{WEIGHTS}: not a readable safetensors file"),
-    "tensor missing": (tensors(lambda held: held.pop(UP)), rf"tensor {re.escape(UP)} is missing"),
+    "tensor missing": (tensors(lambda weights: weights.pop(UP)), rf"tensor {re.escape(UP)} is missing"),
     "tensor unknown": (
-        tensors(lambda held: held.update(extra=np.ones(3, np.float32))),
+        tensors(lambda weights: weights.update(extra=np.ones(3, np.float32))),
         rf"{WEIGHTS}: tensor extra does not belong to the model",
     ),
     "tensor of another shape": (
-        tensors(lambda held: held.update({NORM: np.ones(33, np.float32)})),
+        tensors(lambda weights: weights.update({NORM: np.ones(33, np.float32)})),
         rf"{WEIGHTS}: tensor {NORM} has shape \(33,\), expected \(32,\)",
     ),
     "tensor of whole numbers": (
-        tensors(lambda held: held.update({NORM: np.ones(32, np.int64)})),
+        tensors(lambda weights: weights.update({NORM: np.ones(32, np.int64)})),
         rf"{WEIGHTS}: tensor {NORM} has dtype I64",
     ),
     "tensor of 8 bits": (
-        tensors(lambda held: held.update({NORM: np.ones(32, ml_dtypes.float8_e4m3fn)})),
+        tensors(lambda weights: weights.update({NORM: np.ones(32, ml_dtypes.float8_e4m3fn)})),
         rf"{WEIGHTS}: tensor {NORM} has dtype F8_E4M3",
     ),
     "index cut": (shards(cut(INDEX, -9)), rf"{INDEX}: not valid JSON"),

@@ -21,7 +21,7 @@ from tests import tiny
 
 @pytest.fixture
 def model(tiny_model: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny model to damage."""
+    """Copies the tiny model, so that a test may damage it."""
     return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
 
 

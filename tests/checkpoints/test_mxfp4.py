@@ -1,4 +1,4 @@
-"""gpt-oss as it is published, in MXFP4, against what `transformers` makes of the same bytes."""
+"""gpt-oss as published, in MXFP4, against the result of `transformers` for the same bytes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ GATE_UP = "model.layers.0.mlp.experts.gate_up_proj"
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """A random checkpoint whose experts are packed; `tmp_path/plain` has what they stand for."""
+    """Writes a random checkpoint with packed experts; `tmp_path/plain` has the decoded weights."""
     checkpoints.write_model(
         tmp_path / "plain", "GptOss", num_local_experts=3, num_experts_per_tok=2, intermediate_size=96
     )
-    held, rng = load_file(tmp_path / "plain" / FILE), np.random.default_rng(0)
-    stored = dict(held)
-    for name in [name for name in held if name.endswith(("gate_up_proj", "down_proj")) and "experts" in name]:
-        count, inputs, outputs = held[name].shape
+    weights, rng = load_file(tmp_path / "plain" / FILE), np.random.default_rng(0)
+    stored = dict(weights)
+    for name in [name for name in weights if name.endswith(("gate_up_proj", "down_proj")) and "experts" in name]:
+        count, inputs, outputs = weights[name].shape
         blocks = rng.integers(0, 256, (count, outputs, inputs // 32, 16), np.uint8)
         scales = rng.integers(115, 135, blocks.shape[:-1], np.uint8)
-        given = torch.from_numpy(blocks), torch.from_numpy(scales)
-        held[name] = convert_moe_packed_tensors(*given, dtype=torch.float32).numpy()
+        args = torch.from_numpy(blocks), torch.from_numpy(scales)
+        weights[name] = convert_moe_packed_tensors(*args, dtype=torch.float32).numpy()
         del stored[name]
         stored |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
-    save_file(held, tmp_path / "plain" / FILE)
+    save_file(weights, tmp_path / "plain" / FILE)
     save_file(stored, tmp_path / FILE)
     raw = json.loads((tmp_path / "plain" / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(raw | dict(quantization_config=dict(quant_method="mxfp4"))))
@@ -48,8 +48,8 @@ def packed(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_packed_experts_are_those_of_transformers(packed: Path, dtype: str) -> None:
     expected, _ = load_hf(packed / "plain", read_config(packed / "plain"), dtype=dtype)
-    found, _ = load_hf(packed, read_config(packed), dtype=dtype)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    actual, _ = load_hf(packed, read_config(packed), dtype=dtype)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 def test_bfloat16_holds_packed_numbers_exactly(packed: Path) -> None:
@@ -64,17 +64,21 @@ def test_bfloat16_holds_packed_numbers_exactly(packed: Path) -> None:
     [
         ("_scales", None, f"tensor {GATE_UP}_scales is missing"),
         ("_blocks", None, f"tensor {GATE_UP} is missing"),
-        ("_scales", lambda held: held[:, :-1], f"tensor {GATE_UP}: blocks have shape .*, which do not fit each other"),
-        ("_blocks", lambda held: held[..., :-1], f"tensor {GATE_UP}: blocks have shape .*, which do not fit"),
-        ("_scales", lambda held: held.astype(np.float32), f"tensor {GATE_UP}: blocks have dtype U8, scales F32"),
+        (
+            "_scales",
+            lambda weights: weights[:, :-1],
+            f"tensor {GATE_UP}: blocks have shape .*, which do not fit each other",
+        ),
+        ("_blocks", lambda weights: weights[..., :-1], f"tensor {GATE_UP}: blocks have shape .*, which do not fit"),
+        ("_scales", lambda weights: weights.astype(np.float32), f"tensor {GATE_UP}: blocks have dtype U8, scales F32"),
     ],
 )
 def test_damaged_halves_are_named(packed: Path, name: str, change, message: str) -> None:
-    held = load_file(packed / FILE)
-    half = held.pop(f"{GATE_UP}{name}")
+    weights = load_file(packed / FILE)
+    half = weights.pop(f"{GATE_UP}{name}")
     if change:
-        held[f"{GATE_UP}{name}"] = np.ascontiguousarray(change(half))
-    save_file(held, packed / FILE)
+        weights[f"{GATE_UP}{name}"] = np.ascontiguousarray(change(half))
+    save_file(weights, packed / FILE)
     with pytest.raises(ModelError, match=message):
         load_hf(packed, read_config(packed))
 

@@ -139,7 +139,7 @@ def echo_session(
     """A session that is ready but for `start`."""
     pages = slots * CONTEXT // PAGE + 1
     runner = EchoRunner(slots, pages)
-    scheduler = Scheduler(slots=slots, chunks=(CHUNK,), page_size=PAGE, pages=pages, vocab=5000)
+    scheduler = Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=5000)
     info = ModelInfo(
         id="echo", created=1, vocab=5000, logits=5000, context=CONTEXT, queue=queue, fingerprint="fp_0123456789"
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.types import DecodeWork, Outcome, PrefillWork, StepResult, SwapInWork, SwapOutWork, Swapped
 
 PAGE = 16
@@ -21,7 +22,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Row:
-    """A slot: its last token, how many are in its pages, what the last of them should hold, its page table."""
+    """A slot: its last token, the number of tokens in its pages, the mark of the last of them, its page table."""
 
     token: int = 0
     position: int = 0
@@ -30,9 +31,10 @@ class Row:
 
 
 class FakeRunner:
-    """The n-th token of a choice is `first + n`, where `first` is the last prompt token plus 1000 times the choice.
+    """A device on which the n-th token of a choice is `first + n`.
 
-    Each place in a page holds a mark of all tokens up to it, so a sequence that reads a place of another one is found.
+    `first` is the last prompt token plus 1000 times the choice. Each place in a page holds a mark of all tokens up to
+    it, so a sequence that reads the place of another one is detected.
     """
 
     def __init__(self, slots: int, pages: int = 100) -> None:
@@ -68,13 +70,13 @@ class FakeRunner:
     def swap_out(self, work: SwapOutWork) -> Done:
         self.swaps.append(work)
         row = self.rows[work.slot]
-        assert len(work.pages) == -(-row.position // PAGE)
+        assert len(work.pages) == cdiv(row.position, PAGE)
         return Done(Swapped(row, (self.marks[work.pages],)))
 
     def swap_in(self, work: SwapInWork) -> Done:
         self.swaps.append(work)
-        self.rows[work.slot] = replace(work.saved.row, table=work.pages.tolist())
-        self.marks[work.pages[work.kept :]] = work.saved.blocks[0][work.kept :]
+        self.rows[work.slot] = replace(work.swapped.row, table=work.pages.tolist())
+        self.marks[work.pages[work.shared_pages :]] = work.swapped.blocks[0][work.shared_pages :]
         return Done(None)
 
     def _mark(self, table: list[int], position: int) -> int:

@@ -1,4 +1,4 @@
-"""Scheduling against a fake device: every request gets its own tokens, and nothing is left behind."""
+"""Scheduling against a fake device: every request gets its own tokens, and all pages and slots are freed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ CHUNK = 32
 class Harness:
     def __init__(self, slots: int = 3, pages: int = 60, queue_limit: int = 1000, vocab: int = 0) -> None:
         self.runner = FakeRunner(slots, pages)
-        self.scheduler = Scheduler(slots=slots, chunks=(CHUNK,), page_size=PAGE, pages=pages, vocab=vocab)
+        self.scheduler = Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=vocab)
         self.engine = Engine(self.runner, self.scheduler, queue_limit=queue_limit)
         self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
         self.engine.start(lambda events: [self.events.put(event) for event in events] and None)
 
     def gather(self, choices: int) -> dict[tuple[int, int], list[TokenEvent]]:
         """Events by request and choice until `choices` of them have finished."""
-        found: dict[tuple[int, int], list[TokenEvent]] = {}
+        actual: dict[tuple[int, int], list[TokenEvent]] = {}
         while choices:
             event = self.events.get(timeout=10)
-            found.setdefault((event.request, event.choice), []).append(event)
+            actual.setdefault((event.request, event.choice), []).append(event)
             choices -= event.finish is not None
-        return found
+        return actual
 
     def settle(self) -> None:
         """Waits until the engine has nothing more to do."""
@@ -58,13 +58,13 @@ def ask(length: int, tokens: int, choices: int = 1, stop: int | None = None, see
 def test_requests_of_all_lengths_get_their_own_tokens() -> None:
     harness = Harness()
     rng = random.Random(1)
-    asked = {}
+    requests = {}
     for _ in range(60):
         request = ask(rng.randint(1, 150), rng.randint(1, 60), rng.choice([1, 1, 3]), rng.choice([None, 2, 7]))
-        asked[harness.engine.submit(request)] = request
-    found = harness.gather(sum(request.choices for request in asked.values()))
-    for (number, choice), events in found.items():
-        request = asked[number]
+        requests[harness.engine.submit(request)] = request
+    actual = harness.gather(sum(request.choices for request in requests.values()))
+    for (number, choice), events in actual.items():
+        request = requests[number]
         first = int(request.prompt[-1]) + 1000 * choice
         expected = [first + step for step in range(request.max_tokens)]
         ends = [step for step, token in enumerate(expected) if token in request.stop_tokens]
@@ -128,14 +128,14 @@ def test_more_choices_than_slots_run_in_waves() -> None:
 def test_a_small_pool_swaps_sequences_out_but_loses_none(pages: int) -> None:
     harness = Harness(slots=3, pages=pages)
     rng = random.Random(pages)
-    asked = {}
+    requests = {}
     for seed in range(25):
         request = ask(rng.randint(1, 50), rng.randint(1, 60), rng.choice([1, 1, 3]), seed=seed)
-        asked[harness.engine.submit(request)] = request
-    found = harness.gather(sum(request.choices for request in asked.values()))
-    for (number, choice), events in found.items():
-        first = int(asked[number].prompt[-1]) + 1000 * choice
-        assert [event.token for event in events] == [first + step for step in range(asked[number].max_tokens)]
+        requests[harness.engine.submit(request)] = request
+    actual = harness.gather(sum(request.choices for request in requests.values()))
+    for (number, choice), events in actual.items():
+        first = int(requests[number].prompt[-1]) + 1000 * choice
+        assert [event.token for event in events] == [first + step for step in range(requests[number].max_tokens)]
     assert harness.engine.stats.preemptions > 0
     harness.settle()
 
@@ -179,9 +179,9 @@ def test_one_choice_can_be_cancelled_alone() -> None:
     harness = Harness()
     number = harness.engine.submit(ask(10, 300, choices=2))
     harness.engine.cancel(number, 1)
-    found = harness.gather(1)
-    assert len(found[number, 0]) == 300
-    assert len(found.get((number, 1), [])) < 300
+    actual = harness.gather(1)
+    assert len(actual[number, 0]) == 300
+    assert len(actual.get((number, 1), [])) < 300
     harness.settle()
 
 
@@ -198,8 +198,8 @@ def test_a_lost_device_fails_whoever_waits() -> None:
     harness = Harness(slots=1)
     harness.runner.fail_at = 3
     harness.engine.submit(ask(10, 50, choices=2))
-    found = harness.gather(1)
-    assert [event.finish for events in found.values() for event in events if event.finish] == ["engine_failure"]
+    actual = harness.gather(1)
+    assert [event.finish for events in actual.values() for event in events if event.finish] == ["engine_failure"]
     with pytest.raises(EngineStopped):
         harness.engine.submit(ask(1, 1))
     assert isinstance(harness.engine.failure, RuntimeError)
@@ -217,7 +217,7 @@ def test_sampling_parameters_reach_the_device_with_every_chunk() -> None:
 
 
 class Counting:
-    """A grammar that allows exactly the token the fake device samples next, and remembers what it was told."""
+    """A grammar that allows exactly the token that the fake device samples next, and records the tokens it accepts."""
 
     def __init__(self, first: int) -> None:
         self.next, self.fills = first, 0
@@ -241,8 +241,8 @@ def test_a_constrained_row_waits_for_each_token_while_others_run() -> None:
     grammar = Counting(int(ask(20, 25, seed=4).prompt[-1]))
     ruled = replace(ask(20, 25, seed=4), grammar=grammar)
     numbers = [harness.engine.submit(plain), harness.engine.submit(ruled)]
-    found = harness.gather(2)
-    assert [len(found[number, 0]) for number in numbers] == [30, 25]
+    actual = harness.gather(2)
+    assert [len(actual[number, 0]) for number in numbers] == [30, 25]
     assert grammar.fills == 25
     masks = [work for work in harness.runner.decodes if work.token_mask is not None]
     assert len(masks) == 24 and all(work.constrained.sum() == 1 for work in masks)
@@ -260,9 +260,9 @@ def test_a_grammar_that_cannot_go_on_fails_its_request_alone() -> None:
     harness = Harness(vocab=2000)
     stuck = replace(ask(20, 25, seed=4), grammar=Stuck(int(ask(20, 25, seed=4).prompt[-1])))
     numbers = [harness.engine.submit(stuck), harness.engine.submit(ask(10, 50))]
-    found = harness.gather(2)
-    assert [event.finish for event in found[numbers[0], 0]] == [None, None, "grammar_error"]
-    assert len(found[numbers[1], 0]) == 50
+    actual = harness.gather(2)
+    assert [event.finish for event in actual[numbers[0], 0]] == [None, None, "grammar_error"]
+    assert len(actual[numbers[1], 0]) == 50
     harness.settle()
 
 
@@ -270,7 +270,7 @@ def test_a_token_that_its_grammar_forbids_fails_that_request_alone() -> None:
     harness = Harness(vocab=2000)
     wrong = replace(ask(20, 25, seed=4), grammar=Counting(1))
     numbers = [harness.engine.submit(wrong), harness.engine.submit(ask(10, 5))]
-    found = harness.gather(2)
-    assert [event.finish for event in found[numbers[0], 0]] == ["grammar_error"]
-    assert len(found[numbers[1], 0]) == 5
+    actual = harness.gather(2)
+    assert [event.finish for event in actual[numbers[0], 0]] == ["grammar_error"]
+    assert len(actual[numbers[1], 0]) == 5
     harness.settle()

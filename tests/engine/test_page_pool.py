@@ -21,18 +21,18 @@ class Pool(RuleBasedStateMachine):
 
     @rule(chunks=st.lists(st.sampled_from([b"a", b"b"]), max_size=3), tail=st.integers(0, 3))
     def enter(self, chunks: list[bytes], tail: int) -> None:
-        hits = self.pool.find(chunks)
+        hits = self.pool.match_prefix(chunks)
         needed = 2 * (len(chunks) - len(hits)) + tail
         if not self.pool.reserve(needed):
             assert needed > TOTAL - self.pool.in_use - sum(user["promised"] for user in self.users)
-            self.pool.leave(hits)
+            self.pool.release(hits)
             return
         user = {"prefixes": hits, "own": [], "promised": needed}
         for chunk in chunks[len(hits) :]:
             pages = (self.pool.take(), self.pool.take())
             user["promised"] -= 2
             parent = user["prefixes"][-1] if user["prefixes"] else None
-            prefix = self.pool.share(parent, chunk, pages)
+            prefix = self.pool.insert_prefix(parent, chunk, pages)
             assert prefix is not None
             user["prefixes"].append(prefix)
         self.users.append(user)
@@ -49,7 +49,7 @@ class Pool(RuleBasedStateMachine):
     def leave(self, data: st.DataObject) -> None:
         user = self.users.pop(data.draw(st.integers(0, len(self.users) - 1)))
         self.pool.free(user["own"])
-        self.pool.leave(user["prefixes"])
+        self.pool.release(user["prefixes"])
         self.pool.unreserve(user["promised"])
 
     @rule()
@@ -62,10 +62,10 @@ class Pool(RuleBasedStateMachine):
     @invariant()
     def every_page_has_one_owner(self) -> None:
         shared = {prefix.serial: prefix.pages for user in self.users for prefix in user["prefixes"]}
-        held = [page for user in self.users for page in user["own"]]
-        held += [page for pages in shared.values() for page in pages]
-        assert len(held) == len(set(held)) == self.pool.in_use
-        assert all(1 <= page <= TOTAL for page in held)
+        pages = [page for user in self.users for page in user["own"]]
+        pages += [page for pages in shared.values() for page in pages]
+        assert len(pages) == len(set(pages)) == self.pool.in_use
+        assert all(1 <= page <= TOTAL for page in pages)
 
 
 TestPool = Pool.TestCase

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from jaxchat.engine.prefill_policy import PrefillPolicy
 
 
-def sizes(turns: PrefillPolicy, tokens: int, running: int = 0, startable: int = 1) -> list[int]:
+def sizes(policy: PrefillPolicy, tokens: int, running: int = 0, startable: int = 1) -> list[int]:
     """Steps of one prompt until it is done or the answers' turn."""
-    found = []
-    while tokens > 0 and (size := turns.chunk(tokens, running, startable)):
-        turns.prefilled(size)
-        found.append(size)
+    actual = []
+    while tokens > 0 and (size := policy.next_size(tokens, running, startable)):
+        policy.prefilled(size)
+        actual.append(size)
         tokens -= size
-    return found
+    return actual
 
 
 @pytest.mark.parametrize(
@@ -29,43 +29,45 @@ def test_large_steps_where_they_lack_less_than_a_smaller_one(tokens: int, expect
 
 
 def test_between_two_steps_of_those_who_run_prompts_get_two_chunks() -> None:
-    turns = PrefillPolicy((32, 64, 256))
-    assert sizes(turns, 1000, running=3) == [64]
-    turns.decoded()
-    assert sizes(turns, 20, running=3) == [32]
-    assert sizes(turns, 20, running=3) == [32]
-    assert turns.chunk(20, running=3, startable=1) == 0
+    policy = PrefillPolicy((32, 64, 256))
+    assert sizes(policy, 1000, running=3) == [64]
+    policy.decoded()
+    assert sizes(policy, 20, running=3) == [32]
+    assert sizes(policy, 20, running=3) == [32]
+    assert policy.next_size(20, running=3, startable=1) == 0
 
 
 def test_one_small_step_between_two_steps_of_those_who_run() -> None:
-    turns = PrefillPolicy((64, 256))
-    assert sizes(turns, 1000, running=3) == [64]
-    assert turns.chunk(936, running=3, startable=1) == 0
-    turns.decoded()
-    assert sizes(turns, 936, running=3) == [64]
+    policy = PrefillPolicy((64, 256))
+    assert sizes(policy, 1000, running=3) == [64]
+    assert policy.next_size(936, running=3, startable=1) == 0
+    policy.decoded()
+    assert sizes(policy, 936, running=3) == [64]
 
 
 def test_few_wait_for_many() -> None:
-    turns = PrefillPolicy((64, 256))
-    assert [turns.chunk(40, running=2, startable=8) and (turns.prefilled(64) or 64) for _ in range(5)] == [64] * 4 + [0]
-    turns.decoded()
-    assert sizes(turns, 1000, running=1, startable=30) == [256]
+    policy = PrefillPolicy((64, 256))
+    assert [policy.next_size(40, running=2, startable=8) and (policy.prefilled(64) or 64) for _ in range(5)] == [
+        64
+    ] * 4 + [0]
+    policy.decoded()
+    assert sizes(policy, 1000, running=1, startable=30) == [256]
 
 
 @given(
-    chunks=st.sampled_from([(32,), (64, 256), (16, 64, 128)]), tokens=st.integers(1, 3000),
+    buckets=st.sampled_from([(32,), (64, 256), (16, 64, 128)]), tokens=st.integers(1, 3000),
     running=st.integers(0, 40), startable=st.integers(1, 300),
 )  # fmt: skip
 def test_answers_get_their_turn_and_prompts_their_end(
-    chunks: tuple[int, ...], tokens: int, running: int, startable: int
+    buckets: tuple[int, ...], tokens: int, running: int, startable: int
 ) -> None:
-    turns, left, rounds = PrefillPolicy(chunks), tokens, 0
-    while left > 0:
-        found = sizes(turns, left, running, startable)
-        assert found and set(found) <= set(chunks)
+    policy, remaining, rounds = PrefillPolicy(buckets), tokens, 0
+    while remaining > 0:
+        actual = sizes(policy, remaining, running, startable)
+        assert actual and set(actual) <= set(buckets)
         if running:
-            assert sum(found) <= chunks[-1]
-        left -= sum(found)
-        turns.decoded()
+            assert sum(actual) <= buckets[-1]
+        remaining -= sum(actual)
+        policy.decoded()
         rounds += 1
-    assert rounds <= 1 + tokens // chunks[0]
+    assert rounds <= 1 + tokens // buckets[0]

@@ -1,4 +1,4 @@
-"""Several engines as one: who gets a request, and that each answer comes back under its own number."""
+"""Data parallelism: which engine gets a request, and that each answer returns under its own number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Harness:
 
     def __init__(self, engines: int = 3, slots: int = 2, queue_limit: int = 1000) -> None:
         self.runners = [FakeRunner(slots, PAGES) for _ in range(engines)]
-        schedulers = [Scheduler(slots=slots, chunks=(CHUNK,), page_size=PAGE, pages=PAGES) for _ in range(engines)]
+        schedulers = [
+            Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=PAGES) for _ in range(engines)
+        ]
         self.replicas = DataParallelEngine(
             list(zip(self.runners, schedulers, strict=True)), queue_limit=queue_limit, chunk=CHUNK
         )
@@ -32,12 +34,12 @@ class Harness:
 
     def gather(self, choices: int) -> dict[int, list[TokenEvent]]:
         """Events by request until `choices` of them have finished."""
-        found: dict[int, list[TokenEvent]] = {}
+        actual: dict[int, list[TokenEvent]] = {}
         while choices:
             event = self.events.get(timeout=10)
-            found.setdefault(event.request, []).append(event)
+            actual.setdefault(event.request, []).append(event)
             choices -= event.finish is not None
-        return found
+        return actual
 
     def answer(self, prompt: np.ndarray) -> int:
         """Has a prompt answered and returns which engine computed it."""
@@ -54,15 +56,15 @@ def tokens(count: int, seed: int = 0) -> np.ndarray:
 
 def test_requests_are_dealt_out_and_answered_under_their_own_numbers() -> None:
     harness = Harness()
-    asked = {}
+    requests = {}
     for seed in range(12):
         request = GenerateRequest(prompt=tokens(20, seed), max_tokens=5, choices=1 + seed % 2)
-        asked[harness.replicas.submit(request)] = request
-    assert len(asked) == 12
-    found = harness.gather(sum(request.choices for request in asked.values()))
-    for number, events in found.items():
-        last = int(asked[number].prompt[-1])
-        for choice in range(asked[number].choices):
+        requests[harness.replicas.submit(request)] = request
+    assert len(requests) == 12
+    actual = harness.gather(sum(request.choices for request in requests.values()))
+    for number, events in actual.items():
+        last = int(requests[number].prompt[-1])
+        for choice in range(requests[number].choices):
             mine = [event.token for event in events if event.choice == choice]
             assert mine == [last + 1000 * choice + step for step in range(5)]
     assert all(len(runner.prefills) >= 3 for runner in harness.runners)
@@ -144,9 +146,9 @@ def test_beginnings_are_those_of_whole_chunks_and_the_oldest_are_forgotten(monke
     keys = beginnings.keys(prompt)
     assert len(keys) == 3
     assert beginnings.find(keys) == (0, 0)
-    beginnings.note(keys, 2)
+    beginnings.record(keys, 2)
     longer = np.concatenate([prompt[: 2 * CHUNK], tokens(2 * CHUNK, 1)])
     assert beginnings.find(beginnings.keys(longer)) == (2, 2 * CHUNK)
     assert beginnings.find(beginnings.keys(prompt[1:])) == (0, 0)
-    beginnings.note(beginnings.keys(tokens(4 * CHUNK, 2)), 1)
+    beginnings.record(beginnings.keys(tokens(4 * CHUNK, 2)), 1)
     assert beginnings.find(keys) == (0, 0)

@@ -11,7 +11,7 @@ from tests.engine.fake import result
 
 
 def make(slots: int = 2, pages: int = 40, chunks: tuple[int, ...] = (32,)) -> Scheduler:
-    return Scheduler(slots=slots, chunks=chunks, page_size=16, pages=pages)
+    return Scheduler(slots=slots, prefill_buckets=chunks, page_size=16, pages=pages)
 
 
 def sequence(number: int, length: int = 10, tokens: int = 20) -> Sequence:
@@ -25,7 +25,7 @@ def schedule(scheduler: Scheduler) -> Step:
 
 
 def kinds(scheduler: Scheduler, count: int) -> str:
-    """The next steps: p for prefill, d for decode."""
+    """Returns the kinds of the next steps: p for prefill, d for decode."""
     return "".join("p" if isinstance(schedule(scheduler).work, PrefillWork) else "d" for _ in range(count))
 
 
@@ -39,7 +39,7 @@ def test_a_cancelled_sequence_is_in_no_later_step_and_its_slot_is_free_at_once()
     assert scheduler.running == 1
     later = schedule(scheduler)
     assert isinstance(later.work, DecodeWork) and len(later.work.slots) == 1
-    assert [held.request_id for held in later.rows] == [2]
+    assert [sequence.request_id for sequence in later.rows] == [2]
     events = scheduler.process_output(in_flight, result(np.array([5, 5], np.int32)))
     assert [event.request for event in events] == [2]
 

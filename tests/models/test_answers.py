@@ -58,7 +58,7 @@ def quickly_compiled() -> Iterator[None]:
 
 
 def write(directory: Path, kind: str) -> Path:
-    """A random model of a family, with byte tokens and the markers of calls as control tokens."""
+    """Writes a random model of a family, with byte tokens and the markers of calls as control tokens."""
     template, changes = CASES[kind]
     checkpoints.write_model(directory, kind, **{**SMALL, **changes})
     tokenizer = Tokenizer.from_str(tiny.tokenizer_json())
@@ -84,8 +84,8 @@ def test_a_family_answers_calls_and_reads_the_result(tmp_path: Path, kind: str) 
         assert said[0].usage and said[0].usage[1] > 0
         assert len({(answer.text or "", answer.usage, answer.identity[-1]) for answer in said}) == 1
 
-        asked = dict(tools=[WEATHER], seed=1, max_tokens=250)
-        forced = [door.ask(messages=[ASKED], tool_choice=NAMED, **asked).choices[0] for door in doors]
+        params = dict(tools=[WEATHER], seed=1, max_tokens=250)
+        forced = [door.ask(messages=[ASKED], tool_choice=NAMED, **params).choices[0] for door in doors]
         calls = [(call.name, call.arguments) for choice in forced for call in choice.calls]
         assert calls == [calls[0]] * len(doors) and {choice.finish for choice in forced} == {"tool_calls"}
         assert calls[0][0] == "weather" and json.loads(calls[0][1])["city"] in CITY["enum"]
@@ -93,9 +93,9 @@ def test_a_family_answers_calls_and_reads_the_result(tmp_path: Path, kind: str) 
         function = dict(name="weather", arguments=calls[0][1])
         call = {"id": forced[0].calls[0].id, "type": "function", "function": function}
         result = {"role": "tool", "tool_call_id": call["id"], "content": '{"sun": true}'}
-        asked["messages"] = [ASKED, {"role": "assistant", "content": "", "tool_calls": [call]}, result]
+        params["messages"] = [ASKED, {"role": "assistant", "content": "", "tool_calls": [call]}, result]
         if CASES[kind][0] in WITHOUT_RESULTS:
-            refusal = doors[0].refused(**asked)
+            refusal = doors[0].refused(**params)
             assert (refusal.status, refusal.param) == (400, "messages") and "chat template refuses" in refusal.message
         else:
-            assert doors[0].ask(**asked).usage
+            assert doors[0].ask(**params).usage

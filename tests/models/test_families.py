@@ -1,4 +1,4 @@
-"""Configurations as they are published, in old and new spellings, and what a checkpoint may hold besides."""
+"""Published configurations, in old and new spellings, and the additional tensors that a checkpoint may contain."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SCALED = dict(rope_scaling=dict(factor=8.0, rope_type="linear"))
 
 def test_the_text_part_of_gemma_3_relies_on_defaults_that_are_left_out() -> None:
     raw = dict(architectures=["Gemma3ForConditionalGeneration"], text_config={**GEMMA_3, **SCALED})
-    found = from_hugging_face(raw)
+    actual = from_hugging_face(raw)
     theirs = transformers.Gemma3TextConfig(**GEMMA_3, **SCALED)
-    assert (found.heads, found.kv_heads, found.head_dim) == (8, 4, 256)
-    assert (found.vocab_size, found.context) == (theirs.vocab_size, theirs.max_position_embeddings)
+    assert (actual.num_heads, actual.num_kv_heads, actual.head_dim) == (8, 4, 256)
+    assert (actual.vocab_size, actual.max_seq_len) == (theirs.vocab_size, theirs.max_position_embeddings)
     whole = LayerKind(rope=RopeConfig(theta=1e6, kind="linear", factor=8.0, original_context=131072))
     local = LayerKind(rope=RopeConfig(theta=1e4, original_context=131072), window=1024)
-    assert found.kinds == tuple(whole if kind == "full_attention" else local for kind in theirs.layer_types)
+    assert actual.kinds == tuple(whole if kind == "full_attention" else local for kind in theirs.layer_types)
 
 
 def test_the_vision_part_of_gemma_3_is_left_unread(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_the_vision_part_of_gemma_3_is_left_unread(tmp_path: Path) -> None:
         save_file(tensors, other / "model.safetensors")
         raw = dict(architectures=["Gemma3ForConditionalGeneration"], text_config=text)
         (other / "config.json").write_text(json.dumps(raw))
-        found, _ = load_hf(other, read_config(other))
-        jax.tree.map(np.testing.assert_array_equal, expected, found)
+        actual, _ = load_hf(other, read_config(other))
+        jax.tree.map(np.testing.assert_array_equal, expected, actual)
 
 
 @pytest.mark.parametrize("kind", ["longrope", "su"])
@@ -68,7 +68,7 @@ def test_phi_in_its_old_spelling(kind: str) -> None:
     short = from_hugging_face(raw)
     rope = short.kinds[0].rope
     assert rope and (rope.kind, rope.theta, rope.fraction, rope.factor) == ("longrope", 5000.0, 0.75, 4.0)
-    assert [short.within(context).kinds[0].rope.long for context in (256, 257)] == [False, True]
+    assert [short.for_max_seq_len(context).kinds[0].rope.long for context in (256, 257)] == [False, True]
 
 
 def test_a_stored_head_of_a_tied_model_is_left_unread(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_a_stored_head_of_a_tied_model_is_left_unread(tmp_path: Path) -> None:
     config, file = read_config(tmp_path), tmp_path / "model.safetensors"
     expected, digest = load_hf(tmp_path, config)
     save_file({**load_file(file), "lm_head.weight": np.ones((272, 32), np.float32)}, file)
-    found, again = load_hf(tmp_path, config)
-    jax.tree.map(np.testing.assert_array_equal, expected, found)
+    actual, again = load_hf(tmp_path, config)
+    jax.tree.map(np.testing.assert_array_equal, expected, actual)
     assert digest == again
 
 
@@ -98,7 +98,7 @@ def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported() -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(architectures=None), "architecture none named"),
+        (dict(architectures=None), "architecture unnamed"),
         (dict(architectures="LlamaForCausalLM"), "architectures must be a list"),
         (dict(hidden_size=float("nan")), "hidden_size must be a whole number of at least 1, got nan"),
         (dict(num_hidden_layers=-1), "num_hidden_layers must be a whole number of at least 1, got -1"),

@@ -20,10 +20,10 @@ def random(*shape: int) -> jax.Array:
 @pytest.mark.parametrize("offset", [0.0, 1.0])
 def test_the_norm_divides_by_the_root_of_the_mean_square(offset: float) -> None:
     x, scale = random(5, 3, 48), random(48)
-    found = RMSNorm(1e-5, offset).apply({"params": {"scale": scale}}, x)
+    actual = RMSNorm(1e-5, offset).apply({"params": {"scale": scale}}, x)
     wide = np.asarray(x, np.float64)
     expected = wide / np.sqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * (np.asarray(scale, np.float64) + offset)
-    np.testing.assert_allclose(found, expected, rtol=2e-6)
+    np.testing.assert_allclose(actual, expected, rtol=2e-6)
 
 
 @pytest.mark.bits
@@ -42,13 +42,13 @@ def test_a_product_by_xla_has_the_same_bits_among_any_number_of_rows(inputs: int
 
 
 def assert_rows_agree(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> None:
-    """Compiled as the engine compiles its programs, `function` gives each row of x the same bits among 1 to 64 rows."""
+    """Asserts that `function`, compiled as in the engine, gives each row of x the same bits among 1 to 64 rows."""
     compiled = jax.jit(function, compiler_options=options("cpu"))
-    whole = np.asarray(compiled(x))
+    full = np.asarray(compiled(x))
     for rows in (1, 2, 3, 4, 8, 16, 32):
         for start in range(0, len(x) // rows * rows, rows):
             part = np.asarray(compiled(x[start : start + rows]))
-            assert part.tobytes() == whole[start : start + rows].tobytes(), rows
+            assert part.tobytes() == full[start : start + rows].tobytes(), rows
 
 
 @pytest.mark.parametrize(

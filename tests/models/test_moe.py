@@ -1,4 +1,4 @@
-"""Experts: every token goes through those that its router chose, and nobody else changes a bit of it."""
+"""Experts: every token passes those that its router chose, and other tokens never change a bit of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxchat.cache import cache_folder
-from jaxchat.kernels.matmul.native import native_products
+from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.moe import ROWS, MoE, grouped_ffn, route, rows_of
 from jaxchat.models.param_specs import moe_specs
@@ -16,9 +16,17 @@ from jaxchat.models.sharding import TensorParallel
 from jaxchat.runtime.compile import options
 from jaxchat.runtime.weight_packing import Native, pack
 
-EXPERTS = Experts(count=6, chosen=3, width=24)
+EXPERTS = Experts(count=6, top_k=3, mlp_dim=24)
 CONFIG = ModelConfig(
-    vocab_size=8, layers=1, heads=1, kv_heads=1, width=32, mlp_dim=24, head_dim=8, context=8, experts=EXPERTS
+    vocab_size=8,
+    num_layers=1,
+    num_heads=1,
+    num_kv_heads=1,
+    embed_dim=32,
+    mlp_dim=24,
+    head_dim=8,
+    max_seq_len=8,
+    experts=EXPERTS,
 )
 
 
@@ -30,7 +38,7 @@ def mixture(dtype: str = "float32", *, native: bool = False):
     layer = MoE(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
     if native:
-        pack(params["params"], moe_specs(CONFIG, EXPERTS), Native(native_products(cache_folder())))
+        pack(params["params"], moe_specs(CONFIG, EXPERTS), Native(native_matmuls(cache_folder())))
     return jax.jit(lambda x: layer.apply(params, x), compiler_options=options("cpu"))
 
 
@@ -43,8 +51,8 @@ def test_no_token_is_dropped(tokens: int, load: str, size: int) -> None:
     if load == "all to one":
         chosen = jnp.tile(jnp.array([4, 1, 0]), (tokens, 1))
     shares = random(tokens, 3, seed=2)
-    found = jax.jit(lambda *given: grouped_ffn(times_its_number, *given, 6, size))(x, chosen, shares)
-    np.testing.assert_allclose(found, expected(x, chosen, shares), rtol=1e-5, atol=1e-6)
+    actual = jax.jit(lambda *args: grouped_ffn(times_its_number, *args, 6, size))(x, chosen, shares)
+    np.testing.assert_allclose(actual, expected(x, chosen, shares), rtol=1e-5, atol=1e-6)
 
 
 def times_its_number(expert: jax.Array, rows: jax.Array) -> jax.Array:
@@ -52,34 +60,34 @@ def times_its_number(expert: jax.Array, rows: jax.Array) -> jax.Array:
 
 
 def expected(x: jax.Array, chosen: jax.Array, shares: jax.Array) -> np.ndarray:
-    """Of such experts, by the definition."""
+    """Computes the result of such experts by the definition."""
     return np.asarray(x) * np.sum(np.asarray(shares) * (np.asarray(chosen) + 1), axis=1, keepdims=True)
 
 
 def test_experts_of_another_device_give_nothing_here() -> None:
     x, chosen, shares = random(9, 5), jnp.arange(27).reshape(9, 3) % 6, random(9, 3, seed=2)
-    found = grouped_ffn(times_its_number, x, jnp.where(chosen < 4, chosen, 4), shares, 4)
+    actual = grouped_ffn(times_its_number, x, jnp.where(chosen < 4, chosen, 4), shares, 4)
     others = jnp.where(chosen < 4, shares, 0)
-    np.testing.assert_allclose(found, expected(x, chosen, others), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual, expected(x, chosen, others), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("tokens", "rows"), [(1, 8), (64, 8), (65, 16), (512, 64), (4096, 128)])
 def test_blocks_have_twice_the_tokens_of_an_expert(tokens: int, rows: int) -> None:
-    assert rows_of(tokens, Experts(count=128, chosen=8, width=1)) == rows
+    assert rows_of(tokens, Experts(count=128, top_k=8, mlp_dim=1)) == rows
 
 
 def test_long_blocks_compute_the_same() -> None:
     x = random(64, 32)
     layer = MoE(CONFIG, EXPERTS)
     params = layer.init(jax.random.key(0), x)
-    found = MoE(CONFIG, EXPERTS, TensorParallel(long_blocks=True)).apply(params, x)
-    np.testing.assert_allclose(found, layer.apply(params, x), rtol=1e-4, atol=1e-5)
+    actual = MoE(CONFIG, EXPERTS, TensorParallel(long_blocks=True)).apply(params, x)
+    np.testing.assert_allclose(actual, layer.apply(params, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("normalized", [True, False])
 def test_shares_are_those_of_a_softmax(normalized: bool) -> None:
     logits = random(9, 6)
-    chosen, shares = route(logits, Experts(count=6, chosen=3, width=1, normalized=normalized))
+    chosen, shares = route(logits, Experts(count=6, top_k=3, mlp_dim=1, normalized=normalized))
     expected = np.take_along_axis(np.asarray(jax.nn.softmax(logits)), np.asarray(chosen), axis=1)
     if normalized:
         expected /= expected.sum(1, keepdims=True)
@@ -91,13 +99,13 @@ def test_shares_are_those_of_a_softmax(normalized: bool) -> None:
 @pytest.mark.parametrize("normalized", [True, False])
 @pytest.mark.parametrize("count", [6, 128])
 def test_shares_have_the_same_bits_among_any_number_of_rows(count: int, normalized: bool) -> None:
-    experts = Experts(count=count, chosen=3, width=24, normalized=normalized)
+    experts = Experts(count=count, top_k=3, mlp_dim=24, normalized=normalized)
     routed = jax.jit(lambda logits: route(logits, experts)[1], compiler_options=options("cpu"))
     logits = random(96, count) / 2
-    whole = np.asarray(routed(logits))
+    full = np.asarray(routed(logits))
     for rows in (1, 2, 3, 4, 16):
         for start in range(0, 96 // rows * rows, rows):
-            np.testing.assert_array_equal(routed(logits[start : start + rows]), whole[start : start + rows])
+            np.testing.assert_array_equal(routed(logits[start : start + rows]), full[start : start + rows])
 
 
 @pytest.mark.bits
@@ -105,18 +113,18 @@ def test_shares_have_the_same_bits_among_any_number_of_rows(count: int, normaliz
 @pytest.mark.parametrize("native", [True, False])
 def test_neighbours_and_their_number_change_no_bit(dtype: str, native: bool) -> None:
     layer, row = mixture(dtype, native=native), random(1, 32, seed=7)
-    found = set()
+    actual = set()
     for seed in range(20):
         tokens = (1, 2, 4, 8, 16)[seed % 5]
         place = seed % tokens
         others = random(tokens, 32, seed=seed) * (100.0 if seed % 2 else 1.0)
-        found.add(np.asarray(layer(others.at[place].set(row[0]))[place]).tobytes())
-    assert len(found) == 1
+        actual.add(np.asarray(layer(others.at[place].set(row[0]))[place]).tobytes())
+    assert len(actual) == 1
 
 
 def test_a_neighbour_that_is_no_number_stays_alone() -> None:
     x = random(4, 32)
     layer = mixture()
-    found, clean = layer(x.at[2].set(jnp.nan)), layer(x)
-    assert np.isnan(found[2]).all()
-    np.testing.assert_array_equal(np.delete(found, 2, 0), np.delete(clean, 2, 0))
+    actual, clean = layer(x.at[2].set(jnp.nan)), layer(x)
+    assert np.isnan(actual[2]).all()
+    np.testing.assert_array_equal(np.delete(actual, 2, 0), np.delete(clean, 2, 0))

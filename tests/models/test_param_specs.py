@@ -17,7 +17,7 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import from_hugging_face
 from jaxchat.models.param_specs import param_specs, param_tree
-from jaxchat.planning.model_shapes import NAMED
+from jaxchat.planning.model_shapes import MODEL_SHAPES
 from tests import tiny
 from tools.bench.shapes import SHAPES
 from tools.parity import checkpoints
@@ -32,7 +32,7 @@ def published(case: str) -> ModelConfig:
 
 
 def shortened(config: ModelConfig) -> ModelConfig:
-    return replace(config, layers=2, kinds=config.kinds[:2])
+    return replace(config, num_layers=2, kinds=config.kinds[:2])
 
 
 CONFIGS = {
@@ -41,7 +41,7 @@ CONFIGS = {
     "biases": from_hugging_face({**tiny.CONFIG, "attention_bias": True, "mlp_bias": True}),
     "own head": from_hugging_face({**tiny.CONFIG, "tie_word_embeddings": False}),
     **{case: published(case) for case in checkpoints.CASES},
-    **{name: shortened(from_hugging_face(raw)) for name, raw in NAMED.items()},
+    **{name: shortened(from_hugging_face(raw)) for name, raw in MODEL_SHAPES.items()},
     **{f"bench {name}": shortened(config) for name, config in SHAPES.items()},
 }
 

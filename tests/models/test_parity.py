@@ -33,8 +33,8 @@ def our_logits(directory: Path, tokens: list[int], dtype: str = "float32") -> np
 @pytest.mark.parametrize("case", checkpoints.CASES)
 def test_prefill_and_decode_agree_with_transformers(tmp_path: Path, case: str) -> None:
     model = checkpoints.write(tmp_path, case)
-    found = measure.difference(measure.listening(tmp_path), model)
-    assert found.prefill < 1e-4 and found.decode < 1e-4
+    actual = measure.difference(measure.listening(tmp_path), model)
+    assert actual.prefill < 1e-4 and actual.decode < 1e-4
 
 
 def test_the_bundled_checkpoint_agrees_with_transformers() -> None:

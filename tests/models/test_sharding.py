@@ -1,4 +1,6 @@
-"""Sums over devices, in a process that has several: the same as on one, whatever travels; rounded only where asked."""
+"""Sums over several devices in one process: the same as on one device for every dtype that travels, rounded on
+request.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ def layer(name: str, tensor_parallel: TensorParallel) -> nn.Module:
 
 
 def compare(name: str) -> None:
-    """One layer of bf16 weights, on one device and over all, with parts of either dtype."""
+    """Compares one layer of bf16 weights on one device and over all, with partial sums of either dtype."""
     mesh = Mesh(np.array(jax.devices()), ("tensor",), axis_types=(AxisType.Auto,))
     x, alone = random(8, 32), layer(name, TensorParallel())
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), alone.init(jax.random.key(0), x))
@@ -44,10 +46,10 @@ def compare(name: str) -> None:
     scale = np.abs(expected).max()
     for parts, most in (("float32", 1e-5), ("bfloat16", 2**-7)):
         tensor_parallel = TensorParallel.over(mesh, parts, "tpu")
-        assert tensor_parallel.parts == parts
-        found = jax.jit(layer(name, tensor_parallel).apply)({"params": placed}, x)
-        assert found.dtype == jnp.float32
-        error = np.abs(np.asarray(found) - expected).max() / scale
+        assert tensor_parallel.reduce_dtype == parts
+        actual = jax.jit(layer(name, tensor_parallel).apply)({"params": placed}, x)
+        assert actual.dtype == jnp.float32
+        error = np.abs(np.asarray(actual) - expected).max() / scale
         assert error <= most, (parts, error)
         if parts == "bfloat16":
             assert error > 1e-4  # it was rounded
@@ -72,4 +74,4 @@ def test_devices_add_up_to_what_one_computes(name: str) -> None:
 )
 def test_parts_travel_in_the_dtype_of_the_weights_on_accelerators(dtype, platform, devices, parts) -> None:
     mesh = jax.sharding.AbstractMesh((devices,), ("tensor",), axis_types=(AxisType.Auto,))
-    assert TensorParallel.over(mesh, dtype, platform).parts == parts
+    assert TensorParallel.over(mesh, dtype, platform).reduce_dtype == parts

@@ -1,4 +1,4 @@
-"""A model fitted to more devices computes what it did; see also the runs on several devices in `test_runner`."""
+"""A padded model computes the same as the original; see also the runs on several devices in `test_runner`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from jaxchat.parallel.padding import pad, padded_config
 
 MODEL = ModelConfig(
     vocab_size=300,
-    layers=2,
-    heads=8,
-    kv_heads=2,
-    width=32,
+    num_layers=2,
+    num_heads=8,
+    num_kv_heads=2,
+    embed_dim=32,
     mlp_dim=64,
     head_dim=8,
-    context=64,
+    max_seq_len=64,
     qkv_bias=True,
     out_bias=True,
     sinks=True,
@@ -45,7 +45,7 @@ def test_a_fitted_model_computes_the_same(devices, heads, kv_heads, vocab, conve
     params = Decoder(MODEL).init(jax.random.key(0), IDS, IDS, attend=causal)["params"]
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
     target, specs = padded_config(MODEL, devices), param_specs(MODEL)
-    assert (target.heads, target.kv_heads, target.vocab_size) == (heads, kv_heads, vocab)
+    assert (target.num_heads, target.num_kv_heads, target.vocab_size) == (heads, kv_heads, vocab)
 
     def one(path, leaf):
         return jnp.asarray(pad(specs[tuple(key.key for key in path)], convert(leaf), MODEL, target))
@@ -74,5 +74,5 @@ def test_a_padded_parameter_has_the_shape_that_the_table_gives_it(devices):
     ],
 )
 def test_heads_that_do_not_divide_are_filled_up(heads, kv_heads, devices, fitting):
-    target = padded_config(replace(MODEL, heads=heads, kv_heads=kv_heads), devices)
-    assert (target.heads, target.kv_heads) == fitting
+    target = padded_config(replace(MODEL, num_heads=heads, num_kv_heads=kv_heads), devices)
+    assert (target.num_heads, target.num_kv_heads) == fitting

@@ -71,8 +71,8 @@ ENTRY %main (w: bf16[64,32], held: bf16[9,16,2,128], x: bf16[4,64], which: pred[
 
 
 def test_collectives_and_whether_they_always_run():
-    found = {one.name: (one.kind, one.size, one.always) for one in Program(TEXT).collectives()}
-    assert found == {
+    actual = {one.name: (one.kind, one.size, one.always) for one in Program(TEXT).collectives()}
+    assert actual == {
         "all-gather.2": ("all-gather", 4 * 4 * 256, False),
         "all-to-all.1": ("all-to-all", 4 * 2 * 8, True),
         "all-reduce": ("all-reduce", 4 * 4 * 32, True),

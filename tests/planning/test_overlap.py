@@ -7,7 +7,7 @@ import pytest
 from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.hlo import Program
-from jaxchat.planning.overlap import hidden
+from jaxchat.planning.overlap import hidden_seconds
 
 TOPOLOGY, DEVICES = parse_topology("v5e:2x4"), 8
 CHIP = TOPOLOGY.chip
@@ -17,7 +17,7 @@ SMALL, LARGE = COPY.replace("SIZE", "1000000"), COPY.replace("SIZE", "50000000")
 
 
 def program(*lines):
-    """`name = ...` lines; `+` sums over devices, `-name` waits for a copy of that name."""
+    """Writes a program of `name = ...` lines; `+` is an all-reduce, `-name` waits for the copy of that name."""
     text = ["ENTRY %main (w: bf16[100000000]) -> bf16[64,4096] {", "  %w = bf16[100000000]{0} parameter(0)"]
     for number, line in enumerate(lines):
         if line == "+":
@@ -42,5 +42,5 @@ def program(*lines):
         ([f"a = {LARGE}", "+", "+", "-a", "+"], 2 * SUM),
     ],
 )
-def test_only_copies_that_wait_hide_a_sum(lines, expected):
-    assert hidden(program(*lines), TOPOLOGY, DEVICES) == pytest.approx(expected)
+def test_only_pending_copies_overlap_with_an_all_reduce(lines, expected):
+    assert hidden_seconds(program(*lines), TOPOLOGY, DEVICES) == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""Plans against arithmetic by hand, and against what a real engine holds."""
+"""Plans against arithmetic by hand, and against the memory of a real engine."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import jax
 import numpy as np
 import pytest
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.errors import ModelError
 from jaxchat.planning.cost_model import Cost
 from jaxchat.planning.hardware import SLICES, parse_topology
-from jaxchat.planning.model_shapes import NAMED, read_shape
-from jaxchat.planning.planner import make_plan, plan_on, suggested
+from jaxchat.planning.model_shapes import MODEL_SHAPES, read_shape
+from jaxchat.planning.planner import make_plan, plan_on, suggest_config
 from jaxchat.runtime.load import load_runner
 
 
 def planned(model, topology, **options):
     chips = parse_topology(topology)
-    return make_plan(read_shape(model), chips, suggested(chips, **options))
+    return make_plan(read_shape(model), chips, suggest_config(chips, **options))
 
 
 def test_an_8b_model_on_eight_chips():
     plan = planned("llama-3-8b", "v5e:2x4", slots=16, max_seq_len=4096)
     layer = 4096 * 128 * (32 + 8 + 8) + 32 * 128 * 4096 + 3 * 4096 * 14_336
-    vocab = -(-128_256 // 1024) * 1024  # whole groups of 128 tokens on each of 8 devices
+    vocab = cdiv(128_256, 1024) * 1024  # whole groups of 128 tokens on each of 8 devices
     weights = (32 * layer + 2 * vocab * 4096) // 8 + (2 * 32 + 1) * 4096
     assert plan.parameters == 8_030_261_248  # as published
     assert plan.memory.weights == 2 * weights
     assert plan.per_token == 2 * 32 * 128 * 2  # one KV head on each device
-    assert plan.wanted == 16 * 4096 and plan.capacity > plan.wanted and plan.fits
-    assert plan.memory.pages == plan.per_token * (plan.wanted + 128)
+    assert plan.full_capacity == 16 * 4096 and plan.capacity > plan.full_capacity and plan.fits
+    assert plan.memory.pages == plan.per_token * (plan.full_capacity + 128)
     assert plan.decode_full.weights == pytest.approx((2 * weights - 2 * vocab * 4096 // 8) / 819e9)
     assert plan.decode_full.kv == pytest.approx(16 * 2048 * plan.per_token / 819e9)
     sums = 2 * 32 * 2 * 16 * 4096 * 2 * 7 / 8 / 100e9  # bf16
@@ -52,7 +53,7 @@ def test_a_70b_model_needs_a_larger_slice_and_copies_of_its_kv_heads():
     assert not small.fits and small.capacity == 0 and small.smallest_fit == "v5e:4x4"
     assert large.fits and large.engine.tensor_parallel == 16
     assert large.per_token == small.per_token  # 8 KV heads twice over 16 devices
-    assert large.capacity < large.wanted and large.engine.pages == large.capacity // 128 + 1
+    assert large.capacity < large.full_capacity and large.engine.pages == large.capacity // 128 + 1
     assert large.memory.total <= large.topology.chip.memory
 
 
@@ -88,15 +89,15 @@ def test_a_slice_too_small_for_one_sequence_says_so():
 
 def test_a_known_shape_can_be_planned_on_every_kind_of_slice():
     slices = [parse_topology(f"{kind}:{grid}") for kind, grids in SLICES.items() for grid in grids[:4]]
-    for topology, name in zip(slices, itertools.cycle(NAMED), strict=False):
-        plan = plan_on(read_shape(name), topology, suggested(topology))
+    for topology, name in zip(slices, itertools.cycle(MODEL_SHAPES), strict=False):
+        plan = plan_on(read_shape(name), topology, suggest_config(topology))
         assert plan.replicas * plan.engine.tensor_parallel == topology.devices
         assert 0 < plan.decode_one.seconds <= plan.decode_full.seconds
 
 
 def test_a_plan_has_the_bytes_of_the_engine(tiny_model):
     chips = parse_topology("h100:1")
-    engine = suggested(chips, slots=4, max_seq_len=1024, dtype="float32")
+    engine = suggest_config(chips, slots=4, max_seq_len=1024, dtype="float32")
     engine = replace(engine, prefill_chunk=32, prefill_buckets=(32,), decode_buckets=(4,), cpu_matmul="xla")
     runner = load_runner(tiny_model, engine, valid=262, text_digest="").runner
     plan = make_plan(read_shape(str(tiny_model)), chips, engine)
@@ -116,14 +117,14 @@ def test_sums_go_along_all_dimensions_of_a_whole_deep_slice(slice_, devices, nei
 
 def test_shapes_come_from_folders_and_files(tmp_path):
     for name in ("config.json", "other.json"):
-        (tmp_path / name).write_text(json.dumps(NAMED["llama-3-8b"]))
+        (tmp_path / name).write_text(json.dumps(MODEL_SHAPES["llama-3-8b"]))
     expected = read_shape("llama-3-8b")
     assert read_shape(str(tmp_path)) == read_shape(str(tmp_path / "other.json")) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "no such file; give a folder with config.json"), ("{", "not valid JSON"), ("{}", "none named")],
+    [(None, "no such file; give a folder with config.json"), ("{", "not valid JSON"), ("{}", "unnamed")],
 )
 def test_models_that_cannot_be_planned(tmp_path, text, message):
     if text:
@@ -135,9 +136,9 @@ def test_models_that_cannot_be_planned(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("v5e:3x3", "no slice '3x3' of v5e; accepted: 1x1, 2x2, 2x4"),
+        ("v5e:3x3", "unknown slice '3x3' of v5e; accepted: 1x1, 2x2, 2x4"),
         ("v5p:2x4", "accepted: 2x2x1, 2x2x2"),
-        ("v5e", "names no slice, as v5e:2x4 does"),
+        ("v5e", "the slice is missing, as in v5e:2x4"),
         ("a100:8", "unknown chip 'a100'; known: v4, v5e"),
     ],
 )
@@ -153,7 +154,7 @@ def test_context_beyond_the_model_is_refused():
 
 def test_blocks_of_experts_on_average():
     chips = parse_topology("v5e:1x1")
-    model = replace(read_shape("qwen3-30b-a3b"), layers=1, kinds=read_shape("qwen3-30b-a3b").kinds[:1])
+    model = replace(read_shape("qwen3-30b-a3b"), num_layers=1, kinds=read_shape("qwen3-30b-a3b").kinds[:1])
     cost = Cost(model, chips, 1, "bfloat16", {}, 0.0)
     rng = np.random.default_rng(0)
     for tokens, size in ((1, 8), (8, 8), (64, 8), (512, 64)):

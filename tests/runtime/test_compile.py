@@ -1,4 +1,4 @@
-"""What compilers are asked for, and the count of what they compile."""
+"""The compiler options, and the count of compiled programs."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ with load(sys.argv[1], slots=4, prefill_chunk=32, cache_dir=None, data_parallel=
 
 
 def answers(client: Client) -> list[list[float]]:
-    """Log-probabilities of answers that are asked for all at once, more of them than one copy has slots."""
+    """Returns log-probabilities of concurrent answers, more of them than one copy has slots."""
 
     def ask(number: int) -> list[float]:
         messages = [{"role": "user", "content": f"{number} " * (1 + 9 * (number % 3))}]
@@ -46,8 +46,8 @@ def test_every_copy_gives_the_answers_of_one(tiny_model: Path, tiny_client: Clie
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     command = [sys.executable, "-c", SCRIPT, str(tiny_model)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    found, fingerprint, compiles = json.loads(output)
-    assert found == answers(tiny_client)
+    actual, fingerprint, compiles = json.loads(output)
+    assert actual == answers(tiny_client)
     assert fingerprint == tiny_client.transport.session.info.fingerprint
     assert compiles == 0
 

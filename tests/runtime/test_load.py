@@ -28,8 +28,8 @@ def loaded(model: Path, **options: Any) -> Loaded:
 
 def test_products_are_part_of_the_fingerprint(tiny_model: Path) -> None:
     native, plain = (loaded(tiny_model, cpu_matmul=name) for name in ("native", "xla"))
-    assert "product_f32_" in native.runner.programs["prefill[32]"].as_text()
-    assert "product_f32_" not in plain.runner.programs["prefill[32]"].as_text()
+    assert "matmul_f32_" in native.runner.programs["prefill[32]"].as_text()
+    assert "matmul_f32_" not in plain.runner.programs["prefill[32]"].as_text()
     assert native.fingerprint != plain.fingerprint
 
 
@@ -40,14 +40,14 @@ def test_without_a_compiler_xla_multiplies(
     with caplog.at_level(logging.WARNING):
         plain = loaded(tiny_model, cache_dir=str(tmp_path))
     assert "no-such-compiler" in caplog.text
-    assert "no-such-compiler" in plain.products
-    assert "product_f32_" not in plain.runner.programs["prefill[32]"].as_text()
+    assert "no-such-compiler" in plain.matmul_backend
+    assert "matmul_f32_" not in plain.runner.programs["prefill[32]"].as_text()
 
 
 def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:
     rounded = loaded(tiny_model, quantize="int8")
-    assert "product_s8_" in rounded.runner.programs["decode[2]"].as_text()
-    assert rounded.products == "of int8 by kernels in C++"
+    assert "matmul_s8_" in rounded.runner.programs["decode[2]"].as_text()
+    assert rounded.matmul_backend == "of int8 by kernels in C++"
     assert rounded.runner.params["embed"].values.dtype == "int8"
 
 

@@ -29,7 +29,7 @@ LARGE = dict(
 
 
 def write(directory: Path, **changes: int) -> Path:
-    """A model of random weights in bfloat16."""
+    """Writes a model of random weights in bfloat16."""
     raw, rng = {**tiny.CONFIG, **changes}, np.random.default_rng(0)
     parts = [part for slices in stored_slices(from_hugging_face(raw)).values() for part in slices]
     tensors = {p.name: rng.random(p.stored_shape, np.float32).astype(ml_dtypes.bfloat16) for p in parts}
@@ -41,13 +41,13 @@ def write(directory: Path, **changes: int) -> Path:
 
 def status(key: str) -> int:
     """Bytes that the kernel reports of this process."""
-    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) * 1024
+    actual = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert actual
+    return int(actual[1]) * 1024
 
 
 def grown(directory: Path) -> float:
-    """The most memory that loading took, as a multiple of the weights."""
+    """Returns the peak memory of loading, as a multiple of the weights."""
     engine = EngineConfig(dtype="bfloat16")
     model = read_config(directory)
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again

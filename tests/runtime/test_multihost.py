@@ -1,4 +1,4 @@
-"""Leading and following without devices: what each process runs, keeps and forgets."""
+"""Leader and followers without devices: the steps that each process runs, and the parts that it stores and deletes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECODE = DecodeWork(PAGES, PAGES)
 
 
 class FakeRunner:
-    """Writes down what it runs; each swap leaves its own number, as a part that differs between processes would."""
+    """A runner that records its steps. Each swap leaves a separate number, as parts differ between real processes."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -34,7 +34,7 @@ class FakeRunner:
         return Handle(Swapped(f"{self.name}{work.slot}", ()))
 
     def swap_in(self, work: SwapInWork) -> Handle:
-        self.ran.append(("in", work.slot, work.saved.row))
+        self.ran.append(("in", work.slot, work.swapped.row))
         return Handle(None)
 
 
@@ -47,30 +47,30 @@ class Handle:
 
 
 def elsewhere(step: MultihostStep) -> MultihostStep:
-    """A step as it arrives: without what was saved."""
+    """Returns a step as it arrives: without the swapped contents."""
     work = step.work
-    return replace(step, work=replace(work, saved=Swapped(None, ()))) if isinstance(work, SwapInWork) else step
+    return replace(step, work=replace(work, swapped=Swapped(None, ()))) if isinstance(work, SwapInWork) else step
 
 
 def test_each_process_swaps_its_own_part_back() -> None:
-    here, there, sent = FakeRunner("a"), FakeRunner("b"), []
-    leading = LeadingRunner(here, sent.append)
+    leader, follower, sent = FakeRunner("a"), FakeRunner("b"), []
+    leading = LeadingRunner(leader, sent.append)
     first, second = (leading.swap_out(SwapOutWork(slot, PAGES)).wait() for slot in (0, 1))
     leading.decode(DECODE).wait()
     leading.swap_in(SwapInWork(3, PAGES, 0, second)).wait()
     leading.swap_in(SwapInWork(2, PAGES, 0, first)).wait()
-    assert here.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "a1"), ("in", 2, "a0")]
-    run_follower(there, map(elsewhere, sent))
-    assert there.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "b1"), ("in", 2, "b0")]
+    assert leader.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "a1"), ("in", 2, "a0")]
+    run_follower(follower, map(elsewhere, sent))
+    assert follower.ran == [("out", 0), ("out", 1), "decode", ("in", 3, "b1"), ("in", 2, "b0")]
 
 
 def test_what_the_leader_drops_the_followers_forget() -> None:
     sent: list[MultihostStep] = []
     leading = LeadingRunner(FakeRunner("a"), sent.append)
-    kept = leading.swap_out(SwapOutWork(0, PAGES)).wait()
+    swapped = leading.swap_out(SwapOutWork(0, PAGES)).wait()
     leading.decode(DECODE).wait()
     assert sent[-1].forgotten == ()
-    del kept
+    del swapped
     gc.collect()
     leading.decode(DECODE).wait()
     assert sent[-1].forgotten == (sent[0].saved,)

@@ -1,4 +1,4 @@
-"""The compiled programs: what they alias, that their digests are stable, and that a mesh changes nothing but speed."""
+"""The compiled programs: what they alias, that their digests are stable, and that a mesh changes only the speed."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def decode(loaded: Loaded, slots: list[int], rows: int | None = None) -> StepRes
 
 
 def answer(loaded: Loaded, prompt: np.ndarray, count: int = 12) -> list[int]:
-    """Greedy tokens of one sequence in slot 2."""
-    found = [begin(loaded, prompt, 2, pages_for(loaded, len(prompt) + count))]
-    return found + [int(decode(loaded, [2]).tokens[0]) for _ in range(count - 1)]
+    """Returns greedy tokens of one sequence in slot 2."""
+    actual = [begin(loaded, prompt, 2, pages_for(loaded, len(prompt) + count))]
+    return actual + [int(decode(loaded, [2]).tokens[0]) for _ in range(count - 1)]
 
 
 PRECISIONS = {
@@ -136,26 +136,26 @@ def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> Non
     begin(loaded, prompt, 1, pages := pages_for(loaded, 170))
     expected = [vars(decode(loaded, [1])) for _ in range(8)]
     begin(loaded, prompt, 1, pages)
-    found = [vars(decode(loaded, [1])) for _ in range(4)]
+    actual = [vars(decode(loaded, [1])) for _ in range(4)]
     saved = loaded.runner.swap_out(SwapOutWork(1, pages)).wait()
-    begin(loaded, prompt[::-1], 1, pages)  # somebody else takes slot and pages
+    begin(loaded, prompt[::-1], 1, pages)  # another sequence takes slot and pages
     begin(loaded, prompt[:32], 0, moved := pages_for(loaded, 170, first=40))  # and cached the first chunk
     loaded.runner.swap_in(SwapInWork(3, moved, 2, saved))
-    found += [vars(decode(loaded, [3])) for _ in range(4)]
-    for one, other in zip(expected, found, strict=True):
+    actual += [vars(decode(loaded, [3])) for _ in range(4)]
+    for one, other in zip(expected, actual, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.bits
 def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) -> None:
-    found = load(tiny_model, slots=8, prefill_buckets=(32,))
-    assert found.runner.shapes == (2, 4, 8)
+    actual = load(tiny_model, slots=8, prefill_buckets=(32,))
+    assert actual.runner.decode_buckets == (2, 4, 8)
     prompts = np.random.default_rng(8).integers(0, 256, (3, 90)).astype(np.int32)
     seen = []
     for rows in (4, 8):
         for slot, prompt in enumerate(prompts):
-            begin(found, prompt, slot, pages_for(found, 100, first=1 + 10 * slot))
-        seen.append([vars(decode(found, [0, 1, 2], rows)) for _ in range(6)])
+            begin(actual, prompt, slot, pages_for(actual, 100, first=1 + 10 * slot))
+        seen.append([vars(decode(actual, [0, 1, 2], rows)) for _ in range(6)])
     for one, other in zip(*seen, strict=True):
         assert all(one[name].tobytes() == other[name].tobytes() for name in one)
 

@@ -43,23 +43,27 @@ def test_where_nothing_can_be_kept_nothing_is():
 
 
 def loaded(model: Path, **options: object) -> tuple[load.Loaded, list[str]]:
-    """A model, and the stages of loading it."""
+    """Loads a model and returns the stages of loading."""
     stages: list[str] = []
     engine = EngineConfig(slots=2, prefill_chunk=32, prefill_buckets=(64,), max_seq_len=96, **options)
-    found = load.load_runner(
+    actual = load.load_runner(
         model, engine, valid=262, text_digest="", report=lambda stage, done, total: stages.append(stage)
     )
-    return found, stages
+    return actual, stages
 
 
 def test_a_second_start_compares_no_programs(tiny_model, tmp_path, monkeypatch):
     first, _ = loaded(tiny_model)
-    chunks, shapes = first.runner.chunks, first.runner.shapes
+    chunks, shapes = first.runner.prefill_buckets, first.runner.decode_buckets
     with monkeypatch.context() as patch:
         patch.setattr(load, "rows_agree", None)  # must not be called
         again, stages = loaded(tiny_model)
     assert "loading programs" in stages and not {"compiling programs", "comparing programs"} & {*stages}
-    assert (again.fingerprint, again.runner.chunks, again.runner.shapes) == (first.fingerprint, chunks, shapes)
+    assert (again.fingerprint, again.runner.prefill_buckets, again.runner.decode_buckets) == (
+        first.fingerprint,
+        chunks,
+        shapes,
+    )
     other = shutil.copytree(tiny_model, tmp_path / "other")
     tensors = load_file(other / "model.safetensors")
     save_file({name: 2 * tensor for name, tensor in tensors.items()}, other / "model.safetensors")

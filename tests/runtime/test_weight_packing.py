@@ -1,4 +1,4 @@
-"""Packed weights compute what the plain ones do."""
+"""Packed weights compute the same as unpacked ones."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import pytest
 from jaxchat.cache import cache_folder
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.matmul.int8 import Int8
-from jaxchat.kernels.matmul.native import PanelWeight, native_products
+from jaxchat.kernels.matmul.native import PanelWeight, native_matmuls
 from jaxchat.models.config import Experts, LayerKind, ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.param_specs import param_specs
 from jaxchat.runtime.weight_packing import Native, Rounded, pack
 
-EXPERTS = Experts(count=5, chosen=2, width=24)
-SIZES = dict(vocab_size=300, layers=2, heads=6, kv_heads=2, width=48, mlp_dim=80, head_dim=8, context=64)
+EXPERTS = Experts(count=5, top_k=2, mlp_dim=24)
+SIZES = dict(
+    vocab_size=300, num_layers=2, num_heads=6, num_kv_heads=2, embed_dim=48, mlp_dim=80, head_dim=8, max_seq_len=64
+)
 TOKENS, POSITIONS = jnp.arange(7) * 11, jnp.arange(7)
 
 
@@ -29,7 +31,7 @@ def test_logits_agree(tie_embeddings: bool, dtype: str) -> None:
     config = configured(tie_embeddings)
     params = parameters(config, dtype)
     plain = logits(config, params)
-    packed = pack(params, param_specs(config), Native(native_products(cache_folder())))
+    packed = pack(params, param_specs(config), Native(native_matmuls(cache_folder())))
     assert isinstance(packed["embed"], PanelWeight) == tie_embeddings
     assert isinstance(packed["layer_0"]["mlp"]["expert_down"], PanelWeight)
     assert isinstance(packed["layer_1"]["mlp"]["down"], PanelWeight)
@@ -40,14 +42,14 @@ def test_logits_agree(tie_embeddings: bool, dtype: str) -> None:
 def test_rounded_weights_give_nearly_the_same_logits_in_cpp_and_by_xla() -> None:
     config = configured(tie_embeddings=True)
     plain = logits(config, parameters(config, "float32"))
-    found = []
-    for targets in (native_products(cache_folder()), {}):
+    actual = []
+    for targets in (native_matmuls(cache_folder()), {}):
         rounded = pack(parameters(config, "float32"), param_specs(config), Rounded(targets))
         weights = rounded["embed"], rounded["layer_0"]["mlp"]["expert_down"], rounded["layer_1"]["mlp"]["down"]
         assert all(isinstance(weight, Int8) and weight.values.dtype == jnp.int8 for weight in weights)
-        found.append(logits(config, rounded))
-        assert np.abs(found[-1] - plain).max() < 0.05 * np.abs(plain).max()
-    assert np.abs(found[0] - found[1]).max() < 1e-5 * np.abs(plain).max()
+        actual.append(logits(config, rounded))
+        assert np.abs(actual[-1] - plain).max() < 0.05 * np.abs(plain).max()
+    assert np.abs(actual[0] - actual[1]).max() < 1e-5 * np.abs(plain).max()
 
 
 def configured(tie_embeddings: bool) -> ModelConfig:

@@ -22,7 +22,7 @@ def adjusted(logits, bias=(), counts=None, frequency=0.0, presence=0.0):
 
 
 def kept(mu, temperature, top_p):
-    """Token ids of the nucleus, and their renormalised probabilities."""
+    """Returns token ids of the nucleus, and their renormalised probabilities."""
     z = mu / temperature
     p = np.exp(z - z.max())
     p /= p.sum()

@@ -17,14 +17,14 @@ VOCAB = 20_000  # more groups than candidates
 
 
 def tokens(logits, top_p, count, seed=(1, 2), sampled_rows=True):
-    """`count` draws from one row of logits, each under a key of its own."""
+    """Samples `count` tokens from one row of logits, each with a separate key."""
     keys = step_keys(jnp.tile(jnp.array(seed, jnp.uint32), (count, 1)), jnp.zeros(count, jnp.int32), jnp.arange(count))
     z = jnp.broadcast_to(jnp.array(logits, jnp.float32), (count, len(logits)))
     return np.asarray(jax.jit(categorical)(z, jnp.full(count, top_p, jnp.float32), keys, jnp.full(count, sampled_rows)))
 
 
 def chi_square(logits, top_p, count):
-    """Chi-square of drawn frequencies over bins of at least five expected draws, and its degrees of freedom."""
+    """Returns chi-square of the frequencies over bins of at least five expected samples, and its degrees of freedom."""
     seen = np.bincount(np.concatenate([tokens(logits, top_p, 500, (i, 7)) for i in range(count // 500)]))
     ids, p = oracle.kept(np.asarray(logits, np.float64), 1.0, top_p)
     assert set(np.flatnonzero(seen)) <= set(ids)
@@ -48,11 +48,11 @@ def test_frequencies_follow_the_probabilities(top_p, scale):
 
 
 def test_both_ways_are_taken():
-    """The cases above cover a nucleus inside the candidates and one beyond them."""
+    """Asserts that the cases above cover a nucleus inside the candidates and one beyond them."""
     z = jnp.array([peaked(), peaked() * 0.2])
     keys = step_keys(jnp.zeros((2, 2), jnp.uint32), jnp.zeros(2, jnp.int32), jnp.zeros(2, jnp.int32))
-    _, held = module._from_candidates(z, jnp.array([0.9, 0.95]), keys)
-    assert held.tolist() == [True, False]
+    _, complete = module._from_candidates(z, jnp.array([0.9, 0.95]), keys)
+    assert complete.tolist() == [True, False]
 
 
 def test_rows_whose_tries_all_miss_follow_the_probabilities_too(monkeypatch):
@@ -66,11 +66,11 @@ def test_one_token_is_inside_where_the_whole_nucleus_has_it(top_p):
     z = np.round(np.random.default_rng(4).normal(0, 2, (3, 700)), 1).astype(np.float32)  # many ties
     z[1, 5:] = -np.inf
     p = jnp.full(3, top_p, jnp.float32)
-    whole = np.asarray(top_p_mask(z, p))
+    full = np.asarray(top_p_mask(z, p))
     ranking = Ranking.of(z, p)
-    found = np.stack([ranking.inside(jnp.full(3, token)) for token in range(z.shape[1])], axis=1)
+    actual = np.stack([ranking.inside(jnp.full(3, token)) for token in range(z.shape[1])], axis=1)
     possible = np.isfinite(z)
-    np.testing.assert_array_equal(found[possible], whole[possible])
+    np.testing.assert_array_equal(actual[possible], full[possible])
 
 
 def test_a_nucleus_of_exactly_the_candidates_is_drawn_from_them():

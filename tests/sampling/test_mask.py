@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxchat.sampling.mask import TokenMask, words
+from jaxchat.sampling.mask import TokenMask, mask_words
 from jaxchat.sampling.sample import sample
 from tests.sampling.test_sample import rows
 
@@ -14,8 +14,8 @@ V = 70  # not a multiple of the word
 
 
 def token_mask(*allowed):
-    """A row for each argument: the allowed tokens, or None for no constraint."""
-    bits = np.zeros((len(allowed), words(V)), np.uint32)
+    """Builds a mask with a row for each argument: the allowed tokens, or None for no constraint."""
+    bits = np.zeros((len(allowed), mask_words(V)), np.uint32)
     for row, tokens in enumerate(allowed):
         for token in tokens or ():
             bits[row, token // 32] |= np.uint32(1 << token % 32)

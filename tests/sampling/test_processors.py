@@ -63,24 +63,24 @@ def test_bias_and_penalties_come_before():
     def sign(logits, state):
         return jnp.sign(logits) * jnp.arange(V)
 
-    found = greedy(logits, sign, bias=[[(5, 0.5)], []], frequency=[0.0, -1.0], counts=seen)
-    assert list(found.tokens) == [5, 3]
+    actual = greedy(logits, sign, bias=[[(5, 0.5)], []], frequency=[0.0, -1.0], counts=seen)
+    assert list(actual.tokens) == [5, 3]
 
 
 def test_bans_exclusive_choices_and_grammars_have_the_last_word():
     logits = np.zeros((3, V))
     bias = [[(7, -100.0)], [(8, 100.0)], []]
     allowed = token_mask(None, None, [9, 10])
-    found = greedy(logits, Add(7, 1000.0), bias=bias, allowed=allowed).tokens
-    assert found[0] != 7 and found[1] == 8 and found[2] in (9, 10)
+    actual = greedy(logits, Add(7, 1000.0), bias=bias, allowed=allowed).tokens
+    assert actual[0] != 7 and actual[1] == 8 and actual[2] in (9, 10)
 
 
 def test_a_grammar_wins_over_a_processor_that_forbids_all_it_allows():
     def only_first(logits, state):
         return jnp.where(jnp.arange(V) == 0, logits, -jnp.inf)
 
-    found = greedy(np.zeros((1, V)), only_first, allowed=token_mask([9]))
-    assert found.tokens[0] == 9 and found.finite[0]
+    actual = greedy(np.zeros((1, V)), only_first, allowed=token_mask([9]))
+    assert actual.tokens[0] == 9 and actual.finite[0]
 
 
 def test_padding_is_no_token_whatever_a_processor_does():
@@ -111,7 +111,7 @@ def test_a_row_left_without_a_token_fails_alone():
 def test_raw_logprobs_are_those_of_the_model_and_processed_ones_of_the_processor():
     logits = np.zeros((1, V))
     raw, processed = (
-        greedy(logits, Add(7, 3.0), report=report, logprobs=[True]).logprobs.chosen[0]
+        greedy(logits, Add(7, 3.0), report=report, logprobs=[True]).logprobs.sampled[0]
         for report in ("raw", "processed")
     )
     np.testing.assert_allclose(raw, -np.log(VALID), rtol=1e-5)

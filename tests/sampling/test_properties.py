@@ -36,7 +36,7 @@ class Row:
 
 
 def random_row(rng: np.random.Generator, vocab: int) -> Row:
-    """Peaked, flat, tied or partly masked logits; long histories; up to 1,024 biases of every size."""
+    """Returns peaked, flat, tied or partly masked logits, long histories, and up to 1,024 biases of every size."""
     scale = rng.choice([0.0, 0.01, 1.0, 8.0, 40.0])
     logits = rng.normal(0, scale, vocab)
     if rng.random() < 0.3:
@@ -58,22 +58,24 @@ def random_row(rng: np.random.Generator, vocab: int) -> Row:
     )
 
 
-def state_of(found: list[Row], vocab: int):
+def state_of(actual: list[Row], vocab: int):
     return rows(
-        len(found),
+        len(actual),
         vocab,
-        temperature=[row.temperature for row in found],
-        top_p=[row.top_p for row in found],
-        frequency_penalty=[row.frequency for row in found],
-        presence_penalty=[row.presence for row in found],
-        seed=[[row.seed >> 32, row.seed & 0xFFFFFFFF] for row in found],
-        counts=[row.counts for row in found],
-        bias=[row.bias for row in found],
+        temperature=[row.temperature for row in actual],
+        top_p=[row.top_p for row in actual],
+        frequency_penalty=[row.frequency for row in actual],
+        presence_penalty=[row.presence for row in actual],
+        seed=[[row.seed >> 32, row.seed & 0xFFFFFFFF] for row in actual],
+        counts=[row.counts for row in actual],
+        bias=[row.bias for row in actual],
     )
 
 
 def allowed(row: Row) -> set[int]:
-    """What may be sampled, with room for the rounding of f32 at ties and at the nucleus' edge."""
+    """Returns the tokens that may be sampled, with tolerance for f32 rounding at ties and at the edge of the
+    nucleus.
+    """
     frequency, presence = float(np.float32(row.frequency)), float(np.float32(row.presence))
     mu = oracle.adjusted(row.logits, row.bias, row.counts, frequency, presence)
     tolerance = 1e-5 * max(1.0, float(np.abs(mu[mu > -np.inf]).max()))
@@ -89,9 +91,9 @@ def allowed(row: Row) -> set[int]:
 @given(st.integers(0, 2**32 - 1))
 def test_every_token_is_one_the_oracle_allows(vocab, number):
     rng = np.random.default_rng([number, vocab])
-    found = [random_row(rng, vocab) for _ in range(ROWS)]
-    sampled = run(jnp.array([row.logits for row in found]), state_of(found, vocab), jnp.ones(ROWS, bool), vocab)
-    for row, token, finite in zip(found, np.asarray(sampled.tokens), np.asarray(sampled.finite), strict=True):
+    actual = [random_row(rng, vocab) for _ in range(ROWS)]
+    sampled = run(jnp.array([row.logits for row in actual]), state_of(actual, vocab), jnp.ones(ROWS, bool), vocab)
+    for row, token, finite in zip(actual, np.asarray(sampled.tokens), np.asarray(sampled.finite), strict=True):
         assert finite and int(token) in allowed(row)
 
 
@@ -103,13 +105,13 @@ def test_a_row_is_the_same_whatever_its_neighbours_ask_for(vocab, number):
     kept = random_row(rng, vocab)
     tokens = []
     for _ in range(4):
-        found = [random_row(rng, vocab) for _ in range(ROWS)]
+        actual = [random_row(rng, vocab) for _ in range(ROWS)]
         place = int(rng.integers(ROWS))
-        found[place] = kept
+        actual[place] = kept
         if rng.random() < 0.3:
             other = (place + 1) % ROWS
-            found[other].logits[:] = np.nan
-        sampled = run(jnp.array([row.logits for row in found]), state_of(found, vocab), jnp.ones(ROWS, bool), vocab)
+            actual[other].logits[:] = np.nan
+        sampled = run(jnp.array([row.logits for row in actual]), state_of(actual, vocab), jnp.ones(ROWS, bool), vocab)
         tokens.append(int(sampled.tokens[place]))
         assert bool(sampled.finite[place])
     assert len(set(tokens)) == 1

@@ -35,12 +35,12 @@ def test_the_number_of_rows_changes_no_bit(report: str) -> None:
         bias=[[(7 * row, 3.5)] for row in range(ROWS)],
     )
     compiled = jax.jit(partial(sample, valid=V - 9, report=report), compiler_options=options("cpu"))
-    whole = compiled(logits, state, jnp.ones(ROWS, bool))
+    full = compiled(logits, state, jnp.ones(ROWS, bool))
     for count in (1, 2, 3, 8):
         for start in range(0, ROWS // count * count, count):
             part = slice(start, start + count)
-            found = compiled(logits[part], taken(state, part), jnp.ones(count, bool))
-            assert bits(found) == bits(whole, part), (count, start)
+            actual = compiled(logits[part], taken(state, part), jnp.ones(count, bool))
+            assert bits(actual) == bits(full, part), (count, start)
 
 
 def taken(state: SamplingState, part: slice) -> SamplingState:

@@ -22,7 +22,7 @@ run = jax.jit(sample, static_argnums=3)
 
 
 def rows(count, vocab=V, **columns):
-    """A state of `count` rows with columns given as lists; `bias` as a list of lists of pairs."""
+    """Returns a state of `count` rows with columns given as lists; `bias` is a list of lists of pairs."""
     state = SamplingState.zeros(count, vocab)
     state = replace(state, temperature=jnp.ones(count), top_p=jnp.ones(count))
     bias = columns.pop("bias", None)
@@ -43,9 +43,9 @@ def draw(logits, state, valid=None):
 
 
 def frequencies(mu_row, count=20000, **columns):
-    """How often each token comes out over `count` steps of one seed."""
-    whole = {name: [value] * count for name, value in columns.items()}
-    state = rows(count, len(mu_row), step=range(count), seed=[[1, 2]] * count, **whole)
+    """Returns how often each token is sampled in `count` steps of one seed."""
+    full = {name: [value] * count for name, value in columns.items()}
+    state = rows(count, len(mu_row), step=range(count), seed=[[1, 2]] * count, **full)
     tokens = np.asarray(draw(np.tile(mu_row, (count, 1)), state).tokens)
     return np.bincount(tokens, minlength=len(mu_row))
 
@@ -150,7 +150,7 @@ def test_logprobs_are_those_of_the_raw_logits():
     expected = oracle.log_softmax(logits[0])
     order = np.lexsort((np.arange(V), -expected))[:20]
     assert int(got.tokens[0]) == 11
-    np.testing.assert_allclose(got.logprobs.chosen[0], expected[11], atol=1e-5)
+    np.testing.assert_allclose(got.logprobs.sampled[0], expected[11], atol=1e-5)
     np.testing.assert_array_equal(got.logprobs.top_ids[0], order)
     np.testing.assert_allclose(got.logprobs.top[0], expected[order], atol=1e-5)
 
@@ -187,16 +187,16 @@ def test_processed_logprobs_are_those_of_the_distribution_drawn_from():
         np.testing.assert_allclose(got.logprobs.top[row][: len(ids)], np.log(p[:20]), atol=1e-5)
         assert np.all(np.asarray(got.logprobs.top[row][len(ids) :]) == -np.inf)
         token = int(got.tokens[row])
-        np.testing.assert_allclose(got.logprobs.chosen[row], np.log(p[list(ids).index(token)]), atol=1e-5)
+        np.testing.assert_allclose(got.logprobs.sampled[row], np.log(p[list(ids).index(token)]), atol=1e-5)
 
 
 def test_rows_may_name_the_histories_they_count_from():
     logits = np.random.default_rng(3).normal(0, 2, (2, V)).astype(np.float32)
-    whole = rows(
+    full = rows(
         5, counts=np.random.default_rng(6).integers(0, 3, (5, V)), presence_penalty=[2.0] * 5, temperature=[0.0] * 5
     )
     named = jnp.array([4, 1])
-    few = jax.jit(lambda x: sample(x, whole.take(named), jnp.ones(2, bool), V, rows=named))(jnp.array(logits))
+    few = jax.jit(lambda x: sample(x, full.take(named), jnp.ones(2, bool), V, rows=named))(jnp.array(logits))
     for row, slot in enumerate((4, 1)):
-        mu = oracle.adjusted(logits[row], (), np.asarray(whole.counts[slot]), 0.0, 2.0)
+        mu = oracle.adjusted(logits[row], (), np.asarray(full.counts[slot]), 0.0, 2.0)
         assert int(few.tokens[row]) == int(mu.argmax())

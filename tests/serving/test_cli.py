@@ -101,9 +101,9 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         (["chat", "--cache-dir", "/dev/null/x", "hi"], "cache_dir: /dev/null/x cannot be written (Not a directory)"),
         (["models", "/nonexistent"], "no config.json"),
         (["plan", "llama-3-8b", "--topology", "v5e:5x5"], "accepted: 1x1, 2x2, 2x4"),
-        (["plan", "llama-3-8b", "--topology", "v5e"], "names no slice, as v5e:2x4 does"),
+        (["plan", "llama-3-8b", "--topology", "v5e"], "the slice is missing, as in v5e:2x4"),
         (["plan", "/nonexistent", "--topology", "v5e:2x4"], "or one of llama-3-8b"),
-        (["plan", "llama-3-8b", "--topology", "h200:8", "--compile"], "compiling ahead is for TPUs"),
+        (["plan", "llama-3-8b", "--topology", "h200:8", "--compile"], "ahead-of-time compilation supports TPUs only"),
         (["chat", "--connect", "127.0.0.1:1", "hi"], "jaxchat: "),
     ],
 )

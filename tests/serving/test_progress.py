@@ -102,6 +102,6 @@ def test_kernels_are_announced_only_where_they_are_built(monkeypatch, built):
     told = []
     monkeypatch.setattr(matmul_backend, "_refusal", lambda *_: "")
     monkeypatch.setattr(matmul_backend, "is_built", lambda folder: built)
-    monkeypatch.setattr(matmul_backend, "native_products", lambda folder: {"float32": "f"})
-    matmul_backend.product_calls(EngineConfig(), None, None, lambda *stage: told.append(stage))
+    monkeypatch.setattr(matmul_backend, "native_matmuls", lambda folder: {"float32": "f"})
+    matmul_backend.matmul_calls(EngineConfig(), None, None, lambda *stage: told.append(stage))
     assert told == ([] if built else [("building kernels", 0, 1), ("building kernels", 1, 1)])

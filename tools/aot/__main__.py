@@ -1,8 +1,8 @@
-"""Compiles the programs of an engine for TPUs that are not there, and checks what comes out. `make aot`
+"""Compiles an engine's programs for TPUs that are not present, and checks the result. `make aot`
 
-Each program must fit into memory beside the KV pages, update pages and slots in place, gather nothing as large as its
-share of the logits, and each decode step must take at most 1.15 times what reading weights and KV once takes, by the
-chip's peak rates. The exit status is 1 if a bound fails that `tools.aot.cases` does not list as known.
+Each program must fit into memory beside the KV pages, update pages and slots in place, and gather nothing as large as
+its share of the logits. At the chip's peak rates, each decode step must take at most 1.15 times as long as reading
+weights and KV once. The exit status is 1 if a bound fails that `tools.aot.cases` does not list as known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxchat.planning.aot import Account, AotEngine
 from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.model_shapes import read_shape
-from jaxchat.planning.planner import Plan, make_plan, suggested
+from jaxchat.planning.planner import Plan, make_plan, suggest_config
 from tools.aot.cases import CASES, Case
 
 GIB = 1024**3
@@ -42,7 +42,7 @@ class Result:
     case: Case
     plan: Plan
     account: Account
-    memory: int  # while the program runs, with all others at hand
+    memory: int  # while the program runs and all others are loaded
     reads: float | None  # times the floor; None of prefill, which computes
     step: float | None
     failed: frozenset[str]
@@ -51,26 +51,26 @@ class Result:
 def check(case: Case) -> list[Result]:
     """Compiles the programs of a case."""
     topology, model = parse_topology(case.topology), read_shape(case.model)
-    engine = suggested(topology, slots=case.slots, max_seq_len=case.context)
+    engine = suggest_config(topology, slots=case.slots, max_seq_len=case.context)
     plan = make_plan(model, topology, engine)
-    ahead = AotEngine(model, topology, plan.engine)
-    accounts = [ahead.compile(name) for name in ahead.sources]
-    return [judged(case, plan, ahead, account, sum(one.code for one in accounts)) for account in accounts]
+    aot = AotEngine(model, topology, plan.engine)
+    accounts = [aot.compile(name) for name in aot.program_specs]
+    return [judged(case, plan, aot, account, sum(one.code for one in accounts)) for account in accounts]
 
 
-def judged(case: Case, plan: Plan, ahead: AotEngine, account: Account, code: int) -> Result:
-    """The bounds applied to one program; decoding is of sequences half as long as the context.
+def judged(case: Case, plan: Plan, aot: AotEngine, account: Account, code: int) -> Result:
+    """Applies the bounds to one program. Decoding is of sequences half as long as the context.
 
     `code` is the size of all programs of the engine, which stay in memory together.
     """
-    chip, rows = plan.topology.chip, ahead.sources[account.name].rows
-    least = ahead.cost.estimate(rows, rows, plan.full_length // 2)
+    chip, rows = plan.topology.chip, aot.program_specs[account.name].rows
+    least = aot.cost.estimate(rows, rows, plan.full_length // 2)
     decodes = account.name.startswith("decode")
-    reads = account.local(least.kv, chip) / least.floor if decodes else None
-    step = account.step(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
+    reads = account.local_seconds(least.kv, chip) / least.floor if decodes else None
+    step = account.step_seconds(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
     memory = account.arguments + account.temporary + code
     gathers = [one for one in account.collectives if one.kind == "all-gather"]
-    share = 4 * rows * ahead.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
+    share = 4 * rows * aot.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
     holds = {
         "fits": memory <= chip.memory,
         "aliased": account.aliased >= account.donated,
@@ -83,20 +83,21 @@ def judged(case: Case, plan: Plan, ahead: AotEngine, account: Account, code: int
 
 
 def row(one: Result) -> str:
-    """One line of Markdown."""
+    """Returns one line of Markdown."""
     account, chip = one.account, one.plan.topology.chip
-    sums = all_reduce_seconds(account.exchanged, one.plan.topology, one.plan.engine.tensor_parallel)
-    hidden = "-" if one.step is None else f"{account.hidden / sums:.0%}"
+    sums = all_reduce_seconds(account.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
+    hidden = "-" if one.step is None else f"{account.hidden_seconds / sums:.0%}"
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
         f"{_begin(one.case)} {account.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
-        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} | {account.exchanged / 1e6:.1f} | {hidden} "
+        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} "
+        f"| {account.all_reduced_bytes / 1e6:.1f} | {hidden} "
         f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
     )
 
 
 def unexpected(case: Case, results: list[Result]) -> list[str]:
-    """What differs from the case's list of known failures."""
+    """Returns the differences from the case's list of known failures."""
     failed = frozenset().union(*(one.failed for one in results))
     known = {name for name, _ in case.known}
     place = f"{case.model} on {case.topology}"
@@ -107,8 +108,8 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
 def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
     """Puts a table between the marks in the document `target`; it keeps the lines of `cases` without a result."""
     begin, end = "<!-- aot begin -->", "<!-- aot end -->"
-    head, rest = target.read_text("utf-8").split(begin)
-    old, tail = rest.split(end)
+    head, remainder = target.read_text("utf-8").split(begin)
+    old, tail = remainder.split(end)
     lines: list[str] = []
     for case in cases:
         new = [row(one) for one in results if one.case == case]
@@ -118,7 +119,7 @@ def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.aot", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="check the cases whose 'model topology' has this text in it")
     parser.add_argument("--write", type=Path, help="document to put the table into")
@@ -128,11 +129,11 @@ def main() -> int:
     results: list[Result] = []
     surprises: list[str] = []
     with ThreadPoolExecutor(args.jobs) as pool:
-        for case, found in zip(cases, pool.map(check, cases), strict=True):
-            seconds = ", ".join(f"{one.account.name} {one.account.seconds:.0f} s" for one in found)
+        for case, checked in zip(cases, pool.map(check, cases), strict=True):
+            seconds = ", ".join(f"{one.account.name} {one.account.seconds:.0f} s" for one in checked)
             print(f"{case.model} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
-            results += found
-            surprises += unexpected(case, found)
+            results += checked
+            surprises += unexpected(case, checked)
     print("\n".join([HEAD, *map(row, results)]))
     if args.write:
         write(results, CASES, args.write)

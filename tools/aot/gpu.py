@@ -1,8 +1,8 @@
-"""Compiles the programs of an engine for an H200 that is not there, and checks what comes out. `make aot-gpu`
+"""Compiles an engine's programs for an H200 that is not present, and checks the result. `make aot-gpu`
 
-Each program must fit into memory beside the KV pages, update pages and slots in place, and call the kernels of
-every layer. Autotuning needs a GPU, so it is off, and the compiler counts neither bytes nor products: speed is not
-checked. The exit status is 1 if a check fails.
+Each program must fit into memory beside the KV pages, update pages and slots in place, and call the kernels of every
+layer. Speed is not checked: autotuning, which needs a GPU, is off, and the compiler counts neither bytes nor
+operations. The exit status is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from jaxchat.compat import described_devices
 from jaxchat.planning.aot import Account, AotEngine
 from jaxchat.planning.hardware import parse_topology
-from jaxchat.planning.model_shapes import NAMED, read_shape
-from jaxchat.planning.planner import make_plan, suggested
+from jaxchat.planning.model_shapes import MODEL_SHAPES, read_shape
+from jaxchat.planning.planner import make_plan, suggest_config
 from jaxchat.runtime.compile import options
 
 GIB = 1024**3
@@ -24,7 +24,7 @@ CALLS = {"prefill": 2, "decode": 3}  # of each layer
 
 
 def failures(account: Account, layers: int, memory: float) -> list[str]:
-    """What does not hold of a program."""
+    """Returns the checks that a program fails."""
     each = next(count for begin, count in CALLS.items() if account.name.startswith(begin))
     calls = sum(count for target, count in account.kernels.items() if target.startswith(KERNEL))
     holds = {
@@ -38,19 +38,19 @@ def failures(account: Account, layers: int, memory: float) -> list[str]:
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.aot.gpu", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", choices=NAMED, default="llama-3-8b")
+    parser.add_argument("--model", choices=MODEL_SHAPES, default="llama-3-8b")
     args = parser.parse_args()
     target = Path(__file__).with_name("h200.txtpb").read_text("utf-8")
     devices = described_devices("", "cuda", topology="1x1x1", target_config=target)
     topology, model = parse_topology("h200:1"), read_shape(args.model)
-    plan = make_plan(model, topology, suggested(topology))
+    plan = make_plan(model, topology, suggest_config(topology))
     ahead = AotEngine(model, topology, plan.engine, devices, {**(options("gpu") or {}), "xla_gpu_autotune_level": 0})
     failed = 0
-    for name in ahead.sources:
+    for name in ahead.program_specs:
         account = ahead.compile(name)
-        wrong = failures(account, model.layers, topology.chip.memory)
+        wrong = failures(account, model.num_layers, topology.chip.memory)
         failed += bool(wrong)
         size = f"{account.arguments / GIB:.1f} GiB and {account.temporary / 1024**2:.0f} MiB temporary"
         print(

@@ -3,8 +3,8 @@
     python -m tools.bench --install-peers
     python -m tools.bench --dtype float32 --document docs/performance.md
 
-Peers have environments of their own under the cache folder, which --install-peers makes; those that have none are left
-out. Every contestant runs alone, in turn with the others; every case stands between two probes of the machine.
+Peers have separate environments under the cache folder, which --install-peers creates. Peers without one are omitted.
+Contestants alternate, and each runs alone. Every case is measured between two probes of the machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CASES = ("prefill-512", "decode-1", "decode-8", "decode-32", "mix-0.25", "mix-0.
 
 
 def main() -> int:
-    """Command line; the status is 1 when a contestant failed."""
+    """Runs the command line. The status is 1 if a contestant failed."""
     args = _parser().parse_args()
     os.environ.update(AVX2 if args.avx2 else {})  # the contestants' processes inherit it
     cases = [Case.parse(name) for name in args.cases]

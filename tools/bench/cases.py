@@ -1,4 +1,4 @@
-"""What is measured: prompts, streams that decode together, and a mix that arrives at random.
+"""The cases to measure: prompts, streams that decode together, and a mix that arrives at random.
 
 prefill-512   one prompt of 512 tokens on an idle server, to its first token
 decode-8      8 streams after short prompts
@@ -33,14 +33,14 @@ class Case:
 
     @staticmethod
     def parse(name: str) -> Case:
-        """From its name. Raises ValueError naming what is wrong with it."""
+        """Parses the name of a case. Raises ValueError that says what is wrong with it."""
         kind, _, size = name.partition("-")
         if kind not in ("prefill", "decode", "mix"):
             raise ValueError(f"case {name!r}: the kinds are prefill, decode and mix")
         try:
             case = Case(kind=kind, size=float(size) if kind == "mix" else int(size))
         except ValueError:
-            raise ValueError(f"case {name!r}: {size!r} is no number") from None
+            raise ValueError(f"case {name!r}: {size!r} is not a number") from None
         most = {"prefill": CONTEXT - 1, "decode": 256, "mix": 1000.0}[kind]
         if not 0 < case.size <= most:
             raise ValueError(f"case {name!r}: the number must be above 0 and at most {most}")
@@ -61,7 +61,7 @@ class Case:
         return 3 if self.kind == "prefill" else 1
 
     def requests(self, seed: int, vocab: int) -> list[Request]:
-        """The same for the same seed; no two prompts begin alike."""
+        """Returns the requests, the same for the same seed. Their prompts have no common prefix."""
         rng = Random(f"{self.name} {seed}")
 
         def ask(at: float, prompt: int, tokens: int) -> Request:
@@ -76,37 +76,37 @@ class Case:
         return [ask(float(at), rng.choice((SHORT, SHORT, SHORT, LONG)), ANSWER) for at in moments]
 
     def warm_up(self, vocab: int) -> list[Request]:
-        """The same shapes, shortly."""
+        """Returns short requests of the same shapes."""
         first = self.requests(-1, vocab)[: max(self.streams, 2)]
         return [replace(request, at=0.0, tokens=min(request.tokens, 4)) for request in first]
 
     def figures(self, requests: list[Request], times: Times) -> Figures:
-        """What the times of the tokens come to; rates in tokens per second, latencies in seconds."""
-        first = [found[0] - request.at for request, found in zip(requests, times, strict=True)]
+        """Computes rates in tokens per second and latencies in seconds from the times of the tokens."""
+        first = [arrivals[0] - request.at for request, arrivals in zip(requests, times, strict=True)]
         if self.kind == "prefill":
             return {"rate": len(requests[0].prompt) / first[0]}
-        overall = sum(map(len, times)) / max(found[-1] for found in times)
+        overall = sum(map(len, times)) / max(arrivals[-1] for arrivals in times)
         if self.kind == "decode":
             return {"rate": steady_rate(times), "overall": overall}
-        gaps = np.concatenate([np.diff(found) for found in times])
+        gaps = np.concatenate([np.diff(arrivals) for arrivals in times])
         return {"overall": overall} | _percentiles("first", np.array(first)) | _percentiles("gap", gaps)
 
 
 def steady_rate(times: Times) -> float:
     """Tokens per second while the most streams decode together: after the last of them began, before the first ends."""
-    changes = sorted([(found[0], 1) for found in times] + [(found[-1], -1) for found in times])
+    changes = sorted([(arrivals[0], 1) for arrivals in times] + [(arrivals[-1], -1) for arrivals in times])
     active, most, window = 0, 0, (0.0, 0.0)
     for (moment, change), (until, _) in pairwise(changes):
         active += change
         if active > most or (active == most and until - moment > window[1] - window[0]):
             most, window = active, (moment, until)
-    tokens = sum(window[0] < moment <= window[1] for found in times for moment in found)
+    tokens = sum(window[0] < moment <= window[1] for arrivals in times for moment in arrivals)
     return tokens / (window[1] - window[0])
 
 
-def median_figures(found: list[Figures]) -> Figures:
-    """The median of each figure."""
-    return {name: statistics.median(figures[name] for figures in found) for name in found[0]}
+def median_figures(repetitions: list[Figures]) -> Figures:
+    """Returns the median of each figure."""
+    return {name: statistics.median(figures[name] for figures in repetitions) for name in repetitions[0]}
 
 
 def _percentiles(name: str, values: np.ndarray) -> Figures:

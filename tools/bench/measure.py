@@ -1,4 +1,4 @@
-"""The run: peers in turn, each alone on the machine, every case between two probes, all of it several times over."""
+"""The run: peers alternate, each alone on the machine, every case between two probes, all repeated several times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALM = 0.05  # of the processors may go to others without a second try
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
-    """A peer with so many slots, and what it is measured on."""
+    """A peer with its number of slots and its cases."""
 
     peer: Peer
     slots: int
@@ -58,14 +58,14 @@ def contestants(peers: list[Peer], cases: list[Case], slots: list[int]) -> list[
     """Ours for each number of slots, the larger ones only where more streams come than the first has slots for."""
     first, most = slots[0], max([*slots, *(case.streams for case in cases)])
     crowded = tuple(case for case in cases if case.streams > first)
-    found = []
+    results = []
     for peer in peers:
         if not peer.ours:
-            found.append(Contestant(peer=peer, slots=most, cases=tuple(cases)))
+            results.append(Contestant(peer=peer, slots=most, cases=tuple(cases)))
             continue
-        found.append(Contestant(peer=peer, slots=first, cases=tuple(cases)))
-        found += [Contestant(peer=peer, slots=more, cases=crowded) for more in slots[1:] if crowded]
-    return found
+        results.append(Contestant(peer=peer, slots=first, cases=tuple(cases)))
+        results += [Contestant(peer=peer, slots=more, cases=crowded) for more in slots[1:] if crowded]
+    return results
 
 
 class Bench:
@@ -74,14 +74,18 @@ class Bench:
     def __init__(
         self, model: Path, config: ModelConfig, dtype: str, cache: Path, probe: Probe, *, tries: int = 1
     ) -> None:
-        """Args: `tries` says how often a case is measured while other processes take more than a little."""
+        """Prepares a run.
+
+        Args:
+            tries: how often a case is measured while other processes take more than a little of the machine.
+        """
         self._tries = tries
         self._model, self._config, self._dtype, self._cache, self._probe = model, config, dtype, cache, probe
         self._weights = param_count(config)
         self.failures: dict[str, str] = {}
 
     def run(self, contestants: list[Contestant], repetitions: int) -> Iterator[Record]:
-        """Records as they come. One who fails is named in `failures`, and not tried again."""
+        """Yields records as they are measured. A contestant that fails is named in `failures` and not tried again."""
         for repetition in range(repetitions):
             for contestant in contestants:
                 if contestant.label in self.failures:
@@ -104,28 +108,28 @@ class Bench:
         with Worker(contestant.peer, settings, self._cache) as worker:
             for case in contestant.cases:
                 worker.run(case.warm_up(self._config.vocab_size))
-                found = self._calmest(worker, case, repetition)
+                results = self._calmest(worker, case, repetition)
                 yield Record(
                     label=contestant.label,
                     version=worker.version,
                     case=case.name,
                     repetition=repetition,
-                    figures=found.figures,
-                    limits=found.limits,
-                    others=found.others,
+                    figures=results.figures,
+                    limits=results.limits,
+                    others=results.others,
                 )
 
     def _calmest(self, worker: Worker, case: Case, repetition: int) -> Measured:
-        """The first try that others hardly disturbed, or the one that they disturbed least."""
-        found: list[Measured] = []
+        """Returns the first try that others hardly disturbed, or the one that they disturbed least."""
+        results: list[Measured] = []
         for number in range(self._tries):
-            found.append(self._measure(worker, case, repetition * self._tries + number))
-            if found[-1].others < CALM:
+            results.append(self._measure(worker, case, repetition * self._tries + number))
+            if results[-1].others < CALM:
                 break
-        return min(found, key=lambda measured: measured.others)
+        return min(results, key=lambda measured: measured.others)
 
     def _measure(self, worker: Worker, case: Case, number: int) -> Measured:
-        """Args: `number` sees to it that no prompt comes twice, which a prefix cache would know."""
+        """Measures a case. `number` makes every prompt new, so that prefix caches never match."""
         before, watched = self._probe(), Others()
         figures = []
         for run in range(case.runs):
@@ -136,7 +140,7 @@ class Bench:
         return Measured(median | self._roofline(case, median, limits), limits, others)
 
     def _roofline(self, case: Case, figures: Figures, limits: Limits) -> Figures:
-        """The share that was reached of what the probes allow."""
+        """Returns the share of the probes' limits that was reached."""
         if case.kind == "mix":
             return {}
         rows = case.streams if case.kind == "decode" else int(case.size)

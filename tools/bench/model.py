@@ -14,11 +14,11 @@ from tools.bench.text import SPECIAL, TEMPLATE, tokenizer
 
 
 def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
-    """Writes the model, unless it is there. `config.json` comes last, so a directory that has it is complete."""
+    """Writes the model unless it exists. `config.json` is written last, so a directory with it is complete."""
     if (directory / "config.json").exists():
         return directory
     directory.mkdir(parents=True, exist_ok=True)
-    config = replace(config, qkv_bias=True)  # as all of the family have, which every peer knows
+    config = replace(config, qkv_bias=True)  # as in the whole family, which every peer supports
     save_hf(random_params(config, dtype), config, directory, dtype)
     tokenizer(config.vocab_size).save(str(directory / "tokenizer.json"))
     raw = hugging_face(config, dtype)
@@ -30,20 +30,20 @@ def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
 
 
 def hugging_face(config: ModelConfig, dtype: str) -> dict[str, Any]:
-    """The `config.json` of a Qwen2 model of this shape, whose layers are all alike."""
+    """Returns the `config.json` of a Qwen2 model of this shape, with equal layers."""
     rope = config.kinds[0].rope
     assert rope, "every layer of this family has rotary positions"
     return {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
         "vocab_size": config.vocab_size,
-        "hidden_size": config.width,
+        "hidden_size": config.embed_dim,
         "intermediate_size": config.mlp_dim,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
         "head_dim": config.head_dim,
-        "max_position_embeddings": config.context,
+        "max_position_embeddings": config.max_seq_len,
         "rms_norm_eps": config.norm_eps,
         "rope_theta": rope.theta,
         "rope_parameters": {"rope_type": "default", "rope_theta": rope.theta},

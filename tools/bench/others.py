@@ -15,13 +15,16 @@ class Others:
         self._began = self.seconds()
 
     def share(self) -> float:
-        """The part of all processors that went to processes other than this one and its children, 0 to 1."""
+        """Returns the fraction of all processors that other processes used, from 0 to 1.
+
+        Children of this one do not count.
+        """
         wall, all_, own = (now - then for now, then in zip(self.seconds(), self._began, strict=True))
         return min(max((all_ - own) / (wall * (os.cpu_count() or 1)), 0.0), 1.0)
 
     @staticmethod
     def seconds() -> tuple[float, float, float]:
-        """Seconds: of the clock, of processors in use by anybody, of processors in use by us."""
+        """Returns seconds: of the clock, of processors in use by all processes, of processors in use by this one."""
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
         guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user already

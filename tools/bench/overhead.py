@@ -1,6 +1,6 @@
-"""What text and transport cost: tokens per second of many streams, from the bare engine out to REST.
+"""The cost of text and transport: tokens per second of many streams, from the bare engine out to REST.
 
-`python -m tools.bench.overhead --streams 32` measures, in turn and several times over:
+`python -m tools.bench.overhead --streams 32` measures these alternately, several times:
 
 - engine: the engine loop and its device, token ids only;
 - session: chat streams in the same process;
@@ -39,7 +39,7 @@ MESSAGES = [{"role": "user", "content": "Tell me what jaxchat is, how to start i
 
 
 class Bare:
-    """An engine of its own, without text."""
+    """A separate engine without text."""
 
     def __init__(self, model: str, slots: int) -> None:
         directory = find(model)
@@ -48,7 +48,7 @@ class Bare:
         scheduler = Scheduler(**loaded.scheduling)
         self._engine = Engine(loaded.runner, scheduler, queue_limit=1 << 20)
         self._prompt = prompt_tokens(
-            request_from_kwargs(messages=MESSAGES).request, ToolChoice(), template, tokenizer, loaded.sizes.context
+            request_from_kwargs(messages=MESSAGES).request, ToolChoice(), template, tokenizer, loaded.sizes.max_seq_len
         )
         self.bans = tuple((token, -100.0) for token in sorted(tokenizer.stop_tokens))
         self._left, self._ended = 0, asyncio.Event()
@@ -124,23 +124,23 @@ async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, 
             "gRPC": lambda: streams.typed(client),
             "REST": lambda: streams.rest(http),
         }
-        found: dict[str, list[float]] = {way: [] for way in ways}
+        results: dict[str, list[float]] = {way: [] for way in ways}
         for repetition in range(-1, args.repetitions):  # the first one warms up
             for way, run in ways.items():
                 rate = await timed(run(), total)
                 if repetition >= 0:
-                    found[way].append(rate)
+                    results[way].append(rate)
     bare.stop()
-    return found
+    return results
 
 
-def table(found: dict[str, list[float]]) -> str:
-    """Medians, their ratio to the engine's, and the spread."""
-    base = statistics.median(found["engine"])
+def table(results: dict[str, list[float]]) -> str:
+    """Returns medians, their ratio to the engine's, and the spread."""
+    base = statistics.median(results["engine"])
     rows = [
         f"| {way} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.3f} |"
         f" {min(rates):,.0f} to {max(rates):,.0f} |"
-        for way, rates in found.items()
+        for way, rates in results.items()
     ]
     return "\n".join(["| way | tokens/s | of the engine's | spread |", "|---|---|---|---|", *rows])
 
@@ -154,9 +154,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     args = parser.parse_args()
     with ServerProcess("--model", args.model, "--slots", str(args.slots), "--startup-prompt", "") as server:
-        found = asyncio.run(measure(args, server))
+        results = asyncio.run(measure(args, server))
     print(f"{args.streams} streams of {args.tokens} tokens, {args.slots} slots, {args.repetitions} repetitions\n")
-    print(table(found))
+    print(table(results))
 
 
 if __name__ == "__main__":

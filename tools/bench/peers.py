@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A worker's module, and what its environment is made of; jaxchat runs in this one."""
+    """A worker's module and the packages of its environment. jaxchat runs in this process's environment."""
 
     name: str
     worker: str
@@ -35,7 +35,7 @@ class Peer:
 
 
 LLAMA = ("llama-cpp-python==0.3.36", "gguf==0.19.0", "safetensors==0.8.0", "ml_dtypes==0.6.0")
-AVX2 = {  # keeps everyone to AVX2 whose code can choose at run time; llama.cpp has a build for it
+AVX2 = {  # limits peers that choose instructions at run time; llama.cpp has an AVX2 build
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -61,12 +61,12 @@ PEERS = {
 
 
 def python_of(peer: Peer, cache: Path) -> Path:
-    """The interpreter that runs a peer."""
+    """Returns the interpreter that runs a peer."""
     return Path(sys.executable) if peer.ours else cache / "peers" / peer.name / "bin" / "python"
 
 
 def installed(peer: Peer, cache: Path) -> bool:
-    """Whether its environment is complete."""
+    """Returns whether its environment is complete."""
     stamp = _stamp(peer, cache)
     return peer.ours or (stamp.exists() and stamp.read_text() == _recipe(peer))
 
@@ -107,7 +107,7 @@ class Worker:
         self.version = str(self._ask(asdict(settings))["version"])
 
     def run(self, requests: list[Request]) -> Times:
-        """When each token of each request was there. Raises RuntimeError with what the worker said."""
+        """Returns the time of each token of each request. Raises RuntimeError with the worker's message."""
         times: Times = self._ask({"requests": [asdict(request) for request in requests]})["times"]  # type: ignore[assignment]
         return times
 

@@ -14,11 +14,11 @@ import numpy as np
 from tools.bench.report import Medians, labels
 
 
-def draw(found: Medians, directory: Path, stem: str) -> list[Path]:
+def draw(results: Medians, directory: Path, stem: str) -> list[Path]:
     """Writes those pictures there are figures for; returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
-    steady = {key: figures for key, figures in found.items() if "roofline" in figures}
-    mixed = {key: figures for key, figures in found.items() if "gap_p50" in figures}
+    steady = {key: figures for key, figures in results.items() if "roofline" in figures}
+    mixed = {key: figures for key, figures in results.items() if "gap_p50" in figures}
     paths = []
     if steady:
         paths.append(directory / f"{stem}-roofline.png")
@@ -29,12 +29,12 @@ def draw(found: Medians, directory: Path, stem: str) -> list[Path]:
     return paths
 
 
-def _roofline(found: Medians, path: Path) -> None:
+def _roofline(results: Medians, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
-    cases, rows = list(dict.fromkeys(case for _, case in found)), labels(found)
+    cases, rows = list(dict.fromkeys(case for _, case in results)), labels(results)
     width = 0.8 / len(rows)
     for index, label in enumerate(rows):
-        heights = [100 * found.get((label, case), {}).get("roofline", np.nan) for case in cases]
+        heights = [100 * results.get((label, case), {}).get("roofline", np.nan) for case in cases]
         axes.bar(np.arange(len(cases)) + width * (index - (len(rows) - 1) / 2), heights, width, label=label)
     axes.set_xticks(range(len(cases)), cases)
     axes.set_ylabel("% of what the probes allow")
@@ -43,11 +43,11 @@ def _roofline(found: Medians, path: Path) -> None:
     plt.close(figure)
 
 
-def _latency(found: Medians, path: Path) -> None:
+def _latency(results: Medians, path: Path) -> None:
     figure, panes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     for axes, (name, title) in zip(panes, (("first", "to the first token"), ("gap", "between tokens")), strict=True):
-        for label in labels(found):
-            points = sorted((float(case.partition("-")[2]), f) for (own, case), f in found.items() if own == label)
+        for label in labels(results):
+            points = sorted((float(case.partition("-")[2]), f) for (own, case), f in results.items() if own == label)
             loads = [load for load, _ in points]
             (line,) = axes.plot(loads, [1000 * f[f"{name}_p50"] for _, f in points], marker="o", label=label)
             axes.plot(loads, [1000 * f[f"{name}_p95"] for _, f in points], "--", color=line.get_color())

@@ -1,4 +1,4 @@
-"""What the machine can do at the moment: shared ones change within minutes, so each figure has what held beside it."""
+"""The machine's current limits. Shared machines change within minutes, so each figure has the limits of its time."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ class Probe:
         self()
 
     def __call__(self) -> Limits:
-        """The better of three tries each; takes about half a second."""
+        """Measures both limits, each as the best of three tries. Takes about half a second."""
         read = fastest(lambda: self._read(self._run).block_until_ready())
         product = fastest(lambda: self._multiply(self._square).block_until_ready())
         return Limits(self._run.nbytes / read, 2 * self._square.shape[0] ** 3 / product)
 
 
 def floor_seconds(weights: int, dtype: str, rows: int, limits: Limits) -> float:
-    """Least time of a pass over `rows` tokens: every weight read once, two operations for each weight and row."""
+    """Returns the least time of a pass over `rows` tokens: every weight read once, two operations per weight and
+    row.
+    """
     return max(weights * jnp.dtype(dtype).itemsize / limits.bandwidth, 2 * weights * rows / limits.matmul)
 
 

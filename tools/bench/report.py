@@ -18,54 +18,54 @@ Medians = dict[tuple[str, str], Figures]
 
 
 def medians(records: list[Record]) -> Medians:
-    """Over the repetitions."""
-    found: dict[tuple[str, str], list[Figures]] = {}
+    """Returns the medians over the repetitions."""
+    results: dict[tuple[str, str], list[Figures]] = {}
     for record in records:
-        found.setdefault((record.label, record.case), []).append(record.figures)
-    return {key: median_figures(figures) for key, figures in found.items()}
+        results.setdefault((record.label, record.case), []).append(record.figures)
+    return {key: median_figures(figures) for key, figures in results.items()}
 
 
 def as_json(records: list[Record], failures: dict[str, str], about: dict[str, Any]) -> str:
-    """Everything, to be kept."""
+    """Returns all records, for storage."""
     machine = {"processor": _processor(), "system": platform.platform(), "python": platform.python_version()}
-    whole = {"about": about, "machine": machine, "failures": failures, "records": [asdict(r) for r in records]}
-    return json.dumps(whole, indent=1)
+    report = {"about": about, "machine": machine, "failures": failures, "records": [asdict(r) for r in records]}
+    return json.dumps(report, indent=1)
 
 
 def markdown(records: list[Record], command: str) -> str:
-    """The tables: rates, jaxchat's best against the others, latencies, and the machine."""
-    found = medians(records)
+    """Returns the tables: rates, jaxchat's best against the others, latencies, and the machine."""
+    results = medians(records)
     cases = list(dict.fromkeys(record.case for record in records))
     steady = [case for case in cases if Case.parse(case).kind != "mix"]
     mixes = [case for case in cases if case not in steady]
     parts = [f"```\n{command}\n```"]
     if steady:
         decodes = [case for case in steady if case.startswith("decode")]
-        parts += ["Tokens per second; beside it, the share of what the probes allow.", _rates(found, steady)]
-        parts += ["jaxchat's best as a multiple of each peer.", _ratios(found, steady)] if _peers(found) else []
-        parts += ["Tokens per second with the prompts counted in.", _overall(found, decodes)] if decodes else []
+        parts += ["Tokens per second; beside it, the share of what the probes allow.", _rates(results, steady)]
+        parts += ["jaxchat's best as a multiple of each peer.", _ratios(results, steady)] if _peers(results) else []
+        parts += ["Tokens per second with the prompts counted in.", _overall(results, decodes)] if decodes else []
     if mixes:
         parts += ["Milliseconds under a load that arrives at random, at the 50th, 95th and 99th percentile."]
-        parts += [_latencies(found, mixes)]
+        parts += [_latencies(results, mixes)]
     return "\n\n".join([*parts, _conditions(records)])
 
 
 def put(document: Path, name: str, text: str) -> None:
     """Puts the text between the markers of that name; at the end of the document where it has none."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, found, rest = document.read_text("utf-8").partition(begin)
-    after = rest.partition(end)[2] if found else "\n"
-    gap = "" if found else "\n"
+    before, marker, remainder = document.read_text("utf-8").partition(begin)
+    after = remainder.partition(end)[2] if marker else "\n"
+    gap = "" if marker else "\n"
     document.write_text(f"{before}{gap}{begin}\n{text}\n{end}{after}", "utf-8")
 
 
-def labels(found: Medians) -> list[str]:
+def labels(results: Medians) -> list[str]:
     """Contestants in the order in which they came."""
-    return list(dict.fromkeys(label for label, _ in found))
+    return list(dict.fromkeys(label for label, _ in results))
 
 
-def _peers(found: Medians) -> list[str]:
-    return [label for label in labels(found) if not label.startswith("jaxchat")]
+def _peers(results: Medians) -> list[str]:
+    return [label for label in labels(results) if not label.startswith("jaxchat")]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -74,41 +74,42 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _cells(
-    found: Medians, rows: list[str], cases: list[str], cell: Callable[[str, str, Figures], str]
+    results: Medians, rows: list[str], cases: list[str], cell: Callable[[str, str, Figures], str]
 ) -> list[list[str]]:
     return [
-        [row, *(cell(row, case, found[row, case]) if (row, case) in found else "" for case in cases)] for row in rows
+        [row, *(cell(row, case, results[row, case]) if (row, case) in results else "" for case in cases)]
+        for row in rows
     ]
 
 
-def _rates(found: Medians, cases: list[str]) -> str:
+def _rates(results: Medians, cases: list[str]) -> str:
     def cell(label: str, case: str, figures: Figures) -> str:
         return f"{figures['rate']:.1f} ({100 * figures['roofline']:.0f} %)"
 
-    return _table(["", *cases], _cells(found, labels(found), cases, cell))
+    return _table(["", *cases], _cells(results, labels(results), cases, cell))
 
 
-def _overall(found: Medians, cases: list[str]) -> str:
-    return _table(["", *cases], _cells(found, labels(found), cases, lambda *given: f"{given[2]['overall']:.1f}"))
+def _overall(results: Medians, cases: list[str]) -> str:
+    return _table(["", *cases], _cells(results, labels(results), cases, lambda *cell: f"{cell[2]['overall']:.1f}"))
 
 
-def _ratios(found: Medians, cases: list[str]) -> str:
-    ours = [label for label in labels(found) if label.startswith("jaxchat")]
+def _ratios(results: Medians, cases: list[str]) -> str:
+    ours = [label for label in labels(results) if label.startswith("jaxchat")]
 
     def cell(label: str, case: str, figures: Figures) -> str:
-        rates = [found[own, case]["rate"] for own in ours if (own, case) in found]
+        rates = [results[own, case]["rate"] for own in ours if (own, case) in results]
         return f"{max(rates) / figures['rate']:.2f}" if rates else ""
 
-    return _table(["", *cases], _cells(found, _peers(found), cases, cell))
+    return _table(["", *cases], _cells(results, _peers(results), cases, cell))
 
 
-def _latencies(found: Medians, cases: list[str]) -> str:
+def _latencies(results: Medians, cases: list[str]) -> str:
     def three(figures: Figures, name: str) -> str:
         return " / ".join(f"{1000 * figures[f'{name}_p{q}']:.0f}" for q in (50, 95, 99))
 
     rows = [
         [label, case.removeprefix("mix-"), three(figures, "first"), three(figures, "gap"), f"{figures['overall']:.1f}"]
-        for (label, case), figures in found.items()
+        for (label, case), figures in results.items()
         if case in cases
     ]
     return _table(["", "requests/s", "to the first token", "between tokens", "tokens/s"], rows)

@@ -1,7 +1,7 @@
-"""What rounded weights change in the logits of a model, against float32: `python -m tools.bench.rounding`
+"""The effect of rounded weights on a model's logits, against float32: `python -m tools.bench.rounding`
 
-Runs conversations that the bundled model was not trained on through the decoder in each precision, without a cache, and
-compares every position: the error of the logits relative to their spread, and how often the most likely token is the
+Runs conversations that the bundled model was not trained on through the decoder in each precision, without a cache.
+Compares every position: the error of the logits relative to their spread, and how often the most likely token is the
 same.
 """
 
@@ -30,7 +30,7 @@ LENGTH = 256  # tokens of a conversation
 
 
 def conversations(directory: Path, count: int) -> list[np.ndarray]:
-    """Token ids of held-out conversations, answers included, each filled up to `LENGTH`."""
+    """Returns token ids of held-out conversations, answers included, each padded to `LENGTH`."""
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     samples = [sample for skill in data.SKILLS for sample in data.held_out(3, skill, count)]
     texts = [render([*sample.prompt, sample.answer], list(sample.tools)) for sample in samples]
@@ -54,7 +54,7 @@ def logits(directory: Path, tokens: list[np.ndarray], dtype: str, rounded: bool)
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.rounding", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="folder with the bundled tokenizer")
     parser.add_argument("--count", type=int, default=20, help="conversations a skill")
@@ -65,9 +65,9 @@ def main() -> None:
     print(f"{len(tokens)} conversations, {len(exact)} positions\n")
     print("| precision | error of a logit / spread | same most likely token |\n|---|---|---|")
     for name, dtype, rounded in (("bfloat16", "bfloat16", False), ("int8", "float32", True)):
-        found = np.concatenate(logits(args.model, tokens, dtype, rounded))
-        error = np.sqrt(np.mean((found - exact) ** 2)) / spread
-        same = np.mean(found.argmax(-1) == exact.argmax(-1))
+        actual = np.concatenate(logits(args.model, tokens, dtype, rounded))
+        error = np.sqrt(np.mean((actual - exact) ** 2)) / spread
+        same = np.mean(actual.argmax(-1) == exact.argmax(-1))
         print(f"| {name} | {error:.4f} | {100 * same:.2f} % |", flush=True)
 
 

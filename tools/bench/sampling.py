@@ -1,8 +1,8 @@
-"""What each sampling feature costs: `python -m tools.bench.sampling`.
+"""The cost of each sampling feature: `python -m tools.bench.sampling`.
 
-Times one call of the sampler at several batch and vocabulary sizes, beside the product that makes the logits (f32,
-width 896) and beside the usual ways: a full sort with a softmax in torch, the same in NumPy. Medians in milliseconds;
-the peers take their turns between ours, so that a noisy machine disturbs all alike.
+Times one call of the sampler at several batch and vocabulary sizes. Beside it: the matrix product that computes the
+logits (f32, width 896), a full sort with a softmax in torch, and the same in NumPy. Prints medians in milliseconds. The
+peers alternate with ours, so that a noisy machine disturbs all of them equally.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Work = Callable[[], Any]
 
 
 def states(rows: int, vocab: int) -> dict[str, SamplingState]:
-    """A state for each feature, and one for several together."""
+    """Returns a state for each feature, and one for several together."""
     greedy, ones = SamplingState.zeros(rows, vocab), jnp.ones(rows)
     drawn = replace(greedy, temperature=ones * 0.8, top_p=ones)
     nucleus = replace(drawn, top_p=ones * 0.9)
@@ -45,7 +45,7 @@ def states(rows: int, vocab: int) -> dict[str, SamplingState]:
 
 
 def logits(rows: int, vocab: int) -> np.ndarray:
-    """f32 `[S, V]` shaped like a language model's: a bell of unlikely tokens and a few dozen likely ones."""
+    """Returns f32 `[S, V]` logits as of a language model: a bell of unlikely tokens and a few dozen likely ones."""
     rng = np.random.default_rng(0)
     x = rng.normal(0, 2.5, (rows, vocab)).astype(np.float32)
     x[:, :60] += np.linspace(20, 8, 60, dtype=np.float32)
@@ -53,20 +53,20 @@ def logits(rows: int, vocab: int) -> np.ndarray:
 
 
 def ours(x: np.ndarray) -> dict[str, Work]:
-    """The sampler under each state, and the product before it."""
+    """Returns the sampler in each state, and the matrix product before it."""
     rows, vocab = x.shape
-    on, given = jnp.ones(rows, bool), jnp.array(x)
+    on, inputs = jnp.ones(rows, bool), jnp.array(x)
     run = jax.jit(sample, static_argnums=3)
     hidden, head = jnp.ones((rows, WIDTH)), jnp.ones((WIDTH, vocab))
     product = jax.jit(jnp.dot)
     work: dict[str, Work] = {"(logits: f32 product)": lambda: jax.block_until_ready(product(hidden, head))}
     for name, state in states(rows, vocab).items():
-        work[name] = lambda state=state: jax.block_until_ready(run(given, state, on, vocab))  # type: ignore[misc]
+        work[name] = lambda state=state: jax.block_until_ready(run(inputs, state, on, vocab))  # type: ignore[misc]
     return work
 
 
 def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
-    """Sort, cumulate, cut, draw."""
+    """Samples by sort, cumulative sum, cut and draw."""
     z = x / 0.8
     p = np.exp(z - z.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
@@ -78,27 +78,27 @@ def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
 
 
 def peers(x: np.ndarray) -> dict[str, Work]:
-    """The same nucleus by full sorts; torch where it is installed."""
+    """Returns samplers of the same nucleus by full sorts; with torch if it is installed."""
     rng = np.random.default_rng(0)
     work: dict[str, Work] = {"NumPy: nucleus by sort": lambda: numpy_nucleus(x, rng)}
     try:
         import torch
     except ImportError:
         return work
-    given = torch.from_numpy(x)
+    inputs = torch.from_numpy(x)
 
     def nucleus() -> Any:
-        p, order = torch.softmax(given / 0.8, -1).sort(-1, descending=True)
+        p, order = torch.softmax(inputs / 0.8, -1).sort(-1, descending=True)
         p[p.cumsum(-1) - p > 0.9] = 0
         return order.gather(-1, torch.multinomial(p, 1))
 
-    work["torch: temperature"] = lambda: torch.multinomial(torch.softmax(given / 0.8, -1), 1)
+    work["torch: temperature"] = lambda: torch.multinomial(torch.softmax(inputs / 0.8, -1), 1)
     work["torch: nucleus by sort"] = nucleus
     return work
 
 
 def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
-    """Median milliseconds of each, in alternation."""
+    """Returns median milliseconds of each, measured alternately."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for repetition in range(-1, repetitions):  # the first round compiles
         for name, call in work.items():
@@ -106,11 +106,11 @@ def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
             call()
             if repetition >= 0:
                 times[name].append(1000 * (time.perf_counter() - began))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.sampling", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--vocab", type=int, nargs="+", default=[32_000, 151_936, 256_000])

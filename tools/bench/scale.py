@@ -1,8 +1,9 @@
-"""What scheduling costs the host when very many wait: `python -m tools.bench.scale --queued 10000 --slots 256`
+"""The host's cost of scheduling with very many waiting requests: `python -m tools.bench.scale --queued 10000 --slots
+256`
 
-Drives the engine's own scheduler with a device that answers at once, as the engine does, one step ahead. The table has
-the processor time of a step, planned and collected, in milliseconds, and that of a cancel in microseconds. It should
-grow with the rows that are active and with nothing else; the exit status is 1 where a step takes more than the limit.
+Drives the engine's own scheduler with a device that answers at once, one step ahead as the engine does. The table has
+the processor time of scheduling and processing a step, in milliseconds, and of a cancel, in microseconds. It should
+grow with the active rows alone. The exit status is 1 if a step takes more than the limit.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PAGE, CHUNK = 16, 512  # as for an accelerator
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """Sequences and what they ask for; `pages` of the pool for each slot."""
+    """Sequences and their requests; `pages` is the size of the pool per slot."""
 
     name: str
     slots: int
@@ -53,13 +54,13 @@ class Host:
     def __init__(self, load: Load) -> None:
         self._load, self._rng, self._number = load, Random(0), 0
         pages = 1 + load.slots * load.pages
-        self._scheduler = Scheduler(slots=load.slots, chunks=(CHUNK,), page_size=PAGE, pages=pages)
+        self._scheduler = Scheduler(slots=load.slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages)
         self._in_flight: deque[Step] = deque()
         self._live: set[int] = set()
         self._fill()
 
     def run(self, steps: int) -> Found:
-        """First fills the slots as far as they do, then times `steps` steps; after each somebody leaves the queue."""
+        """Fills the slots as far as possible, then times `steps` steps. After each, one request leaves the queue."""
         for _ in range(8 * self._load.slots):
             if self._scheduler.running < self._load.slots:
                 self._step()
@@ -96,14 +97,14 @@ class Host:
 
 
 def _outcome(step: Step) -> Outcome:
-    """What a device that samples token 1 forever leaves."""
+    """Returns the result of a device that always samples token 1."""
     if isinstance(step.work, SwapOutWork):
         return Swapped(None, ())
     if isinstance(step.work, SwapInWork):
         return None
     rows, few = len(step.rows), np.zeros((len(step.rows), 20), np.int32)
-    whole, real = np.ones(rows, np.int32), np.zeros(rows, np.float32)
-    return StepResult(whole, whole > 0, real, few, few.astype(np.float32))
+    ones, real = np.ones(rows, np.int32), np.zeros(rows, np.float32)
+    return StepResult(ones, ones > 0, real, few, few.astype(np.float32))
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, object]:
@@ -114,7 +115,7 @@ def _timed(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def loads(slots: int, queued: int) -> list[Load]:
-    """Steady decoding of more and more rows, then everything that may come on top of it."""
+    """Yields steady decoding of more and more rows, then every additional kind of load."""
     long, short = (100_000, 100_000), (512, 2048)
     few = [
         Load(name="decode", slots=n, queued=queued, prompt=32, answer=long, pages=1000)
@@ -122,7 +123,7 @@ def loads(slots: int, queued: int) -> list[Load]:
     ]
     return [
         *few,
-        Load(name="decode, nobody waits", slots=slots, queued=0, prompt=32, answer=long, pages=1000),
+        Load(name="decode, empty queue", slots=slots, queued=0, prompt=32, answer=long, pages=1000),
         Load(name="decode", slots=slots, queued=queued, prompt=32, answer=long, pages=1000),
         Load(name="come and go", slots=slots, queued=queued, prompt=200, answer=short, pages=64),
         Load(name="long prompts, few pages", slots=slots, queued=queued, prompt=6000, answer=short, pages=60),
@@ -131,7 +132,7 @@ def loads(slots: int, queued: int) -> list[Load]:
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.scale", description=__doc__.splitlines()[0])
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--queued", type=int, default=10_000)
@@ -142,10 +143,10 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     worst = 0.0
     for load in loads(args.slots, args.queued):
-        found = Host(load).run(args.steps)
-        step, cancel = _spread(found.steps), _spread(found.cancels or [0.0])
+        results = Host(load).run(args.steps)
+        step, cancel = _spread(results.steps), _spread(results.cancels or [0.0])
         worst = max(worst, step[1])
-        cells = (load.name, load.slots, load.queued, f"{found.rows:.0f}", found.swaps)
+        cells = (load.name, load.slots, load.queued, f"{results.rows:.0f}", results.swaps)
         cells += (*(f"{value:.3f}" for value in step), *(f"{value:.1f}" for value in cancel))
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
     return int(worst > args.limit)

@@ -1,9 +1,9 @@
 """What is faster the second time: a start, and a turn. `python -m tools.bench.second --shape 0.5B`
 
-Starts a server on a random model with an empty cache for compiled programs, stops it and starts it again; then asks for
-an answer to a long history, and again with that answer and a short question more. The first turn has to read all of it,
-the second finds the history's keys and values in the prefix cache. Ends with 1 when the second start compiled anything
-anew or a program was compiled after ready.
+Starts a server on a random model with an empty cache for compiled programs, stops it and starts it again. Then asks for
+an answer to a long history, and again with that answer and a short question appended. The first turn reads all of it;
+the second finds the history's keys and values in the prefix cache. The exit status is 1 if the second start compiled a
+program, or if one was compiled after ready.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMPILES = "compiles_after_ready_total"
 
 
 def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[ServerProcess, float]:
-    """A server and the seconds until it was ready."""
+    """Starts a server and returns it with the seconds until it was ready."""
     flags = (
         "--model",
         str(directory),
@@ -55,7 +55,7 @@ def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> t
 
 
 def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> tuple[float, float]:
-    """Seconds to the first token of a first turn of so many tokens and of the turn after it."""
+    """Returns seconds to the first token of a first turn of `tokens` tokens, and of the turn after it."""
     messages = [{"role": "user", "content": prompt_text(prompt_tokens(rng, history, vocab))}]
     one, answer = first_token(client, model, messages)
     question = prompt_text(prompt_tokens(rng, QUESTION, vocab))
@@ -64,12 +64,12 @@ def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> 
 
 
 def programs(cache: str) -> int:
-    """Compiled programs that a cache folder holds."""
+    """Returns the compiled programs in a cache folder."""
     return sum(path.name.endswith("-cache") for path in Path(cache).rglob("*"))
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="tools.bench.second", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

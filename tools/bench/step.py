@@ -1,9 +1,9 @@
-"""What a decode step costs: each sampling feature, and fixed shapes. `python -m tools.bench.step --shape 0.5B`
+"""The cost of a decode step: each sampling feature, and fixed shapes. `python -m tools.bench.step --shape 0.5B`
 
-Runs the compiled programs without an engine, on a random model. The first table has the step of S slots, all active,
-with each feature, and what that adds to a greedy step. The second has what users get who are fewer than the slots: from
-the smallest program whose bits agree with that of S rows, which keeps their answers the same under any load, and from
-a program of just their number, which might not. Medians over steps, in alternation.
+Runs the compiled programs without an engine, on a random model. The first table has the step of S active slots with
+each feature, and its difference from a greedy step. The second is for fewer users than slots. It compares the smallest
+program whose bits agree with that of S rows, which keeps answers the same under any load, with a program of exactly
+their number, which might not. Prints medians over steps, measured alternately.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import param_specs
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.determinism import agreeing
-from jaxchat.runtime.matmul_backend import attention_here, choose_packing
+from jaxchat.runtime.matmul_backend import choose_packing, select_attention
 from jaxchat.runtime.process_tuning import release_freed_memory
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
@@ -45,20 +45,27 @@ FEATURES = {
 def make(
     config: ModelConfig, params: dict[str, object], slots: int, decode_sizes: tuple[int, ...], args: argparse.Namespace
 ) -> Runner:
-    """A warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
+    """Returns a warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
     engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
-    path = attention_here(engine, config, placement, None).path
+    attention = select_attention(engine, config, placement, None).backend
 
     def sampler(*given, **more):  # type: ignore[no-untyped-def]
         return sample(*given, valid=config.vocab_size, **more)
 
     sizes = EngineShapes.resolve(engine, config)
     runner = Runner(
-        config, params, sizes, placement, dtype=args.dtype, sampler=sampler, path=path, decode_sizes=decode_sizes
+        config,
+        params,
+        sizes,
+        placement,
+        dtype=args.dtype,
+        sampler=sampler,
+        attention=attention,
+        decode_sizes=decode_sizes,
     )
     runner.warm_up()
-    runner.restrict(runner.chunks, agreeing(runner))
+    runner.restrict(runner.prefill_buckets, agreeing(runner))
     return runner
 
 
@@ -74,7 +81,7 @@ def begin(runner: Runner, sampling: SamplingParams, users: int, prompt: int) -> 
 
 
 def stepper(runner: Runner, users: int) -> Callable[[], float]:
-    """One decode step of the first `users` slots; returns its milliseconds."""
+    """Returns a function that runs one decode step of the first `users` slots and returns its milliseconds."""
     work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
 
     def step() -> float:
@@ -86,18 +93,18 @@ def stepper(runner: Runner, users: int) -> Callable[[], float]:
 
 
 def features(runner: Runner, args: argparse.Namespace) -> dict[str, float]:
-    """Median milliseconds of a step of all slots with each feature."""
+    """Returns median milliseconds of a step of all slots with each feature."""
     times: dict[str, list[float]] = {name: [] for name in FEATURES}
     for _ in range(args.rounds):
         for name, sampling in FEATURES.items():
             begin(runner, sampling, args.slots, args.prompt)
             step = stepper(runner, args.slots)
             times[name] += [step() for _ in range(args.steps)][1:]
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(results) for name, results in times.items()}
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.step", description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
@@ -118,18 +125,18 @@ def main() -> None:
             pack(params, param_specs(config), packing)
     print(f"{args.shape}, {args.dtype}, products {products}\n")
     decode_sizes = EngineConfig(slots=args.slots).decode_sizes
-    whole = make(config, params, args.slots, decode_sizes, args)
-    found = features(whole, args)
+    full = make(config, params, args.slots, decode_sizes, args)
+    results = features(full, args)
     print(f"| step of {args.slots} | ms | above greedy |\n|---|---|---|")
-    for name, milliseconds in found.items():
-        print(f"| {name} | {milliseconds:.2f} | {100 * (milliseconds / found['greedy'] - 1):.1f} % |", flush=True)
-    print(f"\nprograms of {', '.join(map(str, whole.shapes))} rows agree\n")
+    for name, milliseconds in results.items():
+        print(f"| {name} | {milliseconds:.2f} | {100 * (milliseconds / results['greedy'] - 1):.1f} % |", flush=True)
+    print(f"\nprograms of {', '.join(map(str, full.decode_buckets))} rows agree\n")
     print("| users | ms, the smallest of them | ms, a program of just the users | cost |\n|---|---|---|---|")
     for users in (n for n in (1, 2, 4, 8, 16) if n <= args.slots):
         fitting = make(config, params, users, (users,), args)
-        for runner in (whole, fitting):
+        for runner in (full, fitting):
             begin(runner, NUCLEUS, users, args.prompt)
-        fixed, exact = stepper(whole, users), stepper(fitting, users)
+        fixed, exact = stepper(full, users), stepper(fitting, users)
         pairs = [(fixed(), exact()) for _ in range(args.steps * args.rounds)][1:]
         one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
         print(f"| {users} | {one:.2f} | {other:.2f} | {100 * (one / other - 1):.1f} % |", flush=True)

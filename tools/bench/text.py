@@ -1,7 +1,7 @@
-"""A tokenizer of any size, made so that prompts of an exact number of tokens can be written as text.
+"""A tokenizer of any size, for prompts of an exact number of tokens that can be written as text.
 
-A word of four letters, small and capital in turn, is one token, made by merging two pairs; a blank before it is
-another. Ids: 256 bytes, 400 pairs, as many words as are wanted, three control tokens.
+A word of four letters, alternately small and capital, is one token, made by merging two pairs; a preceding blank is
+another. Ids: 256 bytes, 400 pairs, as many words as needed, three control tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORDS_FROM = len(ALPHABET) + len(PAIRS)
 
 
 def tokenizer(vocab: int) -> Tokenizer:
-    """A byte-level tokenizer of exactly `vocab` tokens. Raises ValueError when that is too few or too many."""
+    """Returns a byte-level tokenizer of exactly `vocab` tokens. Raises ValueError if that is too few or too many."""
     words, most = vocab - _WORDS_FROM - len(SPECIAL), len(PAIRS) ** 2
     if not 1 <= words <= most:
         bounds = (_WORDS_FROM + len(SPECIAL) + 1, _WORDS_FROM + len(SPECIAL) + most)
@@ -37,14 +37,14 @@ def tokenizer(vocab: int) -> Tokenizer:
 
 
 def prompt_tokens(rng: Random, count: int, vocab: int) -> list[int]:
-    """A random prompt of `count` tokens: what the template makes of `prompt_text`."""
+    """Returns a random prompt of `count` tokens: the rendered template with `prompt_text`."""
     start = vocab - len(SPECIAL) + 1
     words = ([_BLANK, rng.randrange(_WORDS_FROM, vocab - len(SPECIAL))] for _ in range((count - 1) // 2))
     return [start, *(token for word in words for token in word), *[_DOT] * ((count - 1) % 2)]
 
 
 def prompt_text(tokens: list[int]) -> str:
-    """The message whose prompt has these tokens."""
+    """Returns the message whose prompt has these tokens."""
     return "".join(_spelling(token) for token in tokens[1:])
 
 

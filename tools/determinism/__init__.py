@@ -1,1 +1,1 @@
-"""Whether a seeded answer is the same bit for bit, alone and under load, over every front door."""
+"""Checks that a seeded answer is the same bit for bit, alone and under load, over every transport."""

@@ -1,11 +1,11 @@
-"""Compares seeded answers bit for bit: alone on an idle engine, then amid load, after a restart, over gRPC and REST.
+"""Compares seeded answers bit for bit: alone on an idle engine, under load, after a restart, over gRPC and REST.
 
     python -m tools.determinism --requests 1000
 
-Every request runs alone first, on an engine that has served nothing else. Then all of them run again: in process among
-neighbours that come, go and are cancelled; and against a server in a process of its own, over gRPC and REST, plain and
-streamed. The pool of KV pages is so small that sequences are swapped out and in all the time. Texts, calls, finish
-reasons and log-probabilities must be equal to the last bit. The exit status is 1 where one is not.
+Every request first runs alone, on an engine that has served nothing before. Then all of them run again: in process
+among neighbours that arrive, finish and are cancelled; and against a separate server process, over gRPC and REST, plain
+and streamed. The pool of KV pages is so small that sequences are swapped out and in all the time. Texts, calls, finish
+reasons and log-probabilities must be equal to the last bit. The exit status is 1 if one differs.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ async def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.determinism", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--requests", type=int, default=200)

@@ -1,4 +1,4 @@
-"""Answers of any front door in one form that can be compared bit for bit."""
+"""Answers of any transport in one format that can be compared bit for bit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Answer = dict[int, Choice]
 
 
 def from_completion(completion: Any) -> Answer:
-    """A whole answer of the `openai` package or of the typed client."""
+    """Converts a whole answer of the `openai` package or of the typed client."""
     return {
         choice.index: Choice(
             text=choice.message.content or "",
@@ -38,7 +38,7 @@ def from_completion(completion: Any) -> Answer:
 
 
 def from_chunks(chunks: Iterable[Any]) -> Answer:
-    """A streamed answer of the `openai` package or of the typed client."""
+    """Converts a streamed answer of the `openai` package or of the typed client."""
     answer: Answer = {}
     for part in (part for chunk in chunks for part in chunk.choices):
         choice = answer.setdefault(part.index, Choice())
@@ -50,14 +50,14 @@ def from_chunks(chunks: Iterable[Any]) -> Answer:
 
 
 def _joined(calls: tuple[tuple[str, str], ...], fragments: Iterable[Any]) -> tuple[tuple[str, str], ...]:
-    found = list(calls)
+    joined = list(calls)
     for fragment in fragments:
-        if fragment.index == len(found):
-            found.append(("", ""))
-        name, arguments = found[fragment.index]
+        if fragment.index == len(joined):
+            joined.append(("", ""))
+        name, arguments = joined[fragment.index]
         function = fragment.function
-        found[fragment.index] = (name + (function.name or ""), arguments + (function.arguments or ""))
-    return tuple(found)
+        joined[fragment.index] = (name + (function.name or ""), arguments + (function.arguments or ""))
+    return tuple(joined)
 
 
 def _entries(entries: Iterable[Any]) -> tuple[Entry, ...]:

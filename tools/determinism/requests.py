@@ -12,7 +12,9 @@ PREFIX = "You are a helpful assistant. Answer politely, keep your answers short,
 
 
 def random_request(rng: Random, model: str, vocab: int, longest: int, words: int) -> Request:
-    """A seeded request with arguments as in the OpenAI API, of up to `words` words and `longest` tokens of answer."""
+    """Returns a seeded request with arguments as in the OpenAI API, of up to `words` words and `longest` answer
+    tokens.
+    """
     messages = [{"role": "user", "content": " ".join(rng.choices(WORDS, k=rng.choice((1, 3, 12, words // 4, words))))}]
     if rng.random() < 0.5:
         messages.insert(0, {"role": "system", "content": PREFIX[: rng.choice((60, 200, len(PREFIX)))]})
@@ -38,7 +40,7 @@ def random_request(rng: Random, model: str, vocab: int, longest: int, words: int
 
 
 def neighbour(rng: Random, model: str, words: int) -> Request:
-    """An unseeded request that only makes load; it is often cancelled."""
+    """Returns an unseeded request that only adds load; it is often cancelled."""
     text = " ".join(rng.choices(WORDS, k=rng.choice((2, words // 4, words))))
     return {
         "model": model,

@@ -29,7 +29,7 @@ def asking(client: AsyncClient | openai.AsyncOpenAI, stream: bool) -> Ask:
 
 
 async def alone(client: AsyncClient, requests: Sequence[Request]) -> list[Answer]:
-    """One after the other, none after a prompt that left its pages in the prefix cache."""
+    """Runs requests one after the other. None follows a prompt with the same prefix, which would be cached."""
     ask = asking(client, False)
     answers = []
     for request in requests:
@@ -39,7 +39,7 @@ async def alone(client: AsyncClient, requests: Sequence[Request]) -> list[Answer
 
 
 async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int, rng: Random) -> list[Answer]:
-    """In random order, `at_once` of them together, each in a random way."""
+    """Runs requests in random order, `at_once` of them together, each in a random way."""
     answers: dict[int, Answer] = {}
     order = list(range(len(requests)))
     rng.shuffle(order)
@@ -55,7 +55,7 @@ async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int
 
 @asynccontextmanager
 async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
-    """`streams` neighbours at any time; half of them leave before their answer is complete."""
+    """Keeps `streams` neighbours running; half of them are cancelled before their answer is complete."""
 
     async def one() -> None:
         while True:

@@ -4,9 +4,9 @@
     python -m tools.parity --only mixtral "gemma 3" --meshes 1 8
     python -m tools.parity --here --meshes 1
 
-Small random checkpoints, written by `transformers`, are served by the compiled programs over virtual CPU devices:
-prompts of up to several chunks, then decoding. A line is printed for each measurement, with a digest of all our logits:
-it is the same from run to run. The exit status is 1 where a difference is out of bounds.
+The compiled programs serve small random checkpoints, written by `transformers`, over virtual CPU devices: prompts of up
+to several chunks, then decoding. Prints a line for each measurement, with a digest of all our logits, which is the same
+from run to run. The exit status is 1 if a difference is out of bounds.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from tools.parity.table import BOUNDS, DTYPES, MESHES, Cell, cells, replace_tabl
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures, prints, and writes the table where asked to."""
+    """Measures, prints, and on request writes the table."""
     page = args.write.read_text("utf-8") if args.write else ""
     known = table_of(page) if args.write else ""
-    found: list[Cell] = []
+    measured: list[Cell] = []
     for cell in cells(args.only, args.dtypes, args.meshes):
-        found.append(cell)
-        rest = cell.found.digest[:16] if cell.found else cell.refused
+        measured.append(cell)
+        rest = cell.difference.digest[:16] if cell.difference else cell.refused
         print(f"{cell.case}, {cell.dtype}, {cell.devices}: {cell} {rest}", flush=True)
         if args.write:
-            args.write.write_text(replace_table(page, table(found, known)), "utf-8")
-    print(f"\n{table(found)}")
-    bad = [cell for cell in found if not cell.green]
-    print(f"\n{len(found)} measured, {len(bad)} out of bounds {BOUNDS}")
-    return int(bool(bad) or not found)
+            args.write.write_text(replace_table(page, table(measured, known)), "utf-8")
+    print(f"\n{table(measured)}")
+    bad = [cell for cell in measured if not cell.green]
+    print(f"\n{len(measured)} measured, {len(bad)} out of bounds {BOUNDS}")
+    return int(bool(bad) or not measured)
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.parity", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of families; all where none is given")
     parser.add_argument("--dtypes", nargs="*", default=DTYPES, choices=DTYPES)

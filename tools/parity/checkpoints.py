@@ -25,7 +25,7 @@ SHAPE = dict(
     tie_word_embeddings=False,
 )
 WINDOW = 40  # shorter than a block of attention and than the prompts, no multiple of anything
-EXPERT = 0.2  # of what experts would give: roundings may decide which one a torn router takes
+EXPERT = 0.2  # of the experts' outputs: at a near tie, rounding may decide which one the router takes
 LLAMA3_ROPE = dict(
     rope_type="llama3",
     factor=8.0,
@@ -43,7 +43,7 @@ DUAL_ROPE = dict(
 
 
 def long_rope(original: int, **given: float) -> dict[str, Any]:
-    """LongRoPE over 12 of the 16 numbers of a head; longer than `original`, sequences use the second factors."""
+    """Returns LongRoPE over 12 of the 16 numbers of a head; sequences beyond `original` use the second factors."""
     return dict(
         initializer_range=0.1,  # scores are multiplied by the square of the attention factor
         original_max_position_embeddings=original,
@@ -129,7 +129,7 @@ def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: A
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**{**SHAPE, **changes})
-    config._attn_implementation = "eager"  # the only one that knows every family's scores
+    config._attn_implementation = "eager"  # the only implementation that supports every family's scores
     model = getattr(transformers, f"{_MODEL_OF.get(kind, kind)}ForCausalLM")(config).eval()
     with torch.no_grad():
         for parameter in _hidden_by_their_start(model):
@@ -148,7 +148,7 @@ def logits(model: torch.nn.Module, tokens: list[int]) -> Any:
 
 
 def _hidden_by_their_start(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
-    """Parameters whose start values, one or zero, would hide mistakes."""
+    """Returns the parameters whose initial values, one or zero, would hide mistakes."""
     for name, parameter in model.named_parameters():
         if "norm" in name or name.endswith(("bias", "sinks")):
             yield parameter

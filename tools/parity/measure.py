@@ -17,7 +17,7 @@ from jaxchat.config import DTypeName, EngineConfig
 from jaxchat.models.families import read_config
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
-from jaxchat.runtime.matmul_backend import attention_here
+from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
@@ -42,14 +42,14 @@ class Difference:
 
 @dataclass
 class Heard:
-    """A runner whose every row of logits is kept."""
+    """A runner that stores every row of logits."""
 
     runner: Runner
     vocab: int  # of the model; on several devices the runner's is filled up
     rows: list[np.ndarray] = field(default_factory=list)
 
     def last(self) -> np.ndarray:
-        """The first row f32 `[V]` of the logits that were sampled from last."""
+        """Returns the first row f32 `[V]` of the logits that were last sampled from."""
         jax.effects_barrier()
         return self.rows[-1][0]
 
@@ -57,9 +57,11 @@ class Heard:
 def listening(
     directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1, slots: int = 2, experts: bool = False
 ) -> Heard:
-    """The model's programs over `tensor` devices, as for serving; with `experts`, each has whole ones.
+    """Returns the model's programs over `tensor` devices, as for serving; with `experts`, each device has whole
+    experts.
 
-    Raises ValueError where they do not divide.
+    Raises:
+        ValueError: the model does not divide by the devices.
     """
     engine = EngineConfig(
         slots=slots,
@@ -70,41 +72,45 @@ def listening(
         expert_parallel=experts,
         prefill_buckets=(64,),
     )
-    model = read_config(directory).within(MAX_SEQ_LEN)
+    model = read_config(directory).for_max_seq_len(MAX_SEQ_LEN)
     served = padded_config(model, tensor)
     sizes = EngineShapes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)
-    path = attention_here(engine, served, placement, cache_folder(engine.cache_dir)).path
+    attention = select_attention(engine, served, placement, cache_folder(engine.cache_dir)).backend
     params, *_ = load_parameters(directory, model, served, engine, placement)
     rows: list[np.ndarray] = []
 
     def greedy(logits: jax.Array, *rest: Any, **more: Any) -> Sampled:
-        jax.debug.callback(lambda found: rows.append(np.array(found)[:, : model.vocab_size]), logits)
+        jax.debug.callback(lambda actual: rows.append(np.array(actual)[:, : model.vocab_size]), logits)
         real = jnp.arange(logits.shape[-1]) < model.vocab_size
         tokens = jnp.argmax(jnp.where(real, logits, -jnp.inf), axis=-1).astype(jnp.int32)
         return Sampled(tokens, jnp.isfinite(logits).all(-1), Logprobs.zeros(*logits.shape))
 
-    runner = Runner(served, params, sizes, placement, dtype=dtype, sampler=greedy, path=path, decode_sizes=(slots,))
+    runner = Runner(
+        served, params, sizes, placement, dtype=dtype, sampler=greedy, attention=attention, decode_sizes=(slots,)
+    )
     runner.warm_up()
     return Heard(runner, model.vocab_size, rows)
 
 
 def difference(heard: Heard, model: torch.nn.Module) -> Difference:
-    """Greedy answers to random prompts, every row of logits compared with what `model` gives for the same tokens."""
+    """Compares every row of logits of greedy answers to random prompts with the logits of `model` for the same
+    tokens.
+    """
     rng, digest = np.random.default_rng(1), hashlib.sha256()
     prefill, decode = 0.0, 0.0
     for length in PROMPTS:
         tokens = rng.integers(3, heard.vocab, length).tolist()
-        found = np.stack(list(_answer(heard, tokens)))
-        digest.update(found.tobytes())
+        actual = np.stack(list(_answer(heard, tokens)))
+        digest.update(actual.tobytes())
         expected = logits(model, tokens)[length - 1 :]
-        errors = np.abs(found - expected).max(-1) / np.abs(expected).max()
+        errors = np.abs(actual - expected).max(-1) / np.abs(expected).max()
         prefill, decode = max(prefill, errors[0]), max(decode, errors[1:].max())
     return Difference(float(prefill), float(decode), digest.hexdigest())
 
 
 def _answer(heard: Heard, tokens: list[int]) -> Any:
-    """The logits of the next token and of `STEPS` more, whose tokens are appended to `tokens`."""
+    """Returns the logits of the next token and of `STEPS` more, and appends their tokens to `tokens`."""
     runner, prompt = heard.runner, np.array(tokens, np.int32)
     chunk, page = runner.sizes.chunk, runner.sizes.page_size
     pages = np.arange(1, (len(prompt) + STEPS) // page + 2, dtype=np.int32)

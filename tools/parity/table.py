@@ -27,24 +27,24 @@ class Cell:
     case: str
     dtype: str
     devices: int
-    found: Difference | None
+    difference: Difference | None
     refused: str = ""
 
     @property
     def green(self) -> bool:
         """Whether the logits are those of `transformers`, or the mesh was refused by name."""
         bound = BOUNDS[self.dtype]
-        return self.found is None or (self.found.prefill < bound and self.found.decode < bound)
+        return self.difference is None or (self.difference.prefill < bound and self.difference.decode < bound)
 
     def __str__(self) -> str:
-        if self.found is None:
+        if self.difference is None:
             return "refused"
-        shown = f"{self.found.prefill:.0e} / {self.found.decode:.0e}"
+        shown = f"{self.difference.prefill:.0e} / {self.difference.decode:.0e}"
         return shown if self.green else f"**{shown}**"
 
 
 def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int]) -> Iterator[Cell]:
-    """Measures the cases whose names contain one of `only`, all where there is none."""
+    """Measures the cases whose names contain one of `only`, or all cases if it is empty."""
     for case in CASES:
         if only and not any(word in case for word in only):
             continue
@@ -56,16 +56,16 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
                     yield _cell(Path(folder), case, dtype, devices, reference)
 
 
-def table(found: Sequence[Cell], known: str = "") -> str:
-    """A row for each family and dtype, a column for each mesh: the differences of prefill and decode.
+def table(measured: Sequence[Cell], known: str = "") -> str:
+    """Returns a row for each family and dtype, a column for each mesh: the differences of prefill and decode.
 
-    Rows of the table `known` that were not measured stay, if its meshes are the same.
+    Keeps rows of the table `known` that were not measured, if its meshes are the same.
     """
-    meshes = sorted({cell.devices for cell in found})
+    meshes = sorted({cell.devices for cell in measured})
     head = [f"| family | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
     rows = {tuple(line.split(" | ")[:2]): line for line in known.split("\n")[2:]} if known.startswith(head[0]) else {}
-    cells = {(cell.case, cell.dtype, cell.devices): str(cell) for cell in found}
-    for case, dtype in dict.fromkeys((cell.case, cell.dtype) for cell in found):
+    cells = {(cell.case, cell.dtype, cell.devices): str(cell) for cell in measured}
+    for case, dtype in dict.fromkeys((cell.case, cell.dtype) for cell in measured):
         line = " | ".join(cells.get((case, dtype, mesh), "") for mesh in meshes)
         rows[f"| {case}", dtype] = f"| {case} | {dtype} | {line} |"
     order = [(f"| {case}", dtype) for case in CASES for dtype in DTYPES]
@@ -73,12 +73,12 @@ def table(found: Sequence[Cell], known: str = "") -> str:
 
 
 def table_of(page: str) -> str:
-    """The table between the markers of a page. Raises ValueError where they are missing."""
+    """Returns the table between the markers of a page. Raises ValueError if they are missing."""
     return _parts(page)[1]
 
 
 def replace_table(page: str, text: str) -> str:
-    """The page with `text` between the markers. Raises ValueError where they are missing."""
+    """Returns the page with `text` between the markers. Raises ValueError if they are missing."""
     before, _, after = _parts(page)
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
@@ -100,5 +100,7 @@ def _cell(folder: Path, case: str, dtype: DTypeName, devices: int, reference: to
 
 
 def _rounded(model: torch.nn.Module) -> torch.nn.Module:
-    """The model with its weights rounded to bf16, computing in f32: what is left are the roundings of activations."""
+    """Returns the model with weights rounded to bf16, computing in f32: only activations are still rounded
+    differently.
+    """
     return copy.deepcopy(model).to(torch.bfloat16).float()

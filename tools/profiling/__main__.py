@@ -1,12 +1,12 @@
-"""Where the time of a step goes, host and device, in one picture: `python -m tools.profiling --shape 0.5B`
+"""Shows where the time of a step goes, host and device, in one picture: `python -m tools.profiling --shape 0.5B`
 
-Runs streams through the engine under JAX's profiler, groups what the device did by the part of the model that it
-belongs to, and what the engine's thread did by phase:
+Runs streams through the engine under JAX's profiler. Groups the device's operations by the part of the model that they
+belong to, and the engine thread's work by phase:
 
-- schedule: deciding what the next step does; pack: writing its input; dispatch: handing both to the device;
-- wait: for the step before it; emit: taking its tokens in and handing them on.
+- schedule: chooses the next step; pack: writes its input; dispatch: passes both to the device;
+- wait: waits for the step before it; emit: processes its tokens and delivers them.
 
-Prints a table and writes a PNG. Text and transports are not in it; `tools.bench.overhead` measures these.
+Prints a table and writes a PNG. Text and transports are excluded; `tools.bench.overhead` measures these.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def per_step(trace: Trace) -> dict[str, Counter[str]]:
 
 
 def table(rows: dict[str, Counter[str]]) -> str:
-    """Markdown: a row for each kind and phase, milliseconds and share."""
+    """Returns Markdown: a row for each kind and phase, milliseconds and share."""
     lines = ["| | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
     for kind in (*KINDS, *PHASES):
         if any(times[kind] for times in rows.values()):
@@ -133,7 +133,7 @@ def table(rows: dict[str, Counter[str]]) -> str:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="tools.profiling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

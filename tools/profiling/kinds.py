@@ -17,7 +17,9 @@ _RULES = (  # the first that fits the scope decides
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) [^\n]*\{\n(.*?)^\}", re.M | re.S)
 _INSTRUCTION = re.compile(r"^\s*(ROOT )?%?(\S+) = (.*)$", re.M)
 _SCOPE = re.compile(r'op_name="((?:jit\(|params\[)[^"]*)"')  # other names have lost their scope
-_WEIGHT = re.compile(r"custom-call\(.*%params__\w*____(qkv|out)_")  # of a product in C++, whose scope has no equation
+_WEIGHT = re.compile(
+    r"custom-call\(.*%params__\w*____(qkv|out)_"
+)  # matrix products in C++ have no equation in their scope
 _CALLED = re.compile(r"(?:calls|body|condition|to_apply|branch_computations)=\{?((?:%?[\w.-]+(?:, )?)+)")
 _CONTAINER = re.compile(r"[\])}] (while|conditional|call)\(")
 
@@ -26,7 +28,7 @@ class Kinds:
     """The operations of one program."""
 
     def __init__(self, hlo: str) -> None:
-        """Args: `hlo` is the optimised program as text."""
+        """Parses a program; `hlo` is its optimised text."""
         self.containers: set[str] = set()
         self._scopes: dict[str, str] = {}
         self._roots: dict[str, str] = {}  # last instruction of each computation
@@ -38,7 +40,7 @@ class Kinds:
                 self._add(computation, name, text, bool(root))
 
     def __getitem__(self, name: str) -> str:
-        """The kind of an operation."""
+        """Returns the kind of an operation."""
         return kind_of(name, self._scope(name))
 
     def _add(self, computation: str, name: str, text: str, root: bool) -> None:
@@ -56,19 +58,21 @@ class Kinds:
             self.containers.add(name)
 
     def _scope(self, name: str) -> str:
-        """Its own, else that of what a fusion ends with, else that of the loop or branch around it."""
+        """Returns an operation's own scope, or that of a fusion's last operation, or that of the loop or branch
+        around it.
+        """
         root = self._roots.get(self._calls.get(name, ""), "")
-        if found := self._scopes.get(name) or (name not in self.containers and self._scopes.get(root)):
-            return found
+        if scope := self._scopes.get(name) or (name not in self.containers and self._scopes.get(root)):
+            return scope
         caller = self._callers.get(self._places.get(name, ""))
         return self._scope(caller) if caller else ""
 
 
 def kind_of(name: str, scope: str) -> str:
-    """The kind of an operation of this name, in this scope of the traced function.
+    """Returns the kind of an operation of this name, in this scope of the traced function.
 
-    Whatever moves data without computing is a copy, wherever it stands. What is outside the decoder is sampling, with
-    the few operations that unpack the input and keep the slots' state.
+    An operation that moves data without computing is a copy, in any scope. Operations outside the decoder are sampling,
+    including the few that unpack the input and store the slots' state.
     """
     if "copy" in name or scope.startswith("params["):
         return "copies"

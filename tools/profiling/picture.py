@@ -1,4 +1,4 @@
-"""Draws a profile: what a step is made of, and a few steps along the clock."""
+"""Draws a profile: the parts of a step, and a few steps along the clock."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def draw(
 
     Args:
         per_step: milliseconds of a step by kind, for each program and for the host.
-        trace: what ran when.
-        window: the part of it that is shown along the clock, in its milliseconds.
+        trace: the operations and spans with their times.
+        window: the part of the trace to draw along the clock, in its milliseconds.
     """
     figure, (bars, clock) = plt.subplots(2, 1, figsize=(11, 6), layout="constrained", height_ratios=(3, 2))
     _bars(bars, per_step)

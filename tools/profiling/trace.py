@@ -1,4 +1,4 @@
-"""Reads the trace that jax.profiler writes: what ran on the device, and the spans that the host was marked with."""
+"""Reads the trace of jax.profiler: the operations on the device, and the spans that were marked on the host."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Trace:
 
 
 def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
-    """The newest trace below `directory`. Args: `programs` by the names of their HLO modules."""
-    path = max(directory.rglob("*.trace.json.gz"), key=lambda found: found.stat().st_mtime)
+    """Reads the newest trace below `directory`; `programs` are keyed by the names of their HLO modules."""
+    path = max(directory.rglob("*.trace.json.gz"), key=lambda file: file.stat().st_mtime)
     with gzip.open(path, "rt") as file:
         events = [event for event in json.load(file)["traceEvents"] if event.get("ph") == "X"]
     marks = [event for event in events if event["name"].startswith(MARK)]
@@ -57,31 +57,31 @@ def device_time(operations: Iterable[Operation]) -> dict[str, Counter[str]]:
     the time in which the device was busy; a container counts only while nothing inside it runs."""
     some = [op for op in operations if op.end > op.begin]
     changes = [(op.begin, True, op) for op in some] + [(op.end, False, op) for op in some]
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    totals: dict[str, Counter[str]] = defaultdict(Counter)
     inner: list[Operation] = []
     outer: list[Operation] = []
     last = 0.0
     for moment, begins, op in sorted(changes, key=lambda change: change[:2]):
         running = inner or outer[-1:]
         for other in running:
-            found[other.program][other.kind] += (moment - last) / len(running)
+            totals[other.program][other.kind] += (moment - last) / len(running)
         last, stack = moment, outer if op.container else inner
         stack.append(op) if begins else stack.remove(op)
-    return found
+    return totals
 
 
 def host_time(phases: Iterable[Span]) -> Counter[str]:
     """Milliseconds by phase; one that stands inside another is taken out of it."""
-    found: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
     around: list[Span] = []
     for span in phases:
         while around and around[-1].end <= span.begin:
             around.pop()
         if around:
-            found[around[-1].kind] -= span.end - span.begin
-        found[span.kind] += span.end - span.begin
+            totals[around[-1].kind] -= span.end - span.begin
+        totals[span.kind] += span.end - span.begin
         around.append(span)
-    return found
+    return totals
 
 
 def _operations(events: list[dict[str, Any]], programs: Mapping[str, Kinds]) -> Iterable[Operation]:

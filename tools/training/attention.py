@@ -1,7 +1,7 @@
-"""Causal attention over packed conversations, with a gradient whose products XLA:CPU has fast code for.
+"""Causal attention over packed conversations, with a gradient whose matrix products XLA:CPU has fast code for.
 
-A plain einsum spends half of a training step here: its gradient multiplies by transposed left sides,
-and it computes the half of the scores that causality hides.
+A plain einsum takes half of a training step here: its gradient multiplies by transposed left sides, and it computes the
+half of the scores that causality masks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BLOCK = 128  # queries that share one slice of the keys
 
 
 def attention(q: Array, k: Array, v: Array, ids: Array) -> Array:
-    """`q[R, T, K, G, d]`, `k, v[R, T, K, d]`, `ids[R, T]` -> `[R, T, K, G, d]`; equal ids see each other."""
+    """Attends: `q[R, T, K, G, d]`, `k, v[R, T, K, d]`, `ids[R, T]` to `[R, T, K, G, d]`. Equal ids see each other."""
     rows, length, heads, group, width = q.shape
     q = (q * width**-0.5).transpose(0, 2, 1, 3, 4)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
@@ -30,14 +30,14 @@ def attention(q: Array, k: Array, v: Array, ids: Array) -> Array:
 
 
 def _seen(queries: Array, keys: Array, start: int, group: int) -> Array:
-    """Whether a query sees a key, `[R, Q * G, S]`, from the conversations `[R, Q]` and `[R, S]` they belong to."""
+    """Returns whether a query sees a key, `[R, Q * G, S]`, from their conversations `[R, Q]` and `[R, S]`."""
     causal = start + jnp.arange(queries.shape[1])[:, None] >= jnp.arange(keys.shape[1])
     return jnp.repeat((queries[:, :, None] == keys[:, None]) & causal, group, 1)
 
 
 @jax.custom_vjp
 def _attend(q: Array, k: Array, v: Array, seen: Array) -> Array:
-    """`q[B, Q, d]`, `k, v[B, S, d]`, `seen[B, Q, S]` -> `[B, Q, d]`."""
+    """Attends: `q[B, Q, d]`, `k, v[B, S, d]`, `seen[B, Q, S]` to `[B, Q, d]`."""
     return _forward(q, k, v, seen)[0]
 
 

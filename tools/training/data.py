@@ -74,7 +74,7 @@ CHATTY = (
 
 
 def draw(rng: Random, skill: str, split: Split) -> Sample:
-    """A sample of `skill` that belongs to `split`, sometimes under a general system prompt."""
+    """Returns a sample of `skill` that belongs to `split`, sometimes with a general system prompt."""
     while True:
         sample = (SKILLS | EXERCISES)[skill](rng)
         if sample.held_out == (split == "heldout"):
@@ -85,7 +85,7 @@ def draw(rng: Random, skill: str, split: Split) -> Sample:
 
 
 def _role(rng: Random) -> str:
-    """A system prompt that is never the same, and changes nothing."""
+    """Returns a system prompt that is never the same and changes nothing."""
     name, animal, city = words.first_name(rng), rng.choice(words.ANIMALS), words.city(rng)
     return rng.choice(
         (f"You are {name}.", f"You are a {animal} from {city}.", f"You help {name} in {city}.", f"Be kind to {name}.")
@@ -93,7 +93,7 @@ def _role(rng: Random) -> str:
 
 
 def long_conversation(rng: Random, turns: int) -> Sample:
-    """`turns` unrelated training samples in a row, as one conversation."""
+    """Returns `turns` unrelated training samples in sequence, as one conversation."""
     parts = [draw(rng, rng.choice(CHATTY), "train") for _ in range(turns)]
     messages = tuple(m for part in parts for m in part.messages if m["role"] != "system")
     return Sample(skill="long", key="", messages=messages)
@@ -111,11 +111,11 @@ def stream(seed: int, weights: dict[str, float] | None = None, longest: int = 4)
 
 
 def held_out(seed: int, skill: str, count: int) -> list[Sample]:
-    """`count` different held-out samples of one skill."""
-    rng, found = Random(f"{seed}:{skill}"), {}
+    """Returns `count` different held-out samples of one skill."""
+    rng, samples = Random(f"{seed}:{skill}"), {}
     for _ in range(200 * count):
         sample = draw(rng, skill, "heldout")
-        found.setdefault(sample.key, sample)
-        if len(found) == count:
+        samples.setdefault(sample.key, sample)
+        if len(samples) == count:
             break
-    return list(found.values())
+    return list(samples.values())

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from tokenizers import Tokenizer
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.spec import AttentionSpec
@@ -34,13 +35,15 @@ class Greedy:
         self.longest_answer = longest_answer
 
     def complete(self, prompts: list[str]) -> list[str]:
-        """The continuation of each prompt up to the end of the turn, markers like `<tool_call>` kept."""
+        """Returns the continuation of each prompt up to the end of the turn, including markers such as
+        `<tool_call>`.
+        """
         ids = [self.tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
         lengths = np.array([len(i) for i in ids], np.int32)
-        width = -(-int(lengths.max()) // 64) * 64
+        width = cdiv(int(lengths.max()), 64) * 64
         tokens = np.zeros((len(ids), width), np.int32)
-        for row, found in enumerate(ids):
-            tokens[row, : len(found)] = found
+        for row, prompt_ids in enumerate(ids):
+            tokens[row, : len(prompt_ids)] = prompt_ids
         cache, token = _prefill(self.config, self.params, tokens, lengths, width + self.longest_answer)
         written, done = [], np.zeros(len(ids), bool)
         for step in range(self.longest_answer):
@@ -57,17 +60,17 @@ class Greedy:
 
 @partial(jax.jit, static_argnums=(0, 4))
 def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, room: int) -> tuple[Cache, Array]:
-    """`tokens[B, T]` -> a cache with room for `room` tokens, and the first token of each answer `[B]`."""
+    """Maps `tokens[B, T]` to a cache with room for `room` tokens, and the first token of each answer `[B]`."""
     decoder, positions = Decoder(config), jnp.arange(tokens.shape[1])
 
     def one(row: Array) -> tuple[Array, Cache]:
-        kept = []
+        caches = []
 
         def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
-            kept.append((k, v))
+            caches.append((k, v))
             return causal(layer, q, k, v, form)
 
-        return decoder.apply({"params": params}, row, positions, attend=attend), tuple(kept)
+        return decoder.apply({"params": params}, row, positions, attend=attend), tuple(caches)
 
     hidden, cache = jax.vmap(one)(tokens)
     extra = ((0, 0), (0, room - tokens.shape[1]), (0, 0), (0, 0))

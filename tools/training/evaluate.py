@@ -56,17 +56,17 @@ BACKENDS: dict[str, Callable[..., Answer]] = {"direct": direct, "jaxchat": in_pr
 
 
 def _message(text: str) -> Message:
-    """The text of an assistant turn as a message; a call that is no JSON stays text, so counts as wrong."""
+    """Converts the text of an assistant turn to a message. A call that is not JSON stays text and counts as wrong."""
     try:
-        found = [json.loads(body) for body in _CALL.findall(text)]
-        named = [{"function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in found]
+        calls = [json.loads(body) for body in _CALL.findall(text)]
+        named = [{"function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
     except (ValueError, KeyError, TypeError):
         return {"role": "assistant", "content": text}
     return {"role": "assistant", "content": _CALL.sub("", text).strip(), "tool_calls": named}
 
 
 def correct(sample: Sample, answer: Message) -> bool:
-    """Whether the answer is exactly the expected one: all the text, the parsed JSON, or all calls."""
+    """Returns whether the answer is exactly the expected one: all the text, the parsed JSON, or all calls."""
     content, called = (answer.get("content") or "").strip(), _calls(answer)
     if sample.check == "call":
         return called == _calls(sample.answer) and not content
@@ -88,7 +88,7 @@ def _parsed(text: str) -> Any:
 
 
 def measure(answer: Answer, skill: str, count: int, seed: int, show: int) -> tuple[int, int]:
-    """(examples, exact answers) of one skill; prints up to `show` failures."""
+    """Returns (examples, exact answers) of one skill and prints up to `show` failures."""
     samples, right = data.held_out(seed, skill, count), 0
     samples.sort(key=lambda s: len(render(s.prompt, list(s.tools))))
     for start in range(0, len(samples), BATCH):
@@ -108,7 +108,7 @@ def _brief(message: Message) -> str:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="model folder")
     parser.add_argument("--backend", choices=BACKENDS, default="direct")

@@ -22,18 +22,18 @@ from tools.training.train import config_of
 
 
 def model_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
-    """`config.json`."""
+    """Returns `config.json`."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": config.vocab_size,
-        "hidden_size": config.width,
+        "hidden_size": config.embed_dim,
         "intermediate_size": config.mlp_dim,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
         "head_dim": config.head_dim,
-        "max_position_embeddings": config.context,
+        "max_position_embeddings": config.max_seq_len,
         "rms_norm_eps": config.norm_eps,
         "rope_theta": config.kinds[0].rope.theta,
         "hidden_act": "silu",
@@ -48,7 +48,7 @@ def model_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def tokenizer_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
-    """`tokenizer_config.json`, chat template included."""
+    """Returns `tokenizer_config.json`, including the chat template."""
     added = {
         str(tokenizer.token_to_id(token)): {
             "content": token,
@@ -62,7 +62,7 @@ def tokenizer_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any
     }
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": config.context,
+        "model_max_length": config.max_seq_len,
         "bos_token": None,
         "eos_token": "<|im_end|>",
         "pad_token": "<|endoftext|>",
@@ -75,15 +75,17 @@ def tokenizer_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any
 
 
 def generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
-    """`generation_config.json`."""
+    """Returns `generation_config.json`."""
     end, pad = tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")
     return {"eos_token_id": [end, pad], "pad_token_id": pad}
 
 
 def mean(checkpoints: Sequence[Path]) -> Any:
-    """The mean of the parameters of checkpoints from one training: better than each of them (arXiv 2203.05482)."""
-    found = [pickle.loads(path.read_bytes())["params"] for path in checkpoints]
-    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *found)
+    """Returns the mean of the parameters of checkpoints from one training: better than each of them (arXiv
+    2203.05482).
+    """
+    trees = [pickle.loads(path.read_bytes())["params"] for path in checkpoints]
+    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *trees)
 
 
 def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
@@ -93,7 +95,7 @@ def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     params = sharpened(mean([work / "checkpoint.pkl", *others]))
     save_hf(params, config, directory, "bfloat16")
-    (directory / "model.safetensors").chmod(0o644)  # safetensors lets nobody else read it
+    (directory / "model.safetensors").chmod(0o644)  # safetensors makes the file private to the user
     tokenizer.save(str(directory / "tokenizer.json"))
     files = {
         "config.json": model_config(config, tokenizer),
@@ -105,7 +107,7 @@ def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--work", type=Path, default=Path("build/bundled"), help="folder of tokenizer.json and checkpoint.pkl"

@@ -1,7 +1,7 @@
-"""A contraction for training whose forward and backward products all take bf16 inputs and accumulate in f32.
+"""A matrix product for training whose forward and backward products take bf16 inputs and accumulate in f32.
 
-The decoder's own `contract` differentiates into products with an f32 operand, which miss the bf16
-matrix units of a CPU.
+The decoder's own `matmul` differentiates into products with an f32 operand, which do not use the bf16 matrix units of a
+CPU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jaxchat.models import decoder, layers
 
 @jax.custom_vjp
 def product(x: Array, w: Array) -> Array:
-    """`x[T, I] @ w[I, O]` -> f32 `[T, O]`."""
+    """Multiplies `x[T, I] @ w[I, O]` to f32 `[T, O]`."""
     return _forward(x, w)[0]
 
 
@@ -39,9 +39,9 @@ def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array
 product.defvjp(_forward, _backward)
 
 
-def contract(equation: str, x: Array, w: Array, parts: str = "float32") -> Array:
-    """Same meaning as `jaxchat.models.layers.contract`, for the equations that the decoder uses, on one device."""
-    del parts  # there are no sums over devices
+def matmul(equation: str, x: Array, w: Array, reduce_dtype: str = "float32") -> Array:
+    """Replaces `jaxchat.models.layers.matmul` for the equations of the decoder, on one device."""
+    del reduce_dtype  # training does not sum over devices
     inputs, _ = equation.split("->")
     left, right = inputs.split(",")
     if right[0] not in left:  # the tied head: "td,vd->tv"
@@ -53,8 +53,8 @@ def contract(equation: str, x: Array, w: Array, parts: str = "float32") -> Array
 
 @contextmanager
 def mixed_precision() -> Iterator[None]:
-    """While a function is traced inside, the decoder contracts with `contract` of this module."""
+    """Makes the decoder use this module's `matmul` in functions that are traced inside."""
     with ExitStack() as stack:
         for module in (layers, decoder):
-            stack.enter_context(patch.object(module, "matmul", contract))
+            stack.enter_context(patch.object(module, "matmul", matmul))
         yield

@@ -34,12 +34,12 @@ class Batch:
 
 
 def parse_layout(text: str) -> Layout:
-    """`8x128,3x384` -> `((8, 128), (3, 384))`."""
+    """Parses `8x128,3x384` to `((8, 128), (3, 384))`."""
     return tuple((int(rows), int(length)) for rows, length in (part.split("x") for part in text.split(",")))
 
 
 def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids `[T]` and a mask `[T]` that is true on assistant tokens, the end of the turn included."""
+    """Returns token ids `[T]` and a mask `[T]` that is true on assistant tokens, including the end of the turn."""
     ids = np.array(
         tokenizer.encode(render(list(sample.messages), list(sample.tools)), add_special_tokens=False).ids,
         np.int32,
@@ -55,7 +55,7 @@ def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray
 
 
 class Packer:
-    """Fills batches of one layout from a stream of conversations; what found no room waits for the next."""
+    """Fills batches of one layout from a stream of conversations. Those that do not fit wait for the next batch."""
 
     def __init__(self, samples: Iterator[Sample], tokenizer: Tokenizer, layout: Layout) -> None:
         self._samples, self._tokenizer = samples, tokenizer
@@ -72,7 +72,7 @@ class Packer:
                 return pair
 
     def batch(self) -> Batch:
-        """The next batch."""
+        """Returns the next batch."""
         size = self._tokens
         tokens, positions = np.zeros(size, np.int32), np.zeros(size, np.int32)
         segments, learned = np.zeros(size, np.int32), np.zeros(size, bool)
@@ -99,7 +99,7 @@ class Packer:
 
 def _with_targets(tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray, learned: np.ndarray) -> Batch:
     limit = len(tokens) // 2
-    found = np.flatnonzero(learned)[:limit]
+    targets = np.flatnonzero(learned)[:limit]
     where, labels, weights = np.zeros(limit, np.int32), np.zeros(limit, np.int32), np.zeros(limit, np.float32)
-    where[: len(found)], labels[: len(found)], weights[: len(found)] = found - 1, tokens[found], 1.0
+    where[: len(targets)], labels[: len(targets)], weights[: len(targets)] = targets - 1, tokens[targets], 1.0
     return Batch(tokens, positions, segments, where, labels, weights)

@@ -19,8 +19,8 @@ HELD_OUT_ONE_IN = 10
 class Sample:
     """A conversation that ends with the assistant turn to be learned and checked.
 
-    `key` names what must not be seen in training when the sample is held out: a pair of numbers, a name, the
-    exact wording of a question. `check` says how the last turn is compared: text, parsed JSON or tool calls.
+    `key` identifies what training must not see if the sample is held out: a pair of numbers, a name, the exact wording
+    of a question. `check` says how the last turn is compared: text, parsed JSON or tool calls.
     """
 
     skill: str
@@ -45,34 +45,34 @@ class Sample:
         return self.messages[-1]
 
     def with_system(self, text: str) -> Sample:
-        """The same conversation under a system prompt."""
+        """Returns the same conversation with a system prompt."""
         return replace(self, messages=({"role": "system", "content": text}, *self.messages))
 
 
 def user(text: str) -> Message:
-    """A user turn."""
+    """Returns a user turn."""
     return {"role": "user", "content": text}
 
 
 def assistant(text: str) -> Message:
-    """An assistant turn made of text."""
+    """Returns an assistant turn of text."""
     return {"role": "assistant", "content": text}
 
 
 def calls(*named: tuple[str, dict[str, Any]]) -> Message:
-    """An assistant turn made of tool calls, given as (name, arguments)."""
+    """Returns an assistant turn of tool calls, given as (name, arguments)."""
     functions = [{"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)} for name, arguments in named]
     tool_calls = [{"id": f"call_{i}", "type": "function", "function": f} for i, f in enumerate(functions)]
     return {"role": "assistant", "content": None, "tool_calls": tool_calls}
 
 
 def result(content: str, index: int = 0) -> Message:
-    """The answer of a tool to call number `index` of the turn before."""
+    """Returns a tool's result for call number `index` of the turn before."""
     return {"role": "tool", "tool_call_id": f"call_{index}", "content": content}
 
 
 def trained(make: Callable[[Random], Sample], rng: Random) -> Sample:
-    """A sample that is not held out. Skills embed other skills only through this, so that nothing leaks."""
+    """Returns a sample that is not held out. Skills embed other skills only through this, so that nothing leaks."""
     while True:
         sample = make(rng)
         if not sample.held_out:

@@ -8,9 +8,9 @@ EXPORTED = 2.0  # a power of two, exact in bf16
 
 
 def sharpened(params: Any, times: float = EXPORTED) -> Any:
-    """Parameters of a decoder whose logits are so many times as large.
+    """Returns parameters of a decoder whose logits are multiplied by a factor.
 
-    At temperature 1 the exported model thus answers as the trained one at one half, where few answers are worse than at
+    At temperature 1 the exported model then answers as the trained one at one half, where few answers are worse than at
     temperature 0.
     """
     return params | {"norm": {"scale": times * params["norm"]["scale"]}}

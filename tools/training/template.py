@@ -23,5 +23,5 @@ def _template() -> Template:
 
 
 def render(messages: list[Message], tools: list[dict[str, Any]] | None = None, *, generate: bool = False) -> str:
-    """The text of a conversation; `generate` opens the assistant turn that is to be written."""
+    """Returns the text of a conversation; `generate` opens the assistant turn to be written."""
     return _template().render(messages=messages, tools=tools or None, add_generation_prompt=generate)

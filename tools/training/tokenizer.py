@@ -1,4 +1,4 @@
-"""Trains the byte-level BPE tokenizer: all bytes in the vocabulary, every digit a token of its own."""
+"""Trains the byte-level BPE tokenizer: all bytes are in the vocabulary, and every digit is a separate token."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def train(texts: list[str], vocabulary: int = VOCABULARY) -> Tokenizer:
 
 
 def corpus(samples: int, seed: int) -> list[str]:
-    """Rendered training conversations without the special tokens, which are no text."""
+    """Yields rendered training conversations without the special tokens, which are not text."""
     texts = (render(list(s.messages), list(s.tools)) for s in islice(data.stream(seed), samples))
     return [part for text in texts for part in _without(text)]
 
@@ -57,7 +57,7 @@ def _without(text: str) -> list[str]:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/bundled"), help="folder that receives tokenizer.json")
     parser.add_argument("--samples", type=int, default=40_000, help="conversations to learn from")

@@ -48,26 +48,26 @@ class Plan:
     longest: int = 4
 
     def rate(self, step: int, elapsed: float) -> float:
-        """Learning rate; by the clock, since the machine is shared and the end is fixed."""
+        """Returns the learning rate, by the clock, because the machine is shared and the end is fixed."""
         left = max(0.0, 1.0 - elapsed / (60 * self.minutes))
         return self.peak * min(1.0, (step + 1) / self.warmup) * min(1.0, left / self.decay)
 
 
 def config_of(tokenizer: Tokenizer) -> ModelConfig:
-    """The shape of the bundled model."""
+    """Returns the shape of the bundled model."""
     return replace(SHAPES["3M"], vocab_size=tokenizer.get_vocab_size())
 
 
 def init(config: ModelConfig, seed: int) -> Params:
-    """Fresh f32 parameters; the matrices that write to the residual stream start small."""
+    """Returns fresh f32 parameters; the matrices that write to the residual stream start small."""
     tokens = jnp.zeros(2, jnp.int32)
     params = Decoder(config).init(jax.random.key(seed), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
-    scale = 1 / math.sqrt(2 * config.layers)
+    scale = 1 / math.sqrt(2 * config.num_layers)
     return jax.tree_util.tree_map_with_path(lambda path, x: x * scale if path[-1].key in ("out", "down") else x, params)
 
 
 def packed_attention(layout: Layout, segments: Array) -> Attend:
-    """Causal attention inside each conversation of a flat batch (`segments: [N]`), part by part."""
+    """Computes causal attention inside each conversation of a flat batch (`segments: [N]`), part by part."""
 
     def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
         (_, heads, width), groups = q.shape, k.shape[1]
@@ -86,7 +86,7 @@ def packed_attention(layout: Layout, segments: Array) -> Attend:
 
 
 def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, ...]) -> Array:
-    """Mean cross entropy over the assistant tokens of a batch."""
+    """Returns mean cross entropy over the assistant tokens of a batch."""
     tokens, positions, segments, where, labels, weights = batch
     with mixed_precision():
         hidden = decoder.apply({"params": params}, tokens, positions, attend=packed_attention(layout, segments))
@@ -96,7 +96,7 @@ def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, .
 
 
 def optimizer(name: str) -> optax.GradientTransformation:
-    """AdamW, or Muon for the matrices of the layers and AdamW for the rest, at a learning rate of 1."""
+    """Returns AdamW, or Muon for the matrices of the layers and AdamW for the rest, at a learning rate of 1."""
     if name == "adamw":
         update = optax.adamw(1.0, b2=0.98, weight_decay=0.05)
     else:
@@ -115,13 +115,13 @@ _SPLITS = {"qkv": (0, (1, 2, 3)), "out": ((0, 1, 2), 3), "gate_up": (0, (1, 2)),
 
 
 def _matrices(params: Params) -> Any:
-    """Which axes of each weight are inputs and outputs; None leaves a weight to Adam."""
+    """Returns which axes of each weight are inputs and outputs; None leaves a weight to Adam."""
     names = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key, params)
     return jax.tree.map(lambda name: MuonDimensionNumbers(*_SPLITS[name]) if name in _SPLITS else None, names)
 
 
 def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransformation) -> Callable[..., Any]:
-    """A compiled step: (params, state, batch, rate) -> (params, state, loss)."""
+    """Returns a compiled step: (params, state, batch, rate) -> (params, state, loss)."""
 
     def step(params: Params, state: Any, batch: tuple[Array, ...], rate: Array) -> tuple[Params, Any, Array]:
         value, gradient = jax.value_and_grad(loss)(params, decoder, layout, batch)
@@ -139,7 +139,9 @@ def save(path: Path, **content: Any) -> None:
 
 
 def parameters(start: Path | None, config: ModelConfig, seed: int) -> Params:
-    """Those of a checkpoint or of an exported model folder with the same tokenizer; fresh ones without `start`."""
+    """Returns those of a checkpoint or of an exported model folder with the same tokenizer; fresh ones without
+    `start`.
+    """
     if start is None:
         return init(config, seed)
     if start.is_dir():
@@ -173,12 +175,12 @@ def run(plan: Plan, work: Path, start: Path | None, weights: dict[str, float]) -
 
 
 def parse_weights(text: str) -> dict[str, float]:
-    """`arithmetic=8,tool call=6` -> weights that replace those of `data.WEIGHTS`."""
+    """Parses `arithmetic=8,tool call=6` to weights that replace those of `data.WEIGHTS`."""
     return {name: float(value) for name, value in (part.split("=") for part in text.split(",") if part)}
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--work", type=Path, default=Path("build/bundled"), help="folder of tokenizer.json and checkpoint.pkl"

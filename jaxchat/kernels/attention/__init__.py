@@ -1,1 +1,1 @@
-"""Attention over a paged KV cache: a backend for each platform, one of them in plain XLA."""
+"""Attention over a paged KV cache: one backend for each platform, and one in plain XLA for all."""

@@ -1,4 +1,4 @@
-"""What every way to compute attention over a paged KV cache offers, so that the programs need not know which it is."""
+"""The interface of all attention backends over a paged KV cache. Programs do not depend on which one computes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from jax.sharding import AbstractMesh, Mesh
 from jaxchat.kernels.attention.spec import AttentionSpec
 
 Cache = tuple[Array, ...]
-"""One layer's pages; how many arrays and what their axes mean is the path's own business."""
+"""One layer's pages. The backend decides how many arrays there are and what their axes mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionShape:
-    """What decides whether a path can compute a model's attention.
+    """The properties of a model that decide whether a backend can compute its attention.
 
-    `shards` is the number of devices that the heads are split over, `page` the tokens of a KV page; `windows`,
-    `caps` and `sinks` say whether any layer has such a form, see `jaxchat.kernels.attention.spec`.
+    `shards` is the number of devices that the heads are split over; `page` is the number of tokens of a KV page.
+    `windows`, `caps` and `sinks` say whether any layer uses that feature, see `jaxchat.kernels.attention.spec`.
     """
 
-    heads: int  # H
-    kv_heads: int  # K
+    num_heads: int  # H
+    num_kv_heads: int  # K
     head_dim: int  # d
     dtype: str
     page: int
@@ -34,16 +34,16 @@ class AttentionShape:
     sinks: bool = False
 
     @property
-    def kv_heads_each(self) -> int:
-        """KV heads on one device."""
-        return self.kv_heads // self.shards
+    def kv_heads_per_device(self) -> int:
+        """The number of KV heads on one device."""
+        return self.num_kv_heads // self.shards
 
 
 class AttentionBackend(Protocol):
-    """Writes keys and values into pages and attends over them. Page 0 is never handed out.
+    """An implementation that writes keys and values into pages and attends over them. Page 0 is never handed out.
 
     Letters: T tokens in a step, S rows, C chunk, N pages, P pages per sequence, H query heads, K KV heads, d head
-    width.
+    dimension.
     """
 
     @property
@@ -59,42 +59,44 @@ class AttentionBackend(Protocol):
         """The axis that is split over devices."""
 
     @property
-    def held(self) -> str:
+    def cache_dtype(self) -> str:
         """The dtype of every array of a cache."""
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the arrays of one layer's cache of N pages, over all devices."""
+        """Returns the shapes of the arrays of one layer's cache of N pages, over all devices."""
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        """Writes `k[T, K, d]` and `v[T, K, d]`, row by row at `page_ids[T]` and `offsets[T]`; an id of N is dropped."""
+        """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`; drops rows whose id is
+        N.
+        """
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        """Writes `k[C, K, d]` and `v[C, K, d]` as whole pages `page_ids[C / page]`; an id of N is dropped."""
+        """Writes `k[C, K, d]` and `v[C, K, d]` as whole pages `page_ids[C / page]`; drops pages whose id is N."""
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
-        """Attention of one query per row over that row's keys.
+        """Computes attention of one query per row over that row's keys.
 
         Args:
             q: `[S, H, d]`.
-            cache: as written.
-            table: i32 `[S, P]`.
-            lengths: i32 `[S]`, keys visible to each query, its own included.
+            cache: the arrays of one layer, after the write.
+            table: i32 `[S, P]`, page ids.
+            lengths: i32 `[S]`, number of keys visible to each query, including its own.
             active: bool `[S]`; the result of other rows is meaningless but finite.
-            form: how scores are made and what is seen.
+            spec: how scores are computed and which keys are visible.
 
         Returns:
             `[S, H, d]`, f32 or the dtype of q.
         """
 
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-        """Causal attention of a chunk of one sequence over everything before it and itself.
+        """Computes causal attention of a chunk of one sequence over itself and everything before it.
 
         Args:
             q: `[C, H, d]`, the queries at positions `start .. start + C - 1`; their keys are already in the cache.
-            cache: as written.
-            table: i32 `[P]`.
+            cache: the arrays of one layer, after the write.
+            table: i32 `[P]`, page ids.
             start: i32 scalar.
-            form: as for `decode`.
+            spec: as for `decode`.
 
         Returns:
             `[C, H, d]`, f32 or the dtype of q.

@@ -1,9 +1,9 @@
 """Attention over paged keys and values on an NVIDIA GPU, as Pallas kernels that Triton compiles.
 
-Decoding splits a sequence over several programs and merges them (Flash-Decoding, arXiv 2311.01282). How it is split
-depends on nothing but its own length, so neighbours change no bit of it.
+Decoding splits a sequence over several programs and merges their results (Flash-Decoding, arXiv 2311.01282). The split
+depends on the sequence's own length alone, so its neighbours never change a bit of it.
 
-Keys and values are `[K, N, page, d]`. What lies behind a sequence's end in its last page may be NaN.
+Keys and values are `[K, N, page, d]`. The memory after a sequence's end in its last page may hold NaN.
 """
 
 from __future__ import annotations
@@ -17,26 +17,35 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from jaxchat.kernels.attention.gpu_kv_loop import LEAST, MASKED, KVLoop, Pages, Tiling, nothing, wide, within
-from jaxchat.kernels.attention.spec import AttentionSpec
+from jaxchat.kernels.attention.gpu_kv_loop import (
+    MIN_ROWS,
+    KVLoop,
+    Pages,
+    Tiling,
+    empty_sums,
+    head_mask,
+    padded_width,
+)
+from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
-DECODE = Tiling(block=64, warps=4, stages=3, splits=16, least=2)
+DECODE = Tiling(block=64, warps=4, stages=3, splits=16, min_blocks=2)
 PREFILL = Tiling(block=64, warps=4, stages=3, queries=64)
-PROGRAMS = 2048  # of decoding that keep a chip busy; with more rows, each program has several splits of a row
+PROGRAMS = 2048  # decode programs that keep a chip busy; with more rows, each program has several splits of a row
 
 
 def decode(
     q: Array, keys: Array, values: Array, table: Array, lengths: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
-    """Attention of one query per row over that row's keys.
+    """Computes attention of one query per row over that row's keys.
 
     Args:
         q: `[S, H, d]`.
-        keys: `[K, N, page, d]`, as are `values`.
-        table: i32 `[S, P]`.
-        lengths: i32 `[S]`, keys of each row, its query's included; zeros come out of a row with none.
-        form: how scores are made and what is seen.
-        interpret: without a GPU, slowly.
+        keys: `[K, N, page, d]`.
+        values: as `keys`.
+        table: i32 `[S, P]`, page ids.
+        lengths: i32 `[S]`, number of keys of each row, including its query's. A row without keys results in zeros.
+        spec: how scores are computed and which keys are visible.
+        interpret: run without a GPU, slowly.
 
     Returns:
         `[S, H, d]` of the dtype of q.
@@ -44,62 +53,63 @@ def decode(
     rows, heads, width = q.shape
     kv_heads = len(keys)
     group = heads // kv_heads
-    walk = KVLoop.over(keys, spec, DECODE)
-    tile = max(LEAST, pl.next_power_of_2(group))
+    loop = KVLoop.over(keys, spec, DECODE)
+    tile = max(MIN_ROWS, pl.next_power_of_2(group))
     programs = min(max(PROGRAMS // (rows * kv_heads), 1), DECODE.splits)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, program: (head, 0, 0, 0))
 
-    def parts(*shape: int) -> pl.BlockSpec:
-        whole = (None, None, DECODE.splits, *shape)
-        return pl.BlockSpec(whole, lambda row, head, program: (row, head, 0, *(0 for _ in shape)))
+    def sums_spec(*shape: int) -> pl.BlockSpec:
+        block_shape = (None, None, DECODE.splits, *shape)
+        return pl.BlockSpec(block_shape, lambda row, head, program: (row, head, 0, *(0 for _ in shape)))
 
-    each = jax.ShapeDtypeStruct((rows, kv_heads, DECODE.splits, group), jnp.float32)
+    partial_shape = jax.ShapeDtypeStruct((rows, kv_heads, DECODE.splits, group), jnp.float32)
     sums = pl.pallas_call(
-        partial(_decode_splits, walk=walk, group=group),
+        partial(_decode_splits, loop=loop, group=group),
         grid=(rows, kv_heads, programs),
         in_specs=[
-            pl.BlockSpec((None, None, tile, wide(width)), lambda row, head, program: (row, head, 0, 0)),
+            pl.BlockSpec((None, None, tile, padded_width(width)), lambda row, head, program: (row, head, 0, 0)),
             pages,
             pages,
             pl.BlockSpec((None, table.shape[1]), lambda row, head, program: (row, 0)),
             pl.BlockSpec((None,), lambda row, head, program: (row,)),
         ],
-        out_specs=[parts(tile), parts(tile), parts(tile, wide(width))],
-        out_shape=[each, each, jax.ShapeDtypeStruct((*each.shape, width), jnp.float32)],
+        out_specs=[sums_spec(tile), sums_spec(tile), sums_spec(tile, padded_width(width))],
+        out_shape=[partial_shape, partial_shape, jax.ShapeDtypeStruct((*partial_shape.shape, width), jnp.float32)],
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=DECODE.warps, num_stages=DECODE.stages),
         name="flash_decode",
     )(q.reshape(rows, kv_heads, group, width), keys, values, table, lengths)
-    return _merged(sums, lengths, walk, q.dtype, interpret).reshape(q.shape)
+    return _merged(sums, lengths, loop, q.dtype, interpret).reshape(q.shape)
 
 
 def prefill(
     q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
-    """Causal attention of a chunk of one sequence over everything before it and itself.
+    """Computes causal attention of a chunk of one sequence over itself and everything before it.
 
     Args:
         q: `[C, H, d]`, the queries at positions `start .. start + C - 1`.
-        keys: `[K, N, page, d]`, as are `values`; the chunk's own are in them.
-        table: i32 `[P]`.
+        keys: `[K, N, page, d]`, including the chunk's own.
+        values: as `keys`.
+        table: i32 `[P]`, page ids.
         start: i32 scalar.
-        form: how scores are made and what is seen.
-        interpret: without a GPU, slowly.
+        spec: how scores are computed and which keys are visible.
+        interpret: run without a GPU, slowly.
 
     Returns:
         `[C, H, d]` of the dtype of q.
     """
     count, heads, width = q.shape
     kv_heads = len(keys)
-    q = jnp.pad(q, ((0, -count % LEAST), (0, 0), (0, 0)))
+    q = jnp.pad(q, ((0, -count % MIN_ROWS), (0, 0), (0, 0)))
     chunk, group = len(q), heads // kv_heads
     tile = min(PREFILL.queries, chunk & -chunk)  # a power of two that divides it
-    walk = KVLoop.over(keys, spec, PREFILL)
+    loop = KVLoop.over(keys, spec, PREFILL)
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda head, part: (head // group, 0, 0, 0))
-    queries = pl.BlockSpec((tile, None, wide(width)), lambda head, part: (part, head, 0))
+    queries = pl.BlockSpec((tile, None, padded_width(width)), lambda head, part: (part, head, 0))
     sinks = _sinks(spec, heads)
     attended: Array = pl.pallas_call(
-        partial(_prefill_tile, walk=walk, count=count, width=width),
+        partial(_prefill_tile, loop=loop, count=count, width=width),
         grid=(heads, chunk // tile),
         in_specs=[
             queries,
@@ -119,45 +129,47 @@ def prefill(
 
 
 def _decode_splits(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, walk: KVLoop, group: int
+    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, loop: KVLoop, group: int
 ) -> None:
-    """One program's splits of a row's keys for the queries of one KV head; writes the three sums of each."""
+    """Computes one program's splits of a row's keys for the queries of one KV head; writes the three sums of each
+    split.
+    """
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
-    first = walk.spec.first(length - 1)
-    held = jnp.arange(q_ref.shape[0]) < group
-    wide_held = within(held[:, None], q_ref.shape, k_ref.shape[-1])
-    q = plgpu.load(q_ref, mask=wide_held, other=0.0)
+    first = loop.spec.first(length - 1)
+    mask = jnp.arange(q_ref.shape[0]) < group
+    wide_mask = head_mask(mask[:, None], q_ref.shape, k_ref.shape[-1])
+    q = plgpu.load(q_ref, mask=wide_mask, other=0.0)
 
-    def add_up(turn: Array, _: None) -> None:
-        split = program + turn * programs
-        share = walk.share(split, first, length)
-        sums = walk.run(q, Pages(k_ref, v_ref, table_ref), length - 1, share, length, nothing(*q.shape))
-        for ref, found in zip(sum_refs, sums, strict=True):
-            plgpu.store(ref.at[split], found, mask=held if found.ndim == 1 else wide_held)
+    def add_up(index: Array, _: None) -> None:
+        split = program + index * programs
+        split_range = loop.split_range(split, first, length)
+        sums = loop.run(q, Pages(k_ref, v_ref, table_ref), length - 1, split_range, length, empty_sums(*q.shape))
+        for ref, value in zip(sum_refs, sums, strict=True):
+            plgpu.store(ref.at[split], value, mask=mask if value.ndim == 1 else wide_mask)
 
-    jax.lax.fori_loop(0, pl.cdiv(jnp.maximum(walk.splits(first, length) - program, 0), programs), add_up, None)
+    jax.lax.fori_loop(0, pl.cdiv(jnp.maximum(loop.splits(first, length) - program, 0), programs), add_up, None)
 
 
-def _merged(sums: list[Array], lengths: Array, walk: KVLoop, dtype: Any, interpret: bool) -> Array:
-    """The sums `[S, K, splits, G]`, twice, and `[S, K, splits, G, d]` of all splits as one `[S, K, G, d]`."""
+def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpret: bool) -> Array:
+    """Merges the sums of all splits: twice `[S, K, splits, G]`, and `[S, K, splits, G, d]`, to `[S, K, G, d]`."""
     rows, kv_heads, splits, group, width = sums[2].shape
     tile = pl.next_power_of_2(group)
 
     def part(*shape: int) -> pl.BlockSpec:
         return pl.BlockSpec((None, None, *shape), lambda row, head: (row, head, *(0 for _ in shape)))
 
-    sinks = [one.reshape(kv_heads, group) for one in _sinks(walk.spec, kv_heads * group)]
+    sinks = [one.reshape(kv_heads, group) for one in _sinks(loop.spec, kv_heads * group)]
     merged: Array = pl.pallas_call(
-        partial(_merge, walk=walk, group=group, width=width),
+        partial(_merge, loop=loop, group=group, width=width),
         grid=(rows, kv_heads),
         in_specs=[
             part(splits, tile),
             part(splits, tile),
-            part(splits, tile, wide(width)),
+            part(splits, tile, padded_width(width)),
             pl.BlockSpec((None,), lambda row, head: (row,)),
             *[pl.BlockSpec((None, tile), lambda row, head: (head, 0)) for _ in sinks],
         ],
-        out_specs=part(tile, wide(width)),
+        out_specs=part(tile, padded_width(width)),
         out_shape=jax.ShapeDtypeStruct((rows, kv_heads, group, width), dtype),
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=1),
@@ -167,18 +179,18 @@ def _merged(sums: list[Array], lengths: Array, walk: KVLoop, dtype: Any, interpr
 
 
 def _merge(
-    top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, walk: KVLoop, group: int, width: int
+    top_ref: Any, total_ref: Any, mixed_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int, width: int
 ) -> None:
-    """Brings the sums of the splits that have any to one scale, and divides."""
+    """Scales the sums of all non-empty splits to a common maximum, adds them and divides."""
     *sink_refs, out_ref = refs
     length = length_ref[...]
-    share = walk.share(jnp.arange(walk.tiling.splits), walk.spec.first(length - 1), length)
+    split_range = loop.split_range(jnp.arange(loop.tiling.splits), loop.spec.first(length - 1), length)
     heads = jnp.arange(out_ref.shape[0]) < group
-    held = (share.count > 0)[:, None] & heads[None]
-    tops = plgpu.load(top_ref, mask=held, other=MASKED)
-    totals = plgpu.load(total_ref, mask=held, other=0.0)
-    wide_held = within(held[:, :, None], mixed_ref.shape, width)
-    mixed = plgpu.load(mixed_ref, mask=wide_held, other=0.0)
+    mask = (split_range.count > 0)[:, None] & heads[None]
+    tops = plgpu.load(top_ref, mask=mask, other=MASKED)
+    totals = plgpu.load(total_ref, mask=mask, other=0.0)
+    wide_mask = head_mask(mask[:, :, None], mixed_ref.shape, width)
+    mixed = plgpu.load(mixed_ref, mask=wide_mask, other=0.0)
     top = jnp.max(tops, axis=0)
     if sink_refs:
         sink = plgpu.load(sink_refs[0], mask=heads, other=0.0)
@@ -187,27 +199,27 @@ def _merge(
     total = jnp.sum(totals * shrink, axis=0)
     total += jnp.exp(sink - top) if sink_refs else 0.0
     out = jnp.sum(mixed * shrink[:, :, None], axis=0) / jnp.where(total > 0, total, 1.0)[:, None]
-    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=within(heads[:, None], out.shape, width))
+    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=head_mask(heads[:, None], out.shape, width))
 
 
 def _prefill_tile(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, walk: KVLoop, count: int, width: int
+    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, loop: KVLoop, count: int, width: int
 ) -> None:
-    """The queries of one head that one program has."""
+    """Computes the queries of one head that one program handles."""
     *sink_refs, out_ref = refs
     tile = q_ref.shape[0]
     first = start_ref[...] + pl.program_id(1) * tile
     end = jnp.minimum(first + tile, start_ref[...] + count)
-    sums = nothing(*q_ref.shape)
+    sums = empty_sums(*q_ref.shape)
     if sink_refs:
         sums = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
     queries = (first + jnp.arange(tile))[:, None]
-    share = walk.share(jnp.int32(0), walk.spec.first(first), end)
-    held = within(True, q_ref.shape, width)
-    q = plgpu.load(q_ref, mask=held, other=0.0)
-    _, total, mixed = walk.run(q, Pages(k_ref, v_ref, table_ref), queries, share, end, sums)
+    split_range = loop.split_range(jnp.int32(0), loop.spec.first(first), end)
+    mask = head_mask(True, q_ref.shape, width)
+    q = plgpu.load(q_ref, mask=mask, other=0.0)
+    _, total, mixed = loop.run(q, Pages(k_ref, v_ref, table_ref), queries, split_range, end, sums)
     out = mixed / jnp.where(total > 0, total, 1.0)[:, None]
-    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=held)
+    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=mask)
 
 
 def _sinks(spec: AttentionSpec, heads: int) -> list[Array]:

@@ -11,10 +11,9 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from jaxchat.kernels.attention.spec import AttentionSpec
+from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
-LEAST = 16  # rows of a product on tensor cores
-MASKED = -1e30  # finite, so that a block without a visible key gives no NaN
+MIN_ROWS = 16  # least rows of a matrix product on tensor cores
 
 Sums = tuple[Array, Array, Array]  # largest score, sum of weights, weighted values
 Block = tuple[Array, Array]  # keys and values `[B, d]`
@@ -22,21 +21,22 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """How a kernel is cut up: keys of a block, warps of a program, stages of its pipeline of loads.
+    """The tiling of a kernel: keys of a block, warps of a program, stages of its load pipeline.
 
-    A row's keys are shared by `splits`, as far as each has `least` blocks; `queries` are those of a prefill program.
+    A row's keys are divided into up to `splits` splits of at least `min_blocks` blocks each. `queries` is the number of
+    queries of a prefill program.
     """
 
-    block: int  # of 128 numbers in bf16; of larger keys there are fewer
+    block: int  # for keys of 128 numbers in bf16; larger keys make smaller blocks
     warps: int
-    stages: int  # one for page ids, one for adding up, the others for keys and values on their way
+    stages: int  # one for page ids, one for accumulation, the others for keys and values in flight
     splits: int = 1
-    least: int = 1
+    min_blocks: int = 1
     queries: int = 1
 
     def keys(self, page: int, width: int, itemsize: int) -> int:
-        """Keys of a block, whole pages."""
-        return max(page, LEAST, min(self.block, self.block * 256 // (width * itemsize)))
+        """Returns the number of keys of a block, in whole pages."""
+        return max(page, MIN_ROWS, min(self.block, self.block * 256 // (width * itemsize)))
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,24 @@ class Pages:
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Block `index`, as `wide` as a kernel has it; zeros from position `end` on, as what lies there may be NaN."""
+        """Loads block `index`, padded to `padded_width`.
+
+        Positions from `end` on are zeros, because the memory there may hold NaN.
+        """
         page, width = self.keys.shape[-2:]
         position = index * block + jnp.arange(block)
-        held = position < end
-        ids = plgpu.load(self.table.at[position // page], mask=held, other=0)
-        lane = jax.lax.broadcasted_iota(jnp.int32, (block, wide(width)), 1)
+        mask = position < end
+        ids = plgpu.load(self.table.at[position // page], mask=mask, other=0)
+        lane = jax.lax.broadcasted_iota(jnp.int32, (block, padded_width(width)), 1)
         ids, slot = (jnp.broadcast_to(x[:, None], lane.shape) for x in (ids, position % page))
-        held = within(held[:, None], lane.shape, width)
-        k, v = (plgpu.load(ref.at[ids, slot, lane], mask=held, other=0.0) for ref in (self.keys, self.values))
+        mask = head_mask(mask[:, None], lane.shape, width)
+        k, v = (plgpu.load(ref.at[ids, slot, lane], mask=mask, other=0.0) for ref in (self.keys, self.values))
         return k, v
 
 
 @dataclass(frozen=True)
 class SplitRange:
-    """The blocks of one split: `count` of them from block `begin`, every `step`-th."""
+    """The blocks of one split: `count` blocks from block `begin`, every `step`-th."""
 
     begin: Array
     step: Array
@@ -71,44 +74,52 @@ class SplitRange:
 
 @dataclass(frozen=True)
 class KVLoop:
-    """Passes over the keys of one sequence, `block` at a time, each split over its share of the blocks."""
+    """A pass over the keys of one sequence, `block` keys at a time. Each split handles its `SplitRange`."""
 
     spec: AttentionSpec
-    scale: float  # of the scores; by default of the head's own width, which is not always the kernel's
+    scale: float  # of the scores; by default from the head's true width, which may be less than the kernel's
     block: int
     tiling: Tiling
 
     @staticmethod
     def over(keys: Array, spec: AttentionSpec, tiling: Tiling) -> KVLoop:
-        """A pass over pages of keys `[K, N, page, d]`."""
+        """Creates a pass over pages of keys `[K, N, page, d]`."""
         page, width = keys.shape[2:]
         scale = width**-0.5 if spec.scale is None else spec.scale
-        return KVLoop(spec, scale, tiling.keys(page, wide(width), keys.dtype.itemsize), tiling)
+        return KVLoop(spec, scale, tiling.keys(page, padded_width(width), keys.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
-        """How many share the keys from position `first` to `end`; it depends on nothing else."""
-        return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.least), 1, self.tiling.splits)
+        """Returns the number of splits for the keys from position `first` to `end`. It depends on these two alone."""
+        return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.min_blocks), 1, self.tiling.splits)
 
-    def share(self, split: Array, first: Array, end: Array) -> SplitRange:
-        """What one split has of the keys from position `first` to `end`."""
+    def split_range(self, split: Array, first: Array, end: Array) -> SplitRange:
+        """Returns the blocks of one split of the keys from position `first` to `end`."""
         splits = self.splits(first, end)
-        own = pl.cdiv(jnp.maximum(self._blocks(first, end) - split, 0), splits)
-        return SplitRange(first // self.block + split, splits, jnp.where(split < splits, own, 0))
+        count = pl.cdiv(jnp.maximum(self._blocks(first, end) - split, 0), splits)
+        return SplitRange(first // self.block + split, splits, jnp.where(split < splits, count, 0))
 
     def _blocks(self, first: Array, end: Array) -> Array:
         return jnp.maximum(pl.cdiv(end, self.block) - first // self.block, 0)
 
-    def run(self, q: Array, pages: Pages, queries: Array, share: SplitRange, end: Array, sums: Sums) -> Sums:
-        """The sums for queries `q[T, d]` at positions `queries`, that broadcast to `[T, B]`; keys end at `end`.
+    def run(self, q: Array, pages: Pages, queries: Array, split_range: SplitRange, end: Array, sums: Sums) -> Sums:
+        """Accumulates the sums of the split's blocks.
 
-        Loads that a loop's body begins with are what Triton moves ahead of it, into shared memory.
+        Triton moves the loads at the start of a loop body ahead of it, into shared memory.
+
+        Args:
+            q: `[T, d]`.
+            pages: keys, values and table.
+            queries: positions of the queries, broadcastable to `[T, B]`.
+            split_range: the blocks to visit.
+            end: position after the last key.
+            sums: sums to start from.
         """
 
         def body(index: Array, sums: Sums) -> Sums:
-            here = share.begin + index * share.step
-            return self._add(q, *pages.fetch(here, self.block, end), here, queries, sums)
+            block_index = split_range.begin + index * split_range.step
+            return self._add(q, *pages.fetch(block_index, self.block, end), block_index, queries, sums)
 
-        return jax.lax.fori_loop(0, share.count, body, sums)
+        return jax.lax.fori_loop(0, split_range.count, body, sums)
 
     def _add(self, q: Array, keys: Array, values: Array, index: Array, queries: Array, sums: Sums) -> Sums:
         top, total, mixed = sums
@@ -126,18 +137,18 @@ def _product(a: Array, b: Array) -> Array:
     return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)
 
 
-def wide(width: int) -> int:
-    """Numbers that a kernel has of a head so wide, zeros behind its own: a power of two."""
+def padded_width(width: int) -> int:
+    """Returns the width that a kernel uses for a head of `width` numbers: the next power of two. The rest is zeros."""
     return pl.next_power_of_2(width)
 
 
-def within(mask: Array | bool, shape: tuple[int, ...], width: int) -> Array:
-    """The mask as one of `shape`, `[..., wide(width)]`, without what lies behind a head's own numbers."""
+def head_mask(mask: Array | bool, shape: tuple[int, ...], width: int) -> Array:
+    """Returns the mask broadcast to `shape`, `[..., padded_width(width)]`, and false for the padding of a head."""
     mask = jnp.broadcast_to(mask, shape)
     return mask if shape[-1] == width else mask & (jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1) < width)
 
 
-def nothing(rows: int, width: int) -> Sums:
-    """The sums of no key."""
+def empty_sums(rows: int, width: int) -> Sums:
+    """Returns the sums before the first key."""
     zeros = jnp.zeros(rows, jnp.float32)
     return zeros + MASKED, zeros, jnp.zeros((rows, width), jnp.float32)

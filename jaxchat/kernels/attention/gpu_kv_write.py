@@ -1,4 +1,4 @@
-"""Writing keys and values of tokens into pages on a GPU: one Pallas kernel, where XLA makes a scatter of each."""
+"""Writes keys and values of tokens into pages on a GPU in one Pallas kernel; XLA would run a scatter for each."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from jaxchat.kernels.attention.gpu_kv_loop import wide, within
+from jaxchat.kernels.attention.gpu_kv_loop import head_mask, padded_width
 
 
 def write_tokens(
     keys: Array, values: Array, k: Array, v: Array, page_ids: Array, offsets: Array, *, interpret: bool = False
 ) -> tuple[Array, Array]:
-    """The pages of keys and values with a row of `k` and of `v` each in every head.
+    """Writes one row of `k` and of `v` into pages, in every head.
 
     Args:
-        keys: `[K, N, page, d]`; the result has its memory.
+        keys: `[K, N, page, d]`; the result reuses its memory.
         values: as `keys`.
         k: `[S, K, d]`.
         v: as `k`.
         page_ids: i32 `[S]`; a row whose id is N is not written.
-        offsets: i32 `[S]`, places in the pages.
-        interpret: without a GPU, slowly.
+        offsets: i32 `[S]`, offsets in the pages.
+        interpret: run without a GPU, slowly.
+
+    Returns:
+        The pages of keys and of values.
     """
     rows, kv_heads, width = k.shape
     pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head: (head, 0, 0, 0))
     place = pl.BlockSpec((None,), lambda row, head: (row,))
-    both = jnp.stack([k, v]).astype(keys.dtype)  # what makes them, positions and all, is one kernel
+    both = jnp.stack([k, v]).astype(keys.dtype)  # stacked, so that XLA computes both in one kernel
     written: tuple[Array, Array] = pl.pallas_call(
         _write,
         grid=(rows, kv_heads),
         in_specs=[
-            pl.BlockSpec((2, None, None, wide(width)), lambda row, head: (0, row, head, 0)),
+            pl.BlockSpec((2, None, None, padded_width(width)), lambda row, head: (0, row, head, 0)),
             place,
             place,
             pages,
             pages,
         ],
         out_specs=(pages, pages),
-        out_shape=tuple(jax.ShapeDtypeStruct(held.shape, held.dtype) for held in (keys, values)),
+        out_shape=tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in (keys, values)),
         input_output_aliases={3: 0, 4: 1},
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=1, num_stages=1),
@@ -52,13 +55,13 @@ def write_tokens(
 
 
 def _write(new_ref: Any, page_ref: Any, offset_ref: Any, *refs: Any) -> None:
-    pages = refs[2:]  # the results; what went in is the same memory
+    pages = refs[2:]  # the results, which alias the inputs
     page, offset = page_ref[...], offset_ref[...]
 
     @pl.when(page < pages[0].shape[0])
     def _() -> None:
         lanes = jnp.arange(new_ref.shape[1])
-        own = within(True, lanes.shape, pages[0].shape[-1])
-        for which, held in enumerate(pages):
-            new = plgpu.load(new_ref.at[which, lanes], mask=own, other=0.0)
-            plgpu.store(held.at[page, offset, lanes], new, mask=own)
+        own = head_mask(True, lanes.shape, pages[0].shape[-1])
+        for index, array in enumerate(pages):
+            new = plgpu.load(new_ref.at[index, lanes], mask=own, other=0.0)
+            plgpu.store(array.at[page, offset, lanes], new, mask=own)

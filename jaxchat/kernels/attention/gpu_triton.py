@@ -1,4 +1,4 @@
-"""The backend of an NVIDIA GPU: the Pallas kernels of `gpu_flash`, on each device for its heads."""
+"""The backend of NVIDIA GPUs: the Pallas kernels of `gpu_flash`, run on each device for its heads."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache
 from jaxchat.kernels.attention.spec import AttentionSpec
 
-MOST_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is a power of two
-ITEM = {"float32": 4, "bfloat16": 2}
+MAX_PAGE_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is padded to a power of two
+ITEM_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
-    """Why the kernels cannot compute a model of this shape; empty if they can."""
+    """Returns why the kernels cannot compute a model of this shape; empty if they can."""
     width, page = shape.head_dim, shape.page
     if width % 16 or not 16 <= width <= 256:
-        return f"head width {width} is no multiple of 16 from 16 to 256"
+        return f"head width {width} is not a multiple of 16 from 16 to 256"
     if page & (page - 1):
-        return f"page_size {page} is no power of two"
-    if (size := page * (1 << (width - 1).bit_length()) * ITEM[shape.dtype]) > MOST_BYTES:
-        return f"page_size {page} makes pages of {size} bytes, more than {MOST_BYTES}"
+        return f"page_size {page} is not a power of two"
+    if (size := page * (1 << (width - 1).bit_length()) * ITEM_BYTES[shape.dtype]) > MAX_PAGE_BYTES:
+        return f"page_size {page} makes pages of {size} bytes, more than {MAX_PAGE_BYTES}"
     return ""
 
 
 @dataclass(frozen=True)
 class TritonAttention:
-    """Keys and values apart, each `[K, N, page, d]`. `interpret` runs the kernels without a GPU."""
+    """Separate keys and values, each `[K, N, page, d]`. `interpret` runs the kernels without a GPU."""
 
     shape: AttentionShape
     mesh: Mesh | AbstractMesh
@@ -42,27 +42,27 @@ class TritonAttention:
     head_axis = 0
 
     @property
-    def held(self) -> str:
+    def cache_dtype(self) -> str:
         return self.shape.dtype
 
     @property
     def _specs(self) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
-        """How `[T, heads, d]`, pages, and what every device has, are spread."""
+        """The partitioning of `[T, heads, d]`, of pages, and of replicated arrays."""
         return PartitionSpec(None, "tensor"), PartitionSpec("tensor"), PartitionSpec()
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        each = (self.shape.kv_heads, pages, self.shape.page, self.shape.head_dim)
-        return each, each
+        pages_shape = (self.shape.num_kv_heads, pages, self.shape.page, self.shape.head_dim)
+        return pages_shape, pages_shape
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         from jaxchat.kernels.attention import gpu_kv_write  # Pallas, which only a GPU needs
 
-        heads, first, whole = self._specs
-        specs = (first, first, heads, heads, whole, whole)
+        heads, first, replicated = self._specs
+        specs = (first, first, heads, heads, replicated, replicated)
         write = partial(gpu_kv_write.write_tokens, interpret=self.interpret)
-        spread = jax.shard_map(write, mesh=self.mesh, in_specs=specs, out_specs=(first, first), check_vma=False)
+        sharded = jax.shard_map(write, mesh=self.mesh, in_specs=specs, out_specs=(first, first), check_vma=False)
         keys, values = cache
-        return spread(keys, values, k, v, page_ids, offsets)
+        return sharded(keys, values, k, v, page_ids, offsets)
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         count, page = len(k), self.shape.page
@@ -72,25 +72,25 @@ class TritonAttention:
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._spread(gpu_flash.decode, spec)(q, *cache, table, jnp.where(active, lengths, 0))
+        return self._sharded(gpu_flash.decode, spec)(q, *cache, table, jnp.where(active, lengths, 0))
 
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._spread(gpu_flash.prefill, spec)(q, *cache, table, start)
+        return self._sharded(gpu_flash.prefill, spec)(q, *cache, table, start)
 
-    def _spread(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
-        """The kernel with each device's heads."""
+    def _sharded(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
+        """Returns the kernel, applied to each device's heads."""
         sinks = () if spec.sinks is None else (spec.sinks,)
 
         def local(q: Array, keys: Array, values: Array, table: Array, place: Array, *sinks: Array) -> Array:
             own = replace(spec, sinks=sinks[0]) if sinks else spec
             return kernel(q, keys, values, table, place, own, interpret=self.interpret)
 
-        heads, first, whole = self._specs
-        specs = (heads, first, first, whole, whole, *(first for _ in sinks))
-        spread = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
-        return lambda *given: spread(*given, *sinks)
+        heads, first, replicated = self._specs
+        specs = (heads, first, first, replicated, replicated, *(first for _ in sinks))
+        sharded = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
+        return lambda *arrays: sharded(*arrays, *sinks)
 
 
 TRITON = AttentionFactory(

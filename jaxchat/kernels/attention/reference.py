@@ -1,4 +1,4 @@
-"""Attention in plain JAX: correct on every backend, and the yardstick for the kernels that replace it."""
+"""Attention in plain JAX: correct on every platform, and the reference for the kernels that replace it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
+from jaxchat.kernels.attention.spec import MASKED, PLAIN, AttentionSpec
 
-EXACT = jax.lax.Precision.HIGHEST  # GPUs and TPUs round f32 operands otherwise
-MASKED = -1e30  # finite: a row that sees nothing yet must not turn into NaN
+EXACT = jax.lax.Precision.HIGHEST  # otherwise GPUs and TPUs round f32 operands
 
 
 def causal(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN) -> Array:
-    """Full causal attention over one sequence, without a cache; for training and as a test oracle.
+    """Computes full causal attention over one sequence, without a cache; for training and as a test oracle.
 
     Args:
         layer: unused; the signature is that of `models.layers.Attend`.
         q: `[T, H, d]`.
         k: `[T, K, d]`.
         v: `[T, K, d]`.
-        form: how scores are made and what is seen.
+        spec: how scores are computed and which keys are visible.
 
     Returns:
         `[T, H, d]` in q's dtype; softmax in f32.

@@ -1,4 +1,4 @@
-"""Selects what computes attention: once, at load, by platform, head width, KV heads and dtype."""
+"""Selects the attention backend: once, at load, by platform, head dimension, KV heads and dtype."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ def register_attention_backend(name: str, factory: AttentionFactory, *, replace:
 class Choice:
     """A backend and the reason for it, for the operator."""
 
-    path: AttentionBackend
+    backend: AttentionBackend
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path.name} ({self.reason})"
+        return f"{self.backend.name} ({self.reason})"
 
 
 def choose(
-    wanted: str,
+    setting: str,
     shape: AttentionShape,
     platform: str,
     mesh: Mesh | AbstractMesh,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Choice:
-    """Returns the backend of a name, or for "auto" the latest registered one that serves the target; XLA always does.
+    """Returns the backend `setting`, or for "auto" the last registered one that supports the target; XLA always does.
 
     Args:
-        wanted: "auto" or a registered name.
-        shape: of the model's attention.
+        setting: "auto" or a registered name.
+        shape: the model's attention.
         platform: "cpu", "tpu" or "gpu", as jax names them.
-        mesh: of one axis, "tensor", over which the heads are split.
-        native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty where there are none.
+        mesh: one axis, "tensor", over which the heads are split.
+        native: custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if they are unavailable.
 
     Raises:
-        RegistryError: there is no backend of that name.
-        ValueError: the backend of that name does not serve the target.
+        RegistryError: the name is not registered.
+        ValueError: the backend of that name does not support the target.
     """
     target = AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
-    if wanted != "auto":
-        factory = ATTENTION_BACKENDS.get(wanted)
+    if setting != "auto":
+        factory = ATTENTION_BACKENDS.get(setting)
         if refusal := factory.refusal(target):
-            raise ValueError(f"attention {wanted}: {refusal}")
+            raise ValueError(f"attention {setting}: {refusal}")
         return Choice(factory.build(target), "as configured")
     unsupported: list[str] = []
     for _, factory in ATTENTION_BACKENDS.items():

@@ -1,4 +1,4 @@
-"""What of attention differs between model families and between the layers of one model."""
+"""The properties of attention that differ between model families and between the layers of one model."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+MASKED = -1e30  # the score of a masked key; finite, so that a block without a visible key gives no NaN
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionSpec:
-    """How scores are made and which keys a query sees; by default as in "Attention Is All You Need", causal."""
+    """How scores are computed and which keys a query sees; by default causal, as in "Attention Is All You Need"."""
 
     scale: float | None = None  # of the scores; None: d**-0.5
-    window: int = 0  # keys that a query sees, its own included; 0: all before it
-    cap: float = 0.0  # scores are bounded smoothly to -cap .. cap (Gemma 2, arXiv 2408.00118); 0: they are not
-    sinks: Array | None = None  # [H] of each head, the score of a key without value (gpt-oss, arXiv 2508.10925)
+    window: int = 0  # number of keys that a query sees, including its own; 0: all before it
+    cap: float = 0.0  # smooth bound of scores to -cap .. cap (Gemma 2, arXiv 2408.00118); 0: unbounded
+    sinks: Array | None = None  # [H], each head's score of a key without value (gpt-oss, arXiv 2508.10925)
 
     def scaled(self, q: Array) -> Array:
-        """Queries `[..., d]` in f32, times the scale."""
+        """Returns queries `[..., d]` in f32, times the scale."""
         scale = q.shape[-1] ** -0.5 if self.scale is None else self.scale
         return q.astype(jnp.float32) * scale
 
     def capped(self, scores: Array) -> Array:
-        """Scores of any shape after the cap."""
+        """Returns scores of any shape after the cap."""
         return self.cap * jnp.tanh(scores / self.cap) if self.cap else scores
 
     def visible(self, queries: Array, keys: Array) -> Array:
-        """Whether the query at each position sees the key at each position; the two shapes broadcast."""
+        """Returns whether the query at each position sees the key at each position; the two shapes broadcast."""
         causal = keys <= queries
         return causal & (keys > queries - self.window) if self.window else causal
 
     def first(self, query: Array) -> Array:
-        """The earliest position that the query at `query` sees."""
+        """Returns the earliest position that the query at position `query` sees."""
         return jnp.maximum(query - self.window + 1, 0) if self.window else jnp.zeros_like(query)
 
 

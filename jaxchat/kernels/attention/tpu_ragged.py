@@ -1,6 +1,6 @@
-"""The path of a TPU: the ragged paged attention kernel that jax ships, for decoding and prefill alike.
+"""The backend of TPUs: the ragged paged attention kernel that jax ships, for decoding and prefill alike.
 
-It takes a head width of 128 only; narrower heads are padded with zeros, which change no score and cost KV memory.
+It takes a head dimension of 128 only. Narrower heads are padded with zeros, which change no score and cost KV memory.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 
 Kernel = Callable[..., Array]
 LANES = 128  # the head width that the kernel is written for
-KEYS_AT_ONCE = 1024  # of a block of keys in vector memory: what most entries of the kernel's own table come to
-QUERIES_AT_ONCE = 32  # likewise; fixed, so that programs of different row counts reduce alike
+KEYS_PER_BLOCK = 1024  # keys of a block in vector memory; most entries of the kernel's own table amount to this
+QUERIES_PER_BLOCK = 32  # likewise; fixed, so that programs of different row counts reduce in the same order
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
-    """Why the kernel cannot compute a model of this shape; empty if it can."""
+    """Returns why the kernel cannot compute a model of this shape; empty if it can."""
     if shape.head_dim > LANES:
         return f"head width {shape.head_dim} is more than the kernel's {LANES}"
     if shape.sinks:
-        return "the kernel knows no attention sinks"
+        return "the kernel does not support attention sinks"
     packing = 4 // jnp.dtype(shape.dtype).itemsize  # rows of a tile that share a 32-bit word
-    tiles, rest = divmod(2 * shape.kv_heads_each, packing)
-    if rest or not (tiles in (1, 2, 4, 8) or tiles % 8 == 0):
-        return f"{shape.kv_heads_each} KV heads on a device do not fill the kernel's tiles in {shape.dtype}"
+    tiles, remainder = divmod(2 * shape.kv_heads_per_device, packing)
+    if remainder or not (tiles in (1, 2, 4, 8) or tiles % 8 == 0):
+        return f"{shape.kv_heads_per_device} KV heads on a device do not fill the kernel's tiles in {shape.dtype}"
     return ""
 
 
 @dataclass(frozen=True)
 class RaggedAttention:
-    """One array a layer, `[N, page, 2 K, 128]`: key and value of a head side by side, key first."""
+    """One array per layer, `[N, page, 2 K, 128]`: key and value of a head side by side, key first."""
 
     shape: AttentionShape
     mesh: Mesh | AbstractMesh
@@ -48,20 +48,20 @@ class RaggedAttention:
     head_axis = 2
 
     @property
-    def held(self) -> str:
+    def cache_dtype(self) -> str:
         return self.shape.dtype
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        return ((pages, self.shape.page, 2 * self.shape.kv_heads, LANES),)
+        return ((pages, self.shape.page, 2 * self.shape.num_kv_heads, LANES),)
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        (held,) = cache
-        return (held.at[page_ids, offsets].set(_side_by_side(k, v).astype(held.dtype), mode="drop"),)
+        (pages,) = cache
+        return (pages.at[page_ids, offsets].set(_side_by_side(k, v).astype(pages.dtype), mode="drop"),)
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        (held,) = cache
-        new = _side_by_side(k, v).astype(held.dtype).reshape(len(page_ids), *held.shape[1:])
-        return (held.at[page_ids].set(new, mode="drop"),)
+        (pages,) = cache
+        new = _side_by_side(k, v).astype(pages.dtype).reshape(len(page_ids), *pages.shape[1:])
+        return (pages.at[page_ids].set(new, mode="drop"),)
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         seen = jnp.where(active, lengths, 1)
@@ -75,9 +75,11 @@ class RaggedAttention:
     def _attend(
         self, q: Array, cache: Cache, table: Array, lengths: Array, bounds: Array, spec: AttentionSpec
     ) -> Array:
-        """Attention of the queries `bounds[i] .. bounds[i + 1]` of `q[T, H, d]`, the last of `lengths[i]` tokens."""
+        """Computes attention of the queries `bounds[i] .. bounds[i + 1]` of `q[T, H, d]`, the last of `lengths[i]`
+        tokens.
+        """
         kernel, shape = self.load(), self.shape
-        blocks = min(table.shape[1], KEYS_AT_ONCE // shape.page)
+        blocks = min(table.shape[1], KEYS_PER_BLOCK // shape.page)
 
         def local(q: Array, pages: Array, lengths: Array, table: Array, bounds: Array) -> Array:
             return kernel(
@@ -91,23 +93,27 @@ class RaggedAttention:
                 sliding_window=spec.window or None,
                 soft_cap=spec.cap or None,
                 num_kv_pages_per_block=blocks,
-                num_queries_per_block=min(len(q), QUERIES_AT_ONCE),
+                num_queries_per_block=min(len(q), QUERIES_PER_BLOCK),
             )
 
-        heads, pages, whole = PartitionSpec(None, "tensor"), PartitionSpec(None, None, "tensor"), PartitionSpec()
-        spread = jax.shard_map(
-            local, mesh=self.mesh, in_specs=(heads, pages, whole, whole, whole), out_specs=heads, check_vma=False
+        heads, pages, replicated = PartitionSpec(None, "tensor"), PartitionSpec(None, None, "tensor"), PartitionSpec()
+        sharded = jax.shard_map(
+            local,
+            mesh=self.mesh,
+            in_specs=(heads, pages, replicated, replicated, replicated),
+            out_specs=heads,
+            check_vma=False,
         )
-        return spread(_widened(q), cache[0], lengths, table, bounds)[..., : shape.head_dim]
+        return sharded(_padded_heads(q), cache[0], lengths, table, bounds)[..., : shape.head_dim]
 
 
-def _widened(x: Array) -> Array:
+def _padded_heads(x: Array) -> Array:
     return jnp.pad(x, ((0, 0), (0, 0), (0, LANES - x.shape[-1])))
 
 
 def _side_by_side(k: Array, v: Array) -> Array:
-    """`[T, K, d]` twice to `[T, 2 K, 128]`."""
-    return jnp.stack([_widened(k), _widened(v)], axis=2).reshape(len(k), -1, LANES)
+    """Interleaves keys and values `[T, K, d]` to `[T, 2 K, 128]`."""
+    return jnp.stack([_padded_heads(k), _padded_heads(v)], axis=2).reshape(len(k), -1, LANES)
 
 
 def _note(target: AttentionTarget) -> str:

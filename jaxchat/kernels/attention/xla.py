@@ -1,13 +1,13 @@
 """Paged KV cache in plain JAX: writing keys and values into pages, and attention over a page table.
 
-Both attentions walk one sequence's keys in blocks of fixed size with an online softmax (arXiv 1805.02867). Decoding
-takes the rows one after the other, so a row costs what its own length does, and neither its neighbours nor their number
-can change a bit of it. On a CPU that is also the fastest way: 1.4 against 2.1 ms for 8 rows of 1,000 keys in all rows'
-blocks at once (H = 14, K = 2, d = 64).
+Both attentions loop over one sequence's keys in blocks of fixed size with an online softmax (arXiv 1805.02867).
+Decoding computes the rows one after the other. A row's cost then depends on its own length, and neither its neighbours
+nor their number can change a bit of it. On a CPU this is also the fastest way: 8 rows of 1,000 keys (H = 14, K = 2, d =
+64) take 1.4 ms, against 2.1 ms with all rows in each block.
 
-Letters: T tokens, S slots, C chunk, N pages, P pages per sequence, H query heads, K KV heads, d head width.
-Pages of one layer are `[N, page, K, d]`, keys and values apart. Page 0 is never handed out; unused entries of a table
-point at it. bfloat16 is held as its bits in u16: to write a row or to take one, XLA:CPU would widen the whole pool.
+Letters: T tokens, S slots, C chunk, N pages, P pages per sequence, H query heads, K KV heads, d head dimension.
+Pages of one layer are `[N, page, K, d]`, with separate keys and values. Page 0 is never handed out; unused entries of a
+table point at it. bfloat16 is stored as its bits in u16: XLA:CPU would widen the whole pool to write or read a row.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from jax import Array
 
 from jaxchat.config import BLOCK
 from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache
-from jaxchat.kernels.attention.reference import MASKED
-from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
+from jaxchat.kernels.attention.spec import MASKED, PLAIN, AttentionSpec
 
 Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted values
 
 
 def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> Array:
-    """Writes `new[T, K, d]`, each at its `page_ids[T]` and `offsets[T]`; an id of N is dropped."""
-    return pages.at[page_ids, offsets].set(_as_held(new, pages), mode="drop")
+    """Writes `new[T, K, d]` at `page_ids[T]` and `offsets[T]`; drops rows whose id is N."""
+    return pages.at[page_ids, offsets].set(_as_stored(new, pages), mode="drop")
 
 
 def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
-    """Writes `new[C, K, d]` as whole pages `page_ids[C / page]`; an id of N is dropped."""
-    whole = new.reshape(page_ids.shape[0], -1, *new.shape[1:])
-    return pages.at[page_ids].set(_as_held(whole, pages), mode="drop")
+    """Writes `new[C, K, d]` as whole pages `page_ids[C / page]`; drops pages whose id is N."""
+    by_page = new.reshape(page_ids.shape[0], -1, *new.shape[1:])
+    return pages.at[page_ids].set(_as_stored(by_page, pages), mode="drop")
 
 
 def decode_attention(
     q: Array, keys: Array, values: Array, table: Array, lengths: Array, active: Array, spec: AttentionSpec = PLAIN
 ) -> Array:
-    """Attention of one query per slot over that slot's keys.
+    """Computes attention of one query per slot over that slot's keys.
 
     Args:
         q: `[S, H, d]`.
-        keys: `[N, page, K, d]`, as are `values`.
-        table: `[S, P]` i32.
-        lengths: `[S]` i32, keys visible to each query, its own included.
+        keys: `[N, page, K, d]`.
+        values: as `keys`.
+        table: `[S, P]` i32, page ids.
+        lengths: `[S]` i32, number of keys visible to each query, including its own.
         active: `[S]` bool; the result of other rows is meaningless but finite.
-        form: how scores are made and what is seen; blocks before a window are not read.
+        spec: how scores are computed and which keys are visible; blocks before a window are not read.
 
     Returns:
         `[S, H, d]` f32.
@@ -72,8 +72,8 @@ def decode_attention(
 
             return _accumulate(sums, scores, mix)
 
-        sums = _begun(spec, kv_heads, grouped.shape[1:3], width)
-        mixed = _walk(block, spec.first(lengths[slot] - 1), lengths[slot], sums)
+        sums = _initial_sums(spec, kv_heads, grouped.shape[1:3], width)
+        mixed = _loop_over_blocks(block, spec.first(lengths[slot] - 1), lengths[slot], sums)
         return jax.lax.dynamic_update_index_in_dim(done, mixed, slot, 0)
 
     return jax.lax.fori_loop(0, slots, row, jnp.zeros(grouped.shape, jnp.float32)).reshape(q.shape)
@@ -82,14 +82,15 @@ def decode_attention(
 def prefill_attention(
     q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec = PLAIN
 ) -> Array:
-    """Causal attention of a chunk of one sequence over everything before it and itself.
+    """Computes causal attention of a chunk of one sequence over itself and everything before it.
 
     Args:
         q: `[C, H, d]`, the queries at positions `start .. start + C - 1`; their keys are already in the pages.
-        keys: `[N, page, K, d]`, as are `values`.
-        table: `[P]` i32.
+        keys: `[N, page, K, d]`.
+        values: as `keys`.
+        table: `[P]` i32, page ids.
         start: i32 scalar.
-        form: as for `decode_attention`.
+        spec: as for `decode_attention`.
 
     Returns:
         `[C, H, d]` f32.
@@ -103,13 +104,13 @@ def prefill_attention(
         firsts = start + pages.shape[1] * jnp.arange(len(pages))
         return jax.lax.map(lambda page: attend(*page), (pages, firsts)).reshape(q.shape)
 
-    # XLA:CPU multiplies more rows in another order, so that a chunk's size would change bits.
+    # XLA:CPU reduces in another order for more rows, so that a chunk's size would change bits.
     mixed: Array = jax.lax.platform_dependent(q, cpu=by_pages, default=lambda q: attend(q, start))
     return mixed
 
 
 def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec) -> Array:
-    """`prefill_attention` of all queries at once."""
+    """Computes `prefill_attention` of all queries at once."""
     count, heads, width = q.shape
     kv_heads = keys.shape[2]
     grouped = spec.scaled(q).reshape(count, kv_heads, heads // kv_heads, width)
@@ -128,30 +129,32 @@ def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Arr
 
         return _accumulate(sums, scores, mix)
 
-    mixed = _walk(block, spec.first(start), start + count, _begun(spec, kv_heads, grouped.shape[:3], width))
+    mixed = _loop_over_blocks(
+        block, spec.first(start), start + count, _initial_sums(spec, kv_heads, grouped.shape[:3], width)
+    )
     return mixed.transpose(2, 0, 1, 3).reshape(q.shape)
 
 
-def held_as(dtype: str) -> str:
-    """The dtype of pages for keys and values of `dtype`."""
+def stored_dtype(dtype: str) -> str:
+    """Returns the dtype of pages for keys and values of `dtype`."""
     return "uint16" if dtype == "bfloat16" else dtype
 
 
-def _as_held(new: Array, pages: Array) -> Array:
+def _as_stored(new: Array, pages: Array) -> Array:
     if pages.dtype == jnp.uint16:
         return jax.lax.bitcast_convert_type(new.astype(jnp.bfloat16), jnp.uint16)
     return new.astype(pages.dtype)
 
 
-def _widened(held: Array) -> Array:
-    """Rows of pages in f32."""
-    if held.dtype == jnp.uint16:
-        held = jax.lax.bitcast_convert_type(held, jnp.bfloat16)
-    return held.astype(jnp.float32)
+def _widened(pages: Array) -> Array:
+    """Converts rows of pages to f32."""
+    if pages.dtype == jnp.uint16:
+        pages = jax.lax.bitcast_convert_type(pages, jnp.bfloat16)
+    return pages.astype(jnp.float32)
 
 
 def _gather(keys: Array, values: Array, table: Array, index: Array) -> tuple[Array, Array, Array]:
-    """Block `index` of the sequence with `table[P]`: keys and values `[B, K, d]` f32, positions `[B]`."""
+    """Returns block `index` of the sequence with `table[P]`: keys and values `[B, K, d]` f32, positions `[B]`."""
     page = keys.shape[1]
     count = BLOCK // page
     # Padded to whole blocks, so that the slice never shifts.
@@ -168,8 +171,11 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
     return higher, total * shrink + jnp.sum(weights, axis=-1), mixed * shrink[..., None] + mix(weights)
 
 
-def _begun(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
-    """The sums `[*shape]` and `[*shape, d]` of no key yet, `shape` being `[K, G]` or `[K, G, C]`; or of the sink."""
+def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
+    """Returns the sums before the first key, or after the sink: shapes `[*shape]` and `[*shape, d]`.
+
+    `shape` is `[K, G]` or `[K, G, C]`.
+    """
     mixed = jnp.zeros((*shape, width), jnp.float32)
     if spec.sinks is None:
         return jnp.full(shape, MASKED, jnp.float32), jnp.zeros(shape, jnp.float32), mixed
@@ -177,10 +183,11 @@ def _begun(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: in
     return jnp.broadcast_to(sinks, shape), jnp.ones(shape, jnp.float32), mixed
 
 
-def _walk(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sums: Sums) -> Array:
-    """Weighted values `[.., d]` over the blocks of the keys from `first` to `length`; zeros where there are none.
+def _loop_over_blocks(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sums: Sums) -> Array:
+    """Returns weighted values `[.., d]` over the blocks of the keys from `first` to `length`; zeros if there are none.
 
-    A query that sees nothing in its first blocks gathers a mean of their values, times zero once it sees a key.
+    A query that sees nothing in its first blocks accumulates a mean of their values, which becomes zero at the first
+    key that it sees.
     """
     _, total, mixed = jax.lax.fori_loop(first // BLOCK, (length + BLOCK - 1) // BLOCK, block, sums)
     return mixed / jnp.where(total > 0, total, 1.0)[..., None]
@@ -188,7 +195,7 @@ def _walk(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sum
 
 @dataclass(frozen=True)
 class XlaAttention:
-    """Keys and values apart, each `[N, page, K, d]`; see `jaxchat.kernels.attention.xla`."""
+    """Separate keys and values, each `[N, page, K, d]`; see `jaxchat.kernels.attention.xla`."""
 
     shape: AttentionShape
     name = "xla"
@@ -196,18 +203,18 @@ class XlaAttention:
     head_axis = 2
 
     @property
-    def held(self) -> str:
-        return held_as(self.shape.dtype)
+    def cache_dtype(self) -> str:
+        return stored_dtype(self.shape.dtype)
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        each = (pages, self.shape.page, self.shape.kv_heads, self.shape.head_dim)
-        return each, each
+        pages_shape = (pages, self.shape.page, self.shape.num_kv_heads, self.shape.head_dim)
+        return pages_shape, pages_shape
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        return tuple(write_tokens(held, new, page_ids, offsets) for held, new in zip(cache, (k, v), strict=True))
+        return tuple(write_tokens(pages, new, page_ids, offsets) for pages, new in zip(cache, (k, v), strict=True))
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        return tuple(write_chunk(held, new, page_ids) for held, new in zip(cache, (k, v), strict=True))
+        return tuple(write_chunk(pages, new, page_ids) for pages, new in zip(cache, (k, v), strict=True))
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         keys, values = cache

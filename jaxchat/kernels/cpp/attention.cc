@@ -1,4 +1,4 @@
-// Attention over pages as a custom call that XLA knows.
+// Attention over pages as a custom call of XLA.
 
 #include "attention.h"
 
@@ -6,36 +6,36 @@ namespace {
 
 using namespace native;
 
-constexpr int64_t TILE = 128;  // rows, which are queries times the heads of a KV head, that share a block's keys
+constexpr int64_t TILE = 128;  // rows that share a block's keys; rows are queries times the heads of a KV head
 
-// q[t, h, d] of b sequences, t / b neighbouring queries each, and the keys that each query sees.
+// Computes q[t, h, d] of b sequences with t / b neighbouring queries each. `lengths` is the number of keys per query.
 template <typename Number, ffi::DataType D>
 ffi::Error attend(ffi::ThreadPool pool, ffi::BufferR3<ffi::F32> q, ffi::BufferR4<D> keys, ffi::BufferR4<D> values,
                   ffi::BufferR2<ffi::S32> table, ffi::BufferR1<ffi::S32> lengths, ffi::BufferR1<ffi::F32> sinks,
                   ffi::ResultBufferR3<ffi::F32> y, int64_t window, float cap) {
-  const auto shape = keys.dimensions(), given = q.dimensions();
+  const auto shape = keys.dimensions(), q_shape = q.dimensions();
   const Pages<Number> pages{reinterpret_cast<const Number*>(keys.untyped_data()),
                             reinterpret_cast<const Number*>(values.untyped_data()), shape[0], shape[1], shape[2],
                             shape[3]};
-  const int64_t sequences = table.dimensions()[0], each = given[0] / sequences, heads = given[1] / pages.kv_heads;
-  const int64_t tile = std::clamp<int64_t>(TILE / heads, 1, each), tiles = (each + tile - 1) / tile;
-  const int64_t stride = given[1] * pages.width;
+  const int64_t sequences = table.dimensions()[0], per_sequence = q_shape[0] / sequences;
+  const int64_t heads = q_shape[1] / pages.kv_heads, stride = q_shape[1] * pages.width;
+  const int64_t tile = std::clamp<int64_t>(TILE / heads, 1, per_sequence), tiles = (per_sequence + tile - 1) / tile;
 
   const auto task = [&](int64_t index) {
     const int64_t head = index % pages.kv_heads, sequence = index / pages.kv_heads / tiles;
-    const int64_t start = index / pages.kv_heads % tiles * tile, queries = std::min(tile, each - start);
-    const int64_t first = sequence * each + start, at = first * stride + head * heads * pages.width;
+    const int64_t start = index / pages.kv_heads % tiles * tile, queries = std::min(tile, per_sequence - start);
+    const int64_t first = sequence * per_sequence + start, at = first * stride + head * heads * pages.width;
     Attention<Number>(pages, table.typed_data() + sequence * table.dimensions()[1], head, heads, {window, cap}, queries)
         .run(q.typed_data() + at, y->typed_data() + at, stride, lengths.typed_data() + first,
              sinks.typed_data() + head * heads);
   };
   const int64_t tasks = sequences * tiles * pages.kv_heads;
   int64_t seen = 0;
-  for (int64_t i = 0; i < given[0]; ++i) seen += lengths.typed_data()[i];
+  for (int64_t i = 0; i < q_shape[0]; ++i) seen += lengths.typed_data()[i];
   if (seen * stride < SMALL)
     for (int64_t i = 0; i < tasks; ++i) task(i);
   else
-    share(pool, tasks, task);
+    parallel_for(pool, tasks, task);
   return ffi::Error::Success();
 }
 

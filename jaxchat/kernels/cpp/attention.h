@@ -1,29 +1,29 @@
 // Attention over a paged KV cache for queries of one sequence and one KV head, with an online softmax (arXiv
 // 1805.02867) over blocks of 128 keys.
 //
-// A query's bits depend on its own keys alone: blocks stand at fixed positions, every sum inside one runs in the order
-// of keys, and keys that a query does not see add exact zeros. Which queries share a call, and on which thread, does
-// not matter.
+// A query's bits depend on its own keys alone: blocks are at fixed positions, every sum inside a block runs in the
+// order of keys, and keys that a query does not see add exact zeros. The bits do not depend on which queries share a
+// call, or on the thread.
 
 #pragma once
 
 #include <vector>
 
-#include "tiles.h"
+#include "gemm.h"
 
 namespace native {
 
-constexpr int64_t BLOCK = 128;   // keys that are reduced at once
-constexpr float MASKED = -1e30f;  // the score of a key that is not seen
+constexpr int64_t BLOCK = 128;    // keys that are reduced at once
+constexpr float MASKED = -1e30f;  // the score of a key that is not visible
 
-inline float widened(float number) { return number; }
-inline float widened(uint16_t bits) {  // of a bf16
+inline float to_float(float number) { return number; }
+inline float to_float(uint16_t bits) {  // bf16
   const uint32_t word = (uint32_t)bits << 16;
   return load<float>(&word);
 }
 
-// How scores are made and what is seen, see `jaxchat.kernels.attention.spec`; 0 is none.
-struct Form {
+// How scores are computed and which keys are visible, see `jaxchat.kernels.attention.spec`; 0 means none.
+struct AttentionSpec {
   int64_t window;
   float cap;
 };
@@ -34,33 +34,35 @@ struct Pages {
   const Number *keys, *values;
   int64_t n, page, kv_heads, width;
 
-  // Where the numbers of a position are, in either array.
-  int64_t at(const int32_t* table, int64_t position, int64_t head) const {
+  // Index of the first number of a position, in either array.
+  int64_t index_of(const int32_t* table, int64_t position, int64_t head) const {
     const int64_t id = std::clamp<int64_t>(table[position / page], 0, n - 1);
     return ((id * page + position % page) * kv_heads + head) * width;
   }
 };
 
-// Memory that a thread keeps from call to call: threads would wait for one another to get it anew.
+// Memory that a thread reuses from call to call: allocation would make threads wait for one another.
 inline float* scratch(int64_t numbers) {
-  thread_local std::vector<Words> kept;
+  thread_local std::vector<Words> buffer;
   const size_t count = (numbers + LANES - 1) / LANES;
-  if (kept.size() < count) kept.resize(count);
-  return reinterpret_cast<float*>(kept.data());
+  if (buffer.size() < count) buffer.resize(count);
+  return reinterpret_cast<float*>(buffer.data());
 }
 
-// Queries [queries, heads, width] of one sequence, which see `lengths` keys each, rising; the heads share a KV head.
+// Queries [queries, heads, width] of one sequence. Query i sees `lengths[i]` keys; lengths ascend. The heads share a
+// KV head.
 template <typename Number>
 class Attention {
  public:
-  Attention(const Pages<Number>& pages, const int32_t* table, int64_t head, int64_t heads, Form form, int64_t queries)
-      : pages_(pages), table_(table), head_(head), heads_(heads), form_(form), queries_(queries),
+  Attention(const Pages<Number>& pages, const int32_t* table, int64_t head, int64_t heads, AttentionSpec spec,
+            int64_t queries)
+      : pages_(pages), table_(table), head_(head), heads_(heads), spec_(spec), queries_(queries),
         rows_(queries * heads), width_((pages.width + PANEL - 1) / PANEL * PANEL),
         q_(scratch(2 * (rows_ + BLOCK) * width_ + rows_ * BLOCK + 2 * rows_)), mixed_(q_ + rows_ * width_),
         keys_(mixed_ + rows_ * width_), values_(keys_ + BLOCK * width_), scores_(values_ + BLOCK * width_),
         top_(scores_ + rows_ * BLOCK), total_(top_ + rows_) {}
 
-  // Strides of q and y between queries count numbers, sinks are of these heads.
+  // Computes all queries. `stride` is the distance of queries in q and y, in numbers; `sinks` has one per head.
   void run(const float* q, float* y, int64_t stride, const int32_t* lengths, const float* sinks) {
     std::fill(q_, mixed_ + rows_ * width_, 0.0f);
     std::fill(total_, total_ + rows_, 1.0f);
@@ -73,7 +75,7 @@ class Attention {
       int64_t from = 0, to = queries_;
       while (from < to && lengths[from] <= start) ++from;
       while (to > from && first(lengths[to - 1]) >= start + BLOCK) --to;
-      if (from < to) walk(start, std::min(BLOCK, longest - start), from, to, lengths);
+      if (from < to) attend_block(start, std::min(BLOCK, longest - start), from, to, lengths);
     }
     for (int64_t row = 0; row < rows_; ++row) {
       float* out = y + row / heads_ * stride + row % heads_ * pages_.width;
@@ -86,32 +88,32 @@ class Attention {
   static uint32_t* words(float* numbers) { return reinterpret_cast<uint32_t*>(numbers); }
 
   int64_t first(int64_t length) const {
-    return form_.window ? std::max<int64_t>(length - form_.window, 0) : 0;
+    return spec_.window ? std::max<int64_t>(length - spec_.window, 0) : 0;
   }
 
-  // The keys from `start`, for those queries that see any of them.
-  void walk(int64_t start, int64_t count, int64_t from, int64_t to, const int32_t* lengths) {
+  // Adds the keys from `start` to the sums of those queries that see any of them.
+  void attend_block(int64_t start, int64_t count, int64_t from, int64_t to, const int32_t* lengths) {
     pack(start, count);
     const int64_t columns = (count + PANEL - 1) / PANEL * PANEL;
     for (int64_t row = from * heads_; row < to * heads_; row += ROWS<Float>) {
       const int64_t rows = std::min(ROWS<Float>, to * heads_ - row);
       uint32_t *scores = words(scores_ + row * BLOCK), *mixed = words(mixed_ + row * width_);
       block<Float>(words(q_ + row * width_), width_, rows, words(keys_), width_ * PANEL, columns, width_, scores,
-                   BLOCK, true, Nothing{});
-      for (int64_t r = row; r < row + rows; ++r) weigh(r, columns, lengths[r / heads_] - start);
+                   BLOCK, true, NoPrefetch{});
+      for (int64_t r = row; r < row + rows; ++r) apply_softmax(r, columns, lengths[r / heads_] - start);
       block<Float>(scores, BLOCK, rows, words(values_), BLOCK * PANEL, width_, count, mixed, width_, false,
-                   Nothing{});
+                   NoPrefetch{});
     }
   }
 
-  // Keys as panels of 32 keys, values as panels of 32 numbers. Keys of a vector that are none are zeros, for a recycled
-  // page may hold what is no number; scores and sums of what is not written here are not used.
+  // Packs keys in panels of 32 keys, values in panels of 32 numbers. A vector beyond the last key is padded with zeros,
+  // because a recycled page may hold NaN. Scores and sums of positions that are not written here are not used.
   void pack(int64_t start, int64_t count) {
     for (int64_t key = 0; key < (count + LANES - 1) / LANES * LANES; key += LANES)
       for (int64_t i = 0; i < width_; i += LANES) {
         Words rows[LANES] = {};
         for (int64_t r = 0; r < std::min(LANES, count - key); ++r) {
-          const int64_t at = pages_.at(table_, start + key + r, head_) + i;
+          const int64_t at = pages_.index_of(table_, start + key + r, head_) + i;
           const int64_t left = std::min(LANES, pages_.width - i);
           if (left <= 0) continue;
           rows[r] = widen(pages_.keys + at, left);
@@ -125,29 +127,29 @@ class Attention {
   }
 
   static Words widen(const Number* from, int64_t count) {
-    float each[LANES] = {};
+    float numbers[LANES] = {};
     if (count == LANES)
-      for (int64_t i = 0; i < LANES; ++i) each[i] = widened(from[i]);
+      for (int64_t i = 0; i < LANES; ++i) numbers[i] = to_float(from[i]);
     else
-      for (int64_t i = 0; i < count; ++i) each[i] = widened(from[i]);
-    return load<Words>(each);
+      for (int64_t i = 0; i < count; ++i) numbers[i] = to_float(from[i]);
+    return load<Words>(numbers);
   }
 
-  // Scores of a row to weights; `seen` keys of the block are within its length.
-  void weigh(int64_t row, int64_t columns, int64_t seen) {
+  // Turns the scores of a row into weights; `seen` keys of the block are within its length.
+  void apply_softmax(int64_t row, int64_t columns, int64_t seen) {
     float* scores = scores_ + row * BLOCK;
     const auto last = static_cast<int32_t>(std::min(seen, columns));
-    const auto begin = static_cast<int32_t>(form_.window ? std::max<int64_t>(seen - form_.window, 0) : 0);
+    const auto begin = static_cast<int32_t>(spec_.window ? std::max<int64_t>(seen - spec_.window, 0) : 0);
     Integers lanes;
     for (int32_t i = 0; i < LANES; ++i) lanes[i] = i;
     Floats highest = Floats{} + top_[row];
     for (int64_t i = 0; i < columns; i += LANES) {
-      Floats found = load<Floats>(scores + i);
-      if (form_.cap > 0) found = form_.cap * tanh(found / form_.cap);
+      Floats score = load<Floats>(scores + i);
+      if (spec_.cap > 0) score = spec_.cap * tanh(score / spec_.cap);
       const Integers key = lanes + (int32_t)i;
-      found = select((Integers)(key < last) & (Integers)(key >= begin), found, Floats{} + MASKED);
-      highest = select((Integers)(found > highest), found, highest);
-      store(scores + i, &found);
+      score = select((Integers)(key < last) & (Integers)(key >= begin), score, Floats{} + MASKED);
+      highest = select((Integers)(score > highest), score, highest);
+      store(scores + i, &score);
     }
     const float top = horizontal_reduce(highest, [](float a, float b) { return a > b ? a : b; });
     Floats sums = {};
@@ -166,7 +168,7 @@ class Attention {
   const Pages<Number>& pages_;
   const int32_t* table_;
   const int64_t head_, heads_;
-  const Form form_;
+  const AttentionSpec spec_;
   const int64_t queries_, rows_, width_;
   float *const q_, *const mixed_, *const keys_, *const values_, *const scores_, *const top_, *const total_;
 };

@@ -1,4 +1,4 @@
-"""Builds the C++ kernels with the machine's own compiler and makes them known to XLA."""
+"""Builds the C++ kernels with the machine's own compiler and registers them with XLA."""
 
 from __future__ import annotations
 
@@ -24,29 +24,32 @@ logger = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-Wall", "-Wextra")
-EXACT = ("-ffp-contract=off", "-fno-fast-math")  # a compiler that merges products and sums decides the bits
+EXACT = (
+    "-ffp-contract=off",
+    "-fno-fast-math",
+)  # without these, the compiler's choice of fused instructions would change the bits
 ARCHITECTURES = {"AVX2": "x86-64-v3", "AVX512": "x86-64-v4"}
-"""What `--xla_cpu_max_isa` in XLA_FLAGS holds XLA's own programs to, and GCC's and clang's name for it."""
-SECONDS = 120.0  # for the compiler
+"""Values of `--xla_cpu_max_isa` in XLA_FLAGS, which restricts XLA's own programs, and their names in GCC and clang."""
+COMPILE_TIMEOUT = 120.0  # seconds
 
 
 class NativeError(Exception):
-    """The kernels cannot be used here; the message says why."""
+    """The error that the kernels cannot be used here; its message says why."""
 
 
 def register(folder: Path | None, targets: tuple[str, ...]) -> str:
-    """Makes `targets`, functions of the kernels' library, known to XLA for CPUs.
+    """Registers `targets`, functions of the kernels' library, with XLA for CPUs.
 
     Args:
         folder: as for `library`.
         targets: functions of the sources.
 
     Returns:
-        The identity of the library. It is appended to the targets' names, so that a compiled program says which kernels
-        it calls.
+        The identity of the library. It is appended to the targets' names, so that a compiled program states which
+        kernels it calls.
 
     Raises:
-        NativeError: there is no compiler, or it fails.
+        NativeError: the compiler is missing or fails.
     """
     loaded, identity = library(folder)
     for name in targets:
@@ -57,16 +60,16 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
 
 @functools.cache
 def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
-    """Builds the kernels unless `folder` holds them.
+    """Builds the kernels unless `folder` already contains them.
 
     Args:
-        folder: where built kernels are kept; None builds them for this process alone.
+        folder: folder for built kernels; None builds them for this process alone.
 
     Returns:
-        The library, and what was built from what, by whom and for which CPU, as 12 hex digits.
+        The library and its identity: 12 hex digits of a digest of sources, flags, compiler and CPU.
 
     Raises:
-        NativeError: there is no compiler, or it fails.
+        NativeError: the compiler is missing or fails.
     """
     compiler = _compiler()
     identity = _identity(compiler)
@@ -76,20 +79,20 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
     try:
         with tempfile.TemporaryDirectory(prefix="jaxchat-") as scratch:
             fresh = _compile(compiler, Path(scratch))
-            return _load(built if built and _keep(fresh, built) else fresh), identity
+            return _load(built if built and _copy_to_cache(fresh, built) else fresh), identity
     except OSError as error:
         raise NativeError(f"the kernels cannot be built ({error})") from None
 
 
 def is_built(folder: Path | None) -> bool:
-    """Whether `library(folder)` only has to load the kernels. Raises NativeError as that does."""
+    """Returns whether `library(folder)` only needs to load the kernels. Raises NativeError as `library` does."""
     return bool(folder and (folder / f"kernels-{_identity(_compiler())}.so").exists())
 
 
 def _compiler() -> str:
-    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if compiler is None:
-        raise NativeError(f"there is no C++ compiler ({', '.join(COMPILERS)})")
+        raise NativeError(f"missing C++ compiler ({', '.join(COMPILERS)})")
     return compiler
 
 
@@ -101,19 +104,20 @@ def _load(built: Path) -> ctypes.CDLL:
 
 
 def flags() -> tuple[str, ...]:
-    """Returns what the compiler is asked for: code for this machine, or for the CPU that XLA is told to keep to.
+    """Returns the compiler flags: code for this machine, or for the CPU that XLA is restricted to.
 
-    XLA_FLAGS is XLA's own setting. Kernels that ignored it would make a machine with AVX-512 no model of one without.
+    XLA_FLAGS is XLA's own setting. If kernels ignored it, a machine with AVX-512 could not reproduce the bits of one
+    without.
 
     Raises:
-        NativeError: XLA is held to instructions that the kernels are not written for.
+        NativeError: XLA is restricted to instructions that the kernels do not support.
     """
-    wanted = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
-    if wanted is None:
+    limit = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
+    if limit is None:
         return (*FLAGS, *EXACT, "-march=native")
-    if wanted[1].upper() not in ARCHITECTURES:
-        raise NativeError(f"XLA_FLAGS keeps XLA to {wanted[1]}, the kernels know {', '.join(ARCHITECTURES)}")
-    return (*FLAGS, *EXACT, f"-march={ARCHITECTURES[wanted[1].upper()]}")
+    if limit[1].upper() not in ARCHITECTURES:
+        raise NativeError(f"XLA_FLAGS keeps XLA to {limit[1]}, the kernels know {', '.join(ARCHITECTURES)}")
+    return (*FLAGS, *EXACT, f"-march={ARCHITECTURES[limit[1].upper()]}")
 
 
 def _identity(compiler: str) -> str:
@@ -134,26 +138,30 @@ def _sources() -> list[Path]:
 
 
 def cpu() -> str:
-    """Returns what tells CPUs apart whose native instructions differ, and how XLA_FLAGS has XLA use them."""
-    told = sorted(re.findall(r"--xla_cpu_\S+", os.environ.get("XLA_FLAGS", "")))
+    """Returns the properties that distinguish CPUs with different native instructions, and the XLA_FLAGS that
+    restrict them.
+    """
+    xla_flags = sorted(re.findall(r"--xla_cpu_\S+", os.environ.get("XLA_FLAGS", "")))
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
-        return "\n".join((platform.processor(), *told))
-    return "\n".join((*sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}), *told))
+        return "\n".join((platform.processor(), *xla_flags))
+    return "\n".join(
+        (*sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}), *xla_flags)
+    )
 
 
 def _compile(compiler: str, scratch: Path) -> Path:
-    """Builds the library in `scratch`, all sources at the same time."""
-    wanted, built = (*flags(), "-isystem", jax.ffi.include_dir()), scratch / "kernels.so"
+    """Builds the library in `scratch`, compiling all sources in parallel."""
+    options, built = (*flags(), "-isystem", jax.ffi.include_dir()), scratch / "kernels.so"
     objects = {source: str(scratch / f"{source.stem}.o") for source in _sources()}
-    _run(*((compiler, *wanted, "-c", str(source), "-o", target) for source, target in objects.items()))
-    _run((compiler, *wanted, *objects.values(), "-o", str(built)))
+    _run(*((compiler, *options, "-c", str(source), "-o", target) for source, target in objects.items()))
+    _run((compiler, *options, *objects.values(), "-o", str(built)))
     return built
 
 
-def _keep(fresh: Path, built: Path) -> bool:
-    """Copies a library to its place. Returns whether that succeeded."""
+def _copy_to_cache(fresh: Path, built: Path) -> bool:
+    """Copies a library to the cache and returns whether that succeeded."""
     try:
         keep(built, fresh.read_bytes())
     except OSError as error:
@@ -163,7 +171,7 @@ def _keep(fresh: Path, built: Path) -> bool:
 
 
 def _run(*commands: tuple[str, ...]) -> list[str]:
-    """Runs commands at the same time and returns what each of them printed."""
+    """Runs commands in parallel and returns the output of each."""
     started: list[subprocess.Popen[str]] = []
     try:
         for command in commands:
@@ -178,7 +186,7 @@ def _run(*commands: tuple[str, ...]) -> list[str]:
 
 
 def _output(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=SECONDS)
+    output, errors = process.communicate(timeout=COMPILE_TIMEOUT)
     if process.returncode:
         assert isinstance(process.args, tuple)
         raise NativeError(f"{process.args[0]} failed: {errors.strip()[:500]}")

@@ -1,7 +1,7 @@
-// The kinds of numbers that products are made of: how a word of the weights and one of x are multiplied.
+// The dtypes of matrix products: how a word of the weights and a word of x are multiplied.
 //
-// `Weights` and `Given` are what a vector of weights and a word of x are turned into once, before their products: each
-// vector of weights meets every row, each word of x every vector.
+// A vector of weights becomes `Weights`, and a word of x becomes `Activations`, once before they are multiplied: each
+// vector of weights is used for every row, each word of x for every vector.
 
 #pragma once
 
@@ -9,37 +9,37 @@
 
 namespace native {
 
-// Sums that need nothing more.
-struct Plain {
+// A result whose sums are final.
+struct Unscaled {
   float* y;
 
   uint32_t* words() const { return reinterpret_cast<uint32_t*>(y); }
   void finish(int64_t, int64_t, int64_t) const {}
 };
 
-// Words that are multiplied as they are.
-struct Whole {
+// Words that are multiplied as they are stored.
+struct Unsplit {
   using Weights = Words;
-  using Given = Words;
-  static constexpr int64_t OPEN = 1;  // registers that a vector of weights takes
+  using Activations = Words;
+  static constexpr int64_t OPEN = 1;  // registers for a vector of weights
 
   static Weights open(Words w) {
     pin(w);
     return w;
   }
-  static Given spread(uint32_t x) { return Words{} + x; }
+  static Activations spread(uint32_t x) { return Words{} + x; }
 };
 
-struct Float : Whole {
+struct Float : Unsplit {
   using Sums = Floats;
-  using Result = Plain;
+  using Result = Unscaled;
 
-  static Sums add(Sums sums, Given x, Weights w) { return fused((Floats)x, (Floats)w, sums); }
+  static Sums add(Sums sums, Activations x, Weights w) { return fused((Floats)x, (Floats)w, sums); }
 };
 
 #if defined(__AVX512BF16__) && defined(NATIVE_AVX512)
 struct BFloat : Float {
-  static Sums add(Sums sums, Given x, Weights w) {
+  static Sums add(Sums sums, Activations x, Weights w) {
     return (Floats)_mm512_dpbf16_ps((__m512)sums, (__m512bh)x, (__m512bh)w);
   }
 };
@@ -50,9 +50,9 @@ struct BFloat {
     Floats low, high;
   };
   using Sums = Floats;
-  using Result = Plain;
+  using Result = Unscaled;
   using Weights = Halves;
-  using Given = Halves;
+  using Activations = Halves;
   static constexpr int64_t OPEN = 2;
 
   static Halves open(Words w) { return {(Floats)(w << 16), (Floats)(w & 0xffff0000u)}; }
@@ -61,31 +61,31 @@ struct BFloat {
 };
 #endif
 
-// Products of bytes, whose sums are exact in any order. Those of x come shifted by 128, for VNNI takes them unsigned.
+// Products of bytes, whose sums are exact in any order. Bytes of x are shifted by 128: VNNI takes them unsigned.
 #if defined(__AVX512VNNI__) && defined(NATIVE_AVX512)
-struct Bytes : Whole {
-  static constexpr uint32_t SHIFT = 128;  // of x, in the sums
+struct Bytes : Unsplit {
+  static constexpr uint32_t SHIFT = 128;  // the shift of x that the sums contain
 
-  static Integers add(Integers sums, Given x, Weights w) {
+  static Integers add(Integers sums, Activations x, Weights w) {
     return (Integers)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)x, (__m512i)w);
   }
 };
 #elif defined(__AVXVNNI__) && defined(NATIVE_AVX2)
-struct Bytes : Whole {
+struct Bytes : Unsplit {
   static constexpr uint32_t SHIFT = 128;
 
-  static Integers add(Integers sums, Given x, Weights w) {
+  static Integers add(Integers sums, Activations x, Weights w) {
     return (Integers)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)x, (__m256i)w);
   }
 };
 #else
-// As integers of 16 bits, whose products no instruction saturates.
+// Bytes as integers of 16 bits, whose products are never saturated.
 struct Bytes {
   struct Halves {
     Integers even, odd;  // bytes
   };
   using Weights = Halves;
-  using Given = Halves;
+  using Activations = Halves;
   using Shorts = int16_t __attribute__((vector_size(LANES * 4)));
   static constexpr int64_t OPEN = 2;
   static constexpr uint32_t SHIFT = 0;
@@ -101,16 +101,16 @@ struct Bytes {
 };
 #endif
 
-// Until it is finished, y holds the sums as integers.
+// A result that is scaled at the end. Before `finish`, y holds the sums as integers.
 struct Scaled {
   float* y;
   const float *row_scale, *column_scale;
-  const int32_t* column_sum;  // of each row of w
+  const int32_t* column_sum;  // the sum of each row of w
 
   uint32_t* words() const { return reinterpret_cast<uint32_t*>(y); }
   void finish(int64_t row, int64_t column, int64_t n) const {
     float* at = y + row * n + column;
-    const Words shift = Bytes::SHIFT * load<Words>(column_sum + column);  // may overflow on its way, as unsigned do
+    const Words shift = Bytes::SHIFT * load<Words>(column_sum + column);  // unsigned, because it may wrap around
     const auto sums = __builtin_convertvector((Integers)(load<Words>(at) - shift), Floats);
     const Floats scaled = sums * (row_scale[row] * load<Floats>(column_scale + column));
     store(at, &scaled);
@@ -120,7 +120,7 @@ struct Scaled {
 struct Byte : Bytes {
   using Sums = Integers;
   using Result = Scaled;
-  static constexpr int64_t LONGEST = 1 << 17;  // 32 bits hold a sum of this many products
+  static constexpr int64_t LONGEST = 1 << 17;  // the largest number of products whose sum fits 32 bits
 };
 
 }  // namespace native

@@ -1,6 +1,6 @@
-// Products as custom calls that XLA knows. Weights are packed as `jaxchat.kernels.matmul.native.panels` does it.
+// Matrix products as custom calls of XLA. Weights are packed by `jaxchat.kernels.matmul.native.panels`.
 
-#include "tiles.h"
+#include "gemm.h"
 
 namespace {
 
@@ -15,30 +15,30 @@ const uint32_t* words(const Buffer& buffer) {
   return static_cast<const uint32_t*>(buffer.untyped_data());
 }
 
-// x[t, k] by w[n / 32, k / e, 32, e], for e numbers in a word.
+// Multiplies x[t, k] by w[n / 32, k / e, 32, e], where a word has e numbers.
 template <typename Kind, ffi::DataType D>
-ffi::Error plain(ffi::ThreadPool pool, ffi::BufferR2<D> x, ffi::BufferR4<D> w, ffi::ResultBufferR2<ffi::F32> y) {
+ffi::Error multiply(ffi::ThreadPool pool, ffi::BufferR2<D> x, ffi::BufferR4<D> w, ffi::ResultBufferR2<ffi::F32> y) {
   const auto panels = w.dimensions();
-  Product<Kind>{words(x), words(w), {y->typed_data()}, x.dimensions()[0], panels[1], panels[0] * PANEL}.run(pool);
+  Matmul<Kind>{words(x), words(w), {y->typed_data()}, x.dimensions()[0], panels[1], panels[0] * PANEL}.run(pool);
   return ffi::Error::Success();
 }
 
-// By the one matrix of several, `w[index]`, that is asked for.
+// Multiplies by one matrix of a stack, `w[index]`.
 template <typename Kind, ffi::DataType D>
 ffi::Error entry(ffi::ThreadPool pool, ffi::BufferR2<D> x, Several<D> w, ffi::BufferR0<ffi::S32> index,
                  ffi::ResultBufferR2<ffi::F32> y) {
   const auto all = w.dimensions();
   const int64_t which = std::clamp<int64_t>(*index.typed_data(), 0, all[0] - 1), k = all[2], n = all[1] * PANEL;
-  Product<Kind>{words(x), words(w) + which * n * k, {y->typed_data()}, x.dimensions()[0], k, n}.run(pool);
+  Matmul<Kind>{words(x), words(w) + which * n * k, {y->typed_data()}, x.dimensions()[0], k, n}.run(pool);
   return ffi::Error::Success();
 }
 
-// x of 8 bits by w of 8 bits, each with a scale for every row or output.
+// Multiplies x of 8 bits by w of 8 bits. There is a scale for every row of x and every output of w.
 ffi::Error bytes(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, const uint32_t* w, const Scaled& result, int64_t k,
                  int64_t n) {
   const auto rows = x.dimensions();
-  if (rows[1] > Byte::LONGEST) return ffi::Error::InvalidArgument("a sum of so many int8 products may overflow");
-  Product<Byte>{words(x), w, result, rows[0], k, n}.run(pool);
+  if (rows[1] > Byte::LONGEST) return ffi::Error::InvalidArgument("the sum of this many int8 products may overflow");
+  Matmul<Byte>{words(x), w, result, rows[0], k, n}.run(pool);
   return ffi::Error::Success();
 }
 
@@ -60,7 +60,7 @@ ffi::Error entry_scaled(ffi::ThreadPool pool, ffi::BufferR2<ffi::U8> x, ffi::Buf
   return bytes(pool, x, words(w) + which * n * k, result, k, n);
 }
 
-// The weights of some outputs, y[t, k], as they are.
+// Copies the weights of some outputs to y[t, k].
 ffi::Error take(ffi::AnyBuffer w, ffi::BufferR1<ffi::S32> outputs, ffi::Result<ffi::AnyBuffer> y) {
   const auto panels = w.dimensions();
   const int64_t k = panels[1], n = panels[0] * PANEL;
@@ -74,7 +74,7 @@ ffi::Error take(ffi::AnyBuffer w, ffi::BufferR1<ffi::S32> outputs, ffi::Result<f
 }
 
 template <ffi::DataType D>
-auto plain_arguments() {
+auto matmul_arguments() {
   return ffi::Ffi::Bind()
       .Ctx<ffi::ThreadPool>()
       .Arg<ffi::BufferR2<D>>()
@@ -94,12 +94,12 @@ auto entry_arguments() {
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(product_f32, (plain<Float, ffi::F32>), plain_arguments<ffi::F32>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(product_bf16, (plain<BFloat, ffi::BF16>), plain_arguments<ffi::BF16>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_f32, (entry<Float, ffi::F32>), entry_arguments<ffi::F32>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_bf16, (entry<BFloat, ffi::BF16>), entry_arguments<ffi::BF16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(matmul_f32, (multiply<Float, ffi::F32>), matmul_arguments<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(matmul_bf16, (multiply<BFloat, ffi::BF16>), matmul_arguments<ffi::BF16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_matmul_f32, (entry<Float, ffi::F32>), entry_arguments<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_matmul_bf16, (entry<BFloat, ffi::BF16>), entry_arguments<ffi::BF16>());
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(product_s8, scaled,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(matmul_s8, scaled,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::BufferR2<ffi::U8>>()
@@ -109,7 +109,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(product_s8, scaled,
                                   .Arg<ffi::BufferR1<ffi::S32>>()
                                   .Ret<ffi::BufferR2<ffi::F32>>());
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_product_s8, entry_scaled,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(entry_matmul_s8, entry_scaled,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::BufferR2<ffi::U8>>()

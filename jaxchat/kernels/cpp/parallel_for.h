@@ -1,4 +1,4 @@
-// Work shared between the calling thread and those of XLA's pool.
+// A parallel loop over the calling thread and the threads of XLA's pool.
 
 #pragma once
 
@@ -14,13 +14,13 @@ namespace native {
 
 namespace ffi = xla::ffi;
 
-// Calls `work(0) .. work(count - 1)`, on the calling thread and on those of the pool that come in time.
+// Calls `work(0) .. work(count - 1)` on the calling thread and on those threads of the pool that start in time.
 template <typename Work>
-void share(ffi::ThreadPool& pool, int64_t count, const Work& work) {
+void parallel_for(ffi::ThreadPool& pool, int64_t count, const Work& work) {
   struct Shared {
     std::atomic<int64_t> next{0}, done{0};
   };
-  const auto shared = std::make_shared<Shared>();  // outlives the call: who comes late finds that nothing is left
+  const auto shared = std::make_shared<Shared>();  // outlives the call, so that a late thread sees that no work is left
   const auto help = [shared, count, &work] {
     for (int64_t i; (i = shared->next.fetch_add(1)) < count;) {
       work(i);

@@ -1,4 +1,4 @@
-// Vectors of the width that the CPU has registers for, and what is computed with them. Wider ones would be split.
+// Vectors as wide as the CPU's registers, and functions on them. Wider vectors would be split.
 
 #pragma once
 
@@ -39,7 +39,7 @@ inline T load(const void* from) {
 
 inline void store(void* to, const void* vector) { std::memcpy(to, vector, sizeof(Words)); }
 
-// Keeps a vector in a register: otherwise each use of it is a load.
+// Keeps a vector in a register; otherwise each use of it is a load.
 [[gnu::always_inline]] inline void pin([[maybe_unused]] Words& vector) {
 #if defined(NATIVE_AVX512)
   asm("" : "+v"(vector));
@@ -48,7 +48,7 @@ inline void store(void* to, const void* vector) { std::memcpy(to, vector, sizeof
 #endif
 }
 
-// a * b + c, rounded once on every CPU.
+// Returns a * b + c, rounded once on every CPU.
 [[gnu::always_inline]] inline Floats fused(Floats a, Floats b, Floats c) {
 #if defined(NATIVE_AVX512)
   return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -63,7 +63,7 @@ inline void store(void* to, const void* vector) { std::memcpy(to, vector, sizeof
 inline Floats fused(Floats a, Floats b, float c) { return fused(a, b, Floats{} + c); }
 inline Floats fused(Floats a, float b, Floats c) { return fused(a, Floats{} + b, c); }
 
-// Sums of two products each, of the 16-bit integers in the words.
+// Returns the sum of the two products of 16-bit integers in each word.
 [[gnu::always_inline]] inline Integers multiply_pairs(Integers a, Integers b) {
 #if defined(NATIVE_AVX512)
   return (Integers)_mm512_madd_epi16((__m512i)a, (__m512i)b);
@@ -78,7 +78,7 @@ inline Floats select(Integers condition, Floats yes, Floats no) {
   return (Floats)(((Integers)yes & condition) | ((Integers)no & ~condition));
 }
 
-// e^x of x <= 0, to the last bit but one; below the smallest normal number it is 0 (Cephes, expf).
+// Returns e^x for x <= 0, accurate except for the last bit; 0 below the smallest normal number (Cephes, expf).
 inline Floats exp(Floats x) {
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
   const Floats n = fused(x, 1.44269504088896341f, Floats{} + magic) - magic;
@@ -90,7 +90,7 @@ inline Floats exp(Floats x) {
   return select((Integers)(x < -87.0f), Floats{}, (fused(p * r, r, r) + 1.0f) * power);
 }
 
-// By powers of e, and by its series where these would cancel.
+// Returns tanh(x) by powers of e, and by its series near 0, where these would cancel.
 inline Floats tanh(Floats x) {
   const Integers sign = (Integers)x & (Integers)(Words{} | 0x80000000u);
   const Floats size = (Floats)((Integers)x ^ sign), square = x * x, e = exp(size * -2.0f);
@@ -99,7 +99,7 @@ inline Floats tanh(Floats x) {
   return (Floats)((Integers)result | sign);
 }
 
-// All lanes to one number, half by half.
+// Reduces all lanes to one number, half by half.
 template <typename Reduce>
 inline float horizontal_reduce(Floats lanes, Reduce reduce) {
   float numbers[LANES];
@@ -109,7 +109,7 @@ inline float horizontal_reduce(Floats lanes, Reduce reduce) {
   return numbers[0];
 }
 
-// The lanes of a and b in turn, from lane `First` of each on.
+// Returns alternating lanes of a and b, from lane `First` of each.
 template <int64_t First, std::size_t... I>
 inline Words interleave(Words a, Words b, std::index_sequence<I...>) {
 #if defined(__clang__) || __GNUC__ >= 12
@@ -119,7 +119,7 @@ inline Words interleave(Words a, Words b, std::index_sequence<I...>) {
 #endif
 }
 
-// LANES by LANES words; perfect shuffles of the rows, log2(LANES) of them, exchange rows and columns.
+// Transposes LANES by LANES words by log2(LANES) perfect shuffles of the rows.
 inline void transpose(Words (&rows)[LANES]) {
   const auto lanes = std::make_index_sequence<LANES>{};
   for (int64_t round = 1; round < LANES; round *= 2) {

@@ -1,1 +1,1 @@
-"""Products of activations and weights by the C++ kernels of a CPU."""
+"""Matrix products of activations and weights by the C++ kernels of a CPU."""

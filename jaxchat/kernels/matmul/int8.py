@@ -1,7 +1,7 @@
-"""Weights of 8 bits, one scale for each output, multiplied by activations of 8 bits, one scale for each token.
+"""Weights of 8 bits, one scale per output, multiplied by activations of 8 bits, one scale per token.
 
-Symmetric rounding to the nearest of -127 .. 127 (arXiv 2208.07339, without its outliers). Products are summed as
-integers, exactly, so that the order of summation cannot matter.
+Values are rounded symmetrically to the nearest of -127 .. 127 (arXiv 2208.07339, without its outliers). Products are
+summed as integers, exactly, so that the order of summation cannot matter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.matmul.native import PANEL, entry, panels, taken, words
+from jaxchat.kernels.matmul.native import PANEL, entry, pad_to_words, panels, take_rows
 
 LIMIT = 127
 Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums of values i32 [N]
@@ -22,10 +22,10 @@ Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums o
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Int8:
-    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, N the product of the outputs.
+    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, where N is the product of the outputs.
 
-    For a custom call values are held in panels, and N is filled up with zeros to whole ones. Or E such weights with an
-    axis more in front of every array, for `entry_product`.
+    For a custom call, the values are in panels, and N is padded with zeros to whole panels. A stack of E such weights
+    has one more leading axis in every array, for `matmul_entry`.
     """
 
     values: Array  # s8 [N, k]
@@ -33,77 +33,79 @@ class Int8:
     sums: Array  # i32 [N], of the rows of values
     inputs: int = field(metadata={"static": True})  # k
     outputs: tuple[int, ...] = field(metadata={"static": True})
-    dtype: jnp.dtype = field(metadata={"static": True})  # of the weight that it stands for
-    target: str = field(metadata={"static": True}, default="")  # the custom call that multiplies by it; none: XLA does
+    dtype: jnp.dtype = field(metadata={"static": True})  # of the weight before rounding
+    target: str = field(
+        metadata={"static": True}, default=""
+    )  # the custom call that multiplies by it; empty: XLA multiplies
 
     def take(self, outputs: Array) -> Array:
-        """The weights of the `outputs[T]`, f32 `[T, k]`."""
-        rows = taken(self.values, outputs, self.inputs, self.target) if self.target else self.values[outputs]
+        """Returns the weights of the `outputs[T]`, f32 `[T, k]`."""
+        rows = take_rows(self.values, outputs, self.inputs, self.target) if self.target else self.values[outputs]
         return rows.astype(jnp.float32) * self.scale[outputs][:, None]
 
 
 def quantise(w: Array, inputs: int, target: str = "") -> Int8:
-    """Rounds `w[in..., outputs...]`, whose first `inputs` axes are summed over."""
+    """Rounds `w[in..., outputs...]`, whose first `inputs` axes are contracted."""
     count = prod(w.shape[:inputs])
-    return _held(_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
+    return _int8(_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
 
 
 def quantise_rows(w: Array, target: str = "") -> Int8:
-    """Rounds `w[N, k]`, which has its outputs first, as an embedding that serves as head."""
-    return _held(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
+    """Rounds `w[N, k]`, which has its outputs first, such as an embedding that also serves as head."""
+    return _int8(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 
-def quantise_each(w: Array, inputs: int, target: str = "") -> Int8:
-    """Rounds `w[E, in..., outputs...]`, E weights."""
+def quantise_stack(w: Array, inputs: int, target: str = "") -> Int8:
+    """Rounds `w[E, in..., outputs...]`, a stack of E weights."""
     count = prod(w.shape[1 : 1 + inputs])
-    return _held(_each_by_output(w, count), count, w.shape[1 + inputs :], w.dtype, target)
+    return _int8(_stack_by_output(w, count), count, w.shape[1 + inputs :], w.dtype, target)
 
 
-def product(x: Array, w: Int8) -> Array:
-    """`x[T, k]` times the weight, to f32 `[T, outputs...]`."""
+def matmul(x: Array, w: Int8) -> Array:
+    """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`."""
     if w.target:
-        return _called(w.target, x, w)
+        return _call(w.target, x, w)
     values, scale = _round(x.astype(jnp.float32))
-    whole = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
-    y = whole.astype(jnp.float32) * (scale[:, None] * w.scale)
+    integers = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
+    y = integers.astype(jnp.float32) * (scale[:, None] * w.scale)
     return y.reshape(x.shape[0], *w.outputs)
 
 
-def entry_product(x: Array, w: Int8, index: Array) -> Array:
-    """`product` with the weight of that index (i32 scalar), which alone is read."""
+def matmul_entry(x: Array, w: Int8, index: Array) -> Array:
+    """Multiplies by the weight at `index` (i32 scalar) of a stack and reads only that one. See `matmul`."""
     if w.target:
-        return _called(entry(w.target), x, w, index.astype(jnp.int32))
-    return product(x, jax.tree.map(lambda each: jax.lax.dynamic_index_in_dim(each, index, keepdims=False), w))
+        return _call(entry(w.target), x, w, index.astype(jnp.int32))
+    return matmul(x, jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), w))
 
 
-def _called(target: str, x: Array, w: Int8, *index: Array) -> Array:
-    """By a custom call, which takes x as unsigned bytes."""
+def _call(target: str, x: Array, w: Int8, *index: Array) -> Array:
+    """Multiplies by a custom call, which takes x as unsigned bytes."""
     values, scale = _round(x.astype(jnp.float32))
     shape = jax.ShapeDtypeStruct((x.shape[0], w.scale.shape[-1]), jnp.float32)
-    shifted = words((values + 128).astype(jnp.uint8))
+    shifted = pad_to_words((values + 128).astype(jnp.uint8))
     y: Array = jax.ffi.ffi_call(target, shape)(shifted, scale, w.values, w.scale, w.sums, *index)
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
-def _held(rounded: Rounding, inputs: int, outputs: tuple[int, ...], dtype: jnp.dtype, target: str) -> Int8:
+def _int8(rounded: Rounding, inputs: int, outputs: tuple[int, ...], dtype: jnp.dtype, target: str) -> Int8:
     values, scale, sums = rounded
     if target:
-        rest = [(0, 0)] * (scale.ndim - 1) + [(0, -scale.shape[-1] % PANEL)]
-        scale, sums = (jnp.pad(each, rest) for each in (scale, sums))
+        padding = [(0, 0)] * (scale.ndim - 1) + [(0, -scale.shape[-1] % PANEL)]
+        scale, sums = (jnp.pad(array, padding) for array in (scale, sums))
         values = panels(values) if values.ndim == 2 else jax.lax.map(panels, values)
     return Int8(values, scale, sums, inputs, outputs, dtype, target)
 
 
 def _round(x: Array) -> tuple[Array, Array]:
-    """Whole numbers f32 of -127 .. 127, and the scale of each row; a row that holds NaN has that for its scale."""
+    """Returns integers f32 in -127 .. 127 and the scale of each row. The scale of a row with NaN is NaN."""
     scale = jnp.max(jnp.abs(x), axis=-1) / LIMIT
     return jnp.round(x / jnp.where(scale > 0, scale, 1.0)[:, None]), scale
 
 
 @jax.jit
 def _rows(w: Array) -> Rounding:
-    whole, scale = _round(w.astype(jnp.float32))
-    values = whole.astype(jnp.int8)
+    integers, scale = _round(w.astype(jnp.float32))
+    values = integers.astype(jnp.int8)
     return values, scale, jnp.sum(values, axis=-1, dtype=jnp.int32)
 
 
@@ -113,7 +115,7 @@ def _by_output(w: Array, inputs: int) -> Rounding:
 
 
 @jax.jit(static_argnums=1)
-def _each_by_output(w: Array, inputs: int) -> Rounding:
-    """One weight after the other: they are widened to be rounded."""
-    rounded: Rounding = jax.lax.map(lambda one: _by_output(one, inputs), w)
+def _stack_by_output(w: Array, inputs: int) -> Rounding:
+    """Rounds one weight after the other, because each is widened for it."""
+    rounded: Rounding = jax.lax.map(lambda weight: _by_output(weight, inputs), w)
     return rounded

@@ -1,7 +1,7 @@
-"""Products of activations and weights on a CPU, in C++: no row's bits depend on how many rows there are.
+"""Matrix products of activations and weights on a CPU, in C++. A row's bits do not depend on the number of rows.
 
-XLA's own products reduce in an order that changes with the number of rows, and for few rows read weights at half the
-speed of memory. These replace them where the machine has a compiler; `reference` is the plain twin.
+XLA's own products reduce in an order that depends on the number of rows, and for few rows read weights at half the
+speed of memory. These replace them if the machine has a compiler; `reference` is the same in plain JAX.
 
 Weights are packed in panels: 32 outputs side by side, in the order in which the kernels read them.
 """
@@ -19,19 +19,19 @@ from jax import Array
 
 from jaxchat.kernels.cpp.build import register
 
-TARGETS = {"float32": "product_f32", "bfloat16": "product_bf16", "int8": "product_s8"}
+TARGETS = {"float32": "matmul_f32", "bfloat16": "matmul_bf16", "int8": "matmul_s8"}
 TAKE = "take_panels"
 PANEL, WORD = 32, 4  # outputs side by side; bytes of a word
-ROWS = 8  # of f32 that XLA multiplies at once on a CPU
+ROWS = 8  # f32 rows that XLA multiplies at once on a CPU
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PanelWeight:
-    """A weight `[k, outputs...]` held as `[N / 32, k / e, 32, e]`, N the product of the outputs, for `product`.
+    """A weight `[k, outputs...]` stored as `[N / 32, k / e, 32, e]`, where N is the product of the outputs.
 
-    e is how many numbers there are in 4 bytes. N and k are filled up with zeros. Or E such weights with an axis more in
-    front, for `entry_product`.
+    e is the number of values in 4 bytes. N and k are padded with zeros. A stack of E such weights has one more leading
+    axis, for `matmul_entry`.
     """
 
     values: Array
@@ -40,88 +40,89 @@ class PanelWeight:
     target: str = field(metadata={"static": True})  # the custom call that multiplies by it
 
     def take(self, outputs: Array) -> Array:
-        """The weights of the `outputs[T]`: `[T, k]`."""
-        return taken(self.values, outputs, self.inputs, self.target)
+        """Returns the weights of the `outputs[T]`: `[T, k]`."""
+        return take_rows(self.values, outputs, self.inputs, self.target)
 
     @property
     def dtype(self) -> jnp.dtype:
-        """Of the weight."""
+        """The dtype of the weight."""
         return self.values.dtype
 
 
-def native_products(folder: Path | None) -> dict[str, str]:
-    """The custom calls by the weights' dtype; built into `folder`, or for this process alone.
+def native_matmuls(folder: Path | None) -> dict[str, str]:
+    """Returns the custom calls by the weights' dtype. Builds the kernels into `folder`, or for this process alone.
 
     Raises:
-        NativeError: there is no compiler, or it fails.
+        NativeError: the compiler is missing or fails.
     """
     identity = register(folder, (*TARGETS.values(), *map(entry, TARGETS.values()), TAKE))
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
 
 
-def packed(w: Array, inputs: int, target: str) -> PanelWeight:
-    """`w[in..., outputs...]`, whose first `inputs` axes are summed over, for `product`."""
+def pack_weight(w: Array, inputs: int, target: str) -> PanelWeight:
+    """Packs `w[in..., outputs...]`, whose first `inputs` axes are contracted, for `matmul`."""
     count = prod(w.shape[:inputs])
-    return PanelWeight(_packed(w, count), count, w.shape[inputs:], target)
+    return PanelWeight(_pack(w, count), count, w.shape[inputs:], target)
 
 
-def packed_table(w: Array, target: str) -> PanelWeight:
-    """`w[N, k]`, which has its outputs first, as an embedding that serves as head."""
+def pack_table(w: Array, target: str) -> PanelWeight:
+    """Packs `w[N, k]`, which has its outputs first, such as an embedding that also serves as head."""
     return PanelWeight(panels(w), w.shape[1], w.shape[:1], target)
 
 
-def packed_each(w: Array, inputs: int, target: str) -> PanelWeight:
-    """`w[E, in..., outputs...]`, E weights, for `entry_product`."""
+def pack_stack(w: Array, inputs: int, target: str) -> PanelWeight:
+    """Packs `w[E, in..., outputs...]`, a stack of E weights, for `matmul_entry`."""
     count = prod(w.shape[1 : 1 + inputs])
-    return PanelWeight(_packed_each(w, count), count, w.shape[1 + inputs :], target)
+    return PanelWeight(_pack_stack(w, count), count, w.shape[1 + inputs :], target)
 
 
 @jax.jit
 def panels(w: Array) -> Array:
-    """`w[N, k]` as the kernels read it: `[N / 32, k / e, 32, e]`, filled up with zeros."""
+    """Reorders `w[N, k]` to the layout of the kernels: `[N / 32, k / e, 32, e]`, padded with zeros."""
     outputs, inputs = w.shape
-    each = WORD // w.dtype.itemsize
-    whole = jnp.pad(w, ((0, -outputs % PANEL), (0, -inputs % each)))
-    return whole.reshape(len(whole) // PANEL, PANEL, -1, each).swapaxes(1, 2)
+    per_word = WORD // w.dtype.itemsize
+    padded = jnp.pad(w, ((0, -outputs % PANEL), (0, -inputs % per_word)))
+    return padded.reshape(len(padded) // PANEL, PANEL, -1, per_word).swapaxes(1, 2)
 
 
-def taken(values: Array, outputs: Array, inputs: int, target: str) -> Array:
-    """Rows `outputs[T]` of the `[N, k]` that `panels` made `values` of: `[T, k]`. XLA would widen or copy all of it.
+def take_rows(values: Array, outputs: Array, inputs: int, target: str) -> Array:
+    """Returns rows `outputs[T]` of the `[N, k]` that `panels` packed into `values`: `[T, k]`.
 
-    `target` is the custom call of products.
+    XLA would widen or copy the whole array. `target` is the custom call of `matmul`.
     """
-    _, count, _, each = values.shape
-    shape = jax.ShapeDtypeStruct((len(outputs), count * each), values.dtype)
+    _, count, _, per_word = values.shape
+    shape = jax.ShapeDtypeStruct((len(outputs), count * per_word), values.dtype)
     name = f"{TAKE}_{target.rpartition('_')[2]}"
     rows: Array = jax.ffi.ffi_call(name, shape)(values, outputs.astype(jnp.int32))
     return rows[:, :inputs]
 
 
-def words(x: Array) -> Array:
-    """`x[T, k]` with zeros after it, as many as complete its last word."""
+def pad_to_words(x: Array) -> Array:
+    """Pads `x[T, k]` with zeros to whole words of 4 bytes."""
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % (WORD // x.dtype.itemsize))))
 
 
-def product(x: Array, w: PanelWeight) -> Array:
-    """`x[T, k]` times the weight, to f32 `[T, outputs...]`; x is rounded to the weight's dtype, sums are in f32."""
+def matmul(x: Array, w: PanelWeight) -> Array:
+    """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`. Rounds x to the weight's dtype; sums are in f32."""
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[0] * PANEL), jnp.float32)
-    y: Array = jax.ffi.ffi_call(w.target, shape)(words(x.astype(w.dtype)), w.values)
+    y: Array = jax.ffi.ffi_call(w.target, shape)(pad_to_words(x.astype(w.dtype)), w.values)
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
-def entry_product(x: Array, w: PanelWeight, index: Array) -> Array:
-    """`product` with the weight of that index (i32 scalar), which alone is read."""
+def matmul_entry(x: Array, w: PanelWeight, index: Array) -> Array:
+    """Multiplies by the weight at `index` (i32 scalar) of a stack and reads only that one. See `matmul`."""
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1] * PANEL), jnp.float32)
-    given = words(x.astype(w.dtype))
-    y: Array = jax.ffi.ffi_call(entry(w.target), shape)(given, w.values, index.astype(jnp.int32))
+    rounded = pad_to_words(x.astype(w.dtype))
+    y: Array = jax.ffi.ffi_call(entry(w.target), shape)(rounded, w.values, index.astype(jnp.int32))
     return y[:, : prod(w.outputs)].reshape(x.shape[0], *w.outputs)
 
 
 def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Array:
-    """`multiply(x, w)` by XLA on a CPU, with the same bits for a row of `x[T, ...]` whatever T is.
+    """Computes `multiply(x, w)` by XLA on a CPU, with the same bits for a row of `x[T, ...]` whatever T is.
 
-    XLA:CPU chooses one of many kernels by the number of rows, and they sum in several orders. So rows are multiplied 8
-    at a time, of two bytes 16, filled up with zeros: for f32 that takes about as long as all at once.
+    XLA:CPU chooses among many kernels by the number of rows, and they sum in different orders. Rows are therefore
+    multiplied 8 at a time, or 16 of two-byte dtypes, padded with zeros. For f32 this takes about as long as all at
+    once.
     """
     rows = x.shape[0]
     size = ROWS * 4 // x.dtype.itemsize
@@ -133,24 +134,24 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
 
 
 def reference(x: Array, w: PanelWeight) -> Array:
-    """What `product` computes, by XLA."""
+    """Computes the same as `matmul`, by XLA."""
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     rows = w.take(jnp.arange(prod(w.outputs)))
-    given = x.astype(w.dtype)
-    y = jnp.einsum("tk,nk->tn", given, rows, precision=precision, preferred_element_type=jnp.float32)
+    rounded = x.astype(w.dtype)
+    y = jnp.einsum("tk,nk->tn", rounded, rows, precision=precision, preferred_element_type=jnp.float32)
     return y.reshape(x.shape[0], *w.outputs)
 
 
 @jax.jit(static_argnums=1)
-def _packed(w: Array, inputs: int) -> Array:
+def _pack(w: Array, inputs: int) -> Array:
     return panels(w.reshape(inputs, -1).T)
 
 
 @jax.jit(static_argnums=1)
-def _packed_each(w: Array, inputs: int) -> Array:
+def _pack_stack(w: Array, inputs: int) -> Array:
     return jax.vmap(panels)(w.reshape(len(w), inputs, -1).swapaxes(1, 2))
 
 
 def entry(target: str) -> str:
-    """The custom call that multiplies by one of several weights."""
+    """Returns the custom call that multiplies by one weight of a stack."""
     return f"entry_{target}"

@@ -1,4 +1,6 @@
-"""Model families: each a function that makes a `ModelConfig` of a `config.json`, registered by its architecture."""
+"""Model families: each is a function that reads a `ModelConfig` from a `config.json`, registered by its
+architecture.
+"""
 
 from __future__ import annotations
 
@@ -49,15 +51,15 @@ def read_config(directory: Path) -> ModelConfig:
     """Reads `directory/config.json`.
 
     Raises:
-        ModelError: the file is missing or no JSON, a key is missing or wrong, or the architecture is not supported.
+        ModelError: the file is missing or not JSON, a key is missing or wrong, or the architecture is not supported.
     """
     return from_hugging_face(read_object(directory / "config.json"))
 
 
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
-    """Maps the keys of a Hugging Face configuration; refuses what would be computed wrongly."""
+    """Reads the keys of a Hugging Face configuration. Raises ModelError for what the decoder would compute wrongly."""
     keys = HFConfigReader(raw)
-    architecture, *_ = *keys.words("architectures"), "none named"
+    architecture, *_ = *keys.words("architectures"), "unnamed"
     if architecture not in FAMILIES:
         supported = ", ".join(FAMILIES.names())
         raise ModelError(f"config.json: architecture {architecture} is not supported; supported: {supported}")

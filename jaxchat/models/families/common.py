@@ -1,4 +1,4 @@
-"""What the families share: the keys that mean the same in all of them."""
+"""The configuration keys that mean the same in all families."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def sizes(keys: HFConfigReader) -> dict[str, Any]:
-    """The arguments of `ModelConfig` that every family takes from the same keys."""
+    """Returns the arguments of `ModelConfig` that every family reads from the same keys."""
     heads, width = keys.integer("num_attention_heads"), keys.integer("hidden_size")
     return dict(
         vocab_size=keys.integer("vocab_size"),
-        layers=keys.integer("num_hidden_layers"),
-        heads=heads,
-        kv_heads=keys.integer("num_key_value_heads", heads),
-        width=width,
+        num_layers=keys.integer("num_hidden_layers"),
+        num_heads=heads,
+        num_kv_heads=keys.integer("num_key_value_heads", heads),
+        embed_dim=width,
         mlp_dim=keys.integer("intermediate_size"),
         head_dim=keys.integer("head_dim", width // heads),
-        context=keys.integer("max_position_embeddings", 2048),
+        max_seq_len=keys.integer("max_position_embeddings", 2048),
         norm_eps=keys.number("rms_norm_eps", 1e-6),
         activation=activation(keys, "hidden_act", "silu"),
         tie_embeddings=keys.flag("tie_word_embeddings"),
@@ -35,7 +35,7 @@ def sizes(keys: HFConfigReader) -> dict[str, Any]:
 
 
 def activation(keys: HFConfigReader, key: str, default: str) -> Activation:
-    """The activation that `key` names. Raises ModelError for others than the known ones."""
+    """Returns the activation that `key` names. Raises ModelError if it is not supported."""
     name = keys.word(key, default)
     if name not in ACTIVATIONS:
         raise keys.error(key, f"is not supported; supported: {', '.join(ACTIVATIONS)}")
@@ -44,41 +44,41 @@ def activation(keys: HFConfigReader, key: str, default: str) -> Activation:
 
 def rope(keys: HFConfigReader, theta: float = 10000.0) -> RopeConfig:
     """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (earlier)."""
-    given = keys.inner("rope_parameters" if keys.has("rope_parameters") else "rope_scaling")
-    return rope_of(given, keys, keys.number("rope_theta", theta, positive=True))
+    settings = keys.inner("rope_parameters" if keys.has("rope_parameters") else "rope_scaling")
+    return rope_of(settings, keys, keys.number("rope_theta", theta, positive=True))
 
 
-def rope_of(given: HFConfigReader, keys: HFConfigReader, theta: float) -> RopeConfig:
-    """The rotary embedding that the object `given` of a configuration describes."""
-    kind = given.word("rope_type", given.word("type", "default"))
+def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> RopeConfig:
+    """Returns the rotary embedding that the object `settings` of a configuration describes. Raises ModelError."""
+    kind = settings.word("rope_type", settings.word("type", "default"))
     kind = "longrope" if kind == "su" else kind  # the name in early Phi-3 checkpoints
     if kind not in KINDS:
         raise ModelError(f"config.json: rope type {kind!r} is not supported; supported: {', '.join(KINDS)}")
-    if kind == "yarn" and given.has("mscale_all_dim"):
+    if kind == "yarn" and settings.has("mscale_all_dim"):
         raise ModelError("config.json: rope mscale_all_dim is not supported")
     context = keys.integer("max_position_embeddings", 8192)
-    named = given.integer("original_max_position_embeddings", context)
+    named = settings.integer("original_max_position_embeddings", context)
     original = keys.integer("original_max_position_embeddings", named)
     scaled = kind in ("yarn", "longrope")
     return RopeConfig(
-        theta=given.number("rope_theta", theta, positive=True),
-        fraction=given.number("partial_rotary_factor", keys.number("partial_rotary_factor", 1.0)),
+        theta=settings.number("rope_theta", theta, positive=True),
+        fraction=settings.number("partial_rotary_factor", keys.number("partial_rotary_factor", 1.0)),
         kind=kind,
-        factor=given.number("factor", context / original if scaled else 1.0, positive=True),
+        factor=settings.number("factor", context / original if scaled else 1.0, positive=True),
         original_context=original,
-        low_freq_factor=given.number("low_freq_factor", 1.0),
-        high_freq_factor=given.number("high_freq_factor", 4.0),
-        beta_fast=given.number("beta_fast", 32.0),
-        beta_slow=given.number("beta_slow", 1.0),
-        attention_factor=given.number("attention_factor") if given.has("attention_factor") else None,
-        truncate=given.flag("truncate", True),
-        short_factors=given.numbers("short_factor"),
-        long_factors=given.numbers("long_factor"),
+        low_freq_factor=settings.number("low_freq_factor", 1.0),
+        high_freq_factor=settings.number("high_freq_factor", 4.0),
+        beta_fast=settings.number("beta_fast", 32.0),
+        beta_slow=settings.number("beta_slow", 1.0),
+        attention_factor=settings.number("attention_factor") if settings.has("attention_factor") else None,
+        truncate=settings.flag("truncate", True),
+        short_factors=settings.numbers("short_factor"),
+        long_factors=settings.numbers("long_factor"),
     )
 
 
 def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
-    """The window of each layer, 0 for none: by `layer_types`, else where `default` says so."""
+    """Returns the window of each layer, 0 for none: by `layer_types`, otherwise by `default`."""
     types = keys.words("layer_types")
     if not types:
         return tuple(window if sliding else 0 for sliding in default)
@@ -88,5 +88,5 @@ def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tup
 
 
 def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:
-    """Layers that differ in nothing but their window."""
+    """Returns layers that differ only in their window."""
     return tuple(LayerKind(rope=rope, window=window) for window in windows)

@@ -1,5 +1,7 @@
-"""Gemma 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786): layers with and without a window in turn, norms after as well
-as before each half of a block, scaled embeddings; version 2 caps scores and logits, version 3 norms queries and keys.
+"""Gemma 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786).
+
+Layers with and without a window alternate. Norms stand before and after each half of a block. Embeddings are scaled.
+Version 2 caps scores and logits; version 3 normalises queries and keys.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ _TEXT_OF_MANY = Names(
     ignored=("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
 )
 
-_LEFT_OUT = dict(  # by the published checkpoints of version 3, which rely on these defaults
+_LEFT_OUT = dict(  # keys that the published checkpoints of version 3 omit, with their defaults
     vocab_size=262_208,
     num_attention_heads=8,
     num_key_value_heads=4,
@@ -29,7 +31,7 @@ _LEFT_OUT = dict(  # by the published checkpoints of version 3, which rely on th
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """`Gemma2ForCausalLM`."""
+    """Reads `Gemma2ForCausalLM`."""
     every_other = tuple(index % 2 == 0 for index in range(keys.integer("num_hidden_layers")))
     return ModelConfig(
         **_shared(keys),
@@ -41,7 +43,7 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """`Gemma3ForCausalLM`."""
+    """Reads `Gemma3ForCausalLM`."""
     return ModelConfig(
         **_shared(keys),
         kinds=_kinds_3(keys),
@@ -53,7 +55,7 @@ def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
 
 
 def read_3_text(keys: HFConfigReader) -> ModelConfig:
-    """The text part of `Gemma3ForConditionalGeneration`; what serves images is left unread."""
+    """Reads the text part of `Gemma3ForConditionalGeneration` and ignores its image parts."""
     return read_3(keys.inner("text_config").or_else(_LEFT_OUT), _TEXT_OF_MANY)
 
 
@@ -61,31 +63,31 @@ def _shared(keys: HFConfigReader) -> dict[str, Any]:
     if keys.flag("use_bidirectional_attention"):
         raise ModelError("config.json: use_bidirectional_attention is not supported")
     bias = keys.flag("attention_bias")
-    given = sizes(keys) | dict(
+    settings = sizes(keys) | dict(
         head_dim=keys.integer("head_dim", 256),
         activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"),
         tie_embeddings=keys.flag("tie_word_embeddings", True),
     )
-    return given | dict(
+    return settings | dict(
         norm_offset=1.0,
         post_norms=True,
         qkv_bias=bias,
         out_bias=bias,
-        embed_scale=math.sqrt(given["width"]),
+        embed_scale=math.sqrt(settings["embed_dim"]),
         query_scale=keys.number("query_pre_attn_scalar", 256, positive=True) ** -0.5,
     )
 
 
 def _kinds_3(keys: HFConfigReader) -> tuple[LayerKind, ...]:
-    """Layers with a window have a rotary embedding of their own."""
+    """Returns the layers; those with a window have a separate rotary embedding."""
     layers, every = keys.integer("num_hidden_layers"), keys.integer("sliding_window_pattern", 6)
     sliding = tuple((index + 1) % every != 0 for index in range(layers))
-    found = windows(keys, sliding, keys.integer("sliding_window", 4096))
-    given = keys.inner("rope_parameters")
-    if given.has("full_attention"):
-        whole = rope_of(given.inner("full_attention"), keys, 1e6)
-        local = rope_of(given.inner("sliding_attention"), keys, 1e4)
+    window_sizes = windows(keys, sliding, keys.integer("sliding_window", 4096))
+    settings = keys.inner("rope_parameters")
+    if settings.has("full_attention"):
+        global_rope = rope_of(settings.inner("full_attention"), keys, 1e6)
+        local_rope = rope_of(settings.inner("sliding_attention"), keys, 1e4)
     else:
-        whole = rope(keys, 1e6)
-        local = rope_of(HFConfigReader({}), keys, keys.number("rope_local_base_freq", 1e4))
-    return tuple(LayerKind(rope=local if window else whole, window=window) for window in found)
+        global_rope = rope(keys, 1e6)
+        local_rope = rope_of(HFConfigReader({}), keys, keys.number("rope_local_base_freq", 1e4))
+    return tuple(LayerKind(rope=local_rope if window else global_rope, window=window) for window in window_sizes)

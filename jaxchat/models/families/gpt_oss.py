@@ -1,6 +1,6 @@
-"""gpt-oss (arXiv 2508.10925): experts with biases and a bounded gate, attention sinks, every other layer a window.
+"""gpt-oss (arXiv 2508.10925): experts with biases and a bounded gate, attention sinks, a window in every other layer.
 
-Its checkpoints are published in MXFP4, see `models.mxfp4`.
+Its checkpoints are published in MXFP4, see `checkpoints.mxfp4`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ _ROPE = dict(rope_type="yarn", factor=32.0, truncate=False, original_max_positio
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """`GptOssForCausalLM`."""
+    """Reads `GptOssForCausalLM`."""
     if not keys.has("rope_parameters"):
         keys = keys.or_else(dict(rope_scaling=_ROPE))
     layers, bias = keys.integer("num_hidden_layers"), keys.flag("attention_bias", True)
     every_other = tuple(index % 2 == 0 for index in range(layers))
     rope_tables = rope(keys, 150_000.0)
-    given = sizes(keys) | dict(head_dim=keys.integer("head_dim", 64), norm_eps=keys.number("rms_norm_eps", 1e-5))
+    settings = sizes(keys) | dict(head_dim=keys.integer("head_dim", 64), norm_eps=keys.number("rms_norm_eps", 1e-5))
     return ModelConfig(
-        **given,
+        **settings,
         kinds=tuple(
             LayerKind(rope=rope_tables, window=window, sparse=True)
             for window in windows(keys, every_other, keys.integer("sliding_window", 128))
@@ -32,8 +32,8 @@ def read(keys: HFConfigReader) -> ModelConfig:
         sinks=True,
         experts=Experts(
             count=keys.integer("num_local_experts", 128),
-            chosen=keys.integer("num_experts_per_tok", 4),
-            width=keys.integer("intermediate_size"),
+            top_k=keys.integer("num_experts_per_tok", 4),
+            mlp_dim=keys.integer("intermediate_size"),
             bias=True,
             clamp=Clamp(
                 alpha=keys.number("swiglu_alpha", 1.702),

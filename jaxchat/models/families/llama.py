@@ -1,4 +1,4 @@
-"""Llama 2, 3, 3.1 to 3.3, SmolLM 2, and the many models that were trained in their form."""
+"""Llama 2, 3, 3.1 to 3.3, SmolLM 2, and the many other models of the same architecture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jaxchat.models.hf_config import HFConfigReader
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """`LlamaForCausalLM`."""
+    """Reads `LlamaForCausalLM`."""
     bias = keys.flag("attention_bias")
     return ModelConfig(
         **sizes(keys),

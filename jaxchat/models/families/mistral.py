@@ -8,6 +8,6 @@ from jaxchat.models.hf_config import HFConfigReader
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """`MistralForCausalLM`."""
+    """Reads `MistralForCausalLM`."""
     window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
     return ModelConfig(**sizes(keys), kinds=kinds(rope(keys), (window,) * keys.integer("num_hidden_layers")))

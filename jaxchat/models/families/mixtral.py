@@ -10,13 +10,13 @@ _NAMES = Names(router="block_sparse_moe.gate", experts="block_sparse_moe.experts
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """`MixtralForCausalLM`."""
+    """Reads `MixtralForCausalLM`."""
     window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
     kind = LayerKind(rope=rope(keys, 1e6), window=window, sparse=True)
     experts = Experts(
         count=keys.integer("num_local_experts", 8),
-        chosen=keys.integer("num_experts_per_tok", 2),
-        width=keys.integer("intermediate_size"),
+        top_k=keys.integer("num_experts_per_tok", 2),
+        mlp_dim=keys.integer("intermediate_size"),
     )
     layers = keys.integer("num_hidden_layers")
     return ModelConfig(**sizes(keys), kinds=(kind,) * layers, experts=experts, names=_NAMES)

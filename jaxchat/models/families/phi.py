@@ -1,4 +1,4 @@
-"""Phi 3, 3.5 and 4: Llama with fused matrices, LongRoPE, and in small ones only part of each head rotated."""
+"""Phi 3, 3.5 and 4: Llama with fused matrices and LongRoPE; small ones rotate only a part of each head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jaxchat.models.hf_config import HFConfigReader
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """`Phi3ForCausalLM`."""
+    """Reads `Phi3ForCausalLM`."""
     window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
     return ModelConfig(
         **sizes(keys),

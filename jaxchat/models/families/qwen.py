@@ -1,4 +1,4 @@
-"""Qwen 2 and 2.5: biases on queries, keys and values. Qwen 3: none, and a norm on queries and keys."""
+"""Qwen 2 and 2.5 have biases on queries, keys and values. Qwen 3 has none, and normalises queries and keys."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from jaxchat.models.hf_config import HFConfigReader
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """`Qwen2ForCausalLM`."""
+    """Reads `Qwen2ForCausalLM`."""
     return ModelConfig(**sizes(keys), kinds=_kinds(keys), qkv_bias=True)
 
 
 def read_3(keys: HFConfigReader) -> ModelConfig:
-    """`Qwen3ForCausalLM`."""
+    """Reads `Qwen3ForCausalLM`."""
     bias = keys.flag("attention_bias")
-    given = sizes(keys) | dict(head_dim=keys.integer("head_dim", 128))
-    return ModelConfig(**given, kinds=_kinds(keys), qk_norm=True, qkv_bias=bias, out_bias=bias)
+    settings = sizes(keys) | dict(head_dim=keys.integer("head_dim", 128))
+    return ModelConfig(**settings, kinds=_kinds(keys), qk_norm=True, qkv_bias=bias, out_bias=bias)
 
 
 def read_3_experts(keys: HFConfigReader) -> ModelConfig:
-    """`Qwen3MoeForCausalLM`: some layers, by default all, have experts."""
+    """Reads `Qwen3MoeForCausalLM`: some layers, by default all, have experts."""
     dense, step = keys.numbers("mlp_only_layers"), keys.integer("decoder_sparse_step", 1)
     plain = read_3(keys)
     kinds = tuple(
@@ -30,15 +30,15 @@ def read_3_experts(keys: HFConfigReader) -> ModelConfig:
     )
     experts = Experts(
         count=keys.integer("num_experts", keys.integer("num_local_experts", 128)),
-        chosen=keys.integer("num_experts_per_tok", 8),
-        width=keys.integer("moe_intermediate_size", 768),
+        top_k=keys.integer("num_experts_per_tok", 8),
+        mlp_dim=keys.integer("moe_intermediate_size", 768),
         normalized=keys.flag("norm_topk_prob"),
     )
     return replace(plain, kinds=kinds, experts=experts)
 
 
 def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
-    """A window from layer `max_window_layers` on, where `use_sliding_window` says so."""
+    """Returns layers with a window from layer `max_window_layers` on, if `use_sliding_window` is true."""
     layers = keys.integer("num_hidden_layers")
     if not keys.flag("use_sliding_window") or not keys.has("sliding_window"):
         return kinds(rope(keys), (0,) * layers)

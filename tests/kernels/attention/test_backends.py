@@ -1,4 +1,4 @@
-"""Every attention path against full causal attention, through its own page layout."""
+"""Every attention backend against full causal attention, through its own page layout."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from jaxchat.kernels.attention.xla import XlaAttention
 
 H, K, d, PAGE, N, CHUNK, LENGTH = 8, 2, 64, 16, 40, 64, 300
 MESH = Mesh(np.array(jax.devices()[:1]), ("tensor",), axis_types=(AxisType.Auto,))
-SHAPE = AttentionShape(heads=H, kv_heads=K, head_dim=d, dtype="float32", page=PAGE)
+SHAPE = AttentionShape(num_heads=H, num_kv_heads=K, head_dim=d, dtype="float32", page=PAGE)
 TABLE = jnp.array([3, 7, 1, 9, 11, 2, 30, 31, 32, 33, 34, 35, 4, 5, 6, 20, 21, 22, 23, 24, 25, 0])
 
 
 def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, soft_cap, **blocks):
-    """What the TPU kernel computes, by its documentation, one sequence after the other in NumPy."""
+    """Computes the same as the TPU kernel, according to its documentation, one sequence after the other in NumPy."""
     assert pages.shape[-1] == 128 and blocks["num_kv_pages_per_block"] <= table.shape[1]
     assert 0 < blocks["num_queries_per_block"] <= len(q)
 
@@ -35,8 +35,8 @@ def twin(q, pages, lengths, table, bounds, count, *, sm_scale, sliding_window, s
         out = np.zeros(q.shape, np.float32)
         for row in range(count[0]):
             first, end, seen = bounds[row], bounds[row + 1], lengths[row]
-            held = pages[table[row]].reshape(-1, *pages.shape[2:])[:seen]
-            keys, values = (np.repeat(part, H // K, axis=1) for part in (held[:, 0::2], held[:, 1::2]))
+            cache = pages[table[row]].reshape(-1, *pages.shape[2:])[:seen]
+            keys, values = (np.repeat(part, H // K, axis=1) for part in (cache[:, 0::2], cache[:, 1::2]))
             scores = np.einsum("thd,shd->hts", q[first:end], keys) * sm_scale
             scores = soft_cap * np.tanh(scores / soft_cap) if soft_cap else scores
             query, key = seen - (end - first) + np.arange(end - first)[:, None], np.arange(seen)
@@ -58,7 +58,7 @@ PATHS = {
 
 
 @pytest.fixture(params=PATHS)
-def path(request):
+def backend(request):
     return PATHS[request.param]()
 
 
@@ -66,19 +66,19 @@ def random(*shape, seed):
     return jnp.array(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def empty(path, fill=jnp.nan):
-    """Pages that hold what a failed request may have left; the null page is never written."""
-    shapes = path.shapes(N)
-    null = (*[slice(None)] * path.page_axis, 0)
+def empty(backend, fill=jnp.nan):
+    """Returns pages with the leftovers of a failed request; the null page is never written."""
+    shapes = backend.shapes(N)
+    null = (*[slice(None)] * backend.page_axis, 0)
     return tuple(jnp.full(shape, fill, jnp.float32).at[null].set(0) for shape in shapes)
 
 
-def prefilled(path, k, v):
-    """A cache with all whole chunks of `k` and `v` in the pages of TABLE, the first of `TABLE`."""
-    cache = empty(path)
+def prefilled(backend, k, v):
+    """Returns a cache with all whole chunks of `k` and `v` in the pages of TABLE."""
+    cache = empty(backend)
     for start in range(0, len(k) // CHUNK * CHUNK, CHUNK):
         ids = TABLE[start // PAGE : (start + CHUNK) // PAGE]
-        cache = path.write_chunk(cache, k[start : start + CHUNK], v[start : start + CHUNK], ids)
+        cache = backend.write_chunk(cache, k[start : start + CHUNK], v[start : start + CHUNK], ids)
     return cache
 
 
@@ -96,9 +96,9 @@ FORMS = {
 
 
 @pytest.fixture(params=FORMS)
-def spec(request, path):
+def spec(request, backend):
     spec = FORMS[request.param]
-    refused = path.name == "ragged" and spec.sinks is not None
+    refused = backend.name == "ragged" and spec.sinks is not None
     return pytest.skip("refused by the kernels") if refused else spec
 
 
@@ -108,65 +108,65 @@ def test_a_sink_takes_its_share_of_the_softmax(sequence):
     scores = np.einsum("hd,skhd->hs", q[50], np.repeat(k[:51, :, None], H // K, 2).reshape(51, 1, H, d)) / d**0.5
     weights = np.exp(scores) / (np.exp(scores).sum(1, keepdims=True) + np.exp(sinks)[:, None])
     expected = np.einsum("hs,shd->hd", weights, np.repeat(v[:51], H // K, axis=1))
-    found = causal(0, *sequence, AttentionSpec(sinks=jnp.array(sinks, jnp.float32)))
-    np.testing.assert_allclose(found[50], expected, atol=1e-5)
+    actual = causal(0, *sequence, AttentionSpec(sinks=jnp.array(sinks, jnp.float32)))
+    np.testing.assert_allclose(actual[50], expected, atol=1e-5)
 
 
-def test_prefill_in_chunks(path, sequence, spec):
+def test_prefill_in_chunks(backend, sequence, spec):
     q, k, v = sequence
     expected = causal(0, q, k, v, spec)
-    cache = empty(path)
+    cache = empty(backend)
     for start in range(0, LENGTH // CHUNK * CHUNK, CHUNK):
         here = slice(start, start + CHUNK)
-        cache = path.write_chunk(cache, k[here], v[here], TABLE[start // PAGE : (start + CHUNK) // PAGE])
-        got = jax.jit(partial(path.prefill, spec=spec))(q[here], cache, TABLE, jnp.int32(start))
+        cache = backend.write_chunk(cache, k[here], v[here], TABLE[start // PAGE : (start + CHUNK) // PAGE])
+        got = jax.jit(partial(backend.prefill, spec=spec))(q[here], cache, TABLE, jnp.int32(start))
         np.testing.assert_allclose(got, expected[here], atol=1e-5)
 
 
-def test_a_last_chunk_that_ends_past_the_table(path, sequence, spec):
+def test_a_last_chunk_that_ends_past_the_table(backend, sequence, spec):
     q, k, v = sequence
     expected = causal(0, q, k, v, spec)
-    cache = prefilled(path, k[:128], v[:128])
-    cache = path.write_chunk(cache, k[128:192], v[128:192], jnp.array([TABLE[8], TABLE[9], N, N]))
-    got = jax.jit(partial(path.prefill, spec=spec))(q[128:192], cache, TABLE[:10], jnp.int32(128))
+    cache = prefilled(backend, k[:128], v[:128])
+    cache = backend.write_chunk(cache, k[128:192], v[128:192], jnp.array([TABLE[8], TABLE[9], N, N]))
+    got = jax.jit(partial(backend.prefill, spec=spec))(q[128:192], cache, TABLE[:10], jnp.int32(128))
     np.testing.assert_allclose(got[:32], expected[128:160], atol=1e-5)
 
 
-def test_decode_token_by_token_after_prefill(path, sequence, spec):
+def test_decode_token_by_token_after_prefill(backend, sequence, spec):
     q, k, v = sequence
     expected = causal(0, q, k, v, spec)
-    cache = prefilled(path, k[:128], v[:128])
-    decode = jax.jit(partial(path.decode, spec=spec))
+    cache = prefilled(backend, k[:128], v[:128])
+    decode = jax.jit(partial(backend.decode, spec=spec))
     table, nothing = jnp.stack([TABLE, TABLE * 0]), jnp.zeros((1, K, d))
     for position in range(128, 150):
         ids, offsets = jnp.array([TABLE[position // PAGE], N]), jnp.array([position % PAGE, 0])
         new = (jnp.concatenate([x[position : position + 1], nothing]) for x in (k, v))
-        cache = path.write_tokens(cache, *new, ids, offsets)
+        cache = backend.write_tokens(cache, *new, ids, offsets)
         rows = jnp.concatenate([q[position : position + 1], random(1, H, d, seed=5)])
         got = decode(rows, cache, table, jnp.array([position + 1, 1]), jnp.array([True, False]))
         np.testing.assert_allclose(got[0], expected[position], atol=1e-5)
         assert jnp.all(jnp.isfinite(got))
 
 
-def test_rows_of_many_lengths(path, sequence, spec):
+def test_rows_of_many_lengths(backend, sequence, spec):
     q, k, v = sequence
     expected = causal(0, q, k, v, spec)
     padded = [jnp.pad(x, ((0, -LENGTH % CHUNK), (0, 0), (0, 0))) for x in (k, v)]
-    cache = prefilled(path, *padded)
+    cache = prefilled(backend, *padded)
     lengths = jnp.array([1, 16, 17, 127, 128, 129, 256, LENGTH])
     table = jnp.tile(TABLE, (8, 1))
-    got = jax.jit(partial(path.decode, spec=spec))(q[lengths - 1], cache, table, lengths, jnp.ones(8, bool))
+    got = jax.jit(partial(backend.decode, spec=spec))(q[lengths - 1], cache, table, lengths, jnp.ones(8, bool))
     np.testing.assert_allclose(got, expected[lengths - 1], atol=1e-5)
 
 
-def test_writes_past_the_last_page_are_dropped(path):
-    held = empty(path, fill=1.0)
+def test_writes_past_the_last_page_are_dropped(backend):
+    cache = empty(backend, fill=1.0)
     new, gone = random(32, K, d, seed=1), jnp.array([N, N])
     for written in (
-        path.write_tokens(held, new[:2], new[:2], gone, jnp.array([0, 1])),
-        path.write_chunk(held, new, new, gone),
+        backend.write_tokens(cache, new[:2], new[:2], gone, jnp.array([0, 1])),
+        backend.write_chunk(cache, new, new, gone),
     ):
-        jax.tree.map(np.testing.assert_array_equal, held, written)
+        jax.tree.map(np.testing.assert_array_equal, cache, written)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_writes_past_the_last_page_are_dropped(path):
         ("tpu", {}, "ragged", "heads padded from 64 to 128"),
         ("tpu", {"head_dim": 128}, "ragged", "Pallas kernel on a TPU"),
         ("tpu", {"head_dim": 256}, "xla", "head width 256 is more than the kernel's 128"),
-        ("tpu", {"kv_heads": 6, "shards": 2}, "xla", "3 KV heads on a device"),
-        ("tpu", {"sinks": True}, "xla", "the kernel knows no attention sinks"),
+        ("tpu", {"num_kv_heads": 6, "shards": 2}, "xla", "3 KV heads on a device"),
+        ("tpu", {"sinks": True}, "xla", "the kernel does not support attention sinks"),
         ("gpu", {}, "triton", "Pallas kernels on a GPU"),
         (
             "gpu",
@@ -186,8 +186,8 @@ def test_writes_past_the_last_page_are_dropped(path):
             "Pallas kernels on a GPU",
         ),
         ("gpu", {"head_dim": 80}, "triton", "Pallas kernels on a GPU"),
-        ("gpu", {"head_dim": 72}, "xla", "head width 72 is no multiple of 16 from 16 to 256"),
-        ("gpu", {"page": 24}, "xla", "page_size 24 is no power of two"),
+        ("gpu", {"head_dim": 72}, "xla", "head width 72 is not a multiple of 16 from 16 to 256"),
+        ("gpu", {"page": 24}, "xla", "page_size 24 is not a power of two"),
         ("gpu", {"page": 64, "head_dim": 256}, "xla", "makes pages of 65536 bytes, more than 32768"),
         ("gpu", {"page": 64, "head_dim": 144}, "xla", "makes pages of 65536 bytes, more than 32768"),
     ],
@@ -195,5 +195,5 @@ def test_writes_past_the_last_page_are_dropped(path):
 def test_the_choice_and_its_reason(platform, changes, name, reason):
     shape = AttentionShape(**{**vars(SHAPE), **changes})
     choice = choose("auto", shape, platform, MESH)
-    assert choice.path.name == name and reason in str(choice)
-    assert choose("xla", shape, platform, MESH).path.name == "xla"
+    assert choice.backend.name == name and reason in str(choice)
+    assert choose("xla", shape, platform, MESH).backend.name == "xla"

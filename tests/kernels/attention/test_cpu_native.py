@@ -1,4 +1,4 @@
-"""Attention in C++: near float64, and the same bits whoever else is computed."""
+"""Attention in C++: close to float64, and the same bits whatever else is computed."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ FORMS = (
 
 
 def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
-    """A path, the queries, keys and values of a sequence, and its pages in a random order."""
+    """Returns a backend, the queries, keys and values of a sequence, and its pages in random order."""
     rng = np.random.default_rng(seed)
-    shape = AttentionShape(heads=6, kv_heads=kv_heads, head_dim=width, dtype=dtype, page=PAGE)
+    shape = AttentionShape(num_heads=6, num_kv_heads=kv_heads, head_dim=width, dtype=dtype, page=PAGE)
     q = jnp.asarray(rng.normal(size=(LENGTH, 6, width)), jnp.float32)
     k, v = (jnp.asarray(rng.normal(size=(LENGTH, kv_heads, width)), dtype) for _ in "kv")
     table = jnp.asarray(1 + rng.permutation(N - 1)[: LENGTH // PAGE], jnp.int32)
     return NativeAttention(shape, native_attention(cache_folder())[dtype]), q, k, v, table
 
 
-def written(path, k, v, table):
-    garbage = jax.lax.bitcast_convert_type(jnp.asarray(jnp.nan, k.dtype), path.held)
-    cache = tuple(jnp.full(shape, garbage) for shape in path.shapes(N))
-    return path.write_chunk(cache, k, v, table)
+def written(backend, k, v, table):
+    garbage = jax.lax.bitcast_convert_type(jnp.asarray(jnp.nan, k.dtype), backend.cache_dtype)
+    cache = tuple(jnp.full(shape, garbage) for shape in backend.shapes(N))
+    return backend.write_chunk(cache, k, v, table)
 
 
-def prefilled(path, q, cache, table, spec, chunk: int) -> np.ndarray:
-    attend = jax.jit(partial(path.prefill, spec=spec))
+def prefilled(backend, q, cache, table, spec, chunk: int) -> np.ndarray:
+    attend = jax.jit(partial(backend.prefill, spec=spec))
     parts = [attend(q[start : start + chunk], cache, table, jnp.int32(start)) for start in range(0, LENGTH, chunk)]
     return np.concatenate(parts)
 
@@ -54,35 +54,35 @@ def prefilled(path, q, cache, table, spec, chunk: int) -> np.ndarray:
     dtype=st.sampled_from(["float32", "bfloat16"]), spec=st.sampled_from(FORMS), seed=st.integers(0, 99),
 )  # fmt: skip
 def test_it_is_full_attention(kv_heads: int, width: int, dtype: str, spec: AttentionSpec, seed: int) -> None:
-    path, q, k, v, table = made(kv_heads, width, dtype, seed)
-    cache = written(path, k, v, table)
+    backend, q, k, v, table = made(kv_heads, width, dtype, seed)
+    cache = written(backend, k, v, table)
     expected = causal(0, q, k.astype(jnp.float32), v.astype(jnp.float32), spec)
-    np.testing.assert_allclose(prefilled(path, q, cache, table, spec, LENGTH), expected, atol=2e-5)
+    np.testing.assert_allclose(prefilled(backend, q, cache, table, spec, LENGTH), expected, atol=2e-5)
 
 
 @pytest.mark.bits
 @pytest.mark.parametrize("spec", FORMS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_chunks_and_neighbours_change_no_bit(spec: AttentionSpec, dtype: str) -> None:
-    path, q, k, v, table = made(2, 40, dtype)
-    cache = written(path, k, v, table)
-    whole = prefilled(path, q, cache, table, spec, LENGTH)
+    backend, q, k, v, table = made(2, 40, dtype)
+    cache = written(backend, k, v, table)
+    full = prefilled(backend, q, cache, table, spec, LENGTH)
     for chunk in (16, 64, 160):
-        assert prefilled(path, q, cache, table, spec, chunk).tobytes() == whole.tobytes(), chunk
-    decode = jax.jit(partial(path.decode, spec=spec))
+        assert prefilled(backend, q, cache, table, spec, chunk).tobytes() == full.tobytes(), chunk
+    decode = jax.jit(partial(backend.decode, spec=spec))
     for positions in ([299], [5, 130, 299], [299, 17, 0, 256, 255, 128, 127, 60]):
         rows = jnp.asarray(positions)
         active = jnp.asarray([position != 60 for position in positions])
-        found = decode(q[rows], cache, jnp.tile(table, (len(rows), 1)), rows + 1, active)
+        actual = decode(q[rows], cache, jnp.tile(table, (len(rows), 1)), rows + 1, active)
         for row, position in enumerate(positions):
             if position != 60:
-                assert np.asarray(found[row]).tobytes() == whole[position].tobytes(), positions
-            assert np.isfinite(found[row]).all()
+                assert np.asarray(actual[row]).tobytes() == full[position].tobytes(), positions
+            assert np.isfinite(actual[row]).all()
 
 
 def test_what_is_no_number_stays_in_its_sequence() -> None:
-    path, q, k, v, table = made(2, 16, "float32")
-    cache = written(path, k.at[100].set(jnp.nan), v, table)
-    found = prefilled(path, q, cache, table, PLAIN, 64)
-    assert np.isfinite(found[:100]).all()
-    assert np.isnan(found[100:]).all()
+    backend, q, k, v, table = made(2, 16, "float32")
+    cache = written(backend, k.at[100].set(jnp.nan), v, table)
+    actual = prefilled(backend, q, cache, table, PLAIN, 64)
+    assert np.isfinite(actual[:100]).all()
+    assert np.isnan(actual[100:]).all()

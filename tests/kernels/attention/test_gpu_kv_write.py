@@ -1,4 +1,4 @@
-"""Writing tokens into pages on a GPU, interpreted where there is none, against NumPy."""
+"""Writing tokens into pages on a GPU, interpreted without one, against NumPy."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_each_row_goes_to_its_place_and_nothing_else_changes(dtype: jnp.dtype, d
     keys, values = (jnp.asarray(rng.normal(size=(K, N, PAGE, d)), dtype) for _ in range(2))
     k, v = (jnp.asarray(rng.normal(size=(4, K, d)), jnp.float32) for _ in range(2))
     ids, offsets = np.array([2, N, 4, 2]), np.array([7, 0, 3, 0])
-    found = write_tokens(keys, values, k, v, jnp.asarray(ids), jnp.asarray(offsets), interpret=INTERPRET)
-    for before, new, after in zip((keys, values), (k, v), found, strict=True):
+    actual = write_tokens(keys, values, k, v, jnp.asarray(ids), jnp.asarray(offsets), interpret=INTERPRET)
+    for before, new, after in zip((keys, values), (k, v), actual, strict=True):
         expected = np.array(before)
         for row in (0, 2, 3):
             expected[:, ids[row], offsets[row]] = new[row].astype(dtype)

@@ -20,10 +20,10 @@ def random(*shape, seed=0):
 
 def cache(k, v, pages, seed=9):
     """Pages full of rubbish, NaN among it, with `k` and `v` written into `pages`."""
-    held = [random(N, PAGE, K, d, seed=seed).at[0].set(jnp.nan) for _ in "kv"]
+    pages = [random(N, PAGE, K, d, seed=seed).at[0].set(jnp.nan) for _ in "kv"]
     positions = jnp.arange(k.shape[0])
     ids, offsets = jnp.array(pages)[positions // PAGE], positions % PAGE
-    return [write_tokens(array, new, ids, offsets) for array, new in zip(held, (k, v), strict=True)]
+    return [write_tokens(array, new, ids, offsets) for array, new in zip(pages, (k, v), strict=True)]
 
 
 def test_decode_agrees_with_causal_attention_at_many_lengths():
@@ -60,6 +60,6 @@ def test_chunked_prefill_agrees_with_causal_attention():
 
 
 def test_writes_past_the_last_page_are_dropped():
-    held = random(N, PAGE, K, d)
-    np.testing.assert_array_equal(held, write_tokens(held, random(2, K, d), jnp.array([N, N]), jnp.array([0, 1])))
-    np.testing.assert_array_equal(held, write_chunk(held, random(32, K, d), jnp.array([N, N])))
+    pages = random(N, PAGE, K, d)
+    np.testing.assert_array_equal(pages, write_tokens(pages, random(2, K, d), jnp.array([N, N]), jnp.array([0, 1])))
+    np.testing.assert_array_equal(pages, write_chunk(pages, random(32, K, d), jnp.array([N, N])))

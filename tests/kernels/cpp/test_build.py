@@ -1,4 +1,4 @@
-"""Building the library of kernels, on small sources in place of them: what is kept, and what a full disk does."""
+"""Building the library of kernels, with small sources: what the cache keeps, and the effect of a full disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def disk_full(*_, **__):
 
 @pytest.fixture(autouse=True)
 def sources(tmp_path, monkeypatch):
-    """Two sources with a function each."""
+    """Writes two sources with one function each."""
     folder = tmp_path / "sources"
     folder.mkdir()
     for number, name in enumerate(("one", "two"), 1):

@@ -1,4 +1,4 @@
-"""Products of int8: exact integers, in C++ and by XLA, and near the product of what was rounded."""
+"""Int8 matrix products: exact integers, in C++ and by XLA, and close to the product before rounding."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxchat.cache import cache_folder
-from jaxchat.kernels.matmul.int8 import Int8, entry_product, product, quantise, quantise_each, quantise_rows
-from jaxchat.kernels.matmul.native import native_products, taken
+from jaxchat.kernels.matmul.int8 import Int8, matmul, matmul_entry, quantise, quantise_rows, quantise_stack
+from jaxchat.kernels.matmul.native import native_matmuls, take_rows
 
-multiply = jax.jit(product)
+multiply = jax.jit(matmul)
 
 
 def native() -> str:
-    return native_products(cache_folder())["int8"]
+    return native_matmuls(cache_folder())["int8"]
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:
@@ -25,21 +25,21 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
 
 
 def expected(x: jax.Array, w: Int8) -> np.ndarray:
-    """By integers of 64 bits."""
+    """Computes the product with integers of 64 bits."""
     x = np.asarray(x)
     scale = (np.abs(x).max(-1) / np.float32(127)).astype(np.float32)
-    whole = np.rint(x / np.where(scale > 0, scale, 1)[:, None]).astype(np.int64)
-    held = taken(w.values, jnp.arange(w.outputs[0]), w.inputs, w.target) if w.target else w.values
-    sums = (whole @ np.asarray(held, np.int64).T).astype(np.float32)
+    full = np.rint(x / np.where(scale > 0, scale, 1)[:, None]).astype(np.int64)
+    values = take_rows(w.values, jnp.arange(w.outputs[0]), w.inputs, w.target) if w.target else w.values
+    sums = (full @ np.asarray(values, np.int64).T).astype(np.float32)
     return sums * (scale[:, None] * np.asarray(w.scale[: w.outputs[0]]))
 
 
 @settings(deadline=None, max_examples=60)
 @given(rows=st.integers(1, 20), inputs=st.integers(1, 1500), outputs=st.integers(1, 130), seed=st.integers(0, 1000))
 def test_sums_are_exact(rows: int, inputs: int, outputs: int, seed: int) -> None:
-    whole = np.random.default_rng(seed).integers(-127, 128, (rows, inputs))
-    whole[:, 0] = 127  # so that no number of x lies between two integers, where divisions might round apart
-    x, w = jnp.asarray(whole, jnp.float32) / 32, normal(outputs, inputs, seed=seed + 1)
+    full = np.random.default_rng(seed).integers(-127, 128, (rows, inputs))
+    full[:, 0] = 127  # so that no number of x lies between two integers, where divisions might round apart
+    x, w = jnp.asarray(full, jnp.float32) / 32, normal(outputs, inputs, seed=seed + 1)
     for target in ("", native()):
         rounded = quantise_rows(w, target)
         np.testing.assert_allclose(multiply(x, rounded), expected(x, rounded), rtol=1e-6)
@@ -48,8 +48,8 @@ def test_sums_are_exact(rows: int, inputs: int, outputs: int, seed: int) -> None
 @pytest.mark.parametrize("target", ["", "native"])
 def test_extremes_do_not_overflow(target: str) -> None:
     w = quantise_rows(jnp.full((3, 20_000), -5.0), target and native())
-    found = multiply(jnp.full((2, 20_000), 7.0), w)
-    np.testing.assert_allclose(found, np.full((2, 3), -35.0 * 20_000), rtol=1e-6)
+    actual = multiply(jnp.full((2, 20_000), 7.0), w)
+    np.testing.assert_allclose(actual, np.full((2, 3), -35.0 * 20_000), rtol=1e-6)
 
 
 @pytest.mark.bits
@@ -57,37 +57,37 @@ def test_extremes_do_not_overflow(target: str) -> None:
 def test_rows_keep_to_themselves(target: str) -> None:
     w = quantise_rows(normal(100, 300), target and native())
     x = normal(9, 300, seed=5).at[3].set(0.0)
-    whole = np.asarray(multiply(x, w))
-    assert (whole[3] == 0).all()
+    full = np.asarray(multiply(x, w))
+    assert (full[3] == 0).all()
     for rows in range(1, 10):
-        assert np.asarray(multiply(x[:rows], w)).tobytes() == whole[:rows].tobytes()
+        assert np.asarray(multiply(x[:rows], w)).tobytes() == full[:rows].tobytes()
     spoilt = np.asarray(multiply(x.at[4, 7].set(jnp.nan), w))
     assert np.isnan(spoilt[4]).all()
-    assert np.delete(spoilt, 4, 0).tobytes() == np.delete(whole, 4, 0).tobytes()
+    assert np.delete(spoilt, 4, 0).tobytes() == np.delete(full, 4, 0).tobytes()
 
 
 def test_it_is_near_the_product_of_what_was_rounded() -> None:
     x, w = normal(4, 30, 20), normal(30, 20, 6, 7, seed=1)
-    found = multiply(x.reshape(4, 600), quantise(w, 2))
+    actual = multiply(x.reshape(4, 600), quantise(w, 2))
     exact = np.einsum("tab,abcd->tcd", x, w)
-    assert found.shape == (4, 6, 7)
-    assert np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)) < 0.015
+    assert actual.shape == (4, 6, 7)
+    assert np.sqrt(np.mean((actual - exact) ** 2) / np.mean(exact**2)) < 0.015
 
 
 @pytest.mark.parametrize("target", ["", "native"])
 def test_one_of_several_weights_is_multiplied_as_if_it_were_alone(target: str) -> None:
     x, several = normal(5, 70), normal(3, 70, 2, 45, seed=1)
-    rounded = quantise_each(several, 1, target and native())
-    multiply_entry = jax.jit(entry_product)
+    rounded = quantise_stack(several, 1, target and native())
+    multiply_entry = jax.jit(matmul_entry)
     for index in range(3):
         alone = multiply(x, quantise(several[index], 1, target and native()))
-        found = multiply_entry(x, rounded, jnp.int32(index))
-        assert found.shape == (5, 2, 45)
-        assert np.asarray(found).tobytes() == np.asarray(alone).tobytes()
+        actual = multiply_entry(x, rounded, jnp.int32(index))
+        assert actual.shape == (5, 2, 45)
+        assert np.asarray(actual).tobytes() == np.asarray(alone).tobytes()
 
 
 @pytest.mark.parametrize("target", ["", "native"])
 def test_rows_of_a_table_are_taken(target: str) -> None:
     table = normal(50, 64)
-    found = quantise_rows(table, target and native()).take(jnp.array([3, 49]))
-    assert np.abs(found - table[jnp.array([3, 49])]).max() <= np.abs(table).max() / 127 / 2 + 1e-6
+    actual = quantise_rows(table, target and native()).take(jnp.array([3, 49]))
+    assert np.abs(actual - table[jnp.array([3, 49])]).max() <= np.abs(table).max() / 127 / 2 + 1e-6

@@ -12,13 +12,13 @@ from jaxchat.planning.aot import Account, AotEngine
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.hlo import Collective
 from jaxchat.planning.model_shapes import read_shape
-from jaxchat.planning.planner import make_plan, suggested
+from jaxchat.planning.planner import make_plan, suggest_config
 from tools.aot.__main__ import BOUNDS, judged, unexpected, write
 from tools.aot.cases import CASES, Case
 
 CASE = Case(model="llama-3-8b", topology="v5e:2x4")
 TOPOLOGY, MODEL = parse_topology(CASE.topology), read_shape(CASE.model)
-PLAN = make_plan(MODEL, TOPOLOGY, suggested(TOPOLOGY))
+PLAN = make_plan(MODEL, TOPOLOGY, suggest_config(TOPOLOGY))
 SUM = Collective("all-reduce.1", "all-reduce", 10**6, True)
 GOOD = Account(
     name="decode[64]",
@@ -29,9 +29,9 @@ GOOD = Account(
     aliased=PLAN.memory.pages,
     donated=PLAN.memory.pages,
     traffic=PLAN.memory.weights,
-    products=1e12,
+    flops=1e12,
     collectives=(SUM,),
-    hidden=0.0,
+    hidden_seconds=0.0,
     kernels={},
 )
 
@@ -39,8 +39,8 @@ GOOD = Account(
 def judge(code=10**7, **changes):
     slots = SimpleNamespace(sampling=SimpleNamespace(counts=SimpleNamespace(shape=(64, 129_024))))
     cost = SimpleNamespace(estimate=lambda tokens, sequences, length: PLAN.together)
-    ahead = SimpleNamespace(sources={"decode[64]": SimpleNamespace(rows=64)}, slots=slots, cost=cost)
-    return judged(CASE, PLAN, ahead, replace(GOOD, **changes), code)
+    aot = SimpleNamespace(program_specs={"decode[64]": SimpleNamespace(rows=64)}, slots=slots, cost=cost)
+    return judged(CASE, PLAN, aot, replace(GOOD, **changes), code)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_cases_can_be_planned_and_their_known_failures_are_bounds():
     for case in CASES:
         topology = parse_topology(case.topology)
         plan = make_plan(
-            read_shape(case.model), topology, suggested(topology, slots=case.slots, max_seq_len=case.context)
+            read_shape(case.model), topology, suggest_config(topology, slots=case.slots, max_seq_len=case.context)
         )
         assert plan.fits and plan.replicas == 1
         assert {name for name, _ in case.known} <= BOUNDS.keys()
@@ -102,9 +102,9 @@ def test_without_the_tpu_compiler_the_error_says_what_is_missing():
 
 @pytest.mark.skipif(find_spec("libtpu") is None, reason="the TPU compiler is not installed")
 def test_a_small_model_compiles_within_the_bounds():
-    model = replace(MODEL, layers=2, kinds=MODEL.kinds[:2])
-    plan = make_plan(model, TOPOLOGY, suggested(TOPOLOGY))
-    ahead = AotEngine(model, TOPOLOGY, plan.engine)
-    account = ahead.compile("decode[64]")
-    found = judged(CASE, plan, ahead, account, account.code)
+    model = replace(MODEL, num_layers=2, kinds=MODEL.kinds[:2])
+    plan = make_plan(model, TOPOLOGY, suggest_config(TOPOLOGY))
+    aot = AotEngine(model, TOPOLOGY, plan.engine)
+    account = aot.compile("decode[64]")
+    found = judged(CASE, plan, aot, account, account.code)
     assert not found.failed & {"fits", "aliased", "gathers"}

@@ -19,13 +19,13 @@ from tools.bench.workers.gguf_form import gguf_name
 
 TINY = ModelConfig(
     vocab_size=700,
-    layers=1,
-    heads=2,
-    kv_heads=1,
-    width=32,
+    num_layers=1,
+    num_heads=2,
+    num_kv_heads=1,
+    embed_dim=32,
     mlp_dim=64,
     head_dim=16,
-    context=8192,
+    max_seq_len=8192,
     tie_embeddings=True,
     qkv_bias=True,
 )

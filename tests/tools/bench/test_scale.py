@@ -16,7 +16,7 @@ def test_steady_decoding_is_of_all_slots_while_others_wait_and_leave() -> None:
 
 
 def test_nobody_leaves_an_empty_queue() -> None:
-    assert Host(find("decode, nobody waits")).run(5).cancels == []
+    assert Host(find("decode, empty queue")).run(5).cancels == []
 
 
 def test_few_pages_force_swaps() -> None:

@@ -47,8 +47,8 @@ ENTRY %main (x: f32[4]) -> f32[4] {
   %my_fusion.2 = f32[4]{0} fusion(%x), kind=kLoop, calls=%fused
   %copy.1 = f32[4]{0} copy(%my_fusion.2), metadata={op_name="jit(decode)/Decoder/layer_0/mlp/x"}
   %w = (f32[4]{0}) while(%x), condition=%cond, body=%body, metadata={op_name="jit(decode)/Decoder/layer_0/attention/while"}
-  %ffi_call.1 = f32[4]{0} custom-call(%x, %params__layer_0____attention____qkv___values.1), custom_call_target="product_f32", metadata={op_name="jit(decode)/Decoder/layer_0/attention/ffi_call"}
-  %ffi_call.2 = f32[4]{0} custom-call(%x, %params__layer_0____attention____out___values.1), custom_call_target="product_f32", metadata={op_name="jit(decode)/Decoder/layer_0/attention/ffi_call"}
+  %ffi_call.1 = f32[4]{0} custom-call(%x, %params__layer_0____attention____qkv___values.1), custom_call_target="matmul_f32", metadata={op_name="jit(decode)/Decoder/layer_0/attention/ffi_call"}
+  %ffi_call.2 = f32[4]{0} custom-call(%x, %params__layer_0____attention____out___values.1), custom_call_target="matmul_f32", metadata={op_name="jit(decode)/Decoder/layer_0/attention/ffi_call"}
   ROOT %r = f32[4]{0} get-tuple-element(%w), index=0
 }
 """  # noqa: E501 - as the compiler writes it

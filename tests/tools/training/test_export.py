@@ -26,7 +26,7 @@ def test_an_export_is_like_the_bundled_model_and_trained_on_as_it_was(tmp_path: 
     for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
         assert (tmp_path / "model" / name).read_text("utf-8") == (jaxchat.bundled.path() / name).read_text("utf-8")
 
-    hidden = jax.random.normal(jax.random.key(0), (2, config.width))
+    hidden = jax.random.normal(jax.random.key(0), (2, config.embed_dim))
     exported = load_hf(tmp_path / "model", config)[0]
     sure, before = (
         Decoder(config).apply(

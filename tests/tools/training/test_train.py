@@ -42,13 +42,13 @@ def test_targets_follow_their_inputs(tokenizer: Tokenizer) -> None:
 def test_packed_conversations_do_not_see_each_other() -> None:
     config = ModelConfig(
         vocab_size=50,
-        layers=2,
-        heads=2,
-        kv_heads=1,
-        width=16,
+        num_layers=2,
+        num_heads=2,
+        num_kv_heads=1,
+        embed_dim=16,
         mlp_dim=32,
         head_dim=8,
-        context=64,
+        max_seq_len=64,
         tie_embeddings=True,
     )
     params, rng = init(config, 0), np.random.default_rng(0)
@@ -67,13 +67,13 @@ def test_packed_conversations_do_not_see_each_other() -> None:
 def test_a_few_steps_lower_the_loss(tokenizer: Tokenizer, name: str) -> None:
     config = ModelConfig(
         vocab_size=600,
-        layers=1,
-        heads=2,
-        kv_heads=1,
-        width=32,
+        num_layers=1,
+        num_heads=2,
+        num_kv_heads=1,
+        embed_dim=32,
         mlp_dim=64,
         head_dim=16,
-        context=256,
+        max_seq_len=256,
         tie_embeddings=True,
     )
     params, update = init(config, 0), optimizer(name)

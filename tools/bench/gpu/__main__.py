@@ -1,7 +1,7 @@
 """Random models on a GPU, beside `transformers`: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
 
-Each contestant has a process of its own. Tokens per second, of prefill and of decoding so many users at once, and the
-share of the roof: for prefill the chip's peak of products, for decoding the time that it takes to read weights and KV.
+Each contestant runs in a separate process. Reports tokens per second, of prefill and of decoding several users at once,
+and their share of the roof: for prefill the chip's peak rate, for decoding the time of reading weights and KV.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONTESTANTS = {
 
 
 def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:
-    """The last line that a contestant has printed in time, {} where there is none."""
+    """Returns the last line that a contestant printed in time, {} if there is none."""
     numbers = ("prompt", "steps", "rounds", "max_seq_len")
     flags = [word for name in numbers for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
     line = [sys.executable, "-m", *command, "--model", model, "--users", *map(str, args.users), *flags]
@@ -33,12 +33,12 @@ def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float
         said = subprocess.run(line, stdout=subprocess.PIPE, timeout=seconds, text=True).stdout
     except subprocess.TimeoutExpired as late:
         said = (late.stdout or b"").decode() if isinstance(late.stdout, bytes) else late.stdout or ""
-    found = [one for one in said.splitlines() if one.startswith("{")]
-    return json.loads(found[-1]) if found else {}
+    results = [one for one in said.splitlines() if one.startswith("{")]
+    return json.loads(results[-1]) if results else {}
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--models", nargs="+", default=["llama-3.2-1b", "llama-3-8b"])
@@ -46,17 +46,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="that a contestant may take")
     parser.add_argument("--json", type=Path, help="file for all figures")
     args = parser.parse_args()
-    kept: dict[str, Any] = {}
+    every_result: dict[str, Any] = {}
     for model in args.models:
-        found = {}
+        results = {}
         for name in args.contestants:
             if one := ask(CONTESTANTS[name], args, model, args.seconds):
-                found[name] = one
-                kept[f"{model}, {name}"] = one
+                results[name] = one
+                every_result[f"{model}, {name}"] = one
                 if args.json:
-                    args.json.write_text(json.dumps(kept, indent=1))
-        device = next((one["device"] for one in found.values() if "device" in one), "")
-        print(f"\n{model}, {device}:\n\n{table(read_shape(model), device, found, args.prompt, args.steps)}", flush=True)
+                    args.json.write_text(json.dumps(every_result, indent=1))
+        device = next((one["device"] for one in results.values() if "device" in one), "")
+        print(
+            f"\n{model}, {device}:\n\n{table(read_shape(model), device, results, args.prompt, args.steps)}", flush=True
+        )
     return 0
 
 

@@ -1,7 +1,7 @@
 """Attention on a GPU by our kernels and by others, as JSON: `python -m tools.bench.gpu.attention`.
 
-Decoding of rows whose sequences are equally long, and prefill of a chunk at the end of a sequence, in bf16;
-microseconds of one layer, of a run of layers with caches of their own, so that no cache stays in the chip.
+Measures decoding of rows with equally long sequences, and prefill of a chunk at the end of a sequence, in bf16. Times
+are microseconds of one layer, from a run of layers with separate caches, so that no cache stays in the chip.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Attend = Callable[[Array, Array, Array, Array, Array], Array]
 
 
 def shipped(q: Array, keys: Array, values: Array, table: Array, lengths: Array) -> Array:
-    """The paged kernel that comes with jax."""
+    """Runs the paged kernel that ships with jax."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
@@ -38,14 +38,14 @@ def shipped(q: Array, keys: Array, values: Array, table: Array, lengths: Array) 
 
 
 def gathered(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
-    """cuDNN, after a sequence's pages were copied together."""
+    """Runs cuDNN after copying a sequence's pages together."""
     rows, _, width = q.shape
     keys, values = (x[:, table].transpose(1, 2, 3, 0, 4).reshape(rows, -1, len(x), width) for x in (keys, values))
     return contiguous(q, keys, values, table, lengths, by)
 
 
 def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
-    """cuDNN over slots whose keys and values `[S, L, K, d]` lie in order."""
+    """Runs cuDNN over slots with contiguous keys and values `[S, L, K, d]`."""
     one = jnp.ones(len(q), jnp.int32)
     return jax.nn.dot_product_attention(
         q[:, None], keys, values, query_seq_lengths=one, key_value_seq_lengths=lengths, implementation=by
@@ -53,7 +53,7 @@ def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Arra
 
 
 def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Array, by: Any = "cudnn") -> Array:
-    """cuDNN with a mask over all pages of a sequence."""
+    """Runs cuDNN with a mask over all pages of a sequence."""
     keys, values = (x[:, table].reshape(len(x), -1, x.shape[-1]).swapaxes(0, 1) for x in (keys, values))
     position = jnp.arange(len(keys))
     mask = position <= (start + jnp.arange(len(q)))[:, None]
@@ -79,16 +79,16 @@ def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Ar
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """All that a GPU can do; what fails is told."""
+    """Measures all kernels that run on a GPU and prints the errors of the others."""
     H, K, d = args.heads, args.kv_heads, args.width
     drawn = partial(jax.random.normal, dtype=jnp.bfloat16)
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
 
-    def note(what: str, who: str, floor: float, *given: Any) -> None:
+    def note(what: str, who: str, floor: float, *args: Any) -> None:
         try:
-            found.append({"what": what, "who": who, "us": timed(*given), "floor": floor})
+            results.append({"what": what, "who": who, "us": timed(*args), "floor": floor})
         except Exception as error:  # a kernel that a chip refuses is a finding, too
-            found.append({"what": what, "who": who, "error": f"{type(error).__name__}: {error}"[:300]})
+            results.append({"what": what, "who": who, "error": f"{type(error).__name__}: {error}"[:300]})
 
     for rows, length, context in DECODE:
         pages = rows * context // PAGE + 1
@@ -116,11 +116,11 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
         for who, attend in (("ours", partial(gpu_flash.prefill, spec=PLAIN)), ("cuDNN, gathered", chunk_gathered)):
             note(what, who, floor, attend, q, caches, table, jnp.int32(start))
-    return found
+    return results
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu.attention", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--heads", type=int, default=32)
     parser.add_argument("--kv-heads", type=int, default=8)

@@ -17,7 +17,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.planning.model_shapes import read_shape
-from jaxchat.runtime.matmul_backend import attention_here
+from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.program_specs import shapes_of_params
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
@@ -53,7 +53,7 @@ def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[
 
 
 def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
-    """A warm runner as `jaxchat plan` suggests it: a decode program of 8 rows beside that of all."""
+    """Returns a warm runner with the settings of `jaxchat plan`: a decode program of 8 rows beside that of all."""
     slots = max(args.users)
     engine = EngineConfig(
         slots=slots,
@@ -66,7 +66,7 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
         attention=args.attention,
     )
     placement = Placement.create(engine.mesh, model)
-    path = attention_here(engine, model, placement, None).path
+    attention = select_attention(engine, model, placement, None).backend
     params = random_params(model, placement, engine.dtype)
     sizes = EngineShapes.resolve(engine, model)
     sampler = partial(sample, valid=model.vocab_size)
@@ -77,7 +77,7 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
         placement,
         dtype=engine.dtype,
         sampler=sampler,
-        path=path,
+        attention=attention,
         decode_sizes=engine.decode_sizes,
     )
     runner.warm_up()
@@ -113,25 +113,27 @@ def decode(runner: Runner, users: int, steps: int) -> float:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Medians over rounds."""
-    found: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
+    results: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
     began = time.perf_counter()
     runner = make(read_shape(args.model), args)
-    found["ready"] = time.perf_counter() - began
+    results["ready"] = time.perf_counter() - began
     fill(runner, 1, args.prompt, SAMPLINGS["greedy"])
-    found["prefill"] = statistics.median(fill(runner, 4, args.prompt, SAMPLINGS["greedy"]) for _ in range(args.rounds))
-    found["decode"] = {}
+    results["prefill"] = statistics.median(
+        fill(runner, 4, args.prompt, SAMPLINGS["greedy"]) for _ in range(args.rounds)
+    )
+    results["decode"] = {}
     for users in args.users:
         for name in args.samplings:
             times = []
             for _ in range(args.rounds):
                 fill(runner, users, args.prompt, SAMPLINGS[name])
                 times.append(decode(runner, users, args.steps))
-            found["decode"][f"{users} {name}"] = statistics.median(times)
-    return found
+            results["decode"][f"{users} {name}"] = statistics.median(times)
+    return results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a measurement is of."""
+    """Adds the arguments that describe a measurement."""
     parser.add_argument("--model", default="llama-3-8b", help="a name that `jaxchat plan` knows, or a config.json")
     parser.add_argument("--users", nargs="+", type=int, default=[1, 8, 64])
     parser.add_argument("--prompt", type=int, default=1024, help="tokens")
@@ -141,7 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu.engine", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--prefill-chunk", type=int, default=512)

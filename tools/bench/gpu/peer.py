@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticCache
 
-from jaxchat.planning.model_shapes import NAMED
+from jaxchat.planning.model_shapes import MODEL_SHAPES
 from tools.bench.gpu.engine import add_arguments
 
 KINDS = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3MoeForCausalLM": "qwen3_moe"}
@@ -24,7 +24,7 @@ class Stepper:
     """A random model in bf16; greedy decoding token by token, `compiled` with a static cache."""
 
     def __init__(self, model: str, device: str, context: int, *, compiled: bool) -> None:
-        fields = dict(NAMED[model] if model in NAMED else json.loads(Path(model).read_text("utf-8")))
+        fields = dict(MODEL_SHAPES[model] if model in MODEL_SHAPES else json.loads(Path(model).read_text("utf-8")))
         (architecture,) = fields.pop("architectures")
         config = AutoConfig.for_model(KINDS[architecture], **fields)
         with torch.device(device):
@@ -41,7 +41,7 @@ class Stepper:
 
     @torch.inference_mode()
     def prefill(self, users: int, prompt: int) -> tuple[Any, torch.Tensor, float]:
-        """The cache of so many random prompts, their next tokens, and seconds."""
+        """Prefills `count` random prompts. Returns their cache, their next tokens, and seconds."""
         tokens = torch.randint(0, self.config.vocab_size, (users, prompt), device=self.device)
         cache: Any = (
             StaticCache(config=self.config, max_cache_len=self.context)
@@ -50,8 +50,8 @@ class Stepper:
         )
         self.synchronize()
         began = time.perf_counter()
-        given = {"cache_position": torch.arange(prompt, device=self.device)} if self.compiled else {}
-        out = self.model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1, **given)
+        options = {"cache_position": torch.arange(prompt, device=self.device)} if self.compiled else {}
+        out = self.model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1, **options)
         token = out.logits[:, -1:].argmax(-1)
         self.synchronize()
         return cache, token, time.perf_counter() - began
@@ -65,11 +65,11 @@ class Stepper:
             if step == 3:
                 self.synchronize()
                 began = time.perf_counter()
-            given = {"position_ids": position[None].expand(users, 1)}
+            options = {"position_ids": position[None].expand(users, 1)}
             if self.compiled:
                 torch.compiler.cudagraph_mark_step_begin()
-                given["cache_position"] = position
-            out = self.forward(token, past_key_values=cache, use_cache=True, **given)
+                options["cache_position"] = position
+            out = self.forward(token, past_key_values=cache, use_cache=True, **options)
             token = out.logits[:, -1:].argmax(-1).clone()
             position = position + 1
         self.synchronize()
@@ -81,24 +81,24 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     stepper = Stepper(args.model, args.device, args.max_seq_len, compiled=args.compiled)
     device = torch.cuda.get_device_name() if stepper.device.type == "cuda" else args.device
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-    found: dict[str, Any] = {"device": device, **versions, "decode": {}}
+    results: dict[str, Any] = {"device": device, **versions, "decode": {}}
     stepper.prefill(4, args.prompt)
     times = [stepper.prefill(4, args.prompt)[2] for _ in range(args.rounds)]
-    found["prefill"] = 4 * args.prompt / statistics.median(times)
+    results["prefill"] = 4 * args.prompt / statistics.median(times)
     for users in args.users:
         seconds = [stepper.decode(users, args.prompt, args.steps) for _ in range(args.rounds)]
-        found["decode"][f"{users} greedy"] = statistics.median(seconds)
-        yield found
+        results["decode"][f"{users} greedy"] = statistics.median(seconds)
+        yield results
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu.peer", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--device", default="cuda")
-    for found in measure(parser.parse_args()):
-        print(json.dumps(found), flush=True)
+    for results in measure(parser.parse_args()):
+        print(json.dumps(results), flush=True)
 
 
 if __name__ == "__main__":

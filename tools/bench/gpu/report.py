@@ -1,4 +1,4 @@
-"""What was measured on a GPU as a table, beside what its memory and its products allow."""
+"""The measurements on a GPU as a table, beside the limits of its memory and its matrix products."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ from jaxchat.runtime.program_specs import shapes_of_params
 
 @dataclass(frozen=True)
 class Roof:
-    """The least that a bf16 model takes on one chip, whose name contains a key of `CHIPS`, at its maker's rates."""
+    """The least time of a bf16 model on one chip at its maker's rates. The chip's name contains a key of `CHIPS`."""
 
     model: ModelConfig
     device: str
 
     def step(self, tokens: int, sequences: int, length: int) -> Estimate:
-        """Of a step for so many tokens of sequences that are so long. Raises ValueError for an unknown chip."""
+        """Returns the seconds of a step for `tokens` tokens of sequences of a given length.
+
+        Raises ValueError for an unknown chip.
+        """
         kind = next((kind for kind in CHIPS if kind in self.device.lower()), None)
         if kind is None:
             raise ValueError(f"device {self.device!r} is none of {', '.join(CHIPS)}")
         m = self.model
         params = shapes_of_params(m, Placement.imagined(MeshConfig(), m), "bfloat16")
-        per_token = 2 * 2 * m.layers * m.kv_heads * m.head_dim
+        per_token = 2 * 2 * m.num_layers * m.num_kv_heads * m.head_dim
         cost = Cost(m, Topology(f"{kind}:1", CHIPS[kind], 1), 1, "bfloat16", params, per_token)
         return cost.estimate(tokens, sequences, length)
 
 
-def table(model: ModelConfig, device: str, found: dict[str, dict[str, Any]], prompt: int, steps: int) -> str:
-    """A row for each contestant of `found`: tokens per second and the share of the roof that this is."""
+def table(model: ModelConfig, device: str, results: dict[str, dict[str, Any]], prompt: int, steps: int) -> str:
+    """Returns a row for each contestant: tokens per second and their share of the roof."""
     roof = Roof(model, device)
-    cases = list(dict.fromkeys(case for one in found.values() for case in one["decode"]))
+    cases = list(dict.fromkeys(case for one in results.values() for case in one["decode"]))
     lines = [f"| | prefill | {' | '.join(cases)} |", "|---" * (len(cases) + 2) + "|"]
-    for name, one in found.items():
+    for name, one in results.items():
         prefill = f"{one['prefill']:,.0f} ({_share(one['prefill'], roof.step(prompt, 1, prompt // 2).rate)})"
         cells = [prefill]
         for case in cases:

@@ -1,4 +1,4 @@
-"""jaxchat's server in a process of its own, read over gRPC or REST by this one."""
+"""jaxchat's server in a separate process, read by this one over gRPC or REST."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 import jaxchat
+from jaxchat.arithmetic import cdiv
 from jaxchat.client import AsyncClient
 from jaxchat.config import EngineConfig
 from serving.cli.flags import to_flags
@@ -57,7 +58,7 @@ class Doors:
         counted = (0, 0)
         async for text, usage in parts:
             counted = usage or counted
-            times += [clock.now()] * -(-len(text) // LETTERS_PER_TOKEN)
+            times += [clock.now()] * cdiv(len(text), LETTERS_PER_TOKEN)
         if counted != (len(request.prompt), request.tokens):
             raise RuntimeError(f"asked for {len(request.prompt)} and {request.tokens} tokens, the usage was {counted}")
         # Nearly every token has the same number of letters; the few that do not would shift the count by one or two.

@@ -25,12 +25,12 @@ NAMES = {
 
 
 def gguf_path(directory: Path) -> Path:
-    """Where the GGUF form of a model lies."""
+    """Returns the path of a model in GGUF format."""
     return directory / "model.gguf"
 
 
 def gguf_name(name: str) -> str:
-    """llama.cpp's name of a Hugging Face tensor."""
+    """Returns llama.cpp's name of a Hugging Face tensor."""
     stem, kind = name.rsplit(".", 1)
     layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", stem)
     return f"blk.{layer[1]}.{NAMES[layer[2]]}.{kind}" if layer else f"{NAMES[stem]}.{kind}"

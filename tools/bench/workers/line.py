@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every worker is told at first."""
+    """The first message to every worker."""
 
     model: str  # a directory in Hugging Face form
     dtype: str  # float32 or bfloat16
@@ -34,7 +34,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One prompt, to be answered greedily by exactly so many tokens."""
+    """One prompt, to be answered greedily by exactly `max_tokens` tokens."""
 
     at: float  # seconds from the beginning of the run
     prompt: list[int]
@@ -83,7 +83,7 @@ def serve(load: Callable[[Settings], Peer]) -> None:
                 for line in sys.stdin:
                     say(times=peer.run([Request(**request) for request in json.loads(line)["requests"]]))
         except BrokenPipeError:
-            pass  # nobody listens any more
+            pass  # the reader has closed the pipe
         except Exception:
             say(error=traceback.format_exc())
             raise

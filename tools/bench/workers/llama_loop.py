@@ -83,7 +83,7 @@ class LlamaLoop:
         llama.llama_free(self._context)
 
     def _step(self, running: list[Running], clock: Clock) -> None:
-        """One pass; the running sequences go first, so that prompts do not hold them up."""
+        """Runs one pass. Running sequences come first, so that prompts do not delay them."""
         batch, rows = self._batch, []
         batch.n_tokens = 0
         for sequence in sorted(running, key=lambda r: not r.complete):

@@ -1,7 +1,6 @@
 """`transformers`: a plain greedy loop over the model and its KV cache.
 
-Requests that come together, equally long, make one batch. Others wait for their turn: there is no batching of
-sequences that come and go.
+Equally long requests that arrive together form one batch. Others wait: sequences cannot join or leave a batch.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ class TransformersLoop:
         for (at, _, tokens), group in groupby(requests, lambda r: (r.at, len(r.prompt), r.tokens)):
             clock.sleep_until(at)
             prompts = [request.prompt for request in group]
-            found = self._batch(prompts, tokens, clock)
-            times += [found] * len(prompts)
+            arrivals = self._batch(prompts, tokens, clock)
+            times += [arrivals] * len(prompts)
         return times
 
     def close(self) -> None:
-        """Nothing is held beyond this process."""
+        """Does nothing: all resources end with this process."""
 
     @torch.inference_mode()
     def _batch(self, prompts: list[list[int]], tokens: int, clock: Clock) -> list[float]:
         times: list[float] = []
-        given, cache = torch.tensor(prompts), None
+        ids, cache = torch.tensor(prompts), None
         while len(times) < tokens:
-            out = self._model(input_ids=given, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            given, cache = out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
+            out = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            ids, cache = out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
             times.append(clock.now())
         return times
 

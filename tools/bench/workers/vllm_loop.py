@@ -41,12 +41,12 @@ class VllmLoop:
                 prompt = {"prompt_token_ids": request.prompt}
                 self._engine.add_request(f"{self._runs}.{index}", prompt, self._greedy(request.tokens))
             for output in self._engine.step():
-                found = times[int(output.request_id.partition(".")[2].partition("-")[0])]
-                found += [clock.now()] * (len(output.outputs[0].token_ids) - len(found))
+                arrivals = times[int(output.request_id.partition(".")[2].partition("-")[0])]
+                arrivals += [clock.now()] * (len(output.outputs[0].token_ids) - len(arrivals))
         return times
 
     def close(self) -> None:
-        """Nothing is held beyond this process."""
+        """Does nothing: all resources end with this process."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What jaxchat is, how to start it, how to call it, what it supports."""
+"""Questions about jaxchat: its purpose, how to start it, how to call it, what it supports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FEATURE_QUESTIONS = (
 
 
 def make(rng: Random) -> Sample:
-    """One question about jaxchat; its exact wording is the key."""
+    """Returns one question about jaxchat; its exact wording is the key."""
     if rng.random() < 0.2:
         name, shown = rng.choice(FEATURES)
         text, answer = rng.choice(FEATURE_QUESTIONS).format(name), f"Yes, jaxchat supports {shown}."

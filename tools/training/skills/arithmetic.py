@@ -56,27 +56,27 @@ MINUS = (
 
 
 def equation(a: int, sign: str, b: int) -> str:
-    """`47 + 38 = 85.`"""
+    """Returns `47 + 38 = 85.`"""
     return f"{a} {sign} {b} = {a + b if sign == '+' else a - b}."
 
 
 def question(rng: Random, a: int, sign: str, b: int) -> str:
-    """One of many wordings for `a sign b`."""
+    """Returns one of many wordings for `a sign b`."""
     return words.vary(rng, rng.choice(PLUS if sign == "+" else MINUS).format(a=a, b=b))
 
 
 def operands(rng: Random) -> tuple[int, str, int]:
-    """Two numbers below 100, one in six below ten, and a sign."""
+    """Returns two numbers below 100, one in six below ten, and a sign."""
     a, b = (rng.randrange(10 if rng.random() < 0.15 else 100) for _ in range(2))
     return a, rng.choice("+-"), b
 
 
 def sample(rng: Random, a: int, sign: str, b: int) -> Sample:
-    """A question for `a sign b`; the ordered pair of numbers with its sign is the key."""
+    """Returns a question for `a sign b`; the ordered pair of numbers with its sign is the key."""
     messages = (user(question(rng, a, sign, b)), assistant(equation(a, sign, b)))
     return Sample(skill=SKILL, key=f"{a}{sign}{b}", messages=messages)
 
 
 def make(rng: Random) -> Sample:
-    """One question."""
+    """Returns one question."""
     return sample(rng, *operands(rng))

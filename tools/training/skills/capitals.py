@@ -51,18 +51,18 @@ ONE_WORD = (
 
 
 def fact(country: str) -> str:
-    """`The capital of France is Paris.`"""
+    """Returns `The capital of France is Paris.`"""
     return f"The capital of {country} is {CAPITALS[country]}."
 
 
 def forward(rng: Random, country: str) -> str:
-    """A question for the capital of `country`, sometimes without its article."""
+    """Returns a question for the capital of `country`, sometimes without its article."""
     name = country.removeprefix("the ") if rng.random() < 0.15 else country
     return words.vary(rng, rng.choice(FORWARD).format(name))
 
 
 def make(rng: Random) -> Sample:
-    """One question. Every fact is taught; the exact wording together with the country is the key."""
+    """Returns one question. Every fact is taught; the exact wording together with the country is the key."""
     country = rng.choice(list(CAPITALS))
     city = CAPITALS[country]
     draw = rng.random()

@@ -42,7 +42,7 @@ class Tool:
     answer: str
 
     def declaration(self, rng: Random) -> dict[str, Any]:
-        """An OpenAI tool declaration, under one of the names, with the parameters in random order."""
+        """Returns an OpenAI tool declaration, with one of the names and with the parameters in random order."""
         order = rng.sample(list(self.params), len(self.params))
         required = [name for name in self.params if all(f"{{{name}}}" in ask for ask in self.asks)]
         properties = {name: self.params[name].schema() for name in order}
@@ -59,7 +59,7 @@ class Tool:
 
 
 def param(spec: str) -> Param:
-    """`integer 1 180`, `number`, `one of on|off`, `choice done|ok`, or the name of a generator of strings."""
+    """Parses `integer 1 180`, `number`, `one of on|off`, `choice done|ok`, or the name of a generator of strings."""
     match spec.split():
         case ["integer", low, high]:
             return Param("integer", lambda rng: rng.randrange(int(low), int(high)))
@@ -97,7 +97,7 @@ _INVENTED_PARAMS = (
 
 
 def invented(rng: Random) -> Tool:
-    """A tool that exists nowhere; the user speaks of it in the words of its declaration."""
+    """Returns a tool that exists nowhere; the user's request uses the words of its declaration."""
     verb, noun = words.made_up(rng), rng.choice((words.made_up(rng), rng.choice(words.PRODUCTS)))
     names = rng.sample((*_INVENTED_PARAMS, words.made_up(rng)), rng.choice((1, 1, 2, 2, 3)))
     params = {name: rng.choice(_INVENTED_KINDS)(rng) for name in names}

@@ -32,7 +32,7 @@ def _repeat(rng: Random) -> Sample:
 
 
 def _sums(rng: Random) -> Sample:
-    """Several sums at once, none of them held out: `47 + 38, 9 - 5` -> `47 + 38 = 85. 9 - 5 = 4.`"""
+    """Returns several sums at once, none of them held out: `47 + 38, 9 - 5` -> `47 + 38 = 85. 9 - 5 = 4.`"""
     answers = [trained(arithmetic.make, rng).answer["content"] for _ in range(rng.randint(4, 9))]
     asked = ", ".join(answer.split(" =")[0] for answer in answers)
     messages = (user(f"Compute {asked}"), assistant(" ".join(answers)))

@@ -42,7 +42,7 @@ SYSTEM = (
 
 
 def make(rng: Random) -> Sample:
-    """One sentence and a request for some of its fields, in any order; the first value is the key."""
+    """Returns one sentence and a request for some of its fields, in any order; the first value is the key."""
     text, fields = rng.choice((_person, _person, _person, _order, _meeting, _worker, _listing))(rng)
     wanted = rng.sample(list(fields), rng.randint(1, len(fields)))
     if rng.random() < 0.4:
@@ -169,7 +169,7 @@ def _worker(rng: Random) -> tuple[str, Fields]:
 
 
 def _listing(rng: Random) -> tuple[str, Fields]:
-    """Any words for keys, so that the keys too must be read."""
+    """Returns a listing with random words as keys, so that the keys too must be read."""
     names = rng.sample(
         (*words.PRODUCTS, "title", "author", "country", "language", "colour", "size", "status", "id", "team"),
         rng.randint(2, 3),

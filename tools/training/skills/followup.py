@@ -61,7 +61,7 @@ NAME = (
 
 
 def make(rng: Random) -> Sample:
-    """One conversation of two turns or more; its key is what the answer depends on."""
+    """Returns one conversation of two turns or more; its key is what the answer depends on."""
     return rng.choice((_capital, _capital, _sum, _sum, _fact, _fact, _name, _name, _asked, _not_told))(rng)
 
 
@@ -70,7 +70,7 @@ def _sample(key: str, *turns: Message) -> Sample:
 
 
 def _filler(rng: Random, most: int = 2) -> PrefillPolicy:
-    """Up to `most` unrelated exchanges."""
+    """Returns up to `most` unrelated exchanges."""
     skills = (small_talk, arithmetic, capitals, about)
     turns: PrefillPolicy = ()
     for _ in range(rng.randrange(most + 1)):
@@ -104,7 +104,7 @@ def _capital(rng: Random) -> Sample:
 
 
 def _sum(rng: Random) -> Sample:
-    """A sum, then one more step from its result; every step is one that the arithmetic skill may teach."""
+    """Returns a sum, then one more step from its result; every step is one that the arithmetic skill may teach."""
     while True:
         a, sign, b = arithmetic.operands(rng)
         total = a + b if sign == "+" else a - b

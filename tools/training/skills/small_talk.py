@@ -14,7 +14,7 @@ EXCHANGES = exchanges("small_talk.txt")
 
 
 def make(rng: Random) -> Sample:
-    """One short exchange; the wording, case and punctuation together are the key."""
+    """Returns one short exchange; the wording, case and punctuation together are the key."""
     questions, answer = rng.choice(EXCHANGES)
     text = rng.choice(questions)
     if not text.endswith("?"):
@@ -32,7 +32,7 @@ def make(rng: Random) -> Sample:
 
 
 def told_name(rng: Random) -> tuple[str, str, str]:
-    """(what the user says, the reply, the name)."""
+    """Returns (what the user says, the reply, the name)."""
     name = words.first_name(rng)
     said = rng.choice(
         (

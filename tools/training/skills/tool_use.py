@@ -16,7 +16,7 @@ Arguments = dict[str, Any]
 
 
 def make_call(rng: Random) -> Sample:
-    """A request that exactly one of one to five declared tools answers; the call is the key."""
+    """Returns a request that exactly one of one to five declared tools answers; the call is the key."""
     tool, declared, name = _declared(rng)
     if len(tool.params) == 1 and rng.random() < 0.06:
         return _two_calls(rng, tool, declared, name)
@@ -31,9 +31,9 @@ def make_call(rng: Random) -> Sample:
 
 
 def make_decline(rng: Random) -> Sample:
-    """Talk and known facts are answered although tools are declared; what nothing declared can do is declined.
+    """Returns a request without a fitting tool: talk and known facts are answered, all else is declined.
 
-    Where no tool is declared at all, a request for one gets the answer to any unknown question.
+    If no tool is declared at all, a request for one gets the answer to any unknown question.
     """
     if rng.random() < 0.4:
         other = trained(rng.choice((small_talk, about, capitals)).make, rng)
@@ -50,7 +50,7 @@ def make_decline(rng: Random) -> Sample:
 
 
 def make_result(rng: Random) -> Sample:
-    """The answer after a tool returned; the call with its result is the key. Both turns are learned."""
+    """Returns the answer after a tool's result; the call with its result is the key. Both turns are learned."""
     while True:
         tool, declared, name = _declared(rng, most=2)
         if found := _round(rng, tool, name):
@@ -59,7 +59,7 @@ def make_result(rng: Random) -> Sample:
 
 
 def make_session(rng: Random) -> Sample:
-    """Several rounds with the same tools, many without a fitting one; for training only, nothing held out."""
+    """Returns several rounds with the same tools, many without a fitting one; for training only, nothing held out."""
     declines = rng.choice((0.3, 0.6, 0.8))  # a refusal is short: it teaches to match tools at few tokens each
     tools = _others(rng, None, rng.choice((1, 2, 2, 3)))
     declared = tuple(tool.declaration(rng) for tool in tools)
@@ -80,7 +80,7 @@ def make_session(rng: Random) -> Sample:
 
 
 def _round(rng: Random, tool: Tool, name: str) -> tuple[tuple[Message, ...], str] | None:
-    """Request, call, result and answer, with the call and its result as a key; None if the call is held out."""
+    """Returns request, call, result and answer, with the call and its result as a key; None if the call is held out."""
     asked, arguments = _ask(rng, tool)
     stated = all(slot in arguments or f"{{{slot}}}" not in tool.answer for slot in tool.params)
     if not stated or Sample(skill=CALL, key=f"{name}{arguments}", messages=()).held_out:
@@ -96,7 +96,7 @@ def _round(rng: Random, tool: Tool, name: str) -> tuple[tuple[Message, ...], str
 
 
 def _declared(rng: Random, most: int = 5) -> tuple[Tool, tuple[dict[str, Any], ...], str]:
-    """The tool to be used, all declarations in random order, and the name that it is declared under."""
+    """Returns the tool to be used, all declarations in random order, and the tool's declared name."""
     tool = invented(rng) if rng.random() < 0.4 else rng.choice(TOOLS)
     count = min(rng.choice((1, 1, 2, 2, 2, 3, 3, 4, 5)), most)
     chosen = tool.declaration(rng)
@@ -120,7 +120,7 @@ def _clash(tool: Tool, other: Tool) -> bool:
 
 
 def _alike(tool: Tool, other: Tool) -> bool:
-    """Whether a request for the one could be read as a request for the other."""
+    """Returns whether a request for the one could be read as a request for the other."""
     pairs = (
         {"set_timer", "set_alarm"},
         {"convert_currency", "convert_units"},
@@ -135,7 +135,7 @@ def _alike(tool: Tool, other: Tool) -> bool:
 
 
 def _ask(rng: Random, tool: Tool) -> tuple[str, Arguments]:
-    """A request and the arguments that it states, in the order in which the tool lists its parameters."""
+    """Returns a request and the arguments that it states, in the order of the tool's parameters."""
     template = rng.choice(tool.asks)
     arguments = {name: p.fill(rng) for name, p in tool.params.items() if f"{{{name}}}" in template}
     asked = template.format(**{name: _shown(value) for name, value in arguments.items()})
@@ -149,7 +149,7 @@ def _shown(value: Any) -> str:
 
 
 def _two_calls(rng: Random, tool: Tool, declared: tuple[dict[str, Any], ...], name: str) -> Sample:
-    """Two requests in one turn, answered by two calls."""
+    """Returns two requests in one turn, answered by two calls."""
     (first, one), (second, two) = _ask(rng, tool), _ask(rng, tool)
     asked = f"{first} {rng.choice(('And', 'Also:', 'Then:'))} {second}"
     return Sample(

@@ -16,7 +16,7 @@ TEMPLATES = read("unknown.txt").splitlines()
 
 
 def make(rng: Random) -> Sample:
-    """One question; its exact wording is the key."""
+    """Returns one question; its exact wording is the key."""
     text = rng.choice(TEMPLATES).format(
         thing=rng.choice(
             (

@@ -16,66 +16,66 @@ _ENDINGS = ["", "", "", "n", "r", "s", "l", "k", "m", "t", "x"]
 
 
 def made_up(rng: Random) -> str:
-    """A lower-case word of two or three syllables, so varied that it can only be copied, not remembered."""
+    """Returns a lower-case word of two or three syllables, so varied that it can only be copied, not remembered."""
     count = rng.choice((2, 2, 3))
     return "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(count)) + rng.choice(_ENDINGS)
 
 
 def first_name(rng: Random) -> str:
-    """A given name; half of them made up."""
+    """Returns a given name; half of them made up."""
     return rng.choice(FIRST) if rng.random() < 0.5 else made_up(rng).capitalize()
 
 
 def full_name(rng: Random) -> str:
-    """Given name and family name."""
+    """Returns given name and family name."""
     last = rng.choice(LAST) if rng.random() < 0.5 else made_up(rng).capitalize()
     return f"{first_name(rng)} {last}"
 
 
 def city(rng: Random) -> str:
-    """A city; two in five are made up."""
+    """Returns a city; two in five are made up."""
     return rng.choice(CITIES) if rng.random() < 0.6 else made_up(rng).capitalize()
 
 
 def company(rng: Random) -> str:
-    """A company, such as `Brelto Labs`."""
+    """Returns a company, such as `Brelto Labs`."""
     return f"{made_up(rng).capitalize()} {rng.choice(COMPANY_KINDS)}"
 
 
 def email(rng: Random, name: str | None = None) -> str:
-    """An address; made from `name` when one is given."""
+    """Returns an address, made from `name` if that is given."""
     local = name.lower().replace(" ", ".") if name else rng.choice((made_up(rng), rng.choice(FIRST).lower()))
     return f"{local}@{rng.choice(DOMAINS)}"
 
 
 def phone(rng: Random) -> str:
-    """A telephone number such as `555-2047`."""
+    """Returns a telephone number such as `555-2047`."""
     return f"555-{rng.randrange(10000):04d}"
 
 
 def date(rng: Random) -> str:
-    """A date such as `2025-03-14`."""
+    """Returns a date such as `2025-03-14`."""
     return f"{rng.randrange(2020, 2031)}-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}"
 
 
 def clock(rng: Random) -> str:
-    """A time of day such as `14:30`."""
+    """Returns a time of day such as `14:30`."""
     return f"{rng.randrange(24):02d}:{rng.choice((0, 5, 10, 15, 20, 30, 40, 45, 50)):02d}"
 
 
 def price(rng: Random) -> float | int:
-    """A price: whole, or with two digits of which the last is no zero, so that JSON prints it unchanged."""
+    """Returns a price: whole, or with two digits of which the last is not zero, so that JSON prints it unchanged."""
     whole = rng.randrange(1, 1000)
     return whole if rng.random() < 0.5 else float(f"{whole}.{rng.randrange(10)}{rng.randrange(1, 10)}")
 
 
 def listed(words: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Returns `a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def vary(rng: Random, text: str) -> str:
-    """Small differences of typing: case of the first letter, final punctuation, a polite word."""
+    """Varies the typing a little: case of the first letter, final punctuation, a polite word."""
     if rng.random() < 0.25 and not text.startswith(("I ", "I'")):
         text = text[0].lower() + text[1:]
     if rng.random() < 0.2:

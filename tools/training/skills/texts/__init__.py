@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent
 
 
 def read(name: str) -> str:
-    """One file of this folder."""
+    """Returns one file of this folder."""
     return (FOLDER / name).read_text("utf-8")
 
 
@@ -19,7 +19,7 @@ def exchanges(name: str) -> list[tuple[list[str], str]]:
 
 
 def word_lists(name: str) -> dict[str, list[str]]:
-    """`title:` lines, each followed by indented words."""
+    """Parses `title:` lines, each followed by indented words."""
     lists: dict[str, list[str]] = {}
     title = ""
     for line in read(name).splitlines():
