@@ -37,7 +37,7 @@ def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
         return _users()
     try:
         return _writable(Path(cache_dir).expanduser())
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
+    except (OSError, RuntimeError) as error:  # RuntimeError: the home directory is unknown
         raise OSError(f"cache_dir: {error}") from None
 
 

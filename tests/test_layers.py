@@ -25,7 +25,14 @@ LEAVES = {
 FORMS = "jaxchat.checkpoints.stored_form"  # the registry, which the check of a config.json asks too
 JAX = LEAVES | {"jaxchat.compat"}
 DEVICE = JAX | {"jaxchat.kernels", "jaxchat.sampling", "jaxchat.models", "jaxchat.checkpoints", "jaxchat.parallel"}
-PARALLEL = {"jaxchat.config", "jaxchat.errors", "jaxchat.types", "jaxchat.models", "jaxchat.parallel"}
+PARALLEL = {
+    "jaxchat.arithmetic",
+    "jaxchat.config",
+    "jaxchat.errors",
+    "jaxchat.types",
+    "jaxchat.models",
+    "jaxchat.parallel",
+}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
 CHAT = WIRE | {"jaxchat.config", "jaxchat.settings", "jaxchat.chat.context", "jaxchat.chat.request.validate"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}

@@ -70,7 +70,7 @@ def restore_orbax(
     )
     params: dict[str, Any] = dict.fromkeys(target)
     with _orbax().PyTreeCheckpointer() as reader:
-        # One layer after the other, the largest first: what Orbax reads at once is in memory two or three times.
+        # One layer after the other, the largest first: Orbax holds what it reads at once two or three times.
         for name in sorted(target, key=lambda name: _size(target[name]), reverse=True):
             part = {name: _restored(reader, directory, {name: target[name]})[name]}
             _finish(part, (), finish)
@@ -79,7 +79,7 @@ def restore_orbax(
 
 
 def _restored(reader: Any, directory: Path, target: dict[str, Any]) -> dict[str, Any]:
-    """A part of the tree, to the shardings of `target`."""
+    """Restores a part of the tree to the shardings of `target`."""
     checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
     try:
         places = checkpoint.checkpoint_utils.construct_restore_args(target)

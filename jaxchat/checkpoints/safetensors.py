@@ -82,7 +82,7 @@ class SafetensorsReader:
         return tensor
 
     def _find_composed(self) -> dict[str, tuple[StoredForm, tuple[str, ...]]]:
-        """The form and the stored names of each tensor that is not stored as it is."""
+        """Returns the form and the stored names of each tensor that is stored in a form of `CHECKPOINT_FORMS`."""
         composed: dict[str, tuple[StoredForm, tuple[str, ...]]] = {}
         for _, form in CHECKPOINT_FORMS.items():
             for name, parts in form.find(self._stored.keys(), self._quantization).items():

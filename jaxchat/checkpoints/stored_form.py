@@ -31,11 +31,11 @@ class StoredForm(Protocol):
         """Returns the tensors that are stored in this form.
 
         Args:
-            names: of all stored tensors.
-            quantization: `quantization_config` of the `config.json`; empty where there is none.
+            names: names of all stored tensors.
+            quantization: `quantization_config` of the `config.json`; empty if it is missing.
 
         Returns:
-            The names of the stored tensors by the name of the tensor that they stand for.
+            The names of the stored tensors, by the name of the tensor that they represent.
         """
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> StoredTensor:

@@ -47,7 +47,7 @@ Slices = tuple[TensorSlice, ...]
 
 
 def whole(name: str, shape: Shape) -> Slices:
-    """Returns the slice of a parameter that is stored as it is."""
+    """Returns the slice of a parameter that is stored in its own layout."""
     return (TensorSlice(name, shape, shape),)
 
 
@@ -72,7 +72,7 @@ def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Seque
 
 
 def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """As `joined_matrices`, of one stored matrix that holds all of them, one below the other."""
+    """Returns the slices of `joined_matrices`, stored as one matrix with all of them, one below the other."""
     slices, start = [], 0
     for part, place in _parts(shape, axis, counts):
         end = start + math.prod(part[1:])
@@ -82,7 +82,7 @@ def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Sl
 
 
 def joined_vectors(names: Sequence[str], shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """As `joined_matrices`, of several stored vectors."""
+    """Returns the slices of `joined_matrices` for several stored vectors."""
     return tuple(
         TensorSlice(name, (math.prod(part),), part, place)
         for name, (part, place) in zip(names, _parts(shape, axis, counts), strict=True)
@@ -124,6 +124,6 @@ def _stored(shape: Shape, inputs: int) -> tuple[int, int]:
 
 
 def _parts(shape: Shape, axis: int, counts: Sequence[int]) -> Iterator[tuple[Shape, Index]]:
-    """The shape and the place of each part of a parameter that is joined on `axis`."""
+    """Yields the shape and the place of each part of a parameter that is joined on `axis`."""
     for count, end in zip(counts, accumulate(counts), strict=True):
         yield (*shape[:axis], count, *shape[axis + 1 :]), (*[slice(None)] * axis, slice(end - count, end))

@@ -208,7 +208,7 @@ def _under(name: str, specs: Specs) -> Specs:
 
 
 def _matrix(shape: tuple[int, ...], *axes: str | None) -> ParamSpec:
-    """A weight whose first axis is summed over."""
+    """Returns the spec of a weight that is contracted over its first axis."""
     return ParamSpec(shape=shape, axes=axes, init=_scaled(shape[0]), contracted=(0,))
 
 

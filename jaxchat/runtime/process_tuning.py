@@ -56,5 +56,5 @@ def trim_afterwards() -> Iterator[None]:
 
 
 def _libc(name: str) -> Callable[..., int] | None:
-    """A function of glibc; None for other C libraries."""
+    """Returns a function of glibc; None for other C libraries."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

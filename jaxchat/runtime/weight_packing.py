@@ -27,7 +27,7 @@ def pack(params: dict[str, Any], specs: Specs, packing: Packing) -> dict[str, An
 
 
 def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PanelWeight | Int8:
-    """Returns one parameter in its other form, or as it is where products do not sum over its axes."""
+    """Returns one parameter in its packed form, or unchanged if matrix products do not contract its axes."""
     count = len(spec.contracted)
     if not count:
         return w

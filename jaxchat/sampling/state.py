@@ -37,12 +37,12 @@ class Column:
 
 
 def given(dtype: str, *shape: int, fill: int = 0, read: Read | None = None) -> Any:
-    """A field that a request fills, by default with the field of the same name of `SamplingParams`."""
+    """Returns a field that a request fills, by default with the field of the same name of `SamplingParams`."""
     return field(metadata={"given": True, "column": Column(dtype=dtype, shape=shape, fill=fill, read=read)})
 
 
 def history(dtype: str, *shape: int) -> Any:
-    """A field that steps update; it begins with zeros."""
+    """Returns a field that steps update and that starts with zeros."""
     return field(metadata={"given": False, "column": Column(dtype=dtype, shape=shape)})
 
 
@@ -51,7 +51,7 @@ def _choice(params: SamplingParams, choice: int, vocab: int) -> int:
 
 
 def _seed_words(params: SamplingParams, choice: int, vocab: int) -> np.ndarray:
-    """The two halves of the 64-bit seed, high word first."""
+    """Returns the two halves of the 64-bit seed, high word first."""
     return np.array([params.seed >> 32, params.seed & 0xFFFFFFFF], np.uint32)
 
 

@@ -42,8 +42,8 @@ def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
 
     def one(sample: Sample) -> Message:
         extra = {"tools": list(sample.tools)} if sample.tools else {}
-        given = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
-        reply = client.chat.completions.create(**given).choices[0].message
+        params = {"messages": sample.prompt, "temperature": temperature, "seed": 1, **extra}
+        reply = client.chat.completions.create(**params).choices[0].message
         named = [
             {"function": {"name": c.function.name, "arguments": c.function.arguments}} for c in reply.tool_calls or []
         ]

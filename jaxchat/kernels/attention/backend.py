@@ -105,13 +105,13 @@ class AttentionBackend(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionTarget:
-    """What attention is computed for and where.
+    """The model and the devices that attention is computed for.
 
     Args:
-        shape: of the model's attention.
+        shape: the model's attention.
         platform: "cpu", "tpu" or "gpu", as jax names them.
-        mesh: of one axis, "tensor", over which the heads are split.
-        native: the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty where there are none.
+        mesh: one axis, "tensor", over which the heads are split.
+        native: custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if they are unavailable.
     """
 
     shape: AttentionShape
