@@ -104,9 +104,9 @@ def request_too_large(limit: int) -> ChatError:
 
 
 def queue_full(waiting: int, limit: int, retry_after: float = 1.0) -> ChatError:
-    """The queue is full: the 429 of the table. `waiting` and `limit` count sequences."""
+    """Returns a 429. `waiting` and `limit` count sequences without a slot."""
     return ChatError(
-        f"The queue is full: {waiting} of {limit} places are taken. Try again shortly.",
+        f"The queue is full: {waiting} sequences wait for a slot, and the limit is {limit}. Try again shortly.",
         None,
         "rate_limit_exceeded",
         "requests",

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving.multihost.follower import Follower
-from serving.multihost.leader import Leader
 
 from jaxchat.errors import MultihostError
 from jaxchat.types import DecodeWork, MultihostStep, PrefillWork, SamplingParams, SwapInWork, SwapOutWork, Swapped, Work
 from serving.config import MultihostConfig
 from serving.multihost.codec import decode, encode
+from serving.multihost.follower import Follower
+from serving.multihost.leader import Leader
 from tests.serving.multihost.server import free_port
 
 FACTS = {"jaxchat": "1", "slots": "4"}
