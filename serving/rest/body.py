@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from jaxchat.errors import ChatError, invalid_json, request_too_large, safe_repr
+from jaxchat.errors import ChatError, invalid_json, reject_constant, request_too_large, safe_repr
 from jaxchat.openai_json.readers import nested_at_most
 
 _SURPLUS = 64 * 1024 * 1024  # bytes beyond the limit that are read and dropped
@@ -58,14 +58,10 @@ async def _discard(parts: AsyncGenerator[bytes, None]) -> None:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        return json.loads(body.decode("utf-8"), parse_constant=reject_constant)
     except UnicodeDecodeError:
         raise invalid_json("The body is not valid UTF-8.") from None
     except RecursionError:
         raise invalid_json("The body is nested too deep.") from None
     except ValueError as error:
         raise invalid_json(f"The body is not valid JSON: {safe_repr(str(error))}.") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

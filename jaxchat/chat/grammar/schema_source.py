@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.json_schema.translate import translate
-from jaxchat.errors import ChatError, invalid, safe_repr
+from jaxchat.errors import ChatError, invalid, reject_constant, safe_repr
 
 ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT = '{"type": "object"}', "{}", '{"type": "object", "additionalProperties": false}'
 _HARMLESS = (ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT)
@@ -73,7 +73,7 @@ def checked(text: str, param: str) -> str:
     if _deeper(text, MAX_DEPTH):
         raise invalid(param, f"A schema is nested at most {MAX_DEPTH} deep.")
     try:
-        schema = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_members)
+        schema = json.loads(text, parse_constant=reject_constant, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
         raise invalid(param, f"Expected a JSON Schema as JSON text: {safe_repr(str(error))}.") from None
     if not isinstance(schema, dict):
@@ -103,7 +103,3 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         raise ValueError("an object has the same name twice")
     return members
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-"""A validated request's own settings, with the contract's defaults filled in."""
+"""Reads the settings of a validated request, with the API's defaults for absent ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jaxchat.types import SamplingParams
 
 
 def choices(request: v1.ChatCompletionRequest) -> int:
-    """n, 1 when absent."""
+    """Returns n, 1 if absent."""
     return request.n if request.HasField("n") else 1
 
 
 def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
-    """Sampling parameters; without a seed, 64 random bits from the operating system."""
+    """Returns the sampling parameters. Draws 64 random bits from the operating system if the seed is absent."""
     seed = request.seed if request.HasField("seed") else secrets.randbits(64)
     return SamplingParams(
         temperature=request.temperature if request.HasField("temperature") else 1.0,
@@ -32,14 +32,14 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
 
 
 def choice_options(
-    request: v1.ChatCompletionRequest, named_finish: NamedFinish, syntax: ToolFormat = HERMES
+    request: v1.ChatCompletionRequest, named_finish: NamedFinish, tool_format: ToolFormat = HERMES
 ) -> ChoiceOptions:
-    """What decides how sampled tokens are shown; `syntax` is that of the model's calls."""
+    """Returns the options that turn tokens into output. `tool_format` is how the model writes calls."""
     called = tool_choice_of(request)
     return ChoiceOptions(
         stops=tuple(request.stop),
-        calls=syntax if called.safe_repr or syntax.channels else None,
-        callable=called.safe_repr,
+        calls=tool_format if called.visible or tool_format.channels else None,
+        callable=called.visible,
         forced=called.mode == "required",
         called=_called(called, named_finish),
         top_logprobs=request.top_logprobs if request.logprobs else None,

@@ -1,4 +1,4 @@
-"""What a request says about calls, in `tools` and `tool_choice` or in the legacy `functions` and `function_call`."""
+"""Reads which functions a request allows: `tools` and `tool_choice`, or the legacy `functions` and `function_call`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MODES: dict[int, Mode] = {v1.TOOL_CHOICE_MODE_NONE: "none", v1.TOOL_CHOICE_MODE
 
 @dataclass(frozen=True)
 class ToolChoice:
-    """The functions of a validated request, and which of them may or must be called."""
+    """The functions of a validated request, with those that may or must be called."""
 
     functions: Sequence[v1.FunctionDefinition] = ()
     mode: Mode = "none"
@@ -24,7 +24,7 @@ class ToolChoice:
     legacy: bool = False
 
     @property
-    def safe_repr(self) -> bool:
+    def visible(self) -> bool:
         """Whether the model sees the functions."""
         return self.mode != "none"
 
@@ -32,12 +32,12 @@ class ToolChoice:
     def callable(self) -> list[tuple[str, v1.FunctionDefinition]]:
         """The functions that an answer may call, each with its path in the request."""
         path = "functions.{}" if self.legacy else "tools.{}.function"
-        named = enumerate(self.functions) if self.safe_repr else ()
+        named = enumerate(self.functions) if self.visible else ()
         return [(path.format(i), function) for i, function in named if self.named in ("", function.name)]
 
 
 def tool_choice_of(request: v1.ChatCompletionRequest) -> ToolChoice:
-    """Reads it from a validated request."""
+    """Returns the tool choice of a validated request."""
     if request.functions:
         name = request.function_call.name
         return ToolChoice(request.functions, _mode(request.function_call.mode, name), name, 1, True)

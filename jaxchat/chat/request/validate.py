@@ -1,6 +1,6 @@
-"""The one validator of chat requests: every rule that needs no tokenizer.
+"""Validates chat requests from every server: all rules that do not need a tokenizer.
 
-JSON types are judged by `jaxchat.openai_json` before; what comes here is a protobuf message from any front end.
+The requests are protobuf messages. `jaxchat.openai_json` has checked the JSON types before.
 """
 
 from __future__ import annotations
@@ -31,9 +31,15 @@ Rule = Callable[[v1.ChatCompletionRequest], None]
 
 
 def validate(request: v1.ChatCompletionRequest, *, vocab_size: int, model_ids: Collection[str]) -> None:
-    """Raises `ChatError` that names the first field that breaks a rule, its bound and its value; else returns None.
+    """Checks all rules.
 
-    `vocab_size` bounds the token ids of `logit_bias`; a model that is not among `model_ids` is the 404.
+    Args:
+        request: the request to check.
+        vocab_size: upper limit of the token ids of `logit_bias`.
+        model_ids: the models that exist. Any other is a 404.
+
+    Raises:
+        ChatError: names the first invalid field, its bound and its value.
     """
     check_known(request)
     _model(request, model_ids)
@@ -91,6 +97,6 @@ RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _sto
 
 
 def completes_whole(request: v1.ChatCompletionRequest) -> None:
-    """Refuses what only a streamed answer can honour. Raises `ChatError`."""
+    """Rejects fields that only a streamed answer supports. Raises `ChatError`."""
     if request.HasField("stream_options"):
         raise invalid("stream_options", "Only allowed when the answer is streamed.")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from jaxchat import v1
 from jaxchat.chat.request.validate_fields import check_name
-from jaxchat.errors import invalid, safe_repr
+from jaxchat.errors import invalid, reject_constant, safe_repr
 
 MAX_TOOLS = 128
 
 
 def check_tools(request: v1.ChatCompletionRequest) -> None:
-    """Raises `ChatError` for bad tools, and for choices that do not fit them."""
+    """Checks tools, functions and the choice among them. Raises `ChatError`."""
     _functions([tool.function for tool in request.tools], "tools", ".function")
     for i, tool in enumerate(request.tools):
         if tool.type != v1.TOOL_TYPE_FUNCTION:
@@ -42,17 +42,13 @@ def _functions(functions: Sequence[v1.FunctionDefinition], param: str, inside: s
 
 def _json_schema(text: str, path: str) -> None:
     try:
-        schema = json.loads(text, parse_constant=_no_constant)
+        schema = json.loads(text, parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         raise invalid(path, f"Expected a JSON Schema as JSON text: {safe_repr(str(error))}.") from None
     if not isinstance(schema, dict):
         raise invalid(path, f"Expected a JSON Schema object, got {safe_repr(schema)}.")
     if schema.get("type", "object") != "object":
         raise invalid(path, f"Parameters must be a schema of type 'object', got {safe_repr(schema['type'])}.")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _tool_choice(request: v1.ChatCompletionRequest) -> None:
@@ -96,11 +92,11 @@ def _function_call(request: v1.ChatCompletionRequest) -> None:
 
 
 def check_format(request: v1.ChatCompletionRequest) -> None:
-    """Raises `ChatError` for a bad response format."""
+    """Checks the response format. Raises `ChatError`."""
     if not request.HasField("response_format"):
         return
-    given = request.response_format
-    if not given.type:
+    response_format = request.response_format
+    if not response_format.type:
         raise invalid("response_format", "A response format must have a type.")
-    if (given.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != given.HasField("json_schema"):
+    if (response_format.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != response_format.HasField("json_schema"):
         raise invalid("response_format", "json_schema is required for, and only for, the type 'json_schema'.")
