@@ -92,7 +92,7 @@ class ChatSession:
         loop = asyncio.get_running_loop()
 
         def schedule(*call: Any) -> None:
-            with suppress(RuntimeError):  # the loop may be closed; then there are no readers left
+            with suppress(RuntimeError):  # the loop may be closed, and then all readers are gone
                 loop.call_soon_threadsafe(*call)
 
         self._engine.start(partial(schedule, self._route), partial(schedule, self._ended))

@@ -106,7 +106,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         threading.Thread(target=run, name="jaxchat-watchdog", daemon=True).start()
 
     def end(self) -> None:
-        """Tells the followers that there are no more steps."""
+        """Tells the followers that the last step was sent."""
         self._ended.set()
         self._broadcast(pb.FollowResponse(end=pb.End()))
 

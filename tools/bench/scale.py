@@ -85,7 +85,7 @@ class Host:
 
     def _step(self) -> tuple[float, int]:
         """Milliseconds and rows."""
-        spent, step = _timed(self._scheduler.plan)
+        spent, step = _timed(self._scheduler.schedule)
         if step:
             self._in_flight.append(step)
         if len(self._in_flight) > 1 or (not step and self._in_flight):

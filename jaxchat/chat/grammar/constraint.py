@@ -1,4 +1,4 @@
-"""All that a request asks of the form of its answers."""
+"""The constraints that a request puts on its answers, and their grammar."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llguidance import LLMatcher
 from jaxchat import v1
 from jaxchat.chat.grammar.harmony import in_channels
 from jaxchat.chat.grammar.schema_source import ANY_OBJECT, ANY_VALUE, SchemaSource, checked
-from jaxchat.chat.grammar.tool_calls import Calls, asked_calls
+from jaxchat.chat.grammar.tool_calls import Calls, allowed_calls
 from jaxchat.chat.grammar.tool_writer import ToolGrammarWriter
 from jaxchat.chat.request.tool_choice import tool_choice_of
 from jaxchat.chat.request.validate_fields import check_name
@@ -21,7 +21,7 @@ from jaxchat.errors import ChatError, invalid, safe_repr
 OPTIONS: Any = {
     # Between tokens: one space, or one line break and some indentation.
     "whitespace_pattern": r"\n[ \t]{0,20}| ",
-    # \u escapes, those of surrogates in pairs only.
+    # \u escapes, surrogates only in pairs.
     "json_allow_general_unicode_escapes": True,
 }
 ErrorOf = Callable[[str], str]
@@ -29,58 +29,69 @@ ErrorOf = Callable[[str], str]
 
 @dataclass(frozen=True)
 class OutputConstraint:
-    """The schema of an answer in text, and what calls it may hold. Equal ones have the same grammar."""
+    """The schema of a text answer and the calls that it may have. Equal constraints have the same grammar."""
 
     answer: SchemaSource | None = None
     calls: Calls | None = None
 
     @property
     def param(self) -> str:
-        """The field that asks for most of it."""
+        """The request field that errors of the whole grammar name."""
         return self.calls.param if self.calls else "response_format"
 
-    def grammar(self, error_of: ErrorOf | None, written: ToolGrammarWriter) -> str:
-        """For the grammar library; `error_of` tries grammars, None says that this one is known to be good.
+    def grammar(self, error_of: ErrorOf | None, writer: ToolGrammarWriter) -> str:
+        """Returns the grammar for the library.
 
-        `written` says how this model writes calls.
+        Args:
+            error_of: probes a grammar and returns its error; None for a constraint that was probed before.
+            writer: writes calls as this model does.
 
-        Raises `ChatError` that names the field at fault.
+        Raises:
+            ChatError: names the invalid field.
         """
         answer = _translated(self.answer, "", error_of) if self.answer else None
-        if self.calls is None and written.tool_format.channels:
-            return _of_lark(in_channels(written, OPTIONS, (), answer))
+        if self.calls is None and writer.tool_format.channels:
+            return _of_lark(in_channels(writer, OPTIONS, (), answer))
         if self.calls is None:
             return _of_schema(answer or {})
-        pieces = enumerate(self.calls.arguments)
-        arguments = [_translated(piece, f"t{i}_", error_of) for i, piece in pieces]
+        sources = enumerate(self.calls.arguments)
+        arguments = [_translated(source, f"t{i}_", error_of) for i, source in sources]
         if self.calls.mode == "required":
             answer = None
-        if error_of and not all(piece.harmless for piece in self.calls.arguments):
-            # A trial walks along some answer; here it must not get lost in text.
+        if error_of and not all(source.known_to_compile for source in self.calls.arguments):
+            # A probe generates one answer. Requiring calls makes it test them instead of text.
             forced = replace(self.calls, mode="required")
-            if error := error_of(_of_lark(forced.lark(written, OPTIONS, arguments, None))):
-                raise together(self.param, error)
-        return _of_lark(self.calls.lark(written, OPTIONS, arguments, answer))
+            if error := error_of(_of_lark(forced.lark(writer, OPTIONS, arguments, None))):
+                raise combination_error(self.param, error)
+        return _of_lark(self.calls.lark(writer, OPTIONS, arguments, answer))
 
 
 def output_constraint(request: v1.ChatCompletionRequest, *, word_json: bool) -> OutputConstraint | None:
-    """None for any text. `word_json` as for `asked_schema`. Raises `ChatError` 400."""
-    answer, calls = asked_schema(request, word_json=word_json), asked_calls(tool_choice_of(request))
+    """Returns the constraint of a request, or None for any text.
+
+    Args:
+        request: a validated request.
+        word_json: whether messages must contain the word JSON for `json_object`.
+
+    Raises:
+        ChatError: 400, names the invalid field.
+    """
+    answer, calls = response_schema(request, word_json=word_json), allowed_calls(tool_choice_of(request))
     if answer and calls and calls.mode == "none":
         return OutputConstraint(answer)
     return OutputConstraint(answer, calls) if answer or calls else None
 
 
-def together(param: str, error: str) -> ChatError:
-    """Schemas of which each is good make a grammar that is not."""
+def combination_error(param: str, error: str) -> ChatError:
+    """Returns the error of schemas that are valid one by one but not together."""
     return invalid(param, f"All schemas together: {safe_repr(error)}.")
 
 
-def _translated(piece: SchemaSource, prefix: str, error_of: ErrorOf | None) -> dict[str, Any]:
-    schema, places = piece.translated(prefix)
-    error = error_of(_of_schema(schema)) if error_of and not piece.harmless else ""
+def _translated(source: SchemaSource, prefix: str, error_of: ErrorOf | None) -> dict[str, Any]:
+    schema, pointers = source.translated(prefix)
+    error = error_of(_of_schema(schema)) if error_of and not source.known_to_compile else ""
     if error:
-        raise piece.refused(error, places)
+        raise source.error(error, pointers)
     return schema
 
 
@@ -95,25 +106,25 @@ def _of_lark(grammar: str) -> str:
 PARAM = "response_format.json_schema.schema"
 
 
-def asked_schema(request: v1.ChatCompletionRequest, *, word_json: bool) -> SchemaSource | None:
-    """The schema of a request's answers, None for any text. Raises `ChatError` 400."""
+def response_schema(request: v1.ChatCompletionRequest, *, word_json: bool) -> SchemaSource | None:
+    """Returns the schema of a request's text answers, or None for any text. Raises `ChatError` 400."""
     if not request.HasField("response_format"):
         return None
-    given = request.response_format
-    if given.type == v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT:
+    response_format = request.response_format
+    if response_format.type == v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT:
         if word_json and not any("json" in text.lower() for text in _texts(request)):
             message = (
                 "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
             )
             raise invalid("messages", message)
         return SchemaSource(ANY_OBJECT, PARAM)
-    if given.type != v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA:
+    if response_format.type != v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA:
         return None
-    if not given.json_schema.HasField("name"):
+    if not response_format.json_schema.HasField("name"):
         raise invalid("response_format.json_schema.name", "A schema must have a name.")
-    check_name(given.json_schema.name, "response_format.json_schema.name")
-    has_schema = given.json_schema.HasField("schema")
-    return SchemaSource(checked(given.json_schema.schema, PARAM) if has_schema else ANY_VALUE, PARAM)
+    check_name(response_format.json_schema.name, "response_format.json_schema.name")
+    has_schema = response_format.json_schema.HasField("schema")
+    return SchemaSource(checked(response_format.json_schema.schema, PARAM) if has_schema else ANY_VALUE, PARAM)
 
 
 def _texts(request: v1.ChatCompletionRequest) -> Iterable[str]:

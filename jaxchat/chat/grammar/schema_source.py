@@ -1,4 +1,4 @@
-"""One schema of a request."""
+"""Checks and translates one schema of a request."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jaxchat.chat.grammar.json_schema.translate import translate
 from jaxchat.errors import ChatError, invalid, reject_constant, safe_repr
 
 ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT = '{"type": "object"}', "{}", '{"type": "object", "additionalProperties": false}'
-_HARMLESS = (ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT)
+_KNOWN_TO_COMPILE = (ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT)
 _NO_DETAILS = "<non-verbose/>"
-_BLAME = {  # what the library's errors are about
+_KEYWORDS_BY_ERROR = {  # parts of the library's errors, and the keywords that can cause them
     "oneOf": ("oneOf",),
     "Properties": ("minProperties", "maxProperties"),
     "attern propert": ("patternProperties",),
@@ -25,40 +25,39 @@ _BLAME = {  # what the library's errors are about
 
 @dataclass(frozen=True)
 class SchemaSource:
-    """The text of a schema and the field that has it; `object_only` says that only objects are meant."""
+    """The text of a schema and its request field. `object_only` restricts the schema to objects."""
 
     text: str
     param: str
     object_only: bool = False
 
     @property
-    def harmless(self) -> bool:
-        """Known to compile."""
-        return self.text in _HARMLESS
+    def known_to_compile(self) -> bool:
+        """Whether the schema needs no probe."""
+        return self.text in _KNOWN_TO_COMPILE
 
     def translated(self, prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
-        """As `translate`. Raises `ChatError` that names the field, the keyword and its pointer."""
+        """Returns the result of `translate`. Raises `ChatError` that names the field, the keyword and its pointer."""
         try:
             default = {"type": "object"} if self.object_only else {}
             return translate(default | json.loads(self.text), prefix)
-        except UnsupportedSchema as refusal:
-            raise invalid(self.param, str(refusal)) from None
+        except UnsupportedSchema as error:
+            raise invalid(self.param, str(error)) from None
         except RecursionError:
             raise invalid(self.param, f"Schema #: nested deeper than {MAX_DEPTH}.") from None
 
-    def refused(self, error: str, places: dict[str, list[str]]) -> ChatError:
-        """What the grammar library's error means for the request."""
-        return invalid(
-            self.param, f"Schema {_blame(error, places)}: {safe_repr(error.removesuffix(_NO_DETAILS).strip())}."
-        )
+    def error(self, library_error: str, pointers: dict[str, list[str]]) -> ChatError:
+        """Returns the request's error for an error of the grammar library. `pointers` are those of each keyword."""
+        location, text = _location(library_error, pointers), library_error.removesuffix(_NO_DETAILS).strip()
+        return invalid(self.param, f"Schema {location}: {safe_repr(text)}.")
 
 
-def _blame(error: str, places: dict[str, list[str]]) -> str:
-    """The keywords that an error of the library can be about."""
-    for sign, names in _BLAME.items():
-        found = [f"'{name}' at {place}" for name in names for place in places.get(name, [])]
-        if sign in error and found:
-            return " or ".join(found[:3])
+def _location(library_error: str, pointers: dict[str, list[str]]) -> str:
+    """Returns the keywords that may have caused an error of the library, with their pointers."""
+    for part, keywords in _KEYWORDS_BY_ERROR.items():
+        locations = [f"'{keyword}' at {pointer}" for keyword in keywords for pointer in pointers.get(keyword, [])]
+        if part in library_error and locations:
+            return " or ".join(locations[:3])
     return "#"
 
 
@@ -67,10 +66,14 @@ MAX_DEPTH = 64
 
 
 def checked(text: str, param: str) -> str:
-    """A schema's text when it is a JSON object within the limits, no name twice. Raises `ChatError` naming `param`."""
+    """Returns a schema's text after checking it: a JSON object within the limits, without duplicate names.
+
+    Raises:
+        ChatError: 400, names `param`.
+    """
     if len(text.encode()) > MAX_BYTES:
         raise invalid(param, f"A schema takes at most {MAX_BYTES} bytes, got {len(text.encode())}.")
-    if _deeper(text, MAX_DEPTH):
+    if _deeper_than(text, MAX_DEPTH):
         raise invalid(param, f"A schema is nested at most {MAX_DEPTH} deep.")
     try:
         schema = json.loads(text, parse_constant=reject_constant, object_pairs_hook=_members)
@@ -81,8 +84,8 @@ def checked(text: str, param: str) -> str:
     return text
 
 
-def _deeper(text: str, limit: int) -> bool:
-    """Whether brackets outside strings nest deeper than `limit`; text that is no JSON fails later."""
+def _deeper_than(text: str, limit: int) -> bool:
+    """Returns whether brackets outside strings nest deeper than `limit`. Invalid JSON fails in a later check."""
     depth, quoted, escaped = 0, False, False
     for char in text:
         if quoted:

@@ -20,7 +20,7 @@ PARAM = {False: "tools", True: "functions"}
 
 @dataclass(frozen=True)
 class Calls:
-    """Which calls an answer may hold: the names that may be called, and the schema of the arguments of each."""
+    """The calls that an answer may have: names of functions and schemas of their arguments."""
 
     mode: Mode
     most: int
@@ -29,45 +29,52 @@ class Calls:
     param: str
 
     def lark(
-        self, written: ToolGrammarWriter, options: Schema, arguments: Sequence[Schema], answer: Schema | None
+        self, writer: ToolGrammarWriter, options: Schema, arguments: Sequence[Schema], answer: Schema | None
     ) -> str:
-        """The grammar, of schemas made for the grammar library; `answer` is that of an answer without calls."""
-        if written.tool_format.channels:
+        """Returns the grammar in the library's language.
+
+        Args:
+            writer: writes calls as this model does.
+            options: the grammar library's options for schemas.
+            arguments: translated schemas of the functions' arguments.
+            answer: translated schema of an answer without calls; None for any text.
+        """
+        if writer.tool_format.channels:
             calls = tuple(zip(self.names, arguments, strict=True))
-            return in_channels(written, options, calls, answer, forced=self.mode == "required")
+            return in_channels(writer, options, calls, answer, forced=self.mode == "required")
         text = self.mode != "required" and answer is None
-        rules = [self._start(written, answer is not None)]
+        rules = [self._start(writer, answer is not None)]
         if answer is not None:
             rules.append(f"answer: %json {json.dumps({'x-guidance': options} | answer)}")
         if text:
-            rules.append(written.text())
+            rules.append(writer.text())
         if self.names:
-            bodies = written.bodies(options, self.names, arguments)
-            rules += written.calls(self.most, bodies, after_text=text)
+            bodies = writer.bodies(options, self.names, arguments)
+            rules += writer.calls(self.most, bodies, after_text=text)
         return "\n".join(rules)
 
-    def _start(self, written: ToolGrammarWriter, formatted: bool) -> str:
-        bare = written.tool_format.bare
+    def _start(self, writer: ToolGrammarWriter, formatted: bool) -> str:
+        bare = writer.tool_format.bare
         if self.mode == "required":
             return "start: bare" if bare else "start: calls"
         if formatted:
-            return "start: answer | calls"  # a bare call could not be told from an answer
+            return "start: answer | calls"  # a bare call would be indistinguishable from an answer
         if not self.names:
             return "start: TEXT"
         return "start: TEXT | bare" if bare else "start: TEXT | late"
 
 
-def asked_calls(called: ToolChoice) -> Calls | None:
-    """What a request's functions ask of the grammar, None without any. Raises `ChatError` 400 for bad parameters."""
-    if not called.functions:
+def allowed_calls(choice: ToolChoice) -> Calls | None:
+    """Returns the calls that a request allows, or None without functions. Raises `ChatError` 400 for bad parameters."""
+    if not choice.functions:
         return None
-    param = PARAM[called.legacy]
-    pieces = []
-    for path, function in called.callable:
-        given = function.HasField("parameters")
-        at = f"{path}.parameters"
-        pieces.append(SchemaSource(checked(function.parameters, at) if given else EMPTY_OBJECT, at, object_only=True))
-    if sum(len(piece.text.encode()) for piece in pieces) > MAX_BYTES:
+    param = PARAM[choice.legacy]
+    sources = []
+    for path, function in choice.callable:
+        field = f"{path}.parameters"
+        text = checked(function.parameters, field) if function.HasField("parameters") else EMPTY_OBJECT
+        sources.append(SchemaSource(text, field, object_only=True))
+    if sum(len(source.text.encode()) for source in sources) > MAX_BYTES:
         raise invalid(param, f"All parameters together take at most {MAX_BYTES} bytes.")
-    names = tuple(function.name for _, function in called.callable)
-    return Calls(called.mode, called.most, names, tuple(pieces), param)
+    names = tuple(function.name for _, function in choice.callable)
+    return Calls(choice.mode, choice.most, names, tuple(sources), param)

@@ -1,4 +1,4 @@
-"""Tool calls as one model writes them: its syntax, some parts of which are control tokens of its own."""
+"""Writes grammar rules for tool calls in a model's format, parts of which may be control tokens."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from jaxchat.chat.tools.format import ToolFormat
 
 @dataclass(frozen=True)
 class ToolGrammarWriter:
-    """Makes rules of the grammar library's language. `markers` are names and ids of control tokens."""
+    """A writer of rules in the grammar library's language. `markers` are spellings and ids of control tokens."""
 
     tool_format: ToolFormat
     markers: tuple[tuple[str, int], ...] = ()
 
     def text(self) -> str:
-        """The rule TEXT: what is no call, nor could be taken for one."""
+        """Returns the rule TEXT: text that is not a call and cannot be mistaken for one."""
         opening = _pattern(self.tool_format.opening)
         rule = f"TEXT: /(?s:.*)/ & ~/(?s:.*){opening}(?s:.*)/"
         return rule + r' & ~/\s*\{\s*"name"(?s:.*)/' if self.tool_format.bare else rule
 
     def calls(self, most: int, bodies: list[str], *, after_text: bool) -> list[str]:
-        """The rule `calls` of one to `most`, above the rule `body` that `bodies` make.
+        """Returns the rule `calls` of one to `most` calls, with the rules `body` of `bodies`.
 
-        If calls may come `after_text`, there is also `late`, but for a bare syntax, whose calls come first.
+        With `after_text`, also returns the rule `late` of calls after text. Formats with bare calls do not have it,
+        because their calls come first.
         """
         tool_format = self.tool_format
         opening = self.spelled((tool_format.opening,))
@@ -44,12 +45,12 @@ class ToolGrammarWriter:
         return [*rules, *self._late()] if after_text else rules
 
     def bodies(self, options: Schema, names: Sequence[str], arguments: Sequence[Schema]) -> list[str]:
-        """The rules of `body`, one object for each function."""
+        """Returns the rules of `body`, one object for each function."""
         if not self.tool_format.bare:
             return [f"body: {json_rule(options, _one_of(self.tool_format, names, arguments))}"]
         rules = [f"body: {' | '.join(f'call_{index}' for index in range(len(names)))}"]
         for index, (name, schema) in enumerate(zip(names, arguments, strict=True)):
-            # The beginning is one lexeme, for the library's lexer cannot take back what it took for text.
+            # The beginning is one lexeme, because the library's lexer cannot reinterpret text that it has matched.
             head = rf'\{{ ?"name": ?"{_pattern(name)}", ?"{self.tool_format.arguments}":'
             rules += [
                 f'call_{index}: head_{index} " "? arguments_{index} "}}"',
@@ -64,21 +65,21 @@ class ToolGrammarWriter:
         return ["late: head rest", f"head[lazy]: /(?s:.*){_pattern(self.tool_format.opening)}/"]
 
     def spelled(self, parts: tuple[str, ...]) -> str:
-        """Parts one after the other: control tokens by their ids, others as text, neighbouring ones together."""
+        """Returns the parts in sequence: control tokens by their ids, other parts as text, joined where adjacent."""
         ids = dict(self.markers)
-        found: list[str] = []
+        items: list[str] = []
         text = ""
         for part in parts:
             if part in ids:
-                found += [json.dumps(text)] * bool(text) + [f"<[{ids[part]}]>"]
+                items += [json.dumps(text)] * bool(text) + [f"<[{ids[part]}]>"]
                 text = ""
             else:
                 text += part
-        return " ".join(found + [json.dumps(text)] * bool(text))
+        return " ".join(items + [json.dumps(text)] * bool(text))
 
 
 def _pattern(text: str) -> str:
-    """A pattern of exactly that text, between slashes."""
+    """Returns a pattern that matches `text` literally, for use between slashes."""
     return re.escape(text).replace("/", r"\/")
 
 
@@ -87,13 +88,13 @@ def json_rule(options: Schema, schema: Schema) -> str:
 
 
 def _one_of(tool_format: ToolFormat, names: Sequence[str], arguments: Sequence[Schema]) -> Schema:
-    """One object for each function. Definitions, whose names differ, move to the root, where references seek them."""
+    """Returns a schema with one object for each function. Moves definitions to the root, where references point."""
     definitions: Schema = {}
     calls = []
     for name, schema in zip(names, arguments, strict=True):
         definitions |= schema.get("$defs", {})
-        given = in_any_order({key: value for key, value in schema.items() if key != "$defs"})
-        members = {"name": {"const": name}, tool_format.arguments: given}
+        reordered = in_any_order({key: value for key, value in schema.items() if key != "$defs"})
+        members = {"name": {"const": name}, tool_format.arguments: reordered}
         calls.append(
             {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
         )

@@ -62,11 +62,11 @@ def calls_of(text: str) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("choice", ["required", "weather", "node"])
 @pytest.mark.parametrize("parallel", [True, False])
 def test_forced_calls_follow_their_schemas(choice: str, parallel: bool) -> None:
-    for seed in range(12):
-        text, ended = walk(asked(choice=choice, parallel_tool_calls=parallel), seed, 600)
-        if not ended:
-            continue
-        calls = calls_of(str(text))
+    answers = [walk(asked(choice=choice, parallel_tool_calls=parallel), seed, 600) for seed in range(12)]
+    complete = [str(text) for text, ended in answers if ended]
+    assert len(complete) >= 6
+    for text in complete:
+        calls = calls_of(text)
         assert len(calls) == 1 or (parallel and choice == "required" and len(calls) <= 16)
         for name, arguments in calls:
             assert name == choice or choice == "required"
@@ -178,16 +178,16 @@ def test_large_parameters_are_refused() -> None:
     assert caught.value.param == "tools"
 
 
-def test_many_slow_schemas_are_refused_together() -> None:
+def test_many_slow_schemas_share_one_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammars_module, "TimeBudget", lambda: TimeBudget(0.3))  # one schema takes above 10 ms
     slow = {"type": "string", "pattern": "|".join(f".*{i}.*" for i in range(150))}
     tools = {
         f"f{i}": {"type": "object", "properties": {"a": slow, "b": {"const": i}}, "required": ["a"]} for i in range(128)
     }
     started = time.monotonic()
-    try:
+    with pytest.raises(ChatError, match="too long") as caught:
         grammars().compiled(asked(tools))
-    except ChatError as error:
-        assert error.param and error.param.startswith("tools")
+    assert caught.value.param and caught.value.param.startswith("tools.")
     assert time.monotonic() - started < 6
 
 
