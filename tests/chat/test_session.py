@@ -96,12 +96,12 @@ def test_a_longer_limit_only_continues_the_answer(tiny_chat: Chat) -> None:
 
 
 def test_stop_strings_end_the_answer_before_them(tiny_chat: Chat) -> None:
-    whole = create(tiny_chat, seed=3, max_tokens=40).choices[0].message.content
-    stop = whole[10:12]
+    complete = create(tiny_chat, seed=3, max_tokens=40).choices[0].message.content
+    stop = complete[10:12]
     for stream in (False, True):
         answer = create(tiny_chat, seed=3, max_tokens=40, stop=[stop], stream=stream)
         text = joined(answer) if stream else answer.choices[0].message.content
-        assert text == whole[: whole.find(stop)]
+        assert text == complete[: complete.find(stop)]
     assert create(tiny_chat, seed=3, max_tokens=40, stop=stop).choices[0].finish_reason == v1.FINISH_REASON_STOP
     assert idle(tiny_chat)
 

@@ -49,13 +49,13 @@ def test_a_stop_string_frees_the_slot_though_nobody_reads(tiny_model: Path) -> N
     async def scenario() -> None:
         async with await started(tiny_model) as chat:
             create = chat.chat.completions.create
-            whole = (await create(messages=HELLO, max_tokens=200, seed=3)).choices[0].message.content
-            stop = whole[60:63]
+            complete = (await create(messages=HELLO, max_tokens=200, seed=3)).choices[0].message.content
+            stop = complete[60:63]
             stream = await create(messages=HELLO, max_tokens=900, seed=3, stop=stop, stream=True)
             await anext(stream)
             await idle(chat)
             text = "".join([c.choices[0].delta.content async for c in stream])
-            assert text == whole[: whole.index(stop)]
+            assert text == complete[: complete.index(stop)]
 
     asyncio.run(scenario())
 
@@ -66,9 +66,9 @@ def test_an_unread_answer_is_kept_whole_and_joined(tiny_model: Path) -> None:
             stream = await chat.chat.completions.create(**ENDLESS, logprobs=True, stream=True)
             await anext(stream)
             await idle(chat)
-            rest = [chunk.choices[0] async for chunk in stream]
-            assert len(rest) < 10 and len("".join(c.delta.content for c in rest)) == 900
-            assert sum(len(c.logprobs.content) for c in rest) == 900
+            chunks = [chunk.choices[0] async for chunk in stream]
+            assert len(chunks) < 10 and len("".join(c.delta.content for c in chunks)) == 900
+            assert sum(len(c.logprobs.content) for c in chunks) == 900
 
     asyncio.run(scenario())
 

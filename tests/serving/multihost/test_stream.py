@@ -205,11 +205,11 @@ def test_a_stuck_step_counts_as_a_loss() -> None:
 
 def test_a_follower_that_is_asked_to_stop_tells_the_leader() -> None:
     with members(2) as group:
-        asked = threading.Event()
-        group.leader.leaving = asked.set
+        stop_requested = threading.Event()
+        group.leader.leaving = stop_requested.set
         group.gathered()
         group.followers[0].leave()
-        assert asked.wait(PATIENCE)
+        assert stop_requested.wait(PATIENCE)
         assert not group.losses
 
 
