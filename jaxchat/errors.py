@@ -1,4 +1,4 @@
-"""Errors that users meet."""
+"""Exceptions that users catch, and the constructors of the API's errors."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from dataclasses import dataclass
 
 
 class ModelError(Exception):
-    """A model directory cannot be served; the message names the file and the key or tensor at fault."""
+    """An error of a model directory that cannot be served. The message names the file and the key or tensor."""
 
 
 class MultihostError(Exception):
-    """The processes of a pod do not come together, or one of them is lost; the message says which and why."""
+    """An error of processes that serve one model together: some did not join, differ or are lost. Names them."""
 
 
 @dataclass(eq=False)
 class ChatError(Exception):
-    """A chat request was refused or failed: the error object of the chat completions API.
+    """An error of a chat request that was rejected or failed: the error object of the chat completions API.
 
-    `param` is the dotted path of the field at fault (`messages.2.content`), `code` a stable word for programs, `type`
-    the error family, `http_status` decides the gRPC status too, `retry_after` is in seconds. `request_id` is known to
-    clients only.
+    Attributes:
+        message: text for people.
+        param: dotted path of the invalid field, as in `messages.2.content`.
+        code: stable word for programs.
+        type: family of the error.
+        http_status: HTTP status. It also determines the gRPC status.
+        retry_after: seconds to wait before a retry, None if a retry would not help.
+        request_id: id of the request. Only clients set it.
     """
 
     message: str
@@ -36,13 +41,18 @@ class ChatError(Exception):
 
 
 def safe_repr(value: object, limit: int = 200) -> str:
-    """`repr(value)` that is safe to send: at most `limit` characters, no lone surrogates."""
+    """Returns `repr(value)` made safe to send: at most `limit` characters, without lone surrogates."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # integers of thousands of digits, endless nesting
+    except (ValueError, RecursionError):  # huge integers, or unlimited nesting
         text = f"<{type(value).__name__}>"
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def reject_constant(name: str) -> None:
+    """Raises ValueError for NaN and infinities, as the `parse_constant` of `json.loads`."""
+    raise ValueError(f"{name} is not JSON")
 
 
 # 400
@@ -67,17 +77,21 @@ def invalid_json(message: str) -> ChatError:
 def context_length_exceeded(
     limit: int, prompt_tokens: int, max_tokens: int | None = None, *, more: bool = False
 ) -> ChatError:
-    """The prompt, or the prompt and the answer asked for, is longer than the context of `limit` tokens.
+    """Returns a 400 for a prompt, or a prompt plus `max_tokens`, above the context of `limit` tokens.
 
-    `more`: the prompt was counted no further than `prompt_tokens`.
+    Args:
+        limit: the model's context, in tokens.
+        prompt_tokens: length of the prompt.
+        max_tokens: requested length of the answer, if any.
+        more: the prompt is longer still, because counting stopped at `prompt_tokens`.
     """
     if more:
         message = f"This model's context is {limit} tokens, but the messages take more than {prompt_tokens}."
         return ChatError(message, "messages", "context_length_exceeded")
-    asked = "" if max_tokens is None else f" and {max_tokens} tokens were asked for"
+    answer = "" if max_tokens is None else f" and {max_tokens} tokens were asked for"
     total = prompt_tokens + (max_tokens or 0)
     return ChatError(
-        f"This model's context is {limit} tokens, but the messages take {prompt_tokens}{asked} ({total} in all). "
+        f"This model's context is {limit} tokens, but the messages take {prompt_tokens}{answer} ({total} in all). "
         "Shorten the messages or lower max_tokens.",
         "messages",
         "context_length_exceeded",
@@ -92,8 +106,8 @@ def invalid_api_key() -> ChatError:
 
 
 def model_not_found(model: str, known: Iterable[str] = ()) -> ChatError:
-    have = ", ".join(sorted(known))
-    hint = f" This server has: {have}." if have else ""
+    names = ", ".join(sorted(known))
+    hint = f" This server has: {names}." if names else ""
     message = f"The model {safe_repr(model)} does not exist.{hint}"
     return ChatError(message, "model", "model_not_found", http_status=404)
 
@@ -104,9 +118,9 @@ def request_too_large(limit: int) -> ChatError:
 
 
 def queue_full(waiting: int, limit: int, retry_after: float = 1.0) -> ChatError:
-    """The queue is full: the 429 of the table. `waiting` and `limit` count sequences."""
+    """Returns a 429. `waiting` and `limit` count sequences without a slot."""
     return ChatError(
-        f"The queue is full: {waiting} of {limit} places are taken. Try again shortly.",
+        f"The queue is full: {waiting} sequences wait for a slot, and the limit is {limit}. Try again shortly.",
         None,
         "rate_limit_exceeded",
         "requests",
@@ -136,7 +150,7 @@ def engine_stopped() -> ChatError:
 
 
 def reader_too_slow(limit: int) -> ChatError:
-    """More of an answer waits to be read than a request may hold in memory."""
+    """Returns a 503 for an answer whose unread part exceeds the memory limit of a request, in bytes."""
     message = f"The answer was not read: more than {limit} bytes of it were waiting."
     return ChatError(message, None, "reader_too_slow", "server_error", 503)
 

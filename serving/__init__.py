@@ -1,1 +1,1 @@
-"""Transports only: gRPC and REST servers, the gRPC client and the command line. Imports no jax."""
+"""Transports: gRPC and REST servers, a remote backend and the command line. Imports no jax."""

@@ -1,4 +1,4 @@
-"""API keys: a file of keys or of their hashes, and the check of a caller's `authorization`."""
+"""API keys: reads a file of keys or hashes and checks a caller's `authorization` header."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from jaxchat.errors import invalid_api_key
 
 _PREFIX = "sha256:"
 _COMMENT = re.compile(r"(^|\s)#.*")
-_KEY = re.compile(r"[!-~]+")  # printable ASCII without spaces: what an HTTP header carries unchanged
+_KEY = re.compile(r"[!-~]+")  # printable ASCII without spaces: an HTTP header carries it unchanged
 
 
 class ApiKeys:
-    """The keys that clients may use. Only their SHA-256 is kept."""
+    """The keys that clients may use. Stores only their SHA-256 digests."""
 
     def __init__(self, digests: Iterable[bytes]) -> None:
         self._digests = tuple(digests)
 
     def check(self, authorization: str) -> None:
-        """Takes an `authorization` value, `Bearer KEY`. Raises `ChatError` (401) unless it has one of the keys.
+        """Checks an `authorization` value of the form `Bearer KEY`.
 
-        The time that it takes says nothing about the keys: hashes are compared, in constant time, all of them.
+        Compares the hash with all known ones in constant time, so the duration reveals nothing about the keys.
+
+        Raises:
+            ChatError: 401, the value does not hold a known key.
         """
         scheme, _, key = authorization.partition(" ")
         digest = _digest(key.strip())
@@ -35,10 +38,13 @@ class ApiKeys:
 
 
 def read_keys(path: str | None) -> ApiKeys | None:
-    """Returns the keys in a file: a line each, `sha256:HEX` or plain; `#` begins a comment. None without a path.
+    """Reads a file with one key a line, plain or as `sha256:HEX`. `#` begins a comment.
+
+    Returns None without a path.
 
     Raises:
-        ValueError: the file cannot be read, has no keys, or a line is neither; names the line, never what it says.
+        ValueError: the file is unreadable or without keys, or a line is malformed. The message names the line by its
+            number and never quotes it.
     """
     if path is None:
         return None
@@ -53,12 +59,12 @@ def read_keys(path: str | None) -> ApiKeys | None:
         if text := _COMMENT.sub("", line).strip():
             digests.append(_parse(text, f"--api-keys {path}, line {number}"))
     if not digests:
-        raise ValueError(f"--api-keys {path}: there is no key in it; `jaxchat keys` makes one")
+        raise ValueError(f"--api-keys {path}: the file has no keys; `jaxchat keys` makes one")
     return ApiKeys(digests)
 
 
 def new_key() -> tuple[str, str]:
-    """A random key of 256 bits, and the line that lets it in."""
+    """Returns a random key of 256 bits and its line for the file of keys."""
     key = f"jc-{secrets.token_urlsafe(32)}"
     return key, _PREFIX + _digest(key).hex()
 

@@ -1,4 +1,4 @@
-"""What the servers need from whatever answers chats: the session in this process, or a client of another."""
+"""The interfaces between the servers and a backend: the session in this process, or a client of another server."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class ChatBackend(Protocol):
-    """Answers chats. All methods run on one asyncio loop; cancelling a call frees its place at once."""
+    """A service that answers chats. All methods run on one asyncio loop. Cancelling a call frees its slot at once."""
 
     @property
     def ready(self) -> bool:
-        """Whether new requests are taken."""
+        """Whether new requests are accepted."""
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        """The models that requests may name. Raises `ChatError`."""
+        """Lists the models that requests may name. Raises `ChatError`."""
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
-        """The whole answer. Raises `ChatError`."""
+        """Returns the complete answer. Raises `ChatError`."""
 
     def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
-        """The answer in chunks. Raises `ChatError`, for invalid requests before the first chunk."""
+        """Yields the answer in chunks. Raises `ChatError`, before the first chunk if the request is invalid."""
 
 
 class Load(Protocol):
-    """A snapshot of an engine: sequences and KV pages."""
+    """A snapshot of an engine's load: sequences and KV pages."""
 
     @property
     def waiting(self) -> int: ...
@@ -49,18 +49,18 @@ class Load(Protocol):
 
     @property
     def preemptions(self) -> int:
-        """Sequences that were swapped out to host memory so far."""
+        """Number of swap-outs to host memory since the start."""
 
 
 class Session(ChatBackend, Protocol):
-    """A backend with an engine of its own: what `jaxchat.api.load_session` returns."""
+    """A backend with an engine in this process, as `jaxchat.api.load_session` returns."""
 
     @property
     def model_id(self) -> str: ...
 
     @property
     def failed(self) -> asyncio.Event:
-        """Is set once the engine has ended without being asked to."""
+        """Set once the engine has stopped by a failure."""
 
     @property
     def observers(self) -> list[Observer]: ...
@@ -74,7 +74,7 @@ class Session(ChatBackend, Protocol):
     async def start(self) -> None: ...
 
     def fail(self) -> None:
-        """Ends all requests as a failed engine does, without waiting for it."""
+        """Fails all requests as a failed engine would, without waiting for the engine."""
 
     def summary(self) -> list[tuple[str, str]]: ...
 
@@ -84,7 +84,7 @@ class Session(ChatBackend, Protocol):
 
 
 async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) -> v1.Model:
-    """Raises `ChatError`, 404 when there is no such model."""
+    """Returns the model named `model_id`. Raises `ChatError` 404 if the backend does not have it."""
     models = await backend.models(call)
     for model in models:
         if model.id == model_id:
@@ -92,8 +92,8 @@ async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) 
     raise model_not_found(model_id, [model.id for model in models])
 
 
-def request_id_from(given: str | None) -> str:
-    """The client's own id where it is usable, else a new one."""
-    if given and _REQUEST_ID.fullmatch(given):
-        return given
+def request_id_from(header: str | None) -> str:
+    """Returns the client's request id, or a new one if that is missing or malformed."""
+    if header and _REQUEST_ID.fullmatch(header):
+        return header
     return f"req_{secrets.token_hex(12)}"

@@ -1,4 +1,4 @@
-"""A backend in another process: passes each call on to a gRPC server and gives back what that says."""
+"""A backend in another process: forwards each call to a gRPC server and returns its answer."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from jaxchat.v1.service_pb2_grpc import ChatServiceStub
 from serving.config import BackendConfig
 from serving.grpc.methods import SERVICE
 
-_RETRY = 1.0  # seconds between two attempts to watch the health of a server that does not tell it
+_RETRY = 1.0  # seconds between two attempts to watch the server's health
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", -1),  # the REST door has a limit, the server has one
+    ("grpc.max_send_message_length", -1),  # the REST server and the gRPC server limit requests
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.keepalive_time_ms", 20_000),  # notices a machine that is gone without a word
+    ("grpc.keepalive_time_ms", 20_000),  # detects a machine that vanished without closing the connection
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 
 
 class RemoteBackend:
-    """`serving.backend.ChatBackend` over gRPC, with the caller's key and request id. Lives on one asyncio loop.
+    """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key and request id.
 
-    It connects by itself, again and again; while the server is away calls fail with 503.
+    Lives on one asyncio loop. Reconnects automatically; calls fail with 503 while the server is unreachable.
 
     Raises:
-        ValueError: a file for TLS cannot be used; names flag and file.
+        ValueError: a TLS file is unusable. The message names flag and file.
     """
 
     def __init__(self, config: BackendConfig) -> None:
@@ -52,25 +52,25 @@ class RemoteBackend:
 
     @property
     def ready(self) -> bool:
-        """As the server's own health says."""
+        """Whether the server's health check says so and this backend is not draining."""
         return self._serving and not self._draining
 
     async def until_ready(self, ready: bool = True) -> None:
-        """Waits until the server is there and ready, or is not."""
+        """Waits until the server's readiness equals `ready`."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.ready == ready)
 
     async def start(self) -> None:
-        """Begins to watch the server; does not wait for it."""
+        """Starts to watch the server's health, without waiting for the server."""
         self._watch = asyncio.create_task(self._watch_health())
 
     async def drain(self, shutdown_grace: float) -> None:
-        """Refuses new calls and waits up to `shutdown_grace` seconds for the open ones."""
+        """Rejects new calls and waits up to `shutdown_grace` seconds for open ones."""
         self._draining = True
         await self._open.wait(shutdown_grace)
 
     async def close(self) -> None:
-        """Ends the connection; calls that are still open fail."""
+        """Closes the connection. Calls that are still open fail."""
         if self._watch:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -93,14 +93,14 @@ class RemoteBackend:
             rpc: Any = self._chat.Stream(request, metadata=_metadata(call))
             try:
                 async for chunk in rpc:
-                    if chunk.ByteSize():  # behind Ray Serve an empty one comes before an error
+                    if chunk.ByteSize():  # Ray Serve sends an empty chunk before an error
                         yield chunk
             finally:
-                rpc.cancel()  # nothing, if it has ended
+                rpc.cancel()  # a no-op once the call has ended
 
     @asynccontextmanager
     async def _passing(self) -> AsyncIterator[None]:
-        """Counts the call as open and turns what the server or the connection says into a `ChatError`."""
+        """Counts the call as open and translates errors of server and connection into `ChatError`."""
         if self._draining:
             raise draining()
         self._open.enter()
@@ -119,7 +119,7 @@ class RemoteBackend:
                     await self._set_serving(answer.status == health_pb2.HealthCheckResponse.SERVING)
             except grpc.RpcError:
                 await self._set_serving(False)
-            await asyncio.sleep(_RETRY)  # a watch that ended well is only begun anew
+            await asyncio.sleep(_RETRY)  # also after a watch that ended without an error
 
     async def _set_serving(self, serving: bool) -> None:
         async with self._changed:
@@ -135,7 +135,7 @@ def _channel(config: BackendConfig) -> grpc.aio.Channel:
 
 
 def _metadata(call: RequestContext) -> Metadata:
-    """A key that gRPC cannot carry is left out: it is as wrong as none."""
+    """Returns the call's gRPC metadata, without a key that gRPC cannot carry: no such key is valid."""
     pairs = [("x-request-id", call.request_id)]
     if call.authorization and call.authorization.isascii() and call.authorization.isprintable():
         pairs.append(("authorization", call.authorization))
@@ -143,11 +143,11 @@ def _metadata(call: RequestContext) -> Metadata:
 
 
 def _chat_error(error: grpc.RpcError) -> ChatError:
-    """The server's own error; one of the connection is told without its internals."""
-    found = error_of(error)
-    if found.request_id is not None:  # it has the server's details
-        return found
+    """Returns the server's error, or a general one for connection errors, which would expose internals."""
+    chat_error = error_of(error)
+    if chat_error.request_id is not None:  # only the server's own errors have one
+        return chat_error
     code = error.code()
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return overloaded("The backend cannot be reached, or gave up the request.")
-    return found if found.code in ("timeout", "request_too_large") else internal()
+        return overloaded("The backend cannot be reached, or abandoned the request.")
+    return chat_error if chat_error.code in ("timeout", "request_too_large") else internal()

@@ -1,4 +1,4 @@
-"""All servers of a process on one asyncio loop: start, refuse, stop."""
+"""Starts and stops all servers of a process on one asyncio loop."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Servers:
-    """The front doors that `config` asks for, before one backend.
+    """The servers that `config` switches on, in front of one backend.
 
     Raises:
-        ValueError: the files of keys or of TLS cannot be used; names flag and file.
+        ValueError: a file of keys or of TLS is unusable. The message names flag and file.
     """
 
     def __init__(self, backend: ChatBackend, config: ServeConfig, metrics: Metrics | None = None):
@@ -40,7 +40,7 @@ class Servers:
             self._metrics = _metrics_server(metrics, config.host, config.metrics_port, tls)
 
     async def start(self) -> None:
-        """Listens everywhere. Raises OSError when an address is taken."""
+        """Starts to listen on all ports. Raises OSError if an address is taken."""
         if self._grpc:
             await self._grpc.start()
         for http in (self._rest, self._metrics):
@@ -50,12 +50,12 @@ class Servers:
             await self._grpc.set_serving(self._backend.ready)
 
     async def refuse(self) -> None:
-        """Tells health checks to go elsewhere; the backend refuses new requests itself."""
+        """Makes gRPC health checks report NOT_SERVING. The backend itself rejects new requests."""
         if self._grpc:
             await self._grpc.set_serving(False)
 
     async def stop(self, shutdown_grace: float = 0.0) -> None:
-        """Closes all servers once open calls have ended; cancels them after `shutdown_grace` seconds."""
+        """Closes all servers once open calls have ended. Cancels these calls after `shutdown_grace` seconds."""
         servers = [server for server in (self._grpc, self._rest, self._metrics) if server]
         await asyncio.gather(*(server.stop(shutdown_grace) for server in servers))
 
@@ -76,7 +76,7 @@ class Servers:
 
     @property
     def metrics_url(self) -> str:
-        """Where the metrics are if they have a port of their own, else empty."""
+        """URL of the metrics page if it has a separate port, empty otherwise."""
         return f"{url(self._metrics)}/metrics" if self._metrics else ""
 
 
@@ -87,7 +87,7 @@ def rest_server(
     tls: ServerTls | None,
     metrics: Metrics | None = None,
 ) -> RestServer:
-    """Returns the REST server, not yet listening. Raises ValueError when the settings turn REST off."""
+    """Returns the REST server, not yet listening. Raises ValueError if the settings turn REST off."""
     from serving.rest import create_app  # the extra `rest`
     from serving.rest.server import RestServer
 
@@ -104,7 +104,7 @@ def rest_server(
 
 
 def url(server: RestServer) -> str:
-    """`http://host:port`, or `https://`."""
+    """Returns `http://host:port` or `https://host:port`."""
     return f"{server.scheme}://{_address(server)}"
 
 

@@ -1,4 +1,4 @@
-"""How a serving process ends: signals, and letting running answers finish."""
+"""Shutdown of a serving process: signals, and draining of running answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Returns when one of `waits` has ended; the others are cancelled."""
+    """Returns when one of `waits` has ended, and cancels the others."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -21,13 +21,13 @@ async def first(*waits: Coroutine[Any, Any, object]) -> None:
 
 
 class Drained(Protocol):
-    """A backend that can be told to finish."""
+    """A backend that can be drained."""
 
     async def drain(self, shutdown_grace: float) -> None: ...
 
 
 def stop_signal() -> asyncio.Event:
-    """Is set by the first SIGINT or SIGTERM. A second one of the same kind ends the process at once."""
+    """Returns an event that the first SIGINT or SIGTERM sets. A second signal of that kind ends the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -41,7 +41,7 @@ def stop_signal() -> asyncio.Event:
 
 
 async def drain(backend: Drained, shutdown_grace: float) -> float:
-    """Makes `backend` refuse new calls and wait for open ones. Returns the rest of `shutdown_grace`, in seconds."""
+    """Drains `backend`: rejects new calls, waits for open ones. Returns the unused seconds of `shutdown_grace`."""
     print("Stopping: running answers may finish.", file=sys.stderr, flush=True)
     end = time.monotonic() + shutdown_grace
     await backend.drain(shutdown_grace)

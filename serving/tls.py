@@ -1,4 +1,4 @@
-"""TLS of the servers: one certificate for gRPC and HTTP, and for gRPC clients' certificates if asked for."""
+"""TLS of the servers: one certificate for gRPC and HTTP, and optional client certificates for gRPC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxchat.client.pem import KeyPair, PemFile, read_authorities, read_pair
 
 @dataclass(frozen=True)
 class ServerTls:
-    """A checked certificate and key. The paths are for servers that read the files themselves."""
+    """A checked certificate and key. The paths serve libraries that read the files themselves."""
 
     cert_file: str
     key_file: str
@@ -19,7 +19,7 @@ class ServerTls:
     client_ca: bytes | None
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
-        """With `client_ca`, a client must show a certificate that one of those authorities signed."""
+        """Returns gRPC credentials. With `client_ca`, clients must present a certificate that one of its CAs signed."""
         return grpc.ssl_server_credentials(
             [(self.pair.key, self.pair.certificate)],
             root_certificates=self.client_ca,
@@ -28,10 +28,12 @@ class ServerTls:
 
 
 def server_tls(cert: str | None, key: str | None, client_ca: str | None = None) -> ServerTls | None:
-    """Returns TLS by the settings `tls_cert`, `tls_key` and `tls_client_ca`; None when there is no certificate.
+    """Reads the files of the settings `tls_cert`, `tls_key` and `tls_client_ca`.
+
+    Returns None without a certificate.
 
     Raises:
-        ValueError: a file is missing or unusable, or certificate and key do not match; names flag and file.
+        ValueError: a file is missing or unusable, or certificate and key do not match. The message names flag and file.
     """
     if cert is None or key is None:
         return None

@@ -1,7 +1,7 @@
 """Runs the tests of what differs from `main`, or the quickest ones of each layer if nothing differs. `make quick`
 
-A change in `jaxchat/planning/hlo.py` asks for `tests/planning/test_hlo.py`, and then for the rest of `tests/planning`.
-Tests that have not begun after a minute and a half are skipped, and counted in the summary.
+A change in `jaxchat/planning/hlo.py` runs `tests/planning/test_hlo.py`, then the other tests of `tests/planning`. Tests
+that have not begun after 90 seconds are skipped, and counted in the summary.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ CORE = (
 
 
 def differing() -> list[str]:
-    """Returns the paths that differ from where this branch left `main`, uncommitted and new files included."""
+    """Returns the paths that differ from the branch point on `main`, with uncommitted and new files."""
     base = _git("merge-base", "HEAD", "main") or ["HEAD"]
     return sorted({*_git("diff", "--name-only", *base), *_git("ls-files", "--others", "--exclude-standard")})
 
 
 def chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Returns the tests that are changed or named like a changed file, and the rest of the changed layers."""
+    """Returns the tests that changed or belong to a changed file, and the directories of the changed layers."""
     files, folders = dict[str, None](), dict[str, None]()
     for path in map(Path, paths):
         top, *inner = path.parts
@@ -66,19 +66,19 @@ def chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
             own = next(folder for folder in (layer, *layer.parents) if (ROOT / folder).is_dir())
         if (ROOT / own).exists():
             (files if own.suffix else folders)[str(own)] = None
-    if "tests" in folders:  # something that is above all layers
+    if "tests" in folders:  # a change that concerns all layers
         folders = dict.fromkeys(folders.keys() - {"tests"}) | dict.fromkeys(CORE)
     return list(files), [folder for folder in folders if folder not in files]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips what begins too late; this module is also a plugin of pytest."""
+    """Skips tests that begin too late. This module is also a plugin of pytest."""
     if time.time() > float(os.environ.get(DEADLINE, "inf")):
         pytest.skip("out of time, `make test` runs it")
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line. Returns the exit status of pytest."""
     closest, layers = chosen(differing())
     if not closest and not layers:
         return _pytest(CORE)
@@ -92,13 +92,13 @@ def _pytest(arguments: Sequence[str]) -> int:
     print("pytest", *arguments, flush=True)
     options = ["-p", "tools.quick", "--numprocesses", "2", "--dist", "loadfile"]
     status = subprocess.run([sys.executable, "-m", "pytest", *options, *arguments], cwd=ROOT).returncode
-    return 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status  # those of a layer may all be ignored
+    return 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status  # all tests of a layer may be ignored
 
 
 def _git(*arguments: str) -> list[str]:
-    """Returns the lines that git prints, none if it fails, as outside of a clone."""
-    found = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return found.stdout.split("\n")[:-1] if found.returncode == 0 else []
+    """Returns the lines that git prints, or none if it fails, for example outside a clone."""
+    result = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return result.stdout.split("\n")[:-1] if result.returncode == 0 else []
 
 
 if __name__ == "__main__":

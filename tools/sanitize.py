@@ -1,6 +1,6 @@
 """Runs the tests of the C++ kernels with AddressSanitizer and UndefinedBehaviorSanitizer: `make sanitize`.
 
-Python itself has neither, so their libraries are preloaded; leaks are not looked for, since an interpreter keeps much.
+Preloads the sanitizers' libraries, which Python itself lacks. Ignores leaks, because an interpreter keeps much memory.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ TESTS = (
     "tests/kernels/matmul/test_int8.py",
     "tests/kernels/attention/test_cpu_native.py",
 )
-UNCHANGED = "not built_once and not compiler and not other_cpus"  # what is about building, not about what was built
+UNCHANGED = "not built_once and not compiler and not other_cpus"  # excludes tests of the build itself
 
 
 def main() -> int:
-    """Starts pytest in a process that has the sanitizers; returns its status."""
+    """Starts pytest in a process with the sanitizers. Returns its exit status."""
     if "--inside" in sys.argv:
         return _test()
-    found = [
+    libraries = [
         subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
         for name in LIBRARIES
     ]
     environment = {
         **os.environ,
-        "LD_PRELOAD": " ".join(found),
+        "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }

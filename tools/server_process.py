@@ -1,4 +1,4 @@
-"""A real server in a process of its own, for the tools that load it from outside."""
+"""A real server in a separate process, for tools that send it requests."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ COUNTERS = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc
 
 
 class ServerProcess:
-    """`jaxchat serve` on free ports. `grpc` is `host:port`, `rest` a URL that ends in /v1."""
+    """A process of `jaxchat serve` on free ports. `grpc` is `host:port`, `rest` a URL that ends in /v1."""
 
     def __init__(self, *flags: str) -> None:
         command = [sys.executable, "-m", "serving.cli.main", "serve", "--grpc-port", "0", "--rest-port", "0", *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        said = self._until_ready()
-        self.grpc, self.rest, self.model = (_said(said, name) for name in ("gRPC", "REST", "model"))
+        output = self._until_ready()
+        self.grpc, self.rest, self.model = (_announced(output, name) for name in ("gRPC", "REST", "model"))
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
     def memory(self) -> int:
-        """Resident bytes, where /proc tells them; else 0."""
+        """Returns the resident memory in bytes, or 0 on systems without /proc."""
         try:
             status = Path(f"/proc/{self._process.pid}/status").read_text()
         except FileNotFoundError:
             return 0
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        return 1024 * int(found[1]) if found else 0
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        return 1024 * int(match[1]) if match else 0
 
     def load(self) -> dict[str, float]:
-        """What runs, what waits, and the share of pages in use."""
+        """Returns the running and waiting sequences and the fraction of pages in use, by name of the metric."""
         return self.metrics(*COUNTERS)
 
     def metrics(self, *names: str) -> dict[str, float]:
-        """Values of /metrics without labels but the model's."""
+        """Returns the values of metrics that have no label except the model's."""
         page = httpx.get(self.rest.removesuffix("/v1") + "/metrics", trust_env=False, timeout=30).text
-        found = {name: re.search(rf"^jaxchat:{name}\{{.*\}} (\S+)$", page, re.M) for name in names}
-        return {name: float(match[1]) for name, match in found.items() if match}
+        matches = {name: re.search(rf"^jaxchat:{name}\{{.*\}} (\S+)$", page, re.M) for name in names}
+        return {name: float(match[1]) for name, match in matches.items() if match}
 
     def becomes_idle(self, seconds: float = 30.0) -> bool:
-        """Whether the load falls to zero in time."""
+        """Waits until the load is zero. Returns whether it became so within `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.load() == dict.fromkeys(COUNTERS, 0.0):
@@ -57,7 +57,7 @@ class ServerProcess:
         return False
 
     def stop(self, seconds: float = 60.0) -> int:
-        """Asks it to end and returns its exit code; kills it when it does not end in time."""
+        """Stops the process and returns its exit code. Kills it if it does not end within `seconds`."""
         self._process.send_signal(signal.SIGTERM)
         try:
             return self._process.wait(seconds)
@@ -67,12 +67,12 @@ class ServerProcess:
 
     def _until_ready(self) -> str:
         assert self._process.stdout is not None
-        said = ""
+        output = ""
         for line in self._process.stdout:
-            said += line
+            output += line
             if line.startswith("Ready"):
-                return said
-        raise RuntimeError(f"the server did not start; it said:\n{said}")
+                return output
+        raise RuntimeError(f"the server did not start; its output:\n{output}")
 
     def __enter__(self) -> ServerProcess:
         return self
@@ -82,8 +82,8 @@ class ServerProcess:
             self.stop()
 
 
-def _said(text: str, name: str) -> str:
-    found = re.search(rf"^{name} +(\S+)", text, re.M)
-    if not found:
-        raise RuntimeError(f"the server names no {name}:\n{text}")
-    return found[1]
+def _announced(output: str, name: str) -> str:
+    match = re.search(rf"^{name} +(\S+)", output, re.M)
+    if not match:
+        raise RuntimeError(f"the server's output has no {name}:\n{output}")
+    return match[1]

@@ -1,4 +1,4 @@
-"""The small model that ships with jaxchat, as a Hugging Face folder; see `docs/bundled-model.md`."""
+"""The small model that ships with jaxchat, as a Hugging Face directory. See `docs/bundled-model.md`."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def path() -> Path:
-    """The folder of the bundled model."""
+    """Returns the directory of the bundled model."""
     return Path(__file__).parent

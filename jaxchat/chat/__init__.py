@@ -1,1 +1,1 @@
-"""Text and protocol semantics of chat completions, between the protocol messages and the engine."""
+"""Chat completions between the protocol messages and the engine: validation, prompts, grammars, answers."""

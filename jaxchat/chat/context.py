@@ -1,4 +1,4 @@
-"""What is known about a call beside its request, and what observers are told about it."""
+"""The context of a call besides its request, and the record of it that observers get."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
-    """A call as its front door sees it. `authorization` is for backends that pass the call on to another server."""
+    """The id and credentials of a call. Backends that forward the call to another server need `authorization`."""
 
     request_id: str
     authorization: str = field(default="", repr=False)
@@ -21,12 +21,18 @@ class RequestContext:
 
 @dataclass(kw_only=True)
 class Record:
-    """One request from its acceptance to its end. Times are in seconds, durations are measured by a steady clock.
+    """The record of one request from its acceptance to its end. Durations are in seconds of a monotonic clock.
 
-    `outcome` is "running", then one of "completed", "refused", "failed", "timeout" and "cancelled"; `error` is the code
-    of a `ChatError` (or its type, where it has no code), `status` its HTTP status; without an error that is 200, or 499
-    where the client has left. `finish_reasons` has a word for each choice that has ended.
-    `user` is as the client sent it: an observer must not store it unhashed.
+    Attributes:
+        user: as sent by the client. Observers must not store it unhashed.
+        accepted: time of acceptance, Unix seconds.
+        first_token: seconds from acceptance to the first token.
+        seconds: seconds from acceptance to the end.
+        outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
+        error: code of the `ChatError`, or its type if it has no code.
+        status: HTTP status: 200, that of the error, or 499 if the client disconnected.
+        finish_reasons: a word for each choice that has ended.
+        started: time of acceptance on the monotonic clock, in seconds.
     """
 
     request_id: str
@@ -47,17 +53,17 @@ class Record:
 
 
 class Observer(Protocol):
-    """Is told about every request, on the session's loop; must be quick and must not raise."""
+    """An observer of all requests. Runs on the session's loop, so it must be quick and must not raise."""
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
-        """`count` tokens of one choice have arrived, `gap` seconds after the last of that choice (None: the first)."""
+        """Observes `count` new tokens of one choice, `gap` seconds after that choice's last token (None: the first)."""
 
     def finished(self, record: Record) -> None:
-        """The request has ended, in whatever way; refused ones too."""
+        """Observes the end of a request, also of a rejected one."""
 
 
 class OpenCalls:
-    """How many calls are open, on one asyncio loop."""
+    """A counter of open calls, on one asyncio loop."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -74,7 +80,7 @@ class OpenCalls:
             self._none.set()
 
     async def wait(self, seconds: float) -> None:
-        """Returns when none is open, after `seconds` at the latest."""
+        """Returns when no call is open, or after `seconds`."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._none.wait(), seconds)
 
@@ -83,18 +89,18 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def random_id(prefix: str, length: int) -> str:
-    """`prefix` and `length` random letters and digits."""
+    """Returns `prefix` followed by `length` random letters and digits."""
     return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What is said about the served model."""
+    """Facts about the served model."""
 
     id: str
     created: int  # Unix seconds
-    vocab: int  # ids that are tokens
-    logits: int  # V, padding included
+    vocab: int  # number of token ids
+    logits: int  # V: number of logits, padding included
     context: int
     queue: int
     fingerprint: str

@@ -1,4 +1,4 @@
-"""Chat requests on an engine: protobuf in, protobuf out. Everything runs on one asyncio loop but the tokenising."""
+"""Answers chat requests on an engine: protobuf in, protobuf out. Runs on one asyncio loop, except for tokenising."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from jaxchat.types import GenerateRequest, TokenEvent
 
 
 class ChatSession:
-    """Serves one model. Call every method on the loop that ran `start`; `observers` may be added before."""
+    """A session that serves one model. Call every method on the loop that ran `start`. Add `observers` before."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ChatSession:
         """
         self.info = info
         self.observers: list[Observer] = []
-        self.failed = asyncio.Event()  # set once the engine has ended without being asked to
+        self.failed = asyncio.Event()  # set once the engine has stopped by a failure
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
@@ -65,7 +65,9 @@ class ChatSession:
         self._compiles = compiles
         self._release = release
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
-        self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")  # slow ones hold up no text
+        self._schemas = ThreadPoolExecutor(
+            2, thread_name_prefix="jaxchat-schema"
+        )  # separate, so that slow schemas do not delay text
         self._running: dict[int, OutputStream] = {}
         self._open = OpenCalls()
         self._draining = False
@@ -76,7 +78,7 @@ class ChatSession:
 
     @property
     def ready(self) -> bool:
-        """Takes new requests."""
+        """Whether new requests are accepted."""
         return self._engine.alive and not self._draining and not self.failed.is_set()
 
     @property
@@ -90,36 +92,36 @@ class ChatSession:
 
     @property
     def compiles_after_ready(self) -> int:
-        """Programs compiled since the warm-up ended; anything but 0 is a bug."""
+        """Number of programs compiled since the warm-up. Any number above 0 is a bug."""
         return self._compiles()
 
     def forget_prefixes(self) -> None:
-        """Drops the KV pages of earlier prompts that are kept for later ones, as before a measurement."""
+        """Empties the prefix cache, for example before a measurement."""
         self._engine.forget_prefixes()
 
     async def start(self) -> None:
-        """Starts the engine; its events come to the running loop."""
+        """Starts the engine, which delivers events to the running loop."""
         loop = asyncio.get_running_loop()
 
-        def tell(*call: Any) -> None:
-            with suppress(RuntimeError):  # the loop may be gone, and with it all who listen
+        def schedule(*call: Any) -> None:
+            with suppress(RuntimeError):  # the loop may be closed, and then all readers are gone
                 loop.call_soon_threadsafe(*call)
 
-        self._engine.start(partial(tell, self._route), partial(tell, self._ended))
+        self._engine.start(partial(schedule, self._route), partial(schedule, self._ended))
 
     async def drain(self, grace: float) -> None:
-        """Refuses new requests and waits up to `grace` seconds for the open ones."""
+        """Rejects new requests and waits up to `grace` seconds for open ones."""
         self._draining = True
         await self._open.wait(grace)
 
     def fail(self) -> None:
-        """Ends all requests as a failed engine does, though its thread may hang: a part of the device is lost."""
+        """Fails all requests as a failed engine would: after the loss of a device, the engine's thread may hang."""
         self.failed.set()
         for run in self._running.values():
             run.fail(errors.engine_stopped())
 
     async def close(self) -> None:
-        """Stops the engine; requests that still run fail."""
+        """Stops the engine. Requests that still run fail."""
         self._draining = True
         await asyncio.to_thread(self._engine.stop, 0.0 if self.failed.is_set() else None)
         self._release()
@@ -131,14 +133,14 @@ class ChatSession:
         return [v1.Model(id=self.info.id, created=self.info.created, owned_by="jaxchat")]
 
     def summary(self) -> list[tuple[str, str]]:
-        """Facts for the start-up message, as (name, value)."""
+        """Returns facts for the start-up message, as (name, value)."""
         return [("model", self.info.id), *self.info.facts, ("fingerprint", self.info.fingerprint)]
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
-        """The whole answer.
+        """Returns the complete answer.
 
         Raises:
-            ChatError: the request is refused, or fails.
+            ChatError: the request is rejected or fails.
         """
         record = _record(request, call, streamed=False)
         with self._observed(record):
@@ -146,18 +148,18 @@ class ChatSession:
             generate = await self._generate(prepared)
             answer = ResponseBuilder(record, self.info.fingerprint, prepared)
             with self._submitted(prepared, generate, record) as run:
-                whole = [delta for _, delta in await run.take(whole=True)]
-            return answer.completion(whole)
+                deltas = [delta for _, delta in await run.take(complete=True)]
+            return answer.completion(deltas)
 
     async def stream(
         self, request: v1.ChatCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
-        """The answer as chunks: n role chunks, then each choice's text, calls and end, then usage if asked for.
+        """Yields the answer as chunks: n role chunks, then text, calls and end of each choice, then usage if requested.
 
-        Tokens that arrive while the reader is busy are joined, so a slow reader costs little memory and no order.
+        Tokens that arrive while the reader is busy are joined, so a slow reader costs little memory.
 
         Raises:
-            ChatError: before the first chunk when the request is refused; later when it fails.
+            ChatError: before the first chunk if the request is rejected, later if it fails.
         """
         record = _record(request, call, streamed=True)
         with self._observed(record):
@@ -180,7 +182,7 @@ class ChatSession:
 
     @contextmanager
     def _observed(self, record: Record) -> Iterator[None]:
-        """Keeps `record` and the count of open requests right, however the request ends."""
+        """Updates `record`, the observers and the count of open requests, however the request ends."""
         self._open.enter()
         try:
             yield
@@ -219,7 +221,7 @@ class ChatSession:
         return await asyncio.get_running_loop().run_in_executor(self._pool, interpret)
 
     async def _generate(self, prepared: PreparedRequest) -> GenerateRequest:
-        """What the engine is asked for. Raises ChatError."""
+        """Returns the request to the engine, with its compiled grammar. Raises ChatError."""
         run, grammar = asyncio.get_running_loop().run_in_executor, None
         if prepared.constraint:
             grammar = await run(self._schemas, self._grammars.compiled, prepared.constraint)
@@ -232,16 +234,16 @@ class ChatSession:
             grammar=grammar,
         )
 
-    def _max_tokens(self, wanted: int | None, prompt: int) -> int:
-        if prompt + (wanted or 1) > self.info.context:
-            raise errors.context_length_exceeded(self.info.context, prompt, wanted)
-        return wanted or self.info.context - prompt
+    def _max_tokens(self, limit: int | None, prompt: int) -> int:
+        if prompt + (limit or 1) > self.info.context:
+            raise errors.context_length_exceeded(self.info.context, prompt, limit)
+        return limit or self.info.context - prompt
 
     @contextmanager
     def _submitted(
         self, prepared: PreparedRequest, generate: GenerateRequest, record: Record
     ) -> Iterator[OutputStream]:
-        """The request in the engine, until its reader leaves, for whatever reason. Raises ChatError."""
+        """Submits the request, and cancels it if its reader leaves before the end. Raises ChatError."""
         builders = [ChoiceBuilder(self._tokenizer, prepared.options) for _ in range(prepared.choices)]
         number = self._submit(generate)
 
@@ -268,22 +270,22 @@ class ChatSession:
 
     @contextmanager
     def _deadline(self, run: OutputStream, record: Record) -> Iterator[None]:
-        """Fails `run` when the request has taken longer than the server allows."""
+        """Fails `run` if the request exceeds the server's time limit."""
         if not self._config.request_timeout:
             yield
             return
-        left = self._config.request_timeout - (time.monotonic() - record.started)
-        timer = asyncio.get_running_loop().call_later(left, run.fail, errors.timeout())
+        remaining = self._config.request_timeout - (time.monotonic() - record.started)
+        timer = asyncio.get_running_loop().call_later(remaining, run.fail, errors.timeout())
         try:
             yield
         finally:
             timer.cancel()
 
     def _route(self, events: list[TokenEvent]) -> None:
-        """Hands each request what one step brought for it; what is for requests that have left is dropped."""
-        for number, found in groupby(events, attrgetter("request")):
+        """Passes the events of one step to their requests. Drops events of requests that have left."""
+        for number, group in groupby(events, attrgetter("request")):
             if run := self._running.get(number):
-                run.feed(list(found))
+                run.feed(list(group))
 
     def _ended(self) -> None:
         if self._engine.failure:

@@ -145,13 +145,22 @@ class Engine:
         with self._lock:
             if not self.alive:
                 raise EngineStopped
-            waiting = self._scheduler.waiting + self._inbound
-            if waiting and waiting + request.choices > self._queue_limit:
+            if not self._has_room(request.choices):
                 raise QueueFull
             self._inbound += request.choices
             request_id = next(self._ids)
             self._inbox.put(_Submit([Sequence(request_id, choice, request) for choice in range(request.choices)]))
         return request_id
+
+    def _has_room(self, choices: int) -> bool:
+        """Returns whether slots and queue can hold `choices` more sequences.
+
+        A request that is larger than both together has room if no other sequence waits.
+        """
+        running = self._scheduler.running  # read first: a sequence that starts now must not count twice
+        waiting = self._scheduler.waiting + self._inbound
+        limit = self._scheduler.slots + self._queue_limit
+        return running + waiting + choices <= limit if choices <= limit else not waiting
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
         """Drops a request, or one choice of it, before the next step. Ignores what has ended already."""
@@ -228,9 +237,9 @@ class Engine:
 
     def _accept(self, sequences: list[Sequence]) -> None:
         self._open[sequences[0].request_id] = len(sequences)
-        for sequence in sequences:
-            self._scheduler.add(sequence)
-        with self._lock:
+        with self._lock:  # a sequence must not count as both inbound and waiting
+            for sequence in sequences:
+                self._scheduler.add(sequence)
             self._inbound -= len(sequences)
 
     def _close(self, request_id: int) -> None:

@@ -1,1 +1,1 @@
-"""How the processes of a pod talk to each other."""
+"""Serving one model from several processes: the followers, and the protocol between leader and followers."""

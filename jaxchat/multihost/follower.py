@@ -1,4 +1,4 @@
-"""A process's place in a pod: what must be equal in all of them, following the leader, leaving."""
+"""The part of a process that follows a leader: checks for equality, runs the leader's steps, leaves."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jaxchat.model_directory import find
 from jaxchat.types import MultihostFollower, Report
 
 
-def run_follower(model: str, engine: EngineConfig, pod: MultihostFollower, report: Report = lambda *_: None) -> None:
-    """Loads this process's part of a model and runs the steps of the pod's leader until the pod has finished.
+def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, report: Report = lambda *_: None) -> None:
+    """Loads this process's part of a model and runs the leader's steps until the leader ends the run.
 
     Raises:
         ModelError: the model cannot be loaded.
-        MultihostError: the processes do not come together, or differ.
+        MultihostError: the processes do not all join, or differ.
     """
     from jaxchat.parallel.distributed import join, leave  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -25,29 +25,29 @@ def run_follower(model: str, engine: EngineConfig, pod: MultihostFollower, repor
 
     directory = find(model)
     tokenizer = load_tokenizer(directory)
-    join(pod)
+    join(leader)
     loaded = load_runner(
         directory,
         engine,
         valid=tokenizer.size,
         text_digest="",
         report=report,
-        agree=pod.agree,
+        agree=leader.agree,
         tune_process=True,
     )
-    run(loaded.runner, pod.steps())
+    run(loaded.runner, leader.steps())
     leave()
 
 
-def leave_pod() -> None:
-    """The last thing that the leader of a pod does, as its followers do: each waits for all."""
+def leave_multihost() -> None:
+    """Waits for all processes and leaves the run. The leader and its followers call it last."""
     from jaxchat.parallel.distributed import leave
 
     leave()
 
 
-def pod_facts(model: str, engine: EngineConfig) -> dict[str, str]:
-    """What must be equal in all processes of a pod, by name: versions, the model's settings, the engine's."""
+def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
+    """Returns what must be equal in all processes, by name: versions, the model's files and the engine's settings."""
     directory = find(model)
     facts = {name: version(name) for name in ("jaxchat", "jax", "jaxlib")}
     for name in ("config.json", "tokenizer.json"):

@@ -1,4 +1,4 @@
-"""The words that JSON has for enum values."""
+"""The JSON words of protobuf enum values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Strict readers of JSON values: each takes a value and its dotted path, and returns it or raises `ChatError`.
+"""Strict readers of JSON values. Each takes a value and its dotted path, and returns the value or raises `ChatError`.
 
-No value is converted: a number is not a string, a bool is not a number, `1.0` is not an integer.
+Readers never convert: a number is not a string, a bool is not a number, `1.0` is not an integer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def number(value: Any, path: str) -> float:
 
 
 def integer(bits: int) -> Reader[int]:
-    """Reader of integers that fit into `bits` bits, the width of the protobuf field."""
+    """Returns a reader of signed integers of `bits` bits, the width of the protobuf field."""
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
     def read(value: Any, path: str) -> int:
@@ -82,7 +82,7 @@ def mapping(value: Any, path: str) -> Mapping[str, Any]:
 
 
 def word(words: Mapping[str, T]) -> Reader[T]:
-    """Reader of one of a few words."""
+    """Returns a reader of one of several words."""
     expected = "one of " + ", ".join(map(repr, words))
 
     def read(value: Any, path: str) -> T:
@@ -94,7 +94,7 @@ def word(words: Mapping[str, T]) -> Reader[T]:
 
 
 def json_text(value: Any, path: str) -> str:
-    """JSON text of an object that is data to us, such as a JSON Schema; key order and integers are kept."""
+    """Returns the JSON text of an opaque object, such as a JSON Schema. Keeps key order and exact integers."""
     nested_at_most(mapping(value, path), path)
     try:
         return string(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")), path)
@@ -103,7 +103,7 @@ def json_text(value: Any, path: str) -> str:
 
 
 def nested_at_most(value: Any, path: str | None, limit: int = MAX_NESTING) -> None:
-    """Refuses arrays and objects that are nested more than `limit` deep. Does not recurse."""
+    """Raises `ChatError` for arrays and objects nested more than `limit` deep. Does not recurse."""
     level: list[Any] = [value]
     depth = 0
     while level := [item for item in level if isinstance(item, Mapping | list | tuple)]:

@@ -1,7 +1,7 @@
-"""A chat completion request from JSON or from Python keywords.
+"""Builds a chat completion request from JSON or from Python keywords.
 
-Each object of the API is a table from key to the function that puts the key's value into the protobuf message; what is
-not in the table is refused.
+Each object of the API is a table from key to the function that puts the key's value into the protobuf message. Keys
+that are not in the table are rejected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxchat.openai_json import enums, readers
 from jaxchat.openai_json.response import message_to_json
 
 Put = Callable[[Any, str, Any, str, bool], None]
-"""Puts a JSON value into a message: (message, key, value, path, allow_unknown)."""
+"""A function that puts a JSON value into a message: (message, key, value, path, allow_unknown)."""
 Table = Mapping[str, Put]
 
 LATER_FIELDS = frozenset(
@@ -38,7 +38,7 @@ LATER_FIELDS = frozenset(
         "web_search_options",
     }
 )
-"""Fields that the API got after June 2024: refused as unsupported rather than unknown."""
+"""Fields added to the API after June 2024. They are rejected as unsupported, not as unknown."""
 LATER_MESSAGE_FIELDS = frozenset({"refusal", "audio", "annotations"})
 
 
@@ -49,10 +49,14 @@ class ParsedRequest(NamedTuple):
 
 
 def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ParsedRequest:
-    """The request that a parsed JSON body asks for. `null` is the same as absent.
+    """Returns the request of a parsed JSON body. `null` is the same as absent. Does not check bounds.
 
-    `allow_unknown` drops keys that are not known, instead of refusing them. Raises `ChatError` (400) with the dotted
-    path of the field at fault; bounds are not checked here.
+    Args:
+        body: the parsed body.
+        allow_unknown: drops unknown keys instead of rejecting them.
+
+    Raises:
+        ChatError: 400 with the dotted path of the invalid field.
     """
     body = dict(readers.mapping(body, "body"))
     stream = body.pop("stream", None)
@@ -65,10 +69,12 @@ def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -
 
 
 def request_from_kwargs(**kwargs: Any) -> ParsedRequest:
-    """The request that `create(model=..., messages=[...], ...)` asks for: JSON-like values, `None` means absent.
+    """Returns the request of `create(model=..., messages=[...], ...)`. Values are JSON-like, None means absent.
 
     Messages may also be protobuf messages: `ChatMessage`, or the `AssistantMessage` of an earlier answer.
-    Raises `ChatError` like `request_from_json`.
+
+    Raises:
+        ChatError: as `request_from_json`.
     """
     messages = kwargs.get("messages")
     if isinstance(messages, list | tuple):
@@ -78,15 +84,15 @@ def request_from_kwargs(**kwargs: Any) -> ParsedRequest:
 
 def _fill(message: Message, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
     for key, value in readers.mapping(body, path).items():
-        here = f"{path}.{key}" if path else key
+        field_path = f"{path}.{key}" if path else key
         if key in table:
             if value is not None:
-                table[key](message, key, value, here, allow_unknown)
+                table[key](message, key, value, field_path, allow_unknown)
         elif not allow_unknown:
-            _refuse(here, key in later, value)
+            _reject(field_path, key in later, value)
 
 
-def _refuse(path: str, later: bool, value: Any) -> None:
+def _reject(path: str, later: bool, value: Any) -> None:
     if not later:
         raise unknown_parameter(path.encode("utf-8", "backslashreplace").decode()[:200])
     if value is not None:
@@ -97,7 +103,7 @@ def _refuse(path: str, later: bool, value: Any) -> None:
 
 
 def _plain(reader: readers.Reader[Any]) -> Put:
-    """A scalar field of the same name."""
+    """Returns a function that sets a scalar field of the same name."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         setattr(message, key, reader(value, path))
@@ -106,7 +112,7 @@ def _plain(reader: readers.Reader[Any]) -> Put:
 
 
 def _object(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """A message field of the same name."""
+    """Returns a function that fills a message field of the same name."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         inner = getattr(message, key)
@@ -117,7 +123,7 @@ def _object(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def _objects(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """A repeated message field of the same name, of at least one item."""
+    """Returns a function that fills a repeated message field of the same name with at least one item."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         for i, item in enumerate(readers.filled_array(value, path)):
@@ -126,8 +132,8 @@ def _objects(table: Table, later: frozenset[str] = frozenset()) -> Put:
     return put
 
 
-def _whole(put: Put, param: str) -> Put:
-    """Lets errors anywhere inside a field name the field itself, as the API does for some."""
+def _errors_at(param: str, put: Put) -> Put:
+    """Returns `put` with all errors inside it reported at `param`, as the API does for some fields."""
 
     def outer(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         try:
@@ -238,17 +244,17 @@ REQUEST: Table = {
     "max_tokens": _int32,
     "max_completion_tokens": _int32,
     "n": _int32,
-    "response_format": _whole(_object(RESPONSE_FORMAT), "response_format"),
+    "response_format": _errors_at("response_format", _object(RESPONSE_FORMAT)),
     "seed": _plain(readers.integer(64)),
     "stop": _put_stop,
-    "stream_options": _whole(_object({"include_usage": _flag}), "stream_options"),
+    "stream_options": _errors_at("stream_options", _object({"include_usage": _flag})),
     "temperature": _number,
     "top_p": _number,
     "tools": _objects(TOOL),
-    "tool_choice": _whole(_put_tool_choice, "tool_choice"),
+    "tool_choice": _errors_at("tool_choice", _put_tool_choice),
     "parallel_tool_calls": _flag,
     "user": _text,
     "functions": _objects(FUNCTION),
-    "function_call": _whole(_put_function_call, "function_call"),
+    "function_call": _errors_at("function_call", _put_function_call),
     "exact_logprobs": _flag,
 }

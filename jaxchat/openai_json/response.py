@@ -1,4 +1,4 @@
-"""Answers as the JSON objects of the OpenAI API."""
+"""Converts answers to the JSON objects of the OpenAI API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROLE_WORDS = {number: word for word, number in enums.ROLES.items()}
 
 
 def completion_to_json(completion: v1.ChatCompletion) -> Json:
-    """The `chat.completion` object."""
+    """Returns the `chat.completion` object."""
     return {
         "id": completion.id,
         "object": "chat.completion",
@@ -30,7 +30,10 @@ def completion_to_json(completion: v1.ChatCompletion) -> Json:
 
 
 def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
-    """The `chat.completion.chunk` object. With `include_usage` every chunk has a `usage` key, null but in the last."""
+    """Returns the `chat.completion.chunk` object.
+
+    With `include_usage` every chunk has the key `usage`, which is null except in the last chunk.
+    """
     result: Json = {
         "id": chunk.id,
         "object": "chat.completion.chunk",
@@ -45,7 +48,7 @@ def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
 
 
 def model_to_json(model: v1.Model) -> Json:
-    """The `model` object."""
+    """Returns the `model` object."""
     return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
 
 
@@ -55,7 +58,7 @@ def answer_to_json(message: Message) -> Json:
 
 
 def error_to_json(error: ChatError) -> Json:
-    """The error object, always with all four keys."""
+    """Returns the error object, always with all four keys."""
     return {
         "error": {
             "message": error.message,
@@ -67,7 +70,7 @@ def error_to_json(error: ChatError) -> Json:
 
 
 def message_to_json(message: Message) -> Json:
-    """A message of a conversation as a request has it, so that an answer can be sent back as history."""
+    """Returns a message in the form of requests, so that an answer can be sent back as history."""
     if isinstance(message, v1.AssistantMessage):
         return _message(message)
     if not isinstance(message, v1.ChatMessage):
@@ -106,15 +109,15 @@ def _calls(message: v1.AssistantMessage | v1.ChatMessage) -> Json:
     if message.tool_calls:
         result["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
     if message.HasField("function_call"):
-        result["function_call"] = _whole_call(message.function_call)
+        result["function_call"] = _function_call(message.function_call)
     return result
 
 
 def _tool_call(call: v1.ToolCall) -> Json:
-    return {"id": call.id, "type": "function", "function": _whole_call(call.function)}
+    return {"id": call.id, "type": "function", "function": _function_call(call.function)}
 
 
-def _whole_call(call: v1.FunctionCall) -> Json:
+def _function_call(call: v1.FunctionCall) -> Json:
     return {"name": call.name, "arguments": call.arguments}
 
 

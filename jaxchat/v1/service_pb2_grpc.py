@@ -63,28 +63,28 @@ class ChatServiceServicer:
     """
 
     def Complete(self, request, context):
-        """The whole answer at once. stream_options must not be set.
+        """Returns the complete answer. stream_options must not be set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Stream(self, request, context):
-        """The answer in chunks as it is made. Cancelling the call frees its place before the next step.
+        """Returns the answer in chunks as it is generated. Cancelling the call frees its slot before the next step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """The models that can be asked for.
+        """Lists the models that requests may name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """One model; NOT_FOUND for an unknown id.
+        """Returns one model. NOT_FOUND for an unknown id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

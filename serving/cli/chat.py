@@ -1,6 +1,6 @@
-"""Chat in the terminal. /reset forgets the conversation, /system TEXT sets instructions, /exit or Ctrl-D leaves.
+"""Chat in the terminal. /reset clears the conversation, /system TEXT sets instructions, /exit or Ctrl-D quits.
 
-Ctrl-C stops an answer. With a question on the command line, answers it and ends.
+Ctrl-C stops an answer. A question on the command line is answered without a conversation.
 """
 
 from __future__ import annotations
@@ -24,25 +24,28 @@ Ask = Callable[[list[MessageParam]], Stream]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("question", nargs="?", help="answer this and end")
+    parser.add_argument("question", nargs="?", help="question to answer before exiting")
     parser.add_argument(
-        "--model", help="model directory, hub id or 'bundled'; with --connect the server's id of a model"
+        "--model", help="model directory, hub id or 'bundled'; with --connect, a model id of that server"
     )
-    parser.add_argument("--connect", metavar="HOST:PORT", help="ask this gRPC server instead of loading a model")
+    parser.add_argument("--connect", metavar="HOST:PORT", help="gRPC server to use instead of loading a model")
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file with the API key for that server")
-    parser.add_argument("--tls", action="store_true", help="connect by TLS; the next three imply it")
-    parser.add_argument("--ca", metavar="FILE", help="authorities that the server's certificate must come from")
-    parser.add_argument("--cert", metavar="FILE", help="certificate to show to the server")
-    parser.add_argument("--key", metavar="FILE", help="private key of that certificate")
+    parser.add_argument("--tls", action="store_true", help="connect by TLS; implied by the next three flags")
+    parser.add_argument(
+        "--ca", metavar="FILE", help="certificate authorities that the server's certificate must come from"
+    )
+    parser.add_argument("--cert", metavar="FILE", help="client certificate for the server")
+    parser.add_argument("--key", metavar="FILE", help="private key of the client certificate")
     parser.add_argument("--system", metavar="TEXT", help="instructions for the model")
-    parser.add_argument("--temperature", type=float, metavar="T", help="0 to 2; 0 always takes the likeliest token")
+    text = "sampling temperature from 0 to 2; 0 always takes the likeliest token"
+    parser.add_argument("--temperature", type=float, metavar="T", help=text)
     parser.add_argument("--seed", type=int, metavar="N", help="makes answers repeatable")
-    parser.add_argument("--max-tokens", type=int, metavar="TOKENS", help="longest answer")
-    add_flags(parser, EngineConfig, "engine, where a model is loaded", only=("cache_dir",))
+    parser.add_argument("--max-tokens", type=int, metavar="TOKENS", help="maximum length of an answer")
+    add_flags(parser, EngineConfig, "engine, if a model is loaded", only=("cache_dir",))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0 when the user leaves. Raises `ChatError` for a question on the command line that fails."""
+    """Chats until the user quits, and returns 0. Raises `ChatError` if a question on the command line fails."""
     chat = Conversation(_ask(args), args.system)
     if args.question is not None:
         chat.say(args.question)
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Conversation:
-    """The messages so far; prints answers as they come."""
+    """A conversation that prints answers as they arrive."""
 
     def __init__(self, ask: Ask, system: str | None):
         self._ask = ask
@@ -66,7 +69,7 @@ class Conversation:
         self._system = system or None
 
     def say(self, text: str) -> None:
-        """Prints the answer. What Ctrl-C left of one stays in the conversation. Raises `ChatError`."""
+        """Asks and prints the answer. After Ctrl-C, the conversation keeps the part so far. Raises `ChatError`."""
         turns: list[MessageParam] = [*self._turns, {"role": "user", "content": text}]
         system: list[MessageParam] = [{"role": "system", "content": self._system}] if self._system else []
         parts: list[str] = []
@@ -85,13 +88,13 @@ def _interact(chat: Conversation) -> None:
     if find_spec("readline"):
         import readline  # noqa: F401  gives input() line editing and history
     while (line := _read_line()) is not None:
-        command, _, rest = line.partition(" ")
+        command, _, argument = line.partition(" ")
         if command == "/exit":
             return
         if command == "/reset":
             chat.reset()
         elif command == "/system":
-            chat.instruct(rest.strip())
+            chat.instruct(argument.strip())
         elif command.startswith("/"):
             print("Commands: /reset, /system TEXT, /exit")
         elif line:
@@ -99,7 +102,7 @@ def _interact(chat: Conversation) -> None:
 
 
 def _read_line() -> str | None:
-    """None when the user leaves; Ctrl-C clears the line."""
+    """Reads a line. Returns None at the end of input, and an empty line after Ctrl-C."""
     try:
         return input("> ").strip()
     except EOFError:
@@ -129,7 +132,7 @@ def _ask(args: argparse.Namespace) -> Ask:
 
 
 def _connect(args: argparse.Namespace) -> Client:
-    """Raises OSError or ValueError where a file cannot be used."""
+    """Connects to the server of `--connect`. Raises OSError or ValueError if a file is unusable."""
     secure = args.tls or args.ca or args.cert or args.key
     credentials = tls_credentials(args.ca, args.cert, args.key, prefix="--") if secure else None
     key = args.api_key_file.read_text("utf-8").strip() if args.api_key_file else None
@@ -138,7 +141,7 @@ def _connect(args: argparse.Namespace) -> Client:
 
 def _load(args: argparse.Namespace) -> Client:
     quiet_compiler()
-    from jaxchat.api import load_session  # brings jax in
+    from jaxchat.api import load_session  # imports jax
     from jaxchat.client.local import LocalTransport
 
     engine = EngineConfig(cache_dir=args.cache_dir)

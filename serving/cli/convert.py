@@ -1,6 +1,6 @@
-"""Convert a model to Orbax form, from which it loads straight onto any number of devices.
+"""Convert a model to the Orbax format, which loads directly onto any number of devices.
 
-The new directory is served like the old one. The weights are those of the old one, and so are the answers.
+Serve the new directory like the old one. It has the same weights and gives the same answers.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from serving.cli.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "directory of the model in Hugging Face form, hub id, or 'bundled'"
+    text = "model directory in the Hugging Face format, hub id, or 'bundled'"
     parser.add_argument("source", metavar="SRC", help=text)
     parser.add_argument("destination", metavar="DST", type=Path, help="directory to write, new or empty")
-    text = "precision of the stored weights (default: bfloat16 where all of them are, else float32)"
+    text = "precision of the stored weights (default: bfloat16 if all weights have it, otherwise float32)"
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default=None, help=text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0. Raises ModelError and OSError."""
+    """Converts the model and returns 0. Raises ModelError and OSError."""
     quiet_compiler()
-    from jaxchat.api import convert  # brings jax in
+    from jaxchat.api import convert  # imports jax
 
     dtype = convert(args.source, args.destination, dtype=args.dtype, report=Progress())
     print(f"{args.destination}: weights in {dtype}; try: jaxchat serve --model {args.destination} --dtype {dtype}")

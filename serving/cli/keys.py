@@ -1,4 +1,4 @@
-"""Make an API key. The client gets the key, the server's file of keys (--api-keys) gets the line with its hash."""
+"""Make an API key. Give the client the key, and add the line with its hash to the server's --api-keys file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from serving.auth import new_key
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
+    """Adds nothing: this command has no arguments."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a new key and its line; nothing is stored."""
+    """Prints a new key and its line, and stores nothing. Returns 0."""
     key, line = new_key()
     print(f"key   {key}\nline  {line}")
     return 0

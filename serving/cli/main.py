@@ -1,4 +1,4 @@
-"""Entry point of the command `jaxchat`. Imports nothing heavy: `--help` must be quick."""
+"""Entry point of the command `jaxchat`. Imports only light modules, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ except ModuleNotFoundError as error:  # a plain install of jaxchat is the Python
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit status: 0 done, 1 failed, 2 wrong usage."""
+    """Runs the command line and returns the exit status: 0 success, 1 failure, 2 wrong usage."""
     args, unknown = _parser().parse_known_args(argv)
     refuse_unknown(args.parser, unknown)
     try:
         status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever read has seen enough, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails once more
-        return 141  # as a process that SIGPIPE ended
+    except BrokenPipeError:  # the reader closed the pipe, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise the flush at exit fails again
+        return 141  # the status of a process ended by SIGPIPE
     except KeyboardInterrupt:
         return 130
     except (ChatError, ModelError, OSError, ValueError) as error:
@@ -52,11 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module, name, text in (
         (serve, "serve", "serve a model over gRPC and REST"),
-        (rest, "rest", "serve REST before a gRPC server in another process"),
+        (rest, "rest", "serve REST in front of a gRPC server in another process"),
         (chat, "chat", "chat in the terminal"),
         (models, "models", "list models that can be served"),
-        (convert, "convert", "convert a model to Orbax form"),
-        (plan, "plan", "what a model needs and reaches on a slice of TPUs or GPUs"),
+        (convert, "convert", "convert a model to the Orbax format"),
+        (plan, "plan", "estimate memory and speed of a model on TPUs or GPUs"),
         (keys, "keys", "make an API key"),
     ):
         command = commands.add_parser(name, help=text, description=module.__doc__, allow_abbrev=False)

@@ -1,4 +1,4 @@
-"""List models that can be served: the bundled one, and those in the directories given."""
+"""List models that can be served: the bundled one and those in the given directories."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jaxchat.errors import ModelError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "a model directory (with config.json), or a directory of such"
+    text = "a model directory (with config.json), or a directory of model directories"
     parser.add_argument("directories", nargs="*", type=Path, metavar="DIRECTORY", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints one line per model. Raises `ModelError` for a directory without models."""
+    """Prints one line per model and returns 0. Raises `ModelError` for a directory without models."""
     bundled = Path(str(files("jaxchat") / "bundled"))
     rows = [("bundled", bundled)] if (bundled / "config.json").is_file() else []
     for directory in args.directories:
@@ -29,12 +29,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _models_in(directory: Path) -> list[Path]:
-    found = [
+    models = [
         path.parent for path in (directory / "config.json", *sorted(directory.glob("*/config.json"))) if path.is_file()
     ]
-    if not found:
+    if not models:
         raise ModelError(f"{directory}: no config.json here or one level below")
-    return found
+    return models
 
 
 def _facts(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Serving from several processes: how each of them begins and ends."""
+"""Starts and ends the processes that serve one model together."""
 
 from __future__ import annotations
 
@@ -19,30 +19,33 @@ from serving.multihost.leader import Leader
 log = logging.getLogger(__name__)
 
 
-def lead(model: str, engine: EngineConfig, pod: MultihostConfig, serve: Callable[[Leader], int]) -> int:
-    """Gathers the pod, serves, and lets the followers finish when that has ended well."""
-    from jaxchat.multihost.follower import leave_pod, pod_facts
+def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Callable[[Leader], int]) -> int:
+    """Waits for all followers, serves, and lets the followers finish after a clean stop. Returns the exit status."""
+    from jaxchat.multihost.follower import leave_multihost, multihost_facts
 
-    leader = Leader(pod, pod_facts(model, engine), _end_at_once)
+    leader = Leader(config, multihost_facts(model, engine), _exit_on_loss)
     try:
-        print(f"Waiting for {pod.processes - 1} more processes at {pod.coordinator}.", flush=True)
+        print(f"Waiting for {config.processes - 1} more processes at {config.coordinator}.", flush=True)
         leader.gather()
         status = serve(leader)
         if not status:
             leader.end()
-            leave_pod()
+            leave_multihost()
         return status
     finally:
         leader.close()
 
 
-def run_follower(model: str, engine: EngineConfig, pod: MultihostConfig, report: Report) -> int:
-    """Runs the steps of a leader; SIGTERM and Ctrl-C ask it to end the pod, a second one ends the process."""
-    from jaxchat.multihost.follower import pod_facts
+def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, report: Report) -> int:
+    """Runs the leader's steps and returns 0 when the leader ends the run.
+
+    SIGTERM and Ctrl-C ask the leader to end it; a second signal ends the process.
+    """
+    from jaxchat.multihost.follower import multihost_facts
     from jaxchat.multihost.follower import run_follower as run
 
-    follower = Follower(pod, pod_facts(model, engine), _end_at_once)
-    print(f"Process {pod.process_id} joins the pod at {pod.coordinator}.", flush=True)
+    follower = Follower(config, multihost_facts(model, engine), _exit_on_loss)
+    print(f"Process {config.process_id} joins the leader at {config.coordinator}.", flush=True)
     follower.join()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _once(follower.leave))
@@ -51,10 +54,10 @@ def run_follower(model: str, engine: EngineConfig, pod: MultihostConfig, report:
     return 0
 
 
-def ending(work: Callable[[], int]) -> int:
-    """The status of `work`; where that is not 0 the process ends here and now.
+def exit_on_failure(work: Callable[[], int]) -> int:
+    """Returns the exit status of `work`. Ends the process at once if the status is not 0.
 
-    Python's own way out would wait for threads, and JAX's for processes, that may never come.
+    A normal exit would wait for Python threads and JAX processes that may never finish.
     """
     try:
         status = work()
@@ -64,14 +67,14 @@ def ending(work: Callable[[], int]) -> int:
         print(f"jaxchat: {error}", file=sys.stderr)
         status = 1
     except Exception:
-        log.exception("this process of the pod failed")
+        log.exception("this process failed")
         status = 1
     if status:
         _exit(status)
     return status
 
 
-def _end_at_once(reason: str) -> None:
+def _exit_on_loss(reason: str) -> None:
     print(f"jaxchat: {reason}. Stopping.", file=sys.stderr)
     _exit(1)
 

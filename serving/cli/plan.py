@@ -1,7 +1,7 @@
-"""What serving a model would need and reach on a slice of accelerators, before anybody rents it.
+"""Estimate the memory and speed of a model on a slice of accelerators, before renting it.
 
-From the shape of the model alone: no weights, no device. Times are those that the makers' peak rates allow, so real
-ones are longer; decoding is estimated for sequences half as long as the context.
+Needs the shape of the model only: neither weights nor a device. Times assume the makers' peak rates, so real ones are
+longer. The decode estimate assumes sequences half as long as the context.
 """
 
 from __future__ import annotations
@@ -20,39 +20,38 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "a folder with config.json, such a file, 'bundled', or the name of a known shape, as llama-3-8b"
+    text = "a directory with config.json, a config file, 'bundled', or a known shape such as llama-3-8b"
     parser.add_argument("model", metavar="MODEL", help=text)
-    parser.add_argument(
-        "--topology", required=True, metavar="CHIPS", help="chips, as v5e:2x4, v6e:2x4, v5p:2x2x2 or h200:8"
-    )
+    text = "accelerators, such as v5e:2x4, v6e:2x4, v5p:2x2x2 or h200:8"
+    parser.add_argument("--topology", required=True, metavar="CHIPS", help=text)
     parser.add_argument(
         "--slots", type=int, default=64, metavar="N", help="sequences that decode together (default: 64)"
     )
-    text = "longest prompt plus answer (default: the model's own limit, at most 8192)"
+    text = "maximum prompt plus answer (default: the model's limit, at most 8192)"
     parser.add_argument("--max-seq-len", type=optional(int), default=None, metavar="TOKENS", help=text)
     text = "precision of weights and KV pages (default: bfloat16)"
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help=text)
-    text = "take the programs' memory and steps from the TPU compiler, which takes minutes: pip install 'jaxchat[tpu]'"
+    text = "get memory and step times from the TPU compiler, which takes minutes: pip install 'jaxchat[tpu]'"
     parser.add_argument("--compile", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0 if the model fits, 1 if not. Raises ModelError and ValueError."""
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # looks for no accelerator: the one asked about is elsewhere
+    """Prints the plan. Returns 0 if the model fits, 1 if not. Raises ModelError and ValueError."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the plan is for hardware that this machine need not have
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # the compiler alone, of which several may run
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # uses the compiler only, of which several may run
     quiet_compiler()
-    from jaxchat.api import plan  # brings jax in
+    from jaxchat.api import plan  # imports jax
 
     options = dict(slots=args.slots, max_seq_len=args.max_seq_len, dtype=args.dtype, compiled=args.compile)
-    found = plan(args.model, args.topology, **options)
-    print(json.dumps(facts(args.model, found), indent=2) if args.json else table(args.model, found))
-    return 0 if found.fits else 1
+    result = plan(args.model, args.topology, **options)
+    print(json.dumps(facts(args.model, result), indent=2) if args.json else table(args.model, result))
+    return 0 if result.fits else 1
 
 
 def facts(model: str, plan: Plan) -> dict[str, Any]:
-    """The plan as plain values; bytes are those on each device, times are in seconds."""
+    """Returns the plan as plain values. Bytes are those on each device, times are in seconds."""
     return {
         "model": model,
         "topology": plan.topology.name,
@@ -76,13 +75,13 @@ def facts(model: str, plan: Plan) -> dict[str, Any]:
 
 
 def table(model: str, plan: Plan) -> str:
-    """The plan for people."""
+    """Returns the plan as a table for people."""
     engine, chip = plan.engine, plan.topology.chip
-    whose = "on" if plan.replicas == 1 else "each on"
-    each = f"{whose} {engine.tensor_parallel} of {plan.topology.devices} devices"
+    preposition = "on" if plan.replicas == 1 else "each on"
+    placement = f"{preposition} {engine.tensor_parallel} of {plan.topology.devices} devices"
     rows = [
         ("model", f"{model}, {plan.parameters / 1e9:,.2f} B parameters, {engine.dtype}"),
-        ("devices", f"{plan.topology.name}: {plan.replicas} replica{'s' * (plan.replicas > 1)} {each}"),
+        ("devices", f"{plan.topology.name}: {plan.replicas} replica{'s' * (plan.replicas > 1)} {placement}"),
         ("attention", plan.attention),
         ("fits", _verdict(plan)),
         ("", ""),
@@ -104,21 +103,19 @@ def table(model: str, plan: Plan) -> str:
 
 
 def command(model: str, plan: Plan) -> str:
-    """The command that serves the plan; over several hosts each runs it, as process I, and finds process 0 at HOST."""
+    """Returns the command that serves the plan. Each of several hosts runs it as process I, with process 0 at HOST."""
     engine = plan.engine
     hosts = plan.topology.hosts(engine.tensor_parallel)
-    several = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""
-    return f"jaxchat serve --model {model} {' '.join(to_flags(engine))}{several}"
+    multihost = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""
+    return f"jaxchat serve --model {model} {' '.join(to_flags(engine))}{multihost}"
 
 
 def _verdict(plan: Plan) -> str:
     if not plan.fits:
         smallest = f"; it fits on {plan.smallest_fit}" if plan.smallest_fit else ""
-        return (
-            f"no: beside the rest there is room for {plan.capacity:,} tokens of KV, one sequence takes more{smallest}"
-        )
+        return f"no: the remaining memory holds {plan.capacity:,} tokens of KV, but one sequence needs more{smallest}"
     if plan.capacity < plan.full_capacity:
-        return "yes, but not all slots at full length: then the youngest wait in host memory"
+        return "yes, but not with all slots at full length: then the newest sequences wait in host memory"
     return "yes"
 
 
@@ -128,7 +125,7 @@ def _facts_of(estimate: Estimate) -> dict[str, float]:
 
 def _line(estimate: Estimate) -> str:
     ratio = estimate.seconds / estimate.floor
-    return f"{_speed(estimate)} ({ratio:.2f} x the {1000 * estimate.floor:.2f} ms that reading weights and KV takes)"
+    return f"{_speed(estimate)} ({ratio:.2f} x the {1000 * estimate.floor:.2f} ms for reading weights and KV)"
 
 
 def _speed(estimate: Estimate) -> str:

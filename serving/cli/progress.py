@@ -1,4 +1,4 @@
-"""What a command says on stderr while a model is loaded and its programs are compiled."""
+"""Progress messages on stderr while a model is loaded and its programs are compiled."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ Say = Callable[[str], None]
 _LINES = {
     "loading weights": "Loading weights.",
     "loading programs": "Loading {total} programs.",
-    "building kernels": "First start: building kernels in C++ for this CPU, less than a minute{kept}.",
-    "compiling programs": "First start with these settings: compiling {total} programs, about a minute{kept}.",
+    "building kernels": "First start: building kernels in C++ for this CPU, less than a minute{cached}.",
+    "compiling programs": "First start with these settings: compiling {total} programs, about a minute{cached}.",
 }
 _ENDS = {"building kernels": "Built kernels in {seconds:.0f} s.", "compiling programs": "Compiled in {seconds:.0f} s."}
 
 
 class Progress:
-    """Called as `report(stage, done, total)`: shows a bar for each stage at a terminal, else prints a few lines.
+    """A callable `report(stage, done, total)` that shows a bar for each stage at a terminal, or prints lines otherwise.
 
-    Stages that only a first start has are announced at a terminal too.
+    A stage that only a first start has is announced by a line at a terminal too.
     """
 
     def __init__(self, folder: Path | None = None, say: Say = to_stderr) -> None:
-        """Shows nothing yet.
+        """Initialises without output.
 
         Args:
-            folder: where kernels and programs are kept; None where they are not.
+            folder: cache directory of kernels and programs; None if there is none.
             say: prints a line.
         """
-        self._kept = f"; kept in {folder}" if folder else ""
+        self._cached = f"; kept in {folder}" if folder else ""
         self._say = say
         self._bar: tqdm[Any] | None = None
         self._stage = ""
         self._began = 0.0
-        self._ended: set[str] = set()  # further copies of the model repeat the stages of programs
+        self._ended: set[str] = set()  # further replicas of the model repeat these stages
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage != self._stage:
@@ -56,7 +56,7 @@ class Progress:
         self._stage, self._began = stage, time.monotonic()
         terminal = sys.stderr.isatty()
         if stage in _LINES and (stage in _ENDS or not terminal):
-            self._say(_LINES[stage].format(total=total, kept=self._kept))
+            self._say(_LINES[stage].format(total=total, cached=self._cached))
         if terminal:
             self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=True)
 

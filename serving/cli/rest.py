@@ -1,6 +1,6 @@
-"""Serve REST before a gRPC server in another process, until Ctrl-C or SIGTERM. Callers' API keys go on to that server.
+"""Serve REST in front of a gRPC server in another process, until Ctrl-C or SIGTERM. Forwards callers' API keys.
 
-Listens without waiting for that server and finds it again whenever it was away; /health says whether it is there.
+Listens without waiting for the gRPC server and reconnects whenever needed. /health reports whether it is reachable.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0 after a clean stop. Raises ValueError for unusable settings, OSError when the address is taken."""
+    """Serves, and returns 0 after a clean stop. Raises ValueError for bad settings, OSError if the address is taken."""
     logs.configure(from_flags(args, LogConfig))
     config = from_flags(args, RestConfig)
     if config.rest_port is None:
-        raise ValueError("nothing to serve: the REST port is turned off")
+        raise ValueError("nothing to serve: --rest-port none turns REST off")
     check_extras(config)
     return asyncio.run(_serve(config, from_flags(args, BackendConfig)))
 
@@ -40,7 +40,7 @@ async def _serve(config: RestConfig, target: BackendConfig) -> int:
     keys, tls = read_keys(config.api_keys), server_tls(config.tls_cert, config.tls_key)
     backend = RemoteBackend(target)
     server = rest_server(backend, config, keys, tls)
-    left = 0.0
+    remaining_grace = 0.0
     try:
         await backend.start()
         await server.start()
@@ -49,8 +49,8 @@ async def _serve(config: RestConfig, target: BackendConfig) -> int:
         if not stop.is_set():
             print("Ready. Ctrl-C stops.", flush=True)
             await stop.wait()
-        left = await drain(backend, config.shutdown_grace)
+        remaining_grace = await drain(backend, config.shutdown_grace)
         return 0
     finally:
-        await server.stop(left)
+        await server.stop(remaining_grace)
         await backend.close()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from serving.multihost.leader import Leader
 
 log = logging.getLogger(__name__)
-FAILURE_NOTICE = 1.0  # seconds in which clients and probes of a failed server still get an answer
+FAILURE_NOTICE = 1.0  # seconds during which a failed server still answers clients and health probes
 EXAMPLE = """\
 Try it:
   curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} \\
@@ -37,49 +37,51 @@ Try it:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "directory of the model, hub id, or 'bundled' for the small one inside (default: bundled)"
+    text = "model directory, hub id, or 'bundled' for the small model in the package (default: bundled)"
     parser.add_argument("--model", default="bundled", help=text)
     add_flags(parser, ServeConfig, "addresses and limits")
     add_flags(parser, ChatConfig, "requests")
     add_flags(parser, EngineConfig, "engine")
-    add_flags(parser, MultihostConfig, "pod: several processes that serve one model")
+    add_flags(parser, MultihostConfig, "multihost: several processes that serve one model")
     add_flags(parser, LogConfig, "log")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0 after a clean stop, 1 when the engine failed.
+    """Serves a model. Returns 0 after a clean stop, 1 after a failure of the engine.
 
-    Raises what loading or listening raises, KeyboardInterrupt if stopped before.
+    Raises:
+        KeyboardInterrupt: stopped before it was ready.
+        Exception: whatever loading or listening raises.
     """
     log_config = from_flags(args, LogConfig)
     logs.configure(log_config)
     serve, engine, chat = from_flags(args, ServeConfig), from_flags(args, EngineConfig), from_flags(args, ChatConfig)
-    pod = from_flags(args, MultihostConfig)
+    multihost = from_flags(args, MultihostConfig)
     _check(serve)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading it is the same as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while loading, SIGTERM acts like Ctrl-C
     progress = Progress(cache_folder(engine.cache_dir), logs.notices(log_config))
     claim_gpu_memory()
     quiet_compiler(log_config.log_level)
-    from jaxchat.api import load_session  # brings jax in
+    from jaxchat.api import load_session  # imports jax
 
-    if pod.processes == 1:
+    if multihost.processes == 1:
         return asyncio.run(_serve(load_session(args.model, engine, progress, chat, tune_process=True), serve))
-    from serving.cli import multihost
+    from serving.cli.multihost import exit_on_failure, lead, run_follower
 
-    if pod.process_id:
-        return multihost.ending(lambda: multihost.run_follower(args.model, engine, pod, progress))
+    if multihost.process_id:
+        return exit_on_failure(lambda: run_follower(args.model, engine, multihost, progress))
 
-    def serve_pod(leader: Leader) -> int:
+    def serve_as_leader(leader: Leader) -> int:
         session = load_session(args.model, engine, progress, chat, leader, tune_process=True)
         return asyncio.run(_serve(session, serve, leader))
 
-    return multihost.ending(lambda: multihost.lead(args.model, engine, pod, serve_pod))
+    return exit_on_failure(lambda: lead(args.model, engine, multihost, serve_as_leader))
 
 
 def _check(serve: ServeConfig) -> None:
-    """Raises ValueError for what would stop the servers once the model is loaded, which takes long."""
+    """Checks before the slow loading what would stop the servers after it. Raises ValueError."""
     if serve.grpc_port is None and serve.rest_port is None:
-        raise ValueError("nothing to serve: both ports are turned off")
+        raise ValueError("nothing to serve: --grpc-port none and --rest-port none turn both servers off")
     check_extras(serve)
     read_keys(serve.api_keys)
     server_tls(serve.tls_cert, serve.tls_key, serve.tls_client_ca)
@@ -88,15 +90,15 @@ def _check(serve: ServeConfig) -> None:
 async def _serve(session: Session, serve: ServeConfig, leader: Leader | None = None) -> int:
     stop = stop_signal()
     if leader:
-        _heed(leader, session, stop)
-    observing = observe(session, serve)
-    servers = Servers(session, serve, observing.metrics)
-    left = 0.0
+        _watch_followers(leader, session, stop)
+    observers = observe(session, serve)
+    servers = Servers(session, serve, observers.metrics)
+    remaining_grace = 0.0
     try:
         await session.start()
         await servers.start()
         _announce(session, servers, keyed=bool(serve.api_keys))
-        await _greet(session, serve.startup_prompt)
+        await _ask(session, serve.startup_prompt)
         print("Ready. Ctrl-C stops.", flush=True)
         await first(stop.wait(), session.failed.wait())
         await servers.refuse()
@@ -104,21 +106,21 @@ async def _serve(session: Session, serve: ServeConfig, leader: Leader | None = N
             print("jaxchat: the engine failed; see the log. Stopping.", file=sys.stderr, flush=True)
             await asyncio.sleep(FAILURE_NOTICE)
             return 1
-        left = await drain(session, serve.shutdown_grace)
+        remaining_grace = await drain(session, serve.shutdown_grace)
         return 0
     finally:
-        await servers.stop(left)
+        await servers.stop(remaining_grace)
         await session.close()
-        if observing.tracing:
-            await asyncio.to_thread(observing.tracing.close)
+        if observers.tracing:
+            await asyncio.to_thread(observers.tracing.close)
 
 
-def _heed(leader: Leader, session: Session, stop: asyncio.Event) -> None:
-    """From here on a lost process fails the session, and one that is asked to stop stops all."""
+def _watch_followers(leader: Leader, session: Session, stop: asyncio.Event) -> None:
+    """Makes a lost process fail the session, and a leaving follower stop all processes."""
     loop = asyncio.get_running_loop()
 
     def lost(reason: str) -> None:
-        log.error("the pod is lost: %s", reason)
+        log.error("a process of this model is lost: %s", reason)
         loop.call_soon_threadsafe(session.fail)
 
     def leaving() -> None:
@@ -142,8 +144,8 @@ def _announce(session: Session, servers: Servers, *, keyed: bool) -> None:
         print(EXAMPLE.format(url=servers.rest_url, key=key, model=session.model_id))
 
 
-async def _greet(session: Session, question: str | None) -> None:
-    """Asks the model one question, so that the operator sees a real answer before anybody else asks."""
+async def _ask(session: Session, question: str | None) -> None:
+    """Asks the model one question and prints the answer, so that the operator sees that serving works."""
     if question is None:
         return
     message = {"role": "user", "content": question}

@@ -1,1 +1,1 @@
-"""Recipes for running jaxchat elsewhere: container, Kubernetes, Ray Serve."""
+"""Recipes for deploying jaxchat: container, Kubernetes, Ray Serve."""

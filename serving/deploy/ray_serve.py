@@ -1,13 +1,13 @@
-"""Many replicas under Ray Serve: its gRPC proxy speaks `jaxchat.v1.ChatService`, each replica has an engine of its own.
+"""Many replicas under Ray Serve. Its gRPC proxy speaks `jaxchat.v1.ChatService`; each replica has its own engine.
 
     pip install 'ray[serve]' 'jaxchat[rest]'
     python -m serving.deploy.ray_serve --replicas 2 --grpc-port 9000
     jaxchat rest --backend 127.0.0.1:9000
 
-Ray balances, restarts and scales the replicas; a model that needs several hosts is a pod instead (docs/multihost.md).
+Ray balances, restarts and scales the replicas. A model that needs several hosts runs without Ray (docs/multihost.md).
 
-Ray drops the trailing metadata of a call that raises, and with it the details of an error. So calls that fail return:
-an empty message, whose context has the status. What clients see is the status; before it a stream has an empty chunk.
+Ray drops the trailing metadata of a call that raises, and with it the details of the error. A failed call therefore
+returns an empty message and sets the status on its context. Clients see the status; a stream has an empty chunk first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SERVICES = (
     "jaxchat.v1.service_pb2_grpc.add_ChatServiceServicer_to_server",
     "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
 )
-WATCH = 5  # seconds that one watch of the health lasts: Ray stops no replica before its last call has ended
+WATCH = 5  # seconds that one health watch lasts: Ray waits for a replica's last call before it stops the replica
 Health: TypeAlias = health_pb2.HealthCheckResponse
 
 
@@ -54,7 +54,7 @@ class Replica:
         try:
             return await self._session.complete(request, call)
         except ChatError as error:
-            tell(grpc_context, error, call)
+            set_error(grpc_context, error, call)
             return v1.ChatCompletion()
 
     async def Stream(
@@ -65,7 +65,7 @@ class Replica:
             async for chunk in self._session.stream(request, call):
                 yield chunk
         except ChatError as error:
-            tell(grpc_context, error, call)
+            set_error(grpc_context, error, call)
             yield v1.ChatCompletionChunk()
 
     async def ListModels(
@@ -78,7 +78,7 @@ class Replica:
         try:
             return await find_model(self._session, request.model, call)  # type: ignore[arg-type]
         except ChatError as error:
-            tell(grpc_context, error, call)
+            set_error(grpc_context, error, call)
             return v1.Model()
 
     async def Check(self, request: health_pb2.HealthCheckRequest) -> Health:
@@ -90,7 +90,7 @@ class Replica:
             await asyncio.sleep(1)
 
     async def check_health(self) -> None:
-        """Ray replaces a replica whose engine has failed."""
+        """Raises RuntimeError if the engine has stopped. Ray then replaces the replica."""
         if not self._session.ready:
             raise RuntimeError("the engine has stopped")
 
@@ -103,33 +103,33 @@ def _call(context: RayServegRPCContext) -> RequestContext:
     return RequestContext(request_id=request_id_from(metadata.get("x-request-id")), authorization="")
 
 
-def tell(context: RayServegRPCContext, error: ChatError, call: RequestContext) -> None:
-    """Sets the status and the details that every front door sends."""
+def set_error(context: RayServegRPCContext, error: ChatError, call: RequestContext) -> None:
+    """Sets the status and the error details that every server sends."""
     context.set_code(grpc_errors.status_code(error))
     context.set_details(error.message)
     context.set_trailing_metadata([(grpc_errors.DETAILS_KEY, grpc_errors.to_details(error, call.request_id))])
 
 
 def main() -> None:
-    """Runs until Ctrl-C or SIGTERM."""
+    """Starts the replicas and runs until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--grpc-port", type=int, default=9000)
-    text = "port of Ray's own HTTP proxy, which answers no chat (default: 8001)"
+    text = "port of Ray's HTTP proxy, which does not serve chat (default: 8001)"
     parser.add_argument("--ray-http-port", type=int, default=8001, help=text)
     parser.add_argument("--slots", type=int, default=EngineConfig().slots)
     args = parser.parse_args()
     ray.init()
     serve.start(
-        http_options=HTTPOptions(port=args.ray_http_port),  # 8000, its default, is that of `jaxchat rest`
+        http_options=HTTPOptions(port=args.ray_http_port),  # Ray's default 8000 is the port of `jaxchat rest`
         grpc_options=gRPCOptions(port=args.grpc_port, grpc_servicer_functions=list(SERVICES)),
     )
     replicas: Any = Replica.options(num_replicas=args.replicas)  # type: ignore[attr-defined]
     serve.run(replicas.bind(args.model, EngineConfig(slots=args.slots)), name="jaxchat")
     stop = threading.Event()
-    for which in (signal.SIGINT, signal.SIGTERM):  # instead of the handlers of Ray, which leave the replicas running
-        signal.signal(which, lambda *_: stop.set())
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ray's own handlers would leave the replicas running
+        signal.signal(number, lambda *_: stop.set())
     print(f"Ready at port {args.grpc_port}. Ctrl-C stops.", flush=True)
     stop.wait()
     serve.shutdown()

@@ -1,4 +1,7 @@
-"""The chat service's methods with a parser that cannot fail: gRPC would answer bytes that are no message by UNKNOWN."""
+"""Registers the chat service's methods with a parser that never fails.
+
+gRPC itself would answer malformed bytes with UNKNOWN; the servicer answers with INVALID_ARGUMENT instead.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ SERVICE: str = _SERVICE.full_name
 
 
 class Undecodable:
-    """Stands for a request whose bytes are no message, for the servicer to refuse."""
+    """A placeholder for a request whose bytes could not be parsed. The servicer rejects it."""
 
 
 def add_methods(servicer: Any, server: grpc.aio.Server) -> None:
-    """Registers all methods of `servicer`, which must expect `Undecodable` in place of any request."""
+    """Registers all methods of `servicer`, which may get `Undecodable` in place of a request."""
     handlers = {}
     for method in _SERVICE.methods:
         make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler

@@ -1,4 +1,4 @@
-"""The gRPC front door: the chat service, standard health and reflection."""
+"""The gRPC server: the chat service, standard health checks and reflection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from serving.grpc.methods import SERVICE, Undecodable, add_methods
 from serving.tls import ServerTls
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # n = 128 with 20 top_logprobs
-LEAST_PING_MS = 10_000  # clients may ping this often; gRPC's own limit of 5 minutes closes the connection
+LEAST_PING_MS = 10_000  # clients may ping this often; gRPC closes the connection below its default of 5 minutes
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ChatServicer(service_pb2_grpc.ChatServiceServicer):
-    """Passes messages between RPCs and the backend. A cancelled RPC cancels the backend's call by asyncio's own way."""
+    """The chat service's methods on a backend. Cancelling an RPC cancels its task, and so the backend's call."""
 
     def __init__(self, backend: ChatBackend, keys: ApiKeys | None = None):
         self._backend = backend
@@ -62,10 +62,10 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
 
     @contextlib.asynccontextmanager
     async def _call(self, request: object, context: Context) -> AsyncIterator[RequestContext]:
-        """Names the call for the client, checks its key and turns whatever is raised into a status with details."""
+        """Names the call for the client, checks its key, and translates any exception into a status with details."""
         self.open.enter()
-        done: Any = self._done  # its type in the stubs fits no function
-        context.add_done_callback(done)  # runs when the status has gone out, not when we return
+        done: Any = self._done  # no function matches its type in the stubs
+        context.add_done_callback(done)  # runs once the status is sent, which is after this returns
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         request_id = request_id_from(metadata.get("x-request-id"))
         call = RequestContext(request_id=request_id, authorization=metadata.get("authorization", ""))
@@ -74,11 +74,11 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
             if self._keys:
                 self._keys.check(call.authorization)
             if isinstance(request, Undecodable):
-                raise invalid(None, "The request is no message of this method.")
+                raise invalid(None, "The request is not a valid message of this method.")
             yield call
         except ChatError as error:
             await _abort(context, error, request_id)
-        except grpc.aio.InternalError:  # a batch of the call failed: its client has gone, and no cancel had come yet
+        except grpc.aio.InternalError:  # a write failed: the client left before gRPC cancelled the task
             raise asyncio.CancelledError from None
         except Exception:
             log.exception("request %s failed", request_id)
@@ -92,7 +92,7 @@ async def _abort(context: Context, error: ChatError, request_id: str) -> NoRetur
 
 
 class GrpcServer:
-    """A gRPC server for one backend. `port` is known after `start`. With `keys`, the chat service asks for one."""
+    """A gRPC server for one backend. `port` is known after `start`. With `keys`, chat calls need one."""
 
     def __init__(
         self,
@@ -112,7 +112,10 @@ class GrpcServer:
             options=[
                 ("grpc.max_receive_message_length", max_body),
                 ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
-                ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a silent share
+                (
+                    "grpc.so_reuseport",
+                    0,
+                ),  # a second server on the same port is an error, and does not share it silently
                 ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_MS),
             ]
         )
@@ -122,7 +125,7 @@ class GrpcServer:
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> None:
-        """Listens; health says NOT_SERVING until `set_serving`. Raises OSError when the address is taken."""
+        """Starts to listen. Health reports NOT_SERVING until `set_serving`. Raises OSError if the address is taken."""
         await self.set_serving(False)
         host = f"[{self.host}]" if ":" in self.host else self.host
         address = f"{host}:{self.port}"
@@ -136,13 +139,13 @@ class GrpcServer:
         await self._server.start()
 
     async def set_serving(self, serving: bool) -> None:
-        """What health answers, for the server as a whole ("") and for the chat service."""
+        """Sets what health checks report, for the whole server ("") and for the chat service."""
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if serving else states.NOT_SERVING
         for name in ("", SERVICE):
             await self._health.set(name, state)
 
     async def stop(self, shutdown_grace: float) -> None:
-        """Lets open chat calls finish for `shutdown_grace` seconds, then cancels them. Ignores health watchers."""
+        """Gives open chat calls `shutdown_grace` seconds, then cancels them. Does not wait for health watchers."""
         await self._chat.open.wait(shutdown_grace)
         await self._server.stop(0)

@@ -1,1 +1,1 @@
-"""The processes of a pod over gRPC: process 0 takes the others in and streams them every step."""
+"""Several processes that serve one model, over gRPC: process 0 admits the others and streams every step to them."""

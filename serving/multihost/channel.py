@@ -1,17 +1,18 @@
-"""What both ends of the stream between leader and followers share."""
+"""gRPC options that leader and followers share."""
 
 from __future__ import annotations
 
 
 def options(heartbeat: float) -> list[tuple[str, int]]:
-    """gRPC options by which each end pings the other, and gives it up `heartbeat` seconds after its last answer.
+    """Returns gRPC options that make each end ping the other.
 
-    The answers come from gRPC's own threads, so a process that only computes for long stays alive.
+    Either end closes the connection when the other has not answered for `heartbeat` seconds. gRPC's own threads answer
+    pings, so a process that computes for long stays connected.
     """
     half = int(heartbeat * 500)
     return [
         ("grpc.keepalive_time_ms", half),
-        ("grpc.keepalive_timeout_ms", half),  # counts where nothing was to be read since; the next one else
+        ("grpc.keepalive_timeout_ms", half),  # applies if nothing was read since the ping; otherwise the next one does
         ("grpc.http2.ping_timeout_ms", half),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),

@@ -1,4 +1,4 @@
-"""Steps between `jaxchat.types` and the messages of `jaxchat.multihost.v1`."""
+"""Converts steps between `jaxchat.types` and the messages of `jaxchat.multihost.v1`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from jaxchat.multihost.v1 import multihost_pb2 as pb
 from jaxchat.types import DecodeWork, MultihostStep, PrefillWork, SamplingParams, SwapInWork, SwapOutWork, Swapped, Work
 
-ELSEWHERE = Swapped(None, ())
-"""Stands for a swapped sequence until the process that has its part puts that in."""
+STORED_LOCALLY = Swapped(None, ())
+"""A placeholder for a swapped sequence, which each process replaces by the part that it stored."""
 
 
 def encode(step: MultihostStep) -> pb.Step:
-    """The message of a step. What was swapped out is not in it, only its number."""
+    """Returns the message of a step. It has only the number of a swapped sequence, not its data."""
     message = pb.Step(saved=step.saved, forgotten=step.forgotten)
     match step.work:
         case PrefillWork() as work:
@@ -33,7 +33,7 @@ def encode(step: MultihostStep) -> pb.Step:
 
 
 def decode(message: pb.Step) -> MultihostStep:
-    """The step of a message."""
+    """Returns the step of a message."""
     return MultihostStep(_work(message), message.saved, tuple(message.forgotten))
 
 
@@ -42,18 +42,18 @@ def _work(message: pb.Step) -> Work:
         case "prefill":
             return _to_prefill(message.prefill)
         case "decode":
-            given = message.decode
-            slots = _i32(given.slots)
+            step = message.decode
+            slots = _i32(step.slots)
             return DecodeWork(
                 slots,
-                _i32(given.new_pages),
-                np.frombuffer(given.constrained, bool) if given.HasField("constrained") else None,
-                _rows(given.token_mask, len(slots)) if given.HasField("token_mask") else None,
+                _i32(step.new_pages),
+                np.frombuffer(step.constrained, bool) if step.HasField("constrained") else None,
+                _rows(step.token_mask, len(slots)) if step.HasField("token_mask") else None,
             )
         case "swap_out":
             return SwapOutWork(message.swap_out.slot, _i32(message.swap_out.pages))
         case "swap_in":
-            return SwapInWork(message.swap_in.slot, _i32(message.swap_in.pages), message.swap_in.kept, ELSEWHERE)
+            return SwapInWork(message.swap_in.slot, _i32(message.swap_in.pages), message.swap_in.kept, STORED_LOCALLY)
     raise ValueError("a step without work")
 
 

@@ -1,4 +1,4 @@
-"""Any other process of a pod: finds the leader, shows that it is alike, takes in steps, notices the leader's loss."""
+"""A process that follows: joins the leader, proves that both are alike, receives steps, detects the leader's loss."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Implements `jaxchat.types.MultihostFollower`.
+    """An implementation of `jaxchat.types.MultihostFollower`.
 
     Args:
-        config: this pod.
-        facts: what must be equal in all processes, by name.
-        lost: is called once with the reason, on another thread, when the leader is lost after `join`: the thread that
-            runs the steps may be waiting for it on the device.
+        config: settings of this process and its leader.
+        facts: values that must be equal in all processes, by name.
+        lost: called once with the reason when the leader is lost after `join`. Runs on another thread, because the
+            thread that runs the steps may be waiting for the leader on the device.
     """
 
     def __init__(self, config: MultihostConfig, facts: Mapping[str, str], lost: Callable[[str], None]) -> None:
         self.processes, self.process_id, self.timeout = config.processes, config.process_id, config.pod_timeout
-        self.distributed = ""  # known after `join`
+        self.distributed = ""  # host:port, known after `join`
         self._config, self._facts, self._lost = config, facts, lost
         self._outbox: queue.SimpleQueue[pb.FollowRequest | None] = queue.SimpleQueue()
         self._inbox: queue.SimpleQueue[pb.FollowResponse | MultihostError] = queue.SimpleQueue()
@@ -41,22 +41,23 @@ class Follower:
         self._channel = grpc.insecure_channel(config.address, options=options(config.heartbeat))
 
     def join(self) -> None:
-        """Waits until all processes are there. Raises MultihostError when the leader refuses or cannot be found."""
+        """Waits until all processes have joined. Raises MultihostError without a leader, or if it rejects this one."""
         call = multihost_pb2_grpc.MultihostServiceStub(self._channel).Follow(self._requests(), wait_for_ready=True)
         hello = pb.Hello(process_id=self.process_id, processes=self.processes, facts=self._facts)
         self._outbox.put(pb.FollowRequest(hello=hello))
-        threading.Thread(target=self._read, args=(call,), name="jaxchat-pod", daemon=True).start()
-        begin = self._next("begin", f"no complete pod at {self._config.coordinator} within {self.timeout:g} s").begin
+        threading.Thread(target=self._read, args=(call,), name="jaxchat-multihost", daemon=True).start()
+        late = f"not all processes joined {self._config.coordinator} within {self.timeout:g} s"
+        begin = self._next("begin", late).begin
         self._joined = True
         self.distributed = f"{self._config.host}:{begin.distributed_port}"
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Tells the leader what was loaded and compiled here. Raises MultihostError when another process differs."""
+        """Sends the leader digests of weights and programs. Raises MultihostError if another process differs."""
         self._outbox.put(pb.FollowRequest(ready=pb.Ready(digests=digests)))
         self._next("agreed", f"the other processes had not loaded the model {self.timeout:g} s after this one")
 
     def steps(self) -> Iterator[MultihostStep]:
-        """What the leader has this process run, until the pod has finished."""
+        """Yields the steps to run, until the leader ends the run."""
         while True:
             message = self._take(None)
             if message.HasField("end"):
@@ -64,7 +65,7 @@ class Follower:
             yield decode(message.step)
 
     def leave(self) -> None:
-        """Asks the leader to end the pod; it lets running answers finish. Safe in a signal handler."""
+        """Asks the leader to end the run. The leader lets running answers finish. Safe in a signal handler."""
         self._outbox.put(pb.FollowRequest(leaving=pb.Leaving()))
 
     def close(self) -> None:

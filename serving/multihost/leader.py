@@ -1,4 +1,4 @@
-"""Process 0 of a pod: takes the followers in, sees that all are alike, streams them the steps, notices their loss."""
+"""Process 0: admits followers, checks that all are alike, streams steps to them, detects their loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxchat.types import MultihostStep
 from serving.config import MultihostConfig
 from serving.multihost.channel import options
 from serving.multihost.codec import encode
-from serving.multihost.handshake import difference, refusal
+from serving.multihost.handshake import difference, rejection_reason
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ class _Follower:
 
 
 class Leader(multihost_pb2_grpc.MultihostServiceServicer):
-    """Implements `jaxchat.types.MultihostLeader`. Listens at once.
+    """An implementation of `jaxchat.types.MultihostLeader`. Listens from its construction on.
 
     Args:
-        config: this pod.
-        facts: what must be equal in all processes, by name.
-        lost: is called once with the reason, on another thread, when the pod that was complete can no longer work.
+        config: settings of this process and its followers.
+        facts: values that must be equal in all processes, by name.
+        lost: called once with the reason, on another thread, when a process is lost or hangs after all have joined.
 
     Raises:
         OSError: the address is taken.
@@ -52,50 +52,50 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self.distributed = f"127.0.0.1:{config.distributed_port or _free_port()}"
         self._config, self._facts = config, facts
         self.lost = lost
-        self.leaving: Callable[[], object] | None = None  # while it is None, a follower that leaves is a loss
+        self.leaving: Callable[[], object] | None = None  # while it is None, a leaving follower counts as lost
         self._followers: dict[int, _Follower] = {}
         self._changed = threading.Condition()
         self._complete = False
         self._failure = ""
         self._ended = threading.Event()
-        # Each follower keeps a thread for as long as it lives; the others refuse those who do not fit.
-        pool = ThreadPoolExecutor(config.processes + 4, thread_name_prefix="jaxchat-pod")
+        # Each follower occupies one thread while it lives. The spare threads reject followers that do not match.
+        pool = ThreadPoolExecutor(config.processes + 4, thread_name_prefix="jaxchat-multihost")
         self._server = grpc.server(pool, options=options(config.heartbeat))
         multihost_pb2_grpc.add_MultihostServiceServicer_to_server(self, self._server)
         _listen(self._server, config)
 
     def gather(self) -> None:
-        """Waits for all followers. Raises MultihostError naming those who did not come in time."""
+        """Waits until all followers have joined. Raises MultihostError naming those that are late."""
         with self._changed:
-            all_here = self._changed.wait_for(lambda: len(self._followers) == self.processes - 1, self.timeout)
-            if not all_here:
+            complete = self._changed.wait_for(lambda: len(self._followers) == self.processes - 1, self.timeout)
+            if not complete:
                 missing = ", ".join(str(i) for i in range(1, self.processes) if i not in self._followers)
-                raise MultihostError(f"of {self.processes} processes, {missing} did not come within {self.timeout:g} s")
+                raise MultihostError(f"of {self.processes} processes, {missing} did not join within {self.timeout:g} s")
             self._complete = True
         port = int(self.distributed.rpartition(":")[2])
-        self._tell(pb.FollowResponse(begin=pb.Begin(distributed_port=port)))
+        self._broadcast(pb.FollowResponse(begin=pb.Begin(distributed_port=port)))
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Waits until all followers have loaded and compiled. Raises MultihostError when one differs."""
+        """Waits until all followers have loaded and compiled. Raises MultihostError if one differs or is late."""
         with self._changed:
             followers = self._followers.values()
             self._changed.wait_for(lambda: self._failure or all(f.digests for f in followers), self.timeout)
             late = ", ".join(str(f.process_id) for f in followers if not f.digests)
-            named = [difference(f"process {f.process_id}", f.digests or digests, digests) for f in followers]
-        reason = self._failure or "; ".join(filter(None, named))
+            differences = [difference(f"process {f.process_id}", f.digests or digests, digests) for f in followers]
+        reason = self._failure or "; ".join(filter(None, differences))
         if not reason and late:
             reason = f"processes {late} had not loaded the model {self.timeout:g} s after the leader"
         if reason:
-            self._tell(pb.FollowResponse(refused=pb.Refused(reason=reason)))
+            self._broadcast(pb.FollowResponse(refused=pb.Refused(reason=reason)))
             raise MultihostError(reason)
-        self._tell(pb.FollowResponse(agreed=pb.Agreed()))
+        self._broadcast(pb.FollowResponse(agreed=pb.Agreed()))
 
     def send(self, step: MultihostStep) -> None:
-        """Has all followers run a step."""
-        self._tell(pb.FollowResponse(step=encode(step)))
+        """Sends a step to all followers."""
+        self._broadcast(pb.FollowResponse(step=encode(step)))
 
     def watch(self, stuck: Callable[[], float]) -> None:
-        """Loses the pod when a step takes longer than `step_timeout`: a process may be alive and yet hang."""
+        """Starts a watchdog: a step longer than `step_timeout` counts as a loss, because a living process may hang."""
         limit = self._config.step_timeout
 
         def run() -> None:
@@ -106,32 +106,32 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         threading.Thread(target=run, name="jaxchat-watchdog", daemon=True).start()
 
     def end(self) -> None:
-        """Lets the followers finish: there will be no more steps."""
+        """Tells the followers that the last step was sent."""
         self._ended.set()
-        self._tell(pb.FollowResponse(end=pb.End()))
+        self._broadcast(pb.FollowResponse(end=pb.End()))
 
     def close(self) -> None:
-        """Gives followers a second to take in what they were told, and stops listening."""
+        """Gives followers a second to read pending messages, then stops listening."""
         self._ended.set()
         for follower in list(self._followers.values()):
             follower.outbox.put(None)
         self._server.stop(1.0).wait()
 
     def Follow(self, request_iterator: Iterator[pb.FollowRequest], context: Any) -> Iterator[pb.FollowResponse]:
-        follower = self._take_in(next(request_iterator).hello, context)
+        follower = self._admit(next(request_iterator).hello, context)
         threading.Thread(target=self._listen_to, args=(follower, request_iterator), daemon=True).start()
         while (message := follower.outbox.get()) is not None:
             yield message
 
-    def _take_in(self, hello: pb.Hello, context: grpc.ServicerContext) -> _Follower:
+    def _admit(self, hello: pb.Hello, context: grpc.ServicerContext) -> _Follower:
         with self._changed:
-            reason = refusal(hello, self._config, self._facts, self._followers)
+            reason = rejection_reason(hello, self._config, self._facts, self._followers)
             if reason:
-                log.warning("refused %s", reason)
+                log.warning("rejected %s", reason)
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason)
             follower = _Follower(hello.process_id)
-            if not context.add_callback(lambda: self._gone(follower)):
-                context.abort(grpc.StatusCode.CANCELLED, "gone already")
+            if not context.add_callback(lambda: self._on_disconnect(follower)):
+                context.abort(grpc.StatusCode.CANCELLED, "disconnected already")
             self._followers[hello.process_id] = follower
             self._changed.notify_all()
         return follower
@@ -144,11 +144,11 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
                         follower.digests = dict(message.ready.digests)
                         self._changed.notify_all()
                 elif message.WhichOneof("kind") == "leaving":
-                    self._leaves(follower)
-        except Exception:  # of the stream's end, which `_gone` is told too
+                    self._on_leaving(follower)
+        except Exception:  # the stream has ended, which `_on_disconnect` handles
             log.debug("the stream of process %d ended", follower.process_id, exc_info=True)
 
-    def _leaves(self, follower: _Follower) -> None:
+    def _on_leaving(self, follower: _Follower) -> None:
         reason = f"process {follower.process_id} was asked to stop"
         if self.leaving:
             log.warning(reason)
@@ -156,11 +156,11 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         else:
             self._lose(reason)
 
-    def _gone(self, follower: _Follower) -> None:
+    def _on_disconnect(self, follower: _Follower) -> None:
         follower.outbox.put(None)
         with self._changed:
             if not self._complete:
-                del self._followers[follower.process_id]  # it may come again
+                del self._followers[follower.process_id]  # it may join again
                 return
         self._lose(f"process {follower.process_id} is gone")
 
@@ -172,18 +172,18 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
             self._changed.notify_all()
         self.lost(reason)
 
-    def _tell(self, message: pb.FollowResponse) -> None:
+    def _broadcast(self, message: pb.FollowResponse) -> None:
         for follower in list(self._followers.values()):
             follower.outbox.put(message)
 
 
 def _listen(server: grpc.Server, config: MultihostConfig) -> None:
-    """Starts the server at the coordinator's address where that is one, at all addresses where it is a name."""
+    """Starts the server on the coordinator's IP address, or on all addresses if the coordinator is a host name."""
     host = config.host if _is_address(config.host) else "[::]"
     try:
         server.add_insecure_port(f"{host}:{config.port}")
     except RuntimeError as error:
-        raise OSError(f"cannot listen for the pod on {host}:{config.port}: {error}") from None
+        raise OSError(f"cannot listen for followers on {host}:{config.port}: {error}") from None
     server.start()
 
 

@@ -1,7 +1,7 @@
-"""The process's log as text or JSON lines, and a line for each finished request.
+"""The process's log as text or JSON lines, with one line for each finished request.
 
-Lines tell who asked for what at which cost, never what was said: no prompts, no answers, no keys. Users appear as a
-keyed hash whose key lives as long as the process: the same user can be followed in one log and in no other place.
+A line holds model, user, outcome and cost of a request, and never a prompt, an answer or an API key. Users appear as a
+keyed hash whose key lives as long as the process: it links a user's requests within one log and nowhere beyond it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from serving.config import LogConfig
 log = logging.getLogger("jaxchat.requests")
 starting = logging.getLogger("jaxchat.start")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_SHOWN = 200  # characters of a model name: any refused name comes here too
+_SHOWN = 200  # characters of a model name; clients may send any
 
 
 def configure(config: LogConfig) -> None:
-    """Sets up the root logger of a process, on standard error."""
+    """Configures the root logger to write to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if config.log_format == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
 
 
 def notices(config: LogConfig) -> Callable[[str], None]:
-    """Returns a function that tells a person a line on standard error, whatever the level of the log.
+    """Returns a function that writes a line for the operator to standard error, whatever the log level.
 
-    Where that takes JSON objects, the line is one of them.
+    With the JSON log format, the line is a JSON object as well.
     """
     if config.log_format == "json":
         starting.setLevel(logging.INFO)
@@ -43,12 +43,12 @@ def notices(config: LogConfig) -> Callable[[str], None]:
 
 
 def to_stderr(line: str) -> None:
-    """Prints a line on standard error at once."""
+    """Prints a line to standard error and flushes it."""
     print(line, file=sys.stderr, flush=True)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII, whatever the record says. `extra={"fields": {...}}` adds keys."""
+    """A formatter that writes one JSON object a line, in ASCII. `extra={"fields": {...}}` adds keys."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -70,7 +70,7 @@ class RequestLog:
         self._key = secrets.token_bytes(32)
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
-        """Nothing: a line a request is enough."""
+        """Does nothing: the log has one line for a whole request."""
 
     def finished(self, record: Record) -> None:
         if log.isEnabledFor(logging.INFO):
@@ -79,7 +79,7 @@ class RequestLog:
             log.info("request %s", words, extra={"fields": fields})
 
     def _fields(self, record: Record) -> dict[str, Any]:
-        """Durations in seconds; `status` as in HTTP, 499 when the client went away."""
+        """Returns the line's fields. Durations are in seconds; `status` is HTTP's, 499 after a client's disconnect."""
         return {
             "request_id": record.request_id,
             "model": record.model[:_SHOWN],

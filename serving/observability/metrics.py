@@ -1,6 +1,6 @@
-"""Prometheus metrics, in a registry of their own. Names and meanings follow vLLM's, so its dashboards fit.
+"""Prometheus metrics in a separate registry. Names and meanings follow vLLM's, so its dashboards work.
 
-No label tells users, keys or prompts apart: labels have few values, all of them the server's own.
+No label holds a user, a key or a prompt. Labels have few values, all chosen by the server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WHOLE = (0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 4
 
 
 class Metrics:
-    """An observer that counts; `page` shows the counts and the load of `session`."""
+    """An observer that counts requests and tokens. `page` returns the counts and the load of `session`."""
 
     def __init__(self, session: Session):
         self._model = session.model_id
@@ -28,16 +28,18 @@ class Metrics:
         self._registry.register(_Gauges(session))
         self._first = self._histogram("time_to_first_token_seconds", "From acceptance to the first token.", _FIRST)
         self._gap = self._histogram("inter_token_latency_seconds", "Between two tokens of a choice.", _GAP)
-        self._whole = self._histogram("e2e_request_latency_seconds", "From acceptance to the end.", _WHOLE)
-        self._prompt = self._counter("prompt_tokens", "Tokens of prompts that were computed or found in the cache.")
+        self._whole = self._histogram(
+            "e2e_request_latency_seconds", "From acceptance to the end of the request.", _WHOLE
+        )
+        self._prompt = self._counter("prompt_tokens", "Tokens of prompts that were computed or taken from the cache.")
         self._generated = self._counter("generation_tokens", "Tokens that were generated.")
         self._success = self._labelled("request_success", "Finished choices of completed requests.", "finished_reason")
         self._outcomes = self._labelled("request_outcomes", "Requests that ended.", "outcome", "error")
-        for outcome in ("completed", "cancelled"):  # these have no error, so they can start at 0
+        for outcome in ("completed", "cancelled"):  # their error label is known, so they can start at 0
             self._outcomes.labels(self._model, outcome, "")
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
-        """Runs for every token, in the event loop."""
+        """Counts new tokens. Runs in the event loop for every token."""
         self._generated.inc(count)
         if gap is not None:
             self._gap.observe(gap)
@@ -53,7 +55,7 @@ class Metrics:
                 self._success.labels(self._model, reason).inc()
 
     def page(self) -> bytes:
-        """All of it in the text format 0.0.4: later ones would write the colon in our names as an underscore."""
+        """Returns all metrics in the text format 0.0.4. Later formats would replace the colon in the names."""
         return generate_latest(self._registry)
 
     def _labelled(self, name: str, text: str, *labels: str) -> Counter:
@@ -68,7 +70,7 @@ class Metrics:
 
 
 class _Gauges(Collector):
-    """Reads the load of the engine at each scrape."""
+    """A collector that reads the engine's load at each scrape."""
 
     def __init__(self, session: Session):
         self._session = session
@@ -84,7 +86,7 @@ class _Gauges(Collector):
             gauge.add_metric((model,), value)
             yield gauge
         for name, text, value in (
-            ("num_preemptions", "Sequences swapped out to host memory for want of pages.", load.preemptions),
+            ("num_preemptions", "Sequences swapped out to host memory when pages were short.", load.preemptions),
             (
                 "compiles_after_ready",
                 "Programs compiled while serving; above 0 is a bug.",

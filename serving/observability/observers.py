@@ -1,4 +1,4 @@
-"""The observers that a configuration asks for."""
+"""Attaches the observers that a configuration switches on."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Observing:
-    """What observes a session, for those who show it or close it."""
+class SessionObservers:
+    """The observers of a session that the server exposes or has to close."""
 
     metrics: Metrics | None
     tracing: Tracing | None
 
 
 def check_extras(config: RestConfig) -> None:
-    """Raises ValueError naming the extra that `config` needs and that is not installed."""
+    """Checks that optional dependencies of `config` are installed. Raises ValueError naming the missing extra."""
     serves_http = config.rest_port is not None
     if isinstance(config, ServeConfig):
         serves_http = serves_http or config.metrics_port is not None
@@ -36,8 +36,8 @@ def check_extras(config: RestConfig) -> None:
         )
 
 
-def observe(session: Session, config: ServeConfig) -> Observing:
-    """Adds the observers to `session`. The extras must be there, see `check_extras`."""
+def observe(session: Session, config: ServeConfig) -> SessionObservers:
+    """Adds the observers to `session`. Needs the extras that `check_extras` checks."""
     metrics: Metrics | None = None
     tracing: Tracing | None = None
     session.observers.append(RequestLog())
@@ -49,11 +49,11 @@ def observe(session: Session, config: ServeConfig) -> Observing:
         from serving.observability.tracing import otlp
 
         session.observers.append(tracing := otlp(config.otlp_endpoint))
-    return Observing(metrics, tracing)
+    return SessionObservers(metrics, tracing)
 
 
 def _installed(*modules: str) -> bool:
     try:
         return all(find_spec(module) for module in modules)
-    except ModuleNotFoundError:  # of a package that one of them is in
+    except ModuleNotFoundError:  # the parent package is missing
         return False

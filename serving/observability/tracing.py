@@ -1,4 +1,4 @@
-"""A span for each request, in the GenAI semantic conventions of OpenTelemetry. Needs the extra `otel`."""
+"""A trace span for each request, by OpenTelemetry's GenAI semantic conventions. Needs the extra `otel`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from jaxchat.chat.context import Record
 
-_SHOWN = 200  # characters of a model name: any refused name comes here too
+_SHOWN = 200  # characters of a model name; clients may send any
 
 
 class Tracing:
-    """An observer that makes spans and sends them in batches, from a thread of its own."""
+    """An observer that makes spans. A background thread sends them in batches."""
 
     def __init__(self, exporter: SpanExporter):
         self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: "jaxchat"}))
@@ -23,7 +23,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("jaxchat")
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
-        """Nothing: a span a request is enough."""
+        """Does nothing: a request has one span."""
 
     def finished(self, record: Record) -> None:
         span = self._tracer.start_span(
@@ -37,19 +37,19 @@ class Tracing:
         span.end(_nanoseconds(record.accepted + record.seconds))
 
     def close(self) -> None:
-        """Sends what is left; blocks for some seconds when the collector is away."""
+        """Sends the remaining spans. Blocks for some seconds if the collector is unreachable."""
         self._provider.shutdown()
 
 
 def otlp(endpoint: str) -> Tracing:
-    """Tracing to a collector over OTLP/gRPC; `endpoint` is as `http://host:4317`, or `https://` for TLS."""
+    """Returns an observer that sends spans by OTLP/gRPC to `endpoint`: `http://host:4317`, or `https://` for TLS."""
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
     return Tracing(OTLPSpanExporter(endpoint=endpoint))
 
 
 def _attributes(record: Record) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "jaxchat",
         "gen_ai.request.model": record.model[:_SHOWN],
@@ -62,7 +62,7 @@ def _attributes(record: Record) -> dict[str, Any]:
         "error.type": record.error or ("cancelled" if record.outcome == "cancelled" else None),
         "jaxchat.request_id": record.request_id,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in attributes.items() if value is not None}
 
 
 def _nanoseconds(seconds: float) -> int:

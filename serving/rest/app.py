@@ -1,4 +1,4 @@
-"""Routes of the REST front door."""
+"""Routes of the REST server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from serving.rest.sse import EventStream
 log = logging.getLogger(__name__)
 
 HEALTH = "/health"
-CLIENT_CLOSED = 499  # never on the wire: nobody is left to read it
+CLIENT_CLOSED = 499  # never sent: the client has closed the connection
 
 
 def create_app(
@@ -38,11 +38,15 @@ def create_app(
     keys: ApiKeys | None = None,
     metrics: Exposed | None = None,
 ) -> StandardHeaders:
-    """An ASGI application for `backend`.
+    """Returns an ASGI application for `backend`.
 
-    `max_body` bounds request bodies in bytes; `allow_unknown_fields` drops unknown JSON keys instead of refusing them;
-    `keep_alive` is the time in seconds between comments on a stream that waits for its first token; with `keys`, every
-    path but /health asks for one; with `metrics` there is /metrics.
+    Args:
+        backend: answers the requests.
+        max_body: limit of request bodies, in bytes.
+        allow_unknown_fields: drops unknown JSON keys instead of rejecting them.
+        keep_alive: seconds between comments on a stream that waits for its first token.
+        keys: valid API keys. Every path except /health needs one; None admits everybody.
+        metrics: adds the page /metrics.
     """
     api = Api(backend, max_body, allow_unknown_fields, keep_alive)
     app = Starlette(
@@ -66,7 +70,7 @@ def create_app(
 
 
 class Api:
-    """The endpoints."""
+    """The endpoint handlers."""
 
     def __init__(self, backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float):
         self._backend = backend
@@ -90,8 +94,8 @@ class Api:
         return json_response({"object": "list", "data": [model_to_json(model) for model in models]})
 
     async def model(self, request: Request) -> Response:
-        found = await find_model(self._backend, request.path_params["model"], _call(request))
-        return json_response(model_to_json(found))
+        model = await find_model(self._backend, request.path_params["model"], _call(request))
+        return json_response(model_to_json(model))
 
     async def health(self, request: Request) -> Response:
         ready = self._backend.ready
@@ -109,12 +113,12 @@ async def _chat_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    where = f"{request.method} {request.url.path}"[:200]
-    message = {404: f"Unknown path: {where}.", 405: f"Method not allowed: {where}."}.get(error.status_code)
+    route = f"{request.method} {request.url.path}"[:200]
+    message = {404: f"Unknown path: {route}.", 405: f"Method not allowed: {route}."}.get(error.status_code)
     chat_error = ChatError(message or error.detail, http_status=error.status_code)
     return error_response(chat_error, error.headers)
 
 
 async def _client_gone(request: Request, error: Exception) -> Response:
-    log.info("request %s: the client went away", request.state.request_id)
+    log.info("request %s: the client closed the connection", request.state.request_id)
     return Response(status_code=CLIENT_CLOSED)

@@ -1,4 +1,4 @@
-"""Reading a JSON request body within limits."""
+"""Reads JSON request bodies within limits."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import Any
 
 from starlette.requests import Request
 
-from jaxchat.errors import ChatError, invalid_json, request_too_large, safe_repr
+from jaxchat.errors import ChatError, invalid_json, reject_constant, request_too_large, safe_repr
 from jaxchat.openai_json.readers import nested_at_most
 
-_SURPLUS = 64 * 1024 * 1024  # bytes beyond the limit that are read and thrown away
-_PATIENCE = 1.0  # seconds to wait for more of them
+_SURPLUS = 64 * 1024 * 1024  # bytes beyond the limit that are read and dropped
+_PATIENCE = 1.0  # seconds to wait for the next of these bytes
 
 
 async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
-    """The JSON object in the body. Raises `ChatError`: 415, 413 over `limit` bytes, 400 for anything but an object."""
+    """Returns the JSON object in the body.
+
+    Raises:
+        ChatError: 415 for another content type, 413 above `limit` bytes, 400 if the body is not a JSON object.
+    """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         message = f"The content type must be application/json, got {safe_repr(content_type)}."
@@ -45,7 +49,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 async def _discard(parts: AsyncGenerator[bytes, None]) -> None:
-    """Reads on for a while: closing the connection on a client that still sends could lose it the refusal."""
+    """Reads on for a while: a client that still sends might not receive the error if the connection closed at once."""
     surplus = 0
     with suppress(TimeoutError):
         while surplus < _SURPLUS and (part := await asyncio.wait_for(anext(parts, None), _PATIENCE)) is not None:
@@ -54,14 +58,10 @@ async def _discard(parts: AsyncGenerator[bytes, None]) -> None:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        return json.loads(body.decode("utf-8"), parse_constant=reject_constant)
     except UnicodeDecodeError:
         raise invalid_json("The body is not valid UTF-8.") from None
     except RecursionError:
         raise invalid_json("The body is nested too deep.") from None
     except ValueError as error:
         raise invalid_json(f"The body is not valid JSON: {safe_repr(str(error))}.") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-"""Giving up work when the client goes away."""
+"""Cancels work when the client closes its connection."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """The client closed its connection before the answer was ready."""
+    """Raised when the client closes its connection before the answer is ready."""
 
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled, and awaited, as soon as the client goes away.
+    """Returns the result of `work`, or cancels and awaits it once the client disconnects.
 
-    Call it after the request body was read. Raises `ClientGone`, or what `work` raises.
+    Call it after the request body was read.
+
+    Raises:
+        ClientGone: the client closed its connection.
+        Exception: whatever `work` raises.
     """
     working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(_disconnected(receive))

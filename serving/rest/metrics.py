@@ -1,4 +1,4 @@
-"""The page that Prometheus reads."""
+"""The metrics page for Prometheus."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Exposed(Protocol):
-    """Metrics that can be shown: `serving.observability.metrics.Metrics`."""
+    """A source of the metrics page: `serving.observability.metrics.Metrics`."""
 
     def page(self) -> bytes:
-        """The page in Prometheus's text format 0.0.4."""
+        """Returns the page in Prometheus's text format 0.0.4."""
 
 
 def metrics_route(metrics: Exposed) -> Route:
@@ -30,5 +30,5 @@ def metrics_route(metrics: Exposed) -> Route:
 
 
 def create_metrics_app(metrics: Exposed) -> Starlette:
-    """An ASGI application with nothing but /metrics."""
+    """Returns an ASGI application that serves /metrics only."""
     return Starlette(routes=[metrics_route(metrics)], middleware=[Middleware(AnswerFailures)])

@@ -1,4 +1,4 @@
-"""Unexpected exceptions on the REST front door."""
+"""ASGI middleware of the REST server: unexpected exceptions, standard headers, API keys."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class AnswerFailures:
-    """ASGI middleware: logs an unexpected exception and answers 500.
+    """ASGI middleware that logs an unexpected exception and answers 500.
 
-    Starlette's own handler raises the exception again, after which the HTTP server closes the connection without a
-    `connection: close` in the answer: the next request of a client that keeps connections would be reset. An exception
-    after the response has begun is raised, so that the closed connection shows that the response is incomplete.
+    Starlette's own handler raises the exception again. The HTTP server would then close the connection without sending
+    `connection: close`, and reset the next request of a client that keeps connections. An exception after the response
+    has begun is raised: the closed connection shows that the response is incomplete.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -47,7 +47,7 @@ class AnswerFailures:
 
 
 class StandardHeaders:
-    """ASGI middleware: names the request in `scope["state"]` and adds the standard headers to its response."""
+    """ASGI middleware that stores the request id in `scope["state"]` and adds the standard response headers."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -72,12 +72,12 @@ class StandardHeaders:
 
 
 def seed_header(answer: v1.ChatCompletion | v1.ChatCompletionChunk) -> dict[str, str]:
-    """The seed that was used goes into a header: the JSON objects have no place for it."""
+    """Returns the header with the seed that was used: the JSON objects have no field for it."""
     return {"x-jaxchat-seed": str(answer.seed_used)} if answer.HasField("seed_used") else {}
 
 
 class RequireKey:
-    """ASGI middleware: answers 401, before anything of the body is read, to requests without a key."""
+    """ASGI middleware that answers 401 to requests without a valid key, before reading the body."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, *, open_paths: Collection[str]):
         self._app = app

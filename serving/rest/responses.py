@@ -1,4 +1,4 @@
-"""JSON replies."""
+"""JSON responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxchat.openai_json import error_to_json
 
 
 def dump(value: Any) -> str:
-    """Compact JSON on one line; NaN and infinities are a bug and raise."""
+    """Returns compact JSON on one line. Raises ValueError for NaN and infinities, which only a bug can produce."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -23,7 +23,7 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 def error_response(error: ChatError, headers: Mapping[str, str] | None = None) -> Response:
-    """The error object, with the headers that tell clients whether and when to try again."""
+    """Returns the error object, with headers that say whether and when a retry may succeed."""
     all_headers = dict(headers or {})
     if error.retry_after is not None:
         all_headers["retry-after"] = str(math.ceil(error.retry_after))

@@ -1,4 +1,4 @@
-"""The REST application on a socket, inside a loop that others share."""
+"""Runs the REST application on a socket, in an asyncio loop shared with other servers."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class RestServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listens. Raises OSError when the address is taken."""
+        """Starts to listen. Raises OSError if the address is taken."""
         listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve([listener]))
 
     async def stop(self, shutdown_grace: float) -> None:
-        """Takes no new connections; answers that still run after `shutdown_grace` seconds are cancelled."""
+        """Accepts no new connections. Cancels answers that still run after `shutdown_grace` seconds."""
         if self._task:
-            self._server.config.timeout_graceful_shutdown = shutdown_grace  # type: ignore[assignment]  # it only waits for it
+            self._server.config.timeout_graceful_shutdown = shutdown_grace  # type: ignore[assignment]  # a float works: it is only a timeout
             self._server.should_exit = True
             await self._task
 
@@ -54,7 +54,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(2048)  # connections made before the server's own first turn wait in the kernel
+        listener.listen(2048)  # the kernel queues connections until the server accepts them
     except OSError as error:
         listener.close()
         raise OSError(f"cannot listen for REST on {host}:{port}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""A streamed answer as server-sent events."""
+"""Sends a streamed answer as server-sent events."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ DONE = "data: [DONE]\n\n"
 
 
 class EventStream(Response):
-    """Sends chunks as events, then `[DONE]`.
+    """A response that sends chunks as events, then `[DONE]`.
 
-    An error before the first chunk is a plain JSON error; later it is an event, after which the stream ends without
-    `[DONE]`, so that nobody takes a torn answer for a whole one. A client that goes away cancels the backend's call.
+    An error before the first chunk becomes a plain JSON error. A later one becomes an event and ends the stream without
+    `[DONE]`, so that an incomplete answer is recognisable. A disconnect of the client cancels the backend's call.
     """
 
     def __init__(self, chunks: AsyncIterator[v1.ChatCompletionChunk], include_usage: bool, keep_alive: float) -> None:
@@ -65,9 +65,9 @@ class EventStream(Response):
             await events.send(_event(chunk_to_json(chunk, self.include_usage)), chunk)
 
     async def _until_first_token(self, events: Events) -> AsyncIterator[v1.ChatCompletionChunk]:
-        """Chunks up to the first that says something. Waiting for one can be long: comments keep the line open.
+        """Yields chunks up to the first with content. Sends comments meanwhile, so that proxies keep the connection.
 
-        By the time of the first comment the request has long been found valid, so headers may go out with it.
+        The first comment also sends the headers: an invalid request would have failed long before it.
         """
         while True:
             waiting = asyncio.ensure_future(anext(self.chunks, None))
@@ -86,7 +86,7 @@ class EventStream(Response):
 
 
 class Events:
-    """Writes events; the response starts with the first one."""
+    """A writer of events. The first event starts the response."""
 
     def __init__(self, send: Send):
         self._send = send

@@ -95,12 +95,12 @@ def test_a_longer_limit_only_continues_the_answer(tiny_client: Client) -> None:
 
 
 def test_stop_strings_end_the_answer_before_them(tiny_client: Client) -> None:
-    whole = create(tiny_client, seed=3, max_tokens=40).choices[0].message.content
-    stop = whole[10:12]
+    complete = create(tiny_client, seed=3, max_tokens=40).choices[0].message.content
+    stop = complete[10:12]
     for stream in (False, True):
         answer = create(tiny_client, seed=3, max_tokens=40, stop=[stop], stream=stream)
         text = joined(answer) if stream else answer.choices[0].message.content
-        assert text == whole[: whole.find(stop)]
+        assert text == complete[: complete.find(stop)]
     assert create(tiny_client, seed=3, max_tokens=40, stop=stop).choices[0].finish_reason == "stop"
     assert idle(tiny_client)
 

@@ -194,6 +194,22 @@ def test_a_full_queue_refuses_but_an_empty_one_takes_any_request() -> None:
     harness.settle()
 
 
+def test_without_a_queue_all_slots_can_be_taken_and_nothing_waits() -> None:
+    harness = Harness(slots=3, queue_limit=0)
+    for _ in range(3):
+        harness.engine.submit(ask(10, 400))
+    with pytest.raises(QueueFull):
+        harness.engine.submit(ask(10, 5))
+    harness.gather(3)
+    while harness.left() != (0, 0, 0):
+        time.sleep(0.001)
+    harness.engine.submit(ask(10, 5, choices=20))  # more choices than slots must be possible
+    with pytest.raises(QueueFull):
+        harness.engine.submit(ask(10, 5))
+    harness.gather(20)
+    harness.settle()
+
+
 def test_a_lost_device_fails_whoever_waits() -> None:
     harness = Harness(slots=1)
     harness.runner.fail_at = 3

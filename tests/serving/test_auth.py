@@ -70,7 +70,7 @@ def test_only_hashes_stay_in_memory(key_file):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("# none\n", "there is no key in it"),
+        ("# none\n", "the file has no keys"),
         ("good\nsha256:12\n", "line 2: 'sha256:' must be followed by 64 hexadecimal digits"),
         ("secret with spaces", "line 1: a key has printable ASCII"),
         ("clé", "line 1: a key has printable ASCII"),

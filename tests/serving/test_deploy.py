@@ -81,7 +81,7 @@ def check_monitor(document: Any) -> None:
     assert document["apiVersion"] == "monitoring.coreos.com/v1"
     assert document["spec"].keys() == {"selector", "podMetricsEndpoints"}
     expressions = document["spec"]["selector"]["matchExpressions"]
-    assert all(each.keys() == {"key", "operator", "values"} for each in expressions)
+    assert all(expression.keys() == {"key", "operator", "values"} for expression in expressions)
     (endpoint,) = document["spec"]["podMetricsEndpoints"]
     assert endpoint.keys() <= {"port", "path", "interval"}
     assert all(selected(template, expressions) == ("ports" in container(template)) for template, _ in templates())
@@ -106,28 +106,28 @@ def test_a_schema_that_does_not_hold_is_noticed() -> None:
 
 @pytest.mark.parametrize(("template", "size"), list(templates()))
 def test_containers_run_a_command_that_fits_their_ports_and_probes(template: Any, size: int) -> None:
-    asked, held = settings(template), container(template)
-    serve, pod = asked[ServeConfig], asked[MultihostConfig]
-    assert pod.processes == size
+    configs, spec = settings(template), container(template)
+    serve, multihost = configs[ServeConfig], configs[MultihostConfig]
+    assert multihost.processes == size
     assert serve.host == "0.0.0.0"  # of all addresses, or the probes reach nobody
-    leaving = held["lifecycle"]["preStop"]["sleep"]["seconds"]
+    leaving = spec["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert (
         template["spec"]["terminationGracePeriodSeconds"] > serve.shutdown_grace + leaving >= serve.shutdown_grace + 5
     )
-    mounts = {mount["mountPath"]: mount for mount in held["volumeMounts"]}
-    assert not mounts[asked[EngineConfig].cache_dir].get("readOnly")
-    assert {mount["name"] for mount in mounts.values()} <= {each["name"] for each in template["spec"]["volumes"]}
-    if "ports" not in held:
-        assert not any(name.endswith("Probe") for name in held)
+    mounts = {mount["mountPath"]: mount for mount in spec["volumeMounts"]}
+    assert not mounts[configs[EngineConfig].cache_dir].get("readOnly")
+    assert {mount["name"] for mount in mounts.values()} <= {volume["name"] for volume in template["spec"]["volumes"]}
+    if "ports" not in spec:
+        assert not any(name.endswith("Probe") for name in spec)
         return
-    ports = {port["name"]: port["containerPort"] for port in held["ports"]}
+    ports = {port["name"]: port["containerPort"] for port in spec["ports"]}
     expected = {"grpc": serve.grpc_port, "http": serve.rest_port, "metrics": serve.metrics_port}
     if size > 1:
-        expected |= {"pod": pod.port, "distributed": pod.distributed_port}
+        expected |= {"pod": multihost.port, "distributed": multihost.distributed_port}
     assert ports == expected
-    assert held["startupProbe"]["httpGet"] == {"path": "/health", "port": "http"}
-    assert held["readinessProbe"]["grpc"] == {"port": serve.grpc_port, "service": SERVICE}
-    assert held["livenessProbe"]["tcpSocket"]["port"] in ports
+    assert spec["startupProbe"]["httpGet"] == {"path": "/health", "port": "http"}
+    assert spec["readinessProbe"]["grpc"] == {"port": serve.grpc_port, "service": SERVICE}
+    assert spec["livenessProbe"]["tcpSocket"]["port"] in ports
     annotations = template["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(serve.metrics_port)
 
@@ -144,10 +144,10 @@ def test_pods_are_admitted_where_the_standard_is_restricted(template: Any, size:
 
 @pytest.mark.parametrize("service", of_kind("Service"), ids=lambda service: service["metadata"]["name"])
 def test_services_find_pods_that_have_their_ports(service: Any) -> None:
-    wanted = service["spec"]["selector"].items()
-    found = [template for template, _ in templates() if wanted <= template["metadata"]["labels"].items()]
-    assert found
-    for template in found:
+    selector = service["spec"]["selector"].items()
+    matching = [template for template, _ in templates() if selector <= template["metadata"]["labels"].items()]
+    assert matching
+    for template in matching:
         names = {port["name"] for port in container(template)["ports"]}
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
 
@@ -165,12 +165,12 @@ def test_the_container_has_what_it_copies_and_runs_our_command() -> None:
     lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
     instructions = [name for name, _ in lines]
     assert instructions[0] == "FROM" and instructions.index("USER") < instructions.index("ENTRYPOINT")
-    for _, rest in (line for line in lines if line[0] == "COPY"):
-        assert all((ROOT / source).exists() for source in rest.split()[:-1])
-    entry, command = (yaml.safe_load(rest) for name, rest in lines if name in ("ENTRYPOINT", "CMD"))
+    for _, arguments in (line for line in lines if line[0] == "COPY"):
+        assert all((ROOT / source).exists() for source in arguments.split()[:-1])
+    entry, command = (yaml.safe_load(arguments) for name, arguments in lines if name in ("ENTRYPOINT", "CMD"))
     assert entry == ["jaxchat"]
     args = _parser().parse_args(command)
     serve = from_flags(args, ServeConfig)
-    exposed = next(rest for name, rest in lines if name == "EXPOSE").split()
+    exposed = next(arguments for name, arguments in lines if name == "EXPOSE").split()
     assert sorted(map(int, exposed)) == sorted([serve.rest_port, serve.grpc_port, serve.metrics_port])
     assert from_flags(args, EngineConfig).cache_dir in yaml.safe_load(next(r for n, r in lines if n == "VOLUME"))

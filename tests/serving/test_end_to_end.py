@@ -63,36 +63,38 @@ def test_every_front_door_gives_the_same_answer(server: Process, rest: openai.Op
 
 
 async def _asynchronous(server: Process) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    answers: dict[str, str | None] = {}
     async with openai.AsyncOpenAI(base_url=server.rest, api_key="none") as rest:
-        found["async openai"] = (await rest.chat.completions.create(**REQUEST)).choices[0].message.content
+        answers["async openai"] = (await rest.chat.completions.create(**REQUEST)).choices[0].message.content
         chunks = [chunk async for chunk in await rest.chat.completions.create(**REQUEST, stream=True)]
-        found["async openai stream"] = deltas(chunks)
+        answers["async openai stream"] = deltas(chunks)
     async with AsyncClient(server.grpc) as client:
-        found["async grpc"] = (await client.chat.completions.create(**REQUEST)).choices[0].message.content
+        answers["async grpc"] = (await client.chat.completions.create(**REQUEST)).choices[0].message.content
         chunks = [chunk async for chunk in await client.chat.completions.create(**REQUEST, stream=True)]
-        found["async grpc stream"] = deltas(chunks)
-    return found
+        answers["async grpc stream"] = deltas(chunks)
+    return answers
 
 
 def test_logprobs_usage_and_choices_agree_over_rest_and_grpc(server: Process, rest: openai.OpenAI) -> None:
-    asked = {**REQUEST, "n": 3, "logprobs": True, "top_logprobs": 4}
-    over_rest = rest.chat.completions.create(**asked)
+    request = {**REQUEST, "n": 3, "logprobs": True, "top_logprobs": 4}
+    over_rest = rest.chat.completions.create(**request)
     with Client(server.grpc) as client:
-        over_grpc = client.chat.completions.create(**asked)
+        over_grpc = client.chat.completions.create(**request)
     assert over_rest.usage and over_rest.usage.total_tokens == over_grpc.usage.total_tokens
-    for one, other in zip(over_rest.choices, over_grpc.choices, strict=True):
-        assert one.message.content == other.message.content and one.logprobs and one.logprobs.content
-        assert [bytes(entry.bytes or []) for entry in one.logprobs.content] == [e.bytes for e in other.logprobs.content]
-        assert one.logprobs.content[0].logprob == pytest.approx(other.logprobs.content[0].logprob)
+    for choice, other in zip(over_rest.choices, over_grpc.choices, strict=True):
+        assert choice.message.content == other.message.content and choice.logprobs and choice.logprobs.content
+        assert [bytes(entry.bytes or []) for entry in choice.logprobs.content] == [
+            e.bytes for e in other.logprobs.content
+        ]
+        assert choice.logprobs.content[0].logprob == pytest.approx(other.logprobs.content[0].logprob)
 
 
 def test_mixed_load_over_both_protocols_changes_no_answer(server: Process, rest: openai.OpenAI) -> None:
     with Client(server.grpc) as client:
 
         def ask(index: int, over: Any) -> str:
-            asked = {**REQUEST, "seed": index, "max_tokens": 1 + 3 * index}
-            return deltas(over.chat.completions.create(**asked, stream=True))
+            request = {**REQUEST, "seed": index, "max_tokens": 1 + 3 * index}
+            return deltas(over.chat.completions.create(**request, stream=True))
 
         with ThreadPoolExecutor(32) as pool:
             first = pool.map(ask, range(16), [rest] * 16)

@@ -36,13 +36,13 @@ def details(error, kind):
 
 
 def test_complete_and_stream_agree(stub):
-    whole = stub.Complete(ask("a b", n=2))
+    completion = stub.Complete(ask("a b", n=2))
     chunks = list(stub.Stream(ask("a b", n=2)))
     for i in range(2):
         text = "".join(c.delta.content for chunk in chunks for c in chunk.choices if c.index == i)
-        assert text == whole.choices[i].message.content == "a b "
+        assert text == completion.choices[i].message.content == "a b "
     assert [chunk.choices[0].index for chunk in chunks[:2]] == [0, 1]
-    assert whole.seed_used == -7
+    assert completion.seed_used == -7
 
 
 def test_usage_chunk(stub):

@@ -1,1 +1,1 @@
-"""Random requests, good and bad, and what counts as a legal answer to them."""
+"""Random requests, valid and invalid, and checks of their answers."""

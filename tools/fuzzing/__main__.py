@@ -1,6 +1,6 @@
-"""Random requests against a real server: `python -m tools.fuzzing --count 20000`; `--only 17` repeats one input.
+"""Sends random requests to a real server: `python -m tools.fuzzing --count 20000`; `--only 17` repeats one input.
 
-Fails when an answer is not legal, a request hangs, something stays behind in the engine, or the server dies.
+Fails if an answer is not legal, a request hangs, the engine is not idle afterwards, or the server dies.
 """
 
 from __future__ import annotations

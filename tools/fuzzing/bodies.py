@@ -1,4 +1,4 @@
-"""REST bodies: valid requests, mutations of them, random JSON and damaged bytes."""
+"""Random REST bodies: valid requests, mutations of them, random JSON and damaged bytes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MAX_CHOICES = 4
 
 
 def valid(rng: random.Random, model: str) -> dict[str, Any]:
-    """A request that is meant well; some of its fields may not fit together."""
+    """Returns a request of valid fields. Some of them may contradict each other."""
     body: dict[str, Any] = {"model": model, "messages": json.loads(json.dumps(rng.choice(MESSAGES)))}
     for field in rng.sample(sorted(FIELDS), rng.randrange(5)):
         body[field] = json.loads(json.dumps(rng.choice(FIELDS[field])))
@@ -56,49 +56,49 @@ def valid(rng: random.Random, model: str) -> dict[str, Any]:
 
 
 def body(rng: random.Random, model: str) -> tuple[str, bytes]:
-    """The kind of a random body, and its bytes."""
+    """Returns the kind and the bytes of a random body."""
     kind = rng.choices(("valid", "mutated", "random", "damaged"), (2, 5, 2, 1))[0]
     if kind == "random":
         return kind, encoded(tame({"model": model} | {k: junk.value(rng) for k in rng.sample(sorted(FIELDS), 3)}))
-    found = valid(rng, model)
+    request = valid(rng, model)
     if kind == "mutated":
         for _ in range(rng.randint(1, 3)):
-            mutate(rng, found)
-    data = encoded(tame(found))
+            mutate(rng, request)
+    data = encoded(tame(request))
     return kind, junk.damaged(rng, data) if kind == "damaged" else data
 
 
 def mutate(rng: random.Random, root: dict[str, Any]) -> None:
-    """Changes one value somewhere inside."""
-    where: Any = root
+    """Changes one value at a random place inside."""
+    node: Any = root
     while True:
-        keys = list(where) if isinstance(where, dict) else list(range(len(where)))
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
         if not keys or rng.random() < 0.1:
             break
         key = rng.choice(keys)
-        if isinstance(where[key], dict | list) and rng.random() < 0.7:
-            where = where[key]
+        if isinstance(node[key], dict | list) and rng.random() < 0.7:
+            node = node[key]
             continue
         if rng.random() < 0.2:
-            del where[key]
+            del node[key]
         else:
-            where[key] = junk.value(rng)
+            node[key] = junk.value(rng)
         return
-    if isinstance(where, dict):
-        where[rng.choice(junk.KEYS)] = junk.value(rng)
+    if isinstance(node, dict):
+        node[rng.choice(junk.KEYS)] = junk.value(rng)
     else:
-        where.append(junk.value(rng))
+        node.append(junk.value(rng))
 
 
-def tame(found: dict[str, Any]) -> dict[str, Any]:
-    """Keeps what the server may accept cheap: few tokens, few choices. Refused values stay."""
-    n = found.get("n")
+def tame(request: dict[str, Any]) -> dict[str, Any]:
+    """Limits tokens and choices, so that accepted requests are cheap. Keeps values that the server rejects."""
+    n = request.get("n")
     if type(n) is int and MAX_CHOICES < n <= 128:
-        found["n"] = MAX_CHOICES
-    limits = [found.get(key) for key in ("max_tokens", "max_completion_tokens")]
+        request["n"] = MAX_CHOICES
+    limits = [request.get(key) for key in ("max_tokens", "max_completion_tokens")]
     if limits == [None, None]:
-        found["max_tokens"] = 2
-    return found
+        request["max_tokens"] = 2
+    return request
 
 
 def encoded(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Sends random requests to a server and judges the answers."""
+"""Sends random requests to a server and checks the answers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import httpx
 from jaxchat import v1
 from tools.fuzzing import bodies, judge, protos
 
-HANG = 60.0  # seconds after which a request is said to hang
+HANG = 60.0  # seconds after which a request counts as hanging
 SERVICE = "/jaxchat.v1.ChatService/"
 
 
 @dataclass
 class Report:
-    """How many inputs of each kind had which outcome, and each violation with the number of its input."""
+    """The number of inputs of each kind and outcome, and each violation with the number of its input."""
 
     outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     violations: list[tuple[int, str, str]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Report:
 
 
 class Fuzzer:
-    """`rest` is a URL that ends in /v1, `target` a gRPC target. Input number i depends on `seed` and i alone."""
+    """A client with random inputs. `rest` is a URL that ends in /v1. Input i depends on `seed` and i only."""
 
     def __init__(self, rest: str, target: str, model: str, seed: int = 0) -> None:
         self._http = httpx.Client(timeout=HANG, trust_env=False, limits=httpx.Limits(max_connections=64))
@@ -49,8 +49,8 @@ class Fuzzer:
     def run(self, numbers: range, workers: int = 16) -> Report:
         report = Report()
         with ThreadPoolExecutor(workers) as pool:
-            for number, found in zip(numbers, pool.map(self._one, numbers), strict=True):
-                door, kind, outcome, data = found
+            for number, result in zip(numbers, pool.map(self._send, numbers), strict=True):
+                door, kind, outcome, data = result
                 if outcome.startswith("!"):
                     report.violations.append((number, outcome[1:], repr(data)))
                     outcome = "VIOLATION"
@@ -61,13 +61,13 @@ class Fuzzer:
         self._http.close()
         self._channel.close()
 
-    def _one(self, number: int) -> tuple[str, str, str, bytes]:
+    def _send(self, number: int) -> tuple[str, str, str, bytes]:
         rng = random.Random(f"{self._seed}:{number}")
         over_rest = rng.random() < 0.5
         kind, data = bodies.body(rng, self._model) if over_rest else protos.request(rng, self._model)
         try:
             outcome = self._rest(data) if over_rest else self._rpc(data, rng.random() < 0.5)
-        except Exception as error:  # whatever goes wrong is a finding
+        except Exception as error:  # any exception is a violation
             outcome = f"!{type(error).__name__}: {str(error)[:500]}"
         return "REST" if over_rest else "gRPC", kind, outcome, data
 

@@ -1,4 +1,4 @@
-"""Legal answers. Each function names the outcome, or raises `Illegal`."""
+"""Checks answers. Each function returns the outcome or raises `Illegal`."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ CODES = {"INVALID_ARGUMENT": "400", "NOT_FOUND": "404", "RESOURCE_EXHAUSTED": "4
 
 
 class Illegal(Exception):
-    """The answer breaks the contract."""
+    """Raised for an answer that violates the API."""
 
 
 def rest(reply: httpx.Response) -> str:
-    """Of a REST answer that was read to its end."""
+    """Checks a complete REST answer."""
     if reply.status_code == 200:
         if reply.headers["content-type"].startswith("text/event-stream"):
             return _stream(reply.text)
         answer = ChatCompletion.model_validate_json(reply.content, strict=True)
         _require(all(choice.finish_reason for choice in answer.choices), "a choice without an end")
-        return "200 whole"
+        return "200 plain"
     _require(reply.status_code in STATUSES, f"status {reply.status_code}: {reply.text[:300]}")
     _error(reply.json())
     return str(reply.status_code)
 
 
 def _stream(text: str) -> str:
-    *events, done, rest = text.split("\n\n")
-    _require((done, rest) == ("data: [DONE]", ""), f"a stream that ends with {text[-200:]!r}")
+    *events, done, remainder = text.split("\n\n")
+    _require((done, remainder) == ("data: [DONE]", ""), f"a stream that ends with {text[-200:]!r}")
     open_choices: set[int] = set()
     for event in events:
         if event.startswith(":"):
@@ -60,7 +60,7 @@ def _error(value: Any) -> None:
 
 
 def rpc(data: bytes, call: Any) -> str:
-    """Of a gRPC call that was made with `data`; `call` does it and returns its messages."""
+    """Checks the gRPC call that `call` makes with the request `data`. `call` returns the messages of the answer."""
     try:
         messages = call(data)
     except grpc.RpcError as error:
@@ -89,6 +89,6 @@ def _parses(data: bytes) -> bool:
         return False
 
 
-def _require(condition: bool, otherwise: str) -> None:
+def _require(condition: bool, violation: str) -> None:
     if not condition:
-        raise Illegal(otherwise)
+        raise Illegal(violation)

@@ -1,4 +1,4 @@
-"""Values that nobody expects."""
+"""Random unusual values."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ KEYS = ["role", "content", "type", "text", "name", "id", "function", "arguments"
 
 
 def value(rng: random.Random, depth: int = 3) -> Any:
-    """A random JSON value; lone surrogates and numbers without a JSON form are among them."""
+    """Returns a random JSON value, possibly with lone surrogates or numbers without a JSON form."""
     kind = rng.randrange(8 if depth else 5)
     if kind == 0:
         return rng.choice([None, True, False])
@@ -74,7 +74,7 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
 
 def deep(levels: int) -> list[Any]:
-    """Arrays in arrays; more levels than the standard encoder takes are cut."""
+    """Returns nested arrays, at most as many levels as the standard encoder supports."""
     result: list[Any] = []
     for _ in range(min(levels, 500)):
         result = [result]
@@ -82,25 +82,25 @@ def deep(levels: int) -> list[Any]:
 
 
 def damaged(rng: random.Random, data: bytes) -> bytes:
-    """Some bytes changed, lost, doubled or put in."""
-    found = bytearray(data)
+    """Returns the data with some bytes changed, removed, duplicated or inserted."""
+    result = bytearray(data)
     for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(found) + 1)
-        rng.choice((_change, _lose, _double, _put_in))(rng, found, at)
-    return bytes(found)
+        index = rng.randrange(len(result) + 1)
+        rng.choice((_change, _remove, _duplicate, _insert))(rng, result, index)
+    return bytes(result)
 
 
-def _change(rng: random.Random, data: bytearray, at: int) -> None:
-    data[at : at + 1] = bytes([rng.randrange(256)])
+def _change(rng: random.Random, data: bytearray, index: int) -> None:
+    data[index : index + 1] = bytes([rng.randrange(256)])
 
 
-def _lose(rng: random.Random, data: bytearray, at: int) -> None:
-    del data[at : at + rng.randint(1, 20)]
+def _remove(rng: random.Random, data: bytearray, index: int) -> None:
+    del data[index : index + rng.randint(1, 20)]
 
 
-def _double(rng: random.Random, data: bytearray, at: int) -> None:
-    data[at:at] = data[at : at + rng.randint(1, 20)]
+def _duplicate(rng: random.Random, data: bytearray, index: int) -> None:
+    data[index:index] = data[index : index + rng.randint(1, 20)]
 
 
-def _put_in(rng: random.Random, data: bytearray, at: int) -> None:
-    data[at:at] = rng.randbytes(rng.randint(1, 5))
+def _insert(rng: random.Random, data: bytearray, index: int) -> None:
+    data[index:index] = rng.randbytes(rng.randint(1, 5))

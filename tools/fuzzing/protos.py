@@ -1,4 +1,4 @@
-"""Protobuf requests as bytes: valid ones, random fields by the descriptors, unknown fields, damaged bytes."""
+"""Random protobuf requests as bytes: valid ones, random fields, unknown fields, damaged bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TEXTS = [text for text in junk.TEXTS if text.isprintable() or "\x00" in text] +
 
 
 def request(rng: random.Random, model: str) -> tuple[str, bytes]:
-    """The kind of a random request, and its bytes."""
+    """Returns the kind and the bytes of a random request."""
     kind = rng.choices(("valid", "mutated", "random", "unknown", "damaged"), (2, 4, 2, 1, 1))[0]
     message = v1.ChatCompletionRequest(model=model)
     if kind != "random":
@@ -42,7 +42,7 @@ def _valid(rng: random.Random, model: str) -> v1.ChatCompletionRequest:
 
 
 def fill(rng: random.Random, message: Message, chance: float, depth: int = 0) -> None:
-    """Sets each field with a probability of `chance`, to anything that its type admits."""
+    """Sets each field with probability `chance` to a random value of its type."""
     for field in message.DESCRIPTOR.fields:
         if rng.random() > chance or depth > 4:
             continue
@@ -74,7 +74,7 @@ def _scalar(rng: random.Random, field: FieldDescriptor) -> Any:
 
 
 def tame(message: v1.ChatCompletionRequest) -> v1.ChatCompletionRequest:
-    """As for bodies: what may be accepted is cheap."""
+    """Limits tokens and choices, so that accepted requests are cheap."""
     if bodies.MAX_CHOICES < message.n <= 128:
         message.n = bodies.MAX_CHOICES
     for field in ("max_tokens", "max_completion_tokens"):
@@ -86,7 +86,7 @@ def tame(message: v1.ChatCompletionRequest) -> v1.ChatCompletionRequest:
 
 
 def tamed(data: bytes) -> bytes:
-    """Damaged bytes that are still a message are kept cheap too."""
+    """Applies `tame` to bytes that can be parsed. Returns other bytes unchanged."""
     try:
         return tame(v1.ChatCompletionRequest.FromString(data)).SerializeToString()
     except DecodeError:

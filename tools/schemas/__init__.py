@@ -1,1 +1,1 @@
-"""Structured output under trial: answers of a model without sense, and what masks cost a server."""
+"""Tests of structured output: answers of a random model, and the cost of masks for a server."""

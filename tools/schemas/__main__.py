@@ -2,9 +2,9 @@
 
     python -m tools.schemas --count 1000
 
-Every answer that ends with `stop` must validate with `jsonschema`. One that ends with `length` must be the beginning of
-a valid one: the same seeded request is asked again with more tokens, until it ends. The exit status is 1 where one
-does not hold.
+Every answer that ends with `stop` must validate with `jsonschema`. An answer that ends with `length` must be the
+beginning of a valid one: the same seeded request is repeated with more tokens until it ends. The exit status is 1 if an
+answer is wrong.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ASK = [{"role": "user", "content": "Go on."}]
 
 
 def random_model(directory: Path) -> Path:
-    """The bundled model's shape and tokenizer, with random weights."""
+    """Writes a model with the bundled model's shape and tokenizer and random weights. Returns its directory."""
     shutil.copytree(find("bundled"), directory, ignore=shutil.ignore_patterns("*.safetensors"))
     config, ids = read_config(directory), jnp.arange(4)
     params = Decoder(config).init(jax.random.key(0), ids, ids, attend=causal)["params"]
@@ -48,7 +48,7 @@ def random_model(directory: Path) -> Path:
 
 
 async def judge(client: AsyncClient, schema: dict[str, Any], seed: int) -> str:
-    """How the answer to one schema fared: a word that counts, or what is wrong with it."""
+    """Returns the verdict on the answer to one schema, which begins with WRONG for a wrong answer."""
     started, limit = "", FIRST
     while True:
         try:
@@ -70,7 +70,7 @@ async def judge(client: AsyncClient, schema: dict[str, Any], seed: int) -> str:
 
 
 async def answer(client: AsyncClient, schema: dict[str, Any], seed: int, limit: int) -> tuple[str, bool]:
-    """The text, and whether it came to its end."""
+    """Returns the text, and whether it is complete."""
     reply = await client.chat.completions.create(
         messages=ASK, seed=seed, temperature=1.0, max_tokens=limit,
         response_format={"type": "json_schema", "json_schema": {"name": "made", "schema": schema}},
@@ -80,26 +80,26 @@ async def answer(client: AsyncClient, schema: dict[str, Any], seed: int, limit: 
 
 
 async def run(args: argparse.Namespace, directory: Path) -> int:
-    """Counts the verdicts of `count` schemas that were not refused."""
+    """Prints the verdicts of `count` schemas that were not rejected. Returns 1 if an answer is wrong."""
     chance, verdicts, waiting = Random(args.seed), Counter[str](), asyncio.Semaphore(args.at_once)
 
-    async def one(schema: dict[str, Any], seed: int) -> None:
+    async def judge_one(schema: dict[str, Any], seed: int) -> None:
         async with waiting:
             verdicts[await judge(client, schema, seed)] += 1
 
     async with await load_async(str(directory), slots=args.at_once) as client:
-        made = 0
-        while made - verdicts["refused"] < args.count:
-            more = args.count - made + verdicts["refused"]
-            await asyncio.gather(*(one(random_schema(chance), made + number) for number in range(more)))
-            made += more
+        judged = 0
+        while judged - verdicts["refused"] < args.count:
+            missing = args.count - judged + verdicts["refused"]
+            await asyncio.gather(*(judge_one(random_schema(chance), judged + number) for number in range(missing)))
+            judged += missing
     for verdict, count in verdicts.most_common():
         print(f"{count:6} {verdict}")
     return int(any(verdict.startswith("WRONG") for verdict in verdicts))
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.schemas", description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000, help="schemas to be answered")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,8 @@
-"""What constrained neighbours cost: tokens per second of free answers alone, and mixed half and half with JSON answers.
+"""Measures the cost of constrained neighbours: tokens per second of free answers only, and of half free, half JSON.
 
     python -m tools.schemas.mixed
 
-Every slot stays busy. Free answers must be the same to the last bit in both. Prints medians over alternating
+Every slot stays busy. Free answers must be identical bit for bit in both runs. Prints medians over alternating
 repetitions.
 """
 
@@ -38,24 +38,24 @@ def constrained(schemas: list[dict[str, Any]], seed: int) -> dict[str, Any]:
 
 
 async def load(client: AsyncClient, requests: list[dict[str, Any]], at_once: int) -> tuple[float, dict[int, bytes]]:
-    """Tokens per second of the requests, and the free answers by seed."""
-    waiting, answers, tokens = iter(requests), dict[int, bytes](), 0
+    """Runs the requests. Returns tokens per second, and the free answers by seed."""
+    pending, answers, tokens = iter(requests), dict[int, bytes](), 0
 
-    async def client() -> None:
+    async def worker() -> None:
         nonlocal tokens
-        for request in waiting:
+        for request in pending:
             reply = await client.chat.completions.create(messages=ASK, **request)
             tokens += reply.usage.completion_tokens
             if "response_format" not in request:
                 answers[request["seed"]] = reply.choices[0].proto.SerializeToString(deterministic=True)
 
     began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(at_once)))
+    await asyncio.gather(*(worker() for _ in range(at_once)))
     return tokens / (time.perf_counter() - began), answers
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Alternates the two loads."""
+    """Alternates the two loads. Returns 1 if free answers differ or a program was compiled."""
     chance = Random(args.seed)
     async with await load_async(args.model, slots=args.slots) as client:
         schemas = objects(chance, args.schemas)
@@ -66,12 +66,12 @@ async def run(args: argparse.Namespace) -> int:
         for repetition in range(-1, args.repetitions):  # the first one warms up
             rate, expected = await load(client, plain, args.slots * 2)
             other, answers = await load(client, mixed, args.slots * 2)
-            differing += sum(expected[seed] != found for seed, found in answers.items())
+            differing += sum(expected[seed] != answer for seed, answer in answers.items())
             if repetition >= 0:
                 rates["free"].append(rate)
                 rates["mixed"].append(other)
         compiles = client.transport.session.compiles_after_ready
-    medians = {name: statistics.median(found) for name, found in rates.items()}
+    medians = {name: statistics.median(values) for name, values in rates.items()}
     print("| load | tokens/s | of free |\n|---|---|---|")
     for name, median in medians.items():
         print(f"| {name} | {median:,.0f} | {median / medians['free']:.3f} |")
@@ -80,18 +80,18 @@ async def run(args: argparse.Namespace) -> int:
 
 
 def objects(chance: Random, count: int) -> list[dict[str, Any]]:
-    """Random schemas of objects with three members."""
-    found: list[dict[str, Any]] = []
-    while len(found) < count:
+    """Returns random schemas of objects with three members."""
+    schemas: list[dict[str, Any]] = []
+    while len(schemas) < count:
         parts = [random_schema(chance, 1) for _ in range(3)]
         if "$ref" not in str(parts):
             members = {name: part | {"$defs": {}} for name, part in zip("abc", parts, strict=True)}
-            found.append({"type": "object", "properties": members, "required": list(members)})
-    return found
+            schemas.append({"type": "object", "properties": members, "required": list(members)})
+    return schemas
 
 
 def main() -> int:
-    """Command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.schemas.mixed", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--slots", type=int, default=8)

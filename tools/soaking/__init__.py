@@ -1,1 +1,1 @@
-"""Clients of every kind that behave well and badly, for the soak test."""
+"""A soak test: clients of every kind, some of which misbehave."""

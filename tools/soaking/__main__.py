@@ -1,8 +1,8 @@
-"""Twice as many clients as a server can hold, for minutes: `python -m tools.soaking --minutes 10`.
+"""Loads a server with twice as many clients as it can hold, for minutes: `python -m tools.soaking --minutes 10`.
 
 Starts a real server process. A third of the requests is cancelled, a tenth read slowly, a fifth has a deadline, a tenth
-is malformed. Fails when a request ends in a way that is not legal for it, when something stays behind in the engine, or
-when memory grows or a program is compiled.
+is malformed. Fails if a request ends illegally, the engine is not idle afterwards, memory grows or a program is
+compiled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COMPILES = "compiles_after_ready_total"
 
 @dataclass
 class Record:
-    """What was seen."""
+    """The ends of all requests, the violations, and samples of the server's memory in bytes."""
 
     ends: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
@@ -41,13 +41,13 @@ class Record:
         self.ends[*name, end] += 1
 
     def growth(self) -> tuple[float, float]:
-        """Median memory of the first and of the last quarter, in MiB."""
+        """Returns the median memory of the first and of the last quarter, in MiB."""
         quarter = max(len(self.memory) // 4, 1)
         return tuple(statistics.median(part) / MIB for part in (self.memory[:quarter], self.memory[-quarter:]))  # type: ignore[return-value]
 
 
 async def load(server: ServerProcess, record: Record, args: argparse.Namespace) -> None:
-    """Clients that never rest, until the time is over."""
+    """Runs all clients until the time is over."""
     end = time.monotonic() + 60 * args.minutes
     clients = Clients(server.rest, server.grpc)
 
@@ -55,7 +55,7 @@ async def load(server: ServerProcess, record: Record, args: argparse.Namespace) 
         rng = random.Random(f"{args.seed}:{number}")
         while time.monotonic() < end:
             plan = draw(rng, server.model)
-            record.note(plan.name, await clients.carry_out(plan))
+            record.note(plan.name, await clients.execute(plan))
 
     async def watch() -> None:
         while time.monotonic() < end and server.alive:
@@ -69,7 +69,7 @@ async def load(server: ServerProcess, record: Record, args: argparse.Namespace) 
 
 
 def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float) -> dict[str, Any]:
-    """The result as JSON has it."""
+    """Returns the result as JSON values."""
     first, last = record.growth()
     flat = last <= first + allowed
     problems = [*record.violations]

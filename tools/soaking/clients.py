@@ -1,4 +1,4 @@
-"""Carries out plans. Each ends in one word: completed, busy, refused, cancelled, deadline, or a violation."""
+"""Executes plans. Each ends in a word: completed, busy, refused, cancelled, deadline, or a violation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxchat.client import AsyncClient
 from jaxchat.errors import ChatError
 from tools.soaking.plan import LEGAL, Plan
 
-HANG = 120.0  # seconds after which a request is said to hang
+HANG = 120.0  # seconds after which a request counts as hanging
 
 
 class Clients:
@@ -26,42 +26,42 @@ class Clients:
         await self._openai.close()
         await self._client.close()
 
-    async def carry_out(self, plan: Plan) -> str:
-        """How the request ended; what is not legal for its manner begins with "!"."""
+    async def execute(self, plan: Plan) -> str:
+        """Sends the request and returns how it ended, with a leading "!" if that is illegal for its manner."""
         try:
             end = await asyncio.wait_for(self._end(plan), 2 * HANG)
-        except Exception as error:  # whatever goes wrong is a finding
+        except Exception as error:  # any exception is a violation
             return f"!{type(error).__name__}: {error}"[:300]
         return end if end in LEGAL[plan.manner] else f"!{end}"
 
     async def _end(self, plan: Plan) -> str:
-        asked = asyncio.ensure_future(self._ask(plan))
+        request = asyncio.ensure_future(self._send(plan))
         if plan.manner == "cancels":
-            await asyncio.wait({asked}, timeout=plan.patience)
-            asked.cancel()
+            await asyncio.wait({request}, timeout=plan.patience)
+            request.cancel()
         try:
-            return await asked
+            return await request
         except asyncio.CancelledError:
             return "cancelled"
         except (ChatError, openai.APIError) as error:
             return _word(error)
         except Exception as error:
-            if type(error).__name__ == "ReadTimeout":  # of the openai package's HTTP library, within a stream
+            if type(error).__name__ == "ReadTimeout":  # the openai package's HTTP library raises it within a stream
                 return "deadline"
             raise
 
-    async def _ask(self, plan: Plan) -> str:
+    async def _send(self, plan: Plan) -> str:
         door = self._openai if plan.protocol == "rest" else self._client
-        more: dict[str, Any] = {"timeout": plan.patience} if plan.manner == "deadline" else {}
+        options: dict[str, Any] = {"timeout": plan.patience} if plan.manner == "deadline" else {}
         if plan.stream:
-            more |= {"stream": True, "stream_options": {"include_usage": True}}
+            options |= {"stream": True, "stream_options": {"include_usage": True}}
         create: Any = door.chat.completions.create
-        answer = await create(**plan.fields, **more)
-        return await _read(answer, plan) if plan.stream else _whole(answer, plan)
+        answer = await create(**plan.fields, **options)
+        return await _read(answer, plan) if plan.stream else _check(answer, plan)
 
 
 async def _read(stream: AsyncIterator[Any], plan: Plan) -> str:
-    """Reads to the end, slowly if so planned, and leaves the stream closed in any case."""
+    """Reads to the end, slowly if the plan says so. Always closes the stream."""
     ends, usage = set(), 0
     try:
         async for chunk in stream:
@@ -74,7 +74,7 @@ async def _read(stream: AsyncIterator[Any], plan: Plan) -> str:
     return "completed" if ends == set(range(plan.choices)) and usage else "torn"
 
 
-def _whole(answer: Any, plan: Plan) -> str:
+def _check(answer: Any, plan: Plan) -> str:
     ends = [choice.index for choice in answer.choices if choice.finish_reason]
     return "completed" if ends == list(range(plan.choices)) and answer.usage.completion_tokens else "torn"
 

@@ -1,4 +1,4 @@
-"""What one client does: over which protocol, streamed or not, with which manners."""
+"""Random plans of requests: protocol, streamed or not, and manner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEGAL: dict[Manner, frozenset[str]] = {
     "deadline": frozenset({"completed", "busy", "deadline"}),
     "malformed": frozenset({"refused"}),
 }
-"""The ways in which a request of each manner may end."""
+"""The legal ends of a request of each manner."""
 WRONG: list[dict[str, Any]] = [
     {"temperature": 3},
     {"n": 0},
@@ -39,7 +39,7 @@ FEATURES: list[dict[str, Any]] = [
 
 @dataclass(frozen=True)
 class Plan:
-    """One request to come. `patience` is in seconds: until it is cancelled, or its deadline, or between reads."""
+    """A planned request. `patience` is the time until its cancellation or deadline, or between reads, in seconds."""
 
     protocol: Literal["rest", "grpc"]
     stream: bool

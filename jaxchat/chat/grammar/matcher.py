@@ -1,4 +1,4 @@
-"""One choice's place in a grammar."""
+"""Compiled grammars, and the position of one choice in a grammar."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from llguidance import LLMatcher
 
-WORN_TOKENS = 20_000
+RECOMPILE_AFTER = 20_000  # tokens
 
 
 @dataclass
 class _Use:
-    """What choices have done to the lexer that they share, whose states only grow in number."""
+    """The use of a lexer that several choices share. The number of its states only grows."""
 
     tokens: int = 0
     failed: bool = False
@@ -23,7 +23,14 @@ class Grammar:
     """A compiled grammar, shared by all choices that follow it."""
 
     def __init__(self, matcher: LLMatcher, tokens: int, ends: Sequence[int], vocab: int) -> None:
-        """`matcher` has taken in nothing; `tokens` of the `vocab` logits are known to it, `ends` end an answer."""
+        """Wraps a matcher.
+
+        Args:
+            matcher: at the beginning of the grammar.
+            tokens: number of token ids that the matcher knows.
+            ends: ids of the tokens that end an answer.
+            vocab: number of logits.
+        """
         self._matcher = matcher
         self._tokens = tokens
         self._ends = _bits(ends, vocab)
@@ -32,19 +39,19 @@ class Grammar:
 
     @property
     def needs_recompile(self) -> bool:
-        """It should be compiled anew for later requests, before its lexer has more states than it may."""
-        return self._use.failed or self._use.tokens > WORN_TOKENS
+        """Whether later requests need a recompiled grammar, because this lexer nears its limit of states."""
+        return self._use.failed or self._use.tokens > RECOMPILE_AFTER
 
     def start(self) -> TokenConstraint:
-        """A constraint at the beginning of the grammar; takes some microseconds."""
+        """Returns a constraint at the beginning of the grammar. Takes some microseconds."""
         return TokenConstraint(self._matcher.deep_copy(), self._tokens, self._ends, self._stops, self._use)
 
 
 class TokenConstraint:
-    """Implements `jaxchat.types.Constraint`. Not thread-safe; each choice has its own."""
+    """A `jaxchat.types.Constraint` for one choice. Not thread-safe."""
 
     def __init__(self, matcher: LLMatcher, tokens: int, ends: np.ndarray, stops: frozenset[int], use: _Use) -> None:
-        """`ends` u32 `[ceil(V / 32)]` is the mask of the stop tokens."""
+        """Starts at the position of `matcher`. `ends` is the mask of the stop tokens, u32 `[ceil(V / 32)]`."""
         self._matcher = matcher
         self._words = (tokens + 31) // 32
         self._ends = ends
@@ -53,9 +60,13 @@ class TokenConstraint:
         self._ended = False
 
     def fill(self, row: np.ndarray) -> None:
-        """Writes the allowed tokens as bits: u32 `[ceil(V / 32)]`, contiguous; never all zero.
+        """Writes the mask of allowed tokens, which is never all zero.
 
-        Raises RuntimeError when the grammar became too complex to follow, or no token continues it.
+        Args:
+            row: receives the bits, contiguous u32 `[ceil(V / 32)]`.
+
+        Raises:
+            RuntimeError: the grammar became too complex to follow, or has no next token.
         """
         if row.shape != self._ends.shape or row.dtype != np.uint32 or not row.flags.c_contiguous:
             raise ValueError(f"expected a contiguous u32 row of {self._ends.shape[0]} words")
@@ -70,7 +81,7 @@ class TokenConstraint:
             raise RuntimeError("no token continues the grammar")
 
     def accept(self, token: int) -> None:
-        """Takes in the sampled token, which must have been allowed. Raises ValueError when it was not."""
+        """Advances by the sampled token. Raises ValueError if the token was not allowed."""
         if self._ended or not self._takes(token):
             raise ValueError(f"token {token} is not allowed by the grammar here")
         self._ended = token in self._stops

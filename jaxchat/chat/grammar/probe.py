@@ -1,8 +1,8 @@
-"""Compiles grammars; run by its path, tries one in a process that may be killed, with the grammar library alone.
+"""Compiles grammars and probes them for errors. Run by its path, it is a process that may be killed.
 
-That process reads messages from standard input, each 4 bytes of length and then JSON: first the tokenizer, then
-grammars. It answers each grammar with its error, or with an empty text, in the same form. Its argument is how many
-seconds one may take: after these it ends by itself, for who should have killed it must have been killed.
+The process imports the grammar library only. It reads messages from standard input, each 4 bytes of length and then
+JSON: first the tokenizer, then grammars. It answers each grammar in the same form with its error or an empty text. Its
+argument is the time limit of one grammar in seconds. It then ends by itself, in case its parent has been killed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-STEPS = 48  # tokens of a walk that finds out how costly masks are
-SLOW = 0.05  # seconds of one mask
+STEPS = 48  # tokens that a probe generates to measure the cost of masks
+SLOW = 0.05  # seconds for one mask, above which a grammar is too slow
 MEMORY = 4 << 30  # bytes that the process may map
 LIMITS: dict[str, Any] = {
     "initial_lexer_fuel": 1_000_000,
@@ -37,20 +37,20 @@ Encode = Callable[[str], list[int]]
 
 
 class _Table:
-    """What `LLTokenizer` reads; `is_tokenizer_wrapper` is how it recognises one."""
+    """The token table that `LLTokenizer` reads. It recognises one by `is_tokenizer_wrapper`."""
 
     is_tokenizer_wrapper = True
     bos_token_id = None
 
     def __init__(self, tokens: list[bytes], ends: list[int], encode: Encode | None) -> None:
-        # Every control token needs a spelling of its own, or the library takes one for the beginning of another.
+        # Control tokens need distinct spellings. Otherwise the library mistakes one for the beginning of another.
         self.tokens = [data or b"[%d]" % token for token, data in enumerate(tokens)]
         self.encode = encode
         self.eos_token_id = ends[0]
         self.special_token_ids = sorted({token for token, data in enumerate(tokens) if not data} | set(ends))
 
     def __call__(self, text: bytes | str) -> list[int]:
-        """The tokens that spell a text which the grammar forces; a mask then allows no others."""
+        """Returns the tokens of a text that the grammar forces. A mask then allows only these."""
         text = text if isinstance(text, str) else text.decode()
         if self.encode:
             ids = self.encode(text)
@@ -59,14 +59,17 @@ class _Table:
         return self.greedy(text)
 
     def greedy(self, text: str) -> list[int]:
-        """Replaced by the library's own as soon as there is one."""
+        """Returns nothing. The library's own method replaces this one."""
         return []
 
 
 def grammar_tokenizer(tokens: list[bytes], ends: list[int], encode: Encode | None = None) -> LLTokenizer:
-    """`tokens` are the bytes of each id, empty for control tokens; `ends`, at least one, end an answer.
+    """Returns a tokenizer for the grammar library.
 
-    `encode` gives the ids, all below `len(tokens)`, that the model knows a text by; else the longest tokens are taken.
+    Args:
+        tokens: bytes of each id, empty for control tokens.
+        ends: ids of the tokens that end an answer, at least one.
+        encode: returns the model's ids of a text, all below `len(tokens)`. None takes the longest tokens.
     """
     table: Any = _Table(tokens, ends, encode)
     tokenizer = LLTokenizer(table, n_vocab=len(tokens), eos_token=ends, slices=LLTokenizer.json_slices())
@@ -75,33 +78,33 @@ def grammar_tokenizer(tokens: list[bytes], ends: list[int], encode: Encode | Non
 
 
 def matcher(tokenizer: LLTokenizer, grammar: str) -> LLMatcher:
-    """A matcher at the beginning, perhaps in error. Other threads run meanwhile."""
+    """Returns a matcher at the beginning of a grammar, which may have an error. Releases the GIL."""
     return LLMatcher(tokenizer, grammar, log_level=0, limits=LLParserLimits(**LIMITS))
 
 
 def error_of(tokenizer: LLTokenizer, grammar: str) -> str:
-    """What goes wrong when the grammar is compiled and some text is generated, or nothing."""
-    found = matcher(tokenizer, grammar)
+    """Compiles a grammar and generates some text. Returns the error, or an empty text."""
+    probed = matcher(tokenizer, grammar)
     for step in range(STEPS):
-        if found.is_error() or found.is_stopped():
+        if probed.is_error() or probed.is_stopped():
             break
         started = time.monotonic()
-        mask = found.compute_bitmask()
+        mask = probed.compute_bitmask()
         if time.monotonic() - started > SLOW:
             return "following it takes too long"
-        token = _some(mask, step)
+        token = _allowed_token(mask, step)
         if token is None:
-            return found.get_error() or "no value can satisfy this schema"
-        found.consume_token(token)
-    return found.get_error()
+            return probed.get_error() or "no value can satisfy this schema"
+        probed.consume_token(token)
+    return probed.get_error()
 
 
-def _some(mask: bytes, step: int) -> int | None:
-    """An allowed token, from another place in the vocabulary at every step."""
+def _allowed_token(mask: bytes, step: int) -> int | None:
+    """Returns an allowed token, from a different part of the vocabulary at every step, or None."""
     first = step * 7919 % len(mask)
-    for at in (*range(first, len(mask)), *range(first)):
-        if mask[at]:
-            return at * 8 + (mask[at] & -mask[at]).bit_length() - 1
+    for index in (*range(first, len(mask)), *range(first)):
+        if mask[index]:
+            return index * 8 + (mask[index] & -mask[index]).bit_length() - 1
     return None
 
 
@@ -113,7 +116,7 @@ def send(stream: BinaryIO, value: Any) -> None:
 
 
 def receive(stream: BinaryIO) -> Any:
-    """Reads one message. Raises EOFError when there is none."""
+    """Reads one message. Raises EOFError at the end of the stream."""
     head = stream.read(4)
     if len(head) < 4:
         raise EOFError
@@ -121,7 +124,7 @@ def receive(stream: BinaryIO) -> Any:
 
 
 def main(seconds: int) -> None:
-    """Serves until standard input ends or a grammar takes that long."""
+    """Probes grammars until standard input ends or one grammar takes longer than `seconds`."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
         import resource
 
@@ -129,7 +132,7 @@ def main(seconds: int) -> None:
     tokens, ends = receive(sys.stdin.buffer)
     tokenizer = grammar_tokenizer([bytes.fromhex(token) for token in tokens], ends)
     send(sys.stdout.buffer, "")
-    alarm = getattr(signal, "alarm", lambda seconds: None)  # not on every system; the default action ends the process
+    alarm = getattr(signal, "alarm", lambda seconds: None)  # not on every system; its default action ends the process
     with contextlib.suppress(EOFError):
         while True:
             grammar = receive(sys.stdin.buffer)

@@ -1,4 +1,4 @@
-"""Tries grammars in a process of their own: compiling one cannot be interrupted, a process can be killed."""
+"""Probes grammars in a separate process, which can be killed: compiling a grammar cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from typing import IO, Any
 from jaxchat.chat.grammar import probe
 
 SECONDS = 1.0  # for one grammar
-START_SECONDS = 30.0  # for the process and its tokenizer, which is known to be good
-ORPHANED = 60  # seconds for one grammar after which the process ends by itself: whoever started it was killed
-WAIT_SECONDS = 10.0  # for the trials of others
+START_SECONDS = 30.0  # for the start of the process with its tokenizer
+ORPHANED = 60  # seconds for one grammar after which the process ends itself: its parent must have been killed
+WAIT_SECONDS = 10.0  # for probes of other requests
 _TOO_LONG = "compiling it takes too long or too much memory"
 
 
 class Busy(Exception):
-    """Other grammars are being tried for too long."""
+    """Raised when probes of other requests take too long."""
 
 
 @dataclass
 class TimeBudget:
-    """Seconds that all grammars of one request may still take."""
+    """The time that remains for all grammars of one request, in seconds."""
 
-    left: float = 3 * SECONDS
+    remaining: float = 3 * SECONDS
 
 
 class Sandbox:
-    """One process, started when it is first needed and again after it was killed. Thread-safe, one trial at a time."""
+    """A process that starts on first use and again after it was killed. Thread-safe; runs one probe at a time."""
 
     def __init__(self, tokens: list[bytes], ends: list[int], seconds: float = SECONDS) -> None:
-        """See `probe.grammar_tokenizer`; a trial may take `seconds`."""
+        """Stores the tokenizer of `probe.grammar_tokenizer`. `seconds` is the time limit of one probe."""
         self._hello = [[token.hex() for token in tokens], ends]
         self._seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def error_of(self, grammar: str, allowance: TimeBudget) -> str:
-        """Why the grammar cannot be used, or an empty text; takes its time from the allowance. Raises `Busy`."""
-        if allowance.left <= 0:
+    def error_of(self, grammar: str, budget: TimeBudget) -> str:
+        """Returns the grammar's error, or an empty text. Takes its time from the budget. Raises `Busy`."""
+        if budget.remaining <= 0:
             return _TOO_LONG
         if not self._lock.acquire(timeout=WAIT_SECONDS):
             raise Busy
         try:
             if self._process and self._process.poll() is not None:
-                self._stop()  # it ended between trials, through nobody's grammar
+                self._stop()  # it ended between two probes
             process = self._process or self._start()
             started = time.monotonic()
-            answer = _ask(process, grammar, min(self._seconds, allowance.left))
-            allowance.left -= time.monotonic() - started
+            answer = _ask(process, grammar, min(self._seconds, budget.remaining))
+            budget.remaining -= time.monotonic() - started
             if answer is None:
                 self._stop()
                 return _TOO_LONG
@@ -62,19 +62,19 @@ class Sandbox:
             self._lock.release()
 
     def close(self) -> None:
-        """Ends the process; another trial would start one."""
+        """Ends the process. A later probe would start a new one."""
         with self._lock:
             self._stop()
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", probe.__file__, str(ORPHANED)]
-        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-        # In a session of its own, an interrupt from the keyboard does not reach it.
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        # A new session keeps keyboard interrupts from the process.
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
         self._process = process
         if _ask(process, self._hello, START_SECONDS) is None:
             self._stop()
-            raise RuntimeError("the process that tries grammars did not start")
+            raise RuntimeError("the process that probes grammars did not start")
         return process
 
     def _stop(self) -> None:
@@ -88,7 +88,7 @@ class Sandbox:
 
 
 def _ask(process: subprocess.Popen[bytes], message: Any, seconds: float) -> Any:
-    """The answer to a message, None when none comes in time."""
+    """Returns the answer to a message, or None if it does not arrive in time."""
     with suppress(OSError, EOFError):
         probe.send(_pipe(process.stdin), message)  # type: ignore[arg-type]
         if select.select([_pipe(process.stdout)], [], [], seconds)[0]:
@@ -97,5 +97,5 @@ def _ask(process: subprocess.Popen[bytes], message: Any, seconds: float) -> Any:
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None  # both ends were asked for
+    assert stream is not None  # Popen was called with both pipes
     return stream

@@ -1,4 +1,4 @@
-"""One schema of a request."""
+"""Checks and translates one schema of a request."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jaxchat.chat.request.schema_text import SchemaText, not_a_schema, parse_sch
 from jaxchat.errors import ChatError, invalid, safe_repr
 
 ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT = '{"type": "object"}', "{}", '{"type": "object", "additionalProperties": false}'
-_HARMLESS = (ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT)
+_KNOWN_TO_COMPILE = (ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT)
 _NO_DETAILS = "<non-verbose/>"
-_BLAME = {  # what the library's errors are about
+_KEYWORDS_BY_ERROR = {  # parts of the library's errors, and the keywords that can cause them
     "oneOf": ("oneOf",),
     "Properties": ("minProperties", "maxProperties"),
     "attern propert": ("patternProperties",),
@@ -25,7 +25,7 @@ _BLAME = {  # what the library's errors are about
 
 @dataclass(frozen=True)
 class SchemaSource:
-    """A schema and the field that has it; `object_only` says that only objects are meant."""
+    """A schema and its request field. `object_only` restricts the schema to objects."""
 
     schema: SchemaText
     param: str
@@ -37,33 +37,32 @@ class SchemaSource:
         return self.schema.text
 
     @property
-    def harmless(self) -> bool:
-        """Known to compile."""
-        return self.text in _HARMLESS
+    def known_to_compile(self) -> bool:
+        """Whether the schema needs no probe."""
+        return self.text in _KNOWN_TO_COMPILE
 
     def translated(self, prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
-        """As `translate`. Raises `ChatError` that names the field, the keyword and its pointer."""
+        """Returns the result of `translate`. Raises `ChatError` that names the field, the keyword and its pointer."""
         try:
             default = {"type": "object"} if self.object_only else {}
             return translate(default | self.schema.value, prefix)
-        except UnsupportedSchema as refusal:
-            raise invalid(self.param, str(refusal)) from None
+        except UnsupportedSchema as error:
+            raise invalid(self.param, str(error)) from None
         except RecursionError:
             raise invalid(self.param, f"Schema #: nested deeper than {MAX_DEPTH}.") from None
 
-    def refused(self, error: str, places: dict[str, list[str]]) -> ChatError:
-        """What the grammar library's error means for the request."""
-        return invalid(
-            self.param, f"Schema {_blame(error, places)}: {safe_repr(error.removesuffix(_NO_DETAILS).strip())}."
-        )
+    def error(self, library_error: str, pointers: dict[str, list[str]]) -> ChatError:
+        """Returns the request's error for an error of the grammar library. `pointers` are those of each keyword."""
+        location, text = _location(library_error, pointers), library_error.removesuffix(_NO_DETAILS).strip()
+        return invalid(self.param, f"Schema {location}: {safe_repr(text)}.")
 
 
-def _blame(error: str, places: dict[str, list[str]]) -> str:
-    """The keywords that an error of the library can be about."""
-    for sign, names in _BLAME.items():
-        found = [f"'{name}' at {place}" for name in names for place in places.get(name, [])]
-        if sign in error and found:
-            return " or ".join(found[:3])
+def _location(library_error: str, pointers: dict[str, list[str]]) -> str:
+    """Returns the keywords that may have caused an error of the library, with their pointers."""
+    for part, keywords in _KEYWORDS_BY_ERROR.items():
+        locations = [f"'{keyword}' at {pointer}" for keyword in keywords for pointer in pointers.get(keyword, [])]
+        if part in library_error and locations:
+            return " or ".join(locations[:3])
     return "#"
 
 
@@ -72,27 +71,31 @@ MAX_DEPTH = 64
 
 
 def check_limits(text: str, param: str) -> None:
-    """Raises `ChatError` naming `param` for a schema that is too large or nested too deep to be worked on."""
+    """Checks that a schema is neither too large nor nested too deep.
+
+    Raises:
+        ChatError: 400, names `param`.
+    """
     if len(text.encode()) > MAX_BYTES:
         raise invalid(param, f"A schema takes at most {MAX_BYTES} bytes, got {len(text.encode())}.")
-    if _deeper(text, MAX_DEPTH):
+    if _deeper_than(text, MAX_DEPTH):
         raise invalid(param, f"A schema is nested at most {MAX_DEPTH} deep.")
 
 
-def given_schema(schema: SchemaText, param: str, *, object_only: bool = False) -> SchemaSource:
-    """Returns a request's schema. Raises `ChatError` naming `param` where an object has the same name twice."""
+def request_schema(schema: SchemaText, param: str, *, object_only: bool = False) -> SchemaSource:
+    """Returns a request's schema. Raises `ChatError` that names `param` if an object has duplicate names."""
     if schema.repeated:
         raise not_a_schema("an object has the same name twice", param)
     return SchemaSource(schema, param, object_only)
 
 
 def known_schema(text: str, param: str, *, object_only: bool = False) -> SchemaSource:
-    """Returns one of our own schemas, in place of one that a request leaves out."""
+    """Returns a built-in schema, for a request that has none."""
     return SchemaSource(parse_schema(text, param), param, object_only)
 
 
-def _deeper(text: str, limit: int) -> bool:
-    """Whether brackets outside strings nest deeper than `limit`; text that is no JSON fails later."""
+def _deeper_than(text: str, limit: int) -> bool:
+    """Returns whether brackets outside strings nest deeper than `limit`. Invalid JSON fails in a later check."""
     depth, quoted, escaped = 0, False, False
     for char in text:
         if quoted:

@@ -11,8 +11,8 @@ from jaxchat.chat.grammar.schema_source import (
     MAX_BYTES,
     SchemaSource,
     check_limits,
-    given_schema,
     known_schema,
+    request_schema,
 )
 from jaxchat.chat.request.tool_choice import Mode, ToolChoice
 from jaxchat.errors import invalid
@@ -22,7 +22,7 @@ PARAM = {False: "tools", True: "functions"}
 
 @dataclass(frozen=True)
 class Calls:
-    """Which calls an answer may hold: the names that may be called, and the schema of the arguments of each."""
+    """The calls that an answer may have: names of functions and schemas of their arguments."""
 
     mode: Mode
     most: int
@@ -31,31 +31,31 @@ class Calls:
     param: str
 
     def rules(self, arguments: Sequence[Schema], answer: Schema | None) -> AnswerRules:
-        """Returns what the answer may hold.
+        """Returns the rules of the answer.
 
         Args:
-            arguments: the schema of each function's arguments, translated for the grammar library.
-            answer: the schema of an answer without calls; None for any text.
+            arguments: translated schemas of the functions' arguments.
+            answer: translated schema of an answer without calls; None for any text.
         """
         functions = tuple(zip(self.names, arguments, strict=True))
         answer = None if self.mode == "required" else answer
         return AnswerRules(mode=self.mode, most=self.most, functions=functions, answer=answer)
 
 
-def asked_calls(called: ToolChoice) -> Calls | None:
-    """What a request's functions ask of the grammar, None without any. Raises `ChatError` 400 for bad parameters."""
-    if not called.functions:
+def allowed_calls(choice: ToolChoice) -> Calls | None:
+    """Returns the calls that a request allows, or None without functions. Raises `ChatError` 400 for bad parameters."""
+    if not choice.functions:
         return None
-    param = PARAM[called.legacy]
-    pieces = []
-    for function in called.callable:
-        at = f"{function.path}.parameters"
+    param = PARAM[choice.legacy]
+    sources = []
+    for function in choice.callable:
+        field = f"{function.path}.parameters"
         if function.parameters:
-            check_limits(function.parameters.text, at)
-            pieces.append(given_schema(function.parameters, at, object_only=True))
+            check_limits(function.parameters.text, field)
+            sources.append(request_schema(function.parameters, field, object_only=True))
         else:
-            pieces.append(known_schema(EMPTY_OBJECT, at, object_only=True))
-    if sum(len(piece.text.encode()) for piece in pieces) > MAX_BYTES:
+            sources.append(known_schema(EMPTY_OBJECT, field, object_only=True))
+    if sum(len(source.text.encode()) for source in sources) > MAX_BYTES:
         raise invalid(param, f"All parameters together take at most {MAX_BYTES} bytes.")
-    names = tuple(function.name for function in called.callable)
-    return Calls(called.mode, called.most, names, tuple(pieces), param)
+    names = tuple(function.name for function in choice.callable)
+    return Calls(choice.mode, choice.most, names, tuple(sources), param)

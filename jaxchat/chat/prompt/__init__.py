@@ -1,1 +1,1 @@
-"""From messages and tools to prompt tokens."""
+"""Turns messages and tools into prompt tokens."""

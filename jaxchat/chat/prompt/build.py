@@ -1,4 +1,4 @@
-"""From a request's messages and tools to prompt tokens."""
+"""Builds the prompt tokens of a request from its messages and tools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.tool_choice import Function, ToolChoice
 from jaxchat.errors import context_length_exceeded
 
-_PROBE = 16  # characters for each token of context: more than any ordinary text needs
+_PROBE = 16  # characters for each token of the context; ordinary text has fewer
 _ROLES = {
     v1.ROLE_SYSTEM: "system",
     v1.ROLE_DEVELOPER: "system",
@@ -34,21 +34,21 @@ def prompt_tokens(
     tokenizer: ChatTokenizer,
     context: int,
 ) -> np.ndarray:
-    """Returns token ids i32 `[tokens]` of a validated request.
+    """Returns the prompt of a validated request as token ids, i32 `[tokens]`.
 
     Raises:
-        ChatError: 400 on `messages` when the chat template refuses the conversation, or when it is much too long.
+        ChatError: 400 on `messages` if the chat template rejects the conversation, or if it is far too long.
     """
     _check_length(request, tokenizer, context)
     messages = _with_format([_message(message, template) for message in request.messages], request)
     tools = [_tool(function) for function in tool_choice.functions] if tool_choice.visible else None
-    joiner = tokenizer.shield.joiner([messages, tools])
-    rendered = template.render(*tokenizer.shield.apply([messages, tools], joiner))
+    joiner = tokenizer.control_tokens.joiner([messages, tools])
+    rendered = template.render(*tokenizer.control_tokens.apply([messages, tools], joiner))
     return np.array(tokenizer.encode(rendered, joiner), np.int32)
 
 
 def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:
-    """Refuses texts far beyond the context by their beginning: megabytes take seconds to tokenise."""
+    """Raises `ChatError` for texts far beyond the context. Counts their beginning only, as tokenising all is slow."""
     texts = [text_of(message) or "" for message in request.messages]
     probe = _PROBE * context
     if sum(map(len, texts)) > probe and (count := tokenizer.count("".join(texts)[:probe])) > 2 * context:
@@ -56,7 +56,7 @@ def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, c
 
 
 def text_of(message: v1.ChatMessage) -> str | None:
-    """The content, parts joined without a separator; None when there is none."""
+    """Returns the content, with parts joined without a separator, or None if there is none."""
     kind = message.WhichOneof("content_kind")
     if kind == "parts":
         return "".join(part.text for part in message.parts.parts)
@@ -64,7 +64,7 @@ def text_of(message: v1.ChatMessage) -> str | None:
 
 
 def _message(message: v1.ChatMessage, template: ChatTemplate) -> dict[str, Any]:
-    """One message as chat templates expect it: missing keys are left out, not null, except an assistant's content."""
+    """Returns a message in the form of chat templates. Absent keys are left out, except an assistant's null content."""
     result: dict[str, Any] = {"role": _ROLES[message.role], "content": text_of(message)}
     if message.HasField("name") and message.role != v1.ROLE_FUNCTION:
         if template.shows_names:
@@ -74,39 +74,42 @@ def _message(message: v1.ChatMessage, template: ChatTemplate) -> dict[str, Any]:
     if message.role == v1.ROLE_FUNCTION:
         result |= {"name": message.name, "content": result["content"] or ""}
     if message.HasField("tool_call_id"):
-        result["tool_call_id"] = _fitting(message.tool_call_id, template.tool_format.id_length)
+        result["tool_call_id"] = _template_id(message.tool_call_id, template.tool_format.id_length)
     calls = list(_calls(message, template.tool_format.id_length))
     return result | {"tool_calls": calls} if calls else result
 
 
 def _with_format(messages: list[dict[str, Any]], request: v1.ChatCompletionRequest) -> list[dict[str, Any]]:
-    """Tells the model in the system message what the answer's JSON is for, where the request describes it."""
-    given = request.response_format.json_schema
-    if not given.description:
+    """Adds the description of the JSON Schema, if the request has one, to the system message."""
+    json_schema = request.response_format.json_schema
+    if not json_schema.description:
         return messages
-    told = f"Answer with JSON, {given.name}: {given.description}"
+    instruction = f"Answer with JSON, {json_schema.name}: {json_schema.description}"
     if messages[0]["role"] != "system":
-        return [{"role": "system", "content": told}, *messages]
-    first = messages[0] | {"content": f"{messages[0]['content']}\n\n{told}"}
+        return [{"role": "system", "content": instruction}, *messages]
+    first = messages[0] | {"content": f"{messages[0]['content']}\n\n{instruction}"}
     return [first, *messages[1:]]
 
 
 def _calls(message: v1.ChatMessage, id_length: int) -> Iterable[dict[str, Any]]:
     for call in message.tool_calls:
-        yield {"id": _fitting(call.id, id_length), "type": "function", "function": _call(call.function)}
+        yield {"id": _template_id(call.id, id_length), "type": "function", "function": _call(call.function)}
     if message.HasField("function_call"):
         yield {"type": "function", "function": _call(message.function_call)}
 
 
-def _fitting(call_id: str, length: int) -> str:
-    """An id as the template wants it; another of that length stands for one that does not fit, always the same."""
+def _template_id(call_id: str, length: int) -> str:
+    """Returns the id of a call with the length that the template requires; 0 allows any length.
+
+    Replaces an id of another length by part of its hash, so that equal ids stay equal.
+    """
     if not length or re.fullmatch(rf"[a-zA-Z0-9]{{{length}}}", call_id):
         return call_id
     return hashlib.sha256(call_id.encode()).hexdigest()[:length]
 
 
 def _call(call: v1.FunctionCall) -> dict[str, Any]:
-    """Arguments as an object where they are one, else as the string they are: history is not judged."""
+    """Returns name and arguments. Arguments that are not a JSON object stay a string: history is not validated."""
     try:
         arguments = json.loads(call.arguments)
     except (ValueError, RecursionError):

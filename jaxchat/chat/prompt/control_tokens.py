@@ -1,8 +1,8 @@
-"""Keeps message text from becoming control tokens, without changing how harmless text is tokenised.
+"""Prevents message text from becoming control tokens, without changing how other text is tokenised.
 
-Wherever a message contains the spelling of an added token, a private-use character (the joiner) is put into it before
-the chat template runs. The template sees ordinary strings; the tokeniser later recognises only unbroken spellings,
-which can come from the template alone, and removes the joiner from the rest.
+If a message contains the spelling of an added token, a private-use character (the joiner) is inserted into it before
+the chat template runs. The template sees ordinary strings. The tokenizer later recognises only unbroken spellings,
+which the template alone can produce, and removes the joiner from all other text.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ _PRIVATE_USE = range(0xE000, 0xF8FF)
 
 
 class ControlTokens:
-    """Breaks the spellings of `tokens` in message text."""
+    """The spellings of control tokens, and the means to break them in message text."""
 
     def __init__(self, tokens: Iterable[str], normalize: Callable[[str], str] | None = None) -> None:
-        """Whitespace and single characters are no control tokens and stay; `normalize` is the tokeniser's, if any."""
+        """Compiles the spellings.
+
+        Args:
+            tokens: added tokens. Whitespace and single characters do not count as control tokens.
+            normalize: the tokenizer's normaliser, if it has one.
+        """
         self.tokens = [token for token in tokens if len(token.strip()) > 1]
         longest_first = sorted(self.tokens, key=len, reverse=True)
         self._spellings = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
@@ -28,12 +33,12 @@ class ControlTokens:
         self._normalize = normalize
 
     def joiner(self, value: Any) -> str:
-        """A private-use character that occurs nowhere in the strings of `value`."""
+        """Returns a private-use character that occurs in none of the strings of `value`."""
         used = {char for text in _strings(value) for char in text if "\ue000" <= char <= "\uf8ff"}
         return next(chr(code) for code in _PRIVATE_USE if chr(code) not in used)
 
     def apply(self, value: Any, joiner: str) -> Any:
-        """`value` with every string in it, at any depth, shielded."""
+        """Returns `value` with the spellings broken in every string, at any depth."""
         if isinstance(value, str):
             return self._break(value, joiner)
         if isinstance(value, dict):
@@ -45,8 +50,8 @@ class ControlTokens:
     def _break(self, text: str, joiner: str) -> str:
         broken = self._spellings.sub(lambda match: match[0][0] + joiner + match[0][1:], text)
         if broken == text and self._normalize and self._spellings.search(self._normalize(text)):
-            return joiner.join(text)  # look-alikes that the tokeniser's normaliser would turn into the spelling
-        # Half a spelling at either end could be completed by the template's own text.
+            return joiner.join(text)  # look-alikes that normalisation turns into a spelling
+        # The template's own text could complete a partial spelling at either end.
         sizes = range(1, min(self._longest, len(text) + 1))
         if any(text[:size] in self._tails for size in sizes):
             broken = joiner + broken

@@ -1,4 +1,4 @@
-"""The model's own chat template, a Jinja program, rendered in a sandbox as `transformers` renders it."""
+"""Renders the model's chat template, a Jinja program, in a sandbox as `transformers` does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jaxchat.model_directory import read_if_there, read_text
 
 
 class ChatTemplate:
-    """Renders messages and tools to the text of a prompt. Templates come from the operator, never from a request."""
+    """A model's chat template. Templates come from the operator, never from a request."""
 
     def __init__(
         self,
@@ -34,15 +34,15 @@ class ChatTemplate:
         """Compiles the template.
 
         Args:
-            source: of the Jinja program.
-            special_tokens: the names that the program has for them.
-            with_tools: the source for requests with tools, where it is another.
-            tool_format: the name of the format of calls; "auto" recognises it.
-            reasoning_format: the name of the format of thoughts; "auto" recognises it, "none" leaves them in.
+            source: the Jinja source.
+            special_tokens: spellings of special tokens, by their names in the template.
+            with_tools: a separate source for requests with tools, if there is one.
+            tool_format: name of the format of calls, or "auto" to detect it.
+            reasoning_format: name of the format of thoughts, "auto" to detect it, or "none" to keep thoughts.
 
         Raises:
-            ModelError: the template cannot be used.
-            RegistryError: there is no format of a name.
+            ModelError: the source is not valid Jinja, or its format of calls is not supported.
+            RegistryError: no format has the given name.
         """
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
@@ -62,10 +62,10 @@ class ChatTemplate:
         self.shows_names = self._shows_names()
 
     def render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
-        """The prompt, ending where the assistant's turn begins.
+        """Renders the text of a prompt up to the beginning of the assistant's turn.
 
         Raises:
-            ChatError: 400 on `messages` when the template refuses the conversation.
+            ChatError: 400 on `messages` if the template rejects the conversation.
         """
         try:
             template = self._with_tools if tools else self._template
@@ -85,22 +85,22 @@ class ChatTemplate:
 
 
 class Generation(Extension):
-    """`{% generation %}` marks what a model said, for training; the text inside is rendered as any other."""
+    """A Jinja extension for `{% generation %}`, which marks assistant text for training. Renders the text unchanged."""
 
     tags = {"generation"}  # noqa: RUF012 - as the base class declares it
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """The nodes up to the end of the block."""
+        """Returns the nodes up to the end of the block."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def load_template(directory: Path, tool_format: str = "auto", reasoning_format: str = "auto") -> ChatTemplate:
-    """Reads `chat_template.jinja`, else the one in `tokenizer_config.json`.
+    """Reads `chat_template.jinja`, or the template in `tokenizer_config.json`.
 
     Raises:
-        ModelError: there is none, or it cannot be used.
-        RegistryError: there is no format of a name.
+        ModelError: there is no template, or it is unusable.
+        RegistryError: no format has the given name.
     """
     config, file = read_if_there(directory / "tokenizer_config.json"), directory / "chat_template.jinja"
     source: Any = read_text(file) if file.exists() else config.get("chat_template")
@@ -124,7 +124,7 @@ def load_template(directory: Path, tool_format: str = "auto", reasoning_format: 
 
 
 def _named(file: Path, entries: list[Any]) -> dict[str, str]:
-    """Templates by their names, where there are several."""
+    """Returns several templates by their names. Raises ModelError for malformed entries."""
     for entry in entries:
         fields = [entry.get(key) for key in ("name", "template")] if isinstance(entry, dict) else []
         if not fields or not all(isinstance(field, str) for field in fields):
@@ -133,13 +133,13 @@ def _named(file: Path, entries: list[Any]) -> dict[str, str]:
 
 
 def _special_tokens(config: dict[str, Any]) -> list[tuple[str, str]]:
-    found = []
+    tokens = []
     for key in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
         value = config.get(key)
         value = value.get("content") if isinstance(value, dict) else value
         if isinstance(value, str):
-            found.append((key, value))
-    return found
+            tokens.append((key, value))
+    return tokens
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:

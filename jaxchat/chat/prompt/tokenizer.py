@@ -1,4 +1,4 @@
-"""The model's tokenizer: text to ids with control tokens from the template only, and ids back to their exact bytes."""
+"""The model's tokenizer: encodes text with control tokens from the template only, and decodes ids to exact bytes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class ChatTokenizer:
-    """Wraps a `tokenizer.json`. Thread-safe."""
+    """A tokenizer made from a `tokenizer.json`. Thread-safe."""
 
     def __init__(self, source: str, stop_tokens: frozenset[int] = frozenset()) -> None:
-        """`source` is the text of a `tokenizer.json`; `stop_tokens` are the ids that end an answer."""
+        """Parses `source`, the text of a `tokenizer.json`. `stop_tokens` are the ids that end an answer."""
         spec = json.loads(source)
         self._full = Tokenizer.from_str(source)
         self._plain = Tokenizer.from_str(json.dumps({**spec, "added_tokens": [], "post_processor": None}))
@@ -30,8 +30,8 @@ class ChatTokenizer:
         self._added_ids = {content: token["id"] for content, token in added.items()}
         self._control = _control_pattern(added)
         normalizer = self._full.normalizer
-        self.shield = ControlTokens(added, normalizer.normalize_str if normalizer else None)
-        self._forbidden = {self._added_ids[token] for token in self.shield.tokens}
+        self.control_tokens = ControlTokens(added, normalizer.normalize_str if normalizer else None)
+        self._forbidden = {self._added_ids[token] for token in self.control_tokens.tokens}
         vocab = self._full.get_vocab(with_added_tokens=True)
         self.size = max(vocab.values()) + 1
         self.stop_tokens = stop_tokens
@@ -42,7 +42,7 @@ class ChatTokenizer:
         self._bytes = _byte_table(vocab, added, byte_level='"ByteLevel"' in decoder, size=self.size)
 
     def encode(self, rendered: str, joiner: str) -> list[int]:
-        """Ids of a rendered template; spellings of added tokens that hold the joiner stay ordinary text."""
+        """Returns the ids of a rendered template. Spellings that contain the joiner stay ordinary text."""
         if joiner not in rendered:
             return self._full.encode(rendered, add_special_tokens=False).ids
         ids: list[int] = []
@@ -54,15 +54,15 @@ class ChatTokenizer:
         return ids + self._encode_text(rendered[end:].replace(joiner, ""))
 
     def count(self, text: str) -> int:
-        """How many tokens a text takes."""
+        """Returns the number of tokens of a text."""
         return len(self._plain.encode(text, add_special_tokens=False).ids)
 
     def bytes_of(self, token: int) -> bytes:
-        """The bytes that a token stands for, possibly a fragment of a character; empty for control tokens."""
+        """Returns a token's bytes, possibly a fragment of a character. Control tokens have none."""
         return self._bytes[token] if token < self.size else b""
 
     def id_of(self, token: str) -> int | None:
-        """Returns the id of a token as `tokenizer.json` spells it, None where there is no such token."""
+        """Returns the id of a token by its spelling in `tokenizer.json`, or None if it is unknown."""
         return self._full.token_to_id(token)
 
     def _encode_text(self, text: str) -> list[int]:
@@ -73,7 +73,7 @@ class ChatTokenizer:
 
 
 def load_tokenizer(directory: Path) -> ChatTokenizer:
-    """Reads `tokenizer.json` and the ids that end an answer. Raises ModelError naming the file at fault."""
+    """Reads `tokenizer.json` and the ids that end an answer. Raises ModelError naming the invalid file."""
     path = directory / "tokenizer.json"
     try:
         source = read_text(path)
@@ -87,17 +87,17 @@ def load_tokenizer(directory: Path) -> ChatTokenizer:
 
 
 def _stop_tokens(directory: Path, tokenizer: ChatTokenizer) -> Iterable[int]:
-    """End-of-turn ids of generation_config.json, else of config.json, and the tokenizer's own end token."""
+    """Yields the end-of-turn ids of generation_config.json, or config.json, and the tokenizer's own end token."""
     for file in ("generation_config.json", "config.json"):
         ids = read_if_there(directory / file).get("eos_token_id")
         if ids is not None:
             yield from _checked_ids(directory / file, ids if isinstance(ids, list) else [ids])
             break
     path = directory / "tokenizer_config.json"
-    given = read_if_there(path).get("eos_token")
-    name = given.get("content") if isinstance(given, dict) else given
+    token = read_if_there(path).get("eos_token")
+    name = token.get("content") if isinstance(token, dict) else token
     if not isinstance(name, str | None):
-        raise ModelError(f"{path}: eos_token must be a string or an object with content, got {safe_repr(given)}")
+        raise ModelError(f"{path}: eos_token must be a string or an object with content, got {safe_repr(token)}")
     if name is not None and (id_ := tokenizer.id_of(name)) is not None:
         yield id_
 
@@ -134,8 +134,8 @@ def _byte_table(vocab: dict[str, int], added: dict[str, dict[str, Any]], *, byte
 
 
 def _byte_alphabet() -> dict[str, bytes]:
-    """GPT-2's printable stand-in for each byte: printable Latin-1 stands for itself, the rest from U+0100 on."""
+    """Returns GPT-2's printable character for each byte: Latin-1 itself if printable, or one from U+0100 on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    rest = [byte for byte in range(256) if byte not in printable]
+    others = [byte for byte in range(256) if byte not in printable]
     table = {chr(byte): bytes([byte]) for byte in printable}
-    return table | {chr(0x100 + index): bytes([byte]) for index, byte in enumerate(rest)}
+    return table | {chr(0x100 + index): bytes([byte]) for index, byte in enumerate(others)}

@@ -1,1 +1,1 @@
-"""Validating a request and interpreting its settings."""
+"""Validates a request and interprets its settings."""

@@ -1,4 +1,4 @@
-"""A validated request's own settings, with the contract's defaults filled in."""
+"""Reads the settings of a validated request, with the API's defaults for absent ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jaxchat.types import SamplingParams
 
 
 def choices(request: v1.ChatCompletionRequest) -> int:
-    """n, 1 when absent."""
+    """Returns n, 1 if absent."""
     return request.n if request.HasField("n") else 1
 
 
 def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
-    """Sampling parameters; without a seed, 64 random bits from the operating system."""
+    """Returns the sampling parameters. Draws 64 random bits from the operating system if the seed is absent."""
     seed = request.seed if request.HasField("seed") else secrets.randbits(64)
     return SamplingParams(
         temperature=request.temperature if request.HasField("temperature") else 1.0,
@@ -48,14 +48,14 @@ def choice_options(
     tool_format: ToolFormat,
     reasoning: ReasoningFormat | None = None,
 ) -> ChoiceOptions:
-    """Returns what decides how sampled tokens are shown.
+    """Returns the options that turn tokens into output.
 
     Args:
-        request: validated.
-        tool_choice: of the request.
+        request: a validated request.
+        tool_choice: the tool choice of the request.
         named_finish: the finish reason of an answer that had to call a named function.
         tool_format: how the model writes calls.
-        reasoning: how the model marks thoughts; None where it marks none.
+        reasoning: how the model marks thoughts; None for a model that does not.
     """
     return ChoiceOptions(
         stops=tuple(request.stop),

@@ -1,4 +1,4 @@
-"""A request, interpreted once: nothing behind this reads the protobuf message again."""
+"""A request, interpreted once. Later steps do not read the protobuf message."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from jaxchat.types import SamplingParams
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedRequest:
-    """What a validated request asks for, with the contract's defaults filled in."""
+    """The contents of a validated request, with defaults filled in."""
 
     prompt: np.ndarray  # i32 [tokens]
     choices: int
-    max_tokens: int | None  # None: as many as the context allows
+    max_tokens: int | None  # None: limited by the context only
     sampling: SamplingParams
     tool_choice: ToolChoice
-    constraint: OutputConstraint | None  # what a grammar is compiled from; None: any text
-    options: ChoiceOptions  # how the tokens of a choice are shown
+    constraint: OutputConstraint | None  # the source of the grammar; None: any text
+    options: ChoiceOptions  # turn the tokens of a choice into output
     logprobs: bool
     include_usage: bool
 
@@ -42,19 +42,18 @@ def prepare(
     context: int,
     named_finish: NamedFinish,
 ) -> PreparedRequest:
-    """Interprets a validated request. Takes as long as its texts are long: not for an event loop.
+    """Interprets a validated request. Blocks for long texts, so do not call it on an event loop.
 
     Args:
-        request: validated.
-        tool_choice: as `validate` returned it.
-        template: of the model.
-        tokenizer: of the model.
-        context: longest prompt in tokens.
+        request: a validated request.
+        tool_choice: the result of `validate`.
+        template: the model's chat template.
+        tokenizer: the model's tokenizer.
+        context: maximum length of a prompt, in tokens.
         named_finish: the finish reason of an answer that had to call a named function.
 
     Raises:
-        ChatError: 400 when the chat template refuses the conversation, when it is much too long, or when a schema
-            exceeds a limit.
+        ChatError: 400 if the chat template rejects the conversation, it is far too long, or a schema exceeds a limit.
     """
     return PreparedRequest(
         prompt=prompt_tokens(request, tool_choice, template, tokenizer, context),

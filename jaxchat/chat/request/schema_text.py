@@ -1,4 +1,4 @@
-"""A JSON Schema as a request gives it: the text, and what it says, parsed once."""
+"""A JSON Schema of a request, parsed once: its text and its value."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxchat.errors import ChatError, invalid, safe_repr
+from jaxchat.errors import ChatError, invalid, reject_constant, safe_repr
 
 
 @dataclass(frozen=True)
 class SchemaText:
-    """The text of a JSON object, and its value. Two are equal when their texts are."""
+    """The text of a JSON object, and its value. Equality compares texts only."""
 
     text: str
     value: dict[str, Any] = field(compare=False, repr=False)
-    repeated: bool = field(default=False, compare=False)  # whether an object in it has the same name twice
+    repeated: bool = field(default=False, compare=False)  # whether an object has duplicate names
 
 
 def parse_schema(text: str, path: str) -> SchemaText:
-    """Parses a schema. Raises `ChatError` that names `path` where the text is not a JSON object."""
+    """Parses a schema. Raises `ChatError` that names `path` if the text is not a JSON object."""
     repeated = False
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal repeated
-        found = dict(pairs)
-        repeated = repeated or len(found) < len(pairs)
-        return found
+        value = dict(pairs)
+        repeated = repeated or len(value) < len(pairs)
+        return value
 
     try:
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=members)
+        value = json.loads(text, parse_constant=reject_constant, object_pairs_hook=members)
     except (ValueError, RecursionError) as error:
         raise not_a_schema(str(error), path) from None
     if not isinstance(value, dict):
@@ -38,9 +38,5 @@ def parse_schema(text: str, path: str) -> SchemaText:
 
 
 def not_a_schema(reason: str, path: str) -> ChatError:
-    """Returns the error for a text that is not JSON, or not unambiguous."""
+    """Returns the error for a text that is not JSON, or is ambiguous."""
     return invalid(path, f"Expected a JSON Schema as JSON text: {safe_repr(reason)}.")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-"""What a request says about calls, in `tools` and `tool_choice` or in the legacy `functions` and `function_call`."""
+"""Reads which functions a request allows: `tools` and `tool_choice`, or the legacy `functions` and `function_call`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Function:
 
 @dataclass(frozen=True)
 class ToolChoice:
-    """The functions of a validated request, and which of them may or must be called."""
+    """The functions of a validated request, with those that may or must be called."""
 
     functions: tuple[Function, ...] = ()
     mode: Mode = "none"
@@ -46,7 +46,7 @@ class ToolChoice:
 
 
 def tool_choice_of(request: v1.ChatCompletionRequest, functions: tuple[Function, ...]) -> ToolChoice:
-    """Reads it from a validated request, whose functions these are."""
+    """Returns the tool choice of a validated request with these functions."""
     if request.functions:
         name = request.function_call.name
         return ToolChoice(functions, _mode(request.function_call.mode, name), name, 1, True)

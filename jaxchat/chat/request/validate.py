@@ -1,6 +1,6 @@
-"""The one validator of chat requests: every rule that needs no tokenizer.
+"""Validates chat requests from every server: all rules that do not need a tokenizer.
 
-JSON types are judged by `jaxchat.openai_json` before; what comes here is a protobuf message from any front end.
+The requests are protobuf messages. `jaxchat.openai_json` has checked the JSON types before.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ Rule = Callable[[v1.ChatCompletionRequest], None]
 def validate(
     request: v1.ChatCompletionRequest, *, vocab_size: int, model_ids: Collection[str], streamed: bool = True
 ) -> ToolChoice:
-    """Checks every rule that needs no tokenizer.
+    """Checks all rules.
 
     Args:
-        request: from any front end.
-        vocab_size: bounds the token ids of `logit_bias`.
-        model_ids: those that are served; another one is the 404.
-        streamed: whether the answer is, without which `stream_options` are refused.
+        request: the request to check.
+        vocab_size: upper limit of the token ids of `logit_bias`.
+        model_ids: the models that exist. Any other is a 404.
+        streamed: whether the answer is streamed; other answers do not support `stream_options`.
 
     Returns:
-        The functions of the request, whose schemas had to be read, and which of them may be called.
+        The tool choice of the request, with its parsed functions.
 
     Raises:
-        ChatError: names the first field that breaks a rule, its bound and its value.
+        ChatError: names the first invalid field, its bound and its value.
     """
     if not streamed and request.HasField("stream_options"):
         raise invalid("stream_options", "Only allowed when the answer is streamed.")

@@ -1,4 +1,4 @@
-"""Rules that hold for every field of every message, found by reflection, and the rule for names."""
+"""Rules for all fields of all messages, applied by reflection, and the rule for names."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 def check_name(name: str, path: str) -> None:
-    """Names of participants, functions and schemas share one form."""
+    """Checks the name of a participant, a function or a schema. Raises `ChatError`."""
     if not _NAME.fullmatch(name):
         message = f"Expected 1 to 64 letters, digits, underscores or dashes, got {safe_repr(name)}."
         raise invalid(path, message)
 
 
 def check_known(message: Message, path: str = "") -> None:
-    """Refuses fields that this version does not know, enum numbers without a name, NaN and infinities.
+    """Rejects unknown fields, unknown enum numbers, NaN and infinities.
 
-    A newer client's field must not be dropped in silence, as protobuf would. Raises `ChatError`.
+    Protobuf itself would silently ignore a newer client's fields.
+
+    Raises:
+        ChatError: names the field.
     """
     for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined]  # missing in the stubs
         raise unknown_parameter(_join(path, f"field_{unknown.field_number}"))
     for field, value in message.ListFields():
-        here = _join(path, field.name)
+        field_path = _join(path, field.name)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             values = list(value.values())
         elif field.is_repeated:
@@ -38,7 +41,9 @@ def check_known(message: Message, path: str = "") -> None:
         else:
             values = [value]
         for i, item in enumerate(values):
-            _check_value(field, item, f"{here}.{i}" if isinstance(item, Message) and field.is_repeated else here)
+            _check_value(
+                field, item, f"{field_path}.{i}" if isinstance(item, Message) and field.is_repeated else field_path
+            )
 
 
 def _check_value(field: FieldDescriptor, value: Any, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Rules for the conversation: what each role may carry, and that every tool call is answered."""
+"""Rules for the conversation: the fields of each role, and an answer to every tool call."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jaxchat.errors import invalid, safe_repr
 
 
 class RoleRule(NamedTuple):
-    """What a message of a role may (and must) carry."""
+    """The fields that a message of a role may or must have."""
 
     needs_content: bool
     parts: bool
-    only: frozenset[str]  # fields of its own that no other role may have
+    only: frozenset[str]  # fields that only this role may have
     required: tuple[str, ...] = ()
 
 
@@ -31,7 +31,7 @@ _OWN_FIELDS = ("tool_calls", "function_call", "tool_call_id")
 
 
 def check_messages(request: v1.ChatCompletionRequest) -> None:
-    """Raises `ChatError` with the path of the message or field at fault."""
+    """Checks all messages. Raises `ChatError` with the path of the invalid message or field."""
     if not request.messages:
         raise invalid("messages", "Expected at least one message.")
     for i, message in enumerate(request.messages):
@@ -78,15 +78,15 @@ def _check_content(message: v1.ChatMessage, rule: RoleRule, word: str, path: str
 def _check_calls(message: v1.ChatMessage, path: str) -> None:
     seen: set[str] = set()
     for j, call in enumerate(message.tool_calls):
-        here = f"{path}.tool_calls.{j}"
+        call_path = f"{path}.tool_calls.{j}"
         if not call.id:
-            raise invalid(f"{here}.id", "A tool call must have an id.")
+            raise invalid(f"{call_path}.id", "A tool call must have an id.")
         if call.id in seen:
-            raise invalid(f"{here}.id", f"Two calls have the id {safe_repr(call.id)}.")
+            raise invalid(f"{call_path}.id", f"Two calls have the id {safe_repr(call.id)}.")
         seen.add(call.id)
         if call.type != v1.TOOL_TYPE_FUNCTION:
-            raise invalid(f"{here}.type", "A tool call must have the type 'function'.")
-        _check_call(call.function, f"{here}.function")
+            raise invalid(f"{call_path}.type", "A tool call must have the type 'function'.")
+        _check_call(call.function, f"{call_path}.function")
     if message.HasField("function_call"):
         _check_call(message.function_call, f"{path}.function_call")
 
@@ -99,7 +99,7 @@ def _check_call(call: v1.FunctionCall, path: str) -> None:
 
 
 def _check_sequence(request: v1.ChatCompletionRequest) -> None:
-    """Tool messages answer the calls of the assistant message before them, each once, before anything else is said."""
+    """Checks that tool messages answer each call of the assistant message before them, once and without a gap."""
     open_calls: dict[str, int] = {}
     for i, message in enumerate(request.messages):
         if message.role == v1.ROLE_TOOL:

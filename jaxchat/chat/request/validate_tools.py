@@ -14,7 +14,7 @@ MAX_TOOLS = 128
 
 
 def check_tools(request: v1.ChatCompletionRequest) -> ToolChoice:
-    """Returns the functions of a request. Raises `ChatError` for bad tools, and for choices that do not fit them."""
+    """Checks tools, functions and the choice among them, and returns that choice. Raises `ChatError`."""
     functions = _functions([tool.function for tool in request.tools], "tools", ".function")
     for i, tool in enumerate(request.tools):
         if tool.type != v1.TOOL_TYPE_FUNCTION:
@@ -101,11 +101,11 @@ def _function_call(request: v1.ChatCompletionRequest) -> None:
 
 
 def check_format(request: v1.ChatCompletionRequest) -> None:
-    """Raises `ChatError` for a bad response format."""
+    """Checks the response format. Raises `ChatError`."""
     if not request.HasField("response_format"):
         return
-    given = request.response_format
-    if not given.type:
+    response_format = request.response_format
+    if not response_format.type:
         raise invalid("response_format", "A response format must have a type.")
-    if (given.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != given.HasField("json_schema"):
+    if (response_format.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != response_format.HasField("json_schema"):
         raise invalid("response_format", "json_schema is required for, and only for, the type 'json_schema'.")

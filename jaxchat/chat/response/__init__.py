@@ -1,1 +1,1 @@
-"""From generated tokens to the text, calls and messages of an answer."""
+"""Turns generated tokens into the text, calls and messages of an answer."""

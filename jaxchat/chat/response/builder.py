@@ -1,4 +1,4 @@
-"""Answers as protobuf messages, whole or in chunks."""
+"""Builds the protobuf messages of an answer, complete or in chunks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxchat.chat.tools.stream_parser import CallPart
 
 
 class ResponseBuilder:
-    """What all messages of one answer share: id, time of acceptance, model, fingerprint, seed, counts."""
+    """A builder of the messages of one answer, which share id, creation time, model, fingerprint, seed and counts."""
 
     def __init__(self, record: Record, fingerprint: str, prepared: PreparedRequest) -> None:
         self._record = record
@@ -24,7 +24,7 @@ class ResponseBuilder:
         record.prompt_tokens = len(prepared.prompt)
 
     def completion(self, choices: list[ChoiceDelta]) -> v1.ChatCompletion:
-        """The whole answer, from everything each choice became."""
+        """Returns the complete answer, from the complete delta of each choice."""
         return v1.ChatCompletion(
             id=self._id,
             created=int(self._record.accepted),
@@ -36,11 +36,11 @@ class ResponseBuilder:
         )
 
     def role_chunk(self, index: int) -> v1.ChatCompletionChunk:
-        """The chunk that opens a choice."""
+        """Returns the chunk that opens a choice."""
         return self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
 
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
-        """Chunks for what is new in a choice; entries travel with the text they belong to."""
+        """Yields the chunks of a choice's delta. Log-probability entries travel with their text."""
         if delta.text or delta.entries:
             choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
             if self._with_logprobs:
@@ -53,26 +53,26 @@ class ResponseBuilder:
             yield self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(), finish_reason=delta.finish))
 
     def usage_chunk(self) -> v1.ChatCompletionChunk:
-        """The last chunk of a stream that asked for usage."""
+        """Returns the last chunk of a stream with usage."""
         chunk = self._chunk()
         chunk.usage.CopyFrom(self._usage())
         return chunk
 
-    def _choice(self, index: int, whole: ChoiceDelta) -> v1.Choice:
-        choice = v1.Choice(index=index, message=self._message(whole), finish_reason=whole.finish)
+    def _choice(self, index: int, delta: ChoiceDelta) -> v1.Choice:
+        choice = v1.Choice(index=index, message=self._message(delta), finish_reason=delta.finish)
         if self._with_logprobs:
             choice.logprobs.SetInParent()
-            choice.logprobs.content.extend(whole.entries)
+            choice.logprobs.content.extend(delta.entries)
         return choice
 
-    def _message(self, whole: ChoiceDelta) -> v1.AssistantMessage:
+    def _message(self, delta: ChoiceDelta) -> v1.AssistantMessage:
         message = v1.AssistantMessage(role=v1.ROLE_ASSISTANT)
-        if whole.text or not (whole.calls or self._tool_choice.mode == "required"):
-            message.content = whole.text
-        if self._tool_choice.legacy and whole.calls:
-            message.function_call.CopyFrom(_function_call(whole.calls[0]))
+        if delta.text or not (delta.calls or self._tool_choice.mode == "required"):
+            message.content = delta.text
+        if self._tool_choice.legacy and delta.calls:
+            message.function_call.CopyFrom(_function_call(delta.calls[0]))
         else:
-            message.tool_calls.extend(map(_tool_call, whole.calls))
+            message.tool_calls.extend(map(_tool_call, delta.calls))
         return message
 
     def _chunk(self, *choices: v1.ChunkChoice) -> v1.ChatCompletionChunk:
@@ -90,7 +90,7 @@ class ResponseBuilder:
         return v1.Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
     def _signed_seed(self) -> int:
-        """The 64 bits of the seed as the contract's signed integer, so that an unseeded answer can be replayed."""
+        """Returns the 64-bit seed as the API's signed integer, so that a client can repeat the answer."""
         return self._seed - (1 << 64) if self._seed >> 63 else self._seed
 
 
@@ -103,7 +103,7 @@ def _tool_call(call: CallPart) -> v1.ToolCall:
 
 
 def _fragments(part: CallPart, legacy: bool) -> Iterable[v1.Delta]:
-    """Where a call opens, a fragment that alone has id, type and name, and then the arguments."""
+    """Yields a fragment with id, type and name for a new call, then one with the new arguments."""
     if part.id:
         yield _fragment(part.index, v1.FunctionCall(name=part.name, arguments=""), legacy, part.id)
     if part.arguments:

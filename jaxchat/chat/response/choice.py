@@ -1,4 +1,4 @@
-"""One choice of an answer while it grows: tokens in; text, log-probability entries and tool calls out."""
+"""Converts the tokens of one choice, as they arrive, to text, log-probability entries and tool calls."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jaxchat.chat.tools.stream_parser import CallPart, Segment, Syntax
 from jaxchat.types import TokenEvent, TopLogprobs
 
 NOT_AMONG_TOP = -9999.0
-_ENTRY_BYTES = 64  # about what one token of a log-probability entry takes in memory
+_ENTRY_BYTES = 64  # approximate memory of one token in a log-probability entry
 
 
 @dataclass
 class ChoiceDelta:
-    """What has become visible since the last time somebody looked."""
+    """The new text, entries and calls of a choice since the last delta."""
 
     text: str = ""
     entries: list[v1.TokenLogprob] = field(default_factory=list)
@@ -31,7 +31,7 @@ class ChoiceDelta:
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
     def add_call(self, part: CallPart) -> None:
-        """Appends what became visible of a call."""
+        """Appends a new part of a call."""
         if self.calls and self.calls[-1].index == part.index:
             self.calls[-1].arguments += part.arguments
         else:
@@ -40,24 +40,28 @@ class ChoiceDelta:
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceOptions:
-    """What of a request decides how its tokens are shown."""
+    """The settings of a request that determine how its tokens become output."""
 
     stops: Sequence[str] = ()
-    calls: ToolFormat | None = None  # how calls, and answers without any, are written; None: as the text they are
-    reasoning: ReasoningFormat | None = None  # how thoughts are marked, which are left out; None: there are none
-    callable: bool = True  # whether there may be calls
-    forced: bool = False  # whether there is nothing else
-    called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # why an answer with calls ended
-    top_logprobs: int | None = None  # None: no log-probabilities
+    calls: ToolFormat | None = None  # how calls, and answers without calls, are written; None: not extracted from text
+    reasoning: ReasoningFormat | None = None  # how thoughts, which are removed, are marked; None: without thoughts
+    callable: bool = True  # whether calls are allowed
+    forced: bool = False  # whether the answer consists of calls only
+    called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # the finish reason of an answer with calls
+    top_logprobs: int | None = None  # None: without log-probabilities
     exact_logprobs: bool = False
 
 
 class ChoiceBuilder:
-    """Feeds the tokens of one choice through UTF-8 decoding, the tool-call parser and the stop matcher.
+    """A pipeline for the tokens of one choice: UTF-8 decoding, the tool-call parser and the stop matcher.
 
-    Positions count characters of content. A log-probability entry waits until text at its token's first character is
-    released, and is dropped when a stop string cuts that character off. `held` is about how many bytes nobody has
-    taken yet.
+    Positions count characters of content. A log-probability entry waits until its token's first character is released.
+    It is dropped if a stop string cuts that character off.
+
+    Attributes:
+        tokens: number of tokens so far.
+        buffered_bytes: approximate size of the output that `take` has not returned yet.
+        reason: finish reason, unspecified while the choice runs.
     """
 
     def __init__(self, tokenizer: ChatTokenizer, options: ChoiceOptions) -> None:
@@ -75,7 +79,7 @@ class ChoiceBuilder:
         self._released = 0
         self._waiting: deque[tuple[int, v1.TokenLogprob]] = deque()
         self.tokens = 0
-        self.held = 0
+        self.buffered_bytes = 0
         self.reason = v1.FINISH_REASON_UNSPECIFIED
 
     @property
@@ -83,7 +87,7 @@ class ChoiceBuilder:
         return self.reason != v1.FINISH_REASON_UNSPECIFIED
 
     def feed(self, event: TokenEvent) -> None:
-        """Takes in the next token; afterwards `finished` may be set, by the engine or by a stop string."""
+        """Processes the next token. The engine or a stop string may thereby set `finished`."""
         self.tokens += 1
         piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
         if self._options.top_logprobs is not None and piece:
@@ -97,8 +101,8 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """What is new since the last call."""
-        delta, self.held = self._delta, 0
+        """Returns the output since the last call."""
+        delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
         return delta
 
@@ -123,25 +127,28 @@ class ChoiceBuilder:
             self._skip(piece)
         else:
             self._delta.add_call(piece)
-            self.held += len(piece.arguments)
+            self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Takes characters behind the content out of the count, and the entries of tokens that begin in them."""
+        """Removes `size` characters after the content from the count, with the entries of tokens that begin in them."""
         start, end = self._content, self._content + size
-        kept = [(at if at < start else at - size, entry) for at, entry in self._waiting if not start <= at < end]
-        self._waiting = deque(kept)
+        self._waiting = deque(
+            (position if position < start else position - size, entry)
+            for position, entry in self._waiting
+            if not start <= position < end
+        )
         self._decoded -= size
 
-    def _release(self, visible: str) -> None:
-        self._released += len(visible)
-        self._delta.text += visible
-        self.held += len(visible)
+    def _release(self, text: str) -> None:
+        self._released += len(text)
+        self._delta.text += text
+        self.buffered_bytes += len(text)
         while self._waiting and self._waiting[0][0] < self._released:
             self._delta.entries.append(self._waiting.popleft()[1])
-            self.held += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
+            self.buffered_bytes += _ENTRY_BYTES * (1 + (self._options.top_logprobs or 0))
 
     def _flush(self) -> None:
-        """Releases what was held back for a character, a call or a stop string that did not come."""
+        """Releases text that was held back as the possible beginning of a character, a call or a stop string."""
         self._show(self._decoder.decode(b"", final=True))
         if self._parser and not self._stop.matched:
             self._place(self._parser.flush())
@@ -172,7 +179,7 @@ class ChoiceBuilder:
 
 
 def token_text(piece: bytes) -> str:
-    """A token's bytes as text, or printable escapes where they are no text of their own."""
+    """Returns a token's bytes as text, or as printable escapes if they are not valid UTF-8."""
     try:
         return piece.decode()
     except UnicodeDecodeError:

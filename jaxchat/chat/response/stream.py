@@ -1,4 +1,4 @@
-"""A request inside the engine: tokens come in at the engine's pace, text goes out at the reader's."""
+"""The output of a request in the engine. Tokens arrive at the engine's pace, the reader takes text at its own."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ _FAILURES = {
 
 
 class OutputStream:
-    """Turns the tokens of all choices into text as they arrive, so that a stop string ends its choice at once.
+    """A stream that converts the tokens of all choices to text as they arrive. A stop string ends its choice at once.
 
-    What the reader has not taken is kept as text and log-probability entries, joined: a slow reader costs its own
-    answer's size and nothing else. Beyond `limit` bytes of it the request fails. Lives on one asyncio loop.
+    Unread text and log-probability entries are joined, so a slow reader costs no more memory than its answer's size.
+    The request fails beyond `limit` unread bytes. Lives on one asyncio loop.
 
     Args:
         builders: one for each choice.
-        record: is filled in, and told to `observers`.
-        cancel: ends one choice in the engine, or all of them (None).
-        limit: bytes of text and entries that may wait for the reader.
+        record: updated, and passed to `observers`.
+        observers: notified of every token.
+        cancel: ends one choice in the engine, or all (None).
+        limit: maximum unread text and entries, in bytes.
     """
 
     def __init__(
@@ -55,20 +56,20 @@ class OutputStream:
 
     @property
     def finished(self) -> bool:
-        """Every choice has ended."""
+        """Whether every choice has ended."""
         return all(builder.finished for builder in self.builders)
 
     @property
     def exhausted(self) -> bool:
-        """Every choice has ended and everything was taken."""
+        """Whether every choice has ended and all output was read."""
         return self.finished and not self._touched
 
     def feed(self, events: Sequence[TokenEvent]) -> None:
-        """Takes in what one step brought; never raises."""
+        """Processes the tokens of one step. Never raises; errors fail the request instead."""
         try:
             for event in events:
                 self._feed(event)
-            if sum(builder.held for builder in self.builders) > self._limit:
+            if sum(builder.buffered_bytes for builder in self.builders) > self._limit:
                 self.fail(errors.reader_too_slow(self._limit))
         except Exception:
             log.exception("request %s failed", self._record.request_id)
@@ -76,23 +77,27 @@ class OutputStream:
         self._wake.set()
 
     def fail(self, error: ChatError) -> None:
-        """Ends the request with an error that its reader gets next; the first error counts."""
+        """Ends the request with an error for its reader. Ignores all errors after the first."""
         if self._error is None and not self.finished:
             self._error = error
             self._cancel(None)
             self._wake.set()
 
-    async def take(self, *, whole: bool = False) -> list[tuple[int, ChoiceDelta]]:
-        """Waits for something new, or for the end of all choices; returns it, choice by choice.
+    async def take(self, *, complete: bool = False) -> list[tuple[int, ChoiceDelta]]:
+        """Waits for new output and returns it by choice.
 
-        Raises what `fail` was given.
+        Args:
+            complete: waits for the end of all choices.
+
+        Raises:
+            ChatError: the error passed to `fail`.
         """
         while True:
             await self._wake.wait()
             self._wake.clear()
             if self._error:
                 raise self._error
-            if self.finished or not whole:
+            if self.finished or not complete:
                 break
         touched, self._touched = sorted(self._touched), set()
         return [(index, self.builders[index].take()) for index in touched]

@@ -1,1 +1,1 @@
-"""Generated messages of the pod protocol. Never edit `*_pb2*`."""
+"""Generated messages of the multihost protocol. Never edit `*_pb2*`."""

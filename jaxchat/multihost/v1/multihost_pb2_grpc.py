@@ -47,7 +47,7 @@ class MultihostServiceServicer:
     """
 
     def Follow(self, request_iterator, context):
-        """One call for each follower, for as long as both live: its end tells each that the other is gone.
+        """One call for each follower, while both live. Its end tells each side that the other is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,8 +52,8 @@ def test_what_is_not_allowed(text: str) -> None:
 
 @pytest.mark.parametrize("text", ESCAPES)
 def test_strings_are_text(text: str) -> None:
-    for whole in (f'{{"a":"{text}"}}', f'{{"{text}":1}}', f'{{"a":["{text}"]}}'):
-        assert not follows(OBJECT, whole)
+    for document in (f'{{"a":"{text}"}}', f'{{"{text}":1}}', f'{{"a":["{text}"]}}'):
+        assert not follows(OBJECT, document)
 
 
 def test_after_the_last_brace_only_the_end_is_allowed() -> None:

@@ -98,10 +98,10 @@ def test_a_worn_grammar_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> Non
     schema = request({"type": "string", "minLength": 1, "description": "needs_recompile"})
     first = grammars().compiled(constraint_of(schema))
     assert grammars().compiled(constraint_of(schema)) is first
-    monkeypatch.setattr(matcher, "WORN_TOKENS", 0)
+    monkeypatch.setattr(matcher, "RECOMPILE_AFTER", 0)
     walk(schema, 0, 20)
     monkeypatch.undo()
-    monkeypatch.setattr(matcher, "WORN_TOKENS", 1)
+    monkeypatch.setattr(matcher, "RECOMPILE_AFTER", 1)
     assert grammars().compiled(constraint_of(schema)) is not first
 
 

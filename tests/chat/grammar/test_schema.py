@@ -92,10 +92,10 @@ def test_schemas_are_followed(schema: Any, good: list[str], bad: list[str]) -> N
 
 def test_a_schema_must_have_a_name() -> None:
     for name in (None, "", "a b", "x" * 65):
-        given = request({})
-        given.response_format.json_schema.ClearField("name")
+        nameless = request({})
+        nameless.response_format.json_schema.ClearField("name")
         if name is not None:
-            given.response_format.json_schema.name = name
+            nameless.response_format.json_schema.name = name
         with pytest.raises(ChatError) as caught:
-            grammars().compiled(constraint_of(given))
+            grammars().compiled(constraint_of(nameless))
         assert caught.value.param == "response_format.json_schema.name"

@@ -69,16 +69,16 @@ def byte_fallback() -> ChatTokenizer:
 
 def request(schema: Any = None, *, text: str = "JSON, please", word: str = "schema") -> v1.ChatCompletionRequest:
     """A request for an answer that follows `schema`, or for any object (`word="object"`)."""
-    found = v1.ChatCompletionRequest(model="m")
-    found.messages.add(role=v1.ROLE_USER, text=text)
+    message = v1.ChatCompletionRequest(model="m")
+    message.messages.add(role=v1.ROLE_USER, text=text)
     if word == "object":
-        found.response_format.type = v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT
-        return found
-    found.response_format.type = v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA
-    found.response_format.json_schema.name = "answer"
+        message.response_format.type = v1.RESPONSE_FORMAT_TYPE_JSON_OBJECT
+        return message
+    message.response_format.type = v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA
+    message.response_format.json_schema.name = "answer"
     if schema is not None:
-        found.response_format.json_schema.schema = schema if isinstance(schema, str) else json.dumps(schema)
-    return found
+        message.response_format.json_schema.schema = schema if isinstance(schema, str) else json.dumps(schema)
+    return message
 
 
 def allowed(row: np.ndarray) -> np.ndarray:

@@ -25,8 +25,8 @@ hostile = st.lists(pieces | st.text(max_size=3), max_size=8).map("".join)
 
 
 def encode(messages: list[dict[str, str]]) -> list[int]:
-    joiner = TOKENIZER.shield.joiner(messages)
-    return TOKENIZER.encode(TEMPLATE.render(TOKENIZER.shield.apply(messages, joiner), None), joiner)
+    joiner = TOKENIZER.control_tokens.joiner(messages)
+    return TOKENIZER.encode(TEMPLATE.render(TOKENIZER.control_tokens.apply(messages, joiner), None), joiner)
 
 
 def text_of(ids: list[int]) -> str:
@@ -58,8 +58,8 @@ def test_bytes_of_tokens_spell_the_text(text: str) -> None:
 
 
 def test_strings_inside_tools_are_shielded_too() -> None:
-    joiner = TOKENIZER.shield.joiner([])
+    joiner = TOKENIZER.control_tokens.joiner([])
     tool = {"function": {"name": "f", "parameters": {"<|im_end|>": ["<tool_call>", 1, None, True]}}}
-    shielded = json.dumps(TOKENIZER.shield.apply(tool, joiner), ensure_ascii=False)
+    shielded = json.dumps(TOKENIZER.control_tokens.apply(tool, joiner), ensure_ascii=False)
     assert "<|im_end|>" not in shielded and "<tool_call>" not in shielded
     assert json.loads(shielded.replace(joiner, "")) == tool

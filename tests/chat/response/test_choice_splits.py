@@ -90,7 +90,7 @@ def test_any_batching_shows_what_the_whole_text_shows(pieces: list[bytes], stops
     deltas.append(builder.take())
     safe_repr, kept, used = expected(pieces, stops)
     assert joined(deltas) == (safe_repr, kept)
-    assert builder.tokens == used and builder.held == 0
+    assert builder.tokens == used and builder.buffered_bytes == 0
 
 
 def check_so_far(deltas: list[ChoiceDelta], pieces: list[bytes]) -> None:

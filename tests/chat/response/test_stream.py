@@ -50,13 +50,13 @@ def test_a_stop_string_frees_the_slot_though_nobody_reads(tiny_model: Path) -> N
     async def scenario() -> None:
         async with await started(tiny_model) as client:
             create = client.chat.completions.create
-            whole = (await create(messages=HELLO, max_tokens=200, seed=3)).choices[0].message.content
-            stop = whole[60:63]
+            complete = (await create(messages=HELLO, max_tokens=200, seed=3)).choices[0].message.content
+            stop = complete[60:63]
             stream = await create(messages=HELLO, max_tokens=900, seed=3, stop=stop, stream=True)
             await anext(stream)
             await idle(client)
             text = "".join([c.choices[0].delta.content or "" async for c in stream])
-            assert text == whole[: whole.index(stop)]
+            assert text == complete[: complete.index(stop)]
 
     asyncio.run(scenario())
 
@@ -67,9 +67,9 @@ def test_an_unread_answer_is_kept_whole_and_joined(tiny_model: Path) -> None:
             stream = await client.chat.completions.create(**ENDLESS, logprobs=True, stream=True)
             await anext(stream)
             await idle(client)
-            rest = [chunk.choices[0] async for chunk in stream]
-            assert len(rest) < 10 and len("".join(c.delta.content or "" for c in rest)) == 900
-            assert sum(len(c.logprobs.content) for c in rest if c.logprobs) == 900
+            chunks = [chunk.choices[0] async for chunk in stream]
+            assert len(chunks) < 10 and len("".join(c.delta.content or "" for c in chunks)) == 900
+            assert sum(len(c.logprobs.content) for c in chunks if c.logprobs) == 900
 
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-"""How the processes of a pod end, whoever is stopped, killed or frozen: real processes, without devices."""
+"""How all processes of a multihost server end when one is stopped, killed or frozen. Real processes, no devices."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.serving.multihost.pod import Pod, free_port, launch, member, start_pod
+from tests.serving.multihost.server import MultihostServer, free_port, launch, member, start_multihost
 from tests.serving.process import PATIENCE
 from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING
 
-PROGRAM = ("-m", "tests.serving.multihost.pod_without_devices")
+PROGRAM = ("-m", "tests.serving.multihost.server_without_devices")
 KILLED = -signal.SIGKILL
 
 
 @pytest.fixture
-def pod(tmp_path: Path) -> Iterator[Pod]:
-    made = start_pod(Path("x"), tmp_path, "--heartbeat", "2", processes=3, programs=PROGRAM)
-    yield made
-    for process in (made.server.process, *made.followers):
+def multihost(tmp_path: Path) -> Iterator[MultihostServer]:
+    servers = start_multihost(Path("x"), tmp_path, "--heartbeat", "2", processes=3, programs=PROGRAM)
+    yield servers
+    for process in (servers.server.process, *servers.followers):
         process.kill()
         process.wait()
 
 
-def test_sigterm_to_any_process_ends_all_well(pod: Pod) -> None:
-    pod.followers[1].send_signal(signal.SIGTERM)
-    assert pod.wait() == [0, 0, 0]
-    assert "process 2 was asked to stop" in pod.said(0)
+def test_sigterm_to_any_process_ends_all_well(multihost: MultihostServer) -> None:
+    multihost.followers[1].send_signal(signal.SIGTERM)
+    assert multihost.wait() == [0, 0, 0]
+    assert "process 2 was asked to stop" in multihost.log(0)
 
 
-def test_sigterm_to_all_at_once_ends_all_well(pod: Pod) -> None:
-    for process in (pod.followers[1], pod.server.process, pod.followers[0]):
+def test_sigterm_to_all_at_once_ends_all_well(multihost: MultihostServer) -> None:
+    for process in (multihost.followers[1], multihost.server.process, multihost.followers[0]):
         process.send_signal(signal.SIGTERM)
-    assert pod.wait() == [0, 0, 0]
+    assert multihost.wait() == [0, 0, 0]
 
 
-def kill(pod: Pod) -> list[int]:
-    pod.followers[0].kill()
-    return pod.wait()
+def kill(multihost: MultihostServer) -> list[int]:
+    multihost.followers[0].kill()
+    return multihost.wait()
 
 
-def freeze(pod: Pod) -> list[int]:
-    """The process keeps its connections, and answers no ping."""
-    pod.followers[0].send_signal(signal.SIGSTOP)
-    statuses = [process.wait(PATIENCE) for process in (pod.server.process, pod.followers[1])]
-    pod.followers[0].kill()
-    return [statuses[0], pod.followers[0].wait(), statuses[1]]
+def freeze(multihost: MultihostServer) -> list[int]:
+    """Stops a follower: it keeps its connections but does not answer pings."""
+    multihost.followers[0].send_signal(signal.SIGSTOP)
+    statuses = [process.wait(PATIENCE) for process in (multihost.server.process, multihost.followers[1])]
+    multihost.followers[0].kill()
+    return [statuses[0], multihost.followers[0].wait(), statuses[1]]
 
 
 @pytest.mark.parametrize("lose", [kill, freeze])
-def test_a_lost_follower_ends_all(pod: Pod, lose: Callable[[Pod], list[int]]) -> None:
-    with grpc.insecure_channel(pod.server.grpc) as channel:
+def test_a_lost_follower_ends_all(multihost: MultihostServer, lose: Callable[[MultihostServer], list[int]]) -> None:
+    with grpc.insecure_channel(multihost.server.grpc) as channel:
         health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(health).status == SERVING
-        assert LOCAL.get(pod.server.rest.removesuffix("/v1") + "/health").status_code == 200
-        assert lose(pod) == [1, KILLED, 1]
+        assert LOCAL.get(multihost.server.rest.removesuffix("/v1") + "/health").status_code == 200
+        assert lose(multihost) == [1, KILLED, 1]
         assert next(health).status == NOT_SERVING
-    assert "process 1 is gone" in pod.said(0)
-    assert "is gone" in pod.said(2)
+    assert "process 1 is gone" in multihost.log(0)
+    assert "is gone" in multihost.log(2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_followers_end_without_their_leader(pod: Pod, number: signal.Signals) -> None:
-    pod.server.process.send_signal(number)
-    assert [follower.wait(PATIENCE) for follower in pod.followers] == [1, 1]
-    assert all("the leader at" in pod.said(index) and "is gone" in pod.said(index) for index in (1, 2))
+def test_followers_end_without_their_leader(multihost: MultihostServer, number: signal.Signals) -> None:
+    multihost.server.process.send_signal(number)
+    assert [follower.wait(PATIENCE) for follower in multihost.followers] == [1, 1]
+    assert all("the leader at" in multihost.log(index) and "is gone" in multihost.log(index) for index in (1, 2))
 
 
 def test_processes_that_differ_are_refused_by_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pods of real processes: they answer like one process, and end as they should when a part is lost or stopped."""
+"""Multihost servers of real processes: they answer like one process, and all end when one is lost or stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from jaxchat.client import Client
 from jaxchat.errors import ChatError
 from tests import tiny
-from tests.serving.multihost.pod import Pod, free_port, start_alone, start_pod
+from tests.serving.multihost.server import MultihostServer, free_port, start_multihost, start_single
 from tests.serving.process import PATIENCE, Process
 from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING, openai_client
 
@@ -25,7 +25,14 @@ pytestmark = pytest.mark.first
 
 Answer = list[tuple[tuple[int, ...], float, tuple[float, ...]]]
 """Bytes, log-probability and those of the most likely tokens, token by token."""
-FAMILIAR = ("--determinism", "fast", "--decode-buckets", "4", "--prefill-buckets", "32")  # two programs: soon compiled
+FEW_PROGRAMS = (
+    "--determinism",
+    "fast",
+    "--decode-buckets",
+    "4",
+    "--prefill-buckets",
+    "32",
+)  # two programs, which compile quickly
 
 LONG: dict[str, Any] = dict(
     model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=100, logit_bias={"3": 100}
@@ -54,13 +61,13 @@ def answer(server: Process, seed: int, tokens: int = 60) -> Answer:
 
 
 def answers(server: Process) -> list[Answer]:
-    """Four at once."""
+    """Returns the answers to four concurrent requests."""
     with ThreadPoolExecutor(4) as pool:
         return list(pool.map(lambda seed: answer(server, seed), range(4)))
 
 
-def tokens(found: list[Answer]) -> list[list[tuple[int, ...]]]:
-    return [[entry[0] for entry in answer] for answer in found]
+def tokens(answers: list[Answer]) -> list[list[tuple[int, ...]]]:
+    return [[entry[0] for entry in answer] for answer in answers]
 
 
 def preemptions(server: Process) -> float:
@@ -73,10 +80,12 @@ def fingerprint(server: Process) -> str:
     return server.said.split("fingerprint", 1)[1].split()[0]
 
 
-def both(pod: Callable[[], Pod], alone: Callable[[], Pod]) -> tuple[Pod, Pod]:
-    """Started side by side."""
+def both(
+    multihost: Callable[[], MultihostServer], single: Callable[[], MultihostServer]
+) -> tuple[MultihostServer, MultihostServer]:
+    """Starts both concurrently."""
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.submit(pod), pool.submit(alone)
+        first, second = pool.submit(multihost), pool.submit(single)
         return first.result(), second.result()
 
 
@@ -84,40 +93,40 @@ def test_two_processes_answer_bit_for_bit_and_survive_each_others_death(
     small: Path, tmp_path: Path, cache: tuple[str, str]
 ) -> None:
     flags, port = ("--pages", "14", *cache), free_port()
-    pod, alone = both(
-        lambda: start_pod(small, tmp_path, *flags, processes=2, port=port),
-        lambda: start_alone(small, tmp_path, *flags, devices=2),
+    multihost, single = both(
+        lambda: start_multihost(small, tmp_path, *flags, processes=2, port=port),
+        lambda: start_single(small, tmp_path, *flags, devices=2),
     )
-    expected = answers(alone.server)
-    assert answers(pod.server) == expected  # bytes and every bit of the log-probabilities
-    assert preemptions(pod.server) > 0  # each process swapped out its part, and back
-    assert fingerprint(pod.server) == fingerprint(alone.server)
-    assert alone.stop() == [0]
+    expected = answers(single.server)
+    assert answers(multihost.server) == expected  # bytes and every bit of the log-probabilities
+    assert preemptions(multihost.server) > 0  # each process swapped its part out and in
+    assert fingerprint(multihost.server) == fingerprint(single.server)
+    assert single.stop() == [0]
 
-    kill_a_follower(pod)
+    kill_a_follower(multihost)
 
-    again = start_pod(small, tmp_path, *flags, processes=2, port=port)
-    assert answers(again.server) == expected
-    client = openai_client(again.server)
-    asked: dict[str, Any] = dict(model="tiny", messages=[{"role": "user", "content": "Hi"}], seed=5, max_tokens=90)
-    whole = client.chat.completions.create(**asked).choices[0].message.content
-    stream = iter(client.chat.completions.create(**asked, stream=True))
-    begun = next(stream).choices[0].delta.content or ""
-    again.followers[0].send_signal(signal.SIGTERM)
-    assert begun + "".join(chunk.choices[0].delta.content or "" for chunk in stream) == whole
-    assert again.wait() == [0, 0]
-    assert "was asked to stop" in again.said(0)
+    restarted = start_multihost(small, tmp_path, *flags, processes=2, port=port)
+    assert answers(restarted.server) == expected
+    client = openai_client(restarted.server)
+    request: dict[str, Any] = dict(model="tiny", messages=[{"role": "user", "content": "Hi"}], seed=5, max_tokens=90)
+    complete = client.chat.completions.create(**request).choices[0].message.content
+    stream = iter(client.chat.completions.create(**request, stream=True))
+    first = next(stream).choices[0].delta.content or ""
+    restarted.followers[0].send_signal(signal.SIGTERM)
+    assert first + "".join(chunk.choices[0].delta.content or "" for chunk in stream) == complete
+    assert restarted.wait() == [0, 0]
+    assert "was asked to stop" in restarted.log(0)
 
 
-def kill_a_follower(pod: Pod) -> None:
-    """All who wait are told, health turns, and every process ends with a status that is not 0."""
-    with grpc.insecure_channel(pod.server.grpc) as channel, Client(pod.server.grpc) as client:
+def kill_a_follower(multihost: MultihostServer) -> None:
+    """Checks that waiting clients get an error, health changes, and every process ends with a failure."""
+    with grpc.insecure_channel(multihost.server.grpc) as channel, Client(multihost.server.grpc) as client:
         health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(health).status == SERVING
-        over_rest = openai_client(pod.server).chat.completions.create(**LONG, stream=True)
+        over_rest = openai_client(multihost.server).chat.completions.create(**LONG, stream=True)
         over_grpc = client.chat.completions.create(**LONG, stream=True)
         next(iter(over_rest)), next(over_grpc)
-        pod.followers[0].kill()
+        multihost.followers[0].kill()
         with pytest.raises(ChatError) as caught:
             list(over_grpc)
         assert (caught.value.http_status, caught.value.code) == (503, "engine_overloaded")  # gRPC's UNAVAILABLE
@@ -125,43 +134,48 @@ def kill_a_follower(pod: Pod) -> None:
             list(over_rest)
         assert torn.value.code == "engine_overloaded"
         assert next(health).status == NOT_SERVING
-    assert pod.wait() == [1, -signal.SIGKILL]
-    assert "process 1 is gone" in pod.said(0) or "the engine failed" in pod.said(0)
+    assert multihost.wait() == [1, -signal.SIGKILL]
+    assert "process 1 is gone" in multihost.log(0) or "the engine failed" in multihost.log(0)
 
 
-def kill_the_leader(pod: Pod) -> None:
-    """Followers do not outlive it."""
-    pod.server.process.kill()
-    assert pod.wait()[0] == -signal.SIGKILL
-    assert all(follower.returncode not in (0, None) for follower in pod.followers)
+def kill_the_leader(multihost: MultihostServer) -> None:
+    """Checks that followers end after their leader."""
+    multihost.server.process.kill()
+    assert multihost.wait()[0] == -signal.SIGKILL
+    assert all(follower.returncode not in (0, None) for follower in multihost.followers)
 
 
-def freeze_a_follower(pod: Pod) -> None:
-    """It lives and holds its connections, but answers no ping, and the leader's step waits for it for ever."""
-    stream = iter(openai_client(pod.server).chat.completions.create(**LONG, stream=True))
+def freeze_a_follower(multihost: MultihostServer) -> None:
+    """Checks the end when a follower keeps its connections but answers no pings, and the leader's step never ends."""
+    stream = iter(openai_client(multihost.server).chat.completions.create(**LONG, stream=True))
     next(stream)
-    pod.followers[0].send_signal(signal.SIGSTOP)
+    multihost.followers[0].send_signal(signal.SIGSTOP)
     try:
         with pytest.raises(openai.APIError) as torn:
             list(stream)
         assert torn.value.code == "engine_overloaded"
-        assert pod.server.process.wait(PATIENCE) == 1
-        assert "process 1 is gone" in pod.said(0)
+        assert multihost.server.process.wait(PATIENCE) == 1
+        assert "process 1 is gone" in multihost.log(0)
     finally:
-        pod.followers[0].kill()
-        pod.followers[0].wait()
+        multihost.followers[0].kill()
+        multihost.followers[0].wait()
 
 
 @pytest.mark.parametrize(("processes", "devices", "end"), [(4, 1, kill_the_leader), (2, 2, freeze_a_follower)])
-def test_four_devices_answer_alike_and_no_process_is_left_alone(
-    small: Path, tmp_path: Path, cache: tuple[str, str], processes: int, devices: int, end: Callable[[Pod], None]
+def test_four_devices_answer_alike_and_no_process_survives(
+    small: Path,
+    tmp_path: Path,
+    cache: tuple[str, str],
+    processes: int,
+    devices: int,
+    end: Callable[[MultihostServer], None],
 ) -> None:
-    flags = (*FAMILIAR, "--heartbeat", "2", *cache)
-    pod, alone = both(
-        lambda: start_pod(small, tmp_path, *flags, processes=processes, devices=devices),
-        lambda: start_alone(small, tmp_path, *flags, devices=4),
+    flags = (*FEW_PROGRAMS, "--heartbeat", "2", *cache)
+    multihost, single = both(
+        lambda: start_multihost(small, tmp_path, *flags, processes=processes, devices=devices),
+        lambda: start_single(small, tmp_path, *flags, devices=4),
     )
-    expected, found = answers(alone.server), answers(pod.server)
-    assert tokens(found) == tokens(expected)  # sums of four are added in another order, so bits may differ
-    assert alone.stop() == [0]
-    end(pod)
+    expected, actual = answers(single.server), answers(multihost.server)
+    assert tokens(actual) == tokens(expected)  # sums over four devices have another order, so bits may differ
+    assert single.stop() == [0]
+    end(multihost)

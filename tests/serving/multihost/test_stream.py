@@ -1,4 +1,4 @@
-"""The stream between leader and followers, without devices: who is taken in, what is told, whose loss is noticed."""
+"""The stream between leader and followers, without devices: admission, steps, detection of losses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from serving.config import MultihostConfig
 from serving.multihost.codec import decode, encode
 from serving.multihost.follower import Follower
 from serving.multihost.leader import Leader
-from tests.serving.multihost.pod import free_port
+from tests.serving.multihost.server import free_port
 
 FACTS = {"jaxchat": "1", "slots": "4"}
 PATIENCE = 20
 
 
 class Members:
-    """A leader and followers in this process; `losses` has who was told of which loss."""
+    """A leader and followers in this process. `losses` has the loss that each process detected, by process id."""
 
     def __init__(self, processes: int, timeout: float = PATIENCE, **settings: Any) -> None:
         self._settings = dict(
@@ -42,12 +42,12 @@ class Members:
         self.followers.append(Follower(config, facts, lambda reason: self._lost(process_id, reason)))
         return self.followers[-1]
 
-    def together(self, *work: Any) -> list[Future[Any]]:
-        return [self._pool.submit(each) for each in work]
+    def concurrently(self, *calls: Any) -> list[Future[Any]]:
+        return [self._pool.submit(call) for call in calls]
 
     def gathered(self) -> None:
         followers = [self.follower(index) for index in range(1, self.leader.processes)]
-        for done in self.together(self.leader.gather, *(follower.join for follower in followers)):
+        for done in self.concurrently(self.leader.gather, *(follower.join for follower in followers)):
             done.result(PATIENCE)
 
     def until_lost(self, process_id: int) -> str:
@@ -69,11 +69,11 @@ class Members:
 
 @contextmanager
 def members(processes: int, timeout: float = PATIENCE, **settings: Any) -> Iterator[Members]:
-    made = Members(processes, timeout, **settings)
+    group = Members(processes, timeout, **settings)
     try:
-        yield made
+        yield group
     finally:
-        made.close()
+        group.close()
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -89,12 +89,12 @@ SAMPLING = SamplingParams(
     temperature=0.1, top_p=0.3, frequency_penalty=-2, presence_penalty=1.7, seed=2**64 - 1, logprobs=True,
     logit_bias=((7, -100.0), (2, 0.1)),
 )  # fmt: skip
-LEGAL = np.array([[1, 2**32 - 1], [0, 5]], np.uint32)
+TOKEN_MASK = np.array([[1, 2**32 - 1], [0, 5]], np.uint32)
 WORKS: list[Work] = [
-    PrefillWork(3, np.arange(5, dtype=np.int32), 64, True, PAGES, 2, SAMPLING, LEGAL[:1]),
+    PrefillWork(3, np.arange(5, dtype=np.int32), 64, True, PAGES, 2, SAMPLING, TOKEN_MASK[:1]),
     PrefillWork(0, np.zeros(0, np.int32), 0, False, PAGES[:0], 0, SamplingParams()),
     DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32)),
-    DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32), np.array([True, False]), LEGAL),
+    DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32), np.array([True, False]), TOKEN_MASK),
     SwapOutWork(1, PAGES),
     SwapInWork(1, PAGES, 2, Swapped(None, ())),
 ]
@@ -112,19 +112,19 @@ def test_every_sampling_parameter_is_in_those_steps() -> None:
 
 
 def test_followers_get_all_steps_in_order() -> None:
-    with members(3) as pod:
-        pod.gathered()
-        agreed = pod.together(*(lambda m=m: m.agree({"weights": "x"}) for m in (pod.leader, *pod.followers)))
+    with members(3) as group:
+        group.gathered()
+        agreed = group.concurrently(*(lambda m=m: m.agree({"weights": "x"}) for m in (group.leader, *group.followers)))
         for done in agreed:
             done.result(PATIENCE)
         for number, work in enumerate(WORKS):
-            pod.leader.send(MultihostStep(work, number))
-        pod.leader.end()
-        for follower in pod.followers:
-            got = list(follower.steps())
-            assert [step.saved for step in got] == list(range(len(WORKS)))
-            assert all(equal(step.work, work) for step, work in zip(got, WORKS, strict=True))
-    assert not pod.losses
+            group.leader.send(MultihostStep(work, number))
+        group.leader.end()
+        for follower in group.followers:
+            steps = list(follower.steps())
+            assert [step.saved for step in steps] == list(range(len(WORKS)))
+            assert all(equal(step.work, work) for step, work in zip(steps, WORKS, strict=True))
+    assert not group.losses
 
 
 @pytest.mark.parametrize(
@@ -135,94 +135,94 @@ def test_followers_get_all_steps_in_order() -> None:
         ({}, {"jaxchat": "1"}, "process 1 differs: slots is missing, the leader's is 4"),
     ],
 )
-def test_who_does_not_fit_is_refused_and_may_come_again(
+def test_a_follower_that_differs_is_rejected_and_may_join_again(
     changes: dict[str, Any], facts: dict[str, str], reason: str
 ) -> None:
-    with members(3) as pod:
+    with members(3) as group:
         with pytest.raises(MultihostError, match=reason):
-            pod.follower(1, facts, **changes).join()
-        pod.gathered()
+            group.follower(1, facts, **changes).join()
+        group.gathered()
 
 
 def test_a_process_id_is_taken_once() -> None:
-    with members(3) as pod:
-        (joined,) = pod.together(pod.follower(1).join)
-        with pod.leader._changed:
-            assert pod.leader._changed.wait_for(lambda: pod.leader._followers, PATIENCE)
+    with members(3) as group:
+        (joined,) = group.concurrently(group.follower(1).join)
+        with group.leader._changed:
+            assert group.leader._changed.wait_for(lambda: group.leader._followers, PATIENCE)
         with pytest.raises(MultihostError, match="process 1: another process has joined with the same --process-id"):
-            pod.follower(1).join()
-        for done in (*pod.together(pod.leader.gather, pod.follower(2).join), joined):
+            group.follower(1).join()
+        for done in (*group.concurrently(group.leader.gather, group.follower(2).join), joined):
             done.result(PATIENCE)
 
 
-def test_those_who_do_not_come_are_named() -> None:
-    with members(4, timeout=1.0) as pod:
-        pod.together(pod.follower(2).join)
-        with pytest.raises(MultihostError, match="of 4 processes, 1, 3 did not come within 1 s"):
-            pod.leader.gather()
+def test_late_followers_are_named() -> None:
+    with members(4, timeout=1.0) as group:
+        group.concurrently(group.follower(2).join)
+        with pytest.raises(MultihostError, match="of 4 processes, 1, 3 did not join within 1 s"):
+            group.leader.gather()
 
 
 def test_without_a_leader_a_follower_gives_up() -> None:
     config = MultihostConfig(processes=2, process_id=1, coordinator=f"127.0.0.1:{free_port()}", pod_timeout=1.0)
-    with pytest.raises(MultihostError, match=r"no complete pod at 127\.0\.0\.1:.* within 1 s"):
+    with pytest.raises(MultihostError, match=r"not all processes joined 127\.0\.0\.1:.* within 1 s"):
         Follower(config, FACTS, lambda reason: None).join()
 
 
-def test_different_programs_are_refused_everywhere() -> None:
-    with members(3) as pod:
-        pod.gathered()
-        first, second = pod.followers
+def test_different_programs_are_rejected_everywhere() -> None:
+    with members(3) as group:
+        group.gathered()
+        first, second = group.followers
         work = (
-            lambda: pod.leader.agree({"weights": "w", "prefill": "p"}),
+            lambda: group.leader.agree({"weights": "w", "prefill": "p"}),
             lambda: first.agree({"weights": "w", "prefill": "p"}),
             lambda: second.agree({"weights": "w", "prefill": "other"}),
         )
-        for done in pod.together(*work):
+        for done in group.concurrently(*work):
             with pytest.raises(MultihostError, match="process 2 differs: prefill is other, the leader's is p"):
                 done.result(PATIENCE)
 
 
 def test_a_lost_follower_is_named() -> None:
-    with members(3) as pod:
-        pod.gathered()
-        pod.followers[1].close()
-        assert pod.until_lost(0) == "process 2 is gone"
+    with members(3) as group:
+        group.gathered()
+        group.followers[1].close()
+        assert group.until_lost(0) == "process 2 is gone"
         with pytest.raises(MultihostError, match="process 2 is gone"):
-            pod.leader.agree({})
+            group.leader.agree({})
 
 
 def test_a_lost_leader_is_noticed() -> None:
-    with members(2) as pod:
-        pod.gathered()
-        pod.leader.close()
-        assert "is gone" in pod.until_lost(1)
+    with members(2) as group:
+        group.gathered()
+        group.leader.close()
+        assert "is gone" in group.until_lost(1)
         with pytest.raises(MultihostError, match="is gone"):
-            list(pod.followers[0].steps())
+            list(group.followers[0].steps())
 
 
-def test_a_stuck_step_loses_the_pod() -> None:
-    with members(2, step_timeout=1.0) as pod:
-        pod.gathered()
+def test_a_stuck_step_counts_as_a_loss() -> None:
+    with members(2, step_timeout=1.0) as group:
+        group.gathered()
         begun = time.monotonic()
-        pod.leader.watch(lambda: time.monotonic() - begun)
-        assert "a step has not finished for 1 s" in pod.until_lost(0)
+        group.leader.watch(lambda: time.monotonic() - begun)
+        assert "a step has not finished for 1 s" in group.until_lost(0)
 
 
 def test_a_follower_that_is_asked_to_stop_tells_the_leader() -> None:
-    with members(2) as pod:
-        asked = threading.Event()
-        pod.leader.leaving = asked.set
-        pod.gathered()
-        pod.followers[0].leave()
-        assert asked.wait(PATIENCE)
-        assert not pod.losses
+    with members(2) as group:
+        stop_requested = threading.Event()
+        group.leader.leaving = stop_requested.set
+        group.gathered()
+        group.followers[0].leave()
+        assert stop_requested.wait(PATIENCE)
+        assert not group.losses
 
 
-def test_a_follower_that_leaves_while_all_load_ends_the_pod() -> None:
-    with members(2) as pod:
-        pod.gathered()
-        pod.followers[0].leave()
-        assert pod.until_lost(0) == "process 1 was asked to stop"
+def test_a_follower_that_leaves_while_all_load_ends_all() -> None:
+    with members(2) as group:
+        group.gathered()
+        group.followers[0].leave()
+        assert group.until_lost(0) == "process 1 was asked to stop"
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,14 @@ def read(metrics):
 
 
 def samples(families):
-    found = {}
+    values = {}
     for family in families:
         for sample in family.samples:
             assert sample.labels.pop("model_name") == "fake"
             prefix, _, name = sample.name.partition(":")
             assert prefix == "jaxchat"
-            found[name, *(value for _, value in sorted(sample.labels.items(), reverse=True))] = sample.value
-    return found
+            values[name, *(value for _, value in sorted(sample.labels.items(), reverse=True))] = sample.value
+    return values
 
 
 def answer(metrics, *, gaps=(), **fields):
@@ -51,16 +51,16 @@ def answer(metrics, *, gaps=(), **fields):
 
 
 def test_load_is_read_at_each_scrape(session, metrics):
-    found = read(metrics)
-    assert (found["num_requests_running",], found["num_requests_waiting",]) == (2, 3)
-    assert found["kv_cache_usage_perc",] == 0.25
-    assert found["compiles_after_ready_total",] == 0
+    values = read(metrics)
+    assert (values["num_requests_running",], values["num_requests_waiting",]) == (2, 3)
+    assert values["kv_cache_usage_perc",] == 0.25
+    assert values["compiles_after_ready_total",] == 0
     session.stats.running, session.stats.pages_in_use, session.compiles_after_ready = 4, 20, 1
     session.stats.preemptions = 7
-    found = read(metrics)
-    assert (found["num_requests_running",], found["kv_cache_usage_perc",]) == (4, 1)
-    assert found["compiles_after_ready_total",] == 1
-    assert found["num_preemptions_total",] == 7
+    values = read(metrics)
+    assert (values["num_requests_running",], values["kv_cache_usage_perc",]) == (4, 1)
+    assert values["compiles_after_ready_total",] == 1
+    assert values["num_preemptions_total",] == 7
 
 
 def test_completed_requests(metrics):

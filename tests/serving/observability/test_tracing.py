@@ -75,9 +75,9 @@ def test_errors(outcome, error, status, kind, code):
 
 
 def test_a_span_a_request_and_no_parents():
-    found = spans(record(), record())
-    assert len({span.context.trace_id for span in found}) == 2
-    assert all(span.parent is None for span in found)
+    recorded = spans(record(), record())
+    assert len({span.context.trace_id for span in recorded}) == 2
+    assert all(span.parent is None for span in recorded)
 
 
 def test_without_the_extra(monkeypatch, capsys):

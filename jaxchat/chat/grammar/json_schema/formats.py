@@ -1,4 +1,4 @@
-"""Formats of strings: those of the grammar library, and stricter patterns where its own admit what is invalid."""
+"""String formats: those of the grammar library, and stricter patterns where the library's own are too lax."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ PATTERNS = {
     "date-time": f"^{_DATE}T{_TIME}$",
 }
 NATIVE = frozenset({"duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})
-LONGEST = {"hostname": 253}  # characters; the patterns bound the parts but not the whole
+LONGEST = {"hostname": 253}  # characters; the library's pattern limits each label but not the total

@@ -1,56 +1,58 @@
-"""Objects of a JSON Schema, for the grammar library.
+"""Translates objects of a JSON Schema for the grammar library.
 
-The library spells the names of undeclared members in ways that can hide a declared name (`"\\u0061"` for `"a"`), so
-undeclared members are always described by a pattern, which it applies to the name that is meant.
+The library may escape characters in the names of undeclared members, which can hide a declared name (`"\\u0061"` for
+`"a"`). Undeclared members are therefore always described by a pattern, which it applies to the unescaped name.
 """
 
 from __future__ import annotations
 
 from itertools import permutations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
-from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, below
+from jaxchat.chat.grammar.json_schema.keywords import TranslatePart, UnsupportedSchema, child_pointer
 from jaxchat.chat.grammar.json_schema.patterns import all_but
 from jaxchat.chat.grammar.json_schema.values import pattern
 
-if TYPE_CHECKING:
-    from jaxchat.chat.grammar.json_schema.translate import Translator
-
-MAX_NAME = 200  # characters of a declared name beside undeclared ones
+MAX_NAME = 200  # characters of a declared name if undeclared members are allowed too
 
 
-def translate_object(translator: Translator, schema: dict[str, Any], pointer: str, *, merging: bool) -> dict[str, Any]:
-    """Members, their names and their number; `merging` leaves it to the caller to exclude undeclared members."""
+def translate_object(
+    translate_part: TranslatePart, schema: dict[str, Any], pointer: str, *, merging: bool
+) -> dict[str, Any]:
+    """Translates members, their names and their number. With `merging`, the caller excludes undeclared members."""
     if not keywords.OBJECT & schema.keys():
         return {}
     required = _required(schema, pointer)
     result = _counts(schema, pointer, required)
     declared = keywords.table(schema.get("properties", {}), pointer, "properties")
-    members = {name: translator.part(part, below(pointer, "properties", name)) for name, part in declared.items()}
-    others = schema.get("additionalProperties")
-    rest = None if others is None else translator.part(others, below(pointer, "additionalProperties"))
+    members = {
+        name: translate_part(part, child_pointer(pointer, "properties", name)) for name, part in declared.items()
+    }
+    other_members = schema.get("additionalProperties")
+    if other_members is not None:
+        other_members = translate_part(other_members, child_pointer(pointer, "additionalProperties"))
     if required:
         result["required"] = required
     if merging:
-        return result | _open(schema, pointer, members, rest)
-    members |= {name: True if rest is None else rest for name in required if name not in members}
+        return result | _open(schema, pointer, members, other_members)
+    members |= {name: True if other_members is None else other_members for name in required if name not in members}
     if members:
         result["properties"] = members
     if "patternProperties" in schema:
-        return result | _by_pattern(translator, schema, pointer, members)
-    return result | _rest(members, rest, pointer)
+        return result | _by_pattern(translate_part, schema, pointer, members)
+    return result | _other_members(members, other_members, pointer)
 
 
 def _required(schema: dict[str, Any], pointer: str) -> list[str]:
     names = schema.get("required", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UnsupportedSchema(below(pointer, "required"), "expected a list of names.", "required")
+        raise UnsupportedSchema(child_pointer(pointer, "required"), "expected a list of names.", "required")
     return list(dict.fromkeys(names))
 
 
 def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[str, Any]:
-    """A name may come twice among undeclared members, so only one of them can be counted upon."""
+    """Translates the number of members. Undeclared members may repeat a name, so only one of them counts as present."""
     result: dict[str, Any] = {}
     for keyword in ("minProperties", "maxProperties"):
         if keyword in schema:
@@ -58,61 +60,70 @@ def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[s
     if result.get("minProperties", 0) <= len(required):
         result.pop("minProperties", None)
     elif result["minProperties"] > 1:
-        at = below(pointer, "minProperties")
-        raise UnsupportedSchema(at, "more than 1, and more than are required, is not supported.", "minProperties")
+        location = child_pointer(pointer, "minProperties")
+        raise UnsupportedSchema(
+            location, "values above both 1 and the number of required members are not supported.", "minProperties"
+        )
     return result
 
 
-def _open(schema: dict[str, Any], pointer: str, members: dict[str, Any], rest: Any) -> dict[str, Any]:
+def _open(schema: dict[str, Any], pointer: str, members: dict[str, Any], other_members: Any) -> dict[str, Any]:
     if "patternProperties" in schema:
-        at = below(pointer, "patternProperties")
-        raise UnsupportedSchema(at, "not supported together with allOf, anyOf, oneOf or $ref.", "patternProperties")
+        location = child_pointer(pointer, "patternProperties")
+        raise UnsupportedSchema(
+            location, "not supported together with allOf, anyOf, oneOf or $ref.", "patternProperties"
+        )
     result = {"properties": members} if members else {}
-    return result if rest is None else result | {"additionalProperties": rest}
+    return result if other_members is None else result | {"additionalProperties": other_members}
 
 
 def _by_pattern(
-    translator: Translator, schema: dict[str, Any], pointer: str, members: dict[str, Any]
+    translate_part: TranslatePart, schema: dict[str, Any], pointer: str, members: dict[str, Any]
 ) -> dict[str, Any]:
-    found = keywords.table(schema["patternProperties"], pointer, "patternProperties")
+    patterns = keywords.table(schema["patternProperties"], pointer, "patternProperties")
     if any(char < " " or char == "\x7f" for name in members for char in name):
-        at = below(pointer, "patternProperties")
-        raise UnsupportedSchema(at, "not supported beside names with control characters.", "patternProperties")
+        location = child_pointer(pointer, "patternProperties")
+        raise UnsupportedSchema(
+            location, "not supported together with names that have control characters.", "patternProperties"
+        )
     if schema.get("additionalProperties", False) is not False and members.keys() - schema.get("properties", {}).keys():
-        at = below(pointer, "required")
-        raise UnsupportedSchema(at, "names beside patternProperties must be among the properties.", "required")
+        location = child_pointer(pointer, "required")
+        raise UnsupportedSchema(
+            location, "with patternProperties, required names must be among the properties.", "required"
+        )
     parts = {}
-    for text, part in found.items():
-        at = below(pointer, "patternProperties", text)
-        parts[pattern(text, at, "patternProperties")] = translator.part(part, at)
+    for text, part in patterns.items():
+        location = child_pointer(pointer, "patternProperties", text)
+        parts[pattern(text, location, "patternProperties")] = translate_part(part, location)
     return {"patternProperties": parts, "additionalProperties": False}
 
 
-def _rest(members: dict[str, Any], rest: Any, pointer: str) -> dict[str, Any]:
+def _other_members(members: dict[str, Any], other_members: Any, pointer: str) -> dict[str, Any]:
     if not members:
-        return {} if rest is None else {"additionalProperties": rest}
-    if rest is None or rest is False:
+        return {} if other_members is None else {"additionalProperties": other_members}
+    if other_members is None or other_members is False:
         return {"additionalProperties": False}
     if any(len(name) > MAX_NAME for name in members):
-        at = below(pointer, "additionalProperties")
+        location = child_pointer(pointer, "additionalProperties")
         raise UnsupportedSchema(
-            at, f"not supported beside names of more than {MAX_NAME} characters.", "additionalProperties"
+            location, f"not supported together with names of more than {MAX_NAME} characters.", "additionalProperties"
         )
-    return {"patternProperties": {all_but(list(members)): rest}, "additionalProperties": False}
+    return {"patternProperties": {all_but(list(members)): other_members}, "additionalProperties": False}
 
 
 Schema = dict[str, Any]
 
-MOST_ORDERED = 4  # arguments of one function; their orders are 24
+MAX_REORDERED = 4  # arguments of one function; they have 24 orders
 _KNOWN = {"type", "properties", "required", "additionalProperties"}
 
 
 def in_any_order(schema: Schema) -> Schema:
-    """Leaves the order of a few arguments to the model, which may have learned another than the declared one.
+    """Allows any order of a few arguments: the model may have learned another order than the declared one.
 
-    The grammar library knows objects in one order only; a model that is forced into it fills in wrong values.
+    The grammar library writes an object in one order only. A model forced into an unfamiliar order fills in wrong
+    values.
     """
     members = schema.get("properties", {})
-    if not 2 <= len(members) <= MOST_ORDERED or schema.keys() - _KNOWN:
+    if not 2 <= len(members) <= MAX_REORDERED or schema.keys() - _KNOWN:
         return schema
     return {"anyOf": [schema | {"properties": dict(order)} for order in permutations(members.items())]}

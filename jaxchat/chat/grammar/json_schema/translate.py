@@ -1,7 +1,7 @@
-"""A request's JSON Schema, checked keyword by keyword and rewritten so that the grammar library enforces all of it.
+"""Checks a request's JSON Schema keyword by keyword and rewrites it so that the grammar library enforces all of it.
 
-Members that a schema does not declare are generated only where `additionalProperties` asks for them, or where it
-declares none: an answer never holds more than was described, which JSON Schema allows.
+Undeclared members are generated only if `additionalProperties` asks for them or the schema declares none. An answer
+thus has only described members, though JSON Schema would allow others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
-from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, below
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, child_pointer
 from jaxchat.chat.grammar.json_schema.objects import translate_object
 from jaxchat.chat.grammar.json_schema.refs import names_in_place, resolve
 from jaxchat.chat.grammar.json_schema.satisfiable import check_satisfiable
@@ -20,9 +20,14 @@ _SCALARS = ["null", "boolean", "number", "string", "array"]
 
 
 def translate(root: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """The schema for the grammar library, and where each keyword stands: pointers by keyword.
+    """Returns the schema for the grammar library, and the JSON pointers of each keyword, by keyword.
 
-    `prefix` leads the names of definitions. Raises `UnsupportedSchema` for what cannot be enforced.
+    Args:
+        root: the request's schema.
+        prefix: begins the names of definitions.
+
+    Raises:
+        UnsupportedSchema: a keyword or a value cannot be enforced.
     """
     translator = Translator(root, prefix)
     result = translator.run()
@@ -31,7 +36,10 @@ def translate(root: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], d
 
 
 class Translator:
-    """Walks one schema document. Refs become numbered definitions, of two kinds: complete, and parts of an `allOf`."""
+    """A walk over one schema document.
+
+    References become numbered definitions of two kinds: complete schemas, and parts of an `allOf`.
+    """
 
     def __init__(self, root: dict[str, Any], prefix: str) -> None:
         self.root = root
@@ -39,19 +47,19 @@ class Translator:
         self.places: dict[str, list[str]] = {}
         self._parts = 0
         self._definitions: dict[tuple[str, bool], str] = {}
-        self._waiting: list[tuple[str, Any, bool, str]] = []
+        self._pending: list[tuple[str, Any, bool, str]] = []
 
     def run(self) -> dict[str, Any]:
         body = self.part(self.root, "#", merged=False)
         definitions: dict[str, Any] = {}
-        while self._waiting:
-            pointer, schema, merged, name = self._waiting.pop()
+        while self._pending:
+            pointer, schema, merged, name = self._pending.pop()
             definitions[name] = self.part(schema, pointer, merged=merged)
         result: dict[str, Any] = body if isinstance(body, dict) else {"allOf": [body]}
         return result | {"$defs": definitions} if definitions else result
 
     def part(self, schema: Any, pointer: str, *, merged: bool = False) -> dict[str, Any] | bool:
-        """One schema; `merged` says that what it describes is intersected with its siblings above."""
+        """Translates one schema. `merged` says that it will be intersected with the schemas that surround it."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise UnsupportedSchema(pointer, f"more than {MAX_PARTS} parts.")
@@ -61,7 +69,7 @@ class Translator:
             raise UnsupportedSchema(pointer, "expected a schema.")
         keywords.check_keywords(schema, pointer)
         for keyword in schema:
-            self.places.setdefault(keyword, []).append(below(pointer, keyword))
+            self.places.setdefault(keyword, []).append(child_pointer(pointer, keyword))
         applied = keywords.APPLICATORS & schema.keys()
         merging = merged or "allOf" in applied or (bool(applied) and len(schema.keys() - keywords.ANNOTATIONS) > 1)
         result = self._assertions(schema, pointer, merging)
@@ -84,8 +92,8 @@ class Translator:
             result["enum"] = schema["enum"]
         result |= translate_number(schema, pointer)
         result |= translate_string(schema, pointer)
-        result |= translate_array(self, schema, pointer)
-        result |= translate_object(self, schema, pointer, merging=merging)
+        result |= translate_array(self.part, schema, pointer)
+        result |= translate_object(self.part, schema, pointer, merging=merging)
         return result
 
     def _apply(self, keyword: str, schema: dict[str, Any], pointer: str, result: dict[str, Any], merging: bool) -> None:
@@ -94,17 +102,17 @@ class Translator:
             return
         parts = []
         for i, child in enumerate(keywords.schemas(schema[keyword], pointer, keyword)):
-            at = below(pointer, keyword, i)
-            if keyword == "oneOf":  # whether options exclude each other is seen only without references
-                at, child = self._target(child, at)
-            parts.append(self.part(child, at, merged=merging))
+            location = child_pointer(pointer, keyword, i)
+            if keyword == "oneOf":  # the library compares the options only if they are not references
+                location, child = self._target(child, location)
+            parts.append(self.part(child, location, merged=merging))
         result[keyword] = parts + result.get(keyword, [])
 
     def _target(self, schema: Any, pointer: str) -> tuple[str, Any]:
         seen = set()
         while isinstance(schema, dict) and "$ref" in schema and not schema.keys() - keywords.ANNOTATIONS - {"$ref"}:
             if pointer in seen:
-                raise UnsupportedSchema(below(pointer, "$ref"), "this reference leads to itself.", "$ref")
+                raise UnsupportedSchema(child_pointer(pointer, "$ref"), "this reference leads to itself.", "$ref")
             seen.add(pointer)
             pointer, schema = resolve(self.root, schema["$ref"], pointer)
         return pointer, schema
@@ -114,11 +122,11 @@ class Translator:
         key = (target, merging)
         if key not in self._definitions:
             name = self._definitions[key] = f"{self._prefix}d{len(self._definitions)}"
-            self._waiting.append((target, schema, merging, name))
+            self._pending.append((target, schema, merging, name))
         return f"#/$defs/{self._definitions[key]}"
 
     def _close(self, schema: dict[str, Any], pointer: str, result: dict[str, Any]) -> None:
-        """Members of an intersection: those that one of its parts declares, and no others."""
+        """Restricts the members of an intersection to those that one of its parts declares."""
         names = names_in_place(self.root, schema, pointer)
         if names:
             members = {

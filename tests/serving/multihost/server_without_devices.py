@@ -1,4 +1,4 @@
-"""The command `jaxchat` with a session that has no model: leaders and followers that do everything but compute."""
+"""The command `jaxchat` with a session without a model: leaders and followers that do everything except compute."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class Session(FakeSession):
         self.ready = False
 
 
-def load_session(model: str, engine: EngineConfig, report: Any, chat: Any, pod: MultihostLeader) -> Session:
-    pod.agree({"weights": model})
-    pod.watch(lambda: 0.0)
+def load_session(model: str, engine: EngineConfig, report: Any, chat: Any, multihost: MultihostLeader) -> Session:
+    multihost.agree({"weights": model})
+    multihost.watch(lambda: 0.0)
     return Session()
 
 
-def follow(model: str, engine: EngineConfig, pod: MultihostFollower, report: Any) -> None:
-    pod.agree({"weights": model})
-    deque(pod.steps(), maxlen=0)
+def follow(model: str, engine: EngineConfig, multihost: MultihostFollower, report: Any) -> None:
+    multihost.agree({"weights": model})
+    deque(multihost.steps(), maxlen=0)
 
 
-def pod_facts(model: str, engine: EngineConfig) -> dict[str, str]:
+def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
     return {"slots": str(engine.slots)}
 
 
 if __name__ == "__main__":
     api.load_session, follower.run_follower = load_session, follow  # type: ignore[assignment]
-    follower.leave_pod, follower.pod_facts = lambda: None, pod_facts  # type: ignore[assignment]
+    follower.leave_multihost, follower.multihost_facts = lambda: None, multihost_facts  # type: ignore[assignment]
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Pods of real server processes on this machine's CPU, each process with some devices of its own."""
+"""Multihost servers of real processes on this machine's CPU, each process with its own virtual devices."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ def free_port() -> int:
 
 
 @dataclass
-class Pod:
-    """`server` is the leader, ready; `logs` have what each process said on stderr, the leader first."""
+class MultihostServer:
+    """The processes of one model. `server` is the ready leader; `logs` have each process's stderr, leader first."""
 
     server: Process
     followers: list[subprocess.Popen[str]]
     logs: list[Path]
 
     def wait(self) -> list[int]:
-        """The exit status of each process, the leader first."""
+        """Returns the exit status of each process, the leader's first."""
         return [process.wait(PATIENCE) for process in (self.server.process, *self.followers)]
 
     def stop(self) -> list[int]:
         self.server.process.send_signal(signal.SIGTERM)
         return self.wait()
 
-    def said(self, process: int) -> str:
+    def log(self, process: int) -> str:
         return self.logs[process].read_text()
 
 
 def launch(
     arguments: Sequence[str], log: Path, *, devices: int = 1, program: Sequence[str] = MODULE
 ) -> subprocess.Popen[str]:
-    """One process with that many CPU devices."""
+    """Starts one process with `devices` virtual CPU devices."""
     flags = f"--xla_force_host_platform_device_count={devices}"
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, *program, "serve", *arguments]
@@ -67,25 +67,25 @@ def launch(
 
 
 def member(model: Path, processes: int, process_id: int, port: int, *flags: str) -> list[str]:
-    """The arguments of one process of a pod."""
+    """Returns the arguments of one process of a multihost server."""
     place = ("--processes", str(processes), "--process-id", str(process_id), "--coordinator", f"127.0.0.1:{port}")
     return ["--model", str(model), *SIZES, "--grpc-port", "0", "--rest-port", "0", *place, *flags]
 
 
 def ready(process: subprocess.Popen[str], log: Path) -> Process:
-    """A server, once it says so."""
+    """Returns a server once it reports to be ready."""
     assert process.stdout is not None
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if line.startswith("Ready"):
             break
-    grpc, rest = re.search(r"gRPC +(\S+)", said), re.search(r"REST +(\S+)", said)
-    assert grpc and rest, said + log.read_text()
-    return Process(grpc[1], rest[1], said, process)
+    grpc, rest = re.search(r"gRPC +(\S+)", output), re.search(r"REST +(\S+)", output)
+    assert grpc and rest, output + log.read_text()
+    return Process(grpc[1], rest[1], output, process)
 
 
-def start_pod(
+def start_multihost(
     model: Path,
     folder: Path,
     *flags: str,
@@ -93,8 +93,8 @@ def start_pod(
     devices: int = 1,
     port: int = 0,
     programs: Sequence[str] = MODULE,
-) -> Pod:
-    """A pod, ready, split over all its devices. `programs` is what all processes run."""
+) -> MultihostServer:
+    """Starts a model split over the devices of several processes that run `programs`, and waits until it is ready."""
     port = port or free_port()
     split = ("--tensor-parallel", str(processes * devices), *flags)
     logs = [folder / f"log{index}" for index in range(processes)]
@@ -102,12 +102,12 @@ def start_pod(
         launch(member(model, processes, index, port, *split), log, devices=devices, program=programs)
         for index, log in enumerate(logs)
     ]
-    return Pod(ready(started[0], logs[0]), started[1:], logs)
+    return MultihostServer(ready(started[0], logs[0]), started[1:], logs)
 
 
-def start_alone(model: Path, folder: Path, *flags: str, devices: int) -> Pod:
-    """One process that has all devices: what a pod must answer like."""
-    log = folder / "alone"
+def start_single(model: Path, folder: Path, *flags: str, devices: int) -> MultihostServer:
+    """Starts one process with all devices, for the answers that several processes must equal."""
+    log = folder / "single"
     arguments = ["--model", str(model), *SIZES, "--grpc-port", "0", "--rest-port", "0", *flags]
     process = launch([*arguments, "--tensor-parallel", str(devices)], log, devices=devices)
-    return Pod(ready(process, log), [], [log])
+    return MultihostServer(ready(process, log), [], [log])
