@@ -162,7 +162,7 @@ def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -
     first, *others = parts = [(runner, Scheduler(**scheduling)) for runner in runners]
     if not others:
         return Engine(*first, queue_limit=queue)
-    return DataParallelEngine(parts, queue_limit=queue, chunk=scheduling["chunks"][0])
+    return DataParallelEngine(parts, queue_limit=queue, chunk=scheduling["prefill_buckets"][0])
 
 
 def convert(

@@ -63,7 +63,7 @@ class Loaded:
         sizes = self.sizes
         return {
             "slots": sizes.slots,
-            "chunks": self.runner.prefill_buckets,
+            "prefill_buckets": self.runner.prefill_buckets,
             "page_size": sizes.page_size,
             "pages": sizes.pages,
             "vocab": sizes.vocab,
