@@ -33,13 +33,6 @@ PARALLEL = {
     "jaxchat.models",
     "jaxchat.parallel",
 }
-    "jaxchat.arithmetic",
-    "jaxchat.config",
-    "jaxchat.errors",
-    "jaxchat.types",
-    "jaxchat.models",
-    "jaxchat.parallel",
-}
 WIRE = {"jaxchat.v1", "jaxchat.errors", "jaxchat.openai_json"}
 CHAT = WIRE | {"jaxchat.config", "jaxchat.settings", "jaxchat.chat.context", "jaxchat.chat.request.validate"}
 HEAVY = {"jax", "jaxlib", "flax", "orbax"}
