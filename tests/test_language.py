@@ -39,7 +39,6 @@ PENDING = {
     "jaxchat/__init__.py",
     "jaxchat/api.py",
     "jaxchat/cache.py",
-    "jaxchat/chat/tools",
     "jaxchat/checkpoints",
     "jaxchat/client",
     "jaxchat/compat.py",

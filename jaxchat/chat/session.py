@@ -43,16 +43,16 @@ class ChatSession:
         compiles: Callable[[], int] = lambda: 0,
         release: Callable[[], None] = lambda: None,
     ) -> None:
-        """Nothing runs yet.
+        """Prepares a session without starting anything.
 
         Args:
-            engine: not started.
-            tokenizer: of the model.
-            template: of the model.
-            info: what is said about the model.
-            config: limits and choices of the server.
-            compiles: returns how many programs were compiled since the warm-up ended.
-            release: is called once the engine has stopped.
+            engine: the engine, not started.
+            tokenizer: the model's tokenizer.
+            template: the model's chat template.
+            info: description of the model.
+            config: limits and settings of the server.
+            compiles: returns the number of programs compiled since the end of the warm-up.
+            release: called once the engine has stopped.
         """
         self.info = info
         self.observers: list[Observer] = []

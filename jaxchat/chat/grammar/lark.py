@@ -1,4 +1,4 @@
-"""What a request allows as an answer, and Lark, the language in which a tool format writes that down."""
+"""The rules of an answer, and a writer of Lark, the grammar library's language for them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerRules:
-    """What an answer may hold.
+    """The rules of an answer.
 
     Args:
-        mode: "none" allows no call, "auto" text or calls, "required" calls alone.
-        most: the number of calls at most.
-        functions: the name of each function that may be called and the schema of its arguments.
-        answer: the schema of an answer without calls; None for any text.
+        mode: "none" allows text only, "auto" text or calls, "required" calls only.
+        most: maximum number of calls.
+        functions: names of the functions that may be called, with schemas of their arguments.
+        answer: schema of an answer without calls; None for any text.
     """
 
     mode: Mode = "none"
@@ -31,36 +31,36 @@ class AnswerRules:
 
 @dataclass(frozen=True)
 class LarkWriter:
-    """Writes parts of rules in Lark, for one tokenizer.
+    """A writer of parts of Lark rules for one tokenizer.
 
     Args:
-        control_tokens: the id of each control token by its spelling.
-        options: of the grammar library, for every schema.
+        control_tokens: ids of control tokens by their spellings.
+        options: the grammar library's options for schemas.
     """
 
     control_tokens: dict[str, int] = field(default_factory=dict)
     options: Schema = field(default_factory=dict)
 
     def is_control(self, text: str) -> bool:
-        """Returns whether a text is a control token of the model."""
+        """Returns whether `text` is a control token of the model."""
         return text in self.control_tokens
 
     def spelled(self, parts: tuple[str, ...]) -> str:
-        """Returns parts one after the other: control tokens by their ids, others as text, neighbours together."""
-        spelled: list[str] = []
+        """Returns the parts in sequence: control tokens by their ids, other parts as text, joined where adjacent."""
+        items: list[str] = []
         text = ""
         for part in parts:
             if self.is_control(part):
-                spelled += [json.dumps(text)] * bool(text) + [f"<[{self.control_tokens[part]}]>"]
+                items += [json.dumps(text)] * bool(text) + [f"<[{self.control_tokens[part]}]>"]
                 text = ""
             else:
                 text += part
-        return " ".join(spelled + [json.dumps(text)] * bool(text))
+        return " ".join(items + [json.dumps(text)] * bool(text))
 
     def json(self, schema: Schema) -> str:
-        """Returns JSON text that a schema describes."""
+        """Returns a rule for JSON text that follows `schema`."""
         return f"%json {json.dumps({'x-guidance': self.options} | schema)}"
 
     def pattern(self, text: str) -> str:
-        """Returns a pattern of exactly that text, to stand between slashes."""
+        """Returns a pattern that matches `text` literally, for use between slashes."""
         return re.escape(text).replace("/", r"\/")

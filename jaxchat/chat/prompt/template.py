@@ -99,7 +99,7 @@ def load_template(directory: Path, tool_format: str = "auto", reasoning_format: 
     """Reads `chat_template.jinja`, or the template in `tokenizer_config.json`.
 
     Raises:
-        ModelError: there is no template, or it is unusable.
+        ModelError: the directory has no template, or an unusable one.
         RegistryError: no format has the given name.
     """
     config, file = read_if_there(directory / "tokenizer_config.json"), directory / "chat_template.jinja"

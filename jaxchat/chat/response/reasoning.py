@@ -1,4 +1,4 @@
-"""The formats in which models mark their thoughts, which are left out of answers, and the registry of them."""
+"""Formats in which models mark their thoughts, and their registry. Answers leave thoughts out."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from jaxchat.registry import Registry
 
 
 class ReasoningFormat(Protocol):
-    """How a model marks its thoughts."""
+    """A format in which a model marks its thoughts."""
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """The control tokens around thoughts, which some models have as ordinary text instead."""
+        """The control tokens around thoughts. Some models write them as ordinary text instead."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether the source of a chat template is that of a model with this format."""
+        """Returns whether the source of a chat template uses this format."""
 
     def parser(self, answer: AnswerParser | None) -> AnswerParser | None:
-        """Returns a new parser of one answer, thoughts included, which become `Syntax`.
+        """Returns a new parser of one answer, which converts thoughts to `Syntax`. None if all text is content.
 
         Args:
-            answer: the tool format's parser of what is not a thought; None where that is content as it is.
+            answer: the tool format's parser for the text outside thoughts; None if that text is content.
         """
 
 
 class ThoughtFilter:
-    """Takes thoughts out of an answer by one parser before another reads the rest."""
+    """A parser that removes thoughts from an answer before another parser reads the remaining text."""
 
     def __init__(self, thoughts: AnswerParser, answer: AnswerParser | None) -> None:
-        """Nothing is read yet.
+        """Combines two parsers.
 
         Args:
-            thoughts: makes `Syntax` of thoughts and passes on all else as text.
-            answer: reads that text; None where it is content as it is.
+            thoughts: converts thoughts to `Syntax` and passes other text on.
+            answer: parses that text; None if it is content.
         """
         self._thoughts, self._answer = thoughts, answer
 
@@ -44,11 +44,11 @@ class ThoughtFilter:
         return self._answer.complete if self._answer else 0
 
     def feed(self, text: str) -> list[Segment]:
-        """Returns what the text turns out to be, in order."""
+        """Returns the segments that the text completes, in order."""
         return [part for segment in self._thoughts.feed(text) for part in self._read(segment)]
 
     def flush(self) -> str:
-        """Returns, at the end of the answer, held text that is content after all."""
+        """Returns pending text that is content, at the end of the answer."""
         text = "".join(part for part in self._read(self._thoughts.flush()) if isinstance(part, str))
         return text + (self._answer.flush() if self._answer else "")
 
@@ -62,15 +62,15 @@ REASONING_FORMATS: Registry[ReasoningFormat] = Registry(
 
 
 def register_reasoning_format(name: str, reasoning: ReasoningFormat, *, replace: bool = False) -> None:
-    """Adds a format, which `ChatConfig.reasoning_format` may name. Raises RegistryError where the name is taken."""
+    """Adds a format, which `ChatConfig.reasoning_format` may name. Raises RegistryError if the name is taken."""
     REASONING_FORMATS.register(name, reasoning, replace=replace)
 
 
 def find_reasoning_format(name: str, template: str) -> ReasoningFormat | None:
-    """Returns the format of a name, None for "none"; for "auto" the latest one that recognises the chat template.
+    """Returns a format by name, or None for "none". For "auto", returns the latest that recognises the chat template.
 
     Raises:
-        RegistryError: there is no format of that name.
+        RegistryError: no format has that name.
     """
     if name == "none":
         return None

@@ -1,4 +1,4 @@
-"""The formats in which models write tool calls: what each one provides, and the registry of them."""
+"""Formats in which models write tool calls, and their registry."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ if TYPE_CHECKING:
 
 
 class ToolFormat(Protocol):
-    """How a model writes tool calls. The grammar and the parser of its answers are both made by this object.
+    """A format in which a model writes tool calls. It makes the grammar and the parser of answers.
 
-    A format whose calls are JSON objects is a `jaxchat.chat.tools.json_format.JsonToolFormat`.
+    `jaxchat.chat.tools.json_format.JsonToolFormat` describes formats whose calls are JSON objects.
     """
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """The control tokens of calls, which some models have as ordinary text instead."""
+        """The control tokens of calls. Some models write them as ordinary text instead."""
 
     @property
     def id_length(self) -> int:
-        """The exact number of letters and digits that the chat template wants in an id of a call; 0 for any."""
+        """The number of letters and digits that the chat template requires in the id of a call; 0 for any."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether the source of a chat template is that of a model with this format.
+        """Returns whether the source of a chat template uses this format.
 
         Raises:
-            ModelError: the template is of a variant that cannot be served.
+            ModelError: the template uses an unsupported variant of this format.
         """
 
     def parser(self, *, callable: bool, forced: bool) -> AnswerParser | None:
-        """Returns a new parser of one answer, or None where its text is content as it is.
+        """Returns a new parser of one answer, or None if all its text is content.
 
         Args:
-            callable: whether the answer may hold calls.
-            forced: whether it holds nothing else.
+            callable: whether calls are allowed.
+            forced: whether the answer consists of calls only.
         """
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
-        """Returns the Lark grammar of an answer, or None where an answer without calls has no frame around it.
+        """Returns the Lark grammar of an answer, or None if the format adds nothing to an answer without calls.
 
         Args:
-            rules: what the answer may hold.
-            writer: spells control tokens and JSON schemas.
+            rules: the rules of the answer.
+            writer: writes control tokens and JSON schemas.
         """
 
 
@@ -63,21 +63,21 @@ DEFAULT = "hermes"  # the format of most models
 
 
 def register_tool_format(name: str, tool_format: ToolFormat, *, replace: bool = False) -> None:
-    """Adds a format, which `ChatConfig.tool_format` may name. Raises RegistryError where the name is taken."""
+    """Adds a format, which `ChatConfig.tool_format` may name. Raises RegistryError if the name is taken."""
     TOOL_FORMATS.register(name, tool_format, replace=replace)
 
 
 def default_tool_format() -> ToolFormat:
-    """Returns the format of a model whose template says nothing about calls."""
+    """Returns the format of a model whose template does not mention calls."""
     return TOOL_FORMATS.get(DEFAULT)
 
 
 def find_tool_format(name: str, template: str) -> ToolFormat:
-    """Returns the format of a name; for "auto" the latest one that recognises the source of the chat template.
+    """Returns a format by name. For "auto", returns the latest that recognises the chat template.
 
     Raises:
-        ModelError: the template writes calls in a way that is not known.
-        RegistryError: there is no format of that name.
+        ModelError: the template uses an unsupported format of calls.
+        RegistryError: no format has that name.
     """
     if name != "auto":
         return TOOL_FORMATS.get(name)

@@ -1,6 +1,6 @@
-"""Harmony, the format of gpt-oss: an answer is made of messages, each to a channel.
+"""Harmony, the format of gpt-oss. An answer consists of messages to channels.
 
-A message is for the user, is a call, or is a thought, which nobody is to see.
+Each message is text for the user, a call of a function, or a thought. Thoughts are left out.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _FUNCTION = re.compile(r"to=functions\.([^\s<]+)")
 
 @dataclass(frozen=True)
 class HarmonyFormat:
-    """Answers in messages, with and without calls. A call is a message whose header names the function."""
+    """The format of answers made of messages to channels. A call is a message whose header names the function."""
 
     markers: tuple[str, ...] = (CHANNEL, MESSAGE, CONSTRAIN, START, END)
     id_length: int = 0
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a chat template writes channels."""
+        """Returns whether a chat template uses channels."""
         return CHANNEL in template
 
     def parser(self, *, callable: bool, forced: bool) -> ChannelParser:
-        """Returns a new parser of one answer; every answer has messages to take apart."""
+        """Returns a new parser of one answer. Answers without calls also consist of messages."""
         return ChannelParser(forced=forced, callable=callable)
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str:
-        """Returns the Lark grammar of thoughts and then one message, to the user or to a function.
+        """Returns the Lark grammar of an answer: thoughts, then one message to the user or a function.
 
-        In an answer that must call there are no thoughts.
+        A required call allows no thoughts.
         """
         return "\n".join(_rules(rules, writer))
 
@@ -47,16 +47,16 @@ HARMONY = HarmonyFormat()
 
 @dataclass(frozen=True)
 class HarmonyReasoning:
-    """Thoughts are messages to other channels than the user's, of which "analysis" is the usual one."""
+    """Thoughts as messages to channels that the user does not see, usually "analysis"."""
 
     markers: tuple[str, ...] = HARMONY.markers
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a chat template writes channels."""
+        """Returns whether a chat template uses channels."""
         return HARMONY.recognises(template)
 
     def parser(self, answer: AnswerParser | None) -> AnswerParser:
-        """Returns a parser that takes messages apart, which leaves thoughts out: `answer` where that is one."""
+        """Returns `answer`, which leaves thoughts out itself, or without it a parser that leaves calls out too."""
         return answer or ChannelParser(callable=False)
 
 
@@ -79,24 +79,24 @@ def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
 
 
 class ChannelParser(StreamParser):
-    """Splits text into content and calls as it comes.
+    """A parser that splits text into content and calls as it arrives.
 
-    A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function where it is a call.
-    Thoughts, and messages to anybody but the user or a function, are left out; so are calls unless `callable`.
+    A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function of a call. Thoughts and
+    messages that are neither to the user nor to a function are left out. So are calls unless `callable`.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:
-        """`forced` as for `StreamParser`."""
+        """Starts before the first header. `forced` is as for `StreamParser`."""
         super().__init__(self._before, forced=forced)
         self._callable = callable
 
     def flush(self) -> str:
-        """At the end of the answer: held text that is content after all."""
+        """Returns pending text that is content, at the end of the answer."""
         text, self._held = self._held, ""
         return text if self._step in (self._before, self._shown) and not self._forced else ""
 
     def _before(self, pieces: list[Segment]) -> bool:
-        """Text before the first header is content: the model does not write messages."""
+        """Treats text before the first header as content, because the model does not write messages."""
         return self.take_until(CHANNEL, self._header, pieces, visible=True)
 
     def _between(self, pieces: list[Segment]) -> bool:

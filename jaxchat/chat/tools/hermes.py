@@ -1,4 +1,4 @@
-"""Hermes, Qwen and many others: each call between `<tool_call>` and `</tool_call>`."""
+"""The format of Hermes, Qwen and many others: each call is between `<tool_call>` and `</tool_call>`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formats in which each call is a JSON object: a description that both the parser and the grammar are made from."""
+"""Formats in which each call is a JSON object. One description makes the parser and the grammar."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jaxchat.chat.tools.json_parser import ToolCallParser
 
 @dataclass(frozen=True, kw_only=True)
 class JsonToolFormat:
-    """Each call is a JSON object of a name and arguments. Around the objects stand texts, in parts.
+    """A format in which each call is a JSON object of a name and arguments, with text around the objects.
 
-    A part that is one of `markers` is a control token in some models and ordinary text in others.
+    The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
 
     Args:
         opening: begins the calls.
@@ -23,11 +23,11 @@ class JsonToolFormat:
         before: parts between the opening and the first call.
         between: parts between two calls; None for formats with one call at most.
         after: parts after the last call.
-        bare: whether calls stand at the very beginning of an answer, where the opening may be left out.
-        lead: pattern of what may stand before an object when the text is read.
-        more: pattern from the end of the arguments to the next object, where no opening stands between them.
+        bare: whether calls start the answer and may omit the opening.
+        lead: pattern of text that a parser accepts before an object.
+        more: pattern from the end of the arguments to the next object, for formats without an opening between them.
         ended: pattern from the end of the arguments to the end of the calls or to the next opening.
-        id_length: the exact number of letters and digits that the template wants in an id; 0 for any.
+        id_length: number of letters and digits that the template requires in an id; 0 for any.
     """
 
     opening: str
@@ -43,15 +43,15 @@ class JsonToolFormat:
     id_length: int = 0
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a chat template holds the opening."""
+        """Returns whether a chat template contains the opening."""
         return self.opening in template
 
     def parser(self, *, callable: bool, forced: bool) -> ToolCallParser | None:
-        """Returns a new parser of one answer that may hold calls, else None."""
+        """Returns a new parser of one answer, or None without calls."""
         return ToolCallParser(self, forced=forced) if callable else None
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
-        """Returns the Lark grammar of an answer that may call functions, None where functions are not mentioned."""
+        """Returns the Lark grammar of an answer that may call functions, or None for requests without functions."""
         return "\n".join(_rules(self, rules, writer)) if rules.most else None
 
 
@@ -73,21 +73,21 @@ def _start(tool_format: JsonToolFormat, rules: AnswerRules) -> str:
     if rules.mode == "required":
         return "start: bare" if bare else "start: calls"
     if rules.answer is not None:
-        return "start: answer | calls"  # a bare call could not be told from an answer
+        return "start: answer | calls"  # a bare call would be indistinguishable from an answer
     if not rules.functions:
         return "start: TEXT"
     return "start: TEXT | bare" if bare else "start: TEXT | late"
 
 
 def _text(tool_format: JsonToolFormat, writer: LarkWriter) -> str:
-    """The rule TEXT: what holds no call and could not be taken for one."""
+    """Returns the rule TEXT: text that is not a call and cannot be mistaken for one."""
     opening = writer.pattern(tool_format.opening)
     rule = f"TEXT: /(?s:.*)/ & ~/(?s:.*){opening}(?s:.*)/"
     return rule + r' & ~/\s*\{\s*"name"(?s:.*)/' if tool_format.bare else rule
 
 
 def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    """The rule `calls`, and `bare` for calls that may begin without the opening."""
+    """Yields the rule `calls`, and `bare` for calls that may begin without the opening."""
     more = ""
     if tool_format.between and rules.most > 1:
         more = f" ({writer.spelled(tool_format.between)} body){{0,{rules.most - 1}}}"
@@ -99,13 +99,13 @@ def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) 
 
 
 def _bodies(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    """The rule `body`: one object for each function."""
+    """Yields the rules of `body`, one object for each function."""
     if not tool_format.bare:
         yield f"body: {writer.json(_one_of(tool_format, rules))}"
         return
     yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
     for index, (name, schema) in enumerate(rules.functions):
-        # The beginning is one lexeme: the library's lexer cannot take back what it took for text.
+        # The beginning is one lexeme, because the library's lexer cannot reinterpret text that it has matched.
         head = rf'\{{ ?"name": ?"{writer.pattern(name)}", ?"{tool_format.arguments}":'
         yield f'call_{index}: head_{index} " "? arguments_{index} "}}"'
         yield f"head_{index}[lazy]: /{head}/"
@@ -113,7 +113,7 @@ def _bodies(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter)
 
 
 def _late(tool_format: JsonToolFormat, writer: LarkWriter) -> Iterator[str]:
-    """The rule `late`: calls that come after text."""
+    """Yields the rule `late` of calls after text."""
     if writer.is_control(tool_format.opening):
         yield "late: TEXT? calls"
         return
@@ -122,7 +122,7 @@ def _late(tool_format: JsonToolFormat, writer: LarkWriter) -> Iterator[str]:
 
 
 def _one_of(tool_format: JsonToolFormat, rules: AnswerRules) -> Schema:
-    """One object for each function. Definitions, whose names differ, move to the root, where references seek them."""
+    """Returns a schema with one object for each function. Moves definitions to the root, where references point."""
     definitions: Schema = {}
     calls = []
     for name, schema in rules.functions:

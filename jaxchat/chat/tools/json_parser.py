@@ -1,4 +1,4 @@
-"""Tool calls in generated text, as they come."""
+"""Parses tool calls in generated text as it arrives."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BRACE = re.compile(r"\s*\{\s*")
 
 
 class ToolCallParser(StreamParser):
-    """Splits text into content and calls as it comes. The text follows the grammar of calls, or is cut short."""
+    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
 
     def __init__(self, tool_format: JsonToolFormat, *, forced: bool = False) -> None:
-        """`forced` as for `StreamParser`."""
+        """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
         self._tool_format = tool_format
         self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
         self._given = re.compile(rf'\s*,\s*"{tool_format.arguments}"\s*:\s*(?=\{{)')
@@ -29,7 +29,7 @@ class ToolCallParser(StreamParser):
         super().__init__(self._outside, forced=forced)
 
     def flush(self) -> str:
-        """At the end of the answer: held text that is content after all."""
+        """Returns pending text that is content, at the end of the answer."""
         text, self._held = self._held, ""
         return "" if self._forced or self._begun or self._step != self._outside else text
 
@@ -47,7 +47,7 @@ class ToolCallParser(StreamParser):
         return True
 
     def _bare(self, pieces: list[Segment]) -> bool:
-        """At the very beginning: a call, announced or not, or text that holds none."""
+        """Decides, at the beginning, between a call with or without opening and text without calls."""
         opening = self._tool_format.opening
         if self._held.startswith(opening):
             pieces.append(Syntax(len(opening)))
@@ -107,7 +107,7 @@ class ToolCallParser(StreamParser):
         return found
 
     def _undecided(self) -> int:
-        """White space and a begun opening at the end may yet turn out to lead a call."""
+        """Returns the size of white space and a partial opening at the end, which may lead a call."""
         tag = held_back(self._held, (self._tool_format.opening,))
         body = self._held[: len(self._held) - tag]
         return tag + len(body) - len(body.rstrip())

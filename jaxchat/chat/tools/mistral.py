@@ -1,4 +1,4 @@
-"""Mistral: a JSON list of calls after `[TOOL_CALLS]`."""
+"""The format of Mistral: a JSON list of calls after `[TOOL_CALLS]`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from jaxchat.errors import ModelError
 
 
 class _Mistral(JsonToolFormat):
-    """The format of Mistral up to version 0.3; later ones write name and arguments apart."""
+    """The format of Mistral up to version 0.3. Later versions write name and arguments separately."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template holds the opening. Raises ModelError for the later form."""
+        """Returns whether a template contains the opening. Raises ModelError for the later format."""
         if self.opening not in template:
             return False
         if "[ARGS]" in template:

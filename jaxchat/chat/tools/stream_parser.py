@@ -1,4 +1,4 @@
-"""What every parser of an answer's text is: a state that takes what it can from the text held so far."""
+"""Base of the parsers of an answer's text: state machines that split text into segments as it arrives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxchat.chat.response.stop import held_back
 
 @dataclass
 class CallPart:
-    """What is new of one call: id and name where it opens, and arguments as they were generated."""
+    """A new part of one call: id and name in its first part, arguments as generated."""
 
     index: int
     arguments: str = ""
@@ -21,33 +21,33 @@ class CallPart:
 
 
 class Syntax(int):
-    """So many characters that are neither content nor arguments to show."""
+    """A number of characters that are neither content nor arguments."""
 
 
 Segment = str | CallPart | Syntax
 State = Callable[[list[Segment]], bool]
-"""Takes some of the held text and adds what it is; False when it needs more."""
+"""Moves pending text to segments. Returns False if it needs more text."""
 
 
 class AnswerParser(Protocol):
-    """Splits the text of one answer into segments as it comes."""
+    """A parser that splits the text of one answer into segments as it arrives."""
 
     @property
     def complete(self) -> int:
         """The number of calls that have ended."""
 
     def feed(self, text: str) -> list[Segment]:
-        """Returns what the text turns out to be, in order; holds back what is not decided yet."""
+        """Returns the segments that the text completes, in order. Holds back undecided text."""
 
     def flush(self) -> str:
-        """Returns, at the end of the answer, held text that is content after all."""
+        """Returns pending text that is content, at the end of the answer."""
 
 
 class StreamParser:
-    """Splits text into pieces as it comes: a state machine. `complete` counts the calls that have ended."""
+    """A state machine that splits text into segments as it arrives. `complete` counts the calls that have ended."""
 
     def __init__(self, state: State, *, forced: bool) -> None:
-        """`forced`: the answer is nothing but calls, so that what never became one is no content."""
+        """Starts in `state`. With `forced`, the answer consists of calls only, so other text is not content."""
         self._step, self._forced = state, forced
         self._held = ""
         self._begun = 0
@@ -55,7 +55,7 @@ class StreamParser:
         self.complete = 0
 
     def feed(self, text: str) -> list[Segment]:
-        """What the text turns out to be, in order."""
+        """Returns the segments that the text completes, in order."""
         self._held += text
         pieces: list[Segment] = []
         while self._step(pieces):
@@ -63,22 +63,22 @@ class StreamParser:
         return pieces
 
     def flush(self) -> str:
-        """Returns, at the end of the answer, held text that is content after all."""
+        """Returns pending text that is content, at the end of the answer."""
         raise NotImplementedError
 
     def take_until(self, marker: str, then: State, pieces: list[Segment], *, visible: bool) -> bool:
-        """Takes the held text up to a marker, and the marker, after which the parser is in the state `then`.
+        """Moves pending text up to and including a marker to segments, then enters the state `then`.
 
-        While the marker has not come, takes all but what may be its beginning.
+        Before the marker arrives, holds back only text that may be its beginning.
 
         Args:
             marker: ends this part of the answer.
             then: the next state.
-            pieces: gets the text and the marker.
-            visible: whether the text is content; the marker never is.
+            pieces: receives the text and the marker.
+            visible: whether the text is content. The marker never is.
 
         Returns:
-            Whether the marker has come.
+            Whether the marker has arrived.
         """
         text, found, rest = self._held.partition(marker)
         if not found:
@@ -97,7 +97,7 @@ _ENDS_STRING = re.compile(r'["\\]')
 
 
 class JsonEnd:
-    """Follows one object, text by text, without judging it."""
+    """A scanner for the end of one JSON object that arrives in parts. Does not validate it."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -106,7 +106,7 @@ class JsonEnd:
         self.ended = False
 
     def find(self, text: str) -> int:
-        """How many of the characters that come next belong to the object; sets `ended` at its last one."""
+        """Returns the number of characters of `text` that belong to the object. Sets `ended` at its last one."""
         at = 0
         while at < len(text) and not self.ended:
             if self._escaped:

@@ -10,7 +10,7 @@ from jaxchat import v1
 from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions
 from jaxchat.chat.tools.harmony import HARMONY
 from jaxchat.types import TokenEvent
-from tests.chat.grammar.test_tool_calls import TOOLS, asked
+from tests.chat.grammar.test_tool_calls import TOOLS, tool_request
 from tests.chat.grammar.test_tool_writer import follows, grammars, tokenizer
 from tests.chat.grammar.walking import allowed, constraint_of, empty_row
 
@@ -36,7 +36,9 @@ PING = "<|channel|>commentary to=functions.ping <|constrain|>json<|message|>{}"
     ],
 )
 def test_what_each_choice_allows(text: str, choices: set[str]) -> None:
-    found = {choice for choice in ("auto", "none", "required") if follows("harmony", True, asked(choice=choice), text)}
+    found = {
+        choice for choice in ("auto", "none", "required") if follows("harmony", True, tool_request(choice=choice), text)
+    }
     assert found == choices
 
 
@@ -53,7 +55,7 @@ def test_random_forced_answers_are_read_as_the_calls_they_are() -> None:
     known, names = tokenizer(True), set()
     for seed in range(12):
         chance, row = random.Random(seed), empty_row(known, 0)
-        grammar = grammars("harmony", True).compiled(constraint_of(asked({"node": TOOLS["node"], "ping": None})))
+        grammar = grammars("harmony", True).compiled(constraint_of(tool_request({"node": TOOLS["node"], "ping": None})))
         constraint = grammar.start()
         builder = ChoiceBuilder(known, ChoiceOptions(calls=HARMONY, forced=True))
         for _ in range(100):

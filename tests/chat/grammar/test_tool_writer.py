@@ -17,7 +17,7 @@ from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceOptions
 from jaxchat.chat.tools.format import TOOL_FORMATS
 from jaxchat.chat.tools.json_format import JsonToolFormat
 from jaxchat.types import TokenEvent
-from tests.chat.grammar.test_tool_calls import TOOLS, asked
+from tests.chat.grammar.test_tool_calls import TOOLS, tool_request
 from tests.chat.grammar.walking import allowed, constraint_of, empty_row
 from tests.tiny import tokenizer_json
 
@@ -81,7 +81,9 @@ def test_what_each_choice_allows(name: str, control: bool) -> None:
         cases |= {text + one: {"auto", "none"}, "<|python_tag|>" + one: {"auto", "required"}}
     for given, choices in cases.items():
         found = {
-            choice for choice in ("auto", "none", "required") if follows(name, control, asked(choice=choice), given)
+            choice
+            for choice in ("auto", "none", "required")
+            if follows(name, control, tool_request(choice=choice), given)
         }
         assert found == choices, given
 
@@ -92,7 +94,7 @@ def test_random_answers_are_read_as_the_calls_they_are(name: str, control: bool)
     known, ended = tokenizer(control), 0
     for seed in range(12):
         chance, row = random.Random(seed), empty_row(known, 0)
-        grammar = grammars(name, control).compiled(constraint_of(asked({"node": TOOLS["node"], "ping": None})))
+        grammar = grammars(name, control).compiled(constraint_of(tool_request({"node": TOOLS["node"], "ping": None})))
         constraint = grammar.start()
         builder = ChoiceBuilder(known, ChoiceOptions(calls=OBJECTS[name], forced=True))
         for _ in range(400):
@@ -126,7 +128,7 @@ def _joined(parts: list[Any]) -> list[str]:
 def test_a_control_token_is_allowed_where_calls_begin_and_nowhere_else() -> None:
     known = tokenizer(True)
     marker = {text: token for token, text in known.special_tokens.items()}["[TOOL_CALLS]"]
-    grammar = grammars("mistral", True).compiled(constraint_of(asked(choice="auto")))
+    grammar = grammars("mistral", True).compiled(constraint_of(tool_request(choice="auto")))
     constraint, row = grammar.start(), empty_row(known, 0)
     constraint.fill(row)
     assert set(known.special_tokens) - known.stop_tokens & set(allowed(row)) == {marker}

@@ -11,8 +11,9 @@ from jaxchat.chat.tools.format import TOOL_FORMATS, find_tool_format
 from jaxchat.chat.tools.json_format import JsonToolFormat
 from jaxchat.registry import RegistryError
 from jaxchat.types import TokenEvent
-from tests.chat.grammar.test_tool_calls import asked
+from tests.chat.grammar.test_tool_calls import tool_request
 from tests.chat.grammar.test_tool_writer import tokenizer
+from tests.chat.grammar.walking import constraint_of
 
 ACME = JsonToolFormat(
     opening="<function>",
@@ -28,8 +29,7 @@ PING = '<function>{"name": "ping", "input": {}}</function>'
 def takes(text: str, request: v1.ChatCompletionRequest) -> bool:
     """Whether the grammar that is made of the format takes a text."""
     known = tokenizer(False)
-    grammar = GrammarCompiler(known, known.size, tool_format=ACME).compiled(request)
-    assert grammar is not None
+    grammar = GrammarCompiler(known, known.size, tool_format=ACME).compiled(constraint_of(request))
     constraint = grammar.start()
     try:
         for token in known.encode(text, "\0"):
@@ -40,10 +40,10 @@ def takes(text: str, request: v1.ChatCompletionRequest) -> bool:
 
 
 def test_a_description_makes_the_grammar():
-    assert takes(PING + PING, asked(choice="required"))
-    assert takes("So be it. " + PING, asked(choice="auto"))
-    assert not takes(PING.replace("input", "arguments"), asked(choice="required"))
-    assert not takes(PING.replace("ping", "pong"), asked(choice="required"))
+    assert takes(PING + PING, tool_request(choice="required"))
+    assert takes("So be it. " + PING, tool_request(choice="auto"))
+    assert not takes(PING.replace("input", "arguments"), tool_request(choice="required"))
+    assert not takes(PING.replace("ping", "pong"), tool_request(choice="required"))
 
 
 def test_a_description_makes_the_parser():
