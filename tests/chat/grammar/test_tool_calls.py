@@ -13,6 +13,7 @@ import pytest
 from jaxchat import v1
 from jaxchat.chat.grammar import compiler as grammars_module
 from jaxchat.chat.grammar.sandbox import TimeBudget
+from jaxchat.chat.tools.hermes import HERMES
 from jaxchat.chat.tools.json_parser import ToolCallParser
 from jaxchat.chat.tools.stream_parser import CallPart
 from jaxchat.errors import ChatError
@@ -49,7 +50,7 @@ def call(name: str, arguments: str = "{}") -> str:
 
 
 def calls_of(text: str) -> list[tuple[str, Any]]:
-    parser = ToolCallParser(forced=True)
+    parser = ToolCallParser(HERMES, forced=True)
     calls: list[CallPart] = []
     for part in parser.feed(text):
         if isinstance(part, CallPart):
