@@ -35,14 +35,11 @@ UNCLEAR_START = re.compile(r"(?:What|Of|For|That|Whose|Who)\b")
 VERB_FIRST = re.compile(r"(?:[A-Z][a-z]+(?:s|es)|Does)\b")
 TREES = ("jaxchat", "serving", "tools")
 PENDING = {
-    "docs",
-    "jaxchat/__init__.py",
     "jaxchat/api.py",
     "jaxchat/cache.py",
     "jaxchat/checkpoints",
     "jaxchat/client",
     "jaxchat/compat.py",
-    "jaxchat/config.py",
     "jaxchat/engine",
     "jaxchat/kernels",
     "jaxchat/model_directory.py",
@@ -52,8 +49,6 @@ PENDING = {
     "jaxchat/runtime",
     "jaxchat/sampling",
     "jaxchat/types.py",
-    "serving/cli/flags.py",
-    "serving/config.py",
     "tools/aot",
     "tools/bench",
     "tools/determinism",
