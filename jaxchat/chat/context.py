@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from jaxchat.errors import ChatError
+
 
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
@@ -60,6 +62,13 @@ class Observer(Protocol):
 
     def finished(self, record: Record) -> None:
         """Observes the end of a request, also of a rejected one."""
+
+
+def outcome_of(error: ChatError) -> str:
+    """Returns the word that a record has for a request that ended with this error."""
+    if error.http_status == 504:
+        return "timeout"
+    return "refused" if error.http_status < 500 or error.code == "draining" else "failed"
 
 
 class OpenCalls:

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from jaxchat import errors, v1
-from jaxchat.chat.context import ModelInfo, Observer, OpenCalls, Record, RequestContext
+from jaxchat.chat.context import ModelInfo, Observer, OpenCalls, Record, RequestContext, outcome_of
 from jaxchat.chat.grammar import GrammarCompiler
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
@@ -188,7 +188,7 @@ class ChatSession:
             yield
             record.outcome, record.status = "completed", 200
         except ChatError as error:
-            record.outcome, record.error, record.status = _outcome(error), error.code or error.type, error.http_status
+            record.outcome, record.error, record.status = outcome_of(error), error.code or error.type, error.http_status
             raise
         except (asyncio.CancelledError, GeneratorExit):
             record.outcome, record.status = "cancelled", 499
@@ -293,16 +293,5 @@ class ChatSession:
 
 
 def _record(request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
-    return Record(
-        request_id=call.request_id,
-        model=request.model,
-        streamed=streamed,
-        choices=choices(request),
-        user=request.user,
-    )
-
-
-def _outcome(error: ChatError) -> str:
-    if error.http_status == 504:
-        return "timeout"
-    return "refused" if error.http_status < 500 or error.code == "draining" else "failed"
+    count, user = choices(request), request.user
+    return Record(request_id=call.request_id, model=request.model, streamed=streamed, choices=count, user=user)

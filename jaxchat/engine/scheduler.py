@@ -9,7 +9,6 @@ sequence therefore always proceeds, and none is lost.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -19,9 +18,8 @@ from jaxchat.arithmetic import cdiv
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.prefill_policy import PrefillPolicy
-from jaxchat.engine.sequence import Sequence
+from jaxchat.engine.sequence import Sequence, accepts_token, fills_mask
 from jaxchat.types import (
-    Constraint,
     DecodeWork,
     Finish,
     Outcome,
@@ -34,8 +32,6 @@ from jaxchat.types import (
     TopLogprobs,
     Work,
 )
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -245,7 +241,7 @@ class Scheduler:
             return None
         bits = np.zeros((len(sequences), self._words), np.uint32)
         for row, sequence in zip(bits, sequences, strict=True):
-            sequence.constraint_failed = not _fills(sequence.constraint, row)
+            sequence.constraint_failed = not fills_mask(sequence.constraint, row)
         return bits
 
     def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:
@@ -268,7 +264,7 @@ class Scheduler:
         token = int(result.tokens[row])
         if token in sequence.request.stop_tokens:
             return "stop"
-        if sequence.constraint and not _accepts(sequence.constraint, token):
+        if sequence.constraint and not accepts_token(sequence.constraint, token):
             return "grammar_error"
         return "length" if sequence.sampled >= sequence.request.max_tokens else None
 
@@ -299,22 +295,3 @@ class Scheduler:
         self._decoding.pop(sequence.slot, None)
         self._kv_cache.free(sequence)
         self._free_slots.append(sequence.slot)
-
-
-def _fills(constraint: Constraint | None, row: np.ndarray) -> bool:
-    try:
-        if constraint:
-            constraint.fill(row)
-    except Exception:  # an error of any kind must end this choice alone
-        log.exception("a grammar has no next token")
-        return False
-    return True
-
-
-def _accepts(constraint: Constraint, token: int) -> bool:
-    try:
-        constraint.accept(token)
-    except ValueError:
-        log.exception("a sampled token is not allowed by its grammar")
-        return False
-    return True

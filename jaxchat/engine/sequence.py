@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from jaxchat.engine.page_pool import Prefix
 from jaxchat.types import Constraint, GenerateRequest, Swapped
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -58,3 +61,24 @@ class Sequence:
     def arrival(self) -> tuple[int, int]:
         """The sort key by time of submission."""
         return self.request_id, self.choice
+
+
+def fills_mask(constraint: Constraint | None, row: np.ndarray) -> bool:
+    """Writes the allowed tokens into a row of the mask. Returns False if the constraint fails."""
+    try:
+        if constraint:
+            constraint.fill(row)
+    except Exception:  # an error of any kind must end this choice alone
+        log.exception("a grammar has no next token")
+        return False
+    return True
+
+
+def accepts_token(constraint: Constraint, token: int) -> bool:
+    """Advances the constraint by a sampled token. Returns False if the constraint does not allow it."""
+    try:
+        constraint.accept(token)
+    except ValueError:
+        log.exception("a sampled token is not allowed by its grammar")
+        return False
+    return True

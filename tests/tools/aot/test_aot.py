@@ -38,7 +38,7 @@ GOOD = Account(
 
 def judge(code=10**7, **changes):
     slots = SimpleNamespace(sampling=SimpleNamespace(counts=SimpleNamespace(shape=(64, 129_024))))
-    cost = SimpleNamespace(estimate=lambda tokens, sequences, length: PLAN.together)
+    cost = SimpleNamespace(estimate=lambda tokens, sequences, length: PLAN.decode_full)
     aot = SimpleNamespace(program_specs={"decode[64]": SimpleNamespace(rows=64)}, slots=slots, cost=cost)
     return judged(CASE, PLAN, aot, replace(GOOD, **changes), code)
 
