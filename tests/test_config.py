@@ -19,7 +19,6 @@ from jaxchat.config import ChatConfig, EngineConfig, MeshConfig
         (EngineConfig, {"quantize": "none"}, "quantize 'none' is now None"),
         (EngineConfig, {"determinism": "exakt"}, "determinism must be 'exact' or 'fast', got 'exakt'"),
         (EngineConfig, {"attention": "plain"}, "attention 'plain' is now 'xla'"),
-        (EngineConfig, {"attention": "flash"}, "attention must be 'auto' or 'xla', got 'flash'"),
         (EngineConfig, {"cache_dir": "off"}, "cache_dir 'off' is now None"),
         (EngineConfig, {"cache_dir": ""}, "cache_dir must be a non-empty string or None, got ''"),
         (EngineConfig, {"slots": 0}, "slots must be at least 1, got 0"),
@@ -34,7 +33,6 @@ from jaxchat.config import ChatConfig, EngineConfig, MeshConfig
         (ChatConfig, {"request_timeout": 0}, "request_timeout must be more than 0 seconds or None, got 0.0"),
         (ChatConfig, {"request_timeout": float("inf")}, "request_timeout must be a finite number or None, got inf"),
         (ChatConfig, {"max_buffered_bytes": 1}, "max_buffered_bytes must be at least 1024, got 1"),
-        (ChatConfig, {"tool_format": "xml"}, "tool_format must be 'auto', 'hermes', "),
         (ChatConfig, {"named_tool_finish_reason": "length"}, "named_tool_finish_reason must be 'tool_calls' or 'stop'"),
     ],
 )

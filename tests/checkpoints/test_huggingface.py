@@ -82,7 +82,7 @@ def test_a_truncated_file_is_named(model: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(architectures=["MambaForCausalLM"]), "MambaForCausalLM is not supported; supported: Llama"),
+        (dict(architectures=["MambaForCausalLM"]), "architecture MambaForCausalLM is not supported; supported: "),
         (dict(hidden_act="gelu"), "gelu"),
         (dict(rope_scaling={"rope_type": "longrope"}), "short_factor must be 4 numbers"),
         (dict(rope_scaling={"rope_type": "dynamic"}), "rope type .dynamic. is not supported"),

@@ -25,7 +25,7 @@ import json, sys
 from jaxchat.api import load
 from tests.runtime.test_data_parallel import answers
 with load(sys.argv[1], slots=4, prefill_chunk=32, cache_dir=None, data_parallel=2) as client:
-    found = answers(chat)
+    found = answers(client)
     print(json.dumps([found, client.transport.session.info.fingerprint, client.transport.session.compiles_after_ready]))
 """
 

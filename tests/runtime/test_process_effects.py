@@ -36,7 +36,7 @@ def test_loading_and_closing_leave_nothing_behind(
 
     monkeypatch.setattr(process_tuning, "_libc", spied)
     before, listening = settings(), listeners()
-    with load(str(tiny_model), slots=2, chunk=32, context=64, cache_dir=str(tmp_path)) as chat:
+    with load(str(tiny_model), slots=2, prefill_chunk=32, max_seq_len=64, cache_dir=str(tmp_path)) as chat:
         assert settings() == before
         answer = chat.chat.completions.create(messages=[{"role": "user", "content": "Hi"}], max_tokens=2)
         assert answer.choices

@@ -184,7 +184,7 @@ def test_rows_that_disagree_are_noticed(tiny_model: Path) -> None:
 def test_devices_whose_rows_disagree_are_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jaxchat.runtime.load.rows_agree", lambda runner: False)
     monkeypatch.setattr(StartRecord, "agreement", lambda *_: None)  # of earlier tests
-    with pytest.raises(ValueError, match=r"determinism exact: .* depend on the slot"):
+    with pytest.raises(ValueError, match=r"determinism exact: .* depend on its slot"):
         load(tiny_model)
     load(tiny_model, determinism="fast")
 

@@ -63,7 +63,7 @@ def test_bias_and_penalties_come_before():
     def sign(logits, state):
         return jnp.sign(logits) * jnp.arange(V)
 
-    actual = greedy(logits, sign, bias=[[(5, 0.5)], []], frequency=[0.0, -1.0], counts=seen)
+    actual = greedy(logits, sign, bias=[[(5, 0.5)], []], frequency_penalty=[0.0, -1.0], counts=seen)
     assert list(actual.tokens) == [5, 3]
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FAKE_SERVE = """
 import sys, types
 from tests.serving.fake_session import FakeSession
-sys.modules["jaxchat.api"] = types.SimpleNamespace(load_session=lambda *arguments: FakeSession())
+sys.modules["jaxchat.api"] = types.SimpleNamespace(load_session=lambda *arguments, **options: FakeSession())
 from serving.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -90,7 +90,7 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         (["serve", "--pages", "0"], "pages must be at least 1 or None, got 0"),
         (["serve", "--api-keys", ""], "api_keys must be a non-empty string or None, got ''"),
         (["serve", "--attention", "plain"], "attention 'plain' is now 'xla'"),
-        (["serve", "--tool-format", "xml"], "tool_format must be 'auto', 'hermes'"),
+        (["serve", "--tool-format", "xml"], "unknown tool format 'xml'; known: harmony, hermes"),
         (["serve", "--cache-dir", "off"], "cache_dir 'off' is now None"),
         (["serve", "--prefill-buckets", "none", "64"], "'none' cannot stand beside other values"),
         (["rest", "--backend-cert", "a"], "backend_cert and backend_key belong together"),
@@ -124,7 +124,7 @@ def test_rest_without_its_extra(monkeypatch, capsys):
     [({}, "0.9"), ({"XLA_CLIENT_MEM_FRACTION": "0.5"}, "0.5"), ({"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.5"}, None)],
 )
 def test_serve_takes_what_a_plan_counts_on_of_a_gpu_unless_told_otherwise(monkeypatch, given, taken):
-    def load_session(*arguments):
+    def load_session(*arguments, **options):
         seen.append(given.get("XLA_CLIENT_MEM_FRACTION"))
         raise ValueError("seen enough")
 

@@ -96,7 +96,7 @@ def test_help_says_what_a_value_is():
         "--max-body BYTES",
         "--prefill-buckets [TOKENS ...]",
         "--quantize {int8,none}",
-        "--attention {auto,xla}",
+        "--attention NAME",
     ):
         assert re.search(rf"^  {re.escape(flag)}(  |$)", text, re.MULTILINE)
     assert "(default: 64 and 256, where multiples of the chunk)" in text

@@ -100,7 +100,7 @@ def test_kernels_are_announced_only_where_they_are_built(monkeypatch, built):
     from jaxchat.runtime import matmul_backend
 
     told = []
-    monkeypatch.setattr(matmul_backend, "_refusal", lambda *_: "")
+    monkeypatch.setattr(matmul_backend, "_xla_reason", lambda *_: "")
     monkeypatch.setattr(matmul_backend, "is_built", lambda folder: built)
     monkeypatch.setattr(matmul_backend, "native_matmuls", lambda folder: {"float32": "f"})
     matmul_backend.matmul_calls(EngineConfig(), None, None, lambda *stage: told.append(stage))

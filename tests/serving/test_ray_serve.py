@@ -57,7 +57,7 @@ async def replica(monkeypatch):
     recipe = importlib.import_module("serving.deploy.ray_serve")
     monkeypatch.delitem(sys.modules, recipe.__name__)
     session = FakeSession()
-    monkeypatch.setattr(recipe, "load_session", lambda model, engine: session)
+    monkeypatch.setattr(recipe, "load_session", lambda model, engine, **options: session)
     monkeypatch.setattr(recipe, "WATCH", 1)
     found = object.__new__(recipe.Replica)  # Ray awaits its __init__
     await found.__init__("bundled", None)

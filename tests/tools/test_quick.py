@@ -17,7 +17,7 @@ from tools.quick import CORE, ROOT, chosen
         ("tools/bench/cases.py", ["tests/tools/bench/test_cases.py"], ["tests/tools/bench"]),
         ("tests/serving/test_auth.py", ["tests/serving/test_auth.py"], []),
         ("tests/serving/conftest.py", [], ["tests/serving"]),
-        ("jaxchat/config.py", [], list(CORE)),
+        ("jaxchat/config.py", ["tests/test_config.py"], list(CORE)),
         ("tests/runtime/test_that_was_removed.py", [], []),
         ("docs/models.md", ["tests/test_docs.py"], []),
     ],

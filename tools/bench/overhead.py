@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--repetitions", type=int, default=5)
     args = parser.parse_args()
-    with ServerProcess("--model", args.model, "--slots", str(args.slots), "--startup-prompt", "") as server:
+    with ServerProcess("--model", args.model, "--slots", str(args.slots), "--startup-prompt", "none") as server:
         results = asyncio.run(measure(args, server))
     print(f"{args.streams} streams of {args.tokens} tokens, {args.slots} slots, {args.repetitions} repetitions\n")
     print(table(results))

@@ -65,7 +65,7 @@ async def run(args: argparse.Namespace) -> int:
             loaded = await crowded([asking(local, True), asking(local, False)], requests, args.at_once, rng)
         report.add("in process, under load", loaded, time.monotonic() - began)
         compiles, fingerprint, swaps = session.compiles_after_ready, session.info.fingerprint, session.stats.preemptions
-    with ServerProcess("--model", args.model, "--startup-prompt", "", *to_flags(engine)) as server:
+    with ServerProcess("--model", args.model, "--startup-prompt", "none", *to_flags(engine)) as server:
         async with (
             AsyncClient(server.grpc) as client,
             openai.AsyncOpenAI(base_url=server.rest, api_key="none", max_retries=0, timeout=600) as web,

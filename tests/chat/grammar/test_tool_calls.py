@@ -41,6 +41,7 @@ def tool_request(tools: dict[str, Any] = TOOLS, choice: str = "required", **fiel
     if choice in MODES:
         message.tool_choice.mode = MODES[choice]
     else:
+        message.tool_choice.named.type = v1.TOOL_TYPE_FUNCTION
         message.tool_choice.named.name = choice
     return message
 

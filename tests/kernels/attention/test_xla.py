@@ -20,10 +20,10 @@ def random(*shape, seed=0):
 
 def cache(k, v, pages, seed=9):
     """Pages full of rubbish, NaN among it, with `k` and `v` written into `pages`."""
-    pages = [random(N, PAGE, K, d, seed=seed).at[0].set(jnp.nan) for _ in "kv"]
+    pools = [random(N, PAGE, K, d, seed=seed).at[0].set(jnp.nan) for _ in "kv"]
     positions = jnp.arange(k.shape[0])
     ids, offsets = jnp.array(pages)[positions // PAGE], positions % PAGE
-    return [write_tokens(array, new, ids, offsets) for array, new in zip(pages, (k, v), strict=True)]
+    return [write_tokens(array, new, ids, offsets) for array, new in zip(pools, (k, v), strict=True)]
 
 
 def test_decode_agrees_with_causal_attention_at_many_lengths():

@@ -20,7 +20,9 @@ class Session(FakeSession):
         self.ready = False
 
 
-def load_session(model: str, engine: EngineConfig, report: Any, chat: Any, multihost: MultihostLeader) -> Session:
+def load_session(
+    model: str, engine: EngineConfig, report: Any, chat: Any, multihost: MultihostLeader, **options: Any
+) -> Session:
     multihost.agree({"weights": model})
     multihost.watch(lambda: 0.0)
     return Session()
