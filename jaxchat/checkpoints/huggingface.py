@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from jaxchat.checkpoints.hf_mapping import stored_slices, unused
-from jaxchat.checkpoints.safetensors import SafetensorsReader
+from jaxchat.checkpoints.safetensors import MAPPED, SafetensorsReader
 from jaxchat.checkpoints.tensor_slices import Shape, Slices
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
@@ -93,6 +93,8 @@ def _assemble(shards: SafetensorsReader, shape: Shape, slices: Slices, dtype: np
         digest.update(f"{part.name}{tensor.dtype}{tensor.shape}".encode())
         digest.update(np.ascontiguousarray(tensor).view(np.uint8).data)
         array[part.place] = part.from_stored(tensor)
+    if array.nbytes > MAPPED // 4:  # placing and packing may hold it twice, which is enough
+        shards.release()
     return array
 
 

@@ -77,9 +77,13 @@ class SafetensorsReader:
             raise ModelError(f"{path}: cannot read tensor {part.name} ({error})") from None
         self._mapped[path] += tensor.nbytes
         if self._mapped.total() > MAPPED:
-            self._opened |= {read: _open(read) for read in self._mapped}
-            self._mapped.clear()
+            self.release()
         return tensor
+
+    def release(self) -> None:
+        """Frees the memory of the pages that were read."""
+        self._opened |= {read: _open(read) for read in self._mapped}
+        self._mapped.clear()
 
     def _find_composed(self) -> dict[str, tuple[StoredForm, tuple[str, ...]]]:
         """Returns the form and the stored names of each tensor that is stored in a form of `CHECKPOINT_FORMS`."""

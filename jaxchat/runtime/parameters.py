@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,14 @@ def load_parameters(
     # On other platforms, logits are in device memory.
     logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0
     with release_freed_memory(logits) if tune_process else trim_afterwards():
-        packing, phrase = choose_packing(engine, placement, cache_folder(engine.cache_dir), report)
-        prepare = _Preparation(model, served, placement, packing)
-        if not has_orbax(directory):
+        choose = partial(choose_packing, engine, placement, cache_folder(engine.cache_dir), report)
+        prepare = _Preparation(model, served, placement, choose)
+        if has_orbax(directory):
+            report("loading weights", 0, 1)
+            params, digest = restore_orbax(
+                directory, model, dtype=engine.dtype, sharding=placement.parameter, finish=prepare.restored
+            )
+        else:
             params, digest = load_hf(
                 directory,
                 model,
@@ -61,12 +67,7 @@ def load_parameters(
                 place=prepare.loaded,
                 progress=lambda done, total: report("loading weights", done, total),
             )
-            return params, digest, phrase
-        report("loading weights", 0, 1)
-        params, digest = restore_orbax(
-            directory, model, dtype=engine.dtype, sharding=placement.parameter, finish=prepare.restored
-        )
-    return params, digest, phrase
+    return params, digest, prepare.packing[1]
 
 
 class _Preparation:
@@ -75,11 +76,22 @@ class _Preparation:
     Its other forms are freed before the next parameter is read.
     """
 
-    def __init__(self, model: ModelConfig, served: ModelConfig, placement: Placement, packing: Packing | None) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        served: ModelConfig,
+        placement: Placement,
+        choose: Callable[[], tuple[Packing | None, str]],
+    ) -> None:
         self._stored, self._served = param_specs(model), param_specs(served)
         self._pad = partial(pad, model=model, target=served)
         self._placement = placement
-        self._packing = packing
+        self._choose = choose
+
+    @cached_property
+    def packing(self) -> tuple[Packing | None, str]:
+        """The packing and the phrase of `choose_packing`. A damaged checkpoint is found before kernels are built."""
+        return self._choose()
 
     def loaded(self, path: ParamPath, array: np.ndarray) -> Any:
         """Returns a parameter of `model` in host memory as it serves."""
@@ -95,4 +107,5 @@ class _Preparation:
         return self._packed(path, array)
 
     def _packed(self, path: ParamPath, array: jax.Array) -> Any:
-        return packed_param(array, self._served[path], self._packing) if self._packing else array
+        packing, _ = self.packing
+        return packed_param(array, self._served[path], packing) if packing else array

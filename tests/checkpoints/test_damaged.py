@@ -209,7 +209,7 @@ def test_a_damaged_model_is_refused_in_one_line(
     model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     damage(model)
     monkeypatch.setattr(serve, "_serve", lambda *_: pytest.fail("the model was served"))
-    assert main(["serve", "--model", str(model)]) == 1
+    assert main(["serve", "--model", str(model), "--cache-dir", "none"]) == 1
     *before, line = capsys.readouterr().err.splitlines()
-    assert all(re.match("Loading weights|First start: building kernels|Built kernels", text) for text in before)
+    assert before in ([], ["Loading weights."])
     assert line.startswith("jaxchat: ") and re.search(message, line), line
