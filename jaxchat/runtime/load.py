@@ -13,6 +13,7 @@ import jax
 
 from jaxchat.cache import cache_folder
 from jaxchat.config import EngineConfig
+from jaxchat.kernels.attention.select import find_backend
 from jaxchat.kernels.cpp.build import cpu
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
@@ -120,6 +121,7 @@ def _load(
 ) -> Loaded:
     folder = cache_folder(engine.cache_dir)
     model = read_config(directory)
+    find_backend(engine.attention)  # an unknown name is refused before weights are read
     processors = find_processors(engine.logits_processors)
     processor_ids = [processor.identity for processor in processors]
     context = EngineShapes.resolve(engine, model).max_seq_len

@@ -44,6 +44,11 @@ class Choice:
         return f"{self.backend.name} ({self.reason})"
 
 
+def find_backend(setting: str) -> AttentionFactory | None:
+    """Returns the backend of a name, None for "auto". Raises RegistryError if the name is not registered."""
+    return None if setting == "auto" else ATTENTION_BACKENDS.get(setting)
+
+
 def choose(
     setting: str,
     shape: AttentionShape,
@@ -65,11 +70,10 @@ def choose(
         ValueError: the backend of that name does not support the target.
     """
     target = AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
-    if setting != "auto":
-        factory = ATTENTION_BACKENDS.get(setting)
-        if refusal := factory.refusal(target):
+    if named := find_backend(setting):
+        if refusal := named.refusal(target):
             raise ValueError(f"attention {setting}: {refusal}")
-        return Choice(factory.build(target), "as configured")
+        return Choice(named.build(target), "as configured")
     unsupported: list[str] = []
     for _, factory in ATTENTION_BACKENDS.items():
         if not factory.runs_on(platform):
