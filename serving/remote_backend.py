@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jaxchat import v1
 from jaxchat.chat.context import OpenCalls, RequestContext
 from jaxchat.client import tls_credentials
-from jaxchat.client.grpc import Metadata
+from jaxchat.client.grpc import CHANNEL_OPTIONS, Metadata
 from jaxchat.client.grpc_errors import error_of
 from jaxchat.errors import ChatError, draining, internal, overloaded
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
@@ -22,8 +22,7 @@ from serving.grpc.methods import SERVICE
 
 _RETRY = 1.0  # seconds between two attempts to watch the server's health
 _OPTIONS = (
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", -1),  # the REST server and the gRPC server limit requests
+    *CHANNEL_OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.keepalive_time_ms", 20_000),  # detects a machine that vanished without closing the connection

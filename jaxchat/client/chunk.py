@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from jaxchat import v1
-from jaxchat.client.completion import AnswerObject, ChoiceLogprobs, FinishReason, Usage
+from jaxchat.client.completion import AnswerObject, ChoiceLogprobs, FinishReason, Usage, optional
 from jaxchat.openai_json import chunk_to_json
 from jaxchat.openai_json.enums import FINISH_REASONS
 
@@ -20,7 +20,7 @@ class FunctionCallDelta(AnswerObject):
 
     @classmethod
     def from_proto(cls, proto: v1.FunctionCall) -> Self:
-        return cls(proto=proto, name=_optional(proto, "name"), arguments=_optional(proto, "arguments"))
+        return cls(proto=proto, name=optional(proto, "name"), arguments=optional(proto, "arguments"))
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -61,7 +61,7 @@ class Delta(AnswerObject):
         return cls(
             proto=proto,
             role="assistant" if proto.role else None,
-            content=_optional(proto, "content"),
+            content=optional(proto, "content"),
             tool_calls=calls or None,
             function_call=legacy,
         )
@@ -110,14 +110,10 @@ class ChatCompletionChunk(AnswerObject):
             system_fingerprint=proto.system_fingerprint,
             choices=tuple(map(ChunkChoice.from_proto, proto.choices)),
             usage=Usage.from_proto(proto.usage) if proto.HasField("usage") else None,
-            seed_used=_optional(proto, "seed_used"),
+            seed_used=optional(proto, "seed_used"),
             include_usage=include_usage,
         )
 
     def model_dump(self) -> dict[str, Any]:
         """Returns the JSON object of the REST API's event."""
         return chunk_to_json(self.proto, self.include_usage)
-
-
-def _optional(proto: Any, name: str) -> Any:
-    return getattr(proto, name) if proto.HasField(name) else None

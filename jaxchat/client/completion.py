@@ -32,6 +32,11 @@ class AnswerObject:
         return display.short_repr(self)
 
 
+def optional(proto: Any, name: str) -> Any:
+    """Returns a field of a message, None where it is absent."""
+    return getattr(proto, name) if proto.HasField(name) else None
+
+
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCall(AnswerObject):
     """Name and arguments of a call, which are JSON text. In a chunk either may be None."""
@@ -70,7 +75,7 @@ class AssistantMessage(AnswerObject):
     def from_proto(cls, proto: v1.AssistantMessage, **more: Any) -> Self:
         calls = tuple(map(ToolCall.from_proto, proto.tool_calls))
         legacy = FunctionCall.from_proto(proto.function_call) if proto.HasField("function_call") else None
-        content = proto.content if proto.HasField("content") else None
+        content = optional(proto, "content")
         return cls(proto=proto, content=content, tool_calls=calls or None, function_call=legacy, **more)
 
     def _repr_markdown_(self) -> str:
@@ -88,7 +93,7 @@ class TopLogprob(AnswerObject):
 
     @classmethod
     def from_proto(cls, proto: v1.TopLogprob) -> Self:
-        data = proto.bytes if proto.HasField("bytes") else None
+        data = optional(proto, "bytes")
         return cls(proto=proto, token=proto.token, logprob=proto.logprob, bytes=data, token_id=proto.token_id)
 
 
@@ -104,7 +109,7 @@ class TokenLogprob(AnswerObject):
 
     @classmethod
     def from_proto(cls, proto: v1.TokenLogprob) -> Self:
-        data = proto.bytes if proto.HasField("bytes") else None
+        data = optional(proto, "bytes")
         top = tuple(map(TopLogprob.from_proto, proto.top_logprobs))
         return cls(
             proto=proto,
@@ -206,7 +211,7 @@ def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
         "model": proto.model,
         "system_fingerprint": proto.system_fingerprint,
         "usage": Usage.from_proto(proto.usage),
-        "seed_used": proto.seed_used if proto.HasField("seed_used") else None,
+        "seed_used": optional(proto, "seed_used"),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import grpc
 
@@ -32,13 +32,14 @@ class GrpcOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
 
 
-class GrpcTransport:
-    """A connection to a jaxchat server. `target` is a gRPC target such as `host:port`."""
+class _Connection:
+    """What both connections share: a channel, its stub, and what goes with every call."""
 
     default_model = None
 
     def __init__(
         self,
+        channels: Any,
         target: str,
         *,
         api_key: str | None = None,
@@ -46,20 +47,31 @@ class GrpcTransport:
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        """Connects on first use; `channels` is `grpc` or `grpc.aio`."""
         if credentials is None:
-            self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+            self._channel = channels.insecure_channel(target, options=CHANNEL_OPTIONS)
         else:
-            self._channel = grpc.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+            self._channel = channels.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
         self._stub = ChatServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._metadata = metadata_for(api_key, headers)
         self._timeout = timeout
+        self._metadata = metadata_for(api_key, headers)
+
+    def _options(self, timeout: float | None) -> dict[str, Any]:
+        """Returns the arguments of every call; `timeout` in seconds, None for that of the connection."""
+        return {"timeout": self._timeout if timeout is None else timeout, "metadata": self._metadata}
+
+
+class GrpcTransport(_Connection):
+    """A connection to a jaxchat server. `target` is a gRPC target such as `host:port`."""
+
+    def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
+        super().__init__(grpc, target, **options)
 
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         return self._call(self._stub.Complete, request, timeout)
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> GrpcChunkStream:
-        seconds = self._timeout if timeout is None else timeout
-        return GrpcChunkStream(self._stub.Stream(request, timeout=seconds, metadata=self._metadata))
+        return GrpcChunkStream(self._stub.Stream(request, **self._options(timeout)))
 
     def list_models(self) -> list[v1.Model]:
         return list(self._call(self._stub.ListModels, v1.ListModelsRequest()).models)
@@ -68,9 +80,8 @@ class GrpcTransport:
         self._channel.close()
 
     def _call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
-        seconds = self._timeout if timeout is None else timeout
         try:
-            return method(request, timeout=seconds, metadata=self._metadata)
+            return method(request, **self._options(timeout))
         except grpc.RpcError as error:
             raise error_of(error) from None
 
@@ -93,34 +104,17 @@ class GrpcChunkStream:
         self._call.cancel()
 
 
-class AsyncGrpcTransport:
+class AsyncGrpcTransport(_Connection):
     """A connection to a jaxchat server for one asyncio loop. Arguments as `GrpcTransport`."""
 
-    default_model = None
-
-    def __init__(
-        self,
-        target: str,
-        *,
-        api_key: str | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-        timeout: float | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
-        else:
-            self._channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
-        self._stub = ChatServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._metadata = metadata_for(api_key, headers)
-        self._timeout = timeout
+    def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
+        super().__init__(grpc.aio, target, **options)
 
     async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
         return await self._call(self._stub.Complete, request, timeout)
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> AsyncGrpcChunkStream:
-        seconds = self._timeout if timeout is None else timeout
-        return AsyncGrpcChunkStream(self._stub.Stream(request, timeout=seconds, metadata=self._metadata))
+        return AsyncGrpcChunkStream(self._stub.Stream(request, **self._options(timeout)))
 
     async def list_models(self) -> list[v1.Model]:
         return list((await self._call(self._stub.ListModels, v1.ListModelsRequest())).models)
@@ -129,9 +123,8 @@ class AsyncGrpcTransport:
         await self._channel.close()
 
     async def _call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
-        seconds = self._timeout if timeout is None else timeout
         try:
-            return await method(request, timeout=seconds, metadata=self._metadata)
+            return await method(request, **self._options(timeout))
         except grpc.RpcError as error:
             raise error_of(error) from None
 
