@@ -51,7 +51,7 @@ def load(
     Raises:
         ModelError: the model cannot be loaded.
         OSError: `cache_dir` names a folder that cannot be written.
-        TypeError: there is no such setting, or its value has another type.
+        TypeError: a setting does not exist, or its value has another type.
         ValueError: a value is not allowed.
     """
     return Client(LocalTransport(_load(model, progress, config, engine_options)))
@@ -83,7 +83,7 @@ def plan(
     dtype: DTypeName = "bfloat16",
     compiled: bool = False,
 ) -> Plan:
-    """What serving a model would need and reach on a slice of accelerators; see `jaxchat.planning.planner`.
+    """Returns what serving a model would need and reach on a slice of accelerators; see `jaxchat.planning.planner`.
 
     Args:
         model: "bundled", a folder with `config.json` or such a file, or the name of a known shape as "llama-3-8b".
@@ -196,7 +196,7 @@ def load_session(
 
 
 def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -> Engine | DataParallelEngine:
-    """One engine, or several where there are several copies of the model."""
+    """Makes one engine, or several if there are several copies of the model."""
     first, *others = parts = [(runner, Scheduler(**scheduling)) for runner in runners]
     if not others:
         return Engine(*first, queue_limit=queue)

@@ -1,7 +1,7 @@
-"""Docstrings, comments, messages and documents use plain standard English.
+"""Docstrings, comments and messages use plain standard English; `tests/test_docs.py` asks the same of documents.
 
 Rules: a docstring starts with a verb in the third person, a class's with a noun phrase. The phrases below are banned
-because readers have to read them twice. `PENDING` names the places that do not follow the rules yet.
+because readers have to read them twice.
 """
 
 from __future__ import annotations
@@ -29,50 +29,19 @@ BANNED = {
     r"\bbehind\b(?! (?:an?|one|your|Ray|the (?:proxy|server|border|load))\b)": "say 'after'",
     r"\b(?:falling|rising)\b(?! back)": "say 'descending' or 'ascending'",
     r"\bwhoever\b": "name the part of the program",
-    r"\bwho\b": "persons only: say 'that' or 'which'",
+    r"(?-i:\bwho\b)": "persons only: say 'that' or 'which'",
 }
 UNCLEAR_START = re.compile(r"(?:What|Of|For|That|Whose|Who)\b")
 VERB_FIRST = re.compile(r"(?:[A-Z][a-z]+(?:s|es)|Does)\b")
 TREES = ("jaxchat", "serving", "tools")
-PENDING = {
-    "jaxchat/api.py",
-    "jaxchat/cache.py",
-    "jaxchat/checkpoints",
-    "jaxchat/client",
-    "jaxchat/compat.py",
-    "jaxchat/engine",
-    "jaxchat/kernels",
-    "jaxchat/model_directory.py",
-    "jaxchat/models",
-    "jaxchat/parallel",
-    "jaxchat/planning",
-    "jaxchat/runtime",
-    "jaxchat/sampling",
-    "jaxchat/types.py",
-    "tools/aot",
-    "tools/bench",
-    "tools/determinism",
-    "tools/parity",
-    "tools/profiling",
-    "tools/training",
-}
 DATA = ("tools/training/skills",)  # sentences that the bundled model is trained on
 
 Text = tuple[int, str]
 
 
-def pending(path: Path) -> bool:
-    name = path.relative_to(ROOT).as_posix()
-    return any(name == place or name.startswith(place + "/") for place in PENDING)
-
-
 def sources() -> list[Path]:
-    paths = [path for tree in TREES for path in (ROOT / tree).rglob("*.py") if "_pb2" not in path.name]
-    return sorted(path for path in paths if not pending(path))
-
-
-def documents() -> list[Path]:
-    return sorted(path for path in (ROOT / "docs").rglob("*.md") if not pending(path))
+    paths = [path for tree in TREES for path in (ROOT / tree).rglob("*.py")]
+    return sorted(path for path in paths if "_pb2" not in path.name)
 
 
 def docstrings(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.Constant]]:
@@ -108,7 +77,7 @@ def banned(line: int, text: str) -> Iterator[str]:
     flat = re.sub(r"`[^`]*`", lambda match: "x" * len(match[0]), text)
     flat = PEOPLE.sub(lambda match: "x" * len(match[0]), re.sub(r"\s", " ", flat))
     for pattern, advice in BANNED.items():
-        for match in re.finditer(pattern, flat.rstrip()):
+        for match in re.finditer(pattern, flat.rstrip(), re.IGNORECASE):
             place = line + text.count("\n", 0, match.start())
             yield f"{place}: '{flat[max(match.start() - 30, 0) : match.end() + 10].strip()}': {advice}"
 
@@ -136,17 +105,11 @@ def test_sources_use_plain_english(path: Path) -> None:
     assert not complaints, "\n" + "\n".join(f"{path.relative_to(ROOT)}:{complaint}" for complaint in complaints)
 
 
-@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
-def test_documents_use_plain_english(path: Path) -> None:
-    text = re.sub(r"```.*?```", lambda match: "\n" * match[0].count("\n"), path.read_text("utf-8"), flags=re.DOTALL)
-    complaints = list(banned(1, text))
-    assert not complaints, "\n" + "\n".join(f"{path.relative_to(ROOT)}:{complaint}" for complaint in complaints)
-
-
 @pytest.mark.parametrize(
     ("text", "allowed"),
     [
         ("There is no slot.", False),
+        ("It is no list, and is no longer one of its own.", False),
         ("The slot is no longer free.", True),
         ("It deadlocks else", False),
         ("nothing else", True),
@@ -164,7 +127,3 @@ def test_documents_use_plain_english(path: Path) -> None:
 )
 def test_phrases(text: str, allowed: bool) -> None:
     assert (not list(banned(1, text))) == allowed
-
-
-def test_pending_places_exist() -> None:
-    assert all((ROOT / place).exists() for place in PENDING)

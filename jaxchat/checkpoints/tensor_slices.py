@@ -43,7 +43,7 @@ class TensorSlice:
 
 
 Slices = tuple[TensorSlice, ...]
-"""What fills one parameter."""
+"""The stored tensors that fill one parameter."""
 
 
 def whole(name: str, shape: Shape) -> Slices:

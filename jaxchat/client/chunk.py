@@ -13,7 +13,7 @@ from jaxchat.openai_json.enums import FINISH_REASONS
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCallDelta(AnswerObject):
-    """What a chunk adds to a call: the name once, arguments to append."""
+    """An addition to a call: the name once, arguments to append."""
 
     name: str | None = None
     arguments: str | None = None
@@ -25,7 +25,7 @@ class FunctionCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ToolCallDelta(AnswerObject):
-    """What a chunk adds to call `index` of a choice. `id` and `type` come in the call's first fragment."""
+    """An addition to call `index` of a choice. `id` and `type` come in the call's first fragment."""
 
     index: int
     id: str | None = None
@@ -47,7 +47,7 @@ class ToolCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Delta(AnswerObject):
-    """What a chunk adds to a message. `role` is in the first chunk of each choice."""
+    """An addition to a message. `role` is in the first chunk of each choice."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None

@@ -64,7 +64,7 @@ class ToolCall(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class AssistantMessage(AnswerObject):
-    """What the assistant said. It can be sent back in `messages`. `content` is None for pure calls."""
+    """A message of the assistant. It can be sent back in `messages`. `content` is None for pure calls."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None

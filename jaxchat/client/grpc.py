@@ -33,7 +33,7 @@ class GrpcOptions(TypedDict, total=False):
 
 
 class _Connection:
-    """What both connections share: a channel, its stub, and what goes with every call."""
+    """The base of both connections: a channel, its stub, and the arguments of every call."""
 
     default_model = None
 

@@ -42,7 +42,7 @@ def status_code(error: ChatError) -> grpc.StatusCode:
 
 
 def to_details(error: ChatError, request_id: str) -> bytes:
-    """The serialized `google.rpc.Status` for the trailing metadata."""
+    """Returns the serialized `google.rpc.Status` for the trailing metadata."""
     metadata = {"type": error.type, "http_status": str(error.http_status)}
     if error.param is not None:
         metadata["param"] = error.param
@@ -78,7 +78,7 @@ def error_of(error: grpc.RpcError) -> ChatError:
 def from_rpc(
     code: grpc.StatusCode, message: str | None, trailers: Iterable[tuple[str, str | bytes]] | None
 ) -> ChatError:
-    """The error that a server sent, rebuilt from ErrorInfo alone; statuses of other origin are mapped by code."""
+    """Returns the error that a server sent, rebuilt from ErrorInfo alone. Maps other statuses by their code."""
     error = _without_details(code, message or code.name)
     for key, value in trailers or ():
         if key == DETAILS_KEY and isinstance(value, bytes):

@@ -34,7 +34,7 @@ def _strict(schema: Schema, root: Schema) -> Schema:
 
 
 def _make_all_of_strict(schema: Schema, root: Schema) -> None:
-    """A single member is merged into the schema itself."""
+    """Merges a single member into the schema itself, and makes each of several members strict."""
     parts = schema.get("allOf", [])
     if len(parts) == 1:
         del schema["allOf"]

@@ -55,7 +55,7 @@ class AsyncLocalTransport:
 
 
 class LocalTransport:
-    """Runs a session on an asyncio loop in a thread of its own. Starts the session."""
+    """Runs a session on an asyncio loop in a separate thread. Starts the session."""
 
     def __init__(self, session: ChatSession) -> None:
         self.session = session
@@ -142,7 +142,7 @@ async def _receive(
 
 
 def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
-    """Also ends the loop's streams and threads: each may still refer to the engine."""
+    """Runs the loop, then ends its streams and threads: each may still refer to the engine."""
     loop.run_forever()
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())

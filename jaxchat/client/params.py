@@ -105,7 +105,7 @@ Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.Assi
 
 
 class ParseParams(TypedDict, total=False):
-    """What `parse` takes beside its `response_format`. None is the same as absent, except for `model`."""
+    """Parameters of `parse` besides its `response_format`. None is the same as absent, except for `model`."""
 
     messages: Required[Sequence[Message]]
     model: str
@@ -132,6 +132,6 @@ class ParseParams(TypedDict, total=False):
 
 
 class ChatParams(ParseParams, total=False):
-    """What `create` takes beside `stream` and `timeout`. `model` may be left out in process."""
+    """Parameters of `create` besides `stream` and `timeout`. `model` may be left out in process."""
 
     response_format: ResponseFormatParam | None

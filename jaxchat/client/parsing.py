@@ -47,7 +47,7 @@ def response_format_of(model: type[Any]) -> ResponseFormatParam:
     """Returns the response format that asks for a pydantic model, with a strict schema.
 
     Raises:
-        ChatError: `model` is no pydantic model class.
+        ChatError: `model` is not a pydantic model class.
         ImportError: pydantic is not installed.
     """
     try:

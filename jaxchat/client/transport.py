@@ -1,4 +1,4 @@
-"""What a client needs of the way to its engine. Transports carry protobuf messages and raise `ChatError`."""
+"""Protocols of the way from a client to its engine. Transports carry protobuf messages and raise `ChatError`."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Padding = Literal["none", "vocab", "query_heads", "fused_heads"]
 
 @dataclass(frozen=True, kw_only=True)
 class ParamSpec:
-    """What is known about one parameter from the model's shape alone."""
+    """The properties of one parameter that follow from the model's shape alone."""
 
     shape: tuple[int, ...]
     axes: tuple[str | None, ...]  # logical names, which mesh rules map to devices; None is never split

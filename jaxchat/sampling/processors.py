@@ -55,7 +55,7 @@ class LogitsProcessor:
 
     @property
     def identity(self) -> str:
-        """What decides the result, the same in every process.
+        """Identifies what decides the result, the same in every process.
 
         Raises:
             ValueError: the object's repr does not tell.

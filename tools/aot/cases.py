@@ -1,4 +1,4 @@
-"""What `tools.aot` compiles, and which of its bounds are known not to hold, with the reason.
+"""The cases that `tools.aot` compiles, and the bounds that are known not to hold, with the reason.
 
 A known failure that no longer fails is reported too, so that the list stays true.
 """

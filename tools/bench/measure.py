@@ -34,7 +34,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one try came to, between which probes, and the part of the processors that others had meanwhile."""
+    """The result of one try, the probes around it, and the part of the processors that others had meanwhile."""
 
     figures: Figures
     limits: Limits

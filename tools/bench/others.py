@@ -1,4 +1,4 @@
-"""What other processes take from the machine while a case is measured, so that a disturbed figure shows as one."""
+"""Measures what other processes take from the machine during a case, so that a disturbed figure shows as one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is measured, in which environment, and the processes that answer."""
+"""The contestants, their environments, and the processes that answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is faster the second time: a start, and a turn. `python -m tools.bench.second --shape 0.5B`
+"""Compares the first with the second time of a start, and of a turn. `python -m tools.bench.second --shape 0.5B`
 
 Starts a server on a random model with an empty cache for compiled programs, stops it and starts it again. Then asks for
 an answer to a long history, and again with that answer and a short question appended. The first turn reads all of it;

@@ -1,4 +1,4 @@
-"""What part of the model each operation of a compiled program belongs to, from the names that its HLO keeps."""
+"""Assigns each operation of a compiled program to a part of the model, by the names that its HLO keeps."""
 
 from __future__ import annotations
 

@@ -74,6 +74,6 @@ class NativeAttention(XlaAttention):
 NATIVE = AttentionFactory(
     build=lambda target: NativeAttention(target.shape, target.native[target.shape.dtype]),
     platforms=("cpu",),
-    unsupported_reason=lambda target: "" if target.native else "there are no kernels in C++",
+    unsupported_reason=lambda target: "" if target.native else "the kernels in C++ are not available",
     note=lambda target: "kernels in C++ on a CPU",
 )

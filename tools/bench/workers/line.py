@@ -42,7 +42,7 @@ class Request:
 
 
 Times = list[list[float]]
-"""For each request the seconds from the beginning of the run at which its tokens were there."""
+"""Seconds from the beginning of the run to each token, for each request."""
 
 
 class Peer(Protocol):

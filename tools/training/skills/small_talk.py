@@ -1,4 +1,4 @@
-"""Greetings, thanks, goodbyes and who is speaking."""
+"""Greetings, thanks, goodbyes and the speaker's identity."""
 
 from __future__ import annotations
 
