@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jaxchat.types import Report
+if TYPE_CHECKING:
+    from jaxchat.types import Report  # brings numpy, which the command line does without
 
 _DESCRIPTIONS = {
     "loading weights": "Loading weights",
@@ -53,14 +54,16 @@ class ProgressBars:
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage != self._stage:
             self.close()
+            self._stage = stage
             self._begin(stage, total)
-        self._bar.n = done
-        self._bar.refresh()
+        if self._bar is not None:
+            self._bar.n = done
+            self._bar.refresh()
 
     def _begin(self, stage: str, total: int) -> None:
+        """Shows the bar of a new stage."""
         from tqdm.auto import tqdm  # looks for widgets when imported
 
-        self._stage = stage
         self._bar = tqdm(total=total, desc=_DESCRIPTIONS.get(stage, stage))
 
     def close(self) -> None:
@@ -68,7 +71,6 @@ class ProgressBars:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-            self._stage = ""
 
 
 def _silent(stage: str, done: int, total: int) -> None:

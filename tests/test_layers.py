@@ -70,7 +70,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "serving.multihost":       (LEAVES | {"jaxchat.multihost.v1", "serving.config", "serving.multihost"}, HEAVY),
     "serving.deploy":          (LEAVES | CHAT | {"jaxchat.api", "jaxchat.client", "serving"}, HEAVY),
     "serving.cli":             (
-        LEAVES | CHAT | {"jaxchat.api", "jaxchat.client", "jaxchat.multihost.follower", "serving"}, HEAVY),
+        LEAVES | CHAT | {"jaxchat.api", "jaxchat.client", "jaxchat.multihost.follower", "jaxchat.progress", "serving"},
+        HEAVY),
 }  # fmt: skip
 
 

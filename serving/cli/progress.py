@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
+from jaxchat.progress import ProgressBars
 from serving.observability.logs import to_stderr
 
 Say = Callable[[str], None]
@@ -22,7 +22,7 @@ _LINES = {
 _ENDS = {"building kernels": "Built kernels in {seconds:.0f} s.", "compiling programs": "Compiled in {seconds:.0f} s."}
 
 
-class Progress:
+class Progress(ProgressBars):
     """A callable `report(stage, done, total)` that shows a bar for each stage at a terminal, or prints lines otherwise.
 
     A stage that only a first start has is announced by a line at a terminal too.
@@ -35,25 +35,19 @@ class Progress:
             folder: cache directory of kernels and programs; None if there is none.
             say: prints a line.
         """
+        super().__init__()
         self._cached = f"; kept in {folder}" if folder else ""
         self._say = say
-        self._bar: tqdm[Any] | None = None
-        self._stage = ""
         self._began = 0.0
         self._ended: set[str] = set()  # further replicas of the model repeat these stages
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
-            self.close()
-            self._begin(stage, total)
-        if self._bar is not None:
-            self._bar.n = done
-            self._bar.refresh()
+        super().__call__(stage, done, total)
         if done == total:
             self._end()
 
     def _begin(self, stage: str, total: int) -> None:
-        self._stage, self._began = stage, time.monotonic()
+        self._began = time.monotonic()
         terminal = sys.stderr.isatty()
         if stage in _LINES and (stage in _ENDS or not terminal):
             self._say(_LINES[stage].format(total=total, cached=self._cached))
@@ -65,9 +59,3 @@ class Progress:
             self._say(_ENDS[self._stage].format(seconds=time.monotonic() - self._began))
         self._ended.add(self._stage)
         self.close()
-
-    def close(self) -> None:
-        """Ends the current bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
