@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -44,6 +45,8 @@ class FakeRunner:
         self.decodes: list[DecodeWork] = []
         self.swaps: list[SwapOutWork | SwapInWork] = []
         self.fail_at: int | None = None
+        self.ready = threading.Event()  # a step waits for it: clear it to hold the device
+        self.ready.set()
 
     def prefill(self, work: PrefillWork) -> Done:
         self.prefills.append(work)
@@ -57,6 +60,7 @@ class FakeRunner:
         return Done(result(np.array([first], np.int32)))
 
     def decode(self, work: DecodeWork) -> Done:
+        self.ready.wait()
         if self.fail_at == len(self.decodes):
             raise RuntimeError("device lost")
         self.decodes.append(work)

@@ -177,8 +177,10 @@ def test_cancelling_frees_everything(when: str) -> None:
 
 def test_one_choice_can_be_cancelled_alone() -> None:
     harness = Harness()
+    harness.runner.ready.clear()
     number = harness.engine.submit(ask(10, 300, choices=2))
     harness.engine.cancel(number, 1)
+    harness.runner.ready.set()
     actual = harness.gather(1)
     assert len(actual[number, 0]) == 300
     assert len(actual.get((number, 1), [])) < 300
@@ -187,25 +189,31 @@ def test_one_choice_can_be_cancelled_alone() -> None:
 
 def test_a_full_queue_refuses_but_an_empty_one_takes_any_request() -> None:
     harness = Harness(slots=1, queue_limit=4)
+    harness.runner.ready.clear()
     harness.engine.submit(ask(10, 400, choices=30))
     with pytest.raises(QueueFull):
         harness.engine.submit(ask(10, 5))
+    harness.runner.ready.set()
     harness.gather(30)
     harness.settle()
 
 
 def test_without_a_queue_all_slots_can_be_taken_and_nothing_waits() -> None:
     harness = Harness(slots=3, queue_limit=0)
+    harness.runner.ready.clear()
     for _ in range(3):
         harness.engine.submit(ask(10, 400))
     with pytest.raises(QueueFull):
         harness.engine.submit(ask(10, 5))
+    harness.runner.ready.set()
     harness.gather(3)
     while harness.left() != (0, 0, 0):
         time.sleep(0.001)
+    harness.runner.ready.clear()
     harness.engine.submit(ask(10, 5, choices=20))  # more choices than slots must be possible
     with pytest.raises(QueueFull):
         harness.engine.submit(ask(10, 5))
+    harness.runner.ready.set()
     harness.gather(20)
     harness.settle()
 
