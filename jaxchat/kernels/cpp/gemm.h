@@ -18,6 +18,7 @@ constexpr int64_t PANEL = 32;          // outputs side by side
 constexpr int64_t LINE = 64;           // bytes of a cache line
 constexpr int64_t DEPTH = 128;         // words of x and of each output that are summed before the next rows
 constexpr int64_t PANELS = 16;         // panels that one thread takes at a time, at most
+constexpr int64_t FEW = 8;             // vector products of a word of weights that take less time than to read it
 constexpr int64_t SMALL = 1 << 18;     // multiplications below which a second thread does not pay
 
 // Vectors of a panel that a tile of `rows` multiplies at once: all of them, or two if their sums would not fit.
@@ -42,15 +43,19 @@ constexpr int64_t ROWS = REGISTERS / 2 - 2 * Kind::OPEN;
   __builtin_prefetch(static_cast<const char*>(from) + LINE, 0, 2);
 }
 
-// Memory that a tile prefetches at word k of its weights w, because hardware prefetching stops at the end of a page:
-// nothing, or the weights DEPTH words later, or a slice of the block that is read next.
+// Memory that a tile prefetches at word k of its weights w: nothing, or the weights DEPTH words later, or a slice of the
+// block that is read next. `products` counts the vector products of a word.
 struct NoPrefetch {
-  void with(const uint32_t*, int64_t) const {}
+  void with(const uint32_t*, int64_t, int64_t) const {}
   NoPrefetch of(int64_t) const { return {}; }
 };
 
+// With few products the loads themselves run ahead, and the processor's own prefetching is up to half faster. With many
+// it stops too early, at the end of a page.
 struct PrefetchAhead {
-  [[gnu::always_inline]] void with(const uint32_t* w, int64_t k) const { prefetch(w + (k + DEPTH) * PANEL); }
+  [[gnu::always_inline]] void with(const uint32_t* w, int64_t k, int64_t products) const {
+    if (products > FEW) prefetch(w + (k + DEPTH) * PANEL);
+  }
   PrefetchAhead of(int64_t) const { return {}; }
 };
 
@@ -58,7 +63,7 @@ struct PrefetchSlice {
   const char* from;
   int64_t panel, word;  // strides in bytes
 
-  [[gnu::always_inline]] void with(const uint32_t*, int64_t k) const { prefetch(from + k * word); }
+  [[gnu::always_inline]] void with(const uint32_t*, int64_t k, int64_t) const { prefetch(from + k * word); }
   PrefetchSlice of(int64_t index) const { return {from + index * panel, panel, word}; }
 };
 
@@ -71,7 +76,7 @@ template <typename Kind, int R, int V, typename Prefetch>
   for (int64_t k = 0; k < depth; ++k) {
     typename Kind::Weights weights[V];
     for (int v = 0; v < V; ++v) weights[v] = Kind::open(load<Words>(w + k * PANEL + v * LANES));
-    prefetcher.with(w, k);  // after those loads, which the products wait for
+    prefetcher.with(w, k, R * PANEL / LANES * Kind::OPEN);  // after those loads, which the products wait for
     for (int r = 0; r < R; ++r) {
       const typename Kind::Activations activation = Kind::spread(x[r * x_stride + k]);
       for (int v = 0; v < V; ++v) sums[r][v] = Kind::add(sums[r][v], activation, weights[v]);
