@@ -30,15 +30,19 @@ CASES = ("prefill-512", "decode-1", "decode-8", "decode-32", "mix-0.25", "mix-0.
 
 def main() -> int:
     """Runs the command line. The status is 1 if a contestant failed."""
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    if args.dtype == "int8" and (others := [name for name in args.peers if not PEERS[name].has_int8]):
+        parser.error(f"--dtype int8: {', '.join(others)} has no weights of 8 bits here")
     os.environ.update(AVX2 if args.avx2 else {})  # the contestants' processes inherit it
     cases = [Case.parse(name) for name in args.cases]
     peers = _present([PEERS[name] for name in args.peers], args.cache, args.install_peers)
     config = SHAPES[args.shape]
-    model = make(args.cache / f"{args.shape}-{args.dtype}", config, args.dtype)
+    stored = "float32" if args.dtype == "int8" else args.dtype
+    model = make(args.cache / f"{args.shape}-{args.dtype}", config, stored)
     for peer in peers:
-        prepare(peer, model, args.cache)
-    bench = Bench(model, config, args.dtype, args.cache, Probe(args.dtype), tries=args.tries)
+        prepare(peer, model, args.dtype, args.cache)
+    bench = Bench(model, config, args.dtype, args.cache, Probe(stored), tries=args.tries)
     records: list[Record] = []
     about = {name: str(value) for name, value in vars(args).items()}
     for record in bench.run(contestants(peers, cases, args.slots), args.repetitions):
@@ -79,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="tools.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), default="float32")
     parser.add_argument(
         "--cases", nargs="+", default=CASES, help="prefill-TOKENS, decode-STREAMS, mix-REQUESTS_A_SECOND"
     )

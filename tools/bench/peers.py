@@ -30,6 +30,11 @@ class Peer:
     build: tuple[tuple[str, str], ...] = ()  # environment variables of the installation
 
     @property
+    def has_int8(self) -> bool:
+        """Whether it multiplies by weights of 8 bits here."""
+        return self.ours or self.worker == "llama_loop"
+
+    @property
     def ours(self) -> bool:
         return not self.packages
 
@@ -84,10 +89,10 @@ def install(peer: Peer, cache: Path) -> None:
     _stamp(peer, cache).write_text(_recipe(peer))
 
 
-def prepare(peer: Peer, model: Path, cache: Path) -> None:
+def prepare(peer: Peer, model: Path, dtype: str, cache: Path) -> None:
     """Writes the form of the model that only this peer reads."""
     if peer.worker == "llama_loop" and not gguf_path(model).exists():
-        command = [python_of(peer, cache), "-m", "tools.bench.workers.gguf_form", str(model)]
+        command = [python_of(peer, cache), "-m", "tools.bench.workers.gguf_form", str(model), dtype]
         subprocess.run(command, check=True, cwd=ROOT)
 
 

@@ -78,6 +78,25 @@ struct Bytes : Unsplit {
     return (Integers)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)x, (__m256i)w);
   }
 };
+#elif defined(NATIVE_AVX2)
+// The sign of a weight is moved to the byte of x, since one factor must be unsigned. Sums of two products stay below
+// 2^15, because bytes of x are at most 127 in size.
+struct Bytes {
+  struct Signed {
+    __m256i size, weights;
+  };
+  using Weights = Signed;
+  using Activations = __m256i;
+  static constexpr int64_t OPEN = 2;
+  static constexpr uint32_t SHIFT = 0;
+
+  static Signed open(Words w) { return {_mm256_abs_epi8((__m256i)w), (__m256i)w}; }
+  static Activations spread(uint32_t x) { return _mm256_set1_epi32(int32_t(x ^ 0x80808080u)); }
+  static Integers add(Integers sums, Activations x, Signed w) {
+    const __m256i pairs = _mm256_maddubs_epi16(w.size, _mm256_sign_epi8(x, w.weights));
+    return sums + (Integers)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  }
+};
 #else
 // Bytes as integers of 16 bits, whose products are never saturated.
 struct Bytes {

@@ -19,12 +19,14 @@ constexpr int64_t LINE = 64;           // bytes of a cache line
 constexpr int64_t DEPTH = 128;         // words of x and of each output that are summed before the next rows
 constexpr int64_t PANELS = 16;         // panels that one thread takes at a time, at most
 constexpr int64_t FEW = 8;             // vector products of a word of weights that take less time than to read it
+constexpr int64_t FEW_ROWS = 2;        // rows of x whose words stay in registers
 constexpr int64_t SMALL = 1 << 18;     // multiplications below which a second thread does not pay
 
 // Vectors of a panel that a tile of `rows` multiplies at once: all of them, or two if their sums would not fit.
 template <typename Kind>
 constexpr int64_t vectors(int64_t rows) {
   constexpr int64_t all = PANEL / LANES;
+  if (rows <= FEW_ROWS) return all;
   return (rows + Kind::OPEN) * all + Kind::OPEN <= REGISTERS ? all : 2;
 }
 
@@ -67,21 +69,40 @@ struct PrefetchSlice {
   PrefetchSlice of(int64_t index) const { return {from + index * panel, panel, word}; }
 };
 
+// Adds to the sums the products of words k of R rows of x and of V vectors of a panel of w. Vectors are opened first, and
+// each word of x is used for all of them; with few rows it is the other way round, which needs fewer registers.
+template <typename Kind, int R, int V, typename Prefetch>
+[[gnu::always_inline]] inline void add_products(typename Kind::Sums (&sums)[R][V], const uint32_t* x, int64_t x_stride,
+                                                const uint32_t* w, int64_t k, Prefetch prefetcher) {
+  constexpr int64_t PRODUCTS = R * PANEL / LANES * Kind::OPEN;
+  constexpr bool BY_VECTOR = R <= FEW_ROWS;
+  typename Kind::Activations activations[BY_VECTOR ? R : 1];
+  typename Kind::Weights weights[BY_VECTOR ? 1 : V];
+  const auto open = [=](int v) { return Kind::open(load<Words>(w + k * PANEL + v * LANES)); };
+  if constexpr (BY_VECTOR) {
+    for (int r = 0; r < R; ++r) activations[r] = Kind::spread(x[r * x_stride + k]);
+    for (int v = 0; v < V; ++v) {
+      weights[0] = open(v);
+      if (v == 0) prefetcher.with(w, k, PRODUCTS);
+      for (int r = 0; r < R; ++r) sums[r][v] = Kind::add(sums[r][v], activations[r], weights[0]);
+    }
+  } else {
+    for (int v = 0; v < V; ++v) weights[v] = open(v);
+    prefetcher.with(w, k, PRODUCTS);  // after those loads, which the products wait for
+    for (int r = 0; r < R; ++r) {
+      activations[0] = Kind::spread(x[r * x_stride + k]);
+      for (int v = 0; v < V; ++v) sums[r][v] = Kind::add(sums[r][v], activations[0], weights[v]);
+    }
+  }
+}
+
 // Multiplies R rows of x by V vectors of a panel of w, of `depth` words. Adds to y unless `first`. Strides count words.
 template <typename Kind, int R, int V, typename Prefetch>
 [[gnu::always_inline]] inline void tile(const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t depth,
                                         uint32_t* y, int64_t y_stride, bool first, Prefetch prefetcher) {
   using Sums = typename Kind::Sums;
   Sums sums[R][V] = {};
-  for (int64_t k = 0; k < depth; ++k) {
-    typename Kind::Weights weights[V];
-    for (int v = 0; v < V; ++v) weights[v] = Kind::open(load<Words>(w + k * PANEL + v * LANES));
-    prefetcher.with(w, k, R * PANEL / LANES * Kind::OPEN);  // after those loads, which the products wait for
-    for (int r = 0; r < R; ++r) {
-      const typename Kind::Activations activation = Kind::spread(x[r * x_stride + k]);
-      for (int v = 0; v < V; ++v) sums[r][v] = Kind::add(sums[r][v], activation, weights[v]);
-    }
-  }
+  for (int64_t k = 0; k < depth; ++k) add_products<Kind, R, V>(sums, x, x_stride, w, k, prefetcher);
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) {
       uint32_t* at = y + r * y_stride + v * LANES;

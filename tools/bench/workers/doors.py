@@ -12,9 +12,9 @@ import httpx
 import jaxchat
 from jaxchat.arithmetic import cdiv
 from jaxchat.client import AsyncClient
-from jaxchat.config import EngineConfig
 from serving.cli.flags import to_flags
 from tools.bench.text import LETTERS_PER_TOKEN, prompt_text
+from tools.bench.workers.engine_config import engine_config
 from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 from tools.server_process import ServerProcess
 
@@ -23,8 +23,7 @@ class Doors:
     """A client; `settings.way` says which."""
 
     def __init__(self, settings: Settings) -> None:
-        engine = EngineConfig(slots=settings.slots, max_seq_len=settings.max_seq_len, dtype=settings.dtype)  # type: ignore[arg-type]
-        self._server = ServerProcess("--model", settings.model, *to_flags(engine), "--startup-prompt", "none")
+        self._server = ServerProcess("--model", settings.model, *to_flags(engine_config(settings)), "--startup-prompt", "none")
         self._way = settings.way
         self.version = jaxchat.__version__
 

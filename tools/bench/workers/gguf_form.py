@@ -1,4 +1,7 @@
-"""The GGUF form of a model, written by llama.cpp's environment: `python -m tools.bench.workers.gguf_form DIRECTORY`."""
+"""The GGUF form of a model, written by llama.cpp's environment.
+
+`python -m tools.bench.workers.gguf_form DIRECTORY DTYPE`
+"""
 
 from __future__ import annotations
 
@@ -36,23 +39,22 @@ def gguf_name(name: str) -> str:
     return f"blk.{layer[1]}.{NAMES[layer[2]]}.{kind}" if layer else f"{NAMES[stem]}.{kind}"
 
 
-def write(directory: Path) -> None:
-    """Writes matrices in their own precision, vectors in float32."""
+def write(directory: Path, dtype: str) -> None:
+    """Writes matrices in `dtype`, where int8 is llama.cpp's Q8_0, and vectors in float32."""
     import gguf
-    import ml_dtypes
     import numpy as np
     from safetensors import safe_open
 
+    types = gguf.GGMLQuantizationType
+    kind = {"float32": types.F32, "bfloat16": types.BF16, "int8": types.Q8_0}[dtype]
     config = json.loads((directory / "config.json").read_text("utf-8"))
     writer = gguf.GGUFWriter(gguf_path(directory).with_suffix(".part"), "qwen2")
     _describe(writer, config)
     _vocabulary(writer, directory)
     with safe_open(directory / "model.safetensors", framework="numpy") as tensors:
         for name in tensors.keys():  # noqa: SIM118 - no mapping
-            tensor = tensors.get_tensor(name)
-            values = tensor.astype(np.float32)
-            if values.ndim == 2 and tensor.dtype == ml_dtypes.bfloat16:
-                kind = gguf.GGMLQuantizationType.BF16
+            values = tensors.get_tensor(name).astype(np.float32)
+            if values.ndim == 2:
                 writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
             else:
                 writer.add_tensor(gguf_name(name), values)
@@ -93,4 +95,4 @@ def _vocabulary(writer: Any, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write(Path(sys.argv[1]), sys.argv[2])

@@ -9,11 +9,11 @@ import numpy as np
 
 import jaxchat
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
-from jaxchat.config import EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.runtime.load import load_runner
 from jaxchat.types import GenerateRequest, SamplingParams, TokenEvent
+from tools.bench.workers.engine_config import engine_config
 from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 
 
@@ -22,8 +22,7 @@ class InProcess:
 
     def __init__(self, settings: Settings) -> None:
         directory = Path(settings.model)
-        config = EngineConfig(slots=settings.slots, max_seq_len=settings.max_seq_len, dtype=settings.dtype)  # type: ignore[arg-type]
-        loaded = load_runner(directory, config, valid=load_tokenizer(directory).size, text_digest="")
+        loaded = load_runner(directory, engine_config(settings), valid=load_tokenizer(directory).size, text_digest="")
         scheduler = Scheduler(**loaded.scheduling)
         self._engine = Engine(loaded.runner, scheduler, queue_limit=1 << 20)
         self._clock, self._times, self._left, self._lock = Clock(), {}, 0, threading.Condition()

@@ -25,7 +25,7 @@ class Settings:
     """The first message to every worker."""
 
     model: str  # a directory in Hugging Face form
-    dtype: str  # float32 or bfloat16
+    dtype: str  # float32, bfloat16, or int8 for weights of 8 bits
     slots: int  # most sequences that may be decoded together
     max_seq_len: int  # longest prompt plus answer in tokens
     threads: int

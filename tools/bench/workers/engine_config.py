@@ -1,0 +1,17 @@
+"""How the workers that run jaxchat configure its engine."""
+
+from __future__ import annotations
+
+from jaxchat.config import EngineConfig
+from tools.bench.workers.line import Settings
+
+
+def engine_config(settings: Settings) -> EngineConfig:
+    """Returns the engine's settings for a run; int8 weights go with float32 activations."""
+    rounded = settings.dtype == "int8"
+    return EngineConfig(
+        slots=settings.slots,
+        max_seq_len=settings.max_seq_len,
+        dtype="float32" if rounded else settings.dtype,  # type: ignore[arg-type]
+        quantize="int8" if rounded else None,
+    )
