@@ -116,7 +116,7 @@ def load_session(
     engine: EngineConfig,
     report: Report = lambda *_: None,
     chat: ChatConfig | None = None,
-    pod: MultihostLeader | None = None,
+    leader: MultihostLeader | None = None,
     *,
     tune_process: bool = False,
 ) -> ChatSession:
@@ -127,7 +127,7 @@ def load_session(
         engine: sizes and devices.
         report: is told of the progress.
         chat: how requests are treated.
-        pod: other processes hold a part of the model and run every step too, by `jaxchat.multihost.follower`.
+        leader: sends every step to the other processes of a multihost group, which hold a part of the model each.
         tune_process: whether this process only serves: then memory of the C library is set for that, for good.
     """
     from jaxchat.parallel.distributed import join  # these import jax
@@ -140,9 +140,9 @@ def load_session(
     template = load_template(directory, chat.tool_format, chat.reasoning_format)
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
     agree: dict[str, Any] = {}
-    if pod:
-        join(pod)
-        agree["agree"] = pod.agree
+    if leader:
+        join(leader)
+        agree["agree"] = leader.agree
     loaded = load_runner(
         directory,
         engine,
@@ -153,9 +153,9 @@ def load_session(
         **agree,
     )
     runners: list[StepRunner] = [*loaded.runners]
-    if pod:
-        runners = [leading := LeadingRunner(loaded.runner, pod.send)]
-        pod.watch(leading.stuck)
+    if leader:
+        runners = [leading := LeadingRunner(loaded.runner, leader.send)]
+        leader.watch(leading.stuck)
     sizes = loaded.sizes
     prefills, decodes = (
         ", ".join(map(str, each)) for each in (loaded.runner.prefill_buckets, loaded.runner.decode_buckets)

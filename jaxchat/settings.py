@@ -19,6 +19,7 @@ RENAMED = {
     "greeting": "startup_prompt",
     "max_held": "max_buffered_bytes",
     "max_seconds": "request_timeout",
+    "pod_timeout": "multihost_timeout",
     "prefill_chunks": "prefill_buckets",
     "products": "cpu_matmul",
     "queue": "max_queued",

@@ -83,7 +83,7 @@ class MultihostConfig(Settings):
         None, "address at which the other processes find process 0; keep that port private", metavar="HOST:PORT"
     )
     distributed_port: int = _port(0, "port of JAX's coordination service at process 0; 0 picks a free one")
-    pod_timeout: float = _seconds(600.0, "time for all processes to join, and then to load and compile", 1)
+    multihost_timeout: float = _seconds(600.0, "time for all processes to join, and then to load and compile", 1)
     heartbeat: float = _seconds(10.0, "time without an answer to a ping after which a process counts as dead", 1)
     step_timeout: float = _seconds(60.0, "time after which an unfinished step counts as stuck", 1)
 

@@ -84,9 +84,9 @@ class Placement:
     def replicated(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def pages(self, path: AttentionBackend) -> NamedSharding:
+    def pages(self, attention: AttentionBackend) -> NamedSharding:
         """Returns the sharding of KV pages, which are split by KV head."""
-        return NamedSharding(self.mesh, PartitionSpec(*[None] * path.head_axis, AXIS))
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * attention.head_axis, AXIS))
 
     def parameter(self, spec: ParamSpec) -> NamedSharding:
         """Returns the sharding of one parameter. An axis that the mesh does not divide is not split."""

@@ -57,7 +57,7 @@ def output_layout(rows: int, vocab: int) -> PackedLayout:
     )
 
 
-def decode_program(decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path: AttentionBackend, rows: int) -> Step:
+def decode_program(decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: AttentionBackend, rows: int) -> Step:
     """Builds `decode` for R rows: one token for each slot that a row names. Other slots keep their state."""
     layout = decode_layout(rows)
 
@@ -74,8 +74,8 @@ def decode_program(decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path
         page = jnp.where(active, page, sizes.pages)
         cache = _Cache(
             pages,
-            write=lambda held, k, v: path.write_tokens(held, k, v, page, here.position % sizes.page_size),
-            read=lambda q, held, form: path.decode(q, held, here.table, here.position + 1, active, form),
+            write=lambda held, k, v: attention.write_tokens(held, k, v, page, here.position % sizes.page_size),
+            read=lambda q, held, form: attention.decode(q, held, here.table, here.position + 1, active, form),
         )
         hidden = hidden_states(decoder, params, here.token, here.position, cache.attend)
         logits = logits_of(decoder, params, hidden)
@@ -87,7 +87,7 @@ def decode_program(decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path
 
 
 def prefill_program(
-    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, path: AttentionBackend, chunk: int
+    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: AttentionBackend, chunk: int
 ) -> Step:
     """Builds `prefill` for C tokens: writes their keys and values.
 
@@ -102,8 +102,8 @@ def prefill_program(
         start, count = given["start"], given["count"]
         cache = _Cache(
             pages,
-            write=lambda held, k, v: path.write_chunk(held, k, v, given["chunk_pages"]),
-            read=lambda q, held, form: path.prefill(q, held, given["table"], start, form),
+            write=lambda held, k, v: attention.write_chunk(held, k, v, given["chunk_pages"]),
+            read=lambda q, held, form: attention.prefill(q, held, given["table"], start, form),
         )
         positions = start + jnp.arange(chunk)
         hidden = hidden_states(decoder, params, given["tokens"], positions, cache.attend)

@@ -32,7 +32,7 @@ class Follower:
     """
 
     def __init__(self, config: MultihostConfig, facts: Mapping[str, str], lost: Callable[[str], None]) -> None:
-        self.processes, self.process_id, self.timeout = config.processes, config.process_id, config.pod_timeout
+        self.processes, self.process_id, self.timeout = config.processes, config.process_id, config.multihost_timeout
         self.distributed = ""  # host:port, known after `join`
         self._config, self._facts, self._lost = config, facts, lost
         self._outbox: queue.SimpleQueue[pb.FollowRequest | None] = queue.SimpleQueue()

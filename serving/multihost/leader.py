@@ -48,7 +48,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
     process_id = 0
 
     def __init__(self, config: MultihostConfig, facts: Mapping[str, str], lost: Callable[[str], None]) -> None:
-        self.processes, self.timeout = config.processes, config.pod_timeout
+        self.processes, self.timeout = config.processes, config.multihost_timeout
         self.distributed = f"127.0.0.1:{config.distributed_port or _free_port()}"
         self._config, self._facts = config, facts
         self.lost = lost

@@ -29,7 +29,7 @@ class Members:
 
     def __init__(self, processes: int, timeout: float = PATIENCE, **settings: Any) -> None:
         self._settings = dict(
-            processes=processes, coordinator=f"127.0.0.1:{free_port()}", pod_timeout=timeout, **settings
+            processes=processes, coordinator=f"127.0.0.1:{free_port()}", multihost_timeout=timeout, **settings
         )
         self.losses: dict[int, str] = {}
         self._changed = threading.Condition()
@@ -163,7 +163,7 @@ def test_late_followers_are_named() -> None:
 
 
 def test_without_a_leader_a_follower_gives_up() -> None:
-    config = MultihostConfig(processes=2, process_id=1, coordinator=f"127.0.0.1:{free_port()}", pod_timeout=1.0)
+    config = MultihostConfig(processes=2, process_id=1, coordinator=f"127.0.0.1:{free_port()}", multihost_timeout=1.0)
     with pytest.raises(MultihostError, match=r"not all processes joined 127\.0\.0\.1:.* within 1 s"):
         Follower(config, FACTS, lambda reason: None).join()
 
