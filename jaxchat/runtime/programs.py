@@ -57,7 +57,9 @@ def output_layout(rows: int, vocab: int) -> PackedLayout:
     )
 
 
-def decode_program(decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: AttentionBackend, rows: int) -> Step:
+def decode_program(
+    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: AttentionBackend, rows: int
+) -> Step:
     """Builds `decode` for R rows: one token for each slot that a row names. Other slots keep their state."""
     layout = decode_layout(rows)
 

@@ -23,7 +23,9 @@ class Doors:
     """A client; `settings.way` says which."""
 
     def __init__(self, settings: Settings) -> None:
-        self._server = ServerProcess("--model", settings.model, *to_flags(engine_config(settings)), "--startup-prompt", "none")
+        self._server = ServerProcess(
+            "--model", settings.model, *to_flags(engine_config(settings)), "--startup-prompt", "none"
+        )
         self._way = settings.way
         self.version = jaxchat.__version__
 
