@@ -40,11 +40,13 @@ def load(
 ) -> Client:
     """Loads a model and starts its engine in a background thread.
 
-    No setting of the process is changed for good: `close` undoes what loading has registered.
+    Process-wide settings are not changed permanently: `close` undoes what loading has registered.
 
     Args:
-        model: "bundled", a directory in Hugging Face form, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct".
-        progress: whether a notebook or a terminal shows bars while the model loads; or a function to report to.
+        model: "bundled", a model directory, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct". A directory is in Hugging
+            Face format or was written by `convert`.
+        progress: whether a notebook or a terminal shows bars while the model loads; or a function that is called as
+            `report(stage, done, total)`.
         config: settings of the engine.
         engine_options: settings of `jaxchat.EngineConfig`; they win over `config`.
 
@@ -52,7 +54,7 @@ def load(
         ModelError: the model cannot be loaded.
         OSError: `cache_dir` names a folder that cannot be written.
         TypeError: a setting does not exist, or its value has another type.
-        ValueError: a value is not allowed.
+        ValueError: a value is not allowed, or sizes or devices do not fit the model.
     """
     return Client(LocalTransport(_load(model, progress, config, engine_options)))
 
@@ -60,7 +62,7 @@ def load(
 async def load_async(
     model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **engine_options: Any
 ) -> AsyncClient:
-    """Loads a model as `load` does, for use on the running asyncio loop."""
+    """Loads a model as `load` does, in another thread, for use on the running asyncio loop."""
     session = await asyncio.to_thread(_load, model, progress, config, engine_options)
     await session.start()
     return AsyncClient(AsyncLocalTransport(session))
@@ -83,19 +85,19 @@ def plan(
     dtype: DTypeName = "bfloat16",
     compiled: bool = False,
 ) -> Plan:
-    """Returns what serving a model would need and reach on a slice of accelerators; see `jaxchat.planning.planner`.
+    """Estimates memory and speed of a model on a slice of accelerators; see `jaxchat.planning.planner`.
 
     Args:
-        model: "bundled", a folder with `config.json` or such a file, or the name of a known shape as "llama-3-8b".
-        topology: chips as "v5e:2x4" or "h200:8".
+        model: "bundled", a folder with `config.json`, such a file, or a known shape such as "llama-3-8b".
+        topology: chips, such as "v5e:2x4" or "h200:8".
         slots: sequences that decode together.
         max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, at most 8192.
         dtype: precision of weights and KV pages.
         compiled: also compiles the programs, which takes minutes and needs the TPU compiler.
 
     Raises:
-        ModelError: no such model, or one that cannot be served.
-        ValueError: no such topology, or sizes that do not fit the model.
+        ModelError: the model does not exist or cannot be served.
+        ValueError: the topology does not exist, or sizes do not fit the model.
     """
     from jaxchat.planning.hardware import parse_topology  # these import jax
     from jaxchat.planning.model_shapes import read_shape
@@ -120,15 +122,21 @@ def load_session(
     *,
     tune_process: bool = False,
 ) -> ChatSession:
-    """Loads a model into a session that is ready once it was started. Blocks for seconds or more.
+    """Loads a model into a session. Await its `start` before use. Blocks for seconds, at a first start for a minute.
 
     Args:
         model: as for `load`.
-        engine: sizes and devices.
-        report: is told of the progress.
-        chat: how requests are treated.
-        leader: sends every step to the other processes of a multihost group, which hold a part of the model each.
-        tune_process: whether this process only serves: then memory of the C library is set for that, for good.
+        engine: settings of the engine.
+        report: called as `report(stage, done, total)` while the model loads.
+        chat: settings of requests; None for the defaults.
+        leader: sends every step to the followers of a multihost group; None for a process that serves alone.
+        tune_process: whether this process only serves, so that its allocator may be changed permanently.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        MultihostError: processes of the group do not join, or differ.
+        OSError: `engine.cache_dir` names a folder that cannot be written.
+        ValueError: a name is not registered, or sizes or devices do not fit the model.
     """
     from jaxchat.parallel.distributed import join  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -206,10 +214,17 @@ def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -
 def convert(
     source: str, destination: Path, *, dtype: DTypeName | None = None, report: Report = lambda *_: None
 ) -> DTypeName:
-    """Writes a model in Orbax form to a new directory; see `jaxchat.checkpoints.convert`. Returns the weights' dtype.
+    """Writes a model in Orbax format to a directory; see `jaxchat.checkpoints.convert`. Returns the weights' dtype.
+
+    Args:
+        source: as `model` of `load`, but not in Orbax format already.
+        destination: the directory to write, new or empty.
+        dtype: dtype of the stored weights; None for bfloat16 if all weights have it, otherwise float32.
+        report: called as `report("reading weights", done, total)`.
 
     Raises:
-        ModelError: the source cannot be loaded, or there is something at the destination.
+        ModelError: the source cannot be loaded or is in Orbax format, or the destination exists and is not empty.
+        OSError: the destination cannot be written.
     """
     from jaxchat.checkpoints.convert import convert as write  # imports jax
 

@@ -37,7 +37,7 @@ def described_devices(topology: str, platform: str, **options: Any) -> Sequence[
 
 
 def reopen_compilation_cache() -> None:
-    """Has jax open its persistent cache anew, where its configuration says: it looks there once and remembers."""
+    """Makes jax reopen its persistent cache in the configured folder, because jax keeps the one it opened first."""
     from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
     reset_cache()

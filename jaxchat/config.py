@@ -19,7 +19,7 @@ AUTO = "auto"  # as `cache_dir`: the user's cache folder
 
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig(Settings):
-    """How many devices share the work. `tensor` splits KV-head groups and the feed-forward width.
+    """A split of the work over devices. `tensor` splits KV-head groups and the feed-forward width.
 
     With `experts`, each device has whole experts instead of a part of each expert.
     """
@@ -31,7 +31,7 @@ class MeshConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig(Settings):
-    """Sizes of the compiled programs and of the KV cache. Every shape is fixed here, before anything compiles."""
+    """Settings of the engine: sizes of programs and KV cache, precision, devices. Every shape is fixed here."""
 
     slots: int = setting(8, "sequences that decode together; further requests wait", metavar="N", least=1)
     prefill_chunk: int = setting(
@@ -132,7 +132,7 @@ class EngineConfig(Settings):
 
     @property
     def mesh(self) -> MeshConfig:
-        """The same devices as a `MeshConfig`."""
+        """The settings of devices, as a `MeshConfig`."""
         return MeshConfig(tensor=self.tensor_parallel, data=self.data_parallel, experts=self.expert_parallel)
 
     @property
@@ -154,7 +154,7 @@ class EngineConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ChatConfig(Settings):
-    """Limits of one chat request."""
+    """Settings of chat requests: their limits, and how the model writes tool calls and thoughts."""
 
     request_timeout: float | None = setting(
         None,

@@ -20,10 +20,10 @@ _DESCRIPTIONS = {
 
 @contextmanager
 def loading_report(progress: bool | Report) -> Iterator[Report]:
-    """Gives what loading reports to.
+    """Yields the function that loading reports to. Closes its bars at the end.
 
     Args:
-        progress: True for bars where somebody watches, False for nothing, or the function itself.
+        progress: True for bars in a notebook or at a terminal, False for no output, or the function itself.
     """
     if not isinstance(progress, bool):
         yield progress
@@ -45,7 +45,7 @@ def is_interactive() -> bool:
 
 
 class ProgressBars:
-    """Called as `report(stage, done, total)`: shows one bar for each stage, as a widget in notebooks."""
+    """A callable `report(stage, done, total)` that shows one bar for each stage, as a widget in notebooks."""
 
     def __init__(self) -> None:
         self._bar: Any = None

@@ -1,6 +1,6 @@
 """Named objects that users and packages may add: tool formats, model families, attention backends and others.
 
-Packages add objects by entry points, which are looked up when a registry is first asked, and imported on first use.
+Packages add objects by entry points. A registry looks them up when it is first used, and imports each on first use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class _Deferred:
 class Registry(Generic[T]):
     """Objects of one kind by name. Thread-safe.
 
-    Iteration yields names, the latest registration first and the built-in ones last, in reverse order.
+    Iteration yields the latest name first: names that were registered, then those of packages, then built-in ones. Any
+    use raises RegistryError if a package offers a name that is taken.
     """
 
     def __init__(self, kind: str, group: str, builtin: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -56,9 +57,9 @@ class Registry(Generic[T]):
         """Adds an object.
 
         Args:
-            name: under which configurations name it.
+            name: the name that configurations use.
             value: the object.
-            replace: whether an earlier object of that name is replaced.
+            replace: whether to replace an earlier object of that name.
 
         Raises:
             RegistryError: the name is taken and `replace` is false.
@@ -71,10 +72,11 @@ class Registry(Generic[T]):
             self._entries[name] = value
 
     def get(self, name: str) -> T:
-        """Returns the object of a name.
+        """Returns the object of a name, imported if necessary.
 
         Raises:
-            RegistryError: there is none; names those that there are. Or its package cannot be imported.
+            RegistryError: no object has that name, and the message lists those that exist; or its package cannot be
+                imported.
         """
         self._ask_packages()
         entry = self._entries.get(name)

@@ -48,8 +48,8 @@ def setting(
         metavar: what the flag's value is: FILE, HOST:PORT, SECONDS.
         default_text: describes the default in the help text where the value alone does not.
         least: smallest number allowed.
-        most: largest number allowed.
-        names: returns the names that the setting may take. It is called at each check, so names may be added.
+        most: largest number allowed. Needs `least`.
+        names: returns the values that the setting may take. It is called at each check, so values may be added.
     """
     metadata = {"help": text, "metavar": metavar, "default_text": default_text}
     return field(default=default, metadata=metadata | {"least": least, "most": most, "names": names})

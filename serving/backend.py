@@ -93,7 +93,10 @@ async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) 
 
 
 def request_id_from(header: str | None) -> str:
-    """Returns the client's request id, or a new one if that is missing or malformed."""
+    """Returns the client's request id, or a new one if it is missing or malformed.
+
+    A request id has 1 to 64 letters, digits, dots, underscores or dashes.
+    """
     if header and _REQUEST_ID.fullmatch(header):
         return header
     return f"req_{secrets.token_hex(12)}"

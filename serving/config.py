@@ -107,13 +107,13 @@ class MultihostConfig(Settings):
 
     @property
     def port(self) -> int:
-        """The port of process 0."""
+        """The port of process 0. Raises ValueError if no coordinator is set."""
         return int(self.address.rpartition(":")[2])
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackendConfig(Settings):
-    """The gRPC server that a REST server in another process asks."""
+    """The gRPC server to which a REST server in another process forwards requests."""
 
     backend: str = setting("127.0.0.1:50051", "gRPC server that answers", metavar="HOST:PORT")
     backend_tls: bool = setting(False, "connect by TLS; the other backend settings imply it")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Returns when one of `waits` has ended, and cancels the others."""
+    """Waits until one of `waits` has ended, and cancels the others. Does not raise their exceptions."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -27,7 +27,7 @@ class Drained(Protocol):
 
 
 def stop_signal() -> asyncio.Event:
-    """Returns an event that the first SIGINT or SIGTERM sets. A second signal of that kind ends the process."""
+    """Returns an event that the first SIGINT or SIGTERM sets. A second signal of the same kind ends the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -41,7 +41,7 @@ def stop_signal() -> asyncio.Event:
 
 
 async def drain(backend: Drained, shutdown_grace: float) -> float:
-    """Drains `backend`: rejects new calls, waits for open ones. Returns the unused seconds of `shutdown_grace`."""
+    """Drains `backend`: rejects new calls, waits for open ones. Returns the seconds of `shutdown_grace` that remain."""
     print("Stopping: running answers may finish.", file=sys.stderr, flush=True)
     end = time.monotonic() + shutdown_grace
     await backend.drain(shutdown_grace)

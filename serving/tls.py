@@ -30,7 +30,7 @@ class ServerTls:
 def server_tls(cert: str | None, key: str | None, client_ca: str | None = None) -> ServerTls | None:
     """Reads the files of the settings `tls_cert`, `tls_key` and `tls_client_ca`.
 
-    Returns None without a certificate.
+    Returns None if `cert` or `key` is None.
 
     Raises:
         ValueError: a file is missing or unusable, or certificate and key do not match. The message names flag and file.

@@ -4,7 +4,7 @@
     answer = client.chat.completions.create(model="...", messages=[{"role": "user", "content": "Hello"}])
     print(answer.choices[0].message.content)
 
-Importing it takes grpc and protobuf only.
+Importing it loads grpc and protobuf, but neither jax nor NumPy.
 """
 
 from jaxchat.client.async_client import AsyncClient

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 class AsyncClient:
     """A client that is called like the `AsyncOpenAI` client, for one asyncio loop.
 
-    Cancelling a task cancels its answer. `transport` is the way to the engine, for tests and tools.
+    Cancelling a task cancels its answer. The attribute `transport` is the connection to the engine.
 
     Args:
         transport: a gRPC target such as `host:port`, or a transport; `jaxchat.load_async()` makes one in process.
         options: with a gRPC target, the fields of `GrpcOptions`: `api_key`, `credentials`, `timeout`, `headers`.
+
+    Raises:
+        TypeError: options are given with a transport.
     """
 
     def __init__(self, transport: AsyncTransport | str, /, **options: Unpack[GrpcOptions]) -> None:
@@ -46,7 +49,7 @@ class AsyncClient:
         return self.transport
 
     async def close(self) -> None:
-        """Ends the connection, or the engine of this process. Later calls raise `ChatError`."""
+        """Closes the connection, or stops the engine of this process. Later calls raise `ChatError`."""
         self._closed = True
         await self.transport.close()
 
@@ -94,11 +97,12 @@ class AsyncCompletions:
 
         Args:
             stream: whether the answer comes in chunks.
-            timeout: seconds in which the whole answer must be here.
+            timeout: seconds for the whole answer; None for the `timeout` of a gRPC client, in process for no limit.
             params: the fields of the chat completions API.
 
         Raises:
-            ChatError: the request is refused, or fails. A stream may also raise it later.
+            ChatError: a parameter is unknown or invalid, or the request fails; 504 after `timeout`. A stream may also
+                raise it later.
         """
         transport = self._client.open_transport()
         parsed = build_request(params, stream=stream, default_model=transport.default_model)
@@ -112,15 +116,18 @@ class AsyncCompletions:
     ) -> parsing.ParsedChatCompletion[ModelT]:
         """Returns an answer in the form of a pydantic model: `answer.choices[0].message.parsed`.
 
+        `parsed` is None for a message with calls.
+
         Args:
             response_format: the model class. Its JSON Schema is enforced while the answer is made.
-            timeout: seconds in which the whole answer must be here.
+            timeout: seconds for the whole answer; None for the `timeout` of a gRPC client, in process for no limit.
             params: the other fields of the chat completions API.
 
         Raises:
-            ChatError: the request is refused, or fails, or the answer was cut at its token limit.
+            ChatError: the request is refused or fails, or an answer was cut at its token limit. Also if
+                `response_format` is not a pydantic model class.
             ImportError: pydantic is not installed.
-            pydantic.ValidationError: the model's own validators reject the answer.
+            pydantic.ValidationError: the model rejects an answer, for example by its own validators.
         """
         transport = self._client.open_transport()
         fields = {**params, "response_format": parsing.response_format_of(response_format)}
@@ -135,7 +142,7 @@ class AsyncModels:
         self._client = client
 
     async def retrieve(self, model: str) -> Model:
-        """Returns one model. Raises `ChatError`, 404 for an unknown id."""
+        """Returns the model of an id. Raises `ChatError`, 404 for an unknown id."""
         return find_model(await self.list(), model)
 
     async def list(self) -> list[Model]:

@@ -13,7 +13,7 @@ from jaxchat.openai_json.enums import FINISH_REASONS
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCallDelta(AnswerObject):
-    """An addition to a call: the name once, arguments to append."""
+    """An addition to a call. The first one has the name. The `arguments` of all, joined, are JSON text."""
 
     name: str | None = None
     arguments: str | None = None
@@ -25,7 +25,7 @@ class FunctionCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ToolCallDelta(AnswerObject):
-    """An addition to call `index` of a choice. `id` and `type` come in the call's first fragment."""
+    """An addition to the call at `index` of a choice. `id` and `type` are in the first addition to that call."""
 
     index: int
     id: str | None = None
@@ -47,7 +47,7 @@ class ToolCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Delta(AnswerObject):
-    """An addition to a message. `role` is in the first chunk of each choice."""
+    """An addition to a message: `content` to append, or additions to calls. A choice's first chunk has the `role`."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
@@ -86,7 +86,10 @@ class ChunkChoice(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatCompletionChunk(AnswerObject):
-    """A piece of a streamed answer. Fields but `choices` and `usage` are the same in every chunk."""
+    """A part of a streamed answer. All fields except `choices` and `usage` are the same in every chunk.
+
+    `created` is in Unix seconds. Only the last chunk has `usage`, and only if the request asks for it.
+    """
 
     proto: v1.ChatCompletionChunk = field(compare=False, repr=False)
     id: str
@@ -115,5 +118,5 @@ class ChatCompletionChunk(AnswerObject):
         )
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object of the REST API's event."""
+        """Returns the JSON object of the REST API's event, which has no `seed_used`."""
         return chunk_to_json(self.proto, self.include_usage)

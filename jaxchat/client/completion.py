@@ -1,4 +1,4 @@
-"""Answers as typed objects. Every object knows its protobuf message and its JSON form."""
+"""Answers as typed objects. Each has its protobuf message, `proto`, and its JSON form, `model_dump()`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AnswerObject:
     proto: Message = field(compare=False, repr=False)
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object that the REST API has for this."""
+        """Returns the JSON object of the REST API for this, which has neither `seed_used` nor `token_id`."""
         return answer_to_json(self.proto)
 
     def __repr__(self) -> str:
@@ -39,7 +39,7 @@ def optional(proto: Any, name: str) -> Any:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCall(AnswerObject):
-    """Name and arguments of a call, which are JSON text. In a chunk either may be None."""
+    """A call's function: its name, and its arguments as JSON text. Chunks have `FunctionCallDelta` instead."""
 
     name: str
     arguments: str
@@ -64,7 +64,7 @@ class ToolCall(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class AssistantMessage(AnswerObject):
-    """A message of the assistant. It can be sent back in `messages`. `content` is None for pure calls."""
+    """A message of the assistant. It can be sent back in `messages`. `content` is None if there are only calls."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -84,7 +84,7 @@ class AssistantMessage(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TopLogprob(AnswerObject):
-    """A likely token. `bytes` is None for tokens without text."""
+    """One of the likeliest tokens at a position, with its natural-log probability. `bytes` is as in `TokenLogprob`."""
 
     token: str
     logprob: float
@@ -99,7 +99,12 @@ class TopLogprob(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TokenLogprob(AnswerObject):
-    """A token of the content. `bytes` are its true bytes, also where they are a part of a character."""
+    """A token of the content, with its natural-log probability.
+
+    `logprob` is -9999 if the token is not among the 20 likeliest, unless the request has `exact_logprobs`. In `token`
+    bytes that are not UTF-8 are written as `\\xhh`. `bytes` may be a part of a character; it is None for tokens without
+    text.
+    """
 
     token: str
     logprob: float
@@ -123,7 +128,7 @@ class TokenLogprob(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChoiceLogprobs(AnswerObject):
-    """One entry for each token of the content; None for pure calls."""
+    """The log-probabilities of a choice: one entry for each token of the content, None if there are only calls."""
 
     content: tuple[TokenLogprob, ...] | None
 
@@ -132,13 +137,13 @@ class ChoiceLogprobs(AnswerObject):
         return cls(proto=proto, content=tuple(map(TokenLogprob.from_proto, proto.content)) if has_content else None)
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object that the REST API has for this."""
+        """Returns the JSON object of the REST API for this, which has no `token_id`."""
         return {"content": None if self.content is None else [entry.model_dump() for entry in self.content]}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Choice(AnswerObject):
-    """One of n answers. `logprobs` is None unless the request asked for them."""
+    """One of the `n` answers. `logprobs` is None unless the request asks for them."""
 
     index: int
     message: AssistantMessage
@@ -151,7 +156,7 @@ class Choice(AnswerObject):
 
 
 def choice_fields(proto: v1.Choice) -> dict[str, Any]:
-    """Returns the fields of a choice but the message."""
+    """Returns the fields of a choice except the message."""
     logprobs = None
     if proto.HasField("logprobs"):
         logprobs = ChoiceLogprobs.from_proto(proto.logprobs, has_content=proto.message.HasField("content"))
@@ -161,7 +166,7 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Usage(AnswerObject):
-    """Tokens of the prompt, of all choices together, and the sum."""
+    """Token counts: the prompt, counted once, the sampled tokens of all choices, and the sum."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -203,7 +208,7 @@ class ChatCompletion(AnswerObject):
 
 
 def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
-    """Returns the fields of a completion but the choices."""
+    """Returns the fields of a completion except the choices."""
     return {
         "proto": proto,
         "id": proto.id,
@@ -231,7 +236,7 @@ class Model(AnswerObject):
 
 
 def find_model(models: Iterable[Model], model_id: str) -> Model:
-    """Returns the model of that id. Raises `ChatError`, 404 when there is none."""
+    """Returns the model of an id. Raises `ChatError`, 404 if there is none."""
     by_id = {model.id: model for model in models}
     if model_id not in by_id:
         raise model_not_found(model_id, by_id)

@@ -10,15 +10,16 @@ from jaxchat.client.pem import PemFile, read_authorities, read_pair
 def tls_credentials(
     ca: str | None = None, cert: str | None = None, key: str | None = None, *, prefix: str = ""
 ) -> grpc.ChannelCredentials:
-    """Credentials for `Client(..., credentials=...)`.
+    """Returns credentials for `Client(..., credentials=...)`.
 
     Args:
-        ca: PEM file of the authorities that the server's certificate must come from; None for the public ones.
+        ca: PEM file of the authorities that may sign the server's certificate; None for gRPC's default ones.
         cert, key: PEM files of the client's own certificate and key, for servers that ask for one.
-        prefix: goes before `ca`, `cert` and `key` in messages, for settings that are named otherwise.
+        prefix: put before `ca`, `cert` and `key` in error messages, such as "--" for flags.
 
     Raises:
-        ValueError: a file is missing or unusable, or certificate and key do not match; names the file.
+        ValueError: a file is missing or unusable, certificate and key do not match, or only one of them is given. The
+            message names setting and file.
     """
     if (cert is None) != (key is None):
         raise ValueError(f"{prefix}cert and {prefix}key belong together, only one of them was given")

@@ -22,8 +22,8 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
 class GrpcOptions(TypedDict, total=False):
     """Options of a connection.
 
-    `api_key` is sent with every call, and so are `headers`. `credentials`, from `tls_credentials`, switch on TLS.
-    `timeout`, in seconds, holds for calls without their own.
+    `api_key` is sent with every call as a bearer token, and `headers` as metadata. `credentials`, from
+    `tls_credentials`, switch TLS on. `timeout`, in seconds, applies to calls without one; None sets no limit.
     """
 
     api_key: str | None
@@ -62,7 +62,7 @@ class _Connection:
 
 
 class GrpcTransport(_Connection):
-    """A connection to a jaxchat server. `target` is a gRPC target such as `host:port`."""
+    """A connection to a jaxchat server, opened by the first call. `target` is a gRPC target such as `host:port`."""
 
     def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
         super().__init__(grpc, target, **options)

@@ -38,11 +38,12 @@ _HTTP = {
 
 
 def status_code(error: ChatError) -> grpc.StatusCode:
+    """Returns the gRPC status for the error's HTTP status, INTERNAL if none corresponds."""
     return _STATUS.get(error.http_status, grpc.StatusCode.INTERNAL)
 
 
 def to_details(error: ChatError, request_id: str) -> bytes:
-    """Returns the serialized `google.rpc.Status` for the trailing metadata."""
+    """Returns the serialized `google.rpc.Status` for the key `DETAILS_KEY` of the trailing metadata."""
     metadata = {"type": error.type, "http_status": str(error.http_status)}
     if error.param is not None:
         metadata["param"] = error.param
@@ -78,7 +79,7 @@ def error_of(error: grpc.RpcError) -> ChatError:
 def from_rpc(
     code: grpc.StatusCode, message: str | None, trailers: Iterable[tuple[str, str | bytes]] | None
 ) -> ChatError:
-    """Returns the error that a server sent, rebuilt from ErrorInfo alone. Maps other statuses by their code."""
+    """Returns the `ChatError` that a server sent in its status details. Without them, derives one from `code`."""
     error = _without_details(code, message or code.name)
     for key, value in trailers or ():
         if key == DETAILS_KEY and isinstance(value, bytes):

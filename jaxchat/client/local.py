@@ -22,7 +22,10 @@ CONTEXT = RequestContext(request_id="in-process")
 
 
 class AsyncLocalTransport:
-    """Calls a session that was started on the running asyncio loop. `session` is the session itself."""
+    """A transport that calls a `ChatSession` of this process, on the asyncio loop that started it.
+
+    `close` closes the session, which stops its engine.
+    """
 
     def __init__(self, session: ChatSession) -> None:
         self.session = session
@@ -55,7 +58,10 @@ class AsyncLocalTransport:
 
 
 class LocalTransport:
-    """Runs a session on an asyncio loop in a separate thread. Starts the session."""
+    """A transport that runs a `ChatSession` of this process on an asyncio loop in a separate thread.
+
+    The constructor starts the session.
+    """
 
     def __init__(self, session: ChatSession) -> None:
         self.session = session
@@ -79,7 +85,7 @@ class LocalTransport:
         return self.run(self._calls.list_models())
 
     def close(self) -> None:
-        """Stops the engine and the thread; nothing is left of either."""
+        """Closes the session, which stops its engine, and ends the thread. A second call does nothing."""
         if self._thread.is_alive():
             self.run(self.session.close())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -106,7 +112,7 @@ class LocalTransport:
 
 
 class LocalChunkStream:
-    """Chunks of a session's answer. An abandoned stream is cancelled when it is collected."""
+    """Chunks of a session's answer. A stream that is garbage-collected before its end is cancelled."""
 
     def __init__(self, transport: LocalTransport, chunks: AsyncGenerator[v1.ChatCompletionChunk, None]) -> None:
         self._transport = transport

@@ -12,13 +12,13 @@ ToolChoiceMode = Literal["none", "auto", "required"]
 
 
 class SupportsModelDump(Protocol):
-    """An object that turns into JSON by `model_dump()`, such as the message of an earlier answer."""
+    """An object whose `model_dump()` returns its JSON object, such as the message of an earlier answer."""
 
     def model_dump(self) -> dict[str, Any]: ...
 
 
 class TextPartParam(TypedDict):
-    """A part of a content."""
+    """A part of a message's content. The parts are joined without a separator."""
 
     type: Literal["text"]
     text: str
@@ -40,7 +40,11 @@ class ToolCallParam(TypedDict):
 
 
 class MessageParam(TypedDict, total=False):
-    """A message of the conversation. Which keys are needed depends on the role."""
+    """A message of the conversation.
+
+    The role "tool" needs `tool_call_id`, and "function" needs `name`. Only the role "assistant" may have calls.
+    `content` is needed, except with the role "function" and in messages with calls.
+    """
 
     role: Required[RoleName]
     content: str | Sequence[TextPartParam] | None
@@ -51,7 +55,11 @@ class MessageParam(TypedDict, total=False):
 
 
 class FunctionParam(TypedDict, total=False):
-    """A function that the model may call. `parameters` is a JSON Schema object."""
+    """A function that the model may call.
+
+    `name` has 1 to 64 letters, digits, underscores or dashes. `description` is for the model. `parameters` is a JSON
+    Schema object; without it the function has no parameters. `strict` has no effect: calls always follow the schema.
+    """
 
     name: Required[str]
     description: str
@@ -73,14 +81,18 @@ class FunctionNameParam(TypedDict):
 
 
 class NamedToolChoiceParam(TypedDict):
-    """A choice of one tool."""
+    """A choice that makes the answer one call of this tool."""
 
     type: Literal["function"]
     function: FunctionNameParam
 
 
 class JsonSchemaParam(TypedDict, total=False):
-    """A schema for the answer's text."""
+    """A JSON Schema for the answer's text.
+
+    `name` has 1 to 64 letters, digits, underscores or dashes. `description` tells the model the purpose. Without
+    `schema` any JSON is allowed. `strict` has no effect: the answer always follows the schema.
+    """
 
     name: Required[str]
     description: str
@@ -89,14 +101,18 @@ class JsonSchemaParam(TypedDict, total=False):
 
 
 class ResponseFormatParam(TypedDict, total=False):
-    """The format of the answer's text."""
+    """The format of the answer's text.
+
+    The type "json_schema" needs `json_schema`, and no other allows it. For "json_object", a message must contain the
+    word "json".
+    """
 
     type: Required[Literal["text", "json_object", "json_schema"]]
     json_schema: JsonSchemaParam
 
 
 class StreamOptionsParam(TypedDict, total=False):
-    """Options of a streamed answer."""
+    """Options of a streamed answer. With `include_usage` the last chunk has the usage and no choices."""
 
     include_usage: bool
 

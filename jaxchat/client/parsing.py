@@ -1,4 +1,4 @@
-"""Answers as instances of pydantic models. Pydantic is imported when it is needed, not before."""
+"""Answers as instances of pydantic models. Pydantic is imported on first use."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedMessage(AssistantMessage, Generic[ModelT]):
-    """A message whose content was read into a model. `parsed` is None for pure calls."""
+    """A message with its content as an instance of the pydantic model. `parsed` is None for a message with calls."""
 
     parsed: ModelT | None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedChoice(Choice, Generic[ModelT]):
-    """One of n answers, read into a model."""
+    """One of the n answers; `message.parsed` is its content as an instance of the pydantic model."""
 
     message: ParsedMessage[ModelT]
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedChatCompletion(ChatCompletion, Generic[ModelT]):
-    """A whole answer whose contents were read into a model."""
+    """A whole answer; `choices[i].message.parsed` is an instance of the pydantic model."""
 
     choices: tuple[ParsedChoice[ModelT], ...]
 
@@ -62,11 +62,11 @@ def response_format_of(model: type[Any]) -> ResponseFormatParam:
 
 
 def parse_completion(proto: v1.ChatCompletion, model: type[ModelT]) -> ParsedChatCompletion[ModelT]:
-    """Reads each content into the model.
+    """Returns a completion with each content read into `model`.
 
     Raises:
         ChatError: an answer was cut at its token limit, so that its JSON is incomplete.
-        pydantic.ValidationError: the model rejects a content.
+        pydantic.ValidationError: `model` rejects a content.
     """
     choices = tuple(_parse_choice(choice, model) for choice in proto.choices)
     return ParsedChatCompletion(**completion_fields(proto), choices=choices)

@@ -27,7 +27,11 @@ class KeyPair:
 
 
 def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
-    """Raises ValueError naming the setting and the file that cannot be used."""
+    """Reads a certificate and its key.
+
+    Raises:
+        ValueError: a file cannot be used, or they do not match. The message names setting and file.
+    """
     pair = KeyPair(_read(certificate), _read(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
@@ -40,7 +44,7 @@ def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
 
 
 def read_authorities(file: PemFile) -> bytes:
-    """Certificates of authorities. Raises ValueError naming the setting and the file that cannot be used."""
+    """Reads the certificates of authorities. Raises ValueError naming setting and file if the file cannot be used."""
     data = _read(file)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "replace"))

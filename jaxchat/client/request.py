@@ -1,4 +1,4 @@
-"""A request from the keywords of `create`."""
+"""Builds a request from the keywords of `create`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def build_request(params: Mapping[str, Any], *, stream: bool | None, default_mod
     Messages may be objects with `model_dump()`, such as the message of an earlier answer.
 
     Raises:
-        ChatError: a parameter is unknown or has a wrong type; bounds are not checked here.
+        ChatError: a parameter is unknown or has a wrong type. The session checks bounds.
     """
     fields = dict(params)
     if default_model is not None:

@@ -14,7 +14,8 @@ from jaxchat.client.transport import AsyncChunkStream, ChunkStream
 class Stream(Iterator[ChatCompletionChunk]):
     """Chunks of a streamed answer. Closing it, or leaving its `with` block, cancels the answer.
 
-    It exists once the first chunk is here, so that a refused request raises from `create`.
+    The constructor waits for the first chunk, so that `create` raises the error of a refused request. Iteration raises
+    `ChatError` if the answer fails.
     """
 
     def __init__(self, chunks: ChunkStream, *, include_usage: bool) -> None:
@@ -53,7 +54,10 @@ def _next_or_none(chunks: ChunkStream) -> v1.ChatCompletionChunk | None:
 
 
 class AsyncStream(AsyncIterator[ChatCompletionChunk]):
-    """Chunks of a streamed answer. Closing it, or leaving its `async with` block, cancels the answer."""
+    """Chunks of a streamed answer. Closing it, or leaving its `async with` block, cancels the answer.
+
+    Iteration raises `ChatError` if the answer fails.
+    """
 
     def __init__(self, chunks: AsyncChunkStream, *, include_usage: bool) -> None:
         self._chunks = chunks
@@ -62,7 +66,7 @@ class AsyncStream(AsyncIterator[ChatCompletionChunk]):
         self._first: v1.ChatCompletionChunk | None = None
 
     async def open(self) -> Self:
-        """Waits for the first chunk, so that a refused request raises from `create`."""
+        """Waits for the first chunk, so that `create` raises the error of a refused request. Returns the stream."""
         try:
             self._first = await self._chunks.__anext__()
         except StopAsyncIteration:

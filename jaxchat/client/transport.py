@@ -1,4 +1,4 @@
-"""Protocols of the way from a client to its engine. Transports carry protobuf messages and raise `ChatError`."""
+"""Protocols of a client's connection to its engine. Transports carry protobuf messages and raise `ChatError`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class AsyncChunkStream(Protocol):
 
 
 class Transport(Protocol):
-    """A way to an engine for blocking callers, usable from many threads. Timeouts are in seconds."""
+    """A connection to an engine for blocking callers, usable from many threads.
+
+    Timeouts are in seconds. None means the transport's own timeout, or no limit.
+    """
 
     @property
     def default_model(self) -> str | None:
@@ -45,11 +48,14 @@ class Transport(Protocol):
         """Returns the models that requests may name. Raises `ChatError`."""
 
     def close(self) -> None:
-        """Ends the connection or the engine. Calls that are open fail."""
+        """Closes the connection or stops the engine. Open calls fail."""
 
 
 class AsyncTransport(Protocol):
-    """A way to an engine for one asyncio loop. Timeouts are in seconds; cancelling a call cancels its answer."""
+    """A connection to an engine for one asyncio loop. Cancelling a call cancels its answer.
+
+    Timeouts are in seconds. None means the transport's own timeout, or no limit.
+    """
 
     @property
     def default_model(self) -> str | None:
@@ -65,7 +71,7 @@ class AsyncTransport(Protocol):
         """Returns the models that requests may name. Raises `ChatError`."""
 
     async def close(self) -> None:
-        """Ends the connection or the engine. Calls that are open fail."""
+        """Closes the connection or stops the engine. Open calls fail."""
 
 
 def client_closed() -> ChatError:

@@ -1,4 +1,4 @@
-"""The part of a process that follows a leader: checks for equality, runs the leader's steps, leaves."""
+"""Runs a follower of a multihost group: compares it with the leader, runs the leader's steps, leaves the group."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ from jaxchat.types import MultihostFollower, Report
 
 
 def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, report: Report = lambda *_: None) -> None:
-    """Loads this process's part of a model and runs the leader's steps until the leader ends the run.
+    """Loads this process's part of a model, runs the leader's steps until the leader ends the run, and leaves.
+
+    Args:
+        model: as for `jaxchat.load`.
+        engine: settings, equal in all processes except `cache_dir` and `max_queued`.
+        leader: the connection to the leader.
+        report: called as `report(stage, done, total)` while the model loads.
 
     Raises:
         ModelError: the model cannot be loaded.
-        MultihostError: the processes do not all join, or differ.
+        MultihostError: the processes do not all join, or differ, or the leader is lost.
+        OSError: `cache_dir` names a folder that cannot be written.
+        ValueError: sizes or devices do not fit the model.
     """
     from jaxchat.parallel.distributed import join, leave  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -40,14 +48,21 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
 
 
 def leave_multihost() -> None:
-    """Waits for all processes and leaves the run. The leader and its followers call it last."""
+    """Waits for all processes and leaves the group. The leader and its followers call it last."""
     from jaxchat.parallel.distributed import leave
 
     leave()
 
 
 def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
-    """Returns what must be equal in all processes, by name: versions, the model's files and the engine's settings."""
+    """Returns what must be equal in all processes, by name.
+
+    That is versions, hashes of `config.json` and `tokenizer.json`, and settings except `cache_dir` and `max_queued`.
+
+    Raises:
+        ModelError: the model is not found.
+        OSError: one of the two files cannot be read.
+    """
     directory = find(model)
     facts = {name: version(name) for name in ("jaxchat", "jax", "jaxlib")}
     for name in ("config.json", "tokenizer.json"):

@@ -1,4 +1,4 @@
-"""The JSON words of protobuf enum values."""
+"""The JSON strings of protobuf enum values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Strict readers of JSON values. Each takes a value and its dotted path, and returns the value or raises `ChatError`.
+"""Strict readers of JSON values.
 
-Readers never convert: a number is not a string, a bool is not a number, `1.0` is not an integer.
+Each takes a value and its dotted path and returns what the message stores, or raises `ChatError` at that path. JSON
+types must match exactly: `"1"` is not a number, a bool is not a number, `1.0` is not an integer.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def mapping(value: Any, path: str) -> Mapping[str, Any]:
 
 
 def word(words: Mapping[str, T]) -> Reader[T]:
-    """Returns a reader of one of several words."""
+    """Returns a reader of the keys of `words`. The reader returns the key's value."""
     expected = "one of " + ", ".join(map(repr, words))
 
     def read(value: Any, path: str) -> T:
@@ -94,7 +95,11 @@ def word(words: Mapping[str, T]) -> Reader[T]:
 
 
 def json_text(value: Any, path: str) -> str:
-    """Returns the JSON text of an opaque object, such as a JSON Schema. Keeps key order and exact integers."""
+    """Returns the JSON text of an object, such as a JSON Schema. Keeps key order and exact integers.
+
+    Raises:
+        ChatError: the value is not an object, not JSON, or nested more than `MAX_NESTING` deep.
+    """
     nested_at_most(mapping(value, path), path)
     try:
         return string(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")), path)
@@ -103,7 +108,7 @@ def json_text(value: Any, path: str) -> str:
 
 
 def nested_at_most(value: Any, path: str | None, limit: int = MAX_NESTING) -> None:
-    """Raises `ChatError` for arrays and objects nested more than `limit` deep. Does not recurse."""
+    """Raises `ChatError` at `path` if arrays and objects are nested more than `limit` deep. Does not recurse."""
     level: list[Any] = [value]
     depth = 0
     while level := [item for item in level if isinstance(item, Mapping | list | tuple)]:

@@ -43,20 +43,26 @@ LATER_MESSAGE_FIELDS = frozenset({"refusal", "audio", "annotations"})
 
 
 class ParsedRequest(NamedTuple):
+    """A request, whether its answer is streamed, and whether the stream ends with a usage chunk."""
+
     request: v1.ChatCompletionRequest
     stream: bool
     include_usage: bool
 
 
 def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ParsedRequest:
-    """Returns the request of a parsed JSON body. `null` is the same as absent. Does not check bounds.
+    """Reads the request in a parsed JSON body. Checks types, not bounds.
+
+    For known keys `null` is the same as absent. The same holds for the keys in `LATER_FIELDS`, which are rejected with
+    any other value. An unknown key is rejected even if its value is `null`.
 
     Args:
         body: the parsed body.
-        allow_unknown: drops unknown keys instead of rejecting them.
+        allow_unknown: drops unknown keys and those in `LATER_FIELDS`, such as `store`, instead of rejecting them.
 
     Raises:
-        ChatError: 400 with the dotted path of the invalid field.
+        ChatError: 400 with the dotted path of the invalid field. Errors inside `response_format`, `stream_options`,
+            `tool_choice` and `function_call` have only that field as `param`; the message has the path.
     """
     body = dict(readers.mapping(body, "body"))
     stream = body.pop("stream", None)
@@ -69,7 +75,7 @@ def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -
 
 
 def request_from_kwargs(**kwargs: Any) -> ParsedRequest:
-    """Returns the request of `create(model=..., messages=[...], ...)`. Values are JSON-like, None means absent.
+    """Reads the request of `create(model=..., messages=[...], ...)`. Values are as in JSON; None means absent.
 
     Messages may also be protobuf messages: `ChatMessage`, or the `AssistantMessage` of an earlier answer.
 

@@ -17,7 +17,7 @@ _ROLE_WORDS = {number: word for word, number in enums.ROLES.items()}
 
 
 def completion_to_json(completion: v1.ChatCompletion) -> Json:
-    """Returns the `chat.completion` object."""
+    """Returns the `chat.completion` object, which has no field for `seed_used`."""
     return {
         "id": completion.id,
         "object": "chat.completion",
@@ -53,7 +53,7 @@ def model_to_json(model: v1.Model) -> Json:
 
 
 def answer_to_json(message: Message) -> Json:
-    """Returns the JSON object of an answer, of a part of one, or of a model."""
+    """Returns the JSON object of an answer, of a part of an answer, or of a model."""
     return _WRITERS[type(message)](message)
 
 
@@ -70,7 +70,11 @@ def error_to_json(error: ChatError) -> Json:
 
 
 def message_to_json(message: Message) -> Json:
-    """Returns a message in the form of requests, so that an answer can be sent back as history."""
+    """Returns a message in the form of requests, so that an answer can be sent back as history.
+
+    Raises:
+        ChatError: the protobuf message is neither an `AssistantMessage` nor a `ChatMessage`.
+    """
     if isinstance(message, v1.AssistantMessage):
         return _message(message)
     if not isinstance(message, v1.ChatMessage):

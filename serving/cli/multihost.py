@@ -20,7 +20,13 @@ log = logging.getLogger(__name__)
 
 
 def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Callable[[Leader], int]) -> int:
-    """Waits for all followers, serves, and lets the followers finish after a clean stop. Returns the exit status."""
+    """Waits for all followers, serves, and lets the followers finish after a clean stop. Returns the exit status.
+
+    Raises:
+        ModelError, OSError: the model or one of its files is missing; OSError also if the address is taken.
+        MultihostError: followers do not join in time.
+        Exception: any exception of `serve`.
+    """
     from jaxchat.multihost.follower import leave_multihost, multihost_facts
 
     leader = Leader(config, multihost_facts(model, engine), _exit_on_loss)
@@ -39,7 +45,11 @@ def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Calla
 def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, report: Report) -> int:
     """Runs the leader's steps and returns 0 when the leader ends the run.
 
-    SIGTERM and Ctrl-C ask the leader to end it; a second signal ends the process.
+    SIGTERM and Ctrl-C ask the leader to end it; a second signal of the same kind ends the process.
+
+    Raises:
+        MultihostError: the processes do not all join, or differ.
+        Exception: any exception of loading.
     """
     from jaxchat.multihost.follower import multihost_facts
     from jaxchat.multihost.follower import run_follower as run

@@ -1,7 +1,7 @@
 """Estimate the memory and speed of a model on a slice of accelerators, before renting it.
 
 Needs the shape of the model only: neither weights nor a device. Times assume the makers' peak rates, so real ones are
-longer. The decode estimate assumes sequences half as long as the context.
+longer. Decode and prefill are estimated for sequences that already fill half of the context.
 """
 
 from __future__ import annotations

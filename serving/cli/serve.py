@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         KeyboardInterrupt: stopped before it was ready.
-        Exception: whatever loading or listening raises.
+        Exception: any exception of loading or listening.
     """
     log_config = from_flags(args, LogConfig)
     logs.configure(log_config)

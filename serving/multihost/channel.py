@@ -6,7 +6,7 @@ from __future__ import annotations
 def options(heartbeat: float) -> list[tuple[str, int]]:
     """Returns gRPC options that make each end ping the other.
 
-    Either end closes the connection when the other has not answered for `heartbeat` seconds. gRPC's own threads answer
+    Either end closes the connection if the other has not answered for `heartbeat` seconds. gRPC's own threads answer
     pings, so a process that computes for long stays connected.
     """
     half = int(heartbeat * 500)

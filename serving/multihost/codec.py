@@ -33,7 +33,11 @@ def encode(step: MultihostStep) -> pb.Step:
 
 
 def decode(message: pb.Step) -> MultihostStep:
-    """Returns the step of a message."""
+    """Returns the step of a message. Its arrays are read-only, and a swapped sequence is `STORED_LOCALLY`.
+
+    Raises:
+        ValueError: the message has no work.
+    """
     return MultihostStep(_work(message), message.saved, tuple(message.forgotten))
 
 

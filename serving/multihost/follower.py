@@ -1,4 +1,4 @@
-"""A process that follows: joins the leader, proves that both are alike, receives steps, detects the leader's loss."""
+"""A follower's connection to its leader: joins, compares both processes, receives steps, detects the leader's loss."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Follower:
         self._channel = grpc.insecure_channel(config.address, options=options(config.heartbeat))
 
     def join(self) -> None:
-        """Waits until all processes have joined. Raises MultihostError without a leader, or if it rejects this one."""
+        """Waits until all processes have joined. Raises MultihostError if one is late or this one is rejected."""
         call = multihost_pb2_grpc.MultihostServiceStub(self._channel).Follow(self._requests(), wait_for_ready=True)
         hello = pb.Hello(process_id=self.process_id, processes=self.processes, facts=self._facts)
         self._outbox.put(pb.FollowRequest(hello=hello))
@@ -52,12 +52,16 @@ class Follower:
         self.distributed = f"{self._config.host}:{begin.distributed_port}"
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Sends the leader digests of weights and programs. Raises MultihostError if another process differs."""
+        """Sends the leader digests of weights and programs, and waits for its reply.
+
+        Raises:
+            MultihostError: a process differs or is late, or the leader is lost.
+        """
         self._outbox.put(pb.FollowRequest(ready=pb.Ready(digests=digests)))
         self._next("agreed", f"the other processes had not loaded the model {self.timeout:g} s after this one")
 
     def steps(self) -> Iterator[MultihostStep]:
-        """Yields the steps to run, until the leader ends the run."""
+        """Yields the steps to run, until the leader ends the run. Raises MultihostError if the leader is lost."""
         while True:
             message = self._take(None)
             if message.HasField("end"):
@@ -69,6 +73,7 @@ class Follower:
         self._outbox.put(pb.FollowRequest(leaving=pb.Leaving()))
 
     def close(self) -> None:
+        """Closes the connection to the leader."""
         self._outbox.put(None)
         self._channel.close()
 

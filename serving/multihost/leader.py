@@ -1,4 +1,4 @@
-"""Process 0: admits followers, checks that all are alike, streams steps to them, detects their loss."""
+"""The leader's connections: admits followers, compares all processes, streams steps, detects a lost follower."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(begin=pb.Begin(distributed_port=port)))
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Waits until all followers have loaded and compiled. Raises MultihostError if one differs or is late."""
+        """Waits until all followers have compiled. Raises MultihostError if one differs, is late or is lost."""
         with self._changed:
             followers = self._followers.values()
             self._changed.wait_for(lambda: self._failure or all(f.digests for f in followers), self.timeout)
@@ -91,11 +91,14 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(agreed=pb.Agreed()))
 
     def send(self, step: MultihostStep) -> None:
-        """Sends a step to all followers."""
+        """Sends a step to all followers. Returns at once."""
         self._broadcast(pb.FollowResponse(step=encode(step)))
 
     def watch(self, stuck: Callable[[], float]) -> None:
-        """Starts a watchdog: a step longer than `step_timeout` counts as a loss, because a living process may hang."""
+        """Starts a watchdog: a step of more than `step_timeout` seconds counts as a lost process.
+
+        A process may hang although its connection lives. `stuck` returns the seconds that the oldest open step has run.
+        """
         limit = self._config.step_timeout
 
         def run() -> None:

@@ -45,7 +45,7 @@ def create_app(
         max_body: limit of request bodies, in bytes.
         allow_unknown_fields: drops unknown JSON keys instead of rejecting them.
         keep_alive: seconds between comments on a stream that waits for its first token.
-        keys: valid API keys. Every path except /health needs one; None admits everybody.
+        keys: valid API keys. Every path except /health needs one; None for no keys.
         metrics: adds the page /metrics.
     """
     api = Api(backend, max_body, allow_unknown_fields, keep_alive)

@@ -21,7 +21,8 @@ async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
     """Returns the JSON object in the body.
 
     Raises:
-        ChatError: 415 for another content type, 413 above `limit` bytes, 400 if the body is not a JSON object.
+        ChatError: 415 for another content type, 413 above `limit` bytes. 400 if the body is not a JSON object, or is
+            nested more than 64 deep.
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """Raised when the client closes its connection before the answer is ready."""
+    """An error of a client that closes its connection before the answer is ready."""
 
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
@@ -22,7 +22,7 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         ClientGone: the client closed its connection.
-        Exception: whatever `work` raises.
+        Exception: any exception of `work`.
     """
     working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(_disconnected(receive))

@@ -23,6 +23,8 @@ class Exposed(Protocol):
 
 
 def metrics_route(metrics: Exposed) -> Route:
+    """Returns the route of the page /metrics."""
+
     async def show(request: Request) -> Response:
         return Response(metrics.page(), headers={"content-type": CONTENT_TYPE})
 

@@ -42,7 +42,7 @@ class RestServer:
         self._task = asyncio.create_task(self._server.serve([listener]))
 
     async def stop(self, shutdown_grace: float) -> None:
-        """Accepts no new connections. Cancels answers that still run after `shutdown_grace` seconds."""
+        """Stops accepting connections. Cancels answers that still run after `shutdown_grace` seconds."""
         if self._task:
             self._server.config.timeout_graceful_shutdown = shutdown_grace  # type: ignore[assignment]  # a float works: it is only a timeout
             self._server.should_exit = True

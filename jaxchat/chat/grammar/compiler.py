@@ -19,7 +19,7 @@ _NOWHERE = "\0\0"  # a joiner that does not occur in forced text
 
 
 class GrammarCompiler:
-    """A compiler with a cache of the last `size` grammars and errors. Thread-safe; each session has one."""
+    """A compiler with a cache of the `size` grammars and errors used last. Thread-safe; each session has one."""
 
     def __init__(
         self,
@@ -54,11 +54,15 @@ class GrammarCompiler:
         self._cache: OrderedDict[OutputConstraint, Grammar | ChatError] = OrderedDict()
 
     def compiled(self, constraint: OutputConstraint) -> Grammar:
-        """Returns the grammar of a request's answers. Blocks for up to some seconds.
+        """Returns the grammar of a request's answers, from the cache if it is there.
+
+        Otherwise blocks for up to 3 s for all probes of this request. Before each probe it waits up to 10 s more while
+        other requests are probed. It waits up to 30 s more if the sandbox must start.
 
         Raises:
-            ChatError: 400 naming the field, and for a schema the keyword and its JSON pointer. 503 if too many schemas
-                are being compiled.
+            ChatError: 400 naming the field, and for a schema the keyword and its JSON pointer. 503 if probes of other
+                requests take too long.
+            RuntimeError: the sandbox does not start.
         """
         with self._lock:
             result = self._cache.get(constraint)

@@ -57,6 +57,7 @@ class OutputConstraint:
 
         Raises:
             ChatError: 400, names the invalid field.
+            Exception: any exception of `error_of`.
         """
         answer = _translated(self.answer, "", error_of) if self.answer else None
         if self.calls is None:

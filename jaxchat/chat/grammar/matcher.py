@@ -67,6 +67,7 @@ class TokenConstraint:
 
         Raises:
             RuntimeError: the grammar became too complex to follow, or has no next token.
+            ValueError: `row` has another shape or dtype, or is not contiguous.
         """
         if row.shape != self._ends.shape or row.dtype != np.uint32 or not row.flags.c_contiguous:
             raise ValueError(f"expected a contiguous u32 row of {self._ends.shape[0]} words")

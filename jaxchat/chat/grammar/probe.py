@@ -2,7 +2,7 @@
 
 The process imports the grammar library only. It reads messages from standard input, each 4 bytes of length and then
 JSON: first the tokenizer, then grammars. It answers each grammar in the same form with its error or an empty text. Its
-argument is the time limit of one grammar in seconds. It then ends by itself, in case its parent has been killed.
+argument is a time limit in seconds. If a grammar takes longer, the process ends itself, as its parent may be dead.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def matcher(tokenizer: LLTokenizer, grammar: str) -> LLMatcher:
 
 
 def error_of(tokenizer: LLTokenizer, grammar: str) -> str:
-    """Compiles a grammar and generates some text. Returns the error, or an empty text."""
+    """Compiles a grammar and generates up to `STEPS` tokens. Returns the error, or an empty text."""
     probed = matcher(tokenizer, grammar)
     for step in range(STEPS):
         if probed.is_error() or probed.is_stopped():
@@ -109,7 +109,7 @@ def _allowed_token(mask: bytes, step: int) -> int | None:
 
 
 def send(stream: BinaryIO, value: Any) -> None:
-    """Writes one message."""
+    """Writes one message: 4 bytes of length, then JSON."""
     data = json.dumps(value).encode()
     stream.write(struct.pack("<I", len(data)) + data)
     stream.flush()

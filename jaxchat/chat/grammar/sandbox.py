@@ -21,7 +21,7 @@ _TOO_LONG = "compiling it takes too long or too much memory"
 
 
 class Busy(Exception):
-    """Raised when probes of other requests take too long."""
+    """An error of a probe that waited too long for those of other requests."""
 
 
 @dataclass
@@ -42,7 +42,12 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
 
     def error_of(self, grammar: str, budget: TimeBudget) -> str:
-        """Returns the grammar's error, or an empty text. Takes its time from the budget. Raises `Busy`."""
+        """Returns the grammar's error, or an empty text. Subtracts the time of the probe from `budget`.
+
+        Raises:
+            Busy: probes of other requests took more than 10 s.
+            RuntimeError: the process does not start. The limit is 30 s.
+        """
         if budget.remaining <= 0:
             return _TOO_LONG
         if not self._lock.acquire(timeout=WAIT_SECONDS):

@@ -22,7 +22,10 @@ PARAM = {False: "tools", True: "functions"}
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls that an answer may have: names of functions and schemas of their arguments."""
+    """The calls that an answer may have: at most `most`, of functions with these names and schemas of their arguments.
+
+    `param` is the request field that errors name.
+    """
 
     mode: Mode
     most: int

@@ -55,7 +55,7 @@ def choice_options(
         tool_choice: the tool choice of the request.
         named_finish: the finish reason of an answer that had to call a named function.
         tool_format: how the model writes calls.
-        reasoning: how the model marks thoughts; None for a model that does not.
+        reasoning: how the model marks thoughts; None if it does not mark them.
     """
     return ChoiceOptions(
         stops=tuple(request.stop),

@@ -53,7 +53,8 @@ def prepare(
         named_finish: the finish reason of an answer that had to call a named function.
 
     Raises:
-        ChatError: 400 if the chat template rejects the conversation, it is far too long, or a schema exceeds a limit.
+        ChatError: 400 if the chat template rejects the conversation, or it is far too long. 400 also if a schema or the
+            response format is invalid.
     """
     return PreparedRequest(
         prompt=prompt_tokens(request, tool_choice, template, tokenizer, context),

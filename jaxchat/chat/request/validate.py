@@ -38,15 +38,15 @@ def validate(
 
     Args:
         request: the request to check.
-        vocab_size: upper limit of the token ids of `logit_bias`.
-        model_ids: the models that exist. Any other is a 404.
+        vocab_size: number of token ids; those of `logit_bias` must be below it.
+        model_ids: ids of the models that exist.
         streamed: whether the answer is streamed; other answers do not support `stream_options`.
 
     Returns:
         The tool choice of the request, with its parsed functions.
 
     Raises:
-        ChatError: names the first invalid field, its bound and its value.
+        ChatError: 400 with the first invalid field, its bound and its value; 404 for an unknown model.
     """
     if not streamed and request.HasField("stream_options"):
         raise invalid("stream_options", "Only allowed when the answer is streamed.")

@@ -58,7 +58,7 @@ def number(value: Any, pointer: str, keyword: str) -> int | float:
 
 
 def types(value: Any, pointer: str) -> list[str]:
-    """Returns the value of `type` as a list of names. Raises `UnsupportedSchema` for unknown names."""
+    """Returns the value of `type` as a list of names. Raises `UnsupportedSchema` for any other value."""
     names = value if isinstance(value, list) else [value]
     if not names or any(name not in (*TYPES, "integer") for name in names if isinstance(name, str)):
         raise UnsupportedSchema(child_pointer(pointer, "type"), "unknown type.", "type")
@@ -68,7 +68,7 @@ def types(value: Any, pointer: str) -> list[str]:
 
 
 def literal(value: Any, pointer: str, keyword: str) -> None:
-    """Checks a value of `const` or `enum`: numbers must be exact, strings valid Unicode."""
+    """Checks a value of `const` or `enum`. Raises `UnsupportedSchema` for inexact numbers and invalid Unicode."""
     if isinstance(value, dict):
         for name, item in value.items():
             literal(name, pointer, keyword)
@@ -84,7 +84,7 @@ def literal(value: Any, pointer: str, keyword: str) -> None:
 
 
 def schemas(value: Any, pointer: str, keyword: str) -> list[Any]:
-    """Returns a list of at least one schema. Raises `UnsupportedSchema` for any other value."""
+    """Returns the value of a keyword that takes a list, if it is not empty. Raises `UnsupportedSchema` otherwise."""
     if not isinstance(value, list) or not value:
         raise UnsupportedSchema(child_pointer(pointer, keyword), "expected a list of schemas.", keyword)
     return value

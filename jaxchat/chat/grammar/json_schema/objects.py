@@ -20,7 +20,10 @@ MAX_NAME = 200  # characters of a declared name if undeclared members are allowe
 def translate_object(
     translate_part: TranslatePart, schema: dict[str, Any], pointer: str, *, merging: bool
 ) -> dict[str, Any]:
-    """Translates members, their names and their number. With `merging`, the caller excludes undeclared members."""
+    """Translates members, their names and their number. Raises `UnsupportedSchema` if one cannot be enforced.
+
+    With `merging`, the caller excludes undeclared members.
+    """
     if not keywords.OBJECT & schema.keys():
         return {}
     required = _required(schema, pointer)
@@ -118,7 +121,9 @@ _KNOWN = {"type", "properties", "required", "additionalProperties"}
 
 
 def in_any_order(schema: Schema) -> Schema:
-    """Allows any order of a few arguments: the model may have learned another order than the declared one.
+    """Returns a schema that allows 2 to 4 declared arguments in any order. Returns others unchanged.
+
+    The model may have learned another order than the declared one.
 
     The grammar library writes an object in one order only. A model forced into an unfamiliar order fills in wrong
     values.

@@ -30,7 +30,11 @@ def resolve(root: Any, reference: Any, pointer: str) -> tuple[str, Any]:
 
 
 def names_in_place(root: Any, schema: Any, pointer: str) -> set[str]:
-    """Returns the member names that `schema` declares, or any subschema that it applies to the same value."""
+    """Returns the member names that `schema`, or a subschema that it applies to the same value, declares.
+
+    Raises:
+        UnsupportedSchema: a reference leaves this document, or its target does not exist.
+    """
     names: set[str] = set()
     seen: set[str] = set()
     pending = [(schema, pointer)]

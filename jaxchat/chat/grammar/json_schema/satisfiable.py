@@ -1,4 +1,4 @@
-"""Checks that a schema describes a finite value. A schema that requires itself could be begun but never completed."""
+"""Checks that a schema has a finite value. An answer to a schema that requires itself could begin but never end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from jaxchat.chat.grammar.json_schema.keywords import TYPES, UnsupportedSchema
 
 
 def check_satisfiable(schema: dict[str, Any]) -> None:
-    """Checks a rewritten schema. Raises `UnsupportedSchema` if every value would be infinite."""
+    """Checks that a rewritten schema has a finite value.
+
+    Raises:
+        UnsupportedSchema: the schema has no finite value, because it requires itself or a false schema.
+    """
     definitions = schema.get("$defs", {})
     satisfiable: set[str] = set()
     while True:

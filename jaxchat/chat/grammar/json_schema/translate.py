@@ -20,14 +20,14 @@ _SCALARS = ["null", "boolean", "number", "string", "array"]
 
 
 def translate(root: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Returns the schema for the grammar library, and the JSON pointers of each keyword, by keyword.
+    """Returns the schema for the grammar library, and the JSON pointers at which each keyword stands, by keyword.
 
     Args:
         root: the request's schema.
         prefix: begins the names of definitions.
 
     Raises:
-        UnsupportedSchema: a keyword or a value cannot be enforced.
+        UnsupportedSchema: a keyword or a value cannot be enforced, or no finite value satisfies the schema.
     """
     translator = Translator(root, prefix)
     result = translator.run()

@@ -1,4 +1,7 @@
-"""Translates numbers, strings and arrays of a JSON Schema for the grammar library."""
+"""Translates numbers, strings and arrays of a JSON Schema for the grammar library.
+
+The functions raise `UnsupportedSchema` for a value that cannot be enforced.
+"""
 
 from __future__ import annotations
 
