@@ -23,8 +23,9 @@ from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.parameters import load_parameters
 from tests import tiny
 
+# Enough layers that what loading compiles, some 20 MB, is small beside the weights.
 LARGE = dict(
-    hidden_size=1024, intermediate_size=2816, num_hidden_layers=6, num_attention_heads=16, num_key_value_heads=4
+    hidden_size=1024, intermediate_size=2816, num_hidden_layers=12, num_attention_heads=16, num_key_value_heads=4
 )
 
 
@@ -71,4 +72,4 @@ def test_loading_holds_little_more_than_the_weights(tmp_path: Path, form: str) -
     command = [sys.executable, "-c", script, str(tmp_path), form]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
     _, large = map(float, done.stdout.split())  # the first includes what is loaded and compiled once
-    assert 1 <= large < 1.25
+    assert 1 <= large < 1.2
