@@ -9,6 +9,8 @@ from typing import Any
 from jaxchat import bundled
 from jaxchat.errors import ModelError
 
+_BYTE_ORDER_MARK = "\ufeff"  # editors on Windows begin files with it
+
 
 def find(model: str) -> Path:
     """Returns the directory of a model: "bundled", a path, or a hub id, which is downloaded.
@@ -56,7 +58,7 @@ def read_text(path: Path) -> str:
 def read_object(path: Path) -> dict[str, Any]:
     """Returns the JSON object in a file. Raises ModelError as `read_text` does, or if the text is not a JSON object."""
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path).removeprefix(_BYTE_ORDER_MARK))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(content, dict):

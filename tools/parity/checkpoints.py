@@ -71,6 +71,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mistral": ("Mistral", dict(sliding_window=WINDOW, head_dim=16)),
     "mistral, no window": ("Mistral", dict(sliding_window=None)),
+    "ministral": (
+        "Ministral",
+        dict(sliding_window=WINDOW, layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+    ),
     "qwen 2": ("Qwen2", dict(tie_word_embeddings=True)),
     "qwen 2, window": ("Qwen2", dict(use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1)),
     "qwen 3": ("Qwen3", dict(head_dim=32, tie_word_embeddings=True)),

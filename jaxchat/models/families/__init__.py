@@ -24,6 +24,7 @@ FAMILIES: Registry[Read] = Registry(
     {
         "LlamaForCausalLM": f"{_HERE}.llama:read",
         "MistralForCausalLM": f"{_HERE}.mistral:read",
+        "MinistralForCausalLM": f"{_HERE}.mistral:read",
         "Qwen2ForCausalLM": f"{_HERE}.qwen:read_2",
         "Qwen3ForCausalLM": f"{_HERE}.qwen:read_3",
         "Qwen3MoeForCausalLM": f"{_HERE}.qwen:read_3_experts",
@@ -36,6 +37,21 @@ FAMILIES: Registry[Read] = Registry(
         "GptOssForCausalLM": f"{_HERE}.gpt_oss:read",
     },
 )
+_OF_MODEL_TYPE = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "ministral": "MinistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "gemma3": "Gemma3ForConditionalGeneration",
+    "phi3": "Phi3ForCausalLM",
+    "smollm3": "SmolLM3ForCausalLM",
+    "gpt_oss": "GptOssForCausalLM",
+}
 
 
 def register_family(architecture: str, read: Read, *, replace: bool = False) -> None:
@@ -59,13 +75,30 @@ def read_config(directory: Path) -> ModelConfig:
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
     """Reads the keys of a Hugging Face configuration. Raises ModelError for what the decoder would compute wrongly."""
     keys = HFConfigReader(raw)
-    architecture, *_ = *keys.words("architectures"), "unnamed"
-    if architecture not in FAMILIES:
-        supported = ", ".join(FAMILIES.names())
-        raise ModelError(f"config.json: architecture {architecture} is not supported; supported: {supported}")
+    architecture = _architecture(keys)
     method = keys.inner("quantization_config").word("quant_method", "unnamed")
     if keys.has("quantization_config") and method not in CHECKPOINT_FORMS:
         raise ModelError(
             f"config.json: quantization_config of method {method} is not supported; use the unquantised checkpoint"
         )
     return FAMILIES.get(architecture)(keys)
+
+
+def _architecture(keys: HFConfigReader) -> str:
+    """Returns the architecture, by `model_type` if `architectures` is absent or names a model without a head.
+
+    `transformers` decides by `model_type` alone.
+
+    Raises:
+        ModelError: the architecture is not supported, or `model_type` is that of another family.
+    """
+    named, *_ = *keys.words("architectures"), ""
+    by_type = _OF_MODEL_TYPE.get(keys.word("model_type", ""))
+    if named in FAMILIES:
+        if by_type and FAMILIES.get(by_type) is not FAMILIES.get(named):
+            raise keys.error("model_type", f"must fit architecture {named}; it is that of {by_type}")
+        return named
+    if by_type and (not named or named.endswith("Model") or named.lower() == by_type.lower()):
+        return by_type
+    supported = ", ".join(FAMILIES.names())
+    raise ModelError(f"config.json: architecture {named or 'unnamed'} is not supported; supported: {supported}")
