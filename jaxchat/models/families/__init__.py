@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS
 from jaxchat.errors import ModelError
-from jaxchat.model_directory import read_object
+from jaxchat.model_directory import check_contents, read_object
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.hf_config import HFConfigReader
 from jaxchat.registry import Registry
@@ -67,8 +67,10 @@ def read_config(directory: Path) -> ModelConfig:
     """Reads `directory/config.json`.
 
     Raises:
-        ModelError: the file is missing or not JSON, a key is missing or wrong, or the architecture is not supported.
+        ModelError: the file is missing or not JSON, a key is missing or wrong, the architecture is not supported, or
+            the directory holds another kind of checkpoint.
     """
+    check_contents(directory)
     return from_hugging_face(read_object(directory / "config.json"))
 
 
