@@ -59,6 +59,16 @@ def _linear(name: str) -> Source:
     return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, len(spec.contracted))
 
 
+def _linear_of(name: str, inputs: int) -> Source:
+    """Returns the source of a matrix `[out, in]` with `inputs` input axes that is never packed for products."""
+    return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, inputs)
+
+
+def _shared_gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    names = [f"{prefix}mlp.shared_expert.{name}_proj.weight" for name in ("gate", "up")]
+    return joined_matrices(names, spec.shape, 1, (1, 1))
+
+
 def _mlp_norm(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
     return whole(f"{prefix}{config.names.mlp_norm}.weight", spec.shape)
 
@@ -148,5 +158,8 @@ _LAYER: dict[str, Source] = {
     "mlp.expert_gate_up_bias": _expert_gate_up_bias,
     "mlp.expert_down": _expert_down,
     "mlp.expert_down_bias": _expert_down_bias,
+    "mlp.shared.gate_up": _shared_gate_up,
+    "mlp.shared.down": _linear("mlp.shared_expert.down_proj.weight"),
+    "mlp.shared_gate": _linear_of("mlp.shared_expert_gate.weight", 1),
     "mlp_post_norm.scale": _named("post_feedforward_layernorm.weight"),
 }

@@ -1,7 +1,8 @@
-"""Gemma 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786).
+"""Gemma 1 (arXiv 2403.08295), 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786).
 
-Layers with and without a window alternate. Norms stand before and after each half of a block. Embeddings are scaled.
-Version 2 caps scores and logits; version 3 normalises queries and keys.
+Embeddings are scaled, norms add 1 to their scales. From version 2 on layers with and without a window alternate, and
+norms stand before and after each half of a block. Version 2 caps scores and logits. Version 3 normalises queries and
+keys.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from typing import Any
 
 from jaxchat.errors import ModelError
 from jaxchat.models.config import LayerKind, ModelConfig, Names
-from jaxchat.models.families.common import activation, kinds, optional_window, rope, rope_of, sizes, windows
+from jaxchat.models.families.common import (
+    activation,
+    kinds,
+    optional_window,
+    rope,
+    rope_of,
+    same_windows,
+    sizes,
+    windows,
+)
 from jaxchat.models.hf_config import HFConfigReader
 
 _NAMES = Names(mlp_norm="pre_feedforward_layernorm")
@@ -21,9 +31,34 @@ _TEXT_OF_MANY = Names(
     ignored=("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
 )
 
+_DEFAULTS_1 = dict(
+    num_key_value_heads=16,
+    head_dim=256,
+    max_position_embeddings=8192,
+    hidden_act="gelu_pytorch_tanh",
+    tie_word_embeddings=True,
+)
 _SHARED = dict(num_key_value_heads=4, head_dim=256, sliding_window=4096, tie_word_embeddings=True)
 _DEFAULTS_2 = _SHARED | dict(max_position_embeddings=8192, attn_logit_softcapping=50.0, final_logit_softcapping=30.0)
 _DEFAULTS_3 = _SHARED | dict(vocab_size=262_208, num_attention_heads=8, max_position_embeddings=131_072)
+
+
+def read_1(keys: HFConfigReader) -> ModelConfig:
+    """Reads `GemmaForCausalLM`."""
+    keys = keys.or_else(_DEFAULTS_1)
+    if keys.word("hidden_act", "") == "gelu":  # in the first published checkpoints, which mean the approximation
+        keys = keys.replaced(dict(hidden_act="gelu_pytorch_tanh"))
+    if keys.flag("use_bidirectional_attention"):
+        raise ModelError("config.json: use_bidirectional_attention is not supported")
+    settings, bias = sizes(keys), keys.flag("attention_bias")
+    return ModelConfig(
+        **settings,
+        kinds=kinds(rope(keys), same_windows(keys, 0)),
+        norm_offset=1.0,
+        qkv_bias=bias,
+        out_bias=bias,
+        embed_scale=math.sqrt(settings["embed_dim"]),
+    )
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:

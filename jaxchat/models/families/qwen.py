@@ -10,6 +10,7 @@ from jaxchat.models.families.common import kinds, optional_window, rope, same_wi
 from jaxchat.models.hf_config import HFConfigReader
 
 _DEFAULTS = dict(num_key_value_heads=32, max_position_embeddings=32_768, sliding_window=4096)
+_DEFAULTS_2_EXPERTS = _DEFAULTS | dict(num_key_value_heads=16)
 _DEFAULTS_EXPERTS = _DEFAULTS | dict(num_key_value_heads=4)
 
 
@@ -17,6 +18,23 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
     """Reads `Qwen2ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     return ModelConfig(**sizes(keys), kinds=_kinds(keys), qkv_bias=True)
+
+
+def read_2_experts(keys: HFConfigReader) -> ModelConfig:
+    """Reads `Qwen2MoeForCausalLM`: experts, and beside them a layer that every token passes."""
+    keys = keys.or_else(_DEFAULTS_2_EXPERTS)
+    window = optional_window(keys) if keys.flag("use_sliding_window") else 0
+    full = keys.integer("max_window_layers", 28, least=0)
+    early = tuple(index % 2 == 0 and index < full for index in range(keys.integer("num_hidden_layers")))
+    experts = Experts(
+        count=keys.integer("num_experts", 60),
+        top_k=keys.integer("num_experts_per_tok", 4),
+        mlp_dim=keys.integer("moe_intermediate_size", 1408),
+        shared_dim=keys.integer("shared_expert_intermediate_size", 5632),
+        normalized=keys.flag("norm_topk_prob"),
+    )
+    layers = _with_experts(keys, kinds(rope(keys), windows(keys, early, window)))
+    return ModelConfig(**sizes(keys), kinds=layers, qkv_bias=keys.flag("qkv_bias", True), experts=experts)
 
 
 def read_3(keys: HFConfigReader) -> ModelConfig:
