@@ -9,18 +9,49 @@ from typing import Any
 from jaxchat import bundled
 from jaxchat.errors import ModelError
 
+SINGLE, INDEX, ORBAX = "model.safetensors", "model.safetensors.index.json", "orbax.json"
+"""The files one of which every directory that can be served has: its weights, or a list of their files."""
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+_MERGE = "merge it with `merge_and_unload()` of PEFT and save the result with `save_pretrained`"
+_TO_SAFETENSORS = "convert it with `AutoModelForCausalLM.from_pretrained(..).save_pretrained(..)` of transformers"
+_OTHER_FORMATS = (
+    ("*.gguf", "GGUF is not supported; use the safetensors checkpoint that it was made from"),
+    ("model-*-of-*.safetensors", f"shards need {INDEX}; copy it from where the model came from"),
+    (
+        "consolidated*",
+        "the native format of Mistral and Meta is not supported; use the checkpoint in Hugging Face form",
+    ),
+    ("pytorch_model*", f"pickled weights are not supported; {_TO_SAFETENSORS}"),
+    ("*.safetensors", f"if it has all weights of the model, rename it to {SINGLE}"),
+    ("*.bin", f"pickled weights are not supported; {_TO_SAFETENSORS}"),
+    ("*.pt*", f"pickled weights are not supported; {_TO_SAFETENSORS}"),
+    ("*.h5", f"weights of TensorFlow are not supported; {_TO_SAFETENSORS}"),
+    ("*.msgpack", f"weights of Flax are not supported; {_TO_SAFETENSORS}"),
+)
+"""Files of weights that cannot be read, the most telling first, and what to do about them."""
+_LFS = b"version https://git-lfs.github.com/spec/"
+_BYTE_ORDER_MARK = "\ufeff"  # editors on Windows begin files with it
+
 
 def find(model: str) -> Path:
     """Returns the directory of a model: "bundled", a path, or a hub id, which is downloaded.
 
     Raises:
-        ModelError: the directory does not exist, or the hub cannot provide it.
+        ModelError: the directory does not exist or holds another kind of checkpoint, or the hub cannot provide it.
     """
     if model == "bundled":
         return bundled.path()
     directory = Path(model).expanduser()
-    if directory.is_dir():
-        return directory
+    if directory.is_file():
+        advice = next((advice for pattern, advice in _OTHER_FORMATS[:1] if directory.match(pattern)), "name its folder")
+        raise ModelError(f"{model}: a file, not the directory of a model; {advice}")
+    if not directory.is_dir():
+        directory = _download(model)
+    check_contents(directory)
+    return directory
+
+
+def _download(model: str) -> Path:
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ModelError(f"{model}: no such directory, and not a hub id of the form owner/name")
     try:
@@ -31,6 +62,40 @@ def find(model: str) -> Path:
         return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
     except Exception as error:  # the hub client raises many types, all of them failures to download
         raise ModelError(f"{model}: no such directory, and the hub did not provide it ({error})") from None
+
+
+def check_contents(directory: Path) -> None:
+    """Raises ModelError for a directory with files that cannot be served, and says what they are and what to do.
+
+    Such files are adapters, pointers of git-LFS, and weights in another format beside none that can be read.
+    """
+    paths = sorted(directory.iterdir()) if directory.is_dir() else []
+    for path in paths:
+        if _is_pointer(path):
+            raise ModelError(f"{path}: a git-LFS pointer, not the file itself; run `git lfs pull` in {directory}")
+    names = {path.name for path in paths}
+    servable = not names.isdisjoint({SINGLE, INDEX, ORBAX})
+    for name in _ADAPTER:
+        if name in names and servable:
+            raise ModelError(f"{directory}: holds an adapter ({name}) beside the weights; {_MERGE}, or move it away")
+        if name in names:
+            raise ModelError(f"{directory}: holds an adapter ({name}) without its base model; {_MERGE}")
+    if servable:
+        return
+    for pattern, advice in _OTHER_FORMATS:
+        if found := [path.name for path in paths if path.match(pattern)]:
+            raise ModelError(f"{directory}: holds neither {SINGLE} nor {INDEX}, but {found[0]}; {advice}")
+
+
+def _is_pointer(path: Path) -> bool:
+    """Returns whether a file is what git checks out for a large file that was not fetched."""
+    try:
+        if not path.is_file() or path.stat().st_size > 1024:
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_LFS)) == _LFS
+    except OSError:
+        return False
 
 
 def model_id(model: str) -> str:
@@ -56,7 +121,7 @@ def read_text(path: Path) -> str:
 def read_object(path: Path) -> dict[str, Any]:
     """Returns the JSON object in a file. Raises ModelError as `read_text` does, or if the text is not a JSON object."""
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path).removeprefix(_BYTE_ORDER_MARK))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(content, dict):

@@ -8,9 +8,9 @@ from pathlib import Path
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.checkpoints.orbax import has_orbax, save_orbax
 from jaxchat.checkpoints.safetensors import SafetensorsReader
+from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import DTypeName
 from jaxchat.errors import ModelError
-from jaxchat.models.families import read_config
 from jaxchat.types import Progress
 
 TEXTS = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json")
@@ -44,7 +44,7 @@ def convert(
         raise ModelError(f"{source}: is in Orbax format already")
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise ModelError(f"{destination}: exists and is not an empty directory")
-    config = read_config(source)
+    config = read_stored_config(source)
     stored_dtype: DTypeName = dtype or ("bfloat16" if SafetensorsReader(source).dtypes() == {"BF16"} else "float32")
     params, digest = load_hf(source, config, dtype=stored_dtype, progress=progress)
     destination.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jaxchat.checkpoints.safetensors import HEADS
 from jaxchat.checkpoints.tensor_slices import (
     Slices,
     entries,
@@ -21,19 +22,22 @@ Source = Callable[[ModelConfig, ParamSpec, str], Slices]
 """`source(config, spec, prefix)`: the stored tensors of one parameter; `prefix` begins the names of its layer."""
 
 
-def stored_slices(config: ModelConfig, prefix: str = "model.") -> dict[ParamPath, Slices]:
+def stored_slices(config: ModelConfig, prefix: str = "model.", head: str = "lm_head.weight") -> dict[ParamPath, Slices]:
     """Returns the stored tensors of every parameter, in the order of the forward pass.
 
     Args:
         config: the decoder.
         prefix: begins all stored names but that of the head.
+        head: the stored name of the head.
     """
-    return {path: _slices(config, path, spec, prefix) for path, spec in param_specs(config).items()}
+    specs = param_specs(config)
+    stored = {path: _slices(config, path, spec, prefix) for path, spec in specs.items() if path != ("head",)}
+    return stored if config.tie_embeddings else stored | {("head",): matrix(head, specs["head",].shape, 1)}
 
 
 def unused(config: ModelConfig, name: str) -> bool:
     """Returns whether a stored tensor may exist although it belongs to no parameter."""
-    tied_head = config.tie_embeddings and name == "lm_head.weight"
+    tied_head = config.tie_embeddings and name in HEADS
     return tied_head or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
 
 
@@ -55,8 +59,14 @@ def _linear(name: str) -> Source:
     return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, len(spec.contracted))
 
 
-def _head(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
-    return matrix("lm_head.weight", spec.shape, 1)
+def _linear_of(name: str, inputs: int) -> Source:
+    """Returns the source of a matrix `[out, in]` with `inputs` input axes that is never packed for products."""
+    return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, inputs)
+
+
+def _shared_gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
+    names = [f"{prefix}mlp.shared_expert.{name}_proj.weight" for name in ("gate", "up")]
+    return joined_matrices(names, spec.shape, 1, (1, 1))
 
 
 def _mlp_norm(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
@@ -126,7 +136,6 @@ def _expert_down_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slic
 _OUTER: dict[str, Source] = {
     "embed": _named("embed_tokens.weight"),
     "norm.scale": _named("norm.weight"),
-    "head": _head,
 }
 _LAYER: dict[str, Source] = {
     "attention_norm.scale": _named("input_layernorm.weight"),
@@ -149,5 +158,8 @@ _LAYER: dict[str, Source] = {
     "mlp.expert_gate_up_bias": _expert_gate_up_bias,
     "mlp.expert_down": _expert_down,
     "mlp.expert_down_bias": _expert_down_bias,
+    "mlp.shared.gate_up": _shared_gate_up,
+    "mlp.shared.down": _linear("mlp.shared_expert.down_proj.weight"),
+    "mlp.shared_gate": _linear_of("mlp.shared_expert_gate.weight", 1),
     "mlp_post_norm.scale": _named("post_feedforward_layernorm.weight"),
 }

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from jaxchat.checkpoints.hf_mapping import stored_slices, unused
 from jaxchat.checkpoints.safetensors import MAPPED, SafetensorsReader
+from jaxchat.checkpoints.stored_config import has_other_head
 from jaxchat.checkpoints.tensor_slices import Shape, Slices
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
@@ -50,7 +51,8 @@ def load_hf(
     """
     place = place or (lambda path, array: jax.device_put(array))
     shards = SafetensorsReader(directory)
-    specs, stored = param_specs(config), stored_slices(config, shards.prefix(config.names.prefixes))
+    stored = stored_slices(config, shards.prefix(config.names.prefixes), shards.head())
+    specs = param_specs(config)
     _check(shards, stored, config)
     digest = hashlib.sha256()
     params: dict[str, Any] = {}
@@ -84,6 +86,11 @@ def _check(shards: SafetensorsReader, stored: dict[ParamPath, Slices], config: M
     for name, path in shards.files.items():
         if name not in names and not unused(config, name):
             raise ModelError(f"{path}: tensor {name} does not belong to the model that config.json describes")
+    if config.tie_embeddings and has_other_head(shards, config):
+        raise ModelError(
+            f"{shards.files[shards.head()]}: tensor {shards.head()} differs from the embedding, although "
+            "tie_word_embeddings is true; set it to false"
+        )
 
 
 def _assemble(shards: SafetensorsReader, shape: Shape, slices: Slices, dtype: np.dtype, digest: Any) -> np.ndarray:

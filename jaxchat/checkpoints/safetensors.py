@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ from safetensors import SafetensorError, safe_open
 from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS, StoredForm
 from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
-from jaxchat.model_directory import read_if_there, read_object
+from jaxchat.model_directory import INDEX, SINGLE, check_contents, read_if_there, read_object
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors spells dtypes
+
+PREFIXES = ("model.", "", "language_model.model.", "model.language_model.", "language_model.")
+"""Beginnings of the names of a decoder's tensors, where a family's own do not occur."""
+HEADS = ("lm_head.weight", "language_model.lm_head.weight", "model.lm_head.weight")
+_WRAPPERS = ("module.", "base_model.model.")  # of DistributedDataParallel and of PEFT
+_COMPILED = "_orig_mod."  # torch.compile puts it where the compiled module is
 
 MAPPED = 1 << 24  # bytes; files are mapped, and the pages that were read take memory until the file is reopened
 
@@ -24,8 +30,8 @@ MAPPED = 1 << 24  # bytes; files are mapped, and the pages that were read take m
 class SafetensorsReader:
     """A reader that opens every file at once, so that missing or damaged files show before anything is read.
 
-    `files` maps each tensor to its file. A tensor in a form of `CHECKPOINT_FORMS` has the name and shape of the decoded
-    one, and the file of its first part.
+    `files` maps each tensor to its file. Names lack what wrappers of torch modules put before them. A tensor in a form
+    of `CHECKPOINT_FORMS` has the name and shape of the decoded one, and the file of its first part.
 
     All methods raise ModelError naming file and tensor.
     """
@@ -33,11 +39,13 @@ class SafetensorsReader:
     def __init__(self, directory: Path) -> None:
         """Opens the files of `directory` and checks them against the index."""
         self.directory = directory
-        self._stored = _files_of_tensors(directory)
-        self._opened = {path: _open(path) for path in sorted(set(self._stored.values()))}
+        listed = _files_of_tensors(directory)
+        self._opened = {path: _open(path) for path in sorted(set(listed.values()))}
         self._mapped: Counter[Path] = Counter()  # bytes read of each file since it was opened
         for path, file in self._opened.items():
-            self._check_listing(path, set(file.keys()))
+            _check_listing(path, set(file.keys()), listed)
+        self._names = _unwrapped(listed)
+        self._stored = {name: listed[stored] for name, stored in self._names.items()}
         self._quantization = _quantization(directory)
         self._composed = self._find_composed()
         parts = {part for _, names in self._composed.values() for part in names}
@@ -45,8 +53,13 @@ class SafetensorsReader:
         self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
     def prefix(self, known: tuple[str, ...]) -> str:
-        """Returns the first of the `known` prefixes that occurs in the names; the first of all if none does."""
-        return next((prefix for prefix in known if f"{prefix}embed_tokens.weight" in self.files), known[0])
+        """Returns the first prefix of `known` and `PREFIXES` that occurs in the names; `known[0]` if none does."""
+        prefixes = (*known, *PREFIXES)
+        return next((prefix for prefix in prefixes if f"{prefix}embed_tokens.weight" in self.files), known[0])
+
+    def head(self) -> str:
+        """Returns the first of `HEADS` that occurs in the names; the first of all if none does."""
+        return next((name for name in HEADS if name in self.files), HEADS[0])
 
     def dtypes(self) -> set[str]:
         """Returns the dtypes of all tensors, in the notation of safetensors."""
@@ -56,7 +69,7 @@ class SafetensorsReader:
         """Raises ModelError if the tensor of `part` is missing, of another shape, or not floating-point."""
         path = self.files.get(part.name)
         if path is None:
-            raise ModelError(f"{self.directory}: tensor {part.name} is missing from the safetensors files")
+            raise self._missing(part.name)
         stored = self._slice(part.name)
         shape, dtype = tuple(stored.get_shape()), stored.get_dtype()
         if shape != part.stored_shape:
@@ -72,7 +85,7 @@ class SafetensorsReader:
             if part.rows or part.name in self._composed:
                 tensor: np.ndarray = stored[slice(*part.rows or (None,))]
             else:
-                tensor = self._opened[path].get_tensor(part.name)
+                tensor = self._opened[path].get_tensor(self._names[part.name])
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: cannot read tensor {part.name} ({error})") from None
         self._mapped[path] += tensor.nbytes
@@ -106,15 +119,46 @@ class SafetensorsReader:
 
     def _stored_slice(self, name: str) -> Any:
         if name not in self._stored:
-            raise ModelError(f"{self.directory}: tensor {name} is missing from the safetensors files")
-        return self._opened[self._stored[name]].get_slice(name)
+            raise self._missing(name)
+        return self._opened[self._stored[name]].get_slice(self._names[name])
 
-    def _check_listing(self, path: Path, names: set[str]) -> None:
-        listed = {name for name, file in self._stored.items() if file == path}
-        if missing := listed - names:
-            raise ModelError(f"{path}: does not contain tensor {min(missing)}, although {INDEX} lists it")
-        if unlisted := names - listed:
-            raise ModelError(f"{path}: holds tensor {min(unlisted)}, which {INDEX} does not list")
+    def _missing(self, name: str) -> ModelError:
+        """Returns the error about a missing tensor; it shows the stored names that are most like it."""
+        similar = sorted(self._stored, key=lambda stored: (-_common_parts(stored, name), stored))[:3]
+        shown = f", which have {', '.join(similar)}" if similar else ""
+        return ModelError(f"{self.directory}: tensor {name} is missing from the safetensors files{shown}")
+
+
+def _common_parts(first: str, second: str) -> int:
+    """Returns how many parts between dots two names have in common, from the start."""
+    pairs = zip(first.split("."), second.split("."), strict=False)
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+
+def _check_listing(path: Path, names: set[str], files: dict[str, Path]) -> None:
+    """Raises ModelError if `names`, the tensors in `path`, are not those that `files`, the index, lists there."""
+    listed = {name for name, file in files.items() if file == path}
+    if missing := listed - names:
+        raise ModelError(f"{path}: does not contain tensor {min(missing)}, although {INDEX} lists it")
+    if unlisted := names - listed:
+        raise ModelError(f"{path}: holds tensor {min(unlisted)}, which {INDEX} does not list")
+
+
+def _unwrapped(files: dict[str, Path]) -> dict[str, str]:
+    """Returns the stored name of each tensor by its name without wrappers.
+
+    Raises:
+        ModelError: two tensors differ in their wrappers only.
+    """
+    names: dict[str, str] = {}
+    for stored, path in files.items():
+        name = stored.replace(_COMPILED, "")
+        while name.startswith(_WRAPPERS):
+            name = next(name.removeprefix(wrapper) for wrapper in _WRAPPERS if name.startswith(wrapper))
+        if name in names:
+            raise ModelError(f"{path}: tensors {names[name]} and {stored} are stored for the same parameter")
+        names[name] = stored
+    return names
 
 
 def _quantization(directory: Path) -> dict[str, Any]:
@@ -124,6 +168,7 @@ def _quantization(directory: Path) -> dict[str, Any]:
 
 def _files_of_tensors(directory: Path) -> dict[str, Path]:
     """Returns the file of each tensor."""
+    check_contents(directory)
     index, single = directory / INDEX, directory / SINGLE
     if index.exists():
         return dict(_files_in_index(index))

@@ -36,6 +36,7 @@ class Experts:
     count: int  # E
     top_k: int
     mlp_dim: int
+    shared_dim: int = 0  # hidden dimension of a further layer that every token passes, scaled by a gate; 0: none
     normalized: bool = True  # the weights of the top_k experts sum to one
     bias: bool = False  # of the router and of each expert
     clamp: Clamp | None = None  # the gate of gpt-oss, which replaces `activation`
@@ -63,7 +64,7 @@ class Names:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A decoder of pre-norm blocks: RMSNorm, grouped-query attention, gated feed-forward layers.
+    """A decoder: RMSNorm, grouped-query attention, gated feed-forward layers.
 
     Letters: V vocabulary, L layers, H query heads, K KV heads, D embedding dimension, F feed-forward dimension, d head
     dimension.
@@ -81,13 +82,17 @@ class ModelConfig:
     norm_eps: float = 1e-6
     norm_offset: float = 0.0  # added to the scales of norms
     qk_norm: bool = False  # queries and keys are normalised over the head dimension
-    post_norms: bool = False  # the outputs that a block adds to the residual stream are normalised too
+    qk_norm_whole: bool = False  # they are normalised over all heads together instead
+    pre_norms: bool = True  # the inputs of each half of a block are normalised
+    post_norms: bool = False  # the outputs that a block adds to the residual stream are normalised
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
     activation: Activation = "silu"
     experts: Experts | None = None
     embed_scale: float = 1.0
+    residual_scale: float = 1.0  # of the outputs that a block adds to the residual stream
+    logit_scale: float = 1.0
     query_scale: float | None = None  # of attention scores; None: d**-0.5
     sinks: bool = False  # each head has the score of a key without value, see `kernels.attention.spec`
     attn_logit_softcap: float = 0.0  # see `kernels.attention.spec`

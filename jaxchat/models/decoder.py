@@ -64,6 +64,8 @@ class Decoder(nn.Module):
         """Returns logits `[T, V]` (f32) of `hidden[T, D]`."""
         c = self.config
         logits = matmul("td,vd->tv", hidden, self.table) if c.tie_embeddings else matmul("td,dv->tv", hidden, self.head)
+        if c.logit_scale != 1:
+            logits *= c.logit_scale
         return c.final_logit_softcap * jnp.tanh(logits / c.final_logit_softcap) if c.final_logit_softcap else logits
 
 
@@ -80,7 +82,7 @@ def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
 
 
 class Block(nn.Module):
-    """A pre-norm residual block. The residual stream is f32 for every dtype of the weights."""
+    """A residual block. The residual stream is f32 for every dtype of the weights."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()
@@ -89,17 +91,22 @@ class Block(nn.Module):
     def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
         c = self.config
         mixed = Attention(c, self.tensor_parallel, name="attention")(
-            layer, self._norm("attention_norm", x), rope_tables, attend
+            layer, self._norm("attention_norm", x) if c.pre_norms else x, rope_tables, attend
         )
-        x = x + (self._norm("attention_post_norm", mixed) if c.post_norms else mixed)
+        x = x + self._added("attention_post_norm", mixed)
         sparse = c.experts if c.kinds[layer].sparse else None
         inner = (
             MoE(c, sparse, self.tensor_parallel, name="mlp")
             if sparse
             else FeedForward(c, self.tensor_parallel, name="mlp")
         )
-        y = inner(self._norm("mlp_norm", x))
-        return x + (self._norm("mlp_post_norm", y) if c.post_norms else y)
+        return x + self._added("mlp_post_norm", inner(self._norm("mlp_norm", x) if c.pre_norms else x))
+
+    def _added(self, norm: str, y: Array) -> Array:
+        """Returns what the output `y[T, D]` of half a block adds to the residual stream."""
+        c = self.config
+        y = self._norm(norm, y) if c.post_norms else y
+        return y if c.residual_scale == 1 else y * c.residual_scale
 
     def _norm(self, name: str, x: Array) -> Array:
         y: Array = RMSNorm(self.config.norm_eps, self.config.norm_offset, name=name)(x)

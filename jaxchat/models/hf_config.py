@@ -14,7 +14,10 @@ MOST = {"num_hidden_layers": 1000, "num_experts": 1024, "num_local_experts": 102
 
 
 class HFConfigReader:
-    """A reader of the keys of a `config.json`, or of an object in it. A null counts as absent, as in `transformers`.
+    """A reader of the keys of a `config.json`, or of an object in it.
+
+    Every method that reads a value treats null as absent. Only `or_else` distinguishes them: in `transformers` the
+    defaults of a class replace absent keys, and null switches the feature off.
 
     Every method raises ModelError naming the key if it is absent without a default, or of another type.
     """
@@ -24,9 +27,21 @@ class HFConfigReader:
         self._raw, self._where = raw, where
 
     def or_else(self, defaults: Mapping[str, Any]) -> HFConfigReader:
-        """Returns a reader of the same keys, with `defaults` for absent ones."""
-        settings = {key: value for key, value in self._raw.items() if value is not None}
-        return HFConfigReader({**defaults, **settings}, self._where)
+        """Returns a reader of the same keys, with `defaults` for absent ones. A key that is null stays null."""
+        return HFConfigReader({**defaults, **self._raw}, self._where)
+
+    def replaced(self, values: Mapping[str, Any]) -> HFConfigReader:
+        """Returns a reader of the same keys, except those in `values`."""
+        return HFConfigReader({**self._raw, **values}, self._where)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The keys and their unchecked values."""
+        return self._raw
+
+    def __len__(self) -> int:
+        """Returns the number of keys."""
+        return len(self._raw)
 
     def has(self, key: str) -> bool:
         """Returns whether the key is present and not null."""

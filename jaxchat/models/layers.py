@@ -154,7 +154,8 @@ class Attention(nn.Module):
         """
         c = self.config
         if c.qk_norm:
-            x = RMSNorm(c.norm_eps, c.norm_offset, name=norm)(x)
+            rows = x.reshape(len(x), -1) if c.qk_norm_whole else x
+            x = RMSNorm(c.norm_eps, c.norm_offset, name=norm)(rows).reshape(x.shape)
         return rotate(x, *rope_tables) if rope_tables else x
 
 

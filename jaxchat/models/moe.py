@@ -18,8 +18,8 @@ from jax.sharding import PartitionSpec
 
 from jaxchat.arithmetic import cdiv
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.layers import Weight, activate, clamped, matmul, matmul_entry, parameter, weight
-from jaxchat.models.param_specs import moe_specs
+from jaxchat.models.layers import FeedForward, Weight, activate, clamped, matmul, matmul_entry, parameter, weight
+from jaxchat.models.param_specs import moe_specs, shared_config
 from jaxchat.models.sharding import TensorParallel
 
 ROWS, MOST_ROWS = 8, 128  # least and most rows of a block
@@ -74,7 +74,12 @@ class MoE(nn.Module):
             mixed, (replicated, replicated, replicated, *splits[: len(weights)])
         )
         y = summed(x, expert_ids, shares, *weights)
-        return y if down_bias is None else y + _weighted_sum(shares, down_bias[expert_ids])
+        if down_bias is not None:
+            y += _weighted_sum(shares, down_bias[expert_ids])
+        if not e.shared_dim:
+            return y
+        shared = FeedForward(shared_config(c, e), self.tensor_parallel, name="shared")(x)
+        return y + jax.nn.sigmoid(matmul("td,de->te", x, parameter(self, specs, "shared_gate"))) * shared
 
 
 def _weighted_sum(shares: Array, rows: Array) -> Array:

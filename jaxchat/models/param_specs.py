@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import jax
@@ -92,7 +92,8 @@ def layer_specs(config: ModelConfig, index: int) -> Specs:
     c = config
     norm = norm_specs(c.embed_dim, c.norm_offset)
     experts = c.experts if c.kinds[index].sparse else None
-    specs = _under("attention_norm", norm) | _under("attention", attention_specs(c)) | _under("mlp_norm", norm)
+    specs = _under("attention_norm", norm) if c.pre_norms else {}
+    specs |= _under("attention", attention_specs(c)) | (_under("mlp_norm", norm) if c.pre_norms else {})
     specs |= _under("mlp", moe_specs(c, experts) if experts else feed_forward_specs(c))
     if c.post_norms:
         specs |= _under("attention_post_norm", norm) | _under("mlp_post_norm", norm)
@@ -125,7 +126,9 @@ def attention_specs(config: ModelConfig) -> Specs:
         ),
     }
     if c.qk_norm:
-        specs |= _under("q_norm", norm := norm_specs(c.head_dim, c.norm_offset)) | _under("k_norm", norm)
+        queries, keys = (c.num_heads, c.num_kv_heads) if c.qk_norm_whole else (1, 1)
+        specs |= _under("q_norm", norm_specs(queries * c.head_dim, c.norm_offset))
+        specs |= _under("k_norm", norm_specs(keys * c.head_dim, c.norm_offset))
     if c.qkv_bias:
         specs["qkv_bias",] = _bias(fused, "kv_heads", None, None, padding="fused_heads")
     if c.out_bias:
@@ -150,6 +153,11 @@ def feed_forward_specs(config: ModelConfig) -> Specs:
     return specs
 
 
+def shared_config(config: ModelConfig, experts: Experts) -> ModelConfig:
+    """Returns the configuration of the feed-forward layer that every token passes beside its experts."""
+    return replace(config, mlp_dim=experts.shared_dim, mlp_bias=False)
+
+
 def moe_specs(config: ModelConfig, experts: Experts) -> Specs:
     """Returns the parameters of a mixture of experts. Its router is too small to be packed."""
     width, e = config.embed_dim, experts
@@ -172,6 +180,9 @@ def moe_specs(config: ModelConfig, experts: Experts) -> Specs:
         specs["router_bias",] = _bias((e.count,), None)
         specs["expert_gate_up_bias",] = _bias((e.count, 2, e.mlp_dim), "experts", None, "expert_ffn")
         specs["expert_down_bias",] = _bias((e.count, width), None, None)
+    if e.shared_dim:
+        specs |= _under("shared", feed_forward_specs(shared_config(config, e)))
+        specs["shared_gate",] = ParamSpec(shape=(width, 1), axes=(None, None), init=_scaled(width))
     return specs
 
 

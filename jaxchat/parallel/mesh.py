@@ -29,6 +29,8 @@ def check_divides(config: MeshConfig, model: ModelConfig) -> None:
         sizes.append(("feed-forward width", model.mlp_dim))
     if model.experts:
         sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.mlp_dim))
+        if model.experts.shared_dim:
+            sizes.append(("shared expert width", model.experts.shared_dim))
     for name, size in sizes:
         if size % config.tensor:
             raise ValueError(f"tensor_parallel {config.tensor} does not divide the model's {size} {name}")

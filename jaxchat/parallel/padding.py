@@ -25,13 +25,22 @@ Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
 
 
 def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
-    """Returns the shape of the model on `devices` devices. Sampling must ignore the ids that this adds."""
+    """Returns the shape of the model on `devices` devices. Sampling must ignore the ids that this adds.
+
+    Raises:
+        ValueError: heads would be added to a model that normalises over all heads together.
+    """
     if devices == 1:
         return model
     vocab = cdiv(model.vocab_size, GROUP * devices) * GROUP * devices
     copies = max(1, devices // model.num_kv_heads)
     kv_heads = cdiv(model.num_kv_heads * copies, devices) * devices
     group = cdiv(model.group, copies)
+    if model.qk_norm_whole and (kv_heads, group) != (model.num_kv_heads, model.group):
+        raise ValueError(
+            f"tensor_parallel {devices} must divide the {model.num_kv_heads} KV heads of a model that normalises "
+            "queries and keys over all heads"
+        )
     return replace(model, vocab_size=vocab, num_kv_heads=kv_heads, num_heads=kv_heads * group)
 
 

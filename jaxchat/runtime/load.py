@@ -12,11 +12,11 @@ from typing import Any
 import jax
 
 from jaxchat.cache import cache_folder
+from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.select import find_backend
 from jaxchat.kernels.cpp.build import cpu
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.families import read_config
 from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
@@ -120,7 +120,7 @@ def _load(
     tune_process: bool,
 ) -> Loaded:
     folder = cache_folder(engine.cache_dir)
-    model = read_config(directory)
+    model = read_stored_config(directory)
     find_backend(engine.attention)  # an unknown name is refused before weights are read
     processors = find_processors(engine.logits_processors)
     processor_ids = [processor.identity for processor in processors]

@@ -85,7 +85,7 @@ def test_a_truncated_file_is_named(model: Path) -> None:
         (dict(architectures=["MambaForCausalLM"]), "architecture MambaForCausalLM is not supported; supported: "),
         (dict(hidden_act="gelu"), "gelu"),
         (dict(rope_scaling={"rope_type": "longrope"}), "short_factor must be 4 numbers"),
-        (dict(rope_scaling={"rope_type": "dynamic"}), "rope type .dynamic. is not supported"),
+        (dict(rope_scaling={"rope_type": "mrope"}), "rope type .mrope. is not supported"),
         (dict(num_key_value_heads=3), "3 KV heads"),
         (dict(hidden_size=None), "hidden_size"),
     ],

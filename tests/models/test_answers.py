@@ -38,10 +38,17 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Mixtral": ("mistral", EXPERTS),
     "Qwen2": ("qwen", {}),
     "Qwen3": ("qwen", {}),
+    "Qwen2Moe": (
+        "qwen",
+        dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=24),
+    ),
     "Qwen3Moe": ("qwen", dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24)),
+    "Gemma": ("gemma", {}),
     "Gemma2": ("gemma", dict(query_pre_attn_scalar=16)),
     "Gemma3Text": ("gemma", dict(query_pre_attn_scalar=16)),
     "Phi3": ("phi", {}),
+    "Olmo2": ("qwen", {}),
+    "Granite": ("qwen", {}),
     "SmolLM3": ("smollm", {}),
     "GptOss": ("harmony", dict(num_local_experts=4, num_experts_per_tok=2)),
 }
@@ -71,7 +78,7 @@ def write(directory: Path, kind: str) -> Path:
 
 
 def test_every_family_is_here() -> None:
-    alike = {"Gemma3ForConditionalGeneration"}
+    alike = {"Gemma3ForConditionalGeneration", "MinistralForCausalLM"}
     assert {f"{kind.removesuffix('Text')}ForCausalLM" for kind in CASES} | alike == set(FAMILIES)
 
 

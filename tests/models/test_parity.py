@@ -13,6 +13,7 @@ import transformers
 
 from jaxchat import bundled
 from jaxchat.checkpoints.huggingface import load_hf, save_hf
+from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import read_config
@@ -22,7 +23,7 @@ TOKENS = np.random.default_rng(1).integers(0, 199, 150).tolist()
 
 
 def our_logits(directory: Path, tokens: list[int], dtype: str = "float32") -> np.ndarray:
-    config = read_config(directory)
+    config = read_stored_config(directory)
     params, _ = load_hf(directory, config, dtype=dtype)
     decoder = Decoder(config)
     ids = jnp.array(tokens)

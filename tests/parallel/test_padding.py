@@ -76,3 +76,11 @@ def test_a_padded_parameter_has_the_shape_that_the_table_gives_it(devices):
 def test_heads_that_do_not_divide_are_filled_up(heads, kv_heads, devices, fitting):
     target = padded_config(replace(MODEL, num_heads=heads, num_kv_heads=kv_heads), devices)
     assert (target.num_heads, target.num_kv_heads) == fitting
+
+
+def test_heads_are_not_added_where_norms_span_all_of_them() -> None:
+    whole = replace(MODEL, qk_norm=True, qk_norm_whole=True)
+    assert padded_config(whole, 2).num_heads == MODEL.num_heads
+    for devices in (4, 8):
+        with pytest.raises(ValueError, match=f"tensor_parallel {devices} must divide the 2 KV heads"):
+            padded_config(whole, devices)

@@ -71,14 +71,42 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mistral": ("Mistral", dict(sliding_window=WINDOW, head_dim=16)),
     "mistral, no window": ("Mistral", dict(sliding_window=None)),
+    "ministral": (
+        "Ministral",
+        dict(
+            head_dim=16, sliding_window=WINDOW, layer_types=["sliding_attention", "full_attention", "sliding_attention"]
+        ),
+    ),
     "qwen 2": ("Qwen2", dict(tie_word_embeddings=True)),
     "qwen 2, window": ("Qwen2", dict(use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1)),
     "qwen 3": ("Qwen3", dict(head_dim=32, tie_word_embeddings=True)),
+    "qwen 2 with experts": (
+        "Qwen2Moe",
+        dict(
+            num_experts=6,
+            num_experts_per_tok=3,
+            moe_intermediate_size=24,
+            shared_expert_intermediate_size=48,
+            mlp_only_layers=[1],
+        ),
+    ),
+    "gemma 1": ("Gemma", dict(head_dim=32, num_key_value_heads=1, tie_word_embeddings=True)),
     "gemma 2": ("Gemma2", dict(**_GEMMA, attn_logit_softcapping=5.0, final_logit_softcapping=3.0)),
     "gemma 3": ("Gemma3Text", dict(**_GEMMA, num_hidden_layers=7, rope_parameters=DUAL_ROPE)),
     "phi 3": ("Phi3", dict(sliding_window=WINDOW)),
     "phi 4, short": ("Phi3", long_rope(256)),
     "phi 4, long": ("Phi3", long_rope(4, attention_factor=1.19)),
+    "olmo 2": ("Olmo2", dict(num_key_value_heads=8)),
+    "granite 3": (
+        "Granite",
+        dict(
+            embedding_multiplier=12.0,
+            attention_multiplier=0.15,
+            residual_multiplier=0.22,
+            logits_scaling=8.0,
+            tie_word_embeddings=True,
+        ),
+    ),
     "smollm 3": ("SmolLM3", dict(num_hidden_layers=5, tie_word_embeddings=True)),
     "mixtral": ("Mixtral", dict(num_local_experts=5, num_experts_per_tok=2, sliding_window=None)),
     "qwen 3, whole experts": (

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from jaxchat.cache import cache_folder
+from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import DTypeName, EngineConfig
-from jaxchat.models.families import read_config
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.matmul_backend import select_attention
@@ -72,7 +72,7 @@ def listening(
         expert_parallel=experts,
         prefill_buckets=(64,),
     )
-    model = read_config(directory).for_max_seq_len(MAX_SEQ_LEN)
+    model = read_stored_config(directory).for_max_seq_len(MAX_SEQ_LEN)
     served = padded_config(model, tensor)
     sizes = EngineShapes.resolve(engine, served)
     placement = Placement.create(engine.mesh, served)

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS
 from jaxchat.errors import ModelError
-from jaxchat.model_directory import read_object
+from jaxchat.model_directory import check_contents, read_object
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.hf_config import HFConfigReader
 from jaxchat.registry import Registry
@@ -24,18 +24,42 @@ FAMILIES: Registry[Read] = Registry(
     {
         "LlamaForCausalLM": f"{_HERE}.llama:read",
         "MistralForCausalLM": f"{_HERE}.mistral:read",
+        "MinistralForCausalLM": f"{_HERE}.mistral:read",
         "Qwen2ForCausalLM": f"{_HERE}.qwen:read_2",
+        "Qwen2MoeForCausalLM": f"{_HERE}.qwen:read_2_experts",
         "Qwen3ForCausalLM": f"{_HERE}.qwen:read_3",
         "Qwen3MoeForCausalLM": f"{_HERE}.qwen:read_3_experts",
         "MixtralForCausalLM": f"{_HERE}.mixtral:read",
+        "GemmaForCausalLM": f"{_HERE}.gemma:read_1",
         "Gemma2ForCausalLM": f"{_HERE}.gemma:read_2",
         "Gemma3ForCausalLM": f"{_HERE}.gemma:read_3",
         "Gemma3ForConditionalGeneration": f"{_HERE}.gemma:read_3_text",
         "Phi3ForCausalLM": f"{_HERE}.phi:read",
         "SmolLM3ForCausalLM": f"{_HERE}.smollm:read_3",
         "GptOssForCausalLM": f"{_HERE}.gpt_oss:read",
+        "GraniteForCausalLM": f"{_HERE}.granite:read",
+        "Olmo2ForCausalLM": f"{_HERE}.olmo:read_2",
     },
 )
+_OF_MODEL_TYPE = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "ministral": "MinistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen2_moe": "Qwen2MoeForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "gemma3": "Gemma3ForConditionalGeneration",
+    "phi3": "Phi3ForCausalLM",
+    "smollm3": "SmolLM3ForCausalLM",
+    "gpt_oss": "GptOssForCausalLM",
+    "granite": "GraniteForCausalLM",
+    "olmo2": "Olmo2ForCausalLM",
+}
 
 
 def register_family(architecture: str, read: Read, *, replace: bool = False) -> None:
@@ -51,21 +75,40 @@ def read_config(directory: Path) -> ModelConfig:
     """Reads `directory/config.json`.
 
     Raises:
-        ModelError: the file is missing or not JSON, a key is missing or wrong, or the architecture is not supported.
+        ModelError: the file is missing or not JSON, a key is missing or wrong, the architecture is not supported, or
+            the directory holds another kind of checkpoint.
     """
+    check_contents(directory)
     return from_hugging_face(read_object(directory / "config.json"))
 
 
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
     """Reads the keys of a Hugging Face configuration. Raises ModelError for what the decoder would compute wrongly."""
     keys = HFConfigReader(raw)
-    architecture, *_ = *keys.words("architectures"), "unnamed"
-    if architecture not in FAMILIES:
-        supported = ", ".join(FAMILIES.names())
-        raise ModelError(f"config.json: architecture {architecture} is not supported; supported: {supported}")
+    architecture = _architecture(keys)
     method = keys.inner("quantization_config").word("quant_method", "unnamed")
     if keys.has("quantization_config") and method not in CHECKPOINT_FORMS:
         raise ModelError(
             f"config.json: quantization_config of method {method} is not supported; use the unquantised checkpoint"
         )
     return FAMILIES.get(architecture)(keys)
+
+
+def _architecture(keys: HFConfigReader) -> str:
+    """Returns the architecture, by `model_type` if `architectures` is absent or names a model without a head.
+
+    `transformers` decides by `model_type` alone.
+
+    Raises:
+        ModelError: the architecture is not supported, or `model_type` is that of another family.
+    """
+    named, *_ = *keys.words("architectures"), ""
+    by_type = _OF_MODEL_TYPE.get(keys.word("model_type", ""))
+    if named in FAMILIES:
+        if by_type and FAMILIES.get(by_type) is not FAMILIES.get(named):
+            raise keys.error("model_type", f"must fit architecture {named}; it is that of {by_type}")
+        return named
+    if by_type and (not named or named.endswith("Model") or named.lower() == by_type.lower()):
+        return by_type
+    supported = ", ".join(FAMILIES.names())
+    raise ModelError(f"config.json: architecture {named or 'unnamed'} is not supported; supported: {supported}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from jaxchat.errors import ModelError
@@ -9,15 +10,25 @@ from jaxchat.models.config import Activation, LayerKind
 from jaxchat.models.hf_config import HFConfigReader
 from jaxchat.models.rope import RopeConfig
 
-KINDS = ("default", "linear", "llama3", "yarn", "longrope")
+KINDS = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
+KIND_ALIASES = {"su": "longrope", "dynamic": "default"}
+"""Other names of kinds: "su" in early Phi-3 checkpoints.
+
+"dynamic" changes frequencies only beyond `max_position_embeddings`, which an engine's sequences cannot reach.
+"""
+LAYER_TYPES = ("full_attention", "sliding_attention")
 ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
+    "swish": "silu",
     "gelu_pytorch_tanh": "gelu_tanh",
 }
 
 
 def sizes(keys: HFConfigReader) -> dict[str, Any]:
-    """Returns the arguments of `ModelConfig` that every family reads from the same keys."""
+    """Returns the arguments of `ModelConfig` that every family reads from the same keys.
+
+    Absent keys get the defaults of Llama. A family with other ones passes `keys.or_else(...)`.
+    """
     heads, width = keys.integer("num_attention_heads"), keys.integer("hidden_size")
     return dict(
         vocab_size=keys.integer("vocab_size"),
@@ -42,49 +53,121 @@ def activation(keys: HFConfigReader, key: str, default: str) -> Activation:
     return ACTIVATIONS[name]
 
 
-def rope(keys: HFConfigReader, theta: float = 10000.0) -> RopeConfig:
-    """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (earlier)."""
-    settings = keys.inner("rope_parameters" if keys.has("rope_parameters") else "rope_scaling")
-    return rope_of(settings, keys, keys.number("rope_theta", theta, positive=True))
+def rope(keys: HFConfigReader, theta: float = 10000.0, *, partial: bool = False) -> RopeConfig:
+    """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (earlier).
+
+    Args:
+        keys: the configuration.
+        theta: the rotary base if the configuration has none.
+        partial: whether the family can rotate a part of each head.
+
+    Raises:
+        ModelError: the settings are not supported, or the family cannot use them.
+    """
+    settings = _rope_settings(keys, theta)
+    for kind in ("full_attention", "sliding_attention"):
+        if settings.has(kind):
+            raise settings.error(kind, "is not supported: all layers of this family share one rotary embedding")
+    config = rope_of(settings, keys, keys.number("rope_theta", theta, positive=True))
+    if config.fraction != 1 and not partial:
+        raise ModelError("config.json: partial_rotary_factor is not supported for this family")
+    return config
+
+
+def _rope_settings(keys: HFConfigReader, theta: float) -> HFConfigReader:
+    """Returns the object with the rotary settings. As in `transformers`, `rope_scaling` replaces `rope_parameters`.
+
+    Raises:
+        ModelError: replacing would silently change the rotary base.
+    """
+    scaling, parameters = keys.inner("rope_scaling"), keys.inner("rope_parameters")
+    if not len(scaling):
+        return parameters
+    actual = scaling.number("rope_theta", keys.number("rope_theta", theta, positive=True), positive=True)
+    if parameters.number("rope_theta", actual, positive=True) != actual:
+        raise parameters.error(
+            "rope_theta", f"differs from the base {actual:g} of rope_scaling, which replaces rope_parameters; set both"
+        )
+    return scaling
 
 
 def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> RopeConfig:
     """Returns the rotary embedding that the object `settings` of a configuration describes. Raises ModelError."""
     kind = settings.word("rope_type", settings.word("type", "default"))
-    kind = "longrope" if kind == "su" else kind  # the name in early Phi-3 checkpoints
+    kind = KIND_ALIASES.get(kind, kind)
     if kind not in KINDS:
         raise ModelError(f"config.json: rope type {kind!r} is not supported; supported: {', '.join(KINDS)}")
-    if kind == "yarn" and settings.has("mscale_all_dim"):
-        raise ModelError("config.json: rope mscale_all_dim is not supported")
-    context = keys.integer("max_position_embeddings", 8192)
+    context = keys.integer("max_position_embeddings", 2048)
     named = settings.integer("original_max_position_embeddings", context)
     original = keys.integer("original_max_position_embeddings", named)
     scaled = kind in ("yarn", "longrope")
+    factor = settings.number("factor", context / original if scaled else 1.0, positive=True)
     return RopeConfig(
         theta=settings.number("rope_theta", theta, positive=True),
         fraction=settings.number("partial_rotary_factor", keys.number("partial_rotary_factor", 1.0)),
         kind=kind,
-        factor=settings.number("factor", context / original if scaled else 1.0, positive=True),
+        factor=factor,
         original_context=original,
         low_freq_factor=settings.number("low_freq_factor", 1.0),
         high_freq_factor=settings.number("high_freq_factor", 4.0),
-        beta_fast=settings.number("beta_fast", 32.0),
-        beta_slow=settings.number("beta_slow", 1.0),
-        attention_factor=settings.number("attention_factor") if settings.has("attention_factor") else None,
+        beta_fast=settings.number("beta_fast", 0.0) or 32.0,
+        beta_slow=settings.number("beta_slow", 0.0) or 1.0,
+        attention_factor=_attention_factor(settings, kind, factor),
         truncate=settings.flag("truncate", True),
         short_factors=settings.numbers("short_factor"),
         long_factors=settings.numbers("long_factor"),
     )
 
 
+def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> float | None:
+    """Returns the factor on cosine and sine that the settings name, or None for the value of the papers."""
+    if settings.has("attention_factor"):
+        return settings.number("attention_factor")
+    scale, scale_all = settings.number("mscale", 0.0), settings.number("mscale_all_dim", 0.0)
+    if kind != "yarn" or not scale or not scale_all or factor <= 1:
+        return None
+    return (0.1 * scale * math.log(factor) + 1) / (0.1 * scale_all * math.log(factor) + 1)
+
+
 def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
-    """Returns the window of each layer, 0 for none: by `layer_types`, otherwise by `default`."""
+    """Returns the window of each layer, 0 for none: by `layer_types`, otherwise by `default`.
+
+    Args:
+        keys: the configuration.
+        default: whether each layer has a window if the configuration does not have `layer_types`.
+        window: number of keys that a query of a layer with a window sees; 0 if the configuration has none.
+
+    Raises:
+        ModelError: a type of layer is unknown, or `layer_types` names a window of unknown size.
+    """
     types = keys.words("layer_types")
     if not types:
         return tuple(window if sliding else 0 for sliding in default)
-    if unknown := set(types) - {"full_attention", "sliding_attention"}:
+    if unknown := set(types) - set(LAYER_TYPES):
         raise ModelError(f"config.json: layer type {min(unknown)!r} is not supported")
-    return tuple(window if kind == "sliding_attention" else 0 for kind in types)
+    if LAYER_TYPES[1] in types and not window:
+        raise ModelError(f"config.json: layer_types names {LAYER_TYPES[1]}, but sliding_window is off or missing")
+    return tuple(window if kind == LAYER_TYPES[1] else 0 for kind in types)
+
+
+def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
+    """Returns the windows of a family all of whose layers have the window `window`, 0 for none.
+
+    Raises:
+        ModelError: `layer_types` says otherwise, which the family's reference implementation ignores.
+    """
+    layers = (window,) * keys.integer("num_hidden_layers")
+    if keys.words("layer_types") and windows(keys, (), window or 1) != layers:
+        raise ModelError(
+            f"config.json: layer_types must be {LAYER_TYPES[bool(window)]} for every layer of this family, "
+            f"whose sliding_window is {window or 'off'}"
+        )
+    return layers
+
+
+def optional_window(keys: HFConfigReader) -> int:
+    """Returns `sliding_window`, 0 if it is absent or null."""
+    return keys.integer("sliding_window") if keys.has("sliding_window") else 0
 
 
 def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:

@@ -1,7 +1,8 @@
-"""Gemma 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786).
+"""Gemma 1 (arXiv 2403.08295), 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786).
 
-Layers with and without a window alternate. Norms stand before and after each half of a block. Embeddings are scaled.
-Version 2 caps scores and logits; version 3 normalises queries and keys.
+Embeddings are scaled, norms add 1 to their scales. From version 2 on layers with and without a window alternate, and
+norms stand before and after each half of a block. Version 2 caps scores and logits. Version 3 normalises queries and
+keys.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from typing import Any
 
 from jaxchat.errors import ModelError
 from jaxchat.models.config import LayerKind, ModelConfig, Names
-from jaxchat.models.families.common import activation, kinds, rope, rope_of, sizes, windows
+from jaxchat.models.families.common import (
+    activation,
+    kinds,
+    optional_window,
+    rope,
+    rope_of,
+    same_windows,
+    sizes,
+    windows,
+)
 from jaxchat.models.hf_config import HFConfigReader
 
 _NAMES = Names(mlp_norm="pre_feedforward_layernorm")
@@ -21,21 +31,43 @@ _TEXT_OF_MANY = Names(
     ignored=("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
 )
 
-_LEFT_OUT = dict(  # keys that the published checkpoints of version 3 omit, with their defaults
-    vocab_size=262_208,
-    num_attention_heads=8,
-    num_key_value_heads=4,
+_DEFAULTS_1 = dict(
+    num_key_value_heads=16,
     head_dim=256,
-    max_position_embeddings=131_072,
+    max_position_embeddings=8192,
+    hidden_act="gelu_pytorch_tanh",
+    tie_word_embeddings=True,
 )
+_SHARED = dict(num_key_value_heads=4, head_dim=256, sliding_window=4096, tie_word_embeddings=True)
+_DEFAULTS_2 = _SHARED | dict(max_position_embeddings=8192, attn_logit_softcapping=50.0, final_logit_softcapping=30.0)
+_DEFAULTS_3 = _SHARED | dict(vocab_size=262_208, num_attention_heads=8, max_position_embeddings=131_072)
+
+
+def read_1(keys: HFConfigReader) -> ModelConfig:
+    """Reads `GemmaForCausalLM`."""
+    keys = keys.or_else(_DEFAULTS_1)
+    if keys.word("hidden_act", "") == "gelu":  # in the first published checkpoints, which mean the approximation
+        keys = keys.replaced(dict(hidden_act="gelu_pytorch_tanh"))
+    if keys.flag("use_bidirectional_attention"):
+        raise ModelError("config.json: use_bidirectional_attention is not supported")
+    settings, bias = sizes(keys), keys.flag("attention_bias")
+    return ModelConfig(
+        **settings,
+        kinds=kinds(rope(keys), same_windows(keys, 0)),
+        norm_offset=1.0,
+        qkv_bias=bias,
+        out_bias=bias,
+        embed_scale=math.sqrt(settings["embed_dim"]),
+    )
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
     """Reads `Gemma2ForCausalLM`."""
+    keys = keys.or_else(_DEFAULTS_2)
     every_other = tuple(index % 2 == 0 for index in range(keys.integer("num_hidden_layers")))
     return ModelConfig(
         **_shared(keys),
-        kinds=kinds(rope(keys), windows(keys, every_other, keys.integer("sliding_window", 4096))),
+        kinds=kinds(rope(keys), windows(keys, every_other, optional_window(keys))),
         attn_logit_softcap=keys.number("attn_logit_softcapping", 0.0),
         final_logit_softcap=keys.number("final_logit_softcapping", 0.0),
         names=_NAMES,
@@ -44,6 +76,7 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
 
 def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
     """Reads `Gemma3ForCausalLM`."""
+    keys = keys.or_else(_DEFAULTS_3)
     return ModelConfig(
         **_shared(keys),
         kinds=_kinds_3(keys),
@@ -56,18 +89,15 @@ def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
 
 def read_3_text(keys: HFConfigReader) -> ModelConfig:
     """Reads the text part of `Gemma3ForConditionalGeneration` and ignores its image parts."""
-    return read_3(keys.inner("text_config").or_else(_LEFT_OUT), _TEXT_OF_MANY)
+    tied = keys.flag("tie_word_embeddings", True)  # the text part's own key is not used
+    return read_3(keys.inner("text_config").replaced(dict(tie_word_embeddings=tied)), _TEXT_OF_MANY)
 
 
 def _shared(keys: HFConfigReader) -> dict[str, Any]:
     if keys.flag("use_bidirectional_attention"):
         raise ModelError("config.json: use_bidirectional_attention is not supported")
     bias = keys.flag("attention_bias")
-    settings = sizes(keys) | dict(
-        head_dim=keys.integer("head_dim", 256),
-        activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"),
-        tie_embeddings=keys.flag("tie_word_embeddings", True),
-    )
+    settings = sizes(keys) | dict(activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"))
     return settings | dict(
         norm_offset=1.0,
         post_norms=True,
@@ -82,12 +112,15 @@ def _kinds_3(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     """Returns the layers; those with a window have a separate rotary embedding."""
     layers, every = keys.integer("num_hidden_layers"), keys.integer("sliding_window_pattern", 6)
     sliding = tuple((index + 1) % every != 0 for index in range(layers))
-    window_sizes = windows(keys, sliding, keys.integer("sliding_window", 4096))
-    settings = keys.inner("rope_parameters")
-    if settings.has("full_attention"):
-        global_rope = rope_of(settings.inner("full_attention"), keys, 1e6)
-        local_rope = rope_of(settings.inner("sliding_attention"), keys, 1e4)
-    else:
-        global_rope = rope(keys, 1e6)
-        local_rope = rope_of(HFConfigReader({}), keys, keys.number("rope_local_base_freq", 1e4))
+    window_sizes = windows(keys, sliding, optional_window(keys))
+    settings, scaling = keys.inner("rope_parameters"), keys.inner("rope_scaling")
+    for key in ("rope_type", "type", "rope_theta"):
+        if settings.has(key):
+            raise settings.error(key, "must be in full_attention or sliding_attention")
+    whole = settings.inner("full_attention").replaced(scaling.values)
+    global_rope = rope_of(whole, keys, keys.number("rope_theta", 1e6, positive=True))
+    local_base = keys.number("rope_local_base_freq", 1e4, positive=True)
+    local_rope = rope_of(settings.inner("sliding_attention"), keys, local_base)
+    if (global_rope.fraction, local_rope.fraction) != (1, 1):
+        raise ModelError("config.json: partial_rotary_factor is not supported for this family")
     return tuple(LayerKind(rope=local_rope if window else global_rope, window=window) for window in window_sizes)

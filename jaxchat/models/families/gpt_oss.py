@@ -6,26 +6,29 @@ Its checkpoints are published in MXFP4, see `checkpoints.mxfp4`.
 from __future__ import annotations
 
 from jaxchat.models.config import Clamp, Experts, LayerKind, ModelConfig, Names
-from jaxchat.models.families.common import rope, sizes, windows
+from jaxchat.models.families.common import optional_window, rope, sizes, windows
 from jaxchat.models.hf_config import HFConfigReader
 
 _NAMES = Names(router="mlp.router", stacked=True)
+_DEFAULTS = dict(
+    num_key_value_heads=8, head_dim=64, max_position_embeddings=131_072, rms_norm_eps=1e-5, sliding_window=128
+)
 _ROPE = dict(rope_type="yarn", factor=32.0, truncate=False, original_max_position_embeddings=4096)
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
     """Reads `GptOssForCausalLM`."""
-    if not keys.has("rope_parameters"):
-        keys = keys.or_else(dict(rope_scaling=_ROPE))
+    keys = keys.or_else(_DEFAULTS)
+    if not keys.has("rope_parameters") and not len(keys.inner("rope_scaling")):
+        keys = keys.replaced(dict(rope_parameters=_ROPE))
     layers, bias = keys.integer("num_hidden_layers"), keys.flag("attention_bias", True)
     every_other = tuple(index % 2 == 0 for index in range(layers))
     rope_tables = rope(keys, 150_000.0)
-    settings = sizes(keys) | dict(head_dim=keys.integer("head_dim", 64), norm_eps=keys.number("rms_norm_eps", 1e-5))
     return ModelConfig(
-        **settings,
+        **sizes(keys),
         kinds=tuple(
             LayerKind(rope=rope_tables, window=window, sparse=True)
-            for window in windows(keys, every_other, keys.integer("sliding_window", 128))
+            for window in windows(keys, every_other, optional_window(keys))
         ),
         qkv_bias=bias,
         out_bias=bias,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.families.common import kinds, rope, sizes
+from jaxchat.models.families.common import kinds, rope, same_windows, sizes
 from jaxchat.models.hf_config import HFConfigReader
 
 
@@ -12,7 +12,7 @@ def read(keys: HFConfigReader) -> ModelConfig:
     bias = keys.flag("attention_bias")
     return ModelConfig(
         **sizes(keys),
-        kinds=kinds(rope(keys), (0,) * keys.integer("num_hidden_layers")),
+        kinds=kinds(rope(keys), same_windows(keys, 0)),
         qkv_bias=bias,
         out_bias=bias,
         mlp_bias=keys.flag("mlp_bias"),

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from jaxchat.models.config import Experts, LayerKind, ModelConfig, Names
-from jaxchat.models.families.common import rope, sizes
+from jaxchat.models.families.common import optional_window, rope, same_windows, sizes
 from jaxchat.models.hf_config import HFConfigReader
 
 _NAMES = Names(router="block_sparse_moe.gate", experts="block_sparse_moe.experts", expert=("w1", "w3", "w2"))
+_DEFAULTS = dict(num_key_value_heads=8, max_position_embeddings=131_072, rms_norm_eps=1e-5)
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
     """Reads `MixtralForCausalLM`."""
-    window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
-    kind = LayerKind(rope=rope(keys, 1e6), window=window, sparse=True)
+    keys = keys.or_else(_DEFAULTS)
+    rope_tables, window_sizes = rope(keys, 1e6), same_windows(keys, optional_window(keys))
     experts = Experts(
         count=keys.integer("num_local_experts", 8),
         top_k=keys.integer("num_experts_per_tok", 2),
         mlp_dim=keys.integer("intermediate_size"),
     )
-    layers = keys.integer("num_hidden_layers")
-    return ModelConfig(**sizes(keys), kinds=(kind,) * layers, experts=experts, names=_NAMES)
+    kinds = tuple(LayerKind(rope=rope_tables, window=window, sparse=True) for window in window_sizes)
+    return ModelConfig(**sizes(keys), kinds=kinds, experts=experts, names=_NAMES)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig, Names
-from jaxchat.models.families.common import kinds, rope, sizes
+from jaxchat.models.families.common import kinds, optional_window, rope, same_windows, sizes
 from jaxchat.models.hf_config import HFConfigReader
+
+_DEFAULTS = dict(max_position_embeddings=4096, original_max_position_embeddings=4096, rms_norm_eps=1e-5)
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
     """Reads `Phi3ForCausalLM`."""
-    window = keys.integer("sliding_window") if keys.has("sliding_window") else 0
+    keys = keys.or_else(_DEFAULTS)
+    rope_tables = rope(keys, partial=True)
+    if rope_tables.kind not in ("default", "longrope"):
+        raise ModelError(f"config.json: rope type {rope_tables.kind!r} is not supported for this family")
     return ModelConfig(
         **sizes(keys),
-        kinds=kinds(rope(keys), (window,) * keys.integer("num_hidden_layers")),
+        kinds=kinds(rope_tables, same_windows(keys, optional_window(keys))),
         names=Names(fused=True),
     )
