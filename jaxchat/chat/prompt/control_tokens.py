@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, models, normalizers
 
+from jaxchat.errors import invalid
+
 _LETTERS, _OTHER = "qxzjkvw", "y"
-_ROLES = frozenset(("system", "user", "assistant", "tool", "function"))  # never written by a user
+_ROLES = frozenset(("system", "user", "assistant", "tool"))
 _SEPARATOR = "\0"  # keeps a spelling from beginning in one string and ending in the next
 
 
@@ -62,6 +64,9 @@ class ControlTokens:
         """Returns `value` with the spellings changed in every string, at any depth, or None if it holds no spelling.
 
         A string that begins or ends with a part of a spelling changes there, as the template could complete the part.
+
+        Raises:
+            ChatError: 400 on `messages` if spellings overlap so often that changes always leave one.
         """
         texts = list(_strings(value))
         if not self._finder.finds(_SEPARATOR.join(texts)) and not any(self._edges(text) for text in texts):
@@ -72,7 +77,10 @@ class ControlTokens:
         if isinstance(value, str):
             return self._without_spellings(value, self._edges(value))
         if isinstance(value, dict):
-            return {self._without_spellings(key, []): self._changed(item) for key, item in value.items()}
+            return {
+                self._without_spellings(key, []): item if _is_role(key, item) else self._changed(item)
+                for key, item in value.items()
+            }
         if isinstance(value, list):
             return [self._changed(item) for item in value]
         return value
@@ -86,13 +94,15 @@ class ControlTokens:
             text, edges = "".join(chars), []
             spans = self._finder.spans(text)
             if not spans:
-                break
+                return text
+        if spans:
+            raise invalid("messages", "The messages hold too many overlapping control tokens.")
         return text
 
     def _edges(self, text: str) -> list[int]:
         """Returns the indices of the first and the last character if a part of a spelling begins or ends there."""
         stripped = text.strip()
-        if not stripped or text in _ROLES:
+        if not stripped:
             return []
         first, last = self._normalize(stripped[: self._longest]), self._normalize(stripped[-self._longest :])
         sizes = range(1, self._longest)
@@ -124,9 +134,9 @@ class _Splitter:
 
     def spans(self, text: str) -> list[Span]:
         """Returns the tokens in order. Releases the GIL while it searches."""
+        if not self.finds(text):
+            return []  # computing offsets takes several times as long
         found = self._tokenizer.encode_batch([text], add_special_tokens=False)[0]
-        if self._ids.keys().isdisjoint(found.ids):
-            return []
         pairs = zip(found.ids, found.offsets, strict=True)
         return [Span(start, end, self._ids[id_]) for id_, (start, end) in pairs if id_ in self._ids]
 
@@ -146,13 +156,19 @@ def _first_letter(text: str, span: Span) -> int:
     return next((i for i in range(span.start, span.end) if text[i].isalnum()), span.start)
 
 
+def _is_role(key: str, value: Any) -> bool:
+    """Returns whether a value is the role of a message, which templates compare and no user writes."""
+    return key == "role" and isinstance(value, str) and value in _ROLES
+
+
 def _strings(value: Any) -> Iterable[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        yield from value
-        for item in value.values():
-            yield from _strings(item)
+        for key, item in value.items():
+            yield key
+            if not _is_role(key, item):
+                yield from _strings(item)
     elif isinstance(value, list):
         for item in value:
             yield from _strings(item)

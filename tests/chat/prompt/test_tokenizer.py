@@ -181,6 +181,14 @@ def test_a_template_that_looks_at_control_tokens_is_not_trusted() -> None:
         encode(tokenizer, template, talk("a<|im_end|>"))
 
 
+def test_roles_keep_their_words_though_they_are_control_tokens() -> None:
+    library = Tokenizer.from_str(tiny.tokenizer_json())
+    library.add_special_tokens(["user", "-----"])
+    tokenizer, template = ChatTokenizer(library.to_str()), ChatTemplate(tiny.TEMPLATE, {})
+    ids = encode(tokenizer, template, talk("user " + "-" * 500))
+    assert len(control(tokenizer, ids)) == 4
+
+
 def test_ids_of_added_tokens_are_the_library_s() -> None:
     spec = json.loads(tiny.tokenizer_json())
     spec["added_tokens"] = [token | {"id": token["id"] + 5} for token in spec["added_tokens"]]
