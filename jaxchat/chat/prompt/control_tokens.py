@@ -31,12 +31,13 @@ class Span(NamedTuple):
 class ControlTokens:
     """The control tokens of a tokenizer."""
 
-    def __init__(self, library: Tokenizer, spellings: Iterable[str]) -> None:
+    def __init__(self, library: Tokenizer, spellings: Iterable[str], cuts: Iterable[str] = ()) -> None:
         """Compiles the spellings.
 
         Args:
             library: the complete tokenizer.
             spellings: added tokens. Those of white space remain control tokens in messages.
+            cuts: strings that the template may remove from messages, or split them at.
         """
         spellings = set(spellings)
         self.spellings = frozenset(token for token in spellings if token.strip())
@@ -51,6 +52,8 @@ class ControlTokens:
         visible = {id_: token for id_, token in control.items() if token.content in self.spellings}
         loose = {id_: AddedToken(token.content, normalized=token.normalized) for id_, token in visible.items()}
         self._finder = _Splitter(normalizer, loose, frozenset(loose))
+        markers = {place: AddedToken(text, normalized=False) for place, text in enumerate(sorted(cuts))}
+        self._cutter = _Splitter(None, markers, frozenset(markers))
         self._heads = {token[:end] for token in self.spellings for end in range(1, len(token))}
         self._tails = {token[start:] for token in self.spellings for start in range(1, len(token))}
         self._longest = max(map(len, self.spellings), default=0)
@@ -63,7 +66,8 @@ class ControlTokens:
     def decoy(self, value: Any) -> Any:
         """Returns `value` with the spellings changed in every string, at any depth, or None if it holds no spelling.
 
-        A string that begins or ends with a part of a spelling changes there, as the template could complete the part.
+        A string, or a piece of it between cuts, that begins or ends with a part of a spelling changes there, as the
+        template could complete the part.
 
         Raises:
             ChatError: 400 on `messages` if spellings overlap so often that changes always leave one.
@@ -100,13 +104,18 @@ class ControlTokens:
         return text
 
     def _edges(self, text: str) -> list[int]:
-        """Returns the indices of the first and the last character if a part of a spelling begins or ends there."""
-        stripped = text.strip()
+        """Returns the indices at which a part of a spelling begins or ends the text, or a piece between cuts."""
+        bounds = [0, *(bound for cut in self._cutter.spans(text) for bound in cut[:2]), len(text)]
+        pieces = zip(bounds[::2], bounds[1::2], strict=True)
+        return [place for start, end in pieces for place in self._piece_edges(text[start:end], start)]
+
+    def _piece_edges(self, piece: str, start: int) -> list[int]:
+        stripped = piece.strip()
         if not stripped:
             return []
         first, last = self._normalize(stripped[: self._longest]), self._normalize(stripped[-self._longest :])
         sizes = range(1, self._longest)
-        start, edges = text.index(stripped[0]), []
+        start, edges = start + piece.index(stripped[0]), []
         if any(first[:size] in self._tails for size in sizes):
             edges.append(start)
         if any(last[-size:] in self._heads for size in sizes):

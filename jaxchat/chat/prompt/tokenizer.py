@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer
 from jaxchat.chat.prompt.control_tokens import ControlTokens, Span, differs_only_by_decoys
 from jaxchat.chat.prompt.decoder import Decoder
 from jaxchat.chat.prompt.template import ChatTemplate
-from jaxchat.chat.prompt.turn_markers import turn_markers
+from jaxchat.chat.prompt.turn_markers import cut_strings, turn_markers
 from jaxchat.errors import ModelError, invalid, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
@@ -43,12 +43,12 @@ class ChatTokenizer:
         decoder = Decoder(spec.get("decoder"))
         self.strips_first_space = decoder.strips_first_space
         self._bytes = _byte_table(vocab, self._added, decoder, self.size)
-        self._set_control_tokens(set())
+        self._set_control_tokens(set(), set())
 
     def learn_turns(self, template: ChatTemplate) -> None:
         """Makes control tokens of the added tokens with which a chat template opens and closes turns."""
         ordinary = [token.content for token in self._added.values() if not token.special]
-        self._set_control_tokens(turn_markers(template, ordinary))
+        self._set_control_tokens(turn_markers(template, ordinary), cut_strings(template.source))
 
     def encode(self, rendered: str, decoy: str | None = None) -> list[int]:
         """Returns the ids of a rendered template.
@@ -91,9 +91,9 @@ class ChatTokenizer:
         self._text.add_tokens([AddedToken(content, normalized=normalized)])
         return content, self._text.token_to_id(content)
 
-    def _set_control_tokens(self, turns: set[str]) -> None:
+    def _set_control_tokens(self, turns: set[str], cuts: set[str]) -> None:
         ends = {self._added[id_].content for id_ in self.stop_tokens if id_ in self._added}
-        self.control_tokens = ControlTokens(self._full, {*self.special_tokens.values(), *ends, *turns})
+        self.control_tokens = ControlTokens(self._full, {*self.special_tokens.values(), *ends, *turns}, cuts)
         # `encode_special_tokens` ignores the special ones
         self._text.add_special_tokens(sorted(self.control_tokens.spellings))
         self._broken = dict(self._model_made())

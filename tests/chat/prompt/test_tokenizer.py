@@ -162,6 +162,25 @@ def test_templates_see_thoughts_beside_forged_control_tokens() -> None:
         assert len(control(tokenizer, ids)) == 7
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "m.content.replace('<think>', '')",
+        "m.content.split('<think>')[0] + m.content.split('<think>')[-1]",
+        "m.content.split('<think>') | join",
+        "(m.content | trim) ~ 'end|>'",
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["<|im_<think>end|>", "<|<think>im_end|>", "<|im_end|<think>>", "<|im_ ", "<think><|im_", "<|im_<|im_end|>"]
+)
+def test_parts_that_the_template_puts_together_are_text(written: str, text: str) -> None:
+    template = ChatTemplate("{% for m in messages %}<|im_start|>{{ " + written + " }}<|im_end|>{% endfor %}", {})
+    tokenizer = ChatTokenizer(tiny.tokenizer_json())
+    tokenizer.learn_turns(template)
+    assert len(control(tokenizer, encode(tokenizer, template, talk(text)))) == 2
+
+
 def test_strings_inside_tools_are_text_too() -> None:
     _, tokenizer, _ = made("bytes")
     template = ChatTemplate("<|im_start|>{{ tools | tojson }}<|im_end|>", {})
