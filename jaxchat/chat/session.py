@@ -60,6 +60,7 @@ class ChatSession:
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
+        tokenizer.learn_turns(template)
         self._grammars = GrammarCompiler(tokenizer, info.logits, tool_format=template.tool_format)
         self._config = config or ChatConfig()
         self._compiles = compiles

@@ -15,8 +15,6 @@ from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.tools.format import ToolFormat, default_tool_format
 from jaxchat.errors import ChatError, invalid, overloaded, unsupported
 
-_NOWHERE = "\0\0"  # a joiner that does not occur in forced text
-
 
 class GrammarCompiler:
     """A compiler with a cache of the `size` grammars and errors used last. Thread-safe; each session has one."""
@@ -83,7 +81,7 @@ class GrammarCompiler:
         self._sandbox.close()
 
     def _spell(self, text: str) -> list[int]:
-        ids = self._chat.encode(text, _NOWHERE)
+        ids = self._chat.encode(text)
         return ids if max(ids, default=0) < len(self._tokens) else []
 
     def _compile(self, constraint: OutputConstraint, *, probed: bool) -> Grammar | ChatError:

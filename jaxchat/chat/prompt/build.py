@@ -42,9 +42,10 @@ def prompt_tokens(
     _check_length(request, tokenizer, context)
     messages = _with_format([_message(message, template) for message in request.messages], request)
     tools = [_tool(function) for function in tool_choice.functions] if tool_choice.visible else None
-    joiner = tokenizer.control_tokens.joiner([messages, tools])
-    rendered = template.render(*tokenizer.control_tokens.apply([messages, tools], joiner))
-    return np.array(tokenizer.encode(rendered, joiner), np.int32)
+    rendered = template.render(messages, tools)
+    decoy = tokenizer.control_tokens.decoy([messages, tools])
+    ids = tokenizer.encode(rendered, template.render(*decoy) if decoy else None)
+    return np.array(ids, np.int32)
 
 
 def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:

@@ -4,58 +4,75 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
-from jaxchat.chat.prompt.control_tokens import ControlTokens
-from jaxchat.errors import ModelError, safe_repr
+from jaxchat.chat.prompt.control_tokens import ControlTokens, Span, differs_only_by_decoys
+from jaxchat.chat.prompt.decoder import Decoder
+from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.turn_markers import cut_strings, turn_markers
+from jaxchat.errors import ModelError, invalid, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+_NOT_TEXT = "The model's chat template cannot show a control token in these messages as text."
 
 
 class ChatTokenizer:
-    """A tokenizer made from a `tokenizer.json`. Thread-safe."""
+    """A tokenizer made from a `tokenizer.json`. Thread-safe once `learn_turns` has returned."""
 
     def __init__(self, source: str, stop_tokens: frozenset[int] = frozenset()) -> None:
         """Parses `source`, the text of a `tokenizer.json`. `stop_tokens` are the ids that end an answer."""
         spec = json.loads(source)
         self._full = Tokenizer.from_str(source)
-        self._plain = Tokenizer.from_str(json.dumps({**spec, "added_tokens": [], "post_processor": None}))
-        added = {token["content"]: token for token in spec.get("added_tokens", [])}
-        self._added_ids = {content: token["id"] for content, token in added.items()}
-        self._control = _control_pattern(added)
-        normalizer = self._full.normalizer
-        self.control_tokens = ControlTokens(added, normalizer.normalize_str if normalizer else None)
-        self._forbidden = {self._added_ids[token] for token in self.control_tokens.tokens}
+        self._text = Tokenizer.from_str(source)
+        self._text.encode_special_tokens = True
+        for library in (self._full, self._text):
+            library.no_truncation()
+            library.no_padding()
+        self._aliases = {normalized: self._add_alias(normalized) for normalized in (False, True)}
+        self._added = self._full.get_added_tokens_decoder()
         vocab = self._full.get_vocab(with_added_tokens=True)
         self.size = max(vocab.values()) + 1
         self.stop_tokens = stop_tokens
         self.digest = hashlib.sha256(source.encode()).hexdigest()
-        decoder = json.dumps(spec.get("decoder"))
-        self.strips_first_space = '"Strip"' in decoder or '"Metaspace"' in decoder
-        self.special_tokens = {token["id"]: name for name, token in added.items() if token.get("special")}
-        self._bytes = _byte_table(vocab, added, byte_level='"ByteLevel"' in decoder, size=self.size)
+        self.special_tokens = {id_: token.content for id_, token in self._added.items() if token.special}
+        decoder = Decoder(spec.get("decoder"))
+        self.strips_first_space = decoder.strips_first_space
+        self._bytes = _byte_table(vocab, self._added, decoder, self.size)
+        self._set_control_tokens(set(), set())
 
-    def encode(self, rendered: str, joiner: str) -> list[int]:
-        """Returns the ids of a rendered template. Spellings that contain the joiner stay ordinary text."""
-        if joiner not in rendered:
-            return self._full.encode(rendered, add_special_tokens=False).ids
-        ids: list[int] = []
-        end = 0
-        for match in self._control.finditer(rendered):
-            ids += self._encode_text(rendered[end : match.start()].replace(joiner, ""))
-            ids.append(self._added_ids[next(group for group in match.groups() if group)])
-            end = match.end()
-        return ids + self._encode_text(rendered[end:].replace(joiner, ""))
+    def learn_turns(self, template: ChatTemplate) -> None:
+        """Makes control tokens of the added tokens with which a chat template opens and closes turns."""
+        ordinary = [token.content for token in self._added.values() if not token.special]
+        self._set_control_tokens(turn_markers(template, ordinary), cut_strings(template.source))
+
+    def encode(self, rendered: str, decoy: str | None = None) -> list[int]:
+        """Returns the ids of a rendered template.
+
+        Args:
+            rendered: the text.
+            decoy: the template rendered with the decoys of its messages, if they hold spellings of control tokens.
+
+        Raises:
+            ChatError: 400 on `messages` if the two differ in more than the decoys, as control tokens are unknown then.
+        """
+        if decoy is None:
+            ids = self._ids(self._full, rendered)
+            written = sum(id_ in self.control_tokens.ids for id_ in ids) if self._broken else 0
+            if not self._broken or written == len(self.control_tokens.spans(rendered)):
+                return ids
+        spans = self.control_tokens.spans(decoy or rendered)
+        if decoy is not None and not differs_only_by_decoys(rendered, decoy, spans):
+            raise invalid("messages", _NOT_TEXT)
+        return self._encode_with_aliases(rendered, spans)
 
     def count(self, text: str) -> int:
         """Returns the number of tokens of a text."""
-        return len(self._plain.encode(text, add_special_tokens=False).ids)
+        return len(self._ids(self._text, text))
 
     def bytes_of(self, token: int) -> bytes:
         """Returns a token's bytes, possibly a fragment of a character. Control tokens have none."""
@@ -65,11 +82,48 @@ class ChatTokenizer:
         """Returns the id of a token by its spelling in `tokenizer.json`, or None if it is unknown."""
         return self._full.token_to_id(token)
 
-    def _encode_text(self, text: str) -> list[int]:
-        ids = self._plain.encode(text, add_special_tokens=False).ids
-        if self._forbidden.isdisjoint(ids):
-            return ids
-        return [id_ for char in text for id_ in self._plain.encode(char, add_special_tokens=False).ids]
+    def _add_alias(self, normalized: bool) -> tuple[str, int | None]:
+        """Adds a token that stands for control tokens, so that the text around it is split and encoded as ever.
+
+        Nobody can guess its spelling, so no message holds it.
+        """
+        content = f"<|{secrets.token_hex(16)}|>"
+        self._text.add_tokens([AddedToken(content, normalized=normalized)])
+        return content, self._text.token_to_id(content)
+
+    def _set_control_tokens(self, turns: set[str], cuts: set[str]) -> None:
+        ends = {self._added[id_].content for id_ in self.stop_tokens if id_ in self._added}
+        self.control_tokens = ControlTokens(self._full, {*self.special_tokens.values(), *ends, *turns}, cuts)
+        # `encode_special_tokens` ignores the special ones
+        self._text.add_special_tokens(sorted(self.control_tokens.spellings))
+        self._broken = dict(self._model_made())
+
+    def _model_made(self) -> Iterator[tuple[int, list[int]]]:
+        """Yields the control tokens that the model itself makes of their spelling, with the tokens of its characters.
+
+        A Unigram model, for example, finds each piece of its vocabulary in text, also those that are added tokens.
+        """
+        for id_ in self.control_tokens.ids:
+            content = self._added[id_].content
+            if [token.id for token in self._full.model.tokenize(content)] == [id_]:
+                yield id_, [token.id for char in content for token in self._full.model.tokenize(char)]
+
+    def _encode_with_aliases(self, rendered: str, spans: list[Span]) -> list[int]:
+        parts, end = [], 0
+        for span in spans:
+            parts += [rendered[end : span.start], self._aliases[span.token in self.control_tokens.normalized][0]]
+            end = span.end
+        tokens = iter(spans)
+        aliases = {id_ for _, id_ in self._aliases.values()}
+        ids = self._ids(self._text, "".join([*parts, rendered[end:]]))
+        return [part for id_ in ids for part in ([next(tokens).token] if id_ in aliases else self._unmade(id_))]
+
+    def _unmade(self, token: int) -> list[int]:
+        return self._broken.get(token, [token])
+
+    def _ids(self, library: Tokenizer, text: str) -> list[int]:
+        # Encoding a batch releases the GIL, encoding one text does not.
+        return library.encode_batch_fast([text], add_special_tokens=False)[0].ids
 
 
 def load_tokenizer(directory: Path) -> ChatTokenizer:
@@ -109,33 +163,11 @@ def _checked_ids(path: Path, ids: list[Any]) -> list[int]:
     return ids
 
 
-def _control_pattern(added: dict[str, dict[str, Any]]) -> re.Pattern[str]:
-    def spelling(content: str) -> str:
-        token = added[content]
-        left, right = r"\s*" * bool(token.get("lstrip")), r"\s*" * bool(token.get("rstrip"))
-        return f"{left}({re.escape(content)}){right}"
-
-    return re.compile("|".join(map(spelling, sorted(added, key=len, reverse=True))) or r"(?!)")
-
-
-def _byte_table(vocab: dict[str, int], added: dict[str, dict[str, Any]], *, byte_level: bool, size: int) -> list[bytes]:
+def _byte_table(vocab: dict[str, int], added: dict[int, AddedToken], decoder: Decoder, size: int) -> list[bytes]:
     table = [b""] * size
-    alphabet = _byte_alphabet()
     for text, token in vocab.items():
-        if text in added:
-            table[token] = b"" if added[text].get("special") else text.encode()
-        elif byte_level:
-            table[token] = b"".join(alphabet.get(char, char.encode()) for char in text)
-        elif match := _BYTE_TOKEN.fullmatch(text):
-            table[token] = bytes([int(match[1], 16)])
-        else:
-            table[token] = text.replace("\u2581", " ").encode()
+        if token not in added:
+            table[token] = decoder.bytes_of(text)
+        elif not added[token].special:
+            table[token] = decoder.bytes_of_added(text)
     return table
-
-
-def _byte_alphabet() -> dict[str, bytes]:
-    """Returns GPT-2's printable character for each byte: Latin-1 itself if printable, or one from U+0100 on."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    table = {chr(byte): bytes([byte]) for byte in printable}
-    return table | {chr(0x100 + index): bytes([byte]) for index, byte in enumerate(others)}

@@ -74,6 +74,7 @@ class ChoiceBuilder:
         self._markers = (calls.markers if calls and parser else ()) + (reasoning.markers if reasoning else ())
         self._stop = StopMatcher(options.stops)
         self._delta = ChoiceDelta()
+        self._first_space = tokenizer.strips_first_space  # whether a space may come that the tokenizer has added
         self._decoded = 0
         self._content = 0
         self._released = 0
@@ -111,8 +112,8 @@ class ChoiceBuilder:
         return name.encode() if name and name in self._markers else self._tokenizer.bytes_of(token)
 
     def _show(self, text: str) -> None:
-        if self._tokenizer.strips_first_space and not self._decoded and text.startswith(" "):
-            text = text[1:]
+        if self._first_space and text:
+            text, self._first_space = text.removeprefix(" "), False
         self._decoded += len(text)
         for piece in self._parser.feed(text) if self._parser else [text]:
             if not self._stop.matched:

@@ -94,7 +94,7 @@ def test_random_parameters() -> None:
 
 
 def test_the_first_token_is_the_one_that_the_model_knows() -> None:
-    opening = bundled().encode("<tool_call>", "\0")
+    opening = bundled().encode("<tool_call>")
     for choice in ("required", "weather"):
         grammar = grammars().compiled(constraint_of(tool_request(choice=choice)))
         row = empty_row(bundled())

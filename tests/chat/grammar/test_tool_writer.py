@@ -46,7 +46,7 @@ def follows(name: str, control: bool, request: v1.ChatCompletionRequest, text: s
     grammar = grammars(name, control).compiled(constraint_of(request))
     constraint, row = grammar.start(), empty_row(known, 0)
     try:
-        for token in known.encode(text, "\0"):
+        for token in known.encode(text):
             constraint.accept(token)
     except ValueError:
         return False
@@ -133,7 +133,7 @@ def test_a_control_token_is_allowed_where_calls_begin_and_nowhere_else() -> None
     constraint.fill(row)
     assert set(known.special_tokens) - known.stop_tokens & set(allowed(row)) == {marker}
     constraint.accept(marker)
-    for token in known.encode(' [{"name": "weather", "arguments": {"city": "', "\0"):
+    for token in known.encode(' [{"name": "weather", "arguments": {"city": "'):
         constraint.accept(token)
     constraint.fill(row)
     assert not set(known.special_tokens) & set(allowed(row))
@@ -142,6 +142,6 @@ def test_a_control_token_is_allowed_where_calls_begin_and_nowhere_else() -> None
 def test_control_tokens_are_no_text_where_nothing_is_called() -> None:
     known = tokenizer(True)
     builder = ChoiceBuilder(known, ChoiceOptions())
-    for token in (*known.encode("a[TOOL_CALLS]b", "\0"),):
+    for token in (*known.encode("a[TOOL_CALLS]b"),):
         builder.feed(TokenEvent(0, 0, token, None, 0.0, None))
     assert builder.take().text == "ab"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -12,6 +13,7 @@ from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceDelta, ChoiceOptions
 from jaxchat.types import TokenEvent, TopLogprobs
 from tests import tiny
+from tests.chat.prompt import tokenizers as small
 
 SOURCE = tiny.tokenizer_json()
 LIBRARY = Tokenizer.from_str(SOURCE)
@@ -47,6 +49,19 @@ def test_deltas_spell_the_bytes_with_replacement_and_hold_no_broken_character(da
     deltas = run(data)
     assert text(deltas) == data.decode("utf-8", "replace")
     assert all(delta.text.encode() for delta in deltas if delta.text)
+
+
+@pytest.mark.parametrize("source", [small.legacy(), small.metaspace("first"), small.metaspace("never")])
+@pytest.mark.parametrize("pieces", [["\u2581", "\u2581hello"], ["\u2581hello", "\u2581hello"], ["\u2581"] * 3, ["a"]])
+def test_the_space_that_the_tokenizer_adds_is_removed_once(source: str, pieces: list[str]) -> None:
+    tokenizer = ChatTokenizer(source)
+    builder = ChoiceBuilder(tokenizer, ChoiceOptions())
+    for piece in pieces:
+        token = tokenizer.id_of(piece)
+        assert token is not None
+        builder.feed(TokenEvent(1, 0, token))
+    written = "".join(pieces).replace("\u2581", " ")
+    assert builder.take().text == (written if "never" in source else written.removeprefix(" "))
 
 
 @settings(max_examples=200)

@@ -47,7 +47,7 @@ def test_the_template_tells():
 def test_thoughts_in_harmony_are_left_out_whatever_the_format_of_calls(calls):
     known = tokenizer(True)
     builder = ChoiceBuilder(known, ChoiceOptions(calls=calls, reasoning=HARMONY_REASONING, callable=False))
-    for token in known.encode(ANSWER, "\0"):
+    for token in known.encode(ANSWER):
         builder.feed(TokenEvent(0, 0, token, None, 0.0, None))
     assert builder.take().text == "Four."
 

@@ -32,7 +32,7 @@ def takes(text: str, request: v1.ChatCompletionRequest) -> bool:
     grammar = GrammarCompiler(known, known.size, tool_format=ACME).compiled(constraint_of(request))
     constraint = grammar.start()
     try:
-        for token in known.encode(text, "\0"):
+        for token in known.encode(text):
             constraint.accept(token)
     except ValueError:
         return False
@@ -49,7 +49,7 @@ def test_a_description_makes_the_grammar():
 def test_a_description_makes_the_parser():
     known = tokenizer(False)
     builder = ChoiceBuilder(known, ChoiceOptions(calls=ACME))
-    for token in known.encode("So be it. " + PING + PING, "\0"):
+    for token in known.encode("So be it. " + PING + PING):
         builder.feed(TokenEvent(0, 0, token, None, 0.0, None))
     builder.feed(TokenEvent(0, 0, min(known.stop_tokens), "stop", 0.0, None))
     delta = builder.take()
