@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxchat import bundled
 from jaxchat.chat.context import ModelInfo
-from jaxchat.chat.prompt.template import load_template
+from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.chat.session import ChatSession
 from jaxchat.client import AsyncClient, Client
