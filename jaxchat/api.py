@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,8 @@ def load_session(
     chat = chat or ChatConfig()
     tokenizer = load_tokenizer(directory)
     template = load_template(directory, chat.tool_format, chat.reasoning_format)
+    if not tokenizer.stop_tokens:
+        warnings.warn(f"{directory}: no file names a stop token, so answers end at max_tokens only", stacklevel=2)
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
     agree: dict[str, Any] = {}
     if pod:
@@ -161,7 +164,7 @@ def load_session(
         ", ".join(map(str, each)) for each in (loaded.runner.prefill_buckets, loaded.runner.decode_buckets)
     )
     copies = f"{len(runners)} x " if len(runners) > 1 else ""
-    facts = (
+    facts: tuple[tuple[str, str], ...] = (
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
         ("attention", loaded.attention),
@@ -174,6 +177,8 @@ def load_session(
             f"prefill of {prefills} tokens, decode of {decodes} rows ({engine.determinism})",
         ),
     )
+    if notes := "; ".join(template.traits.notes()):
+        facts += (("chat template", notes),)
     info = ModelInfo(
         id=model_id(model),
         created=int((directory / "config.json").stat().st_mtime),

@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from jaxchat.chat.prompt.control_tokens import ControlTokens
+from jaxchat.chat.prompt.special_tokens import read_special_tokens, with_added_tokens
 from jaxchat.errors import ModelError, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
@@ -76,8 +77,7 @@ def load_tokenizer(directory: Path) -> ChatTokenizer:
     """Reads `tokenizer.json` and the ids that end an answer. Raises ModelError naming the invalid file."""
     path = directory / "tokenizer.json"
     try:
-        source = read_text(path)
-        tokenizer = ChatTokenizer(source)
+        tokenizer = ChatTokenizer(with_added_tokens(read_text(path), directory))
         tokenizer.stop_tokens = frozenset(_stop_tokens(directory, tokenizer))
         return tokenizer
     except ModelError:
@@ -93,11 +93,7 @@ def _stop_tokens(directory: Path, tokenizer: ChatTokenizer) -> Iterable[int]:
         if ids is not None:
             yield from _checked_ids(directory / file, ids if isinstance(ids, list) else [ids])
             break
-    path = directory / "tokenizer_config.json"
-    token = read_if_there(path).get("eos_token")
-    name = token.get("content") if isinstance(token, dict) else token
-    if not isinstance(name, str | None):
-        raise ModelError(f"{path}: eos_token must be a string or an object with content, got {safe_repr(token)}")
+    name = read_special_tokens(directory).get("eos_token")
     if name is not None and (id_ := tokenizer.id_of(name)) is not None:
         yield id_
 
