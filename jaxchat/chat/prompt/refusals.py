@@ -27,13 +27,15 @@ def refusal(error: Exception, render: Render, messages: Sequence[Message], tools
         tools: the functions that the model may call, if any.
     """
     if tools and (_renders(render, messages, None) or _renders(render, messages, [_PLAIN_TOOL])):
-        refused = (i for i, tool in enumerate(tools) if not _renders(render, messages, [tool]))
-        index = next(refused, None)
-        return _refused("tools" if index is None else f"tools.{index}", "tool", error)
-    # The shortest beginning that the template refuses ends with the refused message.
-    lengths = range(1, len(messages))
-    count = 1 + bisect_left(lengths, True, key=lambda length: not _renders(render, messages[:length], None))
-    return _refused(f"messages.{count - 1}", "message", error)
+        index = _first_refused(lambda count: _renders(render, messages, tools[:count]), len(tools))
+        return _refused(f"tools.{index}", "tool", error)
+    index = _first_refused(lambda count: _renders(render, messages[:count], None), len(messages))
+    return _refused(f"messages.{index}", "message", error)
+
+
+def _first_refused(renders: Callable[[int], bool], count: int) -> int:
+    """Returns the index of the last item of the shortest beginning of `count` items that does not render."""
+    return bisect_left(range(1, count), True, key=lambda length: not renders(length))
 
 
 def late_system_messages(messages: Sequence[Message], prompt: str) -> Iterator[int]:

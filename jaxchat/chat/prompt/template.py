@@ -78,11 +78,18 @@ class ChatTemplate:
         except Exception as error:  # templates are programs, which may raise anything
             raise refusal(error, partial(self._render, instruction=instruction), messages, tools) from None
         for index in late_system_messages(messages, text):
-            changed = [*messages]
-            changed[index] = messages[index] | {"content": PROBE}
-            if PROBE not in self._render(changed, tools, instruction):
+            if self._drops(index, messages, tools, instruction):
                 raise dropped(index)
         return text
+
+    def _drops(self, index: int, messages: list[Message], tools: list[Tool] | None, instruction: str) -> bool:
+        """Returns whether the template leaves out a message, whatever its text. Some only change the text."""
+        changed = [*messages]
+        changed[index] = messages[index] | {"content": PROBE}
+        try:
+            return PROBE not in self._render(changed, tools, instruction)
+        except Exception:  # the template reads the message, as it refuses this text
+            return False
 
     def _render(self, messages: list[Message], tools: list[Tool] | None, instruction: str = "") -> str:
         """Renders a conversation. Moves a system message that the template drops into the first user message."""

@@ -21,7 +21,10 @@ from tests import tiny
 
 ASKED = [{"role": "user", "content": "Hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
-PRINTS_TOKENS = "{{ bos_token }}|{{ eos_token }}|{{ image_token }}|{{ audio_token }}|{% for m in messages %}{{ m.content }}{% endfor %}"
+PRINTS_TOKENS = (
+    "{{ bos_token }}|{{ eos_token }}|{{ image_token }}|{{ audio_token }}|"
+    "{% for m in messages %}{{ m.content }}{% endfor %}"
+)
 END = Tokenizer.from_str(tiny.tokenizer_json()).token_to_id("<|im_end|>")
 TOKENS: dict[str, dict[str, Any]] = {
     "map alone": {"special_tokens_map.json": {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}},
