@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxchat import bundled
 from jaxchat.chat.context import ModelInfo
-from jaxchat.chat.prompt.template import load_template
+from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.chat.session import ChatSession
 from jaxchat.client import AsyncClient, Client
@@ -146,6 +147,8 @@ def load_session(
     chat = chat or ChatConfig()
     tokenizer = load_tokenizer(directory)
     template = load_template(directory, chat.tool_format, chat.reasoning_format)
+    if not tokenizer.stop_tokens:
+        warnings.warn(f"{directory}: no file names a stop token, so answers end at max_tokens only", stacklevel=2)
     text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
     agree: dict[str, Any] = {}
     if leader:
@@ -169,7 +172,7 @@ def load_session(
         ", ".join(map(str, each)) for each in (loaded.runner.prefill_buckets, loaded.runner.decode_buckets)
     )
     copies = f"{len(runners)} x " if len(runners) > 1 else ""
-    facts = (
+    facts: tuple[tuple[str, str], ...] = (
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
         ("attention", loaded.attention),
@@ -182,6 +185,8 @@ def load_session(
             f"prefill of {prefills} tokens, decode of {decodes} rows ({engine.determinism})",
         ),
     )
+    if notes := "; ".join(template.traits.notes()):
+        facts += (("chat template", notes),)
     info = ModelInfo(
         id=model_id(model),
         created=int((directory / "config.json").stat().st_mtime),

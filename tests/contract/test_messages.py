@@ -77,10 +77,10 @@ def test_calls_and_their_results_are_written_into_the_prompt(echo: Door, runner:
     assert prompt(echo, runner, USER, *history) == rendered(
         ("user", "hi"),
         ("assistant", first),
-        ("tool", "[c2] two"),
-        ("tool", "[c1] one"),
-        ("assistant", 'text<tool_call>{"name": "f", "arguments": ""}</tool_call>'),
-        ("tool", "[c1] "),
+        ("tool", "(f) [c2] two"),
+        ("tool", "(f) [c1] one"),
+        ("assistant", 'text<tool_call>{"name": "f", "arguments": {}}</tool_call>'),
+        ("tool", "(f) [c1] "),
     )
 
 

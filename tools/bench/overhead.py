@@ -22,7 +22,7 @@ import httpx
 
 from jaxchat.api import load_async
 from jaxchat.chat.prompt.build import prompt_tokens
-from jaxchat.chat.prompt.template import load_template
+from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.client import AsyncClient

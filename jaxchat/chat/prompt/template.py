@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -13,10 +13,13 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from jaxchat.chat.prompt.adapt import adapt, fold_system
+from jaxchat.chat.prompt.messages import Message, Tool
+from jaxchat.chat.prompt.refusals import PROBE, dropped, late_system_messages, refusal
+from jaxchat.chat.prompt.template_traits import TemplateTraits, probe_traits
 from jaxchat.chat.response.reasoning import find_reasoning_format
-from jaxchat.chat.tools.format import find_tool_format
-from jaxchat.errors import ModelError, invalid, safe_repr
-from jaxchat.model_directory import read_if_there, read_text
+from jaxchat.chat.tools.format import WritesCalls, find_tool_format
+from jaxchat.errors import ChatError, ModelError
 
 
 class ChatTemplate:
@@ -44,44 +47,73 @@ class ChatTemplate:
             ModelError: the source is not valid Jinja, or its format of calls is not supported.
             RegistryError: no format has the given name.
         """
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _raise
-        environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+        environment = _environment()
         self.source = source + (with_tools or "")
         self.tool_format = find_tool_format(tool_format, self.source)
         self.reasoning_format = find_reasoning_format(reasoning_format, self.source)
         self._special_tokens = special_tokens
+        self._write_calls = self.tool_format.write_calls if isinstance(self.tool_format, WritesCalls) else None
         try:
             self._template = environment.from_string(source)
             self._with_tools = environment.from_string(with_tools) if with_tools else self._template
         except jinja2.TemplateError as error:
             raise ModelError(f"the chat template is not valid Jinja ({error})") from None
-        self.shows_names = self._shows_names()
+        self.traits = probe_traits(self._adapt_and_run, writes_calls=self._write_calls is not None)
 
-    def render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+    def render(self, messages: list[Message], tools: list[Tool] | None, instruction: str = "") -> str:
         """Renders the text of a prompt up to the beginning of the assistant's turn.
 
+        Args:
+            messages: the conversation, as `template_messages` makes it.
+            tools: the functions that the model may call, if any.
+            instruction: text that is added to the system message.
+
         Raises:
-            ChatError: 400 on `messages` if the template rejects the conversation.
+            ChatError: 400 on the message or tool that the template refuses or drops.
         """
         try:
-            template = self._with_tools if tools else self._template
-            messages = [{key: value for key, value in message.items() if value is not None} for message in messages]
-            return template.render(
-                messages=messages, tools=tools, documents=None, add_generation_prompt=True, **self._special_tokens
-            )
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
-            raise invalid("messages", f"The model's chat template refuses these messages: {error}") from None
+            text = self._render(messages, tools, instruction)
+        except ChatError:
+            raise
+        except Exception as error:  # templates are programs, which may raise anything
+            raise refusal(error, partial(self._render, instruction=instruction), messages, tools) from None
+        for index in late_system_messages(messages, text):
+            if self._drops(index, messages, tools, instruction):
+                raise dropped(index)
+        return text
 
-    def _shows_names(self) -> bool:
-        probe = [{"role": "user", "content": "text", "name": "probed_name"}]
+    def _drops(self, index: int, messages: list[Message], tools: list[Tool] | None, instruction: str) -> bool:
+        """Returns whether the template leaves out a message, whatever its text. Some only change the text."""
+        changed = [*messages]
+        changed[index] = messages[index] | {"content": PROBE}
         try:
-            return "probed_name" in self._template.render(messages=probe, tools=None, **self._special_tokens)
-        except (jinja2.TemplateError, TypeError, ValueError):
+            return PROBE not in self._render(changed, tools, instruction)
+        except Exception:  # the template reads the message, as it refuses this text
             return False
+
+    def _render(self, messages: list[Message], tools: list[Tool] | None, instruction: str = "") -> str:
+        """Renders a conversation. Moves a system message that the template drops into the first user message."""
+        adapted, functions = self._adapt(self.traits, messages, tools, instruction)
+        text = self._run(adapted, functions)
+        if not adapted or adapted[0]["role"] != "system" or adapted[0]["content"].strip() in text:
+            return text
+        if PROBE in self._run([adapted[0] | {"content": PROBE}, *adapted[1:]], functions):
+            return text
+        return self._run(fold_system(adapted), functions)
+
+    def _adapt_and_run(self, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None) -> str:
+        return self._run(*self._adapt(traits, messages, tools))
+
+    def _adapt(
+        self, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None, instruction: str = ""
+    ) -> tuple[list[Message], list[Tool] | None]:
+        return adapt(messages, tools, traits, self._write_calls, instruction)
+
+    def _run(self, messages: list[Message], tools: list[Tool] | None) -> str:
+        template = self._with_tools if tools else self._template
+        return template.render(
+            messages=messages, tools=tools, documents=None, add_generation_prompt=True, **self._special_tokens
+        )
 
 
 class Generation(Extension):
@@ -95,51 +127,15 @@ class Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def load_template(directory: Path, tool_format: str = "auto", reasoning_format: str = "auto") -> ChatTemplate:
-    """Reads `chat_template.jinja`, or the template in `tokenizer_config.json`.
-
-    Raises:
-        ModelError: the directory has no template, or an unusable one.
-        RegistryError: no format has the given name.
-    """
-    config, file = read_if_there(directory / "tokenizer_config.json"), directory / "chat_template.jinja"
-    source: Any = read_text(file) if file.exists() else config.get("chat_template")
-    file = file if file.exists() else directory / "tokenizer_config.json"
-    named = _named(file, source) if isinstance(source, list) else {"default": source}
-    source, with_tools = named.get("default"), named.get("tool_use")
-    if not source:
-        raise ModelError(f"{directory}: neither chat_template.jinja nor a chat_template in tokenizer_config.json")
-    if not isinstance(source, str):
-        raise ModelError(f"{file}: chat_template must be a string, got {safe_repr(source)}")
-    try:
-        return ChatTemplate(
-            source,
-            dict(_special_tokens(config)),
-            with_tools=with_tools,
-            tool_format=tool_format,
-            reasoning_format=reasoning_format,
-        )
-    except ModelError as error:
-        raise ModelError(f"{file}: {error}") from None
-
-
-def _named(file: Path, entries: list[Any]) -> dict[str, str]:
-    """Returns several templates by their names. Raises ModelError for malformed entries."""
-    for entry in entries:
-        fields = [entry.get(key) for key in ("name", "template")] if isinstance(entry, dict) else []
-        if not fields or not all(isinstance(field, str) for field in fields):
-            raise ModelError(f"{file}: chat_template must list objects with name and template, got {safe_repr(entry)}")
-    return {entry["name"]: entry["template"] for entry in entries}
-
-
-def _special_tokens(config: dict[str, Any]) -> list[tuple[str, str]]:
-    tokens = []
-    for key in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
-        value = config.get(key)
-        value = value.get("content") if isinstance(value, dict) else value
-        if isinstance(value, str):
-            tokens.append((key, value))
-    return tokens
+def _environment() -> ImmutableSandboxedEnvironment:
+    """Returns the environment that `transformers` gives to templates."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise
+    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+    return environment
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:

@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from jaxchat.chat.prompt.control_tokens import ControlTokens, Span, differs_only_by_decoys
 from jaxchat.chat.prompt.decoder import Decoder
+from jaxchat.chat.prompt.special_tokens import read_special_tokens, with_added_tokens
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.turn_markers import cut_strings, turn_markers
 from jaxchat.errors import ModelError, invalid, safe_repr
@@ -130,8 +131,7 @@ def load_tokenizer(directory: Path) -> ChatTokenizer:
     """Reads `tokenizer.json` and the ids that end an answer. Raises ModelError naming the invalid file."""
     path = directory / "tokenizer.json"
     try:
-        source = read_text(path)
-        tokenizer = ChatTokenizer(source)
+        tokenizer = ChatTokenizer(with_added_tokens(read_text(path), directory))
         tokenizer.stop_tokens = frozenset(_stop_tokens(directory, tokenizer))
         return tokenizer
     except ModelError:
@@ -147,11 +147,7 @@ def _stop_tokens(directory: Path, tokenizer: ChatTokenizer) -> Iterable[int]:
         if ids is not None:
             yield from _checked_ids(directory / file, ids if isinstance(ids, list) else [ids])
             break
-    path = directory / "tokenizer_config.json"
-    token = read_if_there(path).get("eos_token")
-    name = token.get("content") if isinstance(token, dict) else token
-    if not isinstance(name, str | None):
-        raise ModelError(f"{path}: eos_token must be a string or an object with content, got {safe_repr(token)}")
+    name = read_special_tokens(directory).get("eos_token")
     if name is not None and (id_ := tokenizer.id_of(name)) is not None:
         yield id_
 

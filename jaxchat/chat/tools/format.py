@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from jaxchat.registry import Registry
 
@@ -47,6 +48,14 @@ class ToolFormat(Protocol):
             rules: the rules of the answer.
             writer: writes control tokens and JSON schemas.
         """
+
+
+@runtime_checkable
+class WritesCalls(Protocol):
+    """A tool format that can write calls as text, for chat templates that do not print tools or calls."""
+
+    def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
 
 
 TOOL_FORMATS: Registry[ToolFormat] = Registry(

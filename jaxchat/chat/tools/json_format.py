@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
@@ -53,6 +54,12 @@ class JsonToolFormat:
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
         """Returns the Lark grammar of an answer that may call functions, or None for requests without functions."""
         return "\n".join(_rules(self, rules, writer)) if rules.most else None
+
+    def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        bodies = [f'{{"name": {json.dumps(name)}, "{self.arguments}": {arguments}}}' for name, arguments in calls]
+        text = "".join(self.between or ("\n",)).join(bodies)
+        return text if self.bare else "".join([self.opening, *self.before, text, *self.after])
 
 
 def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:

@@ -1,0 +1,167 @@
+"""Gives messages and tools the form that a chat template accepts, and writes as text what it does not print.
+
+The input is already protected against forged control tokens, so text that this module adds may contain them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxchat.chat.prompt.messages import Message, Tool
+from jaxchat.chat.prompt.template_traits import EmptyContent, TemplateTraits
+from jaxchat.errors import invalid
+
+Call = tuple[str, str]  # name and arguments, JSON text
+WriteCalls = Callable[[Sequence[Call]], str]
+
+_PLACEHOLDER = ("FUNCTION_NAME", '{"ARGUMENT_NAME": "VALUE"}')
+
+
+def adapt(
+    messages: Sequence[Message],
+    tools: Sequence[Tool] | None,
+    traits: TemplateTraits,
+    write_calls: WriteCalls | None,
+    instruction: str = "",
+) -> tuple[list[Message], list[Tool] | None]:
+    """Returns messages and tools as a template with these traits needs them.
+
+    Args:
+        messages: the conversation, as `template_messages` makes it.
+        tools: the functions that the model may call, if any.
+        traits: the traits of the template.
+        write_calls: writes calls as text in the model's format; None if that is not known.
+        instruction: text for the system message.
+
+    Raises:
+        ChatError: 400 on `tools` if the template does not print them and their text form is not known.
+    """
+    adapted = [_message(message, traits, write_calls) for message in messages]
+    if not traits.results:
+        adapted = _results_as_user_messages(adapted)
+    functions = [_filled(tool) for tool in tools] if tools and traits.fills_functions else list(tools or ())
+    if functions and traits.tools == "text":
+        if write_calls is None:
+            raise invalid("tools", "The model's chat template does not show tools, so the model cannot call them.")
+        instruction = "\n\n".join(filter(None, [_described(functions, write_calls), instruction]))
+    if instruction:
+        adapted = _with_instruction(adapted, instruction, traits.takes_system)
+    if functions and traits.tools == "system key":
+        adapted = _with_system_key(adapted, functions)
+    return adapted, functions if functions and traits.tools == "variable" else None
+
+
+def fold_system(messages: list[Message]) -> list[Message]:
+    """Returns the messages with the first, a system message, moved into the first user message."""
+    return _with_instruction(messages[1:], messages[0]["content"], takes_system=False)
+
+
+def _message(message: Message, traits: TemplateTraits, write_calls: WriteCalls | None) -> Message:
+    message = {"content": None} | message
+    role, name = message["role"], message.get("name")
+    if name and role != "tool" and role not in traits.named_roles:
+        del message["name"]
+        message["content"] = f"{name}: {message['content'] or ''}"
+    calls = message.get("tool_calls")
+    if calls:
+        message["tool_calls"] = [_call(call, traits) for call in calls]
+        shown = traits.calls_beside_content if message["content"] else traits.calls
+        if write_calls and not shown:
+            written = write_calls([_written(call) for call in message.pop("tool_calls")])
+            message["content"] = "\n".join(filter(None, [message["content"], written]))
+        elif not message["content"]:
+            return _emptied(message, traits.empty_content)
+    return message if message["content"] is not None else message | {"content": ""}
+
+
+def _emptied(message: Message, form: EmptyContent) -> Message:
+    if form == "absent":
+        return {key: value for key, value in message.items() if key != "content"}
+    return message | {"content": None if form == "null" else ""}
+
+
+def _call(call: dict[str, Any], traits: TemplateTraits) -> dict[str, Any]:
+    function = call["function"]
+    arguments = function["arguments"]
+    if traits.arguments_as_text and not isinstance(arguments, str):
+        arguments = _dumped(arguments)
+    elif traits.wraps_arguments and isinstance(arguments, str) and not traits.arguments_as_text:
+        arguments = {"_": arguments}
+    return call | {"function": function | {"arguments": arguments}}
+
+
+def _written(call: dict[str, Any]) -> Call:
+    """Returns a call as name and JSON text. Arguments that are not JSON become a JSON string."""
+    function = call["function"]
+    arguments = function["arguments"]
+    return function["name"], arguments if isinstance(arguments, str) and _is_json(arguments) else _dumped(arguments)
+
+
+def _filled(tool: Tool) -> Tool:
+    function = tool["function"]
+    parameters = {"type": "object", "properties": {}} | (function.get("parameters") or {})
+    return tool | {"function": {"name": "", "description": ""} | function | {"parameters": parameters}}
+
+
+def _described(tools: Sequence[Tool], write_calls: WriteCalls) -> str:
+    lines = "\n".join(_dumped(tool) for tool in tools)
+    return (
+        f"You can call functions. Each line describes one:\n{lines}\n\n"
+        f"To call a function, answer in this form:\n{write_calls([_PLACEHOLDER])}"
+    )
+
+
+def _with_instruction(messages: list[Message], text: str, takes_system: bool) -> list[Message]:
+    """Adds a text to the system message, or to the first user message if the template has no system message."""
+    if takes_system:
+        if not messages or messages[0]["role"] != "system":
+            return [{"role": "system", "content": text}, *messages]
+        return [messages[0] | {"content": f"{messages[0]['content']}\n\n{text}"}, *messages[1:]]
+    for index, message in enumerate(messages):
+        if message["role"] == "user":
+            changed = message | {"content": f"{text}\n\n{message['content']}"}
+            return [*messages[:index], changed, *messages[index + 1 :]]
+    return [{"role": "user", "content": text}, *messages]
+
+
+def _with_system_key(messages: list[Message], tools: list[Tool]) -> list[Message]:
+    key = {"tools": _dumped([tool["function"] for tool in tools])}
+    if messages and messages[0]["role"] == "system":
+        return [messages[0] | key, *messages[1:]]
+    return [{"role": "system", "content": ""} | key, *messages]
+
+
+def _results_as_user_messages(messages: list[Message]) -> list[Message]:
+    """Writes tool messages as user messages. Joins neighbours, because many templates want roles to alternate."""
+    converted: list[Message] = []
+    after_result = False
+    for message in messages:
+        result = message["role"] == "tool"
+        if result:
+            message = {"role": "user", "content": _result(message)}
+        if after_result and message["role"] == "user":
+            converted[-1] = converted[-1] | {"content": f"{converted[-1]['content']}\n{message['content']}"}
+        else:
+            converted.append(message)
+        after_result = result
+    return converted
+
+
+def _result(message: Message) -> str:
+    content = message["content"] or ""
+    content = content if _is_json(content) else _dumped(content)
+    return f'<tool_response>\n{{"name": {_dumped(message.get("name") or "")}, "content": {content}}}\n</tool_response>'
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

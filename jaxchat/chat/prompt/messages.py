@@ -1,0 +1,114 @@
+"""Converts the messages and functions of a request to the dictionaries that chat templates read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from jaxchat import v1
+from jaxchat.chat.request.tool_choice import Function
+
+_ROLES = {
+    v1.ROLE_SYSTEM: "system",
+    v1.ROLE_DEVELOPER: "system",
+    v1.ROLE_USER: "user",
+    v1.ROLE_ASSISTANT: "assistant",
+    v1.ROLE_TOOL: "tool",
+    v1.ROLE_FUNCTION: "tool",
+}
+
+Message = dict[str, Any]
+Tool = dict[str, Any]
+
+
+def template_messages(
+    messages: Iterable[v1.ChatMessage], *, id_length: int, arguments_as_text: bool = False
+) -> list[Message]:
+    """Returns messages as dictionaries. Content is always present; an assistant's may be None.
+
+    Args:
+        messages: the messages of a validated request.
+        id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
+        arguments_as_text: whether the template reads the arguments of a call as JSON text instead of an object.
+    """
+    functions: dict[str, str] = {}  # names by the ids of their calls
+    converted = []
+    for message in messages:
+        functions |= {call.id: call.function.name for call in message.tool_calls}
+        converted.append(_message(message, functions, id_length, arguments_as_text))
+    return converted
+
+
+def template_tool(function: Function) -> Tool:
+    """Returns a function as a dictionary. Absent fields are left out."""
+    tool: Tool = {"name": function.name}
+    if function.description is not None:
+        tool["description"] = function.description
+    if function.parameters:
+        tool["parameters"] = function.parameters.value
+    return {"type": "function", "function": tool}
+
+
+def text_of(message: v1.ChatMessage) -> str | None:
+    """Returns the content, with parts joined without a separator, or None if there is none."""
+    kind = message.WhichOneof("content_kind")
+    if kind == "parts":
+        return "".join(part.text for part in message.parts.parts)
+    return message.text if kind else None
+
+
+def _message(message: v1.ChatMessage, functions: dict[str, str], id_length: int, as_text: bool) -> Message:
+    result: Message = {"role": _ROLES[message.role], "content": text_of(message)}
+    if message.role == v1.ROLE_TOOL:
+        call_id = message.tool_call_id
+        result |= {"name": functions.get(call_id) or message.name, "tool_call_id": _template_id(call_id, id_length)}
+    elif message.role == v1.ROLE_FUNCTION:
+        result |= {"name": message.name, "content": result["content"] or ""}
+        result |= _legacy_id("tool_call_id", id_length)
+    elif message.HasField("name"):
+        result["name"] = message.name
+    calls = list(_calls(message, id_length, as_text))
+    return result | {"tool_calls": calls} if calls else result
+
+
+def _calls(message: v1.ChatMessage, id_length: int, as_text: bool) -> Iterator[dict[str, Any]]:
+    for call in message.tool_calls:
+        yield {
+            "id": _template_id(call.id, id_length),
+            "type": "function",
+            "function": _call(call.function, as_text),
+        }
+    if message.HasField("function_call"):
+        identity = _legacy_id("id", id_length)
+        yield identity | {"type": "function", "function": _call(message.function_call, as_text)}
+
+
+def _legacy_id(key: str, length: int) -> dict[str, Any]:
+    """Returns an id for a legacy call, which has none, if the template requires one."""
+    return {key: _template_id("legacy", length)} if length else {}
+
+
+def _template_id(call_id: str, length: int) -> str:
+    """Returns the id of a call with the length that the template requires; 0 allows any length.
+
+    Replaces an id of another length by part of its hash, so that equal ids stay equal.
+    """
+    if not length or re.fullmatch(rf"[a-zA-Z0-9]{{{length}}}", call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:length]
+
+
+def _call(call: v1.FunctionCall, as_text: bool) -> dict[str, Any]:
+    """Returns name and arguments. Arguments that are not a JSON object stay a string: history is not validated."""
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError):
+        arguments = call.arguments
+    if arguments is None:
+        arguments = {}
+    if as_text or not isinstance(arguments, dict):
+        arguments = "{}" if arguments == {} else call.arguments
+    return {"name": call.name, "arguments": arguments}

@@ -1,0 +1,67 @@
+"""Errors of conversations that a chat template refuses, with the message or tool that causes them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+
+from jaxchat.chat.prompt.messages import Message, Tool
+from jaxchat.errors import ChatError, invalid
+
+PROBE = "probed_system_message"
+_LONGEST = 200  # characters of a template's own message
+_PLAIN_TOOL: Tool = {
+    "type": "function",
+    "function": {"name": "plain", "description": "plain", "parameters": {"type": "object", "properties": {}}},
+}
+Render = Callable[[list[Message], list[Tool] | None], object]
+
+
+def refusal(error: Exception, render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> ChatError:
+    """Returns a 400 that names the part of a conversation that the template refuses.
+
+    Args:
+        error: the exception of the template.
+        render: renders a conversation. Raises an exception if the template refuses it.
+        messages: the conversation.
+        tools: the functions that the model may call, if any.
+    """
+    if tools and (_renders(render, messages, None) or _renders(render, messages, [_PLAIN_TOOL])):
+        index = _first_refused(lambda count: _renders(render, messages, tools[:count]), len(tools))
+        return _refused(f"tools.{index}", "tool", error)
+    index = _first_refused(lambda count: _renders(render, messages[:count], None), len(messages))
+    return _refused(f"messages.{index}", "message", error)
+
+
+def _first_refused(renders: Callable[[int], bool], count: int) -> int:
+    """Returns the index of the last item of the shortest beginning of `count` items that does not render."""
+    return bisect_left(range(1, count), True, key=lambda length: not renders(length))
+
+
+def late_system_messages(messages: Sequence[Message], prompt: str) -> Iterator[int]:
+    """Yields the indices of system messages after the first message whose text is not in the prompt."""
+    for index, message in enumerate(messages):
+        if index and message["role"] == "system" and message["content"].strip() not in prompt:
+            yield index
+
+
+def dropped(index: int) -> ChatError:
+    """Returns a 400 for a system message that the template leaves out."""
+    return invalid(
+        f"messages.{index}.role",
+        "The model's chat template leaves out a system message at this position. Put its text into the first message.",
+    )
+
+
+def _renders(render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> bool:
+    try:
+        render(list(messages), list(tools) if tools else None)
+    except Exception:  # templates are programs, which may raise anything
+        return False
+    return True
+
+
+def _refused(param: str, part: str, error: Exception) -> ChatError:
+    reason = str(error) or type(error).__name__
+    reason = reason if len(reason) <= _LONGEST else reason[: _LONGEST - 3] + "..."
+    return invalid(param, f"The model's chat template refuses this {part}: {reason}")

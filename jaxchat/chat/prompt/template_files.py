@@ -1,0 +1,53 @@
+"""Reads a model's chat template from the files in which models store it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jaxchat.chat.prompt.special_tokens import read_special_tokens
+from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.errors import ModelError, safe_repr
+from jaxchat.model_directory import read_if_there, read_text
+
+
+def load_template(directory: Path, tool_format: str = "auto", reasoning_format: str = "auto") -> ChatTemplate:
+    """Reads `chat_template.jinja` and `additional_chat_templates`, or the templates in `tokenizer_config.json`.
+
+    Raises:
+        ModelError: the directory has no template, or an unusable one.
+        RegistryError: no format has the given name.
+    """
+    config_file, file = directory / "tokenizer_config.json", directory / "chat_template.jinja"
+    named = _named(config_file, read_if_there(config_file).get("chat_template"))
+    additional = sorted((directory / "additional_chat_templates").glob("*.jinja"))
+    named |= {path.stem: read_text(path) for path in additional}
+    if file.exists():
+        named["default"] = read_text(file)
+    if not named.get("default"):
+        raise ModelError(f"{directory}: neither chat_template.jinja nor a chat_template in tokenizer_config.json")
+    try:
+        return ChatTemplate(
+            named["default"],
+            read_special_tokens(directory),
+            with_tools=named.get("tool_use"),
+            tool_format=tool_format,
+            reasoning_format=reasoning_format,
+        )
+    except ModelError as error:
+        raise ModelError(f"{file if file.exists() else config_file}: {error}") from None
+
+
+def _named(file: Path, stored: Any) -> dict[str, str]:
+    """Returns the templates of a `chat_template` by their names. Raises ModelError for malformed entries."""
+    if not stored or isinstance(stored, str):
+        return {"default": stored} if stored else {}
+    if isinstance(stored, dict):
+        stored = [{"name": name, "template": template} for name, template in stored.items()]
+    if not isinstance(stored, list):
+        raise ModelError(f"{file}: chat_template must be a string, got {safe_repr(stored)}")
+    for entry in stored:
+        fields = [entry.get(key) for key in ("name", "template")] if isinstance(entry, dict) else []
+        if not fields or not all(isinstance(field, str) for field in fields):
+            raise ModelError(f"{file}: chat_template must list objects with name and template, got {safe_repr(entry)}")
+    return {entry["name"]: entry["template"] for entry in stored}

@@ -1,0 +1,141 @@
+"""The files in which models store templates and special tokens. `transformers` reads the same from each directory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from jaxchat.api import load_session
+from jaxchat.chat.prompt.template_files import load_template
+from jaxchat.chat.prompt.tokenizer import load_tokenizer
+from jaxchat.chat.session import ChatSession
+from jaxchat.config import EngineConfig
+from jaxchat.errors import ModelError
+from tests import tiny
+
+ASKED = [{"role": "user", "content": "Hi"}]
+TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+PRINTS_TOKENS = (
+    "{{ bos_token }}|{{ eos_token }}|{{ image_token }}|{{ audio_token }}|"
+    "{% for m in messages %}{{ m.content }}{% endfor %}"
+)
+END = Tokenizer.from_str(tiny.tokenizer_json()).token_to_id("<|im_end|>")
+TOKENS: dict[str, dict[str, Any]] = {
+    "map alone": {"special_tokens_map.json": {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}},
+    "map of objects": {"special_tokens_map.json": {"eos_token": {"content": "<|im_end|>", "lstrip": False}}},
+    "map beside config": {
+        "special_tokens_map.json": {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"},
+        "tokenizer_config.json": {"model_max_length": 100},
+    },
+    "both differ": {
+        "special_tokens_map.json": {"eos_token": "<|im_end|>"},
+        "tokenizer_config.json": {"eos_token": "<|endoftext|>", "bos_token": "<|im_start|>"},
+    },
+    "extra tokens": {
+        "tokenizer_config.json": {"eos_token": "<|im_end|>", "extra_special_tokens": {"image_token": "<|im_start|>"}}
+    },
+    "own keys": {
+        "tokenizer_config.json": {"eos_token": "<|im_end|>", "image_token": "<|im_start|>", "add_bos_token": True}
+    },
+}
+
+
+def write(directory: Path, files: dict[str, Any]) -> Path:
+    (directory / "tokenizer.json").write_text(tiny.tokenizer_json())
+    for name, content in files.items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    return directory
+
+
+@pytest.mark.parametrize("form", TOKENS)
+def test_special_tokens_are_read_from_every_file(tmp_path: Path, form: str) -> None:
+    write(tmp_path, {"chat_template.jinja": PRINTS_TOKENS, **TOKENS[form]})
+    theirs = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    expected = theirs.apply_chat_template(ASKED, tokenize=False)
+    assert load_template(tmp_path).render(ASKED, None) == expected
+    assert load_tokenizer(tmp_path).stop_tokens == {END}
+
+
+DEFAULT, WITH_TOOLS = "plain", "tools {{ tools | tojson }}"
+FORMS: dict[str, dict[str, Any]] = {
+    "additional folder": {
+        "chat_template.jinja": DEFAULT,
+        "additional_chat_templates/tool_use.jinja": WITH_TOOLS,
+    },
+    "object": {"tokenizer_config.json": {"chat_template": {"default": DEFAULT, "tool_use": WITH_TOOLS}}},
+    "list": {
+        "tokenizer_config.json": {
+            "chat_template": [{"name": "default", "template": DEFAULT}, {"name": "tool_use", "template": WITH_TOOLS}]
+        }
+    },
+    "config and folder": {
+        "tokenizer_config.json": {"chat_template": DEFAULT},
+        "additional_chat_templates/tool_use.jinja": WITH_TOOLS,
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_template_for_tools_is_read_in_every_form(tmp_path: Path, form: str) -> None:
+    template = load_template(write(tmp_path, FORMS[form]))
+    assert template.render(ASKED, None) == "plain"
+    assert template.render(ASKED, [TOOL]) == f"tools {json.dumps([TOOL])}"
+
+
+def test_an_object_of_something_else_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"tokenizer_config.json": {"chat_template": {"default": 1}}})
+    with pytest.raises(ModelError, match="chat_template must list objects"):
+        load_template(tmp_path)
+
+
+NEXT = Tokenizer.from_str(tiny.tokenizer_json()).get_vocab_size()
+ADDED: dict[str, dict[str, Any]] = {
+    "older file": {
+        "added_tokens.json": {"<|turn|>": NEXT},
+        "special_tokens_map.json": {"eos_token": "<|turn|>"},
+    },
+    "config": {
+        "tokenizer_config.json": {
+            "eos_token": "<|turn|>",
+            "added_tokens_decoder": {str(NEXT): {"content": "<|turn|>", "special": True, "lstrip": False}},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("form", ADDED)
+def test_added_tokens_of_other_files_are_tokens(tmp_path: Path, form: str) -> None:
+    write(tmp_path, {**ADDED[form], "chat_template.jinja": "x<|turn|>"})
+    ours, theirs = load_tokenizer(tmp_path), PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert ours.encode("x<|turn|>", "\ue000") == theirs.encode("x<|turn|>", add_special_tokens=False)
+    assert ours.stop_tokens == {NEXT} == {theirs.eos_token_id}
+    assert ours.special_tokens[NEXT] == "<|turn|>" and ours.bytes_of(NEXT) == b""
+
+
+def test_an_added_token_that_cannot_have_its_id_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"added_tokens.json": {"<|turn|>": NEXT + 5}})
+    with pytest.raises(ModelError, match=r"'<\|turn\|>' has id"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_model_without_a_stop_token_is_warned_of(tmp_path: Path) -> None:
+    directory = tiny.write(tmp_path)
+    (directory / "generation_config.json").unlink()
+    (directory / "tokenizer_config.json").write_text(json.dumps({"chat_template": tiny.TEMPLATE}))
+    sizes = EngineConfig(slots=1, max_seq_len=128, prefill_chunk=64, prefill_buckets=(64,))
+    with pytest.warns(UserWarning, match="no file names a stop token"):
+        session = load_session(str(directory), sizes)
+    assert "does not show tools" in dict(session.summary())["chat template"]
+    asyncio.run(_run(session))
+
+
+async def _run(session: ChatSession) -> None:
+    await session.start()
+    await session.close()
