@@ -16,7 +16,8 @@ MOST = {"num_hidden_layers": 1000, "num_experts": 1024, "num_local_experts": 102
 class HFConfigReader:
     """A reader of the keys of a `config.json`, or of an object in it. A null counts as absent, as in `transformers`.
 
-    Every method raises ModelError naming the key if it is absent without a default, or of another type.
+    Methods that return a value raise ModelError, which names the key. They do so if the key is absent without a
+    default, of another type or out of range.
     """
 
     def __init__(self, raw: Mapping[str, Any], where: str = "config.json: ") -> None:
@@ -33,7 +34,7 @@ class HFConfigReader:
         return self._raw.get(key) is not None
 
     def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """Returns an integer of at least `least`, at most 31 bits and the key's bound in `MOST`."""
+        """Returns an integer from `least` to the key's bound in `MOST`, by default 2**31 - 1."""
         value, most = self._value(key, default), MOST.get(key, 2**31 - 1)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise self.error(key, f"must be a whole number of at least {least}")

@@ -25,7 +25,10 @@ Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
 
 
 def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
-    """Returns the shape of the model on `devices` devices. Sampling must ignore the ids that this adds."""
+    """Returns the configuration of the model padded to `devices` devices: vocabulary and heads grow as needed.
+
+    Sampling must ignore token ids from `model.vocab_size` on. One device needs no padding.
+    """
     if devices == 1:
         return model
     vocab = cdiv(model.vocab_size, GROUP * devices) * GROUP * devices
