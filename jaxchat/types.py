@@ -62,7 +62,10 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class TopLogprobs:
-    """The most likely tokens at one position in descending order: ids i32 `[k]`, log-probabilities f32 `[k]`."""
+    """The most likely tokens at one position, in descending order.
+
+    `ids` are i32 `[k]`, `values` their natural log-probabilities, f32 `[k]`.
+    """
 
     ids: np.ndarray
     values: np.ndarray
@@ -70,7 +73,12 @@ class TopLogprobs:
 
 @dataclass(frozen=True)
 class TokenEvent:
-    """One sampled token of one choice. The token is -1 if `finish` is an error or a failure."""
+    """One sampled token of one choice, or the end of a request.
+
+    `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
+    is -1 too, and the event ends all choices of the request. `logprob` (natural logarithm) and `top` are set only if
+    the request asks for log-probabilities and `token` is not -1.
+    """
 
     request: int
     choice: int
@@ -151,7 +159,12 @@ Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
 
 @dataclass(frozen=True)
 class StepResult:
-    """The tokens that a step sampled: n rows after a decode of n slots, one row after a prefill."""
+    """The tokens that a step sampled: n rows after a decode of n slots, one row after a prefill.
+
+    `finite` is false in a row whose largest logit is not finite; its other values are then meaningless.
+    Log-probabilities are natural logarithms, and meaningless in rows that do not ask for them. After a prefill that is
+    not its prompt's last, all values are meaningless.
+    """
 
     tokens: np.ndarray  # i32 [rows]
     finite: np.ndarray  # bool [rows]

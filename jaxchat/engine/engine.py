@@ -83,7 +83,7 @@ class Engine:
         Args:
             runner: runs the steps.
             scheduler: chooses the steps.
-            queue_limit: number of sequences that may wait.
+            queue_limit: number of sequences that may wait for a slot.
             ids: yields the id of each request; by default 1, 2, ...
         """
         self._runner = runner
@@ -139,7 +139,8 @@ class Engine:
         """Queues all choices of a request and returns its id. Events may be delivered before this returns.
 
         Raises:
-            QueueFull: the choices would not fit in the queue.
+            QueueFull: the choices do not fit in slots and queue. A request larger than both together fits while no
+                sequence waits.
             EngineStopped: the engine does not run.
         """
         with self._lock:
@@ -163,7 +164,10 @@ class Engine:
         return running + waiting + choices <= limit if choices <= limit else not waiting
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """Drops a request, or one choice of it, before the next step. Ignores what has ended already."""
+        """Drops a request, or one choice of it, before the next step, without a final event.
+
+        Ignores requests and choices that have ended already.
+        """
         self._inbox.put(_Cancel(request_id, choice))
 
     def forget_prefixes(self) -> None:

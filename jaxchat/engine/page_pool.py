@@ -1,6 +1,6 @@
 """Ownership of KV pages: a free list, reservations for admitted prompts, and a prefix cache.
 
-All operations are O(1) in the number of pages.
+No operation but `clear` scans the pool: each takes time proportional to the pages or chunks it is given.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class PagePool:
     prefix.
 
     A chunk stays cached after its last user has released it, until its pages are needed. Chunks are looked up by the
-    exact tokens of the whole prefix, so a hash collision cannot make two prompts share.
+    exact tokens of the whole prefix. A hash collision therefore cannot make two prompts share.
     """
 
     def __init__(self, pages: int) -> None:
@@ -53,22 +53,26 @@ class PagePool:
         return True
 
     def unreserve(self, count: int) -> None:
-        """Returns reserved pages that were not taken."""
+        """Gives back `count` reserved pages that were not taken."""
         self._reserved -= count
 
     def take(self) -> int:
-        """Takes one reserved page and returns its id."""
+        """Takes one reserved page and returns its id. Evicts the least recently released chunk if no page is free."""
         if not self._free:
             self._evict()
         self._reserved -= 1
         return self._free.pop()
 
     def free(self, pages: list[int]) -> None:
-        """Returns pages that only one sequence used."""
+        """Gives back pages, by id, that only one sequence used."""
         self._free.extend(pages)
 
     def match_prefix(self, chunks: list[bytes]) -> list[Prefix]:
-        """Returns the longest cached run of `chunks` and adds a use to each."""
+        """Returns the prefixes of the cached chunks at the beginning of `chunks` and adds one use to each.
+
+        Args:
+            chunks: the tokens of each chunk of a prompt, as bytes.
+        """
         prefixes: list[Prefix] = []
         for tokens in chunks:
             prefix = self._prefixes.get((prefixes[-1].serial if prefixes else 0, tokens))

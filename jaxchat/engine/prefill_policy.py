@@ -8,9 +8,9 @@ from itertools import pairwise
 class PrefillPolicy:
     """A policy that alternates prefill and decode, counted in prompt tokens.
 
-    Between two decode steps it allows one quota of prompt tokens for each sequence that could start per sequence that
-    runs. The quota is at most two chunks. The total is at most one largest prefill step: with it, few sequences wait
-    for many, and never longer than that step takes.
+    Between two decode steps it allows `startable // running` quotas of prompt tokens, but at least one. A quota is the
+    largest bucket of at most two chunks. The total is at most the largest bucket: no decode step waits for more
+    tokens than one step can compute. If nothing runs, any bucket is allowed.
     """
 
     def __init__(self, prefill_buckets: tuple[int, ...]) -> None:

@@ -19,8 +19,8 @@ from jaxchat.types import GenerateRequest, StepRunner
 class DataParallelEngine:
     """A router with the methods of `Engine`, over engines that give equal answers. Methods are thread-safe.
 
-    A request goes to the engine that has cached at least half of its prompt, as long as a slot is free there. Otherwise
-    it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
+    A request goes to the engine that last had at least half of its prompt, if slots for all choices are free there.
+    Otherwise it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
     """
 
     def __init__(self, engines: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
@@ -28,7 +28,7 @@ class DataParallelEngine:
 
         Args:
             engines: runner and scheduler of each engine; the schedulers have equal slots.
-            queue_limit: number of sequences that may wait in all engines together.
+            queue_limit: number of sequences that may wait in all engines together; each has an equal part, rounded up.
             chunk: tokens of a prompt chunk, the unit of the prefix cache.
         """
         count = len(engines)
@@ -50,7 +50,7 @@ class DataParallelEngine:
             engine.start(deliver, ended)
 
     def stop(self, patience: float | None = None) -> None:
-        """Stops the engines one after the other, as `Engine.stop` does."""
+        """Stops the engines one after the other, as `Engine.stop` does, with `patience` seconds for each."""
         for engine in self._engines:
             engine.stop(patience)
 
@@ -61,7 +61,7 @@ class DataParallelEngine:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error of the first engine that has failed, if any."""
+        """The error of the first engine, in their order, that has failed; None if none has."""
         return next((engine.failure for engine in self._engines if engine.failure), None)
 
     @property
@@ -73,8 +73,8 @@ class DataParallelEngine:
         """Queues a request in one of the engines and returns its id.
 
         Raises:
-            QueueFull: the choices would not fit in that engine's queue.
-            EngineStopped: an engine does not run.
+            QueueFull: the choices do not fit in that engine, see `Engine.submit`.
+            EngineStopped: that engine does not run.
         """
         with self._lock:
             keys = self._prefix_affinity.keys(request.prompt)
@@ -113,8 +113,9 @@ class PrefixAffinity:
         self._homes: OrderedDict[int, int] = OrderedDict()
 
     def keys(self, prompt: np.ndarray) -> list[int]:
-        """Returns a hash for each whole chunk of `prompt` (i32 `[tokens]`), which covers all tokens up to the
-        chunk's end.
+        """Returns one hash for each whole chunk of `prompt`, i32 `[tokens]`.
+
+        Each hash covers all tokens up to the end of its chunk.
         """
         hashes: list[int] = []
         for end in range(self._chunk, len(prompt) + 1, self._chunk):
@@ -123,7 +124,7 @@ class PrefixAffinity:
         return hashes
 
     def find(self, keys: list[int]) -> tuple[int, int]:
-        """Returns the engine of the longest known prefix and its tokens; (0, 0) if none is known."""
+        """Returns the engine of the longest known prefix and its length in tokens; (0, 0) if none is known."""
         for count in range(len(keys), 0, -1):
             home = self._homes.get(keys[count - 1])
             if home is not None:

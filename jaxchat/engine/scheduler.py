@@ -63,7 +63,7 @@ class Scheduler:
                 The first is the chunk size of the prefix cache.
             page_size: tokens of a KV page.
             pages: number of KV pages, including the null page.
-            vocab: size V of the logits. Without it, requests may not have a grammar.
+            vocab: size V of the logits; 0 if no request has a grammar.
         """
         self._words = cdiv(vocab, 32)
         self.slots = slots

@@ -64,7 +64,11 @@ class Sequence:
 
 
 def fills_mask(constraint: Constraint | None, row: np.ndarray) -> bool:
-    """Writes the allowed tokens into a row of the mask. Returns False if the constraint fails."""
+    """Writes the allowed tokens into a row of the mask, u32 `[V / 32]`, which stays as it is without a constraint.
+
+    Returns:
+        False if the constraint raises.
+    """
     try:
         if constraint:
             constraint.fill(row)

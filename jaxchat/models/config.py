@@ -23,7 +23,10 @@ class LayerKind:
 
 @dataclass(frozen=True, kw_only=True)
 class Clamp:
-    """The bounded SwiGLU of gpt-oss (arXiv 2508.10925): gate and up are clamped at `limit`, and 1 is added to up."""
+    """The bounded SwiGLU of gpt-oss (arXiv 2508.10925).
+
+    The gate is at most `limit`, up is clamped to -limit .. limit, and 1 is added to up.
+    """
 
     alpha: float  # the slope of the sigmoid
     limit: float
@@ -130,7 +133,7 @@ class ModelConfig:
         return self.num_heads // self.num_kv_heads
 
     def attention_spec(self, layer: int) -> AttentionSpec:
-        """Returns the attention of one layer."""
+        """Returns the attention of one layer, without sinks, which are parameters."""
         return AttentionSpec(scale=self.query_scale, window=self.kinds[layer].window, cap=self.attn_logit_softcap)
 
     def for_max_seq_len(self, context: int) -> ModelConfig:

@@ -19,7 +19,8 @@ class HFConfigReader:
     Every method that reads a value treats null as absent. Only `or_else` distinguishes them: in `transformers` the
     defaults of a class replace absent keys, and null switches the feature off.
 
-    Every method raises ModelError naming the key if it is absent without a default, or of another type.
+    Methods that return a value raise ModelError, which names the key. They do so if the key is absent without a
+    default, of another type or out of range.
     """
 
     def __init__(self, raw: Mapping[str, Any], where: str = "config.json: ") -> None:
@@ -48,7 +49,7 @@ class HFConfigReader:
         return self._raw.get(key) is not None
 
     def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """Returns an integer of at least `least`, at most 31 bits and the key's bound in `MOST`."""
+        """Returns an integer from `least` to the key's bound in `MOST`, by default 2**31 - 1."""
         value, most = self._value(key, default), MOST.get(key, 2**31 - 1)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise self.error(key, f"must be a whole number of at least {least}")

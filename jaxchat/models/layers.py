@@ -34,8 +34,8 @@ RopeTables = tuple[Array, Array] | None
 def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
     """Contracts activations and weights, accumulating in f32, and returns f32.
 
-    The equation is that of an einsum. In the result, the remaining axes of the activations precede those of the
-    weights.
+    In the result, the remaining axes of the activations precede those of the weights. Packed weights ignore the
+    equation and `reduce_dtype`: all axes of x after the first are contracted.
 
     XLA:CPU would widen bf16 weights to f32 first (8x slower) unless the f32 result is requested.
 
@@ -67,7 +67,7 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
 def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype: str = "float32") -> Array:
     """Applies `matmul` with entry `index` (i32 scalar) of the stack of weights on the first axis of `w`.
 
-    XLA:CPU widens all entries of bf16 weights before it extracts one, so on CPUs this is slow without the C++ kernels.
+    XLA:CPU widens all entries of bf16 weights before it extracts one. On CPUs this is slow without the C++ kernels.
     """
     if isinstance(w, PanelWeight):
         return native.matmul_entry(x.reshape(x.shape[0], -1), w, index)
@@ -102,7 +102,10 @@ def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
 
 
 class RMSNorm(nn.Module):
-    """`x / rms(x) * (scale + offset)` over the last axis, in f32 (arXiv 1910.07467)."""
+    """The norm `x / sqrt(mean(x**2) + eps) * (scale + offset)` over the last axis (arXiv 1910.07467).
+
+    It computes in f32, and its result is f32 for every dtype of x.
+    """
 
     eps: float
     offset: float = 0.0
@@ -160,7 +163,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202)."""
+    """A gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202). Maps `x[T, D]` to f32 `[T, D]`."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()

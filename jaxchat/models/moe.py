@@ -1,8 +1,8 @@
 """A mixture of experts without a capacity: tokens are never dropped, and none changes the bits of another.
 
-Each token goes to a few experts. The rows of a step are therefore sorted by expert, and each expert's rows are cut into
-padded blocks of one fixed size. Every matrix product of a program then has the same shape for any routing, and a row of
-a product does not depend on the others. The experts' outputs are added in the order of the experts, as they are
+Each token goes to a few experts. The rows of a step are therefore sorted by expert. Each expert's rows are cut into
+padded blocks of one fixed size. Every matrix product of a program then has the same shape for any routing. A row of a
+product does not depend on the others. The experts' outputs are added in the order of the experts, as they are
 computed: no array has a row for each pair of token and expert.
 """
 
@@ -26,7 +26,7 @@ ROWS, MOST_ROWS = 8, 128  # least and most rows of a block
 
 
 class MoE(nn.Module):
-    """Gated feed-forward layers, some of which each token's router chooses (arXiv 2401.04088)."""
+    """Gated feed-forward layers, of which a router chooses a few for each token (arXiv 2401.04088)."""
 
     config: ModelConfig
     experts: Experts

@@ -93,7 +93,7 @@ def rotation(config: RopeConfig, head_dim: int, positions: Array) -> tuple[Array
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
-    """Rotates the first r of `x[T, heads, d]` by halves (the layout of Hugging Face checkpoints); computes in f32."""
+    """Rotates the first r of `x[T, heads, d]` by halves, the layout of Hugging Face checkpoints. Returns f32."""
     half = cos.shape[-1]
     x = x.astype(jnp.float32)
     first, second, remainder = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]

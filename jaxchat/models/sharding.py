@@ -15,7 +15,7 @@ class TensorParallel:
     """The devices that weights are split over; None or a mesh of one for a model on one device.
 
     `reduce_dtype` is the dtype in which partial sums travel between devices. Each partial sum is accumulated in f32
-    before it is rounded to that dtype, and the result is added to the residual stream in f32. With `experts`, devices
+    before it is rounded to that dtype. The result is added to the residual stream in f32. With `experts`, devices
     have whole experts. With `long_blocks`, blocks of experts grow with the number of tokens, see `moe.rows_of`.
     """
 

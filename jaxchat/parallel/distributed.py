@@ -48,8 +48,9 @@ def block_each_step(sharding: NamedSharding) -> bool:
 
 
 def put(tree: Any, sharding: Any) -> Any:
-    """Copies host arrays that are equal in all processes, like `jax.device_put`; each process copies its part alone.
+    """Copies a tree of host arrays, equal in all processes, to devices by `sharding`.
 
+    Each process copies only its own part. `sharding` is one for all arrays or a tree of them, as for `jax.device_put`.
     `device_put` itself would make the processes compare the arrays, which needs another collective.
     """
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
@@ -63,7 +64,10 @@ def _put(value: Any, sharding: NamedSharding) -> Array:
 
 
 def take_part(tree: Any) -> Any:
-    """Returns host copies of the parts of arrays that are in this process; of the whole array if all of it is."""
+    """Returns host copies of the parts of a tree of arrays that are in this process.
+
+    Of an array that this process has in full, the part is the whole. Others must be split along one axis only.
+    """
     return jax.tree.map(_part, tree)
 
 
@@ -77,7 +81,7 @@ def _part(array: Array) -> np.ndarray:
 
 
 def put_part(tree: Any, sharding: Any) -> Any:
-    """Inverts `take_part`."""
+    """Inverts `take_part`: copies the parts of this process to its devices by `sharding`."""
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
         return jax.device_put(tree, sharding)
     place = jax.make_array_from_process_local_data

@@ -21,7 +21,11 @@ RULES = (("kv_heads", AXIS), ("ffn", AXIS), ("vocab", AXIS))
 
 
 def check_divides(config: MeshConfig, model: ModelConfig) -> None:
-    """Raises ValueError if the layers of the model cannot be split over the devices of `config`."""
+    """Checks that the layers of the model can be split over the devices of `config`.
+
+    Raises:
+        ValueError: they cannot, or `config` distributes experts and the model has none.
+    """
     if config.experts and not model.experts:
         raise ValueError("expert_parallel needs a model with experts")
     sizes = [("KV heads", model.num_kv_heads)]
@@ -53,14 +57,16 @@ class Placement:
         """Returns a placement over the first of `devices`, by default those of all processes.
 
         Raises:
-            ValueError: there are too few devices, too many for the processes, or the model does not divide by them.
+            ValueError: there are too few devices, or several processes have more than are used. Or `check_divides`
+                finds that the model cannot be split over them.
         """
         return Placement.copies(replace(config, data=1), model, devices)[0]
 
     @staticmethod
     def copies(config: MeshConfig, model: ModelConfig, devices: Sequence[jax.Device] = ()) -> tuple[Placement, ...]:
-        """Returns a placement for each copy of the model, over consecutive `devices`, by default those of all
-        processes.
+        """Returns one placement for each of `config.data` copies of the model.
+
+        Each copy takes the next `config.tensor` of `devices`, which are by default those of all processes.
 
         Raises:
             ValueError: as for `create`, or there are several copies and several processes.
@@ -73,7 +79,7 @@ class Placement:
 
     @staticmethod
     def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
-        """Returns shardings over devices that need not exist, for planning. Raises ValueError as `create` does."""
+        """Returns shardings over devices that need not exist, for planning. Raises as `check_divides` does."""
         check_divides(config, model)
         return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
 

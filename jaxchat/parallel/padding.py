@@ -25,7 +25,9 @@ Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
 
 
 def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
-    """Returns the shape of the model on `devices` devices. Sampling must ignore the ids that this adds.
+    """Returns the configuration of the model padded to `devices` devices: vocabulary and heads grow as needed.
+
+    Sampling must ignore token ids from `model.vocab_size` on. One device needs no padding.
 
     Raises:
         ValueError: heads would be added to a model that normalises over all heads together.

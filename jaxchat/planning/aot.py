@@ -66,13 +66,22 @@ class Account:
         return sum(account.size for account in self.collectives if account.always and account.kind == "all-reduce")
 
     def local_seconds(self, kv: float, chip: Chip) -> float:
-        """Returns the seconds of a step on one device at the chip's peak rates, `kv` seconds of them for reading KV
-        pages.
+        """Returns the seconds of a step on one device at the chip's peak rates, without all-reduces.
+
+        Args:
+            kv: seconds for reading KV pages.
+            chip: the device.
         """
         return max(self.traffic / chip.bandwidth + kv, self.flops / chip.flops)
 
     def step_seconds(self, kv: float, topology: Topology, devices: int) -> float:
-        """Returns the seconds of a step including its all-reduces, part of which overlap with reads."""
+        """Returns the seconds of a step including its all-reduces, part of which overlap with reads.
+
+        Args:
+            kv: seconds for reading KV pages.
+            topology: the slice.
+            devices: number of devices that the model is split over.
+        """
         chip = topology.chip
         reads = self.traffic / chip.bandwidth + kv - self.hidden_seconds
         return max(reads, self.flops / chip.flops) + all_reduce_seconds(self.all_reduced_bytes, topology, devices)
@@ -145,7 +154,11 @@ class AotEngine:
 
 
 def refine(plan: Plan, model: ModelConfig) -> Plan:
-    """Compiles all programs and returns the plan with the compiler's workspace and step times. Raises ValueError."""
+    """Compiles all programs and returns the plan with the compiler's workspace and step times.
+
+    Raises:
+        ValueError: as for `AotEngine`.
+    """
     aot = AotEngine(model, plan.topology, plan.engine)
     accounts = {name: aot.compile(name) for name in aot.program_specs}
 

@@ -19,7 +19,10 @@ from jaxchat.planning.hardware import Topology
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """One step that results in `tokens` tokens: its seconds in all, and those of reading weights and KV once."""
+    """The estimated time of one step that computes `tokens` tokens.
+
+    `seconds` is the time of the whole step. `weights` and `kv` are the seconds to read weights and KV pages once.
+    """
 
     tokens: int
     seconds: float

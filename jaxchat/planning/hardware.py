@@ -70,7 +70,7 @@ class Topology:
 
 
 def parse_topology(name: str) -> Topology:
-    """Returns the slice `name`. Raises ValueError with the accepted names."""
+    """Returns the slice `name`, such as `v5e:2x4`. Raises ValueError, listing accepted names, if it is unknown."""
     kind, _, grid = name.lower().partition(":")
     if kind not in CHIPS:
         raise ValueError(

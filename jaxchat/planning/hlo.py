@@ -23,7 +23,7 @@ _PARTS = ("slice", "dynamic-slice")  # they read as much of their operand as the
 class HloArray:
     """One array of a printed shape.
 
-    `fast` says that it is in a TPU's vector or scalar memory and not in main memory.
+    `size` is in bytes. `fast` says that it is in a TPU's vector or scalar memory and not in main memory.
     """
 
     shape: str

@@ -1,7 +1,7 @@
 """Computes how much of a program's all-reduces overlaps with its copies of weights.
 
-A TPU program copies weights from main memory into vector memory asynchronously. A copy that begins before an all-reduce
-and is awaited after it continues while the links are busy, because the all-reduce does not need main memory.
+A TPU program copies weights from main memory into vector memory asynchronously. An all-reduce
+does not need main memory. A copy that begins before it and is awaited after it therefore continues meanwhile.
 """
 
 from __future__ import annotations

@@ -78,8 +78,9 @@ class Plan:
 def suggest_config(
     topology: Topology, *, slots: int = 64, max_seq_len: int | None = None, dtype: DTypeName = "bfloat16"
 ) -> EngineConfig:
-    """Returns settings that suit accelerators: large chunks, large pages, and few decode programs, as weights set
-    their pace.
+    """Returns settings that suit accelerators: large chunks, large pages on a TPU, and few decode programs.
+
+    Few suffice, because most of a decode step is spent on reading weights, for any number of rows.
     """
     page = 128 if topology.chip.platform == "tpu" else 16
     return EngineConfig(
@@ -91,7 +92,7 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
     """Plans an engine. If it does not fit, finds the smallest slice of the same chips on which it does.
 
     Raises:
-        ValueError: the sizes of `engine` do not fit the model.
+        ValueError: as for `plan_on`.
     """
     plan = plan_on(model, topology, engine)
     if plan.fits:
@@ -102,10 +103,13 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
 
 
 def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine and chooses its `tensor_parallel`: as many devices of the slice as the model divides by.
+    """Plans an engine and chooses its `tensor_parallel`, `data_parallel` and `max_seq_len`.
+
+    `tensor_parallel` is the largest divisor of the slice's devices over which the model can be split. Sets `pages` too
+    if not every slot can have its full length.
 
     Raises:
-        ValueError: the sizes of `engine` do not fit the model.
+        ValueError: the sizes of `engine` do not fit the model, or it splits experts and the model has none.
     """
     devices = _devices(model, engine.mesh, topology.devices)
     padded = padded_config(model, devices)

@@ -23,11 +23,10 @@ _NAMES_OF_SOURCE = re.compile(
 
 
 class CompileCache:
-    """jax's persistent cache, which has one folder in the whole process: lent to one load after the other.
+    """A lender of jax's persistent compilation cache, which has one folder for the whole process.
 
-    jax takes the folder from its configuration alone. While one is lent, programs that other threads compile are kept
-    there too. Loads may overlap: the folder of the last to begin then serves all, and the last to end restores what
-    was configured before the first.
+    While a load has the cache, programs that other threads compile are stored in its folder too. If loads overlap, the
+    last to begin sets the folder for all. The last to end restores what was configured before the first.
     """
 
     def __init__(self) -> None:
@@ -37,7 +36,7 @@ class CompileCache:
 
     @contextlib.contextmanager
     def kept_in(self, folder: Path | None) -> Iterator[None]:
-        """Keeps what is compiled inside in `folder`, so that the next start finds it; None changes nothing."""
+        """Stores programs compiled within the context in `folder`, for the next start; None changes nothing."""
         if folder is None:
             yield
             return
@@ -96,9 +95,10 @@ def hlo_digest(compiled: Any) -> str:
 
 
 class CompileCounter:
-    """A counter of the programs that are compiled on one thread, named by `watch`: another engine may be loading.
+    """A counter of the programs that jax compiles on one thread, the last that called `watch`.
 
-    It listens to jax until it is closed, or not referenced any more.
+    Other threads do not count, because another engine may be loading. The counter listens to jax until it is closed or
+    no longer referenced.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class CompileCounter:
         self._thread = threading.get_ident()
 
     def close(self) -> None:
-        """Listens no more; the count stays."""
+        """Stops listening to jax; the count stays."""
         self._stop()
 
     def count_compile(self) -> None:

@@ -1,8 +1,8 @@
 """Determines which programs and rows compute the same bits, by trying them on the real weights before serving.
 
 Programs of different row counts may reduce in different orders. Those that agree form a class. Within it, a sequence
-may change programs from one token to the next, as neighbours come and go, without a change of its bits. Likewise, a
-prompt may be cut into steps of any sizes that agree.
+may change programs from one token to the next, as neighbours come and go. Its bits stay the same. Likewise, a prompt
+may be cut into steps of any sizes that agree.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ class _Trial:
         return [bits[first::count] for first in range(count)]
 
     def decode(self, rows: int) -> list[bytes]:
-        """Returns the bits that the program of `rows` rows computes for each sequence, as many at a time as it has
-        rows.
-        """
+        """Returns the bits that the program of `rows` rows computes for each sequence, `rows` sequences at a time."""
         bits = list(self._first)
         for first in range(0, len(self._swapped), rows):
             group = range(first, min(first + rows, len(self._swapped)))

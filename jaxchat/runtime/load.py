@@ -94,16 +94,17 @@ def load_runner(
 
     Args:
         directory: a model in Hugging Face format.
-        engine: sizes of the programs.
+        engine: settings.
         valid: number of token ids, counted from 0, that the tokenizer knows.
         text_digest: digest of tokenizer and chat template, for the fingerprint.
-        report: called with the progress.
+        report: called with the progress, see `Report`.
         agree: in a multihost group, waits until all processes have the same digests; they could not run together
             otherwise.
         tune_process: whether this process only serves, so that its allocator may be changed permanently.
 
     Raises:
         ModelError: the model cannot be loaded.
+        RegistryError: an attention backend or a logits processor of `engine` is not registered.
         ValueError: sizes or devices do not fit the model, or its copies would answer differently.
     """
     with compile_cache.kept_in(cache_folder(engine.cache_dir)):

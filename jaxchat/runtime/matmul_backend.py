@@ -72,7 +72,18 @@ def matmul_calls(
 
 
 def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None) -> Choice:
-    """Returns the attention backend on the devices of this process; `folder` as for `matmul_calls`."""
+    """Returns the attention backend for the platform of this process, with the reason for it.
+
+    Args:
+        engine: settings.
+        model: the padded model.
+        placement: devices of the model.
+        folder: as for `matmul_calls`.
+
+    Raises:
+        RegistryError: the name in `engine.attention` is not registered.
+        ValueError: the backend of that name cannot serve the model.
+    """
     return choose_attention(
         engine, model, placement, jax.default_backend(), _attention_calls(engine, placement, folder)
     )

@@ -13,7 +13,11 @@ from jax import Array
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """Named arrays laid end to end. Every dtype has four bytes, stored as its bits."""
+    """Named arrays laid end to end. Every dtype has four bytes, stored as its bits.
+
+    Raises:
+        ValueError: two arrays have the same name.
+    """
 
     fields: tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape, dtype
 
@@ -28,9 +32,13 @@ class PackedLayout:
         return sum(math.prod(shape) for _, shape, _ in self.fields)
 
     def pack(self, **values: np.ndarray | int | float) -> np.ndarray:
-        """Returns a new i32 `[size]` buffer.
+        """Returns a new i32 `[size]` buffer of the values, one for each field, broadcast to the field's shape.
 
-        It is never reused, because its transfer may continue after this returns.
+        The buffer must not be reused, because its transfer may still be running after the step is dispatched.
+
+        Raises:
+            KeyError: a field has no value.
+            TypeError: a value has no field.
         """
         buffer = np.empty(self.size, np.int32)
         for name, view in self.host_views(buffer).items():
@@ -40,7 +48,7 @@ class PackedLayout:
         return buffer
 
     def host_views(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the arrays of a buffer on the host, as views."""
+        """Returns the arrays of a buffer i32 `[size]` on the host, as views."""
         arrays, offset = {}, 0
         for name, shape, dtype in self.fields:
             end = offset + math.prod(shape)
@@ -49,7 +57,7 @@ class PackedLayout:
         return arrays
 
     def unpack(self, buffer: Array) -> dict[str, Array]:
-        """Returns the arrays of `buffer`, inside a compiled program."""
+        """Returns the arrays of a buffer i32 `[size]`, inside a compiled program."""
         arrays, offset = {}, 0
         for name, shape, dtype in self.fields:
             end = offset + math.prod(shape)

@@ -63,7 +63,10 @@ def choose_attention(
     platform: str,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Choice:
-    """Returns the attention backend of an engine on devices of a platform; `native` as for `choose`."""
+    """Returns the attention backend of an engine on devices of a platform, with the reason for it.
+
+    `native`, and the errors that are raised, are as for `choose`.
+    """
     shape = AttentionShape(
         num_heads=model.num_heads,
         num_kv_heads=model.num_kv_heads,

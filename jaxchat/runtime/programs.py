@@ -28,12 +28,15 @@ Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotStat
 
 
 def decode_layout(rows: int) -> PackedLayout:
-    """Returns the inputs of `decode` for R rows: their slots, S for unused rows. Booleans are stored as i32."""
+    """Returns the layout of the inputs of `decode` for R rows. Booleans are stored as i32.
+
+    `slots` are slot numbers, S for unused rows. `new_pages` are ids of pages that were just added, or -1.
+    """
     return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
 
 
 def prefill_layout(sizes: EngineShapes, chunk: int) -> PackedLayout:
-    """Returns the inputs of `prefill` for C tokens: the chunk, its place, and the whole sampling row of its slot."""
+    """Returns the layout of the inputs of `prefill` for C tokens: the chunk, its place, and all sampling parameters."""
     scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "constrained")]
     arrays = [
         ("tokens", (chunk,), "int32"),
@@ -44,7 +47,7 @@ def prefill_layout(sizes: EngineShapes, chunk: int) -> PackedLayout:
 
 
 def output_layout(rows: int, vocab: int) -> PackedLayout:
-    """Returns the outputs of either program: one row after `prefill`, R after `decode`."""
+    """Returns the layout of the outputs of either program: one row after `prefill`, R after `decode`."""
     row, top = (rows,), (rows, min(TOP, vocab))
     return PackedLayout(
         (

@@ -108,8 +108,8 @@ class Runner:
         """Compiles every program and runs each once on an empty step. Afterwards, nothing compiles any more.
 
         Args:
-            progress: called after each program.
-            compiled_all: called before the first program runs.
+            progress: called with the numbers of compiled and of all programs, at first and after each.
+            compiled_all: called after all programs are compiled and before the first runs.
         """
         given = self.params, self.pages, self.slots, self.placement
         compiled, wanted = {}, options(jax.default_backend())
@@ -148,7 +148,10 @@ class Runner:
             self._counter.close()
 
     def digests(self) -> list[str]:
-        """Returns one digest per program. Together they identify the numbers that this runner computes."""
+        """Returns `name:digest` for each program in use.
+
+        Together they identify the numbers that this runner computes.
+        """
         return [f"{name}:{self._digests[name]}" for name in sorted(self.programs)]
 
     def prefill(self, work: PrefillWork) -> Handle:

@@ -30,7 +30,7 @@ class Agreement:
 class StartRecord:
     """The file that all starts with the same settings share.
 
-    To find which programs agree, all of them run on the real weights, which takes as long as a few answers. The result
+    To find which programs agree, all of them run on the real weights. That takes as long as a few answers. The result
     depends on the weights, the programs and the machine alone. It is therefore reused while these are equal.
     """
 
@@ -61,7 +61,12 @@ class StartRecord:
             return None
 
     def write(self, identity: str, agreement: Agreement | None) -> None:
-        """Replaces the record. Does nothing if the folder cannot be written: the next start takes longer."""
+        """Replaces the record. Does nothing if the folder cannot be written: the next start takes longer.
+
+        Args:
+            identity: a digest of all that decides the agreement.
+            agreement: the programs that agree; None records only that the programs were compiled.
+        """
         if self._path is None:
             return
         stored: dict[str, Any] = {"identity": identity if agreement else ""}

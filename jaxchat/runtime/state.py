@@ -18,9 +18,10 @@ from jaxchat.sampling.state import SamplingState
 
 @dataclass(frozen=True, kw_only=True)
 class EngineShapes:
-    """The resolved shapes of the programs: S slots, N pages, P pages per sequence, V vocabulary.
+    """The resolved shapes of the programs: S slots, N pages with the null page, V vocabulary.
 
-    `prefill_buckets` has the sizes of prefill steps, in ascending order, each a multiple of the first.
+    `table` is P, the most pages of a sequence. `page_size` and `max_seq_len` are in tokens. `prefill_buckets` has the
+    sizes of prefill steps in tokens, in ascending order, each a multiple of the first.
     """
 
     slots: int
@@ -94,12 +95,15 @@ class SlotState:
         )
 
     def take(self, rows: Array) -> SlotState:
-        """Returns the slots `rows` i32 `[R]`; their counts stay with all others. Rows beyond S return some slot's."""
+        """Returns the slots `rows` i32 `[R]`, but with the `counts` of all S slots.
+
+        Rows beyond S return some slot's.
+        """
         token, position, table = (leaf.at[rows].get(mode="clip") for leaf in (self.token, self.position, self.table))
         return SlotState(token, position, table, self.sampling.take(rows))
 
     def add_pages(self, rows: Array, new_pages: Array, page_size: int) -> SlotState:
-        """Enters `new_pages[R]` (-1: none) into the tables of `rows[R]`, at the page of their position."""
+        """Returns the slots with `new_pages[R]` (-1: none) in the tables of `rows[R]`, where their positions are."""
         column = self.position.at[rows].get(mode="clip") // page_size
         column = jnp.where(new_pages >= 0, column, self.table.shape[1])
         return replace(self, table=self.table.at[rows, column].set(new_pages, mode="drop"))

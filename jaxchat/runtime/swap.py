@@ -56,7 +56,7 @@ class Swapper:
         self.programs: dict[str, Any] = {}
 
     def read(self, pages: KVPages, slots: SlotState, work: SwapOutWork) -> PendingSwapOut:
-        """Copies the slot and the pages of `work`. Later steps cannot change the copies."""
+        """Dispatches copies of the slot and the pages of `work` to the host. Later steps cannot change the copies."""
         row = self.programs["read row"](slots, self._put(np.int32(work.slot)))
         blocks = tuple(self.programs["read pages"](pages, ids) for ids in self._blocks(work.pages))
         for leaf in jax.tree.leaves((row, blocks)):
@@ -64,7 +64,10 @@ class Swapper:
         return PendingSwapOut(row, blocks)
 
     def write(self, pages: KVPages, slots: SlotState, work: SwapInWork) -> tuple[KVPages, SlotState]:
-        """Returns pages and slots, both donated, with the sequence restored."""
+        """Returns pages and slots with the sequence restored; shared pages are not written.
+
+        Both arguments are donated.
+        """
         table = np.zeros(self._sizes.table, np.int32)
         table[: len(work.pages)] = work.pages
         row = put_part(work.swapped.row, self._placement.replicated)

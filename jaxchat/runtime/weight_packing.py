@@ -14,7 +14,9 @@ from jaxchat.models.param_specs import ParamSpec, Specs, insert, param_at
 
 
 def pack(params: dict[str, Any], specs: Specs, packing: Packing) -> dict[str, Any]:
-    """Replaces weights by their packed form, in place and one at a time, so that memory never holds two copies of all.
+    """Replaces weights by their packed form, in place, and returns `params`.
+
+    Packs one weight at a time, so that memory never holds two copies of all.
 
     Args:
         params: parameters on one device.
@@ -48,15 +50,15 @@ class Native:
     targets: dict[str, str]
 
     def matrix(self, w: Array, inputs: int) -> PanelWeight:
-        """Packs `w[in..., out...]`."""
+        """Packs `w[in..., out...]`, whose first `inputs` axes are contracted."""
         return pack_weight(w, inputs, self.targets[w.dtype.name])
 
     def table(self, w: Array) -> PanelWeight:
-        """Packs `w[V, D]`."""
+        """Packs `w[V, D]`, whose last axis is contracted."""
         return pack_table(w, self.targets[w.dtype.name])
 
     def experts(self, w: Array, inputs: int) -> PanelWeight:
-        """Packs `w[E, in..., out...]`."""
+        """Packs `w[E, in..., out...]`, a stack of E weights, each as `matrix` does."""
         return pack_stack(w, inputs, self.targets[w.dtype.name])
 
 
@@ -72,15 +74,18 @@ class Rounded:
         return self.targets.get("int8", "")
 
     def matrix(self, w: Array, inputs: int) -> Int8:
-        """Rounds `w[in..., out...]`."""
+        """Rounds `w[in..., out...]`, whose first `inputs` axes are contracted, to int8.
+
+        Each output has one scale.
+        """
         return quantise(w, inputs, self.target)
 
     def table(self, w: Array) -> Int8:
-        """Rounds `w[V, D]`."""
+        """Rounds `w[V, D]`, whose last axis is contracted, as `matrix` does."""
         return quantise_rows(w, self.target)
 
     def experts(self, w: Array, inputs: int) -> Int8:
-        """Rounds `w[E, in..., out...]`."""
+        """Rounds `w[E, in..., out...]`, a stack of E weights, each as `matrix` does."""
         return quantise_stack(w, inputs, self.target)
 
 

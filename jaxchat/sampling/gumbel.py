@@ -32,8 +32,8 @@ def attempt_keys(keys: Keys, count: int) -> Keys:
 def gumbel(keys: Keys, ids: Array) -> Array:
     """Returns standard Gumbel noise f32 `[S, n]` for token ids `[S, n]` (or `[1, n]`) under keys of `[S]`.
 
-    The noise is `-log(E)` with the exponential `E = -log1p(-u)`. float32 is dense near u = 0, so the upper tail, which
-    decides samples, is resolved down to probabilities of 2**-33; `-log(-log(u))` would stop at 2**-24.
+    The noise is `-log(E)` with the exponential `E = -log1p(-u)`. float32 is dense near u = 0. The upper tail, which
+    decides samples, is therefore resolved down to probabilities of 2**-33; `-log(-log(u))` would stop at 2**-24.
     """
     first, second = _threefry(keys[0][:, None], keys[1][:, None], jnp.uint32(0), ids.astype(jnp.uint32))
     uniform = ((first ^ second).astype(jnp.float32) + 0.5) * 2.0**-32

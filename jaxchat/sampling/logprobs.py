@@ -1,4 +1,4 @@
-"""Reported log-probabilities: of the raw logits, before bias, penalties, temperature and nucleus."""
+"""Log-probabilities of sampled tokens and of the most likely ones, from whichever logits the sampler reports."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ TOP = 20  # the contract's limit on top_logprobs
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Logprobs:
-    """Log-probabilities of the sampled token and of the 20 most likely tokens, in descending order, ties by lower
-    id.
+    """Natural log-probabilities of the sampled token and of the k most likely tokens.
+
+    k is 20, or V if that is less. The most likely tokens are in descending order, ties by lower id.
     """
 
     sampled: Array  # f32 [S]

@@ -1,4 +1,6 @@
-"""Logits processors: functions of the operator's own between penalties and the choice of a token."""
+"""Logits processors: functions that an operator adds to the sampler, after penalties and before bans, grammar and
+temperature.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +57,10 @@ class LogitsProcessor:
 
     @property
     def identity(self) -> str:
-        """Identifies what decides the result, the same in every process.
+        """A string that identifies the processor: its name, and its function or repr. It is equal in all processes.
 
         Raises:
-            ValueError: the object's repr does not tell.
+            ValueError: it is not a function of a module, and its repr contains a memory address.
         """
         process = self.process
         if isinstance(process, FunctionType) and "<" not in process.__qualname__:  # as in <lambda> and <locals>
@@ -74,8 +76,8 @@ def find_processors(names: Iterable[str]) -> tuple[LogitsProcessor, ...]:
     """Returns the processors of these names, in order.
 
     Raises:
-        RegistryError: there is none of a name.
-        ValueError: a processor cannot be told from another by its repr.
+        RegistryError: a name is not registered.
+        ValueError: a processor has no `identity`.
     """
     processors = tuple(LogitsProcessor(name, LOGITS_PROCESSORS.get(name)) for name in names)
     for processor in processors:

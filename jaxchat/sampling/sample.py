@@ -27,7 +27,10 @@ GREEDY_BELOW = 1e-5  # temperatures under this are greedy
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Sampled:
-    """Sampled tokens i32 `[S]`, whether the model's logits were finite (bool `[S]`), and log-probabilities."""
+    """Sampled tokens i32 `[S]`, whether each row's largest logit was finite (bool `[S]`), and log-probabilities.
+
+    Log-probabilities are zeros if no active row asks for them.
+    """
 
     tokens: Array
     finite: Array
@@ -60,8 +63,8 @@ def sample(
             greedy rows they are taken before temperature.
         token_mask: tokens that grammars allow.
         rows: i32 `[S]`, the row of `state.counts` that is each row's history; None if they correspond one to one.
-        processors: applied in order after penalties and before exclusive choice, bans, grammar and temperature, so
-            that a processor cannot bring back a banned or masked token. If they leave a row without a finite largest
+        processors: applied in order after penalties and before exclusive choice, bans, grammar and temperature. A
+            processor therefore cannot bring back a banned or masked token. If they leave a row without a finite largest
             logit, the row is not `finite`.
     """
 

@@ -136,7 +136,7 @@ class SamplingState:
         return replace(self, **{name: leaf.at[rows].get(mode="clip") for name, leaf in small.items()})
 
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
-        """Counts `tokens[R]` and one more step in the slots `rows[R]`. Rows beyond S are dropped."""
+        """Returns the state after the slots `rows[R]` sampled `tokens[R]`, both i32. Rows beyond S are dropped."""
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)
 

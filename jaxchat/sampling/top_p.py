@@ -12,14 +12,17 @@ _ONE = 0x3F800000  # the bits of 1.0f; non-negative floats compare as their bits
 
 
 class Ranking(NamedTuple):
-    """The probabilities of a row's tokens, and the probability that its nucleus must reach."""
+    """Unnormalised probabilities of each row's tokens, and the sum that its nucleus must reach.
 
-    weight: Array  # f32 [S, V], relative to the most likely token
+    Both are relative to the row's likeliest token, whose weight is 1.
+    """
+
+    weight: Array  # f32 [S, V]
     goal: Array  # f32 [S, 1]
 
     @staticmethod
     def of(z: Array, top_p: Array) -> Ranking:
-        """Ranks logits `[S, V]` after temperature for `top_p[S]`."""
+        """Returns the ranking of f32 logits `z[S, V]` after temperature, for f32 `top_p[S]`."""
         weight = jax.lax.optimization_barrier(jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)))  # computed once
         return Ranking(weight, top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True))
 

@@ -66,8 +66,9 @@ class AttentionBackend(Protocol):
         """Returns the shapes of the arrays of one layer's cache of N pages, over all devices."""
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`; drops rows whose id is
-        N.
+        """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.
+
+        Drops rows whose page id is N.
         """
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
@@ -122,7 +123,7 @@ class AttentionTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionFactory:
-    """Makes one kind of backend where it can be had; what `register_attention_backend` takes.
+    """A maker of one kind of attention backend, as `register_attention_backend` takes it.
 
     Args:
         build: makes the backend for a target that it supports.

@@ -23,8 +23,9 @@ TARGETS = {"float32": "attention_f32", "bfloat16": "attention_bf16"}
 
 
 def native_attention(folder: Path | None) -> dict[str, str]:
-    """Returns the names of the custom calls by the dtype of pages. Builds the kernels into `folder`, or for this
-    process alone.
+    """Returns the names of the custom calls by the dtype of keys and values.
+
+    Builds the kernels into `folder`; None builds them for this process alone.
 
     Raises:
         NativeError: the compiler is missing or fails.
@@ -35,7 +36,7 @@ def native_attention(folder: Path | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NativeAttention(XlaAttention):
-    """The C++ backend. Pages are as in `XlaAttention`; `target` is the custom call for their dtype."""
+    """The C++ backend. Pages are as in `XlaAttention`; `target` is the custom call for the model's dtype."""
 
     target: str
     name = "native"

@@ -23,8 +23,8 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 class Tiling:
     """The tiling of a kernel: keys of a block, warps of a program, stages of its load pipeline.
 
-    A row's keys are divided into up to `splits` splits of at least `min_blocks` blocks each. `queries` is the number of
-    queries of a prefill program.
+    A row's keys are divided into one split for every `min_blocks` blocks begun, at most `splits`. `queries` is the
+    number of queries of a prefill program.
     """
 
     block: int  # for keys of 128 numbers in bf16; larger keys make smaller blocks
@@ -35,7 +35,13 @@ class Tiling:
     queries: int = 1
 
     def keys(self, page: int, width: int, itemsize: int) -> int:
-        """Returns the number of keys of a block, in whole pages."""
+        """Returns the number of keys of a block, in whole pages.
+
+        Args:
+            page: tokens of a page, a power of two.
+            width: numbers of a head, as padded by `padded_width`.
+            itemsize: bytes of a number.
+        """
         return max(page, MIN_ROWS, min(self.block, self.block * 256 // (width * itemsize)))
 
 
@@ -48,7 +54,7 @@ class Pages:
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Loads block `index`, padded to `padded_width`.
+        """Loads the keys and values of block `index`, `[block, padded_width(d)]` each.
 
         Positions from `end` on are zeros, because the memory there may hold NaN.
         """

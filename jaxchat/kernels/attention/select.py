@@ -45,7 +45,7 @@ class Choice:
 
 
 def find_backend(setting: str) -> AttentionFactory | None:
-    """Returns the backend of a name, None for "auto". Raises RegistryError if the name is not registered."""
+    """Returns the factory of a name, None for "auto". Raises RegistryError if the name is not registered."""
     return None if setting == "auto" else ATTENTION_BACKENDS.get(setting)
 
 

@@ -1,1 +1,1 @@
-"""Kernels in C++ for CPUs, built on the machine that runs them and called by `jaxchat.kernels.matmul.native`."""
+"""Kernels in C++ for CPUs, built on the machine that runs them; matrix products and attention call them."""

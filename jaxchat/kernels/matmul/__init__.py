@@ -1,1 +1,1 @@
-"""Matrix products of activations and weights by the C++ kernels of a CPU."""
+"""Matrix products of activations and weights: C++ kernels for CPUs, and int8 weights by them or by XLA."""

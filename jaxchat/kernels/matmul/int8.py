@@ -1,7 +1,7 @@
 """Weights of 8 bits, one scale per output, multiplied by activations of 8 bits, one scale per token.
 
-Values are rounded symmetrically to the nearest of -127 .. 127 (arXiv 2208.07339, without its outliers). Products are
-summed as integers, exactly, so that the order of summation cannot matter.
+Values are rounded symmetrically to the nearest of -127 .. 127, as in arXiv 2208.07339 without its separate outliers.
+Products are summed as integers, exactly, so that the order of summation cannot matter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Int8:
     )  # the custom call that multiplies by it; empty: XLA multiplies
 
     def take(self, outputs: Array) -> Array:
-        """Returns the weights of the `outputs[T]`, f32 `[T, k]`."""
+        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`."""
         rows = take_rows(self.values, outputs, self.inputs, self.target) if self.target else self.values[outputs]
         return rows.astype(jnp.float32) * self.scale[outputs][:, None]
 
@@ -62,7 +62,7 @@ def quantise_stack(w: Array, inputs: int, target: str = "") -> Int8:
 
 
 def matmul(x: Array, w: Int8) -> Array:
-    """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`."""
+    """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`. Rounds each row of x to int8."""
     if w.target:
         return _call(w.target, x, w)
     values, scale = _round(x.astype(jnp.float32))

@@ -1,6 +1,6 @@
 """Matrix products of activations and weights on a CPU, in C++. A row's bits do not depend on the number of rows.
 
-XLA's own products reduce in an order that depends on the number of rows, and for few rows read weights at half the
+XLA's own products reduce in an order that depends on the number of rows. For few rows they read weights at half the
 speed of memory. These replace them if the machine has a compiler; `reference` is the same in plain JAX.
 
 Weights are packed in panels: 32 outputs side by side, in the order in which the kernels read them.
@@ -40,7 +40,7 @@ class PanelWeight:
     target: str = field(metadata={"static": True})  # the custom call that multiplies by it
 
     def take(self, outputs: Array) -> Array:
-        """Returns the weights of the `outputs[T]`: `[T, k]`."""
+        """Returns the weights of the outputs numbered `outputs[T]` (int): `[T, k]` of the weight's dtype."""
         return take_rows(self.values, outputs, self.inputs, self.target)
 
     @property
@@ -50,7 +50,9 @@ class PanelWeight:
 
 
 def native_matmuls(folder: Path | None) -> dict[str, str]:
-    """Returns the custom calls by the weights' dtype. Builds the kernels into `folder`, or for this process alone.
+    """Returns the custom calls by the weights' dtype.
+
+    Builds the kernels into `folder`; None builds them for this process alone.
 
     Raises:
         NativeError: the compiler is missing or fails.
