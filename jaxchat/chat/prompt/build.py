@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def prompt_tokens(
         arguments_as_text=template.traits.arguments_as_text,
     )
     tools = [template_tool(function) for function in tool_choice.functions] if tool_choice.visible else None
-    data = [messages, tools, _instruction(request)]
+    data: list[Any] = [messages, tools, _instruction(request)]
     decoy = tokenizer.control_tokens.decoy(data)
     try:
         rendered = template.render(*data)

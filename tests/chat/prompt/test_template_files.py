@@ -114,7 +114,7 @@ ADDED: dict[str, dict[str, Any]] = {
 def test_added_tokens_of_other_files_are_tokens(tmp_path: Path, form: str) -> None:
     write(tmp_path, {**ADDED[form], "chat_template.jinja": "x<|turn|>"})
     ours, theirs = load_tokenizer(tmp_path), PreTrainedTokenizerFast.from_pretrained(tmp_path)
-    assert ours.encode("x<|turn|>", "\ue000") == theirs.encode("x<|turn|>", add_special_tokens=False)
+    assert ours.encode("x<|turn|>") == theirs.encode("x<|turn|>", add_special_tokens=False)
     assert ours.stop_tokens == {NEXT} == {theirs.eos_token_id}
     assert ours.special_tokens[NEXT] == "<|turn|>" and ours.bytes_of(NEXT) == b""
 
