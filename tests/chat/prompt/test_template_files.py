@@ -132,7 +132,7 @@ def test_a_model_without_a_stop_token_is_warned_of(tmp_path: Path) -> None:
     sizes = EngineConfig(slots=1, max_seq_len=128, prefill_chunk=64, prefill_buckets=(64,))
     with pytest.warns(UserWarning, match="no file names a stop token"):
         session = load_session(str(directory), sizes)
-    assert "does not show tools" in dict(session.summary())["chat template"]
+    assert "does not show calls" in dict(session.summary())["chat template"]
     asyncio.run(_run(session))
 
 
