@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from jaxchat.registry import Registry
@@ -60,6 +62,37 @@ TOOL_FORMATS: Registry[ToolFormat] = Registry(
     },
 )
 DEFAULT = "hermes"  # the format of most models
+_TOOLS = re.compile(r"\b\w*tools\b|\bfunctions\b|\btool_calls\b")
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_CODE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class UnknownToolFormat:
+    """The format of a template that handles tools but shows calls in none of the registered formats."""
+
+    markers: tuple[str, ...] = ()
+    id_length: int = 0
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether the code of a template mentions tools or calls."""
+        return any(_TOOLS.search(code) for code in _CODE.findall(_COMMENT.sub("", template)))
+
+    def parser(self, *, callable: bool, forced: bool) -> None:
+        """Returns None: all text is content."""
+
+    def grammar(self, rules: AnswerRules, writer: LarkWriter) -> None:
+        """Returns None: requests whose answers may have calls are refused before."""
+
+
+UNKNOWN = UnknownToolFormat()
+
+
+def facts_of(tool_format: ToolFormat) -> list[tuple[str, str]]:
+    """Returns what the start-up message says about the format, as (name, value)."""
+    if tool_format is not UNKNOWN:
+        return []
+    return [("tool calls", "refused: the chat template shows them in an unknown format; --tool-format names one")]
 
 
 def register_tool_format(name: str, tool_format: ToolFormat, *, replace: bool = False) -> None:
@@ -75,11 +108,13 @@ def default_tool_format() -> ToolFormat:
 def find_tool_format(name: str, template: str) -> ToolFormat:
     """Returns a format by name. For "auto", returns the latest that recognises the chat template.
 
+    If none does, "auto" returns `UNKNOWN` for a template that handles tools and the default for any other.
+
     Raises:
-        ModelError: the template uses an unsupported format of calls.
+        ModelError: the template uses an unsupported variant of a format.
         RegistryError: no format has that name.
     """
     if name != "auto":
         return TOOL_FORMATS.get(name)
     recognised = (tool_format for _, tool_format in TOOL_FORMATS.items() if tool_format.recognises(template))
-    return next(recognised, None) or default_tool_format()
+    return next(recognised, None) or (UNKNOWN if UNKNOWN.recognises(template) else default_tool_format())
