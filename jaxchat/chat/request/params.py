@@ -9,6 +9,7 @@ from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
 from jaxchat.chat.response.reasoning import ReasoningFormat
 from jaxchat.chat.tools.format import UNKNOWN, ToolFormat
+from jaxchat.chat.tools.signatures import Signatures
 from jaxchat.config import NamedFinish
 from jaxchat.errors import unsupported
 from jaxchat.types import SamplingParams
@@ -72,6 +73,7 @@ def choice_options(
         stops=tuple(request.stop),
         calls=tool_format,
         reasoning=reasoning,
+        signatures=Signatures(tuple(tool_choice.callable)),
         callable=tool_choice.visible,
         forced=tool_choice.mode == "required",
         called=_called(tool_choice, named_finish),

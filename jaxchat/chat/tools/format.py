@@ -10,6 +10,7 @@ from jaxchat.registry import Registry
 
 if TYPE_CHECKING:
     from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+    from jaxchat.chat.tools.signatures import Signatures
     from jaxchat.chat.tools.stream_parser import AnswerParser
 
 
@@ -34,12 +35,13 @@ class ToolFormat(Protocol):
             ModelError: the template uses an unsupported variant of this format.
         """
 
-    def parser(self, *, callable: bool, forced: bool) -> AnswerParser | None:
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures) -> AnswerParser | None:
         """Returns a new parser of one answer, or None if all its text is content.
 
         Args:
             callable: whether calls are allowed.
             forced: whether the answer consists of calls only.
+            signatures: the types of arguments, for formats that do not write them as JSON.
         """
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
@@ -48,6 +50,9 @@ class ToolFormat(Protocol):
         Args:
             rules: the rules of the answer.
             writer: writes control tokens and JSON schemas.
+
+        Raises:
+            UnsupportedSchema: the format cannot write the arguments of a function.
         """
 
 
@@ -58,6 +63,7 @@ TOOL_FORMATS: Registry[ToolFormat] = Registry(
         "hermes": "jaxchat.chat.tools.hermes:HERMES",
         "llama3": "jaxchat.chat.tools.llama3:LLAMA3",
         "mistral": "jaxchat.chat.tools.mistral:MISTRAL",
+        "qwen3-coder": "jaxchat.chat.tools.qwen3_coder:QWEN3_CODER",
         "harmony": "jaxchat.chat.tools.harmony:HARMONY",
     },
 )
@@ -78,7 +84,7 @@ class UnknownToolFormat:
         """Returns whether the code of a template mentions tools or calls."""
         return any(_TOOLS.search(code) for code in _CODE.findall(_COMMENT.sub("", template)))
 
-    def parser(self, *, callable: bool, forced: bool) -> None:
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures) -> None:
         """Returns None: all text is content."""
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> None:
