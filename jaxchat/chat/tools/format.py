@@ -63,6 +63,8 @@ TOOL_FORMATS: Registry[ToolFormat] = Registry(
         "hermes": "jaxchat.chat.tools.hermes:HERMES",
         "llama3": "jaxchat.chat.tools.llama3:LLAMA3",
         "mistral": "jaxchat.chat.tools.mistral:MISTRAL",
+        "mistral-nemo": "jaxchat.chat.tools.mistral:MISTRAL_NEMO",
+        "mistral-args": "jaxchat.chat.tools.mistral:MISTRAL_ARGS",
         "qwen3-coder": "jaxchat.chat.tools.qwen3_coder:QWEN3_CODER",
         "harmony": "jaxchat.chat.tools.harmony:HARMONY",
     },

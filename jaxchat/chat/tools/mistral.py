@@ -1,16 +1,21 @@
-"""The format of Mistral: a JSON list of calls after `[TOOL_CALLS]`."""
+"""The formats of Mistral: `[TOOL_CALLS]`, and then a JSON list of calls or a name and arguments."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jaxchat.chat.tools.json_format import JsonToolFormat
+from jaxchat.chat.tools.named_format import NamedToolFormat
 
 
 class _Mistral(JsonToolFormat):
-    """The format of Mistral up to version 0.3. Later versions write name and arguments separately."""
+    """The format of Mistral up to Nemo. Later versions write name and arguments separately."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether a template contains the opening, but not the sign of the later format."""
-        return self.opening in template and "[ARGS]" not in template
+        if self.opening not in template or "[ARGS]" in template:
+            return False
+        return (self is MISTRAL_NEMO) == ("[TOOL_CALLS][" in template)
 
 
 MISTRAL = _Mistral(
@@ -22,5 +27,14 @@ MISTRAL = _Mistral(
     lead=r"(?:\s*\[)?",
     more=r"\s*\}\s*,",
     ended=r"\s*\}\s*\]",
+    id_length=9,
+)
+MISTRAL_NEMO = replace(MISTRAL, before=("[",))
+MISTRAL_ARGS = NamedToolFormat(
+    opening="[TOOL_CALLS]",
+    markers=("[TOOL_CALLS]", "[ARGS]"),
+    separator=("[ARGS]",),
+    between=("[TOOL_CALLS]",),
+    shown=r"\[TOOL_CALLS\].*\[ARGS\]",
     id_length=9,
 )

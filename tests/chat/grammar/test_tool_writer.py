@@ -60,7 +60,9 @@ def answer(name: str, *calls: str) -> str:
     objects = [call % key for call in calls]
     if name == "hermes":
         return "\n".join(f"<tool_call>\n{each}\n</tool_call>" for each in objects)
-    return f"[TOOL_CALLS] [{', '.join(objects)}]" if name == "mistral" else objects[0]
+    if name in ("mistral", "mistral-nemo"):
+        return f"[TOOL_CALLS]{' ' * (name == 'mistral')}[{', '.join(objects)}]"
+    return objects[0]
 
 
 @pytest.mark.parametrize("control", [True, False])

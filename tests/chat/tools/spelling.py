@@ -35,6 +35,8 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "hermes": lambda calls: "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in objects(calls)),
     "llama3": lambda calls: objects(calls, "parameters")[0],
     "mistral": lambda calls: f"[TOOL_CALLS] [{', '.join(objects(calls))}]",
+    "mistral-nemo": lambda calls: f"[TOOL_CALLS][{', '.join(objects(calls))}]",
+    "mistral-args": lambda calls: "".join(f"[TOOL_CALLS]{name}[ARGS]{dumps(given)}" for name, given in calls),
     "qwen3-coder": qwen3_coder,
 }
 SINGLE = ("llama3",)  # one call at most

@@ -23,6 +23,8 @@ SHOWN = {
     ],
     "llama3": ['Respond in the format {"name": function name, "parameters": dictionary}.'],
     "mistral": ["{{ '[TOOL_CALLS] [' }}"],
+    "mistral-nemo": ['{{- "[TOOL_CALLS][" }}'],
+    "mistral-args": ["{{- '[TOOL_CALLS]' + call.function.name }}{{- '[ARGS]' + call.function.arguments | tojson }}"],
     "qwen3-coder": [
         "<tool_call>\\n<function=example_function_name>\\n<parameter=example_parameter_1>\\nvalue_1\\n</parameter>",
         "{{- '<tool_call>\\n<function=' ~ call.name ~ '>\\n' -}}{{ '<parameter=' + key + '>\\n' }}",

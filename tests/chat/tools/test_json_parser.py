@@ -46,8 +46,8 @@ def written(draw: st.DrawFn, syntax: str, most: int = 3) -> tuple[str, list[str]
     text = ""
     if calls and syntax == "hermes":
         text = "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call, _ in calls)
-    elif calls and syntax == "mistral":
-        text = f"[TOOL_CALLS] [{', '.join(call for call, _ in calls)}]"
+    elif calls and syntax in ("mistral", "mistral-nemo"):
+        text = f"[TOOL_CALLS]{' ' * (syntax == 'mistral')}[{', '.join(call for call, _ in calls)}]"
     elif calls:
         text = draw(st.sampled_from(["", "<|python_tag|>"])) + calls[0][0]
     return text, [arguments for _, arguments in calls]
