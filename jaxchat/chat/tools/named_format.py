@@ -27,7 +27,7 @@ class NamedToolFormat:
         markers: parts that may be control tokens.
         before: parts between the opening and the first name.
         separator: parts between a name and its arguments.
-        number: part of the separator, after the name, that the number of the call follows; empty without numbers.
+        number: text between a name and the number of the call; empty without numbers.
         end: parts after the arguments.
         between: parts between the end of a call and the next name.
         after: parts after the end of the last call.
@@ -63,26 +63,14 @@ class NamedToolFormat:
         if not rules.functions:
             return
         yield f"calls: {writer.spelled((self.opening,))} rest"
-        bodies = [f"body_{i}" if self.number else "body" for i in range(rules.most)]
-        yield f"rest: {writer.spelled(self.before)} {self._sequence(bodies, writer)} {writer.spelled(self.after)}"
-        for number, body in enumerate(bodies if self.number else bodies[:1]):
-            yield f"{body}: {' | '.join(f'{body}_{index}' for index in range(len(rules.functions)))}"
-            for index, (name, _) in enumerate(rules.functions):
-                head = (name, f"{self.number}{number}") if self.number else (name,)
-                head, end = writer.spelled((*head, *self.separator)), writer.spelled(self.end)
-                yield f"{body}_{index}: {head} arguments_{index} {end}"
-        for index, (_, schema) in enumerate(rules.functions):
+        more = f" ({writer.spelled(self.between)} body){{0,{rules.most - 1}}}" if rules.most > 1 else ""
+        yield f"rest: {writer.spelled(self.before)} body{more} {writer.spelled(self.after)}"
+        yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
+        number = " /[0-9]{1,4}/" if self.number else ""
+        for index, (name, schema) in enumerate(rules.functions):
+            head, separator = writer.spelled((name, self.number)), writer.spelled(self.separator)
+            yield f"call_{index}: {head}{number} {separator} arguments_{index} {writer.spelled(self.end)}"
             yield f"arguments_{index}: {writer.json(in_any_order(schema))}"
-
-    def _sequence(self, bodies: list[str], writer: LarkWriter) -> str:
-        """Returns the rule of one call or more."""
-        between = writer.spelled(self.between)
-        if not self.number:
-            return f"body ({between} body){{0,{len(bodies) - 1}}}" if len(bodies) > 1 else "body"
-        result = ""
-        for body in reversed(bodies[1:]):
-            result = f"({between} {body} {result})?"
-        return f"{bodies[0]} {result}"
 
 
 class NamedCallParser(StreamParser):

@@ -31,12 +31,68 @@ def qwen3_coder(calls: Calls) -> str:
     )
 
 
+def deepseek(calls: Calls, before: str, middle: str, end: str, between: str) -> str:
+    parts = [
+        f"<｜tool▁call▁begin｜>{before}{name}{middle}{dumps(given)}{end}<｜tool▁call▁end｜>" for name, given in calls
+    ]
+    return f"<｜tool▁calls▁begin｜>{between.join(parts)}<｜tool▁calls▁end｜>"
+
+
+def kimi(calls: Calls) -> str:
+    parts = [
+        f"<|tool_call_begin|>functions.{name}:{number}<|tool_call_argument_begin|>{dumps(given)}<|tool_call_end|>"
+        for number, (name, given) in enumerate(calls, 3)
+    ]
+    return f"<|tool_calls_section_begin|>{''.join(parts)}<|tool_calls_section_end|>"
+
+
+def glm(calls: Calls, line: str) -> str:
+    return line.join(
+        f"<tool_call>{name}{line}"
+        + "".join(
+            f"<arg_key>{key}</arg_key>{line}<arg_value>{plain(value)}</arg_value>{line}" for key, value in given.items()
+        )
+        + "</tool_call>"
+        for name, given in calls
+    )
+
+
+def minimax(calls: Calls) -> str:
+    parts = "".join(
+        f'<invoke name="{name}">\n'
+        + "".join(f'<parameter name="{key}">{plain(value)}</parameter>\n' for key, value in given.items())
+        + "</invoke>\n"
+        for name, given in calls
+    )
+    return f"<minimax:tool_call>\n{parts}</minimax:tool_call>"
+
+
+def seed(calls: Calls) -> str:
+    return "\n".join(
+        f"<seed:tool_call>\n<function={name}>\n"
+        + "".join(f"<parameter={key}>{plain(value)}</parameter>\n" for key, value in given.items())
+        + "</function>\n</seed:tool_call>"
+        for name, given in calls
+    )
+
+
 SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "hermes": lambda calls: "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in objects(calls)),
     "llama3": lambda calls: objects(calls, "parameters")[0],
     "mistral": lambda calls: f"[TOOL_CALLS] [{', '.join(objects(calls))}]",
     "mistral-nemo": lambda calls: f"[TOOL_CALLS][{', '.join(objects(calls))}]",
     "mistral-args": lambda calls: "".join(f"[TOOL_CALLS]{name}[ARGS]{dumps(given)}" for name, given in calls),
+    "phi4-mini": lambda calls: f"<|tool_call|>[{', '.join(objects(calls))}]<|/tool_call|>",
+    "granite": lambda calls: f"<|tool_call|>[{', '.join(objects(calls))}]",
+    "functools": lambda calls: f"functools[{', '.join(objects(calls))}]",
+    "functionary": lambda calls: "".join(f"<function={name}>{dumps(given)}</function>" for name, given in calls),
+    "deepseek-v3.1": lambda calls: deepseek(calls, "", "<｜tool▁sep｜>", "", ""),
+    "deepseek-r1": lambda calls: deepseek(calls, "function<｜tool▁sep｜>", "\n```json\n", "\n```", "\n"),
+    "kimi-k2": kimi,
+    "glm-4.5": lambda calls: glm(calls, "\n"),
+    "glm-4.7": lambda calls: glm(calls, ""),
+    "minimax-m2": minimax,
+    "seed-oss": seed,
     "qwen3-coder": qwen3_coder,
 }
 SINGLE = ("llama3",)  # one call at most

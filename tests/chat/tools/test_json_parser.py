@@ -35,7 +35,8 @@ def objects(draw: st.DrawFn, key: str) -> tuple[str, str]:
     return f'{{{a}"name":{b}"f_1",{c}"{key}":{a}{arguments}{b}}}', arguments
 
 
-FORMATS = {name: value for name, value in TOOL_FORMATS.items() if isinstance(value, JsonToolFormat)}
+NAMES = ("hermes", "llama3", "mistral", "mistral-nemo")  # test_every_format.py tries the others too
+FORMATS = {name: value for name, value in TOOL_FORMATS.items() if isinstance(value, JsonToolFormat) and name in NAMES}
 
 
 @st.composite
