@@ -20,7 +20,7 @@ def answer_rules(opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: 
         bare: pattern of the beginning of calls without the opening; empty if they always have it.
     """
     text = rules.mode != "required" and rules.answer is None
-    yield _start(rules, bare=bool(bare))
+    yield _start(rules, bare=bool(bare), opening=bool(opening))
     if rules.mode != "required" and rules.answer is not None:
         yield f"answer: {writer.json(rules.answer)}"
     if text:
@@ -29,11 +29,12 @@ def answer_rules(opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: 
         yield from _late(opening, writer)
 
 
-def _start(rules: AnswerRules, *, bare: bool) -> str:
+def _start(rules: AnswerRules, *, bare: bool, opening: bool) -> str:
     if rules.mode == "required":
         return "start: bare" if bare else "start: calls"
     if rules.answer is not None:
-        return "start: answer | calls"  # a bare call would be indistinguishable from an answer
+        # A bare call would be indistinguishable from an answer.
+        return "start: answer | calls" if opening else "start: answer"
     if not rules.functions:
         return "start: TEXT"
     return "start: TEXT | bare" if bare else "start: TEXT | late"
@@ -41,7 +42,9 @@ def _start(rules: AnswerRules, *, bare: bool) -> str:
 
 def _text(opening: str, writer: LarkWriter, bare: str) -> str:
     """Returns the rule TEXT: text that is not a call and cannot be mistaken for one."""
-    rule = f"TEXT: /(?s:.*)/ & ~/(?s:.*){writer.pattern(opening)}(?s:.*)/"
+    rule = "TEXT: /(?s:.*)/"
+    if opening:
+        rule += f" & ~/(?s:.*){writer.pattern(opening)}(?s:.*)/"
     return rule + rf" & ~/{bare}(?s:.*)/" if bare else rule
 
 

@@ -35,6 +35,13 @@ MISTRAL_ARGS = NamedToolFormat(
     markers=("[TOOL_CALLS]", "[ARGS]"),
     separator=("[ARGS]",),
     between=("[TOOL_CALLS]",),
-    shown=r"\[TOOL_CALLS\].*\[ARGS\]",
+    shown=r"^(?!.*\[CALL_ID\]).*\[TOOL_CALLS\].*\[ARGS\]",
     id_length=9,
+)
+MISTRAL_CALL_ID = replace(
+    MISTRAL_ARGS,
+    markers=("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
+    number="[CALL_ID]",
+    number_form="[A-Za-z0-9]{9}",
+    shown=r"\[TOOL_CALLS\].*\[CALL_ID\].*\[ARGS\]",
 )

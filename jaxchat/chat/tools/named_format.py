@@ -27,7 +27,8 @@ class NamedToolFormat:
         markers: parts that may be control tokens.
         before: parts between the opening and the first name.
         separator: parts between a name and its arguments.
-        number: text between a name and the number of the call; empty without numbers.
+        number: text between a name and the model's own id of the call; empty without ids.
+        number_form: pattern of such ids.
         end: parts after the arguments.
         between: parts between the end of a call and the next name.
         after: parts after the end of the last call.
@@ -40,6 +41,7 @@ class NamedToolFormat:
     before: tuple[str, ...] = ()
     separator: tuple[str, ...]
     number: str = ""
+    number_form: str = "[0-9]{1,4}"
     end: tuple[str, ...] = ()
     between: tuple[str, ...]
     after: tuple[str, ...] = ()
@@ -66,7 +68,7 @@ class NamedToolFormat:
         more = f" ({writer.spelled(self.between)} body){{0,{rules.most - 1}}}" if rules.most > 1 else ""
         yield f"rest: {writer.spelled(self.before)} body{more} {writer.spelled(self.after)}"
         yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
-        number = " /[0-9]{1,4}/" if self.number else ""
+        number = f" /{self.number_form}/" if self.number else ""
         for index, (name, schema) in enumerate(rules.functions):
             head, separator = writer.spelled((name, self.number)), writer.spelled(self.separator)
             yield f"call_{index}: {head}{number} {separator} arguments_{index} {writer.spelled(self.end)}"
@@ -79,7 +81,7 @@ class NamedCallParser(StreamParser):
     def __init__(self, tool_format: NamedToolFormat, *, forced: bool) -> None:
         """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
         self._opening = tool_format.opening
-        number = rf"{re.escape(tool_format.number)}\d+" if tool_format.number else ""
+        number = re.escape(tool_format.number) + tool_format.number_form if tool_format.number else ""
         head = rf"({NAME}){number}{loose(tool_format.separator)}\s*(?=\{{)"
         self._first, self._other = (
             re.compile(loose(parts) + r"\s*" + head) for parts in (tool_format.before, tool_format.between)

@@ -31,6 +31,15 @@ def qwen3_coder(calls: Calls) -> str:
     )
 
 
+def python(calls: Calls) -> str:
+    literals = {"true": "True", "false": "False", "null": "None"}
+    parts = [
+        f"{name}({', '.join(f'{key}={literals.get(dumps(value), dumps(value))}' for key, value in given.items())})"
+        for name, given in calls
+    ]
+    return f"[{', '.join(parts)}]"
+
+
 def deepseek(calls: Calls, before: str, middle: str, end: str, between: str) -> str:
     parts = [
         f"<｜tool▁call▁begin｜>{before}{name}{middle}{dumps(given)}{end}<｜tool▁call▁end｜>" for name, given in calls
@@ -82,6 +91,11 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "mistral": lambda calls: f"[TOOL_CALLS] [{', '.join(objects(calls))}]",
     "mistral-nemo": lambda calls: f"[TOOL_CALLS][{', '.join(objects(calls))}]",
     "mistral-args": lambda calls: "".join(f"[TOOL_CALLS]{name}[ARGS]{dumps(given)}" for name, given in calls),
+    "mistral-call-id": lambda calls: "".join(
+        f"[TOOL_CALLS]{name}[CALL_ID]a1B2c3D4e[ARGS]{dumps(given)}" for name, given in calls
+    ),
+    "pythonic": python,
+    "lfm2": lambda calls: f"<|tool_call_start|>{python(calls)}<|tool_call_end|>",
     "phi4-mini": lambda calls: f"<|tool_call|>[{', '.join(objects(calls))}]<|/tool_call|>",
     "granite": lambda calls: f"<|tool_call|>[{', '.join(objects(calls))}]",
     "functools": lambda calls: f"functools[{', '.join(objects(calls))}]",
@@ -96,4 +110,4 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "qwen3-coder": qwen3_coder,
 }
 SINGLE = ("llama3",)  # one call at most
-WHOLE = ("llama3",)  # calls are the complete answer
+WHOLE = ("llama3", "pythonic")  # calls are the complete answer
