@@ -173,7 +173,7 @@ class ChatConfig(Settings):
     )
     tool_format: str = setting(
         "auto",
-        "how the model writes tool calls: hermes, llama3, mistral, harmony or a registered format; auto recognises it "
+        "how the model writes tool calls: hermes, llama3, mistral or another registered format; auto recognises it "
         "from the chat template",
         metavar="NAME",
     )

@@ -23,6 +23,7 @@ from jaxchat.chat.request.validate import validate
 from jaxchat.chat.response.builder import ResponseBuilder
 from jaxchat.chat.response.choice import ChoiceBuilder
 from jaxchat.chat.response.stream import OutputStream
+from jaxchat.chat.tools.format import facts_of
 from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
 from jaxchat.engine.router import DataParallelEngine
@@ -135,7 +136,8 @@ class ChatSession:
 
     def summary(self) -> list[tuple[str, str]]:
         """Returns facts for the start-up message, as (name, value)."""
-        return [("model", self.info.id), *self.info.facts, ("fingerprint", self.info.fingerprint)]
+        facts = *self.info.facts, *facts_of(self._template.tool_format)
+        return [("model", self.info.id), *facts, ("fingerprint", self.info.fingerprint)]
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         """Returns the complete answer.

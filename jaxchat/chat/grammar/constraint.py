@@ -10,6 +10,7 @@ from typing import Any
 from llguidance import LLMatcher
 
 from jaxchat import v1
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.grammar.schema_source import (
     ANY_OBJECT,
@@ -69,9 +70,15 @@ class OutputConstraint:
         if error_of and not all(source.known_to_compile for source in self.calls.arguments):
             # A probe generates one answer. Requiring calls makes it test them instead of text.
             forced = replace(rules, mode="required", answer=None)
-            if error := error_of(_of_lark(tool_format.grammar(forced, writer) or "")):
+            if error := error_of(_of_lark(self._written(tool_format, forced, writer))):
                 raise combination_error(self.param, error)
-        return _of_lark(tool_format.grammar(rules, writer) or "")
+        return _of_lark(self._written(tool_format, rules, writer))
+
+    def _written(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> str:
+        try:
+            return tool_format.grammar(rules, writer) or ""
+        except UnsupportedSchema as error:
+            raise invalid(self.param, str(error)) from None
 
 
 def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> OutputConstraint | None:

@@ -8,8 +8,10 @@ from jaxchat import v1
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
 from jaxchat.chat.response.reasoning import ReasoningFormat
-from jaxchat.chat.tools.format import ToolFormat
+from jaxchat.chat.tools.format import UNKNOWN, ToolFormat
+from jaxchat.chat.tools.signatures import Signatures
 from jaxchat.config import NamedFinish
+from jaxchat.errors import unsupported
 from jaxchat.types import SamplingParams
 
 
@@ -41,6 +43,16 @@ def requested_tokens(request: v1.ChatCompletionRequest) -> int | None:
     return None
 
 
+def check_callable(tool_choice: ToolChoice, tool_format: ToolFormat) -> None:
+    """Raises `ChatError` 400 if a request allows calls and the format in which the model writes them is unknown."""
+    if tool_choice.visible and tool_format is UNKNOWN:
+        message = (
+            "The format in which this model writes tool calls is not known: its chat template shows none that the "
+            "server reads. The operator can name one with --tool-format."
+        )
+        raise unsupported("functions" if tool_choice.legacy else "tools", message)
+
+
 def choice_options(
     request: v1.ChatCompletionRequest,
     tool_choice: ToolChoice,
@@ -61,6 +73,7 @@ def choice_options(
         stops=tuple(request.stop),
         calls=tool_format,
         reasoning=reasoning,
+        signatures=Signatures(tuple(tool_choice.callable)),
         callable=tool_choice.visible,
         forced=tool_choice.mode == "required",
         called=_called(tool_choice, named_finish),

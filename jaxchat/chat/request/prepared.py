@@ -11,7 +11,7 @@ from jaxchat.chat.grammar.constraint import OutputConstraint, output_constraint
 from jaxchat.chat.prompt.build import prompt_tokens
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
-from jaxchat.chat.request.params import choice_options, choices, requested_tokens, sampling
+from jaxchat.chat.request.params import check_callable, choice_options, choices, requested_tokens, sampling
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
 from jaxchat.config import NamedFinish
@@ -54,8 +54,9 @@ def prepare(
 
     Raises:
         ChatError: 400 if the chat template rejects the conversation, or it is far too long. 400 also if a schema or the
-            response format is invalid.
+            response format is invalid, or the model's format of calls is unknown.
     """
+    check_callable(tool_choice, template.tool_format)
     return PreparedRequest(
         prompt=prompt_tokens(request, tool_choice, template, tokenizer, context),
         choices=choices(request),

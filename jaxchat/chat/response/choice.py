@@ -14,6 +14,7 @@ from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.response.reasoning import ReasoningFormat
 from jaxchat.chat.response.stop import StopMatcher
 from jaxchat.chat.tools.format import ToolFormat
+from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.stream_parser import CallPart, Segment, Syntax
 from jaxchat.types import TokenEvent, TopLogprobs
 
@@ -45,6 +46,7 @@ class ChoiceOptions:
     stops: Sequence[str] = ()
     calls: ToolFormat | None = None  # how calls, and answers without calls, are written; None: not extracted from text
     reasoning: ReasoningFormat | None = None  # how thoughts, which are removed, are marked; None: without thoughts
+    signatures: Signatures = NO_SIGNATURES  # the functions that may be called
     callable: bool = True  # whether calls are allowed
     forced: bool = False  # whether the answer consists of calls only
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # the finish reason of an answer with calls
@@ -69,7 +71,9 @@ class ChoiceBuilder:
         self._options = options
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         calls, reasoning = options.calls, options.reasoning
-        parser = calls.parser(callable=options.callable, forced=options.forced) if calls else None
+        parser = None
+        if calls:
+            parser = calls.parser(callable=options.callable, forced=options.forced, signatures=options.signatures)
         self._parser = reasoning.parser(parser) if reasoning else parser
         self._markers = (calls.markers if calls and parser else ()) + (reasoning.markers if reasoning else ())
         self._stop = StopMatcher(options.stops)

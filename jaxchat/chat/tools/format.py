@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from jaxchat.registry import Registry
 
 if TYPE_CHECKING:
     from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+    from jaxchat.chat.tools.signatures import Signatures
     from jaxchat.chat.tools.stream_parser import AnswerParser
 
 
@@ -33,12 +36,13 @@ class ToolFormat(Protocol):
             ModelError: the template uses an unsupported variant of this format.
         """
 
-    def parser(self, *, callable: bool, forced: bool) -> AnswerParser | None:
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures) -> AnswerParser | None:
         """Returns a new parser of one answer, or None if all its text is content.
 
         Args:
             callable: whether calls are allowed.
             forced: whether the answer consists of calls only.
+            signatures: the types of arguments, for formats that do not write them as JSON.
         """
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
@@ -47,6 +51,9 @@ class ToolFormat(Protocol):
         Args:
             rules: the rules of the answer.
             writer: writes control tokens and JSON schemas.
+
+        Raises:
+            UnsupportedSchema: the format cannot write the arguments of a function.
         """
 
 
@@ -65,10 +72,58 @@ TOOL_FORMATS: Registry[ToolFormat] = Registry(
         "hermes": "jaxchat.chat.tools.hermes:HERMES",
         "llama3": "jaxchat.chat.tools.llama3:LLAMA3",
         "mistral": "jaxchat.chat.tools.mistral:MISTRAL",
+        "mistral-nemo": "jaxchat.chat.tools.mistral:MISTRAL_NEMO",
+        "mistral-args": "jaxchat.chat.tools.mistral:MISTRAL_ARGS",
+        "mistral-call-id": "jaxchat.chat.tools.mistral:MISTRAL_CALL_ID",
+        "pythonic": "jaxchat.chat.tools.pythonic:PYTHONIC",
+        "lfm2": "jaxchat.chat.tools.pythonic:LFM2",
+        "phi4-mini": "jaxchat.chat.tools.lists:PHI4",
+        "granite": "jaxchat.chat.tools.lists:GRANITE",
+        "functools": "jaxchat.chat.tools.lists:FUNCTOOLS",
+        "functionary": "jaxchat.chat.tools.named_formats:FUNCTIONARY",
+        "deepseek-v3.1": "jaxchat.chat.tools.named_formats:DEEPSEEK_V31",
+        "deepseek-r1": "jaxchat.chat.tools.named_formats:DEEPSEEK_R1",
+        "kimi-k2": "jaxchat.chat.tools.named_formats:KIMI_K2",
+        "glm-4.5": "jaxchat.chat.tools.xml_formats:GLM45",
+        "glm-4.7": "jaxchat.chat.tools.xml_formats:GLM47",
+        "minimax-m2": "jaxchat.chat.tools.xml_formats:MINIMAX_M2",
+        "seed-oss": "jaxchat.chat.tools.xml_formats:SEED_OSS",
+        "qwen3-coder": "jaxchat.chat.tools.qwen3_coder:QWEN3_CODER",
         "harmony": "jaxchat.chat.tools.harmony:HARMONY",
     },
 )
 DEFAULT = "hermes"  # the format of most models
+_TOOLS = re.compile(r"\b\w*tools\b|\bfunctions\b|\btool_calls\b")
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_CODE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class UnknownToolFormat:
+    """The format of a template that handles tools but shows calls in none of the registered formats."""
+
+    markers: tuple[str, ...] = ()
+    id_length: int = 0
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether the code of a template mentions tools or calls."""
+        return any(_TOOLS.search(code) for code in _CODE.findall(_COMMENT.sub("", template)))
+
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures) -> None:
+        """Returns None: all text is content."""
+
+    def grammar(self, rules: AnswerRules, writer: LarkWriter) -> None:
+        """Returns None: requests whose answers may have calls are refused before."""
+
+
+UNKNOWN = UnknownToolFormat()
+
+
+def facts_of(tool_format: ToolFormat) -> list[tuple[str, str]]:
+    """Returns what the start-up message says about the format, as (name, value)."""
+    if tool_format is not UNKNOWN:
+        return []
+    return [("tool calls", "refused: the chat template shows them in an unknown format; --tool-format names one")]
 
 
 def register_tool_format(name: str, tool_format: ToolFormat, *, replace: bool = False) -> None:
@@ -84,11 +139,13 @@ def default_tool_format() -> ToolFormat:
 def find_tool_format(name: str, template: str) -> ToolFormat:
     """Returns a format by name. For "auto", returns the latest that recognises the chat template.
 
+    If none does, "auto" returns `UNKNOWN` for a template that handles tools and the default for any other.
+
     Raises:
-        ModelError: the template uses an unsupported format of calls.
+        ModelError: the template uses an unsupported variant of a format.
         RegistryError: no format has that name.
     """
     if name != "auto":
         return TOOL_FORMATS.get(name)
     recognised = (tool_format for _, tool_format in TOOL_FORMATS.items() if tool_format.recognises(template))
-    return next(recognised, None) or default_tool_format()
+    return next(recognised, None) or (UNKNOWN if UNKNOWN.recognises(template) else default_tool_format())

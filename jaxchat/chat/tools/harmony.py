@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from jaxchat.chat.context import random_id
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, JsonEnd, Segment, StreamParser, Syntax
 
 CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
@@ -30,7 +31,7 @@ class HarmonyFormat:
         """Returns whether a chat template uses channels."""
         return CHANNEL in template
 
-    def parser(self, *, callable: bool, forced: bool) -> ChannelParser:
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> ChannelParser:
         """Returns a new parser of one answer. Answers without calls also consist of messages."""
         return ChannelParser(forced=forced, callable=callable)
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from jaxchat.chat.tools.json_format import JsonToolFormat
 
-HERMES = JsonToolFormat(
+_SHOWN = re.compile(r'<tool_call>[^<]{0,80}?(?:\{\\*"name|tojson)')
+
+
+class _Hermes(JsonToolFormat):
+    """The format of Hermes. Other formats have the same opening, but no JSON object after it."""
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a template shows a JSON object after the opening, and no second format of calls."""
+        return bool(_SHOWN.search(template)) and "<use_mcp_tool>" not in template
+
+
+HERMES = _Hermes(
     opening="<tool_call>",
     markers=("<tool_call>", "</tool_call>"),
     before=("\n",),

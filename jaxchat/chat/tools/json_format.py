@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter, Schema
+from jaxchat.chat.tools.answer_rules import answer_rules
 from jaxchat.chat.tools.json_parser import ToolCallParser
+from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class JsonToolFormat:
         """Returns whether a chat template contains the opening."""
         return self.opening in template
 
-    def parser(self, *, callable: bool, forced: bool) -> ToolCallParser | None:
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> ToolCallParser | None:
         """Returns a new parser of one answer, or None without calls."""
         return ToolCallParser(self, forced=forced) if callable else None
 
@@ -63,34 +65,10 @@ class JsonToolFormat:
 
 
 def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    text = rules.mode != "required" and rules.answer is None
-    yield _start(tool_format, rules)
-    if rules.mode != "required" and rules.answer is not None:
-        yield f"answer: {writer.json(rules.answer)}"
-    if text:
-        yield _text(tool_format, writer)
+    bare = r'\s*\{\s*"name"' if tool_format.bare else ""
+    yield from answer_rules(tool_format.opening, rules, writer, bare=bare)
     if rules.functions:
         yield from _calls(tool_format, rules, writer)
-        if not tool_format.bare and text:
-            yield from _late(tool_format, writer)
-
-
-def _start(tool_format: JsonToolFormat, rules: AnswerRules) -> str:
-    bare = tool_format.bare
-    if rules.mode == "required":
-        return "start: bare" if bare else "start: calls"
-    if rules.answer is not None:
-        return "start: answer | calls"  # a bare call would be indistinguishable from an answer
-    if not rules.functions:
-        return "start: TEXT"
-    return "start: TEXT | bare" if bare else "start: TEXT | late"
-
-
-def _text(tool_format: JsonToolFormat, writer: LarkWriter) -> str:
-    """Returns the rule TEXT: text that is not a call and cannot be mistaken for one."""
-    opening = writer.pattern(tool_format.opening)
-    rule = f"TEXT: /(?s:.*)/ & ~/(?s:.*){opening}(?s:.*)/"
-    return rule + r' & ~/\s*\{\s*"name"(?s:.*)/' if tool_format.bare else rule
 
 
 def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
@@ -117,15 +95,6 @@ def _bodies(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter)
         yield f'call_{index}: head_{index} " "? arguments_{index} "}}"'
         yield f"head_{index}[lazy]: /{head}/"
         yield f"arguments_{index}: {writer.json(in_any_order(schema))}"
-
-
-def _late(tool_format: JsonToolFormat, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rule `late` of calls after text."""
-    if writer.is_control(tool_format.opening):
-        yield "late: TEXT? calls"
-        return
-    yield "late: head rest"
-    yield f"head[lazy]: /(?s:.*){writer.pattern(tool_format.opening)}/"
 
 
 def _one_of(tool_format: JsonToolFormat, rules: AnswerRules) -> Schema:

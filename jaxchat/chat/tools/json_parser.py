@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from jaxchat.chat.context import random_id
-from jaxchat.chat.response.stop import held_back
 from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, StreamParser, Syntax
 
 if TYPE_CHECKING:
@@ -34,17 +33,7 @@ class ToolCallParser(StreamParser):
         return "" if self._forced or self._begun or self._step != self._outside else text
 
     def _content(self, pieces: list[Segment]) -> bool:
-        opening = self._tool_format.opening
-        lead, opened, rest = self._held.partition(opening)
-        if not opened:
-            visible = len(self._held) - self._undecided()
-            pieces.append(self._held[:visible])
-            self._held = self._held[visible:]
-            return False
-        text = lead.rstrip()
-        pieces += [text, Syntax(len(lead) - len(text) + len(opening))]
-        self._held, self._step = rest, self._name
-        return True
+        return self.take_content(self._tool_format.opening, self._name, pieces)
 
     def _bare(self, pieces: list[Segment]) -> bool:
         """Decides, at the beginning, between a call with or without opening and text without calls."""
@@ -69,7 +58,7 @@ class ToolCallParser(StreamParser):
         return False
 
     def _name(self, pieces: list[Segment]) -> bool:
-        found = self._head(self._named, pieces)
+        found = self.take(self._named, pieces)
         if found:
             pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
             self._begun += 1
@@ -77,7 +66,7 @@ class ToolCallParser(StreamParser):
         return bool(found)
 
     def _before_arguments(self, pieces: list[Segment]) -> bool:
-        found = self._head(self._given, pieces)
+        found = self.take(self._given, pieces)
         if found:
             self._arguments, self._step = JsonEnd(), self._inside_arguments
         return bool(found)
@@ -92,22 +81,9 @@ class ToolCallParser(StreamParser):
         return self._arguments.ended
 
     def _close(self, pieces: list[Segment]) -> bool:
-        more = self._tool_format.more and self._head(self._more, pieces)
-        if not more and not self._head(self._ended, pieces):
+        more = self._tool_format.more and self.take(self._more, pieces)
+        if not more and not self.take(self._ended, pieces):
             return False
         self.complete += 1
         self._step = self._name if more else self._content
         return True
-
-    def _head(self, pattern: re.Pattern[str], pieces: list[Segment]) -> re.Match[str] | None:
-        found = pattern.match(self._held)
-        if found:
-            pieces.append(Syntax(found.end()))
-            self._held = self._held[found.end() :]
-        return found
-
-    def _undecided(self) -> int:
-        """Returns the size of white space and a partial opening at the end, which may lead a call."""
-        tag = held_back(self._held, (self._tool_format.opening,))
-        body = self._held[: len(self._held) - tag]
-        return tag + len(body) - len(body.rstrip())

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from jaxchat.chat.tools.json_format import JsonToolFormat
+
+_SHOWN = re.compile(r'\{\\*"name\\*": .{1,80}?"parameters\\*": ', re.DOTALL)
+_OTHERS = ("<tool_call>", "<function=", "<|START_ACTION|>", "Action:", "[TOOL_CALLS]", "<|tool_call|>", "functools")
 
 
 class _Llama3(JsonToolFormat):
     """The format of Llama 3, whose templates may lack the opening."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template shows calls with "parameters", but without those of Hermes."""
-        return "<tool_call>" not in template and (self.opening in template or '"parameters": ' in template)
+        """Returns whether a template shows calls with "parameters", but none of another format."""
+        return bool(_SHOWN.search(template)) and not any(other in template for other in _OTHERS)
 
 
 LLAMA3 = _Llama3(opening="<|python_tag|>", markers=("<|python_tag|>",), arguments="parameters", bare=True)

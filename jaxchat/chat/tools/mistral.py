@@ -1,21 +1,21 @@
-"""The format of Mistral: a JSON list of calls after `[TOOL_CALLS]`."""
+"""The formats of Mistral: `[TOOL_CALLS]`, and then a JSON list of calls or a name and arguments."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jaxchat.chat.tools.json_format import JsonToolFormat
-from jaxchat.errors import ModelError
+from jaxchat.chat.tools.named_format import NamedToolFormat
 
 
 class _Mistral(JsonToolFormat):
-    """The format of Mistral up to version 0.3. Later versions write name and arguments separately."""
+    """The format of Mistral up to Nemo. Later versions write name and arguments separately."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template contains the opening. Raises ModelError for the later format."""
-        if self.opening not in template:
+        """Returns whether a template contains the opening, but not the sign of the later format."""
+        if self.opening not in template or "[ARGS]" in template:
             return False
-        if "[ARGS]" in template:
-            raise ModelError("the chat template writes tool calls as [TOOL_CALLS]name[ARGS], which is not supported")
-        return True
+        return (self is MISTRAL_NEMO) == ("[TOOL_CALLS][" in template)
 
 
 MISTRAL = _Mistral(
@@ -28,4 +28,20 @@ MISTRAL = _Mistral(
     more=r"\s*\}\s*,",
     ended=r"\s*\}\s*\]",
     id_length=9,
+)
+MISTRAL_NEMO = replace(MISTRAL, before=("[",))
+MISTRAL_ARGS = NamedToolFormat(
+    opening="[TOOL_CALLS]",
+    markers=("[TOOL_CALLS]", "[ARGS]"),
+    separator=("[ARGS]",),
+    between=("[TOOL_CALLS]",),
+    shown=r"^(?!.*\[CALL_ID\]).*\[TOOL_CALLS\].*\[ARGS\]",
+    id_length=9,
+)
+MISTRAL_CALL_ID = replace(
+    MISTRAL_ARGS,
+    markers=("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
+    number="[CALL_ID]",
+    number_form="[A-Za-z0-9]{9}",
+    shown=r"\[TOOL_CALLS\].*\[CALL_ID\].*\[ARGS\]",
 )

@@ -66,6 +66,32 @@ class StreamParser:
         """Returns pending text that is content, at the end of the answer."""
         raise NotImplementedError
 
+    def take(self, pattern: re.Pattern[str], pieces: list[Segment]) -> re.Match[str] | None:
+        """Moves a match at the beginning of the pending text to segments, as syntax."""
+        found = pattern.match(self._held)
+        if found:
+            pieces.append(Syntax(found.end()))
+            self._held = self._held[found.end() :]
+        return found
+
+    def take_content(self, opening: str, then: State, pieces: list[Segment]) -> bool:
+        """Moves pending text up to and including the opening of calls to segments, then enters the state `then`.
+
+        White space before the opening is not content. Before the opening arrives, holds it back, and what may be the
+        beginning of the opening.
+        """
+        lead, opened, rest = self._held.partition(opening)
+        text = lead.rstrip()
+        if not opened:
+            tag = held_back(lead, (opening,))
+            text = lead[: len(lead) - tag].rstrip()
+            pieces.append(text)
+            self._held = lead[len(text) :]
+            return False
+        pieces += [text, Syntax(len(lead) - len(text) + len(opening))]
+        self._held, self._step = rest, then
+        return True
+
     def take_until(self, marker: str, then: State, pieces: list[Segment], *, visible: bool) -> bool:
         """Moves pending text up to and including a marker to segments, then enters the state `then`.
 

@@ -17,7 +17,7 @@ from jaxchat.chat.tools.harmony import HARMONY
 from jaxchat.chat.tools.hermes import HERMES
 from jaxchat.chat.tools.llama3 import LLAMA3
 from jaxchat.chat.tools.mistral import MISTRAL
-from jaxchat.errors import ChatError, ModelError
+from jaxchat.errors import ChatError
 from tests.chat.templates import NAMES, SPECIAL, source
 
 SYSTEM = {"role": "system", "content": " Be <b>brief</b> & kind. "}
@@ -93,8 +93,6 @@ def test_the_syntax_of_calls_is_recognised() -> None:
     others = dict.fromkeys(("qwen", "gemma", "phi", "smollm"), HERMES)
     assert found == {"llama3": LLAMA3, "mistral": MISTRAL, "harmony": HARMONY, **others}
     assert ChatTemplate(source("llama3"), SPECIAL, tool_format="hermes").tool_format == HERMES
-    with pytest.raises(ModelError, match=r"\[ARGS\], which is not supported"):
-        ChatTemplate("[TOOL_CALLS]name[ARGS]{}", {})
 
 
 def test_a_template_of_its_own_for_tools(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""Lark rules that all formats share: when an answer is text, and when it is calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+
+
+def answer_rules(opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: str = "") -> Iterator[str]:
+    """Yields the rules of an answer up to its calls.
+
+    The format adds the rule `calls`, and `rest` for the calls after the opening. With `bare`, it adds the rule `bare`
+    for calls that may begin without the opening.
+
+    Args:
+        opening: begins the calls.
+        rules: the rules of the answer.
+        writer: writes control tokens and JSON schemas.
+        bare: pattern of the beginning of calls without the opening; empty if they always have it.
+    """
+    text = rules.mode != "required" and rules.answer is None
+    yield _start(rules, bare=bool(bare), opening=bool(opening))
+    if rules.mode != "required" and rules.answer is not None:
+        yield f"answer: {writer.json(rules.answer)}"
+    if text:
+        yield _text(opening, writer, bare)
+    if rules.functions and not bare and text:
+        yield from _late(opening, writer)
+
+
+def _start(rules: AnswerRules, *, bare: bool, opening: bool) -> str:
+    if rules.mode == "required":
+        return "start: bare" if bare else "start: calls"
+    if rules.answer is not None:
+        # A bare call would be indistinguishable from an answer.
+        return "start: answer | calls" if opening else "start: answer"
+    if not rules.functions:
+        return "start: TEXT"
+    return "start: TEXT | bare" if bare else "start: TEXT | late"
+
+
+def _text(opening: str, writer: LarkWriter, bare: str) -> str:
+    """Returns the rule TEXT: text that is not a call and cannot be mistaken for one."""
+    rule = "TEXT: /(?s:.*)/"
+    if opening:
+        rule += f" & ~/(?s:.*){writer.pattern(opening)}(?s:.*)/"
+    return rule + rf" & ~/{bare}(?s:.*)/" if bare else rule
+
+
+def _late(opening: str, writer: LarkWriter) -> Iterator[str]:
+    """Yields the rule `late` of calls after text."""
+    if writer.is_control(opening):
+        yield "late: TEXT? calls"
+        return
+    yield "late: head rest"
+    yield f"head[lazy]: /(?s:.*){writer.pattern(opening)}/"

@@ -1,0 +1,142 @@
+"""Formats in which the name of a function stands before a JSON object of its arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jaxchat.chat.context import random_id
+from jaxchat.chat.grammar.json_schema.objects import in_any_order
+from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+from jaxchat.chat.tools.answer_rules import answer_rules
+from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
+from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, StreamParser, Syntax
+
+NAME = "[A-Za-z0-9_-]+"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedToolFormat:
+    """A format in which a call is a name, a separator and a JSON object.
+
+    The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
+
+    Args:
+        opening: begins the calls.
+        markers: parts that may be control tokens.
+        before: parts between the opening and the first name.
+        separator: parts between a name and its arguments.
+        number: text between a name and the model's own id of the call; empty without ids.
+        number_form: pattern of such ids.
+        end: parts after the arguments.
+        between: parts between the end of a call and the next name.
+        after: parts after the end of the last call.
+        shown: pattern that the source of a chat template of this format contains.
+        id_length: number of letters and digits that the template requires in an id; 0 for any.
+    """
+
+    opening: str
+    markers: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    separator: tuple[str, ...]
+    number: str = ""
+    number_form: str = "[0-9]{1,4}"
+    end: tuple[str, ...] = ()
+    between: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    shown: str
+    id_length: int = 0
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template shows calls in this format."""
+        return bool(re.search(self.shown, template, re.DOTALL))
+
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> NamedCallParser | None:
+        """Returns a new parser of one answer, or None without calls."""
+        return NamedCallParser(self, forced=forced) if callable else None
+
+    def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
+        """Returns the Lark grammar of an answer that may call functions, or None for requests without functions."""
+        return "\n".join(self._rules(rules, writer)) if rules.most else None
+
+    def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
+        yield from answer_rules(self.opening, rules, writer)
+        if not rules.functions:
+            return
+        yield f"calls: {writer.spelled((self.opening,))} rest"
+        more = f" ({writer.spelled(self.between)} body){{0,{rules.most - 1}}}" if rules.most > 1 else ""
+        yield f"rest: {writer.spelled(self.before)} body{more} {writer.spelled(self.after)}"
+        yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
+        number = f" /{self.number_form}/" if self.number else ""
+        for index, (name, schema) in enumerate(rules.functions):
+            head, separator = writer.spelled((name, self.number)), writer.spelled(self.separator)
+            yield f"call_{index}: {head}{number} {separator} arguments_{index} {writer.spelled(self.end)}"
+            yield f"arguments_{index}: {writer.json(in_any_order(schema))}"
+
+
+class NamedCallParser(StreamParser):
+    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+
+    def __init__(self, tool_format: NamedToolFormat, *, forced: bool) -> None:
+        """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
+        self._opening = tool_format.opening
+        number = re.escape(tool_format.number) + tool_format.number_form if tool_format.number else ""
+        head = rf"({NAME}){number}{loose(tool_format.separator)}\s*(?=\{{)"
+        self._first, self._other = (
+            re.compile(loose(parts) + r"\s*" + head) for parts in (tool_format.before, tool_format.between)
+        )
+        self._end, self._after = re.compile(loose(tool_format.end)), re.compile(loose(tool_format.after))
+        self._closes = bool("".join(tool_format.after))
+        self._repeats = tool_format.opening not in tool_format.between
+        super().__init__(self._content, forced=forced)
+
+    def flush(self) -> str:
+        """Returns pending text that is content, at the end of the answer."""
+        text, self._held = self._held, ""
+        return "" if self._forced or self._begun or self._step != self._content else text
+
+    def _content(self, pieces: list[Segment]) -> bool:
+        return self.take_content(self._opening, self._name, pieces)
+
+    def _name(self, pieces: list[Segment]) -> bool:
+        return self._call(self._first, pieces)
+
+    def _call(self, head: re.Pattern[str], pieces: list[Segment]) -> bool:
+        found = self.take(head, pieces)
+        if found:
+            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
+            self._begun += 1
+            self._arguments, self._step = JsonEnd(), self._inside_arguments
+        return bool(found)
+
+    def _inside_arguments(self, pieces: list[Segment]) -> bool:
+        end = self._arguments.find(self._held)
+        if end:
+            pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
+            self._held = self._held[end:]
+        if self._arguments.ended:
+            self._step = self._close
+        return self._arguments.ended
+
+    def _close(self, pieces: list[Segment]) -> bool:
+        if not self.take(self._end, pieces):
+            return False
+        self.complete += 1
+        self._step = self._next if self._repeats else self._content
+        return True
+
+    def _next(self, pieces: list[Segment]) -> bool:
+        """Reads the next call, or the end of all calls."""
+        if self._call(self._other, pieces):
+            return True
+        if not self._closes or not self.take(self._after, pieces):
+            return False
+        self._step = self._content
+        return True
+
+
+def loose(parts: tuple[str, ...]) -> str:
+    """Returns a pattern for parts of a format, with any white space where they have some, and before them."""
+    words = "".join(parts).split()
+    return r"\s*" + r"\s+".join(re.escape(word) for word in words) if words else ""

@@ -1,0 +1,132 @@
+"""Formats whose calls are a list of calls in Python: Llama 3.2 and 4 ("pythonic"), ToolACE and LFM2.
+
+Strings, lists and objects are written as JSON. `True`, `False` and `None` stand where an argument is one of these.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
+from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+from jaxchat.chat.tools.answer_rules import answer_rules
+from jaxchat.chat.tools.argument_schema import ArgumentSchema, Schema, argument_schema, kinds
+from jaxchat.chat.tools.pythonic_parser import LITERALS, PythonicParser
+from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
+from jaxchat.chat.tools.valid_value import is_valid
+
+MAX_REORDERED = 4  # arguments that may come in any order
+_BARE = r"\s*\[[A-Za-z0-9_-]+\("
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonicFormat:
+    """A format in which an answer with calls is a list such as `[f(a=1), g()]`.
+
+    Args:
+        opening: begins the calls; empty if the list is the complete answer.
+        markers: control tokens of calls.
+        after: parts after the list.
+        shown: pattern that the source of a chat template of this format contains.
+        id_length: number of letters and digits that the template requires in an id; 0 for any.
+    """
+
+    opening: str = ""
+    markers: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    shown: str
+    id_length: int = 0
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template shows calls in this format."""
+        return bool(re.search(self.shown, template, re.DOTALL))
+
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> PythonicParser | None:
+        """Returns a new parser of one answer, or None without calls."""
+        return PythonicParser(self.opening, "".join(self.after), forced=forced) if callable else None
+
+    def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
+        """Returns the Lark grammar of an answer that may call functions, or None for requests without functions.
+
+        Raises:
+            UnsupportedSchema: the arguments of a function cannot be written as keywords.
+        """
+        return "\n".join(self._rules(rules, writer)) if rules.most else None
+
+    def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
+        bare = "" if self.opening else _BARE
+        yield from answer_rules(self.opening, rules, writer, bare=bare)
+        if not rules.functions:
+            return
+        if self.opening:
+            yield f"calls: {writer.spelled((self.opening,))} rest"
+        indexes = range(len(rules.functions))
+        more = f' (", " body){{0,{rules.most - 1}}}' if rules.most > 1 else ""
+        yield f"{'rest' if self.opening else 'bare'}: first{more} {writer.spelled((']', *self.after))}"
+        yield f"first: {' | '.join(f'first_{index}' for index in indexes)}"
+        yield f"body: {' | '.join(f'call_{index}' for index in indexes)}"
+        for index, (name, schema) in enumerate(rules.functions):
+            # The bracket and the name are one lexeme, because the lexer cannot reinterpret text that it has matched.
+            yield f'first_{index}: "[{name}(" order_{index} ")"'
+            yield f'call_{index}: "{name}(" order_{index} ")"'
+            yield from _arguments(f"order_{index}", argument_schema(schema), writer)
+
+
+def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iterator[str]:
+    """Yields the rules of a call's arguments."""
+    names = list(arguments.members)
+    required = {i for i, name in enumerate(names) if name in arguments.required}
+    for i, name in enumerate(names):
+        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+            raise UnsupportedSchema("#/properties", f"this model cannot write an argument with the name {name!r}.")
+        yield f'{rule}_a{i}: "{name}=" {rule}_v{i}'
+        yield f"{rule}_v{i}: {_value(arguments.members[name], arguments.definitions, writer, rule, i)}"
+    if not names:
+        yield f'{rule}: ""'
+        return
+    everything = tuple(range(len(names)))
+    yield f"{rule}: {_state(rule, 'f', everything)}"
+    any_order = len(names) <= MAX_REORDERED
+    sizes = range(len(names), 0, -1)
+    rests = [rest for size in sizes for rest in combinations(everything, size)] if any_order else None
+    for rest in rests or [everything[i:] for i in everything]:
+        for kind, comma in (("f", ""), ("m", '", " ')):
+            yield _order(rule, kind, comma, rest, required, any_order=any_order)
+
+
+def _state(rule: str, kind: str, rest: tuple[int, ...]) -> str:
+    return f"{rule}_{kind}{'_'.join(map(str, rest))}" if rest else ""
+
+
+def _order(rule: str, kind: str, comma: str, rest: tuple[int, ...], required: set[int], *, any_order: bool) -> str:
+    """Returns the rule of the arguments `rest`; kind "f" for the first argument, "m" for one after a comma."""
+    options = []
+    for position, i in enumerate(rest):
+        others = tuple(j for j in rest if j != i) if any_order else rest[position + 1 :]
+        options.append(f"{comma}{rule}_a{i} {_state(rule, 'm', others)}")
+        if not any_order and i in required:
+            break
+    return f"{_state(rule, kind, rest)}: ({' | '.join(options)}){'' if required & set(rest) else '?'}"
+
+
+def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule: str, number: int) -> str:
+    """Returns the rule of one value."""
+    words = [word for word, value in LITERALS.items() if is_valid(value, schema, definitions)]
+    options = [json.dumps(word) for word in words]
+    if not words or kinds(schema, definitions) - {"boolean", "null"}:
+        document = schema if isinstance(schema, dict) else {}
+        options.append(f"{rule}_j{number}\n{rule}_j{number}: {writer.json(document | {'$defs': definitions})}")
+    return " | ".join(options)
+
+
+PYTHONIC = PythonicFormat(shown=r"^(?!.*<\|tool_call_start\|>).*\[func(?:tion)?_name1?\(")
+LFM2 = PythonicFormat(
+    opening="<|tool_call_start|>",
+    markers=("<|tool_call_start|>", "<|tool_call_end|>"),
+    after=("<|tool_call_end|>",),
+    shown=r"<\|tool_call_start\|>",
+)

@@ -1,0 +1,115 @@
+"""Parses lists of calls in Python as they arrive."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from jaxchat.chat.context import random_id
+from jaxchat.chat.tools.stream_parser import CallPart, Segment, StreamParser, Syntax
+
+LITERALS = {"True": True, "False": False, "None": None}
+_NAME = re.compile(r"\s*[\[,]\s*([A-Za-z0-9_-]+)\(")
+_KEY = re.compile(r"\s*,?\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?=\S)")
+_END = re.compile(r"\s*\)")
+_MAYBE = re.compile(r"\s*(?:\[\s*[A-Za-z0-9_-]*)?")
+
+
+class PythonicParser(StreamParser):
+    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+
+    def __init__(self, opening: str, closing: str, *, forced: bool) -> None:
+        """Starts before the opening, or at the beginning of the list if there is none.
+
+        Args:
+            opening: begins the calls; may be empty.
+            closing: stands after the list; may be empty.
+            forced: as for `StreamParser`.
+        """
+        self._opening = opening
+        self._close = re.compile(r"\s*\]\s*" + re.escape(closing))
+        self._keys = 0
+        self._outside = self._content if opening else self._bare
+        super().__init__(self._outside, forced=forced)
+
+    def flush(self) -> str:
+        """Returns pending text that is content, at the end of the answer."""
+        text, self._held = self._held, ""
+        return "" if self._forced or self._begun or self._step != self._outside else text
+
+    def _content(self, pieces: list[Segment]) -> bool:
+        return self.take_content(self._opening, self._next, pieces)
+
+    def _bare(self, pieces: list[Segment]) -> bool:
+        """Decides, at the beginning, between calls and text without calls."""
+        if _NAME.match(self._held):
+            self._step = self._next
+            return True
+        if _MAYBE.fullmatch(self._held):
+            return False
+        self._outside = self._step = self._text
+        return True
+
+    def _text(self, pieces: list[Segment]) -> bool:
+        pieces.append(self._held)
+        self._held = ""
+        return False
+
+    def _next(self, pieces: list[Segment]) -> bool:
+        """Reads the next name, or the end of the list."""
+        found = self.take(_NAME, pieces)
+        if found:
+            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
+            self._begun += 1
+            self._keys, self._step = 0, self._key
+        elif self.take(self._close, pieces):
+            self._step = self._hidden
+            return True
+        return bool(found)
+
+    def _hidden(self, pieces: list[Segment]) -> bool:
+        """Leaves out text after the list, which the grammar does not allow."""
+        pieces.append(Syntax(len(self._held)))
+        self._held = ""
+        return False
+
+    def _key(self, pieces: list[Segment]) -> bool:
+        """Reads the next argument's name, or the end of the call."""
+        found = self.take(_KEY, pieces)
+        if found:
+            key = f"{', ' if self._keys else '{'}{json.dumps(found[1])}: "
+            pieces.append(CallPart(self._begun - 1, key))
+            self._keys += 1
+            self._step = self._value
+            return True
+        if not self.take(_END, pieces):
+            return False
+        pieces.append(CallPart(self._begun - 1, "}" if self._keys else "{}"))
+        self.complete += 1
+        self._step = self._next
+        return True
+
+    def _value(self, pieces: list[Segment]) -> bool:
+        end = _value_end(self._held)
+        if end < 0:
+            return False
+        text = self._held[:end].strip()
+        value = json.dumps(LITERALS[text]) if text in LITERALS else text
+        pieces += [CallPart(self._begun - 1, value), Syntax(end)]
+        self._held, self._step = self._held[end:], self._key
+        return True
+
+
+def _value_end(text: str) -> int:
+    """Returns the position of the comma or parenthesis after a JSON value, or -1 if it has not arrived."""
+    depth, quoted, escaped = 0, False, False
+    for position, char in enumerate(text):
+        if quoted:
+            quoted, escaped = escaped or char != '"', not escaped and char == "\\"
+        elif char == '"':
+            quoted = True
+        elif not depth and char in ",)":
+            return position
+        elif char in "[{]}":
+            depth += 1 if char in "[{" else -1
+    return -1

@@ -1,0 +1,127 @@
+"""Values of arguments that a model writes as plain text, typed by their schemas.
+
+A string stands without quotes. Any other value is JSON. Where a schema allows both, text that is JSON of another
+allowed type has that type, and other text is a string.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from jaxchat.chat.tools.argument_schema import Schema, kinds
+from jaxchat.chat.tools.valid_value import is_valid
+from jaxchat.errors import reject_constant
+
+
+@dataclass(frozen=True)
+class ValueText:
+    """How the value of one argument is written.
+
+    Attributes:
+        schema: the schema of the value.
+        definitions: where references point.
+        texts: patterns that a text must match, all of them; None if the value is JSON, strings included.
+        literals: JSON texts of other allowed types.
+        strings_only: whether every text is a string.
+    """
+
+    schema: Schema | bool
+    definitions: Schema
+    texts: tuple[str, ...] | None
+    literals: tuple[str, ...] = ()
+    strings_only: bool = False
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the patterns surely match the empty text."""
+        return not self.texts
+
+    def value(self, text: str) -> str:
+        """Returns a text of the model as JSON."""
+        if self.strings_only:
+            return json.dumps(text, ensure_ascii=False)
+        try:
+            value = json.loads(text, parse_constant=reject_constant)
+            if self.texts is None:
+                return text.strip()
+            written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        except (ValueError, RecursionError):
+            return json.dumps(text, ensure_ascii=False)
+        if isinstance(value, str) or not is_valid(value, self.schema, self.definitions):
+            return json.dumps(text, ensure_ascii=False)
+        return written if isinstance(value, dict | list) else text.strip()
+
+
+def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
+    """Returns how a value of a translated schema is written."""
+    allowed = kinds(schema, definitions)
+    texts = _texts(schema, definitions) if "string" in allowed else None
+    if texts is None or allowed == {"string"}:
+        return ValueText(schema, definitions, texts, strings_only=texts is not None)
+    literals = [json.dumps(value) for value in (None, True, False) if is_valid(value, schema, definitions)]
+    return ValueText(schema, definitions, texts, tuple(literals) if texts else ())
+
+
+def _texts(schema: Schema | bool, definitions: Schema, depth: int = 0) -> tuple[str, ...] | None:
+    """Returns patterns for all strings that a schema allows, or None if patterns cannot say which."""
+    if isinstance(schema, bool):
+        return ()
+    if depth > _DEPTH or "format" in schema or "oneOf" in schema:
+        return None
+    parts = [*schema.get("allOf", [])]
+    if "$ref" in schema:
+        parts.append(definitions[schema["$ref"].rpartition("/")[2]])
+    options = [option for option in schema.get("anyOf", []) if "string" in kinds(option, definitions)]
+    if len(options) > 1:
+        return None
+    result = _own(schema)
+    for part in [*parts, *options]:
+        inner = _texts(part, definitions, depth + 1)
+        if inner is None or result is None:
+            return None
+        result += inner
+    return result
+
+
+_DEPTH = 16
+
+
+def _own(schema: Schema) -> tuple[str, ...] | None:
+    result = []
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    if values is not None:
+        result.append("|".join(_escaped(value) for value in values if isinstance(value, str)))
+    if "minLength" in schema or "maxLength" in schema:
+        result.append(f"(?s:.{{{schema.get('minLength', 0)},{schema.get('maxLength', '')}}})")
+    if "pattern" in schema:
+        anchored = _whole(schema["pattern"])
+        if anchored is None:
+            return None
+        result.append(anchored)
+    return tuple(result)
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char.isascii() and char.isalnum() else f"\\x{{{ord(char):x}}}" for char in text)
+
+
+def _whole(pattern: str) -> str | None:
+    """Returns a rewritten pattern as one of the complete text, or None if its anchors are not at the two ends."""
+    start, end = pattern.startswith("^"), pattern.endswith("$")
+    inside = pattern[start : len(pattern) - end]
+    bare = re.sub(r"\[\^?", "[", inside)
+    if "^" in bare or "$" in bare or ((start or end) and _alternatives(inside)):
+        return None
+    return f"{'' if start else '(?s:.*)'}(?:{inside}){'' if end else '(?s:.*)'}"
+
+
+def _alternatives(pattern: str) -> bool:
+    """Returns whether a pattern has alternatives outside parentheses."""
+    depth = 0
+    for char in pattern:
+        depth += (char == "(") - (char == ")")
+        if char == "|" and not depth:
+            return True
+    return False

@@ -1,0 +1,152 @@
+"""Formats in which each argument stands between two tags. One description makes the parser and the grammar."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
+from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+from jaxchat.chat.tools.answer_rules import answer_rules
+from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema
+from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
+from jaxchat.chat.tools.value_text import ValueText, value_text
+from jaxchat.chat.tools.xml_parser import XmlCallParser
+
+MAX_OTHERS = 16  # undeclared arguments
+MAX_REORDERED = 4  # arguments that may come in any order, as in the formats of JSON objects
+_KEY = "[A-Za-z_][A-Za-z0-9_.-]{0,63}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class XmlToolFormat:
+    """A format in which a call is a tag with the function's name, and each argument stands between two tags.
+
+    The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
+
+    Args:
+        opening: begins the calls.
+        markers: parts that may be control tokens.
+        before: parts between the opening and the first name.
+        name_end: parts after the name of a function.
+        key: parts before the name of an argument.
+        key_end: parts between that name and the value.
+        value_end: ends a value; one part.
+        after_value: parts after that.
+        end: parts after the last argument.
+        between: parts between two calls.
+        after: parts after the last call.
+        padded: whether a line break before `value_end` is not part of the value.
+        shown: pattern that the source of a chat template of this format contains.
+        id_length: number of letters and digits that the template requires in an id; 0 for any.
+    """
+
+    opening: str
+    markers: tuple[str, ...]
+    before: tuple[str, ...]
+    name_end: tuple[str, ...]
+    key: tuple[str, ...]
+    key_end: tuple[str, ...]
+    value_end: str
+    after_value: tuple[str, ...]
+    end: tuple[str, ...]
+    between: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    padded: bool = False
+    shown: str = ""
+    id_length: int = 0
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template shows calls in this format."""
+        return bool(re.search(self.shown, template, re.DOTALL))
+
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> XmlCallParser | None:
+        """Returns a new parser of one answer, or None without calls."""
+        return XmlCallParser(self, signatures, forced=forced) if callable else None
+
+    def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
+        """Returns the Lark grammar of an answer that may call functions, or None for requests without functions.
+
+        Raises:
+            UnsupportedSchema: the arguments of a function cannot be written one by one.
+        """
+        return "\n".join(self._rules(rules, writer)) if rules.most else None
+
+    def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
+        yield from answer_rules(self.opening, rules, writer)
+        if not rules.functions:
+            return
+        yield f"calls: {writer.spelled((self.opening,))} rest"
+        more = f" ({writer.spelled(self.between)} body){{0,{rules.most - 1}}}" if rules.most > 1 else ""
+        yield f"rest: {writer.spelled(self.before)} body{more} {writer.spelled(self.after)}"
+        yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
+        for index, (name, schema) in enumerate(rules.functions):
+            arguments = argument_schema(schema)
+            yield f"call_{index}: {writer.spelled((name, *self.name_end))} order_{index} {writer.spelled(self.end)}"
+            yield from _orders(f"order_{index}", arguments)
+            yield from self._arguments(f"order_{index}", arguments, writer)
+
+    def _arguments(self, prefix: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iterator[str]:
+        """Yields the rules of each argument, and of undeclared ones."""
+        named = [(f"{prefix}_a{i}", name, schema) for i, (name, schema) in enumerate(arguments.members.items())]
+        for rule, name, schema in named:
+            self._check_name(name)
+            key, after = writer.spelled((*self.key, name, *self.key_end)), writer.spelled(self.after_value)
+            yield f"{rule}: {key} {rule}_v {after}"
+            yield from self._value(f"{rule}_v", value_text(schema, arguments.definitions), writer)
+        if arguments.others is not False:
+            rule, after = f"{prefix}_other", writer.spelled(self.after_value)
+            yield f"{rule}: {writer.spelled(self.key)} /{_KEY}/ {writer.spelled(self.key_end)} {rule}_v {after}"
+            yield from self._value(f"{rule}_v", value_text(arguments.others, arguments.definitions), writer)
+
+    def _check_name(self, name: str) -> None:
+        end = "".join(self.key_end).split()[0]
+        if not name or end[0] in name or name != name.strip():
+            raise UnsupportedSchema("#/properties", f"this model cannot write an argument with the name {name!r}.")
+
+    def _value(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
+        """Yields the rules of a value and its end."""
+        end, terminal = writer.spelled((self.value_end,)), rule.upper()
+        if value.texts is None:
+            line = '"\\n"' if self.padded else ""
+            schema = value.schema if isinstance(value.schema, dict) else {}
+            yield f"{rule}: {writer.json(schema | {'$defs': value.definitions})} {line} {end}"
+            return
+        pattern = writer.pattern(self.value_end)
+        parts = ["(?s:.*)", *value.texts]
+        yield f"{terminal}_S: {' & '.join(f'/{part}/' for part in parts)} & ~/(?s:.*){pattern}(?s:.*)/"
+        yield f"{terminal}: {' | '.join([f'{terminal}_S', *map(json.dumps, value.literals)])}"
+        if writer.is_control(self.value_end):
+            yield f"{rule}: {terminal}{'?' if value.may_be_empty else ''} {end}"
+            return
+        line = r"\n?" if self.padded else ""
+        yield f"{rule}[lazy]: {terminal}_END"
+        yield f"{terminal}_END: {terminal} /{line}{pattern}/"
+
+
+def _orders(rule: str, arguments: ArgumentSchema) -> Iterator[str]:
+    """Yields the rules of the sequence of arguments, which may have any order if they are few."""
+    names = list(arguments.members)
+    if arguments.others is not False:
+        yield f"{rule}: {rule}_other{{0,{MAX_OTHERS}}}"
+    elif len(names) > MAX_REORDERED or not names:
+        items = (f"{rule}_a{i}{'' if name in arguments.required else '?'}" for i, name in enumerate(names))
+        yield f"{rule}: {' '.join(items)}" if names else f'{rule}: ""'
+    else:
+        yield f"{rule}: {rule}_{'_'.join(map(str, range(len(names))))}"
+        for size in range(len(names), 0, -1):
+            for rest in combinations(range(len(names)), size):
+                yield _order(rule, rest, {i for i in rest if names[i] in arguments.required})
+
+
+def _order(rule: str, rest: tuple[int, ...], required: set[int]) -> str:
+    """Returns the rule of the arguments that have not been written yet."""
+    name = f"{rule}_{'_'.join(map(str, rest))}"
+    options = []
+    for i in rest:
+        others = "_".join(str(j) for j in rest if j != i)
+        options.append(f"{rule}_a{i} {rule}_{others}" if others else f"{rule}_a{i}")
+    return f"{name}: ({' | '.join(options)}){'' if required else '?'}"

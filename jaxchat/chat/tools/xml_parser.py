@@ -1,0 +1,133 @@
+"""Parses tool calls whose arguments stand between tags, as they arrive."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from jaxchat.chat.context import random_id
+from jaxchat.chat.response.stop import held_back
+from jaxchat.chat.tools.argument_schema import ArgumentSchema
+from jaxchat.chat.tools.signatures import Signatures
+from jaxchat.chat.tools.stream_parser import CallPart, Segment, StreamParser, Syntax
+from jaxchat.chat.tools.value_text import ValueText, value_text
+
+if TYPE_CHECKING:
+    from jaxchat.chat.tools.xml_format import XmlToolFormat
+
+NAME = "[A-Za-z0-9_-]+"
+
+
+class XmlCallParser(StreamParser):
+    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+
+    def __init__(self, tool_format: XmlToolFormat, signatures: Signatures, *, forced: bool) -> None:
+        """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
+        self._format, self._signatures = tool_format, signatures
+        ended = _loose(tool_format.name_end) if "".join(tool_format.name_end).strip() else r"(?=[^A-Za-z0-9_-])"
+        self._named = re.compile(rf"{_loose(tool_format.before)}({NAME}){ended}")
+        self._keyed = re.compile(rf"{_loose(tool_format.key)}(.+?){_loose(tool_format.key_end)}", re.DOTALL)
+        self._ended, self._after = re.compile(_loose(tool_format.end)), re.compile(_loose(tool_format.after))
+        self._line = "\n" if tool_format.padded else ""
+        self._arguments_of = ArgumentSchema()
+        self._value: ValueText | None = None
+        self._keys: set[str] = set()
+        super().__init__(self._content, forced=forced)
+
+    def flush(self) -> str:
+        """Returns pending text that is content, at the end of the answer."""
+        text, self._held = self._held, ""
+        return "" if self._forced or self._begun or self._step != self._content else text
+
+    def _content(self, pieces: list[Segment]) -> bool:
+        return self.take_content(self._format.opening, self._name, pieces)
+
+    def _name(self, pieces: list[Segment]) -> bool:
+        found = self.take(self._named, pieces)
+        if found:
+            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
+            self._begun += 1
+            self._arguments_of, self._keys = self._signatures.arguments(found[1]), set()
+            self._step = self._key
+        return bool(found)
+
+    def _key(self, pieces: list[Segment]) -> bool:
+        """Reads the next argument's name, or the end of the call."""
+        found = self.take(self._keyed, pieces)
+        if found:
+            self._open(found[1], pieces)
+            self._step = self._before_value if self._line else self._start
+            return True
+        if not self.take(self._ended, pieces):
+            return False
+        self._emit("}" if self._keys else "{}", pieces)
+        self.complete += 1
+        self._step = self._next if self._format.after else self._content
+        return True
+
+    def _next(self, pieces: list[Segment]) -> bool:
+        """Reads the end of all calls, or the next one."""
+        if not self.take(self._after, pieces):
+            return self._name(pieces)
+        self._step = self._content
+        return True
+
+    def _open(self, key: str, pieces: list[Segment]) -> None:
+        schema = self._arguments_of.schema_of(key)
+        again = key in self._keys  # an undeclared name, which the grammar cannot hold to one occurrence
+        self._value = None if again else value_text(schema or True, self._arguments_of.definitions)
+        if not again:
+            self._emit(f"{', ' if self._keys else '{'}{json.dumps(key, ensure_ascii=False)}: ", pieces)
+            self._keys.add(key)
+
+    def _before_value(self, pieces: list[Segment]) -> bool:
+        """Leaves out the line break before a value."""
+        if not self._held:
+            return False
+        if self._held.startswith("\n"):
+            pieces.append(Syntax(1))
+            self._held = self._held[1:]
+        self._step = self._start
+        return True
+
+    def _start(self, pieces: list[Segment]) -> bool:
+        text = self._value is not None and self._value.strings_only
+        self._emit('"' * text, pieces)
+        self._step = self._text if text else self._typed
+        return True
+
+    def _text(self, pieces: list[Segment]) -> bool:
+        """Passes a string on as it arrives."""
+        end = self._format.value_end
+        text, found, rest = self._held.partition(end)
+        if not found:
+            kept = held_back(text, (self._line + end, end))
+            text, rest = text[: len(text) - kept], text[len(text) - kept :]
+        self._held = rest
+        value = text.removesuffix(self._line) if found else text
+        self._emit(json.dumps(value, ensure_ascii=False)[1:-1] + '"' * bool(found), pieces)
+        pieces.append(Syntax(len(text) + len(found)))
+        if found:
+            self._step = self._key
+        return bool(found)
+
+    def _typed(self, pieces: list[Segment]) -> bool:
+        """Passes a value on when it is complete, because only then its type is known."""
+        text, found, rest = self._held.partition(self._format.value_end)
+        if not found:
+            return False
+        self._emit(self._value.value(text.removesuffix(self._line)) if self._value else "", pieces)
+        pieces.append(Syntax(len(text) + len(found)))
+        self._held, self._step = rest, self._key
+        return True
+
+    def _emit(self, arguments: str, pieces: list[Segment]) -> None:
+        if arguments:
+            pieces.append(CallPart(self._begun - 1, arguments))
+
+
+def _loose(parts: tuple[str, ...]) -> str:
+    """Returns a pattern for parts of the format, with any white space where they have some, and before them."""
+    words = "".join(parts).split()
+    return r"\s*" + r"\s+".join(re.escape(word) for word in words)

@@ -1,0 +1,113 @@
+"""Calls as the models of each format write them, made without the descriptions of the formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+Calls = list[tuple[str, dict[str, Any]]]
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def plain(value: Any) -> str:
+    """A value as the formats with tags have it."""
+    return value if isinstance(value, str) else dumps(value)
+
+
+def objects(calls: Calls, key: str = "arguments") -> list[str]:
+    return [dumps({"name": name, key: arguments}) for name, arguments in calls]
+
+
+def qwen3_coder(calls: Calls) -> str:
+    return "\n".join(
+        f"<tool_call>\n<function={name}>\n"
+        + "".join(f"<parameter={key}>\n{plain(value)}\n</parameter>\n" for key, value in arguments.items())
+        + "</function>\n</tool_call>"
+        for name, arguments in calls
+    )
+
+
+def python(calls: Calls) -> str:
+    literals = {"true": "True", "false": "False", "null": "None"}
+    parts = [
+        f"{name}({', '.join(f'{key}={literals.get(dumps(value), dumps(value))}' for key, value in given.items())})"
+        for name, given in calls
+    ]
+    return f"[{', '.join(parts)}]"
+
+
+def deepseek(calls: Calls, before: str, middle: str, end: str, between: str) -> str:
+    parts = [
+        f"<｜tool▁call▁begin｜>{before}{name}{middle}{dumps(given)}{end}<｜tool▁call▁end｜>" for name, given in calls
+    ]
+    return f"<｜tool▁calls▁begin｜>{between.join(parts)}<｜tool▁calls▁end｜>"
+
+
+def kimi(calls: Calls) -> str:
+    parts = [
+        f"<|tool_call_begin|>functions.{name}:{number}<|tool_call_argument_begin|>{dumps(given)}<|tool_call_end|>"
+        for number, (name, given) in enumerate(calls, 3)
+    ]
+    return f"<|tool_calls_section_begin|>{''.join(parts)}<|tool_calls_section_end|>"
+
+
+def glm(calls: Calls, line: str) -> str:
+    return line.join(
+        f"<tool_call>{name}{line}"
+        + "".join(
+            f"<arg_key>{key}</arg_key>{line}<arg_value>{plain(value)}</arg_value>{line}" for key, value in given.items()
+        )
+        + "</tool_call>"
+        for name, given in calls
+    )
+
+
+def minimax(calls: Calls) -> str:
+    parts = "".join(
+        f'<invoke name="{name}">\n'
+        + "".join(f'<parameter name="{key}">{plain(value)}</parameter>\n' for key, value in given.items())
+        + "</invoke>\n"
+        for name, given in calls
+    )
+    return f"<minimax:tool_call>\n{parts}</minimax:tool_call>"
+
+
+def seed(calls: Calls) -> str:
+    return "\n".join(
+        f"<seed:tool_call>\n<function={name}>\n"
+        + "".join(f"<parameter={key}>{plain(value)}</parameter>\n" for key, value in given.items())
+        + "</function>\n</seed:tool_call>"
+        for name, given in calls
+    )
+
+
+SPELLINGS: dict[str, Callable[[Calls], str]] = {
+    "hermes": lambda calls: "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in objects(calls)),
+    "llama3": lambda calls: objects(calls, "parameters")[0],
+    "mistral": lambda calls: f"[TOOL_CALLS] [{', '.join(objects(calls))}]",
+    "mistral-nemo": lambda calls: f"[TOOL_CALLS][{', '.join(objects(calls))}]",
+    "mistral-args": lambda calls: "".join(f"[TOOL_CALLS]{name}[ARGS]{dumps(given)}" for name, given in calls),
+    "mistral-call-id": lambda calls: "".join(
+        f"[TOOL_CALLS]{name}[CALL_ID]a1B2c3D4e[ARGS]{dumps(given)}" for name, given in calls
+    ),
+    "pythonic": python,
+    "lfm2": lambda calls: f"<|tool_call_start|>{python(calls)}<|tool_call_end|>",
+    "phi4-mini": lambda calls: f"<|tool_call|>[{', '.join(objects(calls))}]<|/tool_call|>",
+    "granite": lambda calls: f"<|tool_call|>[{', '.join(objects(calls))}]",
+    "functools": lambda calls: f"functools[{', '.join(objects(calls))}]",
+    "functionary": lambda calls: "".join(f"<function={name}>{dumps(given)}</function>" for name, given in calls),
+    "deepseek-v3.1": lambda calls: deepseek(calls, "", "<｜tool▁sep｜>", "", ""),
+    "deepseek-r1": lambda calls: deepseek(calls, "function<｜tool▁sep｜>", "\n```json\n", "\n```", "\n"),
+    "kimi-k2": kimi,
+    "glm-4.5": lambda calls: glm(calls, "\n"),
+    "glm-4.7": lambda calls: glm(calls, ""),
+    "minimax-m2": minimax,
+    "seed-oss": seed,
+    "qwen3-coder": qwen3_coder,
+}
+SINGLE = ("llama3",)  # one call at most
+WHOLE = ("llama3", "pythonic")  # calls are the complete answer
