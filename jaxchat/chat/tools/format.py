@@ -77,6 +77,8 @@ TOOL_FORMATS: Registry[ToolFormat] = Registry(
         "mistral-call-id": "jaxchat.chat.tools.mistral:MISTRAL_CALL_ID",
         "pythonic": "jaxchat.chat.tools.pythonic:PYTHONIC",
         "lfm2": "jaxchat.chat.tools.pythonic:LFM2",
+        "json-list": "jaxchat.chat.tools.lists:JSON_LIST",
+        "apriel": "jaxchat.chat.tools.lists:APRIEL",
         "phi4-mini": "jaxchat.chat.tools.lists:PHI4",
         "granite": "jaxchat.chat.tools.lists:GRANITE",
         "functools": "jaxchat.chat.tools.lists:FUNCTOOLS",

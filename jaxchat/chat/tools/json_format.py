@@ -20,7 +20,7 @@ class JsonToolFormat:
     The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
 
     Args:
-        opening: begins the calls.
+        opening: begins the calls; empty if they are the complete answer, which `bare` must say then.
         markers: parts that may be control tokens.
         arguments: the key of the arguments.
         before: parts between the opening and the first call.
@@ -65,7 +65,8 @@ class JsonToolFormat:
 
 
 def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    bare = r'\s*\{\s*"name"' if tool_format.bare else ""
+    bracket = r"\[\s*" if tool_format.before else ""
+    bare = rf'\s*{bracket}\{{\s*"name"' if tool_format.bare else ""
     yield from answer_rules(tool_format.opening, rules, writer, bare=bare)
     if rules.functions:
         yield from _calls(tool_format, rules, writer)
@@ -76,25 +77,34 @@ def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) 
     more = ""
     if tool_format.between and rules.most > 1:
         more = f" ({writer.spelled(tool_format.between)} body){{0,{rules.most - 1}}}"
-    yield f"calls: {writer.spelled((tool_format.opening,))} rest"
-    yield f"rest: {writer.spelled(tool_format.before)} body{more} {writer.spelled(tool_format.after)}"
-    yield from _bodies(tool_format, rules, writer)
+    first = f"{writer.spelled(tool_format.before)} body"
     if tool_format.bare:
-        yield "bare: calls | rest"
-
-
-def _bodies(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules of `body`, one object for each function."""
+        yield "bare: calls | rest" if tool_format.opening else "bare: rest"
+        first = "first" if tool_format.before else "body"
+    if tool_format.opening:
+        yield f"calls: {writer.spelled((tool_format.opening,))} rest"
+    yield f"rest: {first}{more} {writer.spelled(tool_format.after)}"
     if not tool_format.bare:
         yield f"body: {writer.json(_one_of(tool_format, rules))}"
         return
-    yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
-    for index, (name, schema) in enumerate(rules.functions):
-        # The beginning is one lexeme, because the library's lexer cannot reinterpret text that it has matched.
-        head = rf'\{{ ?"name": ?"{writer.pattern(name)}", ?"{tool_format.arguments}":'
-        yield f'call_{index}: head_{index} " "? arguments_{index} "}}"'
-        yield f"head_{index}[lazy]: /{head}/"
+    if tool_format.before:
+        yield from _bodies(tool_format, rules, writer, "first", "".join(tool_format.before))
+    if not tool_format.before or more:
+        yield from _bodies(tool_format, rules, writer, "body")
+    for index, (_, schema) in enumerate(rules.functions):
         yield f"arguments_{index}: {writer.json(in_any_order(schema))}"
+
+
+def _bodies(
+    tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter, rule: str, before: str = ""
+) -> Iterator[str]:
+    """Yields the rules of one object for each function, after the text `before`."""
+    yield f"{rule}: {' | '.join(f'{rule}_{index}' for index in range(len(rules.functions)))}"
+    for index, (name, _) in enumerate(rules.functions):
+        # The beginning is one lexeme, because the library's lexer cannot reinterpret text that it has matched.
+        head = rf'{writer.pattern(before)}\{{ ?"name": ?"{writer.pattern(name)}", ?"{tool_format.arguments}":'
+        yield f'{rule}_{index}: {rule}_head_{index} " "? arguments_{index} "}}"'
+        yield f"{rule}_head_{index}[lazy]: /{head}/"
 
 
 def _one_of(tool_format: JsonToolFormat, rules: AnswerRules) -> Schema:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from jaxchat.chat.tools.json_format import JsonToolFormat
 
 BARE = '"name"'  # the first key of a call that no opening announces
-_BRACE = re.compile(r"\s*\{\s*")
 
 
 class ToolCallParser(StreamParser):
@@ -21,6 +20,9 @@ class ToolCallParser(StreamParser):
     def __init__(self, tool_format: JsonToolFormat, *, forced: bool = False) -> None:
         """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
         self._tool_format = tool_format
+        bracket = r"\[\s*" if tool_format.bare and tool_format.before else ""
+        self._brace = re.compile(rf"\s*{bracket}\{{\s*")
+        self._blank = re.compile(rf"\s*(?:{bracket})?")
         self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
         self._given = re.compile(rf'\s*,\s*"{tool_format.arguments}"\s*:\s*(?=\{{)')
         self._more, self._ended = re.compile(tool_format.more), re.compile(tool_format.ended)
@@ -33,21 +35,26 @@ class ToolCallParser(StreamParser):
         return "" if self._forced or self._begun or self._step != self._outside else text
 
     def _content(self, pieces: list[Segment]) -> bool:
-        return self.take_content(self._tool_format.opening, self._name, pieces)
+        if self._tool_format.opening:
+            return self.take_content(self._tool_format.opening, self._name, pieces)
+        pieces.append(Syntax(len(self._held)))  # after a list that is the complete answer
+        self._held = ""
+        return False
 
     def _bare(self, pieces: list[Segment]) -> bool:
         """Decides, at the beginning, between a call with or without opening and text without calls."""
         opening = self._tool_format.opening
-        if self._held.startswith(opening):
+        if opening and self._held.startswith(opening):
             pieces.append(Syntax(len(opening)))
             self._held, self._step = self._held[len(opening) :], self._name
             return True
-        brace = _BRACE.match(self._held)
+        brace = self._brace.match(self._held)
         inside = self._held[brace.end() :] if brace else ""
         if inside.startswith(BARE):
             self._step = self._name
             return True
-        if BARE.startswith(inside) if brace else opening.startswith(self._held) or self._held.isspace():
+        undecided = opening.startswith(self._held) or self._blank.fullmatch(self._held)
+        if BARE.startswith(inside) if brace else undecided:
             return False
         self._outside = self._step = self._text
         return True

@@ -1,4 +1,4 @@
-"""Formats whose calls are a JSON list after a word: Phi-4-mini, Granite 3 and functools."""
+"""Formats whose calls are a JSON list: Phi-4-mini, Granite 3, functools, Apriel, and xLAM without an opening."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ class _Granite(JsonToolFormat):
         return self.opening in template and not PHI4.recognises(template)
 
 
+class _JsonList(JsonToolFormat):
+    """The format of xLAM and Hammer: a list as the complete answer."""
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a template shows a list of calls, but no word of another format before it."""
+        return bool(_LIST.search(template)) and not _OTHERS.search(template)
+
+
 class _Functools(JsonToolFormat):
     """The format of firefunction, whose template puts code between the word and the list."""
 
@@ -31,6 +39,29 @@ class _Functools(JsonToolFormat):
         return bool(re.search(r"\bfunctools\s*\[", template))
 
 
+_LIST = re.compile(r'\[(?:\s|\\n)*\{\\*"name\\*": .{1,80}?\\*"arguments\\*": ', re.DOTALL)
+_OTHERS = re.compile(r"</?\|?tool|<function|\[TOOL|functools|Action:|_ACTION|<\|channel\|>|<invoke")
+JSON_LIST = _JsonList(
+    opening="",
+    markers=(),
+    before=("[",),
+    between=(", ",),
+    after=("]",),
+    bare=True,
+    lead=r"(?:\s*\[)?",
+    more=r"\s*\}\s*,",
+    ended=r"\s*\}\s*\]",
+)
+APRIEL = JsonToolFormat(
+    opening="<tool_calls>",
+    markers=("<tool_calls>", "</tool_calls>"),
+    before=("[",),
+    between=(", ",),
+    after=("]", "</tool_calls>"),
+    lead=r"(?:\s*\[)?",
+    more=r"\s*\}\s*,",
+    ended=r"\s*\}\s*\]\s*</tool_calls>",
+)
 PHI4 = _Phi4(
     opening="<|tool_call|>",
     markers=("<|tool_call|>", "<|/tool_call|>"),

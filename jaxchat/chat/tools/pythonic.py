@@ -128,5 +128,5 @@ LFM2 = PythonicFormat(
     opening="<|tool_call_start|>",
     markers=("<|tool_call_start|>", "<|tool_call_end|>"),
     after=("<|tool_call_end|>",),
-    shown=r"<\|tool_call_start\|>",
+    shown=r"<\|tool_(?:call|list)_start\|>",
 )

@@ -96,6 +96,8 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     ),
     "pythonic": python,
     "lfm2": lambda calls: f"<|tool_call_start|>{python(calls)}<|tool_call_end|>",
+    "json-list": lambda calls: f"[{', '.join(objects(calls))}]",
+    "apriel": lambda calls: f"<tool_calls>[{', '.join(objects(calls))}]</tool_calls>",
     "phi4-mini": lambda calls: f"<|tool_call|>[{', '.join(objects(calls))}]<|/tool_call|>",
     "granite": lambda calls: f"<|tool_call|>[{', '.join(objects(calls))}]",
     "functools": lambda calls: f"functools[{', '.join(objects(calls))}]",
@@ -110,4 +112,4 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "qwen3-coder": qwen3_coder,
 }
 SINGLE = ("llama3",)  # one call at most
-WHOLE = ("llama3", "pythonic")  # calls are the complete answer
+WHOLE = ("llama3", "json-list", "pythonic")  # calls are the complete answer
