@@ -100,11 +100,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "granite 3": (
         "Granite",
         dict(
-            embedding_multiplier=12.0,
+            embedding_multiplier=1.5,
             attention_multiplier=0.15,
-            residual_multiplier=0.22,
+            residual_multiplier=0.6,
             logits_scaling=8.0,
-            tie_word_embeddings=True,
         ),
     ),
     "smollm 3": ("SmolLM3", dict(num_hidden_layers=5, tie_word_embeddings=True)),
