@@ -16,7 +16,8 @@ from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import from_hugging_face
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-TEMPLATE = (
+TEMPLATE = (  # its comment alone shows the format of calls
+    '{# <tool_call>{"name": #}'
     "{% for tool in tools or [] %}{{ tool.function.name }}\n{% endfor %}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -103,12 +103,18 @@ def _tools(render: Render, traits: TemplateTraits) -> TemplateTraits:
 
 def _calls(render: Render, traits: TemplateTraits, writes_calls: bool) -> TemplateTraits:
     """Completes the traits of calls and results. Prefers what the template itself prints."""
+    if traits.tools == "text" and not writes_calls:  # tools are refused, but history may hold calls
+        render = _without_tools(render)
     results, calls = (True, False), (True, False) if writes_calls else (True,)
     for shows_calls, shows_results in product(calls, results):
         candidate = replace(traits, calls=shows_calls, results=shows_results)
         if form := _best_form(render, candidate):
             return _arguments(render, form, writes_calls)
     return traits
+
+
+def _without_tools(render: Render) -> Render:
+    return lambda traits, messages, _: render(traits, messages, None)
 
 
 def _best_form(render: Render, traits: TemplateTraits) -> TemplateTraits | None:
