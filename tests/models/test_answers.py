@@ -30,7 +30,7 @@ WEATHER = {
 }
 NAMED = {"type": "function", "function": {"name": "weather"}}
 ASKED = {"role": "user", "content": "Weather in Rome?"}
-SMALL = dict(vocab_size=272, max_position_embeddings=2048, num_hidden_layers=1, head_dim=16)
+SMALL = dict(vocab_size=320, max_position_embeddings=2048, num_hidden_layers=1, head_dim=16)
 EXPERTS = dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=None)
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Llama": ("llama3", {}),
