@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,19 @@ def with_added_tokens(source: str, directory: Path) -> str:
         ModelError: the tokenizer cannot give a token the id that a file lists.
     """
     listed = {**_older_added_tokens(directory), **_added_tokens(directory)}
-    tokenizer = Tokenizer.from_str(source)
-    present = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    if not listed:
+        return source
+    present = {entry["content"] for entry in json.loads(source).get("added_tokens") or ()}
     missing = sorted((id_, content, token) for content, (id_, token) in listed.items() if content not in present)
+    if not missing:
+        return source
+    tokenizer = Tokenizer.from_str(source)
     for id_, content, token in missing:
         tokenizer.add_tokens([token])
         if tokenizer.token_to_id(content) != id_:
             given = tokenizer.token_to_id(content)
             raise ModelError(f"{directory}: the added token {safe_repr(content)} has id {id_}, tokenizer.json: {given}")
-    return tokenizer.to_str() if missing else source
+    return tokenizer.to_str()
 
 
 def _named_tokens(config: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 
@@ -27,6 +28,36 @@ def answer_rules(opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: 
         yield _text(opening, writer, bare)
     if rules.functions and not bare and text:
         yield from _late(opening, writer)
+
+
+class CallParts(Protocol):
+    """The parts of text around the calls of a format."""
+
+    @property
+    def opening(self) -> str:
+        """Begins the calls."""
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """Parts between the opening and the first call."""
+
+    @property
+    def between(self) -> tuple[str, ...]:
+        """Parts between two calls."""
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Parts after the last call."""
+
+
+def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
+    """Yields the rules `calls` and `rest` of `answer_rules`. The format adds `call_{index}` for each function."""
+    if not rules.functions:
+        return
+    yield f"calls: {writer.spelled((parts.opening,))} rest"
+    more = f" ({writer.spelled(parts.between)} body){{0,{rules.most - 1}}}" if rules.most > 1 else ""
+    yield f"rest: {writer.spelled(parts.before)} body{more} {writer.spelled(parts.after)}"
+    yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
 
 
 def _start(rules: AnswerRules, *, bare: bool, opening: bool) -> str:

@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jaxchat.chat.context import random_id
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, JsonEnd, Segment, StreamParser, Syntax
+from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, Segment, StreamParser, Syntax
 
 CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
 SHOWN = ("final", "commentary")
@@ -116,9 +115,8 @@ class ChannelParser(StreamParser):
         pieces.append(Syntax(len(header) + len(found)))
         self._held, named = rest, _FUNCTION.search(header)
         if named and self._callable:
-            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=named[1]))
-            self._begun += 1
-            self._arguments, self._step = JsonEnd(), self._inside_arguments
+            self.begin_call(named[1], pieces)
+            self._step = self._inside_arguments
         else:
             self._step = self._shown if header.strip() in SHOWN else self._hidden
         return True

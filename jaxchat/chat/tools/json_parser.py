@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from jaxchat.chat.context import random_id
-from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, StreamParser, Syntax
+from jaxchat.chat.tools.stream_parser import Segment, StreamParser, Syntax
 
 if TYPE_CHECKING:
     from jaxchat.chat.tools.json_format import JsonToolFormat
@@ -26,20 +25,12 @@ class ToolCallParser(StreamParser):
         self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
         self._given = re.compile(rf'\s*,\s*"{tool_format.arguments}"\s*:\s*(?=\{{)')
         self._more, self._ended = re.compile(tool_format.more), re.compile(tool_format.ended)
-        self._outside = self._bare if tool_format.bare else self._content
-        super().__init__(self._outside, forced=forced)
-
-    def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
-        text, self._held = self._held, ""
-        return "" if self._forced or self._begun or self._step != self._outside else text
+        super().__init__(self._bare if tool_format.bare else self._content, forced=forced)
 
     def _content(self, pieces: list[Segment]) -> bool:
         if self._tool_format.opening:
             return self.take_content(self._tool_format.opening, self._name, pieces)
-        pieces.append(Syntax(len(self._held)))  # after a list that is the complete answer
-        self._held = ""
-        return False
+        return self.leave_out(pieces)  # after a list that is the complete answer
 
     def _bare(self, pieces: list[Segment]) -> bool:
         """Decides, at the beginning, between a call with or without opening and text without calls."""
@@ -56,36 +47,24 @@ class ToolCallParser(StreamParser):
         undecided = opening.startswith(self._held) or self._blank.fullmatch(self._held)
         if BARE.startswith(inside) if brace else undecided:
             return False
-        self._outside = self._step = self._text
+        self._outside = self._step = self.pass_content
         return True
-
-    def _text(self, pieces: list[Segment]) -> bool:
-        pieces.append(self._held)
-        self._held = ""
-        return False
 
     def _name(self, pieces: list[Segment]) -> bool:
         found = self.take(self._named, pieces)
         if found:
-            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
-            self._begun += 1
+            self.begin_call(found[1], pieces)
             self._step = self._before_arguments
         return bool(found)
 
     def _before_arguments(self, pieces: list[Segment]) -> bool:
         found = self.take(self._given, pieces)
         if found:
-            self._arguments, self._step = JsonEnd(), self._inside_arguments
+            self._step = self._inside_arguments
         return bool(found)
 
     def _inside_arguments(self, pieces: list[Segment]) -> bool:
-        end = self._arguments.find(self._held)
-        if end:
-            pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
-            self._held = self._held[end:]
-        if self._arguments.ended:
-            self._step = self._close
-        return self._arguments.ended
+        return self.take_arguments(self._close, pieces)
 
     def _close(self, pieces: list[Segment]) -> bool:
         more = self._tool_format.more and self.take(self._more, pieces)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from jaxchat.chat.tools.json_format import JsonToolFormat
 
 
-class _Phi4(JsonToolFormat):
+@dataclass(frozen=True, kw_only=True)
+class ListToolFormat(JsonToolFormat):
+    """A format whose calls are the items of one JSON list."""
+
+    before: tuple[str, ...] = ("[",)
+    between: tuple[str, ...] | None = (", ",)
+    after: tuple[str, ...] = ("]",)
+    lead: str = r"(?:\s*\[)?"
+    more: str = r"\s*\}\s*,"
+    ended: str = r"\s*\}\s*\]"
+
+
+class _Phi4(ListToolFormat):
     """The format of Phi-4-mini, whose template may show tools only."""
 
     def recognises(self, template: str) -> bool:
@@ -15,7 +28,7 @@ class _Phi4(JsonToolFormat):
         return "<|/tool_call|>" in template or "<|/tool|>" in template
 
 
-class _Granite(JsonToolFormat):
+class _Granite(ListToolFormat):
     """The format of Granite 3, which has the opening of Phi-4-mini but no closing."""
 
     def recognises(self, template: str) -> bool:
@@ -23,7 +36,7 @@ class _Granite(JsonToolFormat):
         return self.opening in template and not PHI4.recognises(template)
 
 
-class _JsonList(JsonToolFormat):
+class _JsonList(ListToolFormat):
     """The format of xLAM and Hammer: a list as the complete answer."""
 
     def recognises(self, template: str) -> bool:
@@ -31,7 +44,7 @@ class _JsonList(JsonToolFormat):
         return bool(_LIST.search(template)) and not _OTHERS.search(template)
 
 
-class _Functools(JsonToolFormat):
+class _Functools(ListToolFormat):
     """The format of firefunction, whose template puts code between the word and the list."""
 
     def recognises(self, template: str) -> bool:
@@ -41,52 +54,18 @@ class _Functools(JsonToolFormat):
 
 _LIST = re.compile(r'\[(?:\s|\\n)*\{\\*"name\\*": .{1,80}?\\*"arguments\\*": ', re.DOTALL)
 _OTHERS = re.compile(r"</?\|?tool|<function|\[TOOL|functools|Action:|_ACTION|<\|channel\|>|<invoke")
-JSON_LIST = _JsonList(
-    opening="",
-    markers=(),
-    before=("[",),
-    between=(", ",),
-    after=("]",),
-    bare=True,
-    lead=r"(?:\s*\[)?",
-    more=r"\s*\}\s*,",
-    ended=r"\s*\}\s*\]",
-)
-APRIEL = JsonToolFormat(
+JSON_LIST = _JsonList(opening="", markers=(), bare=True)
+APRIEL = ListToolFormat(
     opening="<tool_calls>",
     markers=("<tool_calls>", "</tool_calls>"),
-    before=("[",),
-    between=(", ",),
     after=("]", "</tool_calls>"),
-    lead=r"(?:\s*\[)?",
-    more=r"\s*\}\s*,",
     ended=r"\s*\}\s*\]\s*</tool_calls>",
 )
 PHI4 = _Phi4(
     opening="<|tool_call|>",
     markers=("<|tool_call|>", "<|/tool_call|>"),
-    before=("[",),
-    between=(", ",),
     after=("]", "<|/tool_call|>"),
-    lead=r"(?:\s*\[)?",
-    more=r"\s*\}\s*,",
     ended=r"\s*\}\s*\]\s*<\|/tool_call\|>",
 )
-GRANITE = _Granite(
-    opening="<|tool_call|>",
-    markers=("<|tool_call|>",),
-    before=("[",),
-    between=(", ",),
-    after=("]",),
-    lead=r"(?:\s*\[)?",
-    more=r"\s*\}\s*,",
-    ended=r"\s*\}\s*\]",
-)
-FUNCTOOLS = _Functools(
-    opening="functools[",
-    markers=(),
-    between=(", ",),
-    after=("]",),
-    more=r"\s*\}\s*,",
-    ended=r"\s*\}\s*\]",
-)
+GRANITE = _Granite(opening="<|tool_call|>", markers=("<|tool_call|>",))
+FUNCTOOLS = _Functools(opening="functools[", markers=(), before=(), lead="")

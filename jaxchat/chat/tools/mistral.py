@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jaxchat.chat.tools.json_format import JsonToolFormat
+from jaxchat.chat.tools.lists import ListToolFormat
 from jaxchat.chat.tools.named_format import NamedToolFormat
 
 
-class _Mistral(JsonToolFormat):
+class _Mistral(ListToolFormat):
     """The format of Mistral up to Nemo. Later versions write name and arguments separately."""
 
     def recognises(self, template: str) -> bool:
@@ -22,11 +22,6 @@ MISTRAL = _Mistral(
     opening="[TOOL_CALLS]",
     markers=("[TOOL_CALLS]",),
     before=(" [",),
-    between=(", ",),
-    after=("]",),
-    lead=r"(?:\s*\[)?",
-    more=r"\s*\}\s*,",
-    ended=r"\s*\}\s*\]",
     id_length=9,
 )
 MISTRAL_NEMO = replace(MISTRAL, before=("[",))

@@ -6,14 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jaxchat.chat.context import random_id
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules
+from jaxchat.chat.tools.answer_rules import answer_rules, call_rules
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.stream_parser import CallPart, JsonEnd, Segment, StreamParser, Syntax
-
-NAME = "[A-Za-z0-9_-]+"
+from jaxchat.chat.tools.stream_parser import NAME, Segment, StreamParser, loose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +59,7 @@ class NamedToolFormat:
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         yield from answer_rules(self.opening, rules, writer)
-        if not rules.functions:
-            return
-        yield f"calls: {writer.spelled((self.opening,))} rest"
-        more = f" ({writer.spelled(self.between)} body){{0,{rules.most - 1}}}" if rules.most > 1 else ""
-        yield f"rest: {writer.spelled(self.before)} body{more} {writer.spelled(self.after)}"
-        yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
+        yield from call_rules(self, rules, writer)
         number = f" /{self.number_form}/" if self.number else ""
         for index, (name, schema) in enumerate(rules.functions):
             head, separator = writer.spelled((name, self.number)), writer.spelled(self.separator)
@@ -91,11 +83,6 @@ class NamedCallParser(StreamParser):
         self._repeats = tool_format.opening not in tool_format.between
         super().__init__(self._content, forced=forced)
 
-    def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
-        text, self._held = self._held, ""
-        return "" if self._forced or self._begun or self._step != self._content else text
-
     def _content(self, pieces: list[Segment]) -> bool:
         return self.take_content(self._opening, self._name, pieces)
 
@@ -105,19 +92,12 @@ class NamedCallParser(StreamParser):
     def _call(self, head: re.Pattern[str], pieces: list[Segment]) -> bool:
         found = self.take(head, pieces)
         if found:
-            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
-            self._begun += 1
-            self._arguments, self._step = JsonEnd(), self._inside_arguments
+            self.begin_call(found[1], pieces)
+            self._step = self._inside_arguments
         return bool(found)
 
     def _inside_arguments(self, pieces: list[Segment]) -> bool:
-        end = self._arguments.find(self._held)
-        if end:
-            pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
-            self._held = self._held[end:]
-        if self._arguments.ended:
-            self._step = self._close
-        return self._arguments.ended
+        return self.take_arguments(self._close, pieces)
 
     def _close(self, pieces: list[Segment]) -> bool:
         if not self.take(self._end, pieces):
@@ -134,9 +114,3 @@ class NamedCallParser(StreamParser):
             return False
         self._step = self._content
         return True
-
-
-def loose(parts: tuple[str, ...]) -> str:
-    """Returns a pattern for parts of a format, with any white space where they have some, and before them."""
-    words = "".join(parts).split()
-    return r"\s*" + r"\s+".join(re.escape(word) for word in words) if words else ""

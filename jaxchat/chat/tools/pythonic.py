@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.answer_rules import answer_rules
 from jaxchat.chat.tools.argument_schema import ArgumentSchema, Schema, argument_schema, kinds
@@ -19,7 +20,6 @@ from jaxchat.chat.tools.pythonic_parser import LITERALS, PythonicParser
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.valid_value import is_valid
 
-MAX_REORDERED = 4  # arguments that may come in any order
 _BARE = r"\s*\[[A-Za-z0-9_-]+\("
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from jaxchat.chat.context import random_id
-from jaxchat.chat.tools.stream_parser import CallPart, Segment, StreamParser, Syntax
+from jaxchat.chat.tools.stream_parser import NAME, CallPart, Segment, StreamParser, Syntax
 
 LITERALS = {"True": True, "False": False, "None": None}
-_NAME = re.compile(r"\s*[\[,]\s*([A-Za-z0-9_-]+)\(")
+_NAME = re.compile(r"\s*[\[,]\s*(" + NAME + r")\(")
 _KEY = re.compile(r"\s*,?\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?=\S)")
 _END = re.compile(r"\s*\)")
 _MAYBE = re.compile(r"\s*(?:\[\s*[A-Za-z0-9_-]*)?")
@@ -29,13 +28,7 @@ class PythonicParser(StreamParser):
         self._opening = opening
         self._close = re.compile(r"\s*\]\s*" + re.escape(closing))
         self._keys = 0
-        self._outside = self._content if opening else self._bare
-        super().__init__(self._outside, forced=forced)
-
-    def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
-        text, self._held = self._held, ""
-        return "" if self._forced or self._begun or self._step != self._outside else text
+        super().__init__(self._content if opening else self._bare, forced=forced)
 
     def _content(self, pieces: list[Segment]) -> bool:
         return self.take_content(self._opening, self._next, pieces)
@@ -47,31 +40,19 @@ class PythonicParser(StreamParser):
             return True
         if _MAYBE.fullmatch(self._held):
             return False
-        self._outside = self._step = self._text
+        self._outside = self._step = self.pass_content
         return True
-
-    def _text(self, pieces: list[Segment]) -> bool:
-        pieces.append(self._held)
-        self._held = ""
-        return False
 
     def _next(self, pieces: list[Segment]) -> bool:
         """Reads the next name, or the end of the list."""
         found = self.take(_NAME, pieces)
         if found:
-            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
-            self._begun += 1
+            self.begin_call(found[1], pieces)
             self._keys, self._step = 0, self._key
         elif self.take(self._close, pieces):
-            self._step = self._hidden
+            self._step = self.leave_out
             return True
         return bool(found)
-
-    def _hidden(self, pieces: list[Segment]) -> bool:
-        """Leaves out text after the list, which the grammar does not allow."""
-        pieces.append(Syntax(len(self._held)))
-        self._held = ""
-        return False
 
     def _key(self, pieces: list[Segment]) -> bool:
         """Reads the next argument's name, or the end of the call."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from jaxchat.chat.context import random_id
 from jaxchat.chat.response.stop import held_back
 
 
@@ -24,6 +25,7 @@ class Syntax(int):
     """A number of characters that are neither content nor arguments."""
 
 
+NAME = "[A-Za-z0-9_-]+"  # the pattern of a function's name
 Segment = str | CallPart | Syntax
 State = Callable[[list[Segment]], bool]
 """Moves pending text to segments. Returns False if it needs more text."""
@@ -49,6 +51,7 @@ class StreamParser:
     def __init__(self, state: State, *, forced: bool) -> None:
         """Starts in `state`. With `forced`, the answer consists of calls only, so other text is not content."""
         self._step, self._forced = state, forced
+        self._outside = state  # the state in which pending text is content
         self._held = ""
         self._begun = 0
         self._arguments = JsonEnd()
@@ -64,7 +67,8 @@ class StreamParser:
 
     def flush(self) -> str:
         """Returns pending text that is content, at the end of the answer."""
-        raise NotImplementedError
+        text, self._held = self._held, ""
+        return "" if self._forced or self._begun or self._step != self._outside else text
 
     def take(self, pattern: re.Pattern[str], pieces: list[Segment]) -> re.Match[str] | None:
         """Moves a match at the beginning of the pending text to segments, as syntax."""
@@ -73,6 +77,34 @@ class StreamParser:
             pieces.append(Syntax(found.end()))
             self._held = self._held[found.end() :]
         return found
+
+    def pass_content(self, pieces: list[Segment]) -> bool:
+        """Moves all pending text to segments, as content."""
+        pieces.append(self._held)
+        self._held = ""
+        return False
+
+    def leave_out(self, pieces: list[Segment]) -> bool:
+        """Moves all pending text to segments as syntax, where the grammar allows no text."""
+        pieces.append(Syntax(len(self._held)))
+        self._held = ""
+        return False
+
+    def begin_call(self, name: str, pieces: list[Segment]) -> None:
+        """Appends the first part of a call of the function `name`."""
+        pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=name))
+        self._begun += 1
+        self._arguments = JsonEnd()
+
+    def take_arguments(self, then: State, pieces: list[Segment]) -> bool:
+        """Moves pending text of a JSON object of arguments to segments. At its end, enters the state `then`."""
+        end = self._arguments.find(self._held)
+        if end:
+            pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
+            self._held = self._held[end:]
+        if self._arguments.ended:
+            self._step = then
+        return self._arguments.ended
 
     def take_content(self, opening: str, then: State, pieces: list[Segment]) -> bool:
         """Moves pending text up to and including the opening of calls to segments, then enters the state `then`.
@@ -116,6 +148,12 @@ class StreamParser:
             pieces.append(Syntax(len(marker)))
             self._step = then
         return bool(found)
+
+
+def loose(parts: tuple[str, ...]) -> str:
+    """Returns a pattern for parts of a format, with any white space where they have some, and before them."""
+    words = "".join(parts).split()
+    return r"\s*" + r"\s+".join(re.escape(word) for word in words) if words else ""
 
 
 _MARK = re.compile(r'[{}\[\]"\\]')

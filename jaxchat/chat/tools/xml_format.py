@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules
+from jaxchat.chat.tools.answer_rules import answer_rules, call_rules
 from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.value_text import ValueText, value_text
 from jaxchat.chat.tools.xml_parser import XmlCallParser
 
 MAX_OTHERS = 16  # undeclared arguments
-MAX_REORDERED = 4  # arguments that may come in any order, as in the formats of JSON objects
 _KEY = "[A-Za-z_][A-Za-z0-9_.-]{0,63}"
 
 
@@ -77,12 +77,7 @@ class XmlToolFormat:
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         yield from answer_rules(self.opening, rules, writer)
-        if not rules.functions:
-            return
-        yield f"calls: {writer.spelled((self.opening,))} rest"
-        more = f" ({writer.spelled(self.between)} body){{0,{rules.most - 1}}}" if rules.most > 1 else ""
-        yield f"rest: {writer.spelled(self.before)} body{more} {writer.spelled(self.after)}"
-        yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
+        yield from call_rules(self, rules, writer)
         for index, (name, schema) in enumerate(rules.functions):
             arguments = argument_schema(schema)
             yield f"call_{index}: {writer.spelled((name, *self.name_end))} order_{index} {writer.spelled(self.end)}"

@@ -6,17 +6,14 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from jaxchat.chat.context import random_id
 from jaxchat.chat.response.stop import held_back
 from jaxchat.chat.tools.argument_schema import ArgumentSchema
 from jaxchat.chat.tools.signatures import Signatures
-from jaxchat.chat.tools.stream_parser import CallPart, Segment, StreamParser, Syntax
+from jaxchat.chat.tools.stream_parser import NAME, CallPart, Segment, StreamParser, Syntax, loose
 from jaxchat.chat.tools.value_text import ValueText, value_text
 
 if TYPE_CHECKING:
     from jaxchat.chat.tools.xml_format import XmlToolFormat
-
-NAME = "[A-Za-z0-9_-]+"
 
 
 class XmlCallParser(StreamParser):
@@ -25,20 +22,15 @@ class XmlCallParser(StreamParser):
     def __init__(self, tool_format: XmlToolFormat, signatures: Signatures, *, forced: bool) -> None:
         """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
         self._format, self._signatures = tool_format, signatures
-        ended = _loose(tool_format.name_end) if "".join(tool_format.name_end).strip() else r"(?=[^A-Za-z0-9_-])"
-        self._named = re.compile(rf"{_loose(tool_format.before)}({NAME}){ended}")
-        self._keyed = re.compile(rf"{_loose(tool_format.key)}(.+?){_loose(tool_format.key_end)}", re.DOTALL)
-        self._ended, self._after = re.compile(_loose(tool_format.end)), re.compile(_loose(tool_format.after))
+        ended = _any(tool_format.name_end) if "".join(tool_format.name_end).strip() else r"(?=[^A-Za-z0-9_-])"
+        self._named = re.compile(rf"{_any(tool_format.before)}({NAME}){ended}")
+        self._keyed = re.compile(rf"{_any(tool_format.key)}(.+?){_any(tool_format.key_end)}", re.DOTALL)
+        self._ended, self._after = re.compile(_any(tool_format.end)), re.compile(_any(tool_format.after))
         self._line = "\n" if tool_format.padded else ""
         self._arguments_of = ArgumentSchema()
         self._value: ValueText | None = None
         self._keys: set[str] = set()
         super().__init__(self._content, forced=forced)
-
-    def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
-        text, self._held = self._held, ""
-        return "" if self._forced or self._begun or self._step != self._content else text
 
     def _content(self, pieces: list[Segment]) -> bool:
         return self.take_content(self._format.opening, self._name, pieces)
@@ -46,8 +38,7 @@ class XmlCallParser(StreamParser):
     def _name(self, pieces: list[Segment]) -> bool:
         found = self.take(self._named, pieces)
         if found:
-            pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=found[1]))
-            self._begun += 1
+            self.begin_call(found[1], pieces)
             self._arguments_of, self._keys = self._signatures.arguments(found[1]), set()
             self._step = self._key
         return bool(found)
@@ -127,7 +118,6 @@ class XmlCallParser(StreamParser):
             pieces.append(CallPart(self._begun - 1, arguments))
 
 
-def _loose(parts: tuple[str, ...]) -> str:
-    """Returns a pattern for parts of the format, with any white space where they have some, and before them."""
-    words = "".join(parts).split()
-    return r"\s*" + r"\s+".join(re.escape(word) for word in words)
+def _any(parts: tuple[str, ...]) -> str:
+    """Returns the pattern of `loose`, with optional white space in place of no parts."""
+    return loose(parts) or r"\s*"
