@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxchat import bundled
 from jaxchat.chat.context import ModelInfo
 from jaxchat.chat.prompt.template_files import load_template
+from jaxchat.chat.prompt.template_variables import day_source
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.chat.session import ChatSession
 from jaxchat.client import AsyncClient, Client
@@ -29,6 +30,7 @@ from jaxchat.engine.router import DataParallelEngine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.model_directory import find, model_id
 from jaxchat.progress import loading_report
+from jaxchat.settings import check_names
 from jaxchat.types import MultihostLeader, Report, StepRunner
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **engine_options: Any
+    model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **settings: Any
 ) -> Client:
     """Loads a model and starts its engine in a background thread.
 
@@ -49,7 +51,8 @@ def load(
         progress: whether a notebook or a terminal shows bars while the model loads; or a function that is called as
             `report(stage, done, total)`.
         config: settings of the engine.
-        engine_options: settings of `jaxchat.EngineConfig`; they win over `config`.
+        settings: settings of `jaxchat.EngineConfig`, which win over `config`, and of requests: `ChatConfig` in
+            `jaxchat.config`, such as `template_date`.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -57,24 +60,28 @@ def load(
         TypeError: a setting does not exist, or its value has another type.
         ValueError: a value is not allowed, or sizes or devices do not fit the model.
     """
-    return Client(LocalTransport(_load(model, progress, config, engine_options)))
+    return Client(LocalTransport(_load(model, progress, config, settings)))
 
 
 async def load_async(
-    model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **engine_options: Any
+    model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **settings: Any
 ) -> AsyncClient:
     """Loads a model as `load` does, in another thread, for use on the running asyncio loop."""
-    session = await asyncio.to_thread(_load, model, progress, config, engine_options)
+    session = await asyncio.to_thread(_load, model, progress, config, settings)
     await session.start()
     return AsyncClient(AsyncLocalTransport(session))
 
 
-def _load(
-    model: str, progress: bool | Report, config: EngineConfig | None, engine_options: dict[str, Any]
-) -> ChatSession:
-    engine = replace(config, **engine_options) if config else EngineConfig(**engine_options)
+def _load(model: str, progress: bool | Report, config: EngineConfig | None, settings: dict[str, Any]) -> ChatSession:
+    names = {each: [field.name for field in fields(each)] for each in (EngineConfig, ChatConfig)}
+    check_names(settings, [name for known in names.values() for name in known])
+    engine_settings, chat_settings = (
+        {name: settings[name] for name in settings if name in known} for known in names.values()
+    )
+    engine = replace(config, **engine_settings) if config else EngineConfig(**engine_settings)
+    chat = ChatConfig(**chat_settings)
     with loading_report(progress) as report:
-        return load_session(model, engine, report)
+        return load_session(model, engine, report, chat)
 
 
 def plan(
@@ -146,10 +153,16 @@ def load_session(
     directory = find(model)
     chat = chat or ChatConfig()
     tokenizer = load_tokenizer(directory)
-    template = load_template(directory, chat.tool_format, chat.reasoning_format)
+    template = load_template(
+        directory,
+        chat.tool_format,
+        chat.reasoning_format,
+        chat.template_kwargs,
+        day_source(chat.fixed_day),
+    )
     if not tokenizer.stop_tokens:
         warnings.warn(f"{directory}: no file names a stop token, so answers end at max_tokens only", stacklevel=2)
-    text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
+    text_digest = hashlib.sha256((tokenizer.digest + template.identity).encode()).hexdigest()
     agree: dict[str, Any] = {}
     if leader:
         join(leader)
@@ -187,6 +200,8 @@ def load_session(
     )
     if notes := "; ".join(template.traits.notes()):
         facts += (("chat template", notes),)
+    if template.uses_date:
+        facts += (("template date", chat.template_date or "the day of each request in UTC"),)
     info = ModelInfo(
         id=model_id(model),
         created=int((directory / "config.json").stat().st_mtime),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from datetime import date
+from typing import Any, Literal
 
+from jaxchat.errors import reject_constant, safe_repr
 from jaxchat.settings import Settings, setting
 
 DTypeName = Literal["float32", "bfloat16"]
@@ -184,6 +188,42 @@ class ChatConfig(Settings):
         metavar="NAME",
     )
 
+    template_date: str | None = setting(
+        None,
+        "day that a chat template gets when it asks for today; part of system_fingerprint for such templates",
+        metavar="YYYY-MM-DD",
+        default_text="none, the day of each request in UTC",
+    )
+    chat_template_kwargs: str | None = setting(
+        None,
+        'values of variables that the chat template reads, such as {"enable_thinking": false}, for requests that set '
+        "no others",
+        metavar="JSON",
+    )
+
     def validate(self) -> None:
         if self.request_timeout is not None and self.request_timeout <= 0:
             raise ValueError(f"request_timeout must be more than 0 seconds or None, got {self.request_timeout}")
+        _ = self.fixed_day, self.template_kwargs  # raise ValueError if malformed
+
+    @property
+    def fixed_day(self) -> date | None:
+        """`template_date` as a date."""
+        if self.template_date is None:
+            return None
+        with suppress(ValueError):
+            day = date.fromisoformat(self.template_date)
+            if str(day) == self.template_date:  # the library also reads other forms
+                return day
+        raise ValueError(f"template_date must be a day as YYYY-MM-DD or None, got {self.template_date!r}")
+
+    @property
+    def template_kwargs(self) -> dict[str, Any]:
+        """`chat_template_kwargs` as values by name."""
+        try:
+            value = json.loads(self.chat_template_kwargs or "{}", parse_constant=reject_constant)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"chat_template_kwargs must be a JSON object: {error}") from None
+        if not isinstance(value, dict):
+            raise ValueError(f"chat_template_kwargs must be a JSON object or None, got {safe_repr(value)}")
+        return value

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import string
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Protocol
 
 from jaxchat.errors import ChatError
@@ -114,3 +116,9 @@ class ModelInfo:
     queue: int
     fingerprint: str
     facts: tuple[tuple[str, str], ...] = ()
+
+    def fingerprint_on(self, day: date | None) -> str:
+        """Returns the fingerprint of answers to prompts with a day as today, or of those without one for None."""
+        if day is None:
+            return self.fingerprint
+        return "fp_" + hashlib.sha256(f"{self.fingerprint} {day}".encode()).hexdigest()[:10]

@@ -137,7 +137,7 @@ class ChatSession:
     def summary(self) -> list[tuple[str, str]]:
         """Returns facts for the start-up message, as (name, value)."""
         facts = *self.info.facts, *facts_of(self._template.tool_format)
-        return [("model", self.info.id), *facts, ("fingerprint", self.info.fingerprint)]
+        return [("model", self.info.id), *facts, ("fingerprint", self.info.fingerprint_on(self._template.day))]
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         """Returns the complete answer.
@@ -149,7 +149,7 @@ class ChatSession:
         with self._observed(record):
             prepared = await self._prepare(request, streamed=False)
             generate = await self._generate(prepared)
-            answer = ResponseBuilder(record, self.info.fingerprint, prepared)
+            answer = ResponseBuilder(record, self.info.fingerprint_on(prepared.day), prepared)
             with self._submitted(prepared, generate, record) as run:
                 deltas = [delta for _, delta in await run.take(complete=True)]
             return answer.completion(deltas)
@@ -168,7 +168,7 @@ class ChatSession:
         with self._observed(record):
             prepared = await self._prepare(request, streamed=True)
             generate = await self._generate(prepared)
-            answer = ResponseBuilder(record, self.info.fingerprint, prepared)
+            answer = ResponseBuilder(record, self.info.fingerprint_on(prepared.day), prepared)
             with self._submitted(prepared, generate, record) as run:
                 deltas = await run.take()
                 for index in range(record.choices):

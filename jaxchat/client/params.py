@@ -9,6 +9,7 @@ from jaxchat import v1
 
 RoleName = Literal["system", "developer", "user", "assistant", "tool", "function"]
 ToolChoiceMode = Literal["none", "auto", "required"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class SupportsModelDump(Protocol):
@@ -145,6 +146,8 @@ class ParseParams(TypedDict, total=False):
     functions: Sequence[FunctionParam] | None
     function_call: Literal["none", "auto"] | FunctionNameParam | None
     exact_logprobs: bool | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    reasoning_effort: ReasoningEffort | None
 
 
 class ChatParams(ParseParams, total=False):

@@ -30,7 +30,6 @@ LATER_FIELDS = frozenset(
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
-        "reasoning_effort",
         "safety_identifier",
         "service_tier",
         "store",
@@ -263,4 +262,6 @@ REQUEST: Table = {
     "functions": _objects(FUNCTION),
     "function_call": _errors_at("function_call", _put_function_call),
     "exact_logprobs": _flag,
+    "chat_template_kwargs": _plain(readers.json_text),
+    "reasoning_effort": _plain(readers.word(enums.REASONING_EFFORTS)),
 }

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from jaxchat.cache import cache_folder
 from jaxchat.client import Client, MessageParam, Stream, tls_credentials
-from jaxchat.config import EngineConfig
+from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.errors import ChatError
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import add_flags
 from serving.cli.progress import Progress
 
+TEMPLATE_SETTINGS = ("template_date", "chat_template_kwargs")
 Ask = Callable[[list[MessageParam]], Stream]
 
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="makes answers repeatable")
     parser.add_argument("--max-tokens", type=int, metavar="TOKENS", help="maximum length of an answer")
     add_flags(parser, EngineConfig, "engine, if a model is loaded", only=("cache_dir",))
+    add_flags(parser, ChatConfig, "requests, if a model is loaded", only=TEMPLATE_SETTINGS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -132,7 +134,15 @@ def _ask(args: argparse.Namespace) -> Ask:
 
 
 def _connect(args: argparse.Namespace) -> Client:
-    """Connects to the server of `--connect`. Raises OSError or ValueError if a file is unusable."""
+    """Connects to the server of `--connect`.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is unusable, or a flag sets what only that server can set.
+    """
+    for name in TEMPLATE_SETTINGS:
+        if getattr(args, name) is not None:
+            raise ValueError(f"{name} is a setting of the server, so it cannot stand beside --connect")
     secure = args.tls or args.ca or args.cert or args.key
     credentials = tls_credentials(args.ca, args.cert, args.key, prefix="--") if secure else None
     key = args.api_key_file.read_text("utf-8").strip() if args.api_key_file else None
@@ -145,5 +155,6 @@ def _load(args: argparse.Namespace) -> Client:
     from jaxchat.client.local import LocalTransport
 
     engine = EngineConfig(cache_dir=args.cache_dir)
+    chat = ChatConfig(**{name: getattr(args, name) for name in TEMPLATE_SETTINGS})
     progress = Progress(cache_folder(engine.cache_dir))
-    return Client(LocalTransport(load_session(args.model or "bundled", engine, progress, tune_process=True)))
+    return Client(LocalTransport(load_session(args.model or "bundled", engine, progress, chat, tune_process=True)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.json_schema.translate import translate
-from jaxchat.chat.request.schema_text import SchemaText, not_a_schema, parse_schema
+from jaxchat.chat.request.schema_text import SchemaText, deeper_than, not_a_schema, parse_schema
 from jaxchat.errors import ChatError, invalid, safe_repr
 
 ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT = '{"type": "object"}', "{}", '{"type": "object", "additionalProperties": false}'
@@ -78,7 +78,7 @@ def check_limits(text: str, param: str) -> None:
     """
     if len(text.encode()) > MAX_BYTES:
         raise invalid(param, f"A schema takes at most {MAX_BYTES} bytes, got {len(text.encode())}.")
-    if _deeper_than(text, MAX_DEPTH):
+    if deeper_than(text, MAX_DEPTH):
         raise invalid(param, f"A schema is nested at most {MAX_DEPTH} deep.")
 
 
@@ -92,20 +92,3 @@ def request_schema(schema: SchemaText, param: str, *, object_only: bool = False)
 def known_schema(text: str, param: str, *, object_only: bool = False) -> SchemaSource:
     """Returns a built-in schema, for a request that has none."""
     return SchemaSource(parse_schema(text, param), param, object_only)
-
-
-def _deeper_than(text: str, limit: int) -> bool:
-    """Returns whether brackets outside strings nest deeper than `limit`. Invalid JSON fails in a later check."""
-    depth, quoted, escaped = 0, False, False
-    for char in text:
-        if quoted:
-            quoted, escaped = escaped or char != '"', not escaped and char == "\\"
-        elif char == '"':
-            quoted = True
-        elif char in "[{":
-            depth += 1
-            if depth > limit:
-                return True
-        elif char in "]}":
-            depth -= 1
-    return False

@@ -10,10 +10,12 @@ import numpy as np
 from jaxchat import v1
 from jaxchat.chat.prompt.messages import template_messages, template_tool, text_of
 from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.template_variables import TemplateVariables
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.errors import ChatError, context_length_exceeded
 
+_NOT_TEXT = "The model's chat template cannot show a control token in these values as text."
 _PROBE = 16  # characters for each token of the context; ordinary text has fewer
 
 
@@ -23,26 +25,45 @@ def prompt_tokens(
     template: ChatTemplate,
     tokenizer: ChatTokenizer,
     context: int,
+    variables: TemplateVariables | None = None,
 ) -> np.ndarray:
     """Returns the prompt of a validated request as token ids, i32 `[tokens]`.
 
+    Args:
+        request: a validated request.
+        tool_choice: the tool choice of the request.
+        template: the model's chat template.
+        tokenizer: the model's tokenizer.
+        context: maximum length of a prompt, in tokens.
+        variables: the variables of the template; None for a request that sets none.
+
     Raises:
-        ChatError: 400 on the message or tool that the chat template rejects, or on `messages` that are far too long.
+        ChatError: 400 on the message, tool or variable that the chat template rejects, or on `messages` that are far
+            too long.
     """
     _check_length(request, tokenizer, context)
+    variables = variables or template.variables()
     messages = template_messages(
         request.messages,
         id_length=template.tool_format.id_length,
-        arguments_as_text=template.traits.arguments_as_text,
+        arguments_as_text=variables.traits.arguments_as_text,
     )
     tools = [template_tool(function) for function in tool_choice.functions] if tool_choice.visible else None
-    data: list[Any] = [messages, tools, _instruction(request)]
-    decoy = tokenizer.control_tokens.decoy(data)
+    conversation: list[Any] = [messages, tools, _instruction(request)]
+
+    def render(conversation: list[Any], values: list[Any]) -> str:
+        messages, tools, instruction = conversation
+        kwargs = dict(zip(variables.kwargs, values, strict=True))
+        return template.render(messages, tools, instruction, replace(variables, kwargs=kwargs))
+
+    values = list(variables.kwargs.values())
+    decoy = tokenizer.control_tokens.decoy([conversation, values])
     try:
-        rendered = template.render(*data)
-        ids = tokenizer.encode(rendered, template.render(*decoy) if decoy else None)
+        ids = tokenizer.encode(render(conversation, values), render(*decoy) if decoy else None)
     except ChatError as error:
-        raise _as_requested(error, tool_choice) from None
+        if error.param == "messages" and decoy and not tokenizer.control_tokens.decoy(conversation):
+            error = replace(error, param="chat_template_kwargs", message=_NOT_TEXT)
+        raise _as_requested(error, request, tool_choice) from None
     return np.array(ids, np.int32)
 
 
@@ -60,9 +81,11 @@ def _instruction(request: v1.ChatCompletionRequest) -> str:
     return f"Answer with JSON, {json_schema.name}: {json_schema.description}" if json_schema.description else ""
 
 
-def _as_requested(error: ChatError, tool_choice: ToolChoice) -> ChatError:
+def _as_requested(error: ChatError, request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> ChatError:
     """Returns a template's error with the request's own names: legacy functions are its tools."""
     param = error.param or ""
     if tool_choice.legacy and param.split(".")[0] == "tools":
         param = param.replace("tools", "functions", 1)
+    if request.HasField("reasoning_effort") and param == "chat_template_kwargs.reasoning_effort":
+        param = "reasoning_effort"
     return replace(error, param=param or None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from jaxchat.chat.prompt.messages import Message, Tool
-from jaxchat.errors import ChatError, invalid
+from jaxchat.errors import ChatError, invalid, safe_repr
 
 PROBE = "probed_system_message"
 _LONGEST = 200  # characters of a template's own message
@@ -33,6 +35,33 @@ def refusal(error: Exception, render: Render, messages: Sequence[Message], tools
     return _refused(f"messages.{index}", "message", error)
 
 
+def refused_variable(
+    error: Exception, render_with: Callable[[Mapping[str, Any]], object], kwargs: Mapping[str, Any]
+) -> ChatError | None:
+    """Returns a 400 that names the variable of a request that the template refuses, or None if it refuses more.
+
+    Args:
+        error: the exception of the template.
+        render_with: renders the conversation with other variables. Raises an exception if the template refuses it.
+        kwargs: the variables that the request sets.
+    """
+    if not kwargs or not _succeeds(lambda: render_with({})):
+        return None
+    for name in kwargs:
+        others = {other: value for other, value in kwargs.items() if other != name}
+        if _succeeds(partial(render_with, others)):
+            return _refused(f"chat_template_kwargs.{name}", "value", error)
+    return _refused("chat_template_kwargs", "object", error)
+
+
+def unreadable(name: str, settable: Collection[str], server_variables: Collection[str]) -> str:
+    """Returns the message about a variable that may not be set, or that the chat template never reads."""
+    if name in server_variables:
+        return f"The server itself sets {safe_repr(name)}."
+    names = ", ".join(sorted(settable)) or "none"
+    return f"The model's chat template does not read {safe_repr(name)}. Variables that it reads: {names}."
+
+
 def _first_refused(renders: Callable[[int], bool], count: int) -> int:
     """Returns the index of the last item of the shortest beginning of `count` items that does not render."""
     return bisect_left(range(1, count), True, key=lambda length: not renders(length))
@@ -54,8 +83,12 @@ def dropped(index: int) -> ChatError:
 
 
 def _renders(render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> bool:
+    return _succeeds(lambda: render(list(messages), list(tools) if tools else None))
+
+
+def _succeeds(render: Callable[[], object]) -> bool:
     try:
-        render(list(messages), list(tools) if tools else None)
+        render()
     except Exception:  # templates are programs, which may raise anything
         return False
     return True

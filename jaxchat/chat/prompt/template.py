@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
+from functools import lru_cache, partial
 from typing import Any
 
-import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from jaxchat.chat.prompt.adapt import adapt, fold_system
+from jaxchat.chat.prompt.environment import TemplateProgram
 from jaxchat.chat.prompt.messages import Message, Tool
-from jaxchat.chat.prompt.refusals import PROBE, dropped, late_system_messages, refusal
+from jaxchat.chat.prompt.refusals import PROBE, dropped, late_system_messages, refusal, refused_variable, unreadable
 from jaxchat.chat.prompt.template_traits import TemplateTraits, probe_traits
+from jaxchat.chat.prompt.template_variables import (
+    CLOCK,
+    SERVER_VARIABLES,
+    SPECIAL_TOKENS,
+    TemplateVariables,
+    clock,
+    utc_today,
+)
 from jaxchat.chat.response.reasoning import find_reasoning_format
 from jaxchat.chat.tools.format import WritesCalls, find_tool_format
-from jaxchat.errors import ChatError, ModelError
+from jaxchat.errors import ChatError
+
+_PROBED = 32  # sets of variables whose traits are kept
 
 
 class ChatTemplate:
@@ -33,6 +40,8 @@ class ChatTemplate:
         with_tools: str | None = None,
         tool_format: str = "auto",
         reasoning_format: str = "auto",
+        kwargs: Mapping[str, Any] | None = None,
+        today: Callable[[], date] = utc_today,
     ) -> None:
         """Compiles the template.
 
@@ -42,105 +51,156 @@ class ChatTemplate:
             with_tools: a separate source for requests with tools, if there is one.
             tool_format: name of the format of calls, or "auto" to detect it.
             reasoning_format: name of the format of thoughts, "auto" to detect it, or "none" to keep thoughts.
+            kwargs: the operator's values of variables, JSON data by name.
+            today: returns the day that a template gets when it asks for today.
 
         Raises:
             ModelError: the source is not valid Jinja, or its format of calls is not supported.
             RegistryError: no format has the given name.
+            ValueError: the operator may not set a variable, or the template never reads it.
         """
-        environment = _environment()
         self.source = source + (with_tools or "")
         self.tool_format = find_tool_format(tool_format, self.source)
         self.reasoning_format = find_reasoning_format(reasoning_format, self.source)
         self._special_tokens = special_tokens
         self._write_calls = self.tool_format.write_calls if isinstance(self.tool_format, WritesCalls) else None
-        try:
-            self._template = environment.from_string(source)
-            self._with_tools = environment.from_string(with_tools) if with_tools else self._template
-        except jinja2.TemplateError as error:
-            raise ModelError(f"the chat template is not valid Jinja ({error})") from None
-        self.traits = probe_traits(self._adapt_and_run, writes_calls=self._write_calls is not None)
+        self._template = self._with_tools = TemplateProgram(source)
+        if with_tools:
+            self._with_tools = TemplateProgram(with_tools)
+        self.default_kwargs = dict(kwargs or {})
+        self.identity = self.source + (json.dumps(kwargs) if kwargs else "")  # decides every rendering, with the day
+        self._today = today
+        self._check_defaults()
+        self._traits_of = lru_cache(_PROBED)(self._probe)
+        self._defaults = self.variables()
+        self.traits = self._defaults.traits
 
-    def render(self, messages: list[Message], tools: list[Tool] | None, instruction: str = "") -> str:
+    @property
+    def uses_date(self) -> bool:
+        """Whether the template asks for today."""
+        return CLOCK in self._template.reads | self._with_tools.reads
+
+    @property
+    def day(self) -> date | None:
+        """The day that the template gets as today. None if it does not ask for it."""
+        return self._today() if self.uses_date else None
+
+    @property
+    def server_variables(self) -> frozenset[str]:
+        """Names of the variables and functions that the server gives to the template."""
+        return SERVER_VARIABLES | SPECIAL_TOKENS | self._special_tokens.keys() | self._template.functions
+
+    def settable(self, tools: bool) -> frozenset[str]:
+        """Returns the names of the variables that a request may set, for requests with or without tools."""
+        program = self._with_tools if tools and self.traits.tools == "variable" else self._template
+        return program.reads - self.server_variables
+
+    def variables(self, kwargs: Mapping[str, Any] | None = None) -> TemplateVariables:
+        """Returns the variables of a request.
+
+        Args:
+            kwargs: the request's values of variables, JSON data by name.
+        """
+        variables = TemplateVariables(defaults=self.default_kwargs, kwargs=kwargs or {}, day=self._today())
+        return replace(variables, traits=self._traits_of(json.dumps(variables.values)))
+
+    def render(
+        self,
+        messages: list[Message],
+        tools: list[Tool] | None,
+        instruction: str = "",
+        variables: TemplateVariables | None = None,
+    ) -> str:
         """Renders the text of a prompt up to the beginning of the assistant's turn.
 
         Args:
             messages: the conversation, as `template_messages` makes it.
             tools: the functions that the model may call, if any.
             instruction: text that is added to the system message.
+            variables: the result of `variables` for the request; None for a request that sets none, at load.
 
         Raises:
-            ChatError: 400 on the message or tool that the template refuses or drops.
+            ChatError: 400 on the message, tool or variable that the template refuses, or the message that it drops.
         """
+        variables = variables or self._defaults
+        render = partial(self._render, instruction=instruction, variables=variables)
         try:
-            text = self._render(messages, tools, instruction)
+            text = render(messages, tools)
         except ChatError:
             raise
         except Exception as error:  # templates are programs, which may raise anything
-            raise refusal(error, partial(self._render, instruction=instruction), messages, tools) from None
+            raise self._refusal(error, messages, tools, instruction, variables) from None
         for index in late_system_messages(messages, text):
-            if self._drops(index, messages, tools, instruction):
+            if _drops(render, index, messages, tools):
                 raise dropped(index)
         return text
 
-    def _drops(self, index: int, messages: list[Message], tools: list[Tool] | None, instruction: str) -> bool:
-        """Returns whether the template leaves out a message, whatever its text. Some only change the text."""
-        changed = [*messages]
-        changed[index] = messages[index] | {"content": PROBE}
-        try:
-            return PROBE not in self._render(changed, tools, instruction)
-        except Exception:  # the template reads the message, as it refuses this text
-            return False
+    def _refusal(
+        self,
+        error: Exception,
+        messages: list[Message],
+        tools: list[Tool] | None,
+        instruction: str,
+        variables: TemplateVariables,
+    ) -> ChatError:
+        def render_with(kwargs: Mapping[str, Any]) -> str:
+            return self._render(messages, tools, instruction, replace(variables, kwargs=kwargs))
 
-    def _render(self, messages: list[Message], tools: list[Tool] | None, instruction: str = "") -> str:
+        render = partial(self._render, instruction=instruction, variables=variables)
+        return refused_variable(error, render_with, variables.kwargs) or refusal(error, render, messages, tools)
+
+    def _render(
+        self, messages: list[Message], tools: list[Tool] | None, instruction: str, variables: TemplateVariables
+    ) -> str:
         """Renders a conversation. Moves a system message that the template drops into the first user message."""
-        adapted, functions = self._adapt(self.traits, messages, tools, instruction)
-        text = self._run(adapted, functions)
+        adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
+        text = self._run(adapted, functions, variables)
         if not adapted or adapted[0]["role"] != "system" or adapted[0]["content"].strip() in text:
             return text
-        if PROBE in self._run([adapted[0] | {"content": PROBE}, *adapted[1:]], functions):
+        if PROBE in self._run([adapted[0] | {"content": PROBE}, *adapted[1:]], functions, variables):
             return text
-        return self._run(fold_system(adapted), functions)
+        return self._run(fold_system(adapted), functions, variables)
 
-    def _adapt_and_run(self, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None) -> str:
-        return self._run(*self._adapt(traits, messages, tools))
+    def _probe(self, values: str) -> TemplateTraits:
+        """Returns the traits with the values of variables in a JSON text."""
+        variables = TemplateVariables(defaults=json.loads(values))
 
-    def _adapt(
-        self, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None, instruction: str = ""
-    ) -> tuple[list[Message], list[Tool] | None]:
-        return adapt(messages, tools, traits, self._write_calls, instruction)
+        def render(traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None) -> str:
+            return self._run(*adapt(messages, tools, traits, self._write_calls), variables)
 
-    def _run(self, messages: list[Message], tools: list[Tool] | None) -> str:
-        template = self._with_tools if tools else self._template
-        return template.render(
-            messages=messages, tools=tools, documents=None, add_generation_prompt=True, **self._special_tokens
+        return probe_traits(render, writes_calls=self._write_calls is not None)
+
+    def _run(self, messages: list[Message], tools: list[Tool] | None, variables: TemplateVariables) -> str:
+        program = self._with_tools if tools else self._template
+        return program.template.render(
+            {
+                **self._special_tokens,
+                **variables.values,
+                "messages": messages,
+                "tools": tools,
+                "documents": None,
+                "add_generation_prompt": True,
+                CLOCK: clock(variables.day),
+            }
         )
 
-
-class Generation(Extension):
-    """A Jinja extension for `{% generation %}`, which marks assistant text for training. Renders the text unchanged."""
-
-    tags = {"generation"}  # noqa: RUF012 - as the base class declares it
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        """Returns the nodes up to the end of the block."""
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+    def _check_defaults(self) -> None:
+        settable = (self._template.reads | self._with_tools.reads) - self.server_variables
+        for name in self.default_kwargs:
+            if name not in settable:
+                raise ValueError(f"chat_template_kwargs: {unreadable(name, settable, self.server_variables)}")
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    """Returns the environment that `transformers` gives to templates."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
-    return environment
-
-
-def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
-
-
-def _raise(message: str) -> None:
-    raise jinja2.TemplateError(message)
+def _drops(
+    render: Callable[[list[Message], list[Tool] | None], str],
+    index: int,
+    messages: list[Message],
+    tools: list[Tool] | None,
+) -> bool:
+    """Returns whether the template leaves out a message, whatever its text. Some only change the text."""
+    changed = [*messages]
+    changed[index] = messages[index] | {"content": PROBE}
+    try:
+        return PROBE not in render(changed, tools)
+    except Exception:  # the template reads the message, as it refuses this text
+        return False

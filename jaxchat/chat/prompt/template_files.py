@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from jaxchat.chat.prompt.special_tokens import read_special_tokens
 from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.template_variables import utc_today
 from jaxchat.errors import ModelError, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
 
-def load_template(directory: Path, tool_format: str = "auto", reasoning_format: str = "auto") -> ChatTemplate:
+def load_template(
+    directory: Path,
+    tool_format: str = "auto",
+    reasoning_format: str = "auto",
+    kwargs: Mapping[str, Any] | None = None,
+    today: Callable[[], date] = utc_today,
+) -> ChatTemplate:
     """Reads `chat_template.jinja` and `additional_chat_templates`, or the templates in `tokenizer_config.json`.
+
+    Args:
+        directory: the model.
+        tool_format: as for `ChatTemplate`, like the arguments after it.
+        reasoning_format: name of the format of thoughts.
+        kwargs: the operator's values of variables.
+        today: returns the day that a template gets as today.
 
     Raises:
         ModelError: the directory has no template, or an unusable one.
         RegistryError: no format has the given name.
+        ValueError: the operator may not set a variable, or the template never reads it.
     """
     config_file, file = directory / "tokenizer_config.json", directory / "chat_template.jinja"
     named = _named(config_file, read_if_there(config_file).get("chat_template"))
@@ -33,6 +50,8 @@ def load_template(directory: Path, tool_format: str = "auto", reasoning_format: 
             with_tools=named.get("tool_use"),
             tool_format=tool_format,
             reasoning_format=reasoning_format,
+            kwargs=kwargs,
+            today=today,
         )
     except ModelError as error:
         raise ModelError(f"{file if file.exists() else config_file}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from jaxchat.chat.prompt.build import prompt_tokens
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.params import check_callable, choice_options, choices, requested_tokens, sampling
+from jaxchat.chat.request.template_kwargs import template_kwargs
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
 from jaxchat.config import NamedFinish
@@ -31,6 +33,7 @@ class PreparedRequest:
     options: ChoiceOptions  # turn the tokens of a choice into output
     logprobs: bool
     include_usage: bool
+    day: date | None  # the day that the template gets as today; None: the template does not ask for it
 
 
 def prepare(
@@ -53,12 +56,13 @@ def prepare(
         named_finish: the finish reason of an answer that had to call a named function.
 
     Raises:
-        ChatError: 400 if the chat template rejects the conversation, or it is far too long. 400 also if a schema or the
-            response format is invalid, or the model's format of calls is unknown.
+        ChatError: 400 if the chat template rejects the conversation, or it is far too long. 400 also if a schema, the
+            response format or a template variable is invalid, or the model's format of calls is unknown.
     """
     check_callable(tool_choice, template.tool_format)
+    variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))
     return PreparedRequest(
-        prompt=prompt_tokens(request, tool_choice, template, tokenizer, context),
+        prompt=prompt_tokens(request, tool_choice, template, tokenizer, context, variables),
         choices=choices(request),
         max_tokens=requested_tokens(request),
         sampling=sampling(request),
@@ -67,4 +71,5 @@ def prepare(
         options=choice_options(request, tool_choice, named_finish, template.tool_format, template.reasoning_format),
         logprobs=request.logprobs,
         include_usage=request.stream_options.include_usage,
+        day=variables.day if template.uses_date else None,
     )

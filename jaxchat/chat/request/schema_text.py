@@ -1,4 +1,4 @@
-"""A JSON Schema of a request, parsed once: its text and its value."""
+"""JSON objects that a request holds as text, such as a JSON Schema, parsed once: text and value."""
 
 from __future__ import annotations
 
@@ -20,6 +20,23 @@ class SchemaText:
 
 def parse_schema(text: str, path: str) -> SchemaText:
     """Parses a schema. Raises `ChatError` that names `path` if the text is not a JSON object."""
+    return SchemaText(text, *parse_object(text, path, "a JSON Schema object"))
+
+
+def parse_object(text: str, path: str, noun: str) -> tuple[dict[str, Any], bool]:
+    """Parses a JSON object.
+
+    Args:
+        text: the JSON text.
+        path: the field that errors name.
+        noun: what the object is, for messages.
+
+    Returns:
+        The object, and whether an object in it has duplicate names.
+
+    Raises:
+        ChatError: 400 if the text is not a JSON object.
+    """
     repeated = False
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -31,12 +48,29 @@ def parse_schema(text: str, path: str) -> SchemaText:
     try:
         value = json.loads(text, parse_constant=reject_constant, object_pairs_hook=members)
     except (ValueError, RecursionError) as error:
-        raise not_a_schema(str(error), path) from None
+        raise not_a_schema(str(error), path, noun) from None
     if not isinstance(value, dict):
-        raise invalid(path, f"Expected a JSON Schema object, got {safe_repr(value)}.")
-    return SchemaText(text, value, repeated)
+        raise invalid(path, f"Expected {noun}, got {safe_repr(value)}.")
+    return value, repeated
 
 
-def not_a_schema(reason: str, path: str) -> ChatError:
+def deeper_than(text: str, limit: int) -> bool:
+    """Returns whether brackets outside strings nest deeper than `limit`. Invalid JSON fails in a later check."""
+    depth, quoted, escaped = 0, False, False
+    for char in text:
+        if quoted:
+            quoted, escaped = escaped or char != '"', not escaped and char == "\\"
+        elif char == '"':
+            quoted = True
+        elif char in "[{":
+            depth += 1
+            if depth > limit:
+                return True
+        elif char in "]}":
+            depth -= 1
+    return False
+
+
+def not_a_schema(reason: str, path: str, noun: str = "a JSON Schema object") -> ChatError:
     """Returns the error for a text that is not JSON, or is ambiguous."""
-    return invalid(path, f"Expected a JSON Schema as JSON text: {safe_repr(reason)}.")
+    return invalid(path, f"Expected {noun} as JSON text: {safe_repr(reason)}.")

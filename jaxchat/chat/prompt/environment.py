@@ -1,0 +1,65 @@
+"""Compiles chat templates in the Jinja environment that `transformers` gives to them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from jaxchat.chat.prompt.free_variables import free_variables
+from jaxchat.errors import ModelError
+
+
+class TemplateProgram:
+    """A compiled template.
+
+    Attributes:
+        template: the template, to render.
+        reads: names of variables and functions that the template reads from outside.
+        functions: names of the functions that every template gets, except for `strftime_now`.
+    """
+
+    def __init__(self, source: str) -> None:
+        """Compiles a source. Raises ModelError if it is not valid Jinja."""
+        environment = _environment()
+        self.functions = frozenset(environment.globals)
+        try:
+            tree = environment.parse(source)
+            self.reads = frozenset(free_variables(tree))
+            self.template = environment.from_string(tree)
+        except jinja2.TemplateError as error:
+            raise ModelError(f"the chat template is not valid Jinja ({error})") from None
+
+
+class Generation(Extension):
+    """A Jinja extension for `{% generation %}`, which marks assistant text for training. Renders the text unchanged."""
+
+    tags = {"generation"}  # noqa: RUF012 - as the base class declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Returns the nodes up to the end of the block."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """Returns the environment, without `strftime_now`: each rendering passes that, as it depends on the request."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise
+    return environment
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _raise(message: str) -> None:
+    raise jinja2.TemplateError(message)

@@ -1,0 +1,66 @@
+"""Reads the template variables of a request: `chat_template_kwargs` and `reasoning_effort`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jaxchat import v1
+from jaxchat.chat.prompt.refusals import unreadable
+from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.request.schema_text import deeper_than, parse_object
+from jaxchat.errors import invalid, unsupported
+
+FIELD, EFFORT = "chat_template_kwargs", "reasoning_effort"
+MAX_BYTES = 64 << 10
+MAX_DEPTH = 64
+
+
+def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *, tools: bool) -> dict[str, Any]:
+    """Returns the values of template variables that a request sets, JSON data by name.
+
+    Args:
+        request: the request.
+        template: the model's chat template.
+        tools: whether the template gets tools.
+
+    Raises:
+        ChatError: 400 if the field is not a JSON object within the limits, or names a variable that the server sets
+            itself or that the template does not read.
+    """
+    kwargs = _parsed(request.chat_template_kwargs) if request.HasField(FIELD) else {}
+    settable = template.settable(tools)
+    for name in kwargs:
+        if name not in settable:
+            path = f"{FIELD}.{name}".encode("utf-8", "backslashreplace").decode()[:200]
+            raise invalid(path, unreadable(name, settable, template.server_variables))
+    if not request.HasField(EFFORT):
+        return kwargs
+    return kwargs | {EFFORT: _effort(request, known=EFFORT in settable, twice=EFFORT in kwargs)}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    size = len(text.encode())
+    if size > MAX_BYTES:
+        raise invalid(FIELD, f"Template variables take at most {MAX_BYTES} bytes, got {size}.")
+    if deeper_than(text, MAX_DEPTH):
+        raise invalid(FIELD, f"Template variables are nested at most {MAX_DEPTH} deep.")
+    value, repeated = parse_object(text, FIELD, "an object")
+    if repeated:
+        raise invalid(FIELD, "An object has the same name twice.")
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise invalid(FIELD, "Expected finite numbers, and text without lone surrogates.") from None
+    return value
+
+
+def _effort(request: v1.ChatCompletionRequest, *, known: bool, twice: bool) -> str:
+    effort: str = v1.ReasoningEffort.Name(request.reasoning_effort).removeprefix("REASONING_EFFORT_").lower()
+    if request.reasoning_effort == v1.REASONING_EFFORT_UNSPECIFIED:
+        raise invalid(EFFORT, "Expected a level of effort, got none.")
+    if twice:
+        raise invalid(EFFORT, f"Give only one of {EFFORT} and {FIELD}.{EFFORT}.")
+    if not known:
+        raise unsupported(EFFORT, f"The model's chat template does not read {EFFORT}, got {effort!r}.")
+    return effort
