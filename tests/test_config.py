@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -33,6 +34,13 @@ from jaxchat.config import ChatConfig, EngineConfig, MeshConfig
         (ChatConfig, {"request_timeout": 0}, "request_timeout must be more than 0 seconds or None, got 0.0"),
         (ChatConfig, {"request_timeout": float("inf")}, "request_timeout must be a finite number or None, got inf"),
         (ChatConfig, {"max_buffered_bytes": 1}, "max_buffered_bytes must be at least 1024, got 1"),
+        *[
+            (ChatConfig, {"template_date": day}, f"template_date must be a day as YYYY-MM-DD or None, got {day!r}")
+            for day in ("today", "2026-02-30", "2026-3-09", "20260309", "2026-W10-1", "2026-03-09T00:00")
+        ],
+        (ChatConfig, {"chat_template_kwargs": "[1]"}, "chat_template_kwargs must be a JSON object or None, got [1]"),
+        (ChatConfig, {"chat_template_kwargs": '{"a": NaN}'}, "chat_template_kwargs must be a JSON object: NaN is not"),
+        (ChatConfig, {"chat_template_kwargs": "{a: 1}"}, "chat_template_kwargs must be a JSON object: Expecting"),
         (ChatConfig, {"named_tool_finish_reason": "length"}, "named_tool_finish_reason must be 'tool_calls' or 'stop'"),
     ],
 )
@@ -52,6 +60,8 @@ def test_a_value_that_is_not_allowed_is_refused(config: Any, settings: dict[str,
         ({"decode_shapes": (4,)}, "unknown setting 'decode_shapes': it is now 'decode_buckets'"),
         ({"prefill_chunks": (64,)}, "unknown setting 'prefill_chunks': it is now 'prefill_buckets'"),
         ({"slots": "8"}, "slots must be an integer, got '8'"),
+        ({"template_day": "2026-03-09"}, "unknown setting 'template_day': did you mean 'template_date'?"),
+        ({"template_date": date(2026, 3, 9)}, f"template_date must be a string or None, got {date(2026, 3, 9)!r}"),
     ],
 )
 def test_loading_names_the_setting_before_it_looks_for_the_model(settings: dict[str, Any], message: str) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from jaxchat.chat.context import ModelInfo
 from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.template_variables import utc_today
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.session import ChatSession
 from jaxchat.config import ChatConfig
@@ -134,7 +136,12 @@ def _part(message: list[int], choice: int) -> list[int]:
 
 
 def echo_session(
-    *, slots: int = 4, queue: int = 256, chat: ChatConfig | None = None, template: str = TEMPLATE
+    *,
+    slots: int = 4,
+    queue: int = 256,
+    chat: ChatConfig | None = None,
+    template: str = TEMPLATE,
+    today: Callable[[], date] = utc_today,
 ) -> tuple[ChatSession, EchoRunner]:
     """A session that is ready but for `start`."""
     pages = slots * CONTEXT // PAGE + 1
@@ -145,4 +152,4 @@ def echo_session(
     )
     tokenizer = ChatTokenizer(SOURCE, frozenset({END}))
     engine = Engine(runner, scheduler, queue_limit=queue)
-    return ChatSession(engine, tokenizer, ChatTemplate(template, {}), info, chat), runner
+    return ChatSession(engine, tokenizer, ChatTemplate(template, {}, today=today), info, chat), runner

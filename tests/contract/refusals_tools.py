@@ -92,7 +92,7 @@ FORMATS = [
         for flag in (False, None)
     ],
 ]
-LATER = ("service_tier", "store", "metadata", "modalities", "audio", "prediction", "reasoning_effort")
+LATER = ("service_tier", "store", "metadata", "modalities", "audio", "prediction")
 UNKNOWN = [
     *[Case("", {name: "x"}, name, (name,), "unsupported_parameter") for name in LATER],
     *[Case("", {"mood": value}, "mood", ("mood",), "unknown_parameter") for value in (1, None, {})],

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxchat.config import EngineConfig
+from jaxchat.config import ChatConfig, EngineConfig
 from serving.cli.environment import quiet_compiler
 from serving.cli.flags import from_flags
 from serving.cli.main import _parser, main
@@ -105,6 +105,9 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         (["plan", "/nonexistent", "--topology", "v5e:2x4"], "or one of llama-3-8b"),
         (["plan", "llama-3-8b", "--topology", "h200:8", "--compile"], "ahead-of-time compilation supports TPUs only"),
         (["chat", "--connect", "127.0.0.1:1", "hi"], "jaxchat: "),
+        (["serve", "--template-date", "tomorrow"], "template_date must be a day as YYYY-MM-DD or None, got 'tomorrow'"),
+        (["chat", "--template-date", "2026-3-9", "hi"], "template_date must be a day as YYYY-MM-DD or None"),
+        (["chat", "--connect", "a:1", "--template-date", "2026-03-09"], "template_date is a setting of the server"),
     ],
 )
 def test_errors_are_one_line(capsys, arguments, message):
@@ -134,6 +137,20 @@ def test_serve_takes_what_a_plan_counts_on_of_a_gpu_unless_told_otherwise(monkey
     monkeypatch.setitem(sys.modules, "jaxchat.api", SimpleNamespace(load_session=load_session))
     assert main(["serve", "--cache-dir", "none"]) == 1
     assert seen == [taken]
+
+
+@pytest.mark.parametrize("command", ["serve", "chat"])
+def test_the_day_of_the_template_reaches_the_model(monkeypatch, command):
+    def load_session(model, engine, progress, chat, **options):
+        seen.append(chat)
+        raise ValueError("seen enough")
+
+    seen = []
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    monkeypatch.setitem(sys.modules, "jaxchat.api", SimpleNamespace(load_session=load_session))
+    flags = ["--template-date", "2026-03-09", "--chat-template-kwargs", '{"thinking": false}', "--cache-dir", "none"]
+    assert main([command, *flags]) == 1
+    assert seen == [ChatConfig(template_date="2026-03-09", chat_template_kwargs='{"thinking": false}')]
 
 
 @pytest.mark.parametrize(

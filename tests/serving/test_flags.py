@@ -35,6 +35,7 @@ def test_flags_come_from_the_configuration():
         EngineConfig(prefill_buckets=(), decode_buckets=(), quantize="int8", pages=100, max_seq_len=512),
         EngineConfig(cache_dir=None, attention="xla", cpu_matmul="xla"),
         ServeConfig(rest_port=None, startup_prompt=None, metrics_port=0, api_keys="keys", shutdown_grace=1.5),
+        ChatConfig(template_date="2026-03-09", chat_template_kwargs='{"enable_thinking": false}'),
         ServeConfig(grpc_port=None, otlp_endpoint="http://collector:4317", allow_unknown_fields=True),
     ],
 )

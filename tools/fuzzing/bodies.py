@@ -39,6 +39,8 @@ FIELDS: dict[str, list[Any]] = {
     "tool_choice": ["none", "auto"],
     "parallel_tool_calls": [True],
     "function_call": ["none"],
+    "chat_template_kwargs": [{}, {"enable_thinking": False}],
+    "reasoning_effort": ["low"],
 }
 MAX_CHOICES = 4
 
