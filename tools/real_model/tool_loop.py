@@ -1,0 +1,113 @@
+"""A conversation of three turns with a tool, through `openai`, LangChain and our gRPC client, on one server.
+
+The clients send the model's own messages back, so their transcripts must be equal.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from openai import OpenAI
+
+import jaxchat
+from tools.server_process import ServerProcess
+
+QUESTIONS = ["What is the weather in Oslo?", "And in Lisbon?", "Which of the two cities is warmer?"]
+WEATHER = {"oslo": "4 degrees, snow", "lisbon": "19 degrees, sunny"}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Returns the current weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+CALLS = 3  # at most, within one turn
+
+Transcript = list[str]
+
+
+def weather(city: str) -> str:
+    """Returns what the tool knows about a city."""
+    return WEATHER.get(city.split(",")[0].lower(), "unknown city")
+
+
+def converse(create: Any) -> Transcript:
+    """Runs the turns through `create(messages=..., tools=...)` of a client like `openai`'s."""
+    messages: list[Any] = []
+    transcript: Transcript = []
+    for question in QUESTIONS:
+        messages.append({"role": "user", "content": question})
+        for _ in range(CALLS):
+            message = (
+                create(messages=messages, tools=[TOOL], temperature=0, max_completion_tokens=100).choices[0].message
+            )
+            messages.append(message)
+            if not message.tool_calls:
+                break
+            for call in message.tool_calls:
+                result = weather(**json.loads(call.function.arguments))
+                transcript.append(f"{call.function.name}({json.loads(call.function.arguments)}) = {result}")
+                messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+        transcript.append(message.content or "")
+    return transcript
+
+
+@tool
+def get_weather(city: str) -> str:
+    """Returns the current weather of a city."""
+    return weather(city)
+
+
+def converse_langchain(server: ServerProcess) -> Transcript:
+    """Runs the turns through LangChain's `ChatOpenAI`."""
+    chat = ChatOpenAI(model=server.model, base_url=server.rest, api_key="-", temperature=0, max_completion_tokens=100)
+    bound = chat.bind_tools([TOOL])
+    messages: list[BaseMessage] = []
+    transcript: Transcript = []
+    for question in QUESTIONS:
+        messages.append(HumanMessage(question))
+        for _ in range(CALLS):
+            answer = bound.invoke(messages)
+            assert isinstance(answer, AIMessage)
+            messages.append(answer)
+            if not answer.tool_calls:
+                break
+            for call in answer.tool_calls:
+                result = get_weather.invoke(call)
+                assert isinstance(result, ToolMessage)
+                transcript.append(f"{call['name']}({call['args']}) = {result.text}")
+                messages.append(result)
+        transcript.append(answer.text)
+    return transcript
+
+
+def transcripts(server: ServerProcess) -> dict[str, Transcript]:
+    """Returns the transcript of each client, by its name."""
+    rest = OpenAI(base_url=server.rest, api_key="-").chat.completions.create
+    with jaxchat.Client(server.grpc) as client:
+        return {
+            "openai": converse(partial(rest, model=server.model)),
+            "langchain": converse_langchain(server),
+            "gRPC": converse(client.chat.completions.create),
+        }
+
+
+def compare(folder: Path) -> bool:
+    """Prints the transcripts. Returns whether they are equal and the tool was called for each city."""
+    server = ServerProcess("--model", str(folder), "--max-seq-len", "2048")
+    try:
+        found = transcripts(server)
+    finally:
+        server.stop()
+    for name, transcript in found.items():
+        print(f"{name}:", *transcript, sep="\n  ")
+    first, *others = found.values()
+    called = all(any(result in line for line in first) for result in WEATHER.values())
+    return called and all(other == first for other in others)
