@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules, call_rules
+from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, write_around
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.stream_parser import NAME, Segment, StreamParser, loose
 
@@ -26,6 +26,7 @@ class NamedToolFormat:
         separator: parts between a name and its arguments.
         number: text between a name and the model's own id of the call; empty without ids.
         number_form: pattern of such ids.
+        number_digits: minimum number of digits in the ids that jaxchat writes.
         end: parts after the arguments.
         between: parts between the end of a call and the next name.
         after: parts after the end of the last call.
@@ -39,6 +40,7 @@ class NamedToolFormat:
     separator: tuple[str, ...]
     number: str = ""
     number_form: str = "[0-9]{1,4}"
+    number_digits: int = 1
     end: tuple[str, ...] = ()
     between: tuple[str, ...]
     after: tuple[str, ...] = ()
@@ -56,6 +58,14 @@ class NamedToolFormat:
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
         """Returns the Lark grammar of an answer that may call functions, or None for requests without functions."""
         return "\n".join(self._rules(rules, writer)) if rules.most else None
+
+    def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        bodies = []
+        for place, (name, arguments) in enumerate(calls):
+            number = f"{self.number}{place:0{self.number_digits}}" if self.number else ""
+            bodies.append("".join([name, number, *self.separator, arguments, *self.end]))
+        return write_around(self, bodies)
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         yield from answer_rules(self.opening, rules, writer)

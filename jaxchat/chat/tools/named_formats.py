@@ -1,4 +1,4 @@
-"""Formats whose calls are a name and a JSON object: functionary 3.1, DeepSeek V3.1 and R1, Kimi K2."""
+"""Formats whose calls are a name and a JSON object: functionary 3.1, DeepSeek V3.1 and R1, Kimi K2, Apertus."""
 
 from __future__ import annotations
 
@@ -54,4 +54,14 @@ KIMI_K2 = NamedToolFormat(
     between=("<|tool_call_begin|>", "functions."),
     after=("<|tool_calls_section_end|>",),
     shown=r"<\|tool_calls_section_begin\|>.*<\|tool_call_argument_begin\|>",
+)
+APERTUS = NamedToolFormat(
+    opening="<|tools_prefix|>",
+    markers=("<|tools_prefix|>", "<|tools_suffix|>"),
+    before=('[{"',),
+    separator=('": ',),
+    end=("}",),
+    between=(', {"',),
+    after=("]", "<|tools_suffix|>"),
+    shown=r"<\|tools_prefix\|>",
 )
