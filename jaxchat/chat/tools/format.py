@@ -90,6 +90,8 @@ TOOL_FORMATS: Registry[ToolFormat] = Registry(
         "functionary": "jaxchat.chat.tools.named_formats:FUNCTIONARY",
         "deepseek-v3.1": "jaxchat.chat.tools.named_formats:DEEPSEEK_V31",
         "deepseek-r1": "jaxchat.chat.tools.named_formats:DEEPSEEK_R1",
+        "deepseek-v3.2": "jaxchat.chat.tools.xml_formats:DEEPSEEK_V32",
+        "deepseek-v4": "jaxchat.chat.tools.xml_formats:DEEPSEEK_V4",
         "kimi-k2": "jaxchat.chat.tools.named_formats:KIMI_K2",
         "glm-4.5": "jaxchat.chat.tools.xml_formats:GLM45",
         "glm-4.7": "jaxchat.chat.tools.xml_formats:GLM47",

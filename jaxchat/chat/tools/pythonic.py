@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,9 +16,9 @@ from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.answer_rules import answer_rules
 from jaxchat.chat.tools.argument_schema import ArgumentSchema, Schema, argument_schema, kinds
-from jaxchat.chat.tools.pythonic_parser import LITERALS, PythonicParser
+from jaxchat.chat.tools.pythonic_parser import PythonicParser
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.valid_value import is_valid
+from jaxchat.chat.tools.value_text import LITERALS, read_arguments, valid_words
 
 _BARE = r"\s*\[[A-Za-z0-9_-]+\("
 
@@ -56,6 +56,15 @@ class PythonicFormat:
             UnsupportedSchema: the arguments of a function cannot be written as keywords.
         """
         return "\n".join(self._rules(rules, writer)) if rules.most else None
+
+    def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        words = {json.dumps(value): word for word, value in LITERALS.items()}
+        bodies = []
+        for name, arguments in calls:
+            values = {key: json.dumps(value, ensure_ascii=False) for key, value in read_arguments(arguments).items()}
+            bodies.append(f"{name}({', '.join(f'{key}={words.get(text, text)}' for key, text in values.items())})")
+        return "".join([self.opening, f"[{', '.join(bodies)}]", *self.after])
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         bare = "" if self.opening else _BARE
@@ -115,7 +124,7 @@ def _order(rule: str, kind: str, comma: str, rest: tuple[int, ...], required: se
 
 def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule: str, number: int) -> str:
     """Returns the rule of one value."""
-    words = [word for word, value in LITERALS.items() if is_valid(value, schema, definitions)]
+    words = valid_words(schema, definitions)
     options = [json.dumps(word) for word in words]
     if not words or kinds(schema, definitions) - {"boolean", "null"}:
         document = schema if isinstance(schema, dict) else {}

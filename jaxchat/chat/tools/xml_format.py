@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules, call_rules
-from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema
+from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, write_around
+from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema, kinds
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.value_text import ValueText, value_text
+from jaxchat.chat.tools.value_text import ValueText, plain, read_arguments, valid_words, value_text
 from jaxchat.chat.tools.xml_parser import XmlCallParser
 
 MAX_OTHERS = 16  # undeclared arguments
@@ -34,6 +34,7 @@ class XmlToolFormat:
         name_end: parts after the name of a function.
         key: parts before the name of an argument.
         key_end: parts between that name and the value.
+        kinds: what then says that the value is a string, and that it is another value; empty if nothing says so.
         value_end: ends a value; one part.
         after_value: parts after that.
         end: parts after the last argument.
@@ -50,6 +51,7 @@ class XmlToolFormat:
     name_end: tuple[str, ...]
     key: tuple[str, ...]
     key_end: tuple[str, ...]
+    kinds: tuple[str, str] | None = None
     value_end: str
     after_value: tuple[str, ...]
     end: tuple[str, ...]
@@ -74,6 +76,18 @@ class XmlToolFormat:
             UnsupportedSchema: the arguments of a function cannot be written one by one.
         """
         return "\n".join(self._rules(rules, writer)) if rules.most else None
+
+    def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        return write_around(self, [self._written(name, arguments) for name, arguments in calls])
+
+    def _written(self, name: str, arguments: str) -> str:
+        parts = [name, *self.name_end]
+        for key, value in read_arguments(arguments).items():
+            kind = self.kinds[not isinstance(value, str)] if self.kinds else ""
+            line = "\n" if self.padded else ""
+            parts += [*self.key, key, *self.key_end, kind, plain(value), line, self.value_end, *self.after_value]
+        return "".join([*parts, *self.end])
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         yield from answer_rules(self.opening, rules, writer)
@@ -104,22 +118,51 @@ class XmlToolFormat:
 
     def _value(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
         """Yields the rules of a value and its end."""
-        end, terminal = writer.spelled((self.value_end,)), rule.upper()
-        if value.texts is None:
-            line = '"\\n"' if self.padded else ""
-            schema = value.schema if isinstance(value.schema, dict) else {}
-            yield f"{rule}: {writer.json(schema | {'$defs': value.definitions})} {line} {end}"
-            return
+        if self.kinds:
+            yield from self._marked_value(rule, value, writer, self.kinds)
+        elif value.texts is None:
+            yield from self._json(rule, value, writer)
+        else:
+            yield from self._text(rule, value, writer)
+
+    def _marked_value(
+        self, rule: str, value: ValueText, writer: LarkWriter, marks: tuple[str, str]
+    ) -> Iterator[str]:
+        """Yields the rules of a value after the mark of its kind."""
+        text, others = value.texts is not None, kinds(value.schema, value.definitions)
+        options = []
+        if text:
+            others -= {"string"}
+            options.append(f"{json.dumps(marks[0])} {rule}_s")
+            yield from self._text(f"{rule}_s", replace(value, literals=()), writer)
+        if others:
+            options.append(f"{json.dumps(marks[1])} {rule}_j")
+            schema = {"allOf": [value.schema, {"type": sorted(others)}]} if text else value.schema
+            yield from self._json(f"{rule}_j", replace(value, schema=schema), writer)
+        yield f"{rule}: {' | '.join(options)}"
+
+    def _json(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
+        """Yields the rules of a value that is JSON or a word of Python."""
+        end = writer.spelled(("\n" if self.padded else "", self.value_end))
+        schema = value.schema if isinstance(value.schema, dict) else {}
+        words = [] if self.kinds else valid_words(value.schema, value.definitions)
+        yield f"{rule}: ({' | '.join([f'{rule}_json', *map(json.dumps, words)])}) {end}"
+        yield f"{rule}_json: {writer.json(schema | {'$defs': value.definitions})}"
+
+    def _text(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
+        """Yields the rules of a value that is text as it stands."""
+        terminal = rule.upper()
         pattern = writer.pattern(self.value_end)
-        parts = ["(?s:.*)", *value.texts]
+        parts = ["(?s:.*)", *(value.texts or ())]
         yield f"{terminal}_S: {' & '.join(f'/{part}/' for part in parts)} & ~/(?s:.*){pattern}(?s:.*)/"
         yield f"{terminal}: {' | '.join([f'{terminal}_S', *map(json.dumps, value.literals)])}"
-        if writer.is_control(self.value_end):
-            yield f"{rule}: {terminal}{'?' if value.may_be_empty else ''} {end}"
+        before, control = writer.split_opening(self.value_end)
+        if not before:
+            yield f"{rule}: {terminal}{'?' if value.may_be_empty else ''} {control}"
             return
         line = r"\n?" if self.padded else ""
-        yield f"{rule}[lazy]: {terminal}_END"
-        yield f"{terminal}_END: {terminal} /{line}{pattern}/"
+        yield f"{rule}{'' if control else '[lazy]'}: {terminal}_END {control}"
+        yield f"{terminal}_END: {terminal} /{line}{writer.pattern(before)}/"
 
 
 def _orders(rule: str, arguments: ArgumentSchema) -> Iterator[str]:

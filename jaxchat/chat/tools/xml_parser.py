@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jaxchat.chat.response.stop import held_back
@@ -24,8 +25,10 @@ class XmlCallParser(StreamParser):
         self._format, self._signatures = tool_format, signatures
         ended = _any(tool_format.name_end) if "".join(tool_format.name_end).strip() else r"(?=[^A-Za-z0-9_-])"
         self._named = re.compile(rf"{_any(tool_format.before)}({NAME}){ended}")
-        self._keyed = re.compile(rf"{_any(tool_format.key)}(.+?){_any(tool_format.key_end)}", re.DOTALL)
+        marks = "|".join(re.escape(mark) for mark in tool_format.kinds or ())
+        self._keyed = re.compile(rf"{_any(tool_format.key)}(.+?){_any(tool_format.key_end)}({marks})", re.DOTALL)
         self._ended, self._after = re.compile(_any(tool_format.end)), re.compile(_any(tool_format.after))
+        self._marks = tool_format.kinds or ("", "")
         self._line = "\n" if tool_format.padded else ""
         self._arguments_of = ArgumentSchema()
         self._value: ValueText | None = None
@@ -47,7 +50,7 @@ class XmlCallParser(StreamParser):
         """Reads the next argument's name, or the end of the call."""
         found = self.take(self._keyed, pieces)
         if found:
-            self._open(found[1], pieces)
+            self._open(found[1], found[2], pieces)
             self._step = self._before_value if self._line else self._start
             return True
         if not self.take(self._ended, pieces):
@@ -64,10 +67,13 @@ class XmlCallParser(StreamParser):
         self._step = self._content
         return True
 
-    def _open(self, key: str, pieces: list[Segment]) -> None:
+    def _open(self, key: str, mark: str, pieces: list[Segment]) -> None:
         schema = self._arguments_of.schema_of(key)
         again = key in self._keys  # an undeclared name, which the grammar cannot hold to one occurrence
         self._value = None if again else value_text(schema or True, self._arguments_of.definitions)
+        if self._value and mark:
+            text = mark == self._marks[0]
+            self._value = replace(self._value, texts=() if text else None, strings_only=text)
         if not again:
             self._emit(f"{', ' if self._keys else '{'}{json.dumps(key, ensure_ascii=False)}: ", pieces)
             self._keys.add(key)
