@@ -23,6 +23,9 @@ class NamedToolFormat:
         opening: begins the calls.
         markers: parts that may be control tokens.
         before: parts between the opening and the first name.
+        label: text that jaxchat writes between `before` and the name. A model may write another; empty without one.
+        label_form: pattern of such texts.
+        label_end: parts between that text and the name.
         separator: parts between a name and its arguments.
         number: text between a name and the model's own id of the call; empty without ids.
         number_form: pattern of such ids.
@@ -37,6 +40,9 @@ class NamedToolFormat:
     opening: str
     markers: tuple[str, ...]
     before: tuple[str, ...] = ()
+    label: str = ""
+    label_form: str = NAME
+    label_end: tuple[str, ...] = ()
     separator: tuple[str, ...]
     number: str = ""
     number_form: str = "[0-9]{1,4}"
@@ -64,15 +70,18 @@ class NamedToolFormat:
         bodies = []
         for place, (name, arguments) in enumerate(calls):
             number = f"{self.number}{place:0{self.number_digits}}" if self.number else ""
-            bodies.append("".join([name, number, *self.separator, arguments, *self.end]))
+            head = [self.label, *self.label_end, name, number]
+            bodies.append("".join([*head, *self.separator, arguments, *self.end]))
         return write_around(self, bodies)
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         yield from answer_rules(self.opening, rules, writer)
         yield from call_rules(self, rules, writer)
         number = f" /{self.number_form}/" if self.number else ""
+        label = f"/{self.label_form}/ " if self.label else ""
         for index, (name, schema) in enumerate(rules.functions):
-            head, separator = writer.spelled((name, self.number)), writer.spelled(self.separator)
+            head = label + writer.spelled((*self.label_end, name, self.number))
+            separator = writer.spelled(self.separator)
             yield f"call_{index}: {head}{number} {separator} arguments_{index} {writer.spelled(self.end)}"
             yield f"arguments_{index}: {writer.json(in_any_order(schema))}"
 
@@ -84,7 +93,8 @@ class NamedCallParser(StreamParser):
         """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
         self._opening = tool_format.opening
         number = re.escape(tool_format.number) + tool_format.number_form if tool_format.number else ""
-        head = rf"({NAME}){number}{loose(tool_format.separator)}\s*(?=\{{)"
+        label = tool_format.label_form + loose(tool_format.label_end) + r"\s*" if tool_format.label else ""
+        head = rf"{label}({NAME}){number}{loose(tool_format.separator)}\s*(?=\{{)"
         self._first, self._other = (
             re.compile(loose(parts) + r"\s*" + head) for parts in (tool_format.before, tool_format.between)
         )

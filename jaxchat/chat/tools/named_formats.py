@@ -1,4 +1,4 @@
-"""Formats whose calls are a name and a JSON object: functionary 3.1, DeepSeek V3.1 and R1, Kimi K2, Apertus."""
+"""Formats whose calls are a name and a JSON object: functionary 3.1, DeepSeek V3.1 and R1, Kimi K2, Apertus and MCP."""
 
 from __future__ import annotations
 
@@ -64,4 +64,16 @@ APERTUS = NamedToolFormat(
     between=(', {"',),
     after=("]", "<|tools_suffix|>"),
     shown=r"<\|tools_prefix\|>",
+)
+MCP = NamedToolFormat(
+    opening="<use_mcp_tool>",
+    markers=(),
+    before=("\n<server_name>",),
+    label="generic-extras",
+    label_end=("</server_name>\n<tool_name>",),
+    separator=("</tool_name>\n<arguments>\n",),
+    end=("\n</arguments>",),
+    between=("\n<server_name>",),
+    after=("\n</use_mcp_tool>",),
+    shown="<use_mcp_tool>.*<server_name>.*<arguments>",
 )

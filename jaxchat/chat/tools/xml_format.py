@@ -40,6 +40,7 @@ class XmlToolFormat:
         end: parts after the last argument.
         between: parts between two calls.
         after: parts after the last call.
+        words: whether past calls have the words of Python for constants.
         padded: whether a line break before `value_end` is not part of the value.
         shown: pattern that the source of a chat template of this format contains.
         id_length: number of letters and digits that the template requires in an id; 0 for any.
@@ -57,6 +58,7 @@ class XmlToolFormat:
     end: tuple[str, ...]
     between: tuple[str, ...]
     after: tuple[str, ...] = ()
+    words: bool = False
     padded: bool = False
     shown: str = ""
     id_length: int = 0
@@ -86,7 +88,8 @@ class XmlToolFormat:
         for key, value in read_arguments(arguments).items():
             kind = self.kinds[not isinstance(value, str)] if self.kinds else ""
             line = "\n" if self.padded else ""
-            parts += [*self.key, key, *self.key_end, kind, plain(value), line, self.value_end, *self.after_value]
+            text = repr(value) if self.words and (value is None or isinstance(value, bool)) else plain(value)
+            parts += [*self.key, key, *self.key_end, kind, text, line, self.value_end, *self.after_value]
         return "".join([*parts, *self.end])
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:

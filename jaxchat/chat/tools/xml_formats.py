@@ -52,6 +52,7 @@ SEED_OSS = XmlToolFormat(
     after_value=("\n",),
     end=("</function>\n", "</seed:tool_call>"),
     between=("\n", "<seed:tool_call>", "\n<function="),
+    words=True,
     shown="<seed:tool_call>.*<function=.*<parameter=",
 )
 DEEPSEEK_V32 = XmlToolFormat(
