@@ -34,7 +34,7 @@ def answer_rules(
         yield f"text: TEXT? (({hidden}) TEXT?)*" if hidden else "text: TEXT"
         yield _text(opening, writer, bare)
     if rules.functions and not bare and text:
-        yield from _late(opening, writer)
+        yield from _late(opening, writer, f"(TEXT? ({hidden}))*" if hidden else "")
 
 
 class CallParts(Protocol):
@@ -91,13 +91,13 @@ def _text(opening: str, writer: LarkWriter, bare: str) -> str:
     return rule + rf" & ~/{bare}(?s:.*)/" if bare else rule
 
 
-def _late(opening: str, writer: LarkWriter) -> Iterator[str]:
+def _late(opening: str, writer: LarkWriter, framed: str) -> Iterator[str]:
     """Yields the rule `late` of calls after text."""
     before, control = writer.split_opening(opening)
     if not before:
         yield "late: text? calls"
     elif control:
-        yield f"late: HEAD {control} rest"
+        yield f"late: {framed} HEAD {control} rest"
         yield f"HEAD: /(?s:.*){writer.pattern(before)}/"
     else:
         yield "late: head rest"

@@ -1,4 +1,4 @@
-"""Formats whose calls are a JSON list: Phi-4-mini, Granite 3, functools, Apriel, Command R7B; xLAM without an opening."""
+"""Formats whose calls are a JSON list: Phi-4-mini, Granite 3, functools, Apriel, and xLAM without an opening."""
 
 from __future__ import annotations
 

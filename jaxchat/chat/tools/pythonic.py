@@ -9,12 +9,11 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
-from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.answer_rules import answer_rules
+from jaxchat.chat.tools.argument_order import argument_orders
 from jaxchat.chat.tools.argument_schema import ArgumentSchema, Schema, argument_schema, kinds
 from jaxchat.chat.tools.pythonic_parser import PythonicParser
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
@@ -88,38 +87,12 @@ class PythonicFormat:
 def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iterator[str]:
     """Yields the rules of a call's arguments."""
     names = list(arguments.members)
-    required = {i for i, name in enumerate(names) if name in arguments.required}
     for i, name in enumerate(names):
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
             raise UnsupportedSchema("#/properties", f"this model cannot write an argument with the name {name!r}.")
         yield f'{rule}_a{i}: "{name}=" {rule}_v{i}'
         yield f"{rule}_v{i}: {_value(arguments.members[name], arguments.definitions, writer, rule, i)}"
-    if not names:
-        yield f'{rule}: ""'
-        return
-    everything = tuple(range(len(names)))
-    yield f"{rule}: {_state(rule, 'f', everything)}"
-    any_order = len(names) <= MAX_REORDERED
-    sizes = range(len(names), 0, -1)
-    rests = [rest for size in sizes for rest in combinations(everything, size)] if any_order else None
-    for rest in rests or [everything[i:] for i in everything]:
-        for kind, comma in (("f", ""), ("m", '", " ')):
-            yield _order(rule, kind, comma, rest, required, any_order=any_order)
-
-
-def _state(rule: str, kind: str, rest: tuple[int, ...]) -> str:
-    return f"{rule}_{kind}{'_'.join(map(str, rest))}" if rest else ""
-
-
-def _order(rule: str, kind: str, comma: str, rest: tuple[int, ...], required: set[int], *, any_order: bool) -> str:
-    """Returns the rule of the arguments `rest`; kind "f" for the first argument, "m" for one after a comma."""
-    options = []
-    for position, i in enumerate(rest):
-        others = tuple(j for j in rest if j != i) if any_order else rest[position + 1 :]
-        options.append(f"{comma}{rule}_a{i} {_state(rule, 'm', others)}")
-        if not any_order and i in required:
-            break
-    return f"{_state(rule, kind, rest)}: ({' | '.join(options)}){'' if required & set(rest) else '?'}"
+    yield from argument_orders(rule, names, arguments.required, comma=", ")
 
 
 def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule: str, number: int) -> str:

@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
-from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, write_around
+from jaxchat.chat.tools.argument_order import argument_orders
 from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema, kinds
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
+from jaxchat.chat.tools.value_rules import text_rules
 from jaxchat.chat.tools.value_text import ValueText, plain, read_arguments, valid_words, value_text
 from jaxchat.chat.tools.xml_parser import XmlCallParser
 
@@ -126,7 +126,7 @@ class XmlToolFormat:
         elif value.texts is None:
             yield from self._json(rule, value, writer)
         else:
-            yield from self._text(rule, value, writer)
+            yield from text_rules(rule, value, self.value_end, writer, padded=self.padded)
 
     def _marked_value(
         self, rule: str, value: ValueText, writer: LarkWriter, marks: tuple[str, str]
@@ -137,7 +137,7 @@ class XmlToolFormat:
         if text:
             others -= {"string"}
             options.append(f"{json.dumps(marks[0])} {rule}_s")
-            yield from self._text(f"{rule}_s", replace(value, literals=()), writer)
+            yield from text_rules(f"{rule}_s", replace(value, literals=()), self.value_end, writer)
         if others:
             options.append(f"{json.dumps(marks[1])} {rule}_j")
             schema = {"allOf": [value.schema, {"type": sorted(others)}]} if text else value.schema
@@ -152,42 +152,10 @@ class XmlToolFormat:
         yield f"{rule}: ({' | '.join([f'{rule}_json', *map(json.dumps, words)])}) {end}"
         yield f"{rule}_json: {writer.json(schema | {'$defs': value.definitions})}"
 
-    def _text(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
-        """Yields the rules of a value that is text as it stands."""
-        terminal = rule.upper()
-        pattern = writer.pattern(self.value_end)
-        parts = ["(?s:.*)", *(value.texts or ())]
-        yield f"{terminal}_S: {' & '.join(f'/{part}/' for part in parts)} & ~/(?s:.*){pattern}(?s:.*)/"
-        yield f"{terminal}: {' | '.join([f'{terminal}_S', *map(json.dumps, value.literals)])}"
-        before, control = writer.split_opening(self.value_end)
-        if not before:
-            yield f"{rule}: {terminal}{'?' if value.may_be_empty else ''} {control}"
-            return
-        line = r"\n?" if self.padded else ""
-        yield f"{rule}{'' if control else '[lazy]'}: {terminal}_END {control}"
-        yield f"{terminal}_END: {terminal} /{line}{writer.pattern(before)}/"
-
 
 def _orders(rule: str, arguments: ArgumentSchema) -> Iterator[str]:
-    """Yields the rules of the sequence of arguments, which may have any order if they are few."""
-    names = list(arguments.members)
+    """Yields the rules of the sequence of arguments."""
     if arguments.others is not False:
         yield f"{rule}: {rule}_other{{0,{MAX_OTHERS}}}"
-    elif len(names) > MAX_REORDERED or not names:
-        items = (f"{rule}_a{i}{'' if name in arguments.required else '?'}" for i, name in enumerate(names))
-        yield f"{rule}: {' '.join(items)}" if names else f'{rule}: ""'
     else:
-        yield f"{rule}: {rule}_{'_'.join(map(str, range(len(names))))}"
-        for size in range(len(names), 0, -1):
-            for rest in combinations(range(len(names)), size):
-                yield _order(rule, rest, {i for i in rest if names[i] in arguments.required})
-
-
-def _order(rule: str, rest: tuple[int, ...], required: set[int]) -> str:
-    """Returns the rule of the arguments that have not been written yet."""
-    name = f"{rule}_{'_'.join(map(str, rest))}"
-    options = []
-    for i in rest:
-        others = "_".join(str(j) for j in rest if j != i)
-        options.append(f"{rule}_a{i} {rule}_{others}" if others else f"{rule}_a{i}")
-    return f"{name}: ({' | '.join(options)}){'' if required else '?'}"
+        yield from argument_orders(rule, list(arguments.members), arguments.required)
