@@ -99,6 +99,7 @@ TOOL_FORMATS: Registry[ToolFormat] = Registry(
         "glm-4.7": "jaxchat.chat.tools.xml_formats:GLM47",
         "minimax-m2": "jaxchat.chat.tools.xml_formats:MINIMAX_M2",
         "seed-oss": "jaxchat.chat.tools.xml_formats:SEED_OSS",
+        "gemma-4": "jaxchat.chat.tools.gemma4:GEMMA4",
         "qwen3-coder": "jaxchat.chat.tools.qwen3_coder:QWEN3_CODER",
         "harmony": "jaxchat.chat.tools.harmony:HARMONY",
     },
