@@ -72,4 +72,4 @@ class LarkWriter:
 
     def pattern(self, text: str) -> str:
         """Returns a pattern that matches `text` literally, for use between slashes."""
-        return re.escape(text).replace("/", r"\/")
+        return re.escape(text).replace("/", r"\/").replace("\\\n", r"\n")

@@ -28,6 +28,7 @@ COMMAND_R = NamedToolFormat(
     markers=(),
     before=('[\n    {\n        "tool_name": "',),
     separator=('",\n        "parameters": ',),
+    indent=" " * 8,
     end=("\n    }",),
     between=(',\n    {\n        "tool_name": "',),
     after=("\n]```",),

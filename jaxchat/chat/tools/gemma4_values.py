@@ -16,6 +16,7 @@ from jaxchat.chat.tools.value_rules import text_rules
 from jaxchat.chat.tools.value_text import value_text
 
 KEY = "[A-Za-z_][A-Za-z0-9_.-]{0,63}"
+_ANY = "any"  # stands in for the definition of any value; no definition has this name
 _TYPES = {"type", "$defs"}
 _NUMBERS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 _LISTS = {"items", "minItems", "maxItems"}
@@ -24,7 +25,7 @@ _TEXTS = {"minLength", "maxLength", "pattern"}
 
 
 class ValueRules:
-    """A writer of the rules of values. A schema without an own form of Gemma 4 gets JSON, which the parser also reads."""
+    """A writer of the rules of values. What Gemma 4 has no syntax for is written as JSON, which the parser also reads."""
 
     def __init__(self, prefix: str, definitions: Schema, writer: LarkWriter) -> None:
         """Starts without references.
@@ -47,25 +48,34 @@ class ValueRules:
         while pending := self._referenced.keys() - written:
             name = min(pending)
             written.add(name)
-            yield from self.rules(self._referenced[name], self._definitions[name])
+            if name == _ANY:
+                yield from self._by_type(self._referenced[name], {})
+            else:
+                yield from self.rules(self._referenced[name], self._definitions[name])
 
     def rules(self, rule: str, schema: Schema | bool) -> Iterator[str]:
         """Yields the rules of a value that follows `schema`."""
         schema = _simplified(schema)
-        if isinstance(schema, dict) and schema.keys() <= {"$ref", "$defs"} and "$ref" in schema:
+        keys = schema.keys() - {"$defs"}
+        if not keys:
+            yield f"{rule}: {self._reference(_ANY)}"
+        elif keys == {"$ref"}:
             yield f"{rule}: {self._reference(schema['$ref'])}"
-        elif isinstance(schema, dict) and schema.keys() <= {"anyOf", *_TYPES} and "anyOf" in schema and "type" not in schema:
+        elif keys == {"anyOf"}:
             yield from self._options(rule, schema["anyOf"])
-        elif isinstance(schema, dict) and "enum" in schema and self._constants(schema):
-            yield f"{rule}: {' | '.join(self._constants(schema))}"
-        elif schema is False or not self._has_own_form(schema):
-            yield f"{rule}: {self._json(schema)}"
+        elif constants := self._constants(schema):
+            yield f"{rule}: {' | '.join(constants)}"
+        elif self._has_own_form(schema):
+            yield from self._by_type(rule, schema)
         else:
-            types = sorted(kinds(schema, self._definitions))
-            own = schema if isinstance(schema, dict) else {}
-            yield f"{rule}: {' | '.join(f'{rule}_{name}' for name in types)}"
-            for name in types:
-                yield from self._typed(f"{rule}_{name}", name, own)
+            yield f"{rule}: {self._writer.json(schema | {'$defs': self._definitions})}"
+
+    def _by_type(self, rule: str, schema: Schema) -> Iterator[str]:
+        """Yields the rules of a value, one for each JSON type."""
+        types = sorted(kinds(schema, self._definitions))
+        yield f"{rule}: {' | '.join(f'{rule}_{name}' for name in types)}"
+        for name in types:
+            yield from self._typed(f"{rule}_{name}", name, schema)
 
     def _reference(self, pointer: str) -> str:
         name = pointer.rpartition("/")[2]
@@ -77,9 +87,9 @@ class ValueRules:
             yield from self.rules(f"{rule}_o{place}", option)
 
     def _constants(self, schema: Schema) -> list[str]:
-        """Returns the literals of the allowed constants; none if one of them is an object or its validity is unknown."""
+        """Returns the literals of the allowed constants; none if one is an object, or if other keywords decide too."""
         rest = {key: value for key, value in schema.items() if key != "enum"}
-        values = schema["enum"]
+        values = schema.get("enum", [])
         if any(isinstance(value, dict | list) for value in values) or rest.keys() - _TYPES:
             return []
         return [self._constant(value) for value in values if is_valid(value, rest, self._definitions)]
@@ -89,9 +99,7 @@ class ValueRules:
             return self._writer.spelled((QUOTE, value, QUOTE))
         return '("null" | "None")' if value is None else json.dumps(json.dumps(value))
 
-    def _has_own_form(self, schema: Schema | bool) -> bool:
-        if isinstance(schema, bool):
-            return schema
+    def _has_own_form(self, schema: Schema) -> bool:
         allowed = kinds(schema, self._definitions)
         known = _TYPES | (_TEXTS if "string" in allowed else set()) | (_NUMBERS if "number" in allowed else set())
         known |= (_LISTS if "array" in allowed else set()) | (_OBJECTS if "object" in allowed else set())
@@ -129,7 +137,7 @@ class ValueRules:
             return
         more = f"{{{max(least - 1, 0)},{'' if most is None else most - 1}}}"
         yield f'{rule}: "[" ({rule}_item ("," {rule}_item){more}){"" if least else "?"} "]"'
-        yield from self._member(f"{rule}_item", schema.get("items", True))
+        yield from self.rules(f"{rule}_item", schema.get("items", True))
 
     def _object(self, rule: str, schema: Schema) -> Iterator[str]:
         names = sorted(schema.get("properties", {}), key=str.lower)
@@ -138,7 +146,7 @@ class ValueRules:
         if not names and others is not False:
             yield f'{rule}_keys: ({rule}_other ("," {rule}_other)*)?'
             yield f'{rule}_other: /{KEY}/ ":" {rule}_other_v'
-            yield from self._member(f"{rule}_other_v", others)
+            yield from self.rules(f"{rule}_other_v", others)
             return
         required = {*schema.get("required", [])}
         yield from argument_orders(f"{rule}_keys", names, required, comma=",", any_order=False)
@@ -146,22 +154,11 @@ class ValueRules:
             yield f"{rule}_keys_a{place}: {self.key(name)} {rule}_v{place}"
             yield from self.rules(f"{rule}_v{place}", schema["properties"][name])
 
-    def _member(self, rule: str, schema: Schema | bool) -> Iterator[str]:
-        """Yields the rules of a member. Any value inside any value is JSON, since its rules would never end."""
-        if schema is True or schema == {}:
-            yield f"{rule}: {self._json(True)}"
-        else:
-            yield from self.rules(rule, schema)
 
-    def _json(self, schema: Schema | bool) -> str:
-        whole = schema if isinstance(schema, dict) else {} if schema else {"not": {}}
-        return self._writer.json(whole | {"$defs": self._definitions})
-
-
-def _simplified(schema: Schema | bool) -> Schema | bool:
-    """Returns a schema with `const` as `enum`, and without a single `allOf`."""
-    if not isinstance(schema, dict):
-        return schema
+def _simplified(schema: Schema | bool) -> Schema:
+    """Returns a schema as an object, with `const` as `enum`, and without a single `allOf`."""
+    if isinstance(schema, bool):
+        return {} if schema else {"not": {}}
     if len(schema.get("allOf", [])) == 1 and schema.keys() <= {"allOf", "$defs"}:
         return _simplified(schema["allOf"][0])
     if "const" in schema and "enum" not in schema:

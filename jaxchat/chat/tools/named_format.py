@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, write_around
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.stream_parser import NAME, Segment, StreamParser, loose
+from jaxchat.chat.tools.value_text import read_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class NamedToolFormat:
         number: text between a name and the model's own id of the call; empty without ids.
         number_form: pattern of such ids.
         number_digits: minimum number of digits in the ids that jaxchat writes.
+        indent: blanks before the lines of arguments in past calls; empty for arguments on one line.
         end: parts after the arguments.
         between: parts between the end of a call and the next name.
         after: parts after the end of the last call.
@@ -47,6 +50,7 @@ class NamedToolFormat:
     number: str = ""
     number_form: str = "[0-9]{1,4}"
     number_digits: int = 1
+    indent: str = ""
     end: tuple[str, ...] = ()
     between: tuple[str, ...]
     after: tuple[str, ...] = ()
@@ -70,6 +74,9 @@ class NamedToolFormat:
         bodies = []
         for place, (name, arguments) in enumerate(calls):
             number = f"{self.number}{place:0{self.number_digits}}" if self.number else ""
+            if self.indent:
+                arguments = json.dumps(read_arguments(arguments), indent=4, ensure_ascii=False)
+                arguments = arguments.replace("\n", f"\n{self.indent}")
             head = [self.label, *self.label_end, name, number]
             bodies.append("".join([*head, *self.separator, arguments, *self.end]))
         return write_around(self, bodies)

@@ -22,7 +22,7 @@ from jaxchat.types import TokenEvent
 from tests.chat.grammar.test_tool_calls import tool_request
 from tests.chat.grammar.test_tool_writer import follows, grammars, tokenizer
 from tests.chat.grammar.walking import allowed, constraint_of, empty_row
-from tests.chat.tools.spelling import SINGLE, SPELLINGS, WHOLE, Calls
+from tests.chat.tools.spelling import SINGLE, SPELLINGS, WHOLE, Calls, in_order
 from tests.chat.tools.test_json_parser import CUTS, deltas
 from tools.schemas.made import random_schema
 
@@ -100,7 +100,7 @@ def exact(calls: Calls) -> str:
 @settings(max_examples=400, deadline=None)
 @given(CONTENT, NAMES, st.data(), CUTS)
 def test_calls_are_read_wherever_the_text_is_cut(content: str, name: str, data: st.DataObject, cuts: list[int]) -> None:
-    made = data.draw(calls(1 if name in SINGLE else 3))
+    made = in_order(name, data.draw(calls(1 if name in SINGLE else 3)))
     content = "" if name in WHOLE else content
     text = content + SPELLINGS[name](made)
     for places in ([], cuts, list(range(len(text.encode())))):
@@ -115,6 +115,7 @@ def test_calls_are_read_wherever_the_text_is_cut(content: str, name: str, data: 
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_every_split_reads_the_same(name: str) -> None:
     made: Calls = [("f_1", {"text": "a <b>\n c\n", "count": 5, "maybe": None}), ("ping", {}), ("f_2", {"flag": True})]
+    made = in_order(name, made)
     text = ("" if name in WHOLE else "So. ") + SPELLINGS[name](made[:1] if name in SINGLE else made)
     whole = read(deltas(text, [], calls=TOOL_FORMATS.get(name), signatures=KNOWN))
     assert exact(whole[1]) == exact(made[:1] if name in SINGLE else made)
@@ -149,7 +150,7 @@ def _fragments(found: list[ChoiceDelta]) -> list[tuple[str, str]]:
 @settings(max_examples=150, deadline=None)
 @given(NAMES, st.data(), st.booleans())
 def test_the_grammar_accepts_what_models_write(name: str, data: st.DataObject, control: bool) -> None:
-    made = data.draw(calls(1 if name in SINGLE else 2))
+    made = in_order(name, data.draw(calls(1 if name in SINGLE else 2)))
     text = SPELLINGS[name](made)
     accepted = {
         choice: follows(name, control, tool_request(TOOLS, choice), text)
