@@ -179,5 +179,15 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "qwen3-coder": qwen3_coder,
 }
 SORTED = ("gemma-4",)  # arguments in the order of their names
+VALUE_ENDS = {  # the ends of values that are text, which chance alone would hardly ever write
+    "glm-4.5": "</arg_value>",
+    "glm-4.7": "</arg_value>",
+    "minimax-m2": "</parameter>",
+    "seed-oss": "</parameter>",
+    "qwen3-coder": "\n</parameter>",
+    "deepseek-v3.2": "</｜DSML｜parameter>",
+    "deepseek-v4": "</｜DSML｜parameter>",
+    "gemma-4": '<|"|>',
+}
 SINGLE = ("llama3", "gigachat-3", "gigachat-3.1")  # one call at most
 WHOLE = ("llama3", "json-list", "pythonic", "functionary-3.2")  # calls are the complete answer
