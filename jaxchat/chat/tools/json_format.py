@@ -74,7 +74,7 @@ class JsonToolFormat:
         """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
         bodies = [self._written(number, *call) for number, call in enumerate(calls)]
         text = "".join(self.between or ("\n",)).join(bodies)
-        return text if self.bare else "".join([self.opening, *self.before, text, *self.after])
+        return "".join(["" if self.bare else self.opening, *self.before, text, *self.after])
 
     def _written(self, number: int, name: str, arguments: str) -> str:
         number_key = f'"{self.id_before}": "{number}", ' if self.id_before else ""

@@ -68,11 +68,11 @@ DEEPSEEK_V32 = XmlToolFormat(
     end=("</｜DSML｜invoke>\n",),
     between=('<｜DSML｜invoke name="',),
     after=("</｜DSML｜function_calls>",),
-    shown="｜DSML｜.*[<'｜]function_calls>",
+    shown="｜DSML｜(?:.*['<])?function_calls>",
 )
 DEEPSEEK_V4 = replace(
     DEEPSEEK_V32,
     opening="<｜DSML｜tool_calls>",
     after=("</｜DSML｜tool_calls>",),
-    shown="｜DSML｜.*[<'｜]tool_calls>",
+    shown="｜DSML｜(?:.*['<])?tool_calls>",
 )
