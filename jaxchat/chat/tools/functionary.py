@@ -75,7 +75,7 @@ def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
             # Recipient, text and the next header are one lexeme, because the lexer cannot reinterpret matched text.
             yield f"late_{index}: head_{index} arguments_{index}"
             yield f"head_{index}[lazy]: HEAD_{index}"
-            yield rf'HEAD_{index}: MESSAGE />>>{writer.pattern(name)}\n/'
+            yield rf"HEAD_{index}: MESSAGE />>>{writer.pattern(name)}\n/"
 
 
 class RecipientParser(StreamParser):

@@ -135,8 +135,9 @@ class ValueRules:
         if most == 0 or schema.get("items", True) is False:
             yield f'{rule}: "[]"'
             return
-        more = f"{{{max(least - 1, 0)},{'' if most is None else most - 1}}}"
-        yield f'{rule}: "[" ({rule}_item ("," {rule}_item){more}){"" if least else "?"} "]"'
+        bounds = f"{{{max(least - 1, 0)},{'' if most is None else most - 1}}}"
+        more = "" if most == 1 else f' ("," {rule}_item){bounds}'
+        yield f'{rule}: "[" ({rule}_item{more}){"" if least else "?"} "]"'
         yield from self.rules(f"{rule}_item", schema.get("items", True))
 
     def _object(self, rule: str, schema: Schema) -> Iterator[str]:

@@ -128,9 +128,7 @@ class XmlToolFormat:
         else:
             yield from text_rules(rule, value, self.value_end, writer, padded=self.padded)
 
-    def _marked_value(
-        self, rule: str, value: ValueText, writer: LarkWriter, marks: tuple[str, str]
-    ) -> Iterator[str]:
+    def _marked_value(self, rule: str, value: ValueText, writer: LarkWriter, marks: tuple[str, str]) -> Iterator[str]:
         """Yields the rules of a value after the mark of its kind."""
         text, others = value.texts is not None, kinds(value.schema, value.definitions)
         options = []

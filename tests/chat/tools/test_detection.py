@@ -32,7 +32,7 @@ SHOWN = {
     "lfm2": ["<|tool_list_start|>", "<|tool_call_start|>[f(a=1)]<|tool_call_end|>"],
     "phi4-mini": ["{{ '<|tool|>' + (tools | tojson) + '<|/tool|>' }}", "<|tool_call|>[...]<|/tool_call|>"],
     "command-r7b": ['<|START_ACTION|>[{"tool_call_id": "0", "tool_name": name, "parameters": {}}]<|END_ACTION|>'],
-    "command-r": ["Write 'Action:' followed by a list:\n```json\n[{\"tool_name\": title, \"parameters\": a dict}]```"],
+    "command-r": ['Write \'Action:\' followed by a list:\n```json\n[{"tool_name": title, "parameters": a dict}]```'],
     "apertus": ["{%- set tool_calls_token = '<|tools_prefix|>' -%}"],
     "gigachat-3": ["{{ write(message, 'function call') }}{% set sep = '<|role_sep|>' %}"],
     "gigachat-3.1": ["{% set call_sep = '<|function_call|>' %}{% set sep = '<|role_sep|>' %}'function call'"],

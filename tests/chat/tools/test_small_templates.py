@@ -60,7 +60,7 @@ DSML = (
 )
 GEMMA = (
     "{% macro text(v) %}"
-    "{% if v is string %}<|\"|>{{ v }}<|\"|>{% elif v is boolean %}{{ v | tojson }}{% elif v is mapping %}"
+    '{% if v is string %}<|"|>{{ v }}<|"|>{% elif v is boolean %}{{ v | tojson }}{% elif v is mapping %}'
     "{{ '{' }}{% for k, w in v | dictsort %}{{ k }}:{{ text(w) }}{{ ',' if not loop.last }}{% endfor %}{{ '}' }}"
     "{% elif v is sequence %}[{% for w in v %}{{ text(w) }}{{ ',' if not loop.last }}{% endfor %}]"
     "{% else %}{{ v }}{% endif %}{% endmacro %}"
@@ -70,7 +70,7 @@ PYTHON = "{{ {'true': 'True', 'false': 'False', 'null': 'None'}.get(v | tojson, 
 TEMPLATES = {
     "apertus": "<|tools_prefix|>["
     + EACH
-    + '{{ \'{"\' ~ f.name ~ \'": \' ~ f.arguments | tojson ~ "}" }}'
+    + "{{ '{\"' ~ f.name ~ '\": ' ~ f.arguments | tojson ~ \"}\" }}"
     + COMMA
     + "]<|tools_suffix|>",
     "command-r7b": "<|START_ACTION|>[{{ '\\n' }}"
@@ -81,7 +81,7 @@ TEMPLATES = {
     + "]<|END_ACTION|>",
     "command-r": "Action:\n```json\n[\n"
     + EACH
-    + "{{ '    {\\n        \"tool_name\": \"' ~ f.name ~ '\",\\n        \"parameters\": ' }}"
+    + '{{ \'    {\\n        "tool_name": "\' ~ f.name ~ \'",\\n        "parameters": \' }}'
     + "{{ f.arguments | tojson(indent=4) | indent(8) }}{{ '\\n    }' }}{{ ',\\n' if not loop.last }}"
     + END
     + "{{ '\\n' }}]```",
