@@ -25,7 +25,7 @@ _TEXTS = {"minLength", "maxLength", "pattern"}
 
 
 class ValueRules:
-    """A writer of the rules of values. What Gemma 4 has no syntax for is written as JSON, which its parser reads too."""
+    """A writer of the rules of values. What Gemma 4 has no syntax for becomes JSON, which its parser reads too."""
 
     def __init__(self, prefix: str, definitions: Schema, writer: LarkWriter) -> None:
         """Starts without references.

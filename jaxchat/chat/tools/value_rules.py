@@ -15,7 +15,7 @@ def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter, *, pad
     Args:
         rule: name of the rule.
         value: how the value is written, with patterns of its text.
-        end: ends the value, and is no part of it.
+        end: the text after the value, which the value cannot contain.
         writer: writes control tokens.
         padded: whether a line break may stand before the end.
     """

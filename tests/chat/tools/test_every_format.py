@@ -228,7 +228,7 @@ def test_random_answers_follow_their_schemas(name: str, control: bool) -> None:
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_random_schemas_are_followed(name: str) -> None:
     checked = 0
-    for seed in range(30):
+    for seed in range(20):
         chance = random.Random(seed)
         value = random_schema(chance, 2)
         tools = {
@@ -242,4 +242,4 @@ def test_random_schemas_are_followed(name: str) -> None:
         for _, arguments in read([delta])[1] if delta else []:
             checked += 1
             jsonschema.validate(arguments, tools["f"])
-    assert checked > 8
+    assert checked >= 6

@@ -143,7 +143,8 @@ BEGUN = {"functionary-3.2": ">>>"}  # the end of the prompt
 
 def template_of(name: str) -> ChatTemplate:
     source = (
-        "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}<{{ m.role }}>{{ m.content or '' }}"
+        "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}"
+        "{% for m in messages %}<{{ m.role }}>{{ m.content or '' }}"
         f"{{% if m.tool_calls %}}{TEMPLATES[name]}{{% endif %}}{{% endfor %}}"
     )
     return ChatTemplate(source, {})
