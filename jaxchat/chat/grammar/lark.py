@@ -46,16 +46,25 @@ class LarkWriter:
         return text in self.control_tokens
 
     def spelled(self, parts: tuple[str, ...]) -> str:
-        """Returns the parts in sequence: control tokens by their ids, other parts as text, joined where adjacent."""
-        items: list[str] = []
-        text = ""
-        for part in parts:
-            if self.is_control(part):
-                items += [json.dumps(text)] * bool(text) + [f"<[{self.control_tokens[part]}]>"]
-                text = ""
-            else:
-                text += part
-        return " ".join(items + [json.dumps(text)] * bool(text))
+        """Returns the parts in sequence: control tokens by their ids, other text between them."""
+        items = (self._item(piece) for piece in self._split("".join(parts)))
+        return " ".join(items)
+
+    def split_opening(self, opening: str) -> tuple[str, str]:
+        """Splits an opening before its first control token. Returns text and the rule of the remainder."""
+        first, *others = self._split(opening)
+        text = "" if self.is_control(first) else first
+        return text, self.spelled(("".join(others if text else [first, *others]),))
+
+    def _split(self, text: str) -> list[str]:
+        """Splits a text into control tokens and other text."""
+        if not self.control_tokens:
+            return [text] * bool(text)
+        longest_first = sorted(self.control_tokens, key=len, reverse=True)
+        return [piece for piece in re.split(f"({'|'.join(map(re.escape, longest_first))})", text) if piece]
+
+    def _item(self, text: str) -> str:
+        return f"<[{self.control_tokens[text]}]>" if self.is_control(text) else json.dumps(text)
 
     def json(self, schema: Schema) -> str:
         """Returns a rule for JSON text that follows `schema`."""
@@ -63,4 +72,4 @@ class LarkWriter:
 
     def pattern(self, text: str) -> str:
         """Returns a pattern that matches `text` literally, for use between slashes."""
-        return re.escape(text).replace("/", r"\/")
+        return re.escape(text).replace("/", r"\/").replace("\\\n", r"\n")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 
 
-def answer_rules(opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: str = "") -> Iterator[str]:
+def answer_rules(
+    opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: str = "", around: tuple[str, ...] = ()
+) -> Iterator[str]:
     """Yields the rules of an answer up to its calls.
 
     The format adds the rule `calls`, and `rest` for the calls after the opening. With `bare`, it adds the rule `bare`
@@ -19,15 +21,20 @@ def answer_rules(opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: 
         rules: the rules of the answer.
         writer: writes control tokens and JSON schemas.
         bare: pattern of the beginning of calls without the opening; empty if they always have it.
+        around: control tokens that may stand before and after text, and are not content.
     """
     text = rules.mode != "required" and rules.answer is None
+    hidden = " | ".join(writer.spelled((token,)) for token in around if writer.is_control(token))
     yield _start(rules, bare=bool(bare), opening=bool(opening))
     if rules.mode != "required" and rules.answer is not None:
-        yield f"answer: {writer.json(rules.answer)}"
+        frame = f"({hidden})*" if hidden else ""
+        yield f"answer: {frame} answer_json {frame}"
+        yield f"answer_json: {writer.json(rules.answer)}"
     if text:
+        yield f"text: TEXT? (({hidden}) TEXT?)*" if hidden else "text: TEXT"
         yield _text(opening, writer, bare)
     if rules.functions and not bare and text:
-        yield from _late(opening, writer)
+        yield from _late(opening, writer, f"(TEXT? ({hidden}))*" if hidden else "")
 
 
 class CallParts(Protocol):
@@ -60,6 +67,11 @@ def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iter
     yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
 
 
+def write_around(parts: CallParts, calls: Sequence[str]) -> str:
+    """Returns the text of calls with the parts around them."""
+    return "".join([parts.opening, *parts.before, "".join(parts.between).join(calls), *parts.after])
+
+
 def _start(rules: AnswerRules, *, bare: bool, opening: bool) -> str:
     if rules.mode == "required":
         return "start: bare" if bare else "start: calls"
@@ -67,8 +79,8 @@ def _start(rules: AnswerRules, *, bare: bool, opening: bool) -> str:
         # A bare call would be indistinguishable from an answer.
         return "start: answer | calls" if opening else "start: answer"
     if not rules.functions:
-        return "start: TEXT"
-    return "start: TEXT | bare" if bare else "start: TEXT | late"
+        return "start: text"
+    return "start: text | bare" if bare else "start: text | late"
 
 
 def _text(opening: str, writer: LarkWriter, bare: str) -> str:
@@ -79,10 +91,14 @@ def _text(opening: str, writer: LarkWriter, bare: str) -> str:
     return rule + rf" & ~/{bare}(?s:.*)/" if bare else rule
 
 
-def _late(opening: str, writer: LarkWriter) -> Iterator[str]:
+def _late(opening: str, writer: LarkWriter, framed: str) -> Iterator[str]:
     """Yields the rule `late` of calls after text."""
-    if writer.is_control(opening):
-        yield "late: TEXT? calls"
-        return
-    yield "late: head rest"
-    yield f"head[lazy]: /(?s:.*){writer.pattern(opening)}/"
+    before, control = writer.split_opening(opening)
+    if not before:
+        yield "late: text? calls"
+    elif control:
+        yield f"late: {framed} HEAD {control} rest"
+        yield f"HEAD: /(?s:.*){writer.pattern(before)}/"
+    else:
+        yield "late: head rest"
+        yield f"head[lazy]: /(?s:.*){writer.pattern(opening)}/"

@@ -16,6 +16,7 @@ from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, Segment, St
 
 CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
 SHOWN = ("final", "commentary")
+_TO = "to="
 _FUNCTION = re.compile(r"to=functions\.([^\s<]+)")
 
 
@@ -75,20 +76,24 @@ def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         yield "TEXT: /(?s:.*)/"
     for index, (name, schema) in enumerate(rules.functions):
         header = writer.spelled((CHANNEL, f"commentary to=functions.{name} ", CONSTRAIN, "json", MESSAGE))
-        yield f"call_{index}: {header} {writer.json(in_any_order(schema))}"
+        early = writer.spelled((f" to=functions.{name}", CHANNEL, "commentary "))
+        early += f" {writer.spelled((CONSTRAIN,))}? {writer.spelled(('json', MESSAGE))}"
+        yield f"call_{index}: ({header} | {early}) {writer.json(in_any_order(schema))}"
 
 
 class ChannelParser(StreamParser):
     """A parser that splits text into content and calls as it arrives.
 
-    A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function of a call. Thoughts and
-    messages that are neither to the user nor to a function are left out. So are calls unless `callable`.
+    A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function of a call. The function
+    may also stand before `<|channel|>`. Thoughts and messages that are neither to the user nor to a function are left
+    out. So are calls unless `callable`.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:
         """Starts before the first header. `forced` is as for `StreamParser`."""
         super().__init__(self._before, forced=forced)
         self._callable = callable
+        self._recipient = ""  # what stands before the header
 
     def flush(self) -> str:
         """Returns pending text that is content, at the end of the answer."""
@@ -96,11 +101,20 @@ class ChannelParser(StreamParser):
         return text if self._step in (self._before, self._shown) and not self._forced else ""
 
     def _before(self, pieces: list[Segment]) -> bool:
-        """Treats text before the first header as content, because the model does not write messages."""
+        """Treats text before the first header as content, unless it names a recipient."""
+        lead, found, _ = self._held.partition(CHANNEL)
+        if lead.lstrip().startswith(_TO):
+            return self._between(pieces)
+        if not found and _TO.startswith(lead.strip()):
+            return False
         return self.take_until(CHANNEL, self._header, pieces, visible=True)
 
     def _between(self, pieces: list[Segment]) -> bool:
-        return self.take_until(CHANNEL, self._header, pieces, visible=False)
+        lead, found, rest = self._held.partition(CHANNEL)
+        if found:
+            pieces.append(Syntax(len(lead) + len(found)))
+            self._held, self._recipient, self._step = rest, lead, self._header
+        return bool(found)
 
     def _shown(self, pieces: list[Segment]) -> bool:
         return self.take_until(END, self._between, pieces, visible=True)
@@ -113,7 +127,8 @@ class ChannelParser(StreamParser):
         if not found:
             return False
         pieces.append(Syntax(len(header) + len(found)))
-        self._held, named = rest, _FUNCTION.search(header)
+        self._held, named = rest, _FUNCTION.search(f"{self._recipient} {header}")
+        self._recipient = ""
         if named and self._callable:
             self.begin_call(named[1], pieces)
             self._step = self._inside_arguments

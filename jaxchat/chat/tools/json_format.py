@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter, Schema
+from jaxchat.chat.response.reasoning import ThoughtFilter
 from jaxchat.chat.tools.answer_rules import answer_rules
 from jaxchat.chat.tools.json_parser import ToolCallParser
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
+from jaxchat.chat.tools.stream_parser import AnswerParser, MarkerFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +24,16 @@ class JsonToolFormat:
     Args:
         opening: begins the calls; empty if they are the complete answer, which `bare` must say then.
         markers: parts that may be control tokens.
+        name: the key of the function's name.
         arguments: the key of the arguments.
+        id_before: the key of the model's own id, if one stands before the name.
+        id_after: the key of the model's own id, if one may stand after the arguments.
+        id_form: pattern of such ids.
         before: parts between the opening and the first call.
         between: parts between two calls; None for formats with one call at most.
         after: parts after the last call.
         bare: whether calls start the answer and may omit the opening.
+        around: control tokens that may stand before and after text, and are not content.
         lead: pattern of text that a parser accepts before an object.
         more: pattern from the end of the arguments to the next object, for formats without an opening between them.
         ended: pattern from the end of the arguments to the end of the calls or to the next opening.
@@ -35,11 +42,16 @@ class JsonToolFormat:
 
     opening: str
     markers: tuple[str, ...]
+    name: str = "name"
     arguments: str = "arguments"
+    id_before: str = ""
+    id_after: str = ""
+    id_form: str = "[0-9]{1,4}"
     before: tuple[str, ...] = ()
     between: tuple[str, ...] | None = None
     after: tuple[str, ...] = ()
     bare: bool = False
+    around: tuple[str, ...] = ()
     lead: str = ""
     more: str = ""
     ended: str = r"\s*\}"
@@ -49,9 +61,10 @@ class JsonToolFormat:
         """Returns whether a chat template contains the opening."""
         return self.opening in template
 
-    def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> ToolCallParser | None:
-        """Returns a new parser of one answer, or None without calls."""
-        return ToolCallParser(self, forced=forced) if callable else None
+    def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> AnswerParser | None:
+        """Returns a new parser of one answer, or None if all its text is content."""
+        parser = ToolCallParser(self, forced=forced) if callable else None
+        return ThoughtFilter(MarkerFilter(self.around), parser) if self.around else parser
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
         """Returns the Lark grammar of an answer that may call functions, or None for requests without functions."""
@@ -59,15 +72,19 @@ class JsonToolFormat:
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
         """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
-        bodies = [f'{{"name": {json.dumps(name)}, "{self.arguments}": {arguments}}}' for name, arguments in calls]
+        bodies = [self._written(number, *call) for number, call in enumerate(calls)]
         text = "".join(self.between or ("\n",)).join(bodies)
-        return text if self.bare else "".join([self.opening, *self.before, text, *self.after])
+        return "".join(["" if self.bare else self.opening, *self.before, text, *self.after])
+
+    def _written(self, number: int, name: str, arguments: str) -> str:
+        number_key = f'"{self.id_before}": "{number}", ' if self.id_before else ""
+        return f'{{{number_key}"{self.name}": {json.dumps(name)}, "{self.arguments}": {arguments}}}'
 
 
 def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
     bracket = r"\[\s*" if tool_format.before else ""
     bare = rf'\s*{bracket}\{{\s*"name"' if tool_format.bare else ""
-    yield from answer_rules(tool_format.opening, rules, writer, bare=bare)
+    yield from answer_rules(tool_format.opening, rules, writer, bare=bare, around=tool_format.around)
     if rules.functions:
         yield from _calls(tool_format, rules, writer)
 
@@ -114,8 +131,10 @@ def _one_of(tool_format: JsonToolFormat, rules: AnswerRules) -> Schema:
     for name, schema in rules.functions:
         definitions |= schema.get("$defs", {})
         arguments = in_any_order({key: value for key, value in schema.items() if key != "$defs"})
-        members = {"name": {"const": name}, tool_format.arguments: arguments}
-        calls.append(
-            {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
-        )
+        own_id = {"type": "string", "pattern": f"^{tool_format.id_form}$"}
+        members = {tool_format.id_before: own_id} if tool_format.id_before else {}
+        members |= {tool_format.name: {"const": name}, tool_format.arguments: arguments}
+        required = list(members)
+        members |= {tool_format.id_after: own_id} if tool_format.id_after else {}
+        calls.append({"type": "object", "properties": members, "required": required, "additionalProperties": False})
     return {"anyOf": calls, "$defs": definitions}

@@ -22,9 +22,11 @@ class ToolCallParser(StreamParser):
         bracket = r"\[\s*" if tool_format.bare and tool_format.before else ""
         self._brace = re.compile(rf"\s*{bracket}\{{\s*")
         self._blank = re.compile(rf"\s*(?:{bracket})?")
-        self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*"name"\s*:\s*"([^"\\]+)"')
+        own_id = rf'"{tool_format.id_before}"\s*:\s*"[^"\\]*"\s*,\s*' if tool_format.id_before else ""
+        self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*{own_id}"{tool_format.name}"\s*:\s*"([^"\\]+)"')
         self._given = re.compile(rf'\s*,\s*"{tool_format.arguments}"\s*:\s*(?=\{{)')
-        self._more, self._ended = re.compile(tool_format.more), re.compile(tool_format.ended)
+        own_id = rf'(?:\s*,\s*"{tool_format.id_after}"\s*:\s*"[^"\\]*")?' if tool_format.id_after else ""
+        self._more, self._ended = re.compile(own_id + tool_format.more), re.compile(own_id + tool_format.ended)
         super().__init__(self._bare if tool_format.bare else self._content, forced=forced)
 
     def _content(self, pieces: list[Segment]) -> bool:

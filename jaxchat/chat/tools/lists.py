@@ -60,6 +60,8 @@ APRIEL = ListToolFormat(
     markers=("<tool_calls>", "</tool_calls>"),
     after=("]", "</tool_calls>"),
     ended=r"\s*\}\s*\]\s*</tool_calls>",
+    id_after="id",
+    id_form="[A-Za-z0-9_.:-]{1,64}",
 )
 PHI4 = _Phi4(
     opening="<|tool_call|>",

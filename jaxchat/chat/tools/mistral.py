@@ -22,6 +22,8 @@ MISTRAL = _Mistral(
     opening="[TOOL_CALLS]",
     markers=("[TOOL_CALLS]",),
     before=(" [",),
+    id_after="id",
+    id_form="[A-Za-z0-9]{9}",
     id_length=9,
 )
 MISTRAL_NEMO = replace(MISTRAL, before=("[",))
@@ -38,5 +40,6 @@ MISTRAL_CALL_ID = replace(
     markers=("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
     number="[CALL_ID]",
     number_form="[A-Za-z0-9]{9}",
+    number_digits=9,
     shown=r"\[TOOL_CALLS\].*\[CALL_ID\].*\[ARGS\]",
 )

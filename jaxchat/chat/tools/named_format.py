@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules, call_rules
+from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, write_around
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.stream_parser import NAME, Segment, StreamParser, loose
+from jaxchat.chat.tools.value_text import read_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +25,14 @@ class NamedToolFormat:
         opening: begins the calls.
         markers: parts that may be control tokens.
         before: parts between the opening and the first name.
+        label: text that jaxchat writes between `before` and the name. A model may write another; empty without one.
+        label_form: pattern of such texts.
+        label_end: parts between that text and the name.
         separator: parts between a name and its arguments.
         number: text between a name and the model's own id of the call; empty without ids.
         number_form: pattern of such ids.
+        number_digits: minimum number of digits in the ids that jaxchat writes.
+        indent: blanks before the lines of arguments in past calls; empty for arguments on one line.
         end: parts after the arguments.
         between: parts between the end of a call and the next name.
         after: parts after the end of the last call.
@@ -36,9 +43,14 @@ class NamedToolFormat:
     opening: str
     markers: tuple[str, ...]
     before: tuple[str, ...] = ()
+    label: str = ""
+    label_form: str = NAME
+    label_end: tuple[str, ...] = ()
     separator: tuple[str, ...]
     number: str = ""
     number_form: str = "[0-9]{1,4}"
+    number_digits: int = 1
+    indent: str = ""
     end: tuple[str, ...] = ()
     between: tuple[str, ...]
     after: tuple[str, ...] = ()
@@ -57,12 +69,26 @@ class NamedToolFormat:
         """Returns the Lark grammar of an answer that may call functions, or None for requests without functions."""
         return "\n".join(self._rules(rules, writer)) if rules.most else None
 
+    def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        bodies = []
+        for place, (name, arguments) in enumerate(calls):
+            number = f"{self.number}{place:0{self.number_digits}}" if self.number else ""
+            if self.indent:
+                arguments = json.dumps(read_arguments(arguments), indent=4, ensure_ascii=False)
+                arguments = arguments.replace("\n", f"\n{self.indent}")
+            head = [self.label, *self.label_end, name, number]
+            bodies.append("".join([*head, *self.separator, arguments, *self.end]))
+        return write_around(self, bodies)
+
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         yield from answer_rules(self.opening, rules, writer)
         yield from call_rules(self, rules, writer)
         number = f" /{self.number_form}/" if self.number else ""
+        label = f"/{self.label_form}/ " if self.label else ""
         for index, (name, schema) in enumerate(rules.functions):
-            head, separator = writer.spelled((name, self.number)), writer.spelled(self.separator)
+            head = label + writer.spelled((*self.label_end, name, self.number))
+            separator = writer.spelled(self.separator)
             yield f"call_{index}: {head}{number} {separator} arguments_{index} {writer.spelled(self.end)}"
             yield f"arguments_{index}: {writer.json(in_any_order(schema))}"
 
@@ -74,7 +100,8 @@ class NamedCallParser(StreamParser):
         """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
         self._opening = tool_format.opening
         number = re.escape(tool_format.number) + tool_format.number_form if tool_format.number else ""
-        head = rf"({NAME}){number}{loose(tool_format.separator)}\s*(?=\{{)"
+        label = tool_format.label_form + loose(tool_format.label_end) + r"\s*" if tool_format.label else ""
+        head = rf"{label}({NAME}){number}{loose(tool_format.separator)}\s*(?=\{{)"
         self._first, self._other = (
             re.compile(loose(parts) + r"\s*" + head) for parts in (tool_format.before, tool_format.between)
         )

@@ -1,4 +1,4 @@
-"""Formats whose calls are a name and a JSON object: functionary 3.1, DeepSeek V3.1 and R1, Kimi K2."""
+"""Formats whose calls are a name and a JSON object: functionary 3.1, DeepSeek V3.1 and R1, Kimi K2, Apertus and MCP."""
 
 from __future__ import annotations
 
@@ -54,4 +54,26 @@ KIMI_K2 = NamedToolFormat(
     between=("<|tool_call_begin|>", "functions."),
     after=("<|tool_calls_section_end|>",),
     shown=r"<\|tool_calls_section_begin\|>.*<\|tool_call_argument_begin\|>",
+)
+APERTUS = NamedToolFormat(
+    opening="<|tools_prefix|>",
+    markers=("<|tools_prefix|>", "<|tools_suffix|>"),
+    before=('[{"',),
+    separator=('": ',),
+    end=("}",),
+    between=(', {"',),
+    after=("]", "<|tools_suffix|>"),
+    shown=r"<\|tools_prefix\|>",
+)
+MCP = NamedToolFormat(
+    opening="<use_mcp_tool>",
+    markers=(),
+    before=("\n<server_name>",),
+    label="generic-extras",
+    label_end=("</server_name>\n<tool_name>",),
+    separator=("</tool_name>\n<arguments>\n",),
+    end=("\n</arguments>",),
+    between=("\n<server_name>",),
+    after=("\n</use_mcp_tool>",),
+    shown="<use_mcp_tool>.*<server_name>.*<arguments>",
 )

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
-from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.answer_rules import answer_rules
+from jaxchat.chat.tools.argument_order import argument_orders
 from jaxchat.chat.tools.argument_schema import ArgumentSchema, Schema, argument_schema, kinds
-from jaxchat.chat.tools.pythonic_parser import LITERALS, PythonicParser
+from jaxchat.chat.tools.pythonic_parser import PythonicParser
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.valid_value import is_valid
+from jaxchat.chat.tools.value_text import LITERALS, read_arguments, valid_words
 
 _BARE = r"\s*\[[A-Za-z0-9_-]+\("
 
@@ -57,6 +56,15 @@ class PythonicFormat:
         """
         return "\n".join(self._rules(rules, writer)) if rules.most else None
 
+    def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        words = {json.dumps(value): word for word, value in LITERALS.items()}
+        bodies = []
+        for name, arguments in calls:
+            values = {key: json.dumps(value, ensure_ascii=False) for key, value in read_arguments(arguments).items()}
+            bodies.append(f"{name}({', '.join(f'{key}={words.get(text, text)}' for key, text in values.items())})")
+        return "".join([self.opening, f"[{', '.join(bodies)}]", *self.after])
+
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         bare = "" if self.opening else _BARE
         yield from answer_rules(self.opening, rules, writer, bare=bare)
@@ -79,43 +87,17 @@ class PythonicFormat:
 def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iterator[str]:
     """Yields the rules of a call's arguments."""
     names = list(arguments.members)
-    required = {i for i, name in enumerate(names) if name in arguments.required}
     for i, name in enumerate(names):
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
             raise UnsupportedSchema("#/properties", f"this model cannot write an argument with the name {name!r}.")
         yield f'{rule}_a{i}: "{name}=" {rule}_v{i}'
         yield f"{rule}_v{i}: {_value(arguments.members[name], arguments.definitions, writer, rule, i)}"
-    if not names:
-        yield f'{rule}: ""'
-        return
-    everything = tuple(range(len(names)))
-    yield f"{rule}: {_state(rule, 'f', everything)}"
-    any_order = len(names) <= MAX_REORDERED
-    sizes = range(len(names), 0, -1)
-    rests = [rest for size in sizes for rest in combinations(everything, size)] if any_order else None
-    for rest in rests or [everything[i:] for i in everything]:
-        for kind, comma in (("f", ""), ("m", '", " ')):
-            yield _order(rule, kind, comma, rest, required, any_order=any_order)
-
-
-def _state(rule: str, kind: str, rest: tuple[int, ...]) -> str:
-    return f"{rule}_{kind}{'_'.join(map(str, rest))}" if rest else ""
-
-
-def _order(rule: str, kind: str, comma: str, rest: tuple[int, ...], required: set[int], *, any_order: bool) -> str:
-    """Returns the rule of the arguments `rest`; kind "f" for the first argument, "m" for one after a comma."""
-    options = []
-    for position, i in enumerate(rest):
-        others = tuple(j for j in rest if j != i) if any_order else rest[position + 1 :]
-        options.append(f"{comma}{rule}_a{i} {_state(rule, 'm', others)}")
-        if not any_order and i in required:
-            break
-    return f"{_state(rule, kind, rest)}: ({' | '.join(options)}){'' if required & set(rest) else '?'}"
+    yield from argument_orders(rule, names, arguments.required, comma=", ")
 
 
 def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule: str, number: int) -> str:
     """Returns the rule of one value."""
-    words = [word for word, value in LITERALS.items() if is_valid(value, schema, definitions)]
+    words = valid_words(schema, definitions)
     options = [json.dumps(word) for word in words]
     if not words or kinds(schema, definitions) - {"boolean", "null"}:
         document = schema if isinstance(schema, dict) else {}

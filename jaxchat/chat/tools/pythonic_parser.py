@@ -6,8 +6,8 @@ import json
 import re
 
 from jaxchat.chat.tools.stream_parser import NAME, CallPart, Segment, StreamParser, Syntax
+from jaxchat.chat.tools.value_text import LITERALS
 
-LITERALS = {"True": True, "False": False, "None": None}
 _NAME = re.compile(r"\s*[\[,]\s*(" + NAME + r")\(")
 _KEY = re.compile(r"\s*,?\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?=\S)")
 _END = re.compile(r"\s*\)")

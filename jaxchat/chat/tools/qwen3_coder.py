@@ -15,6 +15,7 @@ QWEN3_CODER = XmlToolFormat(
     after_value=("\n",),
     end=("</function>\n", "</tool_call>"),
     between=("\n", "<tool_call>", "\n<function="),
+    words=True,
     padded=True,
     shown="<tool_call>[^<]{0,40}<function=.*<parameter=",
 )

@@ -150,6 +150,25 @@ class StreamParser:
         return bool(found)
 
 
+class MarkerFilter(StreamParser):
+    """A parser that converts markers to `Syntax` and passes other text on."""
+
+    def __init__(self, markers: tuple[str, ...]) -> None:
+        """Searches for `markers` everywhere in the answer."""
+        super().__init__(self._text, forced=False)
+        self._markers = markers
+        self._any = re.compile("|".join(re.escape(marker) for marker in markers))
+
+    def _text(self, pieces: list[Segment]) -> bool:
+        found = self._any.search(self._held)
+        end = found.start() if found else len(self._held) - held_back(self._held, self._markers)
+        pieces.append(self._held[:end])
+        if found:
+            pieces.append(Syntax(len(found[0])))
+        self._held = self._held[found.end() if found else end :]
+        return bool(found)
+
+
 def loose(parts: tuple[str, ...]) -> str:
     """Returns a pattern for parts of a format, with any white space where they have some, and before them."""
     words = "".join(parts).split()

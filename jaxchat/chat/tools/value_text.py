@@ -1,7 +1,7 @@
 """Values of arguments that a model writes as plain text, typed by their schemas.
 
-A string stands without quotes. Any other value is JSON. Where a schema allows both, text that is JSON of another
-allowed type has that type, and other text is a string.
+A string stands without quotes. Any other value is JSON, or one of the words `True`, `False` and `None` of Python. Where
+a schema allows both, text that is a value of another allowed type has that type, and other text is a string.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from jaxchat.chat.tools.argument_schema import Schema, kinds
 from jaxchat.chat.tools.valid_value import is_valid
 from jaxchat.errors import reject_constant
+
+LITERALS = {"True": True, "False": False, "None": None}
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class ValueText:
         """Returns a text of the model as JSON."""
         if self.strings_only:
             return json.dumps(text, ensure_ascii=False)
+        word = LITERALS.get(text.strip(), text)
+        if word is not text and is_valid(word, self.schema, self.definitions):
+            return json.dumps(word)
         try:
             value = json.loads(text, parse_constant=reject_constant)
             if self.texts is None:
@@ -60,8 +66,28 @@ def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
     texts = _texts(schema, definitions) if "string" in allowed else None
     if texts is None or allowed == {"string"}:
         return ValueText(schema, definitions, texts, strings_only=texts is not None)
-    literals = [json.dumps(value) for value in (None, True, False) if is_valid(value, schema, definitions)]
+    words = valid_words(schema, definitions)
+    literals = [*words, *(json.dumps(LITERALS[word]) for word in words)]
     return ValueText(schema, definitions, texts, tuple(literals) if texts else ())
+
+
+def valid_words(schema: Schema | bool, definitions: Schema) -> list[str]:
+    """Returns those words of Python for constants that a schema allows."""
+    return [word for word, value in LITERALS.items() if is_valid(value, schema, definitions)]
+
+
+def read_arguments(text: str) -> dict[str, Any]:
+    """Returns the arguments of a past call. A text that is not a JSON object becomes the argument `_`."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    return value if isinstance(value, dict) else {"_": value}
+
+
+def plain(value: Any) -> str:
+    """Returns a value as text: a string without quotes, any other value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _texts(schema: Schema | bool, definitions: Schema, depth: int = 0) -> tuple[str, ...] | None:

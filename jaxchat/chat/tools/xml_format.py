@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
-from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules, call_rules
-from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema
+from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, write_around
+from jaxchat.chat.tools.argument_order import argument_orders
+from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema, kinds
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.value_text import ValueText, value_text
+from jaxchat.chat.tools.value_rules import text_rules
+from jaxchat.chat.tools.value_text import ValueText, plain, read_arguments, valid_words, value_text
 from jaxchat.chat.tools.xml_parser import XmlCallParser
 
 MAX_OTHERS = 16  # undeclared arguments
@@ -34,11 +34,13 @@ class XmlToolFormat:
         name_end: parts after the name of a function.
         key: parts before the name of an argument.
         key_end: parts between that name and the value.
+        kinds: what then says that the value is a string, and that it is another value; empty if nothing says so.
         value_end: ends a value; one part.
         after_value: parts after that.
         end: parts after the last argument.
         between: parts between two calls.
         after: parts after the last call.
+        words: whether past calls have the words of Python for constants.
         padded: whether a line break before `value_end` is not part of the value.
         shown: pattern that the source of a chat template of this format contains.
         id_length: number of letters and digits that the template requires in an id; 0 for any.
@@ -50,11 +52,13 @@ class XmlToolFormat:
     name_end: tuple[str, ...]
     key: tuple[str, ...]
     key_end: tuple[str, ...]
+    kinds: tuple[str, str] | None = None
     value_end: str
     after_value: tuple[str, ...]
     end: tuple[str, ...]
     between: tuple[str, ...]
     after: tuple[str, ...] = ()
+    words: bool = False
     padded: bool = False
     shown: str = ""
     id_length: int = 0
@@ -74,6 +78,19 @@ class XmlToolFormat:
             UnsupportedSchema: the arguments of a function cannot be written one by one.
         """
         return "\n".join(self._rules(rules, writer)) if rules.most else None
+
+    def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        return write_around(self, [self._written(name, arguments) for name, arguments in calls])
+
+    def _written(self, name: str, arguments: str) -> str:
+        parts = [name, *self.name_end]
+        for key, value in read_arguments(arguments).items():
+            kind = self.kinds[not isinstance(value, str)] if self.kinds else ""
+            line = "\n" if self.padded else ""
+            text = repr(value) if self.words and (value is None or isinstance(value, bool)) else plain(value)
+            parts += [*self.key, key, *self.key_end, kind, text, line, self.value_end, *self.after_value]
+        return "".join([*parts, *self.end])
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         yield from answer_rules(self.opening, rules, writer)
@@ -104,44 +121,39 @@ class XmlToolFormat:
 
     def _value(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
         """Yields the rules of a value and its end."""
-        end, terminal = writer.spelled((self.value_end,)), rule.upper()
-        if value.texts is None:
-            line = '"\\n"' if self.padded else ""
-            schema = value.schema if isinstance(value.schema, dict) else {}
-            yield f"{rule}: {writer.json(schema | {'$defs': value.definitions})} {line} {end}"
-            return
-        pattern = writer.pattern(self.value_end)
-        parts = ["(?s:.*)", *value.texts]
-        yield f"{terminal}_S: {' & '.join(f'/{part}/' for part in parts)} & ~/(?s:.*){pattern}(?s:.*)/"
-        yield f"{terminal}: {' | '.join([f'{terminal}_S', *map(json.dumps, value.literals)])}"
-        if writer.is_control(self.value_end):
-            yield f"{rule}: {terminal}{'?' if value.may_be_empty else ''} {end}"
-            return
-        line = r"\n?" if self.padded else ""
-        yield f"{rule}[lazy]: {terminal}_END"
-        yield f"{terminal}_END: {terminal} /{line}{pattern}/"
+        if self.kinds:
+            yield from self._marked_value(rule, value, writer, self.kinds)
+        elif value.texts is None:
+            yield from self._json(rule, value, writer)
+        else:
+            yield from text_rules(rule, value, self.value_end, writer, padded=self.padded)
+
+    def _marked_value(self, rule: str, value: ValueText, writer: LarkWriter, marks: tuple[str, str]) -> Iterator[str]:
+        """Yields the rules of a value after the mark of its kind."""
+        text, others = value.texts is not None, kinds(value.schema, value.definitions)
+        options = []
+        if text:
+            others -= {"string"}
+            options.append(f"{json.dumps(marks[0])} {rule}_s")
+            yield from text_rules(f"{rule}_s", replace(value, literals=()), self.value_end, writer)
+        if others:
+            options.append(f"{json.dumps(marks[1])} {rule}_j")
+            schema = {"allOf": [value.schema, {"type": sorted(others)}]} if text else value.schema
+            yield from self._json(f"{rule}_j", replace(value, schema=schema), writer)
+        yield f"{rule}: {' | '.join(options)}"
+
+    def _json(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
+        """Yields the rules of a value that is JSON or a word of Python."""
+        end = writer.spelled(("\n" if self.padded else "", self.value_end))
+        schema = value.schema if isinstance(value.schema, dict) else {}
+        words = [] if self.kinds else valid_words(value.schema, value.definitions)
+        yield f"{rule}: ({' | '.join([f'{rule}_json', *map(json.dumps, words)])}) {end}"
+        yield f"{rule}_json: {writer.json(schema | {'$defs': value.definitions})}"
 
 
 def _orders(rule: str, arguments: ArgumentSchema) -> Iterator[str]:
-    """Yields the rules of the sequence of arguments, which may have any order if they are few."""
-    names = list(arguments.members)
+    """Yields the rules of the sequence of arguments."""
     if arguments.others is not False:
         yield f"{rule}: {rule}_other{{0,{MAX_OTHERS}}}"
-    elif len(names) > MAX_REORDERED or not names:
-        items = (f"{rule}_a{i}{'' if name in arguments.required else '?'}" for i, name in enumerate(names))
-        yield f"{rule}: {' '.join(items)}" if names else f'{rule}: ""'
     else:
-        yield f"{rule}: {rule}_{'_'.join(map(str, range(len(names))))}"
-        for size in range(len(names), 0, -1):
-            for rest in combinations(range(len(names)), size):
-                yield _order(rule, rest, {i for i in rest if names[i] in arguments.required})
-
-
-def _order(rule: str, rest: tuple[int, ...], required: set[int]) -> str:
-    """Returns the rule of the arguments that have not been written yet."""
-    name = f"{rule}_{'_'.join(map(str, rest))}"
-    options = []
-    for i in rest:
-        others = "_".join(str(j) for j in rest if j != i)
-        options.append(f"{rule}_a{i} {rule}_{others}" if others else f"{rule}_a{i}")
-    return f"{name}: ({' | '.join(options)}){'' if required else '?'}"
+        yield from argument_orders(rule, list(arguments.members), arguments.required)

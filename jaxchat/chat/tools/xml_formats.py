@@ -1,4 +1,4 @@
-"""Formats whose arguments stand between tags: GLM 4.5 and later, MiniMax-M2, Seed-OSS."""
+"""Formats whose arguments stand between tags: GLM 4.5 and later, MiniMax-M2, Seed-OSS, DeepSeek V3.2 and V4."""
 
 from __future__ import annotations
 
@@ -52,5 +52,27 @@ SEED_OSS = XmlToolFormat(
     after_value=("\n",),
     end=("</function>\n", "</seed:tool_call>"),
     between=("\n", "<seed:tool_call>", "\n<function="),
+    words=True,
     shown="<seed:tool_call>.*<function=.*<parameter=",
+)
+DEEPSEEK_V32 = XmlToolFormat(
+    opening="<｜DSML｜function_calls>",
+    markers=("｜DSML｜",),
+    before=('\n<｜DSML｜invoke name="',),
+    name_end=('">\n',),
+    key=('<｜DSML｜parameter name="',),
+    key_end=('" string="',),
+    kinds=('true">', 'false">'),
+    value_end="</｜DSML｜parameter>",
+    after_value=("\n",),
+    end=("</｜DSML｜invoke>\n",),
+    between=('<｜DSML｜invoke name="',),
+    after=("</｜DSML｜function_calls>",),
+    shown="｜DSML｜(?:.*['<])?function_calls>",
+)
+DEEPSEEK_V4 = replace(
+    DEEPSEEK_V32,
+    opening="<｜DSML｜tool_calls>",
+    after=("</｜DSML｜tool_calls>",),
+    shown="｜DSML｜(?:.*['<])?tool_calls>",
 )

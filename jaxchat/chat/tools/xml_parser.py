@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jaxchat.chat.response.stop import held_back
 from jaxchat.chat.tools.argument_schema import ArgumentSchema
 from jaxchat.chat.tools.signatures import Signatures
 from jaxchat.chat.tools.stream_parser import NAME, CallPart, Segment, StreamParser, Syntax, loose
-from jaxchat.chat.tools.value_text import ValueText, value_text
+from jaxchat.chat.tools.value_text import value_text
 
 if TYPE_CHECKING:
     from jaxchat.chat.tools.xml_format import XmlToolFormat
@@ -24,11 +25,16 @@ class XmlCallParser(StreamParser):
         self._format, self._signatures = tool_format, signatures
         ended = _any(tool_format.name_end) if "".join(tool_format.name_end).strip() else r"(?=[^A-Za-z0-9_-])"
         self._named = re.compile(rf"{_any(tool_format.before)}({NAME}){ended}")
-        self._keyed = re.compile(rf"{_any(tool_format.key)}(.+?){_any(tool_format.key_end)}", re.DOTALL)
+        marks = "|".join(re.escape(mark) for mark in tool_format.kinds or ())
+        self._keyed = re.compile(rf"{_any(tool_format.key)}(.+?){_any(tool_format.key_end)}({marks})", re.DOTALL)
         self._ended, self._after = re.compile(_any(tool_format.end)), re.compile(_any(tool_format.after))
+        self._marks = tool_format.kinds or ("", "")
+        end = re.escape(tool_format.value_end)
+        self._text_ended = re.compile(f"(.*?){end}", re.DOTALL)
+        self._json_ended = re.compile(rf'((?:[^"]|"(?:[^"\\]|\\.)*")*?){end}', re.DOTALL)  # strings may contain the end
         self._line = "\n" if tool_format.padded else ""
         self._arguments_of = ArgumentSchema()
-        self._value: ValueText | None = None
+        self._value, self._repeated = value_text(True, {}), False
         self._keys: set[str] = set()
         super().__init__(self._content, forced=forced)
 
@@ -47,7 +53,7 @@ class XmlCallParser(StreamParser):
         """Reads the next argument's name, or the end of the call."""
         found = self.take(self._keyed, pieces)
         if found:
-            self._open(found[1], pieces)
+            self._open(found[1], found[2], pieces)
             self._step = self._before_value if self._line else self._start
             return True
         if not self.take(self._ended, pieces):
@@ -64,11 +70,14 @@ class XmlCallParser(StreamParser):
         self._step = self._content
         return True
 
-    def _open(self, key: str, pieces: list[Segment]) -> None:
+    def _open(self, key: str, mark: str, pieces: list[Segment]) -> None:
         schema = self._arguments_of.schema_of(key)
-        again = key in self._keys  # an undeclared name, which the grammar cannot hold to one occurrence
-        self._value = None if again else value_text(schema or True, self._arguments_of.definitions)
-        if not again:
+        self._repeated = key in self._keys  # an undeclared name, which the grammar cannot hold to one occurrence
+        self._value = value_text(schema or True, self._arguments_of.definitions)
+        if mark:
+            text = mark == self._marks[0]
+            self._value = replace(self._value, texts=() if text else None, strings_only=text)
+        if not self._repeated:
             self._emit(f"{', ' if self._keys else '{'}{json.dumps(key, ensure_ascii=False)}: ", pieces)
             self._keys.add(key)
 
@@ -83,7 +92,7 @@ class XmlCallParser(StreamParser):
         return True
 
     def _start(self, pieces: list[Segment]) -> bool:
-        text = self._value is not None and self._value.strings_only
+        text = self._value.strings_only and not self._repeated
         self._emit('"' * text, pieces)
         self._step = self._text if text else self._typed
         return True
@@ -105,12 +114,13 @@ class XmlCallParser(StreamParser):
 
     def _typed(self, pieces: list[Segment]) -> bool:
         """Passes a value on when it is complete, because only then its type is known."""
-        text, found, rest = self._held.partition(self._format.value_end)
+        found = (self._json_ended if self._value.texts is None else self._text_ended).match(self._held)
         if not found:
             return False
-        self._emit(self._value.value(text.removesuffix(self._line)) if self._value else "", pieces)
-        pieces.append(Syntax(len(text) + len(found)))
-        self._held, self._step = rest, self._key
+        if not self._repeated:
+            self._emit(self._value.value(found[1].removesuffix(self._line)), pieces)
+        pieces.append(Syntax(found.end()))
+        self._held, self._step = self._held[found.end() :], self._key
         return True
 
     def _emit(self, arguments: str, pieces: list[Segment]) -> None:

@@ -22,6 +22,15 @@ def objects(calls: Calls, key: str = "arguments") -> list[str]:
     return [dumps({"name": name, key: arguments}) for name, arguments in calls]
 
 
+def in_order(name: str, calls: Calls) -> Calls:
+    """Calls with arguments in the order that models of the format know."""
+
+    def ordered(value: Any) -> Any:
+        return {key: ordered(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
+
+    return [(called, ordered(given)) for called, given in calls] if name in SORTED else calls
+
+
 def qwen3_coder(calls: Calls) -> str:
     return "\n".join(
         f"<tool_call>\n<function={name}>\n"
@@ -85,6 +94,54 @@ def seed(calls: Calls) -> str:
     )
 
 
+def dsml(calls: Calls, block: str) -> str:
+    parts = []
+    for name, given in calls:
+        values = "".join(
+            f'<｜DSML｜parameter name="{key}" string="{str(isinstance(value, str)).lower()}">{plain(value)}'
+            "</｜DSML｜parameter>\n"
+            for key, value in given.items()
+        )
+        parts.append(f'<｜DSML｜invoke name="{name}">\n{values}</｜DSML｜invoke>\n')
+    return f"<｜DSML｜{block}>\n{''.join(parts)}</｜DSML｜{block}>"
+
+
+def action(calls: Calls) -> str:
+    """Calls as the first Command R has them, in JSON over several lines."""
+    listed = json.dumps(
+        [{"tool_name": name, "parameters": given} for name, given in calls], indent=4, ensure_ascii=False
+    )
+    return f"Action:\n```json\n{listed}```"
+
+
+def command_r7b(calls: Calls) -> str:
+    parts = [
+        f"    {dumps({'tool_call_id': str(number), 'tool_name': name, 'parameters': given})}"
+        for number, (name, given) in enumerate(calls)
+    ]
+    return "<|START_ACTION|>[\n" + ",\n".join(parts) + "\n]<|END_ACTION|>"
+
+
+def mcp(calls: Calls) -> str:
+    parts = [
+        f"\n<server_name>s-1</server_name>\n<tool_name>{name}</tool_name>\n<arguments>\n{dumps(given)}\n</arguments>"
+        for name, given in calls
+    ]
+    return f"<use_mcp_tool>{''.join(parts)}\n</use_mcp_tool>"
+
+
+def gemma(value: Any) -> str:
+    """A value as Gemma 4 writes it."""
+    if isinstance(value, str):
+        return f'<|"|>{value}<|"|>'
+    if isinstance(value, list):
+        return "[" + ",".join(gemma(item) for item in value) + "]"
+    if isinstance(value, dict):
+        keys = {key: key if key.isidentifier() else f'"{key}"' for key in value}
+        return "{" + ",".join(f"{keys[key]}:{gemma(value[key])}" for key in value) + "}"
+    return "None" if value is None else dumps(value)
+
+
 SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "hermes": lambda calls: "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in objects(calls)),
     "llama3": lambda calls: objects(calls, "parameters")[0],
@@ -104,6 +161,16 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "functionary": lambda calls: "".join(f"<function={name}>{dumps(given)}</function>" for name, given in calls),
     "deepseek-v3.1": lambda calls: deepseek(calls, "", "<｜tool▁sep｜>", "", ""),
     "deepseek-r1": lambda calls: deepseek(calls, "function<｜tool▁sep｜>", "\n```json\n", "\n```", "\n"),
+    "functionary-3.2": lambda calls: ">>>".join(f"{name}\n{dumps(given)}" for name, given in calls),
+    "apertus": lambda calls: f"<|tools_prefix|>{dumps([{name: given} for name, given in calls])}<|tools_suffix|>",
+    "command-r": action,
+    "command-r7b": command_r7b,
+    "gigachat-3": lambda calls: f"function call<|role_sep|>\n{objects(calls)[0]}",
+    "gigachat-3.1": lambda calls: f"<|function_call|>{objects(calls)[0]}",
+    "mcp": mcp,
+    "deepseek-v3.2": lambda calls: dsml(calls, "function_calls"),
+    "deepseek-v4": lambda calls: dsml(calls, "tool_calls"),
+    "gemma-4": lambda calls: "".join(f"<|tool_call>call:{name}{gemma(given)}<tool_call|>" for name, given in calls),
     "kimi-k2": kimi,
     "glm-4.5": lambda calls: glm(calls, "\n"),
     "glm-4.7": lambda calls: glm(calls, ""),
@@ -111,5 +178,16 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "seed-oss": seed,
     "qwen3-coder": qwen3_coder,
 }
-SINGLE = ("llama3",)  # one call at most
-WHOLE = ("llama3", "json-list", "pythonic")  # calls are the complete answer
+SORTED = ("gemma-4",)  # arguments in the order of their names
+VALUE_ENDS = {  # the ends of values that are text, which chance alone would hardly ever write
+    "glm-4.5": "</arg_value>",
+    "glm-4.7": "</arg_value>",
+    "minimax-m2": "</parameter>",
+    "seed-oss": "</parameter>",
+    "qwen3-coder": "\n</parameter>",
+    "deepseek-v3.2": "</｜DSML｜parameter>",
+    "deepseek-v4": "</｜DSML｜parameter>",
+    "gemma-4": '<|"|>',
+}
+SINGLE = ("llama3", "gigachat-3", "gigachat-3.1")  # one call at most
+WHOLE = ("llama3", "json-list", "pythonic", "functionary-3.2")  # calls are the complete answer

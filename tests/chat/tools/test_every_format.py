@@ -22,7 +22,7 @@ from jaxchat.types import TokenEvent
 from tests.chat.grammar.test_tool_calls import tool_request
 from tests.chat.grammar.test_tool_writer import follows, grammars, tokenizer
 from tests.chat.grammar.walking import allowed, constraint_of, empty_row
-from tests.chat.tools.spelling import SINGLE, SPELLINGS, WHOLE, Calls
+from tests.chat.tools.spelling import SINGLE, SPELLINGS, VALUE_ENDS, WHOLE, Calls, in_order
 from tests.chat.tools.test_json_parser import CUTS, deltas
 from tools.schemas.made import random_schema
 
@@ -100,7 +100,7 @@ def exact(calls: Calls) -> str:
 @settings(max_examples=400, deadline=None)
 @given(CONTENT, NAMES, st.data(), CUTS)
 def test_calls_are_read_wherever_the_text_is_cut(content: str, name: str, data: st.DataObject, cuts: list[int]) -> None:
-    made = data.draw(calls(1 if name in SINGLE else 3))
+    made = in_order(name, data.draw(calls(1 if name in SINGLE else 3)))
     content = "" if name in WHOLE else content
     text = content + SPELLINGS[name](made)
     for places in ([], cuts, list(range(len(text.encode())))):
@@ -115,6 +115,7 @@ def test_calls_are_read_wherever_the_text_is_cut(content: str, name: str, data: 
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_every_split_reads_the_same(name: str) -> None:
     made: Calls = [("f_1", {"text": "a <b>\n c\n", "count": 5, "maybe": None}), ("ping", {}), ("f_2", {"flag": True})]
+    made = in_order(name, made)
     text = ("" if name in WHOLE else "So. ") + SPELLINGS[name](made[:1] if name in SINGLE else made)
     whole = read(deltas(text, [], calls=TOOL_FORMATS.get(name), signatures=KNOWN))
     assert exact(whole[1]) == exact(made[:1] if name in SINGLE else made)
@@ -149,7 +150,7 @@ def _fragments(found: list[ChoiceDelta]) -> list[tuple[str, str]]:
 @settings(max_examples=150, deadline=None)
 @given(NAMES, st.data(), st.booleans())
 def test_the_grammar_accepts_what_models_write(name: str, data: st.DataObject, control: bool) -> None:
-    made = data.draw(calls(1 if name in SINGLE else 2))
+    made = in_order(name, data.draw(calls(1 if name in SINGLE else 2)))
     text = SPELLINGS[name](made)
     accepted = {
         choice: follows(name, control, tool_request(TOOLS, choice), text)
@@ -190,11 +191,16 @@ def walked(name: str, control: bool, tools: dict[str, Any], seed: int, steps: in
     constraint = grammars(name, control).compiled(constraint_of(tool_request(tools))).start()
     options = ChoiceOptions(calls=TOOL_FORMATS.get(name), forced=True, signatures=signatures(tools))
     builder = ChoiceBuilder(known, options)
+    value_end, pending = known.encode(VALUE_ENDS.get(name, "")), []
     for _ in range(steps):
         constraint.fill(row)
         ids = [int(token) for token in allowed(row)]
         closing = [t for t in ids if known.bytes_of(t) in (b"}", b"]", b'"', b"<", b")") or t in known.stop_tokens]
+        if not pending and chance.random() < 0.1:
+            pending = [*value_end]
         token = chance.choice(closing if closing and chance.random() < 0.5 else ids)
+        if pending:
+            token, pending = (pending[0], pending[1:]) if pending[0] in ids else (token, [])
         constraint.accept(token)
         stops = token in known.stop_tokens
         builder.feed(TokenEvent(0, 0, token, "stop" if stops else None, 0.0, None))
@@ -207,7 +213,7 @@ def walked(name: str, control: bool, tools: dict[str, Any], seed: int, steps: in
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_random_answers_follow_their_schemas(name: str, control: bool) -> None:
     ended = 0
-    for seed in range(14):
+    for seed in range(8):
         delta = walked(name, control, TOOLS, seed)
         if delta is None:
             continue
@@ -216,13 +222,13 @@ def test_random_answers_follow_their_schemas(name: str, control: bool) -> None:
         assert not content and made
         for called, arguments in made:
             jsonschema.validate(arguments, TOOLS[called])
-    assert ended > 2
+    assert ended >= 4
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_random_schemas_are_followed(name: str) -> None:
     checked = 0
-    for seed in range(30):
+    for seed in range(20):
         chance = random.Random(seed)
         value = random_schema(chance, 2)
         tools = {
@@ -236,4 +242,4 @@ def test_random_schemas_are_followed(name: str) -> None:
         for _, arguments in read([delta])[1] if delta else []:
             checked += 1
             jsonschema.validate(arguments, tools["f"])
-    assert checked > 8
+    assert checked >= 6

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from jaxchat import v1
 from jaxchat.chat.tools.harmony import HARMONY
+from tests.chat.grammar.test_tool_calls import tool_request
+from tests.chat.grammar.test_tool_writer import follows
 from tests.chat.tools.test_json_parser import CUTS, OBJECTS, deltas, joined
 
 TEXT = st.text("ab <é|>\n{", max_size=8)
@@ -18,6 +20,8 @@ THOUGHTS = st.lists(TEXT, max_size=2).map(
     lambda texts: "".join(f"<|channel|>analysis<|message|>{text}<|end|><|start|>assistant" for text in texts)
 )
 CALL = "<|channel|>commentary to=functions.f_1 <|constrain|>json<|message|>"
+THOUGHT = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
+HEADERS = (CALL, " to=functions.f_1<|channel|>commentary json<|message|>", CALL.replace("<|constrain|>", ""))
 
 
 @settings(max_examples=300, deadline=None)
@@ -31,10 +35,12 @@ def test_the_user_sees_the_last_message_alone(thoughts: str, content: str, cuts:
 
 
 @settings(max_examples=300, deadline=None)
-@given(THOUGHTS, OBJECTS, st.sampled_from(["", "<|call|>"]), CUTS)
-def test_calls_are_read_from_their_header_on(thoughts: str, given: dict[str, Any], end: str, cuts: list[int]) -> None:
+@given(THOUGHTS, st.sampled_from(HEADERS), OBJECTS, st.sampled_from(["", "<|call|>"]), CUTS)
+def test_calls_are_read_from_their_header_on(
+    thoughts: str, header: str, given: dict[str, Any], end: str, cuts: list[int]
+) -> None:
     arguments = json.dumps(given, ensure_ascii=False)
-    found = deltas(f"{thoughts}{CALL}{arguments}{end}", cuts, calls=HARMONY)
+    found = deltas(f"{thoughts}{header}{arguments}{end}", cuts, calls=HARMONY)
     assert joined(found) == ("", [arguments]) and found[-1].finish == v1.FINISH_REASON_TOOL_CALLS
 
 
@@ -65,3 +71,13 @@ def test_a_cut_call_keeps_its_fragment() -> None:
 def test_stop_strings_are_sought_in_what_is_shown() -> None:
     text = "<|channel|>analysis<|message|>stop<|end|><|start|>assistant<|channel|>final<|message|>a stop b"
     assert joined(deltas(text, [], calls=HARMONY, stops=["stop"])) == ("a ", [])
+
+
+@pytest.mark.parametrize(("control", "thought"), [(True, ""), (False, ""), (True, THOUGHT)])
+@pytest.mark.parametrize("header", HEADERS[:2])
+def test_the_grammar_allows_a_recipient_before_the_channel(header: str, thought: str, control: bool) -> None:
+    tools = {"f_1": {"type": "object", "properties": {}}}
+    assert follows("harmony", control, tool_request(tools, "auto"), f"{thought}{header}{{}}")
+    assert not follows("harmony", control, tool_request(tools, "auto"), f"{thought}{header.replace('f_1', 'f_2')}{{}}")
+    assert follows("harmony", control, tool_request(tools, "required"), f"{header}{{}}")
+    assert not follows("harmony", control, tool_request(tools, "none"), f"{header}{{}}")

@@ -1,0 +1,51 @@
+"""Lark rules of the sequence of a call's arguments, for formats that write them one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence, Set
+from itertools import combinations
+
+from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
+
+
+def argument_orders(
+    rule: str, names: Sequence[str], required: Set[str], *, comma: str = "", any_order: bool = True
+) -> Iterator[str]:
+    """Yields `rule` for the arguments `{rule}_a0`, `{rule}_a1` and so on. Few arguments may have any order.
+
+    Args:
+        rule: name of the rule.
+        names: names of the arguments, in the order of many.
+        required: names of those that must be written.
+        comma: text between two arguments.
+        any_order: whether few arguments may have any order.
+    """
+    if not names:
+        yield f'{rule}: ""'
+        return
+    everything = tuple(range(len(names)))
+    needed = {i for i, name in enumerate(names) if name in required}
+    reordered = any_order and len(names) <= MAX_REORDERED
+    sizes = range(len(names), 0, -1)
+    rests = [rest for size in sizes for rest in combinations(everything, size)] if reordered else None
+    kinds = {"f": "", "m": json.dumps(comma)} if comma else {"f": ""}  # the first argument, and one after a comma
+    yield f"{rule}: {_state(rule, 'f', everything)}"
+    for rest in rests or [everything[i:] for i in everything]:
+        for kind, mark in kinds.items():
+            yield f"{_state(rule, kind, rest)}: " + _order(rule, mark, [*kinds][-1], rest, needed, reordered)
+
+
+def _state(rule: str, kind: str, rest: tuple[int, ...]) -> str:
+    return f"{rule}_{kind}{'_'.join(map(str, rest))}" if rest else ""
+
+
+def _order(rule: str, mark: str, kind: str, rest: tuple[int, ...], needed: Set[int], reordered: bool) -> str:
+    """Returns the options for the arguments `rest`, which have not been written yet."""
+    options = []
+    for position, i in enumerate(rest):
+        others = tuple(j for j in rest if j != i) if reordered else rest[position + 1 :]
+        options.append(f"{mark} {rule}_a{i} {_state(rule, kind, others)}".strip())
+        if not reordered and i in needed:
+            break
+    return f"({' | '.join(options)}){'' if needed & set(rest) else '?'}"

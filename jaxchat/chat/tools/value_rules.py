@@ -1,0 +1,33 @@
+"""Lark rules of values that stand in a format's own delimiters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from jaxchat.chat.grammar.lark import LarkWriter
+from jaxchat.chat.tools.value_text import ValueText
+
+
+def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter, *, padded: bool = False) -> Iterator[str]:
+    """Yields the rules of a value that is text as it stands, and of its end.
+
+    Args:
+        rule: name of the rule.
+        value: how the value is written, with patterns of its text.
+        end: the text after the value, which the value cannot contain.
+        writer: writes control tokens.
+        padded: whether a line break may stand before the end.
+    """
+    terminal = rule.upper()
+    parts = ["(?s:.*)", *(value.texts or ())]
+    yield f"{terminal}_S: {' & '.join(f'/{part}/' for part in parts)} & ~/(?s:.*){writer.pattern(end)}(?s:.*)/"
+    yield f"{terminal}: {' | '.join([f'{terminal}_S', *map(json.dumps, value.literals)])}"
+    before, control = writer.split_opening(end)
+    if not before:
+        yield f"{rule}: {terminal}{'?' if value.may_be_empty else ''} {control}"
+        return
+    # Text and its end are one lexeme, because the lexer cannot reinterpret text that it has matched.
+    yield f"{rule}{'' if control else '[lazy]'}: {terminal}_END {control}"
+    line = r"\n?" if padded else ""
+    yield f"{terminal}_END: {terminal} /{line}{writer.pattern(before)}/"
