@@ -140,8 +140,8 @@ class SafetensorsReader:
         packed = name.removesuffix("weight") + "qweight"
         if packed in self._stored and not self._quantization:
             return ModelError(
-                f"{self.directory}: tensor {name} is stored as {packed}, the form of AWQ and GPTQ, but config.json lacks "
-                "quantization_config; restore it, or use the unquantised checkpoint"
+                f"{self.directory}: tensor {name} is stored as {packed}, the form of AWQ and GPTQ, but config.json "
+                "lacks quantization_config; restore it, or use the unquantised checkpoint"
             )
         if name in HEADS:
             return ModelError(

@@ -204,14 +204,19 @@ def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: A
     config = getattr(transformers, f"{kind}Config")(**{**SHAPE, **changes})
     config._attn_implementation = "eager"  # the only implementation that supports every family's scores
     model = getattr(transformers, f"{_MODEL_OF.get(kind, kind)}ForCausalLM")(config).eval()
+    perturb(model)
+    model.save_pretrained(directory, max_shard_size=shard)
+    return model
+
+
+def perturb(model: torch.nn.Module) -> None:
+    """Changes parameters whose initial values would hide mistakes, and weakens experts."""
     with torch.no_grad():
         for parameter in _hidden_by_their_start(model):
             parameter.add_(0.3 * torch.randn_like(parameter))
         for name, parameter in model.named_parameters():
             if "experts.down_proj" in name:
                 parameter.mul_(EXPERT)
-    model.save_pretrained(directory, max_shard_size=shard)
-    return model
 
 
 def logits(model: torch.nn.Module, tokens: list[int]) -> Any:

@@ -5,6 +5,7 @@ architecture.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ FAMILIES: Registry[Read] = Registry(
         "SeedOssForCausalLM": f"{_HERE}.seed_oss:read",
     },
 )
+_LONGEST = 2**31 - 1  # positions are int32
 _OF_MODEL_TYPE = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
@@ -123,7 +125,17 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
         raise ModelError(
             f"config.json: quantization_config of method {method} is not supported; use the unquantised checkpoint"
         )
-    return FAMILIES.get(architecture)(keys)
+    return _with_yarn_context(FAMILIES.get(architecture)(keys))
+
+
+def _with_yarn_context(model: ModelConfig) -> ModelConfig:
+    """Returns the model with the context that YaRN stretches the original one to, if that is longer.
+
+    Publishers' instructions add YaRN to `config.json` by hand and leave `max_position_embeddings` as it is.
+    """
+    ropes = {kind.rope for kind in model.kinds if kind.rope and kind.rope.kind == "yarn"}
+    stretched = (min(rope.original_context * rope.factor, _LONGEST) for rope in ropes)
+    return replace(model, max_seq_len=max([model.max_seq_len, *map(int, stretched)]))
 
 
 def _architecture(keys: HFConfigReader) -> str:

@@ -92,7 +92,7 @@ def read_3_experts_text(keys: HFConfigReader) -> ModelConfig:
         text,
         _with_experts(text, kinds(rope(text, 5e5), same_windows(text, 0))),
         experts=Experts(
-            count=text.integer("num_experts", 60),
+            count=text.integer("num_experts", text.integer("num_local_experts", 60)),
             top_k=text.integer("num_experts_per_tok", 4),
             mlp_dim=text.integer("moe_intermediate_size", 1408),
         ),
