@@ -70,7 +70,7 @@ class Names:
     router: str = "mlp.gate"
     experts: str = "mlp.experts"
     expert: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
-    stacking: Stacking | None = None  # None: each expert has tensors of its own names, those of `expert`
+    stacking: Stacking | None = None  # None: each expert has separate tensors, those of `expert`
     stacked: tuple[str, str] = ("gate_up_proj", "down_proj")  # one tensor for all experts
     ignored: tuple[str, ...] = ()  # prefixes of tensors that the decoder does not use
     others: tuple[Names, ...] = ()  # further ways in which checkpoints of the family are stored

@@ -12,6 +12,7 @@ import pytest
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import from_hugging_face
+from jaxchat.models.param_specs import ParamPath, ParamSpec, param_specs, param_tree
 from jaxchat.models.rope import RopeConfig, RopeTables, rotate, rotation
 from tests import tiny
 
@@ -30,18 +31,19 @@ def test_the_embedding_scale_is_rounded_to_bfloat16_for_gemma_only(changes: dict
     """`transformers` multiplies by a tensor of the dtype of the weights for Gemma, by a Python number for Granite."""
     config = from_hugging_face({**tiny.CONFIG, **changes})
     decoder, ids = Decoder(config), jnp.arange(5)
-    params = decoder.init(jax.random.key(0), ids, ids, attend=causal)["params"]
-    params = jax.tree_util.tree_map_with_path(_embedding_alone, params)
+    params = param_tree(param_specs(config), _embedding_alone)
     actual = decoder.apply({"params": params}, ids, ids, attend=causal)
     rows = np.asarray(params["embed"], np.float64)[:5] * scale
     expected = rows / np.sqrt((rows**2).mean(-1, keepdims=True) + EPS)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
-def _embedding_alone(path: Any, leaf: jax.Array) -> jax.Array:
-    """Returns the parameter in bfloat16; zero if it is a matrix of a layer, so that layers add nothing."""
-    embedding = jax.tree_util.keystr(path) == "['embed']"
-    return (leaf * 50 if embedding else leaf if leaf.ndim == 1 else leaf * 0).astype(jnp.bfloat16)
+def _embedding_alone(path: ParamPath, spec: ParamSpec) -> jax.Array:
+    """Returns a random embedding in bfloat16, scales that change nothing, and zeros for layers, which add nothing."""
+    if path == ("embed",):
+        return jax.random.normal(jax.random.key(0), spec.shape, jnp.bfloat16)
+    norm = path[-1] == "scale"
+    return spec.init(None, spec.shape, jnp.bfloat16) if norm else jnp.zeros(spec.shape, jnp.bfloat16)
 
 
 def test_interleaved_rotation_turns_neighbours_and_keeps_scores() -> None:
