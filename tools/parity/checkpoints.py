@@ -35,6 +35,9 @@ LLAMA3_ROPE = dict(
     rope_theta=500000.0,
 )
 YARN_ROPE = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=128, rope_theta=10000.0)
+MINISTRAL_3_ROPE = dict(
+    YARN_ROPE, original_max_position_embeddings=48, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3
+)
 LINEAR_ROPE = dict(rope_type="linear", factor=2.0, rope_theta=10000.0)
 DUAL_ROPE = dict(
     full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1000000.0),
@@ -110,10 +113,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral": ("Mixtral", dict(num_local_experts=5, num_experts_per_tok=2, sliding_window=None)),
     "ministral 3": (
         "Ministral3",
-        dict(
-            head_dim=16,
-            rope_parameters=dict(YARN_ROPE, original_max_position_embeddings=48, llama_4_scaling_beta=0.3),
-        ),
+        dict(initializer_range=0.1, head_dim=16, rope_parameters=MINISTRAL_3_ROPE),  # scores are multiplied twice
     ),
     "olmo 3": (
         "Olmo3",

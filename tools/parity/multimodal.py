@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers
 
-from tools.parity.checkpoints import SHAPE, WINDOW, YARN_ROPE, perturb
+from tools.parity.checkpoints import MINISTRAL_3_ROPE, SHAPE, WINDOW, perturb
 
 _QWEN_VISION = dict(depth=1, hidden_size=16, num_heads=2, patch_size=4, out_hidden_size=64, intermediate_size=16)
 _QWEN_3_VISION = dict(_QWEN_VISION, num_position_embeddings=16, deepstack_visual_indexes=[0])
@@ -24,7 +24,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         dict(
             model_type="ministral3",
             head_dim=16,
-            rope_parameters=dict(YARN_ROPE, original_max_position_embeddings=48, llama_4_scaling_beta=0.3),
+            rope_parameters=MINISTRAL_3_ROPE,
         ),
         _PIXTRAL,
     ),
