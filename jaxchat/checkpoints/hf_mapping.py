@@ -15,9 +15,12 @@ from jaxchat.checkpoints.tensor_slices import (
     stacked,
     whole,
 )
-from jaxchat.models.config import ModelConfig
+from jaxchat.models.config import ModelConfig, Names
 from jaxchat.models.param_specs import ParamPath, ParamSpec, param_specs
 
+_UNUSED_ENDS = ("rotary_emb.inv_freq", ".k_scale", ".v_scale", ".kv_scale")
+"""Ends of names of frequencies, which `config.json` decides, and of scales for caches in eight bits."""
+_UNUSED_STARTS = ("v_head.", "value_head.")  # heads that reinforcement learning leaves beside the model's own
 Source = Callable[[ModelConfig, ParamSpec, str], Slices]
 """`source(config, spec, prefix)`: the stored tensors of one parameter; `prefix` begins the names of its layer."""
 
@@ -38,7 +41,7 @@ def stored_slices(config: ModelConfig, prefix: str = "model.", head: str = "lm_h
 def unused(config: ModelConfig, name: str) -> bool:
     """Returns whether a stored tensor may exist although it belongs to no parameter."""
     tied_head = config.tie_embeddings and name in HEADS
-    return tied_head or name.endswith("rotary_emb.inv_freq") or name.startswith(config.names.ignored)
+    return tied_head or name.endswith(_UNUSED_ENDS) or name.startswith((*_UNUSED_STARTS, *config.names.ignored))
 
 
 def _slices(config: ModelConfig, path: ParamPath, spec: ParamSpec, prefix: str) -> Slices:
@@ -69,13 +72,14 @@ def _shared_gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices
     return joined_matrices(names, spec.shape, 1, (1, 1))
 
 
-def _mlp_norm(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
-    return whole(f"{prefix}{config.names.mlp_norm}.weight", spec.shape)
+def _norm(name: Callable[[Names], str]) -> Source:
+    """Returns the source of the scales of a norm that `name` names."""
+    return lambda config, spec, prefix: whole(f"{prefix}{name(config.names)}.weight", spec.shape)
 
 
 def _qkv(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
     at, counts = f"{prefix}self_attn.", (config.group, 1, 1)
-    if config.names.fused:
+    if config.names.fused_qkv:
         return joined_rows(f"{at}qkv_proj.weight", spec.shape, 2, counts)
     return joined_matrices([f"{at}{name}_proj.weight" for name in "qkv"], spec.shape, 2, counts)
 
@@ -90,7 +94,7 @@ def _sinks(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
 
 
 def _gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
-    if config.names.fused:
+    if config.names.fused_gate_up:
         return joined_rows(f"{prefix}mlp.gate_up_proj.weight", spec.shape, 1, (1, 1))
     return joined_matrices([f"{prefix}mlp.{name}_proj.weight" for name in ("gate", "up")], spec.shape, 1, (1, 1))
 
@@ -109,8 +113,9 @@ def _router_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
 
 def _expert_gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
     at, names = f"{prefix}{config.names.experts}.", config.names.expert[:2]
-    if config.names.stacked:
-        return entries(f"{at}gate_up_proj", spec.shape, alternating=True)
+    if stacking := config.names.stacking:
+        name = f"{at}{config.names.stacked[0]}"
+        return entries(name, spec.shape, alternating=stacking == "alternating", transposed=stacking == "out_in")
     each = [
         joined_matrices([f"{at}{index}.{name}.weight" for name in names], spec.shape[1:], 1, (1, 1))
         for index in range(spec.shape[0])
@@ -120,8 +125,8 @@ def _expert_gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices
 
 def _expert_down(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
     at, name = f"{prefix}{config.names.experts}.", config.names.expert[2]
-    if config.names.stacked:
-        return entries(f"{at}down_proj", spec.shape)
+    if stacking := config.names.stacking:
+        return entries(f"{at}{config.names.stacked[1]}", spec.shape, transposed=stacking == "out_in")
     return stacked([matrix(f"{at}{index}.{name}.weight", spec.shape[1:], 1) for index in range(spec.shape[0])])
 
 
@@ -141,13 +146,13 @@ _LAYER: dict[str, Source] = {
     "attention_norm.scale": _named("input_layernorm.weight"),
     "attention.qkv": _qkv,
     "attention.qkv_bias": _qkv_bias,
-    "attention.q_norm.scale": _named("self_attn.q_norm.weight"),
-    "attention.k_norm.scale": _named("self_attn.k_norm.weight"),
+    "attention.q_norm.scale": _norm(lambda names: f"self_attn.{names.qk_norms[0]}"),
+    "attention.k_norm.scale": _norm(lambda names: f"self_attn.{names.qk_norms[1]}"),
     "attention.sinks": _sinks,
     "attention.out": _linear("self_attn.o_proj.weight"),
     "attention.out_bias": _named("self_attn.o_proj.bias"),
-    "attention_post_norm.scale": _named("post_attention_layernorm.weight"),
-    "mlp_norm.scale": _mlp_norm,
+    "attention_post_norm.scale": _norm(lambda names: names.post_norms[0]),
+    "mlp_norm.scale": _norm(lambda names: names.mlp_norm),
     "mlp.gate_up": _gate_up,
     "mlp.gate_up_bias": _gate_up_bias,
     "mlp.down": _linear("mlp.down_proj.weight"),
@@ -161,5 +166,5 @@ _LAYER: dict[str, Source] = {
     "mlp.shared.gate_up": _shared_gate_up,
     "mlp.shared.down": _linear("mlp.shared_expert.down_proj.weight"),
     "mlp.shared_gate": _linear_of("mlp.shared_expert_gate.weight", 1),
-    "mlp_post_norm.scale": _named("post_feedforward_layernorm.weight"),
+    "mlp_post_norm.scale": _norm(lambda names: names.post_norms[1]),
 }

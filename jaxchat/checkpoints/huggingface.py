@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def load_hf(
     """
     place = place or (lambda path, array: jax.device_put(array))
     shards = SafetensorsReader(directory)
-    stored = stored_slices(config, shards.prefix(config.names.prefixes), shards.head())
+    stored = _stored(shards, config)
     specs = param_specs(config)
     _check(shards, stored, config)
     digest = hashlib.sha256()
@@ -74,12 +75,24 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
+def _stored(shards: SafetensorsReader, config: ModelConfig) -> dict[ParamPath, Slices]:
+    """Returns the stored tensors of every parameter, in that form of the family of which most tensors are there."""
+    prefix, head = shards.prefix(config.names.prefixes), shards.head()
+    forms = [
+        stored_slices(replace(config, names=names), prefix, head) for names in (config.names, *config.names.others)
+    ]
+    if len(forms) == 1:
+        return forms[0]
+    return max(forms, key=lambda form: sum(shards.fits(part) for slices in form.values() for part in slices))
+
+
 def _check(shards: SafetensorsReader, stored: dict[ParamPath, Slices], config: ModelConfig) -> None:
     """Raises ModelError for tensors that do not fit, before memory is allocated, and for tensors of no parameter.
 
     The computation would silently omit the latter.
     """
     parts = [part for slices in stored.values() for part in slices]
+    shards.check_rows(stored["embed",][0].name, config.vocab_size)
     for part in parts:
         shards.check(part)
     names = {part.name for part in parts}

@@ -65,6 +65,19 @@ class SafetensorsReader:
         """Returns the dtypes of all tensors, in the notation of safetensors."""
         return {self._slice(name).get_dtype() for name in self.files}
 
+    def fits(self, part: TensorSlice) -> bool:
+        """Returns whether the tensor of `part` is stored in the shape that it expects."""
+        return part.name in self.files and tuple(self._slice(part.name).get_shape()) == part.stored_shape
+
+    def check_rows(self, embedding: str, vocab_size: int) -> None:
+        """Raises ModelError if the tensor `embedding` has other than `vocab_size` rows."""
+        shape = self._slice(embedding).get_shape() if embedding in self.files else []
+        if shape and shape[0] != vocab_size:
+            raise ModelError(
+                f"{self.files[embedding]}: tensor {embedding} has {shape[0]} rows, but config.json: vocab_size is "
+                f"{vocab_size}"
+            )
+
     def check(self, part: TensorSlice) -> None:
         """Raises ModelError if the tensor of `part` is missing, of another shape, or not floating-point."""
         path = self.files.get(part.name)
@@ -124,6 +137,17 @@ class SafetensorsReader:
 
     def _missing(self, name: str) -> ModelError:
         """Returns the error about a missing tensor; it shows the stored names that are most like it."""
+        packed = name.removesuffix("weight") + "qweight"
+        if packed in self._stored and not self._quantization:
+            return ModelError(
+                f"{self.directory}: tensor {name} is stored as {packed}, the form of AWQ and GPTQ, but config.json "
+                "lacks quantization_config; restore it, or use the unquantised checkpoint"
+            )
+        if name in HEADS:
+            return ModelError(
+                f"{self.directory}: tensor {name} is missing from the safetensors files; if the embedding serves as "
+                "head, set tie_word_embeddings to true in config.json"
+            )
         similar = sorted(self._stored, key=lambda stored: (-_common_parts(stored, name), stored))[:3]
         shown = f", which have {', '.join(similar)}" if similar else ""
         return ModelError(f"{self.directory}: tensor {name} is missing from the safetensors files{shown}")

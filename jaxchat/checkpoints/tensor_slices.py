@@ -89,22 +89,26 @@ def joined_vectors(names: Sequence[str], shape: Shape, axis: int, counts: Sequen
     )
 
 
-def entries(name: str, shape: Shape, *, alternating: bool = False) -> Slices:
+def entries(name: str, shape: Shape, *, alternating: bool = False, transposed: bool = False) -> Slices:
     """Returns the slices of a parameter that is stored as one tensor and read entry by entry of the first axis.
 
     Args:
         name: name of the tensor.
-        shape: shape of the parameter.
+        shape: shape of the parameter, `[entries, out..]` for vectors and `[entries, in, out..]` for matrices.
         alternating: whether the last two axes of the parameter alternate in one axis of the tensor.
+        transposed: whether each matrix is stored as `[out, in]`.
     """
     count, *entry = shape
-    stored = (count, *entry[:-2], math.prod(entry[-2:])) if alternating else shape
+    outer = entry[:-2] if alternating else entry[:1]
+    axes = (*outer, math.prod(entry[len(outer) :]))
+    stored = (count, *(axes[::-1] if transposed else axes))
     return tuple(
         TensorSlice(
             name,
             stored,
             (1, *entry),
             (slice(index, index + 1),),
+            transposed=transposed,
             alternating=alternating,
             rows=(index, index + 1),
         )

@@ -10,6 +10,12 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.rope import RopeConfig
 
 Activation = Literal["silu", "gelu_tanh"]
+NormKind = Literal["rms", "layer"]
+Stacking = Literal["alternating", "in_out", "out_in"]
+"""How one tensor holds the matrices of all experts.
+
+"alternating" is `[E, in, out]` with gate and up in turns, "in_out" has the gate before up, "out_in" is `[E, out, in]`.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +63,22 @@ class Names:
         "model.",
     )  # of all tensors except the head; the first prefix that the checkpoint contains
     mlp_norm: str = "post_attention_layernorm"
-    fused: bool = False  # qkv_proj and gate_up_proj contain what other families store separately
-    stacked: bool = False  # one tensor for all experts, [E, in, out], with alternating gate and up
+    post_norms: tuple[str, str] = ("post_attention_layernorm", "post_feedforward_layernorm")
+    qk_norms: tuple[str, str] = ("q_norm", "k_norm")
+    fused_qkv: bool = False  # qkv_proj contains what other families store as q_proj, k_proj and v_proj
+    fused_gate_up: bool = False  # gate_up_proj contains gate_proj and up_proj
     router: str = "mlp.gate"
     experts: str = "mlp.experts"
     expert: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
+    stacking: Stacking | None = None  # None: each expert has separate tensors, those of `expert`
+    stacked: tuple[str, str] = ("gate_up_proj", "down_proj")  # one tensor for all experts
     ignored: tuple[str, ...] = ()  # prefixes of tensors that the decoder does not use
+    others: tuple[Names, ...] = ()  # further ways in which checkpoints of the family are stored
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A decoder: RMSNorm, grouped-query attention, gated feed-forward layers.
+    """A decoder: norms, grouped-query attention, gated feed-forward layers.
 
     Letters: V vocabulary, L layers, H query heads, K KV heads, D embedding dimension, F feed-forward dimension, d head
     dimension.
@@ -82,10 +93,13 @@ class ModelConfig:
     head_dim: int  # d
     max_seq_len: int
     kinds: tuple[LayerKind, ...] = ()  # one for each layer; by default `LayerKind()` for all
+    norm: NormKind = "rms"
     norm_eps: float = 1e-6
     norm_offset: float = 0.0  # added to the scales of norms
     qk_norm: bool = False  # queries and keys are normalised over the head dimension
     qk_norm_whole: bool = False  # they are normalised over all heads together instead
+    qk_norm_last: bool = False  # they are normalised after rotation instead of before
+    parallel: bool = False  # both halves of a block read one norm of its input
     pre_norms: bool = True  # the inputs of each half of a block are normalised
     post_norms: bool = False  # the outputs that a block adds to the residual stream are normalised
     qkv_bias: bool = False
@@ -94,6 +108,7 @@ class ModelConfig:
     activation: Activation = "silu"
     experts: Experts | None = None
     embed_scale: float = 1.0
+    round_embed_scale: bool = False  # to the dtype of the weights
     residual_scale: float = 1.0  # of the outputs that a block adds to the residual stream
     logit_scale: float = 1.0
     query_scale: float | None = None  # of attention scores; None: d**-0.5

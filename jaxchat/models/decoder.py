@@ -11,10 +11,10 @@ from jax import Array
 from jaxchat.kernels.matmul.int8 import Int8
 from jaxchat.kernels.matmul.native import PanelWeight
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.layers import Attend, Attention, FeedForward, RMSNorm, RopeTables, matmul, weight
+from jaxchat.models.layers import Attend, Attention, FeedForward, Norm, matmul, weight
 from jaxchat.models.moe import MoE
 from jaxchat.models.param_specs import outer_specs
-from jaxchat.models.rope import rotation
+from jaxchat.models.rope import RopeTables, rotation
 from jaxchat.models.sharding import TensorParallel
 
 
@@ -33,7 +33,7 @@ class Decoder(nn.Module):
         c, specs = self.config, outer_specs(self.config)
         self.table = weight(self, specs, "embed")
         self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.num_layers)]
-        self.norm = RMSNorm(c.norm_eps, c.norm_offset)
+        self.norm = Norm.of(c)
         if not c.tie_embeddings:
             self.head = weight(self, specs, "head")
 
@@ -53,7 +53,8 @@ class Decoder(nn.Module):
         embedded = table.take(tokens) if isinstance(table, PanelWeight | Int8) else jnp.take(table, tokens, axis=0)
         x = embedded.astype(jnp.float32)
         if c.embed_scale != 1:
-            x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
+            dtype = self.table.dtype if c.round_embed_scale else jnp.float32
+            x *= jnp.asarray(c.embed_scale, dtype).astype(jnp.float32)
         ropes = dict.fromkeys(kind.rope for kind in c.kinds)
         tables = {rope: rotation(rope, c.head_dim, positions) if rope else None for rope in ropes}
         for layer, block in enumerate(self.blocks):
@@ -88,26 +89,29 @@ class Block(nn.Module):
     tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
-    def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
+    def __call__(self, layer: int, x: Array, rope_tables: RopeTables | None, attend: Attend) -> Array:
         c = self.config
-        mixed = Attention(c, self.tensor_parallel, name="attention")(
-            layer, self._norm("attention_norm", x) if c.pre_norms else x, rope_tables, attend
-        )
-        x = x + self._added("attention_post_norm", mixed)
-        sparse = c.experts if c.kinds[layer].sparse else None
-        inner = (
-            MoE(c, sparse, self.tensor_parallel, name="mlp")
-            if sparse
+        attention = Attention(c, self.tensor_parallel, name="attention")
+        experts = c.experts if c.kinds[layer].sparse else None
+        mlp = (
+            MoE(c, experts, self.tensor_parallel, name="mlp")
+            if experts
             else FeedForward(c, self.tensor_parallel, name="mlp")
         )
-        return x + self._added("mlp_post_norm", inner(self._norm("mlp_norm", x) if c.pre_norms else x))
+        normed = self._read("attention_norm", x)
+        mixed = self._added("attention_post_norm", attention(layer, normed, rope_tables, attend))
+        if c.parallel:
+            return x + mixed + self._added("mlp_post_norm", mlp(normed))
+        x = x + mixed
+        return x + self._added("mlp_post_norm", mlp(self._read("mlp_norm", x)))
+
+    def _read(self, norm: str, x: Array) -> Array:
+        """Returns what half a block computes with, for the residual stream `x[T, D]`."""
+        y: Array = Norm.of(self.config, norm)(x) if self.config.pre_norms else x
+        return y
 
     def _added(self, norm: str, y: Array) -> Array:
         """Returns what the output `y[T, D]` of half a block adds to the residual stream."""
         c = self.config
-        y = self._norm(norm, y) if c.post_norms else y
+        y = Norm.of(c, norm)(y) if c.post_norms else y
         return y if c.residual_scale == 1 else y * c.residual_scale
-
-    def _norm(self, name: str, x: Array) -> Array:
-        y: Array = RMSNorm(self.config.norm_eps, self.config.norm_offset, name=name)(x)
-        return y

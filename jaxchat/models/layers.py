@@ -19,16 +19,14 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.kernels.matmul import int8, native
 from jaxchat.kernels.matmul.int8 import Int8
 from jaxchat.kernels.matmul.native import PanelWeight
-from jaxchat.models.config import Activation, Clamp, ModelConfig
+from jaxchat.models.config import Activation, Clamp, ModelConfig, NormKind
 from jaxchat.models.param_specs import Specs, attention_specs, feed_forward_specs, norm_specs
-from jaxchat.models.rope import rotate
+from jaxchat.models.rope import RopeTables, rotate
 from jaxchat.models.sharding import TensorParallel
 
 Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`; the decoder's caller owns the KV cache."""
 Weight = Array | PanelWeight | Int8
-RopeTables = tuple[Array, Array] | None
-"""Cosine and sine `[T, 1, r/2]`, or None for a layer without positions."""
 
 
 def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
@@ -101,19 +99,28 @@ def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
     return gate * jax.nn.sigmoid(clamp.alpha * gate) * (jnp.clip(up, -clamp.limit, clamp.limit) + 1)
 
 
-class RMSNorm(nn.Module):
+class Norm(nn.Module):
     """The norm `x / sqrt(mean(x**2) + eps) * (scale + offset)` over the last axis (arXiv 1910.07467).
 
-    It computes in f32, and its result is f32 for every dtype of x.
+    With kind "layer", the mean of x is subtracted first (arXiv 1607.06450). It computes in f32, and its result is f32
+    for every dtype of x.
     """
 
     eps: float
     offset: float = 0.0
+    kind: NormKind = "rms"
+
+    @staticmethod
+    def of(config: ModelConfig, name: str | None = None) -> Norm:
+        """Returns the norm of a model. `name` is that of its parameters."""
+        return Norm(config.norm_eps, config.norm_offset, config.norm, name=name)
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         scale = parameter(self, norm_specs(x.shape[-1], self.offset), "scale")
         x = x.astype(jnp.float32)
+        if self.kind == "layer":
+            x -= jnp.mean(x, axis=-1, keepdims=True)
         mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
         return x * jax.lax.rsqrt(mean_square + self.eps) * (scale.astype(jnp.float32) + self.offset)
 
@@ -125,8 +132,8 @@ class Attention(nn.Module):
     tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
-    def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
-        """Maps `x[T, D]` to f32 `[T, D]`."""
+    def __call__(self, layer: int, x: Array, rope_tables: RopeTables | None, attend: Attend) -> Array:
+        """Maps `x[T, D]` to f32 `[T, D]`. `rope_tables` is None for a layer without positions."""
         c, tokens = self.config, x.shape[0]
         specs = attention_specs(c)
         w = weight(self, specs, "qkv")
@@ -134,6 +141,8 @@ class Attention(nn.Module):
         if c.qkv_bias:
             qkv += parameter(self, specs, "qkv_bias").astype(jnp.float32)
         q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.num_heads, c.head_dim), rope_tables)
+        if rope_tables and rope_tables.query_scale is not None:
+            q *= rope_tables.query_scale
         k = self._placed("k_norm", qkv[:, :, c.group], rope_tables)
         q, k, v = (x.astype(w.dtype) for x in (q, k, qkv[:, :, c.group + 1]))
         mixed = attend(layer, q, k, v, self._attention_spec(layer))
@@ -151,15 +160,19 @@ class Attention(nn.Module):
         sinks = parameter(self, attention_specs(c), "sinks").astype(jnp.float32)
         return replace(c.attention_spec(layer), sinks=sinks.ravel())
 
-    def _placed(self, norm: str, x: Array, rope_tables: RopeTables) -> Array:
+    def _placed(self, norm: str, x: Array, rope_tables: RopeTables | None) -> Array:
         """Returns queries or keys `[T, heads, d]` after norm and rotation, f32; `norm` is the name of the norm's
         parameters.
         """
         c = self.config
-        if c.qk_norm:
-            rows = x.reshape(len(x), -1) if c.qk_norm_whole else x
-            x = RMSNorm(c.norm_eps, c.norm_offset, name=norm)(rows).reshape(x.shape)
-        return rotate(x, *rope_tables) if rope_tables else x
+        if c.qk_norm and not c.qk_norm_last:
+            x = self._normalised(norm, x)
+        x = rotate(x, rope_tables) if rope_tables else x
+        return self._normalised(norm, x) if c.qk_norm_last else x
+
+    def _normalised(self, norm: str, x: Array) -> Array:
+        rows = x.reshape(len(x), -1) if self.config.qk_norm_whole else x
+        return Norm.of(self.config, norm)(rows).reshape(x.shape)
 
 
 class FeedForward(nn.Module):

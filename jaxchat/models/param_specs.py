@@ -93,7 +93,8 @@ def layer_specs(config: ModelConfig, index: int) -> Specs:
     norm = norm_specs(c.embed_dim, c.norm_offset)
     experts = c.experts if c.kinds[index].sparse else None
     specs = _under("attention_norm", norm) if c.pre_norms else {}
-    specs |= _under("attention", attention_specs(c)) | (_under("mlp_norm", norm) if c.pre_norms else {})
+    specs |= _under("attention", attention_specs(c))
+    specs |= _under("mlp_norm", norm) if c.pre_norms and not c.parallel else {}
     specs |= _under("mlp", moe_specs(c, experts) if experts else feed_forward_specs(c))
     if c.post_norms:
         specs |= _under("attention_post_norm", norm) | _under("mlp_post_norm", norm)
@@ -101,7 +102,7 @@ def layer_specs(config: ModelConfig, index: int) -> Specs:
 
 
 def norm_specs(width: int, offset: float) -> Specs:
-    """Returns the parameters of an RMSNorm over `width` numbers whose scales get `offset` added."""
+    """Returns the parameters of a norm over `width` numbers whose scales get `offset` added."""
     return {("scale",): ParamSpec(shape=(width,), axes=(None,), init=initializers.constant(1.0 - offset))}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -18,7 +20,9 @@ class RopeConfig:
     fraction: float = 1.0  # the leading part of the head dimension that is rotated
     kind: str = "default"
     factor: float = 1.0
-    original_context: int = 8192  # llama3, yarn, longrope
+    interleaved: bool = False  # neighbouring numbers form a pair, instead of those half the rotated part apart
+    query_beta: float = 0.0  # queries grow by this times log(1 + position // original_context), as in Llama 4
+    original_context: int = 8192  # llama3, yarn, longrope, query_beta
     low_freq_factor: float = 1.0  # llama3
     high_freq_factor: float = 4.0  # llama3
     beta_fast: float = 32.0  # yarn
@@ -32,6 +36,15 @@ class RopeConfig:
     def rotated(self, head_dim: int) -> int:
         """Returns r, how many of the `head_dim` numbers of a head are rotated."""
         return int(head_dim * self.fraction)
+
+
+class RopeTables(NamedTuple):
+    """The rotation of T positions."""
+
+    cos: Array  # f32 [T, 1, r/2]
+    sin: Array  # likewise
+    query_scale: Array | None = None  # f32 [T, 1, 1]; None: 1
+    interleaved: bool = False
 
 
 def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
@@ -85,16 +98,34 @@ def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
     return base / np.array(config.long_factors if config.long else config.short_factors), magnitude
 
 
-def rotation(config: RopeConfig, head_dim: int, positions: Array) -> tuple[Array, Array]:
-    """Returns cosine and sine `[T, 1, r/2]` (f32) for `positions[T]` (int32)."""
+def rotation(config: RopeConfig, head_dim: int, positions: Array) -> RopeTables:
+    """Returns the tables of `positions[T]` (int32)."""
     frequency, magnitude = frequencies(config, head_dim)
     angle = positions.astype(jnp.float32)[:, None, None] * frequency
-    return jnp.cos(angle) * magnitude, jnp.sin(angle) * magnitude
+    scale = _query_scale(config, positions)[:, None, None] if config.query_beta else None
+    return RopeTables(jnp.cos(angle) * magnitude, jnp.sin(angle) * magnitude, scale, config.interleaved)
 
 
-def rotate(x: Array, cos: Array, sin: Array) -> Array:
-    """Rotates the first r of `x[T, heads, d]` by halves, the layout of Hugging Face checkpoints. Returns f32."""
+def _query_scale(config: RopeConfig, positions: Array) -> Array:
+    """Returns the factor of each query, f32 `[T]`."""
+    periods = 1.0 + (positions // config.original_context).astype(jnp.float32)
+    # Barriers, because the bits of a fused logarithm may depend on the row count, as those of `moe.route` do.
+    logarithm = jax.lax.optimization_barrier(jnp.log(jax.lax.optimization_barrier(periods)))
+    return 1.0 + config.query_beta * logarithm
+
+
+def rotate(x: Array, tables: RopeTables) -> Array:
+    """Rotates the first r numbers of `x[T, heads, d]`. Returns f32.
+
+    Interleaved pairs come out with their first halves before their second ones. Scores are the same as in place,
+    because queries and keys are permuted alike.
+    """
+    cos, sin = tables.cos, tables.sin
     half = cos.shape[-1]
     x = x.astype(jnp.float32)
-    first, second, remainder = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    rotated, remainder = x[..., : 2 * half], x[..., 2 * half :]
+    if tables.interleaved:
+        first, second = rotated[..., ::2], rotated[..., 1::2]
+    else:
+        first, second = rotated[..., :half], rotated[..., half:]
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin, remainder], axis=-1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from jaxchat.errors import ModelError
+from jaxchat.model_directory import read_object
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import from_hugging_face
 
@@ -18,6 +18,7 @@ _QWEN = dict(architectures=["Qwen2ForCausalLM"], rms_norm_eps=1e-6, rope_theta=1
 _GPT_OSS = dict(
     architectures=["GptOssForCausalLM"], vocab_size=201_088, head_dim=64, num_experts_per_tok=4, sliding_window=128
 )
+_MISTRAL = dict(vocab_size=131_072, head_dim=128, rms_norm_eps=1e-5, sliding_window=None)
 _QWEN3_MOE = {**_QWEN, "architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 151_936, "norm_topk_prob": True}
 
 
@@ -32,15 +33,10 @@ def read_shape(model: str) -> ModelConfig:
         return from_hugging_face(MODEL_SHAPES[model.lower()])
     path = Path(model).expanduser()
     path = path / "config.json" if path.is_dir() else path
-    try:
-        return from_hugging_face(json.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
+    if not path.exists():
         names = ", ".join(MODEL_SHAPES)
-        raise ModelError(
-            f"{path}: no such file; give a folder with config.json, such a file, or one of {names}"
-        ) from None
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({error})") from None
+        raise ModelError(f"{path}: no such file; give a folder with config.json, such a file, or one of {names}")
+    return from_hugging_face(read_object(path))
 
 
 def _shape(
@@ -70,6 +66,10 @@ MODEL_SHAPES: dict[str, dict[str, Any]] = {
     "qwen3-30b-a3b": _shape(
         _QWEN3_MOE, 48, 2048, 6144, 32, 4, 40_960, head_dim=128, num_experts=128, moe_intermediate_size=768
     ),
+    "mistral-small-3.2-24b": _shape(
+        _MISTRAL, 40, 5120, 32_768, 32, 8, 131_072, architectures=["MistralForCausalLM"], rope_theta=1e9
+    ),
+    "ministral-3-8b": _shape(_MISTRAL, 34, 4096, 14_336, 32, 8, 262_144, architectures=["Ministral3ForCausalLM"]),
     "gpt-oss-20b": _shape(_GPT_OSS, 24, 2880, 2880, 64, 8, 131_072, num_local_experts=32),
     "gpt-oss-120b": _shape(_GPT_OSS, 36, 2880, 2880, 64, 8, 131_072, num_local_experts=128),
     "qwen2.5-7b": _shape(_QWEN, 28, 3584, 18_944, 28, 4, 32_768, vocab_size=152_064),

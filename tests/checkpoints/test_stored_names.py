@@ -113,8 +113,8 @@ def test_one_parameter_under_two_names_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_tensor_is_named_beside_those_most_like_it(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, "llama 3")
-    renamed(tmp_path, lambda name: name.replace("0.self_attn.q_proj.weight", "0.self_attn.q_proj.qweight"))
-    message = r"layers\.0\.self_attn\.q_proj\.weight is missing .*, which have model\.layers\.0\.self_attn\.q_proj\.qw"
+    renamed(tmp_path, lambda name: name.replace("0.self_attn.q_proj.weight", "0.self_attn.q_proj.data"))
+    message = r"layers\.0\.self_attn\.q_proj\.weight is missing .*, which have model\.layers\.0\.self_attn\.q_proj\.da"
     with pytest.raises(ModelError, match=message):
         load_hf(tmp_path, read_config(tmp_path))
 
@@ -133,3 +133,97 @@ def test_an_index_lists_names_as_they_are_stored(tmp_path: Path) -> None:
     names = dict.fromkeys(load_file(tmp_path / WEIGHTS), WEIGHTS)
     (tmp_path / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": names}))
     jax.tree.map(np.testing.assert_array_equal, expected, load_hf(tmp_path, read_config(tmp_path))[0])
+
+
+FUSED = dict(num_experts_per_tok=2, num_hidden_layers=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("Qwen3Moe", dict(FUSED, num_experts=4, moe_intermediate_size=24, head_dim=16)),
+        ("Mixtral", dict(FUSED, num_local_experts=4)),
+    ],
+)
+def test_experts_in_one_tensor_as_version_5_holds_them(tmp_path: Path, kind: str, changes: dict) -> None:
+    model = checkpoints.write_model(tmp_path / "each", kind, **changes)
+    model.save_pretrained(tmp_path / "fused", save_original_format=False)
+    assert any(name.endswith("experts.gate_up_proj") for name in load_file(tmp_path / "fused" / WEIGHTS))
+    each, fused = (load_hf(path, read_config(path))[0] for path in (tmp_path / "each", tmp_path / "fused"))
+    jax.tree.map(np.testing.assert_array_equal, each, fused)
+
+
+@pytest.mark.parametrize("tensor", ["qkv_proj", "gate_up_proj"])
+def test_fused_tensors_of_phi_may_be_stored_apart(tmp_path: Path, tensor: str) -> None:
+    checkpoints.write(tmp_path, "phi 3")
+    expected, _ = load_hf(tmp_path, read_config(tmp_path))
+    tensors: dict[str, np.ndarray] = {}
+    for name, value in load_file(tmp_path / WEIGHTS).items():
+        if "qkv_proj" in name:
+            rows = np.split(value, [64, 80])  # 8 query heads and 2 KV heads of 8
+            tensors |= {name.replace("qkv", part): array for part, array in zip("qkv", rows, strict=True)}
+        elif "gate_up_proj" in name:
+            halves = zip(("gate", "up"), np.split(value, 2), strict=True)
+            tensors |= {name.replace("gate_up", part): array for part, array in halves}
+        else:
+            tensors[name] = value
+    missing = tensors.pop(f"model.layers.1.{'self_attn.q' if tensor == 'qkv_proj' else 'mlp.up'}_proj.weight")
+    save_file(tensors, tmp_path / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"layers\.1\..*(q|up)_proj\.weight is missing"):  # in the form that is stored
+        load_hf(tmp_path, read_config(tmp_path))
+    name = "self_attn__q" if tensor == "qkv_proj" else "mlp__up"
+    with_tensors(tmp_path, **{f"model__layers__1__{name}_proj__weight": missing})
+    jax.tree.map(np.testing.assert_array_equal, expected, load_hf(tmp_path, read_config(tmp_path))[0])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.layers.0.self_attn.k_scale",
+        "model.layers.0.self_attn.k_proj.k_scale",
+        "model.layers.0.self_attn.v_proj.v_scale",
+        "model.layers.0.self_attn.kv_scale",
+        "v_head.summary.weight",
+    ],
+)
+def test_scales_of_an_eight_bit_cache_and_value_heads_are_left_unread(tmp_path: Path, name: str) -> None:
+    checkpoints.write(tmp_path, "llama 3")
+    expected, _ = load_hf(tmp_path, read_config(tmp_path))
+    with_tensors(tmp_path, **{name.replace(".", "__"): np.ones(1, np.float32)})
+    jax.tree.map(np.testing.assert_array_equal, expected, load_hf(tmp_path, read_config(tmp_path))[0])
+
+
+def test_tensors_of_awq_without_their_configuration_are_told(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, "llama 3")
+    renamed(tmp_path, lambda name: name.replace("_proj.weight", "_proj.qweight"))
+    message = (
+        r"q_proj\.weight is stored as .*q_proj\.qweight, the form of AWQ and GPTQ, but .* lacks quantization_config"
+    )
+    with pytest.raises(ModelError, match=message):
+        load_hf(tmp_path, read_config(tmp_path))
+
+
+@pytest.mark.parametrize("tie", [None, False])
+def test_a_missing_head_is_an_error_unless_it_is_tied(tmp_path: Path, tie: bool | None) -> None:
+    """`transformers` draws a random head there."""
+    checkpoints.write(tmp_path, "llama 3")
+    tensors, file = load_file(tmp_path / WEIGHTS), tmp_path / "config.json"
+    del tensors["lm_head.weight"]
+    save_file(tensors, tmp_path / WEIGHTS, metadata={"format": "pt"})
+    raw = {**json.loads(file.read_text()), "tie_word_embeddings": tie}
+    file.write_text(json.dumps({key: value for key, value in raw.items() if value is not None}))
+    with pytest.raises(ModelError, match=r"lm_head\.weight is missing .* set tie_word_embeddings to true"):
+        load_hf(tmp_path, read_config(tmp_path))
+    file.write_text(json.dumps({**raw, "tie_word_embeddings": True}))
+    expected = reference(tmp_path)
+    assert np.abs(our_logits(tmp_path, TOKENS) - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("case", ["llama 3", "qwen 3"])
+def test_another_number_of_rows_than_vocab_size_is_told(tmp_path: Path, case: str) -> None:
+    checkpoints.write(tmp_path, case)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "vocab_size": 200}))
+    message = r"embed_tokens\.weight has 199 rows, but config\.json: vocab_size is 200"
+    with pytest.raises(ModelError, match=message):
+        load_hf(tmp_path, read_stored_config(tmp_path))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxchat.models.layers import RMSNorm, matmul
+from jaxchat.models.layers import Norm, matmul
 from jaxchat.runtime.compile import options
 
 
@@ -20,17 +20,33 @@ def random(*shape: int) -> jax.Array:
 @pytest.mark.parametrize("offset", [0.0, 1.0])
 def test_the_norm_divides_by_the_root_of_the_mean_square(offset: float) -> None:
     x, scale = random(5, 3, 48), random(48)
-    actual = RMSNorm(1e-5, offset).apply({"params": {"scale": scale}}, x)
+    actual = Norm(1e-5, offset).apply({"params": {"scale": scale}}, x)
     wide = np.asarray(x, np.float64)
     expected = wide / np.sqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * (np.asarray(scale, np.float64) + offset)
     np.testing.assert_allclose(actual, expected, rtol=2e-6)
+
+
+def test_the_norm_of_a_layer_subtracts_the_mean_first() -> None:
+    x, scale = random(5, 3, 48) + 2, random(48)
+    actual = Norm(1e-5, kind="layer").apply({"params": {"scale": scale}}, x)
+    wide = np.asarray(x, np.float64)
+    wide -= wide.mean(-1, keepdims=True)
+    expected = wide / np.sqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * np.asarray(scale, np.float64)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("shape", [(64, 896), (64, 4096)])
+def test_the_norm_of_a_layer_has_the_same_bits_among_any_number_of_rows(shape: tuple[int, ...]) -> None:
+    x, scale = random(*shape), random(shape[-1])
+    assert_rows_agree(lambda x: Norm(1e-5, kind="layer").apply({"params": {"scale": scale}}, x), x)
 
 
 @pytest.mark.bits
 @pytest.mark.parametrize("shape", [(64, 896), (64, 4096), (64, 14, 64), (64, 2, 128), (64, 4, 256), (64, 1, 16)])
 def test_the_norm_of_a_row_has_the_same_bits_among_any_number_of_rows(shape: tuple[int, ...]) -> None:
     x, scale = random(*shape), random(shape[-1])
-    assert_rows_agree(lambda x: RMSNorm(1e-5).apply({"params": {"scale": scale}}, x), x)
+    assert_rows_agree(lambda x: Norm(1e-5).apply({"params": {"scale": scale}}, x), x)
 
 
 @pytest.mark.bits

@@ -130,3 +130,38 @@ def test_model_type_names_the_family_where_architectures_does_not(tmp_path: Path
 def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(tiny.CONFIG), "utf-8-sig")
     assert isinstance(read_config(tmp_path), ModelConfig)
+
+
+@pytest.mark.parametrize(
+    ("changes", "context"),
+    [
+        (dict(max_position_embeddings=128, rope_scaling=YARN), 512),
+        (dict(max_position_embeddings=128, rope_scaling=dict(type="yarn", factor=4.0)), 512),
+        (dict(max_position_embeddings=1024, rope_scaling=YARN), 1024),
+        (dict(max_position_embeddings=128, rope_scaling=dict(rope_type="linear", factor=4.0)), 128),
+        (dict(max_position_embeddings=128, rope_scaling=dict(YARN, factor=1e300)), 2**31 - 1),
+    ],
+    ids=str,
+)
+def test_yarn_stretches_a_context_that_was_left_at_the_original_one(changes: dict, context: int) -> None:
+    assert from_hugging_face({**tiny.CONFIG, **changes}).max_seq_len == context
+
+
+def test_olmo_3_needs_both_bases_where_the_reference_would_apply_one_to_some_layers_only() -> None:
+    raw = {**tiny.CONFIG, "architectures": ["Olmo3ForCausalLM"], "rope_theta": 1e4}
+    with pytest.raises(ModelError, match=r"rope_theta must be in rope_parameters\.full_attention and"):
+        from_hugging_face(raw)
+    ropes = dict(full_attention=dict(rope_theta=2e4), sliding_attention=dict(rope_theta=3e4))
+    model = from_hugging_face(dict(raw, rope_parameters=ropes, sliding_window=8, num_hidden_layers=4))
+    assert [(kind.window, kind.rope and kind.rope.theta) for kind in model.kinds] == [(8, 3e4)] * 3 + [(0, 2e4)]
+
+
+def test_yarn_of_published_olmo_3_applies_to_layers_without_a_window() -> None:
+    raw = {**tiny.CONFIG, "architectures": ["Olmo3ForCausalLM"], "num_hidden_layers": 4, "rope_theta": 5e5}
+    model = from_hugging_face({**raw, "rope_scaling": YARN})
+    assert [kind.rope and kind.rope.kind for kind in model.kinds] == ["default"] * 3 + ["yarn"]
+
+
+def test_norms_over_queries_of_command_r_are_refused() -> None:
+    with pytest.raises(ModelError, match="use_qk_norm is not supported"):
+        from_hugging_face({**tiny.CONFIG, "architectures": ["CohereForCausalLM"], "use_qk_norm": True})

@@ -35,6 +35,9 @@ LLAMA3_ROPE = dict(
     rope_theta=500000.0,
 )
 YARN_ROPE = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=128, rope_theta=10000.0)
+MINISTRAL_3_ROPE = dict(
+    YARN_ROPE, original_max_position_embeddings=48, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3
+)
 LINEAR_ROPE = dict(rope_type="linear", factor=2.0, rope_theta=10000.0)
 DUAL_ROPE = dict(
     full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1000000.0),
@@ -108,6 +111,49 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "smollm 3": ("SmolLM3", dict(num_hidden_layers=5, tie_word_embeddings=True)),
     "mixtral": ("Mixtral", dict(num_local_experts=5, num_experts_per_tok=2, sliding_window=None)),
+    "ministral 3": (
+        "Ministral3",
+        dict(initializer_range=0.1, head_dim=16, rope_parameters=MINISTRAL_3_ROPE),  # scores are multiplied twice
+    ),
+    "olmo 3": (
+        "Olmo3",
+        dict(
+            num_key_value_heads=8,
+            num_hidden_layers=5,
+            sliding_window=WINDOW,
+            rope_parameters=dict(
+                full_attention=dict(YARN_ROPE, rope_theta=500000.0),
+                sliding_attention=dict(rope_type="default", rope_theta=500000.0),
+            ),
+        ),
+    ),
+    "exaone 4": ("Exaone4", dict(num_hidden_layers=5, sliding_window=WINDOW, rope_parameters=LLAMA3_ROPE)),
+    "exaone 4, no window": ("Exaone4", dict(sliding_window=None, layer_types=["full_attention"] * 3)),
+    "seed-oss": ("SeedOss", dict(head_dim=16, attention_out_bias=True)),
+    "hunyuan": (
+        "HunYuanDenseV1",
+        dict(
+            head_dim=16,
+            tie_word_embeddings=True,
+            rope_parameters=dict(rope_type="dynamic", alpha=50.0, factor=1.0, rope_theta=10000.0),
+        ),
+    ),
+    "glm": ("Glm", dict(head_dim=16)),
+    "glm 4": ("Glm4", dict(head_dim=16)),
+    "ernie 4.5": ("Ernie4_5", dict(head_dim=16, use_bias=True, tie_word_embeddings=True)),
+    "command r": ("Cohere", dict(tie_word_embeddings=True)),
+    "command r7b": ("Cohere2", dict(num_hidden_layers=5, sliding_window=WINDOW, tie_word_embeddings=True)),
+    "granite 3 with experts": (
+        "GraniteMoe",
+        dict(
+            num_local_experts=5,
+            num_experts_per_tok=2,
+            embedding_multiplier=1.5,
+            attention_multiplier=0.15,
+            residual_multiplier=0.6,
+            logits_scaling=8.0,
+        ),
+    ),
     "qwen 3, whole experts": (
         "Qwen3Moe",
         dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=20, head_dim=16, norm_topk_prob=True),
@@ -158,14 +204,19 @@ def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: A
     config = getattr(transformers, f"{kind}Config")(**{**SHAPE, **changes})
     config._attn_implementation = "eager"  # the only implementation that supports every family's scores
     model = getattr(transformers, f"{_MODEL_OF.get(kind, kind)}ForCausalLM")(config).eval()
+    perturb(model)
+    model.save_pretrained(directory, max_shard_size=shard)
+    return model
+
+
+def perturb(model: torch.nn.Module) -> None:
+    """Changes parameters whose initial values would hide mistakes, and weakens experts."""
     with torch.no_grad():
         for parameter in _hidden_by_their_start(model):
             parameter.add_(0.3 * torch.randn_like(parameter))
         for name, parameter in model.named_parameters():
             if "experts.down_proj" in name:
                 parameter.mul_(EXPERT)
-    model.save_pretrained(directory, max_shard_size=shard)
-    return model
 
 
 def logits(model: torch.nn.Module, tokens: list[int]) -> Any:

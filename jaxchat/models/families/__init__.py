@@ -5,6 +5,7 @@ architecture.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,16 @@ FAMILIES: Registry[Read] = Registry(
         "LlamaForCausalLM": f"{_HERE}.llama:read",
         "MistralForCausalLM": f"{_HERE}.mistral:read",
         "MinistralForCausalLM": f"{_HERE}.mistral:read",
+        "Ministral3ForCausalLM": f"{_HERE}.mistral:read_ministral_3",
+        "Mistral3ForConditionalGeneration": f"{_HERE}.mistral:read_3_text",
         "Qwen2ForCausalLM": f"{_HERE}.qwen:read_2",
         "Qwen2MoeForCausalLM": f"{_HERE}.qwen:read_2_experts",
         "Qwen3ForCausalLM": f"{_HERE}.qwen:read_3",
         "Qwen3MoeForCausalLM": f"{_HERE}.qwen:read_3_experts",
+        "Qwen2VLForConditionalGeneration": f"{_HERE}.qwen:read_2_text",
+        "Qwen2_5_VLForConditionalGeneration": f"{_HERE}.qwen:read_2_text",
+        "Qwen3VLForConditionalGeneration": f"{_HERE}.qwen:read_3_text",
+        "Qwen3VLMoeForConditionalGeneration": f"{_HERE}.qwen:read_3_experts_text",
         "MixtralForCausalLM": f"{_HERE}.mixtral:read",
         "GemmaForCausalLM": f"{_HERE}.gemma:read_1",
         "Gemma2ForCausalLM": f"{_HERE}.gemma:read_2",
@@ -38,17 +45,34 @@ FAMILIES: Registry[Read] = Registry(
         "SmolLM3ForCausalLM": f"{_HERE}.smollm:read_3",
         "GptOssForCausalLM": f"{_HERE}.gpt_oss:read",
         "GraniteForCausalLM": f"{_HERE}.granite:read",
+        "GraniteMoeForCausalLM": f"{_HERE}.granite:read_experts",
         "Olmo2ForCausalLM": f"{_HERE}.olmo:read_2",
+        "Olmo3ForCausalLM": f"{_HERE}.olmo:read_3",
+        "CohereForCausalLM": f"{_HERE}.cohere:read",
+        "Cohere2ForCausalLM": f"{_HERE}.cohere:read_2",
+        "Ernie4_5ForCausalLM": f"{_HERE}.ernie:read_4_5",
+        "Exaone4ForCausalLM": f"{_HERE}.exaone:read_4",
+        "GlmForCausalLM": f"{_HERE}.glm:read",
+        "Glm4ForCausalLM": f"{_HERE}.glm:read_4",
+        "HunYuanDenseV1ForCausalLM": f"{_HERE}.hunyuan:read_dense",
+        "SeedOssForCausalLM": f"{_HERE}.seed_oss:read",
     },
 )
+_LONGEST = 2**31 - 1  # positions are int32
 _OF_MODEL_TYPE = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
     "ministral": "MinistralForCausalLM",
+    "ministral3": "Ministral3ForCausalLM",
+    "mistral3": "Mistral3ForConditionalGeneration",
     "qwen2": "Qwen2ForCausalLM",
     "qwen2_moe": "Qwen2MoeForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
+    "qwen2_vl": "Qwen2VLForConditionalGeneration",
+    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
+    "qwen3_vl": "Qwen3VLForConditionalGeneration",
+    "qwen3_vl_moe": "Qwen3VLMoeForConditionalGeneration",
     "mixtral": "MixtralForCausalLM",
     "gemma": "GemmaForCausalLM",
     "gemma2": "Gemma2ForCausalLM",
@@ -58,7 +82,17 @@ _OF_MODEL_TYPE = {
     "smollm3": "SmolLM3ForCausalLM",
     "gpt_oss": "GptOssForCausalLM",
     "granite": "GraniteForCausalLM",
+    "granitemoe": "GraniteMoeForCausalLM",
     "olmo2": "Olmo2ForCausalLM",
+    "olmo3": "Olmo3ForCausalLM",
+    "cohere": "CohereForCausalLM",
+    "cohere2": "Cohere2ForCausalLM",
+    "ernie4_5": "Ernie4_5ForCausalLM",
+    "exaone4": "Exaone4ForCausalLM",
+    "glm": "GlmForCausalLM",
+    "glm4": "Glm4ForCausalLM",
+    "hunyuan_v1_dense": "HunYuanDenseV1ForCausalLM",
+    "seed_oss": "SeedOssForCausalLM",
 }
 
 
@@ -91,7 +125,17 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
         raise ModelError(
             f"config.json: quantization_config of method {method} is not supported; use the unquantised checkpoint"
         )
-    return FAMILIES.get(architecture)(keys)
+    return _with_yarn_context(FAMILIES.get(architecture)(keys))
+
+
+def _with_yarn_context(model: ModelConfig) -> ModelConfig:
+    """Returns the model with the context that YaRN stretches the original one to, if that is longer.
+
+    Publishers' instructions add YaRN to `config.json` by hand and leave `max_position_embeddings` as it is.
+    """
+    ropes = {kind.rope for kind in model.kinds if kind.rope and kind.rope.kind == "yarn"}
+    stretched = (min(rope.original_context * rope.factor, _LONGEST) for rope in ropes)
+    return replace(model, max_seq_len=max([model.max_seq_len, *map(int, stretched)]))
 
 
 def _architecture(keys: HFConfigReader) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from jaxchat.errors import ModelError
-from jaxchat.models.config import Activation, LayerKind
+from jaxchat.models.config import Activation, LayerKind, Names
 from jaxchat.models.hf_config import HFConfigReader
 from jaxchat.models.rope import RopeConfig
 
@@ -129,6 +130,29 @@ def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> flo
     return (0.1 * scale * math.log(factor) + 1) / (0.1 * scale_all * math.log(factor) + 1)
 
 
+def rope_by_type(keys: HFConfigReader, full_theta: float, sliding_theta: float) -> tuple[RopeConfig, RopeConfig]:
+    """Returns the rotary embeddings of layers without and with a window. `rope_scaling` applies to the former alone.
+
+    Args:
+        keys: the configuration.
+        full_theta: the rotary base of layers without a window if the configuration has none.
+        sliding_theta: likewise, of layers with a window.
+
+    Raises:
+        ModelError: `rope_parameters` are not given for each type of layer, or the settings are not supported.
+    """
+    settings, scaling = keys.inner("rope_parameters"), keys.inner("rope_scaling")
+    for key in ("rope_type", "type", "rope_theta"):
+        if settings.has(key):
+            raise settings.error(key, "must be in full_attention or sliding_attention")
+    full_settings = settings.inner("full_attention").replaced(scaling.values)
+    full = rope_of(full_settings, keys, keys.number("rope_theta", full_theta, positive=True))
+    sliding = rope_of(settings.inner("sliding_attention"), keys, sliding_theta)
+    if (full.fraction, sliding.fraction) != (1, 1):
+        raise ModelError("config.json: partial_rotary_factor is not supported for this family")
+    return full, sliding
+
+
 def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
     """Returns the window of each layer, 0 for none: by `layer_types`, otherwise by `default`.
 
@@ -173,3 +197,21 @@ def optional_window(keys: HFConfigReader) -> int:
 def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:
     """Returns layers that differ only in their window."""
     return tuple(LayerKind(rope=rope, window=window) for window in windows)
+
+
+def text_part(keys: HFConfigReader, *, tied: bool) -> HFConfigReader:
+    """Returns the keys of the text part of a model that also reads images or sound.
+
+    Whether embeddings are tied is a key of the whole model; `tied` is its default.
+    """
+    return keys.inner("text_config").replaced(dict(tie_word_embeddings=keys.flag("tie_word_embeddings", tied)))
+
+
+def names_in_llava(names: Names) -> Names:
+    """Returns the names of a text part beside a vision tower and a projector, the layout that LLaVA began."""
+    parts = ("vision_tower.", "multi_modal_projector.")
+    return replace(
+        names,
+        prefixes=("language_model.model.", "model.language_model."),
+        ignored=(*parts, *(f"model.{part}" for part in parts)),
+    )

@@ -15,22 +15,18 @@ from jaxchat.models.config import LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import (
     activation,
     kinds,
+    names_in_llava,
     optional_window,
     rope,
-    rope_of,
+    rope_by_type,
     same_windows,
     sizes,
+    text_part,
     windows,
 )
 from jaxchat.models.hf_config import HFConfigReader
 
 _NAMES = Names(mlp_norm="pre_feedforward_layernorm")
-_TEXT_OF_MANY = Names(
-    mlp_norm="pre_feedforward_layernorm",
-    prefixes=("language_model.model.", "model.language_model."),
-    ignored=("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
-)
-
 _DEFAULTS_1 = dict(
     num_key_value_heads=16,
     head_dim=256,
@@ -58,6 +54,7 @@ def read_1(keys: HFConfigReader) -> ModelConfig:
         qkv_bias=bias,
         out_bias=bias,
         embed_scale=math.sqrt(settings["embed_dim"]),
+        round_embed_scale=True,
     )
 
 
@@ -89,8 +86,7 @@ def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
 
 def read_3_text(keys: HFConfigReader) -> ModelConfig:
     """Reads the text part of `Gemma3ForConditionalGeneration` and ignores its image parts."""
-    tied = keys.flag("tie_word_embeddings", True)  # the text part's own key is not used
-    return read_3(keys.inner("text_config").replaced(dict(tie_word_embeddings=tied)), _TEXT_OF_MANY)
+    return read_3(text_part(keys, tied=True), names_in_llava(_NAMES))
 
 
 def _shared(keys: HFConfigReader) -> dict[str, Any]:
@@ -104,6 +100,7 @@ def _shared(keys: HFConfigReader) -> dict[str, Any]:
         qkv_bias=bias,
         out_bias=bias,
         embed_scale=math.sqrt(settings["embed_dim"]),
+        round_embed_scale=True,
         query_scale=keys.number("query_pre_attn_scalar", 256, positive=True) ** -0.5,
     )
 
@@ -113,14 +110,6 @@ def _kinds_3(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     layers, every = keys.integer("num_hidden_layers"), keys.integer("sliding_window_pattern", 6)
     sliding = tuple((index + 1) % every != 0 for index in range(layers))
     window_sizes = windows(keys, sliding, optional_window(keys))
-    settings, scaling = keys.inner("rope_parameters"), keys.inner("rope_scaling")
-    for key in ("rope_type", "type", "rope_theta"):
-        if settings.has(key):
-            raise settings.error(key, "must be in full_attention or sliding_attention")
-    whole = settings.inner("full_attention").replaced(scaling.values)
-    global_rope = rope_of(whole, keys, keys.number("rope_theta", 1e6, positive=True))
     local_base = keys.number("rope_local_base_freq", 1e4, positive=True)
-    local_rope = rope_of(settings.inner("sliding_attention"), keys, local_base)
-    if (global_rope.fraction, local_rope.fraction) != (1, 1):
-        raise ModelError("config.json: partial_rotary_factor is not supported for this family")
+    global_rope, local_rope = rope_by_type(keys, 1e6, local_base)
     return tuple(LayerKind(rope=local_rope if window else global_rope, window=window) for window in window_sizes)

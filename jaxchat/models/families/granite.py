@@ -1,12 +1,22 @@
-"""Granite 3: Llama whose embeddings, scores, residual stream and logits are multiplied by constants."""
+"""Granite 3: Llama whose embeddings, scores, residual stream and logits are multiplied by constants.
+
+Its small models have experts in every layer.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from jaxchat.models.config import ModelConfig
+from jaxchat.models.config import Experts, ModelConfig, Names
 from jaxchat.models.families import llama
 from jaxchat.models.hf_config import HFConfigReader
+
+_NAMES_EXPERTS = Names(
+    router="block_sparse_moe.router.layer",
+    experts="block_sparse_moe",
+    stacking="out_in",
+    stacked=("input_linear.weight", "output_linear.weight"),
+)
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
@@ -18,3 +28,15 @@ def read(keys: HFConfigReader) -> ModelConfig:
         residual_scale=keys.number("residual_multiplier", 1.0),
         logit_scale=1 / keys.number("logits_scaling", 1.0, positive=True),
     )
+
+
+def read_experts(keys: HFConfigReader) -> ModelConfig:
+    """Reads `GraniteMoeForCausalLM`."""
+    model = read(keys)
+    experts = Experts(
+        count=keys.integer("num_local_experts", 8),
+        top_k=keys.integer("num_experts_per_tok", 2),
+        mlp_dim=keys.integer("intermediate_size"),
+    )
+    layers = tuple(replace(kind, sparse=True) for kind in model.kinds)
+    return replace(model, kinds=layers, experts=experts, names=_NAMES_EXPERTS)

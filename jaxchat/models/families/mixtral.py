@@ -6,7 +6,12 @@ from jaxchat.models.config import Experts, LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import optional_window, rope, same_windows, sizes
 from jaxchat.models.hf_config import HFConfigReader
 
-_NAMES = Names(router="block_sparse_moe.gate", experts="block_sparse_moe.experts", expert=("w1", "w3", "w2"))
+_NAMES = Names(
+    router="block_sparse_moe.gate",
+    experts="block_sparse_moe.experts",
+    expert=("w1", "w3", "w2"),
+    others=(Names(stacking="out_in"),),  # as version 5 of transformers holds them
+)
 _DEFAULTS = dict(num_key_value_heads=8, max_position_embeddings=131_072, rms_norm_eps=1e-5)
 
 

@@ -7,6 +7,7 @@ from jaxchat.models.config import ModelConfig, Names
 from jaxchat.models.families.common import kinds, optional_window, rope, same_windows, sizes
 from jaxchat.models.hf_config import HFConfigReader
 
+_NAMES = Names(fused_qkv=True, fused_gate_up=True, others=(Names(),))  # tools that fine-tune store them apart
 _DEFAULTS = dict(max_position_embeddings=4096, original_max_position_embeddings=4096, rms_norm_eps=1e-5)
 
 
@@ -19,5 +20,5 @@ def read(keys: HFConfigReader) -> ModelConfig:
     return ModelConfig(
         **sizes(keys),
         kinds=kinds(rope_tables, same_windows(keys, optional_window(keys))),
-        names=Names(fused=True),
+        names=_NAMES,
     )

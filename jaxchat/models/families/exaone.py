@@ -1,0 +1,28 @@
+"""EXAONE 4 (arXiv 2507.11407): norms after each half of a block, and over queries and keys.
+
+Where some layers have a window, the others lack positions.
+"""
+
+from __future__ import annotations
+
+from jaxchat.models.config import LayerKind, ModelConfig
+from jaxchat.models.families.common import optional_window, rope, sizes, windows
+from jaxchat.models.hf_config import HFConfigReader
+
+_DEFAULTS = dict(num_key_value_heads=32, rms_norm_eps=1e-5, sliding_window=4096)
+
+
+def read_4(keys: HFConfigReader) -> ModelConfig:
+    """Reads `Exaone4ForCausalLM`."""
+    keys = keys.or_else(_DEFAULTS)
+    return ModelConfig(**sizes(keys), kinds=_kinds(keys), qk_norm=True, pre_norms=False, post_norms=True)
+
+
+def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
+    layers, window = keys.integer("num_hidden_layers"), optional_window(keys)
+    sliding = (False,) * layers
+    if window and not keys.words("layer_types"):  # otherwise the pattern may be a word, which is not used
+        every = keys.integer("sliding_window_pattern", 4)
+        sliding = tuple((index + 1) % every != 0 for index in range(layers))
+    rope_tables, window_sizes = rope(keys), windows(keys, sliding, window)
+    return tuple(LayerKind(rope=rope_tables if size or not window else None, window=size) for size in window_sizes)
