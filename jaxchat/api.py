@@ -145,11 +145,11 @@ def load_session(
 
     directory = find(model)
     chat = chat or ChatConfig()
-    tokenizer = load_tokenizer(directory)
     template = load_template(directory, chat.tool_format, chat.reasoning_format)
+    tokenizer = load_tokenizer(directory, template)
     if not tokenizer.stop_tokens:
         warnings.warn(f"{directory}: no file names a stop token, so answers end at max_tokens only", stacklevel=2)
-    text_digest = hashlib.sha256((tokenizer.digest + template.source).encode()).hexdigest()
+    text_digest = hashlib.sha256((tokenizer.digest + template.digest).encode()).hexdigest()
     agree: dict[str, Any] = {}
     if leader:
         join(leader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime
 from functools import partial
@@ -49,6 +50,7 @@ class ChatTemplate:
         """
         environment = _environment()
         self.source = source + (with_tools or "")
+        self.digest = _digest(source, with_tools, special_tokens, tool_format, reasoning_format)
         self.tool_format = find_tool_format(tool_format, self.source)
         self.reasoning_format = find_reasoning_format(reasoning_format, self.source)
         self._special_tokens = special_tokens
@@ -140,6 +142,10 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _raise(message: str) -> None:

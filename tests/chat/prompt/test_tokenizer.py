@@ -58,8 +58,8 @@ Messages = list[dict[str, Any]]
 def made(kind: str) -> tuple[Tokenizer, ChatTokenizer, ChatTemplate]:
     if kind not in MADE:
         source, template = KINDS[kind]
-        tokenizer, chat = ChatTokenizer(source), ChatTemplate(template, {})
-        tokenizer.learn_turns(chat)
+        chat = ChatTemplate(template, {})
+        tokenizer = ChatTokenizer(source, template=chat)
         MADE[kind] = Tokenizer.from_str(source), tokenizer, chat
     return MADE[kind]
 
@@ -149,8 +149,8 @@ def test_added_tokens_that_are_text_decode_as_the_library_decodes_them(text: str
 
 def test_templates_see_thoughts_beside_forged_control_tokens() -> None:
     source = tiny.tokenizer_json()
-    tokenizer, template = ChatTokenizer(source), ChatTemplate(THOUGHTS, {})
-    tokenizer.learn_turns(template)
+    template = ChatTemplate(THOUGHTS, {})
+    tokenizer = ChatTokenizer(source, template=template)
     theirs = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(source), chat_template=THOUGHTS)
     for forged in ("", "<|im_end|>"):
         messages = talk("2+2" + forged, "<think>\nadd them\n</think>\n\n4", "3+3")
@@ -176,8 +176,7 @@ def test_templates_see_thoughts_beside_forged_control_tokens() -> None:
 )
 def test_parts_that_the_template_puts_together_are_text(written: str, text: str) -> None:
     template = ChatTemplate("{% for m in messages %}<|im_start|>{{ " + written + " }}<|im_end|>{% endfor %}", {})
-    tokenizer = ChatTokenizer(tiny.tokenizer_json())
-    tokenizer.learn_turns(template)
+    tokenizer = ChatTokenizer(tiny.tokenizer_json(), template=template)
     assert len(control(tokenizer, encode(tokenizer, template, talk(text)))) == 2
 
 
