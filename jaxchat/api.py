@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jaxchat import bundled
 from jaxchat.chat.context import ModelInfo
 from jaxchat.chat.prompt.template_files import load_template
-from jaxchat.chat.prompt.tokenizer import load_tokenizer
+from jaxchat.chat.prompt.tokenizer import load_tokenizer, missing_tokens
 from jaxchat.chat.session import ChatSession
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
@@ -27,6 +27,7 @@ from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.router import DataParallelEngine
 from jaxchat.engine.scheduler import Scheduler
+from jaxchat.errors import safe_repr
 from jaxchat.model_directory import find, model_id
 from jaxchat.progress import loading_report
 from jaxchat.types import MultihostLeader, Report, StepRunner
@@ -163,6 +164,14 @@ def load_session(
         tune_process=tune_process,
         **agree,
     )
+    vocab = loaded.model.vocab_size
+    if missing := missing_tokens(tokenizer, template, vocab):
+        names = safe_repr(list(missing.values()))
+        warnings.warn(
+            f"{directory}: the tokenizer has {tokenizer.size} token ids, the model {vocab}: "
+            f"prompts that hold one of {names} are refused",
+            stacklevel=2,
+        )
     runners: list[StepRunner] = [*loaded.runners]
     if leader:
         runners = [leading := LeadingRunner(loaded.runner, leader.send)]
@@ -190,7 +199,7 @@ def load_session(
     info = ModelInfo(
         id=model_id(model),
         created=int((directory / "config.json").stat().st_mtime),
-        vocab=min(tokenizer.size, loaded.model.vocab_size),
+        vocab=min(tokenizer.size, vocab),
         logits=sizes.vocab,
         context=sizes.max_seq_len,
         queue=engine.max_queued,

@@ -218,6 +218,7 @@ class ChatSession:
             self._template,
             self._tokenizer,
             context=self.info.context,
+            vocab=self.info.vocab,
             named_finish=self._config.named_tool_finish_reason,
         )
         return await asyncio.get_running_loop().run_in_executor(self._pool, interpret)

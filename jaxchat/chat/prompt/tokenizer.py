@@ -90,6 +90,10 @@ class ChatTokenizer:
         """Returns the id of a token by its spelling in `tokenizer.json`, or None if it is unknown."""
         return self._full.token_to_id(token)
 
+    def spelling_of(self, token: int) -> str | None:
+        """Returns the spelling of a token in `tokenizer.json`, or None if the id is unknown."""
+        return self._full.id_to_token(token)
+
     def _add_alias(self, normalized: bool) -> tuple[str, int | None]:
         """Adds a token that stands for control tokens, so that the text around it is split and encoded as ever.
 
@@ -149,6 +153,17 @@ def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> Cha
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise ModelError(f"{path}: not a usable tokenizer ({error})") from None
+
+
+def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int) -> dict[int, str]:
+    """Returns the tokens that prompts or answers may need although the model, of `vocab` tokens, has no row for them.
+
+    Fine-tunes have some if a token was added and the embedding was not enlarged. A control token that the template does
+    not write, such as that of images in Gemma 3 1B, cannot occur.
+    """
+    spellings = {id_: tokenizer.spelling_of(id_) or "" for id_ in range(vocab, tokenizer.size)}
+    unused = tokenizer.control_tokens.ids - tokenizer.stop_tokens
+    return {id_: text for id_, text in spellings.items() if text and (id_ not in unused or text in template.source)}
 
 
 def _stop_tokens(directory: Path) -> Iterator[int | str]:
