@@ -11,9 +11,10 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from jaxchat.chat.prompt.control_tokens import ControlTokens, Span, differs_only_by_decoys
+from jaxchat.chat.prompt.control_tokens import ControlTokens, differs_only_by_decoys
 from jaxchat.chat.prompt.decoder import Decoder
 from jaxchat.chat.prompt.special_tokens import read_special_tokens, with_added_tokens
+from jaxchat.chat.prompt.splitter import Span
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.turn_markers import cut_strings, turn_markers
 from jaxchat.errors import ModelError, invalid, safe_repr
