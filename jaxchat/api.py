@@ -20,7 +20,7 @@ from jaxchat import bundled
 from jaxchat.chat.context import ModelInfo
 from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.chat.prompt.template_variables import day_source
-from jaxchat.chat.prompt.tokenizer import load_tokenizer
+from jaxchat.chat.prompt.tokenizer import load_tokenizer, missing_tokens
 from jaxchat.chat.session import ChatSession
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
@@ -28,6 +28,7 @@ from jaxchat.config import ChatConfig, DTypeName, EngineConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.router import DataParallelEngine
 from jaxchat.engine.scheduler import Scheduler
+from jaxchat.errors import safe_repr
 from jaxchat.model_directory import find, model_id
 from jaxchat.progress import loading_report
 from jaxchat.settings import check_names
@@ -152,17 +153,13 @@ def load_session(
 
     directory = find(model)
     chat = chat or ChatConfig()
-    tokenizer = load_tokenizer(directory)
     template = load_template(
-        directory,
-        chat.tool_format,
-        chat.reasoning_format,
-        chat.template_kwargs,
-        day_source(chat.fixed_day),
+        directory, chat.tool_format, chat.reasoning_format, chat.template_kwargs, day_source(chat.fixed_day)
     )
+    tokenizer = load_tokenizer(directory, template)
     if not tokenizer.stop_tokens:
         warnings.warn(f"{directory}: no file names a stop token, so answers end at max_tokens only", stacklevel=2)
-    text_digest = hashlib.sha256((tokenizer.digest + template.identity).encode()).hexdigest()
+    text_digest = hashlib.sha256((tokenizer.digest + template.digest).encode()).hexdigest()
     agree: dict[str, Any] = {}
     if leader:
         join(leader)
@@ -176,6 +173,14 @@ def load_session(
         tune_process=tune_process,
         **agree,
     )
+    vocab = loaded.model.vocab_size
+    if missing := missing_tokens(tokenizer, template, vocab):
+        names = safe_repr(list(missing.values()))
+        warnings.warn(
+            f"{directory}: the tokenizer has {tokenizer.size} token ids, the model {vocab}: "
+            f"prompts that hold one of {names} are refused",
+            stacklevel=2,
+        )
     runners: list[StepRunner] = [*loaded.runners]
     if leader:
         runners = [leading := LeadingRunner(loaded.runner, leader.send)]
@@ -205,7 +210,7 @@ def load_session(
     info = ModelInfo(
         id=model_id(model),
         created=int((directory / "config.json").stat().st_mtime),
-        vocab=min(tokenizer.size, loaded.model.vocab_size),
+        vocab=min(tokenizer.size, vocab),
         logits=sizes.vocab,
         context=sizes.max_seq_len,
         queue=engine.max_queued,

@@ -48,7 +48,7 @@ class ChatSession:
 
         Args:
             engine: the engine, not started.
-            tokenizer: the model's tokenizer.
+            tokenizer: the model's tokenizer, made for the chat template.
             template: the model's chat template.
             info: description of the model.
             config: limits and settings of the server.
@@ -61,7 +61,6 @@ class ChatSession:
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
-        tokenizer.learn_turns(template)
         self._grammars = GrammarCompiler(tokenizer, info.logits, tool_format=template.tool_format)
         self._config = config or ChatConfig()
         self._compiles = compiles
@@ -219,6 +218,7 @@ class ChatSession:
             self._template,
             self._tokenizer,
             context=self.info.context,
+            vocab=self.info.vocab,
             named_finish=self._config.named_tool_finish_reason,
         )
         return await asyncio.get_running_loop().run_in_executor(self._pool, interpret)

@@ -150,6 +150,7 @@ def echo_session(
     info = ModelInfo(
         id="echo", created=1, vocab=5000, logits=5000, context=CONTEXT, queue=queue, fingerprint="fp_0123456789"
     )
-    tokenizer = ChatTokenizer(SOURCE, frozenset({END}))
+    chat_template = ChatTemplate(template, {}, today=today)
+    tokenizer = ChatTokenizer(SOURCE, {END}, chat_template)
     engine = Engine(runner, scheduler, queue_limit=queue)
-    return ChatSession(engine, tokenizer, ChatTemplate(template, {}, today=today), info, chat), runner
+    return ChatSession(engine, tokenizer, chat_template, info, chat), runner

@@ -13,7 +13,7 @@ from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.template_variables import TemplateVariables
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.tool_choice import ToolChoice
-from jaxchat.errors import ChatError, context_length_exceeded
+from jaxchat.errors import ChatError, context_length_exceeded, invalid, safe_repr
 
 _NOT_TEXT = "The model's chat template cannot show a control token in these values as text."
 _PROBE = 16  # characters for each token of the context; ordinary text has fewer
@@ -25,21 +25,23 @@ def prompt_tokens(
     template: ChatTemplate,
     tokenizer: ChatTokenizer,
     context: int,
+    vocab: int,
     variables: TemplateVariables | None = None,
 ) -> np.ndarray:
     """Returns the prompt of a validated request as token ids, i32 `[tokens]`.
 
     Args:
         request: a validated request.
-        tool_choice: the tool choice of the request.
+        tool_choice: the functions that it allows.
         template: the model's chat template.
         tokenizer: the model's tokenizer.
         context: maximum length of a prompt, in tokens.
+        vocab: number of token ids that the model knows.
         variables: the variables of the template; None for a request that sets none.
 
     Raises:
-        ChatError: 400 on the message, tool or variable that the chat template rejects, or on `messages` that are far
-            too long.
+        ChatError: 400 on the message, tool or variable that the chat template rejects. 400 on `messages` that are far
+            too long, or hold a token that the model does not know.
     """
     _check_length(request, tokenizer, context)
     variables = variables or template.variables()
@@ -64,7 +66,14 @@ def prompt_tokens(
         if error.param == "messages" and decoy and not tokenizer.control_tokens.decoy(conversation):
             error = replace(error, param="chat_template_kwargs", message=_NOT_TEXT)
         raise _as_requested(error, request, tool_choice) from None
+    _check_known(ids, tokenizer, vocab)
     return np.array(ids, np.int32)
+
+
+def _check_known(ids: list[int], tokenizer: ChatTokenizer, vocab: int) -> None:
+    if (highest := max(ids, default=0)) >= vocab:
+        token = f"{safe_repr(tokenizer.spelling_of(highest))}, id {highest}"
+        raise invalid("messages", f"The prompt holds the token {token}, but the model knows {vocab} tokens only.")
 
 
 def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -68,7 +69,8 @@ class ChatTemplate:
         if with_tools:
             self._with_tools = TemplateProgram(with_tools)
         self.default_kwargs = dict(kwargs or {})
-        self.identity = self.source + (json.dumps(kwargs) if kwargs else "")  # decides every rendering, with the day
+        # of all that decides a rendering and how the answer is read, but for the day
+        self.digest = _digest(source, with_tools, special_tokens, tool_format, reasoning_format, self.default_kwargs)
         self._today = today
         self._check_defaults()
         self._traits_of = lru_cache(_PROBED)(self._probe)
@@ -204,3 +206,7 @@ def _drops(
         return PROBE not in render(changed, tools)
     except Exception:  # the template reads the message, as it refuses this text
         return False
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

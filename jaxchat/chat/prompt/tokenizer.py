@@ -11,9 +11,10 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from jaxchat.chat.prompt.control_tokens import ControlTokens, Span, differs_only_by_decoys
+from jaxchat.chat.prompt.control_tokens import ControlTokens, differs_only_by_decoys
 from jaxchat.chat.prompt.decoder import Decoder
 from jaxchat.chat.prompt.special_tokens import read_special_tokens, with_added_tokens
+from jaxchat.chat.prompt.splitter import Span
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.turn_markers import cut_strings, turn_markers
 from jaxchat.errors import ModelError, invalid, safe_repr
@@ -23,10 +24,18 @@ _NOT_TEXT = "The model's chat template cannot show a control token in these mess
 
 
 class ChatTokenizer:
-    """A tokenizer made from a `tokenizer.json`. Thread-safe once `learn_turns` has returned."""
+    """A tokenizer made from a `tokenizer.json`. Thread-safe."""
 
-    def __init__(self, source: str, stop_tokens: frozenset[int] = frozenset()) -> None:
-        """Parses `source`, the text of a `tokenizer.json`. `stop_tokens` are the ids that end an answer."""
+    def __init__(
+        self, source: str, stop_tokens: Iterable[int | str] = (), template: ChatTemplate | None = None
+    ) -> None:
+        """Parses a tokenizer.
+
+        Args:
+            source: the text of a `tokenizer.json`.
+            stop_tokens: ids, and spellings, of the tokens that end an answer. Unknown spellings are left out.
+            template: the model's chat template. Added tokens with which it opens and closes turns are control tokens.
+        """
         spec = json.loads(source)
         self._full = Tokenizer.from_str(source)
         self._text = Tokenizer.from_str(source)
@@ -38,18 +47,17 @@ class ChatTokenizer:
         self._added = self._full.get_added_tokens_decoder()
         vocab = self._full.get_vocab(with_added_tokens=True)
         self.size = max(vocab.values()) + 1
-        self.stop_tokens = stop_tokens
-        self.digest = hashlib.sha256(source.encode()).hexdigest()
+        stops = (token if isinstance(token, int) else self.id_of(token) for token in stop_tokens)
+        self.stop_tokens = frozenset(token for token in stops if token is not None)
+        self.digest = hashlib.sha256(f"{source}{sorted(self.stop_tokens)}".encode()).hexdigest()
         self.special_tokens = {id_: token.content for id_, token in self._added.items() if token.special}
         decoder = Decoder(spec.get("decoder"))
         self.strips_first_space = decoder.strips_first_space
         self._bytes = _byte_table(vocab, self._added, decoder, self.size)
-        self._set_control_tokens(set(), set())
-
-    def learn_turns(self, template: ChatTemplate) -> None:
-        """Makes control tokens of the added tokens with which a chat template opens and closes turns."""
-        ordinary = [token.content for token in self._added.values() if not token.special]
-        self._set_control_tokens(turn_markers(template, ordinary), cut_strings(template.source))
+        self.control_tokens = self._control_tokens(template)
+        # `encode_special_tokens` ignores the special ones
+        self._text.add_special_tokens(sorted(self.control_tokens.spellings))
+        self._broken = dict(self._model_made())
 
     def encode(self, rendered: str, decoy: str | None = None) -> list[int]:
         """Returns the ids of a rendered template.
@@ -83,6 +91,10 @@ class ChatTokenizer:
         """Returns the id of a token by its spelling in `tokenizer.json`, or None if it is unknown."""
         return self._full.token_to_id(token)
 
+    def spelling_of(self, token: int) -> str | None:
+        """Returns the spelling of a token in `tokenizer.json`, or None if the id is unknown."""
+        return self._full.id_to_token(token)
+
     def _add_alias(self, normalized: bool) -> tuple[str, int | None]:
         """Adds a token that stands for control tokens, so that the text around it is split and encoded as ever.
 
@@ -92,12 +104,14 @@ class ChatTokenizer:
         self._text.add_tokens([AddedToken(content, normalized=normalized)])
         return content, self._text.token_to_id(content)
 
-    def _set_control_tokens(self, turns: set[str], cuts: set[str]) -> None:
-        ends = {self._added[id_].content for id_ in self.stop_tokens if id_ in self._added}
-        self.control_tokens = ControlTokens(self._full, {*self.special_tokens.values(), *ends, *turns}, cuts)
-        # `encode_special_tokens` ignores the special ones
-        self._text.add_special_tokens(sorted(self.control_tokens.spellings))
-        self._broken = dict(self._model_made())
+    def _control_tokens(self, template: ChatTemplate | None) -> ControlTokens:
+        spellings = {self._added[id_].content for id_ in self.stop_tokens if id_ in self._added}
+        spellings.update(self.special_tokens.values())
+        if template is None:
+            return ControlTokens(self._full, spellings)
+        ordinary = [token.content for token in self._added.values() if not token.special]
+        spellings |= turn_markers(template, ordinary)
+        return ControlTokens(self._full, spellings, cut_strings(template.source))
 
     def _model_made(self) -> Iterator[tuple[int, list[int]]]:
         """Yields the control tokens that the model itself makes of their spelling, with the tokens of its characters.
@@ -117,30 +131,43 @@ class ChatTokenizer:
         tokens = iter(spans)
         aliases = {id_ for _, id_ in self._aliases.values()}
         ids = self._ids(self._text, "".join([*parts, rendered[end:]]))
-        return [part for id_ in ids for part in ([next(tokens).token] if id_ in aliases else self._unmade(id_))]
-
-    def _unmade(self, token: int) -> list[int]:
-        return self._broken.get(token, [token])
+        if self._broken:
+            ids = [part for id_ in ids for part in self._broken.get(id_, (id_,))]
+        return [next(tokens).token if id_ in aliases else id_ for id_ in ids]
 
     def _ids(self, library: Tokenizer, text: str) -> list[int]:
         # Encoding a batch releases the GIL, encoding one text does not.
         return library.encode_batch_fast([text], add_special_tokens=False)[0].ids
 
 
-def load_tokenizer(directory: Path) -> ChatTokenizer:
-    """Reads `tokenizer.json` and the ids that end an answer. Raises ModelError naming the invalid file."""
+def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> ChatTokenizer:
+    """Reads `tokenizer.json` and the tokens that end an answer. Raises ModelError naming the invalid file.
+
+    Args:
+        directory: the model.
+        template: its chat template; None for a tokenizer that encodes no prompts.
+    """
     path = directory / "tokenizer.json"
     try:
-        tokenizer = ChatTokenizer(with_added_tokens(read_text(path), directory))
-        tokenizer.stop_tokens = frozenset(_stop_tokens(directory, tokenizer))
-        return tokenizer
+        return ChatTokenizer(with_added_tokens(read_text(path), directory), _stop_tokens(directory), template)
     except ModelError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
         raise ModelError(f"{path}: not a usable tokenizer ({error})") from None
 
 
-def _stop_tokens(directory: Path, tokenizer: ChatTokenizer) -> Iterable[int]:
+def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int) -> dict[int, str]:
+    """Returns the tokens that prompts or answers may need although the model, of `vocab` tokens, has no row for them.
+
+    Fine-tunes have some if a token was added and the embedding was not enlarged. A control token that the template does
+    not write, such as that of images in Gemma 3 1B, cannot occur.
+    """
+    spellings = {id_: tokenizer.spelling_of(id_) or "" for id_ in range(vocab, tokenizer.size)}
+    unused = tokenizer.control_tokens.ids - tokenizer.stop_tokens
+    return {id_: text for id_, text in spellings.items() if text and (id_ not in unused or text in template.source)}
+
+
+def _stop_tokens(directory: Path) -> Iterator[int | str]:
     """Yields the end-of-turn ids of generation_config.json, or config.json, and the tokenizer's own end token."""
     for file in ("generation_config.json", "config.json"):
         ids = read_if_there(directory / file).get("eos_token_id")
@@ -148,8 +175,8 @@ def _stop_tokens(directory: Path, tokenizer: ChatTokenizer) -> Iterable[int]:
             yield from _checked_ids(directory / file, ids if isinstance(ids, list) else [ids])
             break
     name = read_special_tokens(directory).get("eos_token")
-    if name is not None and (id_ := tokenizer.id_of(name)) is not None:
-        yield id_
+    if name is not None:
+        yield name
 
 
 def _checked_ids(path: Path, ids: list[Any]) -> list[int]:

@@ -43,6 +43,7 @@ def prepare(
     tokenizer: ChatTokenizer,
     *,
     context: int,
+    vocab: int,
     named_finish: NamedFinish,
 ) -> PreparedRequest:
     """Interprets a validated request. Blocks for long texts, so do not call it on an event loop.
@@ -53,16 +54,18 @@ def prepare(
         template: the model's chat template.
         tokenizer: the model's tokenizer.
         context: maximum length of a prompt, in tokens.
+        vocab: number of token ids that the model knows.
         named_finish: the finish reason of an answer that had to call a named function.
 
     Raises:
-        ChatError: 400 if the chat template rejects the conversation, or it is far too long. 400 also if a schema, the
-            response format or a template variable is invalid, or the model's format of calls is unknown.
+        ChatError: 400 if the chat template rejects the conversation, it is far too long, or it holds a token that the
+            model does not know. 400 also if a schema, the response format or a template variable is invalid, or the
+            model's format of calls is unknown.
     """
     check_callable(tool_choice, template.tool_format)
     variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))
     return PreparedRequest(
-        prompt=prompt_tokens(request, tool_choice, template, tokenizer, context, variables),
+        prompt=prompt_tokens(request, tool_choice, template, tokenizer, context, vocab, variables),
         choices=choices(request),
         max_tokens=requested_tokens(request),
         sampling=sampling(request),

@@ -12,11 +12,13 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from jaxchat.api import load_session
+from jaxchat.chat.context import RequestContext
 from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.chat.session import ChatSession
 from jaxchat.config import EngineConfig
-from jaxchat.errors import ModelError
+from jaxchat.errors import ChatError, ModelError
+from jaxchat.openai_json.request import request_from_kwargs
 from tests import tiny
 
 ASKED = [{"role": "user", "content": "Hi"}]
@@ -125,12 +127,39 @@ def test_an_added_token_that_cannot_have_its_id_is_refused(tmp_path: Path) -> No
         load_tokenizer(tmp_path)
 
 
-def test_a_model_without_a_stop_token_is_warned_of(tmp_path: Path) -> None:
-    directory = tiny.write(tmp_path)
+SAME = {"tokenizer_config.json": {"chat_template": "x{{ bos_token }}", "bos_token": "<|im_start|>"}}
+DIFFERENT: dict[str, dict[str, Any]] = {
+    "an end token": {"special_tokens_map.json": {"eos_token": "<|im_end|>"}},
+    "an end token's id": {"generation_config.json": {"eos_token_id": END}},
+    "a token of the template": {"tokenizer_config.json": SAME["tokenizer_config.json"] | {"bos_token": "<|im_end|>"}},
+    "an added token": {"added_tokens.json": {"[PAD]": NEXT}},
+    "a template for tools": {"additional_chat_templates/tool_use.jinja": "y"},
+}
+
+
+def digests(directory: Path) -> str:
+    return load_tokenizer(directory).digest + load_template(directory).digest
+
+
+@pytest.mark.parametrize("difference", DIFFERENT)
+def test_models_that_tokenise_differently_have_different_digests(tmp_path: Path, difference: str) -> None:
+    write(tmp_path, SAME)
+    before = digests(tmp_path)
+    assert digests(tmp_path) == before
+    assert digests(write(tmp_path, DIFFERENT[difference])) != before
+
+
+def test_a_model_that_lacks_a_stop_token_and_a_row_for_an_added_token_is_warned_of(tmp_path: Path) -> None:
+    directory, size = tiny.write(tmp_path), tiny.CONFIG["vocab_size"]
+    added = {f"<{id_}>": id_ for id_ in range(NEXT, size)} | {"[PAD]": size}
     (directory / "generation_config.json").unlink()
     (directory / "tokenizer_config.json").write_text(json.dumps({"chat_template": tiny.TEMPLATE}))
-    sizes = EngineConfig(slots=1, max_seq_len=128, prefill_chunk=64, prefill_buckets=(64,))
-    with pytest.warns(UserWarning, match="no file names a stop token"):
+    (directory / "added_tokens.json").write_text(json.dumps(added))
+    sizes = EngineConfig(slots=1, max_seq_len=128, prefill_chunk=64, prefill_buckets=(64,), determinism="fast")
+    with (
+        pytest.warns(UserWarning, match="no file names a stop token"),
+        pytest.warns(UserWarning, match=r"has 273 token ids, the model 272: .*\['\[PAD\]'\] are refused"),
+    ):
         session = load_session(str(directory), sizes)
     assert "does not show calls" in dict(session.summary())["chat template"]
     asyncio.run(_run(session))
@@ -138,4 +167,13 @@ def test_a_model_without_a_stop_token_is_warned_of(tmp_path: Path) -> None:
 
 async def _run(session: ChatSession) -> None:
     await session.start()
+    for text, refused in (("a PAD", False), ("a [PAD] b", True)):
+        asked = request_from_kwargs(model=session.model_id, messages=[{"role": "user", "content": text}], max_tokens=1)
+        try:
+            await session.complete(asked.request, RequestContext(request_id="x"))
+        except ChatError as error:
+            assert refused and error.http_status == 400 and error.param == "messages"
+            assert "'[PAD]', id 272, but the model knows 272 tokens" in error.message
+        else:
+            assert not refused
     await session.close()

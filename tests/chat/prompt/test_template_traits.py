@@ -37,7 +37,7 @@ def prompt(template: str, **request: Any) -> str:
     tokenizer = ChatTokenizer(tiny.tokenizer_json())
     parsed = request_from_json({"model": "m", **request}).request
     choice = validate(parsed, vocab_size=tokenizer.size, model_ids=("m",), streamed=False)
-    ids = prompt_tokens(parsed, choice, ChatTemplate(template, {}), tokenizer, 4096)
+    ids = prompt_tokens(parsed, choice, ChatTemplate(template, {}), tokenizer, 4096, tokenizer.size)
     return b"".join(tokenizer.bytes_of(id_) for id_ in ids.tolist()).decode()
 
 

@@ -90,7 +90,7 @@ def test_the_operators_values_hold_until_a_request_sets_others() -> None:
     chat = ChatTemplate(THINKS, {}, kwargs={"enable_thinking": False, "note": "N"})
     assert chat.render([ASKED], None).endswith("<think>\n\n</think>N")
     assert chat.render([ASKED], None, "", chat.variables({"enable_thinking": True})).endswith("<|im_end|>\nN")
-    assert chat.identity != ChatTemplate(THINKS, {}).identity == THINKS
+    assert chat.digest != ChatTemplate(THINKS, {}).digest == ChatTemplate(THINKS, {}, kwargs={}).digest
 
 
 @pytest.mark.parametrize(("name", "says"), [("enable", "budget, enable_thinking, note"), ("messages", "itself sets")])
@@ -114,7 +114,7 @@ def control_ids(template: str, **kwargs: Any) -> list[int]:
     tokenizer.learn_turns(chat)
     request = request_from_kwargs(model="m", messages=[ASKED], chat_template_kwargs=kwargs).request
     variables = chat.variables(template_kwargs(request, chat, tools=False))
-    ids = prompt_tokens(request, ToolChoice(), chat, tokenizer, 4096, variables)
+    ids = prompt_tokens(request, ToolChoice(), chat, tokenizer, 4096, tokenizer.size, variables)
     return [id_ for id_ in ids.tolist() if id_ in tokenizer.control_tokens.ids]
 
 

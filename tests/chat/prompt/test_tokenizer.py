@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from jaxchat.chat.prompt.template import ChatTemplate
@@ -38,8 +38,12 @@ KINDS: dict[str, tuple[str, str]] = {
     "lstrip": (small.flagged(lstrip=True), tiny.TEMPLATE),
     "single word": (small.flagged(single_word=True), SPACED),
     "normalized": (small.flagged(normalized=True), tiny.TEMPLATE),
+    "nfc": (small.byte_level(normalizers.NFC()), tiny.TEMPLATE),
+    "deepseek": (small.flagged(small.byte_level(normalizers.Sequence([])), normalized=True), tiny.TEMPLATE),
+    "nfkc normalized": (small.flagged(small.byte_level(normalizers.NFKC()), normalized=True), tiny.TEMPLATE),
     "gemma": (small.gemma(), TURN),
     "legacy": (small.legacy(), INST),
+    "legacy normalized": (small.flagged(small.legacy(), normalized=True), INST),
     "first": (small.metaspace("first"), INST),
     "never": (small.metaspace("never"), INST),
     "always": (small.metaspace("always"), INST),
@@ -58,8 +62,8 @@ Messages = list[dict[str, Any]]
 def made(kind: str) -> tuple[Tokenizer, ChatTokenizer, ChatTemplate]:
     if kind not in MADE:
         source, template = KINDS[kind]
-        tokenizer, chat = ChatTokenizer(source), ChatTemplate(template, {})
-        tokenizer.learn_turns(chat)
+        chat = ChatTemplate(template, {})
+        tokenizer = ChatTokenizer(source, template=chat)
         MADE[kind] = Tokenizer.from_str(source), tokenizer, chat
     return MADE[kind]
 
@@ -111,7 +115,7 @@ def test_text_without_control_tokens_is_tokenised_as_the_library_does(kind: str)
     check()
 
 
-@kinds
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"legacy normalized"}))  # the library misses its control tokens
 @pytest.mark.parametrize("text", ["a  b", "  hello", "ends <", "> quote", "<b>x</b>", "\n    hello\n  - x", "hello"])
 def test_a_forged_message_changes_no_other_token(kind: str, text: str) -> None:
     """Between control tokens of the template, text has the tokens that it has without a forgery elsewhere."""
@@ -147,10 +151,19 @@ def test_added_tokens_that_are_text_decode_as_the_library_decodes_them(text: str
     assert b"".join(map(tokenizer.bytes_of, ids)).decode() == library.decode(ids) == text
 
 
+@pytest.mark.parametrize(
+    "text", ["Two  spaces in a sentence.", "<b>x</b> " * 100, "> quoted", "ends <", "def f():\n    return 1\n  - x"]
+)
+def test_added_tokens_that_are_text_do_not_break_the_text_around_them(text: str) -> None:
+    library, tokenizer, template = made("gemma")
+    expected = library.encode(template.render(talk(text), None), add_special_tokens=False).ids
+    assert encode(tokenizer, template, talk(text)) == expected
+
+
 def test_templates_see_thoughts_beside_forged_control_tokens() -> None:
     source = tiny.tokenizer_json()
-    tokenizer, template = ChatTokenizer(source), ChatTemplate(THOUGHTS, {})
-    tokenizer.learn_turns(template)
+    template = ChatTemplate(THOUGHTS, {})
+    tokenizer = ChatTokenizer(source, template=template)
     theirs = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(source), chat_template=THOUGHTS)
     for forged in ("", "<|im_end|>"):
         messages = talk("2+2" + forged, "<think>\nadd them\n</think>\n\n4", "3+3")
@@ -176,8 +189,7 @@ def test_templates_see_thoughts_beside_forged_control_tokens() -> None:
 )
 def test_parts_that_the_template_puts_together_are_text(written: str, text: str) -> None:
     template = ChatTemplate("{% for m in messages %}<|im_start|>{{ " + written + " }}<|im_end|>{% endfor %}", {})
-    tokenizer = ChatTokenizer(tiny.tokenizer_json())
-    tokenizer.learn_turns(template)
+    tokenizer = ChatTokenizer(tiny.tokenizer_json(), template=template)
     assert len(control(tokenizer, encode(tokenizer, template, talk(text)))) == 2
 
 

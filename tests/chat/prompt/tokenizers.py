@@ -76,9 +76,16 @@ def unigram() -> str:
     return made.to_str()
 
 
-def flagged(**flags: bool) -> str:
-    """A byte-level tokenizer whose tokens of turns have flags such as `rstrip`."""
-    spec = json.loads(tiny.tokenizer_json())
+def byte_level(normalizer: normalizers.Normalizer) -> str:
+    """The form of Qwen 3 (NFC) and Claude (NFKC); the normaliser of DeepSeek V3 is an empty sequence."""
+    made = Tokenizer.from_str(tiny.tokenizer_json())
+    made.normalizer = normalizer
+    return made.to_str()
+
+
+def flagged(source: str = "", **flags: bool) -> str:
+    """A tokenizer whose added tokens have flags such as `rstrip`; a byte-level one if no other is given."""
+    spec = json.loads(source or tiny.tokenizer_json())
     for token in spec["added_tokens"]:
         token |= flags
     return json.dumps(spec)

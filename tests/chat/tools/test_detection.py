@@ -96,7 +96,7 @@ def prepared(choice: str, known: ChatTokenizer) -> PreparedRequest:
     template = ChatTemplate("{{ tools }}{{ messages[0].content }}", {})
     request = tool_request(choice=choice)
     tool_choice = tool_choice_of(request, check_tools(request).functions)
-    return prepare(request, tool_choice, template, known, context=1000, named_finish="tool_calls")
+    return prepare(request, tool_choice, template, known, context=1000, vocab=known.size, named_finish="tool_calls")
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", "ping"])

@@ -1,0 +1,58 @@
+"""Finds the places at which a chat template could complete a control token from a part of it in a message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+
+class Edges:
+    """The parts of control tokens that may begin or end a message, or a piece that the template cuts from it."""
+
+    def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:
+        """Compiles the parts.
+
+        Args:
+            spellings: the control tokens.
+            cuts: strings that the template may remove from messages, or split them at.
+            normalize: the normaliser, if a control token is found in normalised text.
+        """
+        spellings = set(spellings)
+        self._cuts = sorted(cuts)
+        self._normalize = normalize
+        self._longest = max(map(len, spellings), default=0)
+        heads = {token[:end] for token in spellings for end in range(1, len(token))}
+        tails = {token[start:] for token in spellings for start in range(1, len(token))}
+        self._heads = _by_char(heads, -1)
+        self._tails = _by_char(tails, 0)
+
+    def of(self, text: str) -> list[int]:
+        """Returns the indices of the outermost visible characters wherever these belong to a part of a spelling."""
+        edges = list(self._of_piece(text, 0))
+        for cut in self._cuts:
+            if cut in text:
+                start = 0
+                for piece in text.split(cut):  # as templates do; what they find of other cuts does not matter
+                    edges += self._of_piece(piece, start)
+                    start += len(piece) + len(cut)
+        return edges
+
+    def _of_piece(self, piece: str, start: int) -> Iterator[int]:
+        stripped = piece.strip()
+        if not stripped:
+            return
+        first, last = stripped[: self._longest], stripped[-self._longest :]
+        if self._normalize:
+            first, last = self._normalize(first), self._normalize(last)
+        begins, ends = self._tails.get(first[:1]), self._heads.get(last[-1:])
+        if begins and any(first[:size] in parts for size, parts in begins):
+            yield start + piece.index(stripped[0])
+        if ends and any(last[-size:] in parts for size, parts in ends):
+            yield start + len(piece.rstrip()) - 1
+
+
+def _by_char(parts: Iterable[str], place: int) -> dict[str, list[tuple[int, set[str]]]]:
+    """Returns the parts by their character at a place, then by length."""
+    table: dict[str, dict[int, set[str]]] = {}
+    for part in parts:
+        table.setdefault(part[place], {}).setdefault(len(part), set()).add(part)
+    return {char: sorted(sizes.items()) for char, sizes in table.items()}

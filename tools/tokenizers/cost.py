@@ -1,0 +1,94 @@
+"""Measures the CPU time of a long message, and for how long other threads stand still meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from tools.tokenizers.subject import Subject
+
+SWITCH = 1e-4  # seconds after which Python code lets another thread run; a longer stop is one call that holds the GIL
+_DOUBTFUL, _MORE = 2.0, 5  # on a busy machine the second thread may wait for a core: measured again above these ms
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one message, in milliseconds."""
+
+    kind: str
+    ours: float  # CPU time from the request to the ids
+    library: float  # CPU time in which the library alone encodes the prompt, its control tokens taken for text or not
+    stop: float  # longest time for which this thread held the GIL
+
+    @property
+    def added(self) -> float:
+        return max(0.0, self.ours - self.library)
+
+
+def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions: int) -> Cost:
+    """Measures one message. `library` is a separate tokenizer, whose settings this changes."""
+    rendered = subject.rendered(text)
+    alone = []
+    for special in (False, True):
+        library.encode_special_tokens = special
+        alone.append(_cpu(lambda: library.encode(rendered, add_special_tokens=False).ids, repetitions))
+    ours = _cpu(lambda: subject.ours(text), repetitions)
+    stops = (longest_stop(lambda: subject.ours(text)) for _ in range(repetitions + _MORE))
+    stop = next(stops)
+    while stop > _DOUBTFUL and (again := next(stops, None)) is not None:
+        stop = min(stop, again)
+    return Cost(kind, ours, max(alone), stop)
+
+
+def longest_stop(action: Callable[[], object]) -> float:
+    """Returns the longest time, in ms, in which `action` used the CPU and a second thread could not run.
+
+    Time of other processes does not count: only the CPU time of this thread does.
+    """
+    clock, longest, running = time.pthread_getcpuclockid(threading.get_ident()), 0.0, threading.Event()
+
+    def tick() -> None:
+        nonlocal longest
+        before = time.clock_gettime(clock)
+        running.set()
+        while running.is_set():
+            time.sleep(SWITCH)
+            now = time.clock_gettime(clock)
+            longest, before = max(longest, now - before), now
+
+    with _switching_often():
+        worker = threading.Thread(target=tick)
+        worker.start()
+        running.wait()
+        try:
+            action()
+        finally:
+            running.clear()
+            worker.join()
+    return longest * 1e3
+
+
+@contextmanager
+def _switching_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _cpu(action: Callable[[], object], repetitions: int) -> float:
+    """Returns the least CPU time of an action, in ms."""
+    least = float("inf")
+    for _ in range(repetitions):
+        start = time.process_time()
+        action()
+        least = min(least, time.process_time() - start)
+    return least * 1e3
