@@ -19,6 +19,7 @@ from pathlib import Path
 
 from jaxchat.chat.tools.format import TOOL_FORMATS, UNKNOWN, facts_of
 from jaxchat.errors import ModelError
+from tools.templates.calls import reads_calls
 from tools.templates.compare import Comparison, compare_all
 from tools.templates.conversations import battery
 from tools.templates.engines import Jaxchat, Transformers
@@ -33,7 +34,7 @@ def row_of(source: Source, directory: Path) -> Row:
         ours = Jaxchat(directory)
     except ModelError as error:
         return Row(name=source.name, needed=[str(error)])
-    theirs = Transformers(directory, sorted(ours.tokenizer.control_tokens.spellings))
+    theirs = Transformers(directory)
     tool_format = ours.template.tool_format
     name = next((name for name, known in TOOL_FORMATS.items() if known is tool_format), "unknown")
     needed = [*ours.template.traits.notes(), *(text for _, text in facts_of(tool_format))]
@@ -41,6 +42,7 @@ def row_of(source: Source, directory: Path) -> Row:
         name=source.name,
         comparisons=compare_all(ours, theirs, battery(control)),
         tool_format="unknown" if tool_format is UNKNOWN else name,
+        calls_read=reads_calls(ours, theirs),
         needed=needed,
     )
 

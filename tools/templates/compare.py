@@ -16,7 +16,7 @@ from jaxchat.errors import ChatError
 from jaxchat.openai_json.request import request_from_json
 from tools.templates.conversations import Conversation, Json
 from tools.templates.engines import Jaxchat, Prompt, Transformers, plain_form
-from tools.templates.rules import ALWAYS, KEYS, Form, restored, rules_between
+from tools.templates.rules import ALWAYS, Form, restored, rules_between
 
 _NOTHING = ("", "null", "{}")  # contents and arguments that need not be shown
 Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", "differs"]
@@ -67,10 +67,12 @@ def _compare(ours: Jaxchat, theirs: Transformers, conversation: Conversation) ->
         lost = _loses_refused_part(plain, prompt, reference)
         rules = ("refused: the template leaves it out",) if lost else ()
         return Comparison(status="by rule" if lost else "only jaxchat refuses", rules=rules, gains=lost, **made)
-    if prompt.ids == reference.ids:
+    if not _controls_are_the_templates(ours, theirs, conversation, prompt):
+        return Comparison(status="differs", **made)
+    if prompt.text == reference.text:
         return Comparison(status="equal", **made)
     for adapted in _adapted_forms(ours, conversation):
-        if theirs.prompt(*adapted).ids == prompt.ids:
+        if theirs.prompt(*adapted).text == prompt.text:
             before, after = (_shown(plain, text) for text in (reference.text, prompt.text))
             gains = bool(reference.refused) or bool(after - before)
             rules = tuple(_effective(theirs, plain, adapted, prompt))
@@ -79,11 +81,26 @@ def _compare(ours: Jaxchat, theirs: Transformers, conversation: Conversation) ->
     return Comparison(status="differs", **made)
 
 
+def _controls_are_the_templates(
+    ours: Jaxchat, theirs: Transformers, conversation: Conversation, prompt: Prompt
+) -> bool:
+    """Returns whether a prompt has the control tokens of the same conversation with words in place of their spelling.
+
+    If the conversation spells none, and `transformers` renders the same text, all tokens must be the same.
+    """
+    reference = theirs.prompt(*plain_form(conversation.harmless()))
+    if prompt.text == reference.text:
+        return prompt.ids == reference.ids
+    harmless = ours.prompt(conversation.harmless())
+    controls = ours.tokenizer.control_tokens.ids
+    return [id_ for id_ in prompt.ids if id_ in controls] == [id_ for id_ in harmless.ids if id_ in controls]
+
+
 def _effective(theirs: Transformers, plain: Form, adapted: Form, prompt: Prompt) -> Iterator[str]:
     """Yields the rules that lead to a prompt, without those that change what the template does not read."""
     for rule in rules_between(plain, adapted):
-        without = restored(plain, adapted, KEYS[rule]) if rule in KEYS else plain
-        if theirs.prompt(*without).ids != prompt.ids:
+        without = restored(plain, adapted, rule)
+        if theirs.prompt(*without).text != prompt.text:
             yield rule
 
 

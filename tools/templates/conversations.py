@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Json = dict[str, Any]
@@ -22,23 +22,35 @@ _LONG = "The harbour of Oslo opens to the south, and ferries leave it every hour
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """Messages and tools as a client sends them, in the form of JSON, with a name for tables."""
+    """Messages and tools as a client sends them, in the form of JSON, with a name for tables.
+
+    `control` is the spelling of a control token that they hold as text, if any.
+    """
 
     name: str
     messages: Sequence[Json]
     tools: Sequence[Json] = ()
+    control: str = ""
 
     def request(self) -> Json:
         """Returns the body of the request."""
         body: Json = {"model": "m", "messages": list(self.messages)}
         return body | {"tools": list(self.tools)} if self.tools else body
 
+    def harmless(self) -> Conversation:
+        """Returns the conversation with a word in place of the spelling of the control token."""
+        if not self.control:
+            return self
+        spelled = json.dumps(self.messages, ensure_ascii=False)
+        return replace(self, messages=json.loads(spelled.replace(self.control, "word")), control="")
+
 
 def battery(control: str) -> list[Conversation]:
     """Returns the conversations. Some hold `control`, the spelling of a control token, as text."""
     talks = {**_talks(), **_texts(control)}
     plain = [Conversation(name=name, messages=messages) for name, messages in talks.items()]
-    return [*plain, *_declarations(), *_histories(control)]
+    conversations = [*plain, *_declarations(), *_histories(control)]
+    return [replace(each, control=control) if control in str(each.messages) else each for each in conversations]
 
 
 def _talks() -> dict[str, list[Json]]:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedTokenizerFast
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from jaxchat.chat.prompt.build import prompt_tokens
 from jaxchat.chat.prompt.template_files import load_template
@@ -59,34 +59,37 @@ class Jaxchat:
 class Transformers:
     """`apply_chat_template` for one model."""
 
-    def __init__(self, directory: Path, control: Sequence[str]) -> None:
-        """Loads the tokenizer. Messages cannot write the tokens in `control`, as jaxchat does not let them."""
+    def __init__(self, directory: Path) -> None:
+        """Loads the tokenizer with its templates."""
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
-        self._tokenizer.chat_control_tokens = list(control)
 
-    def prompt(self, messages: Sequence[Json], tools: Sequence[Json] | None) -> Prompt:
-        """Returns the prompt of messages and tools in the form that templates read."""
-        options: dict[str, Any] = {"tools": list(tools) if tools else None, "add_generation_prompt": True}
+    def prompt(self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool = True) -> Prompt:
+        """Returns the prompt of a conversation, in which null stays null."""
+        functions = list(tools) or None
         try:
-            text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
-            ids = self._tokenizer.apply_chat_template(
-                list(messages), tokenize=True, return_dict=False, sanitize_control_tokens=True, **options
+            (text,), _ = render_jinja_template(
+                [list(messages)],
+                tools=functions,
+                chat_template=self._tokenizer.get_chat_template(tools=functions),
+                add_generation_prompt=add_generation_prompt,
+                **self._tokenizer.special_tokens_map,
             )
         except Exception as error:  # templates are programs, which may raise anything
             return Prompt(refused=str(error) or type(error).__name__)
-        return Prompt(tuple(ids), text)
+        return Prompt(tuple(self._tokenizer(text, add_special_tokens=False).input_ids), text)
 
 
 def plain_form(conversation: Conversation) -> tuple[list[Json], list[Json]]:
-    """Returns messages and tools as the documents of `transformers` want them, with nothing added or left out.
+    """Returns messages and tools as the documents of `transformers` want them, with nothing added.
 
-    Parts are joined, a developer is a system, and arguments that are a JSON object become that object.
+    Keys with null are left out, parts are joined, a developer is a system, and arguments that are the text of a JSON
+    object become that object.
     """
     return [_plain_message(message) for message in conversation.messages], list(conversation.tools)
 
 
 def _plain_message(message: Json) -> Json:
-    result = dict(message)
+    result = {key: value for key, value in message.items() if value is not None}
     if isinstance(result.get("content"), list):
         result["content"] = "".join(part["text"] for part in result["content"])
     if result["role"] == "developer":

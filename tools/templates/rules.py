@@ -15,16 +15,20 @@ ALWAYS = frozenset({"empty arguments", "name of the call"})
 """Rules that hold for every template. All others need a conversation that the plain form loses or breaks."""
 
 
-KEYS = {"name of the call": "name", "form of empty content": "content"}
-"""Rules that change one key of messages, which many templates do not read, with that key."""
+KEYS = {
+    "name of the call": "name",
+    "form of empty content": "content",
+    "ids of the template's length": "tool_call_id",
+}
+"""Rules that change a key of messages, which many templates do not read, with that key."""
 
 
-def restored(plain: Form, adapted: Form, key: str) -> Form:
-    """Returns the adapted form with a key of messages as in the plain form, if the messages are the same otherwise."""
-    if len(plain[0]) != len(adapted[0]):
-        return adapted
+def restored(plain: Form, adapted: Form, rule: str) -> Form:
+    """Returns the adapted form without the changes of a rule, or the plain form if the rule adds or moves messages."""
+    if rule not in KEYS or len(plain[0]) != len(adapted[0]):
+        return plain
     pairs = zip(plain[0], adapted[0], strict=True)
-    return [_with_key(after, key, before.get(key)) for before, after in pairs], adapted[1]
+    return [_restored(before, after, KEYS[rule]) for before, after in pairs], adapted[1]
 
 
 def rules_between(plain: Form, adapted: Form) -> list[str]:
@@ -32,9 +36,17 @@ def rules_between(plain: Form, adapted: Form) -> list[str]:
     return [name for name, applies in RULES.items() if applies(plain, adapted)]
 
 
-def _with_key(message: Json, key: str, value: Any) -> Json:
-    rest = {name: other for name, other in message.items() if name != key}
-    return rest if value is None else rest | {key: value}
+def _restored(before: Json, after: Json, key: str) -> Json:
+    """Returns a message with `key` as before. The id of a result also restores those of calls."""
+    if key == "content" and not after.get("tool_calls"):
+        return after
+    rest = {name: value for name, value in after.items() if name != key}
+    if before.get(key) is not None:
+        rest[key] = before[key]
+    if key == "tool_call_id" and len(before.get("tool_calls", ())) == len(after.get("tool_calls", ())) > 0:
+        pairs = zip(before["tool_calls"], after["tool_calls"], strict=True)
+        rest["tool_calls"] = [call | {"id": old["id"]} for old, call in pairs]
+    return rest
 
 
 def _count(form: Form, role: str) -> int:
@@ -100,9 +112,10 @@ def _name_of_call(plain: Form, adapted: Form) -> bool:
 
 
 def _content_form(plain: Form, adapted: Form) -> bool:
-    contents = [[m.get("content", ...) for m in form[0] if m.get("tool_calls")] for form in (plain, adapted)]
-    pairs = zip(*contents, strict=False)
-    return any((before or None) is None and after != before or after is None for before, after in pairs)
+    before, after = (
+        [message.get("content", ...) for message in form[0] if message.get("tool_calls")] for form in (plain, adapted)
+    )
+    return len(before) == len(after) and before != after
 
 
 def _system_moved(plain: Form, adapted: Form) -> bool:

@@ -6,9 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tools.templates.calls import Reading
 from tools.templates.compare import Comparison, Status
 
-_COLUMNS = ("template", "equal", "refused by both", "by rule", "only jaxchat refuses", "differs", "tool format", "needed")
+_COLUMNS = (
+    "template",
+    "equal",
+    "refused by both",
+    "by rule",
+    "only jaxchat refuses",
+    "differs",
+    "tool format",
+    "calls read",
+    "needed",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +30,14 @@ class Row:
         name: name of the template.
         comparisons: one for each conversation; none if jaxchat cannot load the template.
         tool_format: the format of calls that jaxchat detects.
+        calls_read: whether that format reads the calls that the template writes.
         needed: sentences about what is missing or put in.
     """
 
     name: str
     comparisons: Sequence[Comparison] = ()
     tool_format: str = ""
+    calls_read: Reading = ""
     needed: Sequence[str] = ()
 
     @property
@@ -53,6 +66,7 @@ def _cells(row: Row) -> list[str]:
         ", ".join(row.named("only jaxchat refuses")),
         ", ".join(row.named("differs")),
         row.tool_format,
+        row.calls_read,
         "; ".join(row.needed),
     ]
 
