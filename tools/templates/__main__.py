@@ -17,7 +17,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxchat.chat.tools.format import TOOL_FORMATS, UNKNOWN, facts_of
+from jaxchat.chat.model import format_name
+from jaxchat.chat.tools.format import facts_of
 from jaxchat.errors import ModelError
 from tools.templates.calls import reads_calls
 from tools.templates.compare import Comparison, compare_all
@@ -29,19 +30,19 @@ from tools.templates.table import Row, table
 
 def row_of(source: Source, directory: Path) -> Row:
     """Compares one template. Writes a model's directory to `directory`."""
-    control = write_model(source, directory)
+    write_model(source, directory)
+    theirs = Transformers(directory)
     try:
         ours = Jaxchat(directory)
     except ModelError as error:
-        return Row(name=source.name, needed=[str(error)])
-    theirs = Transformers(directory)
+        reason = str(error).removeprefix(f"{directory}/")
+        return Row(name=source.name, refused=not theirs.loads(), needed=[reason])
     tool_format = ours.template.tool_format
-    name = next((name for name, known in TOOL_FORMATS.items() if known is tool_format), "unknown")
     needed = [*ours.template.traits.notes(), *(text for _, text in facts_of(tool_format))]
     return Row(
         name=source.name,
-        comparisons=compare_all(ours, theirs, battery(control)),
-        tool_format="unknown" if tool_format is UNKNOWN else name,
+        comparisons=compare_all(ours, theirs, battery(ours.control())),
+        tool_format=format_name(tool_format),
         calls_read=reads_calls(ours, theirs),
         needed=needed,
     )
@@ -82,12 +83,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for index, source in enumerate(sources):
             rows.append(row_of(source, Path(folder) / str(index)))
-            print(f"{source.name}: {'explained' if rows[-1].explained else 'NOT EXPLAINED'}", file=sys.stderr, flush=True)
+            print(
+                f"{source.name}: {'explained' if rows[-1].explained else 'NOT EXPLAINED'}", file=sys.stderr, flush=True
+            )
             if args.show:
                 print("\n".join(differences(rows[-1])), flush=True)
     print(table(rows))
     unexplained = [row.name for row in rows if not row.explained]
-    print(f"\n{len(rows)} templates, {len(unexplained)} with unexplained differences: {', '.join(unexplained) or 'none'}")
+    print(
+        f"\n{len(rows)} templates, {len(unexplained)} with unexplained differences: {', '.join(unexplained) or 'none'}"
+    )
     return int(bool(unexplained) or not rows)
 
 

@@ -11,7 +11,7 @@ from jaxchat.chat.tools.signatures import NO_SIGNATURES
 from jaxchat.chat.tools.stream_parser import CallPart
 from tools.templates.engines import Jaxchat, Transformers
 
-Reading = Literal["yes", "NO", "not shown", ""]
+Reading = Literal["yes", "no", "not shown", ""]
 
 _NAME, _ARGUMENTS = "probed_call", {"probed_key": "probed value"}
 
@@ -19,7 +19,7 @@ _NAME, _ARGUMENTS = "probed_call", {"probed_key": "probed value"}
 def reads_calls(ours: Jaxchat, theirs: Transformers) -> Reading:
     """Returns whether the parser of a model's format reads a call as the template writes it.
 
-    "not shown" if the template writes no calls, "" if the format is unknown or the call stands elsewhere than an answer.
+    "not shown" if the template writes no calls, "" if the format is unknown or the call does not stand in an answer.
     """
     answer = _answer(ours, theirs)
     parser = ours.template.tool_format.parser(callable=True, forced=False, signatures=NO_SIGNATURES)
@@ -29,7 +29,7 @@ def reads_calls(ours: Jaxchat, theirs: Transformers) -> Reading:
         return ""
     parts = [part for part in parser.feed(answer) if isinstance(part, CallPart)]
     name, text = ("".join(getattr(part, key) for part in parts) for key in ("name", "arguments"))
-    return "yes" if name == _NAME and _parsed(text) == _ARGUMENTS else "NO"
+    return "yes" if name == _NAME and _parsed(text) == _ARGUMENTS else "no"
 
 
 def _answer(ours: Jaxchat, theirs: Transformers) -> str | None:

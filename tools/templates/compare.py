@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from jaxchat.chat.prompt.adapt import adapt, fold_system
+from jaxchat.chat.prompt.adapt import adapt, fold_system, with_parts
 from jaxchat.chat.prompt.messages import template_messages, template_tool
 from jaxchat.chat.request.validate import validate
 from jaxchat.chat.tools.format import WritesCalls
@@ -19,6 +19,7 @@ from tools.templates.engines import Jaxchat, Prompt, Transformers, plain_form
 from tools.templates.rules import ALWAYS, Form, restored, rules_between
 
 _NOTHING = ("", "null", "{}")  # contents and arguments that need not be shown
+_TIME = re.compile(r"\b\d\d:\d\d(?::\d\d)?\b")
 Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", "differs"]
 
 
@@ -46,8 +47,8 @@ class Comparison:
 def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
     """Returns the comparison of each conversation.
 
-    A rule explains a difference if some conversation of the template needs it: the plain form is refused there, or loses
-    a part of the conversation.
+    A rule explains a difference if some conversation of the template needs it: there the plain form is refused, or
+    loses a part of the conversation.
     """
     compared = [_compare(ours, theirs, conversation) for conversation in conversations]
     needed = ALWAYS.union(*(comparison.rules for comparison in compared if comparison.gains))
@@ -67,6 +68,8 @@ def _compare(ours: Jaxchat, theirs: Transformers, conversation: Conversation) ->
         lost = _loses_refused_part(plain, prompt, reference)
         rules = ("refused: the template leaves it out",) if lost else ()
         return Comparison(status="by rule" if lost else "only jaxchat refuses", rules=rules, gains=lost, **made)
+    if _at_other_times(prompt.text, reference.text):
+        return Comparison(status="by rule", rules=("time of day",), gains=True, **made)
     if not _controls_are_the_templates(ours, theirs, conversation, prompt):
         return Comparison(status="differs", **made)
     if prompt.text == reference.text:
@@ -79,6 +82,11 @@ def _compare(ours: Jaxchat, theirs: Transformers, conversation: Conversation) ->
             status: Status = "by rule" if rules and not before - after else "differs"
             return Comparison(status=status, rules=rules, gains=gains, **made)
     return Comparison(status="differs", **made)
+
+
+def _at_other_times(ours: str, theirs: str) -> bool:
+    """Returns whether two prompts differ in times of day only."""
+    return ours != theirs and _TIME.sub("", ours) == _TIME.sub("", theirs)
 
 
 def _controls_are_the_templates(
@@ -120,9 +128,10 @@ def _adapted_forms(ours: Jaxchat, conversation: Conversation) -> Iterator[Form]:
         adapted, functions = adapt(messages, tools, template.traits, write)
     except ChatError:
         return
-    yield adapted, functions or []
+    parts = with_parts if template.traits.content_parts else list
+    yield parts(adapted), functions or []
     if adapted and adapted[0]["role"] == "system":
-        yield fold_system(adapted), functions or []
+        yield parts(fold_system(adapted)), functions or []
 
 
 def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
@@ -133,16 +142,18 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
     index = re.match(r"\d+", rest)
     if place != "messages" or not index:
         return False
-    return bool(_texts(plain[0][int(index[0])]) - _shown(plain, reference.text).keys())
+    lost = _all_texts(plain) - _shown(plain, reference.text)
+    return not lost.keys().isdisjoint(_texts(plain[0][int(index[0])]))
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
     """Returns how often a prompt has each text of a conversation, at most as often as the conversation itself."""
-    messages, tools = form
-    texts: Counter[str] = Counter()
-    for part in (*messages, *tools):
-        texts.update(_texts(part))
+    texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
+
+
+def _all_texts(form: Form) -> Counter[str]:
+    return sum((_texts(part) for part in (*form[0], *form[1])), Counter())
 
 
 def _texts(part: Json) -> Counter[str]:

@@ -106,7 +106,7 @@ def _declarations() -> Iterator[Conversation]:
         "tool without properties": [_tool("clock", "Says the hour", {"type": "object"})],
         "nested parameters": [_tool("forecast", 'Says “how” & <b>"when"</b>', _NESTED)],
     }
-    asked = _message("user", "How is it in Oslo?")
+    asked = _message("user", "How is it up north?")
     for name, tools in declared.items():
         yield Conversation(name=name, messages=[asked], tools=tools)
     yield Conversation(name="tools and system", messages=[_message("system", "Be brief."), asked], tools=[weather])
@@ -137,7 +137,7 @@ def _histories(control: str) -> Iterator[Conversation]:
         "control in result": [_calls({"city": f"Os{control}lo"}), _result(0, f"12 {control}")],
         "result with name": [plain[0], plain[1] | {"name": "forecast"}],
     }
-    asked = _message("user", "How is it in Oslo?")
+    asked = _message("user", "How is it up north?")
     for name, messages in histories.items():
         yield Conversation(name=name, messages=[asked, *messages], tools=tools)
     yield Conversation(name="call without tools", messages=[asked, *histories["answered call"]])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import TemplateSyntaxError
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -50,6 +51,15 @@ class Jaxchat:
             return Prompt(refused=error.message, param=error.param or "")
         return Prompt(tuple(ids), self._text(ids))
 
+    def control(self) -> str:
+        """Returns the spelling of a control token that the template writes, or of any if it writes none."""
+        turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+        prompt = self.prompt(Conversation(name="control", messages=[*turns, turns[0]]))
+        controls = self.tokenizer.control_tokens.ids
+        written = [id_ for id_ in prompt.ids if id_ in controls] or sorted(controls)
+        spellings = self.tokenizer.control_tokens.spellings
+        return next(each for each in spellings if self.tokenizer.id_of(each) == written[-1])
+
     def _text(self, ids: Sequence[int]) -> str:
         special = self.tokenizer.special_tokens
         parts = (special[id_].encode() if id_ in special else self.tokenizer.bytes_of(id_) for id_ in ids)
@@ -62,6 +72,16 @@ class Transformers:
     def __init__(self, directory: Path) -> None:
         """Loads the tokenizer with its templates."""
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
+
+    def loads(self) -> bool:
+        """Returns whether the template is valid Jinja."""
+        try:
+            render_jinja_template([[]], chat_template=self._tokenizer.get_chat_template())
+        except TemplateSyntaxError:
+            return False
+        except Exception:  # templates are programs, which may raise anything
+            return True
+        return True
 
     def prompt(self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool = True) -> Prompt:
         """Returns the prompt of a conversation, in which null stays null."""

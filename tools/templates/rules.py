@@ -11,14 +11,14 @@ Form = tuple[Sequence[Json], Sequence[Json]]
 """Messages and tools, as a template reads them."""
 Applies = Callable[[Form, Form], bool]
 
-ALWAYS = frozenset({"empty arguments", "name of the call"})
+ALWAYS = frozenset({"empty arguments", "name of the call", "ids of the format's length"})
 """Rules that hold for every template. All others need a conversation that the plain form loses or breaks."""
 
 
 KEYS = {
     "name of the call": "name",
     "form of empty content": "content",
-    "ids of the template's length": "tool_call_id",
+    "ids of the format's length": "tool_call_id",
 }
 """Rules that change a key of messages, which many templates do not read, with that key."""
 
@@ -118,6 +118,10 @@ def _content_form(plain: Form, adapted: Form) -> bool:
     return len(before) == len(after) and before != after
 
 
+def _in_parts(plain: Form, adapted: Form) -> bool:
+    return any(isinstance(message.get("content"), list) for message in adapted[0])
+
+
 def _system_moved(plain: Form, adapted: Form) -> bool:
     return _count(plain, "system") > _count(adapted, "system")
 
@@ -129,6 +133,7 @@ RULES: dict[str, Applies] = {
     "calls in text": _calls_in_text,
     "results in user messages": _results_in_text,
     "system in the first user message": _system_moved,
+    "content in parts": _in_parts,
     "name before content": _names_in_text,
     "name of the call": _name_of_call,
     "form of empty content": _content_form,
@@ -137,5 +142,5 @@ RULES: dict[str, Applies] = {
     "arguments wrapped": lambda p, a: any(
         isinstance(b, str) and not _empty(b) and isinstance(c, dict) for b, c in _arguments(p, a)
     ),
-    "ids of the template's length": lambda p, a: len(_ids(p)) == len(_ids(a)) and _ids(p) != _ids(a),
+    "ids of the format's length": lambda p, a: len(_ids(p)) == len(_ids(a)) and _ids(p) != _ids(a),
 }

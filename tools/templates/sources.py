@@ -37,13 +37,10 @@ def find_sources(folders: list[Path]) -> list[Source]:
     return [source for folder in folders for source in _in_folder(folder)]
 
 
-def write_model(source: Source, directory: Path) -> str:
+def write_model(source: Source, directory: Path) -> None:
     """Writes a directory with tokenizer and chat template of a source.
 
     A tokenizer of bytes with the template's own control tokens takes the place of a missing `tokenizer.json`.
-
-    Returns:
-        The spelling of a control token that the template writes.
     """
     directory.mkdir(parents=True)
     config: dict[str, Any] = {}
@@ -68,9 +65,6 @@ def write_model(source: Source, directory: Path) -> str:
         tokens = list(dict.fromkeys([*(name for name in named if isinstance(name, str)), *markers]))
         (directory / "tokenizer.json").write_text(byte_tokenizer(tokens or ["<|none|>"]).to_str(), "utf-8")
     (directory / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
-    special = Tokenizer.from_file(str(directory / "tokenizer.json")).get_added_tokens_decoder().values()
-    spellings = [token.content for token in special if token.special]
-    return next((spelling for spelling in markers if spelling in spellings), spellings[0])
 
 
 def byte_tokenizer(special: list[str]) -> Tokenizer:

@@ -29,6 +29,7 @@ class Row:
     Attributes:
         name: name of the template.
         comparisons: one for each conversation; none if jaxchat cannot load the template.
+        refused: whether neither jaxchat nor `transformers` can load the template.
         tool_format: the format of calls that jaxchat detects.
         calls_read: whether that format reads the calls that the template writes.
         needed: sentences about what is missing or put in.
@@ -36,14 +37,17 @@ class Row:
 
     name: str
     comparisons: Sequence[Comparison] = ()
+    refused: bool = False
     tool_format: str = ""
     calls_read: Reading = ""
     needed: Sequence[str] = ()
 
     @property
     def explained(self) -> bool:
-        """Whether the template loads and every difference is explained by a rule."""
-        return bool(self.comparisons) and not self.named("differs") + self.named("only jaxchat refuses")
+        """Whether a rule explains every difference."""
+        if not self.comparisons:
+            return self.refused
+        return not self.named("differs") + self.named("only jaxchat refuses")
 
     def named(self, status: Status) -> list[str]:
         """Returns the names of the conversations with a status."""

@@ -13,7 +13,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from jaxchat.chat.prompt.adapt import adapt, fold_system
+from jaxchat.chat.prompt.adapt import adapt, fold_system, with_parts
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.refusals import PROBE, dropped, late_system_messages, refusal
 from jaxchat.chat.prompt.template_traits import TemplateTraits, probe_traits
@@ -94,23 +94,25 @@ class ChatTemplate:
     def _render(self, messages: list[Message], tools: list[Tool] | None, instruction: str = "") -> str:
         """Renders a conversation. Moves a system message that the template drops into the first user message."""
         adapted, functions = self._adapt(self.traits, messages, tools, instruction)
-        text = self._run(adapted, functions)
+        run = partial(self._run, parts=self.traits.content_parts)
+        text = run(adapted, functions)
         if not adapted or adapted[0]["role"] != "system" or adapted[0]["content"].strip() in text:
             return text
-        if PROBE in self._run([adapted[0] | {"content": PROBE}, *adapted[1:]], functions):
+        if PROBE in run([adapted[0] | {"content": PROBE}, *adapted[1:]], functions):
             return text
-        return self._run(fold_system(adapted), functions)
+        return run(fold_system(adapted), functions)
 
     def _adapt_and_run(self, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None) -> str:
-        return self._run(*self._adapt(traits, messages, tools))
+        return self._run(*self._adapt(traits, messages, tools), parts=traits.content_parts)
 
     def _adapt(
         self, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None, instruction: str = ""
     ) -> tuple[list[Message], list[Tool] | None]:
         return adapt(messages, tools, traits, self._write_calls, instruction)
 
-    def _run(self, messages: list[Message], tools: list[Tool] | None) -> str:
+    def _run(self, messages: list[Message], tools: list[Tool] | None, *, parts: bool) -> str:
         template = self._with_tools if tools else self._template
+        messages = with_parts(messages) if parts else messages
         return template.render(
             messages=messages, tools=tools, documents=None, add_generation_prompt=True, **self._special_tokens
         )
