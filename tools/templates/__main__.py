@@ -23,7 +23,7 @@ from jaxchat.errors import ModelError
 from tools.templates.calls import reads_calls
 from tools.templates.compare import Comparison, compare_all
 from tools.templates.conversations import battery
-from tools.templates.engines import Jaxchat, Transformers
+from tools.templates.engines import Jaxchat, Transformers, is_valid
 from tools.templates.sources import Source, find_sources, write_model
 from tools.templates.table import Row, table
 
@@ -31,12 +31,12 @@ from tools.templates.table import Row, table
 def row_of(source: Source, directory: Path) -> Row:
     """Compares one template. Writes a model's directory to `directory`."""
     write_model(source, directory)
-    theirs = Transformers(directory)
     try:
         ours = Jaxchat(directory)
     except ModelError as error:
-        reason = str(error).removeprefix(f"{directory}/")
-        return Row(name=source.name, refused=not theirs.loads(), needed=[reason])
+        reason = str(error).replace(str(directory), source.name)
+        return Row(name=source.name, refused=not is_valid(directory), needed=[reason])
+    theirs = Transformers(directory, ours.decode)
     tool_format = ours.template.tool_format
     needed = [*ours.template.traits.notes(), *(text for _, text in facts_of(tool_format))]
     return Row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Jaxchat:
             ids = prompt_tokens(request, choice, self.template, self.tokenizer, _CONTEXT).tolist()
         except ChatError as error:
             return Prompt(refused=error.message, param=error.param or "")
-        return Prompt(tuple(ids), self._text(ids))
+        return Prompt(tuple(ids), self.decode(ids))
 
     def control(self) -> str:
         """Returns the spelling of a control token that the template writes, or of any if it writes none."""
@@ -60,7 +60,8 @@ class Jaxchat:
         spellings = self.tokenizer.control_tokens.spellings
         return next(each for each in spellings if self.tokenizer.id_of(each) == written[-1])
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of tokens, with the spellings of control tokens."""
         special = self.tokenizer.special_tokens
         parts = (special[id_].encode() if id_ in special else self.tokenizer.bytes_of(id_) for id_ in ids)
         return b"".join(parts).decode(errors="replace")
@@ -69,19 +70,10 @@ class Jaxchat:
 class Transformers:
     """`apply_chat_template` for one model."""
 
-    def __init__(self, directory: Path) -> None:
-        """Loads the tokenizer with its templates."""
+    def __init__(self, directory: Path, decode: Callable[[Sequence[int]], str]) -> None:
+        """Loads the tokenizer with its templates. `decode` makes text of the tokens, as for the other engine."""
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
-
-    def loads(self) -> bool:
-        """Returns whether the template is valid Jinja."""
-        try:
-            render_jinja_template([[]], chat_template=self._tokenizer.get_chat_template())
-        except TemplateSyntaxError:
-            return False
-        except Exception:  # templates are programs, which may raise anything
-            return True
-        return True
+        self._decode = decode
 
     def prompt(self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool = True) -> Prompt:
         """Returns the prompt of a conversation, in which null stays null."""
@@ -96,7 +88,20 @@ class Transformers:
             )
         except Exception as error:  # templates are programs, which may raise anything
             return Prompt(refused=str(error) or type(error).__name__)
-        return Prompt(tuple(self._tokenizer(text, add_special_tokens=False).input_ids), text)
+        ids = self._tokenizer(text, add_special_tokens=False).input_ids
+        return Prompt(tuple(ids), self._decode(ids))
+
+
+def is_valid(directory: Path) -> bool:
+    """Returns whether `transformers` can compile the chat template of a model."""
+    template = PreTrainedTokenizerFast.from_pretrained(directory).get_chat_template()
+    try:
+        render_jinja_template([[]], chat_template=template)
+    except TemplateSyntaxError:
+        return False
+    except Exception:  # templates are programs, which may raise anything
+        return True
+    return True
 
 
 def plain_form(conversation: Conversation) -> tuple[list[Json], list[Json]]:

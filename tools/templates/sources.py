@@ -32,7 +32,7 @@ def find_sources(folders: list[Path]) -> list[Source]:
     """Returns the templates of some folders: `*.jinja`, and directories of models with a chat template.
 
     Raises:
-        FileNotFoundError: a folder does not exist or holds no template.
+        FileNotFoundError: a folder does not exist, or holds no template.
     """
     return [source for folder in folders for source in _in_folder(folder)]
 
@@ -78,13 +78,21 @@ def byte_tokenizer(special: list[str]) -> Tokenizer:
 
 
 def _in_folder(folder: Path) -> list[Source]:
-    files = [Source(path.stem, path) for path in sorted(folder.glob("*.jinja"))]
-    if (folder / "tokenizer_config.json").exists():
+    if _is_model(folder):
         return [Source(folder.name, folder)]
-    nested = [Source(path.parent.name, path.parent) for path in sorted(folder.glob("*/tokenizer_config.json"))]
-    if not files and not nested:
-        raise FileNotFoundError(f"{folder}: neither *.jinja nor a tokenizer_config.json")
-    return [*files, *nested]
+    files = [Source(path.stem, path) for path in sorted(folder.glob("*.jinja"))]
+    models = [Source(path.name, path) for path in sorted(folder.glob("*/")) if _is_model(path)]
+    if not files and not models:
+        raise FileNotFoundError(f"{folder}: neither *.jinja nor a model with a chat template")
+    return [*files, *models]
+
+
+def _is_model(folder: Path) -> bool:
+    """Returns whether a folder is the directory of a model with a chat template."""
+    config = folder / "tokenizer_config.json"
+    if not config.exists():
+        return False
+    return (folder / "chat_template.jinja").exists() or "chat_template" in json.loads(config.read_text("utf-8"))
 
 
 def _template_text(directory: Path, config: dict[str, Any]) -> str:
