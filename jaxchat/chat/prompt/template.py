@@ -21,6 +21,8 @@ from jaxchat.chat.response.reasoning import find_reasoning_format
 from jaxchat.chat.tools.format import WritesCalls, find_tool_format
 from jaxchat.errors import ChatError, ModelError
 
+_FIRST = "probed_first_message"  # another probe than that of `_drops`, which renders with both
+
 
 class ChatTemplate:
     """A model's chat template. Templates come from the operator, never from a request."""
@@ -98,7 +100,7 @@ class ChatTemplate:
         text = run(adapted, functions)
         if not adapted or adapted[0]["role"] != "system" or adapted[0]["content"].strip() in text:
             return text
-        if PROBE in run([adapted[0] | {"content": PROBE}, *adapted[1:]], functions):
+        if _FIRST in run([adapted[0] | {"content": _FIRST}, *adapted[1:]], functions):
             return text
         return run(fold_system(adapted), functions)
 

@@ -301,3 +301,13 @@ def test_a_template_that_refuses_calls_says_why() -> None:
     )
     with pytest.raises(ChatError, match="one at a time"):
         ChatTemplate(refusing, {}).render([ASKED, called(), RESULT], None)
+
+
+def test_a_second_system_message_is_not_lost_where_the_first_moves_into_the_users() -> None:
+    rest = "messages[1:] if messages[0].role == 'system' else messages"
+    skips = f"{{% for m in ({rest}) %}}[{{{{ m.role }}}}]{{{{ m.content }}}}{END}"
+    system = [{"role": "system", "content": text} for text in ("Be brief.", "Be polite.")]
+    assert prompt(skips, messages=[system[0], ASKED]) == "[user]Be brief.\n\nWeather in Oslo?"
+    with pytest.raises(ChatError, match="leaves out a system message") as caught:
+        prompt(skips, messages=[*system, ASKED])
+    assert caught.value.param == "messages.1.role"
