@@ -75,7 +75,8 @@ def _compare(ours: Jaxchat, theirs: Transformers, conversation: Conversation) ->
     if prompt.text == reference.text:
         return Comparison(status="equal", **made)
     for adapted in _adapted_forms(ours, conversation):
-        if theirs.prompt(*adapted).text == prompt.text:
+        same = theirs.prompt(*adapted)
+        if same.text == prompt.text and (conversation.control or same.ids == prompt.ids):
             before, after = (_shown(plain, text) for text in (reference.text, prompt.text))
             gains = bool(reference.refused) or bool(after - before)
             rules = tuple(_effective(theirs, plain, adapted, prompt))
