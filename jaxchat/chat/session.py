@@ -15,6 +15,7 @@ from typing import Any
 from jaxchat import errors, v1
 from jaxchat.chat.context import ModelInfo, Observer, OpenCalls, Record, RequestContext, outcome_of
 from jaxchat.chat.grammar import GrammarCompiler
+from jaxchat.chat.model import facts_about, model_of
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.params import choices
@@ -23,7 +24,6 @@ from jaxchat.chat.request.validate import validate
 from jaxchat.chat.response.builder import ResponseBuilder
 from jaxchat.chat.response.choice import ChoiceBuilder
 from jaxchat.chat.response.stream import OutputStream
-from jaxchat.chat.tools.format import facts_of
 from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
 from jaxchat.engine.router import DataParallelEngine
@@ -131,12 +131,11 @@ class ChatSession:
         self._schemas.shutdown()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        return [v1.Model(id=self.info.id, created=self.info.created, owned_by="jaxchat")]
+        return [model_of(self.info, self._template)]
 
     def summary(self) -> list[tuple[str, str]]:
         """Returns facts for the start-up message, as (name, value)."""
-        facts = *self.info.facts, *facts_of(self._template.tool_format)
-        return [("model", self.info.id), *facts, ("fingerprint", self.info.fingerprint_on(self._template.day))]
+        return facts_about(self.info, self._template)
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         """Returns the complete answer.

@@ -12,10 +12,11 @@ from jaxchat import v1
 from jaxchat.client import display
 from jaxchat.errors import model_not_found
 from jaxchat.openai_json import answer_to_json
-from jaxchat.openai_json.enums import FINISH_REASONS
+from jaxchat.openai_json.enums import FINISH_REASONS, PROMPT_WRITERS
 
 Bytes = bytes  # a field named `bytes` hides the type
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+PromptWriter = Literal["template", "server", "rejected"]
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -221,18 +222,53 @@ def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
+class ChatTemplate(AnswerObject):
+    """How a model's prompts are made: its format of calls, and what writes each part of a conversation.
+
+    "template" is the model's chat template. "server" puts the part into another message, as the template leaves it out.
+    Requests with a part that is "rejected" fail.
+    """
+
+    tool_format: str
+    tools: PromptWriter
+    calls: PromptWriter
+    results: PromptWriter
+    system: PromptWriter
+
+    @classmethod
+    def from_proto(cls, proto: v1.ChatTemplate) -> Self:
+        writers: Any = PROMPT_WRITERS
+        return cls(
+            proto=proto,
+            tool_format=proto.tool_format,
+            tools=writers.get(proto.tools),
+            calls=writers.get(proto.calls),
+            results=writers.get(proto.results),
+            system=writers.get(proto.system),
+        )
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Model(AnswerObject):
-    """A model that requests may name. `created` is in Unix seconds."""
+    """A model that requests may name. `created` is in Unix seconds. Older servers send no `chat_template`."""
 
     proto: v1.Model = field(compare=False, repr=False)
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str
+    chat_template: ChatTemplate | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.Model) -> Self:
-        return cls(proto=proto, id=proto.id, created=proto.created, owned_by=proto.owned_by)
+        template = optional(proto, "chat_template")
+        return cls(
+            proto=proto,
+            id=proto.id,
+            created=proto.created,
+            owned_by=proto.owned_by,
+            chat_template=ChatTemplate.from_proto(template) if template else None,
+        )
 
 
 def find_model(models: Iterable[Model], model_id: str) -> Model:

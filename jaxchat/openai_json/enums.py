@@ -42,3 +42,8 @@ FINISH_REASONS = {
     v1.FINISH_REASON_CONTENT_FILTER: "content_filter",
     v1.FINISH_REASON_FUNCTION_CALL: "function_call",
 }
+PROMPT_WRITERS = {
+    v1.PROMPT_WRITER_TEMPLATE: "template",
+    v1.PROMPT_WRITER_SERVER: "server",
+    v1.PROMPT_WRITER_NONE: "rejected",
+}

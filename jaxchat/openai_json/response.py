@@ -48,8 +48,18 @@ def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
 
 
 def model_to_json(model: v1.Model) -> Json:
-    """Returns the `model` object."""
-    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
+    """Returns the `model` object, with `chat_template` where the server describes it."""
+    result: Json = {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
+    if model.HasField("chat_template"):
+        result["chat_template"] = chat_template_to_json(model.chat_template)
+    return result
+
+
+def chat_template_to_json(template: v1.ChatTemplate) -> Json:
+    """Returns the object that tells what writes each part of a conversation into prompts."""
+    parts = ("tools", "calls", "results", "system")
+    writers = {part: enums.PROMPT_WRITERS.get(getattr(template, part)) for part in parts}
+    return {"tool_format": template.tool_format} | writers
 
 
 def answer_to_json(message: Message) -> Json:
@@ -192,4 +202,5 @@ _WRITERS: dict[type[Message], Callable[[Any], Json]] = {
     v1.TopLogprob: _entry,
     v1.Usage: _usage,
     v1.Model: model_to_json,
+    v1.ChatTemplate: chat_template_to_json,
 }

@@ -16,6 +16,7 @@ from tests.contract.covering import SEEN, covers, fields_of
 from tests.contract.place import MAX_BODY, PATIENCE, Place
 
 CHAT = "/v1/chat/completions"
+PARTS = ("tools", "calls", "results", "system")
 BODY = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
 JSON = {"content-type": "application/json"}
 
@@ -128,9 +129,14 @@ def test_a_declared_length_beyond_the_limit_is_refused_before_the_body_comes(ech
     assert received.startswith(b"HTTP/1.1 413 ") and b"request_too_large" in received
 
 
-@covers("ListModelsResponse.models", "GetModelRequest.model", "Model.id", "Model.created", "Model.owned_by")
+@covers(
+    *("ListModelsResponse.models", "GetModelRequest.model"),
+    *(f"Model.{field}" for field in ("id", "created", "owned_by", "chat_template")),
+    *(f"ChatTemplate.{field}" for field in ("tool_format", *PARTS)),
+)
 def test_models(echo_place: Place) -> None:
-    model = {"id": "echo", "object": "model", "created": 1, "owned_by": "jaxchat"}
+    template = {"tool_format": "hermes", **dict.fromkeys(PARTS, "template")}
+    model = {"id": "echo", "object": "model", "created": 1, "owned_by": "jaxchat", "chat_template": template}
     assert echo_place.http.get("/v1/models").json() == {"object": "list", "data": [model]}
     assert echo_place.http.get("/v1/models/echo").json() == model
     assert [found.to_dict() for found in echo_place.openai.models.list()] == [model]

@@ -43,13 +43,13 @@ class Bare:
 
     def __init__(self, model: str, slots: int) -> None:
         directory = find(model)
-        tokenizer, template = load_tokenizer(directory), load_template(directory)
+        template = load_template(directory)
+        tokenizer = load_tokenizer(directory, template)
         loaded = load_runner(directory, EngineConfig(slots=slots), valid=tokenizer.size, text_digest="")
         scheduler = Scheduler(**loaded.scheduling)
         self._engine = Engine(loaded.runner, scheduler, queue_limit=1 << 20)
-        self._prompt = prompt_tokens(
-            request_from_kwargs(messages=MESSAGES).request, ToolChoice(), template, tokenizer, loaded.sizes.max_seq_len
-        )
+        request, context = request_from_kwargs(messages=MESSAGES).request, loaded.sizes.max_seq_len
+        self._prompt = prompt_tokens(request, ToolChoice(), template, tokenizer, context, tokenizer.size)
         self.bans = tuple((token, -100.0) for token in sorted(tokenizer.stop_tokens))
         self._left, self._ended = 0, asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -36,8 +36,11 @@ def adapt(
         instruction: text for the system message.
 
     Raises:
-        ChatError: 400 on `tools` if the template does not print them and their text form is not known.
+        ChatError: 400 on `tools`, or on the calls of a message, if the template does not print them and their text form
+            is not known.
     """
+    if not (traits.calls or write_calls):
+        _refuse_calls(messages)
     adapted = [_message(message, traits, write_calls) for message in messages]
     if not traits.results:
         adapted = _results_as_user_messages(adapted)
@@ -56,6 +59,22 @@ def adapt(
 def fold_system(messages: list[Message]) -> list[Message]:
     """Returns the messages with the first, a system message, moved into the first user message."""
     return _with_instruction(messages[1:], messages[0]["content"], takes_system=False)
+
+
+def with_parts(messages: Sequence[Message]) -> list[Message]:
+    """Returns messages whose texts are lists of one text part."""
+    return [
+        message | {"content": [{"type": "text", "text": message["content"]}]}
+        if isinstance(message.get("content"), str)
+        else message
+        for message in messages
+    ]
+
+
+def _refuse_calls(messages: Sequence[Message]) -> None:
+    for index, message in enumerate(messages):
+        if message.get("tool_calls"):
+            raise invalid(f"messages.{index}.tool_calls", "The model's chat template does not show the calls of tools.")
 
 
 def _message(message: Message, traits: TemplateTraits, write_calls: WriteCalls | None) -> Message:

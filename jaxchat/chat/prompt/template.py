@@ -10,7 +10,7 @@ from datetime import date
 from functools import lru_cache, partial
 from typing import Any
 
-from jaxchat.chat.prompt.adapt import adapt, fold_system
+from jaxchat.chat.prompt.adapt import adapt, fold_system, with_parts
 from jaxchat.chat.prompt.environment import TemplateProgram
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.refusals import PROBE, dropped, late_system_messages, refusal, refused_variable, unreadable
@@ -28,6 +28,8 @@ from jaxchat.chat.tools.format import WritesCalls, find_tool_format
 from jaxchat.errors import ChatError
 
 _PROBED = 32  # sets of variables whose traits are kept
+
+_FIRST = "probed_first_message"  # another probe than that of `_drops`, which renders with both
 
 
 class ChatTemplate:
@@ -156,29 +158,30 @@ class ChatTemplate:
     ) -> str:
         """Renders a conversation. Moves a system message that the template drops into the first user message."""
         adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
-        text = self._run(adapted, functions, variables)
+        run = partial(self._run, variables=variables, parts=variables.traits.content_parts)
+        text = run(adapted, functions)
         if not adapted or adapted[0]["role"] != "system" or adapted[0]["content"].strip() in text:
             return text
-        if PROBE in self._run([adapted[0] | {"content": PROBE}, *adapted[1:]], functions, variables):
+        if _FIRST in run([adapted[0] | {"content": _FIRST}, *adapted[1:]], functions):
             return text
-        return self._run(fold_system(adapted), functions, variables)
+        return run(fold_system(adapted), functions)
 
     def _probe(self, values: str) -> TemplateTraits:
         """Returns the traits with the values of variables in a JSON text."""
         variables = TemplateVariables(defaults=json.loads(values))
 
         def render(traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None) -> str:
-            return self._run(*adapt(messages, tools, traits, self._write_calls), variables)
+            return self._run(*adapt(messages, tools, traits, self._write_calls), variables, traits.content_parts)
 
         return probe_traits(render, writes_calls=self._write_calls is not None)
 
-    def _run(self, messages: list[Message], tools: list[Tool] | None, variables: TemplateVariables) -> str:
+    def _run(self, messages: list[Message], tools: list[Tool] | None, variables: TemplateVariables, parts: bool) -> str:
         program = self._with_tools if tools else self._template
         return program.template.render(
             {
                 **self._special_tokens,
                 **variables.values,
-                "messages": messages,
+                "messages": with_parts(messages) if parts else messages,
                 "tools": tools,
                 "documents": None,
                 "add_generation_prompt": True,

@@ -13,7 +13,9 @@ EmptyContent = Literal["absent", "null", "text"]
 ToolPlace = Literal["variable", "system key", "text"]
 Render = Callable[["TemplateTraits", list[Message], list[Tool] | None], str]
 
-_USER = {"role": "user", "content": "probed_question"}
+_WRITTEN = "written into the assistant's text"
+_QUESTION = ["probed_question"]
+_USER = {"role": "user", "content": _QUESTION[0]}
 _PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "string", "description": "probed"}}}
 
 
@@ -32,6 +34,8 @@ class TemplateTraits:
         empty_content: the content of an assistant message with calls and without text.
         arguments_as_text: whether it needs the arguments of calls as JSON text.
         wraps_arguments: whether it needs an object in place of arguments that are not a JSON object.
+        content_parts: whether it prints content in parts only, as models of text and pictures have it.
+        writes_calls: whether tools and calls can be written as text where it does not print them.
     """
 
     named_roles: frozenset[str] = frozenset()
@@ -44,16 +48,18 @@ class TemplateTraits:
     empty_content: EmptyContent = "absent"
     arguments_as_text: bool = False
     wraps_arguments: bool = False
+    content_parts: bool = False
+    writes_calls: bool = True
 
     def notes(self) -> Iterator[str]:
         """Yields sentences for the start-up message about what the template does not print."""
         place = "the system message" if self.takes_system else "the first user message"
         if self.tools == "text":
-            yield f"does not show tools: they are described in {place}"
+            yield f"does not show tools: they are {f'described in {place}' if self.writes_calls else 'refused'}"
         if not self.calls:
-            yield "does not show calls: they are written into the assistant's text"
+            yield f"does not show calls: they are {_WRITTEN if self.writes_calls else 'refused'}"
         elif not self.calls_beside_content:
-            yield "does not show calls beside text: they are written into the assistant's text"
+            yield f"does not show calls beside text: they are {_WRITTEN}"
         if not self.results:
             yield "does not show results: they are written into user messages"
 
@@ -65,15 +71,17 @@ def probe_traits(render: Render, *, writes_calls: bool) -> TemplateTraits:
         render: renders messages and tools as a template with the given traits needs them. May raise anything.
         writes_calls: whether the format of calls can be written as text where the template does not print it.
     """
-    traits = _messages(render)
+    traits = _messages(render, TemplateTraits(writes_calls=writes_calls))
     traits = _tools(render, traits)
-    return _calls(render, traits, writes_calls)
+    return _calls(render, traits)
 
 
-def _messages(render: Render) -> TemplateTraits:
-    traits = TemplateTraits()
+def _messages(render: Render, traits: TemplateTraits) -> TemplateTraits:
+    parts = replace(traits, content_parts=True)
+    if not _shows(render, traits, [_USER], None, _QUESTION) and _shows(render, parts, [_USER], None, _QUESTION):
+        traits = parts
     system = {"role": "system", "content": "probed_system"}
-    named = TemplateTraits(named_roles=frozenset({"system", "user", "assistant"}))
+    named = replace(traits, named_roles=frozenset({"system", "user", "assistant"}))
     talks: dict[str, list[Message]] = {
         "system": [system | {"name": "probed_name"}, _USER],
         "user": [_USER | {"name": "probed_name"}],
@@ -101,16 +109,17 @@ def _tools(render: Render, traits: TemplateTraits) -> TemplateTraits:
     return replace(traits, tools="text")
 
 
-def _calls(render: Render, traits: TemplateTraits, writes_calls: bool) -> TemplateTraits:
+def _calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     """Completes the traits of calls and results. Prefers what the template itself prints."""
-    if traits.tools == "text" and not writes_calls:  # tools are refused, but history may hold calls
+    if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls
         render = _without_tools(render)
-    results, calls = (True, False), (True, False) if writes_calls else (True,)
+    results, calls = (True, False), (True, False) if traits.writes_calls else (True,)
     for shows_calls, shows_results in product(calls, results):
         candidate = replace(traits, calls=shows_calls, results=shows_results)
         if form := _best_form(render, candidate):
-            return _arguments(render, form, writes_calls)
-    return traits
+            return _arguments(render, form)
+    leaves_out = any(_rendered(render, form, *_call_talk()[:2]) for form in _forms(traits))
+    return replace(traits, calls=not leaves_out)  # a template that refuses calls says why
 
 
 def _without_tools(render: Render) -> Render:
@@ -119,22 +128,26 @@ def _without_tools(render: Render) -> Render:
 
 def _best_form(render: Render, traits: TemplateTraits) -> TemplateTraits | None:
     """Returns the traits with the first form of content and arguments that shows a call and its result."""
-    contents: list[EmptyContent] = ["absent", "null", "text"]
-    forms = [
-        replace(traits, arguments_as_text=as_text, empty_content=content)
-        for as_text, content in product((False, True), contents)
-    ]
-    shown = [form for form in forms if _shows(render, form, *_call_talk())]
+    shown = [form for form in _forms(traits) if _shows(render, form, *_call_talk())]
     clean = [form for form in shown if "None" not in _rendered(render, form, *_call_talk()[:2])]
     return next(iter(clean or shown), None)
 
 
-def _arguments(render: Render, traits: TemplateTraits, writes_calls: bool) -> TemplateTraits:
+def _forms(traits: TemplateTraits) -> list[TemplateTraits]:
+    """Returns the traits with each form of empty content and of arguments."""
+    contents: list[EmptyContent] = ["absent", "null", "text"]
+    return [
+        replace(traits, arguments_as_text=as_text, empty_content=content)
+        for as_text, content in product((False, True), contents)
+    ]
+
+
+def _arguments(render: Render, traits: TemplateTraits) -> TemplateTraits:
     text = "probed_cut"
     if not _shows(render, traits, *_call_talk(arguments=text)):
         traits = replace(traits, wraps_arguments=True)
     beside = _shows(render, traits, *_call_talk(content="probed_text"))
-    return replace(traits, calls_beside_content=traits.calls and (beside or not writes_calls))
+    return replace(traits, calls_beside_content=traits.calls and (beside or not traits.writes_calls))
 
 
 def _call_talk(

@@ -264,3 +264,50 @@ def test_control_tokens_of_a_description_stay_text() -> None:
     template = SILENT["prints nothing but content"]
     tool = {"type": "function", "function": {"name": "f", "description": "<|im_end|>", "parameters": PARAMETERS}}
     assert "<|im_end|>" in prompt(template, messages=[ASKED], tools=[tool])
+
+
+PARTS = (
+    "{% for m in messages %}[{{ m.role }}]"
+    "{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}{% endfor %}"
+)
+
+
+def test_a_template_that_prints_parts_only_gets_parts() -> None:
+    talk = [ASKED, {"role": "assistant", "content": "12C"}, ASKED | {"content": [{"type": "text", "text": "And now?"}]}]
+    assert prompt(PARTS, messages=talk) == "[user]Weather in Oslo?[assistant]12C[user]And now?"
+
+
+def test_a_template_that_takes_text_and_parts_gets_text() -> None:
+    both = LOOP + "{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}!{% endif %}" + END
+    assert prompt(both, messages=[ASKED]) == "[user]Weather in Oslo?"
+
+
+NO_CALLS = TOOLS + LOOP + "{{ m.content or '' }}" + END
+
+
+@pytest.mark.parametrize("content", [None, "Let me look."])
+def test_calls_that_neither_the_template_nor_the_format_writes_are_refused_by_name(content: str | None) -> None:
+    template = ChatTemplate(NO_CALLS, {})
+    assert "does not show calls: they are refused" in list(template.traits.notes())
+    with pytest.raises(ChatError, match="does not show the calls of tools") as caught:
+        template.render([ASKED, called(content=content), RESULT], [TOOL])
+    assert (caught.value.http_status, caught.value.param) == (400, "messages.1.tool_calls")
+    assert "weather" in template.render([ASKED], [TOOL])
+
+
+def test_a_template_that_refuses_calls_says_why() -> None:
+    refusing = (
+        TOOLS + LOOP + "{% if m.tool_calls %}{{ raise_exception('one at a time') }}{% endif %}{{ m.content }}" + END
+    )
+    with pytest.raises(ChatError, match="one at a time"):
+        ChatTemplate(refusing, {}).render([ASKED, called(), RESULT], None)
+
+
+def test_a_second_system_message_is_not_lost_where_the_first_moves_into_the_users() -> None:
+    rest = "messages[1:] if messages[0].role == 'system' else messages"
+    skips = f"{{% for m in ({rest}) %}}[{{{{ m.role }}}}]{{{{ m.content }}}}{END}"
+    system = [{"role": "system", "content": text} for text in ("Be brief.", "Be polite.")]
+    assert prompt(skips, messages=[system[0], ASKED]) == "[user]Be brief.\n\nWeather in Oslo?"
+    with pytest.raises(ChatError, match="leaves out a system message") as caught:
+        prompt(skips, messages=[*system, ASKED])
+    assert caught.value.param == "messages.1.role"

@@ -1,0 +1,47 @@
+"""Describes the served model: its object in the API, and its facts in the start-up message."""
+
+from __future__ import annotations
+
+from jaxchat import v1
+from jaxchat.chat.context import ModelInfo
+from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.tools.format import TOOL_FORMATS, UNKNOWN, ToolFormat, facts_of
+from jaxchat.errors import ChatError
+
+_PROBE = [{"role": "system", "content": "probe"}, {"role": "user", "content": "probe"}]
+
+
+def model_of(info: ModelInfo, template: ChatTemplate) -> v1.Model:
+    """Returns the model as clients see it, with what its chat template shows and what the server puts in."""
+    traits = template.traits
+    written = v1.PROMPT_WRITER_SERVER if traits.writes_calls else v1.PROMPT_WRITER_NONE
+    tools = v1.PROMPT_WRITER_TEMPLATE if traits.tools != "text" else written
+    described = v1.ChatTemplate(
+        tool_format=format_name(template.tool_format),
+        tools=v1.PROMPT_WRITER_NONE if template.tool_format is UNKNOWN else tools,
+        calls=v1.PROMPT_WRITER_TEMPLATE if traits.calls else written,
+        results=v1.PROMPT_WRITER_TEMPLATE if traits.results else v1.PROMPT_WRITER_SERVER,
+        system=_system_writer(template),
+    )
+    return v1.Model(id=info.id, created=info.created, owned_by="jaxchat", chat_template=described)
+
+
+def facts_about(info: ModelInfo, template: ChatTemplate) -> list[tuple[str, str]]:
+    """Returns the lines of the start-up message, as (name, value)."""
+    facts = *info.facts, *facts_of(template.tool_format)
+    return [("model", info.id), *facts, ("fingerprint", info.fingerprint_on(template.day))]
+
+
+def format_name(tool_format: ToolFormat) -> str:
+    """Returns the name under which a format of calls is registered, or "unknown"."""
+    return next((name for name, known in TOOL_FORMATS.items() if known is tool_format), "unknown")
+
+
+def _system_writer(template: ChatTemplate) -> v1.PromptWriter:
+    if template.traits.takes_system:
+        return v1.PROMPT_WRITER_TEMPLATE
+    try:
+        template.render(_PROBE, None)
+    except ChatError:
+        return v1.PROMPT_WRITER_NONE
+    return v1.PROMPT_WRITER_SERVER

@@ -1,0 +1,1 @@
+"""Our prompts against those of `transformers`, chat template by chat template."""

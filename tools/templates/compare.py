@@ -1,0 +1,172 @@
+"""Compares the prompts of both engines, and says which rules explain a difference."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jaxchat.chat.prompt.adapt import adapt, fold_system, with_parts
+from jaxchat.chat.prompt.messages import template_messages, template_tool
+from jaxchat.chat.request.validate import validate
+from jaxchat.chat.tools.format import WritesCalls
+from jaxchat.errors import ChatError
+from jaxchat.openai_json.request import request_from_json
+from tools.templates.conversations import Conversation, Json
+from tools.templates.engines import Jaxchat, Prompt, Transformers, plain_form
+from tools.templates.rules import ALWAYS, Form, restored, rules_between
+
+_NOTHING = ("", "null", "{}")  # contents and arguments that need not be shown
+_TIME = re.compile(r"\b\d\d:\d\d(?::\d\d)?\b")
+Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", "differs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The two prompts of a conversation.
+
+    Attributes:
+        conversation: its name.
+        status: how the prompts compare. A status "by rule" needs no mending.
+        rules: names of the rules that lead to the prompt of jaxchat.
+        gains: whether the plain form is refused or loses a part of the conversation that jaxchat shows.
+        ours: the prompt of jaxchat.
+        theirs: the prompt of `transformers` for the plain form.
+    """
+
+    conversation: str
+    status: Status
+    rules: tuple[str, ...] = ()
+    gains: bool = False
+    ours: Prompt
+    theirs: Prompt
+
+
+def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
+    """Returns the comparison of each conversation.
+
+    A rule explains a difference if some conversation of the template needs it: there the plain form is refused, or
+    loses a part of the conversation.
+    """
+    compared = [_compare(ours, theirs, conversation) for conversation in conversations]
+    needed = ALWAYS.union(*(comparison.rules for comparison in compared if comparison.gains))
+    return [
+        replace(comparison, status="differs") if not needed.issuperset(comparison.rules) else comparison
+        for comparison in compared
+    ]
+
+
+def _compare(ours: Jaxchat, theirs: Transformers, conversation: Conversation) -> Comparison:
+    plain = plain_form(conversation)
+    prompt, reference = ours.prompt(conversation), theirs.prompt(*plain)
+    made = dict(conversation=conversation.name, ours=prompt, theirs=reference)
+    if prompt.refused:
+        if reference.refused:
+            return Comparison(status="refused by both", **made)
+        lost = _loses_refused_part(plain, prompt, reference)
+        rules = ("refused: the template leaves it out",) if lost else ()
+        return Comparison(status="by rule" if lost else "only jaxchat refuses", rules=rules, gains=lost, **made)
+    if _at_other_times(prompt.text, reference.text):
+        return Comparison(status="by rule", rules=("time of day",), gains=True, **made)
+    if not _controls_are_the_templates(ours, theirs, conversation, prompt):
+        return Comparison(status="differs", **made)
+    if prompt.text == reference.text:
+        return Comparison(status="equal", **made)
+    for adapted in _adapted_forms(ours, conversation):
+        same = theirs.prompt(*adapted)
+        if same.text == prompt.text and (conversation.control or same.ids == prompt.ids):
+            before, after = (_shown(plain, text) for text in (reference.text, prompt.text))
+            gains = bool(reference.refused) or bool(after - before)
+            rules = tuple(_effective(theirs, plain, adapted, prompt))
+            status: Status = "by rule" if rules and not before - after else "differs"
+            return Comparison(status=status, rules=rules, gains=gains, **made)
+    return Comparison(status="differs", **made)
+
+
+def _at_other_times(ours: str, theirs: str) -> bool:
+    """Returns whether two prompts differ in times of day only."""
+    return ours != theirs and _TIME.sub("", ours) == _TIME.sub("", theirs)
+
+
+def _controls_are_the_templates(
+    ours: Jaxchat, theirs: Transformers, conversation: Conversation, prompt: Prompt
+) -> bool:
+    """Returns whether a prompt has the control tokens of the same conversation with words in place of their spelling.
+
+    If the conversation spells none, and `transformers` renders the same text, all tokens must be the same.
+    """
+    reference = theirs.prompt(*plain_form(conversation.harmless()))
+    if prompt.text == reference.text:
+        return prompt.ids == reference.ids
+    harmless = ours.prompt(conversation.harmless())
+    controls = ours.tokenizer.control_tokens.ids
+    return [id_ for id_ in prompt.ids if id_ in controls] == [id_ for id_ in harmless.ids if id_ in controls]
+
+
+def _effective(theirs: Transformers, plain: Form, adapted: Form, prompt: Prompt) -> Iterator[str]:
+    """Yields the rules that lead to a prompt, without those that change what the template does not read."""
+    for rule in rules_between(plain, adapted):
+        without = restored(plain, adapted, rule)
+        if theirs.prompt(*without).text != prompt.text:
+            yield rule
+
+
+def _adapted_forms(ours: Jaxchat, conversation: Conversation) -> Iterator[Form]:
+    """Yields the forms in which jaxchat may give a conversation to the template."""
+    template = ours.template
+    request = request_from_json(conversation.request()).request
+    choice = validate(request, vocab_size=ours.tokenizer.size, model_ids=("m",), streamed=False)
+    messages = template_messages(
+        request.messages,
+        id_length=template.tool_format.id_length,
+        arguments_as_text=template.traits.arguments_as_text,
+    )
+    tools = [template_tool(function) for function in choice.functions]
+    write = template.tool_format.write_calls if isinstance(template.tool_format, WritesCalls) else None
+    try:
+        adapted, functions = adapt(messages, tools, template.traits, write)
+    except ChatError:
+        return
+    parts = with_parts if template.traits.content_parts else list
+    yield parts(adapted), functions or []
+    if adapted and adapted[0]["role"] == "system":
+        yield parts(fold_system(adapted)), functions or []
+
+
+def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
+    """Returns whether `transformers` leaves out the part of a conversation that jaxchat refuses."""
+    place, _, rest = prompt.param.partition(".")
+    if place == "tools":
+        return any(_texts(tool) - _shown(plain, reference.text) for tool in plain[1])
+    index = re.match(r"\d+", rest)
+    if place != "messages" or not index:
+        return False
+    lost = _all_texts(plain) - _shown(plain, reference.text)
+    return not lost.keys().isdisjoint(_texts(plain[0][int(index[0])]))
+
+
+def _shown(form: Form, text: str) -> Counter[str]:
+    """Returns how often a prompt has each text of a conversation, at most as often as the conversation itself."""
+    texts = _all_texts(form)
+    return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
+
+
+def _all_texts(form: Form) -> Counter[str]:
+    return sum((_texts(part) for part in (*form[0], *form[1])), Counter())
+
+
+def _texts(part: Json) -> Counter[str]:
+    """Returns the texts of a message or tool that a prompt should show, with how often they occur."""
+    return Counter(text for text in _walk(part) if text not in _NOTHING)
+
+
+def _walk(part: Json) -> Iterator[str]:
+    """Yields contents, names, descriptions and arguments of a message, a call or a tool."""
+    for value in (part.get(key) for key in ("content", "name", "description", "arguments")):
+        values = value.values() if isinstance(value, dict) else [value]
+        yield from (text.strip() for text in values if isinstance(text, str))
+    for inner in (part, *part.get("tool_calls", ())):
+        if "function" in inner:
+            yield from _walk(inner["function"])

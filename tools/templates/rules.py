@@ -1,0 +1,146 @@
+"""The rules by which jaxchat gives a template another form of a conversation than the plain one, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tools.templates.conversations import Json
+
+Form = tuple[Sequence[Json], Sequence[Json]]
+"""Messages and tools, as a template reads them."""
+Applies = Callable[[Form, Form], bool]
+
+ALWAYS = frozenset({"empty arguments", "name of the call", "ids of the format's length"})
+"""Rules that hold for every template. All others need a conversation that the plain form loses or breaks."""
+
+
+KEYS = {
+    "name of the call": "name",
+    "form of empty content": "content",
+    "ids of the format's length": "tool_call_id",
+}
+"""Rules that change a key of messages, which many templates do not read, with that key."""
+
+
+def restored(plain: Form, adapted: Form, rule: str) -> Form:
+    """Returns the adapted form without the changes of a rule, or the plain form if the rule adds or moves messages."""
+    if rule not in KEYS or len(plain[0]) != len(adapted[0]):
+        return plain
+    pairs = zip(plain[0], adapted[0], strict=True)
+    return [_restored(before, after, KEYS[rule]) for before, after in pairs], adapted[1]
+
+
+def rules_between(plain: Form, adapted: Form) -> list[str]:
+    """Returns the names of the rules that lead from the plain form of a conversation to its adapted form."""
+    return [name for name, applies in RULES.items() if applies(plain, adapted)]
+
+
+def _restored(before: Json, after: Json, key: str) -> Json:
+    """Returns a message with `key` as before. The id of a result also restores those of calls."""
+    if key == "content" and not after.get("tool_calls"):
+        return after
+    rest = {name: value for name, value in after.items() if name != key}
+    if before.get(key) is not None:
+        rest[key] = before[key]
+    if key == "tool_call_id" and len(before.get("tool_calls", ())) == len(after.get("tool_calls", ())) > 0:
+        pairs = zip(before["tool_calls"], after["tool_calls"], strict=True)
+        rest["tool_calls"] = [call | {"id": old["id"]} for old, call in pairs]
+    return rest
+
+
+def _count(form: Form, role: str) -> int:
+    return sum(message["role"] == role for message in form[0])
+
+
+def _calls(form: Form) -> Iterator[Json]:
+    for message in form[0]:
+        yield from message.get("tool_calls") or ()
+
+
+def _arguments(plain: Form, adapted: Form) -> Iterator[tuple[Any, Any]]:
+    """Yields the arguments of each call in both forms, if the adapted form has all calls."""
+    before, after = list(_calls(plain)), list(_calls(adapted))
+    if len(before) == len(after):
+        for ours, theirs in zip(before, after, strict=True):
+            yield ours["function"]["arguments"], theirs["function"]["arguments"]
+
+
+def _values(form: Form, role: str, key: str) -> list[Any]:
+    return [message.get(key) for message in form[0] if message["role"] == role]
+
+
+def _ids(form: Form) -> list[Any]:
+    return [call.get("id") for call in _calls(form)]
+
+
+def _named(form: Form) -> int:
+    return sum("name" in message for message in form[0] if message["role"] != "tool")
+
+
+def _empty(value: Any) -> bool:
+    return value in ("", "null", "{}")
+
+
+def _tools_in_text(plain: Form, adapted: Form) -> bool:
+    return bool(plain[1]) and not adapted[1] and not _tools_in_key(plain, adapted)
+
+
+def _tools_in_key(plain: Form, adapted: Form) -> bool:
+    return any("tools" in message for message in adapted[0])
+
+
+def _filled(plain: Form, adapted: Form) -> bool:
+    return bool(adapted[1]) and list(plain[1]) != list(adapted[1])
+
+
+def _calls_in_text(plain: Form, adapted: Form) -> bool:
+    return len(list(_calls(plain))) > len(list(_calls(adapted)))
+
+
+def _results_in_text(plain: Form, adapted: Form) -> bool:
+    return _count(plain, "tool") > _count(adapted, "tool")
+
+
+def _names_in_text(plain: Form, adapted: Form) -> bool:
+    return _named(plain) > _named(adapted)
+
+
+def _name_of_call(plain: Form, adapted: Form) -> bool:
+    before, after = (_values(form, "tool", "name") for form in (plain, adapted))
+    return len(before) == len(after) and before != after
+
+
+def _content_form(plain: Form, adapted: Form) -> bool:
+    before, after = (
+        [message.get("content", ...) for message in form[0] if message.get("tool_calls")] for form in (plain, adapted)
+    )
+    return len(before) == len(after) and before != after
+
+
+def _in_parts(plain: Form, adapted: Form) -> bool:
+    return any(isinstance(message.get("content"), list) for message in adapted[0])
+
+
+def _system_moved(plain: Form, adapted: Form) -> bool:
+    return _count(plain, "system") > _count(adapted, "system")
+
+
+RULES: dict[str, Applies] = {
+    "tools in text": _tools_in_text,
+    "tools in a key of the system message": _tools_in_key,
+    "functions filled in": _filled,
+    "calls in text": _calls_in_text,
+    "results in user messages": _results_in_text,
+    "system in the first user message": _system_moved,
+    "content in parts": _in_parts,
+    "name before content": _names_in_text,
+    "name of the call": _name_of_call,
+    "form of empty content": _content_form,
+    "empty arguments": lambda p, a: any(_empty(b) and c != b for b, c in _arguments(p, a)),
+    "arguments as text": lambda p, a: any(isinstance(b, dict) and isinstance(c, str) for b, c in _arguments(p, a)),
+    "arguments wrapped": lambda p, a: any(
+        isinstance(b, str) and not _empty(b) and isinstance(c, dict) for b, c in _arguments(p, a)
+    ),
+    "ids of the format's length": lambda p, a: len(_ids(p)) == len(_ids(a)) and _ids(p) != _ids(a),
+}
