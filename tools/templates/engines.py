@@ -38,15 +38,15 @@ class Jaxchat:
     def __init__(self, directory: Path) -> None:
         """Loads template and tokenizer. Raises ModelError if they cannot be served."""
         self.template = load_template(directory)
-        self.tokenizer = load_tokenizer(directory)
-        self.tokenizer.learn_turns(self.template)
+        self.tokenizer = load_tokenizer(directory, self.template)
 
     def prompt(self, conversation: Conversation) -> Prompt:
         """Returns the prompt that a request with this conversation would have."""
         try:
             request = request_from_json(conversation.request()).request
-            choice = validate(request, vocab_size=self.tokenizer.size, model_ids=("m",), streamed=False)
-            ids = prompt_tokens(request, choice, self.template, self.tokenizer, _CONTEXT).tolist()
+            size = self.tokenizer.size
+            choice = validate(request, vocab_size=size, model_ids=("m",), streamed=False)
+            ids = prompt_tokens(request, choice, self.template, self.tokenizer, _CONTEXT, size).tolist()
         except ChatError as error:
             return Prompt(refused=error.message, param=error.param or "")
         return Prompt(tuple(ids), self.decode(ids))

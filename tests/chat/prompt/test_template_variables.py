@@ -110,8 +110,8 @@ def test_what_the_template_prints_is_probed_with_the_values_of_the_request() -> 
 
 def control_ids(template: str, **kwargs: Any) -> list[int]:
     """Returns the control tokens of a prompt with these variables."""
-    chat, tokenizer = ChatTemplate(template, {}), ChatTokenizer(tiny.tokenizer_json())
-    tokenizer.learn_turns(chat)
+    chat = ChatTemplate(template, {})
+    tokenizer = ChatTokenizer(tiny.tokenizer_json(), template=chat)
     request = request_from_kwargs(model="m", messages=[ASKED], chat_template_kwargs=kwargs).request
     variables = chat.variables(template_kwargs(request, chat, tools=False))
     ids = prompt_tokens(request, ToolChoice(), chat, tokenizer, 4096, tokenizer.size, variables)
