@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxchat.planning.aot import Account, AotEngine
+from jaxchat.planning.aot import AotEngine, ProgramCosts
 from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.model_shapes import read_shape
@@ -41,7 +41,7 @@ class Result:
 
     case: Case
     plan: Plan
-    account: Account
+    costs: ProgramCosts
     memory: int  # while the program runs and all others are loaded
     reads: float | None  # times the floor; None of prefill, which computes
     step: float | None
@@ -54,44 +54,44 @@ def check(case: Case) -> list[Result]:
     engine = suggest_config(topology, slots=case.slots, max_seq_len=case.context)
     plan = make_plan(model, topology, engine)
     aot = AotEngine(model, topology, plan.engine)
-    accounts = [aot.compile(name) for name in aot.program_specs]
-    return [judged(case, plan, aot, account, sum(one.code for one in accounts)) for account in accounts]
+    programs = [aot.compile(name) for name in aot.program_specs]
+    return [judged(case, plan, aot, costs, sum(one.code for one in programs)) for costs in programs]
 
 
-def judged(case: Case, plan: Plan, aot: AotEngine, account: Account, code: int) -> Result:
+def judged(case: Case, plan: Plan, aot: AotEngine, costs: ProgramCosts, code: int) -> Result:
     """Applies the bounds to one program. Decoding is of sequences half as long as the context.
 
     `code` is the size of all programs of the engine, which stay in memory together.
     """
-    chip, rows = plan.topology.chip, aot.program_specs[account.name].rows
+    chip, rows = plan.topology.chip, aot.program_specs[costs.name].rows
     least = aot.cost.estimate(rows, rows, plan.full_length // 2)
-    decodes = account.name.startswith("decode")
-    reads = account.local_seconds(least.kv, chip) / least.floor if decodes else None
-    step = account.step_seconds(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
-    memory = account.arguments + account.temporary + code
-    gathers = [one for one in account.collectives if one.kind == "all-gather"]
+    decodes = costs.name.startswith("decode")
+    reads = costs.local_seconds(least.kv, chip) / least.floor if decodes else None
+    step = costs.step_seconds(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
+    memory = costs.arguments + costs.temporary + code
+    gathers = [one for one in costs.collectives if one.kind == "all-gather"]
     share = 4 * rows * aot.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
     holds = {
         "fits": memory <= chip.memory,
-        "aliased": account.aliased >= account.donated,
+        "aliased": costs.aliased >= costs.donated,
         "gathers": not any(one.always or one.size >= share for one in gathers),
         "reads": reads is None or reads <= NEAR,
         "step": step is None or step <= NEAR,
     }
     failed = frozenset(name for name, good in holds.items() if not good)
-    return Result(case=case, plan=plan, account=account, memory=memory, reads=reads, step=step, failed=failed)
+    return Result(case=case, plan=plan, costs=costs, memory=memory, reads=reads, step=step, failed=failed)
 
 
 def row(one: Result) -> str:
     """Returns one line of Markdown."""
-    account, chip = one.account, one.plan.topology.chip
-    sums = all_reduce_seconds(account.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
-    hidden = "-" if one.step is None else f"{account.hidden_seconds / sums:.0%}"
+    costs, chip = one.costs, one.plan.topology.chip
+    sums = all_reduce_seconds(costs.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
+    hidden = "-" if one.step is None else f"{costs.hidden_seconds / sums:.0%}"
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
-        f"{_begin(one.case)} {account.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
-        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} "
-        f"| {account.all_reduced_bytes / 1e6:.1f} | {hidden} "
+        f"{_begin(one.case)} {costs.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
+        f"| {costs.temporary / 1024**2:.0f} | {costs.traffic / 1e9:.2f} "
+        f"| {costs.all_reduced_bytes / 1e6:.1f} | {hidden} "
         f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
     )
 
@@ -130,7 +130,7 @@ def main() -> int:
     surprises: list[str] = []
     with ThreadPoolExecutor(args.jobs) as pool:
         for case, checked in zip(cases, pool.map(check, cases), strict=True):
-            seconds = ", ".join(f"{one.account.name} {one.account.seconds:.0f} s" for one in checked)
+            seconds = ", ".join(f"{one.costs.name} {one.costs.seconds:.0f} s" for one in checked)
             print(f"{case.model} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
             results += checked
             surprises += unexpected(case, checked)
