@@ -1,8 +1,8 @@
 """Compiles an engine's programs for TPUs that are not present, and checks the result. `make aot`
 
-Each program must fit into memory beside the KV pages, update pages and slots in place, and gather nothing as large as
-its share of the logits. At the chip's peak rates, each decode step must take at most 1.15 times as long as reading
-weights and KV once. The exit status is 1 if a bound fails that `tools.aot.cases` does not list as known.
+Each program must fit into memory beside the KV pages, update pages and slots in place, and gather no array as large as
+a device's share of the logits. At the chip's peak rates, each decode step must take at most 1.15 times as long as
+reading weights and KV once. The exit status is 1 unless exactly the bounds that `tools.aot.cases` lists as known fail.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ BOUNDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One compiled program of a case; `failed` has the names of the bounds that do not hold."""
+    """The check of one compiled program of a case. `failed` has the names of the bounds that do not hold."""
 
     case: Case
     plan: Plan
     costs: ProgramCosts
-    memory: int  # while the program runs and all others are loaded
-    reads: float | None  # times the floor; None of prefill, which computes
-    step: float | None
+    memory: int  # bytes on a device while the program runs and all others are loaded
+    reads: float | None  # step without all-reduces, as a multiple of reading weights and KV; None for prefill
+    step: float | None  # step with all-reduces, as the same multiple
     failed: frozenset[str]
 
 
 def check(case: Case) -> list[Result]:
-    """Compiles the programs of a case."""
+    """Compiles all programs of a case and checks each. Raises ValueError if the TPU compiler is missing."""
     topology, model = parse_topology(case.topology), read_shape(case.model)
     engine = suggest_config(topology, slots=case.slots, max_seq_len=case.context)
     plan = make_plan(model, topology, engine)
@@ -59,9 +59,14 @@ def check(case: Case) -> list[Result]:
 
 
 def judged(case: Case, plan: Plan, aot: AotEngine, costs: ProgramCosts, code: int) -> Result:
-    """Applies the bounds to one program. Decoding is of sequences half as long as the context.
+    """Applies the bounds to one program. Decoded sequences are assumed to fill half of the context.
 
-    `code` is the size of all programs of the engine, which stay in memory together.
+    Args:
+        case: the case that the program belongs to.
+        plan: the plan of the case.
+        aot: the engine of the case.
+        costs: the compiler's costs of the program.
+        code: bytes of code of all programs of the engine, which are loaded together.
     """
     chip, rows = plan.topology.chip, aot.program_specs[costs.name].rows
     least = aot.cost.estimate(rows, rows, plan.full_length // 2)
@@ -83,7 +88,7 @@ def judged(case: Case, plan: Plan, aot: AotEngine, costs: ProgramCosts, code: in
 
 
 def row(one: Result) -> str:
-    """Returns one line of Markdown."""
+    """Returns a result as one row of the Markdown table."""
     costs, chip = one.costs, one.plan.topology.chip
     sums = all_reduce_seconds(costs.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
     hidden = "-" if one.step is None else f"{costs.hidden_seconds / sums:.0%}"
@@ -97,7 +102,7 @@ def row(one: Result) -> str:
 
 
 def unexpected(case: Case, results: list[Result]) -> list[str]:
-    """Returns the differences from the case's list of known failures."""
+    """Returns the differences between the failed bounds of a case and its list of known failures."""
     failed = frozenset().union(*(one.failed for one in results))
     known = {name for name, _ in case.known}
     place = f"{case.model} on {case.topology}"
@@ -106,7 +111,11 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
 
 
 def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
-    """Puts a table between the marks in the document `target`; it keeps the lines of `cases` without a result."""
+    """Replaces the table between the marks in the document `target`. Cases without a result keep their old rows.
+
+    Raises:
+        ValueError: a mark is missing or occurs twice.
+    """
     begin, end = "<!-- aot begin -->", "<!-- aot end -->"
     head, remainder = target.read_text("utf-8").split(begin)
     old, tail = remainder.split(end)

@@ -24,7 +24,13 @@ CALLS = {"prefill": 2, "decode": 3}  # of each layer
 
 
 def failures(costs: ProgramCosts, layers: int, memory: float) -> list[str]:
-    """Returns the checks that a program fails."""
+    """Returns the checks that a program fails, as text.
+
+    Args:
+        costs: the compiler's costs of the program.
+        layers: layers of the model.
+        memory: bytes of memory on the device.
+    """
     each = next(count for begin, count in CALLS.items() if costs.name.startswith(begin))
     calls = sum(count for target, count in costs.kernels.items() if target.startswith(KERNEL))
     holds = {

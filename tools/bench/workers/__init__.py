@@ -1,1 +1,1 @@
-"""One process for each peer, in the peer's own environment; the standard library and the peer are all they import."""
+"""A worker for each peer, run in the peer's own environment. It imports only the peer and the standard library."""
