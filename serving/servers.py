@@ -87,7 +87,7 @@ def rest_server(
     tls: ServerTls | None,
     metrics: Metrics | None = None,
 ) -> RestServer:
-    """Returns a REST server that `start` makes listen. Raises ValueError if the settings turn REST off."""
+    """Returns a REST server that is not started yet. Raises ValueError if the settings turn REST off."""
     from serving.rest import create_app  # the extra `rest`
     from serving.rest.server import RestServer
 

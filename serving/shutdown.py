@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Waits until one of `waits` has ended, and cancels the others. Ignores exceptions of all."""
+    """Waits until one of `waits` has ended, and cancels the others. Ignores their exceptions."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -64,7 +64,10 @@ class ToolCall(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class AssistantMessage(AnswerObject):
-    """A message of the assistant. `content` is None if it has only calls. Later requests may have it in `messages`."""
+    """A message of the assistant. `content` is None if the message has only calls.
+
+    Later requests can have this object in `messages`.
+    """
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -128,7 +131,10 @@ class TokenLogprob(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChoiceLogprobs(AnswerObject):
-    """The log-probabilities of a choice, one for each token of the content. None if the message has only calls."""
+    """The log-probabilities of a choice.
+
+    `content` has one entry for each token of the message's content, or is None if the message has only calls.
+    """
 
     content: tuple[TokenLogprob, ...] | None
 
@@ -184,7 +190,7 @@ class Usage(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatCompletion(AnswerObject):
-    """A whole answer. `created` is in Unix seconds. `seed_used` is the seed that was given or drawn."""
+    """A whole answer. `created` is in Unix seconds. `seed_used` is the request's seed, or the seed drawn for it."""
 
     proto: v1.ChatCompletion = field(compare=False, repr=False)
     id: str

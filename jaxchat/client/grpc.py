@@ -62,7 +62,12 @@ class _Connection:
 
 
 class GrpcTransport(_Connection):
-    """A gRPC connection to a jaxchat server, opened by the first call. `target` is a name such as `host:port`."""
+    """A gRPC connection to a jaxchat server, opened by the first call.
+
+    Args:
+        target: a gRPC target such as `host:port`.
+        options: the fields of `GrpcOptions`.
+    """
 
     def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
         super().__init__(grpc, target, **options)

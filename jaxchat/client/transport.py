@@ -1,4 +1,4 @@
-"""Protocols of the connection from a client to an engine. Transports carry protobuf and raise `ChatError`."""
+"""Protocols of the connection from a client to an engine. They use protobuf messages."""
 
 from __future__ import annotations
 

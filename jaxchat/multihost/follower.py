@@ -48,7 +48,7 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
 
 
 def leave_multihost() -> None:
-    """Waits until all processes are about to end, and leaves the group. The leader calls it last."""
+    """Waits for the other processes to leave, and leaves the multihost group. The leader calls it last."""
     from jaxchat.parallel.distributed import leave
 
     leave()

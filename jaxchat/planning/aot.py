@@ -1,4 +1,4 @@
-"""Compiles an engine's programs for devices that need not be present, and reads the compiler's costs of each.
+"""Compiles an engine's programs for devices that need not be present, and reads the costs that the compiler reports.
 
 Compiling for TPUs needs the TPU compiler (`pip install 'jaxchat[tpu]'`) but no TPU. It fails if jax has already looked
 for TPUs in this process.

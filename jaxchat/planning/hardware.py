@@ -71,7 +71,7 @@ class Topology:
 
 
 def parse_topology(name: str) -> Topology:
-    """Returns the slice `name`, such as `v5e:2x4`. Raises ValueError, listing accepted names, if it is unknown."""
+    """Returns the slice `name`, such as `v5e:2x4`. Raises ValueError, with the known names, if it is unknown."""
     kind, _, grid = name.lower().partition(":")
     if kind not in CHIPS:
         raise ValueError(

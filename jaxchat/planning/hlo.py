@@ -21,9 +21,10 @@ _PARTS = ("slice", "dynamic-slice")  # they read as much of their operand as the
 
 @dataclass(frozen=True)
 class HloArray:
-    """One array in an HLO shape, printed such as `f32[2,3]`.
+    """One array of an instruction's result.
 
-    `size` is in bytes. `fast` is true in a TPU's vector or scalar memory, and false in main memory.
+    `shape` is HLO text such as `f32[2,3]`, and `size` is in bytes. `fast` is true for arrays in a TPU's vector or
+    scalar memory, and false for arrays in main memory.
     """
 
     shape: str
@@ -61,7 +62,7 @@ class Program:
     """A compiled program, parsed from its optimised HLO text."""
 
     def __init__(self, text: str) -> None:
-        """Parses the text."""
+        """Parses optimised HLO text."""
         self.computations: dict[str, list[Instruction]] = {}
         self.entry = ""
         for name, entry, lines in _computations(text):
@@ -101,9 +102,9 @@ class Program:
         return sum(bytes_moved(self._narrowed(op, results), results, uncounted) for op in instructions)
 
     def _narrowed(self, op: Instruction, results: dict[str, tuple[HloArray, ...]]) -> Instruction:
-        """Replaces each operand of which a fusion reads only slices by these slices.
+        """Returns the instruction. If a fusion reads only slices of an operand, the slices replace the operand.
 
-        Adds the slices to `results`. Returns other instructions unchanged.
+        Adds such slices to `results`.
         """
         if op.operation != "fusion":
             return op
@@ -150,7 +151,7 @@ def bytes_moved(
 
     Args:
         op: the instruction.
-        results: the arrays that its operands are, by instruction name.
+        results: the result arrays of other instructions, by name.
         uncounted: shapes of arrays to leave out, such as `f32[2,3]`.
     """
     if op.operation in _FREE or op.operation.endswith("-done") or op.name.startswith("bitcast"):

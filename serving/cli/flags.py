@@ -50,7 +50,7 @@ def to_flags(config: Any) -> list[str]:
 
 
 def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Returns a converter for argparse that turns `none` into None and other words into `kind`."""
+    """Returns a converter for argparse that turns `none` into None and passes other words to `kind`."""
 
     def convert(text: str) -> Any:
         return None if text.lower() == NONE else kind(text)
@@ -99,7 +99,7 @@ def _shown(default: Any) -> str:
 
 
 def _value(value: Any) -> Any:
-    """Converts the value that argparse read to the value of a setting. Raises ValueError for `none` among others."""
+    """Converts a value of argparse to that of a setting. Raises ValueError if `none` stands beside other values."""
     if not isinstance(value, list):
         return value
     if None in value and len(value) > 1:

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Version(argparse.Action):
-    """An action that prints the version of jaxchat. It is looked up on use only, because that takes a while."""
+    """An action that prints the version of jaxchat. Looks the version up only on use, because that takes a while."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         from importlib.metadata import version

@@ -92,7 +92,16 @@ async def _abort(context: Context, error: ChatError, request_id: str) -> NoRetur
 
 
 class GrpcServer:
-    """A gRPC server for one backend. `port` is known after `start`. With `keys`, each chat call must have a key."""
+    """A gRPC server for one backend. `port` is known after `start`.
+
+    Args:
+        backend: the service that answers the requests.
+        host: address to listen on.
+        port: port to listen on. 0 picks a free one.
+        max_body: largest request, in bytes.
+        keys: valid API keys, of which each chat call requires one. None means that no call requires a key.
+        tls: certificate and key. None means that connections are not encrypted.
+    """
 
     def __init__(
         self,

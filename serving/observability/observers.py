@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SessionObservers:
-    """The observers that the server exposes (`metrics`) or closes (`tracing`). None if switched off."""
+    """The observers that the server exposes (`metrics`) or closes (`tracing`). Each is None if switched off."""
 
     metrics: Metrics | None
     tracing: Tracing | None

@@ -14,7 +14,7 @@ from jaxchat.openai_json import error_to_json
 
 
 def dump(value: Any) -> str:
-    """Returns compact JSON on one line. Raises ValueError for NaN and infinities, which only occur by a bug."""
+    """Returns compact JSON on one line. Raises ValueError for NaN and infinities, which only a bug produces."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

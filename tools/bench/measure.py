@@ -93,7 +93,7 @@ class Bench:
         self.failures: dict[str, str] = {}
 
     def run(self, setups: list[PeerSetup], repetitions: int) -> Iterator[Record]:
-        """Yields each record when it is measured. Adds a setup that fails to `failures` and does not run it again."""
+        """Yields each record when it is measured. Adds a peer that fails to `failures` and does not run it again."""
         for repetition in range(repetitions):
             for setup in setups:
                 if setup.label in self.failures:

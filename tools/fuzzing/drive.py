@@ -20,7 +20,7 @@ SERVICE = "/jaxchat.v1.ChatService/"
 
 @dataclass
 class Report:
-    """The number of inputs of each kind and outcome, and each violation with the number of its input."""
+    """The number of inputs by door, kind and outcome, and each violation with the number of its input."""
 
     outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     violations: list[tuple[int, str, str]] = field(default_factory=list)

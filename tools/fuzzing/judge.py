@@ -19,7 +19,7 @@ CODES = {"INVALID_ARGUMENT": "400", "NOT_FOUND": "404", "RESOURCE_EXHAUSTED": "4
 
 
 class Illegal(Exception):
-    """Raised for an answer that violates the API."""
+    """The exception for an answer that violates the API."""
 
 
 def rest(reply: httpx.Response) -> str:

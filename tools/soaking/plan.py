@@ -1,4 +1,4 @@
-"""Random requests and how to send them: by which protocol, streamed or not, in which manner."""
+"""Random requests and the way to send each: protocol, streamed or not, and manner."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FEATURES: list[dict[str, Any]] = [
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """A request and how to send it. `patience` is the seconds until it is cancelled or late, or between reads."""
+    """A request and the way to send it. `patience` is the seconds to its cancellation or deadline, or between reads."""
 
     protocol: Literal["rest", "grpc"]
     stream: bool

@@ -40,7 +40,7 @@ product.defvjp(_forward, _backward)
 
 
 def matmul(equation: str, x: Array, w: Array, reduce_dtype: str = "float32") -> Array:
-    """Returns what `jaxchat.models.layers.matmul` returns for the decoder's equations, on one device, by `product`."""
+    """Replaces `jaxchat.models.layers.matmul` in the decoder: mixed precision, on one device. Returns f32."""
     del reduce_dtype  # training does not sum over devices
     inputs, _ = equation.split("->")
     left, right = inputs.split(",")

@@ -1,1 +1,1 @@
-"""A worker for each peer, run in the peer's own environment. It imports only the peer and the standard library."""
+"""A worker for each peer, run in the peer's own environment. Beyond it, a worker imports the standard library only."""
