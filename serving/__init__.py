@@ -1,1 +1,1 @@
-"""Transports: gRPC and REST servers, a remote backend and the command line. Imports no jax."""
+"""The gRPC and REST servers, a remote backend and the command line. Importing this package does not import jax."""

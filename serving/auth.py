@@ -1,4 +1,4 @@
-"""API keys: reads a file of keys or hashes and checks a caller's `authorization` header."""
+"""API keys: reads a file of keys and their hashes, and checks `authorization` headers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ApiKeys:
     def check(self, authorization: str) -> None:
         """Checks an `authorization` value of the form `Bearer KEY`.
 
-        Compares the hash with all known ones in constant time, so the duration reveals nothing about the keys.
+        Compares the hash of the key with every known hash in constant time, so the duration reveals nothing about them.
 
         Raises:
-            ChatError: 401, the value does not hold a known key.
+            ChatError: the value does not have a known key. The status is 401.
         """
         scheme, _, key = authorization.partition(" ")
         digest = _digest(key.strip())
@@ -40,11 +40,11 @@ class ApiKeys:
 def read_keys(path: str | None) -> ApiKeys | None:
     """Reads a file with one key a line, plain or as `sha256:HEX`. `#` begins a comment.
 
-    Returns None without a path.
+    Returns None if `path` is None.
 
     Raises:
-        ValueError: the file is unreadable or without keys, or a line is malformed. The message names the line by its
-            number and never quotes it.
+        ValueError: the file is unreadable or without keys, or a line is malformed. The message has the number of the
+            line but not its text.
     """
     if path is None:
         return None
@@ -64,7 +64,7 @@ def read_keys(path: str | None) -> ApiKeys | None:
 
 
 def new_key() -> tuple[str, str]:
-    """Returns a random key of 256 bits and its line for the file of keys."""
+    """Returns a random key of 256 bits, and the line with its hash for the file of keys."""
     key = f"jc-{secrets.token_urlsafe(32)}"
     return key, _PREFIX + _digest(key).hex()
 

@@ -1,4 +1,4 @@
-"""The interfaces between the servers and a backend: the session in this process, or a client of another server."""
+"""The interface between the servers and a backend: a session in this process, or a client of another server."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class ChatBackend(Protocol):
-    """A service that answers chats. All methods run on one asyncio loop. Cancelling a call frees its slot at once."""
+    """A service that answers chat requests, on one asyncio loop. Cancelling a call frees its slot at once."""
 
     @property
     def ready(self) -> bool:
         """Whether new requests are accepted."""
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        """Lists the models that requests may name. Raises `ChatError`."""
+        """Returns the models that requests may name. Raises `ChatError` if the call fails."""
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
-        """Returns the complete answer. Raises `ChatError`."""
+        """Returns the complete answer. Raises `ChatError` if the request is rejected or fails."""
 
     def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
-        """Yields the answer in chunks. Raises `ChatError`, before the first chunk if the request is invalid."""
+        """Yields the answer in chunks. Raises `ChatError` like `complete`, for a rejected request before any chunk."""
 
 
 class Load(Protocol):
-    """A snapshot of an engine's load: sequences and KV pages."""
+    """A snapshot of an engine's load: numbers of sequences, and of KV pages."""
 
     @property
     def waiting(self) -> int: ...
@@ -49,18 +49,18 @@ class Load(Protocol):
 
     @property
     def preemptions(self) -> int:
-        """Number of swap-outs to host memory since the start."""
+        """Number of sequences swapped out to host memory since the start."""
 
 
 class Session(ChatBackend, Protocol):
-    """A backend with an engine in this process, as `jaxchat.api.load_session` returns."""
+    """A backend with an engine in this process, such as the result of `jaxchat.api.load_session`."""
 
     @property
     def model_id(self) -> str: ...
 
     @property
     def failed(self) -> asyncio.Event:
-        """Set once the engine has stopped by a failure."""
+        """An event that is set when the engine fails."""
 
     @property
     def observers(self) -> list[Observer]: ...
@@ -74,7 +74,7 @@ class Session(ChatBackend, Protocol):
     async def start(self) -> None: ...
 
     def fail(self) -> None:
-        """Fails all requests as a failed engine would, without waiting for the engine."""
+        """Ends all requests with the error of a failed engine, without waiting for the engine."""
 
     def summary(self) -> list[tuple[str, str]]: ...
 
@@ -84,7 +84,7 @@ class Session(ChatBackend, Protocol):
 
 
 async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) -> v1.Model:
-    """Returns the model named `model_id`. Raises `ChatError` 404 if the backend does not have it."""
+    """Returns the model with this id. Raises `ChatError`, with status 404 if the backend does not have it."""
     models = await backend.models(call)
     for model in models:
         if model.id == model_id:
@@ -93,7 +93,7 @@ async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) 
 
 
 def request_id_from(header: str | None) -> str:
-    """Returns the client's request id, or a new one if it is missing or malformed.
+    """Returns the request id in a client's header, or a new id if that one is missing or malformed.
 
     A request id has 1 to 64 letters, digits, dots, underscores or dashes.
     """

@@ -1,4 +1,4 @@
-"""Settings of the servers: frozen, validated. Nothing here reads the environment."""
+"""Settings of the servers, frozen and validated. Environment variables do not affect them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RestConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig(RestConfig):
-    """Settings of the gRPC and the REST server, and of what they report to their operator."""
+    """Settings of the gRPC and REST servers, of metrics and traces, and of the startup prompt."""
 
     grpc_port: int | None = _port(50051, "port for gRPC; 0 picks a free one, none turns gRPC off")
     tls_client_ca: str | None = _file(
@@ -68,7 +68,7 @@ class ServeConfig(RestConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MultihostConfig(Settings):
-    """One of several processes that serve one model together, each with some of the devices. Process 0 leads."""
+    """Settings of one process of a multihost group. Each process has some of the devices. Process 0 is the leader."""
 
     processes: int = setting(
         1,
@@ -97,7 +97,7 @@ class MultihostConfig(Settings):
 
     @property
     def address(self) -> str:
-        """The address of process 0 as host:port; empty for a process that serves alone."""
+        """The address of process 0 as `host:port`, or "" for a process that serves alone."""
         return self.coordinator or ""
 
     @property
@@ -113,7 +113,7 @@ class MultihostConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendConfig(Settings):
-    """The gRPC server to which a REST server in another process forwards requests."""
+    """Settings of the connection from a REST server to the gRPC server that answers its requests."""
 
     backend: str = setting("127.0.0.1:50051", "gRPC server that answers", metavar="HOST:PORT")
     backend_tls: bool = setting(False, "connect by TLS; the other backend settings imply it")
@@ -132,13 +132,13 @@ class BackendConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LogConfig(Settings):
-    """The process's log, on standard error."""
+    """Settings of the process's log, which goes to standard error."""
 
     log_level: LogLevel = setting("warning", "lowest level that is logged; info has a line for each finished request")
     log_format: LogFormat = setting("text", "text is for people, json for log collectors: one object a line")
 
 
 def _together(config: Settings, first: str, second: str) -> None:
-    """Raises ValueError when one of two settings is given without the other."""
+    """Raises ValueError if only one of two settings is set."""
     if (getattr(config, first) is None) != (getattr(config, second) is None):
         raise ValueError(f"{first} and {second} belong together, only one of them was given")

@@ -33,7 +33,8 @@ _OPTIONS = (
 class RemoteBackend:
     """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key and request id.
 
-    Lives on one asyncio loop. Reconnects automatically; calls fail with 503 while the server is unreachable.
+    Belongs to one asyncio loop. Reconnects automatically. Calls raise `ChatError` with status 503 while the server is
+    unreachable or this backend is draining.
 
     Raises:
         ValueError: a TLS file is unusable. The message names flag and file.
@@ -51,11 +52,11 @@ class RemoteBackend:
 
     @property
     def ready(self) -> bool:
-        """Whether the server's health check says so and this backend is not draining."""
+        """Whether the server's health check reports SERVING and this backend is not draining."""
         return self._serving and not self._draining
 
     async def until_ready(self, ready: bool = True) -> None:
-        """Waits until the server's readiness equals `ready`."""
+        """Waits until the property `ready` equals the argument."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.ready == ready)
 
@@ -64,12 +65,12 @@ class RemoteBackend:
         self._watch = asyncio.create_task(self._watch_health())
 
     async def drain(self, shutdown_grace: float) -> None:
-        """Rejects new calls and waits up to `shutdown_grace` seconds for open ones."""
+        """Rejects new calls, and waits at most `shutdown_grace` seconds for open calls."""
         self._draining = True
         await self._open.wait(shutdown_grace)
 
     async def close(self) -> None:
-        """Closes the connection. Calls that are still open fail."""
+        """Closes the connection. Open calls fail."""
         if self._watch:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -99,7 +100,7 @@ class RemoteBackend:
 
     @asynccontextmanager
     async def _passing(self) -> AsyncIterator[None]:
-        """Counts the call as open and translates errors of server and connection into `ChatError`."""
+        """Counts the call as open, and turns errors of gRPC into `ChatError`. Raises `ChatError` while draining."""
         if self._draining:
             raise draining()
         self._open.enter()
@@ -134,7 +135,7 @@ def _channel(config: BackendConfig) -> grpc.aio.Channel:
 
 
 def _metadata(call: RequestContext) -> Metadata:
-    """Returns the call's gRPC metadata, without a key that gRPC cannot carry: no such key is valid."""
+    """Returns the gRPC metadata of a call. Omits a key that gRPC cannot send, because such a key is never valid."""
     pairs = [("x-request-id", call.request_id)]
     if call.authorization and call.authorization.isascii() and call.authorization.isprintable():
         pairs.append(("authorization", call.authorization))
@@ -142,7 +143,7 @@ def _metadata(call: RequestContext) -> Metadata:
 
 
 def _chat_error(error: grpc.RpcError) -> ChatError:
-    """Returns the server's error, or a general one for connection errors, which would expose internals."""
+    """Returns the server's error. For a connection error, returns a general one that does not expose internals."""
     chat_error = error_of(error)
     if chat_error.request_id is not None:  # only the server's own errors have one
         return chat_error

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Servers:
-    """The servers that `config` switches on, in front of one backend.
+    """The servers that `config` switches on, all for one backend.
 
     Raises:
-        ValueError: a file of keys or of TLS is unusable. The message names flag and file.
+        ValueError: the file of API keys or a TLS file is unusable. The message names flag and file.
     """
 
     def __init__(self, backend: ChatBackend, config: ServeConfig, metrics: Metrics | None = None):
@@ -55,28 +55,28 @@ class Servers:
             await self._grpc.set_serving(False)
 
     async def stop(self, shutdown_grace: float = 0.0) -> None:
-        """Closes all servers once open calls have ended. Cancels these calls after `shutdown_grace` seconds."""
+        """Waits at most `shutdown_grace` seconds for open calls, then cancels them and closes all servers."""
         servers = [server for server in (self._grpc, self._rest, self._metrics) if server]
         await asyncio.gather(*(server.stop(shutdown_grace) for server in servers))
 
     @property
     def grpc_address(self) -> str:
-        """`host:port`, empty when gRPC is off."""
+        """`host:port` of the gRPC server, or "" if gRPC is off."""
         return _address(self._grpc) if self._grpc else ""
 
     @property
     def rest_address(self) -> str:
-        """`host:port`, empty when REST is off."""
+        """`host:port` of the REST server, or "" if REST is off."""
         return _address(self._rest) if self._rest else ""
 
     @property
     def rest_url(self) -> str:
-        """`http://host:port` or `https://host:port`, empty when REST is off."""
+        """`http://host:port` or `https://host:port` of the REST server, or "" if REST is off."""
         return url(self._rest) if self._rest else ""
 
     @property
     def metrics_url(self) -> str:
-        """URL of the metrics page if it has a separate port, empty otherwise."""
+        """URL of the metrics page if it has a separate port, otherwise ""."""
         return f"{url(self._metrics)}/metrics" if self._metrics else ""
 
 
@@ -87,7 +87,7 @@ def rest_server(
     tls: ServerTls | None,
     metrics: Metrics | None = None,
 ) -> RestServer:
-    """Returns the REST server, not yet listening. Raises ValueError if the settings turn REST off."""
+    """Returns a REST server that is not started yet. Raises ValueError if the settings turn REST off."""
     from serving.rest import create_app  # the extra `rest`
     from serving.rest.server import RestServer
 
@@ -104,7 +104,7 @@ def rest_server(
 
 
 def url(server: RestServer) -> str:
-    """Returns `http://host:port` or `https://host:port`."""
+    """Returns the `http://host:port` or `https://host:port` of a started server."""
     return f"{server.scheme}://{_address(server)}"
 
 

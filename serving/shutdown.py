@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Waits until one of `waits` has ended, and cancels the others. Does not raise their exceptions."""
+    """Waits until one of `waits` has ended, and cancels the others. Ignores their exceptions."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -41,7 +41,7 @@ def stop_signal() -> asyncio.Event:
 
 
 async def drain(backend: Drained, shutdown_grace: float) -> float:
-    """Drains `backend`: rejects new calls, waits for open ones. Returns the seconds of `shutdown_grace` that remain."""
+    """Drains `backend` for at most `shutdown_grace` seconds. Returns how many of these seconds remain."""
     print("Stopping: running answers may finish.", file=sys.stderr, flush=True)
     end = time.monotonic() + shutdown_grace
     await backend.drain(shutdown_grace)

@@ -11,7 +11,7 @@ from jaxchat.client.pem import KeyPair, PemFile, read_authorities, read_pair
 
 @dataclass(frozen=True)
 class ServerTls:
-    """A checked certificate and key. The paths serve libraries that read the files themselves."""
+    """A checked certificate and key. `cert_file` and `key_file` are for libraries that read files themselves."""
 
     cert_file: str
     key_file: str

@@ -1,4 +1,7 @@
-"""Generates the code of `jaxchat` from `proto/`: `python -m tools.proto [OUT]`. OUT defaults to the repository."""
+"""Generates jaxchat's protobuf and gRPC modules from `proto/`: `python -m tools.proto [OUT]`.
+
+OUT defaults to the repository root.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ SERVICES = ("jaxchat/v1/service.proto", "jaxchat/multihost/v1/multihost.proto")
 
 
 def generate(out: Path) -> None:
-    """Writes messages, their type stubs and the services' stubs to `out`. Raises RuntimeError if protoc fails."""
+    """Writes modules for messages and services, and type stubs, to `out`. Raises RuntimeError if protoc fails."""
     well_known = files("grpc_tools") / "_proto"
     common = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}"]
     messages = [f"--python_out={out}", f"--pyi_out={out}", *MESSAGES]

@@ -1,7 +1,7 @@
-"""Runs the tests of what differs from `main`, or the quickest ones of each layer if nothing differs. `make quick`
+"""Runs the tests of all files that differ from `main`, or quick tests of each layer if none differs: `make quick`
 
 A change in `jaxchat/planning/hlo.py` runs `tests/planning/test_hlo.py`, then the other tests of `tests/planning`. Tests
-that have not begun after 90 seconds are skipped, and counted in the summary.
+that have not begun after 90 seconds are skipped and counted in the summary.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ CORE = (
 
 
 def differing() -> list[str]:
-    """Returns the paths that differ from the branch point on `main`, with uncommitted and new files."""
+    """Returns the paths that differ from the branch point on `main`, including uncommitted and new files."""
     base = _git("merge-base", "HEAD", "main") or ["HEAD"]
     return sorted({*_git("diff", "--name-only", *base), *_git("ls-files", "--others", "--exclude-standard")})
 
 
 def chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Returns the tests that changed or belong to a changed file, and the directories of the changed layers."""
+    """Returns the test files that changed or belong to a changed file, and the test directories of changed layers."""
     files, folders = dict[str, None](), dict[str, None]()
     for path in map(Path, paths):
         top, *inner = path.parts
@@ -72,7 +72,7 @@ def chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips tests that begin too late. This module is also a plugin of pytest."""
+    """Skips a test that would begin after the deadline. This module is also a plugin of pytest."""
     if time.time() > float(os.environ.get(DEADLINE, "inf")):
         pytest.skip("out of time, `make test` runs it")
 
@@ -96,7 +96,7 @@ def _pytest(arguments: Sequence[str]) -> int:
 
 
 def _git(*arguments: str) -> list[str]:
-    """Returns the lines that git prints, or none if it fails, for example outside a clone."""
+    """Returns the lines that git prints. Returns [] if git fails, for example outside a clone."""
     result = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
     return result.stdout.split("\n")[:-1] if result.returncode == 0 else []
 

@@ -1,6 +1,7 @@
 """Runs the tests of the C++ kernels with AddressSanitizer and UndefinedBehaviorSanitizer: `make sanitize`.
 
-Preloads the sanitizers' libraries, which Python itself lacks. Ignores leaks, because an interpreter keeps much memory.
+Preloads the sanitizers' libraries, because Python is not linked with them. Ignores leaks, because the interpreter
+itself does not free all memory.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ UNCHANGED = "not built_once and not compiler and not other_cpus"  # excludes tes
 
 
 def main() -> int:
-    """Starts pytest in a process with the sanitizers. Returns its exit status."""
+    """Runs pytest in a process with the sanitizers, and returns the exit status of pytest."""
     if "--inside" in sys.argv:
         return _test()
     libraries = [

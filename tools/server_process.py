@@ -1,4 +1,4 @@
-"""A real server in a separate process, for tools that send it requests."""
+"""A real server in a separate process, to which tools send requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ COUNTERS = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc
 
 
 class ServerProcess:
-    """A process of `jaxchat serve` on free ports. `grpc` is `host:port`, `rest` a URL that ends in /v1."""
+    """A process of `jaxchat serve` on free ports. `grpc` is `host:port`. `rest` is a URL that ends in /v1.
+
+    The constructor waits until the server is ready. It raises RuntimeError if the server does not start.
+    """
 
     def __init__(self, *flags: str) -> None:
         command = [sys.executable, "-m", "serving.cli.main", "serve", "--grpc-port", "0", "--rest-port", "0", *flags]
@@ -38,17 +41,17 @@ class ServerProcess:
         return 1024 * int(match[1]) if match else 0
 
     def load(self) -> dict[str, float]:
-        """Returns the running and waiting sequences and the fraction of pages in use, by name of the metric."""
+        """Returns the numbers of running and waiting sequences and the fraction of pages in use, by metric name."""
         return self.metrics(*COUNTERS)
 
     def metrics(self, *names: str) -> dict[str, float]:
-        """Returns the values of metrics that have no label except the model's."""
+        """Returns metrics whose only label is the model, by name. Omits names that are not on the metrics page."""
         page = httpx.get(self.rest.removesuffix("/v1") + "/metrics", trust_env=False, timeout=30).text
         matches = {name: re.search(rf"^jaxchat:{name}\{{.*\}} (\S+)$", page, re.M) for name in names}
         return {name: float(match[1]) for name, match in matches.items() if match}
 
     def becomes_idle(self, seconds: float = 30.0) -> bool:
-        """Waits until the load is zero. Returns whether it became so within `seconds`."""
+        """Waits until the load is zero. Returns whether it became zero within `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.load() == dict.fromkeys(COUNTERS, 0.0):

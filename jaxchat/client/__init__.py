@@ -1,10 +1,10 @@
-"""A typed client with the call shape of the `openai` package, over gRPC or in process.
+"""A typed client with the interface of the `openai` package, over gRPC or in process.
 
     client = Client("localhost:50051")
     answer = client.chat.completions.create(model="...", messages=[{"role": "user", "content": "Hello"}])
     print(answer.choices[0].message.content)
 
-Importing it loads grpc and protobuf, but neither jax nor NumPy.
+Importing this package loads grpc and protobuf, but neither jax nor NumPy.
 """
 
 from jaxchat.client.async_client import AsyncClient

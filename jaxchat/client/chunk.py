@@ -13,7 +13,7 @@ from jaxchat.openai_json.enums import FINISH_REASONS
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCallDelta(AnswerObject):
-    """An addition to a call. The first one has the name. The `arguments` of all, joined, are JSON text."""
+    """An addition to a call. The first addition has the name. All `arguments`, concatenated, are JSON text."""
 
     name: str | None = None
     arguments: str | None = None
@@ -25,7 +25,7 @@ class FunctionCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ToolCallDelta(AnswerObject):
-    """An addition to the call at `index` of a choice. `id` and `type` are in the first addition to that call."""
+    """An addition to the call at `index` of a choice. Only the first addition to a call has `id` and `type`."""
 
     index: int
     id: str | None = None
@@ -69,7 +69,7 @@ class Delta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChunkChoice(AnswerObject):
-    """A choice's part of a chunk. `finish_reason` is in the last chunk of each choice."""
+    """The part of a chunk that belongs to one choice. Only a choice's last chunk has `finish_reason`."""
 
     index: int
     delta: Delta
@@ -104,7 +104,7 @@ class ChatCompletionChunk(AnswerObject):
 
     @classmethod
     def from_proto(cls, proto: v1.ChatCompletionChunk, *, include_usage: bool = False) -> Self:
-        """Returns the chunk; with `include_usage` its JSON has a `usage` key, as the request asked."""
+        """Converts a protobuf chunk. With `include_usage`, `model_dump()` has the key `usage`."""
         return cls(
             proto=proto,
             id=proto.id,
@@ -118,5 +118,5 @@ class ChatCompletionChunk(AnswerObject):
         )
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object of the REST API's event, which has no `seed_used`."""
+        """Returns the JSON object that the REST API sends for the chunk. It omits `seed_used`."""
         return chunk_to_json(self.proto, self.include_usage)

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """A client that is called like the `openai` client, usable from many threads.
+    """A client with the interface of `openai.OpenAI`, usable from several threads at once.
 
     The attribute `transport` is the connection to the engine.
 
     Args:
-        transport: a gRPC target such as `host:port`, or a transport; `jaxchat.load()` makes one in process.
-        options: with a gRPC target, the fields of `GrpcOptions`: `api_key`, `credentials`, `timeout`, `headers`.
+        transport: a gRPC target such as `host:port`, or a transport. `jaxchat.load()` returns a client of an engine in
+            this process.
+        options: the fields of `GrpcOptions`: `api_key`, `credentials`, `timeout`, `headers`. Only a gRPC target takes
+            options.
 
     Raises:
         TypeError: options are given with a transport.
@@ -63,14 +65,14 @@ class Client:
 
 
 class Chat:
-    """`client.chat`."""
+    """The attribute `chat` of `Client`. Its attribute `completions` creates answers."""
 
     def __init__(self, client: Client) -> None:
         self.completions = Completions(client)
 
 
 class Completions:
-    """`client.chat.completions`."""
+    """The attribute `chat.completions` of `Client`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -96,13 +98,13 @@ class Completions:
         """Returns an answer, or with `stream=True` an iterator of its chunks.
 
         Args:
-            stream: whether the answer comes in chunks.
-            timeout: seconds for the whole answer; None for the `timeout` of a gRPC client, in process for no limit.
+            stream: whether to stream the answer in chunks.
+            timeout: seconds for the whole answer. None means the `timeout` of a gRPC client, and no limit in process.
             params: the fields of the chat completions API.
 
         Raises:
-            ChatError: a parameter is unknown or invalid, or the request fails; 504 after `timeout`. A stream may also
-                raise it later.
+            ChatError: a parameter is unknown or invalid, the request fails, or `timeout` passes (status 504). Iterating
+                over a stream can raise it too.
         """
         transport = self._client.open_transport()
         parsed = build_request(params, stream=stream, default_model=transport.default_model)
@@ -115,18 +117,18 @@ class Completions:
     ) -> parsing.ParsedChatCompletion[ModelT]:
         """Returns an answer in the form of a pydantic model: `answer.choices[0].message.parsed`.
 
-        `parsed` is None for a message with calls.
+        `parsed` is None if the message has calls.
 
         Args:
             response_format: the model class. Its JSON Schema is enforced while the answer is made.
-            timeout: seconds for the whole answer; None for the `timeout` of a gRPC client, in process for no limit.
+            timeout: seconds for the whole answer. None means the `timeout` of a gRPC client, and no limit in process.
             params: the other fields of the chat completions API.
 
         Raises:
-            ChatError: the request is refused or fails, or an answer was cut at its token limit. Also if
-                `response_format` is not a pydantic model class.
+            ChatError: `response_format` is not a pydantic model class, the request is rejected or fails, `timeout`
+                passes, or an answer was cut at its token limit.
             ImportError: pydantic is not installed.
-            pydantic.ValidationError: the model rejects an answer, for example by its own validators.
+            pydantic.ValidationError: the model class rejects an answer, for example by its own validators.
         """
         transport = self._client.open_transport()
         fields = {**params, "response_format": parsing.response_format_of(response_format)}
@@ -135,15 +137,15 @@ class Completions:
 
 
 class Models:
-    """`client.models`."""
+    """The attribute `models` of `Client`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def retrieve(self, model: str) -> Model:
-        """Returns the model of an id. Raises `ChatError`, 404 for an unknown id."""
+        """Returns the model with this id. Raises `ChatError`, with status 404 if the id is unknown."""
         return find_model(self.list(), model)
 
     def list(self) -> list[Model]:
-        """Returns the models that requests may name. Raises `ChatError`."""
+        """Returns the models that requests may name. Raises `ChatError` if the call fails."""
         return [Model.from_proto(model) for model in self._client.open_transport().list_models()]

@@ -1,4 +1,4 @@
-"""Answers as typed objects. Each has its protobuf message, `proto`, and its JSON form, `model_dump()`."""
+"""Answers as typed objects. Each object has its protobuf message, `proto`, and its JSON form, `model_dump()`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PromptWriter = Literal["template", "server", "rejected"]
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class AnswerObject:
-    """An answer or a part of one. `proto` is the protobuf message that it was made from."""
+    """An answer or a part of an answer. `proto` is the protobuf message that the object was made from."""
 
     proto: Message = field(compare=False, repr=False)
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object of the REST API for this, which has neither `seed_used` nor `token_id`."""
+        """Returns the JSON object that the REST API sends for this value. It omits `seed_used` and `token_id`."""
         return answer_to_json(self.proto)
 
     def __repr__(self) -> str:
@@ -34,13 +34,13 @@ class AnswerObject:
 
 
 def optional(proto: Any, name: str) -> Any:
-    """Returns a field of a message, None where it is absent."""
+    """Returns the field `name` of a message, or None if the field is not set."""
     return getattr(proto, name) if proto.HasField(name) else None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCall(AnswerObject):
-    """A call's function: its name, and its arguments as JSON text. Chunks have `FunctionCallDelta` instead."""
+    """The function that a call names, and its arguments as JSON text. Chunks have `FunctionCallDelta` instead."""
 
     name: str
     arguments: str
@@ -52,7 +52,7 @@ class FunctionCall(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ToolCall(AnswerObject):
-    """A call of a tool."""
+    """A call of a tool, with the id that the tool's result refers to."""
 
     id: str
     type: Literal["function"] = "function"
@@ -65,7 +65,10 @@ class ToolCall(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class AssistantMessage(AnswerObject):
-    """A message of the assistant. It can be sent back in `messages`. `content` is None if there are only calls."""
+    """A message of the assistant. `content` is None if the message has only calls.
+
+    Later requests can have this object in `messages`.
+    """
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -102,8 +105,8 @@ class TopLogprob(AnswerObject):
 class TokenLogprob(AnswerObject):
     """A token of the content, with its natural-log probability.
 
-    `logprob` is -9999 if the token is not among the 20 likeliest, unless the request has `exact_logprobs`. In `token`
-    bytes that are not UTF-8 are written as `\\xhh`. `bytes` may be a part of a character; it is None for tokens without
+    `logprob` is -9999 if the token is not among the 20 likeliest, unless the request has `exact_logprobs`. In `token`,
+    bytes that are not UTF-8 are written as `\\xhh`. `bytes` may be a part of a character. It is None for tokens without
     text.
     """
 
@@ -129,7 +132,10 @@ class TokenLogprob(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChoiceLogprobs(AnswerObject):
-    """The log-probabilities of a choice: one entry for each token of the content, None if there are only calls."""
+    """The log-probabilities of a choice.
+
+    `content` has one entry for each token of the message's content, or is None if the message has only calls.
+    """
 
     content: tuple[TokenLogprob, ...] | None
 
@@ -138,7 +144,7 @@ class ChoiceLogprobs(AnswerObject):
         return cls(proto=proto, content=tuple(map(TokenLogprob.from_proto, proto.content)) if has_content else None)
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object of the REST API for this, which has no `token_id`."""
+        """Returns the JSON object that the REST API sends for these log-probabilities. It omits `token_id`."""
         return {"content": None if self.content is None else [entry.model_dump() for entry in self.content]}
 
 
@@ -157,7 +163,7 @@ class Choice(AnswerObject):
 
 
 def choice_fields(proto: v1.Choice) -> dict[str, Any]:
-    """Returns the fields of a choice except the message."""
+    """Returns the keyword arguments of `Choice` except `message`."""
     logprobs = None
     if proto.HasField("logprobs"):
         logprobs = ChoiceLogprobs.from_proto(proto.logprobs, has_content=proto.message.HasField("content"))
@@ -167,7 +173,7 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Usage(AnswerObject):
-    """Token counts: the prompt, counted once, the sampled tokens of all choices, and the sum."""
+    """Token counts: the prompt (counted once), the sampled tokens of all choices, and the sum of both."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -185,7 +191,7 @@ class Usage(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatCompletion(AnswerObject):
-    """A whole answer. `created` is in Unix seconds; `seed_used` is the request's seed or the one drawn for it."""
+    """A whole answer. `created` is in Unix seconds. `seed_used` is the request's seed, or the seed drawn for it."""
 
     proto: v1.ChatCompletion = field(compare=False, repr=False)
     id: str
@@ -209,7 +215,7 @@ class ChatCompletion(AnswerObject):
 
 
 def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
-    """Returns the fields of a completion except the choices."""
+    """Returns the keyword arguments of `ChatCompletion` except `choices`."""
     return {
         "proto": proto,
         "id": proto.id,
@@ -272,7 +278,7 @@ class Model(AnswerObject):
 
 
 def find_model(models: Iterable[Model], model_id: str) -> Model:
-    """Returns the model of an id. Raises `ChatError`, 404 if there is none."""
+    """Returns the model with this id. Raises `ChatError` with status 404 if `models` has none."""
     by_id = {model.id: model for model in models}
     if model_id not in by_id:
         raise model_not_found(model_id, by_id)

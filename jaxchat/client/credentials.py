@@ -13,13 +13,13 @@ def tls_credentials(
     """Returns credentials for `Client(..., credentials=...)`.
 
     Args:
-        ca: PEM file of the authorities that may sign the server's certificate; None for gRPC's default ones.
-        cert, key: PEM files of the client's own certificate and key, for servers that ask for one.
-        prefix: put before `ca`, `cert` and `key` in error messages, such as "--" for flags.
+        ca: PEM file of the authorities that may sign the server's certificate. None means gRPC's default authorities.
+        cert, key: PEM files of the client's own certificate and private key, for servers that require them.
+        prefix: the text before `ca`, `cert` and `key` in error messages, such as "--" for flags.
 
     Raises:
-        ValueError: a file is missing or unusable, certificate and key do not match, or only one of them is given. The
-            message names setting and file.
+        ValueError: a file is missing or unusable, the key is encrypted, certificate and key do not match, or only one
+            of `cert` and `key` is given. The message names the settings.
     """
     if (cert is None) != (key is None):
         raise ValueError(f"{prefix}cert and {prefix}key belong together, only one of them was given")

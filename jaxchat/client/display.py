@@ -1,4 +1,4 @@
-"""How answers look: one short line for `repr`, Markdown for notebooks."""
+"""The display of answers: one short line for `repr`, Markdown for notebooks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MOST_ITEMS = 3
 
 
 def short_repr(value: Any) -> str:
-    """Returns the repr of a dataclass in one line: no absent fields, long texts and lists cut short."""
+    """Returns the one-line repr of a dataclass. Omits fields that are None. Shortens long texts and tuples."""
     shown = ((field.name, getattr(value, field.name)) for field in fields(value) if field.repr)
     body = ", ".join(f"{name}={_short(part)}" for name, part in shown if part is not None)
     return f"{type(value).__name__}({body})"
 
 
 def completion_repr(completion: ChatCompletion) -> str:
-    """Returns `ChatCompletion('text', finish_reason='stop', ...)`, with the number of choices if several."""
+    """Returns `ChatCompletion('text', finish_reason='stop', ...)`, with the number of choices if it is not 1."""
     first = completion.choices[0] if completion.choices else None
     parts = [*(_message_parts(first.message) if first else ())]
     if first:
@@ -36,7 +36,7 @@ def completion_repr(completion: ChatCompletion) -> str:
 
 
 def completion_markdown(completion: ChatCompletion) -> str:
-    """Returns every choice's message, with a heading for each if several, and a line of facts."""
+    """Returns every choice's message in Markdown, and a line with model, finish reasons, token counts and seed."""
     several = len(completion.choices) > 1
     texts = [
         (f"**Choice {choice.index}**\n\n" if several else "") + message_markdown(choice.message)
@@ -49,7 +49,7 @@ def completion_markdown(completion: ChatCompletion) -> str:
 
 
 def message_markdown(message: AssistantMessage) -> str:
-    """Returns the content as it is, then the calls as code."""
+    """Returns a message in Markdown: its content unchanged, then its calls as code."""
     calls = [call.function for call in message.tool_calls or ()]
     if message.function_call:
         calls.append(message.function_call)

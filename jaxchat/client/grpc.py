@@ -20,10 +20,10 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
 
 
 class GrpcOptions(TypedDict, total=False):
-    """Options of a connection.
+    """Options of a gRPC connection.
 
     `api_key` is sent with every call as a bearer token, and `headers` as metadata. `credentials`, from
-    `tls_credentials`, switch TLS on. `timeout`, in seconds, applies to calls without one; None sets no limit.
+    `tls_credentials`, switch TLS on. `timeout`, in seconds, applies to calls without a timeout. None sets no limit.
     """
 
     api_key: str | None
@@ -33,7 +33,7 @@ class GrpcOptions(TypedDict, total=False):
 
 
 class _Connection:
-    """The base of both connections: a channel, its stub, and the arguments of every call."""
+    """The base of both gRPC transports: a channel, its stub, and the options of every call."""
 
     default_model = None
 
@@ -47,7 +47,7 @@ class _Connection:
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Connects on first use; `channels` is `grpc` or `grpc.aio`."""
+        """Opens a channel, which connects at the first call. `channels` is the module `grpc` or `grpc.aio`."""
         if credentials is None:
             self._channel = channels.insecure_channel(target, options=CHANNEL_OPTIONS)
         else:
@@ -57,12 +57,17 @@ class _Connection:
         self._metadata = metadata_for(api_key, headers)
 
     def _options(self, timeout: float | None) -> dict[str, Any]:
-        """Returns the arguments of every call; `timeout` in seconds, None for that of the connection."""
+        """Returns the keyword arguments of a call. `timeout` is in seconds. None means the connection's timeout."""
         return {"timeout": self._timeout if timeout is None else timeout, "metadata": self._metadata}
 
 
 class GrpcTransport(_Connection):
-    """A connection to a jaxchat server, opened by the first call. `target` is a gRPC target such as `host:port`."""
+    """A gRPC connection to a jaxchat server, opened by the first call.
+
+    Args:
+        target: a gRPC target such as `host:port`.
+        options: the fields of `GrpcOptions`.
+    """
 
     def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
         super().__init__(grpc, target, **options)
@@ -87,7 +92,7 @@ class GrpcTransport(_Connection):
 
 
 class GrpcChunkStream:
-    """Chunks of a streaming call."""
+    """The chunks of a streaming gRPC call."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
@@ -105,7 +110,7 @@ class GrpcChunkStream:
 
 
 class AsyncGrpcTransport(_Connection):
-    """A connection to a jaxchat server for one asyncio loop. Arguments as `GrpcTransport`."""
+    """A gRPC connection to a jaxchat server, for one asyncio loop. The arguments are those of `GrpcTransport`."""
 
     def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
         super().__init__(grpc.aio, target, **options)
@@ -130,7 +135,7 @@ class AsyncGrpcTransport(_Connection):
 
 
 class AsyncGrpcChunkStream:
-    """Chunks of a streaming call on an asyncio loop."""
+    """The chunks of a streaming gRPC call, for one asyncio loop."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
@@ -149,7 +154,7 @@ class AsyncGrpcChunkStream:
 
 
 def metadata_for(api_key: str | None, headers: Mapping[str, str] | None) -> Metadata:
-    """Returns call metadata: the API key as a bearer token, and further headers, whose keys become lower case."""
+    """Returns the metadata of a call: `headers` with lower-case keys, and the API key as a bearer token."""
     pairs = [(key.lower(), value) for key, value in (headers or {}).items()]
     if api_key is not None:
         pairs.append(("authorization", f"Bearer {api_key}"))

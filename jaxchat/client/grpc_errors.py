@@ -1,4 +1,4 @@
-"""`ChatError` to gRPC status with `google.rpc` details, and back."""
+"""Converts `ChatError` to a gRPC status with `google.rpc` details, and back."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _HTTP = {
 
 
 def status_code(error: ChatError) -> grpc.StatusCode:
-    """Returns the gRPC status for the error's HTTP status, INTERNAL if none corresponds."""
+    """Returns the gRPC status for the error's HTTP status, or INTERNAL for one without a counterpart."""
     return _STATUS.get(error.http_status, grpc.StatusCode.INTERNAL)
 
 
 def to_details(error: ChatError, request_id: str) -> bytes:
-    """Returns the serialized `google.rpc.Status` for the key `DETAILS_KEY` of the trailing metadata."""
+    """Returns a serialized `google.rpc.Status`, which the trailing metadata have under the key `DETAILS_KEY`."""
     metadata = {"type": error.type, "http_status": str(error.http_status)}
     if error.param is not None:
         metadata["param"] = error.param
@@ -71,7 +71,7 @@ def _pack(message: Message) -> any_pb2.Any:
 
 
 def error_of(error: grpc.RpcError) -> ChatError:
-    """Returns the `ChatError` of an RPC error from a blocking or an asyncio channel."""
+    """Returns the `ChatError` for an RPC error of a blocking or an asyncio channel."""
     call: Any = error  # the type stubs of the two kinds differ
     return from_rpc(call.code(), call.details(), call.trailing_metadata())
 
@@ -79,7 +79,7 @@ def error_of(error: grpc.RpcError) -> ChatError:
 def from_rpc(
     code: grpc.StatusCode, message: str | None, trailers: Iterable[tuple[str, str | bytes]] | None
 ) -> ChatError:
-    """Returns the `ChatError` that a server sent in its status details. Without them, derives one from `code`."""
+    """Returns the `ChatError` in the status details of the trailing metadata, or derives one from `code`."""
     error = _without_details(code, message or code.name)
     for key, value in trailers or ():
         if key == DETAILS_KEY and isinstance(value, bytes):

@@ -8,7 +8,10 @@ Schema = dict[str, Any]
 
 
 def make_strict(schema: Schema) -> Schema:
-    """Makes every object closed and every property required. Changes and returns `schema`."""
+    """Requires every property and forbids additional ones, unless `additionalProperties` is set.
+
+    Changes `schema` in place and returns it.
+    """
     return _strict(schema, schema)
 
 
@@ -34,7 +37,7 @@ def _strict(schema: Schema, root: Schema) -> Schema:
 
 
 def _make_all_of_strict(schema: Schema, root: Schema) -> None:
-    """Merges a single member into the schema itself, and makes each of several members strict."""
+    """Merges the only member of `allOf` into the schema, or makes each of several members strict."""
     parts = schema.get("allOf", [])
     if len(parts) == 1:
         del schema["allOf"]
@@ -44,7 +47,7 @@ def _make_all_of_strict(schema: Schema, root: Schema) -> None:
 
 
 def _inline(schema: Schema, root: Schema) -> Schema:
-    """Merges the target of a `$ref` that has keys beside it, which win over the target's."""
+    """Replaces a `$ref` that has sibling keys by its target. The sibling keys win over the target's keys."""
     target: Any = root
     for key in schema.pop("$ref").removeprefix("#/").split("/"):
         target = target[key]

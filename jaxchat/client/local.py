@@ -1,4 +1,4 @@
-"""Transports to a `ChatSession` of this process."""
+"""Transports to a `ChatSession` in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTEXT = RequestContext(request_id="in-process")
 
 
 class AsyncLocalTransport:
-    """A transport that calls a `ChatSession` of this process, on the asyncio loop that started it.
+    """A transport that calls a `ChatSession` in this process, on the asyncio loop that started the session.
 
     `close` closes the session, which stops its engine.
     """
@@ -58,7 +58,7 @@ class AsyncLocalTransport:
 
 
 class LocalTransport:
-    """A transport that runs a `ChatSession` of this process on an asyncio loop in a separate thread.
+    """A transport that runs a `ChatSession` in this process, on an asyncio loop in a separate thread.
 
     The constructor starts the session.
     """
@@ -92,7 +92,7 @@ class LocalTransport:
             self._thread.join()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the session's loop and returns its result. Raises `ChatError` once closed."""
+        """Runs a coroutine on the session's loop and returns its result. Raises `ChatError` after `close`."""
         if self._loop.is_closed():
             work.close()
             raise client_closed()
@@ -104,7 +104,7 @@ class LocalTransport:
             raise
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Starts a coroutine on the session's loop without waiting for it. Does nothing once closed."""
+        """Starts a coroutine on the session's loop without waiting for its end. Does nothing after `close`."""
         if self._loop.is_closed():
             work.close()
         else:
@@ -112,7 +112,7 @@ class LocalTransport:
 
 
 class LocalChunkStream:
-    """Chunks of a session's answer. A stream that is garbage-collected before its end is cancelled."""
+    """The chunks of a session's answer. Garbage collection before the last chunk cancels the answer."""
 
     def __init__(self, transport: LocalTransport, chunks: AsyncGenerator[v1.ChatCompletionChunk, None]) -> None:
         self._transport = transport
@@ -139,7 +139,7 @@ class LocalChunkStream:
 async def _receive(
     chunks: AsyncGenerator[v1.ChatCompletionChunk, None], deadline: float | None = None
 ) -> v1.ChatCompletionChunk | None:
-    """Returns the next chunk, None at the end. Raises `ChatError` at `deadline`, a time of the loop's clock."""
+    """Returns the next chunk, or None at the end. Raises `ChatError` at `deadline`, in seconds of the loop's clock."""
     try:
         async with asyncio.timeout_at(deadline):
             return await anext(chunks, None)
@@ -148,7 +148,7 @@ async def _receive(
 
 
 def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
-    """Runs the loop, then ends its streams and threads: each may still refer to the engine."""
+    """Runs the loop until it is stopped. Then ends its generators and threads, which may refer to the engine."""
     loop.run_forever()
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())

@@ -1,4 +1,4 @@
-"""The parameters of `client.chat.completions.create`, typed as the fields of the chat completions API."""
+"""Types of the parameters of `client.chat.completions.create`: the fields of the chat completions API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SupportsModelDump(Protocol):
 
 
 class TextPartParam(TypedDict):
-    """A part of a message's content. The parts are joined without a separator."""
+    """A text part of a message's content. The parts are joined without a separator."""
 
     type: Literal["text"]
     text: str
@@ -33,7 +33,7 @@ class FunctionCallParam(TypedDict):
 
 
 class ToolCallParam(TypedDict):
-    """A call of a tool that the assistant made."""
+    """A tool call that the assistant made."""
 
     id: str
     type: Literal["function"]
@@ -43,8 +43,8 @@ class ToolCallParam(TypedDict):
 class MessageParam(TypedDict, total=False):
     """A message of the conversation.
 
-    The role "tool" needs `tool_call_id`, and "function" needs `name`. Only the role "assistant" may have calls.
-    `content` is needed, except with the role "function" and in messages with calls.
+    The role "tool" requires `tool_call_id`, and "function" requires `name`. Only the role "assistant" may have calls.
+    `content` is required, except with the role "function" and in messages with calls.
     """
 
     role: Required[RoleName]
@@ -59,7 +59,7 @@ class FunctionParam(TypedDict, total=False):
     """A function that the model may call.
 
     `name` has 1 to 64 letters, digits, underscores or dashes. `description` is for the model. `parameters` is a JSON
-    Schema object; without it the function has no parameters. `strict` has no effect: calls always follow the schema.
+    Schema object. Without `parameters` the function has none. `strict` has no effect: calls always follow the schema.
     """
 
     name: Required[str]
@@ -82,7 +82,7 @@ class FunctionNameParam(TypedDict):
 
 
 class NamedToolChoiceParam(TypedDict):
-    """A choice that makes the answer one call of this tool."""
+    """A tool choice that makes the answer a call of the named tool."""
 
     type: Literal["function"]
     function: FunctionNameParam
@@ -104,8 +104,8 @@ class JsonSchemaParam(TypedDict, total=False):
 class ResponseFormatParam(TypedDict, total=False):
     """The format of the answer's text.
 
-    The type "json_schema" needs `json_schema`, and no other allows it. For "json_object", a message must contain the
-    word "json".
+    The type "json_schema" requires `json_schema`. The other types forbid it. For "json_object", a message must contain
+    the word "json".
     """
 
     type: Required[Literal["text", "json_object", "json_schema"]]
@@ -151,6 +151,6 @@ class ParseParams(TypedDict, total=False):
 
 
 class ChatParams(ParseParams, total=False):
-    """Parameters of `create` besides `stream` and `timeout`. `model` may be left out in process."""
+    """Parameters of `create` besides `stream` and `timeout`. `model` may be omitted in process."""
 
     response_format: ResponseFormatParam | None

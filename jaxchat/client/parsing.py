@@ -24,27 +24,27 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedMessage(AssistantMessage, Generic[ModelT]):
-    """A message with its content as an instance of the pydantic model. `parsed` is None for a message with calls."""
+    """A message. `parsed` is its content as an instance of the pydantic model, or None if it has calls."""
 
     parsed: ModelT | None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedChoice(Choice, Generic[ModelT]):
-    """One of the n answers; `message.parsed` is its content as an instance of the pydantic model."""
+    """One of the `n` answers. `message.parsed` is its content as an instance of the pydantic model."""
 
     message: ParsedMessage[ModelT]
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedChatCompletion(ChatCompletion, Generic[ModelT]):
-    """A whole answer; `choices[i].message.parsed` is an instance of the pydantic model."""
+    """A whole answer. `choices[i].message.parsed` is an instance of the pydantic model, or None."""
 
     choices: tuple[ParsedChoice[ModelT], ...]
 
 
 def response_format_of(model: type[Any]) -> ResponseFormatParam:
-    """Returns the response format that asks for a pydantic model, with a strict schema.
+    """Returns the `response_format` that requires the strict JSON Schema of a pydantic model.
 
     Raises:
         ChatError: `model` is not a pydantic model class.
@@ -62,11 +62,11 @@ def response_format_of(model: type[Any]) -> ResponseFormatParam:
 
 
 def parse_completion(proto: v1.ChatCompletion, model: type[ModelT]) -> ParsedChatCompletion[ModelT]:
-    """Returns a completion with each content read into `model`.
+    """Returns a completion in which the content of each choice is parsed as `model`.
 
     Raises:
         ChatError: an answer was cut at its token limit, so that its JSON is incomplete.
-        pydantic.ValidationError: `model` rejects a content.
+        pydantic.ValidationError: `model` rejects the content of a choice.
     """
     choices = tuple(_parse_choice(choice, model) for choice in proto.choices)
     return ParsedChatCompletion(**completion_fields(proto), choices=choices)

@@ -1,4 +1,4 @@
-"""Certificates and keys from PEM files, checked on reading: gRPC itself says nothing until a handshake fails."""
+"""Reads and checks PEM files of certificates and keys. gRPC reports a bad file only when a handshake fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class PemFile:
-    """A file, and the name of the setting that it came from, for messages."""
+    """A PEM file, and the name of the setting that has its path, for error messages."""
 
     path: str
     setting: str
@@ -20,17 +20,18 @@ class PemFile:
 
 @dataclass(frozen=True, repr=False)
 class KeyPair:
-    """A certificate with its chain, and its private key, as PEM."""
+    """A certificate with its chain, and its private key, both in PEM format."""
 
     certificate: bytes
     key: bytes
 
 
 def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
-    """Reads a certificate and its key.
+    """Reads a certificate and its private key.
 
     Raises:
-        ValueError: a file cannot be used, or they do not match. The message names setting and file.
+        ValueError: a file cannot be used, the key is encrypted, or the two do not match. The message names setting and
+            file.
     """
     pair = KeyPair(_read(certificate), _read(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -44,7 +45,7 @@ def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
 
 
 def read_authorities(file: PemFile) -> bytes:
-    """Reads the certificates of authorities. Raises ValueError naming setting and file if the file cannot be used."""
+    """Reads the certificates of authorities. Raises ValueError, which names setting and file, if there are none."""
     data = _read(file)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "replace"))

@@ -32,7 +32,7 @@ def build_request(params: Mapping[str, Any], *, stream: bool | None, default_mod
 
 
 def _plain(message: Any) -> Any:
-    """Returns the dict of an object that has one. Protobuf messages are left to `request_from_kwargs`."""
+    """Returns `message.model_dump()`, or the message itself if it is protobuf, a mapping or without that method."""
     if isinstance(message, Message | Mapping) or not hasattr(message, "model_dump"):
         return message
     return message.model_dump()

@@ -12,9 +12,9 @@ from jaxchat.client.transport import AsyncChunkStream, ChunkStream
 
 
 class Stream(Iterator[ChatCompletionChunk]):
-    """Chunks of a streamed answer. Closing it, or leaving its `with` block, cancels the answer.
+    """The chunks of a streamed answer. Closing the stream, or leaving its `with` block, cancels the answer.
 
-    The constructor waits for the first chunk, so that `create` raises the error of a refused request. Iteration raises
+    The constructor waits for the first chunk, so that `create` raises the error of a rejected request. Iteration raises
     `ChatError` if the answer fails.
     """
 
@@ -54,7 +54,7 @@ def _next_or_none(chunks: ChunkStream) -> v1.ChatCompletionChunk | None:
 
 
 class AsyncStream(AsyncIterator[ChatCompletionChunk]):
-    """Chunks of a streamed answer. Closing it, or leaving its `async with` block, cancels the answer.
+    """The chunks of a streamed answer. Closing the stream, or leaving its `async with` block, cancels the answer.
 
     Iteration raises `ChatError` if the answer fails.
     """
@@ -66,7 +66,7 @@ class AsyncStream(AsyncIterator[ChatCompletionChunk]):
         self._first: v1.ChatCompletionChunk | None = None
 
     async def open(self) -> Self:
-        """Waits for the first chunk, so that `create` raises the error of a refused request. Returns the stream."""
+        """Waits for the first chunk, so that `create` raises the error of a rejected request. Returns the stream."""
         try:
             self._first = await self._chunks.__anext__()
         except StopAsyncIteration:

@@ -1,4 +1,4 @@
-"""Protocols of a client's connection to its engine. Transports carry protobuf messages and raise `ChatError`."""
+"""Protocols of the connection from a client to an engine. They use protobuf messages."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from jaxchat.errors import ChatError
 
 
 class ChunkStream(Protocol):
-    """Chunks of a streamed answer."""
+    """The chunks of a streamed answer."""
 
     def __next__(self) -> v1.ChatCompletionChunk:
-        """Returns the next chunk. Raises `ChatError`, and StopIteration at the end."""
+        """Returns the next chunk. Raises StopIteration after the last chunk, and `ChatError` if the answer fails."""
 
     def close(self) -> None:
         """Cancels the answer, if it has not ended."""
 
 
 class AsyncChunkStream(Protocol):
-    """Chunks of a streamed answer, for one asyncio loop."""
+    """The chunks of a streamed answer, for one asyncio loop."""
 
     async def __anext__(self) -> v1.ChatCompletionChunk:
-        """Returns the next chunk. Raises `ChatError`, and StopAsyncIteration at the end."""
+        """Returns the next chunk. Raises StopAsyncIteration at the end, and `ChatError` if the answer fails."""
 
     async def aclose(self) -> None:
         """Cancels the answer, if it has not ended."""
 
 
 class Transport(Protocol):
-    """A connection to an engine for blocking callers, usable from many threads.
+    """A connection to an engine for blocking callers, usable from several threads at once.
 
     Timeouts are in seconds. None means the transport's own timeout, or no limit.
     """
 
     @property
     def default_model(self) -> str | None:
-        """The model of a request that names none; None where requests must name one."""
+        """The model of requests without `model`, or None if every request must name a model."""
 
     def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
-        """Returns the whole answer. Raises `ChatError`."""
+        """Returns the whole answer. Raises `ChatError` if the request fails or `timeout` passes."""
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> ChunkStream:
-        """Begins a streamed answer. Errors come from the stream."""
+        """Starts a streamed answer and returns its chunks. Errors are raised by the returned stream."""
 
     def list_models(self) -> list[v1.Model]:
-        """Returns the models that requests may name. Raises `ChatError`."""
+        """Returns the models that requests may name. Raises `ChatError` if the call fails."""
 
     def close(self) -> None:
-        """Closes the connection or stops the engine. Open calls fail."""
+        """Closes the connection, or stops an engine in this process. Calls that have not ended fail."""
 
 
 class AsyncTransport(Protocol):
@@ -59,21 +59,21 @@ class AsyncTransport(Protocol):
 
     @property
     def default_model(self) -> str | None:
-        """The model of a request that names none; None where requests must name one."""
+        """The model of requests without `model`, or None if every request must name a model."""
 
     async def complete(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> v1.ChatCompletion:
-        """Returns the whole answer. Raises `ChatError`."""
+        """Returns the whole answer. Raises `ChatError` if the request fails or `timeout` passes."""
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> AsyncChunkStream:
-        """Begins a streamed answer. Errors come from the stream."""
+        """Starts a streamed answer and returns its chunks. Errors are raised by the returned stream."""
 
     async def list_models(self) -> list[v1.Model]:
-        """Returns the models that requests may name. Raises `ChatError`."""
+        """Returns the models that requests may name. Raises `ChatError` if the call fails."""
 
     async def close(self) -> None:
-        """Closes the connection or stops the engine. Open calls fail."""
+        """Closes the connection, or stops an engine in this process. Calls that have not ended fail."""
 
 
 def client_closed() -> ChatError:
-    """Returns the error of a call on a client that was closed."""
+    """Returns the error of a call on a closed client."""
     return ChatError("The client is closed.", None, "draining", "server_error", 503)

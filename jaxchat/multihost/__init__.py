@@ -1,1 +1,1 @@
-"""Serving one model from several processes: the followers, and the protocol between leader and followers."""
+"""A multihost group: its followers, and the protocol between leader and followers."""

@@ -1,4 +1,4 @@
-"""Runs a follower of a multihost group: compares it with the leader, runs the leader's steps, leaves the group."""
+"""Runs a follower of a multihost group: compares it with the leader, runs the leader's steps and leaves the group."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
     """Loads this process's part of a model, runs the leader's steps until the leader ends the run, and leaves.
 
     Args:
-        model: as for `jaxchat.load`.
-        engine: settings, equal in all processes except `cache_dir` and `max_queued`.
+        model: the model, as for `jaxchat.load`.
+        engine: engine settings, which are equal in all processes except for `cache_dir` and `max_queued`.
         leader: the connection to the leader.
         report: called as `report(stage, done, total)` while the model loads.
 
     Raises:
         ModelError: the model cannot be loaded.
-        MultihostError: the processes do not all join, or differ, or the leader is lost.
-        OSError: `cache_dir` names a folder that cannot be written.
-        ValueError: sizes or devices do not fit the model.
+        MultihostError: a process does not join in time or differs from the leader, or the leader is lost.
+        OSError: `cache_dir` names a folder that is not writable.
+        ValueError: settings do not fit the model or the devices.
     """
     from jaxchat.parallel.distributed import join, leave  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -48,16 +48,17 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
 
 
 def leave_multihost() -> None:
-    """Waits for all processes and leaves the group. The leader and its followers call it last."""
+    """Waits for the other processes to leave, and leaves the multihost group. The leader calls it last."""
     from jaxchat.parallel.distributed import leave
 
     leave()
 
 
 def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
-    """Returns what must be equal in all processes, by name.
+    """Returns the values that must be equal in all processes, by name.
 
-    That is versions, hashes of `config.json` and `tokenizer.json`, and settings except `cache_dir` and `max_queued`.
+    The values are package versions, hashes of `config.json` and `tokenizer.json`, and all settings except `cache_dir`
+    and `max_queued`.
 
     Raises:
         ModelError: the model is not found.

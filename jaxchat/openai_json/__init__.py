@@ -1,4 +1,7 @@
-"""Converts OpenAI JSON to protobuf and back. Checks types and shapes; `jaxchat.chat.request.validate` checks bounds."""
+"""Converts OpenAI JSON to protobuf and back. Checks the types of JSON values.
+
+`jaxchat.chat.request.validate` checks bounds.
+"""
 
 from jaxchat.openai_json.request import ParsedRequest, request_from_json, request_from_kwargs
 from jaxchat.openai_json.response import (

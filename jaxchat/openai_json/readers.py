@@ -1,7 +1,8 @@
 """Strict readers of JSON values.
 
-Each takes a value and its dotted path and returns what the message stores, or raises `ChatError` at that path. JSON
-types must match exactly: `"1"` is not a number, a bool is not a number, `1.0` is not an integer.
+A reader takes a value and its dotted path. It returns the value for the protobuf message, or raises `ChatError` with
+the path as `param`. JSON types must match exactly: `"1"` is not a number, a bool is not a number, and `1.0` is not an
+integer.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def mapping(value: Any, path: str) -> Mapping[str, Any]:
 
 
 def word(words: Mapping[str, T]) -> Reader[T]:
-    """Returns a reader of the keys of `words`. The reader returns the key's value."""
+    """Returns a reader that accepts the keys of `words` and returns the value of the key."""
     expected = "one of " + ", ".join(map(repr, words))
 
     def read(value: Any, path: str) -> T:

@@ -37,7 +37,7 @@ LATER_FIELDS = frozenset(
         "web_search_options",
     }
 )
-"""Fields added to the API after June 2024. They are rejected as unsupported, not as unknown."""
+"""Fields added to the API after June 2024. Errors call these fields unsupported instead of unknown."""
 LATER_MESSAGE_FIELDS = frozenset({"refusal", "audio", "annotations"})
 
 
@@ -52,16 +52,17 @@ class ParsedRequest(NamedTuple):
 def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ParsedRequest:
     """Reads the request in a parsed JSON body. Checks types, not bounds.
 
-    For known keys `null` is the same as absent. The same holds for the keys in `LATER_FIELDS`, which are rejected with
-    any other value. An unknown key is rejected even if its value is `null`.
+    For known keys, `null` is the same as absent. A key in `LATER_FIELDS` is rejected unless its value is `null`. An
+    unknown key is always rejected.
 
     Args:
         body: the parsed body.
-        allow_unknown: drops unknown keys and those in `LATER_FIELDS`, such as `store`, instead of rejecting them.
+        allow_unknown: whether to ignore unknown keys and those in `LATER_FIELDS`, such as `store`.
 
     Raises:
-        ChatError: 400 with the dotted path of the invalid field. Errors inside `response_format`, `stream_options`,
-            `tool_choice` and `function_call` have only that field as `param`; the message has the path.
+        ChatError: a value has the wrong type, or a key is rejected. The status is 400 and `param` is the dotted path of
+            the field. Inside `response_format`, `stream_options`, `tool_choice` and `function_call`, `param` is only
+            that name, and the message has the path.
     """
     body = dict(readers.mapping(body, "body"))
     stream = body.pop("stream", None)
@@ -79,7 +80,7 @@ def request_from_kwargs(**kwargs: Any) -> ParsedRequest:
     Messages may also be protobuf messages: `ChatMessage`, or the `AssistantMessage` of an earlier answer.
 
     Raises:
-        ChatError: as `request_from_json`.
+        ChatError: for the same reasons as `request_from_json`.
     """
     messages = kwargs.get("messages")
     if isinstance(messages, list | tuple):
@@ -108,7 +109,7 @@ def _reject(path: str, later: bool, value: Any) -> None:
 
 
 def _plain(reader: readers.Reader[Any]) -> Put:
-    """Returns a function that sets a scalar field of the same name."""
+    """Returns a function that sets the scalar field `key`."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         setattr(message, key, reader(value, path))
@@ -117,7 +118,7 @@ def _plain(reader: readers.Reader[Any]) -> Put:
 
 
 def _object(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """Returns a function that fills a message field of the same name."""
+    """Returns a function that fills the message field `key`."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         inner = getattr(message, key)
@@ -128,7 +129,7 @@ def _object(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def _objects(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """Returns a function that fills a repeated message field of the same name with at least one item."""
+    """Returns a function that fills the repeated message field `key`. It rejects an empty array."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         for i, item in enumerate(readers.filled_array(value, path)):
@@ -138,7 +139,7 @@ def _objects(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def _errors_at(param: str, put: Put) -> Put:
-    """Returns `put` with all errors inside it reported at `param`, as the API does for some fields."""
+    """Returns a function that calls `put` and reports each error at `param`, as the API does for some fields."""
 
     def outer(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         try:

@@ -17,7 +17,7 @@ _ROLE_WORDS = {number: word for word, number in enums.ROLES.items()}
 
 
 def completion_to_json(completion: v1.ChatCompletion) -> Json:
-    """Returns the `chat.completion` object, which has no field for `seed_used`."""
+    """Returns the `chat.completion` object. It omits `seed_used`."""
     return {
         "id": completion.id,
         "object": "chat.completion",
@@ -68,7 +68,7 @@ def answer_to_json(message: Message) -> Json:
 
 
 def error_to_json(error: ChatError) -> Json:
-    """Returns the error object, always with all four keys."""
+    """Returns the error object. All its four keys are present even if null."""
     return {
         "error": {
             "message": error.message,
@@ -80,7 +80,7 @@ def error_to_json(error: ChatError) -> Json:
 
 
 def message_to_json(message: Message) -> Json:
-    """Returns a message in the form of requests, so that an answer can be sent back as history.
+    """Returns a message as in a request's `messages`, so that an answer can be sent back as history.
 
     Raises:
         ChatError: the protobuf message is neither an `AssistantMessage` nor a `ChatMessage`.

@@ -1,1 +1,1 @@
-"""Estimates what a model needs and reaches on given hardware from shapes alone: no device, no weights."""
+"""Estimates memory and speed of a model on given accelerators. Needs only shapes, neither devices nor weights."""

@@ -1,6 +1,7 @@
-"""Compiles an engine's programs for devices that are not present, and reads the compiler's account of them.
+"""Compiles an engine's programs for devices that need not be present, and reads the costs that the compiler reports.
 
-TPUs need their compiler (`pip install 'jaxchat[tpu]'`) but no TPU. The process must not have looked for a TPU before.
+Compiling for TPUs needs the TPU compiler (`pip install 'jaxchat[tpu]'`) but no TPU. It fails if jax has already looked
+for TPUs in this process.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ from jaxchat.sampling.sample import sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
-    """The cost of one program on one device of a slice, in bytes and seconds.
+class ProgramCosts:
+    """The compiler's costs of one program on one device of a slice, in bytes unless a comment says otherwise.
 
-    `traffic` is the bytes that unconditional instructions read from and write to main memory, without KV pages: the
-    kernels read those, and the compiler does not know how many. A loop over blocks of experts counts as often as it
-    runs on average.
+    `traffic` is what unconditional instructions read from and write to main memory. It excludes KV pages, because the
+    compiler does not know how many pages a kernel reads. It counts a loop over blocks of experts by its average number
+    of iterations.
     """
 
     name: str
-    seconds: float  # compile time
+    seconds: float  # seconds to compile
     arguments: int
     temporary: int
     code: int
@@ -58,12 +59,12 @@ class Account:
     flops: float  # floating-point operations, without attention
     collectives: tuple[Collective, ...]
     hidden_seconds: float  # seconds of all-reduces during which weights are read, see `overlap`
-    kernels: dict[str, int]  # number of calls of each
+    kernels: dict[str, int]  # number of calls of each kernel
 
     @property
     def all_reduced_bytes(self) -> int:
-        """Bytes of the results of all unconditional all-reduces."""
-        return sum(account.size for account in self.collectives if account.always and account.kind == "all-reduce")
+        """Bytes that all unconditional all-reduces return."""
+        return sum(op.size for op in self.collectives if op.always and op.kind == "all-reduce")
 
     def local_seconds(self, kv: float, chip: Chip) -> float:
         """Returns the seconds of a step on one device at the chip's peak rates, without all-reduces.
@@ -75,7 +76,7 @@ class Account:
         return max(self.traffic / chip.bandwidth + kv, self.flops / chip.flops)
 
     def step_seconds(self, kv: float, topology: Topology, devices: int) -> float:
-        """Returns the seconds of a step including its all-reduces, part of which overlap with reads.
+        """Returns the seconds of a step including its all-reduces, some of which overlap with reads.
 
         Args:
             kv: seconds for reading KV pages.
@@ -103,12 +104,13 @@ class AotEngine:
         Args:
             model: the model.
             topology: the slice.
-            engine: settings, as a plan has them.
-            devices: devices to compile for; by default those of the topology, which must be TPUs.
+            engine: engine settings with `tensor_parallel` and `max_seq_len` set, such as those of a plan.
+            devices: devices to compile for. By default those of the topology, which must be TPUs.
             options: compiler options.
 
         Raises:
-            ValueError: the slice is not of TPUs, the TPU compiler is missing, or it does not know the slice.
+            ValueError: `devices` is empty, and the chips are not TPUs, the TPU compiler is missing or it does not know
+                the slice.
         """
         self._options = options
         padded = padded_config(model, engine.tensor_parallel)
@@ -128,8 +130,8 @@ class AotEngine:
             padded, tensor_parallel, self.sizes, sampler, self.attention, engine.decode_sizes
         )
 
-    def compile(self, name: str) -> Account:
-        """Compiles the program `name`, which takes up to some minutes, and returns its account."""
+    def compile(self, name: str) -> ProgramCosts:
+        """Compiles the program `name`, which can take minutes, and returns its costs."""
         spec = self.program_specs[name]
         start, mesh = time.perf_counter(), self.placement.mesh
         assert isinstance(mesh, Mesh)
@@ -137,7 +139,7 @@ class AotEngine:
             lowered = spec.lower(self.params, self.pages, self.slots, self.placement)
         compiled = lowered.compile(self._options)
         memory, costs, program = compiled.memory_analysis(), compiled.cost_analysis(), Program(compiled.as_text())
-        return Account(
+        return ProgramCosts(
             name=name,
             seconds=time.perf_counter() - start,
             arguments=memory.argument_size_in_bytes,
@@ -157,19 +159,17 @@ def refine(plan: Plan, model: ModelConfig) -> Plan:
     """Compiles all programs and returns the plan with the compiler's workspace and step times.
 
     Raises:
-        ValueError: as for `AotEngine`.
+        ValueError: the chips are not TPUs, the TPU compiler is missing, or it does not know the slice.
     """
     aot = AotEngine(model, plan.topology, plan.engine)
-    accounts = {name: aot.compile(name) for name in aot.program_specs}
+    costs = {name: aot.compile(name) for name in aot.program_specs}
 
     def step(name: str, estimate: Estimate) -> Estimate:
         return replace(
-            estimate, seconds=accounts[name].step_seconds(estimate.kv, plan.topology, plan.engine.tensor_parallel)
+            estimate, seconds=costs[name].step_seconds(estimate.kv, plan.topology, plan.engine.tensor_parallel)
         )
 
-    workspace = max(account.temporary for account in accounts.values()) + sum(
-        account.code for account in accounts.values()
-    )
+    workspace = max(cost.temporary for cost in costs.values()) + sum(cost.code for cost in costs.values())
     return replace(
         plan,
         memory=replace(plan.memory, workspace=workspace),
@@ -180,7 +180,7 @@ def refine(plan: Plan, model: ModelConfig) -> Plan:
 
 
 def _shapes_in_hlo(pages: KVPages) -> frozenset[str]:
-    """Returns the shapes of KV pages on a device, in the notation of HLO."""
+    """Returns the shapes of KV pages on one device in HLO notation, such as `bf16[2,3]`."""
     shapes = {(leaf.sharding.shard_shape(leaf.shape), leaf.dtype.name) for leaf in jax.tree.leaves(pages)}
     names = {"bfloat16": "bf16", "float32": "f32"}
     return frozenset(f"{names[dtype]}[{','.join(map(str, shape))}]" for shape, dtype in shapes)

@@ -1,4 +1,4 @@
-"""The cost of one step at a chip's peak rates: reads, matrix products, and sums over devices."""
+"""The time of one step at a chip's peak rates: reads, matrix products, and all-reduces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxchat.planning.hardware import Topology
 class Estimate:
     """The estimated time of one step that computes `tokens` tokens.
 
-    `seconds` is the time of the whole step. `weights` and `kv` are the seconds to read weights and KV pages once.
+    `seconds` is the time of the whole step. `weights` and `kv` are the seconds for reading weights and KV pages once.
     """
 
     tokens: int
@@ -31,7 +31,7 @@ class Estimate:
 
     @property
     def floor(self) -> float:
-        """The seconds of its reads. No step is faster."""
+        """Seconds for reading weights and KV pages: a lower bound of `seconds`."""
         return self.weights + self.kv
 
     @property
@@ -41,18 +41,18 @@ class Estimate:
 
 
 def bytes_per_device(tree: Any) -> int:
-    """Returns the bytes on one device of arrays, or of shapes with shardings."""
+    """Returns the bytes that a pytree of arrays, or of shapes with shardings, takes on one device."""
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def all_reduce_seconds(size: int, topology: Topology, devices: int) -> float:
-    """Returns the seconds of all-reduces with results of `size` bytes over `devices` devices, without latency."""
+    """Returns the seconds for all-reduces of `size` bytes over `devices` devices. Neglects latency."""
     return 2 * (devices - 1) / devices * size / topology.links(devices)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A cost model of passing tokens through a model once."""
+    """A cost model of one step. `params` is a pytree of shapes with shardings. `dtype` is that of the weights."""
 
     model: ModelConfig
     topology: Topology
@@ -62,7 +62,13 @@ class Cost:
     per_token: float  # bytes of KV on a device
 
     def estimate(self, tokens: int, sequences: int, length: int) -> Estimate:
-        """Estimates a step for `tokens` tokens of `sequences` sequences, each with `length` tokens before."""
+        """Estimates one step.
+
+        Args:
+            tokens: tokens that the step computes.
+            sequences: sequences that the tokens belong to.
+            length: earlier tokens of each sequence.
+        """
         m, chip = self.model, self.topology.chip
         specs = param_specs(m)
         looked_up = self._bytes(path for path, spec in specs.items() if spec.looked_up)  # only a few rows are read
@@ -82,10 +88,9 @@ class Cost:
         return Estimate(tokens=tokens, seconds=seconds, weights=weights / chip.bandwidth, kv=kv)
 
     def blocks(self, tokens: int) -> float:
-        """Returns how many blocks of rows a layer's experts compute for `tokens` tokens on average (`models.moe`).
+        """Returns the average number of row blocks that a layer's experts compute for `tokens` tokens.
 
-        Assumes that each token chooses its experts independently and uniformly. A block belongs to one expert, so some
-        of its rows may be unused.
+        `models.moe` describes the blocks. Assumes that each token chooses its experts independently and uniformly.
         """
         if not self.model.experts:
             return 0.0
@@ -95,7 +100,7 @@ class Cost:
         return count * sum(chance * cdiv(n, size) for n, chance in enumerate(chances))
 
     def _visible_keys(self, length: int) -> float:
-        """Returns how many of `length` keys before it a token sees: the mean over layers, which may have windows."""
+        """Returns the number of `length` earlier keys that a token attends to, as the mean over layers."""
         return sum(min(length, kind.window or length) for kind in self.model.kinds) / self.model.num_layers
 
     def _bytes(self, paths: Iterable[ParamPath]) -> int:

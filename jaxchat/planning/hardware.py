@@ -1,4 +1,4 @@
-"""Accelerators and the slices of them that one engine can span, by their makers' specifications."""
+"""Accelerators, their makers' specifications, and the slices that one engine can span."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ GIB = 1024**3
 
 @dataclass(frozen=True, kw_only=True)
 class Chip:
-    """One device. Rates are the maker's peaks, per second.
+    """One device. Rates are the maker's peak rates, per second.
 
-    `memory` is what programs can use: what the compiler allows on a TPU, nine tenths on a GPU.
+    `memory` is the memory that programs can use: on a TPU what the compiler allows, on a GPU nine tenths of
+    the whole.
     """
 
     platform: Literal["tpu", "gpu"]
     memory: float  # bytes
     bandwidth: float  # bytes of memory
     flops: float  # bfloat16
-    link: float  # bytes to one neighbour, one way; for a GPU, half of what its switch takes
+    link: float  # bytes to one neighbour, one way; for a GPU, half of the rate to its switch
     host: int  # devices of the largest host; TPU slices with several hosts have four on each
 
 
@@ -42,7 +43,7 @@ SLICES = {"v4": _DEEP, "v5e": _FLAT, "v5p": _DEEP, "v6e": _FLAT, "h100": _NODE, 
 
 @dataclass(frozen=True)
 class Topology:
-    """Connected chips of one kind; `name` is, for example, `v5e:2x4` or `h200:8`."""
+    """A slice: connected chips of one kind. `name` is, for example, `v5e:2x4` or `h200:8`."""
 
     name: str
     chip: Chip
@@ -61,16 +62,16 @@ class Topology:
 
     @property
     def devices_per_host(self) -> int:
-        """The number of its devices on one host."""
+        """Number of devices of the slice on one host."""
         return self.devices // self.hosts(self.devices)
 
     def hosts(self, devices: int) -> int:
-        """Returns the number of hosts that `devices` of its devices are on."""
+        """Returns the number of hosts that have `devices` devices of the slice."""
         return 1 if devices <= self.chip.host else cdiv(devices, 4)
 
 
 def parse_topology(name: str) -> Topology:
-    """Returns the slice `name`, such as `v5e:2x4`. Raises ValueError, listing accepted names, if it is unknown."""
+    """Returns the slice `name`, such as `v5e:2x4`. Raises ValueError, with the known names, if it is unknown."""
     kind, _, grid = name.lower().partition(":")
     if kind not in CHIPS:
         raise ValueError(
@@ -83,6 +84,6 @@ def parse_topology(name: str) -> Topology:
 
 
 def slices_of(topology: Topology) -> list[Topology]:
-    """Returns all slices of the same chips, in ascending order."""
+    """Returns all known slices of the same chips, in ascending order of size."""
     kind = topology.name.partition(":")[0]
     return [parse_topology(f"{kind}:{grid}") for grid in SLICES[kind]]

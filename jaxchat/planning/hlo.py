@@ -1,4 +1,4 @@
-"""Reads from a compiled program's optimised HLO text what it moves: between devices, and from and to main memory."""
+"""Parses optimised HLO. Finds the bytes that a program moves between devices, and from and to main memory."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _PARTS = ("slice", "dynamic-slice")  # they read as much of their operand as the
 
 @dataclass(frozen=True)
 class HloArray:
-    """One array of a printed shape.
+    """One array of an instruction's result.
 
-    `size` is in bytes. `fast` says that it is in a TPU's vector or scalar memory and not in main memory.
+    `shape` is HLO text such as `f32[2,3]`, and `size` is in bytes. `fast` is true for arrays in a TPU's vector or
+    scalar memory, and false for arrays in main memory.
     """
 
     shape: str
@@ -33,7 +34,7 @@ class HloArray:
 
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
-    """One line of a computation, with the arrays of its result and the names of its operands."""
+    """One instruction of a computation, with the arrays of its result and the names of its operands."""
 
     name: str
     operation: str
@@ -46,9 +47,9 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Collective:
-    """One collective.
+    """One collective operation.
 
-    `size` is the bytes of its result on a device; `always` is false inside a branch of a conditional.
+    `size` is the bytes of its result on one device. `always` is false inside a branch of a conditional.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Collective:
 
 
 class Program:
-    """A parsed program."""
+    """A compiled program, parsed from its optimised HLO text."""
 
     def __init__(self, text: str) -> None:
         """Parses optimised HLO text."""
@@ -80,15 +81,16 @@ class Program:
         return collectives
 
     def kernels(self) -> dict[str, int]:
-        """Returns how often the entry calls each kernel that is not the compiler's own, by target."""
+        """Returns the number of custom calls in the entry computation, by target."""
         targets = (op.target for op in self.computations[self.entry] if op.target)
         return dict(Counter(targets))
 
     def traffic(self, trips: float = 0.0, uncounted: frozenset[str] = frozenset()) -> float:
-        """Returns the bytes that instructions read from and write to main memory.
+        """Returns the bytes that instructions read from and write to main memory, without branches of conditionals.
 
-        Branches of conditionals are not counted, nor are arrays of the shapes `uncounted`, printed as `f32[2,3]`. Each
-        loop of the entry runs `trips` times.
+        Args:
+            trips: iterations of each loop in the entry computation.
+            uncounted: shapes of arrays to leave out, such as `f32[2,3]`.
         """
         loops = [op.called for op in self.computations[self.entry] if op.operation == "while"]
         repeated = sum(self._moved_in(name, uncounted) for called in loops for name in called)
@@ -100,7 +102,7 @@ class Program:
         return sum(bytes_moved(self._narrowed(op, results), results, uncounted) for op in instructions)
 
     def _narrowed(self, op: Instruction, results: dict[str, tuple[HloArray, ...]]) -> Instruction:
-        """Returns the instruction; a fusion that reads only a slice of an operand gets that slice as operand.
+        """Returns the instruction. If a fusion reads only slices of an operand, the slices replace the operand.
 
         Adds such slices to `results`.
         """
@@ -115,8 +117,9 @@ class Program:
         return replace(op, operands=tuple(operands))
 
     def _slices(self, computation: str, number: int) -> list[HloArray]:
-        """Returns the slices that a fused computation reads of parameter `number`; empty if it reads it in another
-        way.
+        """Returns the slices of parameter `number` that a fused computation reads.
+
+        Returns an empty list if the computation reads the parameter in another way.
         """
         body, slices = self.computations[computation], list[HloArray]()
         name = next(op.name for op in body if op.operation == "parameter" and op.number == number)
@@ -132,7 +135,7 @@ class Program:
         return slices
 
     def _reached(self) -> set[str]:
-        """Returns the computations that run regardless of conditionals."""
+        """Returns the names of the computations that run whatever branches the conditionals take."""
         seen, waiting = {self.entry}, [self.entry]
         while waiting:
             new = {name for op in self.computations[waiting.pop()] for name in op.called} - seen
@@ -144,7 +147,13 @@ class Program:
 def bytes_moved(
     op: Instruction, results: dict[str, tuple[HloArray, ...]], uncounted: frozenset[str] = frozenset()
 ) -> int:
-    """Returns the bytes that an instruction moves from and to main memory, given the `results` of others by name."""
+    """Returns the bytes that an instruction moves from and to main memory.
+
+    Args:
+        op: the instruction.
+        results: the result arrays of other instructions, by name.
+        uncounted: shapes of arrays to leave out, such as `f32[2,3]`.
+    """
     if op.operation in _FREE or op.operation.endswith("-done") or op.name.startswith("bitcast"):
         return 0
 

@@ -1,4 +1,4 @@
-"""Shapes of well-known models, from their publishers' `config.json`, for planning before a download."""
+"""Configurations of well-known models, from their publishers' `config.json`. A plan then needs no download."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ _QWEN3_MOE = {**_QWEN, "architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 1
 
 
 def read_shape(model: str) -> ModelConfig:
-    """Returns the model of a name in `MODEL_SHAPES`, of a `config.json`, or of a folder with one.
+    """Reads the configuration of a model.
+
+    Args:
+        model: a name in `MODEL_SHAPES`, a `config.json`, or a folder with a `config.json`.
 
     Raises:
-        ModelError: the model does not exist (the message lists what is accepted), or its configuration is not
-            supported.
+        ModelError: the model is unknown, or its configuration is not valid JSON or not supported.
     """
     if model.lower() in MODEL_SHAPES:
         return from_hugging_face(MODEL_SHAPES[model.lower()])

@@ -1,7 +1,7 @@
-"""Computes how much of a program's all-reduces overlaps with its copies of weights.
+"""Computes how long a program's all-reduces overlap with its copies of weights.
 
-A TPU program copies weights from main memory into vector memory asynchronously. An all-reduce
-does not need main memory. A copy that begins before it and is awaited after it therefore continues meanwhile.
+A TPU program copies weights from main memory into vector memory asynchronously. An all-reduce needs no main memory. A
+copy therefore continues during an all-reduce if it starts before the all-reduce and is awaited after it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from jaxchat.planning.hlo import Program, bytes_moved
 
 
 def hidden_seconds(program: Program, topology: Topology, devices: int) -> float:
-    """Returns the seconds of the entry's all-reduces during which pending copies can continue; at most the all-reduces'
-    time.
+    """Returns the seconds that copies and all-reduces of the entry computation overlap, on `devices` devices.
 
-    The estimate is deliberately low: copies run one after the other, in the order in which they begin, and only during
-    an all-reduce. All copies that began before an awaited one count as finished.
+    The estimate is deliberately low. Copies run one after the other, in the order in which they start, and only during
+    an all-reduce. When a copy is awaited, all copies that started before it count as finished.
     """
     copies: deque[tuple[str, float]] = deque()  # pending copies: name, remaining bytes
     saved, bandwidth = 0.0, topology.chip.bandwidth

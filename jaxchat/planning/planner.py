@@ -1,8 +1,8 @@
-"""Plans what an engine needs and reaches on a slice of accelerators, from shapes alone: no device, no weights.
+"""Plans an engine on a slice of accelerators, from shapes alone: neither devices nor weights are needed.
 
-Memory is exact for weights, KV pages and slots, whose shapes and shardings are those that the engine uses. It is
-estimated for the programs' workspace. Times are what the makers' peak rates allow: the larger of bytes over bandwidth
-and matrix products over peak, plus the bytes that devices exchange. Real programs stay below those rates.
+Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. It is estimated
+for the programs' workspace. The time of a step is the larger of two times at the makers' peak rates: for its reads, and
+for its matrix products. The time of its all-reduces is added. Real programs are slower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jaxchat.runtime.state import EngineShapes
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes on each device."""
+    """The memory that an engine takes on each device, in bytes."""
 
     weights: int
     pages: int
@@ -36,9 +36,10 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An engine on a slice: `replicas` copies, each over `engine.tensor_parallel` devices.
+    """A plan for a slice: `replicas` copies of the model, each on `engine.tensor_parallel` devices.
 
-    One server runs `engine.data_parallel` of them, as many as its host has room for.
+    One server runs `engine.data_parallel` replicas: as many as the devices of one host allow. `parameters` is the
+    number of the model's parameters.
     """
 
     parameters: int
@@ -55,7 +56,7 @@ class Plan:
 
     @property
     def capacity(self) -> int:
-        """Tokens of KV that fit beside everything else, in whole pages, without the null page."""
+        """Tokens whose KV pages fit beside weights, slots and workspace, without the null page."""
         room = self.topology.chip.memory - (self.memory.total - self.memory.pages)
         return max(0, int(room / self.per_token) // self.engine.page_size - 1) * self.engine.page_size
 
@@ -66,7 +67,7 @@ class Plan:
 
     @property
     def full_capacity(self) -> int:
-        """Tokens of KV that give every slot its full context."""
+        """Tokens that the KV pages hold when every slot has a sequence of full length."""
         return self.engine.slots * self.full_length
 
     @property
@@ -80,7 +81,7 @@ def suggest_config(
 ) -> EngineConfig:
     """Returns settings that suit accelerators: large chunks, large pages on a TPU, and few decode programs.
 
-    Few suffice, because most of a decode step is spent on reading weights, for any number of rows.
+    Few decode programs suffice, because a decode step mainly reads weights, whatever its number of rows.
     """
     page = 128 if topology.chip.platform == "tpu" else 16
     return EngineConfig(
@@ -89,10 +90,10 @@ def suggest_config(
 
 
 def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine. If it does not fit, finds the smallest slice of the same chips on which it does.
+    """Plans an engine. If it does not fit, finds the smallest slice of the same chips that it fits on.
 
     Raises:
-        ValueError: as for `plan_on`.
+        ValueError: settings of `engine` do not fit the model.
     """
     plan = plan_on(model, topology, engine)
     if plan.fits:
@@ -105,11 +106,11 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
 def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
     """Plans an engine and chooses its `tensor_parallel`, `data_parallel` and `max_seq_len`.
 
-    `tensor_parallel` is the largest divisor of the slice's devices over which the model can be split. Sets `pages` too
-    if not every slot can have its full length.
+    `tensor_parallel` is the largest divisor of the slice's devices over which the model can be split. Also sets `pages`
+    if memory does not hold a sequence of full length in every slot.
 
     Raises:
-        ValueError: the sizes of `engine` do not fit the model, or it splits experts and the model has none.
+        ValueError: settings of `engine` do not fit the model, for example expert parallelism without experts.
     """
     devices = _devices(model, engine.mesh, topology.devices)
     padded = padded_config(model, devices)
@@ -145,14 +146,14 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
 
 
 def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
-    """Returns the plan with a pool that fits, or that holds at least one sequence."""
+    """Returns the plan with the largest page pool that fits, but never less than one sequence of full length."""
     count = max(plan.capacity // sizes.page_size, sizes.table) + 1
     pages = int(count * sizes.page_size * plan.per_token)
     return replace(plan, engine=replace(plan.engine, pages=count), memory=replace(plan.memory, pages=pages))
 
 
 def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
-    """Returns the largest divisor of the available devices over which the model can be split without heads of zeros."""
+    """Returns the largest divisor of `available` over which the model can be split without padding its heads."""
     for devices in (count for count in range(available, 0, -1) if available % count == 0):
         padded = padded_config(model, devices)
         try:
@@ -166,9 +167,9 @@ def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
 
 
 def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, platform: str) -> int:
-    """Returns the temporary memory of the largest program: a chunk's activations or f32 logits.
+    """Returns the bytes of the largest program's temporary memory: a chunk's activations or f32 logits.
 
-    On a TPU, adds the programs.
+    On a TPU, adds the code of all programs.
     """
     devices = engine.tensor_parallel
     chunk = sizes.chunk * 4 * (3 * model.mlp_dim // devices + 4 * model.embed_dim)

@@ -47,7 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Chats until the user quits, and returns 0. Raises `ChatError` if a question on the command line fails."""
+    """Chats until the user quits, and returns 0.
+
+    Raises:
+        ChatError: the question on the command line fails, or the server cannot be reached.
+        ModelError: the model cannot be loaded.
+        OSError, ValueError: a file or a setting is unusable.
+    """
     chat = Conversation(_ask(args), args.system)
     if args.question is not None:
         chat.say(args.question)
@@ -57,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Conversation:
-    """A conversation that prints answers as they arrive."""
+    """A conversation in the terminal. `ask` sends messages and returns the streamed answer."""
 
     def __init__(self, ask: Ask, system: str | None):
         self._ask = ask
@@ -71,7 +77,7 @@ class Conversation:
         self._system = system or None
 
     def say(self, text: str) -> None:
-        """Asks and prints the answer. After Ctrl-C, the conversation keeps the part so far. Raises `ChatError`."""
+        """Sends a message and prints the answer, which Ctrl-C ends early. Raises `ChatError` if the answer fails."""
         turns: list[MessageParam] = [*self._turns, {"role": "user", "content": text}]
         system: list[MessageParam] = [{"role": "system", "content": self._system}] if self._system else []
         parts: list[str] = []

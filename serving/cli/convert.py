@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Converts the model and returns 0. Raises ModelError and OSError."""
+    """Converts the model and returns 0. Raises the exceptions of `jaxchat.api.convert`."""
     quiet_compiler()
     from jaxchat.api import convert  # imports jax
 

@@ -1,4 +1,4 @@
-"""Command-line flags from the configuration classes, so that a setting is documented once.
+"""Command-line flags made from the configuration classes, so that each setting is documented once.
 
 The word `none`, in lower or upper case, means None for every setting that may be None.
 """
@@ -31,12 +31,12 @@ def add_flags(parser: argparse.ArgumentParser, config: type, title: str, only: C
 
 
 def from_flags(args: argparse.Namespace, config: type[Config]) -> Config:
-    """Returns the configuration that the flags describe. Raises ValueError when a value is not allowed."""
+    """Returns the configuration that the flags describe. Raises ValueError if a value is not allowed."""
     return config(**{field.name: _value(getattr(args, field.name)) for field in fields(config)})  # type: ignore[arg-type]
 
 
 def to_flags(config: Any) -> list[str]:
-    """Returns the flags that describe a configuration. Settings that have their default are left out."""
+    """Returns the flags that describe a configuration. Omits settings that have their default."""
     flags = []
     for field in fields(config):
         value, flag = getattr(config, field.name), _flag(field.name)
@@ -50,7 +50,7 @@ def to_flags(config: Any) -> list[str]:
 
 
 def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Returns a converter for argparse that turns `none` into None and other words into `kind`."""
+    """Returns a converter for argparse that turns `none` into None and passes other words to `kind`."""
 
     def convert(text: str) -> Any:
         return None if text.lower() == NONE else kind(text)
@@ -60,7 +60,7 @@ def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
-    """Ends the process with a usage message when there are unknown arguments. It names the nearest flag of `parser`."""
+    """Ends the process if there are unknown arguments. The usage message names the nearest flag of `parser`."""
     if not unknown:
         return
     flag = next((word.partition("=")[0] for word in unknown if word.startswith("--")), None)
@@ -71,7 +71,7 @@ def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> N
 
 
 def _reader(field: Field[Any], kind: Any, none: bool) -> dict[str, Any]:
-    """Returns the options of argparse that read a value of type `kind`, or `none` where `none` is true."""
+    """Returns the argparse options of a flag with values of type `kind`. If `none` is true, it also takes `none`."""
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(kind) is tuple:
@@ -99,7 +99,7 @@ def _shown(default: Any) -> str:
 
 
 def _value(value: Any) -> Any:
-    """Returns the value of a setting from the value that argparse read."""
+    """Converts a value of argparse to that of a setting. Raises ValueError if `none` stands beside other values."""
     if not isinstance(value, list):
         return value
     if None in value and len(value) > 1:

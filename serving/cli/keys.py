@@ -8,11 +8,11 @@ from serving.auth import new_key
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: this command has no arguments."""
+    """Does nothing, because this command has no arguments."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a new key and its line, and stores nothing. Returns 0."""
+    """Prints a new key and the line with its hash. Returns 0."""
     key, line = new_key()
     print(f"key   {key}\nline  {line}")
     return 0

@@ -1,4 +1,4 @@
-"""Entry point of the command `jaxchat`. Imports only light modules, so that `--help` is quick."""
+"""The entry point of the command `jaxchat`. Imports only light modules, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ except ModuleNotFoundError as error:  # a plain install of jaxchat is the Python
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit status: 0 success, 1 failure, 2 wrong usage."""
+    """Runs the command line and returns the exit status.
+
+    The status is 0 after success, 1 after a failure, 130 after Ctrl-C and 141 after the reader closed the pipe. Raises
+    SystemExit with status 2 for wrong usage.
+    """
     args, unknown = _parser().parse_known_args(argv)
     refuse_unknown(args.parser, unknown)
     try:
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Version(argparse.Action):
-    """Prints the version of the installed package; reads it only when asked, for it takes a while."""
+    """An action that prints the version of jaxchat. Looks the version up only on use, because that takes a while."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         from importlib.metadata import version

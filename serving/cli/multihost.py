@@ -1,4 +1,4 @@
-"""Starts and ends the processes that serve one model together."""
+"""Starts and ends the processes of a multihost group."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Calla
     """Waits for all followers, serves, and lets the followers finish after a clean stop. Returns the exit status.
 
     Raises:
-        ModelError, OSError: the model or one of its files is missing; OSError also if the address is taken.
-        MultihostError: followers do not join in time.
+        ModelError: the model is not found.
+        OSError: a file of the model is missing, or the address is taken.
+        MultihostError: a follower does not join in time.
         Exception: any exception of `serve`.
     """
     from jaxchat.multihost.follower import leave_multihost, multihost_facts
@@ -45,11 +46,11 @@ def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Calla
 def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, report: Report) -> int:
     """Runs the leader's steps and returns 0 when the leader ends the run.
 
-    SIGTERM and Ctrl-C ask the leader to end it; a second signal of the same kind ends the process.
+    SIGTERM and Ctrl-C ask the leader to end the run. A second signal of the same kind ends this process.
 
     Raises:
-        MultihostError: the processes do not all join, or differ.
-        Exception: any exception of loading.
+        MultihostError: a process does not join in time or differs from the leader.
+        Exception: any exception of `jaxchat.multihost.follower.run_follower`.
     """
     from jaxchat.multihost.follower import multihost_facts
     from jaxchat.multihost.follower import run_follower as run

@@ -1,7 +1,7 @@
 """Estimate the memory and speed of a model on a slice of accelerators, before renting it.
 
-Needs the shape of the model only: neither weights nor a device. Times assume the makers' peak rates, so real ones are
-longer. Decode and prefill are estimated for sequences that already fill half of the context.
+Needs only the model's configuration, neither weights nor a device. Times assume the makers' peak rates, so real times
+are longer. Decode and prefill are estimated for sequences that already fill half of the context.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the plan. Returns 0 if the model fits, 1 if not. Raises ModelError and ValueError."""
+    """Prints the plan. Returns 0 if the model fits, 1 if not. Raises the exceptions of `jaxchat.api.plan`."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the plan is for hardware that this machine need not have
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # uses the compiler only, of which several may run
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def facts(model: str, plan: Plan) -> dict[str, Any]:
-    """Returns the plan as plain values. Bytes are those on each device, times are in seconds."""
+    """Returns the plan as JSON values. Memory is in bytes on each device, and times are in seconds."""
     return {
         "model": model,
         "topology": plan.topology.name,
@@ -103,7 +103,7 @@ def table(model: str, plan: Plan) -> str:
 
 
 def command(model: str, plan: Plan) -> str:
-    """Returns the command that serves the plan. Each of several hosts runs it as process I, with process 0 at HOST."""
+    """Returns the command that serves the plan. Each of several hosts runs it with its own number I. HOST has I = 0."""
     engine = plan.engine
     hosts = plan.topology.hosts(engine.tensor_parallel)
     multihost = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""

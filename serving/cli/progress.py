@@ -23,17 +23,17 @@ _ENDS = {"building kernels": "Built kernels in {seconds:.0f} s.", "compiling pro
 
 
 class Progress(ProgressBars):
-    """A callable `report(stage, done, total)` that shows a bar for each stage at a terminal, or prints lines otherwise.
+    """A callable `report(stage, done, total)` that shows progress: bars at a terminal, otherwise lines.
 
-    A stage that only a first start has is announced by a line at a terminal too.
+    At a terminal, stages that occur only in a first start also have a line.
     """
 
     def __init__(self, folder: Path | None = None, say: Say = to_stderr) -> None:
-        """Initialises without output.
+        """Stores the arguments. Output begins with the first call.
 
         Args:
-            folder: cache directory of kernels and programs; None if there is none.
-            say: prints a line.
+            folder: cache directory of kernels and programs. None means that they are not cached.
+            say: a function that prints a line.
         """
         super().__init__()
         self._cached = f"; kept in {folder}" if folder else ""

@@ -1,6 +1,7 @@
 """Serve REST in front of a gRPC server in another process, until Ctrl-C or SIGTERM. Forwards callers' API keys.
 
-Listens without waiting for the gRPC server and reconnects whenever needed. /health reports whether it is reachable.
+Listens without waiting for the gRPC server, and reconnects whenever needed. /health reports whether that server is
+reachable.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves, and returns 0 after a clean stop. Raises ValueError for bad settings, OSError if the address is taken."""
+    """Serves until a stop signal and returns 0. Raises ValueError for bad settings, OSError if the port is taken."""
     logs.configure(from_flags(args, LogConfig))
     config = from_flags(args, RestConfig)
     if config.rest_port is None:

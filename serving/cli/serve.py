@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves a model. Returns 0 after a clean stop, 1 after a failure of the engine.
 
     Raises:
-        KeyboardInterrupt: stopped before it was ready.
+        KeyboardInterrupt: SIGTERM or Ctrl-C arrived while the model was loading.
         Exception: any exception of loading or listening.
     """
     log_config = from_flags(args, LogConfig)
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(serve: ServeConfig) -> None:
-    """Checks before the slow loading what would stop the servers after it. Raises ValueError."""
+    """Checks settings and files before the slow loading. Raises ValueError if the servers could not start."""
     if serve.grpc_port is None and serve.rest_port is None:
         raise ValueError("nothing to serve: --grpc-port none and --rest-port none turn both servers off")
     check_extras(serve)
@@ -145,7 +145,7 @@ def _announce(session: Session, servers: Servers, *, keyed: bool) -> None:
 
 
 async def _ask(session: Session, question: str | None) -> None:
-    """Asks the model one question and prints the answer, so that the operator sees that serving works."""
+    """Sends one question to the model and prints the answer, so that the operator sees that serving works."""
     if question is None:
         return
     message = {"role": "user", "content": question}

@@ -1,4 +1,6 @@
-"""Many replicas under Ray Serve. Its gRPC proxy speaks `jaxchat.v1.ChatService`; each replica has its own engine.
+"""Runs replicas of a model under Ray Serve. Each replica has its own engine.
+
+Ray's gRPC proxy offers `jaxchat.v1.ChatService`.
 
     pip install 'ray[serve]' 'jaxchat[rest]'
     python -m serving.deploy.ray_serve --replicas 2 --grpc-port 9000
@@ -7,7 +9,8 @@
 Ray balances, restarts and scales the replicas. A model that needs several hosts runs without Ray (docs/multihost.md).
 
 Ray drops the trailing metadata of a call that raises, and with it the details of the error. A failed call therefore
-returns an empty message and sets the status on its context. Clients see the status; a stream has an empty chunk first.
+returns an empty message and sets the status on its context. Clients see the status. In a stream, an empty chunk comes
+before it.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ Health: TypeAlias = health_pb2.HealthCheckResponse
 
 @serve.deployment(max_ongoing_requests=256, health_check_period_s=5, graceful_shutdown_timeout_s=45)
 class Replica:
-    """The methods of the chat and health services, by their names in the protocols."""
+    """A Ray Serve deployment of one engine, with the methods of the chat and health services."""
 
     async def __init__(self, model: str, engine: EngineConfig) -> None:  # type: ignore[misc]  # Ray awaits it
         self._session = load_session(model, engine, tune_process=True)
@@ -104,7 +107,7 @@ def _call(context: RayServegRPCContext) -> RequestContext:
 
 
 def set_error(context: RayServegRPCContext, error: ChatError, call: RequestContext) -> None:
-    """Sets the status and the error details that every server sends."""
+    """Sets the status and the details of a failed call, as the gRPC server sends them."""
     context.set_code(grpc_errors.status_code(error))
     context.set_details(error.message)
     context.set_trailing_metadata([(grpc_errors.DETAILS_KEY, grpc_errors.to_details(error, call.request_id))])

@@ -1,6 +1,6 @@
 """Registers the chat service's methods with a parser that never fails.
 
-gRPC itself would answer malformed bytes with UNKNOWN; the servicer answers with INVALID_ARGUMENT instead.
+For malformed bytes, gRPC itself would answer UNKNOWN. The servicer answers INVALID_ARGUMENT instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Undecodable:
 
 
 def add_methods(servicer: Any, server: grpc.aio.Server) -> None:
-    """Registers all methods of `servicer`, which may get `Undecodable` in place of a request."""
+    """Registers all methods of `servicer`. A method gets `Undecodable` in place of a request that cannot be parsed."""
     handlers = {}
     for method in _SERVICE.methods:
         make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler

@@ -31,7 +31,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ChatServicer(service_pb2_grpc.ChatServiceServicer):
-    """The chat service's methods on a backend. Cancelling an RPC cancels its task, and so the backend's call."""
+    """The chat service of a backend. Cancelling an RPC cancels its task and the backend's call."""
 
     def __init__(self, backend: ChatBackend, keys: ApiKeys | None = None):
         self._backend = backend
@@ -62,7 +62,7 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
 
     @contextlib.asynccontextmanager
     async def _call(self, request: object, context: Context) -> AsyncIterator[RequestContext]:
-        """Names the call for the client, checks its key, and translates any exception into a status with details."""
+        """Sends the request id to the client, checks the API key, and turns exceptions into a status with details."""
         self.open.enter()
         done: Any = self._done  # no function matches its type in the stubs
         context.add_done_callback(done)  # runs once the status is sent, which is after this returns
@@ -92,7 +92,16 @@ async def _abort(context: Context, error: ChatError, request_id: str) -> NoRetur
 
 
 class GrpcServer:
-    """A gRPC server for one backend. `port` is known after `start`. With `keys`, chat calls need one."""
+    """A gRPC server for one backend. `port` is known after `start`.
+
+    Args:
+        backend: the service that answers the requests.
+        host: address to listen on.
+        port: port to listen on. 0 picks a free one.
+        max_body: largest request, in bytes.
+        keys: valid API keys, of which each chat call requires one. None means that no call requires a key.
+        tls: certificate and key. None means that connections are not encrypted.
+    """
 
     def __init__(
         self,
@@ -139,13 +148,13 @@ class GrpcServer:
         await self._server.start()
 
     async def set_serving(self, serving: bool) -> None:
-        """Sets what health checks report, for the whole server ("") and for the chat service."""
+        """Sets whether health checks report SERVING, for the server as a whole ("") and for the chat service."""
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if serving else states.NOT_SERVING
         for name in ("", SERVICE):
             await self._health.set(name, state)
 
     async def stop(self, shutdown_grace: float) -> None:
-        """Gives open chat calls `shutdown_grace` seconds, then cancels them. Does not wait for health watchers."""
+        """Waits at most `shutdown_grace` seconds for open chat calls, then cancels all calls."""
         await self._chat.open.wait(shutdown_grace)
         await self._server.stop(0)

@@ -1,1 +1,1 @@
-"""Several processes that serve one model, over gRPC: process 0 admits the others and streams every step to them."""
+"""The gRPC protocol of a multihost group. The leader admits the followers and streams every step to them."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def options(heartbeat: float) -> list[tuple[str, int]]:
-    """Returns gRPC options that make each end ping the other.
+    """Returns gRPC options that make both ends of a connection ping each other.
 
-    Either end closes the connection if the other has not answered for `heartbeat` seconds. gRPC's own threads answer
+    An end closes the connection if the other end has not answered for `heartbeat` seconds. gRPC's own threads answer
     pings, so a process that computes for long stays connected.
     """
     half = int(heartbeat * 500)

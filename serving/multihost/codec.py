@@ -10,11 +10,11 @@ from jaxchat.multihost.v1 import multihost_pb2 as pb
 from jaxchat.types import DecodeWork, MultihostStep, PrefillWork, SamplingParams, SwapInWork, SwapOutWork, Swapped, Work
 
 STORED_LOCALLY = Swapped(None, ())
-"""A placeholder for a swapped sequence, which each process replaces by the part that it stored."""
+"""A placeholder for the data of a swapped sequence. Each process replaces it by the part that it stored."""
 
 
 def encode(step: MultihostStep) -> pb.Step:
-    """Returns the message of a step. It has only the number of a swapped sequence, not its data."""
+    """Converts a step to a message. A swapped sequence is sent as its number, without its data."""
     message = pb.Step(saved=step.saved, forgotten=step.forgotten)
     match step.work:
         case PrefillWork() as work:
@@ -33,7 +33,7 @@ def encode(step: MultihostStep) -> pb.Step:
 
 
 def decode(message: pb.Step) -> MultihostStep:
-    """Returns the step of a message. Its arrays are read-only, and a swapped sequence is `STORED_LOCALLY`.
+    """Converts a message to a step. Its arrays are read-only, and a swapped sequence is `STORED_LOCALLY`.
 
     Raises:
         ValueError: the message has no work.
@@ -88,7 +88,7 @@ def _to_prefill(message: pb.Prefill) -> PrefillWork:
 
 
 SCALARS = tuple(field.name for field in fields(SamplingParams) if field.name != "logit_bias")
-"""Sampling parameters that the message has under the same name."""
+"""Names of the sampling parameters that are fields of `pb.Sampling` with the same name."""
 
 
 def _from_sampling(params: SamplingParams) -> pb.Sampling:

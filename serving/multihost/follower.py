@@ -27,8 +27,8 @@ class Follower:
     Args:
         config: settings of this process and its leader.
         facts: values that must be equal in all processes, by name.
-        lost: called once with the reason when the leader is lost after `join`. Runs on another thread, because the
-            thread that runs the steps may be waiting for the leader on the device.
+        lost: called once with the reason if the leader is lost after `join`. Called on another thread, because the
+            thread that runs the steps may be blocked in a device collective with the leader.
     """
 
     def __init__(self, config: MultihostConfig, facts: Mapping[str, str], lost: Callable[[str], None]) -> None:
@@ -41,7 +41,11 @@ class Follower:
         self._channel = grpc.insecure_channel(config.address, options=options(config.heartbeat))
 
     def join(self) -> None:
-        """Waits until all processes have joined. Raises MultihostError if one is late or this one is rejected."""
+        """Waits until all processes have joined.
+
+        Raises:
+            MultihostError: a process is late, the leader rejects this process, or the connection breaks.
+        """
         call = multihost_pb2_grpc.MultihostServiceStub(self._channel).Follow(self._requests(), wait_for_ready=True)
         hello = pb.Hello(process_id=self.process_id, processes=self.processes, facts=self._facts)
         self._outbox.put(pb.FollowRequest(hello=hello))
@@ -52,10 +56,10 @@ class Follower:
         self.distributed = f"{self._config.host}:{begin.distributed_port}"
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Sends the leader digests of weights and programs, and waits for its reply.
+        """Sends the digests of this process's weights and programs to the leader, and waits for its reply.
 
         Raises:
-            MultihostError: a process differs or is late, or the leader is lost.
+            MultihostError: the digests of a process differ, a process is late, or the leader is lost.
         """
         self._outbox.put(pb.FollowRequest(ready=pb.Ready(digests=digests)))
         self._next("agreed", f"the other processes had not loaded the model {self.timeout:g} s after this one")
@@ -69,7 +73,7 @@ class Follower:
             yield decode(message.step)
 
     def leave(self) -> None:
-        """Asks the leader to end the run. The leader lets running answers finish. Safe in a signal handler."""
+        """Asks the leader to end the run after the running answers. Safe to call in a signal handler."""
         self._outbox.put(pb.FollowRequest(leaving=pb.Leaving()))
 
     def close(self) -> None:

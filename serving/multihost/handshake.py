@@ -1,4 +1,4 @@
-"""Decides which followers a leader admits, and names what differs between processes."""
+"""Decides which followers a leader admits, and lists the differences between processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving.config import MultihostConfig
 def rejection_reason(
     hello: pb.Hello, config: MultihostConfig, facts: Mapping[str, str], admitted: Collection[int]
 ) -> str:
-    """Returns why the leader rejects a follower, or an empty text if it admits it.
+    """Returns why the leader rejects a follower, or "" if the leader admits the follower.
 
     Args:
         hello: the follower's first message.
@@ -30,7 +30,13 @@ def rejection_reason(
 
 
 def difference(process: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
-    """Returns a text that names all entries in which a process differs from the leader, or an empty one."""
+    """Returns a text with each entry that differs between a process and the leader, or "" if none does.
+
+    Args:
+        process: the name of the process in the text.
+        theirs: the entries of the process.
+        ours: the entries of the leader.
+    """
     names = sorted({*theirs, *ours})
     entries = [
         f"{name} is {theirs.get(name, 'missing')}, the leader's is {ours.get(name, 'missing')}"

@@ -34,12 +34,12 @@ class _Follower:
 
 
 class Leader(multihost_pb2_grpc.MultihostServiceServicer):
-    """An implementation of `jaxchat.types.MultihostLeader`. Listens from its construction on.
+    """An implementation of `jaxchat.types.MultihostLeader`. The constructor starts to listen.
 
     Args:
         config: settings of this process and its followers.
         facts: values that must be equal in all processes, by name.
-        lost: called once with the reason, on another thread, when a process is lost or hangs after all have joined.
+        lost: called once with the reason, on another thread, if a process is lost or hangs after all have joined.
 
     Raises:
         OSError: the address is taken.
@@ -65,7 +65,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         _listen(self._server, config)
 
     def gather(self) -> None:
-        """Waits until all followers have joined. Raises MultihostError naming those that are late."""
+        """Waits until all followers have joined. Raises MultihostError, with the ids of the late followers."""
         with self._changed:
             complete = self._changed.wait_for(lambda: len(self._followers) == self.processes - 1, self.timeout)
             if not complete:
@@ -76,7 +76,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(begin=pb.Begin(distributed_port=port)))
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Waits until all followers have compiled. Raises MultihostError if one differs, is late or is lost."""
+        """Waits for equal digests of all followers. Raises MultihostError if one differs, is late or is lost."""
         with self._changed:
             followers = self._followers.values()
             self._changed.wait_for(lambda: self._failure or all(f.digests for f in followers), self.timeout)
@@ -95,9 +95,12 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(step=encode(step)))
 
     def watch(self, stuck: Callable[[], float]) -> None:
-        """Starts a watchdog: a step of more than `step_timeout` seconds counts as a lost process.
+        """Starts a watchdog that treats a step of more than `step_timeout` seconds as the loss of a process.
 
-        A process may hang although its connection lives. `stuck` returns the seconds that the oldest open step has run.
+        A process may hang although its connection is open.
+
+        Args:
+            stuck: returns the seconds for which the oldest unfinished step has run.
         """
         limit = self._config.step_timeout
 

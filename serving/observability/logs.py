@@ -1,7 +1,7 @@
 """The process's log as text or JSON lines, with one line for each finished request.
 
-A line holds model, user, outcome and cost of a request, and never a prompt, an answer or an API key. Users appear as a
-keyed hash whose key lives as long as the process: it links a user's requests within one log and nowhere beyond it.
+A line has the model, user, outcome and cost of a request. It never has a prompt, an answer or an API key. A user
+appears as a keyed hash. The key changes with each start of the process, so only the lines of one process can be linked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def configure(config: LogConfig) -> None:
 
 
 def notices(config: LogConfig) -> Callable[[str], None]:
-    """Returns a function that writes a line for the operator to standard error, whatever the log level.
+    """Returns a function that writes a line for the operator to standard error, at any log level.
 
     With the JSON log format, the line is a JSON object as well.
     """
@@ -70,7 +70,7 @@ class RequestLog:
         self._key = secrets.token_bytes(32)
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
-        """Does nothing: the log has one line for a whole request."""
+        """Does nothing, because the log has one line for a whole request."""
 
     def finished(self, record: Record) -> None:
         if log.isEnabledFor(logging.INFO):
@@ -79,7 +79,7 @@ class RequestLog:
             log.info("request %s", words, extra={"fields": fields})
 
     def _fields(self, record: Record) -> dict[str, Any]:
-        """Returns the line's fields. Durations are in seconds; `status` is HTTP's, 499 after a client's disconnect."""
+        """Returns the fields of a line. Durations are in seconds. `status` is 499 if the client disconnected."""
         return {
             "request_id": record.request_id,
             "model": record.model[:_SHOWN],

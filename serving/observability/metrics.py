@@ -1,6 +1,6 @@
-"""Prometheus metrics in a separate registry. Names and meanings follow vLLM's, so its dashboards work.
+"""Prometheus metrics in a separate registry. Names and meanings are vLLM's, with the prefix `jaxchat:`.
 
-No label holds a user, a key or a prompt. Labels have few values, all chosen by the server.
+The server chooses all values of labels. There are few, and none is a user, a key or a prompt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WHOLE = (0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 4
 
 
 class Metrics:
-    """An observer that counts requests and tokens. `page` returns the counts and the load of `session`."""
+    """An observer that counts requests and tokens. `page` returns these counts and the load of `session`."""
 
     def __init__(self, session: Session):
         self._model = session.model_id
@@ -39,7 +39,7 @@ class Metrics:
             self._outcomes.labels(self._model, outcome, "")
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
-        """Counts new tokens. Runs in the event loop for every token."""
+        """Counts new tokens of a choice. Must be quick, because it runs on the asyncio loop for every token."""
         self._generated.inc(count)
         if gap is not None:
             self._gap.observe(gap)
@@ -55,7 +55,7 @@ class Metrics:
                 self._success.labels(self._model, reason).inc()
 
     def page(self) -> bytes:
-        """Returns all metrics in the text format 0.0.4. Later formats would replace the colon in the names."""
+        """Returns all metrics in Prometheus's text format 0.0.4. Later formats would replace the colon in the names."""
         return generate_latest(self._registry)
 
     def _labelled(self, name: str, text: str, *labels: str) -> Counter:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SessionObservers:
-    """The observers of a session that the server exposes or has to close."""
+    """The observers that the server exposes (`metrics`) or closes (`tracing`). Each is None if switched off."""
 
     metrics: Metrics | None
     tracing: Tracing | None
 
 
 def check_extras(config: RestConfig) -> None:
-    """Checks that optional dependencies of `config` are installed. Raises ValueError naming the missing extra."""
+    """Checks that the optional packages for `config` are installed. Raises ValueError, which names a missing extra."""
     serves_http = config.rest_port is not None
     if isinstance(config, ServeConfig):
         serves_http = serves_http or config.metrics_port is not None
@@ -37,7 +37,7 @@ def check_extras(config: RestConfig) -> None:
 
 
 def observe(session: Session, config: ServeConfig) -> SessionObservers:
-    """Adds the observers to `session`. Needs the extras that `check_extras` checks."""
+    """Adds the observers that `config` switches on to `session`. `check_extras` must have passed."""
     metrics: Metrics | None = None
     tracing: Tracing | None = None
     session.observers.append(RequestLog())

@@ -1,4 +1,4 @@
-"""A trace span for each request, by OpenTelemetry's GenAI semantic conventions. Needs the extra `otel`."""
+"""A trace span for each request, after OpenTelemetry's GenAI semantic conventions. Requires the extra `otel`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 200  # characters of a model name; clients may send any
 
 
 class Tracing:
-    """An observer that makes spans. A background thread sends them in batches."""
+    """An observer that makes a span for each request. A background thread sends the spans in batches."""
 
     def __init__(self, exporter: SpanExporter):
         self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: "jaxchat"}))
@@ -23,7 +23,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("jaxchat")
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
-        """Does nothing: a request has one span."""
+        """Does nothing, because a request has one span."""
 
     def finished(self, record: Record) -> None:
         span = self._tracer.start_span(
@@ -42,7 +42,7 @@ class Tracing:
 
 
 def otlp(endpoint: str) -> Tracing:
-    """Returns an observer that sends spans by OTLP/gRPC to `endpoint`: `http://host:4317`, or `https://` for TLS."""
+    """Returns an observer that sends spans by OTLP/gRPC to `endpoint`, such as `http://host:4317`. `https` uses TLS."""
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
     return Tracing(OTLPSpanExporter(endpoint=endpoint))

@@ -18,7 +18,7 @@ from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model
 from serving.rest.body import read_json
 from serving.rest.disconnect import ClientGone, until_disconnect
-from serving.rest.metrics import Exposed, metrics_route
+from serving.rest.metrics import MetricsSource, metrics_route
 from serving.rest.middleware import AnswerFailures, RequireKey, StandardHeaders, seed_header
 from serving.rest.responses import error_response, json_response
 from serving.rest.sse import EventStream
@@ -36,17 +36,17 @@ def create_app(
     allow_unknown_fields: bool = False,
     keep_alive: float = 15.0,
     keys: ApiKeys | None = None,
-    metrics: Exposed | None = None,
+    metrics: MetricsSource | None = None,
 ) -> StandardHeaders:
     """Returns an ASGI application for `backend`.
 
     Args:
-        backend: answers the requests.
-        max_body: limit of request bodies, in bytes.
-        allow_unknown_fields: drops unknown JSON keys instead of rejecting them.
+        backend: the service that answers the requests.
+        max_body: largest request body, in bytes.
+        allow_unknown_fields: whether to ignore unknown JSON keys instead of rejecting them.
         keep_alive: seconds between comments on a stream that waits for its first token.
-        keys: valid API keys. Every path except /health needs one; None for no keys.
-        metrics: adds the page /metrics.
+        keys: valid API keys, of which every path except /health requires one. None means that no path requires a key.
+        metrics: the source of the page /metrics. None omits the page.
     """
     api = Api(backend, max_body, allow_unknown_fields, keep_alive)
     app = Starlette(
@@ -70,7 +70,7 @@ def create_app(
 
 
 class Api:
-    """The endpoint handlers."""
+    """The handlers of the REST endpoints."""
 
     def __init__(self, backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float):
         self._backend = backend

@@ -1,4 +1,4 @@
-"""Reads JSON request bodies within limits."""
+"""Reads JSON request bodies of limited size and nesting."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
     """Returns the JSON object in the body.
 
     Raises:
-        ChatError: 415 for another content type, 413 above `limit` bytes. 400 if the body is not a JSON object, or is
-            nested more than 64 deep.
+        ChatError: the content type is not application/json (status 415), the body has more than `limit` bytes (413),
+            or it is not a JSON object or is nested more than 64 deep (400).
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
@@ -50,7 +50,10 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 async def _discard(parts: AsyncGenerator[bytes, None]) -> None:
-    """Reads on for a while: a client that still sends might not receive the error if the connection closed at once."""
+    """Reads and drops the next part of the body.
+
+    If the connection closed at once, a client that is still sending might miss the error.
+    """
     surplus = 0
     with suppress(TimeoutError):
         while surplus < _SURPLUS and (part := await asyncio.wait_for(anext(parts, None), _PATIENCE)) is not None:

@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """An error of a client that closes its connection before the answer is ready."""
+    """The exception for a client that closes its connection before the answer is ready."""
 
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Returns the result of `work`, or cancels and awaits it once the client disconnects.
+    """Returns the result of `work`. If the client disconnects first, cancels `work` and waits for its end.
 
-    Call it after the request body was read.
+    The request body must have been read before.
 
     Raises:
         ClientGone: the client closed its connection.

@@ -15,14 +15,14 @@ from serving.rest.middleware import AnswerFailures
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Exposed(Protocol):
-    """A source of the metrics page: `serving.observability.metrics.Metrics`."""
+class MetricsSource(Protocol):
+    """A source of the metrics page, such as `serving.observability.metrics.Metrics`."""
 
     def page(self) -> bytes:
         """Returns the page in Prometheus's text format 0.0.4."""
 
 
-def metrics_route(metrics: Exposed) -> Route:
+def metrics_route(metrics: MetricsSource) -> Route:
     """Returns the route of the page /metrics."""
 
     async def show(request: Request) -> Response:
@@ -31,6 +31,6 @@ def metrics_route(metrics: Exposed) -> Route:
     return Route("/metrics", show)
 
 
-def create_metrics_app(metrics: Exposed) -> Starlette:
+def create_metrics_app(metrics: MetricsSource) -> Starlette:
     """Returns an ASGI application that serves /metrics only."""
     return Starlette(routes=[metrics_route(metrics)], middleware=[Middleware(AnswerFailures)])

@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class AnswerFailures:
-    """ASGI middleware that logs an unexpected exception and answers 500.
+    """ASGI middleware that logs an unexpected exception and answers with status 500.
 
     Starlette's own handler raises the exception again. The HTTP server would then close the connection without sending
     `connection: close`, and reset the next request of a client that keeps connections. An exception after the response
-    has begun is raised: the closed connection shows that the response is incomplete.
+    has begun is raised. The closed connection then shows that the response is incomplete.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -72,12 +72,12 @@ class StandardHeaders:
 
 
 def seed_header(answer: v1.ChatCompletion | v1.ChatCompletionChunk) -> dict[str, str]:
-    """Returns the header with the seed that was used: the JSON objects have no field for it."""
+    """Returns the header with the seed of an answer, because the JSON objects have no field for it."""
     return {"x-jaxchat-seed": str(answer.seed_used)} if answer.HasField("seed_used") else {}
 
 
 class RequireKey:
-    """ASGI middleware that answers 401 to requests without a valid key, before reading the body."""
+    """ASGI middleware that answers requests without a valid key with status 401, before it reads the body."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, *, open_paths: Collection[str]):
         self._app = app

@@ -14,7 +14,7 @@ from jaxchat.openai_json import error_to_json
 
 
 def dump(value: Any) -> str:
-    """Returns compact JSON on one line. Raises ValueError for NaN and infinities, which only a bug can produce."""
+    """Returns compact JSON on one line. Raises ValueError for NaN and infinities, which only a bug produces."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -23,7 +23,7 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 def error_response(error: ChatError, headers: Mapping[str, str] | None = None) -> Response:
-    """Returns the error object, with headers that say whether and when a retry may succeed."""
+    """Returns a response with the error object, and with headers that say whether and when to retry."""
     all_headers = dict(headers or {})
     if error.retry_after is not None:
         all_headers["retry-after"] = str(math.ceil(error.retry_after))

@@ -1,4 +1,4 @@
-"""Runs the REST application on a socket, in an asyncio loop shared with other servers."""
+"""Runs an ASGI application on a socket, on an asyncio loop that other servers share."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RestServer:
         self._task = asyncio.create_task(self._server.serve([listener]))
 
     async def stop(self, shutdown_grace: float) -> None:
-        """Stops accepting connections. Cancels answers that still run after `shutdown_grace` seconds."""
+        """Stops accepting connections. Cancels open requests after `shutdown_grace` seconds."""
         if self._task:
             self._server.config.timeout_graceful_shutdown = shutdown_grace  # type: ignore[assignment]  # a float works: it is only a timeout
             self._server.should_exit = True

@@ -27,10 +27,10 @@ DONE = "data: [DONE]\n\n"
 
 
 class EventStream(Response):
-    """A response that sends chunks as events, then `[DONE]`.
+    """A response that sends chunks as server-sent events, then `[DONE]`.
 
-    An error before the first chunk becomes a plain JSON error. A later one becomes an event and ends the stream without
-    `[DONE]`, so that an incomplete answer is recognisable. A disconnect of the client cancels the backend's call.
+    An error before the first event becomes a plain JSON error. A later error becomes an event and ends the stream
+    without `[DONE]`, which marks the answer as incomplete. A disconnect of the client cancels the backend's call.
     """
 
     def __init__(self, chunks: AsyncIterator[v1.ChatCompletionChunk], include_usage: bool, keep_alive: float) -> None:
@@ -65,9 +65,10 @@ class EventStream(Response):
             await events.send(_event(chunk_to_json(chunk, self.include_usage)), chunk)
 
     async def _until_first_token(self, events: Events) -> AsyncIterator[v1.ChatCompletionChunk]:
-        """Yields chunks up to the first with content. Sends comments meanwhile, so that proxies keep the connection.
+        """Yields the chunks up to the first with content.
 
-        The first comment also sends the headers: an invalid request would have failed long before it.
+        While it waits, sends comments so that proxies keep the connection open. The first comment also sends the
+        headers, because an invalid request would have failed long before.
         """
         while True:
             waiting = asyncio.ensure_future(anext(self.chunks, None))
@@ -86,7 +87,7 @@ class EventStream(Response):
 
 
 class Events:
-    """A writer of events. The first event starts the response."""
+    """A writer of server-sent events. The first event starts the response."""
 
     def __init__(self, send: Send):
         self._send = send

@@ -1,1 +1,1 @@
-"""Compiling for accelerators that are not there."""
+"""Checks of programs compiled for accelerators that are not present."""

@@ -1,8 +1,8 @@
 """Compiles an engine's programs for TPUs that are not present, and checks the result. `make aot`
 
-Each program must fit into memory beside the KV pages, update pages and slots in place, and gather nothing as large as
-its share of the logits. At the chip's peak rates, each decode step must take at most 1.15 times as long as reading
-weights and KV once. The exit status is 1 if a bound fails that `tools.aot.cases` does not list as known.
+Each program must fit into memory beside the KV pages, update pages and slots in place, and gather no array as large as
+a device's share of the logits. At the chip's peak rates, each decode step must take at most 1.15 times as long as
+reading weights and KV once. The exit status is 1 unless exactly the bounds that `tools.aot.cases` lists as known fail.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxchat.planning.aot import Account, AotEngine
+from jaxchat.planning.aot import AotEngine, ProgramCosts
 from jaxchat.planning.cost_model import all_reduce_seconds
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.model_shapes import read_shape
@@ -37,67 +37,72 @@ BOUNDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One compiled program of a case; `failed` has the names of the bounds that do not hold."""
+    """The check of one compiled program of a case. `failed` has the names of the bounds that do not hold."""
 
     case: Case
     plan: Plan
-    account: Account
-    memory: int  # while the program runs and all others are loaded
-    reads: float | None  # times the floor; None of prefill, which computes
-    step: float | None
+    costs: ProgramCosts
+    memory: int  # bytes on a device while the program runs and all others are loaded
+    reads: float | None  # step without all-reduces, as a multiple of reading weights and KV; None for prefill
+    step: float | None  # step with all-reduces, as the same multiple
     failed: frozenset[str]
 
 
 def check(case: Case) -> list[Result]:
-    """Compiles the programs of a case."""
+    """Compiles all programs of a case and checks each. Raises ValueError if the TPU compiler is missing."""
     topology, model = parse_topology(case.topology), read_shape(case.model)
     engine = suggest_config(topology, slots=case.slots, max_seq_len=case.context)
     plan = make_plan(model, topology, engine)
     aot = AotEngine(model, topology, plan.engine)
-    accounts = [aot.compile(name) for name in aot.program_specs]
-    return [judged(case, plan, aot, account, sum(one.code for one in accounts)) for account in accounts]
+    programs = [aot.compile(name) for name in aot.program_specs]
+    return [judged(case, plan, aot, costs, sum(one.code for one in programs)) for costs in programs]
 
 
-def judged(case: Case, plan: Plan, aot: AotEngine, account: Account, code: int) -> Result:
-    """Applies the bounds to one program. Decoding is of sequences half as long as the context.
+def judged(case: Case, plan: Plan, aot: AotEngine, costs: ProgramCosts, code: int) -> Result:
+    """Applies the bounds to one program. Decoded sequences are assumed to fill half of the context.
 
-    `code` is the size of all programs of the engine, which stay in memory together.
+    Args:
+        case: the case that the program belongs to.
+        plan: the plan of the case.
+        aot: the engine of the case.
+        costs: the compiler's costs of the program.
+        code: bytes of code of all programs of the engine, which are loaded together.
     """
-    chip, rows = plan.topology.chip, aot.program_specs[account.name].rows
+    chip, rows = plan.topology.chip, aot.program_specs[costs.name].rows
     least = aot.cost.estimate(rows, rows, plan.full_length // 2)
-    decodes = account.name.startswith("decode")
-    reads = account.local_seconds(least.kv, chip) / least.floor if decodes else None
-    step = account.step_seconds(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
-    memory = account.arguments + account.temporary + code
-    gathers = [one for one in account.collectives if one.kind == "all-gather"]
+    decodes = costs.name.startswith("decode")
+    reads = costs.local_seconds(least.kv, chip) / least.floor if decodes else None
+    step = costs.step_seconds(least.kv, plan.topology, plan.engine.tensor_parallel) / least.floor if decodes else None
+    memory = costs.arguments + costs.temporary + code
+    gathers = [one for one in costs.collectives if one.kind == "all-gather"]
     share = 4 * rows * aot.slots.sampling.counts.shape[1] // plan.engine.tensor_parallel
     holds = {
         "fits": memory <= chip.memory,
-        "aliased": account.aliased >= account.donated,
+        "aliased": costs.aliased >= costs.donated,
         "gathers": not any(one.always or one.size >= share for one in gathers),
         "reads": reads is None or reads <= NEAR,
         "step": step is None or step <= NEAR,
     }
     failed = frozenset(name for name, good in holds.items() if not good)
-    return Result(case=case, plan=plan, account=account, memory=memory, reads=reads, step=step, failed=failed)
+    return Result(case=case, plan=plan, costs=costs, memory=memory, reads=reads, step=step, failed=failed)
 
 
 def row(one: Result) -> str:
-    """Returns one line of Markdown."""
-    account, chip = one.account, one.plan.topology.chip
-    sums = all_reduce_seconds(account.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
-    hidden = "-" if one.step is None else f"{account.hidden_seconds / sums:.0%}"
+    """Returns a result as one row of the Markdown table."""
+    costs, chip = one.costs, one.plan.topology.chip
+    sums = all_reduce_seconds(costs.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
+    hidden = "-" if one.step is None else f"{costs.hidden_seconds / sums:.0%}"
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
-        f"{_begin(one.case)} {account.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
-        f"| {account.temporary / 1024**2:.0f} | {account.traffic / 1e9:.2f} "
-        f"| {account.all_reduced_bytes / 1e6:.1f} | {hidden} "
+        f"{_begin(one.case)} {costs.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
+        f"| {costs.temporary / 1024**2:.0f} | {costs.traffic / 1e9:.2f} "
+        f"| {costs.all_reduced_bytes / 1e6:.1f} | {hidden} "
         f"| {_times(one.reads)} | {_times(one.step)} | {verdict} |"
     )
 
 
 def unexpected(case: Case, results: list[Result]) -> list[str]:
-    """Returns the differences from the case's list of known failures."""
+    """Returns the differences between the failed bounds of a case and its list of known failures."""
     failed = frozenset().union(*(one.failed for one in results))
     known = {name for name, _ in case.known}
     place = f"{case.model} on {case.topology}"
@@ -106,7 +111,11 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
 
 
 def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
-    """Puts a table between the marks in the document `target`; it keeps the lines of `cases` without a result."""
+    """Replaces the table between the marks in the document `target`. Cases without a result keep their old rows.
+
+    Raises:
+        ValueError: a mark is missing or occurs twice.
+    """
     begin, end = "<!-- aot begin -->", "<!-- aot end -->"
     head, remainder = target.read_text("utf-8").split(begin)
     old, tail = remainder.split(end)
@@ -130,7 +139,7 @@ def main() -> int:
     surprises: list[str] = []
     with ThreadPoolExecutor(args.jobs) as pool:
         for case, checked in zip(cases, pool.map(check, cases), strict=True):
-            seconds = ", ".join(f"{one.account.name} {one.account.seconds:.0f} s" for one in checked)
+            seconds = ", ".join(f"{one.costs.name} {one.costs.seconds:.0f} s" for one in checked)
             print(f"{case.model} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
             results += checked
             surprises += unexpected(case, checked)

@@ -1,6 +1,6 @@
 """The cases that `tools.aot` compiles, and the bounds that are known not to hold, with the reason.
 
-A known failure that no longer fails is reported too, so that the list stays true.
+A bound that is listed but holds is reported too, so that the list stays true.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A model on a slice; `known` has the reason for each bound of `tools.aot.BOUNDS` that does not hold."""
+    """A model on a slice. `known` has the name and the reason of each bound that is known not to hold."""
 
     model: str
     topology: str

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from jaxchat.compat import described_devices
-from jaxchat.planning.aot import Account, AotEngine
+from jaxchat.planning.aot import AotEngine, ProgramCosts
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.model_shapes import MODEL_SHAPES, read_shape
 from jaxchat.planning.planner import make_plan, suggest_config
@@ -23,15 +23,21 @@ KERNEL = "__gpu$xla.gpu.triton"  # as the compiler calls it
 CALLS = {"prefill": 2, "decode": 3}  # of each layer
 
 
-def failures(account: Account, layers: int, memory: float) -> list[str]:
-    """Returns the checks that a program fails."""
-    each = next(count for begin, count in CALLS.items() if account.name.startswith(begin))
-    calls = sum(count for target, count in account.kernels.items() if target.startswith(KERNEL))
+def failures(costs: ProgramCosts, layers: int, memory: float) -> list[str]:
+    """Returns the checks that a program fails, as text.
+
+    Args:
+        costs: the compiler's costs of the program.
+        layers: layers of the model.
+        memory: bytes of memory on the device.
+    """
+    each = next(count for begin, count in CALLS.items() if costs.name.startswith(begin))
+    calls = sum(count for target, count in costs.kernels.items() if target.startswith(KERNEL))
     holds = {
-        f"takes {(account.arguments + account.temporary) / GIB:.1f} of {memory / GIB:.1f} GiB": (
-            account.arguments + account.temporary <= memory
+        f"takes {(costs.arguments + costs.temporary) / GIB:.1f} of {memory / GIB:.1f} GiB": (
+            costs.arguments + costs.temporary <= memory
         ),
-        f"updates {account.aliased} of {account.donated} bytes in place": account.aliased >= account.donated,
+        f"updates {costs.aliased} of {costs.donated} bytes in place": costs.aliased >= costs.donated,
         f"calls {KERNEL} {calls} times in {layers} layers": calls == each * layers,
     }
     return [text for text, good in holds.items() if not good]
@@ -49,12 +55,12 @@ def main() -> int:
     ahead = AotEngine(model, topology, plan.engine, devices, {**(options("gpu") or {}), "xla_gpu_autotune_level": 0})
     failed = 0
     for name in ahead.program_specs:
-        account = ahead.compile(name)
-        wrong = failures(account, model.num_layers, topology.chip.memory)
+        costs = ahead.compile(name)
+        wrong = failures(costs, model.num_layers, topology.chip.memory)
         failed += bool(wrong)
-        size = f"{account.arguments / GIB:.1f} GiB and {account.temporary / 1024**2:.0f} MiB temporary"
+        size = f"{costs.arguments / GIB:.1f} GiB and {costs.temporary / 1024**2:.0f} MiB temporary"
         print(
-            f"{args.model}, {name}: {size}, {account.seconds:.0f} s; {'; '.join(wrong) or 'as it should be'}",
+            f"{args.model}, {name}: {size}, {costs.seconds:.0f} s; {'; '.join(wrong) or 'as it should be'}",
             flush=True,
         )
     return 1 if failed else 0

@@ -1,1 +1,1 @@
-"""Speed side by side: jaxchat and its peers on one model, in one run."""
+"""Benchmarks: jaxchat and other inference engines side by side, and parts of jaxchat alone."""

@@ -1,10 +1,10 @@
-"""Measures jaxchat and its peers side by side on a random model in the shape of a real one.
+"""Measures peers side by side: jaxchat by several doors, and other inference engines. The model has random weights.
 
     python -m tools.bench --install-peers
     python -m tools.bench --dtype float32 --document docs/performance.md
 
-Peers have separate environments under the cache folder, which --install-peers creates. Peers without one are omitted.
-Contestants alternate, and each runs alone. Every case is measured between two probes of the machine.
+Other engines have separate environments under the cache folder, which --install-peers creates. Without its environment,
+a peer is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from tools.bench.cases import Case
-from tools.bench.measure import Bench, Record, contestants
+from tools.bench.measure import Bench, Record, peer_setups
 from tools.bench.model import make
 from tools.bench.peers import AVX2, PEERS, Peer, install, installed, prepare
 from tools.bench.plots import draw
@@ -29,12 +29,12 @@ CASES = ("prefill-512", "decode-1", "decode-8", "decode-32", "mix-0.25", "mix-0.
 
 
 def main() -> int:
-    """Runs the command line. The status is 1 if a contestant failed."""
+    """Runs the command line. Returns 1 if a peer failed, otherwise 0."""
     parser = _parser()
     args = parser.parse_args()
     if args.dtype == "int8" and (others := [name for name in args.peers if not PEERS[name].has_int8]):
         parser.error(f"--dtype int8: {', '.join(others)} has no weights of 8 bits here")
-    os.environ.update(AVX2 if args.avx2 else {})  # the contestants' processes inherit it
+    os.environ.update(AVX2 if args.avx2 else {})  # the peers' processes inherit it
     cases = [Case.parse(name) for name in args.cases]
     peers = _present([PEERS[name] for name in args.peers], args.cache, args.install_peers)
     config = SHAPES[args.shape]
@@ -45,7 +45,7 @@ def main() -> int:
     bench = Bench(model, config, args.dtype, args.cache, Probe(stored), tries=args.tries)
     records: list[Record] = []
     about = {name: str(value) for name, value in vars(args).items()}
-    for record in bench.run(contestants(peers, cases, args.slots), args.repetitions):
+    for record in bench.run(peer_setups(peers, cases, args.slots), args.repetitions):
         records.append(record)
         figures = ", ".join(f"{name} {value:.4g}" for name, value in record.figures.items())
         print(f"{record.label}, {record.case}, {record.repetition + 1}: {figures}", file=sys.stderr, flush=True)

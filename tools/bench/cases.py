@@ -1,4 +1,4 @@
-"""The cases to measure: prompts, streams that decode together, and a mix that arrives at random.
+"""The cases to measure: one prompt, streams that decode together, and a mix of requests that arrive at random.
 
 prefill-512   one prompt of 512 tokens on an idle server, to its first token
 decode-8      8 streams after short prompts
@@ -26,14 +26,14 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One kind of load; `size` is its number: prompt tokens, streams, or requests a second."""
+    """A load of one kind. `size` is the number of prompt tokens, of streams, or of requests a second."""
 
     kind: str
     size: float
 
     @staticmethod
     def parse(name: str) -> Case:
-        """Parses the name of a case. Raises ValueError that says what is wrong with it."""
+        """Parses a name such as `decode-8`. Raises ValueError if the kind is unknown or the number is out of range."""
         kind, _, size = name.partition("-")
         if kind not in ("prefill", "decode", "mix"):
             raise ValueError(f"case {name!r}: the kinds are prefill, decode and mix")
@@ -52,16 +52,19 @@ class Case:
 
     @property
     def streams(self) -> int:
-        """Requests that come at once."""
+        """Number of requests that arrive at once."""
         return int(self.size) if self.kind == "decode" else 1
 
     @property
     def runs(self) -> int:
-        """How often it is repeated at a time."""
+        """Number of runs whose median is one measurement."""
         return 3 if self.kind == "prefill" else 1
 
     def requests(self, seed: int, vocab: int) -> list[Request]:
-        """Returns the requests, the same for the same seed. Their prompts have no common prefix."""
+        """Returns the requests of the case, which depend on `seed`. `vocab` is the size of the vocabulary.
+
+        Prompts have no common prefix.
+        """
         rng = Random(f"{self.name} {seed}")
 
         def ask(at: float, prompt: int, tokens: int) -> Request:
@@ -76,12 +79,12 @@ class Case:
         return [ask(float(at), rng.choice((SHORT, SHORT, SHORT, LONG)), ANSWER) for at in moments]
 
     def warm_up(self, vocab: int) -> list[Request]:
-        """Returns short requests of the same shapes."""
+        """Returns requests with the same prompt lengths and short answers."""
         first = self.requests(-1, vocab)[: max(self.streams, 2)]
         return [replace(request, at=0.0, tokens=min(request.tokens, 4)) for request in first]
 
     def figures(self, requests: list[Request], times: Times) -> Figures:
-        """Computes rates in tokens per second and latencies in seconds from the times of the tokens."""
+        """Returns rates in tokens per second and latencies in seconds, computed from the times of the tokens."""
         first = [arrivals[0] - request.at for request, arrivals in zip(requests, times, strict=True)]
         if self.kind == "prefill":
             return {"rate": len(requests[0].prompt) / first[0]}
@@ -93,7 +96,7 @@ class Case:
 
 
 def steady_rate(times: Times) -> float:
-    """Tokens per second while the most streams decode together: after the last of them began, before the first ends."""
+    """Returns the tokens per second of the longest span in which the most streams decode together."""
     changes = sorted([(arrivals[0], 1) for arrivals in times] + [(arrivals[-1], -1) for arrivals in times])
     active, most, window = 0, 0, (0.0, 0.0)
     for (moment, change), (until, _) in pairwise(changes):
@@ -105,7 +108,7 @@ def steady_rate(times: Times) -> float:
 
 
 def median_figures(repetitions: list[Figures]) -> Figures:
-    """Returns the median of each figure."""
+    """Returns the median of each figure over the repetitions."""
     return {name: statistics.median(figures[name] for figures in repetitions) for name in repetitions[0]}
 
 

@@ -1,4 +1,4 @@
-"""The run: peers alternate, each alone on the machine, every case between two probes, all repeated several times."""
+"""Runs the benchmark: peers alternate, each runs alone, and every case is measured between two probes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ CALM = 0.05  # of the processors may go to others without a second try
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contestant:
-    """A peer with its number of slots and its cases."""
+class PeerSetup:
+    """A peer with the number of slots and the cases that it is measured with."""
 
     peer: Peer
     slots: int
@@ -34,7 +34,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Measured:
-    """The result of one try, the probes around it, and the part of the processors that others had meanwhile."""
+    """The result of one try: figures, mean of the two probes, and the fraction of processor time that others used."""
 
     figures: Figures
     limits: Limits
@@ -43,7 +43,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One case of one contestant in one repetition."""
+    """The result of one case of one peer in one repetition."""
 
     label: str
     version: str
@@ -51,66 +51,74 @@ class Record:
     repetition: int
     figures: Figures
     limits: Limits  # the mean of the two probes
-    others: float  # part of the processors that others had meanwhile
+    others: float  # fraction of processor time that other processes used meanwhile
 
 
-def contestants(peers: list[Peer], cases: list[Case], slots: list[int]) -> list[Contestant]:
-    """Ours for each number of slots, the larger ones only where more streams come than the first has slots for."""
+def peer_setups(peers: list[Peer], cases: list[Case], slots: list[int]) -> list[PeerSetup]:
+    """Returns each peer with its cases. jaxchat's own peers occur once for each number of slots.
+
+    Numbers of slots after the first have only the cases with more streams than the first number.
+    """
     first, most = slots[0], max([*slots, *(case.streams for case in cases)])
     crowded = tuple(case for case in cases if case.streams > first)
     results = []
     for peer in peers:
         if not peer.ours:
-            results.append(Contestant(peer=peer, slots=most, cases=tuple(cases)))
+            results.append(PeerSetup(peer=peer, slots=most, cases=tuple(cases)))
             continue
-        results.append(Contestant(peer=peer, slots=first, cases=tuple(cases)))
-        results += [Contestant(peer=peer, slots=more, cases=crowded) for more in slots[1:] if crowded]
+        results.append(PeerSetup(peer=peer, slots=first, cases=tuple(cases)))
+        results += [PeerSetup(peer=peer, slots=more, cases=crowded) for more in slots[1:] if crowded]
     return results
 
 
 class Bench:
-    """One model in one precision."""
+    """A benchmark of one model in one precision. `failures` has the message of each peer that failed, by label."""
 
     def __init__(
         self, model: Path, config: ModelConfig, dtype: str, cache: Path, probe: Probe, *, tries: int = 1
     ) -> None:
-        """Prepares a run.
+        """Stores the arguments.
 
         Args:
-            tries: how often a case is measured while other processes take more than a little of the machine.
+            model: directory of the model.
+            config: configuration of the model.
+            dtype: precision of the weights: float32, bfloat16 or int8.
+            cache: folder with the peers' environments.
+            probe: measures the machine's limits.
+            tries: how often a case is measured at most while other processes use more than 5 % of the processors.
         """
         self._tries = tries
         self._model, self._config, self._dtype, self._cache, self._probe = model, config, dtype, cache, probe
         self._weights = param_count(config)
         self.failures: dict[str, str] = {}
 
-    def run(self, contestants: list[Contestant], repetitions: int) -> Iterator[Record]:
-        """Yields records as they are measured. A contestant that fails is named in `failures` and not tried again."""
+    def run(self, setups: list[PeerSetup], repetitions: int) -> Iterator[Record]:
+        """Yields each record when it is measured. Adds a peer that fails to `failures` and does not run it again."""
         for repetition in range(repetitions):
-            for contestant in contestants:
-                if contestant.label in self.failures:
+            for setup in setups:
+                if setup.label in self.failures:
                     continue
                 try:
-                    yield from self._turn(contestant, repetition)
+                    yield from self._turn(setup, repetition)
                 except RuntimeError as error:
-                    self.failures[contestant.label] = str(error)
-                    print(f"{contestant.label} failed: {error}", file=sys.stderr, flush=True)
+                    self.failures[setup.label] = str(error)
+                    print(f"{setup.label} failed: {error}", file=sys.stderr, flush=True)
 
-    def _turn(self, contestant: Contestant, repetition: int) -> Iterator[Record]:
+    def _turn(self, setup: PeerSetup, repetition: int) -> Iterator[Record]:
         settings = Settings(
             model=str(self._model),
             dtype=self._dtype,
-            slots=contestant.slots,
+            slots=setup.slots,
             max_seq_len=CONTEXT,
             threads=os.cpu_count() or 1,
-            way=contestant.peer.way,
+            way=setup.peer.way,
         )
-        with Worker(contestant.peer, settings, self._cache) as worker:
-            for case in contestant.cases:
+        with Worker(setup.peer, settings, self._cache) as worker:
+            for case in setup.cases:
                 worker.run(case.warm_up(self._config.vocab_size))
                 results = self._calmest(worker, case, repetition)
                 yield Record(
-                    label=contestant.label,
+                    label=setup.label,
                     version=worker.version,
                     case=case.name,
                     repetition=repetition,
@@ -120,7 +128,7 @@ class Bench:
                 )
 
     def _calmest(self, worker: Worker, case: Case, repetition: int) -> Measured:
-        """Returns the first try that others hardly disturbed, or the one that they disturbed least."""
+        """Returns the first try that other processes hardly disturbed, or the least disturbed try."""
         results: list[Measured] = []
         for number in range(self._tries):
             results.append(self._measure(worker, case, repetition * self._tries + number))
@@ -140,7 +148,7 @@ class Bench:
         return Measured(median | self._roofline(case, median, limits), limits, others)
 
     def _roofline(self, case: Case, figures: Figures, limits: Limits) -> Figures:
-        """Returns the share of the probes' limits that was reached."""
+        """Returns the measured rate as a fraction of the rate that the probes' limits allow."""
         if case.kind == "mix":
             return {}
         rows = case.streams if case.kind == "decode" else int(case.size)

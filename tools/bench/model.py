@@ -1,4 +1,4 @@
-"""The model that is measured: the shape of a real one with random weights, in Hugging Face form."""
+"""Writes the model to measure in Hugging Face format: the shape of a real model with random weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from tools.bench.text import SPECIAL, TEMPLATE, tokenizer
 
 
 def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
-    """Writes the model unless it exists. `config.json` is written last, so a directory with it is complete."""
+    """Writes a model to `directory` unless it exists, and returns `directory`.
+
+    Writes `config.json` last, so a directory with that file is complete.
+    """
     if (directory / "config.json").exists():
         return directory
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Measures what other processes take from the machine during a case, so that a disturbed figure shows as one."""
+"""Measures the processor time of other processes during a case, so that disturbed figures can be recognised."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import psutil
 
 
 class Others:
-    """Watches from when it is made."""
+    """A meter of the processor time that other processes use. The constructor starts it."""
 
     def __init__(self) -> None:
         self._began = self.seconds()
 
     def share(self) -> float:
-        """Returns the fraction of all processors that other processes used, from 0 to 1.
+        """Returns the fraction of all processor time that other processes used since the start, from 0 to 1.
 
-        Children of this one do not count.
+        Children of this process do not count as others.
         """
         wall, all_, own = (now - then for now, then in zip(self.seconds(), self._began, strict=True))
         return min(max((all_ - own) / (wall * (os.cpu_count() or 1)), 0.0), 1.0)
 
     @staticmethod
     def seconds() -> tuple[float, float, float]:
-        """Returns seconds: of the clock, of processors in use by all processes, of processors in use by this one."""
+        """Returns seconds of the clock, of processor time of all processes, and of this process with its children."""
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
         guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user already

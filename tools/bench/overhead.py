@@ -1,6 +1,6 @@
-"""The cost of text and transport: tokens per second of many streams, from the bare engine out to REST.
+"""Measures the cost of text and transport: tokens per second of many streams, from the bare engine to REST.
 
-`python -m tools.bench.overhead --streams 32` measures these alternately, several times:
+`python -m tools.bench.overhead --streams 32` alternates these loads, several times:
 
 - engine: the engine loop and its device, token ids only;
 - session: chat streams in the same process;
@@ -39,7 +39,7 @@ MESSAGES = [{"role": "user", "content": "Tell me what jaxchat is, how to start i
 
 
 class Bare:
-    """A separate engine without text."""
+    """An engine without text. `bans` are the logit biases that exclude stop tokens."""
 
     def __init__(self, model: str, slots: int) -> None:
         directory = find(model)
@@ -74,7 +74,7 @@ class Bare:
 
 
 class Streams:
-    """The same load as chat streams, of a session, a gRPC client or over REST."""
+    """The same load as chat streams, through a session, gRPC or REST. `bans` are the logit biases of every stream."""
 
     def __init__(self, model: str, streams: int, tokens: int, bans: tuple[tuple[int, float], ...]) -> None:
         self._count = streams
@@ -102,14 +102,14 @@ class Streams:
 
 
 async def timed(work: Awaitable[None], tokens: int) -> float:
-    """Tokens per second."""
+    """Awaits `work`, which makes `tokens` tokens, and returns tokens per second."""
     began = time.perf_counter()
     await work
     return tokens / (time.perf_counter() - began)
 
 
 async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, list[float]]:
-    """Tokens per second of each repetition, by way."""
+    """Returns the tokens per second of each repetition, by load."""
     bare, total = Bare(args.model, args.slots), args.streams * args.tokens
     limits = httpx.Limits(max_connections=None)
     async with (
@@ -135,7 +135,7 @@ async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, 
 
 
 def table(results: dict[str, list[float]]) -> str:
-    """Returns medians, their ratio to the engine's, and the spread."""
+    """Returns a Markdown table with each load's median, its ratio to that of the engine, and the spread."""
     base = statistics.median(results["engine"])
     rows = [
         f"| {way} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.3f} |"

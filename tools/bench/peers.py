@@ -1,4 +1,4 @@
-"""The contestants, their environments, and the processes that answer."""
+"""The peers, their environments, and the processes that run them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A worker's module and the packages of its environment. jaxchat runs in this process's environment."""
+    """A program to measure: the module of its worker and the packages of its environment.
+
+    jaxchat's own peers have no packages, because they run in the environment of this process.
+    """
 
     name: str
     worker: str
@@ -31,7 +34,7 @@ class Peer:
 
     @property
     def has_int8(self) -> bool:
-        """Whether it multiplies by weights of 8 bits here."""
+        """Whether the benchmark supports int8 weights for this peer."""
         return self.ours or self.worker == "llama_loop"
 
     @property
@@ -71,13 +74,13 @@ def python_of(peer: Peer, cache: Path) -> Path:
 
 
 def installed(peer: Peer, cache: Path) -> bool:
-    """Returns whether its environment is complete."""
+    """Returns whether the peer's environment is complete."""
     stamp = _stamp(peer, cache)
     return peer.ours or (stamp.exists() and stamp.read_text() == _recipe(peer))
 
 
 def install(peer: Peer, cache: Path) -> None:
-    """Makes its environment. Raises CalledProcessError when something does not install."""
+    """Creates the peer's environment unless it exists. Raises CalledProcessError if a command fails."""
     if installed(peer, cache):
         return
     python = python_of(peer, cache)
@@ -90,14 +93,17 @@ def install(peer: Peer, cache: Path) -> None:
 
 
 def prepare(peer: Peer, model: Path, dtype: str, cache: Path) -> None:
-    """Writes the form of the model that only this peer reads."""
+    """Converts the model to the format that the peer reads, if it does not read Hugging Face's.
+
+    Raises CalledProcessError if the conversion fails.
+    """
     if peer.worker == "llama_loop" and not gguf_path(model).exists():
         command = [python_of(peer, cache), "-m", "tools.bench.workers.gguf_form", str(model), dtype]
         subprocess.run(command, check=True, cwd=ROOT)
 
 
 class Worker:
-    """A running peer."""
+    """A process that runs a peer. Raises RuntimeError, with the process's message, if the model does not load."""
 
     def __init__(self, peer: Peer, settings: Settings, cache: Path) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
@@ -112,7 +118,7 @@ class Worker:
         self.version = str(self._ask(asdict(settings))["version"])
 
     def run(self, requests: list[Request]) -> Times:
-        """Returns the time of each token of each request. Raises RuntimeError with the worker's message."""
+        """Returns the time of each token of each request. Raises RuntimeError, with the worker's message."""
         times: Times = self._ask({"requests": [asdict(request) for request in requests]})["times"]  # type: ignore[assignment]
         return times
 
@@ -128,7 +134,7 @@ class Worker:
         return reply
 
     def close(self) -> None:
-        """Lets it end by itself; kills it when it does not."""
+        """Closes the input of the process, which ends it. Kills the process if it does not end within 60 seconds."""
         assert self._process.stdin and self._process.stdout
         with suppress(BrokenPipeError):
             self._process.stdin.close()

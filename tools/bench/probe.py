@@ -1,4 +1,4 @@
-"""The machine's current limits. Shared machines change within minutes, so each figure has the limits of its time."""
+"""Measures the machine's current limits. They change within minutes, so each figure is stored with its limits."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ import jax.numpy as jnp
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes read per second, and multiply-adds counted twice per second."""
+    """Bytes read per second, and floating-point operations per second. A multiply-add counts as two operations."""
 
     bandwidth: float
     matmul: float
 
 
 class Probe:
-    """Reads memory, and multiplies square matrices in the precision of the run."""
+    """A measurement of memory reads and of matrix products in `dtype`.
+
+    Args:
+        dtype: type of the matrices.
+        megabytes: size of the memory that is read, in MiB.
+        width: width of the square matrices.
+    """
 
     def __init__(self, dtype: str, *, megabytes: int = 512, width: int = 2048) -> None:
         self._run = jnp.ones(megabytes * 2**18, jnp.float32)
@@ -37,14 +43,15 @@ class Probe:
 
 
 def floor_seconds(weights: int, dtype: str, rows: int, limits: Limits) -> float:
-    """Returns the least time of a pass over `rows` tokens: every weight read once, two operations per weight and
-    row.
+    """Returns the least seconds of a pass over `rows` tokens.
+
+    Reads each of `weights` weights once, and computes two operations per weight and row.
     """
     return max(weights * jnp.dtype(dtype).itemsize / limits.bandwidth, 2 * weights * rows / limits.matmul)
 
 
 def fastest(work: Callable[[], object]) -> float:
-    """Seconds of the best of three tries."""
+    """Returns the seconds of the fastest of three calls of `work`."""
 
     def timed() -> float:
         began = time.perf_counter()

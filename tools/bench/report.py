@@ -1,4 +1,4 @@
-"""Results as JSON and as Markdown, and a place for them in a document."""
+"""Formats results as JSON and Markdown, and writes them into a document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Medians = dict[tuple[str, str], Figures]
 
 
 def medians(records: list[Record]) -> Medians:
-    """Returns the medians over the repetitions."""
+    """Returns the median figures of each label and case over its repetitions."""
     results: dict[tuple[str, str], list[Figures]] = {}
     for record in records:
         results.setdefault((record.label, record.case), []).append(record.figures)
@@ -26,14 +26,17 @@ def medians(records: list[Record]) -> Medians:
 
 
 def as_json(records: list[Record], failures: dict[str, str], about: dict[str, Any]) -> str:
-    """Returns all records, for storage."""
+    """Returns all records as JSON, with the machine, the failures by label, and the settings `about`."""
     machine = {"processor": _processor(), "system": platform.platform(), "python": platform.python_version()}
     report = {"about": about, "machine": machine, "failures": failures, "records": [asdict(r) for r in records]}
     return json.dumps(report, indent=1)
 
 
 def markdown(records: list[Record], command: str) -> str:
-    """Returns the tables: rates, jaxchat's best against the others, latencies, and the machine."""
+    """Returns Markdown tables: rates, jaxchat's best rates relative to the others, and latencies.
+
+    Adds the command, the machine and the versions.
+    """
     results = medians(records)
     cases = list(dict.fromkeys(record.case for record in records))
     steady = [case for case in cases if Case.parse(case).kind != "mix"]
@@ -51,7 +54,7 @@ def markdown(records: list[Record], command: str) -> str:
 
 
 def put(document: Path, name: str, text: str) -> None:
-    """Puts the text between the markers of that name; at the end of the document where it has none."""
+    """Replaces the text between the markers `name` of a document. Appends markers and text if there are none."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, marker, remainder = document.read_text("utf-8").partition(begin)
     after = remainder.partition(end)[2] if marker else "\n"
@@ -60,7 +63,7 @@ def put(document: Path, name: str, text: str) -> None:
 
 
 def labels(results: Medians) -> list[str]:
-    """Contestants in the order in which they came."""
+    """Returns the labels in the order of the results."""
     return list(dict.fromkeys(label for label, _ in results))
 
 

@@ -1,7 +1,7 @@
-"""The effect of rounded weights on a model's logits, against float32: `python -m tools.bench.rounding`
+"""Measures how rounded weights change a model's logits, relative to float32: `python -m tools.bench.rounding`
 
 Runs conversations that the bundled model was not trained on through the decoder in each precision, without a cache.
-Compares every position: the error of the logits relative to their spread, and how often the most likely token is the
+Compares every position: the error of the logits relative to their spread, and how often the likeliest token is the
 same.
 """
 
@@ -30,7 +30,14 @@ LENGTH = 256  # tokens of a conversation
 
 
 def conversations(directory: Path, count: int) -> list[np.ndarray]:
-    """Returns token ids of held-out conversations, answers included, each padded to `LENGTH`."""
+    """Returns the token ids, i32 `[<= LENGTH]`, of held-out conversations with their answers.
+
+    Conversations are cut off after `LENGTH` tokens.
+
+    Args:
+        directory: folder with the tokenizer.
+        count: conversations of each skill.
+    """
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     samples = [sample for skill in data.SKILLS for sample in data.held_out(3, skill, count)]
     texts = [render([*sample.prompt, sample.answer], list(sample.tools)) for sample in samples]
@@ -38,7 +45,7 @@ def conversations(directory: Path, count: int) -> list[np.ndarray]:
 
 
 def logits(directory: Path, tokens: list[np.ndarray], dtype: str, rounded: bool) -> list[np.ndarray]:
-    """Logits `[T, V]` of each conversation."""
+    """Returns the logits of each conversation, `[T, V]`. `rounded` rounds the weights to int8."""
     config = read_config(directory)
     params, _ = load_hf(directory, config, dtype=dtype)
     if rounded:

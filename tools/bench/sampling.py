@@ -1,8 +1,8 @@
-"""The cost of each sampling feature: `python -m tools.bench.sampling`.
+"""Measures the cost of each sampling feature: `python -m tools.bench.sampling`.
 
-Times one call of the sampler at several batch and vocabulary sizes. Beside it: the matrix product that computes the
-logits (f32, width 896), a full sort with a softmax in torch, and the same in NumPy. Prints medians in milliseconds. The
-peers alternate with ours, so that a noisy machine disturbs all of them equally.
+Times one call of the sampler at several batch and vocabulary sizes. For comparison, also times the matrix product that
+computes the logits (f32, width 896), and samplers that sort all logits, in torch and in NumPy. Alternates all of them,
+so that a noisy machine disturbs them equally. Prints medians in milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Work = Callable[[], Any]
 
 
 def states(rows: int, vocab: int) -> dict[str, SamplingState]:
-    """Returns a state for each feature, and one for several together."""
+    """Returns a sampling state of `rows` slots for each feature, and for some combinations, by name."""
     greedy, ones = SamplingState.zeros(rows, vocab), jnp.ones(rows)
     drawn = replace(greedy, temperature=ones * 0.8, top_p=ones)
     nucleus = replace(drawn, top_p=ones * 0.9)
@@ -45,7 +45,7 @@ def states(rows: int, vocab: int) -> dict[str, SamplingState]:
 
 
 def logits(rows: int, vocab: int) -> np.ndarray:
-    """Returns f32 `[S, V]` logits as of a language model: a bell of unlikely tokens and a few dozen likely ones."""
+    """Returns logits like a language model's, f32 `[rows, vocab]`: a normal distribution, and 60 likely tokens."""
     rng = np.random.default_rng(0)
     x = rng.normal(0, 2.5, (rows, vocab)).astype(np.float32)
     x[:, :60] += np.linspace(20, 8, 60, dtype=np.float32)
@@ -53,7 +53,7 @@ def logits(rows: int, vocab: int) -> np.ndarray:
 
 
 def ours(x: np.ndarray) -> dict[str, Work]:
-    """Returns the sampler in each state, and the matrix product before it."""
+    """Returns calls of jaxchat's sampler on logits `[S, V]` in each state, and of the matrix product before it."""
     rows, vocab = x.shape
     on, inputs = jnp.ones(rows, bool), jnp.array(x)
     run = jax.jit(sample, static_argnums=3)
@@ -66,7 +66,10 @@ def ours(x: np.ndarray) -> dict[str, Work]:
 
 
 def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
-    """Samples by sort, cumulative sum, cut and draw."""
+    """Samples from the nucleus of logits `[S, V]` by a full sort, and returns token ids `[S, 1]`.
+
+    The temperature is 0.8 and `top_p` is 0.9.
+    """
     z = x / 0.8
     p = np.exp(z - z.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
@@ -78,7 +81,7 @@ def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
 
 
 def peers(x: np.ndarray) -> dict[str, Work]:
-    """Returns samplers of the same nucleus by full sorts; with torch if it is installed."""
+    """Returns calls of samplers that sort all logits `[S, V]`, in NumPy and, if it is installed, in torch."""
     rng = np.random.default_rng(0)
     work: dict[str, Work] = {"NumPy: nucleus by sort": lambda: numpy_nucleus(x, rng)}
     try:
@@ -98,7 +101,7 @@ def peers(x: np.ndarray) -> dict[str, Work]:
 
 
 def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
-    """Returns median milliseconds of each, measured alternately."""
+    """Returns the median milliseconds of each call. The calls alternate."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for repetition in range(-1, repetitions):  # the first round compiles
         for name, call in work.items():

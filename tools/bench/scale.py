@@ -1,9 +1,9 @@
-"""The host's cost of scheduling with very many waiting requests: `python -m tools.bench.scale --queued 10000 --slots
-256`
+"""Measures the cost of scheduling on the host with many waiting requests: `python -m tools.bench.scale --queued 10000`
 
-Drives the engine's own scheduler with a device that answers at once, one step ahead as the engine does. The table has
-the processor time of scheduling and processing a step, in milliseconds, and of a cancel, in microseconds. It should
-grow with the active rows alone. The exit status is 1 if a step takes more than the limit.
+Drives the engine's own scheduler with a device that answers at once. Like the engine, schedules one step ahead. The
+table has the processor time of scheduling and processing a step, in milliseconds, and of cancelling a request, in
+microseconds. The time should grow only with the active rows. The exit status is 1 if the 99th percentile of the steps
+exceeds the limit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PAGE, CHUNK = 16, 512  # as for an accelerator
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """Sequences and their requests; `pages` is the size of the pool per slot."""
+    """A load on the scheduler. `prompt` counts tokens. `pages` is the size of the page pool divided by the slots."""
 
     name: str
     slots: int
@@ -39,8 +39,8 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Processor milliseconds of each step, microseconds of each cancel, and how many rows steps had on average."""
+class Measured:
+    """Processor time of each step (ms) and of each cancelled request (us), mean rows of a step, and all swap-outs."""
 
     steps: list[float]
     cancels: list[float]
@@ -49,7 +49,7 @@ class Found:
 
 
 class Host:
-    """A scheduler under load."""
+    """A scheduler under load, with a simulated device."""
 
     def __init__(self, load: Load) -> None:
         self._load, self._rng, self._number = load, Random(0), 0
@@ -59,8 +59,8 @@ class Host:
         self._live: set[int] = set()
         self._fill()
 
-    def run(self, steps: int) -> Found:
-        """Fills the slots as far as possible, then times `steps` steps. After each, one request leaves the queue."""
+    def run(self, steps: int) -> Measured:
+        """Fills the slots as far as possible, then times `steps` steps. Cancels a queued request after each step."""
         for _ in range(8 * self._load.slots):
             if self._scheduler.running < self._load.slots:
                 self._step()
@@ -75,7 +75,7 @@ class Host:
                 victim = self._number - self._rng.randrange(self._load.queued // 2)
                 cancels.append(1000 * _timed(lambda number=victim: self._scheduler.cancel(number))[0])
             self._fill()
-        return Found(times, cancels, statistics.mean(rows), self._scheduler.preemptions)
+        return Measured(times, cancels, statistics.mean(rows), self._scheduler.preemptions)
 
     def _fill(self) -> None:
         while self._scheduler.waiting + self._scheduler.running < self._load.slots + self._load.queued:
@@ -85,7 +85,7 @@ class Host:
             self._scheduler.add(Sequence(self._number, 0, request))
 
     def _step(self) -> tuple[float, int]:
-        """Milliseconds and rows."""
+        """Runs one step. Returns its processor time in milliseconds, and its rows."""
         spent, step = _timed(self._scheduler.schedule)
         if step:
             self._in_flight.append(step)
@@ -108,14 +108,14 @@ def _outcome(step: Step) -> Outcome:
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, object]:
-    """Milliseconds of this thread's processor time, so that other processes do not count."""
+    """Returns the processor time of `work` in milliseconds, and its result. Other threads do not count."""
     began = time.thread_time_ns()
     result = work()
     return (time.thread_time_ns() - began) / 1e6, result
 
 
 def loads(slots: int, queued: int) -> list[Load]:
-    """Yields steady decoding of more and more rows, then every additional kind of load."""
+    """Returns the loads: decoding with more and more rows, then an empty queue, short requests, and few pages."""
     long, short = (100_000, 100_000), (512, 2048)
     few = [
         Load(name="decode", slots=n, queued=queued, prompt=32, answer=long, pages=1000)

@@ -1,9 +1,9 @@
-"""Compares the first with the second time of a start, and of a turn. `python -m tools.bench.second --shape 0.5B`
+"""Compares first and second start of a server, and first and second turn: `python -m tools.bench.second --shape 0.5B`
 
 Starts a server on a random model with an empty cache for compiled programs, stops it and starts it again. Then asks for
-an answer to a long history, and again with that answer and a short question appended. The first turn reads all of it;
-the second finds the history's keys and values in the prefix cache. The exit status is 1 if the second start compiled a
-program, or if one was compiled after ready.
+an answer to a long history, and again with that answer and a short question appended. The first turn computes the whole
+prompt. The second turn shares the history's keys and values from the prefix cache. The exit status is 1 if the second
+start compiled a program, or a program was compiled after ready.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
 
 
 def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> tuple[float, str]:
-    """Seconds to the first token of an answer, and the answer."""
+    """Returns the seconds to the first token of an answer, and the text of the answer."""
     began, first, text = time.monotonic(), 0.0, ""
     fields = {"model": model, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     for chunk in client.chat.completions.create(messages=messages, **fields):
@@ -55,7 +55,7 @@ def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> t
 
 
 def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> tuple[float, float]:
-    """Returns seconds to the first token of a first turn of `tokens` tokens, and of the turn after it."""
+    """Returns the seconds to the first token of a turn with `history` tokens, and of the turn after it."""
     messages = [{"role": "user", "content": prompt_text(prompt_tokens(rng, history, vocab))}]
     one, answer = first_token(client, model, messages)
     question = prompt_text(prompt_tokens(rng, QUESTION, vocab))
@@ -64,7 +64,7 @@ def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> 
 
 
 def programs(cache: str) -> int:
-    """Returns the compiled programs in a cache folder."""
+    """Returns the number of compiled programs in a cache folder."""
     return sum(path.name.endswith("-cache") for path in Path(cache).rglob("*"))
 
 

@@ -1,4 +1,4 @@
-"""Random models in the shapes of real ones, for measurements: the numbers are noise, the work is the same."""
+"""Models with the shapes of real ones and random weights. Their speed is that of the real models."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHAPES: dict[str, ModelConfig] = {
 
 
 def random_params(config: ModelConfig, dtype: str) -> dict[str, Any]:
-    """Parameters as `load_hf` gives them, drawn from a fixed seed."""
+    """Returns random parameters in `dtype`, in the form that `load_hf` returns, from a fixed seed."""
     rng = np.random.default_rng(0)
 
     def draw(path: tuple[str, ...], spec: ParamSpec) -> jax.Array:

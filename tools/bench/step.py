@@ -1,9 +1,9 @@
-"""The cost of a decode step: each sampling feature, and fixed shapes. `python -m tools.bench.step --shape 0.5B`
+"""Measures decode steps: the cost of sampling features and of fixed shapes. `python -m tools.bench.step --shape 0.5B`
 
-Runs the compiled programs without an engine, on a random model. The first table has the step of S active slots with
-each feature, and its difference from a greedy step. The second is for fewer users than slots. It compares the smallest
-program whose bits agree with that of S rows, which keeps answers the same under any load, with a program of exactly
-their number, which might not. Prints medians over steps, measured alternately.
+Runs the compiled programs without an engine, on a model with random weights. The first table has a step of S active
+slots with each sampling feature, compared with a greedy step. The second table has fewer users than slots. It compares
+two programs: the smallest program that computes the same bits as the program of S rows, so that answers do not depend
+on the load; and a program with exactly one row per user, whose bits may differ. Prints medians over alternating steps.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FEATURES = {
 def make(
     config: ModelConfig, params: dict[str, object], slots: int, decode_sizes: tuple[int, ...], args: argparse.Namespace
 ) -> Runner:
-    """Returns a warm runner of `slots` rows, with the decode programs of `decode_sizes` that agree."""
+    """Returns a warm runner with `slots` slots. Of `decode_sizes`, uses the programs that compute equal bits."""
     engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
     attention = select_attention(engine, config, placement, None).backend
@@ -70,7 +70,7 @@ def make(
 
 
 def begin(runner: Runner, sampling: SamplingParams, users: int, prompt: int) -> None:
-    """Puts a prompt into the first `users` slots."""
+    """Prefills a random prompt of `prompt` tokens in each of the first `users` slots."""
     sizes, rng = runner.sizes, np.random.default_rng(0)
     for slot in range(users):
         pages = np.arange(sizes.table, dtype=np.int32) + 1 + slot * sizes.table

@@ -1,7 +1,7 @@
-"""A tokenizer of any size, for prompts of an exact number of tokens that can be written as text.
+"""A tokenizer of a given size, and texts that have an exact number of tokens.
 
-A word of four letters, alternately small and capital, is one token, made by merging two pairs; a preceding blank is
-another. Ids: 256 bytes, 400 pairs, as many words as needed, three control tokens.
+Words have four letters, alternately lower and upper case. A word is one token, merged from two pairs of letters. A
+blank before a word is another token. The ids are those of 256 bytes, 400 pairs, the words, and three control tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORDS_FROM = len(ALPHABET) + len(PAIRS)
 
 
 def tokenizer(vocab: int) -> Tokenizer:
-    """Returns a byte-level tokenizer of exactly `vocab` tokens. Raises ValueError if that is too few or too many."""
+    """Returns a byte-level tokenizer of `vocab` tokens. Raises ValueError if `vocab` is too small or too large."""
     words, most = vocab - _WORDS_FROM - len(SPECIAL), len(PAIRS) ** 2
     if not 1 <= words <= most:
         bounds = (_WORDS_FROM + len(SPECIAL) + 1, _WORDS_FROM + len(SPECIAL) + most)
@@ -37,14 +37,14 @@ def tokenizer(vocab: int) -> Tokenizer:
 
 
 def prompt_tokens(rng: Random, count: int, vocab: int) -> list[int]:
-    """Returns a random prompt of `count` tokens: the rendered template with `prompt_text`."""
+    """Returns `count` random token ids that are the prompt of one message. `prompt_text` returns that message."""
     start = vocab - len(SPECIAL) + 1
     words = ([_BLANK, rng.randrange(_WORDS_FROM, vocab - len(SPECIAL))] for _ in range((count - 1) // 2))
     return [start, *(token for word in words for token in word), *[_DOT] * ((count - 1) % 2)]
 
 
 def prompt_text(tokens: list[int]) -> str:
-    """Returns the message whose prompt has these tokens."""
+    """Returns the text of the message whose prompt has these tokens."""
     return "".join(_spelling(token) for token in tokens[1:])
 
 

@@ -1,1 +1,1 @@
-"""Checks that a seeded answer is the same bit for bit, alone and under load, over every transport."""
+"""Checks that seeded answers are equal bit for bit: alone and under load, through every door."""

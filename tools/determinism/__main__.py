@@ -2,10 +2,11 @@
 
     python -m tools.determinism --requests 1000
 
-Every request first runs alone, on an engine that has served nothing before. Then all of them run again: in process
-among neighbours that arrive, finish and are cancelled; and against a separate server process, over gRPC and REST, plain
-and streamed. The pool of KV pages is so small that sequences are swapped out and in all the time. Texts, calls, finish
-reasons and log-probabilities must be equal to the last bit. The exit status is 1 if one differs.
+Every request first runs alone, with an empty prefix cache. Then all requests run again, in process and against a
+separate server process, over gRPC and REST, plain and streamed. Meanwhile, neighbours arrive, finish and are cancelled.
+The page pool is so small that sequences are swapped out and in all the time. Texts, calls, finish reasons and
+log-probabilities must be equal to the last bit. The exit status is 1 if an answer differs or a program is compiled
+after ready.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tools.server_process import ServerProcess
 
 
 class Report:
-    """Compares each phase with the answers alone, and prints a row for it."""
+    """A comparison of each phase's answers with the expected ones, printed as a Markdown table."""
 
     def __init__(self, requests: list[Request], expected: list[Answer]) -> None:
         self._requests, self._expected = requests, expected
@@ -38,7 +39,10 @@ class Report:
         print("| phase | requests | choices | log-probabilities | differing | seconds |\n|---|---|---|---|---|---|")
 
     def add(self, phase: str, answers: list[Answer], seconds: float) -> None:
-        """Prints the row; the first differences go to standard error."""
+        """Compares the answers of a phase, adds the differing ones to `differing` and prints a row.
+
+        Writes the first three differences to standard error.
+        """
         pairs = list(zip(self._requests, self._expected, answers, strict=True))
         bad = [pair for pair in pairs if pair[1] != pair[2]]
         choices = [choice for answer in answers for choice in answer.values()]

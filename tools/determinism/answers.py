@@ -1,4 +1,4 @@
-"""Answers of any transport in one format that can be compared bit for bit."""
+"""Answers of any door in one form that can be compared bit for bit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ Entry = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 
 @dataclass
 class Choice:
-    """Text, end and log-probabilities (as the bits of a float32) of one choice."""
+    """Text, calls, finish reason and log-probabilities of one choice.
+
+    An entry has a token's bytes, the bits of its log-probability as float32, and the same of its top log-probabilities.
+    """
 
     text: str = ""
     calls: tuple[tuple[str, str], ...] = ()

@@ -1,4 +1,4 @@
-"""Random requests that use every sampling feature, and random neighbours that get in their way."""
+"""Random requests that use every sampling feature, and random neighbours that compete with them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ PREFIX = "You are a helpful assistant. Answer politely, keep your answers short,
 
 
 def random_request(rng: Random, model: str, vocab: int, longest: int, words: int) -> Request:
-    """Returns a seeded request with arguments as in the OpenAI API, of up to `words` words and `longest` answer
-    tokens.
+    """Returns a random seeded request in the form of the OpenAI API.
+
+    Args:
+        rng: the source of randomness.
+        model: the model's id.
+        vocab: size of the vocabulary.
+        longest: maximum of `max_tokens`.
+        words: maximum number of words of the user's message.
     """
     messages = [{"role": "user", "content": " ".join(rng.choices(WORDS, k=rng.choice((1, 3, 12, words // 4, words))))}]
     if rng.random() < 0.5:
@@ -40,7 +46,7 @@ def random_request(rng: Random, model: str, vocab: int, longest: int, words: int
 
 
 def neighbour(rng: Random, model: str, words: int) -> Request:
-    """Returns an unseeded request that only adds load; it is often cancelled."""
+    """Returns an unseeded streamed request that only adds load. Its message has up to `words` words."""
     text = " ".join(rng.choices(WORDS, k=rng.choice((2, words // 4, words))))
     return {
         "model": model,

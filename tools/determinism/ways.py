@@ -1,4 +1,4 @@
-"""The ways to ask: in process, over gRPC and over REST; plain and streamed; alone and in a crowd."""
+"""The ways to send requests: in process, over gRPC or REST, plain or streamed, alone or under load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ask = Callable[[Request], Awaitable[Answer]]
 
 
 def asking(client: AsyncClient | openai.AsyncOpenAI, stream: bool) -> Ask:
-    """Asks in process, over gRPC, or over REST with the `openai` package."""
+    """Returns a function that sends a request with `client` and returns the answer."""
     create: Any = client.chat.completions.create
 
     async def ask(request: Request) -> Answer:
@@ -29,7 +29,7 @@ def asking(client: AsyncClient | openai.AsyncOpenAI, stream: bool) -> Ask:
 
 
 async def alone(client: AsyncClient, requests: Sequence[Request]) -> list[Answer]:
-    """Runs requests one after the other. None follows a prompt with the same prefix, which would be cached."""
+    """Runs requests one after the other, each with an empty prefix cache. Returns their answers in order."""
     ask = asking(client, False)
     answers = []
     for request in requests:
@@ -39,7 +39,10 @@ async def alone(client: AsyncClient, requests: Sequence[Request]) -> list[Answer
 
 
 async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int, rng: Random) -> list[Answer]:
-    """Runs requests in random order, `at_once` of them together, each in a random way."""
+    """Runs requests in random order, `at_once` at a time, each by a random function of `asks`.
+
+    Returns the answers in the order of `requests`.
+    """
     answers: dict[int, Answer] = {}
     order = list(range(len(requests)))
     rng.shuffle(order)
@@ -55,7 +58,10 @@ async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int
 
 @asynccontextmanager
 async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
-    """Keeps `streams` neighbours running; half of them are cancelled before their answer is complete."""
+    """Keeps `streams` neighbours running. Cancels about half of them before their answer is complete.
+
+    Raises the first exception of a neighbour, if any, on exit.
+    """
 
     async def one() -> None:
         while True:

@@ -1,6 +1,7 @@
-"""Sends random requests to a real server: `python -m tools.fuzzing --count 20000`; `--only 17` repeats one input.
+"""Sends random requests to a real server: `python -m tools.fuzzing --count 20000`. `--only 17` repeats one input.
 
-Fails if an answer is not legal, a request hangs, the engine is not idle afterwards, or the server dies.
+The exit status is 1 if an answer violates the API, a request hangs, the engine is not idle afterwards, or the server
+dies.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def body(rng: random.Random, model: str) -> tuple[str, bytes]:
 
 
 def mutate(rng: random.Random, root: dict[str, Any]) -> None:
-    """Changes one value at a random place inside."""
+    """Changes, adds or removes one value at a random place inside `root`."""
     node: Any = root
     while True:
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
@@ -93,7 +93,7 @@ def mutate(rng: random.Random, root: dict[str, Any]) -> None:
 
 
 def tame(request: dict[str, Any]) -> dict[str, Any]:
-    """Limits tokens and choices, so that accepted requests are cheap. Keeps values that the server rejects."""
+    """Limits tokens and choices in place, so that accepted requests are cheap. Keeps values that the server rejects."""
     n = request.get("n")
     if type(n) is int and MAX_CHOICES < n <= 128:
         request["n"] = MAX_CHOICES

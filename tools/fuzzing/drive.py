@@ -20,7 +20,7 @@ SERVICE = "/jaxchat.v1.ChatService/"
 
 @dataclass
 class Report:
-    """The number of inputs of each kind and outcome, and each violation with the number of its input."""
+    """The number of inputs by door, kind and outcome, and each violation with the number of its input."""
 
     outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     violations: list[tuple[int, str, str]] = field(default_factory=list)
@@ -33,7 +33,14 @@ class Report:
 
 
 class Fuzzer:
-    """A client with random inputs. `rest` is a URL that ends in /v1. Input i depends on `seed` and i only."""
+    """A client that sends random inputs. Input i depends only on `seed` and i.
+
+    Args:
+        rest: URL that ends in /v1.
+        target: gRPC target such as `host:port`.
+        model: the model's id.
+        seed: seed of all inputs.
+    """
 
     def __init__(self, rest: str, target: str, model: str, seed: int = 0) -> None:
         self._http = httpx.Client(timeout=HANG, trust_env=False, limits=httpx.Limits(max_connections=64))

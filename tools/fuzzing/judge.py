@@ -1,4 +1,4 @@
-"""Checks answers. Each function returns the outcome or raises `Illegal`."""
+"""Checks answers. `rest` and `rpc` return the outcome of a request, or raise an exception for a violation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ CODES = {"INVALID_ARGUMENT": "400", "NOT_FOUND": "404", "RESOURCE_EXHAUSTED": "4
 
 
 class Illegal(Exception):
-    """Raised for an answer that violates the API."""
+    """The exception for an answer that violates the API."""
 
 
 def rest(reply: httpx.Response) -> str:
-    """Checks a complete REST answer."""
+    """Checks a complete REST answer and returns its outcome, such as `400` or `200 stream`.
+
+    Raises:
+        Illegal: the answer violates the API.
+        Exception: the answer cannot be parsed.
+    """
     if reply.status_code == 200:
         if reply.headers["content-type"].startswith("text/event-stream"):
             return _stream(reply.text)
@@ -60,7 +65,15 @@ def _error(value: Any) -> None:
 
 
 def rpc(data: bytes, call: Any) -> str:
-    """Checks the gRPC call that `call` makes with the request `data`. `call` returns the messages of the answer."""
+    """Makes a gRPC call, checks its answer and returns its outcome, such as `OK` or `NOT_FOUND`.
+
+    Args:
+        data: the serialized request.
+        call: sends `data` and returns the messages of the answer.
+
+    Raises:
+        Illegal: the answer violates the API.
+    """
     try:
         messages = call(data)
     except grpc.RpcError as error:

@@ -74,7 +74,7 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
 
 def deep(levels: int) -> list[Any]:
-    """Returns nested arrays, at most as many levels as the standard encoder supports."""
+    """Returns `levels` nested arrays, at most 500, which the standard encoder supports."""
     result: list[Any] = []
     for _ in range(min(levels, 500)):
         result = [result]

@@ -42,7 +42,7 @@ def _valid(rng: random.Random, model: str) -> v1.ChatCompletionRequest:
 
 
 def fill(rng: random.Random, message: Message, chance: float, depth: int = 0) -> None:
-    """Sets each field with probability `chance` to a random value of its type."""
+    """Sets each field of `message` to a random value of its type, with probability `chance`."""
     for field in message.DESCRIPTOR.fields:
         if rng.random() > chance or depth > 4:
             continue
@@ -74,7 +74,7 @@ def _scalar(rng: random.Random, field: FieldDescriptor) -> Any:
 
 
 def tame(message: v1.ChatCompletionRequest) -> v1.ChatCompletionRequest:
-    """Limits tokens and choices, so that accepted requests are cheap."""
+    """Limits tokens and choices in place, so that accepted requests are cheap. Returns `message`."""
     if bodies.MAX_CHOICES < message.n <= 128:
         message.n = bodies.MAX_CHOICES
     for field in ("max_tokens", "max_completion_tokens"):

@@ -1,1 +1,1 @@
-"""Where the time of a step goes, on the host and on the device, from a profiler's trace."""
+"""Divides the time of a step into parts, on the host and on the device, from a profiler's trace."""

@@ -1,12 +1,15 @@
-"""Shows where the time of a step goes, host and device, in one picture: `python -m tools.profiling --shape 0.5B`
+"""Shows the parts of a step's time on host and device in one picture: `python -m tools.profiling --shape 0.5B`
 
 Runs streams through the engine under JAX's profiler. Groups the device's operations by the part of the model that they
 belong to, and the engine thread's work by phase:
 
-- schedule: chooses the next step; pack: writes its input; dispatch: passes both to the device;
-- wait: waits for the step before it; emit: processes its tokens and delivers them.
+- schedule: chooses the next step;
+- pack: writes the input of that step;
+- dispatch: passes program and input to the device;
+- wait: waits for the previous step;
+- emit: processes and delivers the tokens of the previous step.
 
-Prints a table and writes a PNG. Text and transports are excluded; `tools.bench.overhead` measures these.
+Prints a table and writes a PNG. Text and transports are excluded. `tools.bench.overhead` measures their cost.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ MARKED = (
 
 @contextmanager
 def marked() -> Iterator[None]:
-    """Marks the phases of the engine's thread in the trace."""
+    """Marks the phases of the engine thread in traces that are recorded inside."""
     with ExitStack() as stack:
         for phase, owner, name in MARKED:
             stack.enter_context(patch.object(owner, name, _marking(phase, getattr(owner, name))))
@@ -65,7 +68,7 @@ def _marking(phase: str, method):  # type: ignore[no-untyped-def]
 
 
 class Streams:
-    """An engine with one decode program, and the load on it."""
+    """An engine with one decode program, and its load of random prompts."""
 
     def __init__(self, directory: Path, args: argparse.Namespace) -> None:
         config = EngineConfig(
@@ -80,7 +83,7 @@ class Streams:
         self._engine.start(self._take)
 
     def run(self, streams: int, prompt: int, tokens: int) -> None:
-        """Answers random prompts to the end."""
+        """Runs `streams` random prompts of `prompt` tokens, each until it has `tokens` new tokens."""
         self._left = streams
         self._done.clear()
         for _ in range(streams):
@@ -100,7 +103,7 @@ class Streams:
 
 
 def profile(streams: Streams, args: argparse.Namespace) -> Trace:
-    """Runs the load once to warm up and once under the profiler."""
+    """Runs the load once to warm up and once under the profiler. Returns the trace of the second run."""
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # a call of every Python function would cost more than it shows
     load = (args.streams, args.prompt, args.tokens)
@@ -113,7 +116,7 @@ def profile(streams: Streams, args: argparse.Namespace) -> Trace:
 
 
 def per_step(trace: Trace) -> dict[str, Counter[str]]:
-    """Milliseconds of a step by kind, for each program and for the host."""
+    """Returns milliseconds per step by kind for each program, and by phase for the host."""
     rows = {
         f"device, {program}": Counter({kind: time / trace.steps[program] for kind, time in times.items()})
         for program, times in sorted(device_time(trace.operations).items())
@@ -123,7 +126,7 @@ def per_step(trace: Trace) -> dict[str, Counter[str]]:
 
 
 def table(rows: dict[str, Counter[str]]) -> str:
-    """Returns Markdown: a row for each kind and phase, milliseconds and share."""
+    """Returns a Markdown table with a row for each kind and phase: milliseconds and share of the step."""
     lines = ["| | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
     for kind in (*KINDS, *PHASES):
         if any(times[kind] for times in rows.values()):

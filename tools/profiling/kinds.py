@@ -1,4 +1,4 @@
-"""Assigns each operation of a compiled program to a part of the model, by the names that its HLO keeps."""
+"""Assigns each operation of a compiled program to a part of the model, its kind, by names in the HLO."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _CONTAINER = re.compile(r"[\])}] (while|conditional|call)\(")
 
 
 class Kinds:
-    """The operations of one program."""
+    """A map from each operation of one program to its kind. `containers` are loops, branches and calls."""
 
     def __init__(self, hlo: str) -> None:
-        """Parses a program; `hlo` is its optimised text."""
+        """Parses the optimised HLO text of a program."""
         self.containers: set[str] = set()
         self._scopes: dict[str, str] = {}
         self._roots: dict[str, str] = {}  # last instruction of each computation
@@ -40,7 +40,7 @@ class Kinds:
                 self._add(computation, name, text, bool(root))
 
     def __getitem__(self, name: str) -> str:
-        """Returns the kind of an operation."""
+        """Returns the kind of the operation `name`."""
         return kind_of(name, self._scope(name))
 
     def _add(self, computation: str, name: str, text: str, root: bool) -> None:
@@ -58,8 +58,9 @@ class Kinds:
             self.containers.add(name)
 
     def _scope(self, name: str) -> str:
-        """Returns an operation's own scope, or that of a fusion's last operation, or that of the loop or branch
-        around it.
+        """Returns the scope of an operation.
+
+        If it has none, returns the scope of a fusion's last operation, or of the loop or branch that contains it.
         """
         root = self._roots.get(self._calls.get(name, ""), "")
         if scope := self._scopes.get(name) or (name not in self.containers and self._scopes.get(root)):
@@ -69,7 +70,7 @@ class Kinds:
 
 
 def kind_of(name: str, scope: str) -> str:
-    """Returns the kind of an operation of this name, in this scope of the traced function.
+    """Returns the kind of the operation `name` in `scope`, a scope of the traced function.
 
     An operation that moves data without computing is a copy, in any scope. Operations outside the decoder are sampling,
     including the few that unpack the input and store the slots' state.

@@ -1,4 +1,4 @@
-"""Draws a profile: the parts of a step, and a few steps along the clock."""
+"""Draws a profile: the parts of a step as bars, and a few steps on a time axis."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ COLOURS = dict(zip((*KINDS, *PHASES), [*plt.cm.tab10.colors[:9], *plt.cm.Set3.co
 def draw(
     per_step: Mapping[str, Counter[str]], trace: Trace, window: tuple[float, float], title: str, path: Path
 ) -> None:
-    """Writes a PNG.
+    """Writes the picture as a PNG.
 
     Args:
-        per_step: milliseconds of a step by kind, for each program and for the host.
-        trace: the operations and spans with their times.
-        window: the part of the trace to draw along the clock, in its milliseconds.
+        per_step: milliseconds per step by kind for each program, and by phase for the host.
+        trace: the operations and phases with their times.
+        window: begin and end of the part to draw on the time axis, in milliseconds of the trace's clock.
+        title: the title of the picture.
+        path: the file to write.
     """
     figure, (bars, clock) = plt.subplots(2, 1, figsize=(11, 6), layout="constrained", height_ratios=(3, 2))
     _bars(bars, per_step)

@@ -1,4 +1,4 @@
-"""Reads the trace of jax.profiler: the operations on the device, and the spans that were marked on the host."""
+"""Reads a trace of `jax.profiler`: operations on the device, and marked phases on the host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARK = "jaxchat."
 
 @dataclass(frozen=True)
 class Span:
-    """Something that took from `begin` to `end`, in milliseconds of the trace's clock."""
+    """A span of time from `begin` to `end`, in milliseconds of the trace's clock."""
 
     kind: str
     begin: float
@@ -26,7 +26,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Operation(Span):
-    """On the device, in a program; a container (a loop, a branch) has others inside."""
+    """An operation of a program on the device. A container, such as a loop or a branch, has operations inside."""
 
     program: str
     container: bool
@@ -34,7 +34,7 @@ class Operation(Span):
 
 @dataclass(frozen=True)
 class Trace:
-    """Operations of the device and phases of the host, each in the order of time, and how many steps of each kind."""
+    """Operations of the device, phases of the host, both ordered by time, and the number of steps by program."""
 
     operations: list[Operation]
     phases: list[Span]
@@ -42,7 +42,7 @@ class Trace:
 
 
 def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
-    """Reads the newest trace below `directory`; `programs` are keyed by the names of their HLO modules."""
+    """Reads the newest trace in `directory` and its subfolders. `programs` has the kinds by HLO module name."""
     path = max(directory.rglob("*.trace.json.gz"), key=lambda file: file.stat().st_mtime)
     with gzip.open(path, "rt") as file:
         events = [event for event in json.load(file)["traceEvents"] if event.get("ph") == "X"]
@@ -53,8 +53,11 @@ def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
 
 
 def device_time(operations: Iterable[Operation]) -> dict[str, Counter[str]]:
-    """Milliseconds by program and kind. A moment in which several operations run is divided among them, so the sum is
-    the time in which the device was busy; a container counts only while nothing inside it runs."""
+    """Returns milliseconds by program and kind.
+
+    Operations that run at the same time share that time, so that the sum is the time in which the device was busy. A
+    container counts only while nothing inside it runs.
+    """
     some = [op for op in operations if op.end > op.begin]
     changes = [(op.begin, True, op) for op in some] + [(op.end, False, op) for op in some]
     totals: dict[str, Counter[str]] = defaultdict(Counter)
@@ -71,7 +74,7 @@ def device_time(operations: Iterable[Operation]) -> dict[str, Counter[str]]:
 
 
 def host_time(phases: Iterable[Span]) -> Counter[str]:
-    """Milliseconds by phase; one that stands inside another is taken out of it."""
+    """Returns milliseconds by phase. The time of a phase does not include the phases inside it."""
     totals: Counter[str] = Counter()
     around: list[Span] = []
     for span in phases:

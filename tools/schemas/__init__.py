@@ -1,1 +1,1 @@
-"""Tests of structured output: answers of a random model, and the cost of masks for a server."""
+"""Checks of structured output: answers of a random model to random schemas, and the cost of token masks."""

@@ -1,9 +1,9 @@
-"""Asks a model with random weights for answers to random JSON Schemas, and validates each.
+"""Constrains a model with random weights by random JSON Schemas, and validates each answer.
 
     python -m tools.schemas --count 1000
 
-Every answer that ends with `stop` must validate with `jsonschema`. An answer that ends with `length` must be the
-beginning of a valid one: the same seeded request is repeated with more tokens until it ends. The exit status is 1 if an
+The package `jsonschema` must accept every answer that ends with `stop`. If an answer ends with `length`, the same
+seeded request is repeated with more tokens, and the new answer must continue the old one. The exit status is 1 if an
 answer is wrong.
 """
 
@@ -48,7 +48,7 @@ def random_model(directory: Path) -> Path:
 
 
 async def judge(client: AsyncClient, schema: dict[str, Any], seed: int) -> str:
-    """Returns the verdict on the answer to one schema, which begins with WRONG for a wrong answer."""
+    """Returns the verdict on the answer to one schema. The verdict on a wrong answer begins with WRONG."""
     started, limit = "", FIRST
     while True:
         try:
@@ -70,7 +70,7 @@ async def judge(client: AsyncClient, schema: dict[str, Any], seed: int) -> str:
 
 
 async def answer(client: AsyncClient, schema: dict[str, Any], seed: int, limit: int) -> tuple[str, bool]:
-    """Returns the text, and whether it is complete."""
+    """Returns the text of an answer of at most `limit` tokens, and whether the text is complete."""
     reply = await client.chat.completions.create(
         messages=ASK, seed=seed, temperature=1.0, max_tokens=limit,
         response_format={"type": "json_schema", "json_schema": {"name": "made", "schema": schema}},
@@ -80,7 +80,7 @@ async def answer(client: AsyncClient, schema: dict[str, Any], seed: int, limit: 
 
 
 async def run(args: argparse.Namespace, directory: Path) -> int:
-    """Prints the verdicts of `count` schemas that were not rejected. Returns 1 if an answer is wrong."""
+    """Prints the verdicts on `args.count` accepted schemas. Returns 1 if an answer is wrong, otherwise 0."""
     chance, verdicts, waiting = Random(args.seed), Counter[str](), asyncio.Semaphore(args.at_once)
 
     async def judge_one(schema: dict[str, Any], seed: int) -> None:

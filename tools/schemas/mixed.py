@@ -1,9 +1,9 @@
-"""Measures the cost of constrained neighbours: tokens per second of free answers only, and of half free, half JSON.
+"""Measures the cost of constrained neighbours, in tokens per second.
 
     python -m tools.schemas.mixed
 
-Every slot stays busy. Free answers must be identical bit for bit in both runs. Prints medians over alternating
-repetitions.
+Alternates two loads: only free answers, and half free, half constrained by a JSON Schema. Every slot stays busy. The
+free answers must be equal bit for bit under both loads. Prints medians over the repetitions.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def constrained(schemas: list[dict[str, Any]], seed: int) -> dict[str, Any]:
 
 
 async def load(client: AsyncClient, requests: list[dict[str, Any]], at_once: int) -> tuple[float, dict[int, bytes]]:
-    """Runs the requests. Returns tokens per second, and the free answers by seed."""
+    """Runs the requests, `at_once` at a time. Returns tokens per second, and the free answers by seed."""
     pending, answers, tokens = iter(requests), dict[int, bytes](), 0
 
     async def worker() -> None:
@@ -55,7 +55,7 @@ async def load(client: AsyncClient, requests: list[dict[str, Any]], at_once: int
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Alternates the two loads. Returns 1 if free answers differ or a program was compiled."""
+    """Alternates the two loads. Returns 1 if free answers differ or a program was compiled, otherwise 0."""
     chance = Random(args.seed)
     async with await load_async(args.model, slots=args.slots) as client:
         schemas = objects(chance, args.schemas)
@@ -80,7 +80,7 @@ async def run(args: argparse.Namespace) -> int:
 
 
 def objects(chance: Random, count: int) -> list[dict[str, Any]]:
-    """Returns random schemas of objects with three members."""
+    """Returns `count` random schemas of objects with three members."""
     schemas: list[dict[str, Any]] = []
     while len(schemas) < count:
         parts = [random_schema(chance, 1) for _ in range(3)]

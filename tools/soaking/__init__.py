@@ -1,1 +1,1 @@
-"""A soak test: clients of every kind, some of which misbehave."""
+"""A soak test: many clients of every kind, some of which cancel, read slowly or send malformed requests."""

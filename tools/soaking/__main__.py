@@ -1,8 +1,8 @@
 """Loads a server with twice as many clients as it can hold, for minutes: `python -m tools.soaking --minutes 10`.
 
-Starts a real server process. A third of the requests is cancelled, a tenth read slowly, a fifth has a deadline, a tenth
-is malformed. Fails if a request ends illegally, the engine is not idle afterwards, memory grows or a program is
-compiled.
+Starts a real server process. Of the requests, 30 % are cancelled, 10 % read slowly, 20 % have a deadline and 10 % are
+malformed. The exit status is 1 if a request ends in a way that its kind does not allow, the engine is not idle
+afterwards, memory grows, a program is compiled, or the server fails.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Record:
         self.ends[*name, end] += 1
 
     def growth(self) -> tuple[float, float]:
-        """Returns the median memory of the first and of the last quarter, in MiB."""
+        """Returns the median memory of the first and of the last quarter of the samples, in MiB."""
         quarter = max(len(self.memory) // 4, 1)
         return tuple(statistics.median(part) / MIB for part in (self.memory[:quarter], self.memory[-quarter:]))  # type: ignore[return-value]
 
 
 async def load(server: ServerProcess, record: Record, args: argparse.Namespace) -> None:
-    """Runs all clients until the time is over."""
+    """Runs all clients for `args.minutes`, and records the ends of requests and the server's memory."""
     end = time.monotonic() + 60 * args.minutes
     clients = Clients(server.rest, server.grpc)
 
@@ -69,7 +69,15 @@ async def load(server: ServerProcess, record: Record, args: argparse.Namespace) 
 
 
 def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float) -> dict[str, Any]:
-    """Returns the result as JSON values."""
+    """Returns the result as JSON values.
+
+    Args:
+        record: the ends of requests and the samples of memory.
+        idle: whether the engine became idle afterwards.
+        compiles: number of programs compiled after ready.
+        code: the server's exit status.
+        allowed: growth of memory that is allowed, in MiB.
+    """
     first, last = record.growth()
     flat = last <= first + allowed
     problems = [*record.violations]

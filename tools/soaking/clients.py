@@ -1,4 +1,4 @@
-"""Executes plans. Each ends in a word: completed, busy, refused, cancelled, deadline, or a violation."""
+"""Sends planned requests. Each ends as completed, busy, refused, cancelled or deadline, or is a violation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import openai
 
 from jaxchat.client import AsyncClient
 from jaxchat.errors import ChatError
-from tools.soaking.plan import LEGAL, Plan
+from tools.soaking.plan import LEGAL, PlannedRequest
 
 HANG = 120.0  # seconds after which a request counts as hanging
 
 
 class Clients:
-    """One connection of each kind to one server."""
+    """A REST client and a gRPC client of one server. `rest` is a URL that ends in /v1, `grpc` is `host:port`."""
 
     def __init__(self, rest: str, grpc: str) -> None:
         self._openai = openai.AsyncOpenAI(base_url=rest, api_key="none", max_retries=0, timeout=HANG)
@@ -26,15 +26,15 @@ class Clients:
         await self._openai.close()
         await self._client.close()
 
-    async def execute(self, plan: Plan) -> str:
-        """Sends the request and returns how it ended, with a leading "!" if that is illegal for its manner."""
+    async def execute(self, plan: PlannedRequest) -> str:
+        """Sends a request and returns its end. The end begins with "!" if the request's manner does not allow it."""
         try:
             end = await asyncio.wait_for(self._end(plan), 2 * HANG)
         except Exception as error:  # any exception is a violation
             return f"!{type(error).__name__}: {error}"[:300]
         return end if end in LEGAL[plan.manner] else f"!{end}"
 
-    async def _end(self, plan: Plan) -> str:
+    async def _end(self, plan: PlannedRequest) -> str:
         request = asyncio.ensure_future(self._send(plan))
         if plan.manner == "cancels":
             await asyncio.wait({request}, timeout=plan.patience)
@@ -50,7 +50,7 @@ class Clients:
                 return "deadline"
             raise
 
-    async def _send(self, plan: Plan) -> str:
+    async def _send(self, plan: PlannedRequest) -> str:
         door = self._openai if plan.protocol == "rest" else self._client
         options: dict[str, Any] = {"timeout": plan.patience} if plan.manner == "deadline" else {}
         if plan.stream:
@@ -60,8 +60,8 @@ class Clients:
         return await _read(answer, plan) if plan.stream else _check(answer, plan)
 
 
-async def _read(stream: AsyncIterator[Any], plan: Plan) -> str:
-    """Reads to the end, slowly if the plan says so. Always closes the stream."""
+async def _read(stream: AsyncIterator[Any], plan: PlannedRequest) -> str:
+    """Reads a stream to its end, slowly if the plan says so, and closes it. Returns "completed" or "torn"."""
     ends, usage = set(), 0
     try:
         async for chunk in stream:
@@ -74,7 +74,7 @@ async def _read(stream: AsyncIterator[Any], plan: Plan) -> str:
     return "completed" if ends == set(range(plan.choices)) and usage else "torn"
 
 
-def _check(answer: Any, plan: Plan) -> str:
+def _check(answer: Any, plan: PlannedRequest) -> str:
     ends = [choice.index for choice in answer.choices if choice.finish_reason]
     return "completed" if ends == list(range(plan.choices)) and answer.usage.completion_tokens else "torn"
 

@@ -1,4 +1,4 @@
-"""Random plans of requests: protocol, streamed or not, and manner."""
+"""Random requests and the way to send each: protocol, streamed or not, and manner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEGAL: dict[Manner, frozenset[str]] = {
     "deadline": frozenset({"completed", "busy", "deadline"}),
     "malformed": frozenset({"refused"}),
 }
-"""The legal ends of a request of each manner."""
+"""The ends that a request may have, by manner."""
 WRONG: list[dict[str, Any]] = [
     {"temperature": 3},
     {"n": 0},
@@ -38,8 +38,8 @@ FEATURES: list[dict[str, Any]] = [
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A planned request. `patience` is the time until its cancellation or deadline, or between reads, in seconds."""
+class PlannedRequest:
+    """A request and the way to send it. `patience` is the seconds to its cancellation or deadline, or between reads."""
 
     protocol: Literal["rest", "grpc"]
     stream: bool
@@ -56,7 +56,7 @@ class Plan:
         return int(self.fields["n"])
 
 
-def draw(rng: random.Random, model: str) -> Plan:
+def draw(rng: random.Random, model: str) -> PlannedRequest:
     manner = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     fields: dict[str, Any] = {
         "model": model,
@@ -75,4 +75,4 @@ def draw(rng: random.Random, model: str) -> Plan:
         fields |= rng.choice(WRONG)
     stream = manner == "slow" or rng.random() < 0.5
     patience = 0.01 * rng.random() if manner == "slow" else rng.choice([0.02, 0.2, 1.0]) * rng.random()
-    return Plan(rng.choice(["rest", "grpc"]), stream, manner, patience, fields)
+    return PlannedRequest(rng.choice(["rest", "grpc"]), stream, manner, patience, fields)

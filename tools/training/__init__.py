@@ -1,1 +1,1 @@
-"""Makes the bundled model: generated conversations, tokenizer, training, export and held-out evaluation."""
+"""Trains the bundled model: generated conversations, tokenizer, training, export and held-out evaluation."""

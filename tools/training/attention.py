@@ -1,7 +1,7 @@
-"""Causal attention over packed conversations, with a gradient whose matrix products XLA:CPU has fast code for.
+"""Causal attention over packed conversations, with a gradient that XLA:CPU computes fast.
 
-A plain einsum takes half of a training step here: its gradient multiplies by transposed left sides, and it computes the
-half of the scores that causality masks.
+With plain einsums, attention takes half of a training step. Their gradient has products with a transposed left operand,
+for which XLA:CPU has no fast code. They also compute the scores that the causal mask drops, which are half of all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ BLOCK = 128  # queries that share one slice of the keys
 
 
 def attention(q: Array, k: Array, v: Array, ids: Array) -> Array:
-    """Attends: `q[R, T, K, G, d]`, `k, v[R, T, K, d]`, `ids[R, T]` to `[R, T, K, G, d]`. Equal ids see each other."""
+    """Returns causal attention `[R, T, K, G, d]`, f32, inside each conversation.
+
+    Args:
+        q: queries, f32 `[R, T, K, G, d]`, for G query heads per KV head.
+        k: keys, f32 `[R, T, K, d]`.
+        v: values, f32 `[R, T, K, d]`.
+        ids: the conversation of each token, i32 `[R, T]`. Tokens attend only to tokens of the same conversation.
+    """
     rows, length, heads, group, width = q.shape
     q = (q * width**-0.5).transpose(0, 2, 1, 3, 4)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
@@ -30,14 +37,21 @@ def attention(q: Array, k: Array, v: Array, ids: Array) -> Array:
 
 
 def _seen(queries: Array, keys: Array, start: int, group: int) -> Array:
-    """Returns whether a query sees a key, `[R, Q * G, S]`, from their conversations `[R, Q]` and `[R, S]`."""
+    """Returns whether a query attends to a key, bool `[R, Q * G, S]`.
+
+    Args:
+        queries: the conversation of each query, i32 `[R, Q]`.
+        keys: the conversation of each key, i32 `[R, S]`.
+        start: position of the first query.
+        group: query heads per KV head, G.
+    """
     causal = start + jnp.arange(queries.shape[1])[:, None] >= jnp.arange(keys.shape[1])
     return jnp.repeat((queries[:, :, None] == keys[:, None]) & causal, group, 1)
 
 
 @jax.custom_vjp
 def _attend(q: Array, k: Array, v: Array, seen: Array) -> Array:
-    """Attends: `q[B, Q, d]`, `k, v[B, S, d]`, `seen[B, Q, S]` to `[B, Q, d]`."""
+    """Returns attention f32 `[B, Q, d]` of `q` `[B, Q, d]` over `k` and `v` `[B, S, d]` where `seen` `[B, Q, S]`."""
     return _forward(q, k, v, seen)[0]
 
 

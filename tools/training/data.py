@@ -1,4 +1,4 @@
-"""The mixture of skills, system prompts and long conversations, split into training and held-out samples."""
+"""Training and held-out samples: a mixture of skills, system prompts and long conversations."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def draw(rng: Random, skill: str, split: Split) -> Sample:
 
 
 def _role(rng: Random) -> str:
-    """Returns a system prompt that is never the same and changes nothing."""
+    """Returns a varied system prompt that does not change the answer."""
     name, animal, city = words.first_name(rng), rng.choice(words.ANIMALS), words.city(rng)
     return rng.choice(
         (f"You are {name}.", f"You are a {animal} from {city}.", f"You help {name} in {city}.", f"Be kind to {name}.")
@@ -93,14 +93,22 @@ def _role(rng: Random) -> str:
 
 
 def long_conversation(rng: Random, turns: int) -> Sample:
-    """Returns `turns` unrelated training samples in sequence, as one conversation."""
+    """Returns one conversation of `turns` unrelated training samples."""
     parts = [draw(rng, rng.choice(CHATTY), "train") for _ in range(turns)]
     messages = tuple(m for part in parts for m in part.messages if m["role"] != "system")
     return Sample(skill="long", key="", messages=messages)
 
 
 def stream(seed: int, weights: dict[str, float] | None = None, longest: int = 4) -> Iterator[Sample]:
-    """Endless training samples; one in twelve is a conversation of 2 to `longest` unrelated exchanges."""
+    """Yields training samples without end.
+
+    One in twelve on average is a conversation of 2 to `longest` unrelated samples.
+
+    Args:
+        seed: seed of the samples.
+        weights: relative frequency by skill. Replaces entries of `WEIGHTS`.
+        longest: maximum number of samples in a conversation.
+    """
     rng = Random(seed)
     weights = WEIGHTS | (weights or {})
     while True:
@@ -111,7 +119,7 @@ def stream(seed: int, weights: dict[str, float] | None = None, longest: int = 4)
 
 
 def held_out(seed: int, skill: str, count: int) -> list[Sample]:
-    """Returns `count` different held-out samples of one skill."""
+    """Returns `count` held-out samples of one skill with different keys, or fewer if `200 * count` draws have fewer."""
     rng, samples = Random(f"{seed}:{skill}"), {}
     for _ in range(200 * count):
         sample = draw(rng, skill, "heldout")

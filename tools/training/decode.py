@@ -1,4 +1,4 @@
-"""Batched greedy decoding with a plain KV cache: enough to evaluate a model, independent of the server."""
+"""Batched greedy decoding with a plain KV cache, for evaluation without the engine."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from jaxchat.models.decoder import Decoder
 from jaxchat.models.families import read_config
 
 Cache = tuple[tuple[Array, Array], ...]
-"""Keys and values of each layer, `[B, T, K, d]`."""
+"""The keys and values of each layer, `[B, T, K, d]`."""
 
 
 class Greedy:
-    """A model folder that answers prompts with the most likely tokens."""
+    """A greedy decoder of the model in a folder. Answers have at most `longest_answer` tokens."""
 
     def __init__(self, directory: Path, longest_answer: int = 160) -> None:
         self.config = read_config(directory)
@@ -35,8 +35,9 @@ class Greedy:
         self.longest_answer = longest_answer
 
     def complete(self, prompts: list[str]) -> list[str]:
-        """Returns the continuation of each prompt up to the end of the turn, including markers such as
-        `<tool_call>`.
+        """Returns the answer to each prompt, up to the end of the turn.
+
+        Answers include markers such as `<tool_call>`.
         """
         ids = [self.tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
         lengths = np.array([len(i) for i in ids], np.int32)
@@ -60,7 +61,15 @@ class Greedy:
 
 @partial(jax.jit, static_argnums=(0, 4))
 def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, room: int) -> tuple[Cache, Array]:
-    """Maps `tokens[B, T]` to a cache with room for `room` tokens, and the first token of each answer `[B]`."""
+    """Prefills prompts. Returns a cache for `room` tokens, and the first token of each answer, i32 `[B]`.
+
+    Args:
+        config: the model.
+        params: its parameters.
+        tokens: padded prompts, i32 `[B, T]`.
+        lengths: tokens of each prompt, i32 `[B]`.
+        room: tokens of the cache for each prompt.
+    """
     decoder, positions = Decoder(config), jnp.arange(tokens.shape[1])
 
     def one(row: Array) -> tuple[Array, Cache]:
@@ -80,7 +89,7 @@ def _prefill(config: ModelConfig, params: Any, tokens: Array, lengths: Array, ro
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _step(config: ModelConfig, params: Any, cache: Cache, token: Array, position: Array) -> tuple[Cache, Array]:
-    """Writes `token[B]` at `position[B]` and returns the next token of each row."""
+    """Adds `token` i32 `[B]` at `position` i32 `[B]` to the cache. Returns cache and next tokens, i32 `[B]`."""
     decoder, rows, updated = Decoder(config), jnp.arange(len(token)), []
 
     def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:

@@ -1,4 +1,4 @@
-"""Measures, skill by skill, how often the answer to a held-out prompt is exactly right, by default at temperature 0."""
+"""Measures for each skill how often the answer to a held-out prompt is exactly right, by default at temperature 0."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
 
 def direct(directory: Path, temperature: float, **engine: str) -> Answer:
-    """Answers with the decoding loop of this package, in float32, which takes the likeliest token."""
+    """Returns a function that answers samples with `tools.training.decode`, greedily in float32.
+
+    Raises ValueError if `temperature` is not 0. Ignores `engine`.
+    """
     if temperature:
         raise ValueError(f"temperature must be 0 with the direct backend, got {temperature}")
     model = Greedy(directory)
@@ -35,7 +38,7 @@ def direct(directory: Path, temperature: float, **engine: str) -> Answer:
 
 
 def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
-    """Answers through `jaxchat.load`, the way a user does."""
+    """Returns a function that answers samples with the client of `jaxchat.load(directory, **engine)`."""
     import jaxchat
 
     client = jaxchat.load(str(directory), **engine)
@@ -56,7 +59,7 @@ BACKENDS: dict[str, Callable[..., Answer]] = {"direct": direct, "jaxchat": in_pr
 
 
 def _message(text: str) -> Message:
-    """Converts the text of an assistant turn to a message. A call that is not JSON stays text and counts as wrong."""
+    """Converts the text of an assistant turn to a message. Keeps calls that are not valid JSON as text."""
     try:
         calls = [json.loads(body) for body in _CALL.findall(text)]
         named = [{"function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
@@ -66,7 +69,7 @@ def _message(text: str) -> Message:
 
 
 def correct(sample: Sample, answer: Message) -> bool:
-    """Returns whether the answer is exactly the expected one: all the text, the parsed JSON, or all calls."""
+    """Returns whether an answer equals the expected one in its text, parsed JSON or calls, by `sample.check`."""
     content, called = (answer.get("content") or "").strip(), _calls(answer)
     if sample.check == "call":
         return called == _calls(sample.answer) and not content
@@ -88,7 +91,7 @@ def _parsed(text: str) -> Any:
 
 
 def measure(answer: Answer, skill: str, count: int, seed: int, show: int) -> tuple[int, int]:
-    """Returns (examples, exact answers) of one skill and prints up to `show` failures."""
+    """Returns the numbers of samples and of exact answers of one skill. Prints up to `show` wrong answers."""
     samples, right = data.held_out(seed, skill, count), 0
     samples.sort(key=lambda s: len(render(s.prompt, list(s.tools))))
     for start in range(0, len(samples), BATCH):

@@ -1,4 +1,4 @@
-"""Writes a checkpoint as a Hugging Face model folder."""
+"""Converts a training checkpoint to a Hugging Face model folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools.training.train import config_of
 
 
 def model_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Returns `config.json`."""
+    """Returns the content of `config.json`."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -48,7 +48,7 @@ def model_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def tokenizer_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Returns `tokenizer_config.json`, including the chat template."""
+    """Returns the content of `tokenizer_config.json`, including the chat template."""
     added = {
         str(tokenizer.token_to_id(token)): {
             "content": token,
@@ -75,21 +75,28 @@ def tokenizer_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any
 
 
 def generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
-    """Returns `generation_config.json`."""
+    """Returns the content of `generation_config.json`."""
     end, pad = tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")
     return {"eos_token_id": [end, pad], "pad_token_id": pad}
 
 
 def mean(checkpoints: Sequence[Path]) -> Any:
-    """Returns the mean of the parameters of checkpoints from one training: better than each of them (arXiv
-    2203.05482).
+    """Returns the mean parameters of several checkpoints of one training run.
+
+    The mean usually gives better answers than each checkpoint (arXiv 2203.05482).
     """
     trees = [pickle.loads(path.read_bytes())["params"] for path in checkpoints]
     return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *trees)
 
 
 def export(work: Path, directory: Path, others: Sequence[Path] = ()) -> None:
-    """Writes weights (bf16), configuration and tokenizer of the checkpoint in `work`, or its mean with `others`."""
+    """Writes a model folder with bf16 weights.
+
+    Args:
+        work: folder with `checkpoint.pkl` and `tokenizer.json`.
+        directory: folder to write.
+        others: checkpoints to average with that in `work`.
+    """
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     config = config_of(tokenizer)
     directory.mkdir(parents=True, exist_ok=True)

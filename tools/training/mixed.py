@@ -1,6 +1,6 @@
-"""A matrix product for training whose forward and backward products take bf16 inputs and accumulate in f32.
+"""A matrix product for training. Its forward and backward passes take bf16 inputs and accumulate in f32.
 
-The decoder's own `matmul` differentiates into products with an f32 operand, which do not use the bf16 matrix units of a
+The gradient of the decoder's own `matmul` has products with an f32 operand, which do not use the bf16 matrix units of a
 CPU.
 """
 
@@ -19,7 +19,7 @@ from jaxchat.models import decoder, layers
 
 @jax.custom_vjp
 def product(x: Array, w: Array) -> Array:
-    """Multiplies `x[T, I] @ w[I, O]` to f32 `[T, O]`."""
+    """Returns the matrix product f32 `[T, O]` of `x` f32 `[T, I]` and `w` f32 `[I, O]`, both rounded to bf16."""
     return _forward(x, w)[0]
 
 
@@ -40,7 +40,7 @@ product.defvjp(_forward, _backward)
 
 
 def matmul(equation: str, x: Array, w: Array, reduce_dtype: str = "float32") -> Array:
-    """Replaces `jaxchat.models.layers.matmul` for the equations of the decoder, on one device."""
+    """Replaces `jaxchat.models.layers.matmul` in the decoder: mixed precision, on one device. Returns f32."""
     del reduce_dtype  # training does not sum over devices
     inputs, _ = equation.split("->")
     left, right = inputs.split(",")
@@ -53,7 +53,7 @@ def matmul(equation: str, x: Array, w: Array, reduce_dtype: str = "float32") -> 
 
 @contextmanager
 def mixed_precision() -> Iterator[None]:
-    """Makes the decoder use this module's `matmul` in functions that are traced inside."""
+    """Makes the decoder use this module's `matmul` in functions that are traced inside the `with` block."""
     with ExitStack() as stack:
         for module in (layers, decoder):
             stack.enter_context(patch.object(module, "matmul", matmul))

@@ -12,17 +12,18 @@ from tools.training.sample import Sample
 from tools.training.template import render
 
 Layout = tuple[tuple[int, int], ...]
-"""(rows, tokens a row) of each part of a batch. Short conversations in short rows keep attention cheap."""
+"""The number of rows and the tokens of a row, for each part of a batch. Short rows keep attention cheap."""
 
 TRIES = 16  # conversations without room before a batch is called full
 
 
 @dataclass(frozen=True)
 class Batch:
-    """N flat tokens, of which at most M = N / 2 are to be predicted.
+    """A batch of N flat tokens, of which at most M = N / 2 are targets to predict.
 
-    `tokens, positions, segments: [N]` int32; `where: [M]` index of the token before each target;
-    `labels: [M]`; `weights: [M]` f32, 0 for padding.
+    `tokens`, `positions` and `segments` are i32 `[N]`. A segment is one conversation; 0 is padding. `where`, i32 `[M]`,
+    is the index of the token before each target. `labels`, i32 `[M]`, are the targets. `weights`, f32 `[M]`, are 1 for
+    targets and 0 for padding.
     """
 
     tokens: np.ndarray
@@ -39,7 +40,7 @@ def parse_layout(text: str) -> Layout:
 
 
 def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Returns token ids `[T]` and a mask `[T]` that is true on assistant tokens, including the end of the turn."""
+    """Returns token ids, i32 `[T]`, and a mask, bool `[T]`, of the tokens in assistant turns, with the turns' ends."""
     ids = np.array(
         tokenizer.encode(render(list(sample.messages), list(sample.tools)), add_special_tokens=False).ids,
         np.int32,
@@ -55,7 +56,10 @@ def encode(tokenizer: Tokenizer, sample: Sample) -> tuple[np.ndarray, np.ndarray
 
 
 class Packer:
-    """Fills batches of one layout from a stream of conversations. Those that do not fit wait for the next batch."""
+    """A packer of conversations into batches of one layout.
+
+    Conversations that do not fit wait for the next batch. Those longer than the longest row are dropped.
+    """
 
     def __init__(self, samples: Iterator[Sample], tokenizer: Tokenizer, layout: Layout) -> None:
         self._samples, self._tokenizer = samples, tokenizer

@@ -1,4 +1,4 @@
-"""One generated conversation, and the rule that says whether it is for training or held out."""
+"""Generated conversations, and the rule that decides whether one is for training or held out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HELD_OUT_ONE_IN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A conversation that ends with the assistant turn to be learned and checked.
+    """A conversation that ends with the assistant turn to learn and to check.
 
-    `key` identifies what training must not see if the sample is held out: a pair of numbers, a name, the exact wording
-    of a question. `check` says how the last turn is compared: text, parsed JSON or tool calls.
+    `key` is what training must not see if the sample is held out, such as a pair of numbers, a name or the wording of a
+    question. `check` says how the last turn is compared: as text, parsed JSON or tool calls.
     """
 
     skill: str
@@ -31,21 +31,21 @@ class Sample:
 
     @property
     def held_out(self) -> bool:
-        """True for one key in ten. It depends on the key alone, so the two splits can never share one."""
+        """Whether the sample is held out, as one key in ten. Depends only on skill and key, so splits share no key."""
         return zlib.crc32(f"{self.skill}:{self.key}".encode()) % HELD_OUT_ONE_IN == 0
 
     @property
     def prompt(self) -> list[Message]:
-        """All messages but the answer."""
+        """All messages except the answer."""
         return list(self.messages[:-1])
 
     @property
     def answer(self) -> Message:
-        """The assistant turn that is expected."""
+        """The expected assistant turn."""
         return self.messages[-1]
 
     def with_system(self, text: str) -> Sample:
-        """Returns the same conversation with a system prompt."""
+        """Returns the conversation with a system prompt before it."""
         return replace(self, messages=({"role": "system", "content": text}, *self.messages))
 
 
@@ -67,12 +67,12 @@ def calls(*named: tuple[str, dict[str, Any]]) -> Message:
 
 
 def result(content: str, index: int = 0) -> Message:
-    """Returns a tool's result for call number `index` of the turn before."""
+    """Returns a tool's result for call number `index` of the previous turn."""
     return {"role": "tool", "tool_call_id": f"call_{index}", "content": content}
 
 
 def trained(make: Callable[[Random], Sample], rng: Random) -> Sample:
-    """Returns a sample that is not held out. Skills embed other skills only through this, so that nothing leaks."""
+    """Returns a sample that is not held out. Skills that embed other skills must call this function."""
     while True:
         sample = make(rng)
         if not sample.held_out:

@@ -1,4 +1,4 @@
-"""Renders conversations with the chat template that is exported beside the model."""
+"""Renders conversations with the chat template of the bundled model."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def _template() -> Template:
 
 
 def render(messages: list[Message], tools: list[dict[str, Any]] | None = None, *, generate: bool = False) -> str:
-    """Returns the text of a conversation; `generate` opens the assistant turn to be written."""
+    """Returns the text of a conversation. With `generate`, it ends with the beginning of an assistant turn."""
     return _template().render(messages=messages, tools=tools or None, add_generation_prompt=generate)

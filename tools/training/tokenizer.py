@@ -1,4 +1,4 @@
-"""Trains the byte-level BPE tokenizer: all bytes are in the vocabulary, and every digit is a separate token."""
+"""Trains the byte-level BPE tokenizer. The vocabulary has all bytes, and every digit is a separate token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLIT = (
 
 
 def train(texts: list[str], vocabulary: int = VOCABULARY) -> Tokenizer:
-    """Learns the merges from `texts`; the size counts bytes, merges and added tokens."""
+    """Returns a tokenizer with merges learned from `texts`. `vocabulary` counts bytes, merges and added tokens."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -45,7 +45,7 @@ def train(texts: list[str], vocabulary: int = VOCABULARY) -> Tokenizer:
 
 
 def corpus(samples: int, seed: int) -> list[str]:
-    """Yields rendered training conversations without the special tokens, which are not text."""
+    """Returns the parts of `samples` rendered training conversations between the special tokens and markers."""
     texts = (render(list(s.messages), list(s.tools)) for s in islice(data.stream(seed), samples))
     return [part for text in texts for part in _without(text)]
 

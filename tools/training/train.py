@@ -1,4 +1,4 @@
-"""Trains the bundled model on generated conversations; resumes from its own checkpoint."""
+"""Trains the bundled model on generated conversations, from random parameters, a checkpoint or a model folder."""
 
 from __future__ import annotations
 
@@ -35,8 +35,12 @@ SAVE_EVERY = 120  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How to train. The rate warms up over `warmup` steps and falls to 0 in the last `decay` of the time."""
+class TrainingConfig:
+    """Settings of a training run of `minutes` minutes.
+
+    The learning rate rises to `peak` over `warmup` steps, and falls to 0 over the last fraction `decay` of the time.
+    `longest` is the maximum number of samples in a long conversation.
+    """
 
     minutes: float
     layout: Layout
@@ -48,18 +52,21 @@ class Plan:
     longest: int = 4
 
     def rate(self, step: int, elapsed: float) -> float:
-        """Returns the learning rate, by the clock, because the machine is shared and the end is fixed."""
+        """Returns the learning rate at a step, `elapsed` seconds after the start.
+
+        The decay follows the clock, because the run ends after a fixed time whatever the speed.
+        """
         left = max(0.0, 1.0 - elapsed / (60 * self.minutes))
         return self.peak * min(1.0, (step + 1) / self.warmup) * min(1.0, left / self.decay)
 
 
 def config_of(tokenizer: Tokenizer) -> ModelConfig:
-    """Returns the shape of the bundled model."""
+    """Returns the configuration of the bundled model with this tokenizer."""
     return replace(SHAPES["3M"], vocab_size=tokenizer.get_vocab_size())
 
 
 def init(config: ModelConfig, seed: int) -> Params:
-    """Returns fresh f32 parameters; the matrices that write to the residual stream start small."""
+    """Returns random f32 parameters. The matrices that write to the residual stream start smaller."""
     tokens = jnp.zeros(2, jnp.int32)
     params = Decoder(config).init(jax.random.key(seed), tokens, tokens, attend=lambda layer, q, *rest: q)["params"]
     scale = 1 / math.sqrt(2 * config.num_layers)
@@ -67,7 +74,7 @@ def init(config: ModelConfig, seed: int) -> Params:
 
 
 def packed_attention(layout: Layout, segments: Array) -> Attend:
-    """Computes causal attention inside each conversation of a flat batch (`segments: [N]`), part by part."""
+    """Returns causal attention inside each conversation of a flat batch. `segments` is i32 `[N]`, as in `Batch`."""
 
     def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
         (_, heads, width), groups = q.shape, k.shape[1]
@@ -86,7 +93,7 @@ def packed_attention(layout: Layout, segments: Array) -> Attend:
 
 
 def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, ...]) -> Array:
-    """Returns mean cross entropy over the assistant tokens of a batch."""
+    """Returns the mean cross entropy of a batch's targets. `batch` has the fields of `Batch`, in order."""
     tokens, positions, segments, where, labels, weights = batch
     with mixed_precision():
         hidden = decoder.apply({"params": params}, tokens, positions, attend=packed_attention(layout, segments))
@@ -96,7 +103,7 @@ def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, .
 
 
 def optimizer(name: str) -> optax.GradientTransformation:
-    """Returns AdamW, or Muon for the matrices of the layers and AdamW for the rest, at a learning rate of 1."""
+    """Returns an optimizer with learning rate 1: `adamw`, or Muon for the matrices of layers and AdamW for the rest."""
     if name == "adamw":
         update = optax.adamw(1.0, b2=0.98, weight_decay=0.05)
     else:
@@ -115,13 +122,13 @@ _SPLITS = {"qkv": (0, (1, 2, 3)), "out": ((0, 1, 2), 3), "gate_up": (0, (1, 2)),
 
 
 def _matrices(params: Params) -> Any:
-    """Returns which axes of each weight are inputs and outputs; None leaves a weight to Adam."""
+    """Returns the input and output axes of each weight, or None for weights that AdamW updates."""
     names = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key, params)
     return jax.tree.map(lambda name: MuonDimensionNumbers(*_SPLITS[name]) if name in _SPLITS else None, names)
 
 
 def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransformation) -> Callable[..., Any]:
-    """Returns a compiled step: (params, state, batch, rate) -> (params, state, loss)."""
+    """Returns a compiled training step: (params, state, batch, learning rate) -> (params, state, loss)."""
 
     def step(params: Params, state: Any, batch: tuple[Array, ...], rate: Array) -> tuple[Params, Any, Array]:
         value, gradient = jax.value_and_grad(loss)(params, decoder, layout, batch)
@@ -132,15 +139,19 @@ def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransforma
 
 
 def save(path: Path, **content: Any) -> None:
-    """Writes a checkpoint in one move, so that a reader never sees half of it."""
+    """Writes a checkpoint atomically, so that a reader never sees a part of it."""
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(pickle.dumps(jax.device_get(content)))
     temporary.replace(path)
 
 
 def parameters(start: Path | None, config: ModelConfig, seed: int) -> Params:
-    """Returns those of a checkpoint or of an exported model folder with the same tokenizer; fresh ones without
-    `start`.
+    """Returns the parameters that training starts from.
+
+    Args:
+        start: a checkpoint, or an exported model folder with the same tokenizer. None means random parameters.
+        config: the model.
+        seed: seed of random parameters.
     """
     if start is None:
         return init(config, seed)
@@ -149,19 +160,26 @@ def parameters(start: Path | None, config: ModelConfig, seed: int) -> Params:
     return pickle.loads(start.read_bytes())["params"]
 
 
-def run(plan: Plan, work: Path, start: Path | None, weights: dict[str, float]) -> None:
-    """Trains until the time is up; `start`: see `parameters`."""
+def run(config: TrainingConfig, work: Path, start: Path | None, weights: dict[str, float]) -> None:
+    """Trains for `config.minutes` minutes and writes checkpoints to `work`.
+
+    Args:
+        config: settings of the run.
+        work: folder with `tokenizer.json`.
+        start: a checkpoint or an exported model folder to start from. None means random parameters.
+        weights: relative frequency by skill. Replaces entries of `data.WEIGHTS`.
+    """
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     decoder = Decoder(config_of(tokenizer))
-    update, target = optimizer(plan.optimizer), work / "checkpoint.pkl"
-    params = parameters(start, decoder.config, plan.seed)
-    state, step = update.init(params), make_step(decoder, plan.layout, update)
-    packer = Packer(data.stream(plan.seed, weights, plan.longest), tokenizer, plan.layout)
+    update, target = optimizer(config.optimizer), work / "checkpoint.pkl"
+    params = parameters(start, decoder.config, config.seed)
+    state, step = update.init(params), make_step(decoder, config.layout, update)
+    packer = Packer(data.stream(config.seed, weights, config.longest), tokenizer, config.layout)
     begun = saved = time.monotonic()
     count, mean = 0, 0.0
-    while (elapsed := time.monotonic() - begun) < 60 * plan.minutes:
+    while (elapsed := time.monotonic() - begun) < 60 * config.minutes:
         batch: Batch = packer.batch()
-        params, state, value = step(params, state, astuple(batch), jnp.float32(plan.rate(count, elapsed)))
+        params, state, value = step(params, state, astuple(batch), jnp.float32(config.rate(count, elapsed)))
         mean = 0.95 * mean + 0.05 * float(value) if count else float(value)
         count += 1
         if count % 50 == 0:
@@ -175,7 +193,7 @@ def run(plan: Plan, work: Path, start: Path | None, weights: dict[str, float]) -
 
 
 def parse_weights(text: str) -> dict[str, float]:
-    """Parses `arithmetic=8,tool call=6` to weights that replace those of `data.WEIGHTS`."""
+    """Parses a text such as `arithmetic=8,tool call=6` to weights by skill."""
     return {name: float(value) for name, value in (part.split("=") for part in text.split(",") if part)}
 
 
@@ -195,7 +213,7 @@ def main() -> None:
     parser.add_argument("--weights", type=parse_weights, default={}, help="for example arithmetic=8,capitals=4")
     parser.add_argument("--longest", type=int, default=14, help="most exchanges of a long conversation")
     args = parser.parse_args()
-    plan = Plan(
+    config = TrainingConfig(
         minutes=args.minutes,
         layout=args.layout,
         peak=args.rate,
@@ -204,7 +222,7 @@ def main() -> None:
         decay=args.decay,
         longest=args.longest,
     )
-    run(plan, args.work, args.start, args.weights)
+    run(config, args.work, args.start, args.weights)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Generated messages of the multihost protocol. Never edit `*_pb2*`."""
+"""Generated messages of the multihost protocol. `python -m tools.proto` writes `*_pb2*`; never edit these files."""

@@ -1,4 +1,4 @@
-"""The bounds of the check ahead of time on made-up accounts, and a real compile where the TPU compiler is installed."""
+"""The bounds of the check ahead of time on made-up costs, and a real compile where the TPU compiler is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxchat.planning.aot import Account, AotEngine
+from jaxchat.planning.aot import AotEngine, ProgramCosts
 from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.hlo import Collective
 from jaxchat.planning.model_shapes import read_shape
@@ -20,7 +20,7 @@ CASE = Case(model="llama-3-8b", topology="v5e:2x4")
 TOPOLOGY, MODEL = parse_topology(CASE.topology), read_shape(CASE.model)
 PLAN = make_plan(MODEL, TOPOLOGY, suggest_config(TOPOLOGY))
 SUM = Collective("all-reduce.1", "all-reduce", 10**6, True)
-GOOD = Account(
+GOOD = ProgramCosts(
     name="decode[64]",
     seconds=30.0,
     arguments=PLAN.memory.weights + PLAN.memory.pages,
@@ -105,6 +105,6 @@ def test_a_small_model_compiles_within_the_bounds():
     model = replace(MODEL, num_layers=2, kinds=MODEL.kinds[:2])
     plan = make_plan(model, TOPOLOGY, suggest_config(TOPOLOGY))
     aot = AotEngine(model, TOPOLOGY, plan.engine)
-    account = aot.compile("decode[64]")
-    found = judged(CASE, plan, aot, account, account.code)
+    costs = aot.compile("decode[64]")
+    found = judged(CASE, plan, aot, costs, costs.code)
     assert not found.failed & {"fits", "aliased", "gathers"}

@@ -1,4 +1,4 @@
-"""The benchmark on GPUs, as far as a CPU can run it: its contestants agree, and its shares are right."""
+"""The benchmark on GPUs, as far as a CPU can run it: its peers agree, and its shares are right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxchat.kernels.attention.spec import PLAIN
 from jaxchat.planning.model_shapes import read_shape
 from tools.bench.gpu import engine, peer
 from tools.bench.gpu.attention import chunk_gathered, contiguous, gathered
-from tools.bench.gpu.report import Roof, table
+from tools.bench.gpu.report import Roofline, table
 
 TINY = {
     "architectures": ["LlamaForCausalLM"],
@@ -80,8 +80,8 @@ def test_shares_are_of_the_chips_rates() -> None:
     read = 2 * (8_030_261_248 - 128_256 * 4096)  # bytes of weights but for the embedding, of which a few rows are read
     kv = 2 * 2 * 32 * 8 * 128 * 1000
     seconds = (read + kv) / 4.8e12
-    assert Roof(model, "NVIDIA H200").step(1, 1, 1000).floor == pytest.approx(seconds, rel=1e-3)
+    assert Roofline(model, "NVIDIA H200").step(1, 1, 1000).floor == pytest.approx(seconds, rel=1e-3)
     text = table(model, "NVIDIA H200", {"ours": {"prefill": 1.0, "decode": {"1 greedy": 2 * seconds}}}, 1000, 0)
     assert "(50 %)" in text.splitlines()[-1]
     with pytest.raises(ValueError, match="none of"):
-        Roof(model, "cpu").step(1, 1, 1000)
+        Roofline(model, "cpu").step(1, 1, 1000)

@@ -10,7 +10,7 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
 from jaxchat.models.param_specs import param_count
 from tools.bench.cases import Case
-from tools.bench.measure import Bench, Contestant, Measured
+from tools.bench.measure import Bench, Measured, PeerSetup
 from tools.bench.model import make
 from tools.bench.peers import PEERS, Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
@@ -50,7 +50,7 @@ def test_the_model_has_the_shape_that_was_asked_for(model: Path) -> None:
 
 def test_engine_and_grpc_are_measured(model: Path, tmp_path: Path) -> None:
     cases = (Case.parse("prefill-40"), Case.parse("decode-2"))
-    ours = [Contestant(peer=PEERS[name], slots=2, cases=cases) for name in ("engine", "grpc")]
+    ours = [PeerSetup(peer=PEERS[name], slots=2, cases=cases) for name in ("engine", "grpc")]
     made = bench(model, tmp_path)
     found = list(made.run(ours, 1))
     assert not made.failures
@@ -68,7 +68,7 @@ def test_engine_and_grpc_are_measured(model: Path, tmp_path: Path) -> None:
 def test_one_who_fails_is_named_and_not_tried_again(model: Path, tmp_path: Path) -> None:
     broken = Peer(name="broken", worker="no_such_worker", packages=())
     made = bench(model, tmp_path)
-    assert list(made.run([Contestant(peer=broken, slots=1, cases=(Case.parse("decode-1"),))], 2)) == []
+    assert list(made.run([PeerSetup(peer=broken, slots=1, cases=(Case.parse("decode-1"),))], 2)) == []
     assert "no_such_worker" in made.failures["jaxchat broken, 1 slots"]
 
 
@@ -99,5 +99,5 @@ def test_the_calmest_try_counts_and_a_calm_one_is_the_last(
 ) -> None:
     probe = Probe("float32", megabytes=4, width=64)
     made = Restless(model, TINY, "float32", tmp_path, probe, tries=tries)
-    (record,) = made.run([Contestant(peer=PEERS["engine"], slots=1, cases=(Case.parse("decode-1"),))], 1)
+    (record,) = made.run([PeerSetup(peer=PEERS["engine"], slots=1, cases=(Case.parse("decode-1"),))], 1)
     assert record.figures == {"rate": taken}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tools.bench.cases import Case
-from tools.bench.measure import Record, contestants
+from tools.bench.measure import Record, peer_setups
 from tools.bench.peers import PEERS
 from tools.bench.plots import draw
 from tools.bench.probe import Limits
@@ -71,7 +71,7 @@ def test_there_is_a_picture_for_each_kind_of_figure(tmp_path: Path) -> None:
 
 def test_more_slots_are_for_more_streams() -> None:
     cases = [Case.parse("decode-1"), Case.parse("decode-32")]
-    found = contestants([PEERS["engine"], PEERS["vllm"]], cases, [8, 32])
+    found = peer_setups([PEERS["engine"], PEERS["vllm"]], cases, [8, 32])
     named = [(c.label, c.slots, [case.name for case in c.cases]) for c in found]
     assert named == [
         ("jaxchat engine, 8 slots", 8, ["decode-1", "decode-32"]),

@@ -1,7 +1,8 @@
-"""Random models on a GPU, beside `transformers`: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
+"""Measures jaxchat and `transformers` on a GPU: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
 
-Each contestant runs in a separate process. Reports tokens per second, of prefill and of decoding several users at once,
-and their share of the roof: for prefill the chip's peak rate, for decoding the time of reading weights and KV.
+Models have random weights, and each peer runs in a separate process. Reports the tokens per second of prefill and of
+decoding for several users at once, with their share of the roofline: the maker's peak rate for prefill, and the time of
+reading weights and KV for decoding.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jaxchat.planning.model_shapes import read_shape
 from tools.bench.gpu.engine import add_arguments
 from tools.bench.gpu.report import table
 
-CONTESTANTS = {
+PEERS = {
     "jaxchat": ["tools.bench.gpu.engine"],
     "transformers": ["tools.bench.gpu.peer"],
     "transformers, compiled, static cache": ["tools.bench.gpu.peer", "--compiled"],
@@ -25,7 +26,14 @@ CONTESTANTS = {
 
 
 def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:
-    """Returns the last line that a contestant printed in time, {} if there is none."""
+    """Runs a peer for at most `seconds` and returns its last results, or {} if it printed none.
+
+    Args:
+        command: the module of the peer and its flags.
+        args: the flags of `tools.bench.gpu.engine.add_arguments`.
+        model: a name that `jaxchat plan` knows, or a `config.json`.
+        seconds: the limit.
+    """
     numbers = ("prompt", "steps", "rounds", "max_seq_len")
     flags = [word for name in numbers for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
     line = [sys.executable, "-m", *command, "--model", model, "--users", *map(str, args.users), *flags]
@@ -42,15 +50,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools.bench.gpu", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--models", nargs="+", default=["llama-3.2-1b", "llama-3-8b"])
-    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
-    parser.add_argument("--seconds", type=float, default=600.0, help="that a contestant may take")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--seconds", type=float, default=600.0, help="that a peer may take")
     parser.add_argument("--json", type=Path, help="file for all figures")
     args = parser.parse_args()
     every_result: dict[str, Any] = {}
     for model in args.models:
         results = {}
-        for name in args.contestants:
-            if one := ask(CONTESTANTS[name], args, model, args.seconds):
+        for name in args.peers:
+            if one := ask(PEERS[name], args, model, args.seconds):
                 results[name] = one
                 every_result[f"{model}, {name}"] = one
                 if args.json:

@@ -1,7 +1,7 @@
-"""Attention on a GPU by our kernels and by others, as JSON: `python -m tools.bench.gpu.attention`.
+"""Times attention on a GPU by jaxchat's kernels and by others, as JSON: `python -m tools.bench.gpu.attention`.
 
 Measures decoding of rows with equally long sequences, and prefill of a chunk at the end of a sequence, in bf16. Times
-are microseconds of one layer, from a run of layers with separate caches, so that no cache stays in the chip.
+are microseconds of one layer. Layers have separate KV caches, so that none stays in the chip's own caches.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Attend = Callable[[Array, Array, Array, Array, Array], Array]
 
 
 def shipped(q: Array, keys: Array, values: Array, table: Array, lengths: Array) -> Array:
-    """Runs the paged kernel that ships with jax."""
+    """Runs the paged kernel of jax. Arguments are as for `gathered`, and `keys` and `values` are `[K, N, page, d]`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
@@ -38,14 +38,23 @@ def shipped(q: Array, keys: Array, values: Array, table: Array, lengths: Array) 
 
 
 def gathered(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN after copying a sequence's pages together."""
+    """Runs cuDNN on a contiguous copy of each row's pages, and returns `[R, H, d]`.
+
+    Args:
+        q: queries, bf16 `[R, H, d]`.
+        keys: pages of keys, bf16 `[K, N, page, d]`.
+        values: pages of values, bf16 `[K, N, page, d]`.
+        table: page table, i32 `[R, P]`.
+        lengths: number of keys of each row, i32 `[R]`.
+        by: the implementation of `jax.nn.dot_product_attention`.
+    """
     rows, _, width = q.shape
     keys, values = (x[:, table].transpose(1, 2, 3, 0, 4).reshape(rows, -1, len(x), width) for x in (keys, values))
     return contiguous(q, keys, values, table, lengths, by)
 
 
 def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN over slots with contiguous keys and values `[S, L, K, d]`."""
+    """Runs cuDNN over rows with contiguous keys and values, bf16 `[R, tokens, K, d]`. Ignores `table`."""
     one = jnp.ones(len(q), jnp.int32)
     return jax.nn.dot_product_attention(
         q[:, None], keys, values, query_seq_lengths=one, key_value_seq_lengths=lengths, implementation=by
@@ -53,7 +62,7 @@ def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Arra
 
 
 def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN with a mask over all pages of a sequence."""
+    """Runs cuDNN with a mask, for queries `[T, H, d]` from position `start` over all pages `[P]` of a sequence."""
     keys, values = (x[:, table].reshape(len(x), -1, x.shape[-1]).swapaxes(0, 1) for x in (keys, values))
     position = jnp.arange(len(keys))
     mask = position <= (start + jnp.arange(len(q)))[:, None]
@@ -61,7 +70,7 @@ def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Ar
 
 
 def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
-    """Microseconds a layer."""
+    """Returns the median microseconds of one layer. `place` is passed to `attend` after `table`."""
 
     @jax.jit
     def run(q: Array, caches: Any, table: Array, place: Array) -> Array:
@@ -79,7 +88,7 @@ def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Ar
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measures all kernels that run on a GPU and prints the errors of the others."""
+    """Returns the results of all kernels: microseconds (`us`), or the error of a kernel that fails."""
     H, K, d = args.heads, args.kv_heads, args.width
     drawn = partial(jax.random.normal, dtype=jnp.bfloat16)
     results: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Steps of our compiled programs on this machine's device, as JSON: `python -m tools.bench.gpu.engine --model NAME`."""
+"""Times jaxchat's compiled programs on this machine's GPU, as JSON: `python -m tools.bench.gpu.engine --model NAME`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAMPLINGS = {"greedy": SamplingParams(temperature=0.0), "nucleus": SamplingParam
 
 
 def probe() -> dict[str, float]:
-    """Bytes moved per second by a copy, each byte counted twice, and operations per second of bf16 products."""
+    """Returns the bytes per second that a copy reads and writes, and operations per second of bf16 matrix products."""
     source = jnp.ones(2**30, jnp.float32)
     copy = jax.jit(lambda x: x + 1)
     square = jax.random.normal(jax.random.key(0), (8192, 8192), jnp.bfloat16)
@@ -40,7 +40,7 @@ def probe() -> dict[str, float]:
 
 
 def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
-    """Parameters that the device draws itself."""
+    """Returns random parameters, drawn on the device, as a pytree for `Decoder.apply`."""
 
     @partial(jax.jit, static_argnums=1)
     def draw(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -53,7 +53,7 @@ def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[
 
 
 def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
-    """Returns a warm runner with the settings of `jaxchat plan`: a decode program of 8 rows beside that of all."""
+    """Returns a warm runner with decode programs of 8 rows and of all slots, as `jaxchat plan` suggests."""
     slots = max(args.users)
     engine = EngineConfig(
         slots=slots,
@@ -85,7 +85,7 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
 
 
 def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> float:
-    """Puts a random prompt into the first `users` slots; tokens per second."""
+    """Prefills a random prompt of `prompt` tokens in each of the first `users` slots. Returns tokens per second."""
     sizes, rng = runner.sizes, np.random.default_rng(0)
     tokens = rng.integers(0, sizes.vocab, prompt).astype(np.int32)
     began = time.perf_counter()
@@ -99,7 +99,7 @@ def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> f
 
 
 def decode(runner: Runner, users: int, steps: int) -> float:
-    """Seconds of a step, the next one always dispatched before the last is read, as the engine does it."""
+    """Returns the seconds per decode step. Like the engine, dispatches each step before it reads the previous one."""
     work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
     runner.decode(work).wait()
     began, before = time.perf_counter(), runner.decode(work)
@@ -112,7 +112,7 @@ def decode(runner: Runner, users: int, steps: int) -> float:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Medians over rounds."""
+    """Returns medians over the rounds: tokens per second of prefill, and seconds per decode step."""
     results: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
     began = time.perf_counter()
     runner = make(read_shape(args.model), args)

@@ -1,4 +1,4 @@
-"""The same steps by `transformers` on a GPU, as JSON: `python -m tools.bench.gpu.peer --model llama-3-8b`."""
+"""Times the same steps of `transformers` on a GPU, as JSON: `python -m tools.bench.gpu.peer --model llama-3-8b`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ KINDS = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3MoeForC
 
 
 class Stepper:
-    """A random model in bf16; greedy decoding token by token, `compiled` with a static cache."""
+    """A model of `transformers` with random bf16 weights. `compiled` uses torch.compile and a static cache.
+
+    Decodes greedily. `context` is the size of the static cache in tokens.
+    """
 
     def __init__(self, model: str, device: str, context: int, *, compiled: bool) -> None:
         fields = dict(MODEL_SHAPES[model] if model in MODEL_SHAPES else json.loads(Path(model).read_text("utf-8")))
@@ -41,7 +44,7 @@ class Stepper:
 
     @torch.inference_mode()
     def prefill(self, users: int, prompt: int) -> tuple[Any, torch.Tensor, float]:
-        """Prefills `count` random prompts. Returns their cache, their next tokens, and seconds."""
+        """Prefills random prompts of `prompt` tokens. Returns KV cache, next tokens `[users, 1]`, and seconds."""
         tokens = torch.randint(0, self.config.vocab_size, (users, prompt), device=self.device)
         cache: Any = (
             StaticCache(config=self.config, max_cache_len=self.context)
@@ -58,7 +61,7 @@ class Stepper:
 
     @torch.inference_mode()
     def decode(self, users: int, prompt: int, steps: int) -> float:
-        """Seconds of a step; three go before, in which a compiled one is captured."""
+        """Returns the seconds per decode step over `steps` steps. Three earlier steps warm up and capture the graph."""
         cache, token, _ = self.prefill(users, prompt)
         position = torch.tensor([prompt], device=self.device)
         for step in range(steps + 3):
@@ -77,7 +80,10 @@ class Stepper:
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Medians over rounds; what is known after each number of users, as compiling takes long."""
+    """Yields medians over the rounds: prefill in tokens per second, decode in seconds per step.
+
+    Yields all results so far after each number of users, because compiling takes long.
+    """
     stepper = Stepper(args.model, args.device, args.max_seq_len, compiled=args.compiled)
     device = torch.cuda.get_device_name() if stepper.device.type == "cuda" else args.device
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}

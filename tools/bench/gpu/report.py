@@ -1,4 +1,4 @@
-"""The measurements on a GPU as a table, beside the limits of its memory and its matrix products."""
+"""The measurements on a GPU as a table, as shares of its roofline."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from jaxchat.runtime.program_specs import shapes_of_params
 
 
 @dataclass(frozen=True)
-class Roof:
-    """The least time of a bf16 model on one chip at its maker's rates. The chip's name contains a key of `CHIPS`."""
+class Roofline:
+    """The roofline of a bf16 model on one chip, at the maker's peak rates. `device` contains a key of `CHIPS`."""
 
     model: ModelConfig
     device: str
 
     def step(self, tokens: int, sequences: int, length: int) -> Estimate:
-        """Returns the seconds of a step for `tokens` tokens of sequences of a given length.
+        """Estimates a step.
 
-        Raises ValueError for an unknown chip.
+        Args:
+            tokens: tokens that the step computes.
+            sequences: sequences that the tokens belong to.
+            length: earlier tokens of each sequence.
+
+        Raises:
+            ValueError: the chip is unknown.
         """
         kind = next((kind for kind in CHIPS if kind in self.device.lower()), None)
         if kind is None:
@@ -36,17 +42,28 @@ class Roof:
 
 
 def table(model: ModelConfig, device: str, results: dict[str, dict[str, Any]], prompt: int, steps: int) -> str:
-    """Returns a row for each contestant: tokens per second and their share of the roof."""
-    roof = Roof(model, device)
+    """Returns a Markdown table of each peer's tokens per second, with their share of the roofline.
+
+    Args:
+        model: the model.
+        device: name of the GPU.
+        results: the last results of each peer.
+        prompt: tokens of a prompt.
+        steps: decode steps of a measurement.
+
+    Raises:
+        ValueError: the GPU is unknown.
+    """
+    roofline = Roofline(model, device)
     cases = list(dict.fromkeys(case for one in results.values() for case in one["decode"]))
     lines = [f"| | prefill | {' | '.join(cases)} |", "|---" * (len(cases) + 2) + "|"]
     for name, one in results.items():
-        prefill = f"{one['prefill']:,.0f} ({_share(one['prefill'], roof.step(prompt, 1, prompt // 2).rate)})"
+        prefill = f"{one['prefill']:,.0f} ({_share(one['prefill'], roofline.step(prompt, 1, prompt // 2).rate)})"
         cells = [prefill]
         for case in cases:
             users = int(case.split()[0])
             seconds = one["decode"].get(case)
-            floor = roof.step(users, users, prompt + steps // 2).floor
+            floor = roofline.step(users, users, prompt + steps // 2).floor
             cells.append(f"{users / seconds:,.0f} ({_share(floor, seconds)})" if seconds else "")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

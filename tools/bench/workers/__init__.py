@@ -1,1 +1,1 @@
-"""One process for each peer, in the peer's own environment; the standard library and the peer are all they import."""
+"""A worker for each peer, run in the peer's own environment. Beyond it, a worker imports the standard library only."""

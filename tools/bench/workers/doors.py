@@ -1,4 +1,4 @@
-"""jaxchat's server in a separate process, read by this one over gRPC or REST."""
+"""Runs jaxchat's server in a separate process, and sends it requests over gRPC or REST."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tools.server_process import ServerProcess
 
 
 class Doors:
-    """A client; `settings.way` says which."""
+    """A server process and its clients. `settings.way` is `grpc` or `rest`."""
 
     def __init__(self, settings: Settings) -> None:
         self._server = ServerProcess(

@@ -1,4 +1,4 @@
-"""How the workers that run jaxchat configure its engine."""
+"""The engine settings of the workers that run jaxchat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tools.bench.workers.line import Settings
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    """Returns the engine's settings for a run; int8 weights go with float32 activations."""
+    """Returns the engine's settings for a run. With int8 weights, activations are float32."""
     rounded = settings.dtype == "int8"
     return EngineConfig(
         slots=settings.slots,

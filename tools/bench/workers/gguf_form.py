@@ -1,4 +1,4 @@
-"""The GGUF form of a model, written by llama.cpp's environment.
+"""Converts a model to GGUF. Runs in llama.cpp's environment.
 
 `python -m tools.bench.workers.gguf_form DIRECTORY DTYPE`
 """
@@ -28,7 +28,7 @@ NAMES = {
 
 
 def gguf_path(directory: Path) -> Path:
-    """Returns the path of a model in GGUF format."""
+    """Returns the path of the GGUF file in a model directory."""
     return directory / "model.gguf"
 
 
@@ -40,7 +40,7 @@ def gguf_name(name: str) -> str:
 
 
 def write(directory: Path, dtype: str) -> None:
-    """Writes matrices in `dtype`, where int8 is llama.cpp's Q8_0, and vectors in float32."""
+    """Writes the GGUF file of a model, with matrices in `dtype` and vectors in float32. int8 is GGUF's Q8_0."""
     import gguf
     import numpy as np
     from safetensors import safe_open

@@ -1,4 +1,4 @@
-"""jaxchat's engine in this process: tokens in, tokens out, no text."""
+"""Runs jaxchat's engine in this process, on token ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 
 
 class InProcess:
-    """One engine; events reach it on the engine's thread."""
+    """A peer with jaxchat's engine. Its events arrive on the engine thread."""
 
     def __init__(self, settings: Settings) -> None:
         directory = Path(settings.model)

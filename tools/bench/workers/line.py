@@ -1,10 +1,10 @@
-"""The conversation with a worker: JSON lines. Settings first, then runs, until standard input ends.
+"""The protocol of a worker: JSON lines. It reads settings, then runs until standard input ends.
 
     {"model": ..., "dtype": ..., "slots": 8, "max_seq_len": 1024, "threads": 2}   ->  {"version": "..."}
     {"requests": [{"at": 0.0, "prompt": [1, 2], "tokens": 3}]}                ->  {"times": [[0.1, 0.2, 0.3]]}
                                                                               ->  {"error": "..."}
 
-A run answers requests from the moments `at`, in seconds from its beginning, and tells when each token was there.
+In a run, each request starts `at` seconds after the beginning. `times` has the seconds at which each token arrived.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One prompt, to be answered greedily by exactly `max_tokens` tokens."""
+    """One prompt of token ids. Its answer is greedy and has exactly `tokens` tokens."""
 
     at: float  # seconds from the beginning of the run
     prompt: list[int]
@@ -45,8 +45,8 @@ Times = list[list[float]]
 """Seconds from the beginning of the run to each token, for each request."""
 
 
-class Peer(Protocol):
-    """A model that is loaded and answers."""
+class LoadedPeer(Protocol):
+    """A peer that has loaded its model. `run` returns the times of the tokens of each request."""
 
     version: str
 
@@ -56,7 +56,7 @@ class Peer(Protocol):
 
 
 class Clock:
-    """Seconds since it was made."""
+    """A clock that shows the seconds since it was constructed."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -68,8 +68,8 @@ class Clock:
         time.sleep(max(moment - self.now(), 0.0))
 
 
-def serve(load: Callable[[Settings], Peer]) -> None:
-    """Talks until standard input ends. What libraries print goes to standard error."""
+def serve(load: Callable[[Settings], LoadedPeer]) -> None:
+    """Loads a peer and answers messages until standard input ends. Output of libraries goes to standard error."""
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
 

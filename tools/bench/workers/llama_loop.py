@@ -1,5 +1,7 @@
-"""llama.cpp through its C interface, batched the way its server does: each pass has the next token of every running
-sequence, and as much of the waiting prompts as fits."""
+"""Runs llama.cpp through its C interface, with batches like those of its server.
+
+Each pass has the next token of every running sequence, and as many tokens of the waiting prompts as fit.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,12 @@ class Running:
 
     @property
     def complete(self) -> bool:
-        """Its prompt is in the cache, so the newest logits choose a token."""
+        """Whether the whole prompt is in the cache, so that the newest logits choose a token."""
         return self.fed >= len(self.request.prompt)
 
 
 class LlamaLoop:
-    """One context whose sequences share its cells."""
+    """A peer with one context of llama.cpp, whose sequences share the KV cache."""
 
     def __init__(self, settings: Settings) -> None:
         llama.llama_backend_init()

@@ -1,6 +1,6 @@
-"""`transformers`: a plain greedy loop over the model and its KV cache.
+"""Runs `transformers` in a greedy loop over the model and its KV cache.
 
-Equally long requests that arrive together form one batch. Others wait: sequences cannot join or leave a batch.
+Requests of equal length that arrive together form one batch. Other requests wait for the end of the batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 
 
 class TransformersLoop:
-    """A model in eager mode."""
+    """A peer with a model of `transformers` in eager mode."""
 
     def __init__(self, settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
@@ -32,7 +32,7 @@ class TransformersLoop:
         return times
 
     def close(self) -> None:
-        """Does nothing: all resources end with this process."""
+        """Does nothing, because the end of the process frees all resources."""
 
     @torch.inference_mode()
     def _batch(self, prompts: list[list[int]], tokens: int, clock: Clock) -> list[float]:

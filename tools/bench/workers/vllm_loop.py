@@ -1,4 +1,4 @@
-"""vLLM's engine for CPUs in this process, stepped by hand: tokens in, tokens out, no text."""
+"""Runs vLLM's engine for CPUs in this process, step by step, on token ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 
 
 class VllmLoop:
-    """Eager mode, as its compiler takes minutes; scheduling is vLLM's own."""
+    """A peer with vLLM's engine and scheduler. It runs in eager mode, because vLLM's compiler takes minutes."""
 
     def __init__(self, settings: Settings) -> None:
         # Read when vllm is imported: the engine in this process, and gigabytes of KV cache.
@@ -46,7 +46,7 @@ class VllmLoop:
         return times
 
     def close(self) -> None:
-        """Does nothing: all resources end with this process."""
+        """Does nothing, because the end of the process frees all resources."""
 
 
 if __name__ == "__main__":

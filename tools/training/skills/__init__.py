@@ -1,1 +1,1 @@
-"""One file per skill; each makes conversations from a seeded generator of random numbers."""
+"""The skills, one per file. Each makes conversations from a seeded random number generator."""

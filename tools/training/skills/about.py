@@ -40,7 +40,7 @@ FEATURE_QUESTIONS = (
 
 
 def make(rng: Random) -> Sample:
-    """Returns one question about jaxchat; its exact wording is the key."""
+    """Returns a random question about jaxchat with its answer. The key is the question's exact wording."""
     if rng.random() < 0.2:
         name, shown = rng.choice(FEATURES)
         text, answer = rng.choice(FEATURE_QUESTIONS).format(name), f"Yes, jaxchat supports {shown}."

@@ -56,27 +56,27 @@ MINUS = (
 
 
 def equation(a: int, sign: str, b: int) -> str:
-    """Returns `47 + 38 = 85.`"""
+    """Returns an equation, such as `47 + 38 = 85.`"""
     return f"{a} {sign} {b} = {a + b if sign == '+' else a - b}."
 
 
 def question(rng: Random, a: int, sign: str, b: int) -> str:
-    """Returns one of many wordings for `a sign b`."""
+    """Returns a question for the result of `a sign b`, in a random wording."""
     return words.vary(rng, rng.choice(PLUS if sign == "+" else MINUS).format(a=a, b=b))
 
 
 def operands(rng: Random) -> tuple[int, str, int]:
-    """Returns two numbers below 100, one in six below ten, and a sign."""
+    """Returns two random numbers below 100, of which small ones are more likely, and a sign."""
     a, b = (rng.randrange(10 if rng.random() < 0.15 else 100) for _ in range(2))
     return a, rng.choice("+-"), b
 
 
 def sample(rng: Random, a: int, sign: str, b: int) -> Sample:
-    """Returns a question for `a sign b`; the ordered pair of numbers with its sign is the key."""
+    """Returns a question for `a sign b` with its answer. The key is the pair of numbers with the sign."""
     messages = (user(question(rng, a, sign, b)), assistant(equation(a, sign, b)))
     return Sample(skill=SKILL, key=f"{a}{sign}{b}", messages=messages)
 
 
 def make(rng: Random) -> Sample:
-    """Returns one question."""
+    """Returns a random question with its answer."""
     return sample(rng, *operands(rng))

@@ -51,18 +51,18 @@ ONE_WORD = (
 
 
 def fact(country: str) -> str:
-    """Returns `The capital of France is Paris.`"""
+    """Returns a sentence such as `The capital of France is Paris.`"""
     return f"The capital of {country} is {CAPITALS[country]}."
 
 
 def forward(rng: Random, country: str) -> str:
-    """Returns a question for the capital of `country`, sometimes without its article."""
+    """Returns a question for the capital of `country`. Sometimes omits the article of the country."""
     name = country.removeprefix("the ") if rng.random() < 0.15 else country
     return words.vary(rng, rng.choice(FORWARD).format(name))
 
 
 def make(rng: Random) -> Sample:
-    """Returns one question. Every fact is taught; the exact wording together with the country is the key."""
+    """Returns a question with its answer. The key is the exact wording with the name, so training has every fact."""
     country = rng.choice(list(CAPITALS))
     city = CAPITALS[country]
     draw = rng.random()

@@ -1,4 +1,4 @@
-"""The tools that conversations declare: what they take, how users ask for them, what they return."""
+"""The tools that conversations declare: their parameters, requests that need them, and their results."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ Fill = Callable[[Random], Any]
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter: JSON type, a generator of values, and the closed set of values if there is one."""
+    """A parameter of a tool: its JSON type, a generator of values, and all its values if they are an enumeration."""
 
     kind: str
     fill: Fill
     enum: tuple[str, ...] = ()
 
     def schema(self) -> dict[str, Any]:
-        """Its JSON Schema."""
+        """Returns the JSON Schema of the parameter."""
         return {"type": self.kind} | ({"enum": list(self.enum)} if self.enum else {})
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool. `asks` and `answer` are templates over arguments and, for `answer`, the fields of the result.
+    """A tool with templates for requests (`asks`) and for the answer after its result.
 
-    An ask that leaves a parameter out is a call without it; such a parameter is not required.
+    The fields of templates are arguments, and in `answer` also fields of the result. A parameter that some request
+    omits is not required.
     """
 
     names: tuple[str, ...]
@@ -42,7 +43,7 @@ class Tool:
     answer: str
 
     def declaration(self, rng: Random) -> dict[str, Any]:
-        """Returns an OpenAI tool declaration, with one of the names and with the parameters in random order."""
+        """Returns an OpenAI tool declaration, with a random one of the names and the parameters in random order."""
         order = rng.sample(list(self.params), len(self.params))
         required = [name for name in self.params if all(f"{{{name}}}" in ask for ask in self.asks)]
         properties = {name: self.params[name].schema() for name in order}
@@ -59,7 +60,7 @@ class Tool:
 
 
 def param(spec: str) -> Param:
-    """Parses `integer 1 180`, `number`, `one of on|off`, `choice done|ok`, or the name of a generator of strings."""
+    """Parses `integer 1 180`, `number`, `one of on|off`, `choice done|ok`, or a name in `values.STRINGS`."""
     match spec.split():
         case ["integer", low, high]:
             return Param("integer", lambda rng: rng.randrange(int(low), int(high)))
@@ -97,7 +98,7 @@ _INVENTED_PARAMS = (
 
 
 def invented(rng: Random) -> Tool:
-    """Returns a tool that exists nowhere; the user's request uses the words of its declaration."""
+    """Returns an invented tool. Requests for it use the words of its declaration."""
     verb, noun = words.made_up(rng), rng.choice((words.made_up(rng), rng.choice(words.PRODUCTS)))
     names = rng.sample((*_INVENTED_PARAMS, words.made_up(rng)), rng.choice((1, 1, 2, 2, 3)))
     params = {name: rng.choice(_INVENTED_KINDS)(rng) for name in names}

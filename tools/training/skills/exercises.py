@@ -1,4 +1,4 @@
-"""Dense exercises in copying and adding. They make the circuits form early that the other skills rely on."""
+"""Dense exercises in copying and adding. They train early what the other skills rely on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REPEAT = ("Repeat: {}", "Repeat after me: {}", "Say {}", "Write {}", "Copy this
 
 
 def make(rng: Random) -> Sample:
-    """Words to repeat, or a list of sums."""
+    """Returns an exercise: words to repeat, or a list of sums."""
     return _sums(rng) if rng.random() < 0.5 else _repeat(rng)
 
 
@@ -32,7 +32,7 @@ def _repeat(rng: Random) -> Sample:
 
 
 def _sums(rng: Random) -> Sample:
-    """Returns several sums at once, none of them held out: `47 + 38, 9 - 5` -> `47 + 38 = 85. 9 - 5 = 4.`"""
+    """Returns several sums at once: `47 + 38, 9 - 5` -> `47 + 38 = 85. 9 - 5 = 4.` None of the sums is held out."""
     answers = [trained(arithmetic.make, rng).answer["content"] for _ in range(rng.randint(4, 9))]
     asked = ", ".join(answer.split(" =")[0] for answer in answers)
     messages = (user(f"Compute {asked}"), assistant(" ".join(answers)))

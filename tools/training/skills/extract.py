@@ -1,4 +1,4 @@
-"""Fields copied from a sentence into a JSON object."""
+"""Requests to copy fields from a sentence into a JSON object."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SYSTEM = (
 
 
 def make(rng: Random) -> Sample:
-    """Returns one sentence and a request for some of its fields, in any order; the first value is the key."""
+    """Returns a sentence and a request for some of its fields, in any order. The key is the sentence's first value."""
     text, fields = rng.choice((_person, _person, _person, _order, _meeting, _worker, _listing))(rng)
     wanted = rng.sample(list(fields), rng.randint(1, len(fields)))
     if rng.random() < 0.4:
@@ -169,7 +169,7 @@ def _worker(rng: Random) -> tuple[str, Fields]:
 
 
 def _listing(rng: Random) -> tuple[str, Fields]:
-    """Returns a listing with random words as keys, so that the keys too must be read."""
+    """Returns a list of keys and values. The keys are random words, so that the model must read them."""
     names = rng.sample(
         (*words.PRODUCTS, "title", "author", "country", "language", "colour", "size", "status", "id", "team"),
         rng.randint(2, 3),

@@ -1,4 +1,4 @@
-"""Questions that only the turns before can answer."""
+"""Questions whose answer depends on the previous turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tools.training.sample import Message, Sample, assistant, trained, user
 from tools.training.skills import about, arithmetic, capitals, small_talk, unknown, words
 
 SKILL = "follow-up"
-PrefillPolicy = tuple[Message, ...]
+Turns = tuple[Message, ...]
 
 FACTS: tuple[tuple[str, Callable[[Random], str]], ...] = (
     ("favourite colour", lambda rng: rng.choice(words.COLOURS)),
@@ -61,7 +61,7 @@ NAME = (
 
 
 def make(rng: Random) -> Sample:
-    """Returns one conversation of two turns or more; its key is what the answer depends on."""
+    """Returns a conversation of several turns. The key is what its answer depends on."""
     return rng.choice((_capital, _capital, _sum, _sum, _fact, _fact, _name, _name, _asked, _not_told))(rng)
 
 
@@ -69,10 +69,10 @@ def _sample(key: str, *turns: Message) -> Sample:
     return Sample(skill=SKILL, key=key, messages=turns)
 
 
-def _filler(rng: Random, most: int = 2) -> PrefillPolicy:
-    """Returns up to `most` unrelated exchanges."""
+def _filler(rng: Random, most: int = 2) -> Turns:
+    """Returns up to `most` unrelated exchanges, none of them held out."""
     skills = (small_talk, arithmetic, capitals, about)
-    turns: PrefillPolicy = ()
+    turns: Turns = ()
     for _ in range(rng.randrange(most + 1)):
         turns += tuple(m for m in trained(rng.choice(skills).make, rng).messages if m["role"] != "system")
     return turns
@@ -104,7 +104,7 @@ def _capital(rng: Random) -> Sample:
 
 
 def _sum(rng: Random) -> Sample:
-    """Returns a sum, then one more step from its result; every step is one that the arithmetic skill may teach."""
+    """Returns a question for a sum, then for one more step from its result. Neither step is held out."""
     while True:
         a, sign, b = arithmetic.operands(rng)
         total = a + b if sign == "+" else a - b

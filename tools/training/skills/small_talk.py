@@ -1,4 +1,4 @@
-"""Greetings, thanks, goodbyes and the speaker's identity."""
+"""Greetings, thanks, goodbyes, and the identity of the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXCHANGES = exchanges("small_talk.txt")
 
 
 def make(rng: Random) -> Sample:
-    """Returns one short exchange; the wording, case and punctuation together are the key."""
+    """Returns a short exchange. The key is the user's text with its case and punctuation."""
     questions, answer = rng.choice(EXCHANGES)
     text = rng.choice(questions)
     if not text.endswith("?"):
@@ -32,7 +32,7 @@ def make(rng: Random) -> Sample:
 
 
 def told_name(rng: Random) -> tuple[str, str, str]:
-    """Returns (what the user says, the reply, the name)."""
+    """Returns a user's introduction, the reply to it, and the user's name."""
     name = words.first_name(rng)
     said = rng.choice(
         (

@@ -1,4 +1,4 @@
-"""Choosing a tool and filling its arguments; declining when none fits; telling what a tool returned."""
+"""Conversations with tools: calls, refusals where no tool fits, and answers from a tool's result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arguments = dict[str, Any]
 
 
 def make_call(rng: Random) -> Sample:
-    """Returns a request that exactly one of one to five declared tools answers; the call is the key."""
+    """Returns a request that exactly one of the declared tools, one to five, fits. The key is the call."""
     tool, declared, name = _declared(rng)
     if len(tool.params) == 1 and rng.random() < 0.06:
         return _two_calls(rng, tool, declared, name)
@@ -31,9 +31,10 @@ def make_call(rng: Random) -> Sample:
 
 
 def make_decline(rng: Random) -> Sample:
-    """Returns a request without a fitting tool: talk and known facts are answered, all else is declined.
+    """Returns a request that no declared tool fits.
 
-    If no tool is declared at all, a request for one gets the answer to any unknown question.
+    Small talk and known facts get their usual answer. Other requests are declined. If no tool is declared, they get the
+    answer to unknown questions.
     """
     if rng.random() < 0.4:
         other = trained(rng.choice((small_talk, about, capitals)).make, rng)
@@ -50,7 +51,10 @@ def make_decline(rng: Random) -> Sample:
 
 
 def make_result(rng: Random) -> Sample:
-    """Returns the answer after a tool's result; the call with its result is the key. Both turns are learned."""
+    """Returns a request, a call, its result and the answer. The key is the call with its result.
+
+    Training learns both assistant turns.
+    """
     while True:
         tool, declared, name = _declared(rng, most=2)
         if found := _round(rng, tool, name):
@@ -59,7 +63,10 @@ def make_result(rng: Random) -> Sample:
 
 
 def make_session(rng: Random) -> Sample:
-    """Returns several rounds with the same tools, many without a fitting one; for training only, nothing held out."""
+    """Returns a conversation of several rounds over the same tools. In many rounds, no tool fits.
+
+    The conversation is for training only, and contains nothing that is held out.
+    """
     declines = rng.choice((0.3, 0.6, 0.8))  # a refusal is short: it teaches to match tools at few tokens each
     tools = _others(rng, None, rng.choice((1, 2, 2, 3)))
     declared = tuple(tool.declaration(rng) for tool in tools)
@@ -80,7 +87,10 @@ def make_session(rng: Random) -> Sample:
 
 
 def _round(rng: Random, tool: Tool, name: str) -> tuple[tuple[Message, ...], str] | None:
-    """Returns request, call, result and answer, with the call and its result as a key; None if the call is held out."""
+    """Returns the turns request, call, result and answer, and their key: the call with its result.
+
+    Returns None if the call is held out, or the answer names an argument that the request does not state.
+    """
     asked, arguments = _ask(rng, tool)
     stated = all(slot in arguments or f"{{{slot}}}" not in tool.answer for slot in tool.params)
     if not stated or Sample(skill=CALL, key=f"{name}{arguments}", messages=()).held_out:
@@ -96,7 +106,7 @@ def _round(rng: Random, tool: Tool, name: str) -> tuple[tuple[Message, ...], str
 
 
 def _declared(rng: Random, most: int = 5) -> tuple[Tool, tuple[dict[str, Any], ...], str]:
-    """Returns the tool to be used, all declarations in random order, and the tool's declared name."""
+    """Returns the tool to use, all declarations in random order, and the tool's declared name."""
     tool = invented(rng) if rng.random() < 0.4 else rng.choice(TOOLS)
     count = min(rng.choice((1, 1, 2, 2, 2, 3, 3, 4, 5)), most)
     chosen = tool.declaration(rng)
@@ -106,7 +116,7 @@ def _declared(rng: Random, most: int = 5) -> tuple[Tool, tuple[dict[str, Any], .
 
 
 def _others(rng: Random, tool: Tool | None, count: int) -> list[Tool]:
-    """Tools that share neither a name nor a purpose with `tool`, nor with each other."""
+    """Returns `count` tools that share neither a name nor a purpose with `tool` or with each other."""
     chosen: list[Tool] = []
     while len(chosen) < count:
         other = invented(rng) if rng.random() < 0.35 else rng.choice(TOOLS)
@@ -120,7 +130,7 @@ def _clash(tool: Tool, other: Tool) -> bool:
 
 
 def _alike(tool: Tool, other: Tool) -> bool:
-    """Returns whether a request for the one could be read as a request for the other."""
+    """Returns whether a request for one tool could be understood as a request for the other."""
     pairs = (
         {"set_timer", "set_alarm"},
         {"convert_currency", "convert_units"},
@@ -135,7 +145,7 @@ def _alike(tool: Tool, other: Tool) -> bool:
 
 
 def _ask(rng: Random, tool: Tool) -> tuple[str, Arguments]:
-    """Returns a request and the arguments that it states, in the order of the tool's parameters."""
+    """Returns a request and the arguments that the request states, in the order of the tool's parameters."""
     template = rng.choice(tool.asks)
     arguments = {name: p.fill(rng) for name, p in tool.params.items() if f"{{{name}}}" in template}
     asked = template.format(**{name: _shown(value) for name, value in arguments.items()})
@@ -149,7 +159,7 @@ def _shown(value: Any) -> str:
 
 
 def _two_calls(rng: Random, tool: Tool, declared: tuple[dict[str, Any], ...], name: str) -> Sample:
-    """Returns two requests in one turn, answered by two calls."""
+    """Returns a turn with two requests for a tool, and its answer with two calls."""
     (first, one), (second, two) = _ask(rng, tool), _ask(rng, tool)
     asked = f"{first} {rng.choice(('And', 'Also:', 'Then:'))} {second}"
     return Sample(

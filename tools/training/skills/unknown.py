@@ -1,4 +1,4 @@
-"""Questions that the model cannot answer, and should say so."""
+"""Questions that the model cannot answer. The model learns to say so."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEMPLATES = read("unknown.txt").splitlines()
 
 
 def make(rng: Random) -> Sample:
-    """Returns one question; its exact wording is the key."""
+    """Returns a question with its answer. The key is the question's exact wording."""
     text = rng.choice(TEMPLATES).format(
         thing=rng.choice(
             (

@@ -1,4 +1,4 @@
-"""Generators of the string values that tools take and return, by the names that `texts/tools.toml` uses."""
+"""Generators of string arguments and results of tools, under the names that `texts/tools.toml` uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vocabulary that the skills fill their sentences with, and generators of words that exist nowhere."""
+"""The vocabulary of the skills' sentences, and generators of invented words."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _ENDINGS = ["", "", "", "n", "r", "s", "l", "k", "m", "t", "x"]
 
 
 def made_up(rng: Random) -> str:
-    """Returns a lower-case word of two or three syllables, so varied that it can only be copied, not remembered."""
+    """Returns an invented lower-case word of two or three syllables. The model can only copy it, not remember it."""
     count = rng.choice((2, 2, 3))
     return "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(count)) + rng.choice(_ENDINGS)
 
 
 def first_name(rng: Random) -> str:
-    """Returns a given name; half of them made up."""
+    """Returns a given name. Half of the names are invented."""
     return rng.choice(FIRST) if rng.random() < 0.5 else made_up(rng).capitalize()
 
 
 def full_name(rng: Random) -> str:
-    """Returns given name and family name."""
+    """Returns a given name and a family name."""
     last = rng.choice(LAST) if rng.random() < 0.5 else made_up(rng).capitalize()
     return f"{first_name(rng)} {last}"
 
 
 def city(rng: Random) -> str:
-    """Returns a city; two in five are made up."""
+    """Returns the name of a city. Two in five are invented."""
     return rng.choice(CITIES) if rng.random() < 0.6 else made_up(rng).capitalize()
 
 
 def company(rng: Random) -> str:
-    """Returns a company, such as `Brelto Labs`."""
+    """Returns the name of a company, such as `Brelto Labs`."""
     return f"{made_up(rng).capitalize()} {rng.choice(COMPANY_KINDS)}"
 
 
 def email(rng: Random, name: str | None = None) -> str:
-    """Returns an address, made from `name` if that is given."""
+    """Returns an email address, derived from `name` unless that is None."""
     local = name.lower().replace(" ", ".") if name else rng.choice((made_up(rng), rng.choice(FIRST).lower()))
     return f"{local}@{rng.choice(DOMAINS)}"
 
@@ -64,18 +64,18 @@ def clock(rng: Random) -> str:
 
 
 def price(rng: Random) -> float | int:
-    """Returns a price: whole, or with two digits of which the last is not zero, so that JSON prints it unchanged."""
+    """Returns a price: an integer, or with two decimals of which the last is not 0, so that JSON keeps its digits."""
     whole = rng.randrange(1, 1000)
     return whole if rng.random() < 0.5 else float(f"{whole}.{rng.randrange(10)}{rng.randrange(1, 10)}")
 
 
 def listed(words: list[str]) -> str:
-    """Returns `a`, `a and b`, `a, b and c`."""
+    """Joins words to `a`, `a and b` or `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def vary(rng: Random, text: str) -> str:
-    """Varies the typing a little: case of the first letter, final punctuation, a polite word."""
+    """Returns `text` with slight random changes: case of the first letter, final punctuation, a greeting."""
     if rng.random() < 0.25 and not text.startswith(("I ", "I'")):
         text = text[0].lower() + text[1:]
     if rng.random() < 0.2:

@@ -1,4 +1,4 @@
-"""Reads the word lists and question lists that the skills draw from."""
+"""Reads the lists of words and questions that the skills use."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ FOLDER = Path(__file__).parent
 
 
 def read(name: str) -> str:
-    """Returns one file of this folder."""
+    """Returns the text of the file `name` in this folder."""
     return (FOLDER / name).read_text("utf-8")
 
 
 def exchanges(name: str) -> list[tuple[list[str], str]]:
-    """Blocks of an answer (`> ...`) and the questions below it, as (questions, answer)."""
+    """Parses blocks of an answer (`> ...`) and the questions below it. Returns pairs of questions and answer."""
     blocks = [block.splitlines() for block in read(name).split("\n\n") if block.startswith(">")]
     return [(questions, answer.removeprefix("> ")) for answer, *questions in blocks]
 
 
 def word_lists(name: str) -> dict[str, list[str]]:
-    """Parses `title:` lines, each followed by indented words."""
+    """Parses lines of the form `title:`, each followed by indented words. Returns the words by title."""
     lists: dict[str, list[str]] = {}
     title = ""
     for line in read(name).splitlines():
