@@ -1,4 +1,4 @@
-"""Converts weights to other formats than the decoder's own: panels for the CPU's kernels, or 8 bits."""
+"""Packs weights for the matmul backends: into panels for the C++ kernels, or into int8."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PanelWe
 class Native:
     """Packing for the C++ kernels.
 
-    `targets` is the custom call by dtype, see `kernels.matmul.native.native_matmuls`.
+    `targets` has the custom calls by dtype, see `kernels.matmul.native.native_matmuls`.
     """
 
     targets: dict[str, str]

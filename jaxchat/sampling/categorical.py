@@ -32,7 +32,7 @@ def categorical(z: Array, top_p: Array, keys: Keys, sampled_rows: Array) -> Arra
     Args:
         z: `[S, V]` f32 logits after temperature; -inf where masked.
         top_p: `[S]` f32.
-        keys: keys of each row's seed, choice and step.
+        keys: key of each row, see `step_keys`.
         sampled_rows: `[S]` bool; the result of other rows is meaningless.
 
     Returns:
