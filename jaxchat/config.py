@@ -31,7 +31,7 @@ class MeshConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig(Settings):
-    """Settings of the engine: sizes of programs and KV cache, precision, devices. Every shape is fixed here."""
+    """Settings of the engine: sizes of programs and KV cache, precision, devices. They fix all shapes."""
 
     slots: int = setting(8, "sequences that decode together; further requests wait", metavar="N", least=1)
     prefill_chunk: int = setting(

@@ -106,7 +106,8 @@ class Engine:
         """Starts the engine thread.
 
         Args:
-            deliver: called on the engine thread with the events of each step that has any.
+            deliver: called on the engine thread with new events: after each step that has any, and when unfinished
+                requests fail at the end.
             ended: called when the thread ends, after all events. `failure` is then None after a stop, otherwise the
                 error.
         """
@@ -136,7 +137,7 @@ class Engine:
         return EngineStats(waiting, s.running, s.pool.in_use, s.pool.total, self._steps, s.preemptions)
 
     def submit(self, request: GenerateRequest) -> int:
-        """Queues all choices of a request and returns its id. Events may be delivered before this returns.
+        """Queues all choices of a request and returns its id. Events may be delivered before this call returns.
 
         Raises:
             QueueFull: the choices do not fit in slots and queue. A request larger than both together fits while no

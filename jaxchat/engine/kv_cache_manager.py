@@ -41,7 +41,7 @@ class KVCacheManager:
         return sequence.position == len(sequence.pages) * self.page_size
 
     def cache_chunks(self, sequence: Sequence) -> None:
-        """Caches the whole prompt chunks that were dispatched, for later prompts; the cache then owns their pages.
+        """Caches the prompt chunks whose prefill was dispatched, for later prompts. The cache then owns their pages.
 
         Stops at the first chunk that another sequence has cached already: in `sequence.pages`, pages of the cache must
         precede the sequence's own.

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(eq=False)
 class Prefix:
-    """A cached prompt chunk. All sequences whose prompts are equal up to the chunk's end share its pages."""
+    """A cached prompt chunk, which stands for the whole prefix up to its end.
+
+    All sequences whose prompts begin with this prefix share the chunk's pages.
+    """
 
     key: tuple[int, bytes]  # serial of the chunk before it (0: none), and this chunk's tokens
     serial: int

@@ -17,10 +17,10 @@ from jaxchat.types import GenerateRequest, StepRunner
 
 
 class DataParallelEngine:
-    """A router with the methods of `Engine`, over engines that give equal answers. Methods are thread-safe.
+    """A router with the methods of `Engine`, over engines that each have a copy of the model. Methods are thread-safe.
 
-    A request goes to the engine that most recently computed at least half of its prompt, if slots for all choices are
-    free there. Otherwise it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
+    A request goes to the engine that last received a prompt with the same first half, if slots for all choices are free
+    there. Otherwise it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
     """
 
     def __init__(self, engines: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
@@ -61,7 +61,7 @@ class DataParallelEngine:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error of a failed engine, the first in order; None if all work."""
+        """The error of a failed engine, the first in order; None if none has failed."""
         return next((engine.failure for engine in self._engines if engine.failure), None)
 
     @property
@@ -106,7 +106,7 @@ REMEMBERED = 1 << 16  # prompt chunks, the newest ones
 
 
 class PrefixAffinity:
-    """A map from the hash of each prefix to the engine that last computed it.
+    """A map from the hash of each prefix to the engine that last received it.
 
     The map gives hints only: two prefixes may have the same hash, and an engine may have evicted a prefix.
     """

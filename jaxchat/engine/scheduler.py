@@ -80,7 +80,7 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """The number of sequences in a slot."""
+        """The number of sequences that have a slot."""
         return self.slots - len(self._free_slots)
 
     @property

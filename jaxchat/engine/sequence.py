@@ -64,7 +64,9 @@ class Sequence:
 
 
 def fills_mask(constraint: Constraint | None, row: np.ndarray) -> bool:
-    """Writes the allowed tokens into a row of the token mask, u32 `[ceil(V / 32)]`; without a constraint, nothing.
+    """Writes the allowed tokens into a row of the token mask, u32 `[ceil(V / 32)]`.
+
+    Does nothing without a constraint.
 
     Returns:
         False if the constraint raises an exception, otherwise True.

@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 @dataclass(frozen=True)
 class TensorParallel:
-    """The devices that weights are split over; None or a mesh of one for a model on one device.
+    """The devices that weights are split over, as a mesh; None or one device if they are not split.
 
     `reduce_dtype` is the dtype in which partial sums travel between devices. Each partial sum is accumulated in f32
     before it is rounded to that dtype. The result is added to the residual stream in f32. With `experts`, devices

@@ -77,7 +77,7 @@ def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -
 
 
 def _filled(array: Weights, axis: int, size: int) -> Weights:
-    """Pads the end of an axis with zeros to `size`."""
+    """Pads the end of an axis with zeros, to a length of `size`."""
     if array.shape[axis] == size:
         return array
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy

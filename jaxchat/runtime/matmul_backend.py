@@ -15,7 +15,7 @@ from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.program_specs import choose_attention
-from jaxchat.runtime.weight_packing import Native, Packing, Rounded
+from jaxchat.runtime.weight_packing import Int8Packing, Packing, PanelPacking
 from jaxchat.types import Report
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ def choose_packing(
         raise ValueError(f"quantize int8 serves one device, tensor_parallel is {placement.mesh.size}")
     targets, phrase = matmul_calls(engine, placement, folder, report)
     if rounded:
-        return Rounded(targets), f"of int8 {phrase}"
-    return (Native(targets) if targets else None), phrase
+        return Int8Packing(targets), f"of int8 {phrase}"
+    return (PanelPacking(targets) if targets else None), phrase
 
 
 def matmul_calls(

@@ -105,9 +105,9 @@ class Runner:
     def warm_up(
         self, progress: Progress = lambda done, total: None, compiled_all: Callable[[], None] = lambda: None
     ) -> None:
-        """Compiles every program. Then runs the smallest prefill program and all decode programs on empty steps.
+        """Compiles every program, so that no step compiles anything afterwards.
 
-        No step compiles anything afterwards.
+        Then runs the smallest prefill program, all decode programs and a swap once.
 
         Args:
             progress: called with the number of compiled programs and the number of all, at first and after each.

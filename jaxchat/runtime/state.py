@@ -101,7 +101,7 @@ class SlotState:
     def take(self, rows: Array) -> SlotState:
         """Returns the state of the slots `rows`, i32 `[R]`, except `sampling.counts`, which keeps all S slots.
 
-        An entry of S or more gives the state of another slot.
+        Entries of S or more give meaningless values.
         """
         token, position, table = (leaf.at[rows].get(mode="clip") for leaf in (self.token, self.position, self.table))
         return SlotState(token, position, table, self.sampling.take(rows))

@@ -41,8 +41,8 @@ def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PanelWe
 
 
 @dataclass(frozen=True)
-class Native:
-    """Packing for the C++ kernels.
+class PanelPacking:
+    """The packing for the C++ kernels.
 
     `targets` has the custom calls by dtype, see `kernels.matmul.native.native_matmuls`.
     """
@@ -63,8 +63,8 @@ class Native:
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """Packing to int8; `targets` as for `Native`, empty if XLA multiplies."""
+class Int8Packing:
+    """The packing into int8. `targets` is as for `PanelPacking`, empty if XLA multiplies."""
 
     targets: dict[str, str]
 
@@ -89,4 +89,4 @@ class Rounded:
         return quantise_stack(w, inputs, self.target)
 
 
-Packing = Native | Rounded
+Packing = PanelPacking | Int8Packing

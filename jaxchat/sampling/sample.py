@@ -1,4 +1,4 @@
-"""Samples one token per slot from raw logits and computes its log-probabilities."""
+"""Samples one token per row from raw logits and computes its log-probabilities."""
 
 from __future__ import annotations
 

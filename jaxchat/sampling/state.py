@@ -133,7 +133,7 @@ class SamplingState:
     def take(self, rows: Array) -> SamplingState:
         """Returns the state of the slots `rows`, i32 `[R]`, except `counts`, which keeps all S slots.
 
-        An entry of S or more gives the state of another slot.
+        Entries of S or more give meaningless values.
         """
         small = {name: getattr(self, name) for name, column in _columns() if VOCAB not in column.shape}
         return replace(self, **{name: leaf.at[rows].get(mode="clip") for name, leaf in small.items()})

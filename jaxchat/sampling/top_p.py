@@ -50,8 +50,8 @@ def _needed(goal: Array, above: Array, tied_weight: Array) -> Array:
 def top_p_mask(z: Array, top_p: Array) -> Array:
     """Returns whether each token is in its row's nucleus.
 
-    The nucleus has the most likely tokens, of equally likely ones those with lower ids. It has as few as reach `top_p`
-    together, but at least one. Rows with `top_p >= 1` keep all tokens.
+    Tokens are ordered by descending probability, ties by ascending id. The nucleus is the shortest prefix of this order
+    whose probability reaches `top_p`, but at least one token. Rows with `top_p >= 1` keep all tokens.
 
     Args:
         z: `[S, V]` f32 logits after temperature; -inf where masked.

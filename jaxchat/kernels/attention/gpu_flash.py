@@ -1,7 +1,7 @@
 """Attention over paged keys and values on an NVIDIA GPU, as Pallas kernels that Triton compiles.
 
-Decoding splits a sequence over several programs and merges their results (Flash-Decoding, arXiv 2311.01282). The split
-depends on the sequence's own length alone, so its neighbours never change a bit of it.
+Decoding splits a sequence over several kernel instances and merges their results (Flash-Decoding, arXiv 2311.01282).
+The split depends on the sequence's own length alone, so neighbours never change its bits.
 
 Keys and values are `[K, N, page, d]`. The memory after a sequence's end in its last page may hold NaN.
 """
@@ -30,7 +30,7 @@ from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
 DECODE = Tiling(block=64, warps=4, stages=3, splits=16, min_blocks=2)
 PREFILL = Tiling(block=64, warps=4, stages=3, queries=64)
-PROGRAMS = 2048  # decode programs that keep a chip busy; with more rows, each program has several splits of a row
+PROGRAMS = 2048  # kernel instances that keep a chip busy; with more rows, each instance has several splits of a row
 
 
 def decode(

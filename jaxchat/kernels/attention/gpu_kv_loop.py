@@ -21,10 +21,10 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """The tiling of a kernel: keys of a block, warps of a program, stages of its load pipeline.
+    """The tiling of a kernel: keys of a block, warps of a kernel instance, stages of its load pipeline.
 
-    A row's keys are divided into one split for every `min_blocks` blocks, rounded up, and at most `splits`. `queries`
-    is the number of queries of a prefill program.
+    A row's keys are divided into one split for every `min_blocks` blocks, rounded up, and at most `splits`. A kernel
+    instance computes `queries` queries of a prefill step.
     """
 
     block: int  # for keys of 128 numbers in bf16; larger keys make smaller blocks

@@ -67,7 +67,7 @@ def choose(
 
     Raises:
         RegistryError: the name is not registered.
-        ValueError: the backend named `setting` does not support the target.
+        ValueError: the backend named `setting` does not support the target; for "auto", no backend does.
     """
     target = AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
     if named := find_backend(setting):

@@ -79,7 +79,7 @@ class RaggedAttention:
         """Computes attention over B sequences.
 
         Args:
-            q: `[T, H, d]`, the queries of all sequences. They are the last tokens of their sequence.
+            q: `[T, H, d]`, the queries: the last tokens of each sequence.
             cache: the array of one layer.
             table: i32 `[B, P]`, page ids.
             lengths: i32 `[B]`, tokens of each sequence, including its queries.

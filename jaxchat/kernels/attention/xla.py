@@ -1,9 +1,9 @@
 """Paged KV cache in plain JAX: writing keys and values into pages, and attention over a page table.
 
 Both attentions loop over one sequence's keys in blocks of fixed size with an online softmax (arXiv 1805.02867).
-Decoding computes the rows one after the other. A row's cost then depends on its own length. Neither its neighbours nor
-their number can change a bit of it. On a CPU this is also the fastest way: 8 rows of 1,000 keys (H = 14, K = 2, d =
-64) take 1.4 ms, against 2.1 ms with all rows in each block.
+Decoding computes the rows one after the other. A row's cost then depends on its own length, and neither neighbours nor
+their number can change its bits. On a CPU this is also the fastest way: 8 rows of 1,000 keys (H = 14, K = 2, d = 64)
+take 1.4 ms, against 2.1 ms with all rows in each block.
 
 Letters are those of `AttentionBackend`. Pages of one layer are `[N, page, K, d]`, with separate keys and values. Page 0
 is the null page; unused entries of a table point at it. bfloat16 is stored as its bits in u16: XLA:CPU would widen the

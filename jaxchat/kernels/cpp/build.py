@@ -49,7 +49,7 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
         kernels it calls.
 
     Raises:
-        NativeError: the compiler is missing or fails.
+        NativeError: as for `library`.
     """
     loaded, identity = library(folder)
     for name in targets:
@@ -69,7 +69,8 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
         The library and its identity: 12 hex digits of a digest of sources, flags, compiler and CPU.
 
     Raises:
-        NativeError: the compiler is missing or fails.
+        NativeError: the compiler is missing or fails, XLA_FLAGS names unsupported instructions, or the library cannot
+            be loaded.
     """
     compiler = _compiler()
     identity = _identity(compiler)

@@ -55,7 +55,7 @@ def native_matmuls(folder: Path | None) -> dict[str, str]:
     Builds the kernels into `folder`; None builds them for this process alone.
 
     Raises:
-        NativeError: the compiler is missing or fails.
+        NativeError: the kernels cannot be built or loaded.
     """
     identity = register(folder, (*TARGETS.values(), *map(entry, TARGETS.values()), TAKE))
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
