@@ -1,6 +1,7 @@
 """Named objects that users and packages may add: tool formats, model families, attention backends and others.
 
-Packages add objects by entry points. A registry looks them up when it is first used, and imports each on first use.
+Packages add objects by entry points, which a registry looks up when it is first used. Each object is imported when it
+is first asked for.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class TopLogprobs:
 
 @dataclass(frozen=True)
 class TokenEvent:
-    """One sampled token of one choice, or the end of a request.
+    """One sampled token of one choice, or the failure of a choice or of a whole request.
 
     `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
     is -1 too, and the event ends all choices of the request. `logprob` (natural logarithm) and `top` are set only if
@@ -201,8 +201,9 @@ class StepRunner(Protocol):
 class MultihostStep:
     """A step that the leader of a multihost group has begun and that the followers must run too.
 
-    `saved` is the number of a swapped sequence, of which each process stores its own part. A SwapOutWork stores the
-    part under that number, a SwapInWork restores it. Parts whose numbers are in `forgotten` can be deleted.
+    `saved` is the number of a swapped sequence, of which each process stores its own part; 0 for other work. A
+    SwapOutWork stores the part under that number, a SwapInWork restores it. Parts whose numbers are in `forgotten` can
+    be deleted.
     """
 
     work: Work
