@@ -53,7 +53,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Loads public names on first use, so that a gRPC client does not pay for the engine's imports."""
+    """Returns a public name, imported on first use: a gRPC client never imports the engine.
+
+    Raises:
+        AttributeError: jaxchat has no such name.
+        ImportError: the name needs the engine, and one of the engine's packages is not installed.
+    """
     if name == "__version__":
         from importlib.metadata import version
 

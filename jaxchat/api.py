@@ -4,7 +4,7 @@
     answer = client.chat.completions.create(messages=[{"role": "user", "content": "Hello"}], seed=7)
     print(answer.choices[0].message.content)
 
-`model` may be left out of requests.
+Requests need not name a `model`.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ def load(
 ) -> Client:
     """Loads a model and starts its engine in a background thread.
 
-    Process-wide settings are not changed permanently: `close` undoes what loading has registered.
+    Changes no process-wide setting permanently: `close` of the client undoes what loading registered with jax.
 
     Args:
         model: "bundled", a model directory, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct". A directory is in Hugging
             Face format or was written by `convert`.
-        progress: whether a notebook or a terminal shows bars while the model loads; or a function that is called as
+        progress: True to show bars in a notebook or at a terminal, False for no output, or a function that is called as
             `report(stage, done, total)`.
         config: settings of the engine.
-        settings: settings of `jaxchat.EngineConfig`, which win over `config`, and of requests: `ChatConfig` in
+        settings: single settings of `jaxchat.EngineConfig`, which replace those of `config`, and of `ChatConfig` in
             `jaxchat.config`, such as `template_date`.
 
     Raises:
         ModelError: the model cannot be loaded.
         OSError: `cache_dir` names a folder that cannot be written.
         TypeError: a setting does not exist, or its value has another type.
-        ValueError: a value is not allowed, or sizes or devices do not fit the model.
+        ValueError: a value is not allowed, a name is not registered, or sizes or devices do not fit the model.
     """
     return Client(LocalTransport(_load(model, progress, config, settings)))
 
@@ -67,7 +67,10 @@ def load(
 async def load_async(
     model: str = "bundled", *, progress: bool | Report = True, config: EngineConfig | None = None, **settings: Any
 ) -> AsyncClient:
-    """Loads a model as `load` does, in another thread, for use on the running asyncio loop."""
+    """Loads a model in another thread. The client belongs to the running asyncio loop.
+
+    Arguments and errors are those of `load`.
+    """
     session = await asyncio.to_thread(_load, model, progress, config, settings)
     await session.start()
     return AsyncClient(AsyncLocalTransport(session))
@@ -97,16 +100,18 @@ def plan(
     """Estimates memory and speed of a model on a slice of accelerators; see `jaxchat.planning.planner`.
 
     Args:
-        model: "bundled", a folder with `config.json`, such a file, or a known shape such as "llama-3-8b".
-        topology: chips, such as "v5e:2x4" or "h200:8".
+        model: "bundled", a `config.json` or a folder with one, or a known shape such as "llama-3-8b".
+        topology: the slice, such as "v5e:2x4" or "h200:8".
         slots: sequences that decode together.
         max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, at most 8192.
         dtype: precision of weights and KV pages.
-        compiled: also compiles the programs, which takes minutes and needs the TPU compiler.
+        compiled: whether to compile the programs too, for figures of the compiler. Takes minutes; for TPUs only.
 
     Raises:
         ModelError: the model does not exist or cannot be served.
-        ValueError: the topology does not exist, or sizes do not fit the model.
+        TypeError: a size has another type.
+        ValueError: the topology does not exist, a value is not allowed, or sizes do not fit the model. Or `compiled` is
+            set, and the chips are not TPUs or the TPU compiler is missing.
     """
     from jaxchat.planning.hardware import parse_topology  # these import jax
     from jaxchat.planning.model_shapes import read_shape
@@ -131,19 +136,21 @@ def load_session(
     *,
     tune_process: bool = False,
 ) -> ChatSession:
-    """Loads a model into a session. Await its `start` before use. Blocks for seconds, at a first start for a minute.
+    """Loads a model and returns a session, whose `start` must be awaited before use.
+
+    Blocks for seconds, at the first start for about a minute.
 
     Args:
         model: as for `load`.
         engine: settings of the engine.
         report: called as `report(stage, done, total)` while the model loads.
-        chat: settings of requests; None for the defaults.
+        chat: settings of chat requests; None for the defaults.
         leader: sends every step to the followers of a multihost group; None for a process that serves alone.
-        tune_process: whether this process only serves, so that its allocator may be changed permanently.
+        tune_process: whether to change the C library's allocator permanently; for processes that only serve.
 
     Raises:
         ModelError: the model cannot be loaded.
-        MultihostError: processes of the group do not join, or differ.
+        MultihostError: a process of the group does not join, differs or is lost.
         OSError: `engine.cache_dir` names a folder that cannot be written.
         ValueError: a name is not registered, or sizes or devices do not fit the model.
     """
@@ -229,7 +236,7 @@ def load_session(
 
 
 def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -> Engine | DataParallelEngine:
-    """Makes one engine, or several if there are several copies of the model."""
+    """Returns an `Engine` for one runner, a `DataParallelEngine` for several."""
     first, *others = parts = [(runner, Scheduler(**scheduling)) for runner in runners]
     if not others:
         return Engine(*first, queue_limit=queue)
@@ -242,9 +249,9 @@ def convert(
     """Writes a model in Orbax format to a directory; see `jaxchat.checkpoints.convert`. Returns the weights' dtype.
 
     Args:
-        source: as `model` of `load`, but not in Orbax format already.
+        source: as `model` of `load`, in Hugging Face format.
         destination: the directory to write, new or empty.
-        dtype: dtype of the stored weights; None for bfloat16 if all weights have it, otherwise float32.
+        dtype: dtype of the stored weights. None: bfloat16 if all weights of the source have it, otherwise float32.
         report: called as `report("reading weights", done, total)`.
 
     Raises:

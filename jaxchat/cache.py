@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
     """Creates the folder that `EngineConfig.cache_dir` names.
 
-    If the default folder cannot be written, a temporary one replaces it: the next start then takes as long as the
-    first.
+    If the user's cache folder cannot be written, creates a temporary folder in its place. The next start then takes as
+    long as the first.
 
     Args:
         cache_dir: a path, `jaxchat.config.AUTO` for the user's cache folder, or None for no folder.
@@ -26,7 +26,7 @@ def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
         The folder. None if `cache_dir` is None, or if not even a temporary folder can be created.
 
     Raises:
-        OSError: `cache_dir` is a path that cannot be written.
+        OSError: `cache_dir` is a path that cannot be created or written.
         ValueError: `cache_dir` is empty, which would mean the current folder.
     """
     if cache_dir == "":
@@ -42,10 +42,10 @@ def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Writes a file of the cache atomically: another process may be reading or writing the same file.
+    """Writes a file of the cache atomically, because another process may be reading or writing the same file.
 
     Raises:
-        OSError: the file cannot be written; the disk may be full or read-only. An earlier file stays.
+        OSError: the file cannot be written, for example because the disk is full. An earlier file stays unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, unfinished = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)

@@ -18,7 +18,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"  # the event of `jax.mon
 
 
 def ragged_paged_attention() -> Callable[..., Array]:
-    """Returns the TPU kernel that ships with jax. Imports it late, because the import fails on some platforms."""
+    """Returns jax's TPU kernel. Imports it when called, because the import fails on some platforms."""
     from jax.experimental.pallas.ops.tpu import ragged_paged_attention as package
 
     kernel: Callable[..., Array] = package.ragged_paged_attention
@@ -26,9 +26,14 @@ def ragged_paged_attention() -> Callable[..., Array]:
 
 
 def described_devices(topology: str, platform: str, **options: Any) -> Sequence[jax.Device]:
-    """Returns devices of `topology` to compile for, which need not exist.
+    """Returns the devices of a slice for ahead-of-time compilation. The devices need not be present.
 
-    Imports late, because jax then searches for compilers.
+    Imports jax's module when called, because the import searches for compilers.
+
+    Args:
+        topology: name of the slice, such as "v5e:2x4".
+        platform: "tpu" or another platform of jax.
+        options: further arguments of jax's `get_topology_desc`.
     """
     from jax.experimental.topologies import get_topology_desc
 
@@ -37,7 +42,7 @@ def described_devices(topology: str, platform: str, **options: Any) -> Sequence[
 
 
 def reopen_compilation_cache() -> None:
-    """Makes jax reopen its persistent cache in the configured folder, because jax keeps the one it opened first."""
+    """Makes jax reopen its persistent cache in the configured folder. By itself, jax keeps the one it opened first."""
     from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
     reset_cache()
@@ -47,8 +52,8 @@ def reopen_compilation_cache() -> None:
 def building_kernels() -> Iterator[None]:
     """Silences one warning while programs with GPU kernels are lowered.
 
-    From jax 0.11 on, Pallas warns that its Triton backend is deprecated. These kernels have no replacement for it yet,
-    and a user of the server cannot act on the warning.
+    From jax 0.11 on, Pallas warns that its Triton backend is deprecated. The kernels cannot use another backend yet,
+    and users of the server cannot act on the warning.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The Pallas Triton backend is deprecated", DeprecationWarning)

@@ -35,7 +35,7 @@ class MeshConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig(Settings):
-    """Settings of the engine: sizes of programs and KV cache, precision, devices. Every shape is fixed here."""
+    """Settings of the engine: sizes of programs and KV cache, precision, devices. They fix all shapes."""
 
     slots: int = setting(8, "sequences that decode together; further requests wait", metavar="N", least=1)
     prefill_chunk: int = setting(
@@ -136,12 +136,12 @@ class EngineConfig(Settings):
 
     @property
     def mesh(self) -> MeshConfig:
-        """The settings of devices, as a `MeshConfig`."""
+        """The device settings, as a `MeshConfig`."""
         return MeshConfig(tensor=self.tensor_parallel, data=self.data_parallel, experts=self.expert_parallel)
 
     @property
     def prefill_sizes(self) -> tuple[int, ...]:
-        """Tokens of each prefill program in ascending order; the first is `prefill_chunk`."""
+        """The sizes of all prefill programs in tokens, in ascending order; the first is `prefill_chunk`."""
         buckets = self.prefill_buckets
         if buckets is None:
             buckets = tuple(size for size in (64, 256) if size % self.prefill_chunk == 0)
@@ -149,7 +149,7 @@ class EngineConfig(Settings):
 
     @property
     def decode_sizes(self) -> tuple[int, ...]:
-        """Rows of each decode program in ascending order; the last is `slots`."""
+        """The row counts of all decode programs, in ascending order; the last is `slots`."""
         buckets = self.decode_buckets
         if buckets is None:
             buckets = tuple(2**power for power in range(1, self.slots.bit_length()))

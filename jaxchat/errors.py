@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 
 class ModelError(Exception):
-    """An error of a model directory that cannot be served. The message names the file and the key or tensor."""
+    """The error of a model that cannot be found, read or served. The message names the model or the file at fault."""
 
 
 class MultihostError(Exception):
-    """An error of processes that serve one model together: some did not join, differ or are lost. Names them."""
+    """The error of a multihost group: a process does not join in time, differs from the others or is lost."""
 
 
 @dataclass(eq=False)
 class ChatError(Exception):
-    """An error of a chat request that was rejected or failed: the error object of the chat completions API.
+    """The error of a chat request that was rejected or failed, with the fields of the API's error object.
 
     Attributes:
         message: text for people.
         param: dotted path of the invalid field, as in `messages.2.content`.
-        code: stable word for programs.
-        type: family of the error.
-        http_status: HTTP status. It also determines the gRPC status.
-        retry_after: seconds to wait before a retry, None if a retry would not help.
+        code: stable name of the error for programs, such as `context_length_exceeded`.
+        type: group of the error, such as `invalid_request_error`.
+        http_status: HTTP status, which also determines the gRPC status.
+        retry_after: seconds to wait before a retry; None if a retry would not help.
         request_id: id of the request. Only clients set it.
     """
 
@@ -51,7 +51,7 @@ def safe_repr(value: object, limit: int = 200) -> str:
 
 
 def reject_constant(name: str) -> None:
-    """Raises ValueError for NaN and infinities, as the `parse_constant` of `json.loads`."""
+    """Raises ValueError, always. As `parse_constant` of `json.loads`, it is called for NaN and infinities."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -83,7 +83,7 @@ def context_length_exceeded(
         limit: the model's context, in tokens.
         prompt_tokens: length of the prompt.
         max_tokens: requested length of the answer, if any.
-        more: the prompt is longer still, because counting stopped at `prompt_tokens`.
+        more: whether the prompt is longer than `prompt_tokens`, because counting stopped there.
     """
     if more:
         message = f"This model's context is {limit} tokens, but the messages take more than {prompt_tokens}."
@@ -118,7 +118,7 @@ def request_too_large(limit: int) -> ChatError:
 
 
 def queue_full(waiting: int, limit: int, retry_after: float = 1.0) -> ChatError:
-    """Returns a 429. `waiting` and `limit` count sequences without a slot."""
+    """Returns a 429. `waiting` and `limit` count sequences without a slot, `retry_after` is in seconds."""
     return ChatError(
         f"The queue is full: {waiting} sequences wait for a slot, and the limit is {limit}. Try again shortly.",
         None,
@@ -150,7 +150,7 @@ def engine_stopped() -> ChatError:
 
 
 def reader_too_slow(limit: int) -> ChatError:
-    """Returns a 503 for an answer whose unread part exceeds the memory limit of a request, in bytes."""
+    """Returns a 503 for an answer of which more than `limit` bytes are unread."""
     message = f"The answer was not read: more than {limit} bytes of it were waiting."
     return ChatError(message, None, "reader_too_slow", "server_error", 503)
 

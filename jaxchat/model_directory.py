@@ -10,7 +10,7 @@ from jaxchat import bundled
 from jaxchat.errors import ModelError
 
 SINGLE, INDEX, ORBAX = "model.safetensors", "model.safetensors.index.json", "orbax.json"
-"""The files one of which every directory that can be served has: its weights, or a list of their files."""
+"""Every directory that can be served has one of these files: the weights, the index of their files, or a manifest."""
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _MERGE = "merge it with `merge_and_unload()` of PEFT and save the result with `save_pretrained`"
 _TO_SAFETENSORS = "convert it with `AutoModelForCausalLM.from_pretrained(..).save_pretrained(..)` of transformers"
@@ -28,7 +28,7 @@ _OTHER_FORMATS = (
     ("*.h5", f"weights of TensorFlow are not supported; {_TO_SAFETENSORS}"),
     ("*.msgpack", f"weights of Flax are not supported; {_TO_SAFETENSORS}"),
 )
-"""Files of weights that cannot be read, the most telling first, and what to do about them."""
+"""File names of unsupported weights with advice, the most specific first."""
 _LFS = b"version https://git-lfs.github.com/spec/"
 _BYTE_ORDER_MARK = "\ufeff"  # editors on Windows begin files with it
 
@@ -65,9 +65,10 @@ def _download(model: str) -> Path:
 
 
 def check_contents(directory: Path) -> None:
-    """Raises ModelError for a directory with files that cannot be served, and says what they are and what to do.
+    """Raises ModelError if files in a directory prevent serving. The message names one of them and says what to do.
 
-    Such files are adapters, pointers of git-LFS, and weights in another format beside none that can be read.
+    Such files are git-LFS pointers, adapters, and weights in unsupported formats where supported weights are missing.
+    An empty directory passes.
     """
     paths = sorted(directory.iterdir()) if directory.is_dir() else []
     for path in paths:
@@ -88,7 +89,7 @@ def check_contents(directory: Path) -> None:
 
 
 def _is_pointer(path: Path) -> bool:
-    """Returns whether a file is what git checks out for a large file that was not fetched."""
+    """Returns whether a file is a git-LFS pointer, the placeholder of a large file that was not fetched."""
     try:
         if not path.is_file() or path.stat().st_size > 1024:
             return False

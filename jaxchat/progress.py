@@ -1,4 +1,4 @@
-"""Bars while a model is loaded in a notebook or at a terminal."""
+"""Progress bars in a notebook or at a terminal while a model loads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DESCRIPTIONS = {
 
 @contextmanager
 def loading_report(progress: bool | Report) -> Iterator[Report]:
-    """Yields the function that loading reports to. Closes its bars at the end.
+    """Yields the function that loading reports to, and closes its bars when the context ends.
 
     Args:
         progress: True for bars in a notebook or at a terminal, False for no output, or the function itself.
@@ -38,7 +38,7 @@ def loading_report(progress: bool | Report) -> Iterator[Report]:
 
 
 def is_interactive() -> bool:
-    """Returns whether this is a notebook, or standard error is a terminal."""
+    """Returns whether the process runs a notebook, or its standard error is a terminal."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel") or sys.stderr.isatty()

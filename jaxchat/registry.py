@@ -1,6 +1,7 @@
 """Named objects that users and packages may add: tool formats, model families, attention backends and others.
 
-Packages add objects by entry points. A registry looks them up when it is first used, and imports each on first use.
+Packages add objects by entry points, which a registry looks up when it is first used. Each object is imported when it
+is first asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 class RegistryError(ValueError):
-    """A name that is unknown or taken, or an object that cannot be imported."""
+    """The error of a name that is unknown or taken, or of an object that cannot be imported."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,19 @@ class _Deferred:
 
 
 class Registry(Generic[T]):
-    """Objects of one kind by name. Thread-safe.
+    """A thread-safe collection of objects of one kind, by name.
 
-    Iteration yields the latest name first: names that were registered, then those of packages, then built-in ones. Any
-    use raises RegistryError if a package offers a name that is taken.
+    Iteration yields the latest name first: names that were registered, then those of packages, then built-in ones.
+    Every method raises RegistryError if an installed package offers a name that is taken.
     """
 
     def __init__(self, kind: str, group: str, builtin: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Imports nothing.
+        """Creates a registry without importing any object.
 
         Args:
-            kind: what an entry is, for errors: "tool format".
-            group: the entry-point group of packages.
-            builtin: `module:attribute` of each object that jaxchat itself has, imported on first use.
+            kind: the kind of object as error messages name it, such as "tool format".
+            group: the entry-point group in which packages offer objects.
+            builtin: jaxchat's own objects by name, as `module:attribute`. Each is imported on first use.
         """
         self.kind = kind
         self.group = group
@@ -75,8 +76,7 @@ class Registry(Generic[T]):
         """Returns the object of a name, imported if necessary.
 
         Raises:
-            RegistryError: no object has that name, and the message lists those that exist; or its package cannot be
-                imported.
+            RegistryError: the name is unknown (the message lists the known names), or its object cannot be imported.
         """
         self._ask_packages()
         entry = self._entries.get(name)
@@ -109,7 +109,7 @@ class Registry(Generic[T]):
         return name in self._entries
 
     def _ask_packages(self) -> None:
-        """Adds what installed packages offer, once. Raises RegistryError where a name is taken."""
+        """Adds the objects of installed packages, once. Raises RegistryError if one of their names is taken."""
         with self._lock:
             if self._asked_packages:
                 return

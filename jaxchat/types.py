@@ -16,28 +16,29 @@ Finish = Literal["stop", "length", "numerical_error", "grammar_error", "engine_f
 
 
 class Constraint(Protocol):
-    """The state of a grammar in one choice: which tokens may come next. One thread uses it at a time."""
+    """The state of a grammar in one choice: which tokens may come next. Only one thread at a time may use it."""
 
     def fill(self, row: np.ndarray) -> None:
-        """Writes the allowed tokens as bits: u32 `[V / 32]`, bit j % 32 of word j // 32 for token j.
+        """Writes the tokens that may come next into `row`, u32 `[ceil(V / 32)]`.
 
-        May raise if the grammar cannot be followed any further; the choice then ends with an error.
+        Bit j % 32 of word j // 32 is set if token j may come next. May raise any exception if the grammar allows no
+        continuation. The choice then ends with an error.
         """
 
     def accept(self, token: int) -> None:
-        """Advances by the sampled token. Raises ValueError if that was not allowed."""
+        """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
 
 class Grammar(Protocol):
-    """A language that answers must conform to."""
+    """The set of texts that an answer may be."""
 
     def start(self) -> Constraint:
-        """Returns a constraint at the beginning of an answer. This is cheap."""
+        """Returns the constraint of a new answer. Must be fast, because the engine thread calls it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """How one choice is sampled. The fields are those of the chat contract, which validates them."""
+    """The sampling parameters of one choice, as in the chat API. `jaxchat.chat.request` validates them."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -50,7 +51,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateRequest:
-    """A tokenised prompt and the number of continuations to generate."""
+    """A tokenised prompt and the rules for its continuations, the choices. `max_tokens` limits each of them."""
 
     prompt: np.ndarray  # i32 [tokens]
     max_tokens: int
@@ -73,7 +74,7 @@ class TopLogprobs:
 
 @dataclass(frozen=True)
 class TokenEvent:
-    """One sampled token of one choice, or the end of a request.
+    """One sampled token of one choice, or the failure of a choice or of a whole request.
 
     `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
     is -1 too, and the event ends all choices of the request. `logprob` (natural logarithm) and `top` are set only if
@@ -90,10 +91,11 @@ class TokenEvent:
 
 @dataclass(frozen=True)
 class PrefillWork:
-    """One chunk of one prompt: `tokens` i32 `[<= C]` at positions from `start`, which is a multiple of C.
+    """A prefill step: `tokens` i32 `[T]` of one prompt, at positions from `start`, a multiple of C.
 
-    `pages` i32 are all pages of the sequence, in order. The last chunk also samples the first token. If `token_mask`
-    u32 `[1, V / 32]` is given, only tokens whose bit is set may be sampled.
+    T is at most the largest prefill bucket. `slot` is the sequence's slot, and `pages` i32 `[<= P]` are all its pages
+    so far, in order of position. `choice` is the index of the choice. The `last` step of a prompt also samples the
+    first token. If `token_mask` u32 `[1, ceil(V / 32)]` is given, only tokens whose bit is set may be sampled.
     """
 
     slot: int
@@ -108,10 +110,10 @@ class PrefillWork:
 
 @dataclass(frozen=True)
 class DecodeWork:
-    """One token for each of n slots: `slots` i32 `[n]`; `new_pages` i32 `[n]`, a page that was just added or -1.
+    """A decode step: one token for each of R `slots`, i32 `[R]`.
 
-    Where a row is `constrained` (bool `[n]`), `token_mask` u32 `[n, V / 32]` has the bits of the tokens that it may
-    sample.
+    `new_pages` i32 `[R]` has the page that a sequence was just given, or -1. A row that is `constrained` (bool `[R]`)
+    may sample only tokens whose bit is set in `token_mask`, u32 `[R, ceil(V / 32)]`.
     """
 
     slots: np.ndarray
@@ -122,9 +124,7 @@ class DecodeWork:
 
 @dataclass(frozen=True)
 class Swapped:
-    """A sequence on the host: its slot's state and the contents of its pages, in the format of the runner that read
-    them.
-    """
+    """A sequence on the host: the state of its slot and the contents of its pages, in the runner's own format."""
 
     row: Any
     blocks: tuple[Any, ...]
@@ -132,9 +132,9 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapOutWork:
-    """A copy of a slot's state and the contents of `pages` i32 to the host.
+    """A step that copies the state of `slot` and the contents of `pages` (i32) to the host.
 
-    Other sequences may use both from the next step on.
+    Other sequences may use slot and pages from the next step on.
     """
 
     slot: int
@@ -143,9 +143,10 @@ class SwapOutWork:
 
 @dataclass(frozen=True)
 class SwapInWork:
-    """The return of a swapped sequence, bit for bit.
+    """A step that restores a swapped sequence in `slot`, bit for bit.
 
-    `pages` i32 are all its pages now. The first `shared_pages` of them already have their contents.
+    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached and already have
+    their contents.
     """
 
     slot: int
@@ -159,11 +160,11 @@ Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
 
 @dataclass(frozen=True)
 class StepResult:
-    """The tokens that a step sampled: n rows after a decode of n slots, one row after a prefill.
+    """The tokens that a step sampled: one row for each slot of a decode step, one row for a prefill step.
 
-    `finite` is false in a row whose largest logit is not finite; its other values are then meaningless.
-    Log-probabilities are natural logarithms, and meaningless in rows that do not ask for them. After a prefill that is
-    not its prompt's last, all values are meaningless.
+    `finite` is false in a row whose largest logit is not finite; the row's other values are then meaningless.
+    Log-probabilities are natural logarithms, and meaningless in rows that do not ask for them. After a prefill step
+    that is not the last of its prompt, all values are meaningless.
     """
 
     tokens: np.ndarray  # i32 [rows]
@@ -200,8 +201,9 @@ class StepRunner(Protocol):
 class MultihostStep:
     """A step that the leader of a multihost group has begun and that the followers must run too.
 
-    A SwapOutWork is stored under the number `saved`; each process keeps its own part. A SwapInWork restores the part
-    of that number. Parts whose numbers are in `forgotten` can be deleted.
+    `saved` is the number of a swapped sequence, of which each process stores its own part; 0 for other work. A
+    SwapOutWork stores the part under that number, a SwapInWork restores it. Parts whose numbers are in `forgotten` can
+    be deleted.
     """
 
     work: Work
@@ -224,10 +226,14 @@ class MultihostMember(Protocol):
 
     @property
     def timeout(self) -> float:
-        """Seconds within which the processes must meet."""
+        """The time in seconds within which all processes must join."""
 
     def agree(self, digests: Mapping[str, str]) -> None:
-        """Waits until all processes have reported the same digests. Raises MultihostError if they differ."""
+        """Waits until all processes have reported the same `digests`, by name.
+
+        Raises:
+            MultihostError: a process reports other digests, is late or is lost.
+        """
 
 
 class MultihostLeader(MultihostMember, Protocol):
@@ -237,7 +243,10 @@ class MultihostLeader(MultihostMember, Protocol):
         """Sends a step to the followers. Returns at once."""
 
     def watch(self, stuck: Callable[[], float]) -> None:
-        """Monitors `stuck()`, the number of seconds for which the oldest unfinished step has been running."""
+        """Starts to monitor `stuck()`, the seconds for which the oldest unfinished step has been running.
+
+        If they exceed the group's limit, a process counts as lost.
+        """
 
 
 class MultihostFollower(MultihostMember, Protocol):

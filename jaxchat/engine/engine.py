@@ -106,18 +106,19 @@ class Engine:
         """Starts the engine thread.
 
         Args:
-            deliver: called after each step that has events, with those events.
-            ended: called last, when the thread ends. `failure` is then None after a stop, otherwise the error.
+            deliver: called on the engine thread with new events: after each step that has any, and when unfinished
+                requests fail at the end.
+            ended: called when the thread ends, after all events. `failure` is then None after a stop, otherwise the
+                error.
         """
         self._deliver, self._ended = deliver, ended
         self._thread.start()
 
     def stop(self, patience: float | None = None) -> None:
-        """Ends the thread after the step in flight; sequences that still run finish with `engine_failure`.
+        """Ends the engine thread after the current step. Unfinished requests end with `engine_failure`.
 
         Args:
-            patience: seconds to wait for the thread, without limit by default. A step that waits for a lost device
-                never ends.
+            patience: seconds to wait for the thread; None: no limit. A step that waits for a lost device never ends.
         """
         self._inbox.put(_Stop())
         if self._thread.is_alive():
@@ -130,18 +131,18 @@ class Engine:
 
     @property
     def stats(self) -> EngineStats:
-        """The current load. It is read without a lock: each count is exact, but counts may be one step apart."""
+        """The current load, read without a lock: each count is exact, but the counts may be one step apart."""
         s = self._scheduler
         waiting = s.waiting + self._inbound
         return EngineStats(waiting, s.running, s.pool.in_use, s.pool.total, self._steps, s.preemptions)
 
     def submit(self, request: GenerateRequest) -> int:
-        """Queues all choices of a request and returns its id. Events may be delivered before this returns.
+        """Queues all choices of a request and returns its id. Events may be delivered before this call returns.
 
         Raises:
             QueueFull: the choices do not fit in slots and queue. A request larger than both together fits while no
                 sequence waits.
-            EngineStopped: the engine does not run.
+            EngineStopped: the engine is not running: it has not started, was stopped or has failed.
         """
         with self._lock:
             if not self.alive:
@@ -164,7 +165,7 @@ class Engine:
         return running + waiting + choices <= limit if choices <= limit else not waiting
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """Drops a request, or one choice of it, before the next step, without a final event.
+        """Drops a request, or one choice of the request, before the next step and without a final event.
 
         Ignores requests and choices that have ended already.
         """
@@ -219,7 +220,7 @@ class Engine:
                 return self._runner.swap_in(work)
 
     def _take_commands(self) -> bool:
-        """Applies all commands that have arrived and returns False for a stop.
+        """Applies the commands in the inbox. Returns False if one of them stops the engine.
 
         Blocks for a command while no sequence waits or runs and no step is in flight.
         """

@@ -1,4 +1,4 @@
-"""The KV pages of each sequence: chunks that it shares with other prompts, and pages that it alone uses."""
+"""The KV pages of each sequence: those of cached chunks, shared with other prompts, and those that it alone uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class KVCacheManager:
         """Gives a sequence the cached chunks of its prompt and reserves the other pages of its first `tokens` tokens.
 
         Returns:
-            False if fewer than `spare` pages would remain available; nothing has changed then.
+            Whether there was room. Nothing changes if fewer than `spare` pages would remain available.
         """
         hits = self.pool.match_prefix(self._chunks(sequence))
         shared = [page for prefix in hits for page in prefix.pages]
@@ -41,7 +41,7 @@ class KVCacheManager:
         return sequence.position == len(sequence.pages) * self.page_size
 
     def cache_chunks(self, sequence: Sequence) -> None:
-        """Caches the whole prompt chunks that were dispatched, for later prompts; the cache then owns their pages.
+        """Caches the prompt chunks whose prefill was dispatched, for later prompts. The cache then owns their pages.
 
         Stops at the first chunk that another sequence has cached already: in `sequence.pages`, pages of the cache must
         precede the sequence's own.
@@ -61,14 +61,14 @@ class KVCacheManager:
         return prefix is not None
 
     def free(self, sequence: Sequence) -> None:
-        """Takes back all pages of the sequence, its uses of cached chunks and its reservation."""
+        """Frees the pages that only the sequence uses, releases its cached chunks and cancels its reservation."""
         self.pool.free(sequence.pages[self.shared_pages(sequence) :])
         self.pool.release(sequence.prefixes)
         self.pool.unreserve(sequence.reserved_pages)
         sequence.prefixes, sequence.pages, sequence.reserved_pages = [], [], 0
 
     def shared_pages(self, sequence: Sequence) -> int:
-        """Returns how many of its pages, counted from the first, belong to the cache."""
+        """Returns the number of the sequence's pages that belong to the prefix cache. They are its first pages."""
         return len(sequence.prefixes) * self._pages_per_chunk
 
     def _chunks(self, sequence: Sequence) -> list[bytes]:

@@ -1,6 +1,6 @@
 """Ownership of KV pages: a free list, reservations for admitted prompts, and a prefix cache.
 
-No operation but `clear` scans the pool: each takes time proportional to the pages or chunks it is given.
+Every operation except `clear` takes time proportional to the number of pages or chunks that it is given.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(eq=False)
 class Prefix:
-    """A cached prompt chunk and its pages. All sequences whose prompts are equal up to its end share it."""
+    """A cached prompt chunk, which stands for the whole prefix up to its end.
+
+    All sequences whose prompts begin with this prefix share the chunk's pages.
+    """
 
     key: tuple[int, bytes]  # serial of the chunk before it (0: none), and this chunk's tokens
     serial: int
@@ -24,7 +27,7 @@ class PagePool:
     prefix.
 
     A chunk stays cached after its last user has released it, until its pages are needed. Chunks are looked up by the
-    exact tokens of the whole prefix. A hash collision therefore cannot make two prompts share.
+    exact tokens of the whole prefix. A hash collision therefore cannot make two prompts share pages.
     """
 
     def __init__(self, pages: int) -> None:
@@ -45,7 +48,7 @@ class PagePool:
         """Reserves `count` pages for later calls of `take`.
 
         Returns:
-            False if fewer than `spare` pages would remain available; nothing has changed then.
+            Whether there was room. Nothing changes if fewer than `spare` pages would remain available.
         """
         if len(self._free) + self._idle_pages - self._reserved < count + spare:
             return False
@@ -64,14 +67,14 @@ class PagePool:
         return self._free.pop()
 
     def free(self, pages: list[int]) -> None:
-        """Gives back pages, by id, that only one sequence used."""
+        """Puts pages that only one sequence used on the free list, by id."""
         self._free.extend(pages)
 
     def match_prefix(self, chunks: list[bytes]) -> list[Prefix]:
-        """Returns the prefixes of the cached chunks at the beginning of `chunks` and adds one use to each.
+        """Returns the cached chunks with which a prompt begins, in order, and adds one use to each.
 
         Args:
-            chunks: the tokens of each chunk of a prompt, as bytes.
+            chunks: the tokens of each whole chunk of the prompt, as bytes.
         """
         prefixes: list[Prefix] = []
         for tokens in chunks:
@@ -86,12 +89,12 @@ class PagePool:
         """Caches a chunk that prefill has just written, with one use by the caller.
 
         Args:
-            parent: the prefix before it; None for the first chunk of a prompt.
+            parent: the cached chunk before this one; None for the first chunk of a prompt.
             tokens: the chunk's tokens, as bytes.
-            pages: ids of its pages.
+            pages: ids of the chunk's pages.
 
         Returns:
-            The prefix. None if such a chunk is cached already.
+            The cached chunk. None if one with the same tokens and parent was cached before.
         """
         key = (parent.serial if parent else 0, tokens)
         if key in self._prefixes:

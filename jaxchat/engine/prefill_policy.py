@@ -1,4 +1,4 @@
-"""How prefill and decode share the device: which prefill steps run between two decode steps, and how large they are."""
+"""Divides the device between prefill and decode: decides how many prompt tokens run between two decode steps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from itertools import pairwise
 
 
 class PrefillPolicy:
-    """A policy that alternates prefill and decode, counted in prompt tokens.
+    """A policy that alternates prefill and decode steps.
 
-    Between two decode steps it allows `startable // running` quotas of prompt tokens, but at least one. A quota is the
-    largest bucket of at most two chunks. The total is at most the largest bucket: no decode step waits for more
-    tokens than one step can compute. If nothing runs, any bucket is allowed.
+    Between two decode steps it allows `startable // running` quotas of prompt tokens (see `next_size`), but at least
+    one. A quota is the largest bucket of at most two chunks. The total is at most the largest bucket: no decode step
+    waits for more tokens than one step can compute. While no sequence decodes, any bucket is allowed.
     """
 
     def __init__(self, prefill_buckets: tuple[int, ...]) -> None:
@@ -29,7 +29,7 @@ class PrefillPolicy:
         Args:
             tokens: prompt tokens that remain to be prefilled.
             running: number of sequences that could decode now.
-            startable: number of waiting sequences that have a slot, including the one with this prompt.
+            startable: number of sequences that could start now: this one, and waiting ones as far as slots are free.
         """
         least, most = self._buckets[0], self._buckets[-1]
         if not self._used and running:

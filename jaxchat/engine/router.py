@@ -17,10 +17,10 @@ from jaxchat.types import GenerateRequest, StepRunner
 
 
 class DataParallelEngine:
-    """A router with the methods of `Engine`, over engines that give equal answers. Methods are thread-safe.
+    """A router with the methods of `Engine`, over engines that each have a copy of the model. Methods are thread-safe.
 
-    A request goes to the engine that last had at least half of its prompt, if slots for all choices are free there.
-    Otherwise it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
+    A request goes to the engine that last received a prompt with the same first half, if slots for all choices are free
+    there. Otherwise it goes to the engine with the fewest sequences. If one engine fails, all count as failed.
     """
 
     def __init__(self, engines: Sequence[tuple[StepRunner, Scheduler]], *, queue_limit: int, chunk: int) -> None:
@@ -61,7 +61,7 @@ class DataParallelEngine:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error of the first engine, in their order, that has failed; None if none has."""
+        """The error of a failed engine, the first in order; None if none has failed."""
         return next((engine.failure for engine in self._engines if engine.failure), None)
 
     @property
@@ -74,7 +74,7 @@ class DataParallelEngine:
 
         Raises:
             QueueFull: the choices do not fit in that engine, see `Engine.submit`.
-            EngineStopped: that engine does not run.
+            EngineStopped: that engine is not running.
         """
         with self._lock:
             keys = self._prefix_affinity.keys(request.prompt)
@@ -106,7 +106,10 @@ REMEMBERED = 1 << 16  # prompt chunks, the newest ones
 
 
 class PrefixAffinity:
-    """A memory of which engine has seen which prefix, by hash. It is a hint: two prefixes may have the same hash."""
+    """A map from the hash of each prefix to the engine that last received it.
+
+    The map gives hints only: two prefixes may have the same hash, and an engine may have evicted a prefix.
+    """
 
     def __init__(self, chunk: int) -> None:
         self._chunk = chunk
@@ -124,7 +127,14 @@ class PrefixAffinity:
         return hashes
 
     def find(self, keys: list[int]) -> tuple[int, int]:
-        """Returns the engine of the longest known prefix and its length in tokens; (0, 0) if none is known."""
+        """Finds the longest recorded prefix of a prompt.
+
+        Args:
+            keys: the prompt's hashes, from `keys`.
+
+        Returns:
+            The engine's index and the prefix's length in tokens; (0, 0) without a recorded prefix.
+        """
         for count in range(len(keys), 0, -1):
             home = self._homes.get(keys[count - 1])
             if home is not None:
@@ -132,7 +142,7 @@ class PrefixAffinity:
         return 0, 0
 
     def record(self, keys: list[int], home: int) -> None:
-        """Records the engine of a prompt and forgets the oldest entries beyond `REMEMBERED`."""
+        """Records engine `home` for every prefix in `keys`. Forgets the oldest prefixes beyond `REMEMBERED`."""
         for key in keys:
             self._homes[key] = home
             self._homes.move_to_end(key)

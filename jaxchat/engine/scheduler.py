@@ -2,9 +2,9 @@
 served.
 
 A sequence is admitted when a slot is free and the pool has pages for its prompt. Prompts are prefilled one at a time,
-chunk by chunk, alternating with decode steps (`jaxchat.engine.prefill_policy`). When the pool is exhausted, the newest
-running sequence is swapped out to host memory. It returns bit for bit before another one is admitted. The oldest
-sequence therefore always proceeds, and none is lost.
+in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`). When the pool is exhausted, the newest
+running sequence is swapped out to host memory. It is swapped in, bit for bit, before another sequence is admitted. The
+oldest sequence therefore always proceeds, and no sequence is lost.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Step:
 
 
 class Scheduler:
-    """The queue, the slots and the pages. Steps must be processed in the order in which they were scheduled."""
+    """A scheduler of sequences over slots and pages. Results must be processed in the order of their steps."""
 
     def __init__(
         self, *, slots: int, prefill_buckets: tuple[int, ...], page_size: int, pages: int, vocab: int = 0
@@ -80,7 +80,7 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """The number of sequences in a slot."""
+        """The number of sequences that have a slot."""
         return self.slots - len(self._free_slots)
 
     @property
@@ -105,7 +105,7 @@ class Scheduler:
         return len(cancelled)
 
     def schedule(self) -> Step | None:
-        """Returns the next step, or None if there is nothing to do."""
+        """Chooses the next step and returns it, or None if there is nothing to do."""
         if self._swapped:
             if self._readmit(self._swapped[0]):
                 return self._swap_in(self._swapped.pop(0))
@@ -145,8 +145,9 @@ class Scheduler:
         self._prefilling = sequence
 
     def _headroom(self) -> int:
-        """Returns how many pages to leave for running sequences, one each: a new sequence should not be swapped out
-        at once.
+        """Returns the number of pages that admission leaves free, one for each running sequence.
+
+        Otherwise a new sequence could be swapped out at once.
         """
         return len(self._decoding) + (self._prefilling is not None)
 
@@ -183,7 +184,7 @@ class Scheduler:
         """Reserves a page for each sequence whose next token needs one.
 
         Returns:
-            False if there are too few pages; nothing has changed then.
+            Whether there were enough pages. Nothing changes otherwise.
         """
         full = [s for s in ready if self._kv_cache.needs_page(s) and not s.reserved_pages]
         if not self.pool.reserve(len(full)):
@@ -234,8 +235,9 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
-        """Returns the tokens that each constrained row may sample, as bits u32 `[n, V / 32]`; None without
-        constraints.
+        """Returns the bits of the tokens that each constrained row may sample, u32 `[R, ceil(V / 32)]`.
+
+        None if no row is constrained.
         """
         if not any(s.constraint for s in sequences):
             return None

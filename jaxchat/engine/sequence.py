@@ -54,7 +54,7 @@ class Sequence:
 
     @property
     def length(self) -> int:
-        """The number of tokens whose keys and values are in its pages after all dispatched steps."""
+        """The number of tokens whose keys and values are in the pages after all dispatched steps."""
         return self.position if self.dispatched else self.prefilled
 
     @property
@@ -64,10 +64,12 @@ class Sequence:
 
 
 def fills_mask(constraint: Constraint | None, row: np.ndarray) -> bool:
-    """Writes the allowed tokens into a row of the mask, u32 `[V / 32]`, which stays as it is without a constraint.
+    """Writes the allowed tokens into a row of the token mask, u32 `[ceil(V / 32)]`.
+
+    Does nothing without a constraint.
 
     Returns:
-        False if the constraint raises.
+        False if the constraint raises an exception, otherwise True.
     """
     try:
         if constraint:

@@ -22,8 +22,8 @@ class Decoder(nn.Module):
     """The decoder of every family, over one flat run of tokens.
 
     Layers are unrolled, with one parameter subtree each: scanning stacked weights would copy them in every step on CPU
-    and GPU. The caller batches: decode passes one token of each of S sequences, prefill C tokens of one, training
-    vmaps.
+    and GPU. The caller batches: decode passes one token of each of R sequences, prefill T tokens of one, and training
+    uses vmap.
     """
 
     config: ModelConfig

@@ -63,7 +63,7 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
 
 
 def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype: str = "float32") -> Array:
-    """Applies `matmul` with entry `index` (i32 scalar) of the stack of weights on the first axis of `w`.
+    """Applies `matmul` to entry `index` (i32 scalar) of `w`, a stack of weights on the first axis.
 
     XLA:CPU widens all entries of bf16 weights before it extracts one. On CPUs this is slow without the C++ kernels.
     """
@@ -82,7 +82,7 @@ def weight(module: nn.Module, specs: Specs, name: str) -> Weight:
 
 
 def parameter(module: nn.Module, specs: Specs, name: str) -> Array:
-    """Returns the parameter of that name, which is never packed; while initialising, draws it as `specs` says."""
+    """Returns the parameter `name`, which is never packed. While initialising, draws it as `specs` says."""
     spec = specs[name,]
     found: Array = module.param(name, spec.init, spec.shape)
     return found

@@ -107,9 +107,10 @@ def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
 
 
 def rows_of(tokens: int, experts: Experts) -> int:
-    """Returns the rows of a block, such that reading an expert takes longer than multiplying by the padding.
+    """Returns the number of rows of a block, for which reading an expert takes longer than multiplying by padding.
 
-    The result is a power of two and at least twice the average tokens of an expert: few experts are then read twice.
+    The result is a power of two from 8 to 128. Up to that limit, it is at least twice the average number of tokens of
+    an expert, so that few experts are read twice.
     """
     target = cdiv(2 * tokens * experts.top_k, experts.count)
     return min(max(ROWS, 1 << (target - 1).bit_length()), MOST_ROWS)

@@ -21,7 +21,7 @@ ParamPath = tuple[str, ...]
 Init = Callable[..., jax.Array]
 """`init(key, shape, dtype)` draws a parameter for training."""
 Padding = Literal["none", "vocab", "query_heads", "fused_heads"]
-"""Where a model over more devices has more: nowhere, on the vocabulary axis, or from the "kv_heads" axis on.
+"""The axes that `parallel.padding` extends: none, the vocabulary axis, or the axes from "kv_heads" on.
 
 "query_heads" is `[K, G, ..]`, "fused_heads" is `[.., K, G + 2, d]`: the queries, the key and the value.
 """
@@ -39,12 +39,12 @@ class ParamSpec:
 
     @property
     def size(self) -> int:
-        """Number of weights."""
+        """The number of weights."""
         return math.prod(self.shape)
 
     @property
     def per_expert(self) -> bool:
-        """Whether it stacks the matrices of experts, of which a token is multiplied by a few."""
+        """Whether the parameter is a stack of matrices, one for each expert."""
         return bool(self.contracted) and self.axes[0] == "experts"
 
     @property

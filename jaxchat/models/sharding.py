@@ -1,4 +1,4 @@
-"""Sums over devices of a model that is split over them."""
+"""Sums over the devices that a model is split over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 @dataclass(frozen=True)
 class TensorParallel:
-    """The devices that weights are split over; None or a mesh of one for a model on one device.
+    """The devices that weights are split over, as a mesh; None or one device if they are not split.
 
     `reduce_dtype` is the dtype in which partial sums travel between devices. Each partial sum is accumulated in f32
     before it is rounded to that dtype. The result is added to the residual stream in f32. With `experts`, devices
@@ -28,8 +28,8 @@ class TensorParallel:
     def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> TensorParallel:
         """Returns the settings for weights of `dtype`, f32 or bf16.
 
-        CPUs always sum in f32 and in short blocks: they have no fast bf16 and save nothing by fewer bytes. The bits of
-        their products depend on the row count, which must not show the chunks of prompts.
+        CPUs always sum in f32, because they have no fast bf16 and gain nothing from fewer bytes. They use short blocks,
+        because the bits of their products depend on the row count, which must not depend on how a prompt is cut.
         """
         parts = dtype if mesh.size > 1 and platform != "cpu" else "float32"
         return TensorParallel(mesh, parts, experts and mesh.size > 1, platform != "cpu")

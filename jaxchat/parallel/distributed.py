@@ -1,4 +1,4 @@
-"""One JAX program over several processes: joining, and arrays that are spread over processes."""
+"""One JAX program over several processes: joining them, and arrays that are spread over them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def join(member: MultihostMember) -> None:
 
 
 def leave() -> None:
-    """Waits for the other processes to leave too; otherwise they would report this one's end as a failure."""
+    """Waits until all processes leave; otherwise the others would report the end of this process as a failure."""
     jax.distributed.shutdown()
 
 
@@ -48,10 +48,14 @@ def block_each_step(sharding: NamedSharding) -> bool:
 
 
 def put(tree: Any, sharding: Any) -> Any:
-    """Copies a tree of host arrays, equal in all processes, to devices by `sharding`.
+    """Copies a pytree of host arrays, equal in all processes, to devices.
 
-    Each process copies only its own part. `sharding` is one for all arrays or a tree of them, as for `jax.device_put`.
-    `device_put` itself would make the processes compare the arrays, which needs another collective.
+    Each process copies only its part of each array. `jax.device_put` would make the processes compare the arrays, which
+    needs another collective.
+
+    Args:
+        tree: the arrays.
+        sharding: one sharding for all arrays, or a pytree of shardings, as for `jax.device_put`.
     """
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
         return jax.device_put(tree, sharding)
@@ -64,9 +68,9 @@ def _put(value: Any, sharding: NamedSharding) -> Array:
 
 
 def take_part(tree: Any) -> Any:
-    """Returns host copies of the parts of a tree of arrays that are in this process.
+    """Returns host copies of this process's part of each array in a pytree.
 
-    Of an array that this process has in full, the part is the whole. Others must be split along one axis only.
+    The part is the whole array if this process has all of it. Other arrays must be split along one axis only.
     """
     return jax.tree.map(_part, tree)
 
@@ -81,7 +85,7 @@ def _part(array: Array) -> np.ndarray:
 
 
 def put_part(tree: Any, sharding: Any) -> Any:
-    """Inverts `take_part`: copies the parts of this process to its devices by `sharding`."""
+    """Inverts `take_part`: returns device arrays by `sharding` from this process's part of each."""
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
         return jax.device_put(tree, sharding)
     place = jax.make_array_from_process_local_data

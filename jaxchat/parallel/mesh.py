@@ -24,7 +24,8 @@ def check_divides(config: MeshConfig, model: ModelConfig) -> None:
     """Checks that the layers of the model can be split over the devices of `config`.
 
     Raises:
-        ValueError: they cannot, or `config` distributes experts and the model has none.
+        ValueError: `config.tensor` does not divide a size that is split, or `config.experts` is set for a model without
+            experts.
     """
     if config.experts and not model.experts:
         raise ValueError("expert_parallel needs a model with experts")
@@ -42,11 +43,11 @@ def check_divides(config: MeshConfig, model: ModelConfig) -> None:
 
 @dataclass(frozen=True)
 class Placement:
-    """Shardings over one mesh.
+    """The shardings of one copy of the model over a mesh.
 
     Tensor parallel: attention is split by groups of KV heads (with their query heads), the feed-forward layer by its
-    inner dimension, the embedding by vocabulary. Each layer then needs two all-reduces, and nothing else moves. Experts
-    are split by their inner dimension too, or distributed whole (expert parallel).
+    inner dimension, the embedding by vocabulary. Each layer then needs two all-reduces and no other communication.
+    Experts are split by their inner dimension too, or distributed whole (expert parallel).
     """
 
     mesh: Mesh | AbstractMesh  # an abstract mesh suffices for shapes
@@ -57,8 +58,8 @@ class Placement:
         """Returns a placement over the first of `devices`, by default those of all processes.
 
         Raises:
-            ValueError: there are too few devices, or several processes have more than are used. Or `check_divides`
-                finds that the model cannot be split over them.
+            ValueError: there are too few devices, or several processes have more devices than are used, or the model
+                cannot be split (see `check_divides`).
         """
         return Placement.copies(replace(config, data=1), model, devices)[0]
 
@@ -79,7 +80,7 @@ class Placement:
 
     @staticmethod
     def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
-        """Returns shardings over devices that need not exist, for planning. Raises as `check_divides` does."""
+        """Returns a placement over devices that need not exist, for planning. Raises ValueError as `check_divides`."""
         check_divides(config, model)
         return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
 
@@ -111,7 +112,7 @@ class Placement:
         return NamedSharding(self.mesh, PartitionSpec(*fitting))
 
     def copy(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Copies parameters of another placement, over as many devices, to the devices of this one."""
+        """Copies parameters from another placement, of equally many devices, to the devices of this placement."""
 
         def one(leaf: jax.Array) -> jax.Array:
             spec = leaf.sharding.spec if isinstance(leaf.sharding, NamedSharding) else PartitionSpec()

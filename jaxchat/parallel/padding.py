@@ -1,8 +1,8 @@
-"""Pads a model to the number of its devices: repeats or adds heads and extends the vocabulary, with the same answers.
+"""Pads a model to the number of its devices: repeats or adds heads and extends the vocabulary. Answers stay the same.
 
 With more devices than KV heads, each copy of a KV head serves a part of the query heads that shared it. The copies cost
-KV memory: with twice as many devices as KV heads, every key is stored twice. Where heads do not divide, heads of zeros
-are added, whose results are multiplied by zeros.
+KV memory: with twice as many devices as KV heads, every key is stored twice. If devices do not divide the heads, heads
+of zeros are added, and the output projection multiplies their results by zeros.
 
 The vocabulary gets padding rows until every device has the same number of whole groups of tokens
 (`jaxchat.sampling.topk`). Sampling then works on each device's part; otherwise the compiler gathers the logits.
@@ -50,7 +50,7 @@ def pad(spec: ParamSpec, array: Weights, model: ModelConfig, target: ModelConfig
     """Pads a parameter of `model` to its shape in `target`.
 
     Args:
-        spec: the parameter in either model.
+        spec: the parameter's spec in either model.
         array: the parameter.
         model: the model as stored.
         target: the result of `padded_config` for that model.
@@ -77,7 +77,7 @@ def _split(array: Weights, axis: int, model: ModelConfig, target: ModelConfig) -
 
 
 def _filled(array: Weights, axis: int, size: int) -> Weights:
-    """Pads the end of an axis with zeros to `size`."""
+    """Pads the end of an axis with zeros, to a length of `size`."""
     if array.shape[axis] == size:
         return array
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy

@@ -1,1 +1,1 @@
-"""The device side: compiled programs, KV pages, slot state, mesh, warm-up and the fingerprint of it all."""
+"""The device side: compiled programs, KV pages, slot state, mesh, warm-up and fingerprint."""

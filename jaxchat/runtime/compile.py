@@ -1,4 +1,4 @@
-"""Ahead-of-time compilation, its persistent cache, and the count of later compiles, which must stay zero."""
+"""Compiler options, jax's persistent cache, and the count of compiles after the warm-up, which must stay zero."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _NAMES_OF_SOURCE = re.compile(
 
 
 class CompileCache:
-    """A lender of jax's persistent compilation cache, which has one folder for the whole process.
+    """A manager of jax's persistent compilation cache, whose folder is a setting of the whole process.
 
-    While a load has the cache, programs that other threads compile are stored in its folder too. If loads overlap, the
-    last to begin sets the folder for all. The last to end restores what was configured before the first.
+    Within the context of `kept_in`, programs that other threads compile are stored in the same folder. If contexts
+    overlap, the last to begin sets the folder for all. The last to end restores the settings from before the first.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class CompileCache:
 
     @contextlib.contextmanager
     def kept_in(self, folder: Path | None) -> Iterator[None]:
-        """Stores programs compiled within the context in `folder`, for the next start; None changes nothing."""
+        """Makes jax store programs compiled within the context in `folder`; None changes nothing."""
         if folder is None:
             yield
             return
@@ -57,7 +57,7 @@ class CompileCache:
 
 _CACHE_FOLDER = "jax_compilation_cache_dir"
 _KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
-compile_cache = CompileCache()  # jax has one, so this is the one that lends it
+compile_cache = CompileCache()  # one for the process, as jax has one cache
 
 
 def _configure(settings: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ class CompileCounter:
         self._stop()
 
     def count_compile(self) -> None:
-        """Counts a program if the calling thread is the one that is watched."""
+        """Counts one program if the calling thread is the watched one."""
         self.count += threading.get_ident() == self._thread
 
 

@@ -17,12 +17,12 @@ from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, S
 SEQUENCES, STEPS = 8, 4
 
 
-def agreeing(runner: Runner) -> tuple[int, ...]:
-    """Returns the row counts of `runner.decode_buckets` whose programs agree bit for bit with that of S rows, S
-    included.
+def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
+    """Returns the row counts of `runner.decode_buckets` whose programs agree bit for bit with that of S rows.
 
-    Each program decodes the same random sequences, a few of them longer than a block of attention. Tokens and the f32
-    log-probabilities of 21 tokens per row must be equal. Leaves noise in slots and pages, which is never read.
+    S is included. Each program decodes the same random sequences, a few of them longer than a block of attention.
+    Tokens and the f32 log-probabilities of 21 tokens per row must be equal. Leaves noise in slots and pages, which is
+    never read.
     """
     *smaller, full = runner.decode_buckets
     if not smaller:
@@ -32,11 +32,11 @@ def agreeing(runner: Runner) -> tuple[int, ...]:
     return *(rows for rows in smaller if trial.decode(rows) == expected), full
 
 
-def agreeing_chunks(runner: Runner) -> tuple[int, ...]:
-    """Returns the sizes of `runner.prefill_buckets` whose programs agree bit for bit with the smallest, that included.
+def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
+    """Returns the sizes of `runner.prefill_buckets` whose programs agree bit for bit with that of C tokens.
 
-    The same random prompts are computed in steps of each size, and a few tokens are decoded after them: the sampled
-    tokens depend on all keys and values. Leaves noise as `agreeing` does.
+    C, the smallest, is included. The same random prompts are computed in steps of each size. A few tokens are decoded
+    after them, whose log-probabilities depend on all keys and values. Leaves noise as `agreeing_decode_buckets` does.
     """
     least, *larger = runner.prefill_buckets
     if not larger:
@@ -52,24 +52,25 @@ def agreeing_chunks(runner: Runner) -> tuple[int, ...]:
 def rows_agree(runner: Runner) -> bool:
     """Returns whether sequences get the same bits in every slot and row of the largest decode program.
 
-    A few random sequences are each decoded in many slots at once, in as many as there are pages for. Devices whose
-    order of summation depends on the place of a number in its array would fail. Leaves noise as `agreeing` does.
+    Copies of two random sequences are decoded in as many slots at once as there are pages for. They differ on devices
+    whose order of summation depends on a number's position in its array. Leaves noise as `agreeing_decode_buckets`
+    does.
     """
     sizes = runner.sizes
     return all(len(set(copies)) == 1 for copies in _Trial(runner, 2, sizes.chunk // 2, sizes.chunk).everywhere())
 
 
 class _Trial:
-    """Some sequences after their prefill, on the host, from where every program gets them."""
+    """Random sequences, prefilled and swapped out to the host. Each program decodes the same copies of them."""
 
-    def __init__(self, runner: Runner, count_limit: int, longest: int, chunk: int) -> None:
+    def __init__(self, runner: Runner, count_limit: int, longest: int, bucket: int) -> None:
         """Prefills the sequences and swaps them out.
 
         Args:
             runner: runs the programs.
             count_limit: largest number of sequences.
-            longest: tokens of the second sequence, as far as the context allows.
-            chunk: size of the prefill steps.
+            longest: tokens of every fourth sequence from the second on, as far as the context allows.
+            bucket: size of the prefill steps in tokens.
         """
         self._runner = runner
         sizes, rng = runner.sizes, np.random.default_rng(0)
@@ -84,16 +85,16 @@ class _Trial:
             length = longest if slot % 4 == 1 or single else int(rng.integers(1, min(sizes.chunk, longest) + 1))
             tokens = rng.integers(0, sizes.vocab, length).astype(np.int32)
             sampling = SamplingParams(logprobs=True, seed=slot, temperature=slot % 2, frequency_penalty=0.1 * slot)
-            for start in range(0, length, chunk):
-                part = tokens[start : start + chunk]
+            for start in range(0, length, bucket):
+                part = tokens[start : start + bucket]
                 last = start + len(part) == length
                 work = PrefillWork(slot, part, start, last, pages, 0, sampling)
-                step = runner.prefill_in(chunk, work).wait()
+                step = runner.prefill_in(bucket, work).wait()
             self._first.append(_bits(step, 0))
             self._swapped.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
 
     def everywhere(self) -> list[list[bytes]]:
-        """Returns the bits of each sequence in each of its slots; sequences alternate over the slots."""
+        """Returns, for each sequence, the bits that its copy in each slot computes. Sequences alternate over slots."""
         sizes, count = self._runner.sizes, len(self._swapped)
         per_sequence = self._pages.shape[1]
         rows = min(sizes.slots, (sizes.pages - 1) // per_sequence)

@@ -21,7 +21,7 @@ from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.compile import compile_cache
-from jaxchat.runtime.determinism import agreeing, agreeing_chunks, rows_agree
+from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets, rows_agree
 from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.runner import Runner
@@ -32,13 +32,13 @@ from jaxchat.sampling.sample import sample
 from jaxchat.types import Report
 
 Agree = Callable[[dict[str, str]], None]
-"""`agree(digests)` of weights and programs, by name."""
+"""`agree(digests)` compares digests of weights and programs, by name, with those of the other processes."""
 _UNRELATED = ("cache_dir", "max_queued")  # settings that programs do not depend on
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Runners that are ready and compute the same bits, with the properties that identify them."""
+    """Runners that are ready, one for each copy of the model, with the facts that identify and describe them."""
 
     runners: tuple[Runner, ...]
     model: ModelConfig
@@ -87,25 +87,26 @@ def load_runner(
     agree: Agree = lambda digests: None,
     tune_process: bool = False,
 ) -> Loaded:
-    """Loads weights, compiles and warms up, for each copy of the model.
+    """Loads the weights, then compiles and warms up the programs, for each copy of the model.
 
-    Process settings stay as they are, unless `tune_process` is set. jax's compilation cache is restored afterwards, and
-    compilations are counted until `Loaded.close`.
+    Process-wide settings stay as they are unless `tune_process` is set: jax's compilation cache is restored at the end.
+    Compilations are counted until `Loaded.close`.
 
     Args:
-        directory: a model in Hugging Face format.
+        directory: a model in Hugging Face or Orbax format.
         engine: settings.
         valid: number of token ids, counted from 0, that the tokenizer knows.
         text_digest: digest of tokenizer and chat template, for the fingerprint.
         report: called with the progress, see `Report`.
-        agree: in a multihost group, waits until all processes have the same digests; they could not run together
-            otherwise.
-        tune_process: whether this process only serves, so that its allocator may be changed permanently.
+        agree: in a multihost group, waits until all processes have reported the same digests. Its errors are passed on.
+        tune_process: whether to change the C library's allocator permanently; for processes that only serve.
 
     Raises:
         ModelError: the model cannot be loaded.
+        OSError: `engine.cache_dir` names a folder that cannot be written.
         RegistryError: an attention backend or a logits processor of `engine` is not registered.
-        ValueError: sizes or devices do not fit the model, or its copies would answer differently.
+        ValueError: sizes or devices do not fit the model, or answers would depend on the copy of the model or on the
+            slot although `engine.determinism` is exact.
     """
     with compile_cache.kept_in(cache_folder(engine.cache_dir)):
         return _load(directory, engine, valid, text_digest, report, agree, tune_process)
@@ -180,7 +181,7 @@ def _load(
 
 
 def _settings(engine: EngineConfig, padded: ModelConfig) -> list[str]:
-    """Returns the settings that decide which programs are compiled."""
+    """Returns the facts that decide which programs are compiled: model, settings and machine."""
     settings = [
         f"{field.name}={getattr(engine, field.name)}" for field in fields(engine) if field.name not in _UNRELATED
     ]
@@ -190,10 +191,10 @@ def _settings(engine: EngineConfig, padded: ModelConfig) -> list[str]:
 def _restrict_to_agreeing(runners: tuple[Runner, ...], weights: str, record: StartRecord, report: Report) -> None:
     """Restricts the runners to programs whose bits agree.
 
-    Several processes that share a model always compare, because all of them must run the same steps.
+    Processes of a multihost group ignore the record and always compare, because all must run the same steps.
 
     Raises:
-        ValueError: runners or rows do not agree.
+        ValueError: runners do not agree, or slots and rows do not.
     """
     first, *others = runners
     if any(runner.digests() != first.digests() for runner in others):
@@ -212,10 +213,10 @@ def _restrict_to_agreeing(runners: tuple[Runner, ...], weights: str, record: Sta
 
 
 def _find_agreement(first: Runner) -> Agreement:
-    """Finds the programs that agree. Raises ValueError if rows do not."""
+    """Returns the programs that agree. Raises ValueError if bits depend on the slot or the row."""
     if not rows_agree(first):
         raise ValueError(
             "determinism exact: on these devices the numbers of a sequence depend on its slot, so that "
             "load could change an answer; determinism fast allows it"
         )
-    return Agreement(agreeing_chunks(first), agreeing(first))
+    return Agreement(agreeing_prefill_buckets(first), agreeing_decode_buckets(first))

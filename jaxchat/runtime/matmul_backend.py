@@ -1,4 +1,4 @@
-"""Selects the implementation of matrix products: the C++ kernels on a CPU that supports them, otherwise XLA."""
+"""Selects the matmul backend, C++ kernels on a CPU that supports them and otherwise XLA, and the attention backend."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import jax
 
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.cpu_native import native_attention
-from jaxchat.kernels.attention.select import Choice
+from jaxchat.kernels.attention.select import Selection
 from jaxchat.kernels.cpp.build import NativeError, is_built
 from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.program_specs import choose_attention
-from jaxchat.runtime.weight_packing import Native, Packing, Rounded
+from jaxchat.runtime.weight_packing import Int8Packing, Packing, PanelPacking
 from jaxchat.types import Report
 
 logger = logging.getLogger(__name__)
@@ -24,38 +24,40 @@ logger = logging.getLogger(__name__)
 def choose_packing(
     engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
 ) -> tuple[Packing | None, str]:
-    """Returns the format in which the matmul backend takes weights, and a phrase that describes the backend.
+    """Returns the packing of weights for the matmul backend, and a phrase that describes the backend.
 
-    The format is None if the backend takes weights in the layout of the decoder.
+    The packing is None if the backend takes weights in the layout of the decoder.
 
     Args:
         engine: settings.
         placement: devices of the model.
         folder: folder for built kernels; None builds them for this process alone.
-        report: called when kernels are built.
+        report: called with the progress if kernels are built.
 
     Raises:
-        ValueError: int8 weights on several devices.
+        ValueError: `engine.quantize` is int8 and `placement` has several devices.
     """
     rounded = engine.quantize == "int8"
     if rounded and placement.mesh.size > 1:
         raise ValueError(f"quantize int8 serves one device, tensor_parallel is {placement.mesh.size}")
     targets, phrase = matmul_calls(engine, placement, folder, report)
     if rounded:
-        return Rounded(targets), f"of int8 {phrase}"
-    return (Native(targets) if targets else None), phrase
+        return Int8Packing(targets), f"of int8 {phrase}"
+    return (PanelPacking(targets) if targets else None), phrase
 
 
 def matmul_calls(
     engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
 ) -> tuple[dict[str, str], str]:
-    """Returns the custom calls for matrix products by dtype, empty if XLA multiplies, and a phrase for the backend.
+    """Returns the names of the custom calls for matrix products, and a phrase that describes the backend.
+
+    The names are keyed by the dtype of the weights. There are none if XLA multiplies.
 
     Args:
         engine: settings.
         placement: devices of the model.
         folder: folder for built kernels; None builds them for this process alone.
-        report: called when kernels are built.
+        report: called with the progress if kernels are built.
     """
     if reason := _xla_reason(engine, placement):
         return {}, reason
@@ -71,7 +73,7 @@ def matmul_calls(
         return {}, f"by XLA: {error}"
 
 
-def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None) -> Choice:
+def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None) -> Selection:
     """Returns the attention backend for the platform of this process, with the reason for it.
 
     Args:
@@ -90,7 +92,10 @@ def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placem
 
 
 def _attention_calls(engine: EngineConfig, placement: Placement, folder: Path | None) -> dict[str, str]:
-    """Returns the custom calls for attention by dtype, empty if XLA computes matrix products."""
+    """Returns the names of the custom calls for attention, by dtype.
+
+    There are none if XLA computes matrix products or the C++ kernels cannot be built.
+    """
     if _xla_reason(engine, placement):
         return {}
     try:

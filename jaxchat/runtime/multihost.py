@@ -24,9 +24,9 @@ from jaxchat.types import (
 
 
 class LeadingRunner:
-    """A `StepRunner` that sends every step to the followers before it begins here.
+    """A `StepRunner` that sends every step to the followers before it runs the step itself.
 
-    One thread makes the steps; another may call `stuck`.
+    One thread dispatches the steps; another may call `stuck`.
     """
 
     def __init__(self, runner: StepRunner, send: Callable[[MultihostStep], None]) -> None:
@@ -66,7 +66,10 @@ class LeadingRunner:
 
 
 def run_follower(runner: StepRunner, steps: Iterable[MultihostStep]) -> None:
-    """Runs the steps of a leader until they end, at most one ahead of the device. Raises what a step raises."""
+    """Runs a leader's steps until `steps` ends, dispatching at most one step ahead of the device.
+
+    Errors of a step and of `steps` are passed on.
+    """
     saved: dict[int, Swapped] = {}
     running: deque[tuple[int, StepHandle]] = deque()
 

@@ -13,7 +13,7 @@ from jax import Array
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """Named arrays laid end to end. Every dtype has four bytes, stored as its bits.
+    """A layout of named arrays, end to end in one int32 buffer. Dtypes have four bytes; values are stored as bits.
 
     Raises:
         ValueError: two arrays have the same name.
@@ -28,11 +28,11 @@ class PackedLayout:
 
     @property
     def size(self) -> int:
-        """The number of int32 words of a buffer."""
+        """The length of a buffer, in int32 words."""
         return sum(math.prod(shape) for _, shape, _ in self.fields)
 
     def pack(self, **values: np.ndarray | int | float) -> np.ndarray:
-        """Returns a new i32 `[size]` buffer of the values, one for each field, broadcast to the field's shape.
+        """Returns a new i32 `[size]` buffer with one value for each field, broadcast to the field's shape.
 
         The buffer must not be reused, because its transfer may still be running after the step is dispatched.
 
@@ -48,7 +48,7 @@ class PackedLayout:
         return buffer
 
     def host_views(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the arrays of a buffer i32 `[size]` on the host, as views."""
+        """Returns the arrays in a host buffer i32 `[size]` by name, as views."""
         arrays, offset = {}, 0
         for name, shape, dtype in self.fields:
             end = offset + math.prod(shape)
@@ -57,7 +57,7 @@ class PackedLayout:
         return arrays
 
     def unpack(self, buffer: Array) -> dict[str, Array]:
-        """Returns the arrays of a buffer i32 `[size]`, inside a compiled program."""
+        """Returns the arrays in a device buffer i32 `[size]` by name, for use in a compiled program."""
         arrays, offset = {}, 0
         for name, shape, dtype in self.fields:
             end = offset + math.prod(shape)

@@ -1,4 +1,4 @@
-"""Loads a model's parameters in the format of its mesh and its matmul backend, from any storage format."""
+"""Loads a model's parameters from any stored form; pads, places and packs them for mesh and matmul backend."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load_parameters(
     """Returns parameters on their devices, the digest of the weights, and a phrase that describes the matmul backend.
 
     Args:
-        directory: contains a checkpoint of `model`.
+        directory: a directory with a checkpoint of `model`.
         model: the model as stored.
         served: the model padded to the devices of `placement`.
         engine: settings.
@@ -71,9 +71,9 @@ def load_parameters(
 
 
 class _Preparation:
-    """Takes one parameter at a time through padding, placement and packing, so that each is placed once.
+    """A pipeline that pads, places and packs one parameter at a time, so that each is placed once.
 
-    Its other forms are freed before the next parameter is read.
+    Intermediate arrays of a parameter are freed before the next parameter is read.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class _Preparation:
 
     @cached_property
     def packing(self) -> tuple[Packing | None, str]:
-        """The packing and the phrase of `choose_packing`. A damaged checkpoint is found before kernels are built."""
+        """The result of `choose_packing`. First use computes it, after the checkpoint was checked."""
         return self._choose()
 
     def loaded(self, path: ParamPath, array: np.ndarray) -> Any:
-        """Returns a parameter of `model` in host memory as it serves."""
+        """Returns the served form of a parameter of `model` that is in host memory."""
         padded = self._pad(self._stored[path], array)
         return self._packed(path, self._placement.place(self._served[path], padded))
 
     def restored(self, path: ParamPath, array: jax.Array) -> Any:
-        """Returns a parameter of `model` on its devices as it serves."""
+        """Returns the served form of a parameter of `model` that is on its devices."""
         stored, served = self._stored[path], self._served[path]
         if stored.shape != served.shape:
             sharding = self._placement.parameter(served)

@@ -21,14 +21,16 @@ def release_freed_memory(logits: int = 0) -> Iterator[None]:
     The settings are permanent: glibc cannot restore its own thresholds. A library must not call this unasked. Other C
     libraries are not changed.
 
-    Without this, each thread keeps what it frees: after an Orbax checkpoint, a quarter of the weights.
+    Without these settings, each thread keeps the memory that it frees. After an Orbax checkpoint was read, that is as
+    much as a quarter of the weights.
 
-    After the context, glibc keeps freed memory, up to a gigabyte. Each step needs that memory again, and fresh memory
-    costs a page fault per page. With half a billion weights, that is 10 of the 62 ms of 8 rows that sample.
+    After the context, glibc keeps up to a gigabyte of freed memory. Each step needs that memory again, and fresh memory
+    costs a page fault per page. With half a billion weights, page faults take 10 of the 62 ms of a step of 8 sampled
+    rows.
 
-    Memory beyond a thread's arena would be fresh in every step. If a step needs more, threads that start from here on
-    share one arena. This saves 30 of the 112 ms of 32 rows. They sometimes wait for it, so with smaller steps each
-    thread has a separate arena.
+    Memory beyond a thread's arena would be fresh in every step. If a step needs more, all threads that start after this
+    call share one arena. This saves 30 of the 112 ms of a step of 32 rows. Threads sometimes wait for a shared arena,
+    so each has a separate one if steps are smaller.
 
     Args:
         logits: number of logits of the largest later step, S times V; 0 if steps use other memory.
@@ -50,7 +52,7 @@ def release_freed_memory(logits: int = 0) -> Iterator[None]:
 
 @contextmanager
 def trim_afterwards() -> Iterator[None]:
-    """Gives freed memory back to the system at the end, once: no setting of the process changes."""
+    """Gives freed memory back to the system once, when the context ends. Changes no setting of the process."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The programs that an engine compiles, from shapes alone: the same for devices that are present and for others."""
+"""The programs that an engine compiles, built from shapes alone: their devices need not be present."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from jaxchat.compat import building_kernels
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.backend import AttentionBackend, AttentionShape
-from jaxchat.kernels.attention.select import Choice, choose
+from jaxchat.kernels.attention.select import Selection, choose
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.param_specs import param_specs, param_tree
@@ -36,7 +36,7 @@ class ProgramSpec:
     rows: int
 
     def lower(self, params: Any, pages: KVPages, slots: SlotState, placement: Placement) -> Any:
-        """Lowers the program for arrays, or for shapes with shardings."""
+        """Lowers the program. Parameters, pages and slots are arrays, or shapes with shardings."""
         packed = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)
         vocab = slots.sampling.counts.shape[1]
         bits = jax.ShapeDtypeStruct((self.rows, mask_words(vocab)), np.uint32, sharding=placement.replicated)
@@ -46,9 +46,9 @@ class ProgramSpec:
             return jitted.lower(params, pages, slots, packed, bits)
 
 
-def prefill_name(chunk: int) -> str:
-    """Returns the name of the prefill program of `chunk` tokens."""
-    return f"prefill[{chunk}]"
+def prefill_name(bucket: int) -> str:
+    """Returns the name of the prefill program of `bucket` tokens."""
+    return f"prefill[{bucket}]"
 
 
 def decode_name(rows: int) -> str:
@@ -62,10 +62,19 @@ def choose_attention(
     placement: Placement,
     platform: str,
     native: Mapping[str, str] = MappingProxyType({}),
-) -> Choice:
-    """Returns the attention backend of an engine on devices of a platform, with the reason for it.
+) -> Selection:
+    """Returns the attention backend of an engine, with the reason for it. The devices need not be present.
 
-    `native`, and the errors that are raised, are as for `choose`.
+    Args:
+        engine: settings.
+        model: the padded model.
+        placement: devices of the model.
+        platform: as for `choose`.
+        native: as for `choose`.
+
+    Raises:
+        RegistryError: the name in `engine.attention` is not registered.
+        ValueError: the backend of that name cannot serve the model.
     """
     shape = AttentionShape(
         num_heads=model.num_heads,
@@ -96,9 +105,9 @@ def program_specs(
     """
     decoder = Decoder(model, tensor_parallel)
     programs = {}
-    for chunk in sizes.prefill_buckets:
-        step = prefill_program(decoder, sizes, sampler, attention, chunk)
-        programs[prefill_name(chunk)] = ProgramSpec(step, prefill_layout(sizes, chunk), chunk, 1)
+    for bucket in sizes.prefill_buckets:
+        step = prefill_program(decoder, sizes, sampler, attention, bucket)
+        programs[prefill_name(bucket)] = ProgramSpec(step, prefill_layout(sizes, bucket), bucket, 1)
     for rows in decode_sizes:
         step = decode_program(decoder, sizes, sampler, attention, rows)
         programs[decode_name(rows)] = ProgramSpec(step, decode_layout(rows), rows, rows)
@@ -108,7 +117,7 @@ def program_specs(
 def shapes_of_state(
     attention: AttentionBackend, model: ModelConfig, sizes: EngineShapes, placement: Placement
 ) -> tuple[KVPages, SlotState]:
-    """Returns shapes and shardings of KV pages and slots."""
+    """Returns KV pages and slots with a shape, dtype and sharding in place of each array."""
     pages = jax.eval_shape(lambda: KVPages.zeros(attention, model.num_layers, sizes))
     slots = jax.eval_shape(lambda: SlotState.zeros(sizes))
     return (
@@ -118,7 +127,7 @@ def shapes_of_state(
 
 
 def shapes_of_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
-    """Returns shapes and shardings of the parameters, as loading a checkpoint would."""
+    """Returns the parameters, unpacked, with a shape, dtype and sharding in place of each array."""
     return param_tree(
         param_specs(model),
         lambda path, spec: jax.ShapeDtypeStruct(spec.shape, np.dtype(dtype), sharding=placement.parameter(spec)),

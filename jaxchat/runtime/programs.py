@@ -1,7 +1,7 @@
-"""The two kinds of program: `prefill` computes a chunk of one prompt, `decode` advances some slots by one token.
+"""The two kinds of program: `prefill` computes tokens of one prompt, `decode` advances some slots by one token.
 
 Both take `(params, pages, slots, packed, bits)`, donate pages and slots, and return them with a packed output. `bits`
-is a mask of `jaxchat.sampling.mask` for every row that samples.
+has the allowed tokens of each row that samples, as in `jaxchat.sampling.mask.TokenMask`.
 """
 
 from __future__ import annotations
@@ -28,26 +28,29 @@ Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotStat
 
 
 def decode_layout(rows: int) -> PackedLayout:
-    """Returns the layout of the inputs of `decode` for R rows. Booleans are stored as i32.
+    """Returns the layout of the packed inputs of `decode` for R rows. Booleans are stored as i32.
 
-    `slots` are slot numbers, S for unused rows. `new_pages` are ids of pages that were just added, or -1.
+    `slots` are slot numbers, S in unused rows. `new_pages` are the ids of pages that were just added, or -1.
     """
     return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
 
 
-def prefill_layout(sizes: EngineShapes, chunk: int) -> PackedLayout:
-    """Returns the layout of the inputs of `prefill` for C tokens: the chunk, its place, and all sampling parameters."""
+def prefill_layout(sizes: EngineShapes, bucket: int) -> PackedLayout:
+    """Returns the layout of the packed inputs of `prefill` for `bucket` tokens.
+
+    The inputs are the tokens, their place in sequence and pages, and all sampling parameters.
+    """
     scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "constrained")]
     arrays = [
-        ("tokens", (chunk,), "int32"),
-        ("chunk_pages", (chunk // sizes.page_size,), "int32"),
+        ("tokens", (bucket,), "int32"),
+        ("chunk_pages", (bucket // sizes.page_size,), "int32"),
         ("table", (sizes.table,), "int32"),
     ]
     return PackedLayout((*scalars, *SamplingState.packed_fields(), *arrays))
 
 
 def output_layout(rows: int, vocab: int) -> PackedLayout:
-    """Returns the layout of the outputs of either program: one row after `prefill`, R after `decode`."""
+    """Returns the layout of the packed outputs of either program: one row after `prefill`, R after `decode`."""
     row, top = (rows,), (rows, min(TOP, vocab))
     return PackedLayout(
         (
@@ -92,13 +95,13 @@ def decode_program(
 
 
 def prefill_program(
-    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: AttentionBackend, chunk: int
+    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: AttentionBackend, bucket: int
 ) -> Step:
-    """Builds `prefill` for C tokens: writes their keys and values.
+    """Builds `prefill` for `bucket` tokens, which writes their keys and values.
 
-    After a prompt's last token, samples the first new one.
+    In the last step of a prompt, the program also samples the first new token.
     """
-    layout = prefill_layout(sizes, chunk)
+    layout = prefill_layout(sizes, bucket)
 
     def prefill(
         params: Any, pages: KVPages, slots: SlotState, packed: Array, bits: Array
@@ -110,7 +113,7 @@ def prefill_program(
             write=lambda held, k, v: attention.write_chunk(held, k, v, given["chunk_pages"]),
             read=lambda q, held, form: attention.prefill(q, held, given["table"], start, form),
         )
-        positions = start + jnp.arange(chunk)
+        positions = start + jnp.arange(bucket)
         hidden = hidden_states(decoder, params, given["tokens"], positions, cache.attend)
         fresh = _fresh_row(given, sizes)
 
@@ -133,7 +136,7 @@ def prefill_program(
 
 @dataclass
 class _Cache:
-    """The pages, passed through the decoder's layers while it is traced."""
+    """The KV pages, replaced layer by layer while the decoder is traced."""
 
     pages: KVPages
     write: Callable[[Cache, Array, Array], Cache]

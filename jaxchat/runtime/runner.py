@@ -1,4 +1,4 @@
-"""Owns the device: parameters, pages, slots and the compiled programs. One thread alone uses it."""
+"""Owns the state on the device (parameters, pages, slots) and the compiled programs. Only one thread uses a runner."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ class Handle:
     rows: int
 
     def wait(self) -> StepResult:
-        """Blocks until the output has arrived."""
+        """Blocks until the output has arrived, and returns it."""
         arrays = {name: array[: self.rows] for name, array in self.layout.host_views(np.asarray(self.output)).items()}
         return StepResult(finite=arrays.pop("finite") != 0, **arrays)
 
 
 class Done:
-    """A step without a result for the host."""
+    """A dispatched step without a result for the host."""
 
     def wait(self) -> None:
         """Returns at once."""
 
 
 class Runner:
-    """The compiled programs and their state; implements `jaxchat.types.StepRunner`.
+    """A `jaxchat.types.StepRunner`: the compiled programs and the device state that they update.
 
     There is a prefill program for each size in `sizes.prefill_buckets`, and a decode program for each of
-    `decode_sizes`. `prefill_buckets` and `decode_buckets` are those in use, in ascending order: all until `restrict`
-    selects those that agree.
+    `decode_sizes`. `prefill_buckets` and `decode_buckets` are the sizes in use, in ascending order. At first they are
+    all sizes; `restrict` selects some.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Runner:
         attention: AttentionBackend,
         decode_sizes: tuple[int, ...] = (),
     ) -> None:
-        """Creates the device state without compiling anything.
+        """Creates the device state. `warm_up` compiles the programs.
 
         Args:
             model: the padded model.
@@ -77,9 +77,9 @@ class Runner:
             sizes: shapes of the programs.
             placement: devices of the model.
             dtype: dtype of the weights.
-            sampler: `jaxchat.sampling.sample` with its static arguments.
+            sampler: `jaxchat.sampling.sample.sample` with its static arguments bound.
             attention: computes attention and determines the layout of pages.
-            decode_sizes: row counts of the decode programs, in ascending order, the last one S.
+            decode_sizes: row counts of the decode programs, in ascending order, the last one S; empty: S only.
         """
         self.sizes = sizes
         self.params = params
@@ -105,10 +105,12 @@ class Runner:
     def warm_up(
         self, progress: Progress = lambda done, total: None, compiled_all: Callable[[], None] = lambda: None
     ) -> None:
-        """Compiles every program and runs each once on an empty step. Afterwards, nothing compiles any more.
+        """Compiles every program, so that no step compiles anything afterwards.
+
+        Then runs the smallest prefill program, all decode programs and a swap once.
 
         Args:
-            progress: called with the numbers of compiled and of all programs, at first and after each.
+            progress: called with the number of compiled programs and the number of all, at first and after each.
             compiled_all: called after all programs are compiled and before the first runs.
         """
         given = self.params, self.pages, self.slots, self.placement
@@ -148,26 +150,23 @@ class Runner:
             self._counter.close()
 
     def digests(self) -> list[str]:
-        """Returns `name:digest` for each program in use.
-
-        Together they identify the numbers that this runner computes.
-        """
+        """Returns `name:digest` for each program in use, sorted by name. The digests are those of `hlo_digest`."""
         return [f"{name}:{self._digests[name]}" for name in sorted(self.programs)]
 
     def prefill(self, work: PrefillWork) -> Handle:
-        """Dispatches some tokens of a prompt, in the smallest program that they fit in."""
+        """Dispatches a prefill step in the smallest program that holds its tokens."""
         return self.prefill_in(next(size for size in self.prefill_buckets if size >= len(work.tokens)), work)
 
-    def prefill_in(self, chunk: int, work: PrefillWork) -> Handle:
-        """Dispatches some tokens of a prompt in the program of `chunk` tokens."""
-        return self._dispatch(prefill_name(chunk), self._pack_prefill(chunk, work), work.token_mask, 1)
+    def prefill_in(self, bucket: int, work: PrefillWork) -> Handle:
+        """Dispatches a prefill step in the program of `bucket` tokens."""
+        return self._dispatch(prefill_name(bucket), self._pack_prefill(bucket, work), work.token_mask, 1)
 
     def decode(self, work: DecodeWork) -> Handle:
-        """Dispatches one token for each slot, in the smallest program that they fit in."""
+        """Dispatches a decode step in the smallest program that has a row for each of its slots."""
         return self.decode_in(next(rows for rows in self.decode_buckets if rows >= len(work.slots)), work)
 
     def decode_in(self, rows: int, work: DecodeWork) -> Handle:
-        """Dispatches one token for each slot in the program of `rows` rows."""
+        """Dispatches a decode step in the program of `rows` rows."""
         packed = self._sources[decode_name(rows)].layout.pack(
             slots=_fill(work.slots, rows, self.sizes.slots),
             new_pages=_fill(work.new_pages, rows, -1),
@@ -183,7 +182,7 @@ class Runner:
         return leaving
 
     def swap_in(self, work: SwapInWork) -> Done:
-        """Dispatches the return of a sequence, into any slot and any pages."""
+        """Dispatches copies of a swapped sequence to the slot and the pages of `work`."""
         self.pages, self.slots = self._swapper.write(self.pages, self.slots, work)
         self._keep_step()
         return Done()
@@ -209,16 +208,16 @@ class Runner:
         self._keep_step()
         return Handle(output, self._outputs[name], rows)
 
-    def _pack_prefill(self, chunk: int, work: PrefillWork) -> np.ndarray:
+    def _pack_prefill(self, bucket: int, work: PrefillWork) -> np.ndarray:
         sizes = self.sizes
-        first, count = work.start // sizes.page_size, chunk // sizes.page_size
-        return self._sources[prefill_name(chunk)].layout.pack(
+        first, count = work.start // sizes.page_size, bucket // sizes.page_size
+        return self._sources[prefill_name(bucket)].layout.pack(
             slot=work.slot,
             start=work.start,
             count=len(work.tokens),
             last=work.last,
             constrained=work.token_mask is not None,
-            tokens=_fill(work.tokens, chunk, 0),
+            tokens=_fill(work.tokens, bucket, 0),
             chunk_pages=_fill(work.pages[first : first + count], count, sizes.pages),
             table=_fill(work.pages, sizes.table, 0),
             **SamplingState.packed_values(work.sampling, work.choice, sizes.vocab),

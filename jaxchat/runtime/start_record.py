@@ -1,4 +1,4 @@
-"""A record that a start leaves in the cache folder for the next one: which of its programs compute the same bits."""
+"""A record in the cache folder of which programs compute the same bits, so that later starts need not compare them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Agreement:
 
 
 class StartRecord:
-    """The file that all starts with the same settings share.
+    """A file that all starts with the same settings share.
 
-    To find which programs agree, all of them run on the real weights. That takes as long as a few answers. The result
-    depends on the weights, the programs and the machine alone. It is therefore reused while these are equal.
+    To find which programs agree, a start runs all of them on the real weights, which takes as long as a few answers.
+    The result depends on weights, programs and machine alone. It is reused while these are equal.
     """
 
     def __init__(self, folder: Path | None, settings: Iterable[str]) -> None:
-        """Opens nothing yet.
+        """Determines the path of the file without opening it.
 
         Args:
             folder: the cache folder; None keeps no record.
@@ -49,7 +49,10 @@ class StartRecord:
         return self._path is not None and self._path.exists()
 
     def agreement(self, identity: str) -> Agreement | None:
-        """Returns the last start's result, or None if that had another `identity` or the file is damaged."""
+        """Returns the recorded agreement.
+
+        None if it was recorded for another `identity`, or the file is missing or damaged.
+        """
         if self._path is None:
             return None
         try:
@@ -61,11 +64,11 @@ class StartRecord:
             return None
 
     def write(self, identity: str, agreement: Agreement | None) -> None:
-        """Replaces the record. Does nothing if the folder cannot be written: the next start takes longer.
+        """Replaces the record. Does nothing if the folder is not writable; the next start then takes longer.
 
         Args:
-            identity: a digest of all that decides the agreement.
-            agreement: the programs that agree; None records only that the programs were compiled.
+            identity: digest of everything that determines which programs compute equal bits.
+            agreement: the programs that compute equal bits; None records only that all were compiled.
         """
         if self._path is None:
             return
@@ -77,7 +80,7 @@ class StartRecord:
 
 
 def machine() -> list[str]:
-    """Returns what a compiled program's bits may depend on besides its code: devices, CPU, threads, versions."""
+    """Returns the facts besides code that a program's bits may depend on: devices, CPU, threads, versions."""
     device = jax.devices()[0]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
@@ -90,5 +93,5 @@ def machine() -> list[str]:
 
 
 def digest_of(parts: Iterable[str]) -> str:
-    """Returns the SHA-256 of strings, as 16 hex digits."""
+    """Returns the first 16 hex digits of the SHA-256 of all `parts`."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

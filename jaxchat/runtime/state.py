@@ -34,7 +34,11 @@ class EngineShapes:
 
     @staticmethod
     def resolve(engine: EngineConfig, model: ModelConfig) -> EngineShapes:
-        """Fills in the settings that are None. Raises ValueError if settings and model do not fit together."""
+        """Returns the shapes of an engine's programs, with defaults for settings that are None.
+
+        Raises:
+            ValueError: `max_seq_len` is more than the model's, or `pages` do not hold one sequence of that length.
+        """
         context = engine.max_seq_len or min(model.max_seq_len, 8192)
         if context > model.max_seq_len:
             raise ValueError(f"max_seq_len must be at most the model's {model.max_seq_len} tokens, got {context}")
@@ -58,7 +62,7 @@ class EngineShapes:
 
     @property
     def chunk(self) -> int:
-        """C, the smallest prefill step."""
+        """C, the size of the smallest prefill step in tokens."""
         return self.prefill_buckets[0]
 
 
@@ -78,7 +82,7 @@ class KVPages:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SlotState:
-    """The last sampled token, its position and the page table of each slot, and its sampling state."""
+    """The state of S slots: the last sampled token, its position, the page table and the sampling state."""
 
     token: Array  # i32 [S]
     position: Array  # i32 [S], where `token` goes in its sequence
@@ -95,23 +99,29 @@ class SlotState:
         )
 
     def take(self, rows: Array) -> SlotState:
-        """Returns the slots `rows` i32 `[R]`, but with the `counts` of all S slots.
+        """Returns the state of the slots `rows`, i32 `[R]`, except `sampling.counts`, which keeps all S slots.
 
-        Rows beyond S return some slot's.
+        Entries of S or more give meaningless values.
         """
         token, position, table = (leaf.at[rows].get(mode="clip") for leaf in (self.token, self.position, self.table))
         return SlotState(token, position, table, self.sampling.take(rows))
 
     def add_pages(self, rows: Array, new_pages: Array, page_size: int) -> SlotState:
-        """Returns the slots with `new_pages[R]` (-1: none) in the tables of `rows[R]`, where their positions are."""
+        """Returns the slots with new pages in their tables, each in the column of its slot's position.
+
+        Args:
+            rows: i32 `[R]`, slots; entries of S or more are ignored.
+            new_pages: i32 `[R]`, page ids; -1 adds nothing.
+            page_size: tokens of a page.
+        """
         column = self.position.at[rows].get(mode="clip") // page_size
         column = jnp.where(new_pages >= 0, column, self.table.shape[1])
         return replace(self, table=self.table.at[rows, column].set(new_pages, mode="drop"))
 
     def advance(self, rows: Array, tokens: Array) -> SlotState:
-        """Returns the slots after `rows[R]` sampled `tokens[R]`.
+        """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
 
-        Other slots are unchanged; rows beyond S are dropped.
+        Other slots are unchanged. Entries of S or more in `rows` are ignored.
         """
         return replace(
             self,
@@ -121,11 +131,11 @@ class SlotState:
         )
 
     def row(self, slot: Array) -> SlotState:
-        """Returns one slot including its counts: S becomes 1."""
+        """Returns the whole state of slot `slot` (i32 scalar), with S = 1."""
         return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, slot, 1), self)
 
     def put(self, slot: Array, row: SlotState) -> SlotState:
-        """Returns the slots with `row`, of S = 1, in one place."""
+        """Returns the state of all slots, with `row` (of S = 1) as that of slot `slot` (i32 scalar)."""
         return jax.tree.map(lambda all_, row: jax.lax.dynamic_update_slice_in_dim(all_, row, slot, 0), self, row)
 
 

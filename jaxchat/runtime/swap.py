@@ -28,7 +28,7 @@ class PendingSwapOut:
     blocks: tuple[KVPages, ...]
 
     def wait(self) -> Swapped:
-        """Blocks until all of it has arrived."""
+        """Blocks until the whole sequence has arrived, and returns it."""
         return Swapped(*take_part((self.row, self.blocks)))
 
 
@@ -64,9 +64,9 @@ class Swapper:
         return PendingSwapOut(row, blocks)
 
     def write(self, pages: KVPages, slots: SlotState, work: SwapInWork) -> tuple[KVPages, SlotState]:
-        """Returns pages and slots with the sequence restored; shared pages are not written.
+        """Returns pages and slots with the sequence of `work` restored; shared pages are not written.
 
-        Both arguments are donated.
+        `pages` and `slots` are donated.
         """
         table = np.zeros(self._sizes.table, np.int32)
         table[: len(work.pages)] = work.pages

@@ -1,4 +1,4 @@
-"""Converts weights to other formats than the decoder's own: panels for the CPU's kernels, or 8 bits."""
+"""Packs weights for the matmul backends: into panels for the C++ kernels, or into int8."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PanelWe
 
 
 @dataclass(frozen=True)
-class Native:
-    """Packing for the C++ kernels.
+class PanelPacking:
+    """The packing for the C++ kernels.
 
-    `targets` is the custom call by dtype, see `kernels.matmul.native.native_matmuls`.
+    `targets` has the custom calls by dtype, see `kernels.matmul.native.native_matmuls`.
     """
 
     targets: dict[str, str]
@@ -63,8 +63,8 @@ class Native:
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """Packing to int8; `targets` as for `Native`, empty if XLA multiplies."""
+class Int8Packing:
+    """The packing into int8. `targets` is as for `PanelPacking`, empty if XLA multiplies."""
 
     targets: dict[str, str]
 
@@ -89,4 +89,4 @@ class Rounded:
         return quantise_stack(w, inputs, self.target)
 
 
-Packing = Native | Rounded
+Packing = PanelPacking | Int8Packing

@@ -6,9 +6,9 @@ There are two methods. Which one a row uses depends on that row alone, so its ne
 - Otherwise: a group of tokens is sampled by its probability mass, then a token within the group, both by Gumbel
   noise. The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel
   variables), which would cost 20 times as much: sampling spends most of its time on noise. A token outside the nucleus
-  is sampled again, which yields the distribution within the nucleus (von Neumann's rejection). To test whether one
-  token is inside takes one pass over the row; to find all that are takes thirty. The latter is done only for rows whose
-  `TRIES` tokens were all outside.
+  is sampled again, which yields the distribution within the nucleus (von Neumann's rejection). Testing whether one
+  token is inside takes one pass over the row; finding the whole nucleus takes thirty. The nucleus is found only for
+  rows whose `TRIES` tokens were all outside.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def categorical(z: Array, top_p: Array, keys: Keys, sampled_rows: Array) -> Arra
     Args:
         z: `[S, V]` f32 logits after temperature; -inf where masked.
         top_p: `[S]` f32.
-        keys: keys of each row's seed, choice and step.
+        keys: key of each row, see `step_keys`.
         sampled_rows: `[S]` bool; the result of other rows is meaningless.
 
     Returns:

@@ -25,7 +25,7 @@ def step_keys(seed: Array, choice: Array, step: Array) -> Keys:
 
 
 def attempt_keys(keys: Keys, count: int) -> Keys:
-    """Returns the keys of `count` further attempts of a step, u32 `[count, S]` each."""
+    """Returns the keys of `count` attempts within a step: two words, u32 `[count, S]` each."""
     return _fold_in(*keys, jnp.arange(count, dtype=jnp.int32)[:, None])
 
 

@@ -1,6 +1,6 @@
-"""Adjustments of logits before sampling, in the order of the contract: bias, penalties, exclusive choice and bans.
+"""Adjustments of logits before sampling, in the order of the contract: bias, penalties, exclusive tokens and bans.
 
-Every function takes and returns `[S, V]` f32. Rows that do not use its feature stay bit for bit as they were.
+Every function takes and returns logits f32 `[S, V]`. Rows that do not use a function's feature keep their bits.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def mask_padding(logits: Array, valid: int) -> Array:
 
 
 def add_bias(mu: Array, state: SamplingState) -> Array:
-    """Returns `mu[j] + logit_bias[j]`."""
+    """Returns `mu[j] + logit_bias[j]` for each token j."""
     return mu.at[_rows(mu), state.bias_ids].add(state.bias, mode="drop")
 
 
 def subtract_penalties(mu: Array, state: SamplingState) -> Array:
-    """Returns `mu[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`."""
+    """Returns `mu[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty` for each token j."""
     counts = state.counts
     mu = mu - counts.astype(jnp.float32) * state.frequency_penalty[:, None]
     return mu - jnp.where(counts > 0, state.presence_penalty[:, None], 0.0)
@@ -35,7 +35,7 @@ def subtract_penalties(mu: Array, state: SamplingState) -> Array:
 def restrict(mu: Array, state: SamplingState) -> Array:
     """Applies the ends of the bias range: +100 leaves only the tokens with that bias, -100 bans a token.
 
-    In a row where bans would leave no token, they are ignored.
+    A row stays unchanged if both together would leave no token.
     """
     vocab = mu.shape[-1]
     only = jnp.where(state.bias >= EXCLUSIVE, state.bias_ids, vocab)

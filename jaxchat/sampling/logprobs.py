@@ -1,4 +1,4 @@
-"""Log-probabilities of sampled tokens and of the most likely ones, from whichever logits the sampler reports."""
+"""Log-probabilities of the sampled tokens and of the most likely tokens."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class Logprobs:
 
 
 def logprobs(logits: Array, tokens: Array) -> Logprobs:
-    """Returns `x - logsumexp(x)` at `tokens[S]` and at the top 20 of `logits[S, V]`, without an `[S, V]` result."""
+    """Returns the log-probabilities of `tokens`, i32 `[S]`, and of the most likely tokens under `logits`, f32 `[S, V]`.
+
+    They are `x - logsumexp(x)` for a logit x, computed without an `[S, V]` result.
+    """
     total = jax.nn.logsumexp(logits, axis=-1)
     sampled = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - total
     top, ids = top_k(logits, min(TOP, logits.shape[-1]))

@@ -23,11 +23,11 @@ def mask_words(vocab: int) -> int:
 class TokenMask:
     """The bits of allowed tokens: bit j % 32 of word j // 32 for token j.
 
-    Rows that are not `constrained` ignore them.
+    Rows that are not `constrained` ignore the bits.
     """
 
     constrained: Array  # bool [S]
-    bits: Array  # u32 [S, V / 32]
+    bits: Array  # u32 [S, ceil(V / 32)]
 
     def expand(self, vocab: int) -> Array:
         """Returns the mask as bool `[S, V]`, all true in rows that are not constrained."""
@@ -36,10 +36,14 @@ class TokenMask:
         return allowed | ~self.constrained[:, None]
 
     def keep(self, limited: Array, mu: Array) -> Array:
-        """Returns `limited[S, V]` with -inf where a token is not allowed.
+        """Returns `limited` with -inf where a token is not allowed.
 
-        A row that would be left empty takes the allowed part of `mu` instead: a grammar overrides bans and exclusive
-        choices.
+        A row that would be left without a token takes the allowed part of `mu` instead: a grammar overrides bans and
+        exclusive tokens.
+
+        Args:
+            limited: f32 `[S, V]`, logits after bans and exclusive tokens.
+            mu: f32 `[S, V]`, logits after bias and penalties alone.
         """
         allowed = self.expand(mu.shape[-1])
         masked = jnp.where(allowed, limited, -jnp.inf)

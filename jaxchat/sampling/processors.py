@@ -17,9 +17,9 @@ from jaxchat.sampling.state import SamplingState
 Process = Callable[[Array, SamplingState], Array]
 """Maps logits f32 `[S, V]` and the state of the same S rows to logits f32 `[S, V]`.
 
-It must be pure, and row i of the result must depend on row i of the arguments alone: otherwise a neighbour in the batch
-could change an answer. It is a function of a module, or a frozen dataclass with `__call__`, whose repr must tell
-everything that decides its result: the repr goes into `system_fingerprint`.
+A processor must be pure, and row i of its result must depend on row i of the arguments alone: otherwise a neighbour in
+the batch could change an answer. It is a module-level function or a frozen dataclass with `__call__`. The repr of a
+dataclass must tell everything that decides its result, because the repr goes into `system_fingerprint`.
 """
 LOGITS_PROCESSORS: Registry[Process] = Registry("logits processor", "jaxchat.logits_processors")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -60,7 +60,7 @@ class LogitsProcessor:
         """A string that identifies the processor: its name, and its function or repr. It is equal in all processes.
 
         Raises:
-            ValueError: it is not a function of a module, and its repr contains a memory address.
+            ValueError: the processor is not a module-level function, and its repr contains a memory address.
         """
         process = self.process
         if isinstance(process, FunctionType) and "<" not in process.__qualname__:  # as in <lambda> and <locals>

@@ -1,7 +1,7 @@
 """The sampling state of each slot, resident on the device and updated inside the compiled step.
 
-`SamplingState` is the only schema of a sampling parameter. Each field says how it is stored, and how a request fills
-it. The packed inputs of a prefill step, their writer and their reader follow from that.
+`SamplingState` is the only schema of the sampling parameters. Each field says how it is stored, and how a request fills
+it. The packed inputs of a prefill step, their writer and their reader follow from the fields.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ BIAS_ENTRIES = 1024  # the contract's limit on logit_bias
 VOCAB = -1  # stands for V in a column's shape or first value
 
 Read = Callable[[SamplingParams, int, int], Any]
-"""`read(params, choice, vocab)`: the value of one slot, of the column's shape."""
+"""`read(params, choice, vocab)` returns the value for one slot, in the column's shape."""
 PackedField = tuple[str, tuple[int, ...], str]
 """Name, shape and dtype of an array in a packed buffer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """How a field of `SamplingState` is held: `[S, *shape]` of a dtype of four bytes, or bool."""
+    """The storage of a field of `SamplingState`: an array `[S, *shape]` whose dtype has four bytes or is bool."""
 
     dtype: str
     shape: tuple[int, ...] = ()
@@ -37,7 +37,10 @@ class Column:
 
 
 def given(dtype: str, *shape: int, fill: int = 0, read: Read | None = None) -> Any:
-    """Returns a field that a request fills, by default with the field of the same name of `SamplingParams`."""
+    """Returns a field that a request fills. Arguments are as for `Column`.
+
+    Without `read`, the value is the field of the same name in `SamplingParams`.
+    """
     return field(metadata={"given": True, "column": Column(dtype=dtype, shape=shape, fill=fill, read=read)})
 
 
@@ -98,7 +101,7 @@ class SamplingState:
 
     @staticmethod
     def packed_fields() -> tuple[PackedField, ...]:
-        """Returns the arrays that a request fills, for one slot. Booleans travel as i32."""
+        """Returns the packed fields of one slot that a request fills. Booleans are packed as i32."""
         return tuple(
             (name, column.shape, "int32" if column.dtype == "bool" else column.dtype)
             for name, column in _columns(given_only=True)
@@ -109,9 +112,9 @@ class SamplingState:
         """Returns the value of each of `packed_fields`.
 
         Args:
-            params: of the request.
+            params: the sampling parameters of the request.
             choice: index of the choice.
-            vocab: V.
+            vocab: V, the size of the vocabulary.
         """
         return {
             name: column.read(params, choice, vocab) if column.read else getattr(params, name)
@@ -120,7 +123,7 @@ class SamplingState:
 
     @staticmethod
     def started(packed: Mapping[str, Array], vocab: int) -> SamplingState:
-        """Returns the state of one slot whose request begins, from the arrays of `packed_fields`."""
+        """Returns the state of one slot at the start of a request, from the unpacked arrays of `packed_fields`."""
         values = {
             name: packed[name][None] != 0 if column.dtype == "bool" else packed[name][None]
             for name, column in _columns(given_only=True)
@@ -128,15 +131,18 @@ class SamplingState:
         return replace(SamplingState.zeros(1, vocab), **values)
 
     def take(self, rows: Array) -> SamplingState:
-        """Returns the parameters of the slots `rows` i32 `[R]`; `counts` stays whole.
+        """Returns the state of the slots `rows`, i32 `[R]`, except `counts`, which keeps all S slots.
 
-        Rows beyond S return some slot's.
+        Entries of S or more give meaningless values.
         """
         small = {name: getattr(self, name) for name, column in _columns() if VOCAB not in column.shape}
         return replace(self, **{name: leaf.at[rows].get(mode="clip") for name, leaf in small.items()})
 
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
-        """Returns the state after the slots `rows[R]` sampled `tokens[R]`, both i32. Rows beyond S are dropped."""
+        """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
+
+        Entries of S or more in `rows` are ignored.
+        """
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)
 

@@ -27,9 +27,10 @@ class Ranking(NamedTuple):
         return Ranking(weight, top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True))
 
     def inside(self, tokens: Array) -> Array:
-        """Returns whether the nucleus of each row contains its token of `tokens[S]`, bool `[S]`.
+        """Returns whether each row's nucleus contains the row's token, bool `[S]`. Valid only for `top_p` below 1.
 
-        `top_p` must be below 1.
+        Args:
+            tokens: i32 `[S]`.
         """
         weight, goal, token = self.weight, self.goal, tokens[:, None]
         weight_of_token = jnp.take_along_axis(weight, token, axis=-1)
@@ -47,10 +48,10 @@ def _needed(goal: Array, above: Array, tied_weight: Array) -> Array:
 
 
 def top_p_mask(z: Array, top_p: Array) -> Array:
-    """Returns the tokens in the nucleus.
+    """Returns whether each token is in its row's nucleus.
 
-    The nucleus is the shortest prefix whose probability reaches `top_p`, by descending probability, ties by ascending
-    id. It has at least one token. Rows with `top_p >= 1` keep everything.
+    Tokens are ordered by descending probability, ties by ascending id. The nucleus is the shortest prefix of this order
+    whose probability reaches `top_p`, but at least one token. Rows with `top_p >= 1` keep all tokens.
 
     Args:
         z: `[S, V]` f32 logits after temperature; -inf where masked.

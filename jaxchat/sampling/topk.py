@@ -10,7 +10,7 @@ GROUP = 128
 
 
 def grouped(x: Array) -> Array:
-    """Reshapes `[S, V]` to `[S, V / 128, 128]`, padded with -inf."""
+    """Reshapes `[S, V]` to `[S, ceil(V / 128), 128]`, padded with -inf."""
     rows, vocab = x.shape
     padded = jnp.pad(x, ((0, 0), (0, -vocab % GROUP)), constant_values=-jnp.inf)
     return padded.reshape(rows, -1, GROUP)
@@ -19,7 +19,8 @@ def grouped(x: Array) -> Array:
 def top_k(x: Array, k: int) -> tuple[Array, Array]:
     """Returns the k largest entries of each row `[S, V]` in descending order, ties by lower id.
 
-    They lie in the k groups with the largest maxima, so only those are searched (0.3 against 1.4 ms at [8, 152k]).
+    They lie in the k groups with the largest maxima, so only these groups are searched: 0.3 ms at [8, 152k] instead of
+    1.4 ms.
 
     Returns:
         Values `[S, k]` and ids i32 `[S, k]`. If fewer than k entries are above -inf, the ids of the others are
@@ -43,6 +44,6 @@ def _largest(x: Array, k: int) -> tuple[Array, Array]:
 
 
 def log_masses(z: Array) -> Array:
-    """Returns `log(sum(exp(z)))` of each group, up to a constant per row: `[S, V]` to `[S, V / 128]`."""
+    """Returns `log(sum(exp(z)))` of each group, up to a constant per row: `[S, V]` to `[S, ceil(V / 128)]`."""
     top = jnp.max(z, axis=-1)[:, None, None]
     return jnp.log(jnp.sum(jnp.exp(grouped(z) - top), axis=-1))

@@ -14,7 +14,7 @@ from jaxchat.models.moe import ROWS, MoE, grouped_ffn, route, rows_of
 from jaxchat.models.param_specs import moe_specs
 from jaxchat.models.sharding import TensorParallel
 from jaxchat.runtime.compile import options
-from jaxchat.runtime.weight_packing import Native, pack
+from jaxchat.runtime.weight_packing import PanelPacking, pack
 
 EXPERTS = Experts(count=6, top_k=3, mlp_dim=24)
 CONFIG = ModelConfig(
@@ -38,7 +38,7 @@ def mixture(dtype: str = "float32", *, native: bool = False):
     layer = MoE(CONFIG, EXPERTS)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), layer.init(jax.random.key(0), random(2, 32)))
     if native:
-        pack(params["params"], moe_specs(CONFIG, EXPERTS), Native(native_matmuls(cache_folder())))
+        pack(params["params"], moe_specs(CONFIG, EXPERTS), PanelPacking(native_matmuls(cache_folder())))
     return jax.jit(lambda x: layer.apply(params, x), compiler_options=options("cpu"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxchat.config import CpuMatmul, EngineConfig
-from jaxchat.runtime.determinism import agreeing, agreeing_chunks
+from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets
 from jaxchat.runtime.load import load_runner
 from tools.parity import checkpoints
 
@@ -32,5 +32,5 @@ def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, cpu_matmul: CpuM
         determinism="fast",
     )
     runner = load_runner(tmp_path, engine, valid=checkpoints.VOCAB, text_digest="").runner
-    assert agreeing(runner) == ROWS
-    assert agreeing_chunks(runner) == CHUNKS
+    assert agreeing_decode_buckets(runner) == ROWS
+    assert agreeing_prefill_buckets(runner) == CHUNKS

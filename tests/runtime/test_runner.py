@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jaxchat.config import EngineConfig
-from jaxchat.runtime.determinism import agreeing, rows_agree
+from jaxchat.runtime.determinism import agreeing_decode_buckets, rows_agree
 from jaxchat.runtime.load import Loaded, load_runner
 from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.start_record import StartRecord
@@ -165,7 +165,7 @@ def test_a_decode_program_that_disagrees_is_not_used(tiny_model: Path) -> None:
     exact = runner.programs["decode[2]"]
     inexact = jax.tree.map(lambda w: w * np.float32(1 + 1e-6), runner.params)
     runner.programs["decode[2]"] = lambda params, *rest: exact(inexact, *rest)
-    assert agreeing(runner) == (4, 8)
+    assert agreeing_decode_buckets(runner) == (4, 8)
 
 
 def test_rows_that_disagree_are_noticed(tiny_model: Path) -> None:

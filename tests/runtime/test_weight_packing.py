@@ -16,7 +16,7 @@ from jaxchat.kernels.matmul.native import PanelWeight, native_matmuls
 from jaxchat.models.config import Experts, LayerKind, ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.param_specs import param_specs
-from jaxchat.runtime.weight_packing import Native, Rounded, pack
+from jaxchat.runtime.weight_packing import Int8Packing, PanelPacking, pack
 
 EXPERTS = Experts(count=5, top_k=2, mlp_dim=24)
 SIZES = dict(
@@ -31,7 +31,7 @@ def test_logits_agree(tie_embeddings: bool, dtype: str) -> None:
     config = configured(tie_embeddings)
     params = parameters(config, dtype)
     plain = logits(config, params)
-    packed = pack(params, param_specs(config), Native(native_matmuls(cache_folder())))
+    packed = pack(params, param_specs(config), PanelPacking(native_matmuls(cache_folder())))
     assert isinstance(packed["embed"], PanelWeight) == tie_embeddings
     assert isinstance(packed["layer_0"]["mlp"]["expert_down"], PanelWeight)
     assert isinstance(packed["layer_1"]["mlp"]["down"], PanelWeight)
@@ -44,7 +44,7 @@ def test_rounded_weights_give_nearly_the_same_logits_in_cpp_and_by_xla() -> None
     plain = logits(config, parameters(config, "float32"))
     actual = []
     for targets in (native_matmuls(cache_folder()), {}):
-        rounded = pack(parameters(config, "float32"), param_specs(config), Rounded(targets))
+        rounded = pack(parameters(config, "float32"), param_specs(config), Int8Packing(targets))
         weights = rounded["embed"], rounded["layer_0"]["mlp"]["expert_down"], rounded["layer_1"]["mlp"]["down"]
         assert all(isinstance(weight, Int8) and weight.values.dtype == jnp.int8 for weight in weights)
         actual.append(logits(config, rounded))

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def adjusted(logits, bias=(), counts=None, frequency=0.0, presence=0.0):
-    """Logits after bias, penalties, exclusive choice and bans; one row."""
+    """Returns the logits of one row after bias, penalties, exclusive tokens and bans."""
     mu = np.array(logits, np.float64)
     original_support = mu > -np.inf
     for token, value in bias:

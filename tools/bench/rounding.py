@@ -22,7 +22,7 @@ from jaxchat.kernels.attention.reference import causal
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.families import read_config
 from jaxchat.models.param_specs import param_specs
-from jaxchat.runtime.weight_packing import Rounded, pack
+from jaxchat.runtime.weight_packing import Int8Packing, pack
 from tools.training import data
 from tools.training.template import render
 
@@ -49,7 +49,7 @@ def logits(directory: Path, tokens: list[np.ndarray], dtype: str, rounded: bool)
     config = read_config(directory)
     params, _ = load_hf(directory, config, dtype=dtype)
     if rounded:
-        params = pack(params, param_specs(config), Rounded({}))
+        params = pack(params, param_specs(config), Int8Packing({}))
     decoder, positions = Decoder(config), jnp.arange(LENGTH)
 
     @jax.jit

@@ -19,7 +19,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import param_specs
 from jaxchat.parallel.mesh import Placement
-from jaxchat.runtime.determinism import agreeing
+from jaxchat.runtime.determinism import agreeing_decode_buckets
 from jaxchat.runtime.matmul_backend import choose_packing, select_attention
 from jaxchat.runtime.process_tuning import release_freed_memory
 from jaxchat.runtime.runner import Runner
@@ -65,7 +65,7 @@ def make(
         decode_sizes=decode_sizes,
     )
     runner.warm_up()
-    runner.restrict(runner.prefill_buckets, agreeing(runner))
+    runner.restrict(runner.prefill_buckets, agreeing_decode_buckets(runner))
     return runner
 
 

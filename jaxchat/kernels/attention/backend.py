@@ -1,4 +1,4 @@
-"""The interface of all attention backends over a paged KV cache. Programs do not depend on which one computes."""
+"""The interface of attention backends over a paged KV cache. Programs are built alike for every backend."""
 
 from __future__ import annotations
 
@@ -40,30 +40,29 @@ class AttentionShape:
 
 
 class AttentionBackend(Protocol):
-    """An implementation that writes keys and values into pages and attends over them. Page 0 is never handed out.
+    """An implementation that writes keys and values into pages and attends over them. Page 0 is the null page.
 
-    Letters: T tokens in a step, S rows, C chunk, N pages, P pages per sequence, H query heads, K KV heads, d head
-    dimension.
+    Letters: T tokens in a step, R rows, N pages, P pages per sequence, H query heads, K KV heads, d head dimension.
     """
 
     @property
     def name(self) -> str:
-        """One word for logs and reports."""
+        """The backend's name in logs and reports, one word."""
 
     @property
     def page_axis(self) -> int:
-        """The axis of N in every array of a cache."""
+        """The axis of every array of a cache that numbers the pages."""
 
     @property
     def head_axis(self) -> int:
-        """The axis that is split over devices."""
+        """The axis of every array of a cache that numbers the KV heads. It is split over devices."""
 
     @property
     def cache_dtype(self) -> str:
         """The dtype of every array of a cache."""
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        """Returns the shapes of the arrays of one layer's cache of N pages, over all devices."""
+        """Returns the shapes of the arrays of one layer's cache with `pages` pages, all devices together."""
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.
@@ -72,35 +71,38 @@ class AttentionBackend(Protocol):
         """
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        """Writes `k[C, K, d]` and `v[C, K, d]` as whole pages `page_ids[C / page]`; drops pages whose id is N."""
+        """Writes `k[T, K, d]` and `v[T, K, d]` as the whole pages `page_ids[T / page]`, i32.
+
+        Drops pages whose id is N.
+        """
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         """Computes attention of one query per row over that row's keys.
 
         Args:
-            q: `[S, H, d]`.
+            q: `[R, H, d]`.
             cache: the arrays of one layer, after the write.
-            table: i32 `[S, P]`, page ids.
-            lengths: i32 `[S]`, number of keys visible to each query, including its own.
-            active: bool `[S]`; the result of other rows is meaningless but finite.
+            table: i32 `[R, P]`, page ids.
+            lengths: i32 `[R]`, number of keys visible to each query, including its own.
+            active: bool `[R]`; the result of other rows is meaningless but finite.
             spec: how scores are computed and which keys are visible.
 
         Returns:
-            `[S, H, d]`, f32 or the dtype of q.
+            `[R, H, d]`, f32 or the dtype of q.
         """
 
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-        """Computes causal attention of a chunk of one sequence over itself and everything before it.
+        """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
         Args:
-            q: `[C, H, d]`, the queries at positions `start .. start + C - 1`; their keys are already in the cache.
+            q: `[T, H, d]`, the queries at positions `start .. start + T - 1`; their keys are already in the cache.
             cache: the arrays of one layer, after the write.
             table: i32 `[P]`, page ids.
             start: i32 scalar.
             spec: as for `decode`.
 
         Returns:
-            `[C, H, d]`, f32 or the dtype of q.
+            `[T, H, d]`, f32 or the dtype of q.
         """
 
 
@@ -123,13 +125,13 @@ class AttentionTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionFactory:
-    """A maker of one kind of attention backend, as `register_attention_backend` takes it.
+    """A factory of one kind of attention backend, for `register_attention_backend`.
 
     Args:
-        build: makes the backend for a target that it supports.
-        platforms: those that it runs on; empty for all.
-        unsupported_reason: says why it cannot serve a target of its platforms; empty if it can.
-        note: says what computes attention, for the operator.
+        build: returns the backend for a supported target.
+        platforms: platforms that the backend runs on; empty for all.
+        unsupported_reason: returns why the backend cannot serve a target of its platforms; empty if it can.
+        note: returns a phrase for the operator that says what computes attention.
     """
 
     build: Callable[[AttentionTarget], AttentionBackend]

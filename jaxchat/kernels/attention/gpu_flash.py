@@ -1,7 +1,7 @@
 """Attention over paged keys and values on an NVIDIA GPU, as Pallas kernels that Triton compiles.
 
-Decoding splits a sequence over several programs and merges their results (Flash-Decoding, arXiv 2311.01282). The split
-depends on the sequence's own length alone, so its neighbours never change a bit of it.
+Decoding splits a sequence over several kernel instances and merges their results (Flash-Decoding, arXiv 2311.01282).
+The split depends on the sequence's own length alone, so neighbours never change its bits.
 
 Keys and values are `[K, N, page, d]`. The memory after a sequence's end in its last page may hold NaN.
 """
@@ -30,7 +30,7 @@ from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
 DECODE = Tiling(block=64, warps=4, stages=3, splits=16, min_blocks=2)
 PREFILL = Tiling(block=64, warps=4, stages=3, queries=64)
-PROGRAMS = 2048  # decode programs that keep a chip busy; with more rows, each program has several splits of a row
+PROGRAMS = 2048  # kernel instances that keep a chip busy; with more rows, each instance has several splits of a row
 
 
 def decode(
@@ -39,16 +39,16 @@ def decode(
     """Computes attention of one query per row over that row's keys.
 
     Args:
-        q: `[S, H, d]`.
+        q: `[R, H, d]`.
         keys: `[K, N, page, d]`.
         values: as `keys`.
-        table: i32 `[S, P]`, page ids.
-        lengths: i32 `[S]`, number of keys of each row, including its query's. A row without keys results in zeros.
+        table: i32 `[R, P]`, page ids.
+        lengths: i32 `[R]`, number of keys of each row, including its query's. A row without keys results in zeros.
         spec: how scores are computed and which keys are visible.
-        interpret: run without a GPU, slowly.
+        interpret: whether to run without a GPU, slowly.
 
     Returns:
-        `[S, H, d]` of the dtype of q.
+        `[R, H, d]` of the dtype of q.
     """
     rows, heads, width = q.shape
     kv_heads = len(keys)
@@ -85,19 +85,19 @@ def decode(
 def prefill(
     q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
-    """Computes causal attention of a chunk of one sequence over itself and everything before it.
+    """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
     Args:
-        q: `[C, H, d]`, the queries at positions `start .. start + C - 1`.
-        keys: `[K, N, page, d]`, including the chunk's own.
+        q: `[T, H, d]`, the queries at positions `start .. start + T - 1`.
+        keys: `[K, N, page, d]`, including the keys of these tokens.
         values: as `keys`.
         table: i32 `[P]`, page ids.
         start: i32 scalar.
         spec: how scores are computed and which keys are visible.
-        interpret: run without a GPU, slowly.
+        interpret: whether to run without a GPU, slowly.
 
     Returns:
-        `[C, H, d]` of the dtype of q.
+        `[T, H, d]` of the dtype of q.
     """
     count, heads, width = q.shape
     kv_heads = len(keys)
@@ -131,8 +131,9 @@ def prefill(
 def _decode_splits(
     q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, loop: KVLoop, group: int
 ) -> None:
-    """Computes one program's splits of a row's keys for the queries of one KV head; writes the three sums of each
-    split.
+    """Computes one kernel instance's splits of a row's keys, for the queries of one KV head.
+
+    Writes the three sums of each split.
     """
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
     first = loop.spec.first(length - 1)
@@ -151,7 +152,7 @@ def _decode_splits(
 
 
 def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpret: bool) -> Array:
-    """Merges the sums of all splits: twice `[S, K, splits, G]`, and `[S, K, splits, G, d]`, to `[S, K, G, d]`."""
+    """Merges the sums of all splits, twice `[R, K, splits, G]` and once `[R, K, splits, G, d]`, to `[R, K, G, d]`."""
     rows, kv_heads, splits, group, width = sums[2].shape
     tile = pl.next_power_of_2(group)
 
@@ -205,7 +206,7 @@ def _merge(
 def _prefill_tile(
     q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, loop: KVLoop, count: int, width: int
 ) -> None:
-    """Computes the queries of one head that one program handles."""
+    """Computes attention for one kernel instance's queries, which are successive tokens in one head."""
     *sink_refs, out_ref = refs
     tile = q_ref.shape[0]
     first = start_ref[...] + pl.program_id(1) * tile

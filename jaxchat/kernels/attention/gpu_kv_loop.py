@@ -21,10 +21,10 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """The tiling of a kernel: keys of a block, warps of a program, stages of its load pipeline.
+    """The tiling of a kernel: keys of a block, warps of a kernel instance, stages of its load pipeline.
 
-    A row's keys are divided into one split for every `min_blocks` blocks begun, at most `splits`. `queries` is the
-    number of queries of a prefill program.
+    A row's keys are divided into one split for every `min_blocks` blocks, rounded up, and at most `splits`. A kernel
+    instance computes `queries` queries of a prefill step.
     """
 
     block: int  # for keys of 128 numbers in bf16; larger keys make smaller blocks
@@ -47,7 +47,11 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Pages:
-    """References of a kernel: keys and values `[N, page, d]` of one head, and the table `[P]` of one sequence."""
+    """The Pallas refs of one kernel instance.
+
+    They are the keys and values `[N, page, d]` of one KV head, in the dtype of the cache, and the page table i32 `[P]`
+    of one sequence.
+    """
 
     keys: Any
     values: Any
@@ -108,14 +112,14 @@ class KVLoop:
         return jnp.maximum(pl.cdiv(end, self.block) - first // self.block, 0)
 
     def run(self, q: Array, pages: Pages, queries: Array, split_range: SplitRange, end: Array, sums: Sums) -> Sums:
-        """Accumulates the sums of the split's blocks.
+        """Returns the sums after the blocks of a split.
 
-        Triton moves the loads at the start of a loop body ahead of it, into shared memory.
+        Triton prefetches the loads at the start of the loop's body into shared memory.
 
         Args:
             q: `[T, d]`.
             pages: keys, values and table.
-            queries: positions of the queries, broadcastable to `[T, B]`.
+            queries: positions of the queries, broadcastable to `[T, block]`.
             split_range: the blocks to visit.
             end: position after the last key.
             sums: sums to start from.
@@ -149,12 +153,18 @@ def padded_width(width: int) -> int:
 
 
 def head_mask(mask: Array | bool, shape: tuple[int, ...], width: int) -> Array:
-    """Returns the mask broadcast to `shape`, `[..., padded_width(width)]`, and false for the padding of a head."""
+    """Returns `mask` broadcast to `shape`, bool, and false from index `width` of the last axis on.
+
+    Args:
+        mask: bool, broadcastable to `shape`.
+        shape: `[.., padded_width(width)]`.
+        width: numbers of a head.
+    """
     mask = jnp.broadcast_to(mask, shape)
     return mask if shape[-1] == width else mask & (jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1) < width)
 
 
 def empty_sums(rows: int, width: int) -> Sums:
-    """Returns the sums before the first key."""
+    """Returns the sums before the first key, for `rows` queries of `width` numbers."""
     zeros = jnp.zeros(rows, jnp.float32)
     return zeros + MASKED, zeros, jnp.zeros((rows, width), jnp.float32)

@@ -1,4 +1,4 @@
-"""Writes keys and values of tokens into pages on a GPU in one Pallas kernel; XLA would run a scatter for each."""
+"""Writes keys and values into pages on a GPU, both in one Pallas kernel; XLA would run two scatters."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from jaxchat.kernels.attention.gpu_kv_loop import head_mask, padded_width
 def write_tokens(
     keys: Array, values: Array, k: Array, v: Array, page_ids: Array, offsets: Array, *, interpret: bool = False
 ) -> tuple[Array, Array]:
-    """Writes one row of `k` and of `v` into pages, in every head.
+    """Writes the keys and values of T tokens into pages.
 
     Args:
-        keys: `[K, N, page, d]`; the result reuses its memory.
+        keys: `[K, N, page, d]`, the pages; the result reuses their memory.
         values: as `keys`.
-        k: `[S, K, d]`.
+        k: `[T, K, d]`, the new keys.
         v: as `k`.
-        page_ids: i32 `[S]`; a row whose id is N is not written.
-        offsets: i32 `[S]`, offsets in the pages.
-        interpret: run without a GPU, slowly.
+        page_ids: i32 `[T]`; a token whose page id is N is not written.
+        offsets: i32 `[T]`, offsets in the pages.
+        interpret: whether to run without a GPU, slowly.
 
     Returns:
         The pages of keys and of values.

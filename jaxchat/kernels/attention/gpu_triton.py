@@ -1,4 +1,4 @@
-"""The backend of NVIDIA GPUs: the Pallas kernels of `gpu_flash`, run on each device for its heads."""
+"""The attention backend for NVIDIA GPUs: the Pallas kernels of `gpu_flash`, run on each device for its heads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache
 from jaxchat.kernels.attention.spec import AttentionSpec
 
-MAX_PAGE_BYTES = 32 * 1024  # of one page of one head in shared memory, where its width is padded to a power of two
+MAX_PAGE_BYTES = 32 * 1024  # of a page of one head in shared memory, with the head padded to a power of two
 ITEM_BYTES = {"float32": 4, "bfloat16": 2}
 
 
@@ -32,7 +32,10 @@ def unsupported_reason(shape: AttentionShape) -> str:
 
 @dataclass(frozen=True)
 class TritonAttention:
-    """Separate keys and values, each `[K, N, page, d]`. `interpret` runs the kernels without a GPU."""
+    """The backend for NVIDIA GPUs, with separate keys and values, each `[K, N, page, d]`.
+
+    `interpret` runs the kernels without a GPU.
+    """
 
     shape: AttentionShape
     mesh: Mesh | AbstractMesh

@@ -25,7 +25,7 @@ ATTENTION_BACKENDS: Registry[AttentionFactory] = Registry(
 
 
 def register_attention_backend(name: str, factory: AttentionFactory, *, replace: bool = False) -> None:
-    """Adds a backend, which `EngineConfig.attention` may name and which "auto" then prefers on its platforms.
+    """Adds a backend, which `EngineConfig.attention` may name. On its platforms, "auto" prefers it to earlier ones.
 
     Raises:
         RegistryError: the name is taken, and `replace` is false.
@@ -34,8 +34,8 @@ def register_attention_backend(name: str, factory: AttentionFactory, *, replace:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A backend and the reason for it, for the operator."""
+class Selection:
+    """The selected attention backend and the reason, as shown to the operator."""
 
     backend: AttentionBackend
     reason: str
@@ -45,7 +45,7 @@ class Choice:
 
 
 def find_backend(setting: str) -> AttentionFactory | None:
-    """Returns the factory of a name, None for "auto". Raises RegistryError if the name is not registered."""
+    """Returns the factory named `setting`, None for "auto". Raises RegistryError if the name is not registered."""
     return None if setting == "auto" else ATTENTION_BACKENDS.get(setting)
 
 
@@ -55,8 +55,8 @@ def choose(
     platform: str,
     mesh: Mesh | AbstractMesh,
     native: Mapping[str, str] = MappingProxyType({}),
-) -> Choice:
-    """Returns the backend `setting`, or for "auto" the last registered one that supports the target; XLA always does.
+) -> Selection:
+    """Returns the backend named `setting`; for "auto", the latest registered one that supports the target.
 
     Args:
         setting: "auto" or a registered name.
@@ -67,13 +67,13 @@ def choose(
 
     Raises:
         RegistryError: the name is not registered.
-        ValueError: the backend of that name does not support the target.
+        ValueError: the backend named `setting` does not support the target; for "auto", no backend does.
     """
     target = AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
     if named := find_backend(setting):
         if refusal := named.refusal(target):
             raise ValueError(f"attention {setting}: {refusal}")
-        return Choice(named.build(target), "as configured")
+        return Selection(named.build(target), "as configured")
     unsupported: list[str] = []
     for _, factory in ATTENTION_BACKENDS.items():
         if not factory.runs_on(platform):
@@ -81,6 +81,6 @@ def choose(
         reason = factory.unsupported_reason(target)
         if not reason:
             note = factory.note(target)
-            return Choice(factory.build(target), f"{note}: {'; '.join(unsupported)}" if unsupported else note)
+            return Selection(factory.build(target), f"{note}: {'; '.join(unsupported)}" if unsupported else note)
         unsupported.append(reason)
     raise ValueError(f"no attention backend serves this model on {platform}: {'; '.join(unsupported)}")

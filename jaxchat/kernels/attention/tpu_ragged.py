@@ -1,6 +1,7 @@
-"""The backend of TPUs: the ragged paged attention kernel that jax ships, for decoding and prefill alike.
+"""The attention backend for TPUs: jax's ragged paged attention kernel, for decode and prefill alike.
 
-It takes a head dimension of 128 only. Narrower heads are padded with zeros, which change no score and cost KV memory.
+The kernel takes a head dimension of 128 only. Narrower heads are padded with zeros, which change no score and cost KV
+memory.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def unsupported_reason(shape: AttentionShape) -> str:
 
 @dataclass(frozen=True)
 class RaggedAttention:
-    """One array per layer, `[N, page, 2 K, 128]`: key and value of a head side by side, key first."""
+    """The backend for TPUs. A layer has one array, `[N, page, 2 K, 128]`, with each head's key before its value."""
 
     shape: AttentionShape
     mesh: Mesh | AbstractMesh
@@ -69,14 +70,24 @@ class RaggedAttention:
 
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         chunk = len(q)
-        table = jnp.pad(table, (0, -len(table) % (chunk // self.shape.page)))  # the last chunk may end past the table
+        table = jnp.pad(table, (0, -len(table) % (chunk // self.shape.page)))  # the last step may end past the table
         return self._attend(q, cache, table[None], (start + chunk)[None], jnp.array([0, chunk], jnp.int32), spec)
 
     def _attend(
         self, q: Array, cache: Cache, table: Array, lengths: Array, bounds: Array, spec: AttentionSpec
     ) -> Array:
-        """Computes attention of the queries `bounds[i] .. bounds[i + 1]` of `q[T, H, d]`, the last of `lengths[i]`
-        tokens.
+        """Computes attention over B sequences.
+
+        Args:
+            q: `[T, H, d]`, the queries: the last tokens of each sequence.
+            cache: the array of one layer.
+            table: i32 `[B, P]`, page ids.
+            lengths: i32 `[B]`, tokens of each sequence, including its queries.
+            bounds: i32 `[B + 1]`; rows `bounds[i]` to `bounds[i + 1] - 1` of q belong to sequence i.
+            spec: how scores are computed and which keys are visible.
+
+        Returns:
+            `[T, H, d]` in q's dtype.
         """
         kernel, shape = self.load(), self.shape
         blocks = min(table.shape[1], KEYS_PER_BLOCK // shape.page)
@@ -112,7 +123,7 @@ def _padded_heads(x: Array) -> Array:
 
 
 def _side_by_side(k: Array, v: Array) -> Array:
-    """Interleaves keys and values `[T, K, d]` to `[T, 2 K, 128]`."""
+    """Interleaves keys and values, `[T, K, d]` each, to `[T, 2 K, 128]`."""
     return jnp.stack([_padded_heads(k), _padded_heads(v)], axis=2).reshape(len(k), -1, LANES)
 
 

@@ -1,13 +1,13 @@
 """Paged KV cache in plain JAX: writing keys and values into pages, and attention over a page table.
 
 Both attentions loop over one sequence's keys in blocks of fixed size with an online softmax (arXiv 1805.02867).
-Decoding computes the rows one after the other. A row's cost then depends on its own length. Neither its neighbours nor
-their number can change a bit of it. On a CPU this is also the fastest way: 8 rows of 1,000 keys (H = 14, K = 2, d =
-64) take 1.4 ms, against 2.1 ms with all rows in each block.
+Decoding computes the rows one after the other. A row's cost then depends on its own length, and neither neighbours nor
+their number can change its bits. On a CPU this is also the fastest way: 8 rows of 1,000 keys (H = 14, K = 2, d = 64)
+take 1.4 ms, against 2.1 ms with all rows in each block.
 
-Letters: T tokens, S slots, C chunk, N pages, P pages per sequence, H query heads, K KV heads, d head dimension.
-Pages of one layer are `[N, page, K, d]`, with separate keys and values. Page 0 is never handed out; unused entries of a
-table point at it. bfloat16 is stored as its bits in u16: XLA:CPU would widen the whole pool to write or read a row.
+Letters are those of `AttentionBackend`. Pages of one layer are `[N, page, K, d]`, with separate keys and values. Page 0
+is the null page; unused entries of a table point at it. bfloat16 is stored as its bits in u16: XLA:CPU would widen the
+whole pool to write or read a row.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted v
 
 
 def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> Array:
-    """Writes `new[T, K, d]` at `page_ids[T]` and `offsets[T]`; drops rows whose id is N."""
+    """Writes `new[T, K, d]` at `page_ids[T]` and `offsets[T]`, both i32; drops rows whose page id is N."""
     return pages.at[page_ids, offsets].set(_as_stored(new, pages), mode="drop")
 
 
 def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
-    """Writes `new[C, K, d]` as whole pages `page_ids[C / page]`; drops pages whose id is N."""
+    """Writes `new[T, K, d]` as the whole pages `page_ids[T / page]`, i32; drops pages whose id is N."""
     by_page = new.reshape(page_ids.shape[0], -1, *new.shape[1:])
     return pages.at[page_ids].set(_as_stored(by_page, pages), mode="drop")
 
@@ -40,19 +40,19 @@ def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
 def decode_attention(
     q: Array, keys: Array, values: Array, table: Array, lengths: Array, active: Array, spec: AttentionSpec = PLAIN
 ) -> Array:
-    """Computes attention of one query per slot over that slot's keys.
+    """Computes attention of one query per row over that row's keys.
 
     Args:
-        q: `[S, H, d]`.
+        q: `[R, H, d]`.
         keys: `[N, page, K, d]`.
         values: as `keys`.
-        table: `[S, P]` i32, page ids.
-        lengths: `[S]` i32, number of keys visible to each query, including its own.
-        active: `[S]` bool; the result of other rows is meaningless but finite.
+        table: `[R, P]` i32, page ids.
+        lengths: `[R]` i32, number of keys visible to each query, including its own.
+        active: `[R]` bool; the result of other rows is meaningless but finite.
         spec: how scores are computed and which keys are visible; blocks before a window are not read.
 
     Returns:
-        `[S, H, d]` f32.
+        `[R, H, d]` f32.
     """
     slots, heads, width = q.shape
     kv_heads = keys.shape[2]
@@ -82,10 +82,10 @@ def decode_attention(
 def prefill_attention(
     q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec = PLAIN
 ) -> Array:
-    """Computes causal attention of a chunk of one sequence over itself and everything before it.
+    """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
     Args:
-        q: `[C, H, d]`, the queries at positions `start .. start + C - 1`; their keys are already in the pages.
+        q: `[T, H, d]`, the queries at positions `start .. start + T - 1`; their keys are already in the pages.
         keys: `[N, page, K, d]`.
         values: as `keys`.
         table: `[P]` i32, page ids.
@@ -93,7 +93,7 @@ def prefill_attention(
         spec: as for `decode_attention`.
 
     Returns:
-        `[C, H, d]` f32.
+        `[T, H, d]` f32.
     """
 
     def attend(queries: Array, first: Array) -> Array:
@@ -104,7 +104,7 @@ def prefill_attention(
         firsts = start + pages.shape[1] * jnp.arange(len(pages))
         return jax.lax.map(lambda page: attend(*page), (pages, firsts)).reshape(q.shape)
 
-    # XLA:CPU reduces in another order for more rows, so that a chunk's size would change bits.
+    # XLA:CPU reduces in another order for more rows, so that the size of a step would change bits.
     mixed: Array = jax.lax.platform_dependent(q, cpu=by_pages, default=lambda q: attend(q, start))
     return mixed
 
@@ -114,7 +114,7 @@ def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Arr
     count, heads, width = q.shape
     kv_heads = keys.shape[2]
     grouped = spec.scaled(q).reshape(count, kv_heads, heads // kv_heads, width)
-    grouped = grouped.transpose(1, 2, 0, 3)  # [K, G, C, d]
+    grouped = grouped.transpose(1, 2, 0, 3)  # [K, G, T, d]
     queries = start + jnp.arange(count)
 
     def block(index: Array, sums: Sums) -> Sums:
@@ -174,7 +174,7 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
 def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
     """Returns the sums before the first key, or after the sink: shapes `[*shape]` and `[*shape, d]`.
 
-    `shape` is `[K, G]` or `[K, G, C]`.
+    `shape` is `[K, G]` or `[K, G, T]`, with G = H / K.
     """
     mixed = jnp.zeros((*shape, width), jnp.float32)
     if spec.sinks is None:
@@ -184,10 +184,10 @@ def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], wi
 
 
 def _loop_over_blocks(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sums: Sums) -> Array:
-    """Returns weighted values `[.., d]` over the blocks of the keys from `first` to `length`; zeros if there are none.
+    """Returns the weighted mean of the values from position `first` to `length`, f32 `[.., d]`; zeros without values.
 
-    A query that sees nothing in its first blocks accumulates a mean of their values. At the first key that it sees,
-    this mean becomes zero.
+    A query that sees no key in its first blocks accumulates a mean of their values. At the first key that the query
+    sees, the weight of this mean becomes zero.
     """
     _, total, mixed = jax.lax.fori_loop(first // BLOCK, (length + BLOCK - 1) // BLOCK, block, sums)
     return mixed / jnp.where(total > 0, total, 1.0)[..., None]
@@ -195,7 +195,7 @@ def _loop_over_blocks(block: Callable[[Array, Sums], Sums], first: Array, length
 
 @dataclass(frozen=True)
 class XlaAttention:
-    """Separate keys and values, each `[N, page, K, d]`; see `jaxchat.kernels.attention.xla`."""
+    """The backend in plain JAX, with separate keys and values, each `[N, page, K, d]`."""
 
     shape: AttentionShape
     name = "xla"

@@ -34,22 +34,22 @@ COMPILE_TIMEOUT = 120.0  # seconds
 
 
 class NativeError(Exception):
-    """The error that the kernels cannot be used here; its message says why."""
+    """The error of kernels that cannot be built or loaded on this machine. The message says why."""
 
 
 def register(folder: Path | None, targets: tuple[str, ...]) -> str:
-    """Registers `targets`, functions of the kernels' library, with XLA for CPUs.
+    """Builds the kernels if necessary and registers functions of their library with XLA for CPUs.
 
     Args:
         folder: as for `library`.
-        targets: functions of the sources.
+        targets: names of the functions.
 
     Returns:
         The identity of the library. It is appended to the targets' names, so that a compiled program states which
         kernels it calls.
 
     Raises:
-        NativeError: the compiler is missing or fails.
+        NativeError: as for `library`.
     """
     loaded, identity = library(folder)
     for name in targets:
@@ -60,7 +60,7 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
 
 @functools.cache
 def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
-    """Builds the kernels unless `folder` already contains them.
+    """Loads the kernels, after building them unless `folder` already contains them.
 
     Args:
         folder: folder for built kernels; None builds them for this process alone.
@@ -69,7 +69,8 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
         The library and its identity: 12 hex digits of a digest of sources, flags, compiler and CPU.
 
     Raises:
-        NativeError: the compiler is missing or fails.
+        NativeError: the compiler is missing or fails, XLA_FLAGS names unsupported instructions, or the library cannot
+            be loaded.
     """
     compiler = _compiler()
     identity = _identity(compiler)
@@ -138,9 +139,7 @@ def _sources() -> list[Path]:
 
 
 def cpu() -> str:
-    """Returns the properties that distinguish CPUs with different native instructions, and the XLA_FLAGS that
-    restrict them.
-    """
+    """Returns text that distinguishes CPUs with different instructions, and XLA_FLAGS that restrict instructions."""
     xla_flags = sorted(re.findall(r"--xla_cpu_\S+", os.environ.get("XLA_FLAGS", "")))
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()

@@ -1,1 +1,1 @@
-"""Matrix products of activations and weights: C++ kernels for CPUs, and int8 weights by them or by XLA."""
+"""Matrix products of activations and weights: C++ kernels for CPUs, and int8 products by C++ kernels or XLA."""

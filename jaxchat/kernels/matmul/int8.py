@@ -1,4 +1,4 @@
-"""Weights of 8 bits, one scale per output, multiplied by activations of 8 bits, one scale per token.
+"""int8 weights with one scale for each output, times int8 activations with one scale for each token.
 
 Values are rounded symmetrically to the nearest of -127 .. 127, as in arXiv 2208.07339 without its separate outliers.
 Products are summed as integers, exactly, so that the order of summation cannot matter.
@@ -45,18 +45,21 @@ class Int8:
 
 
 def quantise(w: Array, inputs: int, target: str = "") -> Int8:
-    """Rounds `w[in..., outputs...]`, whose first `inputs` axes are contracted."""
+    """Rounds `w[in..., outputs...]`, whose first `inputs` axes are contracted, to int8.
+
+    `target` is the custom call that multiplies by the result; empty: XLA multiplies.
+    """
     count = prod(w.shape[:inputs])
     return _int8(_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
 
 
 def quantise_rows(w: Array, target: str = "") -> Int8:
-    """Rounds `w[N, k]`, which has its outputs first, such as an embedding that also serves as head."""
+    """Rounds `w[N, k]` to int8. Its outputs are first, as in an embedding that also serves as head."""
     return _int8(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 
 def quantise_stack(w: Array, inputs: int, target: str = "") -> Int8:
-    """Rounds `w[E, in..., outputs...]`, a stack of E weights."""
+    """Rounds `w[E, in..., outputs...]`, a stack of E weights, each as `quantise` does."""
     count = prod(w.shape[1 : 1 + inputs])
     return _int8(_stack_by_output(w, count), count, w.shape[1 + inputs :], w.dtype, target)
 
@@ -72,7 +75,7 @@ def matmul(x: Array, w: Int8) -> Array:
 
 
 def matmul_entry(x: Array, w: Int8, index: Array) -> Array:
-    """Multiplies by the weight at `index` (i32 scalar) of a stack and reads only that one. See `matmul`."""
+    """Multiplies by the weight at `index` (i32 scalar) of a stack, as `matmul` does. Reads only that weight."""
     if w.target:
         return _call(entry(w.target), x, w, index.astype(jnp.int32))
     return matmul(x, jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), w))
@@ -97,7 +100,10 @@ def _int8(rounded: Rounding, inputs: int, outputs: tuple[int, ...], dtype: jnp.d
 
 
 def _round(x: Array) -> tuple[Array, Array]:
-    """Returns integers f32 in -127 .. 127 and the scale of each row. The scale of a row with NaN is NaN."""
+    """Returns `x[N, k]` rounded to integers in -127 .. 127, still f32, and the scale of each row, f32 `[N]`.
+
+    The scale of a row with NaN is NaN.
+    """
     scale = jnp.max(jnp.abs(x), axis=-1) / LIMIT
     return jnp.round(x / jnp.where(scale > 0, scale, 1.0)[:, None]), scale
 
@@ -116,6 +122,6 @@ def _by_output(w: Array, inputs: int) -> Rounding:
 
 @jax.jit(static_argnums=1)
 def _stack_by_output(w: Array, inputs: int) -> Rounding:
-    """Rounds one weight after the other, because each is widened for it."""
+    """Rounds one weight after the other, because each is widened to f32 meanwhile."""
     rounded: Rounding = jax.lax.map(lambda weight: _by_output(weight, inputs), w)
     return rounded

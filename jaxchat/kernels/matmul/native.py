@@ -1,7 +1,7 @@
 """Matrix products of activations and weights on a CPU, in C++. A row's bits do not depend on the number of rows.
 
 XLA's own products reduce in an order that depends on the number of rows. For few rows they read weights at half the
-speed of memory. These replace them if the machine has a compiler; `reference` is the same in plain JAX.
+speed of memory. The C++ kernels replace them if the machine has a compiler; `reference` computes the same in plain JAX.
 
 Weights are packed in panels: 32 outputs side by side, in the order in which the kernels read them.
 """
@@ -50,12 +50,12 @@ class PanelWeight:
 
 
 def native_matmuls(folder: Path | None) -> dict[str, str]:
-    """Returns the custom calls by the weights' dtype.
+    """Returns the names of the custom calls by the dtype of the weights.
 
     Builds the kernels into `folder`; None builds them for this process alone.
 
     Raises:
-        NativeError: the compiler is missing or fails.
+        NativeError: the kernels cannot be built or loaded.
     """
     identity = register(folder, (*TARGETS.values(), *map(entry, TARGETS.values()), TAKE))
     return {dtype: f"{name}_{identity}" for dtype, name in TARGETS.items()}
@@ -68,7 +68,7 @@ def pack_weight(w: Array, inputs: int, target: str) -> PanelWeight:
 
 
 def pack_table(w: Array, target: str) -> PanelWeight:
-    """Packs `w[N, k]`, which has its outputs first, such as an embedding that also serves as head."""
+    """Packs `w[N, k]`. Its outputs are first, as in an embedding that also serves as head."""
     return PanelWeight(panels(w), w.shape[1], w.shape[:1], target)
 
 
@@ -88,9 +88,16 @@ def panels(w: Array) -> Array:
 
 
 def take_rows(values: Array, outputs: Array, inputs: int, target: str) -> Array:
-    """Returns rows `outputs[T]` of the `[N, k]` that `panels` packed into `values`: `[T, k]`.
+    """Returns rows of a weight `[N, k]` that `panels` packed. XLA would widen or copy the whole weight.
 
-    XLA would widen or copy the whole array. `target` is the custom call of `matmul`.
+    Args:
+        values: the packed weight.
+        outputs: int `[T]`, the rows.
+        inputs: k.
+        target: the custom call of `matmul` for the weight.
+
+    Returns:
+        `[T, k]` of the weight's dtype.
     """
     _, count, _, per_word = values.shape
     shape = jax.ShapeDtypeStruct((len(outputs), count * per_word), values.dtype)
@@ -112,7 +119,7 @@ def matmul(x: Array, w: PanelWeight) -> Array:
 
 
 def matmul_entry(x: Array, w: PanelWeight, index: Array) -> Array:
-    """Multiplies by the weight at `index` (i32 scalar) of a stack and reads only that one. See `matmul`."""
+    """Multiplies by the weight at `index` (i32 scalar) of a stack, as `matmul` does. Reads only that weight."""
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1] * PANEL), jnp.float32)
     rounded = pad_to_words(x.astype(w.dtype))
     y: Array = jax.ffi.ffi_call(entry(w.target), shape)(rounded, w.values, index.astype(jnp.int32))
@@ -155,5 +162,5 @@ def _pack_stack(w: Array, inputs: int) -> Array:
 
 
 def entry(target: str) -> str:
-    """Returns the custom call that multiplies by one weight of a stack."""
+    """Returns the name of the custom call that multiplies as `target` does, by one weight of a stack."""
     return f"entry_{target}"
