@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from jaxchat.chat.prompt.adapt import adapt, fold_system, with_parts
+from jaxchat.chat.prompt.call_check import misreads
 from jaxchat.chat.prompt.environment import TemplateProgram
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.refusals import PROBE, dropped, late_system_messages, refusal, refused_variable, unreadable
@@ -24,7 +25,7 @@ from jaxchat.chat.prompt.template_variables import (
     utc_today,
 )
 from jaxchat.chat.response.reasoning import find_reasoning_format
-from jaxchat.chat.tools.format import WritesCalls, find_tool_format
+from jaxchat.chat.tools.format import UNKNOWN, ToolFormat, WritesCalls, find_tool_format
 from jaxchat.errors import ChatError
 
 _PROBED = 32  # sets of variables whose traits are kept
@@ -63,10 +64,8 @@ class ChatTemplate:
             ValueError: the operator may not set a variable, or the template never reads it.
         """
         self.source = source + (with_tools or "")
-        self.tool_format = find_tool_format(tool_format, self.source)
         self.reasoning_format = find_reasoning_format(reasoning_format, self.source)
         self._special_tokens = special_tokens
-        self._write_calls = self.tool_format.write_calls if isinstance(self.tool_format, WritesCalls) else None
         self._template = self._with_tools = TemplateProgram(source)
         if with_tools:
             self._with_tools = TemplateProgram(with_tools)
@@ -75,6 +74,14 @@ class ChatTemplate:
         self.digest = _digest(source, with_tools, special_tokens, tool_format, reasoning_format, self.default_kwargs)
         self._today = today
         self._check_defaults()
+        self._use(find_tool_format(tool_format, self.source))
+        if tool_format == "auto" and self.traits.calls and misreads(self._render_history, self.tool_format):
+            self._use(UNKNOWN)
+
+    def _use(self, tool_format: ToolFormat) -> None:
+        """Sets the format of calls, and what depends on it."""
+        self.tool_format = tool_format
+        self._write_calls = tool_format.write_calls if isinstance(tool_format, WritesCalls) else None
         self._traits_of = lru_cache(_PROBED)(self._probe)
         self._defaults = self.variables()
         self.traits = self._defaults.traits
@@ -175,7 +182,20 @@ class ChatTemplate:
 
         return probe_traits(render, writes_calls=self._write_calls is not None)
 
-    def _run(self, messages: list[Message], tools: list[Tool] | None, variables: TemplateVariables, parts: bool) -> str:
+    def _render_history(self, messages: list[Message], tools: list[Tool] | None, begins: bool) -> str:
+        adapted, functions = adapt(messages, tools, self.traits, self._write_calls)
+        return self._run(adapted, functions, self._defaults, self.traits.content_parts, begins=begins)
+
+    def _run(
+        self,
+        messages: list[Message],
+        tools: list[Tool] | None,
+        variables: TemplateVariables,
+        parts: bool,
+        *,
+        begins: bool = True,
+    ) -> str:
+        """Runs the template on adapted messages. `begins`: whether the prompt ends with the beginning of an answer."""
         program = self._with_tools if tools else self._template
         return program.template.render(
             {
@@ -184,7 +204,7 @@ class ChatTemplate:
                 "messages": with_parts(messages) if parts else messages,
                 "tools": tools,
                 "documents": None,
-                "add_generation_prompt": True,
+                "add_generation_prompt": begins,
                 CLOCK: clock(variables.day),
             }
         )

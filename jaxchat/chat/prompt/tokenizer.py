@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Tokenizer
 
@@ -15,10 +15,12 @@ from jaxchat.chat.prompt.control_tokens import ControlTokens, differs_only_by_de
 from jaxchat.chat.prompt.decoder import Decoder
 from jaxchat.chat.prompt.special_tokens import read_special_tokens, with_added_tokens
 from jaxchat.chat.prompt.splitter import Span
-from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.turn_markers import cut_strings, turn_markers
 from jaxchat.errors import ModelError, invalid, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
+
+if TYPE_CHECKING:
+    from jaxchat.chat.prompt.template import ChatTemplate
 
 _NOT_TEXT = "The model's chat template cannot show a control token in these messages as text."
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import jinja2
 
-from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.errors import ChatError
+
+if TYPE_CHECKING:
+    from jaxchat.chat.prompt.template import ChatTemplate
 
 _TAG = re.compile(r"<(/?)([A-Za-z][\w.:-]*)>")
 _SYSTEM, _QUESTION, _ANSWER, _SECOND = "probe system 1", "probe question 2", "probe answer 3", "probe question 4"

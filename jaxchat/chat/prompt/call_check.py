@@ -1,0 +1,63 @@
+"""Compares a detected format of calls with a call that the chat template writes into the history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from jaxchat.chat.prompt.messages import Message, Tool
+from jaxchat.chat.tools.format import ToolFormat
+from jaxchat.chat.tools.signatures import NO_SIGNATURES
+from jaxchat.chat.tools.stream_parser import CallPart
+
+Render = Callable[[list[Message], list[Tool] | None, bool], str]
+
+_ARGUMENTS = {"probed_key": "probed value"}
+_PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "string", "description": "text"}}}
+_FUNCTION = {"name": "probed_call", "description": "text", "parameters": _PARAMETERS}
+_TOOLS: list[Tool] = [{"type": "function", "function": _FUNCTION}]
+_QUESTION: Message = {"role": "user", "content": "probed_question"}
+_CALL: Message = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [
+        {"id": "abcdefgh1", "type": "function", "function": {"name": "probed_call", "arguments": _ARGUMENTS}}
+    ],
+}
+
+
+def misreads(render: Render, tool_format: ToolFormat) -> bool:
+    """Returns whether the parser of a format does not find a call where the template writes one.
+
+    False also if the template's text of the call cannot be told from that of the prompt before it.
+
+    Args:
+        render: renders messages and tools, and the beginning of an answer if the last argument is true. May raise
+            anything.
+        tool_format: the format that the template's source seems to use.
+    """
+    parser = tool_format.parser(callable=True, forced=False, signatures=NO_SIGNATURES)
+    answer = _answer(render)
+    if parser is None or answer is None or "probed_call" not in answer:
+        return False
+    calls = [part for part in parser.feed(answer) if isinstance(part, CallPart)]
+    return "".join(call.name for call in calls) != "probed_call" or not _are_probed(
+        "".join(call.arguments for call in calls)
+    )
+
+
+def _answer(render: Render) -> str | None:
+    """Returns what the template writes after a question for an answer with a call; None if that cannot be told."""
+    try:
+        whole = render([_QUESTION, _CALL], _TOOLS, False)
+        beginnings = [render([_QUESTION], _TOOLS, begins) for begins in (True, False)]
+    except Exception:  # templates are programs, which may raise anything
+        return None
+    return next((whole.removeprefix(each) for each in beginnings if each and whole.startswith(each)), None)
+
+
+def _are_probed(arguments: str) -> bool:
+    try:
+        return bool(json.loads(arguments) == _ARGUMENTS)
+    except ValueError:
+        return False
