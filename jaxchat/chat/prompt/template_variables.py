@@ -39,7 +39,7 @@ class TemplateVariables:
 
 
 def clock(day: date) -> Callable[[str], str]:
-    """Returns a template's `strftime_now` for a day. Its time is midnight, so that all renderings of a day are equal."""
+    """Returns a template's `strftime_now` for a day. Its time is midnight, so all renderings of a day are equal."""
     return datetime.combine(day, time()).strftime
 
 
