@@ -36,8 +36,8 @@ class Difference:
     """The differences of our logits from those of `transformers`.
 
     Attributes:
-        prefill: largest difference after a prompt, relative to the largest logit of its sequence.
-        decode: the same for decode steps.
+        prefill: largest absolute difference after a prompt, divided by the largest absolute logit of the answer.
+        decode: the same after decode steps.
         digest: SHA-256 of all our logits, in hexadecimal.
     """
 

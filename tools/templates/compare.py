@@ -25,7 +25,7 @@ Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The two prompts of a conversation.
+    """The comparison of two prompts of one conversation.
 
     Attributes:
         conversation: the name of the conversation.

@@ -1,4 +1,4 @@
-"""Many conversations, as requests have them, that chat templates treat differently."""
+"""Conversations, in the form of requests, that chat templates treat differently."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Conversation:
 
 
 def battery(control: str) -> list[Conversation]:
-    """Returns the conversations. Some hold `control`, the spelling of a control token, as text."""
+    """Returns all conversations. Some hold `control`, the spelling of a control token, as text."""
     talks = {**_talks(), **_texts(control)}
     plain = [Conversation(name=name, messages=messages) for name, messages in talks.items()]
     conversations = [*plain, *_declarations(), *_histories(control)]

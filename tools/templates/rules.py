@@ -24,7 +24,7 @@ KEYS = {
 
 
 def restored(plain: Form, adapted: Form, rule: str) -> Form:
-    """Returns the adapted form without the changes of a rule, or the plain form if the rule adds or moves messages."""
+    """Returns the adapted form without the changes of a rule. Returns the plain form if these are not in `KEYS`."""
     if rule not in KEYS or len(plain[0]) != len(adapted[0]):
         return plain
     pairs = zip(plain[0], adapted[0], strict=True)
@@ -37,8 +37,9 @@ def rules_between(plain: Form, adapted: Form) -> list[str]:
 
 
 def _restored(before: Json, after: Json, key: str) -> Json:
-    """Returns the message `after` with the value that `key` has in `before`. For `tool_call_id`, also restores the ids
-    of calls.
+    """Returns the message `after` with the value that `key` has in `before`.
+
+    For `tool_call_id`, also restores the ids of calls.
     """
     if key == "content" and not after.get("tool_calls"):
         return after

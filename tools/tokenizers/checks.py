@@ -32,9 +32,9 @@ def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str,
 def wrong_texts(subject: Subject, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[str, Sequence[int]]]:
     """Yields ("bytes" or "streams", ids) for each sequence of ids whose text is wrong.
 
-    "bytes" means that the text of all our bytes differs from that of `transformers`, "streams" that our streamed text
-    differs from the former. Sequences in which byte tokens, such as `<0xE2>`, form invalid UTF-8 are not compared with
-    `transformers`, which then also replaces valid neighbours.
+    "bytes" means that the text of our bytes differs from that of `transformers`. "streams" means that our streamed text
+    differs from that of our bytes. Sequences in which byte tokens, such as `<0xE2>`, form invalid UTF-8 are not
+    compared with `transformers`, which then also replaces valid neighbours.
     """
     spellings = subject.theirs.convert_ids_to_tokens
     for ids in sequences:

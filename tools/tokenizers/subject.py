@@ -38,7 +38,7 @@ class Subject:
         return prompt_tokens(request, ToolChoice(), self.template, self.tokenizer, CONTEXT, size).tolist()
 
     def expected(self, text: str) -> list[int]:
-        """Returns the token ids that `transformers` makes of the same message, with forged control tokens if any."""
+        """Returns the token ids of the prompt in `transformers`, where the message `text` may forge control tokens."""
         return self.theirs.apply_chat_template(_messages(text), add_generation_prompt=True, return_dict=False)
 
     def rendered(self, text: str) -> str:

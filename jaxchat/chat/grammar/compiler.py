@@ -52,10 +52,10 @@ class GrammarCompiler:
         self._cache: OrderedDict[OutputConstraint, Grammar | ChatError] = OrderedDict()
 
     def compiled(self, constraint: OutputConstraint) -> Grammar:
-        """Returns the grammar for the answers to a request, from the cache if it is cached.
+        """Returns the grammar for the answers to a request. Compiles it if it is not cached.
 
-        Otherwise blocks for up to 3 s for all probes of this request. Before each probe it waits up to 10 s more while
-        other requests are probed. It waits up to 30 s more if the sandbox must start.
+        Compiling blocks for up to 3 s for all probes of this request. Before each probe it waits up to 10 s more while
+        other requests are probed, and up to 30 s more if the sandbox must start.
 
         Raises:
             ChatError: 400 if the constraint cannot be enforced. The error names the field, and for a schema the keyword

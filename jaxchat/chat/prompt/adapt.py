@@ -27,7 +27,9 @@ def adapt(
     write_calls: WriteCalls | None,
     instruction: str = "",
 ) -> tuple[list[Message], list[Tool] | None]:
-    """Returns messages and tools as a template with these traits needs them. The tools may become None.
+    """Returns messages and tools as a template with these traits needs them.
+
+    The returned tools are None unless the template reads them from the variable `tools`.
 
     Args:
         messages: the conversation, as `template_messages` makes it.
@@ -58,7 +60,7 @@ def adapt(
 
 
 def fold_system(messages: list[Message]) -> list[Message]:
-    """Returns messages that begin with a system message, with its text moved into the first user message."""
+    """Returns messages without the first, a system message, whose text moves into the first user message."""
     return _with_instruction(messages[1:], messages[0]["content"], takes_system=False)
 
 

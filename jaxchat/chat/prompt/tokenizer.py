@@ -33,7 +33,7 @@ class ChatTokenizer:
 
         Args:
             source: the text of a `tokenizer.json`.
-            stop_tokens: ids, and spellings, of the tokens that end an answer. Unknown spellings are left out.
+            stop_tokens: ids or spellings of the tokens that end an answer. Unknown spellings are ignored.
             template: the model's chat template. Added tokens with which it opens and closes turns are control tokens.
         """
         spec = json.loads(source)
@@ -63,7 +63,7 @@ class ChatTokenizer:
         """Returns the ids of a rendered template.
 
         Args:
-            rendered: the text.
+            rendered: the template rendered with the messages.
             decoy: the template rendered with `ControlTokens.decoy` of the messages; None if nothing must change.
 
         Raises:

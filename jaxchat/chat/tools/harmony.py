@@ -38,7 +38,7 @@ class HarmonyFormat:
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str:
         """Returns the Lark grammar of an answer: thoughts, then one message to the user or a function.
 
-        A required call allows no thoughts.
+        Thoughts are not allowed before a required call.
         """
         return "\n".join(_rules(rules, writer))
 

@@ -26,7 +26,7 @@ class ValueText:
         schema: the schema of the value.
         definitions: the schemas to which references point, by name.
         texts: patterns that a string must all match; None if values are JSON, strings included.
-        literals: texts of allowed constants that are not strings, besides `texts`.
+        literals: further allowed texts, those of constants that are not strings.
         strings_only: whether every text is a string.
     """
 

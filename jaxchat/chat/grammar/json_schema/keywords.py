@@ -36,7 +36,7 @@ def check_keywords(schema: dict[str, Any], pointer: str) -> None:
 
 
 def count(value: Any, pointer: str, keyword: str, limit: int) -> int:
-    """Returns a whole number from 0 to `limit`. Raises `UnsupportedSchema` for any other value."""
+    """Returns `value` as an integer if it is a whole number from 0 to `limit`. Raises `UnsupportedSchema` otherwise."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= limit:
@@ -45,7 +45,11 @@ def count(value: Any, pointer: str, keyword: str, limit: int) -> int:
 
 
 def number(value: Any, pointer: str, keyword: str) -> int | float:
-    """Returns a number that is exact as a double and needs no exponent. Raises `UnsupportedSchema` otherwise."""
+    """Returns `value` if it is a number that is exact as a double and written without an exponent.
+
+    Raises:
+        UnsupportedSchema: `value` is anything else.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UnsupportedSchema(child_pointer(pointer, keyword), "expected a number.", keyword)
     if abs(value) > MAX_NUMBER or "e" in repr(value):

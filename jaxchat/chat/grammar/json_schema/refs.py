@@ -65,6 +65,6 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str]:
 
 
 def _list(part: dict[str, Any], keyword: str) -> list[Any]:
-    """Returns the list at `keyword`, or [] for any other value; `translate` reports the error."""
+    """Returns the list at `keyword`, or [] for any other value. `translate` reports the error."""
     items = part.get(keyword)
     return items if isinstance(items, list) else []
