@@ -45,7 +45,7 @@ def setting(
     Args:
         default: the value of a setting that is not given.
         text: help text of the flag.
-        metavar: what the flag's value is: FILE, HOST:PORT, SECONDS.
+        metavar: the kind of the flag's value, such as FILE, HOST:PORT or SECONDS.
         default_text: describes the default in the help text where the value alone does not.
         least: smallest number allowed.
         most: largest number allowed. Needs `least`.
@@ -78,7 +78,7 @@ class Settings:
         self.validate()
 
     def validate(self) -> None:
-        """Checks what concerns several settings at once. Raises ValueError."""
+        """Checks rules that concern several settings. Raises ValueError if one is broken."""
 
 
 def check_names(names: Iterable[str], known: Collection[str]) -> None:
@@ -90,12 +90,12 @@ def check_names(names: Iterable[str], known: Collection[str]) -> None:
 
 
 def advice(name: str, known: Collection[str], spell: Callable[[str], str] = repr) -> str:
-    """Returns the end of a message about an unknown setting: its new name, the nearest one, or nothing.
+    """Returns the end of a message about an unknown setting: its new name, the nearest known name, or "".
 
     Args:
         name: the unknown name.
-        known: all names there are.
-        spell: writes a name as the reader knows it.
+        known: the names of all settings.
+        spell: returns a name in the form for the message, such as that of a flag.
     """
     if (new := RENAMED.get(name)) in known:
         return f": it is now {spell(str(new))}"
@@ -110,14 +110,14 @@ def setting_types(config: type) -> dict[str, Any]:
 
 
 def without_none(kind: Any) -> tuple[Any, bool]:
-    """Splits a declared type into the type without None, and whether None is allowed."""
+    """Returns a declared type without None, and whether None is allowed."""
     members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     (rest,) = (member for member in members if member is not NoneType)
     return rest, NoneType in members
 
 
 class _Check:
-    """Converts and checks the value of one setting."""
+    """A converter and checker for the value of one setting."""
 
     def __init__(self, name: str, kind: Any, metadata: Any) -> None:
         self._name, self._metadata = name, metadata

@@ -1,4 +1,4 @@
-"""The context of a call besides its request, and the record of it that observers get."""
+"""The context of a call, the record that observers get of a request, and facts about the served model."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Record:
         seconds: seconds from acceptance to the end.
         outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
         error: code of the `ChatError`, or its type if it has no code.
-        status: HTTP status: 200, that of the error, or 499 if the client disconnected.
-        finish_reasons: a word for each choice that has ended.
+        status: HTTP status: 200, that of the error, 499 if the client disconnected, or 0 while the request runs.
+        finish_reasons: the API's word for each choice that has ended, in the order of their ends.
         started: time of acceptance on the monotonic clock, in seconds.
     """
 
@@ -60,14 +60,20 @@ class Observer(Protocol):
     """An observer of all requests. Runs on the session's loop, so it must be quick and must not raise."""
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
-        """Observes `count` new tokens of one choice, `gap` seconds after that choice's last token (None: the first)."""
+        """Observes new tokens of one choice.
+
+        Args:
+            record: the record of the request.
+            count: number of new tokens.
+            gap: seconds since the choice's previous token; None for its first.
+        """
 
     def finished(self, record: Record) -> None:
-        """Observes the end of a request, also of a rejected one."""
+        """Observes the end of a request, whether it was answered, rejected or cancelled."""
 
 
 def outcome_of(error: ChatError) -> str:
-    """Returns the word that a record has for a request that ended with this error."""
+    """Returns `Record.outcome` for a request that ended with `error`."""
     if error.http_status == 504:
         return "timeout"
     return "refused" if error.http_status < 500 or error.code == "draining" else "failed"
@@ -106,19 +112,33 @@ def random_id(prefix: str, length: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """Facts about the served model."""
+    """Facts about the served model.
+
+    Attributes:
+        created: Unix seconds.
+        vocab: number of token ids.
+        logits: V, the number of logits, padding included.
+        context: maximum length of a prompt with its answer, in tokens.
+        queue: maximum number of sequences that wait for a slot.
+        fingerprint: the fingerprint of answers to prompts that do not depend on the day.
+        facts: lines for the start-up message, as (name, value).
+    """
 
     id: str
-    created: int  # Unix seconds
-    vocab: int  # number of token ids
-    logits: int  # V: number of logits, padding included
+    created: int
+    vocab: int
+    logits: int
     context: int
     queue: int
     fingerprint: str
     facts: tuple[tuple[str, str], ...] = ()
 
     def fingerprint_on(self, day: date | None) -> str:
-        """Returns the fingerprint of answers to prompts with a day as today, or of those without one for None."""
+        """Returns the fingerprint of answers.
+
+        Args:
+            day: the day that the prompt was rendered for; None if the chat template does not read the day.
+        """
         if day is None:
             return self.fingerprint
         return "fp_" + hashlib.sha256(f"{self.fingerprint} {day}".encode()).hexdigest()[:10]

@@ -12,7 +12,12 @@ _PROBE = [{"role": "system", "content": "probe"}, {"role": "user", "content": "p
 
 
 def model_of(info: ModelInfo, template: ChatTemplate) -> v1.Model:
-    """Returns the model as clients see it, with what its chat template shows and what the server puts in."""
+    """Returns the API's model object. It tells which parts of a prompt the chat template writes, and which the server.
+
+    Args:
+        info: facts about the model.
+        template: the model's chat template.
+    """
     traits = template.traits
     written = v1.PROMPT_WRITER_SERVER if traits.writes_calls else v1.PROMPT_WRITER_NONE
     tools = v1.PROMPT_WRITER_TEMPLATE if traits.tools != "text" else written
@@ -33,7 +38,7 @@ def facts_about(info: ModelInfo, template: ChatTemplate) -> list[tuple[str, str]
 
 
 def format_name(tool_format: ToolFormat) -> str:
-    """Returns the name under which a format of calls is registered, or "unknown"."""
+    """Returns the name under which a tool format is registered, or "unknown"."""
     return next((name for name, known in TOOL_FORMATS.items() if known is tool_format), "unknown")
 
 

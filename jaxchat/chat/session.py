@@ -32,7 +32,10 @@ from jaxchat.types import GenerateRequest, TokenEvent
 
 
 class ChatSession:
-    """A session that serves one model. Call every method on the loop that ran `start`. Add `observers` before."""
+    """A session that serves one model.
+
+    Call every method on the asyncio loop that ran `start`, and add `observers` before `start`.
+    """
 
     def __init__(
         self,
@@ -116,13 +119,13 @@ class ChatSession:
         await self._open.wait(grace)
 
     def fail(self) -> None:
-        """Fails all requests as a failed engine would: after the loss of a device, the engine's thread may hang."""
+        """Fails all requests as a failed engine would. After the loss of a device, the engine's thread may hang."""
         self.failed.set()
         for run in self._running.values():
             run.fail(errors.engine_stopped())
 
     async def close(self) -> None:
-        """Stops the engine. Requests that still run fail."""
+        """Stops the engine. Requests that are still running fail with `ChatError`."""
         self._draining = True
         await asyncio.to_thread(self._engine.stop, 0.0 if self.failed.is_set() else None)
         self._release()
@@ -160,7 +163,7 @@ class ChatSession:
         Tokens that arrive while the reader is busy are joined, so a slow reader costs little memory.
 
         Raises:
-            ChatError: before the first chunk if the request is rejected, later if it fails.
+            ChatError: before the first chunk if the request is rejected, at any time if it fails.
         """
         record = _record(request, call, streamed=True)
         with self._observed(record):
@@ -223,7 +226,7 @@ class ChatSession:
         return await asyncio.get_running_loop().run_in_executor(self._pool, interpret)
 
     async def _generate(self, prepared: PreparedRequest) -> GenerateRequest:
-        """Returns the request to the engine, with its compiled grammar. Raises ChatError."""
+        """Returns the request for the engine, with its compiled grammar. Raises ChatError."""
         run, grammar = asyncio.get_running_loop().run_in_executor, None
         if prepared.constraint:
             grammar = await run(self._schemas, self._grammars.compiled, prepared.constraint)
@@ -284,7 +287,7 @@ class ChatSession:
             timer.cancel()
 
     def _route(self, events: list[TokenEvent]) -> None:
-        """Passes the events of one step to their requests. Drops events of requests that have left."""
+        """Passes the events of one step to their requests. Drops events of requests that have ended."""
         for number, group in groupby(events, attrgetter("request")):
             if run := self._running.get(number):
                 run.feed(list(group))

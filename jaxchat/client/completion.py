@@ -229,7 +229,7 @@ def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatTemplate(AnswerObject):
-    """How a model's prompts are made: its format of calls, and what writes each part of a conversation.
+    """How a model's prompts are made: its tool format, and what writes each part of a conversation.
 
     "template" is the model's chat template. "server" puts the part into another message, as the template leaves it out.
     Requests with a part that is "rejected" fail.

@@ -36,7 +36,7 @@ def flat(directory: Path, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("case", multimodal.CASES)
 def test_prefill_and_decode_agree_with_transformers(tmp_path: Path, case: str) -> None:
     model = multimodal.write(tmp_path, case)
-    actual = measure.difference(measure.listening(tmp_path), model)
+    actual = measure.difference(measure.recording_runner(tmp_path), model)
     assert actual.prefill < 1e-4 and actual.decode < 1e-4
 
 

@@ -34,7 +34,7 @@ def our_logits(directory: Path, tokens: list[int], dtype: str = "float32") -> np
 @pytest.mark.parametrize("case", checkpoints.CASES)
 def test_prefill_and_decode_agree_with_transformers(tmp_path: Path, case: str) -> None:
     model = checkpoints.write(tmp_path, case)
-    actual = measure.difference(measure.listening(tmp_path), model)
+    actual = measure.difference(measure.recording_runner(tmp_path), model)
     assert actual.prefill < 1e-4 and actual.decode < 1e-4
 
 

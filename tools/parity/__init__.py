@@ -1,1 +1,1 @@
-"""Our logits against those of `transformers`, family by family."""
+"""A comparison of our logits with those of `transformers`, family by family."""

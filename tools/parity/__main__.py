@@ -1,12 +1,12 @@
-"""Measures how far our logits are from those of `transformers`: every family, in each dtype, on each mesh.
+"""Measures how far our logits are from those of `transformers`, for every family, dtype and mesh.
 
     python -m tools.parity --write docs/models.md
     python -m tools.parity --only mixtral "gemma 3" --meshes 1 8
     python -m tools.parity --here --meshes 1
 
 The compiled programs serve small random checkpoints, written by `transformers`, over virtual CPU devices: prompts of up
-to several chunks, then decoding. Prints a line for each measurement, with a digest of all our logits, which is the same
-from run to run. The exit status is 1 if a difference is out of bounds.
+to several chunks, then decoding. Prints a line for each measurement, with a digest of all our logits, which is equal in
+every run. The exit status is 1 if a difference is out of bounds or nothing was measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from tools.parity.table import BOUNDS, DTYPES, MESHES, Cell, cells, replace_tabl
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures, prints, and on request writes the table."""
+    """Measures what the arguments select, prints the results, and writes the table to a page if one is given.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: the page lacks the markers around the table.
+    """
     page = args.write.read_text("utf-8") if args.write else ""
     known = table_of(page) if args.write else ""
     measured: list[Cell] = []
@@ -38,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.parity", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of families; all where none is given")
     parser.add_argument("--dtypes", nargs="*", default=DTYPES, choices=DTYPES)

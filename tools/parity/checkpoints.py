@@ -46,7 +46,12 @@ DUAL_ROPE = dict(
 
 
 def long_rope(original: int, **given: float) -> dict[str, Any]:
-    """Returns LongRoPE over 12 of the 16 numbers of a head; sequences beyond `original` use the second factors."""
+    """Returns entries of `config.json` for LongRoPE over 12 of the 16 dimensions of a head.
+
+    Args:
+        original: number of tokens up to which a sequence uses `short_factor`. Longer ones use `long_factor`.
+        given: further entries of `rope_parameters`.
+    """
     return dict(
         initializer_range=0.1,  # scores are multiplied by the square of the attention factor
         original_max_position_embeddings=original,
@@ -187,18 +192,31 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 WHOLE = ("qwen 3, whole experts",)
-"""Those whose devices have whole experts, in place of a part of every one."""
+"""Cases in which each device has whole experts, in place of a part of every expert."""
 _MODEL_OF = {"Gemma3Text": "Gemma3"}
 
 
 def write(directory: Path, case: str, *, shard: str = "50GB") -> torch.nn.Module:
-    """Writes the checkpoint of a case and returns the torch model that wrote it."""
+    """Writes the checkpoint of a case and returns its torch model.
+
+    Args:
+        directory: the model directory.
+        case: the key in `CASES`.
+        shard: maximum size of a file of weights.
+    """
     kind, changes = CASES[case]
     return write_model(directory, kind, shard=shard, **changes)
 
 
 def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: Any) -> torch.nn.Module:
-    """Writes a random checkpoint of the `transformers` family `kind`, `SHAPE` with `changes`."""
+    """Writes a random checkpoint and returns its torch model.
+
+    Args:
+        directory: the model directory.
+        kind: the family in `transformers`, without the suffix of its classes.
+        shard: maximum size of a file of weights.
+        changes: entries of the configuration that replace or extend `SHAPE`.
+    """
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**{**SHAPE, **changes})
@@ -210,7 +228,7 @@ def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: A
 
 
 def perturb(model: torch.nn.Module) -> None:
-    """Changes parameters whose initial values would hide mistakes, and weakens experts."""
+    """Changes parameters whose initial values would hide mistakes, and scales the experts' outputs by `EXPERT`."""
     with torch.no_grad():
         for parameter in _hidden_by_their_start(model):
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -220,13 +238,13 @@ def perturb(model: torch.nn.Module) -> None:
 
 
 def logits(model: torch.nn.Module, tokens: list[int]) -> Any:
-    """Logits f32 `[T, V]` of one sequence as a NumPy array."""
+    """Returns the logits of one sequence, NumPy f32 `[T, V]`."""
     with torch.no_grad():
         return model(torch.tensor([tokens])).logits[0].float().numpy()
 
 
 def _hidden_by_their_start(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
-    """Returns the parameters whose initial values, one or zero, would hide mistakes."""
+    """Yields the parameters whose initial values, one or zero, would hide mistakes."""
     for name, parameter in model.named_parameters():
         if "norm" in name or name.endswith(("bias", "sinks")):
             yield parameter

@@ -1,4 +1,4 @@
-"""How far the logits of our compiled programs are from those of `transformers`."""
+"""Measures how far the logits of our compiled programs are from those of `transformers`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ STEPS = 8
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference of a logit, relative to the largest logit, and the SHA-256 (hex) of all of ours."""
+    """The differences of our logits from those of `transformers`.
+
+    Attributes:
+        prefill: largest absolute difference after a prompt, divided by the largest absolute logit of the answer.
+        decode: the same after decode steps.
+        digest: SHA-256 of all our logits, in hexadecimal.
+    """
 
     prefill: float
     decode: float
@@ -41,27 +47,40 @@ class Difference:
 
 
 @dataclass
-class Heard:
-    """A runner that stores every row of logits."""
+class RecordingRunner:
+    """A runner with the logits of all its steps.
+
+    Attributes:
+        runner: the runner, which samples greedily.
+        vocab: V of the model. The runner's own vocabulary may be padded.
+        rows: the logits of each step so far, f32 `[R, V]`.
+    """
 
     runner: Runner
-    vocab: int  # of the model; on several devices the runner's is filled up
+    vocab: int
     rows: list[np.ndarray] = field(default_factory=list)
 
     def last(self) -> np.ndarray:
-        """Returns the first row f32 `[V]` of the logits that were last sampled from."""
+        """Returns the first row of the latest step's logits, f32 `[V]`."""
         jax.effects_barrier()
         return self.rows[-1][0]
 
 
-def listening(
+def recording_runner(
     directory: Path, *, dtype: DTypeName = "float32", tensor: int = 1, slots: int = 2, experts: bool = False
-) -> Heard:
-    """Returns the model's programs over `tensor` devices, as for serving; with `experts`, each device has whole
-    experts.
+) -> RecordingRunner:
+    """Loads a model as for serving.
+
+    Args:
+        directory: the model directory.
+        dtype: dtype of weights and activations.
+        tensor: number of devices over which the model is split.
+        slots: number of slots.
+        experts: whether each device has whole experts, in place of a part of every expert.
 
     Raises:
-        ValueError: the model does not divide by the devices.
+        ModelError: the directory cannot be served.
+        ValueError: the model cannot be split over the devices.
     """
     engine = EngineConfig(
         slots=slots,
@@ -90,18 +109,16 @@ def listening(
         served, params, sizes, placement, dtype=dtype, sampler=greedy, attention=attention, decode_sizes=(slots,)
     )
     runner.warm_up()
-    return Heard(runner, model.vocab_size, rows)
+    return RecordingRunner(runner, model.vocab_size, rows)
 
 
-def difference(heard: Heard, model: torch.nn.Module) -> Difference:
-    """Compares every row of logits of greedy answers to random prompts with the logits of `model` for the same
-    tokens.
-    """
+def difference(recording: RecordingRunner, model: torch.nn.Module) -> Difference:
+    """Returns the differences of our logits in greedy answers to random prompts from those of `model`."""
     rng, digest = np.random.default_rng(1), hashlib.sha256()
     prefill, decode = 0.0, 0.0
     for length in PROMPTS:
-        tokens = rng.integers(3, heard.vocab, length).tolist()
-        actual = np.stack(list(_answer(heard, tokens)))
+        tokens = rng.integers(3, recording.vocab, length).tolist()
+        actual = np.stack(list(_answer(recording, tokens)))
         digest.update(actual.tobytes())
         expected = logits(model, tokens)[length - 1 :]
         errors = np.abs(actual - expected).max(-1) / np.abs(expected).max()
@@ -109,9 +126,9 @@ def difference(heard: Heard, model: torch.nn.Module) -> Difference:
     return Difference(float(prefill), float(decode), digest.hexdigest())
 
 
-def _answer(heard: Heard, tokens: list[int]) -> Any:
-    """Returns the logits of the next token and of `STEPS` more, and appends their tokens to `tokens`."""
-    runner, prompt = heard.runner, np.array(tokens, np.int32)
+def _answer(recording: RecordingRunner, tokens: list[int]) -> Any:
+    """Yields the logits after the prompt `tokens`, and after each of `STEPS` tokens, which it appends to `tokens`."""
+    runner, prompt = recording.runner, np.array(tokens, np.int32)
     chunk, page = runner.sizes.chunk, runner.sizes.page_size
     pages = np.arange(1, (len(prompt) + STEPS) // page + 2, dtype=np.int32)
     slot, greedy = 1, SamplingParams(temperature=0.0)
@@ -119,8 +136,8 @@ def _answer(heard: Heard, tokens: list[int]) -> Any:
         part = prompt[start : start + chunk]
         last = start + len(part) == len(prompt)
         step = runner.prefill(PrefillWork(slot, part, start, last, pages, 0, greedy)).wait()
-    yield heard.last()
+    yield recording.last()
     for _ in range(STEPS):
         tokens.append(int(step.tokens[0]))
         step = runner.decode(DecodeWork(np.array([slot], np.int32), np.array([-1], np.int32))).wait()
-        yield heard.last()
+        yield recording.last()

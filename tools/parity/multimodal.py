@@ -62,17 +62,18 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         _QWEN_3_VISION,
     ),
 }
-"""The `transformers` family, the changes of `SHAPE` that make its text part, and its vision part."""
+"""By case: the `transformers` family, changes to `SHAPE` for the text part, and the vision part's configuration."""
 
 
 def write(directory: Path, case: str, *, tied: bool = False, published: bool = True) -> torch.nn.Module:
-    """Writes the checkpoint of a case and returns the torch model that wrote it.
+    """Writes the checkpoint of a case and returns its torch model.
 
     Args:
         directory: the model directory.
         case: the key in `CASES`.
         tied: whether the embedding serves as head.
-        published: whether names and layouts are those of published checkpoints, or those of version 5.
+        published: whether parameters have the names and layouts of published checkpoints. Otherwise they have those of
+            `transformers` 5.
     """
     kind, text, vision = CASES[case]
     transformers.utils.logging.disable_progress_bar()

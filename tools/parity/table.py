@@ -12,7 +12,7 @@ import torch
 
 from jaxchat.config import DTypeName
 from tools.parity.checkpoints import CASES, WHOLE, write
-from tools.parity.measure import Difference, difference, listening
+from tools.parity.measure import Difference, difference, recording_runner
 
 DTYPES: tuple[DTypeName, ...] = ("float32", "bfloat16")
 MESHES = (1, 2, 4, 8)
@@ -22,7 +22,15 @@ BEGIN, END = "<!-- parity: begin -->", "<!-- parity: end -->"
 
 @dataclass(frozen=True)
 class Cell:
-    """One family in one dtype on one mesh; `refused` says why it cannot be served there."""
+    """The result for one case in one dtype on one mesh.
+
+    Attributes:
+        case: the key in `CASES`.
+        dtype: dtype of weights and activations.
+        devices: number of devices of the mesh.
+        difference: the differences of the logits; None if the mesh cannot serve the case.
+        refused: the reason why it cannot; "" if it can.
+    """
 
     case: str
     dtype: str
@@ -32,7 +40,7 @@ class Cell:
 
     @property
     def green(self) -> bool:
-        """Whether the logits are those of `transformers`, or the mesh was refused by name."""
+        """Whether the differences are within bounds, or the mesh was refused."""
         bound = BOUNDS[self.dtype]
         return self.difference is None or (self.difference.prefill < bound and self.difference.decode < bound)
 
@@ -44,7 +52,7 @@ class Cell:
 
 
 def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int]) -> Iterator[Cell]:
-    """Measures the cases whose names contain one of `only`, or all cases if it is empty."""
+    """Yields the results of the cases whose names contain one of `only`, or of all cases if `only` is empty."""
     for case in CASES:
         if only and not any(word in case for word in only):
             continue
@@ -57,9 +65,10 @@ def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int
 
 
 def table(measured: Sequence[Cell], known: str = "") -> str:
-    """Returns a row for each family and dtype, a column for each mesh: the differences of prefill and decode.
+    """Returns a table in Markdown of the differences of prefill and decode.
 
-    Keeps rows of the table `known` that were not measured, if its meshes are the same.
+    It has a row for each case and dtype, and a column for each mesh. Rows of the table `known` that were not measured
+    are kept if both tables have the same meshes.
     """
     meshes = sorted({cell.devices for cell in measured})
     head = [f"| family | dtype | {' | '.join(map(str, meshes))} |", "|---" * (len(meshes) + 2) + "|"]
@@ -93,14 +102,12 @@ def _parts(page: str) -> tuple[str, str, str]:
 
 def _cell(folder: Path, case: str, dtype: DTypeName, devices: int, reference: torch.nn.Module) -> Cell:
     try:
-        heard = listening(folder, dtype=dtype, tensor=devices, experts=case in WHOLE)
+        recording = recording_runner(folder, dtype=dtype, tensor=devices, experts=case in WHOLE)
     except ValueError as error:
         return Cell(case, dtype, devices, None, str(error))
-    return Cell(case, dtype, devices, difference(heard, reference))
+    return Cell(case, dtype, devices, difference(recording, reference))
 
 
 def _rounded(model: torch.nn.Module) -> torch.nn.Module:
-    """Returns the model with weights rounded to bf16, computing in f32: only activations are still rounded
-    differently.
-    """
+    """Returns the model with weights rounded to bf16. It computes in f32, so only activations are rounded otherwise."""
     return copy.deepcopy(model).to(torch.bfloat16).float()

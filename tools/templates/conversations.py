@@ -1,4 +1,4 @@
-"""A battery of conversations, in the form of requests, that chat templates treat differently."""
+"""Conversations, in the form of requests, that chat templates treat differently."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ _LONG = "The harbour of Oslo opens to the south, and ferries leave it every hour
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """Messages and tools as a client sends them, in the form of JSON, with a name for tables.
+    """A conversation as a client sends it, in JSON form.
 
-    `control` is the spelling of a control token that they hold as text, if any.
+    Attributes:
+        name: the name in tables.
+        messages: the messages.
+        tools: the tools, if any.
+        control: the spelling of a control token that the messages hold as text; "" without one.
     """
 
     name: str
@@ -46,7 +50,7 @@ class Conversation:
 
 
 def battery(control: str) -> list[Conversation]:
-    """Returns the conversations. Some hold `control`, the spelling of a control token, as text."""
+    """Returns all conversations. Some hold `control`, the spelling of a control token, as text."""
     talks = {**_talks(), **_texts(control)}
     plain = [Conversation(name=name, messages=messages) for name, messages in talks.items()]
     conversations = [*plain, *_declarations(), *_histories(control)]
@@ -156,7 +160,7 @@ def _tool(name: str, description: str | None, parameters: Json | None) -> Json:
 
 
 def _calls(*arguments: Json | str, content: str | None = None) -> Json:
-    """Returns an assistant's message that calls `forecast` once for each arguments, JSON text or their value."""
+    """Returns an assistant message that calls `forecast` once for each of `arguments`, JSON texts or objects."""
     texts = [text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for text in arguments]
     calls = [
         {"id": f"call_{index}", "type": "function", "function": {"name": "forecast", "arguments": text}}

@@ -1,4 +1,4 @@
-"""The two renderings of a conversation: the path that serves requests, and `apply_chat_template`."""
+"""Renders conversations in two ways: as for a request to the server, and by `apply_chat_template`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTEXT = 1 << 20  # tokens; more than any conversation has
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as token ids and as text, or the reason of a refusal."""
+    """A prompt as token ids and as text, or the reason for a refusal."""
 
     ids: tuple[int, ...] = ()
     text: str = ""
@@ -33,10 +33,10 @@ class Prompt:
 
 
 class Jaxchat:
-    """The prompt path of jaxchat for one model."""
+    """A renderer of prompts by jaxchat for one model."""
 
     def __init__(self, directory: Path) -> None:
-        """Loads template and tokenizer. Raises ModelError if they cannot be served."""
+        """Loads template and tokenizer of a model. Raises ModelError if one of them cannot be served."""
         self.template = load_template(directory)
         self.tokenizer = load_tokenizer(directory, self.template)
 
@@ -52,7 +52,7 @@ class Jaxchat:
         return Prompt(tuple(ids), self.decode(ids))
 
     def control(self) -> str:
-        """Returns the spelling of a control token that the template writes, or of any if it writes none."""
+        """Returns the spelling of the last control token that the template writes, or of any if it writes none."""
         turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
         prompt = self.prompt(Conversation(name="control", messages=[*turns, turns[0]]))
         controls = self.tokenizer.control_tokens.ids
@@ -61,22 +61,22 @@ class Jaxchat:
         return next(each for each in spellings if self.tokenizer.id_of(each) == written[-1])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of tokens, with the spellings of control tokens."""
+        """Returns the text of token ids, including the spellings of special tokens."""
         special = self.tokenizer.special_tokens
         parts = (special[id_].encode() if id_ in special else self.tokenizer.bytes_of(id_) for id_ in ids)
         return b"".join(parts).decode(errors="replace")
 
 
 class Transformers:
-    """`apply_chat_template` for one model."""
+    """A renderer of prompts by `apply_chat_template` for one model."""
 
     def __init__(self, directory: Path, decode: Callable[[Sequence[int]], str]) -> None:
-        """Loads the tokenizer with its templates. `decode` makes text of the tokens, as for the other engine."""
+        """Loads the tokenizer with its templates. `decode` converts token ids to text, as `Jaxchat.decode` does."""
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
         self._decode = decode
 
     def prompt(self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool = True) -> Prompt:
-        """Returns the prompt of a conversation, in which null stays null."""
+        """Returns the prompt of a conversation. Values that are null remain null."""
         functions = list(tools) or None
         try:
             (text,), _ = render_jinja_template(
@@ -105,10 +105,10 @@ def is_valid(directory: Path) -> bool:
 
 
 def plain_form(conversation: Conversation) -> tuple[list[Json], list[Json]]:
-    """Returns messages and tools as the documents of `transformers` want them, with nothing added.
+    """Returns messages and tools in the plain form, which the documentation of `transformers` describes.
 
-    Keys with null are left out, parts are joined, a developer is a system, and arguments that are the text of a JSON
-    object become that object.
+    Keys with null are left out, parts are joined, and the role `developer` becomes `system`. Arguments that are the
+    text of a JSON object become that object.
     """
     return [_plain_message(message) for message in conversation.messages], list(conversation.tools)
 

@@ -1,4 +1,4 @@
-"""The rules by which jaxchat gives a template another form of a conversation than the plain one, by name."""
+"""Rules by which jaxchat adapts the plain form of a conversation to a template, by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Form = tuple[Sequence[Json], Sequence[Json]]
 Applies = Callable[[Form, Form], bool]
 
 ALWAYS = frozenset({"empty arguments", "name of the call", "ids of the format's length"})
-"""Rules that hold for every template. All others need a conversation that the plain form loses or breaks."""
+"""Rules that explain a difference for every template. All others need a conversation whose plain form fails."""
 
 
 KEYS = {
@@ -20,11 +20,11 @@ KEYS = {
     "form of empty content": "content",
     "ids of the format's length": "tool_call_id",
 }
-"""Rules that change a key of messages, which many templates do not read, with that key."""
+"""The key of messages that a rule changes, by rule. Many templates do not read these keys."""
 
 
 def restored(plain: Form, adapted: Form, rule: str) -> Form:
-    """Returns the adapted form without the changes of a rule, or the plain form if the rule adds or moves messages."""
+    """Returns the adapted form without the changes of a rule. Returns the plain form if these are not in `KEYS`."""
     if rule not in KEYS or len(plain[0]) != len(adapted[0]):
         return plain
     pairs = zip(plain[0], adapted[0], strict=True)
@@ -37,7 +37,10 @@ def rules_between(plain: Form, adapted: Form) -> list[str]:
 
 
 def _restored(before: Json, after: Json, key: str) -> Json:
-    """Returns a message with `key` as before. The id of a result also restores those of calls."""
+    """Returns the message `after` with the value that `key` has in `before`.
+
+    For `tool_call_id`, also restores the ids of calls.
+    """
     if key == "content" and not after.get("tool_calls"):
         return after
     rest = {name: value for name, value in after.items() if name != key}

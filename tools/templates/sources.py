@@ -1,4 +1,4 @@
-"""Chat templates of folders, each written as the directory of a model that both engines can load."""
+"""Finds chat templates in folders, and writes each as the directory of a model for jaxchat and `transformers`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COPIED = ("special_tokens_map.json", "added_tokens.json", "chat_template.jinja"
 
 @dataclass(frozen=True)
 class Source:
-    """A chat template: its name, and the file or the model's directory that holds it."""
+    """A chat template. `path` is the template's file, or the directory of its model."""
 
     name: str
     path: Path
@@ -38,9 +38,9 @@ def find_sources(folders: list[Path]) -> list[Source]:
 
 
 def write_model(source: Source, directory: Path) -> None:
-    """Writes a directory with tokenizer and chat template of a source.
+    """Writes a new directory with the chat template and the tokenizer of a source.
 
-    A tokenizer of bytes with the template's own control tokens takes the place of a missing `tokenizer.json`.
+    If the source has no `tokenizer.json`, writes one with a token for each byte and for the template's control tokens.
     """
     directory.mkdir(parents=True)
     config: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def write_model(source: Source, directory: Path) -> None:
 
 
 def byte_tokenizer(special: list[str]) -> Tokenizer:
-    """Returns a tokenizer with a token for each byte and for each of the special spellings."""
+    """Returns a tokenizer with a token for each byte, and special tokens with the spellings `special`."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({char: index for index, char in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -96,7 +96,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _template_text(directory: Path, config: dict[str, Any]) -> str:
-    """Returns the text of all templates of a model, one after another."""
+    """Returns the sources of all chat templates in a model's directory and configuration, one after another."""
     files = [directory / "chat_template.jinja", *sorted(directory.glob("additional_chat_templates/*.jinja"))]
     texts = [path.read_text("utf-8") for path in files if path.exists()]
     return "\n".join([*texts, *_strings(config.get("chat_template"))])

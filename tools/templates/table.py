@@ -30,9 +30,9 @@ class Row:
         name: name of the template.
         comparisons: one for each conversation; none if jaxchat cannot load the template.
         refused: whether neither jaxchat nor `transformers` can load the template.
-        tool_format: the format of calls that jaxchat detects.
-        calls_read: whether that format reads the calls that the template writes.
-        needed: sentences about what is missing or put in.
+        tool_format: name of the tool format that jaxchat detects.
+        calls_read: whether the parser of that tool format reads the calls that the template writes.
+        needed: sentences about what the template does not show, or the reason why jaxchat cannot load it.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Row:
 
     @property
     def explained(self) -> bool:
-        """Whether a rule explains every difference."""
+        """Whether rules explain all differences, or neither jaxchat nor `transformers` can load the template."""
         if not self.comparisons:
             return self.refused
         return not self.named("differs") + self.named("only jaxchat refuses")
@@ -55,7 +55,7 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns the table."""
+    """Returns the rows as a table in Markdown."""
     lines = [_line(_COLUMNS), _line(["---"] * len(_COLUMNS)), *(_line(_cells(row)) for row in rows)]
     return "\n".join(lines)
 

@@ -2,11 +2,11 @@
 
     python -m tools.tokenizers ~/models/llama-3 ~/models/gemma-3
 
-Each folder holds `tokenizer.json` and, if there is one, `tokenizer_config.json`. Prints a row for each: the number of
-added and of special tokens, the numbers of texts and of id sequences, and how many went wrong. Ids of prompts, bytes of
-tokens and streamed texts must be those of `transformers`; no text may forge a control token. Then, for messages of
-32,000 characters: the highest CPU time beside that of the library alone, the most that we add to it, and the longest
-time for which one call held the GIL. Details of faults follow. The exit status is 1 if there are any.
+Each folder holds `tokenizer.json` and, if there is one, `tokenizer_config.json`. Prints a row for each folder: the
+numbers of added and of special tokens, of texts and of id sequences, and of faults by kind. Ids of prompts, bytes of
+tokens and streamed texts must be those of `transformers`, and no text may forge a control token. The last columns are
+for messages of 32,000 characters: our highest CPU time, that of the library alone, the most that we add to it, and the
+longest time for which one call held the GIL. Details of faults follow. The exit status is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Row:
 
 
 def measure(directory: Path, args: argparse.Namespace) -> Row:
-    """Checks one tokenizer."""
+    """Returns the result for the tokenizer in `directory`. `args` are those of the command line."""
     made, rng = subjects(directory), Random(args.seed)
     library = Tokenizer.from_file(str(directory / "tokenizer.json"))
     added = library.get_added_tokens_decoder().values()
@@ -97,7 +97,7 @@ def _costs(subject: Subject, library: Tokenizer, args: argparse.Namespace) -> It
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.tokenizers", description=__doc__.splitlines()[0])
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--sequences", type=int, default=1000, help="random sequences of ids")

@@ -17,8 +17,8 @@ GROUP = 50  # ids in a sequence
 def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yields ("ids" or "forged", text) for each text whose prompt is wrong.
 
-    Where a text makes `transformers` produce more control tokens than a harmless one does, we must produce no more. The
-    ids of any other text must be equal.
+    "forged" means that our control tokens are not those of a harmless text. "ids" means that our ids differ from those
+    of `transformers`, although the text does not forge control tokens there.
     """
     harmless = subject.control(subject.ours("word"))
     for text in texts:
@@ -30,10 +30,11 @@ def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str,
 
 
 def wrong_texts(subject: Subject, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[str, Sequence[int]]]:
-    """Yields ("bytes" or "streams", ids) for each sequence of ids that becomes another text than in `transformers`.
+    """Yields ("bytes" or "streams", ids) for each sequence of ids whose text is wrong.
 
-    If tokens of single bytes, such as `<0xE2>`, form invalid UTF-8, only the stream is compared, with our bytes. The
-    library then replaces valid neighbours too.
+    "bytes" means that the text of our bytes differs from that of `transformers`. "streams" means that our streamed text
+    differs from that of our bytes. Sequences in which byte tokens, such as `<0xE2>`, form invalid UTF-8 are not
+    compared with `transformers`, which then also replaces valid neighbours.
     """
     spellings = subject.theirs.convert_ids_to_tokens
     for ids in sequences:
@@ -49,7 +50,7 @@ def wrong_texts(subject: Subject, sequences: Sequence[Sequence[int]]) -> Iterato
 
 
 def streamed(subject: Subject, ids: Sequence[int]) -> str:
-    """Returns what a client receives, token by token."""
+    """Returns the text that a client receives if it reads after every token."""
     builder = ChoiceBuilder(subject.tokenizer, ChoiceOptions())
     parts = []
     for place, id_ in enumerate(ids):
@@ -59,7 +60,10 @@ def streamed(subject: Subject, ids: Sequence[int]) -> str:
 
 
 def sequences(subject: Subject, rng: Random, count: int) -> Iterator[list[int]]:
-    """Yields groups that hold each id once, then `count` random ones, half of these of tokens that split characters."""
+    """Yields sequences of ids: first some that together hold each id once, then `count` random ones.
+
+    Half of the random sequences have only tokens that split characters, if the tokenizer has any.
+    """
     size = subject.tokenizer.size
     known = [id_ for id_ in range(size) if subject.tokenizer.spelling_of(id_) is not None]
     rng.shuffle(known)

@@ -1,4 +1,4 @@
-"""Measures the CPU time of a long message, and for how long other threads stand still meanwhile."""
+"""Measures the CPU time of a long message, and for how long it blocks other threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,15 @@ class Cost:
 
 
 def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions: int) -> Cost:
-    """Measures one message. `library` is a separate tokenizer, whose settings this changes."""
+    """Returns the cost of one message.
+
+    Args:
+        subject: the tokenizer with a chat template.
+        library: a separate tokenizer of the library, whose settings are changed.
+        kind: name of the message in results.
+        text: the message.
+        repetitions: number of runs, of which the fastest counts.
+    """
     rendered = subject.rendered(text)
     alone = []
     for special in (False, True):
@@ -47,9 +55,9 @@ def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions
 
 
 def longest_stop(action: Callable[[], object]) -> float:
-    """Returns the longest time, in ms, in which `action` used the CPU and a second thread could not run.
+    """Returns the longest time, in ms, for which `action` used the CPU while a second thread could not run.
 
-    Time of other processes does not count: only the CPU time of this thread does.
+    Only CPU time of this thread counts, so other processes do not add to the result.
     """
     clock, longest, running = time.pthread_getcpuclockid(threading.get_ident()), 0.0, threading.Event()
 

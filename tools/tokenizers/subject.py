@@ -1,4 +1,4 @@
-"""A tokenizer as we read it and as `transformers` reads it."""
+"""A tokenizer with a chat template, as we load it and as `transformers` does."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ CONTEXT = 1 << 20  # tokens
 
 @dataclass(frozen=True)
 class Subject:
-    """A tokenizer with a chat template, ours and theirs."""
+    """A tokenizer with a chat template, as we load it and as `transformers` does (`theirs`)."""
 
     tokenizer: ChatTokenizer
     template: ChatTemplate
     theirs: PreTrainedTokenizerFast
 
     def ours(self, text: str) -> list[int]:
-        """Returns the ids of a prompt whose only message is `text`, by the path of a request."""
+        """Returns the token ids that a request with the one message `text` has as its prompt."""
         request = request_from_kwargs(model="m", messages=_messages(text)).request
         size = self.tokenizer.size
         return prompt_tokens(request, ToolChoice(), self.template, self.tokenizer, CONTEXT, size).tolist()
 
     def expected(self, text: str) -> list[int]:
-        """Returns the ids that `transformers` gives such a prompt. It takes forged control tokens for true ones."""
+        """Returns the token ids of the prompt in `transformers`, where the message `text` may forge control tokens."""
         return self.theirs.apply_chat_template(_messages(text), add_generation_prompt=True, return_dict=False)
 
     def rendered(self, text: str) -> str:
-        """Returns the prompt as text."""
+        """Returns the prompt with the one message `text` as text."""
         return self.template.render(_messages(text), None)
 
     def control(self, ids: list[int]) -> list[int]:
@@ -51,7 +51,7 @@ class Subject:
 
 
 def subjects(directory: Path) -> list[Subject]:
-    """Reads a tokenizer, once with its chat template, if there is one, and once with a plain one that drops thoughts.
+    """Loads a tokenizer, once with its own chat template, if it has one, and once with the template `PLAIN`.
 
     Raises:
         ModelError: the tokenizer cannot be read.

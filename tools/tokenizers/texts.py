@@ -43,11 +43,11 @@ ALPHABET = (
 
 
 def texts(spellings: Iterable[str], rng: Random) -> list[str]:
-    """Returns at least 350 different texts: scripts, code, marks, white space, spellings of tokens and parts of these.
+    """Returns at least 350 different texts: scripts, code, marks, white space, spellings of tokens and their parts.
 
     Args:
-        spellings: added tokens, control tokens first. Of many, some are left out.
-        rng: draws which, and makes random texts.
+        spellings: the added tokens, control tokens first. At most 80 of them are used.
+        rng: selects the spellings after the first 40, and makes random texts.
     """
     spellings = list(spellings)
     some = spellings[:40] + rng.sample(spellings[40:], min(40, len(spellings[40:])))

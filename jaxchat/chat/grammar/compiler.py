@@ -17,7 +17,7 @@ from jaxchat.errors import ChatError, invalid, overloaded, unsupported
 
 
 class GrammarCompiler:
-    """A compiler with a cache of the `size` grammars and errors used last. Thread-safe; each session has one."""
+    """A thread-safe compiler that caches the `size` grammars and errors used last."""
 
     def __init__(
         self,
@@ -31,8 +31,8 @@ class GrammarCompiler:
 
         Args:
             tokenizer: the model's tokenizer.
-            vocab: number of logits. Tokens beyond it, or without a spelling, are never allowed.
-            tool_format: how the model writes calls; None for the default format.
+            vocab: V, the number of logits. Token ids from `vocab` on are never allowed.
+            tool_format: how the model writes calls; None for the default tool format.
             size: number of cached grammars.
         """
         self._vocab = vocab
@@ -52,14 +52,14 @@ class GrammarCompiler:
         self._cache: OrderedDict[OutputConstraint, Grammar | ChatError] = OrderedDict()
 
     def compiled(self, constraint: OutputConstraint) -> Grammar:
-        """Returns the grammar of a request's answers, from the cache if it is there.
+        """Returns the grammar for the answers to a request. Compiles it if it is not cached.
 
-        Otherwise blocks for up to 3 s for all probes of this request. Before each probe it waits up to 10 s more while
-        other requests are probed. It waits up to 30 s more if the sandbox must start.
+        Compiling blocks for up to 3 s for all probes of this request. Before each probe it waits up to 10 s more while
+        other requests are probed, and up to 30 s more if the sandbox must start.
 
         Raises:
-            ChatError: 400 naming the field, and for a schema the keyword and its JSON pointer. 503 if probes of other
-                requests take too long.
+            ChatError: 400 if the constraint cannot be enforced. The error names the field, and for a schema the keyword
+                and its JSON pointer. 503 if probes of other requests take too long.
             RuntimeError: the sandbox does not start.
         """
         with self._lock:

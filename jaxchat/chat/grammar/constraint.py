@@ -1,4 +1,4 @@
-"""The constraints that a request puts on its answers, and their grammar."""
+"""The output constraint of a request, and its grammar."""
 
 from __future__ import annotations
 
@@ -38,26 +38,29 @@ ErrorOf = Callable[[str], str]
 
 @dataclass(frozen=True)
 class OutputConstraint:
-    """The schema of a text answer and the calls that it may have. Equal constraints have the same grammar."""
+    """The schema of an answer without calls, and the calls that an answer may have.
+
+    Equal constraints have the same grammar.
+    """
 
     answer: SchemaSource | None = None
     calls: Calls | None = None
 
     @property
     def param(self) -> str:
-        """The request field that errors of the whole grammar name."""
+        """The request field for errors that concern the whole grammar."""
         return self.calls.param if self.calls else "response_format"
 
     def grammar(self, error_of: ErrorOf | None, tool_format: ToolFormat, writer: LarkWriter) -> str:
-        """Returns the grammar for the library.
+        """Returns the grammar as text for the grammar library.
 
         Args:
-            error_of: probes a grammar and returns its error; None for a constraint that was probed before.
+            error_of: probes a grammar and returns its error, or "". None for a constraint that was probed before.
             tool_format: how the model writes calls, and answers without calls.
             writer: writes rules with the model's control tokens.
 
         Raises:
-            ChatError: 400, names the invalid field.
+            ChatError: 400 if a schema, or all schemas together, cannot be enforced. The error names the field.
             Exception: any exception of `error_of`.
         """
         answer = _translated(self.answer, "", error_of) if self.answer else None
@@ -89,7 +92,7 @@ def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice
         tool_choice: the tool choice of the request.
 
     Raises:
-        ChatError: 400, names the invalid field.
+        ChatError: 400 if the response format or a function's parameters are invalid. The error names the field.
     """
     answer, calls = response_schema(request), allowed_calls(tool_choice)
     if answer and calls and calls.mode == "none":
@@ -98,7 +101,7 @@ def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice
 
 
 def combination_error(param: str, error: str) -> ChatError:
-    """Returns the error of schemas that are valid one by one but not together."""
+    """Returns the 400 for schemas that are valid one by one but not together."""
     return invalid(param, f"All schemas together: {safe_repr(error)}.")
 
 
@@ -122,7 +125,11 @@ PARAM = "response_format.json_schema.schema"
 
 
 def response_schema(request: v1.ChatCompletionRequest) -> SchemaSource | None:
-    """Returns the schema of a request's text answers, or None for any text. Raises `ChatError` 400."""
+    """Returns the schema for answers without calls, or None for any text.
+
+    Raises:
+        ChatError: 400 if the name or schema is invalid, or if the type is `json_object` and no message contains "json".
+    """
     if not request.HasField("response_format"):
         return None
     response_format = request.response_format

@@ -1,4 +1,4 @@
-"""The rules of an answer, and a writer of Lark, the grammar library's language for them."""
+"""The rules of an answer, and a writer for Lark, the language in which the grammar library takes them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerRules:
-    """The rules of an answer.
+    """The text and the calls that an answer may have.
 
     Args:
         mode: "none" allows text only, "auto" text or calls, "required" calls only.
         most: maximum number of calls.
-        functions: names of the functions that may be called, with schemas of their arguments.
-        answer: schema of an answer without calls; None for any text.
+        functions: names of the functions that may be called, with translated schemas of their arguments.
+        answer: translated schema of an answer without calls; None for any text.
     """
 
     mode: Mode = "none"
@@ -46,18 +46,22 @@ class LarkWriter:
         return text in self.control_tokens
 
     def spelled(self, parts: tuple[str, ...]) -> str:
-        """Returns the parts in sequence: control tokens by their ids, other text between them."""
+        """Returns a Lark expression for the parts in sequence: control tokens as ids, other text as literals."""
         items = (self._item(piece) for piece in self._split("".join(parts)))
         return " ".join(items)
 
     def split_opening(self, opening: str) -> tuple[str, str]:
-        """Splits an opening before its first control token. Returns text and the rule of the remainder."""
+        """Splits `opening` before its first control token.
+
+        Returns:
+            The text before the control token, and a Lark expression for the rest, "" if there is none.
+        """
         first, *others = self._split(opening)
         text = "" if self.is_control(first) else first
         return text, self.spelled(("".join(others if text else [first, *others]),))
 
     def _split(self, text: str) -> list[str]:
-        """Splits a text into control tokens and other text."""
+        """Returns `text` split into control tokens and other text, without empty pieces."""
         if not self.control_tokens:
             return [text] * bool(text)
         longest_first = sorted(self.control_tokens, key=len, reverse=True)
@@ -67,7 +71,7 @@ class LarkWriter:
         return f"<[{self.control_tokens[text]}]>" if self.is_control(text) else json.dumps(text)
 
     def json(self, schema: Schema) -> str:
-        """Returns a rule for JSON text that follows `schema`."""
+        """Returns a Lark expression for JSON text that follows `schema`."""
         return f"%json {json.dumps({'x-guidance': self.options} | schema)}"
 
     def pattern(self, text: str) -> str:

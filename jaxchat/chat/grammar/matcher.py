@@ -13,7 +13,7 @@ RECOMPILE_AFTER = 20_000  # tokens
 
 @dataclass
 class _Use:
-    """The use of a lexer that several choices share. The number of its states only grows."""
+    """The use of a lexer that several choices share. The number of the lexer's states only grows."""
 
     tokens: int = 0
     failed: bool = False
@@ -28,8 +28,8 @@ class Grammar:
         Args:
             matcher: at the beginning of the grammar.
             tokens: number of token ids that the matcher knows.
-            ends: ids of the tokens that end an answer.
-            vocab: number of logits.
+            ends: ids of the stop tokens.
+            vocab: V, the number of logits.
         """
         self._matcher = matcher
         self._tokens = tokens
@@ -39,7 +39,7 @@ class Grammar:
 
     @property
     def needs_recompile(self) -> bool:
-        """Whether later requests need a recompiled grammar, because this lexer nears its limit of states."""
+        """Whether later requests need a recompiled grammar, because the lexer is near its limit of states."""
         return self._use.failed or self._use.tokens > RECOMPILE_AFTER
 
     def start(self) -> TokenConstraint:
@@ -51,7 +51,15 @@ class TokenConstraint:
     """A `jaxchat.types.Constraint` for one choice. Not thread-safe."""
 
     def __init__(self, matcher: LLMatcher, tokens: int, ends: np.ndarray, stops: frozenset[int], use: _Use) -> None:
-        """Starts at the position of `matcher`. `ends` is the mask of the stop tokens, u32 `[ceil(V / 32)]`."""
+        """Starts at the position of `matcher`.
+
+        Args:
+            matcher: a matcher that only this choice uses.
+            tokens: number of token ids that the matcher knows.
+            ends: the token mask of the stop tokens, u32 `[ceil(V / 32)]`.
+            stops: ids of the stop tokens.
+            use: the use of the grammar's lexer, which this choice updates.
+        """
         self._matcher = matcher
         self._words = (tokens + 31) // 32
         self._ends = ends
@@ -60,7 +68,7 @@ class TokenConstraint:
         self._ended = False
 
     def fill(self, row: np.ndarray) -> None:
-        """Writes the mask of allowed tokens, which is never all zero.
+        """Writes the token mask of the next step, which is never all zero.
 
         Args:
             row: receives the bits, contiguous u32 `[ceil(V / 32)]`.

@@ -1,8 +1,9 @@
-"""Compiles grammars and probes them for errors. Run by its path, it is a process that may be killed.
+"""Compiles grammars and probes them for errors. Run as a script, this module is a process that may be killed.
 
-The process imports the grammar library only. It reads messages from standard input, each 4 bytes of length and then
-JSON: first the tokenizer, then grammars. It answers each grammar in the same form with its error or an empty text. Its
-argument is a time limit in seconds. If a grammar takes longer, the process ends itself, as its parent may be dead.
+The process imports the grammar library and the standard library only. It reads messages from standard input, each 4
+bytes of length and then JSON: first the tokenizer, then grammars. It answers each grammar with a message in the same
+form: the grammar's error, or an empty string. The script's argument is a time limit in seconds. The process ends itself
+if a grammar takes longer, because its parent may be dead.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Encode = Callable[[str], list[int]]
 
 
 class _Table:
-    """The token table that `LLTokenizer` reads. It recognises one by `is_tokenizer_wrapper`."""
+    """A token table in the form that `LLTokenizer` reads, which recognises it by `is_tokenizer_wrapper`."""
 
     is_tokenizer_wrapper = True
     bos_token_id = None
@@ -50,7 +51,7 @@ class _Table:
         self.special_token_ids = sorted({token for token, data in enumerate(tokens) if not data} | set(ends))
 
     def __call__(self, text: bytes | str) -> list[int]:
-        """Returns the tokens of a text that the grammar forces. A mask then allows only these."""
+        """Returns the token ids of a text that the grammar forces. The token mask then allows only these tokens."""
         text = text if isinstance(text, str) else text.decode()
         if self.encode:
             ids = self.encode(text)
@@ -59,7 +60,7 @@ class _Table:
         return self.greedy(text)
 
     def greedy(self, text: str) -> list[int]:
-        """Returns nothing. The library's own method replaces this one."""
+        """Returns []. `grammar_tokenizer` replaces this method with that of the library."""
         return []
 
 
@@ -67,9 +68,10 @@ def grammar_tokenizer(tokens: list[bytes], ends: list[int], encode: Encode | Non
     """Returns a tokenizer for the grammar library.
 
     Args:
-        tokens: bytes of each id, empty for control tokens.
-        ends: ids of the tokens that end an answer, at least one.
-        encode: returns the model's ids of a text, all below `len(tokens)`. None takes the longest tokens.
+        tokens: bytes of each token by id, empty for control tokens.
+        ends: ids of the stop tokens, at least one.
+        encode: returns the ids that the model's tokenizer gives a text, all below `len(tokens)`. For None, texts are
+            split into the longest tokens.
     """
     table: Any = _Table(tokens, ends, encode)
     tokenizer = LLTokenizer(table, n_vocab=len(tokens), eos_token=ends, slices=LLTokenizer.json_slices())
@@ -78,12 +80,15 @@ def grammar_tokenizer(tokens: list[bytes], ends: list[int], encode: Encode | Non
 
 
 def matcher(tokenizer: LLTokenizer, grammar: str) -> LLMatcher:
-    """Returns a matcher at the beginning of a grammar, which may have an error. Releases the GIL."""
+    """Returns a matcher at the beginning of a grammar. Its `is_error()` tells whether the grammar is invalid.
+
+    Releases the GIL.
+    """
     return LLMatcher(tokenizer, grammar, log_level=0, limits=LLParserLimits(**LIMITS))
 
 
 def error_of(tokenizer: LLTokenizer, grammar: str) -> str:
-    """Compiles a grammar and generates up to `STEPS` tokens. Returns the error, or an empty text."""
+    """Returns the error of a grammar, or an empty string. Compiles the grammar and generates up to `STEPS` tokens."""
     probed = matcher(tokenizer, grammar)
     for step in range(STEPS):
         if probed.is_error() or probed.is_stopped():

@@ -1,4 +1,4 @@
-"""Probes grammars in a separate process, which can be killed: compiling a grammar cannot be interrupted."""
+"""Probes grammars in a separate process, because compiling cannot be interrupted but a process can be killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOO_LONG = "compiling it takes too long or too much memory"
 
 
 class Busy(Exception):
-    """An error of a probe that waited too long for those of other requests."""
+    """An error for a probe that waited too long for the probes of other requests."""
 
 
 @dataclass
@@ -32,21 +32,30 @@ class TimeBudget:
 
 
 class Sandbox:
-    """A process that starts on first use and again after it was killed. Thread-safe; runs one probe at a time."""
+    """A thread-safe handle of a process that probes grammars, one at a time.
+
+    The process starts on first use, and again after it was killed.
+    """
 
     def __init__(self, tokens: list[bytes], ends: list[int], seconds: float = SECONDS) -> None:
-        """Stores the tokenizer of `probe.grammar_tokenizer`. `seconds` is the time limit of one probe."""
+        """Prepares the first message to the process.
+
+        Args:
+            tokens: as for `probe.grammar_tokenizer`.
+            ends: as for `probe.grammar_tokenizer`.
+            seconds: time limit of one probe.
+        """
         self._hello = [[token.hex() for token in tokens], ends]
         self._seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def error_of(self, grammar: str, budget: TimeBudget) -> str:
-        """Returns the grammar's error, or an empty text. Subtracts the time of the probe from `budget`.
+        """Returns the grammar's error, or an empty string. Subtracts the time of the probe from `budget`.
 
         Raises:
             Busy: probes of other requests took more than 10 s.
-            RuntimeError: the process does not start. The limit is 30 s.
+            RuntimeError: the process does not start within 30 s.
         """
         if budget.remaining <= 0:
             return _TOO_LONG

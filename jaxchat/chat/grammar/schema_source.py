@@ -25,7 +25,7 @@ _KEYWORDS_BY_ERROR = {  # parts of the library's errors, and the keywords that c
 
 @dataclass(frozen=True)
 class SchemaSource:
-    """A schema and its request field. `object_only` restricts the schema to objects."""
+    """A schema with the request field that errors name. `object_only` restricts the schema to objects."""
 
     schema: SchemaText
     param: str
@@ -42,7 +42,12 @@ class SchemaSource:
         return self.text in _KNOWN_TO_COMPILE
 
     def translated(self, prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
-        """Returns the result of `translate`. Raises `ChatError` that names the field, the keyword and its pointer."""
+        """Returns the result of `translate` for the schema.
+
+        Raises:
+            ChatError: 400 if the schema cannot be enforced. The error names the field, the keyword and its JSON
+                pointer.
+        """
         try:
             default = {"type": "object"} if self.object_only else {}
             return translate(default | self.schema.value, prefix)
@@ -52,7 +57,12 @@ class SchemaSource:
             raise invalid(self.param, f"Schema #: nested deeper than {MAX_DEPTH}.") from None
 
     def error(self, library_error: str, pointers: dict[str, list[str]]) -> ChatError:
-        """Returns the request's error for an error of the grammar library. `pointers` are those of each keyword."""
+        """Returns the 400 for an error of the grammar library.
+
+        Args:
+            library_error: the library's message.
+            pointers: the JSON pointers of each keyword, as `translated` returns them.
+        """
         location, text = _location(library_error, pointers), library_error.removesuffix(_NO_DETAILS).strip()
         return invalid(self.param, f"Schema {location}: {safe_repr(text)}.")
 
@@ -71,10 +81,10 @@ MAX_DEPTH = 64
 
 
 def check_limits(text: str, param: str) -> None:
-    """Checks that a schema is neither too large nor nested too deep.
+    """Checks the size and the nesting of a schema.
 
     Raises:
-        ChatError: 400, names `param`.
+        ChatError: 400 on `param` if the text has more than 256 KiB, or is nested more than 64 deep.
     """
     if len(text.encode()) > MAX_BYTES:
         raise invalid(param, f"A schema takes at most {MAX_BYTES} bytes, got {len(text.encode())}.")
@@ -83,12 +93,12 @@ def check_limits(text: str, param: str) -> None:
 
 
 def request_schema(schema: SchemaText, param: str, *, object_only: bool = False) -> SchemaSource:
-    """Returns a request's schema. Raises `ChatError` that names `param` if an object has duplicate names."""
+    """Returns the source for a request's schema. Raises `ChatError` 400 on `param` if an object has duplicate names."""
     if schema.repeated:
         raise not_a_schema("an object has the same name twice", param)
     return SchemaSource(schema, param, object_only)
 
 
 def known_schema(text: str, param: str, *, object_only: bool = False) -> SchemaSource:
-    """Returns a built-in schema, for a request that has none."""
+    """Returns the source for a built-in schema, which stands in for one that the request lacks."""
     return SchemaSource(parse_schema(text, param), param, object_only)

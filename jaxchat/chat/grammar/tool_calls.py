@@ -22,9 +22,14 @@ PARAM = {False: "tools", True: "functions"}
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls that an answer may have: at most `most`, of functions with these names and schemas of their arguments.
+    """The calls that an answer may have.
 
-    `param` is the request field that errors name.
+    Attributes:
+        mode: whether the answer may or must have calls.
+        most: maximum number of calls.
+        names: names of the functions that may be called.
+        arguments: schemas of their arguments, in the same order.
+        param: the request field that errors name.
     """
 
     mode: Mode
@@ -46,7 +51,11 @@ class Calls:
 
 
 def allowed_calls(choice: ToolChoice) -> Calls | None:
-    """Returns the calls that a request allows, or None without functions. Raises `ChatError` 400 for bad parameters."""
+    """Returns the calls that a request allows, or None for a request without functions.
+
+    Raises:
+        ChatError: 400 if a function's parameters exceed a limit or have duplicate names. The error names the field.
+    """
     if not choice.functions:
         return None
     param = PARAM[choice.legacy]

@@ -1,6 +1,7 @@
-"""Gives messages and tools the form that a chat template accepts, and writes as text what it does not print.
+"""Gives messages and tools the form that a chat template accepts, and writes as text what the template does not print.
 
-The input is already protected against forged control tokens, so text that this module adds may contain them.
+Text that this module adds may contain control tokens. They take effect, because `control_tokens` finds them in the
+rendering with decoys too.
 """
 
 from __future__ import annotations
@@ -28,16 +29,18 @@ def adapt(
 ) -> tuple[list[Message], list[Tool] | None]:
     """Returns messages and tools as a template with these traits needs them.
 
+    The returned tools are None unless the template reads them from the variable `tools`.
+
     Args:
         messages: the conversation, as `template_messages` makes it.
         tools: the functions that the model may call, if any.
         traits: the traits of the template.
-        write_calls: writes calls as text in the model's format; None if that is not known.
-        instruction: text for the system message.
+        write_calls: writes calls as text in the model's tool format; None if the format cannot.
+        instruction: text to add to the system message.
 
     Raises:
-        ChatError: 400 on `tools`, or on the calls of a message, if the template does not print them and their text form
-            is not known.
+        ChatError: 400 on `tools`, or on the calls of a message, if the template does not print them and `write_calls`
+            is None.
     """
     if not (traits.calls or write_calls):
         _refuse_calls(messages)
@@ -57,12 +60,12 @@ def adapt(
 
 
 def fold_system(messages: list[Message]) -> list[Message]:
-    """Returns the messages with the first, a system message, moved into the first user message."""
+    """Returns messages without the first, a system message, whose text moves into the first user message."""
     return _with_instruction(messages[1:], messages[0]["content"], takes_system=False)
 
 
 def with_parts(messages: Sequence[Message]) -> list[Message]:
-    """Returns messages whose texts are lists of one text part."""
+    """Returns `messages` with each text content as a list of one text part."""
     return [
         message | {"content": [{"type": "text", "text": message["content"]}]}
         if isinstance(message.get("content"), str)
@@ -112,7 +115,7 @@ def _call(call: dict[str, Any], traits: TemplateTraits) -> dict[str, Any]:
 
 
 def _written(call: dict[str, Any]) -> Call:
-    """Returns a call as name and JSON text. Arguments that are not JSON become a JSON string."""
+    """Returns the name of a call and its arguments as JSON text. Arguments that are not JSON become a JSON string."""
     function = call["function"]
     arguments = function["arguments"]
     return function["name"], arguments if isinstance(arguments, str) and _is_json(arguments) else _dumped(arguments)
@@ -133,7 +136,7 @@ def _described(tools: Sequence[Tool], write_calls: WriteCalls) -> str:
 
 
 def _with_instruction(messages: list[Message], text: str, takes_system: bool) -> list[Message]:
-    """Adds a text to the system message, or to the first user message if the template has no system message."""
+    """Adds `text` to the system message, or to the first user message unless `takes_system`."""
     if takes_system:
         if not messages or messages[0]["role"] != "system":
             return [{"role": "system", "content": text}, *messages]
@@ -153,7 +156,7 @@ def _with_system_key(messages: list[Message], tools: list[Tool]) -> list[Message
 
 
 def _results_as_user_messages(messages: list[Message]) -> list[Message]:
-    """Writes tool messages as user messages. Joins neighbours, because many templates want roles to alternate."""
+    """Converts tool messages to user messages. Joins adjacent ones, as many templates require alternating roles."""
     converted: list[Message] = []
     after_result = False
     for message in messages:

@@ -32,16 +32,17 @@ def prompt_tokens(
 
     Args:
         request: a validated request.
-        tool_choice: the functions that it allows.
+        tool_choice: the tool choice of the request.
         template: the model's chat template.
         tokenizer: the model's tokenizer.
         context: maximum length of a prompt, in tokens.
         vocab: number of token ids that the model knows.
-        variables: the variables of the template; None for a request that sets none.
+        variables: the template variables of the request; None for a request that sets none.
 
     Raises:
-        ChatError: 400 on the message, tool or variable that the chat template rejects. 400 on `messages` that are far
-            too long, or hold a token that the model does not know.
+        ChatError: 400 on the message, tool or variable that the chat template refuses. 400 on `messages` if they are
+            far too long, or the prompt has a token that the model does not know. 400 on `messages` or
+            `chat_template_kwargs` if the template cannot show the spelling of a control token as text.
     """
     _check_length(request, tokenizer, context)
     variables = variables or template.variables()
@@ -77,7 +78,7 @@ def _check_known(ids: list[int], tokenizer: ChatTokenizer, vocab: int) -> None:
 
 
 def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:
-    """Raises `ChatError` for texts far beyond the context. Counts their beginning only, as tokenising all is slow."""
+    """Raises `ChatError` for texts far longer than the context. Counts tokens of their beginning only, to be fast."""
     texts = [text_of(message) or "" for message in request.messages]
     probe = _PROBE * context
     if sum(map(len, texts)) > probe and (count := tokenizer.count("".join(texts)[:probe])) > 2 * context:
@@ -85,13 +86,13 @@ def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, c
 
 
 def _instruction(request: v1.ChatCompletionRequest) -> str:
-    """Returns the description of the JSON Schema, or "" without one."""
+    """Returns an instruction with the description of the response's JSON Schema, or "" without a description."""
     json_schema = request.response_format.json_schema
     return f"Answer with JSON, {json_schema.name}: {json_schema.description}" if json_schema.description else ""
 
 
 def _as_requested(error: ChatError, request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> ChatError:
-    """Returns a template's error with the request's own names: legacy functions are its tools."""
+    """Returns a template's error with the field that the request has: `functions`, or `reasoning_effort`."""
     param = error.param or ""
     if tool_choice.legacy and param.split(".")[0] == "tools":
         param = param.replace("tools", "functions", 1)

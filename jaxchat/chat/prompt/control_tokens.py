@@ -29,8 +29,8 @@ class ControlTokens:
 
         Args:
             library: the complete tokenizer.
-            spellings: added tokens. Those of white space remain control tokens in messages.
-            cuts: strings that the template may remove from messages, or split them at.
+            spellings: the control tokens. Those of white space remain control tokens in messages.
+            cuts: strings that the template may remove from messages, or at which it may split messages.
         """
         spellings = set(spellings)
         self.spellings = frozenset(token for token in spellings if token.strip())
@@ -52,13 +52,16 @@ class ControlTokens:
         return self._splitter.spans(text)
 
     def decoy(self, value: Any) -> Any:
-        """Returns `value` with the spellings changed in every string, at any depth, or None if it holds no spelling.
+        """Returns `value` with a letter changed in every spelling of a control token, or None if nothing must change.
 
-        A string, or a piece of it between cuts, that begins or ends with a part of a spelling changes there, as the
-        template could complete the part.
+        A part of a spelling also changes at the beginning or end of a string, or of a piece of it between cuts. The
+        template could complete such a part.
+
+        Args:
+            value: JSON data. Strings at any depth change, except for the roles of messages.
 
         Raises:
-            ChatError: 400 on `messages` if spellings overlap so often that changes always leave one.
+            ChatError: 400 on `messages` if spellings overlap so often that every change leaves one.
         """
         keys, texts = set[str](), set[str]()
         _collect(value, keys, texts)
@@ -71,11 +74,11 @@ class ControlTokens:
         return _replaced(value, {key: self._decoy(key, self._spelled(key)) for key in keys & spelled}, decoys)
 
     def _spelled(self, text: str) -> list[int]:
-        """Returns an index in each spelling in a text."""
+        """Returns the index of one character in each spelling of a control token in `text`."""
         return _first_letters(text, self._finder.spans(text))
 
     def _decoy(self, text: str, places: Iterable[int]) -> str:
-        """Returns the text with other letters at `places`, and where these spell further control tokens."""
+        """Returns the text with other letters at `places`, and wherever those letters complete another spelling."""
         for letter in _LETTERS:
             text = _altered(text, places, letter)
             if not self._finder.holding([text]):
@@ -85,7 +88,7 @@ class ControlTokens:
 
 
 def differs_only_by_decoys(rendered: str, decoy: str, spans: list[Span]) -> bool:
-    """Returns whether `decoy` is `rendered` with other letters in place of some characters outside the spans."""
+    """Returns whether `decoy` differs from `rendered` only outside the spans, and only by letters of decoys."""
     if len(rendered) != len(decoy):
         return False
     ours, theirs = (np.frombuffer(text.encode("utf-32-le"), np.uint32) for text in (rendered, decoy))
@@ -95,7 +98,7 @@ def differs_only_by_decoys(rendered: str, decoy: str, spans: list[Span]) -> bool
 
 
 def _is_empty(normalizer: normalizers.Normalizer | None) -> bool:
-    """Returns whether a normaliser changes nothing. Calling it for each piece of a text is slow."""
+    """Returns whether a normaliser changes nothing. Such a normaliser would still slow down the search."""
     return normalizer is None or (isinstance(normalizer, normalizers.Sequence) and not len(normalizer))
 
 
@@ -107,7 +110,7 @@ def _altered(text: str, places: Iterable[int], letter: str) -> str:
 
 
 def _first_letters(text: str, spans: Iterable[Span]) -> list[int]:
-    """Returns the index of the first letter or digit, or else of the first character, of each spelling."""
+    """Returns for each span the index of its first letter or digit, or of its first character if it has neither."""
     offsets: dict[str, int] = {}
     places = []
     for span in spans:
@@ -125,7 +128,7 @@ def _is_role(key: str, value: Any) -> bool:
 
 
 def _collect(value: Any, keys: set[str], texts: set[str]) -> None:
-    """Adds the keys of objects and all other strings of `value` to two sets."""
+    """Adds the keys of objects in `value` to `keys`, and its other strings except for roles to `texts`."""
     if isinstance(value, str):
         texts.add(value)
     elif isinstance(value, dict):
@@ -139,7 +142,7 @@ def _collect(value: Any, keys: set[str], texts: set[str]) -> None:
 
 
 def _replaced(value: Any, keys: Mapping[str, str], texts: Mapping[str, str]) -> Any:
-    """Returns `value` with the keys of objects and all other strings replaced as two tables say."""
+    """Returns `value` with the keys of objects replaced by `keys`, and other strings except for roles by `texts`."""
     if isinstance(value, str):
         return texts.get(value, value)
     if isinstance(value, dict):

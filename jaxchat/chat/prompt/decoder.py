@@ -13,7 +13,7 @@ class Decoder:
     """The decoder of one tokenizer."""
 
     def __init__(self, spec: dict[str, Any] | None) -> None:
-        """Reads `spec`, the decoder in a `tokenizer.json`, if there is one."""
+        """Reads `spec`, the entry `decoder` of a `tokenizer.json`; None if that has none."""
         steps = list(_steps(spec))
         self._alphabet = _byte_alphabet() if any(step["type"] == "ByteLevel" for step in steps) else None
         self._replacements = [pair for step in steps if (pair := _replacement(step))] or [("\u2581", " ")]
@@ -30,7 +30,7 @@ class Decoder:
         return token.encode()
 
     def bytes_of_added(self, token: str) -> bytes:
-        """Returns the bytes of an added token. It spells text, where a byte-level vocabulary spells bytes."""
+        """Returns the bytes of an added token. Its spelling is text, even if a byte-level vocabulary spells bytes."""
         return token.encode() if self._alphabet else self.bytes_of(token)
 
 
@@ -57,7 +57,7 @@ def _strips(step: dict[str, Any]) -> bool:
 
 
 def _byte_alphabet() -> dict[str, bytes]:
-    """Returns GPT-2's printable character for each byte: Latin-1 itself if printable, or one from U+0100 on."""
+    """Returns each byte by GPT-2's character for it: the Latin-1 character if printable, or one from U+0100 on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     table = {chr(byte): bytes([byte]) for byte in printable}

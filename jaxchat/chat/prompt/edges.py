@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 class Edges:
-    """The parts of control tokens that may begin or end a message, or a piece that the template cuts from it."""
+    """A table of the parts of control tokens, to find those at the ends of a message or of a piece cut from it."""
 
     def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:
         """Compiles the parts.
 
         Args:
             spellings: the control tokens.
-            cuts: strings that the template may remove from messages, or split them at.
-            normalize: the normaliser, if a control token is found in normalised text.
+            cuts: strings that the template may remove from messages, or at which it may split messages.
+            normalize: the tokenizer's normaliser, if a control token is searched for in normalised text; else None.
         """
         spellings = set(spellings)
         self._cuts = sorted(cuts)
@@ -26,7 +26,10 @@ class Edges:
         self._tails = _by_char(tails, 0)
 
     def of(self, text: str) -> list[int]:
-        """Returns the indices of the outermost visible characters wherever these belong to a part of a spelling."""
+        """Returns the indices at which a part of a control token begins or ends `text`, or a piece of it between cuts.
+
+        White space around the text and the pieces is ignored.
+        """
         edges = list(self._of_piece(text, 0))
         for cut in self._cuts:
             if cut in text:
@@ -51,7 +54,7 @@ class Edges:
 
 
 def _by_char(parts: Iterable[str], place: int) -> dict[str, list[tuple[int, set[str]]]]:
-    """Returns the parts by their character at a place, then by length."""
+    """Returns the parts by their character at the index `place`, then by length."""
     table: dict[str, dict[int, set[str]]] = {}
     for part in parts:
         table.setdefault(part[place], {}).setdefault(len(part), set()).add(part)

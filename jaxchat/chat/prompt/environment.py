@@ -16,16 +16,16 @@ from jaxchat.errors import ModelError
 
 
 class TemplateProgram:
-    """A compiled template.
+    """A compiled chat template.
 
     Attributes:
-        template: the template, to render.
+        template: the Jinja template.
         reads: names of variables and functions that the template reads from outside.
-        functions: names of the functions that every template gets, except for `strftime_now`.
+        functions: names of the functions that the environment offers to every template.
     """
 
     def __init__(self, source: str) -> None:
-        """Compiles a source. Raises ModelError if it is not valid Jinja."""
+        """Compiles `source`. Raises ModelError if it is not valid Jinja."""
         environment = _environment()
         self.functions = frozenset(environment.globals)
         try:
@@ -42,13 +42,13 @@ class Generation(Extension):
     tags = {"generation"}  # noqa: RUF012 - as the base class declares it
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """Returns the nodes up to the end of the block."""
+        """Returns the nodes inside the block."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    """Returns the environment, without `strftime_now`: each rendering passes that, as it depends on the request."""
+    """Returns the environment without `strftime_now`, which each rendering passes because it depends on the day."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
     )

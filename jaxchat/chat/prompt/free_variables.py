@@ -1,7 +1,7 @@
 """Finds the variables that a chat template reads from outside.
 
 `jinja2.meta.find_undeclared_variables` also reports names that every path sets before it reads them, such as `content`
-in most templates. A value from outside would have no effect on these.
+in most templates. A value from outside has no effect on such a name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _IN_LOOPS, _IN_MACROS = {"loop"}, {"caller", "kwargs", "varargs"}
 
 
 def free_variables(tree: nodes.Template) -> set[str]:
-    """Returns the names that a parsed template may read before it has set them, also those of global functions."""
+    """Returns the names that a parsed template may read before it has set them, including those of functions."""
     reader = _Reader()
     assigned = reader.block(tree.body, set())
     reader.macros(assigned)
@@ -22,14 +22,14 @@ def free_variables(tree: nodes.Template) -> set[str]:
 
 
 class _Reader:
-    """A walk along every path of a template. Each method takes the names that are set for certain before its node."""
+    """A reader of every path through a template. `assigned` are the names that every path to a node has set."""
 
     def __init__(self) -> None:
         self.free: set[str] = set()
         self._macros: list[tuple[list[nodes.Node], set[str]]] = []
 
     def block(self, body: Iterable[nodes.Node], assigned: set[str]) -> set[str]:
-        """Returns the names that are set after some nodes in a sequence."""
+        """Returns the names that are set after the nodes of `body`, in sequence."""
         for node in body:
             assigned = self._node(node, assigned)
         return assigned
@@ -87,7 +87,7 @@ class _Reader:
 
 
 def _refuses(node: nodes.Node) -> bool:
-    """Returns whether a node of a branch calls `raise_exception` in any case."""
+    """Returns whether a node of a branch calls `raise_exception` unconditionally."""
     calls = node.nodes if isinstance(node, nodes.Output) else ()
     names = (call.node for call in calls if isinstance(call, nodes.Call))
     return any(isinstance(name, nodes.Name) and name.name == "raise_exception" for name in names)

@@ -27,7 +27,7 @@ Tool = dict[str, Any]
 def template_messages(
     messages: Iterable[v1.ChatMessage], *, id_length: int, arguments_as_text: bool = False
 ) -> list[Message]:
-    """Returns messages as dictionaries. Content is always present; an assistant's may be None.
+    """Returns messages as dictionaries. Each has the key `content`, which may be None in an assistant message.
 
     Args:
         messages: the messages of a validated request.
@@ -53,7 +53,7 @@ def template_tool(function: Function) -> Tool:
 
 
 def text_of(message: v1.ChatMessage) -> str | None:
-    """Returns the content, with parts joined without a separator, or None if there is none."""
+    """Returns a message's content, with parts joined without a separator, or None for a message without content."""
     kind = message.WhichOneof("content_kind")
     if kind == "parts":
         return "".join(part.text for part in message.parts.parts)
@@ -87,7 +87,7 @@ def _calls(message: v1.ChatMessage, id_length: int, as_text: bool) -> Iterator[d
 
 
 def _legacy_id(key: str, length: int) -> dict[str, Any]:
-    """Returns an id for a legacy call, which has none, if the template requires one."""
+    """Returns `{key: id}` for a legacy call, which has no id, or {} if the template does not require one."""
     return {key: _template_id("legacy", length)} if length else {}
 
 
@@ -102,7 +102,7 @@ def _template_id(call_id: str, length: int) -> str:
 
 
 def _call(call: v1.FunctionCall, as_text: bool) -> dict[str, Any]:
-    """Returns name and arguments. Arguments that are not a JSON object stay a string: history is not validated."""
+    """Returns name and arguments. Arguments that are not a JSON object stay text, as past calls are not validated."""
     try:
         arguments = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError):

@@ -38,12 +38,14 @@ def refusal(error: Exception, render: Render, messages: Sequence[Message], tools
 def refused_variable(
     error: Exception, render_with: Callable[[Mapping[str, Any]], object], kwargs: Mapping[str, Any]
 ) -> ChatError | None:
-    """Returns a 400 that names the variable of a request that the template refuses, or None if it refuses more.
+    """Returns a 400 that names the request's variable that the template refuses, or `chat_template_kwargs`.
+
+    Returns None if the template refuses the conversation even without the request's variables.
 
     Args:
         error: the exception of the template.
-        render_with: renders the conversation with other variables. Raises an exception if the template refuses it.
-        kwargs: the variables that the request sets.
+        render_with: renders the conversation with given variables. Raises an exception if the template refuses it.
+        kwargs: the values of variables that the request sets, by name.
     """
     if not kwargs or not _succeeds(lambda: render_with({})):
         return None
@@ -55,7 +57,13 @@ def refused_variable(
 
 
 def unreadable(name: str, settable: Collection[str], server_variables: Collection[str]) -> str:
-    """Returns the message about a variable that may not be set, or that the chat template never reads."""
+    """Returns the error message for a variable that may not be set, or that the chat template never reads.
+
+    Args:
+        name: the variable.
+        settable: names of the variables that may be set.
+        server_variables: names of the variables that the server sets.
+    """
     if name in server_variables:
         return f"The server itself sets {safe_repr(name)}."
     names = ", ".join(sorted(settable)) or "none"
@@ -63,12 +71,17 @@ def unreadable(name: str, settable: Collection[str], server_variables: Collectio
 
 
 def _first_refused(renders: Callable[[int], bool], count: int) -> int:
-    """Returns the index of the last item of the shortest beginning of `count` items that does not render."""
+    """Returns the index of the first item that cannot be rendered after its predecessors.
+
+    Args:
+        renders: tells whether the first `length` items render.
+        count: number of items, which do not render together.
+    """
     return bisect_left(range(1, count), True, key=lambda length: not renders(length))
 
 
 def late_system_messages(messages: Sequence[Message], prompt: str) -> Iterator[int]:
-    """Yields the indices of system messages after the first message whose text is not in the prompt."""
+    """Yields the index of each system message whose text is not in the prompt, except for index 0."""
     for index, message in enumerate(messages):
         if index and message["role"] == "system" and message["content"].strip() not in prompt:
             yield index

@@ -21,7 +21,7 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
     Reads `tokenizer_config.json`, and `special_tokens_map.json`, which older versions of `transformers` write.
 
     Raises:
-        ModelError: a file is not a JSON object, or its end token has another type.
+        ModelError: a file is not a JSON object, or its `eos_token` is neither a string nor an object with `content`.
     """
     config = read_if_there(directory / "tokenizer_config.json")
     older = read_if_there(directory / "special_tokens_map.json")
@@ -35,8 +35,12 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
 def with_added_tokens(source: str, directory: Path) -> str:
     """Returns the text of a `tokenizer.json`, completed by added tokens that other files of the model list.
 
+    Args:
+        source: the text of the `tokenizer.json`.
+        directory: the model.
+
     Raises:
-        ModelError: the tokenizer cannot give a token the id that a file lists.
+        ModelError: the tokenizer cannot give a token the id that a file lists, or a file is not a JSON object.
     """
     listed = {**_older_added_tokens(directory), **_added_tokens(directory)}
     if not listed:
@@ -76,7 +80,7 @@ def _check_end_token(file: Path, config: dict[str, Any]) -> None:
 
 
 def _added_tokens(directory: Path) -> dict[str, tuple[int, AddedToken]]:
-    """Returns the tokens of `added_tokens_decoder` in `tokenizer_config.json`: id and token by spelling."""
+    """Returns the ids and tokens of `added_tokens_decoder` in `tokenizer_config.json`, by spelling."""
     listed = read_if_there(directory / "tokenizer_config.json").get("added_tokens_decoder")
     tokens = {}
     for id_, entry in (listed if isinstance(listed, dict) else {}).items():
@@ -88,7 +92,7 @@ def _added_tokens(directory: Path) -> dict[str, tuple[int, AddedToken]]:
 
 
 def _older_added_tokens(directory: Path) -> dict[str, tuple[int, AddedToken]]:
-    """Returns the tokens of `added_tokens.json`: id and token by spelling. Only named tokens are special."""
+    """Returns the ids and tokens of `added_tokens.json`, by spelling. Only those with a name are special."""
     listed = read_if_there(directory / "added_tokens.json")
     special = set(read_special_tokens(directory).values()) if listed else set()
     return {

@@ -11,7 +11,7 @@ _ANY = "\0any text\0"  # the only token of the model
 
 
 class Span(NamedTuple):
-    """An added token in a text, with the white space that it absorbs."""
+    """The place of an added token in a text, including the white space that it absorbs. `token` is its id."""
 
     start: int
     end: int
@@ -19,12 +19,18 @@ class Span(NamedTuple):
 
 
 class Splitter:
-    """Finds added tokens as the library does, in one pass, but leaves the text between them whole."""
+    """A searcher for added tokens. It finds them as the library does, but leaves the text between them whole."""
 
     def __init__(
         self, normalizer: normalizers.Normalizer | None, added: dict[int, AddedToken], wanted: frozenset[int]
     ) -> None:
-        """Compiles the added tokens, by their ids in the library. `spans` returns those with an id in `wanted`."""
+        """Compiles the added tokens.
+
+        Args:
+            normalizer: the tokenizer's normaliser; None if it changes nothing.
+            added: all added tokens that can hide others, by id.
+            wanted: ids of the tokens to find.
+        """
         self._tokenizer = Tokenizer(models.WordLevel({_ANY: 0}, _ANY))
         if normalizer is not None:
             self._tokenizer.normalizer = normalizer
@@ -34,7 +40,7 @@ class Splitter:
         self._contents = {self._tokenizer.token_to_id(token.content): token.content for token in added.values()}
 
     def holding(self, texts: Iterable[str]) -> set[str]:
-        """Returns the texts that hold any of the tokens."""
+        """Returns those of `texts` that hold a wanted token."""
         texts = list(texts)
         found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return {
@@ -42,7 +48,7 @@ class Splitter:
         }
 
     def spans(self, text: str) -> list[Span]:
-        """Returns the tokens in order."""
+        """Returns the wanted tokens in `text`, in order."""
         # Encoding a batch releases the GIL, encoding one text does not.
         if self._literal:
             ids = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
@@ -52,9 +58,10 @@ class Splitter:
         return [Span(start, end, self._ids[id_]) for id_, (start, end) in pairs if id_ in self._ids]
 
     def _found(self, ids: Iterable[int], text: str) -> Iterator[Span]:
-        """Yields the tokens of a text that is encoded already. The library takes several times as long for offsets.
+        """Yields the wanted tokens of `text`, which the library has encoded as `ids`.
 
-        Each token is the first occurrence of its spelling after the token before it.
+        Each token is the first occurrence of its spelling after the token before it. Asking the library for offsets
+        would take several times as long.
         """
         end = 0
         for id_ in ids:

@@ -53,13 +53,13 @@ class ChatTemplate:
             source: the Jinja source.
             special_tokens: spellings of special tokens, by their names in the template.
             with_tools: a separate source for requests with tools, if there is one.
-            tool_format: name of the format of calls, or "auto" to detect it.
-            reasoning_format: name of the format of thoughts, "auto" to detect it, or "none" to keep thoughts.
-            kwargs: the operator's values of variables, JSON data by name.
-            today: returns the day that a template gets when it asks for today.
+            tool_format: name of the tool format, or "auto" to detect it.
+            reasoning_format: name of the reasoning format, "auto" to detect it, or "none" to keep thoughts.
+            kwargs: the operator's values of template variables, JSON data by name.
+            today: returns the day for templates that read the current day.
 
         Raises:
-            ModelError: the source is not valid Jinja, or its format of calls is not supported.
+            ModelError: the source is not valid Jinja, or uses an unsupported variant of a tool format.
             RegistryError: no format has the given name.
             ValueError: the operator may not set a variable, or the template never reads it.
         """
@@ -70,7 +70,7 @@ class ChatTemplate:
         if with_tools:
             self._with_tools = TemplateProgram(with_tools)
         self.default_kwargs = dict(kwargs or {})
-        # of all that decides a rendering and how the answer is read, except the day
+        # covers all that decides a rendering and how the answer is read, except for the day
         self.digest = _digest(source, with_tools, special_tokens, tool_format, reasoning_format, self.default_kwargs)
         self._today = today
         self._check_defaults()
@@ -88,12 +88,12 @@ class ChatTemplate:
 
     @property
     def uses_date(self) -> bool:
-        """Whether the template asks for today."""
+        """Whether the template reads the current day."""
         return CLOCK in self._template.reads | self._with_tools.reads
 
     @property
     def day(self) -> date | None:
-        """The day that the template gets as today. None if it does not ask for it."""
+        """The current day, or None if the template does not read it."""
         return self._today() if self.uses_date else None
 
     @property
@@ -102,15 +102,15 @@ class ChatTemplate:
         return SERVER_VARIABLES | SPECIAL_TOKENS | self._special_tokens.keys() | self._template.functions
 
     def settable(self, tools: bool) -> frozenset[str]:
-        """Returns the names of the variables that a request may set, for requests with or without tools."""
+        """Returns the names of the template variables that a request may set. `tools` tells whether it has tools."""
         program = self._with_tools if tools and self.traits.tools == "variable" else self._template
         return program.reads - self.server_variables
 
     def variables(self, kwargs: Mapping[str, Any] | None = None) -> TemplateVariables:
-        """Returns the variables of a request.
+        """Returns the template variables of a request.
 
         Args:
-            kwargs: the request's values of variables, JSON data by name.
+            kwargs: the request's values by name, JSON data; None for a request that sets none.
         """
         variables = TemplateVariables(defaults=self.default_kwargs, kwargs=kwargs or {}, day=self._today())
         return replace(variables, traits=self._traits_of(json.dumps(variables.values)))
@@ -128,10 +128,11 @@ class ChatTemplate:
             messages: the conversation, as `template_messages` makes it.
             tools: the functions that the model may call, if any.
             instruction: text that is added to the system message.
-            variables: the result of `variables` for the request; None for a request that sets none, at load.
+            variables: the result of `variables` for the request; None for the operator's values on the day of loading.
 
         Raises:
-            ChatError: 400 on the message, tool or variable that the template refuses, or the message that it drops.
+            ChatError: 400 on the message, tool or variable that the template refuses, or on a system message that it
+                leaves out.
         """
         variables = variables or self._defaults
         render = partial(self._render, instruction=instruction, variables=variables)
@@ -163,7 +164,7 @@ class ChatTemplate:
     def _render(
         self, messages: list[Message], tools: list[Tool] | None, instruction: str, variables: TemplateVariables
     ) -> str:
-        """Renders a conversation. Moves a system message that the template drops into the first user message."""
+        """Renders a conversation. Moves a first system message that is left out into the first user message."""
         adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
         run = partial(self._run, variables=variables, parts=variables.traits.content_parts)
         text = run(adapted, functions)
@@ -174,7 +175,7 @@ class ChatTemplate:
         return run(fold_system(adapted), functions)
 
     def _probe(self, values: str) -> TemplateTraits:
-        """Returns the traits with the values of variables in a JSON text."""
+        """Returns the traits of the template with `values`, the values of variables as a JSON object."""
         variables = TemplateVariables(defaults=json.loads(values))
 
         def render(traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None) -> str:
@@ -222,7 +223,10 @@ def _drops(
     messages: list[Message],
     tools: list[Tool] | None,
 ) -> bool:
-    """Returns whether the template leaves out a message, whatever its text. Some only change the text."""
+    """Returns whether the template leaves out the message at `index`, whatever its text.
+
+    Some templates print the message but change its text.
+    """
     changed = [*messages]
     changed[index] = messages[index] | {"content": PROBE}
     try:

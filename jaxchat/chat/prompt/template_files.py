@@ -25,13 +25,13 @@ def load_template(
 
     Args:
         directory: the model.
-        tool_format: as for `ChatTemplate`, like the arguments after it.
-        reasoning_format: name of the format of thoughts.
-        kwargs: the operator's values of variables.
-        today: returns the day that a template gets as today.
+        tool_format: name of the tool format, or "auto" to detect it.
+        reasoning_format: name of the reasoning format, "auto" to detect it, or "none" to keep thoughts.
+        kwargs: the operator's values of template variables, JSON data by name.
+        today: returns the day for templates that read the current day.
 
     Raises:
-        ModelError: the directory has no template, or an unusable one.
+        ModelError: the directory has no template or an unusable one, or a JSON file is invalid.
         RegistryError: no format has the given name.
         ValueError: the operator may not set a variable, or the template never reads it.
     """

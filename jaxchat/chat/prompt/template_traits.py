@@ -25,17 +25,18 @@ class TemplateTraits:
 
     Attributes:
         named_roles: roles whose `name` the template prints.
-        takes_system: whether it prints a system message.
+        takes_system: whether the template prints a system message.
         fills_functions: whether it needs a description and parameters in every function.
-        tools: where it reads functions: the variable `tools`, the key `tools` of the system message, or nowhere.
+        tools: where it reads functions: the variable `tools`, the key `tools` of the system message, or nowhere. In the
+            last case functions are described in text.
         calls: whether it prints calls in an assistant message without content.
         calls_beside_content: whether it prints calls in an assistant message with content.
         results: whether it prints tool messages.
-        empty_content: the content of an assistant message with calls and without text.
+        empty_content: the form of content that it needs in an assistant message with calls and without text.
         arguments_as_text: whether it needs the arguments of calls as JSON text.
         wraps_arguments: whether it needs an object in place of arguments that are not a JSON object.
-        content_parts: whether it prints content in parts only, as models of text and pictures have it.
-        writes_calls: whether tools and calls can be written as text where it does not print them.
+        content_parts: whether it prints content only if that is a list of parts.
+        writes_calls: whether jaxchat can write tools and calls as text where the template does not print them.
     """
 
     named_roles: frozenset[str] = frozenset()
@@ -68,8 +69,8 @@ def probe_traits(render: Render, *, writes_calls: bool) -> TemplateTraits:
     """Returns the traits of a template.
 
     Args:
-        render: renders messages and tools as a template with the given traits needs them. May raise anything.
-        writes_calls: whether the format of calls can be written as text where the template does not print it.
+        render: adapts messages and tools to the given traits and renders them. May raise any exception.
+        writes_calls: whether jaxchat can write tools and calls as text where the template does not print them.
     """
     traits = _messages(render, TemplateTraits(writes_calls=writes_calls))
     traits = _tools(render, traits)
@@ -110,7 +111,7 @@ def _tools(render: Render, traits: TemplateTraits) -> TemplateTraits:
 
 
 def _calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
-    """Completes the traits of calls and results. Prefers what the template itself prints."""
+    """Returns the traits, completed by those of calls and results. Prefers forms that the template itself prints."""
     if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls
         render = _without_tools(render)
     results, calls = (True, False), (True, False) if traits.writes_calls else (True,)
@@ -127,7 +128,7 @@ def _without_tools(render: Render) -> Render:
 
 
 def _best_form(render: Render, traits: TemplateTraits) -> TemplateTraits | None:
-    """Returns the traits with the first form of content and arguments that shows a call and its result."""
+    """Returns the traits with the first form of content and arguments that shows a call and its result, if any does."""
     shown = [form for form in _forms(traits) if _shows(render, form, *_call_talk())]
     clean = [form for form in shown if "None" not in _rendered(render, form, *_call_talk()[:2])]
     return next(iter(clean or shown), None)

@@ -1,4 +1,4 @@
-"""The values that a chat template reads besides the conversation: the day, and those that operator and request set."""
+"""The values that a chat template reads besides the conversation: the day, and what operator and request set."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ PROBE_DAY = date(2000, 1, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateVariables:
-    """The variables of one rendering.
+    """The template variables of one rendering.
 
     Attributes:
         defaults: the operator's values by name.
-        kwargs: the request's values by name, which win over the defaults. They are text of the user.
-        day: the day that the template gets as today.
+        kwargs: the request's values by name, which override the defaults. Like messages, they must not forge control
+            tokens.
+        day: the day that the template reads as the current day.
         traits: the traits of the template with these values.
     """
 
@@ -33,20 +34,20 @@ class TemplateVariables:
 
     @property
     def values(self) -> dict[str, Any]:
-        """All values by name."""
+        """The values that operator and request set, by name."""
         return {**self.defaults, **self.kwargs}
 
 
 def clock(day: date) -> Callable[[str], str]:
-    """Returns a template's `strftime_now`. It shows midnight, so that all renderings of a day are equal."""
+    """Returns a template's `strftime_now` for a day. Its time is midnight, so all renderings of a day are equal."""
     return datetime.combine(day, time()).strftime
 
 
 def utc_today() -> date:
-    """Returns the day in UTC, so that servers in several time zones agree."""
+    """Returns the current day in UTC, so that servers in several time zones agree."""
     return datetime.now(UTC).date()
 
 
 def day_source(fixed: date | None) -> Callable[[], date]:
-    """Returns a function that returns the day of a request: `fixed`, or the day in UTC for None."""
+    """Returns a function that returns the day for templates: `fixed`, or the current day in UTC for None."""
     return utc_today if fixed is None else lambda: fixed

@@ -1,4 +1,4 @@
-"""The model's tokenizer: encodes text with control tokens from the template only, and decodes ids to exact bytes."""
+"""The model's tokenizer. It takes control tokens from the chat template only, and decodes ids to exact bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ChatTokenizer:
 
         Args:
             source: the text of a `tokenizer.json`.
-            stop_tokens: ids, and spellings, of the tokens that end an answer. Unknown spellings are left out.
+            stop_tokens: ids or spellings of the tokens that end an answer. Unknown spellings are ignored.
             template: the model's chat template. Added tokens with which it opens and closes turns are control tokens.
         """
         spec = json.loads(source)
@@ -65,11 +65,12 @@ class ChatTokenizer:
         """Returns the ids of a rendered template.
 
         Args:
-            rendered: the text.
-            decoy: the template rendered with the decoys of its messages, if they hold spellings of control tokens.
+            rendered: the template rendered with the messages.
+            decoy: the template rendered with `ControlTokens.decoy` of the messages; None if nothing must change.
 
         Raises:
-            ChatError: 400 on `messages` if the two differ in more than the decoys, as control tokens are unknown then.
+            ChatError: 400 on `messages` if the two texts differ in more than the decoys. Text and control tokens cannot
+                be told apart then.
         """
         if decoy is None:
             ids = self._ids(self._full, rendered)
@@ -98,9 +99,10 @@ class ChatTokenizer:
         return self._full.id_to_token(token)
 
     def _add_alias(self, normalized: bool) -> tuple[str, int | None]:
-        """Adds a token that stands for control tokens, so that the text around it is split and encoded as ever.
+        """Adds a token that stands in for control tokens, and returns its spelling and id.
 
-        Nobody can guess its spelling, so no message holds it.
+        Text around it is split and encoded as around a control token. Its spelling is random, so messages cannot hold
+        it.
         """
         content = f"<|{secrets.token_hex(16)}|>"
         self._text.add_tokens([AddedToken(content, normalized=normalized)])
@@ -116,9 +118,9 @@ class ChatTokenizer:
         return ControlTokens(self._full, spellings, cut_strings(template.source))
 
     def _model_made(self) -> Iterator[tuple[int, list[int]]]:
-        """Yields the control tokens that the model itself makes of their spelling, with the tokens of its characters.
+        """Yields each control token that the tokenizer's model itself finds in text: its id and its characters' ids.
 
-        A Unigram model, for example, finds each piece of its vocabulary in text, also those that are added tokens.
+        A Unigram model, for example, finds every piece of its vocabulary, including those that are added tokens.
         """
         for id_ in self.control_tokens.ids:
             content = self._added[id_].content
@@ -143,11 +145,14 @@ class ChatTokenizer:
 
 
 def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> ChatTokenizer:
-    """Reads `tokenizer.json` and the tokens that end an answer. Raises ModelError naming the invalid file.
+    """Reads `tokenizer.json` and the tokens that end an answer.
 
     Args:
         directory: the model.
-        template: its chat template; None for a tokenizer that encodes no prompts.
+        template: the model's chat template; None for a tokenizer that does not encode prompts.
+
+    Raises:
+        ModelError: a file is missing or invalid. The message names it.
     """
     path = directory / "tokenizer.json"
     try:
@@ -159,10 +164,15 @@ def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> Cha
 
 
 def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int) -> dict[int, str]:
-    """Returns the tokens that prompts or answers may need although the model, of `vocab` tokens, has no row for them.
+    """Returns the tokens, spellings by id, that may occur although the model's embedding has no row for them.
 
-    Fine-tunes have some if a token was added and the embedding was not enlarged. A control token that the template does
-    not write, such as that of images in Gemma 3 1B, cannot occur.
+    A fine-tune has such tokens if one was added and the embedding was not enlarged. A control token that the template
+    does not write, such as the image token of Gemma 3 1B, cannot occur.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        template: the model's chat template.
+        vocab: number of rows of the embedding.
     """
     spellings = {id_: tokenizer.spelling_of(id_) or "" for id_ in range(vocab, tokenizer.size)}
     unused = tokenizer.control_tokens.ids - tokenizer.stop_tokens
@@ -170,7 +180,7 @@ def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int)
 
 
 def _stop_tokens(directory: Path) -> Iterator[int | str]:
-    """Yields the end-of-turn ids of generation_config.json, or config.json, and the tokenizer's own end token."""
+    """Yields the `eos_token_id` of generation_config.json, or of config.json, and the tokenizer's `eos_token`."""
     for file in ("generation_config.json", "config.json"):
         ids = read_if_there(directory / file).get("eos_token_id")
         if ids is not None:

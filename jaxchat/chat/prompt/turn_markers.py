@@ -45,7 +45,7 @@ def turn_markers(template: ChatTemplate, tokens: Iterable[str]) -> set[str]:
 def cut_strings(source: str) -> set[str]:
     """Returns the strings in a template's expressions at which it may cut message text, such as `</think>`.
 
-    Words and white space are left out: a part of a control token seldom ends there.
+    Leaves out words and white space, because a part of a control token seldom ends there.
     """
     tokens = jinja2.Environment().lexer.tokenize(source)
     strings = {token.value for token in tokens if token.type == "string"}
@@ -61,7 +61,7 @@ def _rendered(template: ChatTemplate) -> Iterator[str]:
 
 
 def _before_user(text: str) -> Iterator[str]:
-    """Yields the template's text before a question: from the beginning, and from the answer before it."""
+    """Yields the template's text before each question: after the beginning, the system message or the last answer."""
     yield text.partition(_SYSTEM)[0].partition(_QUESTION)[0]
     if _SYSTEM in text:
         yield text.partition(_SYSTEM)[2].partition(_QUESTION)[0]

@@ -16,12 +16,12 @@ from jaxchat.types import SamplingParams
 
 
 def choices(request: v1.ChatCompletionRequest) -> int:
-    """Returns n, 1 if absent."""
+    """Returns `n`, the number of choices, which is 1 if absent."""
     return request.n if request.HasField("n") else 1
 
 
 def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
-    """Returns the sampling parameters. Draws 64 random bits from the operating system if the seed is absent."""
+    """Returns the sampling parameters. Draws a seed of 64 bits from the operating system if the request has none."""
     seed = request.seed if request.HasField("seed") else secrets.randbits(64)
     return SamplingParams(
         temperature=request.temperature if request.HasField("temperature") else 1.0,
@@ -35,7 +35,7 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
 
 
 def requested_tokens(request: v1.ChatCompletionRequest) -> int | None:
-    """Returns the longest answer that the request allows, under either name; None when absent."""
+    """Returns `max_tokens` or `max_completion_tokens`, the limit of an answer in tokens, or None if both are absent."""
     for name in ("max_tokens", "max_completion_tokens"):
         if request.HasField(name):
             tokens: int = getattr(request, name)
@@ -44,7 +44,7 @@ def requested_tokens(request: v1.ChatCompletionRequest) -> int | None:
 
 
 def check_callable(tool_choice: ToolChoice, tool_format: ToolFormat) -> None:
-    """Raises `ChatError` 400 if a request allows calls and the format in which the model writes them is unknown."""
+    """Raises `ChatError` 400 if a request allows calls and the model's tool format is unknown."""
     if tool_choice.visible and tool_format is UNKNOWN:
         message = (
             "The format in which this model writes tool calls is not known: its chat template shows none that the "
@@ -60,7 +60,7 @@ def choice_options(
     tool_format: ToolFormat,
     reasoning: ReasoningFormat | None = None,
 ) -> ChoiceOptions:
-    """Returns the options that turn tokens into output.
+    """Returns the settings by which the tokens of a choice become output.
 
     Args:
         request: a validated request.

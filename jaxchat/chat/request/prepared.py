@@ -1,4 +1,4 @@
-"""A request, interpreted once. Later steps do not read the protobuf message."""
+"""Interprets a request once, so that later steps need not read the protobuf message."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def prepare(
         named_finish: the finish reason of an answer that had to call a named function.
 
     Raises:
-        ChatError: 400 if the chat template rejects the conversation, it is far too long, or it holds a token that the
-            model does not know. 400 also if a schema, the response format or a template variable is invalid, or the
-            model's format of calls is unknown.
+        ChatError: 400 if the chat template refuses the conversation, or if the conversation is far too long or holds a
+            token that the model does not know. 400 also if a schema, the response format or a template variable is
+            invalid, or if the request allows calls and the model's tool format is unknown.
     """
     check_callable(tool_choice, template.tool_format)
     variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))

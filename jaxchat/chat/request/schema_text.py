@@ -1,4 +1,4 @@
-"""JSON objects that a request holds as text, such as a JSON Schema, parsed once: text and value."""
+"""Parses JSON objects that a request holds as text, such as JSON Schemas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxchat.errors import ChatError, invalid, reject_constant, safe_repr
 
 @dataclass(frozen=True)
 class SchemaText:
-    """The text of a JSON object, and its value. Equality compares texts only."""
+    """A JSON Schema as text and as a value. Equality compares texts only."""
 
     text: str
     value: dict[str, Any] = field(compare=False, repr=False)
@@ -19,7 +19,7 @@ class SchemaText:
 
 
 def parse_schema(text: str, path: str) -> SchemaText:
-    """Parses a schema. Raises `ChatError` that names `path` if the text is not a JSON object."""
+    """Parses a schema. Raises `ChatError` 400 on the field `path` if the text is not a JSON object."""
     return SchemaText(text, *parse_object(text, path, "a JSON Schema object"))
 
 
@@ -28,8 +28,8 @@ def parse_object(text: str, path: str, noun: str) -> tuple[dict[str, Any], bool]
 
     Args:
         text: the JSON text.
-        path: the field that errors name.
-        noun: what the object is, for messages.
+        path: the request field that errors name.
+        noun: the expected value in messages, such as "a JSON Schema object".
 
     Returns:
         The object, and whether an object in it has duplicate names.
@@ -55,7 +55,7 @@ def parse_object(text: str, path: str, noun: str) -> tuple[dict[str, Any], bool]
 
 
 def deeper_than(text: str, limit: int) -> bool:
-    """Returns whether brackets outside strings nest deeper than `limit`. Invalid JSON fails in a later check."""
+    """Returns whether brackets outside strings nest deeper than `limit`. Does not check that the text is JSON."""
     depth, quoted, escaped = 0, False, False
     for char in text:
         if quoted:
@@ -72,5 +72,5 @@ def deeper_than(text: str, limit: int) -> bool:
 
 
 def not_a_schema(reason: str, path: str, noun: str = "a JSON Schema object") -> ChatError:
-    """Returns the error for a text that is not JSON, or is ambiguous."""
+    """Returns the 400 for a text that is not JSON, or is ambiguous."""
     return invalid(path, f"Expected {noun} as JSON text: {safe_repr(reason)}.")

@@ -25,8 +25,9 @@ def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *
         tools: whether the template gets tools.
 
     Raises:
-        ChatError: 400 if the field is not a JSON object within the limits, or names a variable that the server sets
-            itself or that the template does not read.
+        ChatError: 400 if `chat_template_kwargs` is not a JSON object of at most 64 KiB and 64 levels, has duplicate
+            names, or sets a variable that the template does not read or the server sets. 400 if `reasoning_effort` is
+            unspecified, is set in both fields, or is not read by the template.
     """
     kwargs = _parsed(request.chat_template_kwargs) if request.HasField(FIELD) else {}
     settable = template.settable(tools)

@@ -25,11 +25,19 @@ class Function:
 
 @dataclass(frozen=True)
 class ToolChoice:
-    """The functions of a validated request, with those that may or must be called."""
+    """The functions of a validated request, with those that may or must be called.
+
+    Attributes:
+        functions: all functions of the request.
+        mode: "none" forbids calls, "auto" allows them, "required" demands one.
+        named: name of the one function that must be called; "" if the request names none.
+        most: maximum number of calls in an answer.
+        legacy: whether the request has `functions` in place of `tools`.
+    """
 
     functions: tuple[Function, ...] = ()
     mode: Mode = "none"
-    named: str = ""  # the one function that must be called
+    named: str = ""
     most: int = MAX_CALLS
     legacy: bool = False
 
@@ -46,7 +54,7 @@ class ToolChoice:
 
 
 def tool_choice_of(request: v1.ChatCompletionRequest, functions: tuple[Function, ...]) -> ToolChoice:
-    """Returns the tool choice of a validated request with these functions."""
+    """Returns the tool choice of a validated request. `functions` are the parsed functions of the request."""
     if request.functions:
         name = request.function_call.name
         return ToolChoice(functions, _mode(request.function_call.mode, name), name, 1, True)

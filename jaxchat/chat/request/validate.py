@@ -34,7 +34,7 @@ Rule = Callable[[v1.ChatCompletionRequest], None]
 def validate(
     request: v1.ChatCompletionRequest, *, vocab_size: int, model_ids: Collection[str], streamed: bool = True
 ) -> ToolChoice:
-    """Checks all rules.
+    """Checks a request against all rules.
 
     Args:
         request: the request to check.

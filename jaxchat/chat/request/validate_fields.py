@@ -1,4 +1,4 @@
-"""Rules for all fields of all messages, applied by reflection, and the rule for names."""
+"""Rules for all fields of all protobuf messages, applied by reflection, and the rule for names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 def check_name(name: str, path: str) -> None:
-    """Checks the name of a participant, a function or a schema. Raises `ChatError`."""
+    """Checks the name of a participant, a function or a schema.
+
+    Raises:
+        ChatError: 400 on the field `path` unless the name is 1 to 64 letters, digits, underscores or dashes.
+    """
     if not _NAME.fullmatch(name):
         message = f"Expected 1 to 64 letters, digits, underscores or dashes, got {safe_repr(name)}."
         raise invalid(path, message)
@@ -27,8 +31,12 @@ def check_known(message: Message, path: str = "") -> None:
 
     Protobuf itself would silently ignore a newer client's fields.
 
+    Args:
+        message: a protobuf message.
+        path: path of the message in the request, for errors.
+
     Raises:
-        ChatError: names the field.
+        ChatError: 400 that names the first such field.
     """
     for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined]  # missing in the stubs
         raise unknown_parameter(_join(path, f"field_{unknown.field_number}"))

@@ -10,11 +10,18 @@ from jaxchat.errors import invalid, safe_repr
 
 
 class RoleRule(NamedTuple):
-    """The fields that a message of a role may or must have."""
+    """The fields that a message of one role may or must have.
+
+    Attributes:
+        needs_content: whether a message without calls must have content.
+        parts: whether content may be a list of parts.
+        only: fields that only this role may have.
+        required: fields that a message must have.
+    """
 
     needs_content: bool
     parts: bool
-    only: frozenset[str]  # fields that only this role may have
+    only: frozenset[str]
     required: tuple[str, ...] = ()
 
 
@@ -31,7 +38,7 @@ _OWN_FIELDS = ("tool_calls", "function_call", "tool_call_id")
 
 
 def check_messages(request: v1.ChatCompletionRequest) -> None:
-    """Checks all messages. Raises `ChatError` with the path of the invalid message or field."""
+    """Checks all messages. Raises `ChatError` 400 on the first invalid message or field."""
     if not request.messages:
         raise invalid("messages", "Expected at least one message.")
     for i, message in enumerate(request.messages):

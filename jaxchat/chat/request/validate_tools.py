@@ -14,7 +14,11 @@ MAX_TOOLS = 128
 
 
 def check_tools(request: v1.ChatCompletionRequest) -> ToolChoice:
-    """Checks tools, functions and the choice among them, and returns that choice. Raises `ChatError` with the field."""
+    """Checks tools, functions and the choice among them, and returns the tool choice.
+
+    Raises:
+        ChatError: 400 that names the first invalid field.
+    """
     functions = _functions([tool.function for tool in request.tools], "tools", ".function")
     for i, tool in enumerate(request.tools):
         if tool.type != v1.TOOL_TYPE_FUNCTION:
@@ -101,7 +105,11 @@ def _function_call(request: v1.ChatCompletionRequest) -> None:
 
 
 def check_format(request: v1.ChatCompletionRequest) -> None:
-    """Checks the type of the response format. Raises `ChatError` with the field `response_format`."""
+    """Checks the type of the response format.
+
+    Raises:
+        ChatError: 400 on `response_format` without a type, or if `json_schema` is missing or does not belong.
+    """
     if not request.HasField("response_format"):
         return
     response_format = request.response_format

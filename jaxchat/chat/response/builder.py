@@ -36,11 +36,11 @@ class ResponseBuilder:
         )
 
     def role_chunk(self, index: int) -> v1.ChatCompletionChunk:
-        """Returns the chunk that opens a choice."""
+        """Returns the first chunk of a choice, which has the role."""
         return self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
 
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
-        """Yields the chunks of a choice's delta. Log-probability entries travel with their text."""
+        """Yields the chunks of a choice's delta. Log-probability entries are in the same chunk as their text."""
         if delta.text or delta.entries:
             choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
             if self._with_logprobs:

@@ -32,7 +32,7 @@ class ChoiceDelta:
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
     def add_call(self, part: CallPart) -> None:
-        """Appends a new part of a call."""
+        """Adds a part of a call, joined with the last part if that is of the same call."""
         if self.calls and self.calls[-1].index == part.index:
             self.calls[-1].arguments += part.arguments
         else:
@@ -57,13 +57,13 @@ class ChoiceOptions:
 class ChoiceBuilder:
     """A pipeline for the tokens of one choice: UTF-8 decoding, the tool-call parser and the stop matcher.
 
-    Positions count characters of content. A log-probability entry waits until its token's first character is released.
-    It is dropped if a stop string cuts that character off.
+    A log-probability entry waits until the first character of its token is released. It is dropped if a stop string
+    cuts that character off.
 
     Attributes:
         tokens: number of tokens so far.
         buffered_bytes: approximate size of the output that `take` has not returned yet.
-        reason: finish reason, unspecified while the choice runs.
+        reason: the finish reason, unspecified while the choice runs.
     """
 
     def __init__(self, tokenizer: ChatTokenizer, options: ChoiceOptions) -> None:
@@ -92,7 +92,7 @@ class ChoiceBuilder:
         return self.reason != v1.FINISH_REASON_UNSPECIFIED
 
     def feed(self, event: TokenEvent) -> None:
-        """Processes the next token. The engine or a stop string may thereby set `finished`."""
+        """Processes the next token. `finished` becomes true if the engine or a stop string ends the choice."""
         self.tokens += 1
         piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
         if self._options.top_logprobs is not None and piece:
@@ -135,7 +135,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Removes `size` characters after the content from the count, with the entries of tokens that begin in them."""
+        """Removes `size` characters after the content from the count. Drops entries of tokens that begin in them."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)

@@ -19,7 +19,7 @@ class ReasoningFormat(Protocol):
         """Returns whether the source of a chat template uses this format."""
 
     def parser(self, answer: AnswerParser | None) -> AnswerParser | None:
-        """Returns a new parser of one answer, which converts thoughts to `Syntax`. None if all text is content.
+        """Returns a new parser of one answer, which converts thoughts to `Syntax`, or None if all text is content.
 
         Args:
             answer: the tool format's parser for the text outside thoughts; None if that text is content.
@@ -34,7 +34,7 @@ class ThoughtFilter:
 
         Args:
             thoughts: converts thoughts to `Syntax` and passes other text on.
-            answer: parses that text; None if it is content.
+            answer: parses the text that `thoughts` passes on; None if that text is content.
         """
         self._thoughts, self._answer = thoughts, answer
 
@@ -62,12 +62,22 @@ REASONING_FORMATS: Registry[ReasoningFormat] = Registry(
 
 
 def register_reasoning_format(name: str, reasoning: ReasoningFormat, *, replace: bool = False) -> None:
-    """Adds a format, which `ChatConfig.reasoning_format` may name. Raises RegistryError if the name is taken."""
+    """Adds a format that `ChatConfig.reasoning_format` may name.
+
+    Raises:
+        RegistryError: the name is taken and `replace` is false.
+    """
     REASONING_FORMATS.register(name, reasoning, replace=replace)
 
 
 def find_reasoning_format(name: str, template: str) -> ReasoningFormat | None:
-    """Returns a format by name, or None for "none". For "auto", returns the latest that recognises the chat template.
+    """Returns a format by name, or None for "none".
+
+    For "auto", returns the format registered last among those that recognise the chat template, or None.
+
+    Args:
+        name: a registered name, "auto" or "none".
+        template: the source of the chat template.
 
     Raises:
         RegistryError: no format has that name.

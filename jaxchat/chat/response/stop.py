@@ -14,7 +14,7 @@ class StopMatcher:
         self.matched = False
 
     def feed(self, text: str) -> str:
-        """Returns the text that can be released. A match sets `matched`; feed nothing after it."""
+        """Returns the text that can be released. A match sets `matched`, after which nothing may be fed."""
         if not self._stops:
             return text
         text = self._pending + text

@@ -1,4 +1,4 @@
-"""The output of a request in the engine. Tokens arrive at the engine's pace, the reader takes text at its own."""
+"""The output of a running request. The engine delivers tokens at one pace, and the client reads text at another."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OutputStream:
     """A stream that converts the tokens of all choices to text as they arrive. A stop string ends its choice at once.
 
     Unread text and log-probability entries are joined, so a slow reader costs no more memory than its answer's size.
-    The request fails beyond `limit` unread bytes. Lives on one asyncio loop.
+    The request fails beyond `limit` unread bytes. Belongs to one asyncio loop.
 
     Args:
         builders: one for each choice.
@@ -87,7 +87,7 @@ class OutputStream:
         """Waits for new output and returns it by choice.
 
         Args:
-            complete: waits for the end of all choices.
+            complete: whether to wait for the end of all choices.
 
         Raises:
             ChatError: the error passed to `fail`.

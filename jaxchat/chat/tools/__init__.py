@@ -1,1 +1,1 @@
-"""How models write tool calls, and parsers that find these in an answer."""
+"""The formats in which models write tool calls, and parsers that find the calls in an answer."""

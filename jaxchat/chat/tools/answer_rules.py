@@ -1,4 +1,4 @@
-"""Lark rules that all formats share: when an answer is text, and when it is calls."""
+"""Lark rules that tool formats share: when an answer is text, and when it is calls."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 def answer_rules(
     opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: str = "", around: tuple[str, ...] = ()
 ) -> Iterator[str]:
-    """Yields the rules of an answer up to its calls.
+    """Yields the Lark rules of an answer up to its calls.
 
-    The format adds the rule `calls`, and `rest` for the calls after the opening. With `bare`, it adds the rule `bare`
-    for calls that may begin without the opening.
+    The tool format adds the rule `calls`, and `rest` for the calls after the opening. With `bare`, the format adds the
+    rule `bare` for calls that may begin without the opening.
 
     Args:
-        opening: begins the calls.
-        rules: the rules of the answer.
+        opening: the text that begins the calls.
+        rules: the text and calls that the answer may have.
         writer: writes control tokens and JSON schemas.
-        bare: pattern of the beginning of calls without the opening; empty if they always have it.
+        bare: pattern of the text that begins calls without the opening; empty if calls always have the opening.
         around: control tokens that may stand before and after text, and are not content.
     """
     text = rules.mode != "required" and rules.answer is None
@@ -42,7 +42,7 @@ class CallParts(Protocol):
 
     @property
     def opening(self) -> str:
-        """Begins the calls."""
+        """The text that begins the calls."""
 
     @property
     def before(self) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ class CallParts(Protocol):
 
 
 def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules `calls` and `rest` of `answer_rules`. The format adds `call_{index}` for each function."""
+    """Yields the rules `calls` and `rest` for `answer_rules`. The format adds `call_{index}` for each function."""
     if not rules.functions:
         return
     yield f"calls: {writer.spelled((parts.opening,))} rest"

@@ -1,4 +1,4 @@
-"""Lark rules of the sequence of a call's arguments, for formats that write them one by one."""
+"""Lark rules for the order of a call's arguments, for formats that write arguments one by one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 def argument_orders(
     rule: str, names: Sequence[str], required: Set[str], *, comma: str = "", any_order: bool = True
 ) -> Iterator[str]:
-    """Yields `rule` for the arguments `{rule}_a0`, `{rule}_a1` and so on. Few arguments may have any order.
+    """Yields `rule` for a sequence of the arguments `{rule}_a0`, `{rule}_a1` and so on, with the rules it needs.
 
     Args:
         rule: name of the rule.
-        names: names of the arguments, in the order of many.
-        required: names of those that must be written.
+        names: names of the arguments, in the order in which they are written unless `any_order` applies.
+        required: names of the arguments that must be written.
         comma: text between two arguments.
-        any_order: whether few arguments may have any order.
+        any_order: whether up to 4 arguments may have any order.
     """
     if not names:
         yield f'{rule}: ""'
@@ -41,7 +41,7 @@ def _state(rule: str, kind: str, rest: tuple[int, ...]) -> str:
 
 
 def _order(rule: str, mark: str, kind: str, rest: tuple[int, ...], needed: Set[int], reordered: bool) -> str:
-    """Returns the options for the arguments `rest`, which have not been written yet."""
+    """Returns an expression for the arguments `rest`, which have not been written yet."""
     options = []
     for position, i in enumerate(rest):
         others = tuple(j for j in rest if j != i) if reordered else rest[position + 1 :]

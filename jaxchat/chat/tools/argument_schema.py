@@ -14,13 +14,13 @@ _REFUSED = ("minProperties", "enum", "const")
 
 @dataclass
 class ArgumentSchema:
-    """The arguments of a function, read from the translated schema of the object.
+    """The arguments of a function, read from the translated schema of its parameters.
 
     Attributes:
-        members: the schema of each declared argument.
+        members: the schema of each declared argument, by name.
         required: names of required arguments.
-        others: the schema of undeclared arguments; False if there are none.
-        definitions: where references point.
+        others: the schema of undeclared arguments; False if they are not allowed.
+        definitions: the schemas to which references point, by name.
     """
 
     members: dict[str, Schema | bool] = field(default_factory=dict)
@@ -34,10 +34,11 @@ class ArgumentSchema:
 
 
 def argument_schema(schema: Schema) -> ArgumentSchema:
-    """Reads a translated schema.
+    """Reads the translated schema of a function's parameters.
 
     Raises:
-        UnsupportedSchema: the schema is not that of one list of arguments.
+        UnsupportedSchema: the schema has several alternatives, limits the number of arguments, lists allowed values, or
+            names arguments by patterns only.
     """
     result = ArgumentSchema(definitions=schema.get("$defs", {}))
     for part in _parts(schema, result.definitions, set()):
@@ -48,7 +49,7 @@ def argument_schema(schema: Schema) -> ArgumentSchema:
 
 
 def _parts(schema: Schema | bool, definitions: Schema, seen: set[str]) -> Iterator[Schema]:
-    """Yields all schemas that apply to the object itself."""
+    """Yields `schema` and its in-place subschemas."""
     if isinstance(schema, bool):
         return
     yield schema
@@ -84,7 +85,7 @@ _DEPTH = 32
 
 
 def kinds(schema: Schema | bool, definitions: Schema, depth: int = 0) -> frozenset[str]:
-    """Returns the JSON types that a value of a translated schema may have, or more. Integers are numbers."""
+    """Returns the JSON types that a value of a translated schema may have, possibly more. Integers are numbers."""
     if isinstance(schema, bool) or depth > _DEPTH:
         return ALL_KINDS if schema else frozenset()
     result = ALL_KINDS

@@ -1,4 +1,4 @@
-"""Formats in which models write tool calls, and their registry."""
+"""Tool formats, in which models write tool calls, and their registry."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ToolFormat(Protocol):
         """Returns the Lark grammar of an answer, or None if the format adds nothing to an answer without calls.
 
         Args:
-            rules: the rules of the answer.
+            rules: the text and calls that the answer may have.
             writer: writes control tokens and JSON schemas.
 
         Raises:
@@ -122,24 +122,28 @@ class UnknownToolFormat:
         return any(_TOOLS.search(code) for code in _CODE.findall(_COMMENT.sub("", template)))
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures) -> None:
-        """Returns None: all text is content."""
+        """Returns None, because all text is content."""
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> None:
-        """Returns None: requests whose answers may have calls are refused before."""
+        """Returns None, because requests whose answers may have calls are refused earlier."""
 
 
 UNKNOWN = UnknownToolFormat()
 
 
 def facts_of(tool_format: ToolFormat) -> list[tuple[str, str]]:
-    """Returns what the start-up message says about the format, as (name, value)."""
+    """Returns the lines of the start-up message about a tool format, as (name, value)."""
     if tool_format is not UNKNOWN:
         return []
     return [("tool calls", "refused: the chat template shows them in an unknown format; --tool-format names one")]
 
 
 def register_tool_format(name: str, tool_format: ToolFormat, *, replace: bool = False) -> None:
-    """Adds a format, which `ChatConfig.tool_format` may name. Raises RegistryError if the name is taken."""
+    """Adds a format that `ChatConfig.tool_format` may name.
+
+    Raises:
+        RegistryError: the name is taken and `replace` is false.
+    """
     TOOL_FORMATS.register(name, tool_format, replace=replace)
 
 
@@ -149,9 +153,14 @@ def default_tool_format() -> ToolFormat:
 
 
 def find_tool_format(name: str, template: str) -> ToolFormat:
-    """Returns a format by name. For "auto", returns the latest that recognises the chat template.
+    """Returns a format by name.
 
-    If none does, "auto" returns `UNKNOWN` for a template that handles tools and the default for any other.
+    For "auto", returns the format registered last among those that recognise the chat template. If none does, returns
+    `UNKNOWN` for a template that handles tools, and the default format for any other.
+
+    Args:
+        name: a registered name, or "auto".
+        template: the source of the chat template.
 
     Raises:
         ModelError: the template uses an unsupported variant of a format.

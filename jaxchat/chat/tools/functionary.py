@@ -82,7 +82,12 @@ class RecipientParser(StreamParser):
     """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
 
     def __init__(self, *, callable: bool, forced: bool) -> None:
-        """Starts before the first recipient. Without `callable`, everything but the recipient "all" is content."""
+        """Starts before the first recipient.
+
+        Args:
+            callable: whether calls are allowed. Otherwise everything except the recipient "all" is content.
+            forced: as for `StreamParser`.
+        """
         super().__init__(self._first, forced=forced)
         self._callable = callable
 

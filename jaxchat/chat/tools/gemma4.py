@@ -1,6 +1,7 @@
 """The format of Gemma 4: calls such as `<|tool_call>call:f{city:<|"|>Oslo<|"|>,days:3}<tool_call|>`.
 
-Strings stand between two `<|"|>`. Keys have no quotes, and blanks stand nowhere. The chat template sorts keys.
+Strings stand between two `<|"|>`. Keys are not quoted, and values are not separated by blanks. The chat template sorts
+keys.
 """
 
 from __future__ import annotations

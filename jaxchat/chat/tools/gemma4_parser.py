@@ -43,7 +43,7 @@ class Gemma4Parser(StreamParser):
         return bool(found)
 
     def _arguments_step(self, pieces: list[Segment]) -> bool:
-        """Reads the next bracket, comma, colon, word or beginning of a text."""
+        """Reads the next bracket, comma, colon, word, JSON string, or beginning of a string."""
         if found := self.take(_MARK, pieces):
             self._mark(found[1], pieces)
         elif self.take(_BEGINS_TEXT, pieces):

@@ -1,4 +1,4 @@
-"""Lark rules of the values that Gemma 4 writes in calls, made of translated JSON Schemas."""
+"""Lark rules for the values that Gemma 4 writes in calls, made from translated JSON Schemas."""
 
 from __future__ import annotations
 
@@ -25,25 +25,28 @@ _TEXTS = {"minLength", "maxLength", "pattern"}
 
 
 class ValueRules:
-    """A writer of the rules of values. What Gemma 4 has no syntax for becomes JSON, which its parser reads too."""
+    """A writer of Lark rules for values.
+
+    Values that the syntax of Gemma 4 cannot express are written as JSON, which `Gemma4Parser` reads too.
+    """
 
     def __init__(self, prefix: str, definitions: Schema, writer: LarkWriter) -> None:
         """Starts without references.
 
         Args:
-            prefix: begins the names of the rules of definitions.
-            definitions: where references point.
+            prefix: begins the names of the rules for definitions.
+            definitions: the schemas to which references point, by name.
             writer: writes control tokens and JSON schemas.
         """
         self._prefix, self._definitions, self._writer = prefix, definitions, writer
         self._referenced: dict[str, str] = {}
 
     def key(self, name: str) -> str:
-        """Returns the text of a key and its colon, as a literal."""
+        """Returns a Lark literal for a key and its colon."""
         return json.dumps(f"{name if re.fullmatch(KEY, name) else json.dumps(name)}:")
 
     def definition_rules(self) -> Iterator[str]:
-        """Yields the rules of the definitions that the values so far refer to."""
+        """Yields the rules for the definitions to which the rules so far refer."""
         written: set[str] = set()
         while pending := self._referenced.keys() - written:
             name = min(pending)
@@ -54,7 +57,7 @@ class ValueRules:
                 yield from self.rules(self._referenced[name], self._definitions[name])
 
     def rules(self, rule: str, schema: Schema | bool) -> Iterator[str]:
-        """Yields the rules of a value that follows `schema`."""
+        """Yields `rule` for a value that follows `schema`, with the rules it needs."""
         schema = _simplified(schema)
         keys = schema.keys() - {"$defs"}
         if not keys:
@@ -157,7 +160,7 @@ class ValueRules:
 
 
 def _simplified(schema: Schema | bool) -> Schema:
-    """Returns a schema as an object, with `const` as `enum`, and without a single `allOf`."""
+    """Returns a schema as an object, with `const` as `enum`, or with the one item of `allOf` in its place."""
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if len(schema.get("allOf", [])) == 1 and schema.keys() <= {"allOf", "$defs"}:

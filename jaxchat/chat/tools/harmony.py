@@ -38,7 +38,7 @@ class HarmonyFormat:
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str:
         """Returns the Lark grammar of an answer: thoughts, then one message to the user or a function.
 
-        A required call allows no thoughts.
+        Thoughts are not allowed before a required call.
         """
         return "\n".join(_rules(rules, writer))
 
@@ -48,7 +48,7 @@ HARMONY = HarmonyFormat()
 
 @dataclass(frozen=True)
 class HarmonyReasoning:
-    """Thoughts as messages to channels that the user does not see, usually "analysis"."""
+    """The format of thoughts that are messages to channels hidden from the user, usually "analysis"."""
 
     markers: tuple[str, ...] = HARMONY.markers
 
@@ -57,7 +57,7 @@ class HarmonyReasoning:
         return HARMONY.recognises(template)
 
     def parser(self, answer: AnswerParser | None) -> AnswerParser:
-        """Returns `answer`, which leaves thoughts out itself, or without it a parser that leaves calls out too."""
+        """Returns `answer`, which leaves out thoughts itself. For None, returns one that leaves out calls too."""
         return answer or ChannelParser(callable=False)
 
 
@@ -85,8 +85,8 @@ class ChannelParser(StreamParser):
     """A parser that splits text into content and calls as it arrives.
 
     A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function of a call. The function
-    may also stand before `<|channel|>`. Thoughts and messages that are neither to the user nor to a function are left
-    out. So are calls unless `callable`.
+    may also stand before `<|channel|>`. The parser leaves out thoughts, messages that are neither to the user nor to a
+    function, and without `callable` also calls.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:

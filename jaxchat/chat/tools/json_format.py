@@ -22,7 +22,7 @@ class JsonToolFormat:
     The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
 
     Args:
-        opening: begins the calls; empty if they are the complete answer, which `bare` must say then.
+        opening: the text that begins the calls; empty if they are the complete answer, which also requires `bare`.
         markers: parts that may be control tokens.
         name: the key of the function's name.
         arguments: the key of the arguments.

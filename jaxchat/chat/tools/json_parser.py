@@ -1,4 +1,4 @@
-"""Parses tool calls in generated text as it arrives."""
+"""Parses tool calls that are JSON objects, as their text arrives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ToolCallParser(StreamParser):
         return self.leave_out(pieces)  # after a list that is the complete answer
 
     def _bare(self, pieces: list[Segment]) -> bool:
-        """Decides, at the beginning, between a call with or without opening and text without calls."""
+        """Decides at the beginning of an answer whether it is calls, with or without the opening, or text."""
         opening = self._tool_format.opening
         if opening and self._held.startswith(opening):
             pieces.append(Syntax(len(opening)))

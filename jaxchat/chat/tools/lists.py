@@ -21,7 +21,7 @@ class ListToolFormat(JsonToolFormat):
 
 
 class _Phi4(ListToolFormat):
-    """The format of Phi-4-mini, whose template may show tools only."""
+    """The format of Phi-4-mini, whose template may show tools without calls."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether a template closes tools or calls as Phi-4-mini does."""
@@ -40,15 +40,15 @@ class _JsonList(ListToolFormat):
     """The format of xLAM and Hammer: a list as the complete answer."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template shows a list of calls, but no word of another format before it."""
+        """Returns whether a template shows a list of calls, but no marker of another format."""
         return bool(_LIST.search(template)) and not _OTHERS.search(template)
 
 
 class _Functools(ListToolFormat):
-    """The format of firefunction, whose template puts code between the word and the list."""
+    """The format of firefunction. Its template may have white space inside the opening."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template shows the word and a list after it."""
+        """Returns whether a template contains the word `functools` before a bracket."""
         return bool(re.search(r"\bfunctools\s*\[", template))
 
 

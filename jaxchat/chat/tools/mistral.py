@@ -12,7 +12,10 @@ class _Mistral(ListToolFormat):
     """The format of Mistral up to Nemo. Later versions write name and arguments separately."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template contains the opening, but not the sign of the later format."""
+        """Returns whether a template contains the opening, but not `[ARGS]` as later formats do.
+
+        Only the template of Nemo has the bracket directly after the opening.
+        """
         if self.opening not in template or "[ARGS]" in template:
             return False
         return (self is MISTRAL_NEMO) == ("[TOOL_CALLS][" in template)

@@ -1,4 +1,4 @@
-"""Formats in which the name of a function stands before a JSON object of its arguments."""
+"""Formats in which a function's name stands before a JSON object of arguments."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class NamedToolFormat:
     The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
 
     Args:
-        opening: begins the calls.
+        opening: the text that begins the calls.
         markers: parts that may be control tokens.
         before: parts between the opening and the first name.
-        label: text that jaxchat writes between `before` and the name. A model may write another; empty without one.
-        label_form: pattern of such texts.
-        label_end: parts between that text and the name.
+        label: text that jaxchat writes between `before` and the name; empty for formats without such a label.
+        label_form: pattern of the labels that a model may write.
+        label_end: parts between the label and the name.
         separator: parts between a name and its arguments.
         number: text between a name and the model's own id of the call; empty without ids.
         number_form: pattern of such ids.

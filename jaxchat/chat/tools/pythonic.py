@@ -1,6 +1,6 @@
 """Formats whose calls are a list of calls in Python: Llama 3.2 and 4 ("pythonic"), ToolACE and LFM2.
 
-Strings, lists and objects are written as JSON. `True`, `False` and `None` stand where an argument is one of these.
+Strings, lists and objects are written as JSON. An argument that is true, false or null is written as in Python.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PythonicFormat:
     """A format in which an answer with calls is a list such as `[f(a=1), g()]`.
 
     Args:
-        opening: begins the calls; empty if the list is the complete answer.
+        opening: the text that begins the calls; empty if the list is the complete answer.
         markers: control tokens of calls.
         after: parts after the list.
         shown: pattern that the source of a chat template of this format contains.

@@ -21,8 +21,8 @@ class PythonicParser(StreamParser):
         """Starts before the opening, or at the beginning of the list if there is none.
 
         Args:
-            opening: begins the calls; may be empty.
-            closing: stands after the list; may be empty.
+            opening: the text before the list; may be empty.
+            closing: the text after the list; may be empty.
             forced: as for `StreamParser`.
         """
         self._opening = opening
@@ -34,7 +34,7 @@ class PythonicParser(StreamParser):
         return self.take_content(self._opening, self._next, pieces)
 
     def _bare(self, pieces: list[Segment]) -> bool:
-        """Decides, at the beginning, between calls and text without calls."""
+        """Decides at the beginning of an answer whether it is calls or text."""
         if _NAME.match(self._held):
             self._step = self._next
             return True

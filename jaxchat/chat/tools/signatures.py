@@ -15,7 +15,7 @@ class Signatures:
         self._read: dict[str, ArgumentSchema] = {}
 
     def arguments(self, name: str) -> ArgumentSchema:
-        """Returns the arguments of a function; any arguments if it has no schema."""
+        """Returns the arguments of a function. Any arguments are allowed if it is unknown or has no schema."""
         if name not in self._read:
             function = self._functions.get(name)
             schema = function.parameters.value if function and function.parameters else {}

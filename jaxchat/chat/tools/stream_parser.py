@@ -1,4 +1,4 @@
-"""Base of the parsers of an answer's text: state machines that split text into segments as it arrives."""
+"""The base of parsers for answers: a state machine that splits text into segments as it arrives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxchat.chat.response.stop import held_back
 
 @dataclass
 class CallPart:
-    """A new part of one call: id and name in its first part, arguments as generated."""
+    """A new part of one call. The first part has id and name, and each part the arguments generated since."""
 
     index: int
     arguments: str = ""
@@ -71,7 +71,7 @@ class StreamParser:
         return "" if self._forced or self._begun or self._step != self._outside else text
 
     def take(self, pattern: re.Pattern[str], pieces: list[Segment]) -> re.Match[str] | None:
-        """Moves a match at the beginning of the pending text to segments, as syntax."""
+        """Moves a match at the beginning of the pending text to segments, as `Syntax`. Returns the match, if any."""
         found = pattern.match(self._held)
         if found:
             pieces.append(Syntax(found.end()))
@@ -79,13 +79,13 @@ class StreamParser:
         return found
 
     def pass_content(self, pieces: list[Segment]) -> bool:
-        """Moves all pending text to segments, as content."""
+        """Moves all pending text to segments, as content. Returns False."""
         pieces.append(self._held)
         self._held = ""
         return False
 
     def leave_out(self, pieces: list[Segment]) -> bool:
-        """Moves all pending text to segments as syntax, where the grammar allows no text."""
+        """Moves all pending text to segments, as `Syntax`, where the grammar allows no text. Returns False."""
         pieces.append(Syntax(len(self._held)))
         self._held = ""
         return False
@@ -97,7 +97,10 @@ class StreamParser:
         self._arguments = JsonEnd()
 
     def take_arguments(self, then: State, pieces: list[Segment]) -> bool:
-        """Moves pending text of a JSON object of arguments to segments. At its end, enters the state `then`."""
+        """Moves pending text of the arguments, a JSON object, to segments. At its end, enters the state `then`.
+
+        Returns whether the object has ended.
+        """
         end = self._arguments.find(self._held)
         if end:
             pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
@@ -109,8 +112,8 @@ class StreamParser:
     def take_content(self, opening: str, then: State, pieces: list[Segment]) -> bool:
         """Moves pending text up to and including the opening of calls to segments, then enters the state `then`.
 
-        White space before the opening is not content. Before the opening arrives, holds it back, and what may be the
-        beginning of the opening.
+        White space before the opening is not content. Until the opening arrives, holds back white space at the end, and
+        text that may be the beginning of the opening. Returns whether the opening has arrived.
         """
         lead, opened, rest = self._held.partition(opening)
         text = lead.rstrip()
@@ -170,7 +173,10 @@ class MarkerFilter(StreamParser):
 
 
 def loose(parts: tuple[str, ...]) -> str:
-    """Returns a pattern for parts of a format, with any white space where they have some, and before them."""
+    """Returns a pattern for parts of a format, with optional white space before them and any where they have some.
+
+    The pattern is empty if the parts are.
+    """
     words = "".join(parts).split()
     return r"\s*" + r"\s+".join(re.escape(word) for word in words) if words else ""
 

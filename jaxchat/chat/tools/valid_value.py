@@ -1,4 +1,4 @@
-"""A check of values against schemas that may say no too often, but never yes wrongly."""
+"""Checks values against schemas. The check may reject a valid value, but never accepts an invalid one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ _DEPTH = 64
 
 
 def is_valid(value: Any, schema: Schema | bool, definitions: Schema, depth: int = 0) -> bool:
-    """Returns whether a JSON value surely follows a translated schema."""
+    """Returns whether a JSON value certainly follows a translated schema.
+
+    Args:
+        value: the value.
+        schema: the translated schema.
+        definitions: the schemas to which references point, by name.
+        depth: number of enclosing calls, which is limited.
+    """
     if isinstance(schema, bool):
         return schema
     if schema.keys() - _KNOWN or depth > _DEPTH or (isinstance(value, str) and _TEXT & schema.keys()):

@@ -1,4 +1,4 @@
-"""Lark rules of values that stand in a format's own delimiters."""
+"""Lark rules for values that a format writes between its own delimiters."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jaxchat.chat.tools.value_text import ValueText
 
 
 def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter, *, padded: bool = False) -> Iterator[str]:
-    """Yields the rules of a value that is text as it stands, and of its end.
+    """Yields the rules for a value that is written as plain text, and for the text that ends it.
 
     Args:
         rule: name of the rule.
-        value: how the value is written, with patterns of its text.
+        value: the form of the value, with patterns of its text.
         end: the text after the value, which the value cannot contain.
         writer: writes control tokens.
         padded: whether a line break may stand before the end.

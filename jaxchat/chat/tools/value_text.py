@@ -20,13 +20,13 @@ LITERALS = {"True": True, "False": False, "None": None}
 
 @dataclass(frozen=True)
 class ValueText:
-    """How the value of one argument is written.
+    """The form in which the value of one argument is written.
 
     Attributes:
         schema: the schema of the value.
-        definitions: where references point.
-        texts: patterns that a text must match, all of them; None if the value is JSON, strings included.
-        literals: JSON texts of other allowed types.
+        definitions: the schemas to which references point, by name.
+        texts: patterns that a string must all match; None if values are JSON, strings included.
+        literals: further allowed texts, those of constants that are not strings.
         strings_only: whether every text is a string.
     """
 
@@ -38,11 +38,11 @@ class ValueText:
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether the patterns surely match the empty text."""
+        """Whether the empty text is certainly allowed."""
         return not self.texts
 
     def value(self, text: str) -> str:
-        """Returns a text of the model as JSON."""
+        """Returns as JSON text the value that a model has written as `text`."""
         if self.strings_only:
             return json.dumps(text, ensure_ascii=False)
         word = LITERALS.get(text.strip(), text)
@@ -61,7 +61,7 @@ class ValueText:
 
 
 def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
-    """Returns how a value of a translated schema is written."""
+    """Returns the form in which values of a translated schema are written."""
     allowed = kinds(schema, definitions)
     texts = _texts(schema, definitions) if "string" in allowed else None
     if texts is None or allowed == {"string"}:
@@ -72,7 +72,7 @@ def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
 
 
 def valid_words(schema: Schema | bool, definitions: Schema) -> list[str]:
-    """Returns those words of Python for constants that a schema allows."""
+    """Returns those of the words `True`, `False` and `None` whose values a schema allows."""
     return [word for word, value in LITERALS.items() if is_valid(value, schema, definitions)]
 
 
@@ -91,7 +91,7 @@ def plain(value: Any) -> str:
 
 
 def _texts(schema: Schema | bool, definitions: Schema, depth: int = 0) -> tuple[str, ...] | None:
-    """Returns patterns for all strings that a schema allows, or None if patterns cannot say which."""
+    """Returns patterns that a string must all match to follow a schema, or None if patterns cannot express it."""
     if isinstance(schema, bool):
         return ()
     if depth > _DEPTH or "format" in schema or "oneOf" in schema:
@@ -134,7 +134,7 @@ def _escaped(text: str) -> str:
 
 
 def _whole(pattern: str) -> str | None:
-    """Returns a rewritten pattern as one of the complete text, or None if its anchors are not at the two ends."""
+    """Returns a translated pattern as one for the complete text, or None if its anchors are not at the two ends."""
     start, end = pattern.startswith("^"), pattern.endswith("$")
     inside = pattern[start : len(pattern) - end]
     bare = re.sub(r"\[\^?", "[", inside)

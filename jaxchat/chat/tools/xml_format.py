@@ -28,19 +28,19 @@ class XmlToolFormat:
     The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
 
     Args:
-        opening: begins the calls.
+        opening: the text that begins the calls.
         markers: parts that may be control tokens.
         before: parts between the opening and the first name.
         name_end: parts after the name of a function.
         key: parts before the name of an argument.
-        key_end: parts between that name and the value.
-        kinds: what then says that the value is a string, and that it is another value; empty if nothing says so.
-        value_end: ends a value; one part.
-        after_value: parts after that.
+        key_end: parts between the name of an argument and its value.
+        kinds: texts after `key_end` that mark the value as a string, and as another value; None without such marks.
+        value_end: the part that ends a value.
+        after_value: parts after `value_end`.
         end: parts after the last argument.
         between: parts between two calls.
         after: parts after the last call.
-        words: whether past calls have the words of Python for constants.
+        words: whether past calls have `True`, `False` and `None` for constants.
         padded: whether a line break before `value_end` is not part of the value.
         shown: pattern that the source of a chat template of this format contains.
         id_length: number of letters and digits that the template requires in an id; 0 for any.
@@ -129,7 +129,7 @@ class XmlToolFormat:
             yield from text_rules(rule, value, self.value_end, writer, padded=self.padded)
 
     def _marked_value(self, rule: str, value: ValueText, writer: LarkWriter, marks: tuple[str, str]) -> Iterator[str]:
-        """Yields the rules of a value after the mark of its kind."""
+        """Yields the rules of a value with the text before it that marks its kind."""
         text, others = value.texts is not None, kinds(value.schema, value.definitions)
         options = []
         if text:

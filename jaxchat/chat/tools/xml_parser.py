@@ -113,7 +113,7 @@ class XmlCallParser(StreamParser):
         return bool(found)
 
     def _typed(self, pieces: list[Segment]) -> bool:
-        """Passes a value on when it is complete, because only then its type is known."""
+        """Passes a value on when it is complete, because its type is unknown before."""
         found = (self._json_ended if self._value.texts is None else self._text_ended).match(self._held)
         if not found:
             return False
@@ -129,5 +129,5 @@ class XmlCallParser(StreamParser):
 
 
 def _any(parts: tuple[str, ...]) -> str:
-    """Returns the pattern of `loose`, with optional white space in place of no parts."""
+    """Returns the pattern of `loose`, or one for optional white space if the parts are empty."""
     return loose(parts) or r"\s*"

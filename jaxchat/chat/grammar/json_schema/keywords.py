@@ -36,7 +36,7 @@ def check_keywords(schema: dict[str, Any], pointer: str) -> None:
 
 
 def count(value: Any, pointer: str, keyword: str, limit: int) -> int:
-    """Returns a whole number from 0 to `limit`. Raises `UnsupportedSchema` for any other value."""
+    """Returns `value` as an integer if it is a whole number from 0 to `limit`. Raises `UnsupportedSchema` otherwise."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= limit:
@@ -45,7 +45,11 @@ def count(value: Any, pointer: str, keyword: str, limit: int) -> int:
 
 
 def number(value: Any, pointer: str, keyword: str) -> int | float:
-    """Returns a number that is exact as a double and needs no exponent. Raises `UnsupportedSchema` otherwise."""
+    """Returns `value` if it is a number that is exact as a double and written without an exponent.
+
+    Raises:
+        UnsupportedSchema: `value` is anything else.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UnsupportedSchema(child_pointer(pointer, keyword), "expected a number.", keyword)
     if abs(value) > MAX_NUMBER or "e" in repr(value):
@@ -84,21 +88,24 @@ def literal(value: Any, pointer: str, keyword: str) -> None:
 
 
 def schemas(value: Any, pointer: str, keyword: str) -> list[Any]:
-    """Returns the value of a keyword that takes a list, if it is not empty. Raises `UnsupportedSchema` otherwise."""
+    """Returns `value` if it is a list with at least one item. Raises `UnsupportedSchema` otherwise."""
     if not isinstance(value, list) or not value:
         raise UnsupportedSchema(child_pointer(pointer, keyword), "expected a list of schemas.", keyword)
     return value
 
 
 def table(value: Any, pointer: str, keyword: str) -> dict[str, Any]:
-    """Returns an object of schemas by name. Raises `UnsupportedSchema` for any other value."""
+    """Returns `value` if it is an object, with schemas by name. Raises `UnsupportedSchema` otherwise."""
     if not isinstance(value, dict):
         raise UnsupportedSchema(child_pointer(pointer, keyword), "expected an object of schemas.", keyword)
     return value
 
 
 class UnsupportedSchema(Exception):
-    """An error of a schema that cannot be enforced. Names the keyword and its JSON pointer, as in `#/properties/a`."""
+    """An error for a schema that cannot be enforced.
+
+    Its message names the keyword, if one causes it, and the JSON pointer, as in `#/properties/a`.
+    """
 
     def __init__(self, pointer: str, reason: str, keyword: str | None = None) -> None:
         self.pointer = pointer
@@ -108,5 +115,5 @@ class UnsupportedSchema(Exception):
 
 
 def child_pointer(pointer: str, *steps: str | int) -> str:
-    """Returns the JSON pointer that `steps` reach from `pointer`."""
+    """Returns `pointer`, extended by `steps` in the escaped form of JSON pointers."""
     return "".join([pointer, *("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)])

@@ -1,7 +1,8 @@
-"""Translates objects of a JSON Schema for the grammar library.
+"""Translates the keywords for objects of a JSON Schema for the grammar library.
 
-The library may escape characters in the names of undeclared members, which can hide a declared name (`"\\u0061"` for
-`"a"`). Undeclared members are therefore always described by a pattern, which it applies to the unescaped name.
+The library may escape characters in the names of undeclared properties, which can hide a declared name (`"\\u0061"` for
+`"a"`). Undeclared properties are therefore always described by a pattern, which the library applies to the unescaped
+name.
 """
 
 from __future__ import annotations
@@ -20,9 +21,16 @@ MAX_NAME = 200  # characters of a declared name if undeclared members are allowe
 def translate_object(
     translate_part: TranslatePart, schema: dict[str, Any], pointer: str, *, merging: bool
 ) -> dict[str, Any]:
-    """Translates members, their names and their number. Raises `UnsupportedSchema` if one cannot be enforced.
+    """Translates the properties of an object, their names and their number.
 
-    With `merging`, the caller excludes undeclared members.
+    Args:
+        translate_part: translates a subschema.
+        schema: a schema of the request.
+        pointer: the JSON pointer of `schema`.
+        merging: whether `schema` is intersected with other schemas. If so, the caller excludes undeclared properties.
+
+    Raises:
+        UnsupportedSchema: a keyword cannot be enforced.
     """
     if not keywords.OBJECT & schema.keys():
         return {}
@@ -55,7 +63,7 @@ def _required(schema: dict[str, Any], pointer: str) -> list[str]:
 
 
 def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[str, Any]:
-    """Translates the number of members. Undeclared members may repeat a name, so only one of them counts as present."""
+    """Translates the number of properties. Undeclared ones may repeat a name, so only one of them counts as present."""
     result: dict[str, Any] = {}
     for keyword in ("minProperties", "maxProperties"):
         if keyword in schema:
@@ -121,12 +129,12 @@ _KNOWN = {"type", "properties", "required", "additionalProperties"}
 
 
 def in_any_order(schema: Schema) -> Schema:
-    """Returns a schema that allows 2 to 4 declared arguments in any order. Returns others unchanged.
+    """Returns an equivalent schema that allows any order of the declared arguments, if there are 2 to 4 of them.
 
-    The model may have learned another order than the declared one.
+    Returns a schema unchanged if it has other numbers of arguments, or keywords besides those of declared arguments.
 
-    The grammar library writes an object in one order only. A model forced into an unfamiliar order fills in wrong
-    values.
+    The grammar library writes an object in one order only. A model that has learned another order fills in wrong values
+    if it is forced into this one.
     """
     members = schema.get("properties", {})
     if not 2 <= len(members) <= MAX_REORDERED or schema.keys() - _KNOWN:

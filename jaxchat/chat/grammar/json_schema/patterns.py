@@ -18,7 +18,11 @@ MAX_REPEAT = 10_000
 
 
 def rewrite(pattern: str) -> str:
-    """Returns the pattern in the syntax of Rust's regex crate. Raises ValueError for features that it lacks."""
+    """Returns the pattern in the syntax of Rust's regex crate.
+
+    Raises:
+        ValueError: the pattern is malformed, repeats something more than 10,000 times, or has an unsupported feature.
+    """
     return _Rewriter(pattern).run()
 
 
@@ -127,9 +131,9 @@ class _Rewriter:
 
 
 def _shorthand(char: str, *, negated: bool) -> str:
-    """Returns the inside of a class for `\\d`, `\\w`, `\\s` and their negations.
+    """Returns the inside of a character class for `\\d`, `\\w`, `\\s` and their negations.
 
-    Where dialects differ, a negated class excludes the larger set, so that it matches less.
+    Where dialects differ, a negated class excludes the larger set, so that it matches fewer characters.
     """
     narrow = _CLASSES[char.lower()]
     if char.islower():

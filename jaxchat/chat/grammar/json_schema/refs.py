@@ -1,4 +1,4 @@
-"""Resolves references within a schema."""
+"""Resolves the references of a JSON Schema, all within one document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, child_p
 
 
 def resolve(root: Any, reference: Any, pointer: str) -> tuple[str, Any]:
-    """Returns the pointer and the schema that a `$ref` at `pointer` names.
+    """Returns the JSON pointer and the value of a reference's target.
+
+    Args:
+        root: the whole document.
+        reference: the value of `$ref`.
+        pointer: JSON pointer of the schema that contains the `$ref`.
 
     Raises:
         UnsupportedSchema: the reference leaves this document, or its target does not exist.
@@ -30,7 +35,12 @@ def resolve(root: Any, reference: Any, pointer: str) -> tuple[str, Any]:
 
 
 def names_in_place(root: Any, schema: Any, pointer: str) -> set[str]:
-    """Returns the member names that `schema`, or a subschema that it applies to the same value, declares.
+    """Returns the property names that `schema` and its in-place subschemas (`allOf`, `anyOf`, `oneOf`, `$ref`) mention.
+
+    Args:
+        root: the whole document.
+        schema: a schema in the document. Malformed parts are skipped.
+        pointer: JSON pointer of `schema`.
 
     Raises:
         UnsupportedSchema: a reference leaves this document, or its target does not exist.
@@ -55,6 +65,6 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str]:
 
 
 def _list(part: dict[str, Any], keyword: str) -> list[Any]:
-    """Returns the list at `keyword`, or [] for any other value; `translate` reports the error."""
+    """Returns the list at `keyword`, or [] for any other value. `translate` reports the error."""
     items = part.get(keyword)
     return items if isinstance(items, list) else []

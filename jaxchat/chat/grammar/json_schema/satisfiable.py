@@ -8,7 +8,7 @@ from jaxchat.chat.grammar.json_schema.keywords import TYPES, UnsupportedSchema
 
 
 def check_satisfiable(schema: dict[str, Any]) -> None:
-    """Checks that a rewritten schema has a finite value.
+    """Checks that a translated schema has a finite value.
 
     Raises:
         UnsupportedSchema: the schema has no finite value, because it requires itself or a false schema.

@@ -1,7 +1,7 @@
 """Checks a request's JSON Schema keyword by keyword and rewrites it so that the grammar library enforces all of it.
 
-Undeclared members are generated only if `additionalProperties` asks for them or the schema declares none. An answer
-thus has only described members, though JSON Schema would allow others.
+Undeclared properties are generated only if `additionalProperties` asks for them, or if the schema declares no property.
+JSON Schema itself would allow them in other cases too.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ _SCALARS = ["null", "boolean", "number", "string", "array"]
 
 
 def translate(root: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Returns the schema for the grammar library, and the JSON pointers at which each keyword stands, by keyword.
+    """Returns the schema for the grammar library, and by keyword the JSON pointers at which the keyword stands.
 
     Args:
         root: the request's schema.
-        prefix: begins the names of definitions.
+        prefix: begins the names of definitions in the result.
 
     Raises:
-        UnsupportedSchema: a keyword or a value cannot be enforced, or no finite value satisfies the schema.
+        UnsupportedSchema: a keyword or a value cannot be enforced, no finite value satisfies the schema, or it has more
+            than 20,000 subschemas.
+        RecursionError: the schema is nested too deep.
     """
     translator = Translator(root, prefix)
     result = translator.run()
@@ -36,9 +38,10 @@ def translate(root: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], d
 
 
 class Translator:
-    """A walk over one schema document.
+    """A translator of one schema document.
 
-    References become numbered definitions of two kinds: complete schemas, and parts of an `allOf`.
+    The target of a reference becomes a numbered definition. It becomes a second one if it is referred to both as a
+    complete schema and as a part of an intersection.
     """
 
     def __init__(self, root: dict[str, Any], prefix: str) -> None:
@@ -59,7 +62,16 @@ class Translator:
         return result | {"$defs": definitions} if definitions else result
 
     def part(self, schema: Any, pointer: str, *, merged: bool = False) -> dict[str, Any] | bool:
-        """Translates one schema. `merged` says that it will be intersected with the schemas that surround it."""
+        """Translates a subschema.
+
+        Args:
+            schema: the subschema.
+            pointer: its JSON pointer.
+            merged: whether the result will be intersected with the schemas around it.
+
+        Raises:
+            UnsupportedSchema: the subschema cannot be enforced.
+        """
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise UnsupportedSchema(pointer, f"more than {MAX_PARTS} parts.")
@@ -126,7 +138,7 @@ class Translator:
         return f"#/$defs/{self._definitions[key]}"
 
     def _close(self, schema: dict[str, Any], pointer: str, result: dict[str, Any]) -> None:
-        """Restricts the members of an intersection to those that one of its parts declares."""
+        """Restricts the properties of an intersection to those that one of its parts declares."""
         names = names_in_place(self.root, schema, pointer)
         if names:
             members = {

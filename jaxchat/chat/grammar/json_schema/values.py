@@ -1,4 +1,4 @@
-"""Translates numbers, strings and arrays of a JSON Schema for the grammar library.
+"""Translates the keywords for numbers, strings and arrays of a JSON Schema for the grammar library.
 
 The functions raise `UnsupportedSchema` for a value that cannot be enforced.
 """
@@ -15,7 +15,7 @@ _MULTIPLES = (0.001, 1_000_000)
 
 
 def translate_number(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Translates bounds and multiples of numbers."""
+    """Translates the bounds of a number and `multipleOf`."""
     result = {}
     for keyword in keywords.NUMBER & schema.keys():
         value = result[keyword] = keywords.number(schema[keyword], pointer, keyword)
@@ -28,7 +28,7 @@ def translate_number(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
 
 
 def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Translates lengths, patterns and formats of strings."""
+    """Translates the length, pattern and format of a string."""
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_LENGTH)
         for keyword in ("minLength", "maxLength")
@@ -42,7 +42,11 @@ def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
 
 
 def pattern(value: Any, pointer: str, keyword: str) -> str:
-    """Returns a regular expression for the grammar library. Raises `UnsupportedSchema` for unsupported ones."""
+    """Returns `value` as a regular expression for the grammar library.
+
+    Raises:
+        UnsupportedSchema: `value` is not a string, or not a supported regular expression.
+    """
     if not isinstance(value, str):
         raise UnsupportedSchema(pointer, "expected a regular expression.", keyword)
     try:
@@ -67,7 +71,7 @@ def _format(name: Any, pointer: str, result: dict[str, Any]) -> None:
 
 
 def translate_array(translate_part: TranslatePart, schema: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Translates items and their number."""
+    """Translates the items of an array and their number."""
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_COUNT)
         for keyword in ("minItems", "maxItems")
