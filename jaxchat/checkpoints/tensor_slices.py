@@ -89,16 +89,19 @@ def joined_vectors(names: Sequence[str], shape: Shape, axis: int, counts: Sequen
     )
 
 
-def entries(name: str, shape: Shape, *, alternating: bool = False) -> Slices:
+def entries(name: str, shape: Shape, *, alternating: bool = False, transposed: bool = False) -> Slices:
     """Returns the slices of a parameter that is stored as one tensor and read entry by entry of the first axis.
 
     Args:
         name: name of the tensor.
         shape: shape of the parameter.
         alternating: whether the last two axes of the parameter alternate in one axis of the tensor.
+        transposed: whether each entry is stored as a matrix [out, in].
     """
     count, *entry = shape
     stored = (count, *entry[:-2], math.prod(entry[-2:])) if alternating else shape
+    if transposed:
+        stored = (count, *_stored(tuple(entry), 1))
     return tuple(
         TensorSlice(
             name,
@@ -106,6 +109,7 @@ def entries(name: str, shape: Shape, *, alternating: bool = False) -> Slices:
             (1, *entry),
             (slice(index, index + 1),),
             alternating=alternating,
+            transposed=transposed,
             rows=(index, index + 1),
         )
         for index in range(count)

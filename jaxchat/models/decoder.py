@@ -11,9 +11,20 @@ from jax import Array
 from jaxchat.kernels.matmul.int8 import Int8
 from jaxchat.kernels.matmul.native import PanelWeight
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.layers import Attend, Attention, FeedForward, RMSNorm, RopeTables, matmul, weight
+from jaxchat.models.layers import (
+    Attend,
+    Attention,
+    FeedForward,
+    RMSNorm,
+    RopeTables,
+    StepKeys,
+    matmul,
+    parameter,
+    weight,
+)
 from jaxchat.models.moe import MoE
-from jaxchat.models.param_specs import outer_specs
+from jaxchat.models.param_specs import layer_specs, outer_specs
+from jaxchat.models.per_layer import PerLayerInputs, PerLayerResidual
 from jaxchat.models.rope import rotation
 from jaxchat.models.sharding import TensorParallel
 
@@ -32,7 +43,11 @@ class Decoder(nn.Module):
     def setup(self) -> None:
         c, specs = self.config, outer_specs(self.config)
         self.table = weight(self, specs, "embed")
-        self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.num_layers)]
+        if c.per_layer_dim:
+            self.per_layer = PerLayerInputs(c)
+        self.blocks = [
+            Block(layer, self.tensor_parallel, name=f"layer_{index}") for index, layer in enumerate(c.layers)
+        ]
         self.norm = RMSNorm(c.norm_eps, c.norm_offset)
         if not c.tie_embeddings:
             self.head = weight(self, specs, "head")
@@ -43,7 +58,7 @@ class Decoder(nn.Module):
         Args:
             tokens: `[T]` int32 token ids.
             positions: `[T]` int32 position of each token in its own sequence.
-            attend: called once per layer, in order; see `layers.Attend`.
+            attend: called once by each layer, in order; see `layers.Attend`.
 
         Returns:
             `[T, D]` f32.
@@ -54,10 +69,13 @@ class Decoder(nn.Module):
         x = embedded.astype(jnp.float32)
         if c.embed_scale != 1:
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
-        ropes = dict.fromkeys(kind.rope for kind in c.kinds)
-        tables = {rope: rotation(rope, c.head_dim, positions) if rope else None for rope in ropes}
-        for layer, block in enumerate(self.blocks):
-            x = block(layer, x, tables[c.kinds[layer].rope], attend)
+        inputs = self.per_layer(tokens, x) if c.per_layer_dim else None
+        ropes = dict.fromkeys((layer.kind.rope, layer.head_dim) for layer in c.layers)
+        tables = {rope: rotation(*rope, positions) if rope[0] else None for rope in ropes}
+        keys = StepKeys(attend)
+        for index, (layer, block) in enumerate(zip(c.layers, self.blocks, strict=True)):
+            rope_tables = tables[layer.kind.rope, layer.head_dim]
+            x = block(index, x, rope_tables, keys, None if inputs is None else inputs[:, index])
         return self.norm(x)
 
     def logits(self, hidden: Array) -> Array:
@@ -82,25 +100,41 @@ def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
 
 
 class Block(nn.Module):
-    """A residual block. The residual stream is f32 for every dtype of the weights."""
+    """A residual block, for an entry of `ModelConfig.layers`. The residual stream is f32 for every dtype of weights."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
-    def __call__(self, layer: int, x: Array, rope_tables: RopeTables, attend: Attend) -> Array:
+    def __call__(
+        self, layer: int, x: Array, rope_tables: RopeTables, keys: StepKeys, layer_input: Array | None
+    ) -> Array:
+        """Maps the residual stream `x[T, D]` to f32 `[T, D]`; `layer_input[T, P]` is that of `PerLayerInputs`."""
         c = self.config
         mixed = Attention(c, self.tensor_parallel, name="attention")(
-            layer, self._norm("attention_norm", x) if c.pre_norms else x, rope_tables, attend
+            layer, self._norm("attention_norm", x) if c.pre_norms else x, rope_tables, keys
         )
         x = x + self._added("attention_post_norm", mixed)
-        sparse = c.experts if c.kinds[layer].sparse else None
-        inner = (
-            MoE(c, sparse, self.tensor_parallel, name="mlp")
-            if sparse
-            else FeedForward(c, self.tensor_parallel, name="mlp")
-        )
-        return x + self._added("mlp_post_norm", inner(self._norm("mlp_norm", x) if c.pre_norms else x))
+        x = x + self._added("mlp_post_norm", self._feed_forward(x))
+        if layer_input is not None:
+            x = x + self._norm("per_layer_post_norm", PerLayerResidual(c, name="per_layer")(x, layer_input))
+        return x * parameter(self, layer_specs(c), "scalar").astype(jnp.float32) if c.layer_scalars else x
+
+    def _feed_forward(self, x: Array) -> Array:
+        """Returns the output of the feed-forward layer, of experts, or of both, for the residual stream `x[T, D]`."""
+        c, experts = self.config, self.config.experts if self.config.kind.sparse else None
+        normed = self._norm("mlp_norm", x) if c.pre_norms else x
+        if not experts:
+            return self._dense(normed)
+        if not experts.beside_dense:
+            return MoE(c, experts, self.tensor_parallel, name="mlp")(normed)
+        mixture = MoE(c, experts, self.tensor_parallel, name="experts")
+        mixed = mixture(self._norm("experts_norm", x), x if experts.router_norm else None)
+        return self._norm("dense_post_norm", self._dense(normed)) + self._norm("experts_post_norm", mixed)
+
+    def _dense(self, x: Array) -> Array:
+        y: Array = FeedForward(self.config, self.tensor_parallel, name="mlp")(x)
+        return y
 
     def _added(self, norm: str, y: Array) -> Array:
         """Returns what the output `y[T, D]` of half a block adds to the residual stream."""

@@ -10,7 +10,7 @@ from jaxchat.models.config import Activation, LayerKind
 from jaxchat.models.hf_config import HFConfigReader
 from jaxchat.models.rope import RopeConfig
 
-KINDS = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
+KINDS = ("default", "linear", "dynamic", "llama3", "yarn", "longrope", "proportional")
 KIND_ALIASES = {"su": "longrope", "dynamic": "default"}
 """Other names of kinds: "su" in early Phi-3 checkpoints.
 

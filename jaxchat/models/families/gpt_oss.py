@@ -9,7 +9,7 @@ from jaxchat.models.config import Clamp, Experts, LayerKind, ModelConfig, Names
 from jaxchat.models.families.common import optional_window, rope, sizes, windows
 from jaxchat.models.hf_config import HFConfigReader
 
-_NAMES = Names(router="mlp.router", stacked=True)
+_NAMES = Names(router="mlp.router", stacked="in_out")
 _DEFAULTS = dict(
     num_key_value_heads=8, head_dim=64, max_position_embeddings=131_072, rms_norm_eps=1e-5, sliding_window=128
 )
