@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Literal
 
 from jaxchat.errors import ModelError
-from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.rope import RopeConfig
 
 Activation = Literal["silu", "gelu_tanh"]
@@ -154,7 +153,8 @@ class ModelConfig:
 
         def alone(kind: LayerKind) -> ModelConfig:
             sizes = {name: getattr(kind, name) for name in _SIZES if getattr(kind, name) is not None}
-            return replace(self, num_layers=1, kinds=(replace(kind, **dict.fromkeys(_SIZES)),), **sizes)
+            plain = replace(kind, num_heads=None, num_kv_heads=None, head_dim=None, mlp_dim=None)
+            return replace(self, num_layers=1, kinds=(plain,), **sizes)
 
         of_kind = {kind: alone(kind) for kind in dict.fromkeys(self.kinds)}
         return tuple(of_kind[kind] for kind in self.kinds)

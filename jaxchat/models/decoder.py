@@ -71,7 +71,7 @@ class Decoder(nn.Module):
             x *= jnp.asarray(c.embed_scale, self.table.dtype).astype(jnp.float32)  # rounded as in training
         inputs = self.per_layer(tokens, x) if c.per_layer_dim else None
         ropes = dict.fromkeys((layer.kind.rope, layer.head_dim) for layer in c.layers)
-        tables = {rope: rotation(*rope, positions) if rope[0] else None for rope in ropes}
+        tables = {(rope, width): rotation(rope, width, positions) if rope else None for rope, width in ropes}
         keys = StepKeys(attend)
         for index, (layer, block) in enumerate(zip(c.layers, self.blocks, strict=True)):
             rope_tables = tables[layer.kind.rope, layer.head_dim]

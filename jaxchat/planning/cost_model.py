@@ -74,8 +74,11 @@ class Cost:
         reread = experts * max(0.0, self.blocks(tokens) / m.experts.count - 1) if m.experts else 0.0
         kv = self.per_token * sequences * self._read_keys(length) / chip.bandwidth
         matmuls = tokens * (others + experts * fraction) / jnp.dtype(self.dtype).itemsize
-        scores = 2 * tokens / self.devices * sum(
-            layer.num_heads * layer.head_dim * _visible_keys(layer, length) for layer in m.layers
+        scores = (
+            2
+            * tokens
+            / self.devices
+            * sum(layer.num_heads * layer.head_dim * _visible_keys(layer, length) for layer in m.layers)
         )
         local = max((weights + reread) / chip.bandwidth + kv, 2 * (matmuls + scores) / chip.flops)
         # two all-reduces of [T, D] per layer

@@ -18,7 +18,23 @@ _QWEN = dict(architectures=["Qwen2ForCausalLM"], rms_norm_eps=1e-6, rope_theta=1
 _GPT_OSS = dict(
     architectures=["GptOssForCausalLM"], vocab_size=201_088, head_dim=64, num_experts_per_tok=4, sliding_window=128
 )
+_GEMMA_4 = dict(
+    architectures=["Gemma4ForCausalLM"],
+    vocab_size=262_144,
+    final_logit_softcapping=30.0,
+    hidden_size_per_layer_input=0,
+    sliding_window=1024,
+    attention_k_eq_v=True,
+)
+_GEMMA_4_SMALL = {
+    **_GEMMA_4,
+    "hidden_size_per_layer_input": 256,
+    "sliding_window": 512,
+    "attention_k_eq_v": False,
+}
 _QWEN3_MOE = {**_QWEN, "architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 151_936, "norm_topk_prob": True}
+
+_FIVE_LAYERS = dict(layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7)  # of E2B
 
 
 def read_shape(model: str) -> ModelConfig:
@@ -72,5 +88,24 @@ MODEL_SHAPES: dict[str, dict[str, Any]] = {
     ),
     "gpt-oss-20b": _shape(_GPT_OSS, 24, 2880, 2880, 64, 8, 131_072, num_local_experts=32),
     "gpt-oss-120b": _shape(_GPT_OSS, 36, 2880, 2880, 64, 8, 131_072, num_local_experts=128),
+    "gemma-4-e2b": _shape(
+        _GEMMA_4_SMALL, 35, 1536, 6144, 8, 1, 131_072, num_kv_shared_layers=20, use_double_wide_mlp=True, **_FIVE_LAYERS
+    ),
+    "gemma-4-e4b": _shape(_GEMMA_4_SMALL, 42, 2560, 10_240, 8, 2, 131_072, num_kv_shared_layers=18),
+    "gemma-4-26b-a4b": _shape(
+        _GEMMA_4,
+        30,
+        2816,
+        2112,
+        16,
+        8,
+        262_144,
+        num_global_key_value_heads=2,
+        enable_moe_block=True,
+        num_experts=128,
+        top_k_experts=8,
+        moe_intermediate_size=704,
+    ),
+    "gemma-4-31b": _shape(_GEMMA_4, 60, 5376, 21_504, 32, 16, 262_144, num_global_key_value_heads=4),
     "qwen2.5-7b": _shape(_QWEN, 28, 3584, 18_944, 28, 4, 32_768, vocab_size=152_064),
 }

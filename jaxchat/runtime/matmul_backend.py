@@ -71,7 +71,9 @@ def matmul_calls(
         return {}, f"by XLA: {error}"
 
 
-def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None) -> ModelChoice:
+def select_attention(
+    engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None
+) -> ModelChoice:
     """Returns the attention backends for the platform of this process, with the reason for them.
 
     Args:

@@ -68,7 +68,6 @@ def choose_attention(
     `native`, and the errors that are raised, are as for `choose_for_layers`.
     """
 
-
     def shape(layer: ModelConfig) -> AttentionShape | None:
         if layer.kind.keys_of is not None:
             return None
@@ -111,9 +110,7 @@ def program_specs(
     return programs
 
 
-def shapes_of_state(
-    attention: ModelAttention, sizes: EngineShapes, placement: Placement
-) -> tuple[KVPages, SlotState]:
+def shapes_of_state(attention: ModelAttention, sizes: EngineShapes, placement: Placement) -> tuple[KVPages, SlotState]:
     """Returns shapes and shardings of KV pages and slots."""
     pages = jax.eval_shape(lambda: KVPages.zeros(attention, sizes))
     slots = jax.eval_shape(lambda: SlotState.zeros(sizes))

@@ -46,6 +46,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Gemma": ("gemma", {}),
     "Gemma2": ("gemma", dict(query_pre_attn_scalar=16)),
     "Gemma3Text": ("gemma", dict(query_pre_attn_scalar=16)),
+    "Gemma4Text": ("gemma", dict(global_head_dim=32, hidden_size_per_layer_input=8, vocab_size_per_layer_input=320)),
     "Phi3": ("phi", {}),
     "Olmo2": ("qwen", {}),
     "Granite": ("qwen", {}),
@@ -77,7 +78,7 @@ def write(directory: Path, kind: str) -> Path:
 
 
 def test_every_family_is_here() -> None:
-    alike = {"Gemma3ForConditionalGeneration", "MinistralForCausalLM"}
+    alike = {"Gemma3ForConditionalGeneration", "Gemma4ForConditionalGeneration", "MinistralForCausalLM"}
     assert {f"{kind.removesuffix('Text')}ForCausalLM" for kind in CASES} | alike == set(FAMILIES)
 
 

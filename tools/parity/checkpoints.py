@@ -26,6 +26,7 @@ SHAPE = dict(
 )
 WINDOW = 40  # shorter than a block of attention and than the prompts, no multiple of anything
 EXPERT = 0.2  # of the experts' outputs: at a near tie, rounding may decide which one the router takes
+QUERY = 0.25  # of queries whose scores have no scale but that of a norm: sharper attention would enlarge rounding
 LLAMA3_ROPE = dict(
     rope_type="llama3",
     factor=8.0,
@@ -206,6 +207,8 @@ def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: A
         for name, parameter in model.named_parameters():
             if "experts.down_proj" in name:
                 parameter.mul_(EXPERT)
+            if kind == "Gemma4Text" and "q_norm" in name:
+                parameter.mul_(QUERY)
     model.save_pretrained(directory, max_shard_size=shard)
     return model
 

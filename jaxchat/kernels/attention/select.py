@@ -122,7 +122,7 @@ def choose_for_layers(
 
 
 def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[AttentionFactory, str]:
-    """Returns the factory that supports all targets, which share a platform, and the reason for it. Raises ValueError."""
+    """Returns the factory that supports all targets, on one platform, and the reason for it. Raises ValueError."""
     first = targets[0]
     if named := find_backend(setting):
         if refusal := next(filter(None, map(named.refusal, targets)), ""):

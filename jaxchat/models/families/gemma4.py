@@ -113,7 +113,9 @@ def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     for index, window in enumerate(window_sizes):
         source = sources[index]
         if source is not None and heads[source] != heads[index]:
-            raise keys.error("per_layer_config", f"must give layer {index} the heads of layer {source}, whose keys it uses")
+            raise keys.error(
+                "per_layer_config", f"must give layer {index} the heads of layer {source}, whose keys it uses"
+            )
         kinds.append(
             LayerKind(
                 rope=ropes[bool(window)],
@@ -146,6 +148,8 @@ def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[in
 def _heads(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[_Heads]:
     """Returns the heads of each layer: by `per_layer_config`, otherwise by the keys of layers without a window."""
     if "per_layer_config" in keys.values:
+        if not keys.has("per_layer_config"):
+            raise keys.error("per_layer_config", "must be an object")
         return _heads_by_layer(keys.inner("per_layer_config"), len(window_sizes))
     own_kv_heads = keys.flag("attention_k_eq_v") and keys.has("num_global_key_value_heads")
     full = _Heads(
