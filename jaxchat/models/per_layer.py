@@ -43,7 +43,7 @@ class PerLayerInputs(nn.Module):
 
 
 class PerLayerResidual(nn.Module):
-    """What a layer adds to the residual stream for its input, before a norm: `out(activation(gate(x)) * input)`."""
+    """The addition to the residual stream for a layer's input, before a norm: `out(activation(gate(x)) * input)`."""
 
     config: ModelConfig
 

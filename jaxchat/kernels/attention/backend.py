@@ -121,7 +121,7 @@ class ModelAttention:
     def of(self, layer: int) -> AttentionBackend:
         """Returns the backend of a layer that has keys."""
         backend = self.layers[layer]
-        assert backend, f"layer {layer} has no keys of its own"
+        assert backend, f"layer {layer} uses the keys of another"
         return backend
 
     def shapes(self, pages: int) -> tuple[tuple[tuple[int, ...], ...], ...]:

@@ -102,7 +102,7 @@ def choose_for_layers(
 
     Args:
         setting: as for `choose`, like the arguments below.
-        shapes: the attention of each layer; None for a layer without keys of its own.
+        shapes: the attention of each layer; None for a layer that uses the keys of another.
         platform: of the devices.
         mesh: of the devices.
         native: custom calls.

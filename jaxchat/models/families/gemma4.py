@@ -141,7 +141,7 @@ def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[in
     last = {window: index for index, window in enumerate(window_sizes[: max(first, 0)])}
     if missing := {*window_sizes[max(first, 0) :]} - {*last}:
         kind = "sliding_attention" if min(missing) else "full_attention"
-        raise keys.error("num_kv_shared_layers", f"must leave a layer of type {kind} with keys of its own")
+        raise keys.error("num_kv_shared_layers", f"must leave a layer of type {kind} with its own keys")
     return [None if index < first else last[window] for index, window in enumerate(window_sizes)]
 
 
