@@ -12,8 +12,8 @@ import numpy as np
 
 from jaxchat.compat import building_kernels
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.attention.backend import AttentionBackend, AttentionShape
-from jaxchat.kernels.attention.select import Choice, choose
+from jaxchat.kernels.attention.backend import AttentionShape, ModelAttention
+from jaxchat.kernels.attention.select import ModelChoice, choose_for_layers
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.param_specs import param_specs, param_tree
@@ -62,23 +62,28 @@ def choose_attention(
     placement: Placement,
     platform: str,
     native: Mapping[str, str] = MappingProxyType({}),
-) -> Choice:
-    """Returns the attention backend of an engine on devices of a platform, with the reason for it.
+) -> ModelChoice:
+    """Returns the attention backends of an engine on devices of a platform, with the reason for them.
 
-    `native`, and the errors that are raised, are as for `choose`.
+    `native`, and the errors that are raised, are as for `choose_for_layers`.
     """
-    shape = AttentionShape(
-        num_heads=model.num_heads,
-        num_kv_heads=model.num_kv_heads,
-        head_dim=model.head_dim,
-        dtype=engine.dtype,
-        page=engine.page_size,
-        shards=placement.mesh.size,
-        windows=any(kind.window for kind in model.kinds),
-        caps=model.attn_logit_softcap > 0,
-        sinks=model.sinks,
-    )
-    return choose(engine.attention, shape, platform, placement.mesh, native)
+
+    def shape(layer: ModelConfig) -> AttentionShape | None:
+        if layer.kind.keys_of is not None:
+            return None
+        return AttentionShape(
+            num_heads=layer.num_heads,
+            num_kv_heads=layer.num_kv_heads,
+            head_dim=layer.head_dim,
+            dtype=engine.dtype,
+            page=engine.page_size,
+            shards=placement.mesh.size,
+            windows=any(kind.window for kind in model.kinds),
+            caps=model.attn_logit_softcap > 0,
+            sinks=model.sinks,
+        )
+
+    return choose_for_layers(engine.attention, [*map(shape, model.layers)], platform, placement.mesh, native)
 
 
 def program_specs(
@@ -86,7 +91,7 @@ def program_specs(
     tensor_parallel: TensorParallel,
     sizes: EngineShapes,
     sampler: Sampler,
-    attention: AttentionBackend,
+    attention: ModelAttention,
     decode_sizes: tuple[int, ...],
 ) -> dict[str, ProgramSpec]:
     """Returns the programs of an engine by name.
@@ -105,14 +110,12 @@ def program_specs(
     return programs
 
 
-def shapes_of_state(
-    attention: AttentionBackend, model: ModelConfig, sizes: EngineShapes, placement: Placement
-) -> tuple[KVPages, SlotState]:
+def shapes_of_state(attention: ModelAttention, sizes: EngineShapes, placement: Placement) -> tuple[KVPages, SlotState]:
     """Returns shapes and shardings of KV pages and slots."""
-    pages = jax.eval_shape(lambda: KVPages.zeros(attention, model.num_layers, sizes))
+    pages = jax.eval_shape(lambda: KVPages.zeros(attention, sizes))
     slots = jax.eval_shape(lambda: SlotState.zeros(sizes))
     return (
-        jax.tree.map(lambda leaf: _placed(leaf, placement.pages(attention)), pages),
+        jax.tree.map(lambda leaf: _placed(leaf, placement.pages(attention.first)), pages),
         jax.tree.map(_placed, slots, slot_shardings(slots, placement)),
     )
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from jax.sharding import AbstractMesh, Mesh
 
-from jaxchat.kernels.attention.backend import AttentionBackend, AttentionFactory, AttentionShape, AttentionTarget
+from jaxchat.kernels.attention.backend import (
+    AttentionBackend,
+    AttentionFactory,
+    AttentionShape,
+    AttentionTarget,
+    ModelAttention,
+)
 from jaxchat.registry import Registry
 
 _HERE = "jaxchat.kernels.attention"
@@ -44,6 +50,17 @@ class Choice:
         return f"{self.backend.name} ({self.reason})"
 
 
+@dataclass(frozen=True)
+class ModelChoice:
+    """The backends of a model's layers and the reason for them, for the operator."""
+
+    backend: ModelAttention
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.backend.first.name} ({self.reason})"
+
+
 def find_backend(setting: str) -> AttentionFactory | None:
     """Returns the factory of a name, None for "auto". Raises RegistryError if the name is not registered."""
     return None if setting == "auto" else ATTENTION_BACKENDS.get(setting)
@@ -70,17 +87,54 @@ def choose(
         ValueError: the backend of that name does not support the target.
     """
     target = AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
+    factory, reason = _select(setting, (target,))
+    return Choice(factory.build(target), reason)
+
+
+def choose_for_layers(
+    setting: str,
+    shapes: Sequence[AttentionShape | None],
+    platform: str,
+    mesh: Mesh | AbstractMesh,
+    native: Mapping[str, str] = MappingProxyType({}),
+) -> ModelChoice:
+    """Returns the backends of a model's layers, all of one kind, which supports each of them.
+
+    Args:
+        setting: as for `choose`, like the arguments below.
+        shapes: the attention of each layer; None for a layer that uses the keys of another.
+        platform: of the devices.
+        mesh: of the devices.
+        native: custom calls.
+
+    Raises:
+        RegistryError: as for `choose`.
+        ValueError: as for `choose`, if any layer is not supported.
+    """
+    targets = {
+        shape: AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
+        for shape in dict.fromkeys(shapes)
+        if shape
+    }
+    factory, reason = _select(setting, tuple(targets.values()))
+    built = {shape: factory.build(target) for shape, target in targets.items()}
+    return ModelChoice(ModelAttention(tuple(built[shape] if shape else None for shape in shapes)), reason)
+
+
+def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[AttentionFactory, str]:
+    """Returns the factory that supports all targets, on one platform, and the reason for it. Raises ValueError."""
+    first = targets[0]
     if named := find_backend(setting):
-        if refusal := named.refusal(target):
+        if refusal := next(filter(None, map(named.refusal, targets)), ""):
             raise ValueError(f"attention {setting}: {refusal}")
-        return Choice(named.build(target), "as configured")
+        return named, "as configured"
     unsupported: list[str] = []
     for _, factory in ATTENTION_BACKENDS.items():
-        if not factory.runs_on(platform):
+        if not factory.runs_on(first.platform):
             continue
-        reason = factory.unsupported_reason(target)
+        reason = next(filter(None, map(factory.unsupported_reason, targets)), "")
         if not reason:
-            note = factory.note(target)
-            return Choice(factory.build(target), f"{note}: {'; '.join(unsupported)}" if unsupported else note)
+            note = factory.note(first)
+            return factory, f"{note}: {'; '.join(unsupported)}" if unsupported else note
         unsupported.append(reason)
-    raise ValueError(f"no attention backend serves this model on {platform}: {'; '.join(unsupported)}")
+    raise ValueError(f"no attention backend serves this model on {first.platform}: {'; '.join(unsupported)}")
