@@ -122,8 +122,8 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         scale = parameter(self, norm_specs(x.shape[-1], self.offset), "scale")
-        x = x.astype(jnp.float32)
         if self.kind == "layer":
+            x = x.astype(jnp.float32)
             x -= jnp.mean(x, axis=-1, keepdims=True)
         return normalised(x, self.eps) * (scale.astype(jnp.float32) + self.offset)
 

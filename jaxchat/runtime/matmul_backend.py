@@ -9,7 +9,7 @@ import jax
 
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.cpu_native import native_attention
-from jaxchat.kernels.attention.select import ModelChoice
+from jaxchat.kernels.attention.select import Choice
 from jaxchat.kernels.cpp.build import NativeError, is_built
 from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import ModelConfig
@@ -71,9 +71,7 @@ def matmul_calls(
         return {}, f"by XLA: {error}"
 
 
-def select_attention(
-    engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None
-) -> ModelChoice:
+def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None) -> Choice:
     """Returns the attention backends for the platform of this process, with the reason for them.
 
     Args:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxchat.compat import building_kernels
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.backend import AttentionShape, ModelAttention
-from jaxchat.kernels.attention.select import ModelChoice, choose_for_layers
+from jaxchat.kernels.attention.select import Choice, choose
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.param_specs import param_specs, param_tree
@@ -62,10 +62,10 @@ def choose_attention(
     placement: Placement,
     platform: str,
     native: Mapping[str, str] = MappingProxyType({}),
-) -> ModelChoice:
+) -> Choice:
     """Returns the attention backends of an engine on devices of a platform, with the reason for them.
 
-    `native`, and the errors that are raised, are as for `choose_for_layers`.
+    `native`, and the errors that are raised, are as for `choose`.
     """
 
     def shape(layer: ModelConfig) -> AttentionShape | None:
@@ -83,7 +83,7 @@ def choose_attention(
             sinks=model.sinks,
         )
 
-    return choose_for_layers(engine.attention, [*map(shape, model.layers)], platform, placement.mesh, native)
+    return choose(engine.attention, [*map(shape, model.layers)], platform, placement.mesh, native)
 
 
 def program_specs(

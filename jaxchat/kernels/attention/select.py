@@ -8,13 +8,7 @@ from types import MappingProxyType
 
 from jax.sharding import AbstractMesh, Mesh
 
-from jaxchat.kernels.attention.backend import (
-    AttentionBackend,
-    AttentionFactory,
-    AttentionShape,
-    AttentionTarget,
-    ModelAttention,
-)
+from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, AttentionTarget, ModelAttention
 from jaxchat.registry import Registry
 
 _HERE = "jaxchat.kernels.attention"
@@ -41,17 +35,6 @@ def register_attention_backend(name: str, factory: AttentionFactory, *, replace:
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend and the reason for it, for the operator."""
-
-    backend: AttentionBackend
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.backend.name} ({self.reason})"
-
-
-@dataclass(frozen=True)
-class ModelChoice:
     """The backends of a model's layers and the reason for them, for the operator."""
 
     backend: ModelAttention
@@ -68,48 +51,24 @@ def find_backend(setting: str) -> AttentionFactory | None:
 
 def choose(
     setting: str,
-    shape: AttentionShape,
+    shapes: Sequence[AttentionShape | None],
     platform: str,
     mesh: Mesh | AbstractMesh,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Choice:
-    """Returns the backend `setting`, or for "auto" the last registered one that supports the target; XLA always does.
+    """Returns the backends of a model's layers, all of one kind: `setting`, or for "auto" the last registered one that
+    supports every layer; XLA always does.
 
     Args:
         setting: "auto" or a registered name.
-        shape: the model's attention.
+        shapes: the attention of each layer; None for a layer that uses the keys of another.
         platform: "cpu", "tpu" or "gpu", as jax names them.
         mesh: one axis, "tensor", over which the heads are split.
         native: custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if they are unavailable.
 
     Raises:
         RegistryError: the name is not registered.
-        ValueError: the backend of that name does not support the target.
-    """
-    target = AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
-    factory, reason = _select(setting, (target,))
-    return Choice(factory.build(target), reason)
-
-
-def choose_for_layers(
-    setting: str,
-    shapes: Sequence[AttentionShape | None],
-    platform: str,
-    mesh: Mesh | AbstractMesh,
-    native: Mapping[str, str] = MappingProxyType({}),
-) -> ModelChoice:
-    """Returns the backends of a model's layers, all of one kind, which supports each of them.
-
-    Args:
-        setting: as for `choose`, like the arguments below.
-        shapes: the attention of each layer; None for a layer that uses the keys of another.
-        platform: of the devices.
-        mesh: of the devices.
-        native: custom calls.
-
-    Raises:
-        RegistryError: as for `choose`.
-        ValueError: as for `choose`, if any layer is not supported.
+        ValueError: the backend of that name does not support a layer.
     """
     targets = {
         shape: AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
@@ -118,7 +77,7 @@ def choose_for_layers(
     }
     factory, reason = _select(setting, tuple(targets.values()))
     built = {shape: factory.build(target) for shape, target in targets.items()}
-    return ModelChoice(ModelAttention(tuple(built[shape] if shape else None for shape in shapes)), reason)
+    return Choice(ModelAttention(tuple(built[shape] if shape else None for shape in shapes)), reason)
 
 
 def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[AttentionFactory, str]:
