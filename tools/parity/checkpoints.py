@@ -231,6 +231,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 WHOLE = ("qwen 3, whole experts",)
 """Those whose devices have whole experts, in place of a part of every one."""
+_NORM_OF_EXPERTS = "post_feedforward_layernorm_2.weight"  # in Gemma 4, undoes what is done to `down_proj`
 _MODEL_OF = {"Gemma3Text": "Gemma3", "Gemma4Text": "Gemma4"}
 
 
@@ -258,7 +259,7 @@ def perturb(model: torch.nn.Module) -> None:
         for parameter in _hidden_by_their_start(model):
             parameter.add_(0.3 * torch.randn_like(parameter))
         for name, parameter in model.named_parameters():
-            if "experts.down_proj" in name:
+            if "experts.down_proj" in name or name.endswith(_NORM_OF_EXPERTS):
                 parameter.mul_(EXPERT)
             if "Gemma4" in type(model).__name__ and "q_norm" in name:
                 parameter.mul_(QUERY)

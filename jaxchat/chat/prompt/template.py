@@ -71,7 +71,7 @@ class ChatTemplate:
         if with_tools:
             self._with_tools = TemplateProgram(with_tools)
         self.default_kwargs = dict(kwargs or {})
-        # of all that decides a rendering and how the answer is read, but for the day
+        # of all that decides a rendering and how the answer is read, except the day
         self.digest = _digest(source, with_tools, special_tokens, tool_format, reasoning_format, self.default_kwargs)
         self._today = today
         self._check_defaults()
