@@ -16,7 +16,7 @@ from jaxchat.checkpoints.tensor_slices import (
     whole,
 )
 from jaxchat.models.config import ModelConfig, Names
-from jaxchat.models.param_specs import ParamPath, ParamSpec, param_specs
+from jaxchat.models.param_specs import ParamPath, ParamSpec, layer_index, param_specs
 
 _UNUSED_ENDS = ("rotary_emb.inv_freq", ".k_scale", ".v_scale", ".kv_scale")
 """Ends of names of frequencies, which `config.json` decides, and of scales for caches in eight bits."""
@@ -41,15 +41,26 @@ def stored_slices(config: ModelConfig, prefix: str = "model.", head: str = "lm_h
 def unused(config: ModelConfig, name: str) -> bool:
     """Returns whether a stored tensor may exist although it belongs to no parameter."""
     tied_head = config.tie_embeddings and name in HEADS
-    return tied_head or name.endswith(_UNUSED_ENDS) or name.startswith((*_UNUSED_STARTS, *config.names.ignored))
+    return (
+        tied_head
+        or name.endswith(_UNUSED_ENDS)
+        or name.startswith((*_UNUSED_STARTS, *config.names.ignored))
+        or name.partition("layers.")[2] in _keys_of_other_layers(config)
+    )
+
+
+def _keys_of_other_layers(config: ModelConfig) -> set[str]:
+    """Returns the names, after `layers.`, of projections to keys and values in layers that use those of others."""
+    names = [f"{part}_{kind}.weight" for part in "kv" for kind in ("proj", "norm")]
+    layers = [index for index, kind in enumerate(config.kinds) if kind.keys_of is not None]
+    return {f"{index}.self_attn.{name}" for index in layers for name in names}
 
 
 def _slices(config: ModelConfig, path: ParamPath, spec: ParamSpec, prefix: str) -> Slices:
-    first, *rest = path
-    if first.startswith("layer_"):
-        index = first.removeprefix("layer_")
-        return _LAYER[".".join(rest)](config, spec, f"{prefix}layers.{index}.")
-    return _OUTER[".".join(path)](config, spec, prefix)
+    index = layer_index(path)
+    if index is None:
+        return _OUTER[".".join(path)](config, spec, prefix)
+    return _LAYER[".".join(path[1:])](config.layers[index], spec, f"{prefix}layers.{index}.")
 
 
 def _named(name: str) -> Source:
@@ -81,7 +92,8 @@ def _qkv(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
     at, counts = f"{prefix}self_attn.", (config.group, 1, 1)
     if config.names.fused_qkv:
         return joined_rows(f"{at}qkv_proj.weight", spec.shape, 2, counts)
-    return joined_matrices([f"{at}{name}_proj.weight" for name in "qkv"], spec.shape, 2, counts)
+    names = "qkk" if config.kind.tied_values else "qkv"
+    return joined_matrices([f"{at}{name}_proj.weight" for name in names], spec.shape, 2, counts)
 
 
 def _qkv_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices:
@@ -141,10 +153,14 @@ def _expert_down_bias(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slic
 _OUTER: dict[str, Source] = {
     "embed": _named("embed_tokens.weight"),
     "norm.scale": _named("norm.weight"),
+    "per_layer.embed": _named("embed_tokens_per_layer.weight"),
+    "per_layer.projection": _linear("per_layer_model_projection.weight"),
+    "per_layer.norm.scale": _named("per_layer_projection_norm.weight"),
 }
 _LAYER: dict[str, Source] = {
     "attention_norm.scale": _named("input_layernorm.weight"),
     "attention.qkv": _qkv,
+    "attention.q": _linear("self_attn.q_proj.weight"),
     "attention.qkv_bias": _qkv_bias,
     "attention.q_norm.scale": _norm(lambda names: f"self_attn.{names.qk_norms[0]}"),
     "attention.k_norm.scale": _norm(lambda names: f"self_attn.{names.qk_norms[1]}"),
@@ -167,4 +183,16 @@ _LAYER: dict[str, Source] = {
     "mlp.shared.down": _linear("mlp.shared_expert.down_proj.weight"),
     "mlp.shared_gate": _linear_of("mlp.shared_expert_gate.weight", 1),
     "mlp_post_norm.scale": _norm(lambda names: names.post_norms[1]),
+    "dense_post_norm.scale": _named("post_feedforward_layernorm_1.weight"),
+    "experts_norm.scale": _named("pre_feedforward_layernorm_2.weight"),
+    "experts.router": _router,
+    "experts.router_scale": _named("router.scale"),
+    "experts.expert_scale": _named("router.per_expert_scale"),
+    "experts.expert_gate_up": _expert_gate_up,
+    "experts.expert_down": _expert_down,
+    "experts_post_norm.scale": _named("post_feedforward_layernorm_2.weight"),
+    "per_layer.gate": _linear("per_layer_input_gate.weight"),
+    "per_layer.out": _linear("per_layer_projection.weight"),
+    "per_layer_post_norm.scale": _named("post_per_layer_input_norm.weight"),
+    "scalar": _named("layer_scalar"),
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from jaxchat.errors import ModelError
-from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.rope import RopeConfig
 
 Activation = Literal["silu", "gelu_tanh"]
@@ -16,6 +16,7 @@ Stacking = Literal["alternating", "in_out", "out_in"]
 
 "alternating" is `[E, in, out]` with gate and up in turns, "in_out" has the gate before up, "out_in" is `[E, out, in]`.
 """
+_SIZES = ("num_heads", "num_kv_heads", "head_dim", "mlp_dim")  # of a model, and of a layer that differs from it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,13 @@ class LayerKind:
 
     rope: RopeConfig | None = RopeConfig()  # None: a layer without positions
     window: int = 0  # number of keys that a query sees, including its own; 0: all before it
-    sparse: bool = False  # experts replace the feed-forward layer
+    sparse: bool = False  # experts replace the feed-forward layer, or stand beside it, see `Experts.beside_dense`
+    num_heads: int | None = None  # H; None, here and below: that of the model
+    num_kv_heads: int | None = None  # K
+    head_dim: int | None = None  # d
+    mlp_dim: int | None = None  # F
+    keys_of: int | None = None  # the earlier layer whose keys and values it attends to; None: its own
+    tied_values: bool = False  # one stored matrix projects to keys and to values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +56,9 @@ class Experts:
     normalized: bool = True  # the weights of the top_k experts sum to one
     bias: bool = False  # of the router and of each expert
     clamp: Clamp | None = None  # the gate of gpt-oss, which replaces `activation`
+    beside_dense: bool = False  # every token passes a feed-forward layer too; the outputs of both are normalised
+    router_norm: bool = False  # the router has a separate norm, and reads the residual stream
+    scaled: bool = False  # the weight of each expert is multiplied by a learned scale
 
     def __post_init__(self) -> None:
         if self.top_k > self.count:
@@ -99,6 +109,7 @@ class ModelConfig:
     qk_norm: bool = False  # queries and keys are normalised over the head dimension
     qk_norm_whole: bool = False  # they are normalised over all heads together instead
     qk_norm_last: bool = False  # they are normalised after rotation instead of before
+    v_norm: bool = False  # values are normalised over the head dimension, without a scale
     parallel: bool = False  # both halves of a block read one norm of its input
     pre_norms: bool = True  # the inputs of each half of a block are normalised
     post_norms: bool = False  # the outputs that a block adds to the residual stream are normalised
@@ -110,6 +121,8 @@ class ModelConfig:
     embed_scale: float = 1.0
     round_embed_scale: bool = False  # to the dtype of the weights
     residual_scale: float = 1.0  # of the outputs that a block adds to the residual stream
+    layer_scalars: bool = False  # each block multiplies the residual stream by a stored number
+    per_layer_dim: int = 0  # P, dimension of the input that each layer has beside the stream, see `models.per_layer`
     logit_scale: float = 1.0
     query_scale: float | None = None  # of attention scores; None: d**-0.5
     sinks: bool = False  # each head has the score of a key without value, see `kernels.attention.spec`
@@ -133,23 +146,33 @@ class ModelConfig:
         ):
             if getattr(self, name) < 1:
                 raise ModelError(f"config.json: {name} must be at least 1, got {getattr(self, name)}")
-        if self.num_heads % self.num_kv_heads:
-            raise ModelError(
-                f"config.json: {self.num_heads} query heads are not a multiple of {self.num_kv_heads} KV heads"
-            )
         if len(self.kinds) != self.num_layers:
             raise ModelError(f"config.json: {len(self.kinds)} layers are described, but there are {self.num_layers}")
-        for rope in {kind.rope for kind in self.kinds if kind.rope}:
-            self._check_rope(rope)
+        for kind in set(self.kinds):
+            self._check_layer(kind)
 
     @property
     def group(self) -> int:
         """Query heads per KV head."""
         return self.num_heads // self.num_kv_heads
 
-    def attention_spec(self, layer: int) -> AttentionSpec:
-        """Returns the attention of one layer, without sinks, which are parameters."""
-        return AttentionSpec(scale=self.query_scale, window=self.kinds[layer].window, cap=self.attn_logit_softcap)
+    @cached_property
+    def layers(self) -> tuple[ModelConfig, ...]:
+        """The configuration of each layer alone, with the sizes of its kind in place of the model's."""
+
+        def alone(kind: LayerKind) -> ModelConfig:
+            sizes = {name: getattr(kind, name) for name in _SIZES if getattr(kind, name) is not None}
+            plain = replace(kind, num_heads=None, num_kv_heads=None, head_dim=None, mlp_dim=None)
+            return replace(self, num_layers=1, kinds=(plain,), **sizes)
+
+        of_kind = {kind: alone(kind) for kind in dict.fromkeys(self.kinds)}
+        return tuple(of_kind[kind] for kind in self.kinds)
+
+    @property
+    def kind(self) -> LayerKind:
+        """The kind of the only layer, of an entry of `layers`."""
+        (kind,) = self.kinds
+        return kind
 
     def for_max_seq_len(self, context: int) -> ModelConfig:
         """Returns the model for an engine whose sequences have at most `context` tokens.
@@ -166,11 +189,19 @@ class ModelConfig:
 
         return replace(self, kinds=tuple(map(select_factors, self.kinds)))
 
-    def _check_rope(self, rope: RopeConfig) -> None:
-        rotated = rope.rotated(self.head_dim)
-        if rotated % 2 or rotated < 2:
-            raise ModelError(f"config.json: an even number of each head must be rotated, got {rotated}")
-        if rope.kind == "longrope":
-            for name, factors in (("short_factor", rope.short_factors), ("long_factor", rope.long_factors)):
-                if len(factors) != rotated // 2 or min(factors) <= 0:
-                    raise ModelError(f"config.json: {name} must be {rotated // 2} numbers above 0, got {factors}")
+    def _check_layer(self, kind: LayerKind) -> None:
+        heads, kv_heads = kind.num_heads or self.num_heads, kind.num_kv_heads or self.num_kv_heads
+        if heads % kv_heads:
+            raise ModelError(f"config.json: {heads} query heads are not a multiple of {kv_heads} KV heads")
+        if kind.rope:
+            _check_rope(kind.rope, kind.head_dim or self.head_dim)
+
+
+def _check_rope(rope: RopeConfig, head_dim: int) -> None:
+    rotated = rope.rotated(head_dim)
+    if rotated % 2 or rotated < 2:
+        raise ModelError(f"config.json: an even number of each head must be rotated, got {rotated}")
+    if rope.kind == "longrope":
+        for name, factors in (("short_factor", rope.short_factors), ("long_factor", rope.long_factors)):
+            if len(factors) != rotated // 2 or min(factors) <= 0:
+                raise ModelError(f"config.json: {name} must be {rotated // 2} numbers above 0, got {factors}")

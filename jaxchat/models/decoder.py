@@ -11,9 +11,10 @@ from jax import Array
 from jaxchat.kernels.matmul.int8 import Int8
 from jaxchat.kernels.matmul.native import PanelWeight
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.layers import Attend, Attention, FeedForward, Norm, matmul, weight
+from jaxchat.models.layers import Attend, Attention, FeedForward, Norm, StepKeys, matmul, parameter, weight
 from jaxchat.models.moe import MoE
-from jaxchat.models.param_specs import outer_specs
+from jaxchat.models.param_specs import layer_specs, outer_specs
+from jaxchat.models.per_layer import PerLayerInputs, PerLayerResidual
 from jaxchat.models.rope import RopeTables, rotation
 from jaxchat.models.sharding import TensorParallel
 
@@ -32,7 +33,11 @@ class Decoder(nn.Module):
     def setup(self) -> None:
         c, specs = self.config, outer_specs(self.config)
         self.table = weight(self, specs, "embed")
-        self.blocks = [Block(c, self.tensor_parallel, name=f"layer_{index}") for index in range(c.num_layers)]
+        if c.per_layer_dim:
+            self.per_layer = PerLayerInputs(c)
+        self.blocks = [
+            Block(layer, self.tensor_parallel, name=f"layer_{index}") for index, layer in enumerate(c.layers)
+        ]
         self.norm = Norm.of(c)
         if not c.tie_embeddings:
             self.head = weight(self, specs, "head")
@@ -43,7 +48,7 @@ class Decoder(nn.Module):
         Args:
             tokens: `[T]` int32 token ids.
             positions: `[T]` int32 position of each token in its own sequence.
-            attend: called once per layer, in order; see `layers.Attend`.
+            attend: called once by each layer, in order; see `layers.Attend`.
 
         Returns:
             `[T, D]` f32.
@@ -55,10 +60,13 @@ class Decoder(nn.Module):
         if c.embed_scale != 1:
             dtype = self.table.dtype if c.round_embed_scale else jnp.float32
             x *= jnp.asarray(c.embed_scale, dtype).astype(jnp.float32)
-        ropes = dict.fromkeys(kind.rope for kind in c.kinds)
-        tables = {rope: rotation(rope, c.head_dim, positions) if rope else None for rope in ropes}
-        for layer, block in enumerate(self.blocks):
-            x = block(layer, x, tables[c.kinds[layer].rope], attend)
+        inputs = self.per_layer(tokens, x) if c.per_layer_dim else None
+        ropes = dict.fromkeys((layer.kind.rope, layer.head_dim) for layer in c.layers)
+        tables = {(rope, width): rotation(rope, width, positions) if rope else None for rope, width in ropes}
+        keys = StepKeys(attend)
+        for index, (layer, block) in enumerate(zip(c.layers, self.blocks, strict=True)):
+            rope_tables = tables[layer.kind.rope, layer.head_dim]
+            x = block(index, x, rope_tables, keys, None if inputs is None else inputs[:, index])
         return self.norm(x)
 
     def logits(self, hidden: Array) -> Array:
@@ -83,27 +91,45 @@ def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
 
 
 class Block(nn.Module):
-    """A residual block. The residual stream is f32 for every dtype of the weights."""
+    """A residual block, for an entry of `ModelConfig.layers`. The residual stream is f32 for every dtype of weights."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
-    def __call__(self, layer: int, x: Array, rope_tables: RopeTables | None, attend: Attend) -> Array:
+    def __call__(
+        self, layer: int, x: Array, rope_tables: RopeTables | None, keys: StepKeys, layer_input: Array | None
+    ) -> Array:
+        """Maps the residual stream `x[T, D]` to f32 `[T, D]`; `layer_input[T, P]` is that of `PerLayerInputs`."""
         c = self.config
         attention = Attention(c, self.tensor_parallel, name="attention")
-        experts = c.experts if c.kinds[layer].sparse else None
-        mlp = (
-            MoE(c, experts, self.tensor_parallel, name="mlp")
-            if experts
-            else FeedForward(c, self.tensor_parallel, name="mlp")
-        )
         normed = self._read("attention_norm", x)
-        mixed = self._added("attention_post_norm", attention(layer, normed, rope_tables, attend))
+        mixed = self._added("attention_post_norm", attention(layer, normed, rope_tables, keys))
         if c.parallel:
-            return x + mixed + self._added("mlp_post_norm", mlp(normed))
-        x = x + mixed
-        return x + self._added("mlp_post_norm", mlp(self._read("mlp_norm", x)))
+            x = x + mixed + self._added("mlp_post_norm", self._feed_forward(x, normed))
+        else:
+            x = x + mixed
+            x = x + self._added("mlp_post_norm", self._feed_forward(x, self._read("mlp_norm", x)))
+        if layer_input is not None:
+            x = x + Norm.of(c, "per_layer_post_norm")(PerLayerResidual(c, name="per_layer")(x, layer_input))
+        return x * parameter(self, layer_specs(c), "scalar").astype(jnp.float32) if c.layer_scalars else x
+
+    def _feed_forward(self, x: Array, normed: Array) -> Array:
+        """Returns the output `[T, D]` of the feed-forward layer, of experts, or of both.
+
+        Args:
+            x: `[T, D]`, the residual stream.
+            normed: `[T, D]`, what the layer reads. Experts beside it have a separate norm of `x`.
+        """
+        c, experts = self.config, self.config.experts if self.config.kind.sparse else None
+        if experts and not experts.beside_dense:
+            return MoE(c, experts, self.tensor_parallel, name="mlp")(normed)
+        dense: Array = FeedForward(c, self.tensor_parallel, name="mlp")(normed)
+        if not experts:
+            return dense
+        mixture = MoE(c, experts, self.tensor_parallel, name="experts")
+        mixed = mixture(Norm.of(c, "experts_norm")(x), x if experts.router_norm else None)
+        return Norm.of(c, "dense_post_norm")(dense) + Norm.of(c, "experts_post_norm")(mixed)
 
     def _read(self, norm: str, x: Array) -> Array:
         """Returns what half a block computes with, for the residual stream `x[T, D]`."""

@@ -25,7 +25,11 @@ from jaxchat.models.rope import RopeTables, rotate
 from jaxchat.models.sharding import TensorParallel
 
 Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
-"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`; the decoder's caller owns the KV cache."""
+"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`; the decoder's caller owns the KV cache.
+
+`layer` is the layer whose keys and values are attended to. A layer that uses those of an earlier one calls with that
+one's index, keys and values, which are in the cache already.
+"""
 Weight = Array | PanelWeight | Int8
 
 
@@ -118,34 +122,61 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         scale = parameter(self, norm_specs(x.shape[-1], self.offset), "scale")
-        x = x.astype(jnp.float32)
         if self.kind == "layer":
+            x = x.astype(jnp.float32)
             x -= jnp.mean(x, axis=-1, keepdims=True)
-        mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
-        return x * jax.lax.rsqrt(mean_square + self.eps) * (scale.astype(jnp.float32) + self.offset)
+        return normalised(x, self.eps) * (scale.astype(jnp.float32) + self.offset)
+
+
+def normalised(x: Array, eps: float) -> Array:
+    """Returns `x / sqrt(mean(x**2) + eps)` over the last axis, computed in f32."""
+    x = x.astype(jnp.float32)
+    mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(mean_square + eps)
+
+
+class StepKeys:
+    """The keys and values of a step's tokens, which later layers may use too."""
+
+    def __init__(self, attend: Attend) -> None:
+        self._attend = attend
+        self._of_layer: dict[int, tuple[Array, Array]] = {}
+
+    def attend(self, layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
+        """Attends to the keys of `layer`, which are kept."""
+        self._of_layer[layer] = k, v
+        return self._attend(layer, q, k, v, spec)
+
+    def attend_to(self, earlier: int, q: Array, spec: AttentionSpec) -> Array:
+        """Attends to the keys of an earlier layer."""
+        return self._attend(earlier, q, *self._of_layer[earlier], spec)
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with rotary positions."""
+    """Grouped-query attention with rotary positions, for an entry of `ModelConfig.layers`."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
-    def __call__(self, layer: int, x: Array, rope_tables: RopeTables | None, attend: Attend) -> Array:
+    def __call__(self, layer: int, x: Array, rope_tables: RopeTables | None, keys: StepKeys) -> Array:
         """Maps `x[T, D]` to f32 `[T, D]`. `rope_tables` is None for a layer without positions."""
         c, tokens = self.config, x.shape[0]
-        specs = attention_specs(c)
-        w = weight(self, specs, "qkv")
+        specs, spec, earlier = attention_specs(c), self._attention_spec(), c.kind.keys_of
+        w = weight(self, specs, "qkv" if earlier is None else "q")
         qkv = matmul("td,dkgh->tkgh", x, w)
         if c.qkv_bias:
             qkv += parameter(self, specs, "qkv_bias").astype(jnp.float32)
         q = self._placed("q_norm", qkv[:, :, : c.group].reshape(tokens, c.num_heads, c.head_dim), rope_tables)
         if rope_tables and rope_tables.query_scale is not None:
             q *= rope_tables.query_scale
-        k = self._placed("k_norm", qkv[:, :, c.group], rope_tables)
-        q, k, v = (x.astype(w.dtype) for x in (q, k, qkv[:, :, c.group + 1]))
-        mixed = attend(layer, q, k, v, self._attention_spec(layer))
+        if earlier is None:
+            k, v = self._placed("k_norm", qkv[:, :, c.group], rope_tables), qkv[:, :, c.group + 1]
+            v = normalised(v, c.norm_eps) if c.v_norm else v
+            q, k, v = (x.astype(w.dtype) for x in (q, k, v))
+            mixed = keys.attend(layer, q, k, v, spec)
+        else:
+            mixed = keys.attend_to(earlier, q.astype(w.dtype), spec)
         shape = (c.num_kv_heads, c.group, c.head_dim)
         out = weight(self, specs, "out")
         y = matmul("tkgh,kghd->td", mixed.reshape(tokens, *shape), out, self.tensor_parallel.reduce_dtype)
@@ -153,12 +184,13 @@ class Attention(nn.Module):
             y += parameter(self, specs, "out_bias").astype(jnp.float32)
         return y
 
-    def _attention_spec(self, layer: int) -> AttentionSpec:
+    def _attention_spec(self) -> AttentionSpec:
         c = self.config
+        spec = AttentionSpec(scale=c.query_scale, window=c.kind.window, cap=c.attn_logit_softcap)
         if not c.sinks:
-            return c.attention_spec(layer)
+            return spec
         sinks = parameter(self, attention_specs(c), "sinks").astype(jnp.float32)
-        return replace(c.attention_spec(layer), sinks=sinks.ravel())
+        return replace(spec, sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, rope_tables: RopeTables | None) -> Array:
         """Returns queries or keys `[T, heads, d]` after norm and rotation, f32; `norm` is the name of the norm's

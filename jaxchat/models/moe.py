@@ -18,7 +18,17 @@ from jax.sharding import PartitionSpec
 
 from jaxchat.arithmetic import cdiv
 from jaxchat.models.config import Experts, ModelConfig
-from jaxchat.models.layers import FeedForward, Weight, activate, clamped, matmul, matmul_entry, parameter, weight
+from jaxchat.models.layers import (
+    FeedForward,
+    Weight,
+    activate,
+    clamped,
+    matmul,
+    matmul_entry,
+    normalised,
+    parameter,
+    weight,
+)
 from jaxchat.models.param_specs import moe_specs, shared_config
 from jaxchat.models.sharding import TensorParallel
 
@@ -33,19 +43,26 @@ class MoE(nn.Module):
     tensor_parallel: TensorParallel = TensorParallel()
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Maps `x[T, D]` to f32 `[T, D]`."""
+    def __call__(self, x: Array, stream: Array | None = None) -> Array:
+        """Maps `x[T, D]` to f32 `[T, D]`.
+
+        Args:
+            x: what experts read.
+            stream: `[T, D]`, what the router reads, if it has a separate norm.
+        """
         c, e = self.config, self.experts
         specs = moe_specs(c, e)
-        router = parameter(self, specs, "router")
         weights: tuple[Weight, ...] = (weight(self, specs, "expert_gate_up"), weight(self, specs, "expert_down"))
         down_bias = None
-        logits = matmul("td,de->te", x, router)
+        routed = x if stream is None else self._router_norm(stream)
+        logits = matmul("td,de->te", routed, parameter(self, specs, "router"))
         if e.bias:
             logits += parameter(self, specs, "router_bias").astype(jnp.float32)
             weights += (parameter(self, specs, "expert_gate_up_bias").astype(jnp.float32),)
             down_bias = parameter(self, specs, "expert_down_bias").astype(jnp.float32)
         expert_ids, shares = route(logits, e)
+        if e.scaled:
+            shares *= parameter(self, specs, "expert_scale").astype(jnp.float32)[expert_ids]
 
         size = rows_of(len(x), e) if self.tensor_parallel.long_blocks else ROWS
 
@@ -80,6 +97,11 @@ class MoE(nn.Module):
             return y
         shared = FeedForward(shared_config(c, e), self.tensor_parallel, name="shared")(x)
         return y + jax.nn.sigmoid(matmul("td,de->te", x, parameter(self, specs, "shared_gate"))) * shared
+
+    def _router_norm(self, stream: Array) -> Array:
+        c = self.config
+        scale = parameter(self, moe_specs(c, self.experts), "router_scale").astype(jnp.float32)
+        return normalised(stream, c.norm_eps) * scale * c.embed_dim**-0.5
 
 
 def _weighted_sum(shares: Array, rows: Array) -> Array:

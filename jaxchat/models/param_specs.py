@@ -54,6 +54,7 @@ class ParamSpec:
 
 
 Specs = dict[ParamPath, ParamSpec]
+_LAYER = "layer_"  # with the index, begins the paths of a layer's parameters
 
 
 def param_specs(config: ModelConfig) -> Specs:
@@ -61,14 +62,24 @@ def param_specs(config: ModelConfig) -> Specs:
     outer = outer_specs(config)
     head = outer.pop(("head",), None)
     norm = outer.pop(("norm", "scale"))
-    for index in range(config.num_layers):
-        outer |= _under(f"layer_{index}", layer_specs(config, index))
+    if config.per_layer_dim:
+        outer |= _under("per_layer", per_layer_specs(config))
+    for index, layer in enumerate(config.layers):
+        outer |= _under(f"{_LAYER}{index}", layer_specs(layer))
     outer["norm", "scale"] = norm
     return outer | ({("head",): head} if head else {})
 
 
+def layer_index(path: ParamPath) -> int | None:
+    """Returns the index of the layer that a parameter belongs to; None outside the layers."""
+    return int(path[0].removeprefix(_LAYER)) if path[0].startswith(_LAYER) else None
+
+
 def outer_specs(config: ModelConfig) -> Specs:
-    """Returns the parameters outside the layers: embedding, last norm, and the head of a model that has its own."""
+    """Returns the parameters outside the layers: embedding, last norm, and the head of a model that has its own.
+
+    Those of `per_layer_specs` are not among them.
+    """
     c = config
     draw = initializers.normal(stddev=0.02)
     # An embedding that serves as head too is multiplied by, with its outputs first.
@@ -87,18 +98,50 @@ def outer_specs(config: ModelConfig) -> Specs:
     return specs
 
 
-def layer_specs(config: ModelConfig, index: int) -> Specs:
-    """Returns the parameters of one layer."""
+def layer_specs(config: ModelConfig) -> Specs:
+    """Returns the parameters of one layer, for an entry of `ModelConfig.layers`."""
     c = config
     norm = norm_specs(c.embed_dim, c.norm_offset)
-    experts = c.experts if c.kinds[index].sparse else None
+    experts = c.experts if c.kind.sparse else None
     specs = _under("attention_norm", norm) if c.pre_norms else {}
     specs |= _under("attention", attention_specs(c))
     specs |= _under("mlp_norm", norm) if c.pre_norms and not c.parallel else {}
-    specs |= _under("mlp", moe_specs(c, experts) if experts else feed_forward_specs(c))
+    if experts and experts.beside_dense:
+        specs |= _under("mlp", feed_forward_specs(c)) | _under("dense_post_norm", norm)
+        specs |= _under("experts_norm", norm) | _under("experts", moe_specs(c, experts))
+        specs |= _under("experts_post_norm", norm)
+    else:
+        specs |= _under("mlp", moe_specs(c, experts) if experts else feed_forward_specs(c))
     if c.post_norms:
         specs |= _under("attention_post_norm", norm) | _under("mlp_post_norm", norm)
+    if c.per_layer_dim:
+        specs |= _under("per_layer", per_layer_residual_specs(c)) | _under("per_layer_post_norm", norm)
+    if c.layer_scalars:
+        specs["scalar",] = ParamSpec(shape=(1,), axes=(None,), init=initializers.ones)
     return specs
+
+
+def per_layer_specs(config: ModelConfig) -> Specs:
+    """Returns the parameters that make the input that each layer has beside the residual stream."""
+    c = config
+    embed = ParamSpec(
+        shape=(c.vocab_size, c.num_layers * c.per_layer_dim),
+        axes=("vocab", None),
+        init=initializers.normal(stddev=0.02),
+        padding="vocab",
+    )
+    projection = _matrix((c.embed_dim, c.num_layers, c.per_layer_dim), None, None, None)
+    norm = norm_specs(c.per_layer_dim, c.norm_offset)
+    return {("embed",): embed, ("projection",): projection} | _under("norm", norm)
+
+
+def per_layer_residual_specs(config: ModelConfig) -> Specs:
+    """Returns the parameters by which a layer adds that input to the residual stream."""
+    c = config
+    return {
+        ("gate",): _matrix((c.embed_dim, c.per_layer_dim), None, None),
+        ("out",): _matrix((c.per_layer_dim, c.embed_dim), None, None),
+    }
 
 
 def norm_specs(width: int, offset: float) -> Specs:
@@ -107,16 +150,16 @@ def norm_specs(width: int, offset: float) -> Specs:
 
 
 def attention_specs(config: ModelConfig) -> Specs:
-    """Returns the parameters of an attention layer."""
-    c = config
+    """Returns the parameters of an attention layer, for an entry of `ModelConfig.layers`."""
+    c, own_keys = config, config.kind.keys_of is None
     fused, heads = (c.num_kv_heads, c.group + 2, c.head_dim), (c.num_kv_heads, c.group, c.head_dim)
     specs: Specs = {
-        ("qkv",): ParamSpec(
-            shape=(c.embed_dim, *fused),
+        ("qkv",) if own_keys else ("q",): ParamSpec(
+            shape=(c.embed_dim, *(fused if own_keys else heads)),
             axes=(None, "kv_heads", None, None),
             init=_scaled(c.embed_dim),
             contracted=(0,),
-            padding="fused_heads",
+            padding="fused_heads" if own_keys else "query_heads",
         ),
         ("out",): ParamSpec(
             shape=(*heads, c.embed_dim),
@@ -129,7 +172,8 @@ def attention_specs(config: ModelConfig) -> Specs:
     if c.qk_norm:
         queries, keys = (c.num_heads, c.num_kv_heads) if c.qk_norm_whole else (1, 1)
         specs |= _under("q_norm", norm_specs(queries * c.head_dim, c.norm_offset))
-        specs |= _under("k_norm", norm_specs(keys * c.head_dim, c.norm_offset))
+        if own_keys:
+            specs |= _under("k_norm", norm_specs(keys * c.head_dim, c.norm_offset))
     if c.qkv_bias:
         specs["qkv_bias",] = _bias(fused, "kv_heads", None, None, padding="fused_heads")
     if c.out_bias:
@@ -181,6 +225,10 @@ def moe_specs(config: ModelConfig, experts: Experts) -> Specs:
         specs["router_bias",] = _bias((e.count,), None)
         specs["expert_gate_up_bias",] = _bias((e.count, 2, e.mlp_dim), "experts", None, "expert_ffn")
         specs["expert_down_bias",] = _bias((e.count, width), None, None)
+    if e.router_norm:
+        specs["router_scale",] = ParamSpec(shape=(width,), axes=(None,), init=initializers.ones)
+    if e.scaled:
+        specs["expert_scale",] = ParamSpec(shape=(e.count,), axes=(None,), init=initializers.ones)
     if e.shared_dim:
         specs |= _under("shared", feed_forward_specs(shared_config(config, e)))
         specs["shared_gate",] = ParamSpec(shape=(width, 1), axes=(None, None), init=_scaled(width))

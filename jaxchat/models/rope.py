@@ -17,7 +17,7 @@ class RopeConfig:
     """The rotary base and scaling. Fields apply to the kinds in their comment; those without one apply to all."""
 
     theta: float = 10000.0
-    fraction: float = 1.0  # the leading part of the head dimension that is rotated
+    fraction: float = 1.0  # the leading part of the head dimension that is rotated; proportional: of each half
     kind: str = "default"
     factor: float = 1.0
     interleaved: bool = False  # neighbouring numbers form a pair, instead of those half the rotated part apart
@@ -35,7 +35,7 @@ class RopeConfig:
 
     def rotated(self, head_dim: int) -> int:
         """Returns r, how many of the `head_dim` numbers of a head are rotated."""
-        return int(head_dim * self.fraction)
+        return head_dim if self.kind == "proportional" else int(head_dim * self.fraction)
 
 
 class RopeTables(NamedTuple):
@@ -60,6 +60,8 @@ def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
         scaled, magnitude = _yarn(base, config, width)
     elif config.kind == "longrope":
         scaled, magnitude = _longrope(base, config)
+    elif config.kind == "proportional":
+        scaled = _proportional(base, config)
     return scaled.astype(np.float32), magnitude
 
 
@@ -96,6 +98,12 @@ def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
         stretch = math.log(max(config.factor, 1.0)) / math.log(config.original_context)
         magnitude = math.sqrt(1 + stretch)
     return base / np.array(config.long_factors if config.long else config.short_factors), magnitude
+
+
+def _proportional(base: np.ndarray, config: RopeConfig) -> np.ndarray:
+    """Keeps the first `fraction` of the frequencies and stops the others, as Gemma 4 does."""
+    kept = int(config.fraction * len(base))
+    return np.where(np.arange(len(base)) < kept, base / config.factor, 0.0)
 
 
 def rotation(config: RopeConfig, head_dim: int, positions: Array) -> RopeTables:

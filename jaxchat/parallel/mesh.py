@@ -29,16 +29,20 @@ def check_divides(config: MeshConfig, model: ModelConfig) -> None:
     """
     if config.experts and not model.experts:
         raise ValueError("expert_parallel needs a model with experts")
-    sizes = [("KV heads", model.num_kv_heads)]
-    if not all(kind.sparse for kind in model.kinds):
-        sizes.append(("feed-forward width", model.mlp_dim))
+    sizes = [("KV heads", layer.num_kv_heads) for layer in model.layers]
+    sizes += [("feed-forward width", layer.mlp_dim) for layer in model.layers if _has_dense(layer)]
     if model.experts:
         sizes.append(("experts", model.experts.count) if config.experts else ("expert width", model.experts.mlp_dim))
         if model.experts.shared_dim:
             sizes.append(("shared expert width", model.experts.shared_dim))
-    for name, size in sizes:
+    for name, size in dict.fromkeys(sizes):
         if size % config.tensor:
             raise ValueError(f"tensor_parallel {config.tensor} does not divide the model's {size} {name}")
+
+
+def _has_dense(layer: ModelConfig) -> bool:
+    """Returns whether every token passes a feed-forward layer of the layer's own width."""
+    return not (layer.kind.sparse and layer.experts) or layer.experts.beside_dense
 
 
 @dataclass(frozen=True)

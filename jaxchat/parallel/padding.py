@@ -17,8 +17,8 @@ import jax
 import numpy
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.models.config import ModelConfig
-from jaxchat.models.param_specs import ParamSpec
+from jaxchat.models.config import LayerKind, ModelConfig
+from jaxchat.models.param_specs import ParamPath, ParamSpec, layer_index
 from jaxchat.sampling.topk import GROUP
 
 Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
@@ -35,6 +35,20 @@ def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
     if devices == 1:
         return model
     vocab = cdiv(model.vocab_size, GROUP * devices) * GROUP * devices
+    heads, kv_heads = _padded_heads(model, devices)
+    kinds = tuple(_padded_kind(kind, layer, devices) for kind, layer in zip(model.kinds, model.layers, strict=True))
+    return replace(model, vocab_size=vocab, num_heads=heads, num_kv_heads=kv_heads, kinds=kinds)
+
+
+def _padded_kind(kind: LayerKind, layer: ModelConfig, devices: int) -> LayerKind:
+    if kind.num_heads is None and kind.num_kv_heads is None:
+        return kind
+    heads, kv_heads = _padded_heads(layer, devices)
+    return replace(kind, num_heads=heads, num_kv_heads=kv_heads)
+
+
+def _padded_heads(model: ModelConfig, devices: int) -> tuple[int, int]:
+    """Returns the padded query and KV heads of a layer, or of a model. Raises as `padded_config` does."""
     copies = max(1, devices // model.num_kv_heads)
     kv_heads = cdiv(model.num_kv_heads * copies, devices) * devices
     group = cdiv(model.group, copies)
@@ -43,19 +57,22 @@ def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
             f"tensor_parallel {devices} must divide the {model.num_kv_heads} KV heads of a model that normalises "
             "queries and keys over all heads"
         )
-    return replace(model, vocab_size=vocab, num_kv_heads=kv_heads, num_heads=kv_heads * group)
+    return kv_heads * group, kv_heads
 
 
-def pad(spec: ParamSpec, array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
+def pad(path: ParamPath, spec: ParamSpec, array: Weights, model: ModelConfig, target: ModelConfig) -> Weights:
     """Pads a parameter of `model` to its shape in `target`.
 
     Args:
+        path: path of the parameter.
         spec: the parameter's spec in either model.
         array: the parameter.
         model: the model as stored.
         target: the result of `padded_config` for that model.
     """
     np = numpy if isinstance(array, numpy.ndarray) else jax.numpy
+    if (layer := layer_index(path)) is not None:
+        model, target = model.layers[layer], target.layers[layer]
     if spec.padding == "vocab":
         return _filled(array, spec.axes.index("vocab"), target.vocab_size)
     if spec.padding == "none" or (model.num_heads, model.num_kv_heads) == (target.num_heads, target.num_kv_heads):

@@ -118,7 +118,7 @@ class AotEngine:
         self.placement = Placement.create(engine.mesh, padded, devices or _devices(topology))
         self.attention = choose_attention(engine, padded, self.placement, topology.chip.platform).backend
         self.params = shapes_of_params(padded, self.placement, engine.dtype)
-        self.pages, self.slots = shapes_of_state(self.attention, padded, self.sizes, self.placement)
+        self.pages, self.slots = shapes_of_state(self.attention, self.sizes, self.placement)
         per_token = bytes_per_device(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(padded, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
         processors = find_processors(engine.logits_processors)

@@ -78,9 +78,14 @@ class Cost:
         weights = others + experts * (1 - (1 - fraction) ** tokens)  # experts that at least one token has chosen
         # An expert with several blocks is read several times.
         reread = experts * max(0.0, self.blocks(tokens) / m.experts.count - 1) if m.experts else 0.0
-        kv = self.per_token * sequences * self._visible_keys(length) / chip.bandwidth
+        kv = self.per_token * sequences * self._read_keys(length) / chip.bandwidth
         matmuls = tokens * (others + experts * fraction) / jnp.dtype(self.dtype).itemsize
-        scores = 2 * m.num_layers * m.num_heads * m.head_dim / self.devices * tokens * self._visible_keys(length)
+        scores = (
+            2
+            * tokens
+            / self.devices
+            * sum(layer.num_heads * layer.head_dim * _visible_keys(layer, length) for layer in m.layers)
+        )
         local = max((weights + reread) / chip.bandwidth + kv, 2 * (matmuls + scores) / chip.flops)
         # two all-reduces of [T, D] per layer
         all_reduced = 2 * m.num_layers * tokens * m.embed_dim * jnp.dtype(self.dtype).itemsize
@@ -99,9 +104,23 @@ class Cost:
         chances = (math.comb(tokens, n) * share**n * (1 - share) ** (tokens - n) for n in range(tokens + 1))
         return count * sum(chance * cdiv(n, size) for n, chance in enumerate(chances))
 
-    def _visible_keys(self, length: int) -> float:
-        """Returns the number of `length` earlier keys that a token attends to, as the mean over layers."""
-        return sum(min(length, kind.window or length) for kind in self.model.kinds) / self.model.num_layers
+    def _read_keys(self, length: int) -> float:
+        """Returns how many of the `length` keys before it a token reads, in units of the keys that all layers store.
+
+        Layers may have windows, and a layer may read the keys that another one stores.
+        """
+        layers = self.model.layers
+        stored = sum(_key_size(layer) for layer in layers if layer.kind.keys_of is None)
+        return sum(_key_size(layer) * _visible_keys(layer, length) for layer in layers) / stored
 
     def _bytes(self, paths: Iterable[ParamPath]) -> int:
         return bytes_per_device([param_at(self.params, path) for path in paths])
+
+
+def _key_size(layer: ModelConfig) -> int:
+    return layer.num_kv_heads * layer.head_dim
+
+
+def _visible_keys(layer: ModelConfig, length: int) -> int:
+    """Returns how many of `length` keys before it a token sees in one layer."""
+    return min(length, layer.kind.window or length)

@@ -19,6 +19,26 @@ _GPT_OSS = dict(
     architectures=["GptOssForCausalLM"], vocab_size=201_088, head_dim=64, num_experts_per_tok=4, sliding_window=128
 )
 _MISTRAL = dict(vocab_size=131_072, head_dim=128, rms_norm_eps=1e-5, sliding_window=None)
+_GEMMA_4 = dict(
+    architectures=["Gemma4ForCausalLM"],
+    vocab_size=262_144,
+    final_logit_softcapping=30.0,
+    hidden_size_per_layer_input=0,
+    sliding_window=1024,
+    attention_k_eq_v=True,
+)
+_GEMMA_4_SMALL = {
+    **_GEMMA_4,
+    "hidden_size_per_layer_input": 256,
+    "sliding_window": 512,
+    "attention_k_eq_v": False,
+}
+_GEMMA_4_E2B = {
+    **_GEMMA_4_SMALL,
+    "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7,
+    "use_double_wide_mlp": True,
+}
+_GEMMA_4_EXPERTS = {**_GEMMA_4, "enable_moe_block": True, "num_experts": 128, "top_k_experts": 8}
 _QWEN3_MOE = {**_QWEN, "architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 151_936, "norm_topk_prob": True}
 
 
@@ -74,5 +94,11 @@ MODEL_SHAPES: dict[str, dict[str, Any]] = {
     "ministral-3-8b": _shape(_MISTRAL, 34, 4096, 14_336, 32, 8, 262_144, architectures=["Ministral3ForCausalLM"]),
     "gpt-oss-20b": _shape(_GPT_OSS, 24, 2880, 2880, 64, 8, 131_072, num_local_experts=32),
     "gpt-oss-120b": _shape(_GPT_OSS, 36, 2880, 2880, 64, 8, 131_072, num_local_experts=128),
+    "gemma-4-e2b": _shape(_GEMMA_4_E2B, 35, 1536, 6144, 8, 1, 131_072, num_kv_shared_layers=20),
+    "gemma-4-e4b": _shape(_GEMMA_4_SMALL, 42, 2560, 10_240, 8, 2, 131_072, num_kv_shared_layers=18),
+    "gemma-4-26b-a4b": _shape(
+        _GEMMA_4_EXPERTS, 30, 2816, 2112, 16, 8, 262_144, num_global_key_value_heads=2, moe_intermediate_size=704
+    ),
+    "gemma-4-31b": _shape(_GEMMA_4, 60, 5376, 21_504, 32, 16, 262_144, num_global_key_value_heads=4),
     "qwen2.5-7b": _shape(_QWEN, 28, 3584, 18_944, 28, 4, 32_768, vocab_size=152_064),
 }

@@ -120,7 +120,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     placement = Placement.imagined(engine.mesh, padded)
     attention = choose_attention(engine, padded, placement, topology.chip.platform)
     params = shapes_of_params(padded, placement, engine.dtype)
-    pages, slots = shapes_of_state(attention.backend, padded, sizes, placement)
+    pages, slots = shapes_of_state(attention.backend, sizes, placement)
     per_token = bytes_per_device(pages) / (sizes.pages * sizes.page_size)
     memory = Memory(
         weights=bytes_per_device(params),
@@ -172,7 +172,8 @@ def _workspace(model: ModelConfig, sizes: EngineShapes, engine: EngineConfig, pl
     On a TPU, adds the code of all programs.
     """
     devices = engine.tensor_parallel
-    chunk = sizes.chunk * 4 * (3 * model.mlp_dim // devices + 4 * model.embed_dim)
+    mlp_dim = max(layer.mlp_dim for layer in model.layers)
+    chunk = sizes.chunk * 4 * (3 * mlp_dim // devices + 4 * model.embed_dim)
     logits = sizes.slots * 4 * 4 * model.vocab_size // devices
     programs = (1 + len(engine.decode_sizes)) * (CODE + model.num_layers * CODE_OF_LAYER) if platform == "tpu" else 0
     return max(chunk, logits) + programs

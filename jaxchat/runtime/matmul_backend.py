@@ -74,7 +74,7 @@ def matmul_calls(
 
 
 def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None) -> Selection:
-    """Returns the attention backend for the platform of this process, with the reason for it.
+    """Returns the attention backends for the platform of this process, with the reason for them.
 
     Args:
         engine: settings.

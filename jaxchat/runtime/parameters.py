@@ -95,7 +95,7 @@ class _Preparation:
 
     def loaded(self, path: ParamPath, array: np.ndarray) -> Any:
         """Returns the served form of a parameter of `model` that is in host memory."""
-        padded = self._pad(self._stored[path], array)
+        padded = self._pad(path, self._stored[path], array)
         return self._packed(path, self._placement.place(self._served[path], padded))
 
     def restored(self, path: ParamPath, array: jax.Array) -> Any:
@@ -103,7 +103,7 @@ class _Preparation:
         stored, served = self._stored[path], self._served[path]
         if stored.shape != served.shape:
             sharding = self._placement.parameter(served)
-            array = jax.jit(partial(self._pad, stored), out_shardings=sharding)(array)
+            array = jax.jit(partial(self._pad, path, stored), out_shardings=sharding)(array)
         return self._packed(path, array)
 
     def _packed(self, path: ParamPath, array: jax.Array) -> Any:

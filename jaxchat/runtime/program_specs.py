@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxchat.compat import building_kernels
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.attention.backend import AttentionBackend, AttentionShape
+from jaxchat.kernels.attention.backend import AttentionShape, ModelAttention
 from jaxchat.kernels.attention.select import Selection, choose
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder
@@ -63,7 +63,7 @@ def choose_attention(
     platform: str,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Selection:
-    """Returns the attention backend of an engine, with the reason for it. The devices need not be present.
+    """Returns the attention backends of an engine, with the reason for them. The devices need not be present.
 
     Args:
         engine: settings.
@@ -76,18 +76,23 @@ def choose_attention(
         RegistryError: the name in `engine.attention` is not registered.
         ValueError: the backend of that name cannot serve the model.
     """
-    shape = AttentionShape(
-        num_heads=model.num_heads,
-        num_kv_heads=model.num_kv_heads,
-        head_dim=model.head_dim,
-        dtype=engine.dtype,
-        page=engine.page_size,
-        shards=placement.mesh.size,
-        windows=any(kind.window for kind in model.kinds),
-        caps=model.attn_logit_softcap > 0,
-        sinks=model.sinks,
-    )
-    return choose(engine.attention, shape, platform, placement.mesh, native)
+
+    def shape(layer: ModelConfig) -> AttentionShape | None:
+        if layer.kind.keys_of is not None:
+            return None
+        return AttentionShape(
+            num_heads=layer.num_heads,
+            num_kv_heads=layer.num_kv_heads,
+            head_dim=layer.head_dim,
+            dtype=engine.dtype,
+            page=engine.page_size,
+            shards=placement.mesh.size,
+            windows=any(kind.window for kind in model.kinds),
+            caps=model.attn_logit_softcap > 0,
+            sinks=model.sinks,
+        )
+
+    return choose(engine.attention, [*map(shape, model.layers)], platform, placement.mesh, native)
 
 
 def program_specs(
@@ -95,7 +100,7 @@ def program_specs(
     tensor_parallel: TensorParallel,
     sizes: EngineShapes,
     sampler: Sampler,
-    attention: AttentionBackend,
+    attention: ModelAttention,
     decode_sizes: tuple[int, ...],
 ) -> dict[str, ProgramSpec]:
     """Returns the programs of an engine by name.
@@ -114,14 +119,12 @@ def program_specs(
     return programs
 
 
-def shapes_of_state(
-    attention: AttentionBackend, model: ModelConfig, sizes: EngineShapes, placement: Placement
-) -> tuple[KVPages, SlotState]:
+def shapes_of_state(attention: ModelAttention, sizes: EngineShapes, placement: Placement) -> tuple[KVPages, SlotState]:
     """Returns KV pages and slots with a shape, dtype and sharding in place of each array."""
-    pages = jax.eval_shape(lambda: KVPages.zeros(attention, model.num_layers, sizes))
+    pages = jax.eval_shape(lambda: KVPages.zeros(attention, sizes))
     slots = jax.eval_shape(lambda: SlotState.zeros(sizes))
     return (
-        jax.tree.map(lambda leaf: _placed(leaf, placement.pages(attention)), pages),
+        jax.tree.map(lambda leaf: _placed(leaf, placement.pages(attention.first)), pages),
         jax.tree.map(_placed, slots, slot_shardings(slots, placement)),
     )
 

@@ -7,14 +7,14 @@ has the allowed tokens of each row that samples, as in `jaxchat.sampling.mask.To
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxchat.kernels.attention.backend import AttentionBackend, Cache
+from jaxchat.kernels.attention.backend import AttentionBackend, Cache, ModelAttention
 from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.runtime.packing import PackedLayout
@@ -64,7 +64,7 @@ def output_layout(rows: int, vocab: int) -> PackedLayout:
 
 
 def decode_program(
-    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: AttentionBackend, rows: int
+    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: ModelAttention, rows: int
 ) -> Step:
     """Builds `decode` for R rows: one token for each slot that a row names. Other slots keep their state."""
     layout = decode_layout(rows)
@@ -80,10 +80,12 @@ def decode_program(
         column = (here.position // sizes.page_size)[:, None]
         page = jnp.take_along_axis(here.table, column, axis=1, mode="clip")[:, 0]
         page = jnp.where(active, page, sizes.pages)
+        offset, lengths = here.position % sizes.page_size, here.position + 1
         cache = _Cache(
             pages,
-            write=lambda held, k, v: attention.write_tokens(held, k, v, page, here.position % sizes.page_size),
-            read=lambda q, held, form: attention.decode(q, held, here.table, here.position + 1, active, form),
+            attention,
+            write=lambda backend, held, k, v: backend.write_tokens(held, k, v, page, offset),
+            read=lambda backend, q, held, form: backend.decode(q, held, here.table, lengths, active, form),
         )
         hidden = hidden_states(decoder, params, here.token, here.position, cache.attend)
         logits = logits_of(decoder, params, hidden)
@@ -95,7 +97,7 @@ def decode_program(
 
 
 def prefill_program(
-    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: AttentionBackend, bucket: int
+    decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: ModelAttention, bucket: int
 ) -> Step:
     """Builds `prefill` for `bucket` tokens, which writes their keys and values.
 
@@ -110,8 +112,9 @@ def prefill_program(
         start, count = given["start"], given["count"]
         cache = _Cache(
             pages,
-            write=lambda held, k, v: attention.write_chunk(held, k, v, given["chunk_pages"]),
-            read=lambda q, held, form: attention.prefill(q, held, given["table"], start, form),
+            attention,
+            write=lambda backend, held, k, v: backend.write_chunk(held, k, v, given["chunk_pages"]),
+            read=lambda backend, q, held, form: backend.prefill(q, held, given["table"], start, form),
         )
         positions = start + jnp.arange(bucket)
         hidden = hidden_states(decoder, params, given["tokens"], positions, cache.attend)
@@ -139,14 +142,18 @@ class _Cache:
     """The KV pages, replaced layer by layer while the decoder is traced."""
 
     pages: KVPages
-    write: Callable[[Cache, Array, Array], Cache]
-    read: Callable[[Array, Cache, AttentionSpec], Array]
+    attention: ModelAttention
+    write: Callable[[AttentionBackend, Cache, Array, Array], Cache]
+    read: Callable[[AttentionBackend, Array, Cache, AttentionSpec], Array]
+    written: set[int] = field(default_factory=set)
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
-        held = self.pages.layers
-        written = self.write(held[layer], k, v)
-        self.pages = KVPages((*held[:layer], written, *held[layer + 1 :]))
-        return self.read(q, written, form)
+        backend = self.attention.of(layer)
+        if layer not in self.written:
+            held = self.pages.layers
+            self.pages = KVPages((*held[:layer], self.write(backend, held[layer], k, v), *held[layer + 1 :]))
+            self.written.add(layer)
+        return self.read(backend, q, self.pages.layers[layer], form)
 
 
 def _fresh_row(given: dict[str, Array], sizes: EngineShapes) -> SlotState:

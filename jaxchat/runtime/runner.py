@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxchat.kernels.attention.backend import AttentionBackend
+from jaxchat.kernels.attention.backend import ModelAttention
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.sharding import TensorParallel
 from jaxchat.parallel.distributed import block_each_step, put
@@ -66,7 +66,7 @@ class Runner:
         *,
         dtype: str,
         sampler: Sampler,
-        attention: AttentionBackend,
+        attention: ModelAttention,
         decode_sizes: tuple[int, ...] = (),
     ) -> None:
         """Creates the device state. `warm_up` compiles the programs.
@@ -78,15 +78,15 @@ class Runner:
             placement: devices of the model.
             dtype: dtype of the weights.
             sampler: `jaxchat.sampling.sample.sample` with its static arguments bound.
-            attention: computes attention and determines the layout of pages.
+            attention: computes the attention of each layer and determines the layout of pages.
             decode_sizes: row counts of the decode programs, in ascending order, the last one S; empty: S only.
         """
         self.sizes = sizes
         self.params = params
         self.placement = placement
         self.decode_buckets, self.prefill_buckets = decode_sizes or (sizes.slots,), sizes.prefill_buckets
-        zeros = partial(KVPages.zeros, attention, model.num_layers, sizes)
-        self.pages = jax.jit(zeros, out_shardings=placement.pages(attention))()
+        zeros = partial(KVPages.zeros, attention, sizes)
+        self.pages = jax.jit(zeros, out_shardings=placement.pages(attention.first))()
         slots = partial(SlotState.zeros, sizes)
         self.slots = jax.jit(slots, out_shardings=slot_shardings(jax.eval_shape(slots), placement))()
         spread = TensorParallel.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)
@@ -97,7 +97,7 @@ class Runner:
         }
         self._unruled = put(unruled, placement.replicated)  # for steps without a grammar
         self._block_each_step = block_each_step(placement.replicated)
-        self._swapper = Swapper(self.pages, self.slots, sizes, placement, attention)
+        self._swapper = Swapper(self.pages, self.slots, sizes, placement, attention.first)
         self.programs: dict[str, Any] = {}
         self._digests: dict[str, str] = {}
         self._counter: CompileCounter | None = None

@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxchat.arithmetic import cdiv
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.attention.backend import AttentionBackend, Cache
+from jaxchat.kernels.attention.backend import Cache, ModelAttention
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.sampling.state import SamplingState
@@ -69,14 +69,18 @@ class EngineShapes:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class KVPages:
-    """Keys and values of every layer, in the layout of the attention backend. Page 0 is the null page."""
+    """Keys and values of every layer, in the layout of the attention backend. Page 0 is the null page.
+
+    A layer that uses those of an earlier one has no arrays.
+    """
 
     layers: tuple[Cache, ...]
 
     @staticmethod
-    def zeros(attention: AttentionBackend, layers: int, sizes: EngineShapes) -> KVPages:
-        shapes = attention.shapes(sizes.pages)
-        return KVPages(tuple(tuple(jnp.zeros(shape, attention.cache_dtype) for shape in shapes) for _ in range(layers)))
+    def zeros(attention: ModelAttention, sizes: EngineShapes) -> KVPages:
+        dtype = attention.first.cache_dtype
+        layers = attention.shapes(sizes.pages)
+        return KVPages(tuple(tuple(jnp.zeros(shape, dtype) for shape in shapes) for shapes in layers))
 
 
 @jax.tree_util.register_dataclass

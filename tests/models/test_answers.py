@@ -46,6 +46,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Gemma": ("gemma", {}),
     "Gemma2": ("gemma", dict(query_pre_attn_scalar=16)),
     "Gemma3Text": ("gemma", dict(query_pre_attn_scalar=16)),
+    "Gemma4Text": ("gemma", dict(global_head_dim=32, hidden_size_per_layer_input=8, vocab_size_per_layer_input=320)),
     "Phi3": ("phi", {}),
     "Olmo2": ("qwen", {}),
     "Granite": ("qwen", {}),
@@ -80,7 +81,8 @@ def write(directory: Path, kind: str) -> Path:
 
 def test_every_family_is_here() -> None:
     alike = {
-        *("Gemma3ForConditionalGeneration", "Mistral3ForConditionalGeneration", "MinistralForCausalLM"),
+        *("Gemma3ForConditionalGeneration", "Gemma4ForConditionalGeneration"),
+        *("Mistral3ForConditionalGeneration", "MinistralForCausalLM"),
         *("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"),
         *("Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration"),
         *("Olmo3ForCausalLM", "Exaone4ForCausalLM", "GraniteMoeForCausalLM", "SeedOssForCausalLM"),

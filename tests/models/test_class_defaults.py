@@ -10,10 +10,10 @@ import transformers
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import from_hugging_face
-from tools.parity.checkpoints import CASES, SHAPE
+from tools.parity.checkpoints import CASES, SHAPE, VOCAB
 
-ARCHITECTURES = {"Gemma3Text": "Gemma3"}
-SIZES = dict(hidden_size=512, num_attention_heads=8, num_hidden_layers=7)
+ARCHITECTURES = {"Gemma3Text": "Gemma3", "Gemma4Text": "Gemma4"}
+SIZES = dict(hidden_size=512, num_attention_heads=8, num_hidden_layers=7, vocab_size_per_layer_input=VOCAB)
 CHANGED = dict(sliding_window=32, use_sliding_window=True, max_window_layers=3)
 UNRELATED = {"architectures", "model_type", "dtype", "transformers_version"}
 

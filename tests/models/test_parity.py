@@ -60,7 +60,7 @@ def test_sharded_files_give_the_same_arrays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(our_logits(one, TOKENS[:9]), our_logits(many, TOKENS[:9]))
 
 
-@pytest.mark.parametrize("case", ["qwen 2", "phi 3", "gemma 3", "mixtral"])
+@pytest.mark.parametrize("case", ["qwen 2", "phi 3", "gemma 3", "gemma 4 with experts", "mixtral"])
 def test_saving_and_loading_changes_nothing(tmp_path: Path, case: str) -> None:
     checkpoints.write(tmp_path, case)
     config = read_config(tmp_path)

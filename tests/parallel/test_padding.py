@@ -48,7 +48,8 @@ def test_a_fitted_model_computes_the_same(devices, heads, kv_heads, vocab, conve
     assert (target.num_heads, target.num_kv_heads, target.vocab_size) == (heads, kv_heads, vocab)
 
     def one(path, leaf):
-        return jnp.asarray(pad(specs[tuple(key.key for key in path)], convert(leaf), MODEL, target))
+        named = tuple(key.key for key in path)
+        return jnp.asarray(pad(named, specs[named], convert(leaf), MODEL, target))
 
     got = logits(target, jax.tree_util.tree_map_with_path(one, params))
     np.testing.assert_allclose(got[:, :300], logits(MODEL, params), atol=1e-5)
@@ -59,7 +60,7 @@ def test_a_padded_parameter_has_the_shape_that_the_table_gives_it(devices):
     target = padded_config(MODEL, devices)
     wanted = param_specs(target)
     for path, spec in param_specs(MODEL).items():
-        assert pad(spec, np.ones(spec.shape, np.float32), MODEL, target).shape == wanted[path].shape, path
+        assert pad(path, spec, np.ones(spec.shape, np.float32), MODEL, target).shape == wanted[path].shape, path
 
 
 @pytest.mark.parametrize(

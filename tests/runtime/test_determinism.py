@@ -14,7 +14,7 @@ from tools.parity import checkpoints
 pytestmark = pytest.mark.first
 
 ROWS, CHUNKS = (2, 16), (32, 96)
-CASES = ("gemma 2", "qwen 3", "qwen 3 with experts, shares")
+CASES = ("gemma 2", "qwen 3", "qwen 3 with experts, shares", "gemma 4 with experts", "gemma 4, shared keys")
 
 
 @pytest.mark.bits

@@ -26,6 +26,7 @@ SHAPE = dict(
 )
 WINDOW = 40  # shorter than a block of attention and than the prompts, no multiple of anything
 EXPERT = 0.2  # of the experts' outputs: at a near tie, rounding may decide which one the router takes
+QUERY = 0.25  # of queries whose scores have no scale but that of a norm: sharper attention would enlarge rounding
 LLAMA3_ROPE = dict(
     rope_type="llama3",
     factor=8.0,
@@ -68,6 +69,17 @@ def long_rope(original: int, **given: float) -> dict[str, Any]:
     )
 
 
+_GEMMA_4 = dict(
+    tie_word_embeddings=True,
+    head_dim=16,
+    global_head_dim=32,
+    num_key_value_heads=4,
+    sliding_window=WINDOW,
+    hidden_size_per_layer_input=0,
+    final_logit_softcapping=3.0,
+    initializer_range=0.1,
+)
+_MIXED = ["sliding_attention", "sliding_attention", "full_attention"] * 2
 _GEMMA = dict(head_dim=16, sliding_window=WINDOW, query_pre_attn_scalar=24, tie_word_embeddings=True)
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama 2": ("Llama", dict(num_key_value_heads=8)),
@@ -101,6 +113,37 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma 1": ("Gemma", dict(head_dim=32, num_key_value_heads=1, tie_word_embeddings=True)),
     "gemma 2": ("Gemma2", dict(**_GEMMA, attn_logit_softcapping=5.0, final_logit_softcapping=3.0)),
     "gemma 3": ("Gemma3Text", dict(**_GEMMA, num_hidden_layers=7, rope_parameters=DUAL_ROPE)),
+    "gemma 4": (
+        "Gemma4Text",
+        dict(**_GEMMA_4, num_hidden_layers=6, attention_k_eq_v=True, num_global_key_value_heads=2, layer_types=_MIXED),
+    ),
+    "gemma 4, shared keys": (
+        "Gemma4Text",
+        {
+            **_GEMMA_4,
+            "num_hidden_layers": 7,
+            "num_key_value_heads": 2,
+            "num_kv_shared_layers": 3,
+            "use_double_wide_mlp": True,
+            "layer_types": [*_MIXED, "full_attention"],
+            "hidden_size_per_layer_input": 12,
+            "vocab_size_per_layer_input": VOCAB,
+        },
+    ),
+    "gemma 4 with experts": (
+        "Gemma4Text",
+        dict(
+            **_GEMMA_4,
+            num_hidden_layers=3,
+            layer_types=_MIXED[:3],
+            attention_k_eq_v=True,
+            num_global_key_value_heads=2,
+            enable_moe_block=True,
+            num_experts=6,
+            top_k_experts=3,
+            moe_intermediate_size=24,
+        ),
+    ),
     "phi 3": ("Phi3", dict(sliding_window=WINDOW)),
     "phi 4, short": ("Phi3", long_rope(256)),
     "phi 4, long": ("Phi3", long_rope(4, attention_factor=1.19)),
@@ -193,7 +236,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 WHOLE = ("qwen 3, whole experts",)
 """Cases in which each device has whole experts, in place of a part of every expert."""
-_MODEL_OF = {"Gemma3Text": "Gemma3"}
+_NORM_OF_EXPERTS = "post_feedforward_layernorm_2.weight"  # in Gemma 4, undoes what is done to `down_proj`
+_MODEL_OF = {"Gemma3Text": "Gemma3", "Gemma4Text": "Gemma4"}
 
 
 def write(directory: Path, case: str, *, shard: str = "50GB") -> torch.nn.Module:
@@ -233,8 +277,10 @@ def perturb(model: torch.nn.Module) -> None:
         for parameter in _hidden_by_their_start(model):
             parameter.add_(0.3 * torch.randn_like(parameter))
         for name, parameter in model.named_parameters():
-            if "experts.down_proj" in name:
+            if "experts.down_proj" in name or name.endswith(_NORM_OF_EXPERTS):
                 parameter.mul_(EXPERT)
+            if "Gemma4" in type(model).__name__ and "q_norm" in name:
+                parameter.mul_(QUERY)
 
 
 def logits(model: torch.nn.Module, tokens: list[int]) -> Any:
@@ -246,5 +292,6 @@ def logits(model: torch.nn.Module, tokens: list[int]) -> Any:
 def _hidden_by_their_start(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
     """Yields the parameters whose initial values, one or zero, would hide mistakes."""
     for name, parameter in model.named_parameters():
-        if "norm" in name or name.endswith(("bias", "sinks")):
+        if "norm" in name or name.endswith(("bias", "sinks", "scale")):
             yield parameter
+    yield from (buffer for name, buffer in model.named_buffers() if name.endswith("layer_scalar"))

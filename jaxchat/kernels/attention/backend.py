@@ -17,7 +17,7 @@ Cache = tuple[Array, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionShape:
-    """The properties of a model that decide whether a backend can compute its attention.
+    """The properties of a layer, and of its model, that decide whether a backend can compute its attention.
 
     `shards` is the number of devices that the heads are split over; `page` is the number of tokens of a KV page.
     `windows`, `caps` and `sinks` say whether any layer uses that feature, see `jaxchat.kernels.attention.spec`.
@@ -104,6 +104,31 @@ class AttentionBackend(Protocol):
         Returns:
             `[T, H, d]`, f32 or the dtype of q.
         """
+
+
+@dataclass(frozen=True)
+class ModelAttention:
+    """The backends of a model's layers, whose heads may differ. All are of one kind, with the same axes and dtype.
+
+    A layer is None if it attends to the keys of an earlier one, by that one's backend.
+    """
+
+    layers: tuple[AttentionBackend | None, ...]
+
+    @property
+    def first(self) -> AttentionBackend:
+        """The backend of the first layer with keys, whose name, axes and dtype are those of all."""
+        return next(backend for backend in self.layers if backend)
+
+    def of(self, layer: int) -> AttentionBackend:
+        """Returns the backend of a layer that has keys."""
+        backend = self.layers[layer]
+        assert backend, f"layer {layer} uses the keys of another"
+        return backend
+
+    def shapes(self, pages: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """Returns the shapes of each layer's cache of N pages, over all devices; none for a layer without keys."""
+        return tuple(backend.shapes(pages) if backend else () for backend in self.layers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from jax.sharding import AbstractMesh, Mesh
 
-from jaxchat.kernels.attention.backend import AttentionBackend, AttentionFactory, AttentionShape, AttentionTarget
+from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, AttentionTarget, ModelAttention
 from jaxchat.registry import Registry
 
 _HERE = "jaxchat.kernels.attention"
@@ -35,13 +35,13 @@ def register_attention_backend(name: str, factory: AttentionFactory, *, replace:
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected attention backend and the reason, as shown to the operator."""
+    """The selected attention backends of a model's layers and the reason, as shown to the operator."""
 
-    backend: AttentionBackend
+    backend: ModelAttention
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.backend.name} ({self.reason})"
+        return f"{self.backend.first.name} ({self.reason})"
 
 
 def find_backend(setting: str) -> AttentionFactory | None:
@@ -51,36 +51,50 @@ def find_backend(setting: str) -> AttentionFactory | None:
 
 def choose(
     setting: str,
-    shape: AttentionShape,
+    shapes: Sequence[AttentionShape | None],
     platform: str,
     mesh: Mesh | AbstractMesh,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Selection:
-    """Returns the backend named `setting`; for "auto", the latest registered one that supports the target.
+    """Returns the backends of a model's layers, all of one kind.
+
+    They are those named `setting`; for "auto", of the latest registered kind that supports the target of every layer.
 
     Args:
         setting: "auto" or a registered name.
-        shape: the model's attention.
+        shapes: the attention of each layer; None for a layer that uses the keys of another.
         platform: "cpu", "tpu" or "gpu", as jax names them.
         mesh: one axis, "tensor", over which the heads are split.
         native: custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if they are unavailable.
 
     Raises:
         RegistryError: the name is not registered.
-        ValueError: the backend named `setting` does not support the target; for "auto", no backend does.
+        ValueError: the backend named `setting` does not support a layer; for "auto", no backend supports them all.
     """
-    target = AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
+    targets = {
+        shape: AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
+        for shape in dict.fromkeys(shapes)
+        if shape
+    }
+    factory, reason = _select(setting, tuple(targets.values()))
+    built = {shape: factory.build(target) for shape, target in targets.items()}
+    return Selection(ModelAttention(tuple(built[shape] if shape else None for shape in shapes)), reason)
+
+
+def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[AttentionFactory, str]:
+    """Returns the factory that supports all targets, on one platform, and the reason for it. Raises ValueError."""
+    first = targets[0]
     if named := find_backend(setting):
-        if refusal := named.refusal(target):
+        if refusal := next(filter(None, map(named.refusal, targets)), ""):
             raise ValueError(f"attention {setting}: {refusal}")
-        return Selection(named.build(target), "as configured")
+        return named, "as configured"
     unsupported: list[str] = []
     for _, factory in ATTENTION_BACKENDS.items():
-        if not factory.runs_on(platform):
+        if not factory.runs_on(first.platform):
             continue
-        reason = factory.unsupported_reason(target)
+        reason = next(filter(None, map(factory.unsupported_reason, targets)), "")
         if not reason:
-            note = factory.note(target)
-            return Selection(factory.build(target), f"{note}: {'; '.join(unsupported)}" if unsupported else note)
+            note = factory.note(first)
+            return factory, f"{note}: {'; '.join(unsupported)}" if unsupported else note
         unsupported.append(reason)
-    raise ValueError(f"no attention backend serves this model on {platform}: {'; '.join(unsupported)}")
+    raise ValueError(f"no attention backend serves this model on {first.platform}: {'; '.join(unsupported)}")

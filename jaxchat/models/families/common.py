@@ -11,7 +11,7 @@ from jaxchat.models.config import Activation, LayerKind, Names
 from jaxchat.models.hf_config import HFConfigReader
 from jaxchat.models.rope import RopeConfig
 
-KINDS = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
+KINDS = ("default", "linear", "dynamic", "llama3", "yarn", "longrope", "proportional")
 KIND_ALIASES = {"su": "longrope", "dynamic": "default"}
 """Other names of kinds: "su" in early Phi-3 checkpoints.
 
@@ -207,9 +207,8 @@ def text_part(keys: HFConfigReader, *, tied: bool) -> HFConfigReader:
     return keys.inner("text_config").replaced(dict(tie_word_embeddings=keys.flag("tie_word_embeddings", tied)))
 
 
-def names_in_llava(names: Names) -> Names:
-    """Returns the names of a text part beside a vision tower and a projector, the layout that LLaVA began."""
-    parts = ("vision_tower.", "multi_modal_projector.")
+def names_in_llava(names: Names, parts: tuple[str, ...] = ("vision_tower.", "multi_modal_projector.")) -> Names:
+    """Returns the names of a text part beside `parts` that read images or sound, in the layout that LLaVA began."""
     return replace(
         names,
         prefixes=("language_model.model.", "model.language_model."),

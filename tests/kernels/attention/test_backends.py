@@ -194,6 +194,17 @@ def test_writes_past_the_last_page_are_dropped(backend):
 )
 def test_the_choice_and_its_reason(platform, changes, name, reason):
     shape = AttentionShape(**{**vars(SHAPE), **changes})
-    choice = choose("auto", shape, platform, MESH)
-    assert choice.backend.name == name and reason in str(choice)
-    assert choose("xla", shape, platform, MESH).backend.name == "xla"
+    choice = choose("auto", [shape], platform, MESH)
+    assert choice.backend.first.name == name and reason in str(choice)
+    assert choose("xla", [shape], platform, MESH).backend.first.name == "xla"
+
+
+def test_the_backend_of_a_model_supports_each_of_its_layers():
+    narrow, wide = (AttentionShape(**{**vars(SHAPE), "head_dim": width}) for width in (128, 512))
+    assert choose("auto", [narrow, None], "gpu", MESH).backend.first.name == "triton"
+    choice = choose("auto", [None, narrow, wide], "gpu", MESH)
+    assert choice.backend.first.name == "xla" and "head width 512" in str(choice)
+    assert [bool(shapes) for shapes in choice.backend.shapes(3)] == [False, True, True]
+    assert choice.backend.of(1).shapes(3) != choice.backend.of(2).shapes(3)
+    with pytest.raises(ValueError, match=r"attention triton: .*head width 512"):
+        choose("triton", [narrow, wide], "gpu", MESH)

@@ -1,0 +1,55 @@
+"""Per-layer embeddings (PLE): an input that each layer has beside the residual stream, as in Gemma 3n and 4.
+
+It is the mean of two parts, scaled by sqrt(2): a second, narrow embedding of the token for each layer, and a
+projection of the token's first embedding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from jaxchat.models.config import ModelConfig
+from jaxchat.models.layers import Norm, activate, matmul, parameter, weight
+from jaxchat.models.param_specs import per_layer_residual_specs, per_layer_specs
+
+
+class PerLayerInputs(nn.Module):
+    """The inputs of all layers. P is `ModelConfig.per_layer_dim`."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, tokens: Array, embedded: Array) -> Array:
+        """Returns the input of each layer.
+
+        Args:
+            tokens: `[T]` int32 token ids.
+            embedded: `[T, D]` f32, their scaled embeddings.
+
+        Returns:
+            `[T, L, P]` f32.
+        """
+        c, specs = self.config, per_layer_specs(self.config)
+        table = parameter(self, specs, "embed")
+        scale = jnp.asarray(math.sqrt(c.per_layer_dim), table.dtype).astype(jnp.float32)  # rounded as in training
+        looked_up = jnp.take(table, tokens, axis=0).astype(jnp.float32) * scale
+        projected = matmul("td,dlp->tlp", embedded, weight(self, specs, "projection")) * c.embed_dim**-0.5
+        projected = Norm.of(c, "norm")(projected)
+        return (projected + looked_up.reshape(projected.shape)) * math.sqrt(0.5)
+
+
+class PerLayerResidual(nn.Module):
+    """The addition to the residual stream for a layer's input, before a norm: `out(activation(gate(x)) * input)`."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x: Array, layer_input: Array) -> Array:
+        """Maps `x[T, D]` and `layer_input[T, P]` to f32 `[T, D]`."""
+        specs = per_layer_residual_specs(self.config)
+        gate = activate(self.config.activation, matmul("td,dp->tp", x, weight(self, specs, "gate")))
+        return matmul("tp,pd->td", gate * layer_input, weight(self, specs, "out"))
