@@ -51,7 +51,7 @@ class ServerProcess:
         return {name: float(match[1]) for name, match in matches.items() if match}
 
     def becomes_idle(self, seconds: float = 30.0) -> bool:
-        """Waits until the load is zero. Returns whether it became zero within `seconds`."""
+        """Waits at most `seconds` for the load to become zero. Returns whether it did."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.load() == dict.fromkeys(COUNTERS, 0.0):

@@ -41,7 +41,7 @@ class PagePool:
 
     @property
     def in_use(self) -> int:
-        """The number of pages that sequences use. Cached prefixes without a user do not count."""
+        """The number of pages that sequences use. Cached prefixes that no sequence uses do not count."""
         return self.total - len(self._free) - self._idle_pages
 
     def reserve(self, count: int, spare: int = 0) -> bool:
@@ -67,7 +67,11 @@ class PagePool:
         return self._free.pop()
 
     def free(self, pages: list[int]) -> None:
-        """Puts pages that only one sequence used on the free list, by id."""
+        """Returns pages to the free list.
+
+        Args:
+            pages: ids of pages that belong to no cached prefix.
+        """
         self._free.extend(pages)
 
     def match_prefix(self, chunks: list[bytes]) -> list[Prefix]:

@@ -57,8 +57,8 @@ def leave_multihost() -> None:
 def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
     """Returns the values that must be equal in all processes, by name.
 
-    The values are package versions, hashes of `config.json` and `tokenizer.json`, and all settings except `cache_dir`
-    and `max_queued`.
+    The values are package versions, hashes of `config.json` and `tokenizer.json`, and all fields of `engine`
+    except `cache_dir` and `max_queued`.
 
     Raises:
         ModelError: the model is not found.

@@ -90,7 +90,7 @@ class Placement:
 
     @property
     def whole_experts(self) -> bool:
-        """Whether each device has all of some experts."""
+        """Whether experts are divided among the devices whole, instead of each expert being split."""
         return ("experts", AXIS) in self.rules
 
     @property

@@ -65,9 +65,9 @@ class Cost:
         """Estimates one step.
 
         Args:
-            tokens: tokens that the step computes.
-            sequences: sequences that the tokens belong to.
-            length: earlier tokens of each sequence.
+            tokens: number of tokens that the step computes.
+            sequences: number of sequences that the tokens belong to.
+            length: number of earlier tokens in each sequence.
         """
         m, chip = self.model, self.topology.chip
         specs = param_specs(m)

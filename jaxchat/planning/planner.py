@@ -1,8 +1,8 @@
 """Plans an engine on a slice of accelerators, from shapes alone: neither devices nor weights are needed.
 
 Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. It is estimated
-for the programs' workspace. The time of a step is the larger of two times at the makers' peak rates: for its reads, and
-for its matrix products. The time of its all-reduces is added. Real programs are slower.
+for the programs' workspace. The time of a step is the time of its reads or of its matrix products, whichever
+is larger, at the vendor's peak rates, plus the time of its all-reduces. Real programs are slower.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from jaxchat.sampling.state import SamplingState
 class EngineShapes:
     """The resolved shapes of the programs: S slots, N pages with the null page, V vocabulary.
 
-    `table` is P, the most pages of a sequence. `page_size` and `max_seq_len` are in tokens. `prefill_buckets` has the
-    sizes of prefill steps in tokens, in ascending order, each a multiple of the first.
+    `table` is P, the maximum number of pages of a sequence. `page_size` and `max_seq_len` are in tokens. `prefill_buckets`
+    holds the sizes of prefill steps in tokens, in ascending order, each a multiple of the first.
     """
 
     slots: int
@@ -139,7 +139,7 @@ class SlotState:
         return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, slot, 1), self)
 
     def put(self, slot: Array, row: SlotState) -> SlotState:
-        """Returns the state of all slots, with `row` (of S = 1) as that of slot `slot` (i32 scalar)."""
+        """Returns the state with slot `slot` (i32 scalar) replaced by `row` (S = 1)."""
         return jax.tree.map(lambda all_, row: jax.lax.dynamic_update_slice_in_dim(all_, row, slot, 0), self, row)
 
 

@@ -45,7 +45,7 @@ def given(dtype: str, *shape: int, fill: int = 0, read: Read | None = None) -> A
 
 
 def history(dtype: str, *shape: int) -> Any:
-    """Returns a field that steps update and that starts with zeros."""
+    """Returns a dataclass field that starts at zero and that each step updates. Arguments are as for `Column`."""
     return field(metadata={"given": False, "column": Column(dtype=dtype, shape=shape)})
 
 

@@ -19,7 +19,7 @@ class Limits:
 
 
 class Probe:
-    """A measurement of memory reads and of matrix products in `dtype`.
+    """A benchmark of memory reads and matrix products. Calling it measures the current `Limits`.
 
     Args:
         dtype: type of the matrices.

@@ -15,10 +15,10 @@ GROUP = 50  # ids in a sequence
 
 
 def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields ("ids" or "forged", text) for each text whose prompt is wrong.
+    """Yields ("forged" or "ids", text) for each text whose prompt is wrong.
 
-    "forged" means that our control tokens are not those of a harmless text. "ids" means that our ids differ from those
-    of `transformers`, although the text does not forge control tokens there.
+    "forged": our prompt has other control tokens than the prompt of an ordinary word, so the text forged or removed
+    some. "ids": our ids differ from those of `transformers`, in whose prompt the text changes no control tokens.
     """
     harmless = subject.control(subject.ours("word"))
     for text in texts:

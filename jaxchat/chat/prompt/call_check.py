@@ -27,13 +27,13 @@ _CALL: Message = {
 
 
 def misreads(render: Render, tool_format: ToolFormat) -> bool:
-    """Returns whether the parser of a format does not find a call where the template writes one.
+    """Returns whether a format's parser fails to recover the call that the template writes into the history.
 
-    False also if the template's text of the call cannot be told from that of the prompt before it.
+    False also if this cannot be tested: the template raises, its text of the call cannot be isolated, or the format has
+    no parser.
 
     Args:
-        render: renders messages and tools, and the beginning of an answer if the last argument is true. May raise
-            anything.
+        render: takes messages, tools, and whether to add the beginning of an answer. May raise anything.
         tool_format: the format that the template's source seems to use.
     """
     parser = tool_format.parser(callable=True, forced=False, signatures=NO_SIGNATURES)

@@ -13,7 +13,7 @@ class ReasoningFormat(Protocol):
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """The control tokens around thoughts. Some models write them as ordinary text instead."""
+        """The control tokens around thoughts. Some models write these markers as ordinary text instead."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether the source of a chat template uses this format."""

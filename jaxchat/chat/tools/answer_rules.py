@@ -58,7 +58,10 @@ class CallParts(Protocol):
 
 
 def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules `calls` and `rest` for `answer_rules`. The format adds `call_{index}` for each function."""
+    """Yields the rules `calls` and `rest`, to which `answer_rules` refers.
+
+    The caller must add a rule `call_{index}` for each function.
+    """
     if not rules.functions:
         return
     yield f"calls: {writer.spelled((parts.opening,))} rest"

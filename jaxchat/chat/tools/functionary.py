@@ -24,7 +24,7 @@ _RECIPIENT = re.compile(rf">{{0,3}}|(?:>>>)?{NAME}")
 
 @dataclass(frozen=True)
 class FunctionaryFormat:
-    """The format of answers made of messages to recipients."""
+    """The format of functionary 3.2: an answer is a series of messages, each to the user or to a function."""
 
     markers: tuple[str, ...] = ()
     id_length: int = 0

@@ -28,11 +28,11 @@ class HarmonyFormat:
     id_length: int = 0
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a chat template uses channels."""
+        """Returns whether a chat template writes messages to channels, as Harmony does."""
         return CHANNEL in template
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> ChannelParser:
-        """Returns a new parser of one answer. Answers without calls also consist of messages."""
+        """Returns a new parser of one answer; never None, because answers without calls also consist of messages."""
         return ChannelParser(forced=forced, callable=callable)
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str:

@@ -14,7 +14,7 @@ class _Llama3(JsonToolFormat):
     """The format of Llama 3, whose templates may lack the opening."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template shows calls with "parameters", but no marker of another format."""
+        """Returns whether a template shows JSON calls with the key "parameters", and no marker of another format."""
         return bool(_SHOWN.search(template)) and not any(other in template for other in _OTHERS)
 
 

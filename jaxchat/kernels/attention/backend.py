@@ -139,7 +139,7 @@ class AttentionTarget:
         shape: the model's attention.
         platform: "cpu", "tpu" or "gpu", as jax names them.
         mesh: one axis, "tensor", over which the heads are split.
-        native: custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if they are unavailable.
+        native: names of the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if unavailable.
     """
 
     shape: AttentionShape

@@ -53,7 +53,10 @@ def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[
 
 
 def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
-    """Returns a warm runner with decode programs of 8 rows and of all slots, as `jaxchat plan` suggests."""
+    """Returns a warmed-up runner with random weights.
+
+    It has decode programs of 8 rows and of all slots, and the prefill buckets that `jaxchat plan` suggests.
+    """
     slots = max(args.users)
     engine = EngineConfig(
         slots=slots,

@@ -18,10 +18,10 @@ MAX_REPEAT = 10_000
 
 
 def rewrite(pattern: str) -> str:
-    """Returns the pattern in the syntax of Rust's regex crate.
+    """Translates an ECMA-262 pattern to the syntax of Rust's regex crate.
 
     Raises:
-        ValueError: the pattern is malformed, repeats something more than 10,000 times, or has an unsupported feature.
+        ValueError: the pattern is malformed, has a repeat count above 10,000, or has an unsupported feature.
     """
     return _Rewriter(pattern).run()
 
