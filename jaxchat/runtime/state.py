@@ -20,8 +20,8 @@ from jaxchat.sampling.state import SamplingState
 class EngineShapes:
     """The resolved shapes of the programs: S slots, N pages with the null page, V vocabulary.
 
-    `table` is P, the maximum number of pages of a sequence. `page_size` and `max_seq_len` are in tokens. `prefill_buckets`
-    holds the sizes of prefill steps in tokens, in ascending order, each a multiple of the first.
+    `table` is P, the maximum number of pages of a sequence. `page_size` and `max_seq_len` are in tokens.
+    `prefill_buckets` holds the sizes of prefill steps in tokens, in ascending order, each a multiple of the first.
     """
 
     slots: int
