@@ -29,15 +29,16 @@ def convert(
     Args:
         source: a directory in Hugging Face format.
         destination: the directory to write.
-        dtype: dtype of the stored weights. None keeps bfloat16 and converts all others to float32, which holds any
-            of them.
-        progress: called with the number of parameters read.
+        dtype: dtype of the written weights. None means bfloat16 if all weights of the source are bfloat16, otherwise
+            float32.
+        progress: called with the number of parameters read and their total number.
 
     Returns:
-        The dtype.
+        The dtype of the written weights.
 
     Raises:
-        ModelError: the source is damaged or in Orbax format already, or the destination exists and is not empty.
+        ModelError: the source is damaged, not supported or in Orbax format already, the destination exists and is not
+            empty, or Orbax is not installed.
         OSError: the destination cannot be written.
     """
     if has_orbax(source):

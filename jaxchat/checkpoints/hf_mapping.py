@@ -22,7 +22,7 @@ _UNUSED_ENDS = ("rotary_emb.inv_freq", ".k_scale", ".v_scale", ".kv_scale")
 """Ends of names of frequencies, which `config.json` decides, and of scales for caches in eight bits."""
 _UNUSED_STARTS = ("v_head.", "value_head.")  # heads that reinforcement learning leaves beside the model's own
 Source = Callable[[ModelConfig, ParamSpec, str], Slices]
-"""`source(config, spec, prefix)`: the stored tensors of one parameter; `prefix` begins the names of its layer."""
+"""`source(config, spec, prefix)` returns the stored tensors of one parameter; `prefix` begins their names."""
 
 
 def stored_slices(config: ModelConfig, prefix: str = "model.", head: str = "lm_head.weight") -> dict[ParamPath, Slices]:
@@ -30,7 +30,7 @@ def stored_slices(config: ModelConfig, prefix: str = "model.", head: str = "lm_h
 
     Args:
         config: the decoder.
-        prefix: begins all stored names but that of the head.
+        prefix: the beginning of all stored names except that of the head.
         head: the stored name of the head.
     """
     specs = param_specs(config)
@@ -39,7 +39,7 @@ def stored_slices(config: ModelConfig, prefix: str = "model.", head: str = "lm_h
 
 
 def unused(config: ModelConfig, name: str) -> bool:
-    """Returns whether a stored tensor may exist although it belongs to no parameter."""
+    """Returns whether the stored tensor `name` belongs to no parameter and may be ignored."""
     tied_head = config.tie_embeddings and name in HEADS
     return (
         tied_head
@@ -50,7 +50,7 @@ def unused(config: ModelConfig, name: str) -> bool:
 
 
 def _keys_of_other_layers(config: ModelConfig) -> set[str]:
-    """Returns the names, after `layers.`, of projections to keys and values in layers that use those of others."""
+    """Returns names, after `layers.`, of key and value tensors in layers that use the keys of earlier layers."""
     names = [f"{part}_{kind}.weight" for part in "kv" for kind in ("proj", "norm")]
     layers = [index for index, kind in enumerate(config.kinds) if kind.keys_of is not None]
     return {f"{index}.self_attn.{name}" for index in layers for name in names}
@@ -64,7 +64,7 @@ def _slices(config: ModelConfig, path: ParamPath, spec: ParamSpec, prefix: str) 
 
 
 def _named(name: str) -> Source:
-    """Returns the source of a parameter that is stored in its own layout."""
+    """Returns the source of a parameter that is stored as one tensor of the same shape."""
     return lambda config, spec, prefix: whole(f"{prefix}{name}", spec.shape)
 
 
@@ -84,7 +84,7 @@ def _shared_gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices
 
 
 def _norm(name: Callable[[Names], str]) -> Source:
-    """Returns the source of the scales of a norm that `name` names."""
+    """Returns the source of the scales of a norm. `name` picks the stored name of the norm."""
     return lambda config, spec, prefix: whole(f"{prefix}{name(config.names)}.weight", spec.shape)
 
 

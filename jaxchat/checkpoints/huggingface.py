@@ -35,20 +35,21 @@ def load_hf(
     place: Place | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[dict[str, Any], str]:
-    """Loads every parameter of `config` from the safetensors files of `directory`, which may be several.
+    """Loads every parameter of `config` from the safetensors files of `directory`.
 
     Args:
         directory: the model directory.
         config: the model.
         dtype: dtype of the loaded parameters.
         place: puts each finished parameter on its devices; by default on the default device.
-        progress: called with the number of parameters read.
+        progress: called with the number of parameters read and their total number.
 
     Returns:
         The nested parameter dict and the SHA-256 (hex) of all tensors read, in a fixed order.
 
     Raises:
-        ModelError: a file or tensor is missing, damaged or of another shape; names the file and the tensor.
+        ModelError: a file or tensor is missing, damaged or does not belong to `config`. The message names the file and
+            the tensor.
     """
     place = place or (lambda path, array: jax.device_put(array))
     shards = SafetensorsReader(directory)
@@ -65,7 +66,14 @@ def load_hf(
 
 
 def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype: str = "bfloat16") -> None:
-    """Writes `model.safetensors` with Hugging Face names. The caller writes `config.json`."""
+    """Writes `directory/model.safetensors` with Hugging Face names. The caller writes `config.json`.
+
+    Args:
+        params: the nested parameter dict.
+        config: the model.
+        directory: an existing directory.
+        dtype: dtype of the written tensors.
+    """
     tensors: dict[str, np.ndarray] = {}
     for path, slices in stored_slices(config).items():
         array = np.asarray(param_at(params, path).astype(jnp.float32))
@@ -76,7 +84,7 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
 
 
 def _stored(shards: SafetensorsReader, config: ModelConfig) -> dict[ParamPath, Slices]:
-    """Returns the stored tensors of every parameter, in that form of the family of which most tensors are there."""
+    """Returns the stored tensors of every parameter, by whichever names of the family fit most tensors."""
     prefix, head = shards.prefix(config.names.prefixes), shards.head()
     forms = [
         stored_slices(replace(config, names=names), prefix, head) for names in (config.names, *config.names.others)
@@ -87,9 +95,9 @@ def _stored(shards: SafetensorsReader, config: ModelConfig) -> dict[ParamPath, S
 
 
 def _check(shards: SafetensorsReader, stored: dict[ParamPath, Slices], config: ModelConfig) -> None:
-    """Raises ModelError for tensors that do not fit, before memory is allocated, and for tensors of no parameter.
+    """Raises ModelError, before memory is allocated, if the tensors do not fit the model.
 
-    The computation would silently omit the latter.
+    Tensors that belong to no parameter are errors too, because the decoder would silently omit them.
     """
     parts = [part for slices in stored.values() for part in slices]
     shards.check_rows(stored["embed",][0].name, config.vocab_size)

@@ -1,5 +1,4 @@
-"""Decodes MXFP4, the format in which gpt-oss is published: numbers of 4 bits, 32 of which share a power of two (OCP MX
-1.0).
+"""Decodes MXFP4 (OCP MX 1.0), the format of gpt-oss: numbers of 4 bits, 32 of which share a power of two.
 
 A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]`, two numbers in a byte, the lower bits
 first, and `.._scales` u8 `[E, out, in / 32]`. Reading converts to f32, entry by entry.
@@ -22,10 +21,10 @@ _BIAS = 127  # of the exponents
 
 
 class Mxfp4:
-    """A tensor stored as two, with the methods of a slice of a safetensors file."""
+    """A tensor that is stored as blocks and scales. It has the methods of a slice of a safetensors file."""
 
     def __init__(self, blocks: Any, scales: Any) -> None:
-        """Wraps the slices of the two tensors. Raises ModelError if they do not match."""
+        """Wraps the slices of blocks and scales. Raises ModelError if their shapes or dtypes do not match."""
         self._blocks, self._scales = blocks, scales
         shape = blocks.get_shape()
         if {blocks.get_dtype(), scales.get_dtype()} != {"U8"}:
@@ -39,13 +38,11 @@ class Mxfp4:
         return [count, 32 * groups, outputs]
 
     def get_dtype(self) -> str:
-        """Returns the narrowest dtype that holds every number exactly, except powers of two at the ends of its
-        range.
-        """
+        """Returns "BF16", the narrowest dtype that holds all numbers exactly, except at the ends of its range."""
         return "BF16"
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Returns entries on the first axis, f32 `[.., in, out]`."""
+        """Returns the entries in the slice `index` of the first axis, decoded, f32 `[entries, in, out]`."""
         blocks, scales = self._blocks[index], self._scales[index]
         numbers = _PAIRS[blocks].reshape(*blocks.shape[:-1], -1)
         numbers *= np.exp2(scales[..., None].astype(np.float32) - _BIAS)
@@ -53,15 +50,15 @@ class Mxfp4:
 
 
 class Mxfp4Form:
-    """Tensors in two: blocks of numbers and the scales of the blocks."""
+    """The stored form MXFP4: each tensor is stored as blocks of numbers and the scales of the blocks."""
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the two stored names of each tensor that has blocks; the names alone tell."""
+        """Returns the names of the blocks and scales of each tensor, recognised by the suffix `_blocks`."""
         tensors = sorted(name.removesuffix(BLOCKS) for name in names if name.endswith(BLOCKS))
         return {name: (f"{name}{BLOCKS}", f"{name}{SCALES}") for name in tensors}
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> Mxfp4:
-        """Returns the tensor of slices of its blocks and scales. Raises ModelError where they do not fit."""
+        """Returns the tensor stored as blocks and scales. Raises ModelError if their shapes or dtypes do not match."""
         return Mxfp4(parts[f"{name}{BLOCKS}"], parts[f"{name}{SCALES}"])
 
 

@@ -1,6 +1,4 @@
-"""Orbax checkpoints: the native format, restored directly onto the mesh that serves, without a pass through the
-host.
-"""
+"""Orbax checkpoints, the native format. Parameters are restored directly to the devices that hold them."""
 
 from __future__ import annotations
 
@@ -32,7 +30,13 @@ def has_orbax(directory: Path) -> bool:
 def save_orbax(params: dict[str, Any], directory: Path, digest: str) -> None:
     """Writes `directory/orbax`, then the manifest `directory/orbax.json`, which lists its contents.
 
-    `digest` is the digest of the original weights, which is part of the fingerprint.
+    Args:
+        params: the nested parameter dict.
+        directory: directory of the model.
+        digest: digest of the original weights, which becomes part of the fingerprint.
+
+    Raises:
+        ModelError: Orbax is not installed.
     """
     checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
     with checkpoint.StandardCheckpointer() as saver:
@@ -51,17 +55,22 @@ def restore_orbax(
     sharding: ShardingOf,
     finish: Finish = lambda path, array: array,
 ) -> tuple[dict[str, Any], str]:
-    """Reads `directory/orbax`, each parameter directly to its sharding; returns parameters and digest.
+    """Restores the parameters in `directory/orbax`, each directly to its sharding.
 
     Args:
         directory: directory of the model.
         config: the decoder whose parameters are stored.
         dtype: dtype of the parameters.
         sharding: returns the sharding of each parameter.
-        finish: called with each parameter of a part of the tree, before the next part is read.
+        finish: gives each parameter its final form. It is called for all parameters of one layer before the next layer
+            is read.
+
+    Returns:
+        The nested parameter dict and the digest of the original weights.
 
     Raises:
-        ModelError: the checkpoint is damaged or does not fit `config`; names the file or the parameter.
+        ModelError: Orbax is not installed, or the checkpoint is damaged or does not fit `config`. The message names the
+            file or the parameter.
     """
     specs = param_specs(config)
     digest = _checked(directory, {".".join(path): list(spec.shape) for path, spec in specs.items()})
@@ -79,7 +88,7 @@ def restore_orbax(
 
 
 def _restored(reader: Any, directory: Path, target: dict[str, Any]) -> dict[str, Any]:
-    """Restores a part of the tree to the shardings of `target`."""
+    """Restores the parameters in `target`, a part of the tree, to its shardings. Raises ModelError if that fails."""
     checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
     try:
         places = checkpoint.checkpoint_utils.construct_restore_args(target)
@@ -92,7 +101,7 @@ def _restored(reader: Any, directory: Path, target: dict[str, Any]) -> dict[str,
 
 
 def _finish(tree: dict[str, Any], path: ParamPath, finish: Finish) -> None:
-    """Replaces parameters by their final form one at a time, so that no two forms of all of them exist."""
+    """Replaces the parameters in `tree` by their final forms, one at a time to save memory."""
     for name, node in tree.items():
         if isinstance(node, dict):
             _finish(node, (*path, name), finish)

@@ -19,7 +19,7 @@ from jaxchat.model_directory import INDEX, SINGLE, check_contents, read_if_there
 FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors spells dtypes
 
 PREFIXES = ("model.", "", "language_model.model.", "model.language_model.", "language_model.")
-"""Beginnings of the names of a decoder's tensors, where a family's own do not occur."""
+"""Prefixes of tensor names that are tried after those of the family."""
 HEADS = ("lm_head.weight", "language_model.lm_head.weight", "model.lm_head.weight")
 _WRAPPERS = ("module.", "base_model.model.")  # of DistributedDataParallel and of PEFT
 _COMPILED = "_orig_mod."  # torch.compile puts it where the compiled module is
@@ -30,14 +30,19 @@ MAPPED = 1 << 24  # bytes; files are mapped, and the pages that were read take m
 class SafetensorsReader:
     """A reader that opens every file at once, so that missing or damaged files show before anything is read.
 
-    `files` maps each tensor to its file. Names lack what wrappers of torch modules put before them. A tensor in a form
-    of `CHECKPOINT_FORMS` has the name and shape of the decoded one, and the file of its first part.
+    `files` maps each tensor to its file. Prefixes of wrappers of torch modules are removed from the names. A tensor in
+    a form of `CHECKPOINT_FORMS` has the name and shape of the decoded tensor, and the file of its first part.
 
-    All methods raise ModelError naming file and tensor.
+    All methods that read a file raise ModelError if the file is damaged. The message names the file, and
+    the tensor if one is at fault.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Opens the files of `directory` and checks them against the index."""
+        """Opens the files of `directory` and checks them against the index.
+
+        Raises:
+            ModelError: a file is missing or damaged, or differs from the index, or two tensors belong to one parameter.
+        """
         self.directory = directory
         listed = _files_of_tensors(directory)
         self._opened = {path: _open(path) for path in sorted(set(listed.values()))}
@@ -53,24 +58,24 @@ class SafetensorsReader:
         self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
     def prefix(self, known: tuple[str, ...]) -> str:
-        """Returns the first prefix of `known` and `PREFIXES` that occurs in the names; `known[0]` if none does."""
+        """Returns the first prefix in `known`, then `PREFIXES`, with a stored embedding; `known[0]` if none has one."""
         prefixes = (*known, *PREFIXES)
         return next((prefix for prefix in prefixes if f"{prefix}embed_tokens.weight" in self.files), known[0])
 
     def head(self) -> str:
-        """Returns the first of `HEADS` that occurs in the names; the first of all if none does."""
+        """Returns the first of `HEADS` that is stored, or `HEADS[0]` if none is."""
         return next((name for name in HEADS if name in self.files), HEADS[0])
 
     def dtypes(self) -> set[str]:
-        """Returns the dtypes of all tensors, in the notation of safetensors."""
+        """Returns the dtypes of all tensors, as safetensors spells them, such as "BF16"."""
         return {self._slice(name).get_dtype() for name in self.files}
 
     def fits(self, part: TensorSlice) -> bool:
-        """Returns whether the tensor of `part` is stored in the shape that it expects."""
+        """Returns whether the tensor `part.name` is stored with the shape `part.stored_shape`."""
         return part.name in self.files and tuple(self._slice(part.name).get_shape()) == part.stored_shape
 
     def check_rows(self, embedding: str, vocab_size: int) -> None:
-        """Raises ModelError if the tensor `embedding` has other than `vocab_size` rows."""
+        """Raises ModelError if the tensor `embedding` is stored with a number of rows that is not `vocab_size`."""
         shape = self._slice(embedding).get_shape() if embedding in self.files else []
         if shape and shape[0] != vocab_size:
             raise ModelError(
@@ -79,7 +84,7 @@ class SafetensorsReader:
             )
 
     def check(self, part: TensorSlice) -> None:
-        """Raises ModelError if the tensor of `part` is missing, of another shape, or not floating-point."""
+        """Raises ModelError if the tensor `part.name` is missing, of another shape, or not floating-point."""
         path = self.files.get(part.name)
         if path is None:
             raise self._missing(part.name)
@@ -91,7 +96,7 @@ class SafetensorsReader:
             raise ModelError(f"{path}: tensor {part.name} has dtype {dtype}, supported: {', '.join(FLOATING)}")
 
     def read(self, part: TensorSlice) -> np.ndarray:
-        """Returns the rows of a stored tensor that `part` selects."""
+        """Returns the rows of a stored tensor that `part` selects. Raises ModelError if they cannot be read."""
         path = self.files[part.name]
         try:
             stored = self._slice(part.name)
@@ -107,7 +112,7 @@ class SafetensorsReader:
         return tensor
 
     def release(self) -> None:
-        """Frees the memory of the pages that were read."""
+        """Frees the memory of files that were read, by opening them anew."""
         self._opened |= {read: _open(read) for read in self._mapped}
         self._mapped.clear()
 

@@ -22,7 +22,7 @@ def read_stored_config(directory: Path) -> ModelConfig:
     `transformers` does the same: fine-tuning may have changed the head alone.
 
     Raises:
-        ModelError: as `read_config` does, or the files of weights are damaged.
+        ModelError: `read_config` rejects the configuration, or a file of weights is damaged.
     """
     config = read_config(directory)
     if not config.tie_embeddings:
@@ -40,7 +40,7 @@ def has_other_head(shards: SafetensorsReader, config: ModelConfig) -> bool:
     """Returns whether the checkpoint stores a head that differs from the embedding.
 
     Raises:
-        ModelError: one of the two cannot be read.
+        ModelError: one of the two has the wrong shape or cannot be read.
     """
     head, embedding = shards.head(), f"{shards.prefix(config.names.prefixes)}embed_tokens.weight"
     if head not in shards.files or embedding not in shards.files:

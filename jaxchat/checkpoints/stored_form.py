@@ -1,4 +1,4 @@
-"""Forms in which a checkpoint stores a tensor other than as one array of floating numbers, and their registry."""
+"""The registry of stored forms: ways in which a checkpoint encodes a tensor, such as blocks of numbers with scales."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from jaxchat.registry import Registry
 
 
 class StoredTensor(Protocol):
-    """A tensor that is read in part, with the methods of a slice of a safetensors file."""
+    """A tensor that can be read in parts. It has the methods of a slice of a safetensors file."""
 
     def get_shape(self) -> list[int]:
-        """Returns the shape of the tensor that is meant."""
+        """Returns the shape of the represented tensor, not of its stored parts."""
 
     def get_dtype(self) -> str:
-        """Returns the narrowest floating dtype that holds its numbers: F64, F32, F16 or BF16."""
+        """Returns the narrowest floating-point dtype that holds the tensor's numbers: "F64", "F32", "F16" or "BF16"."""
 
     def __getitem__(self, index: Any) -> Any:
-        """Returns entries on the first axis as a NumPy array of floating numbers."""
+        """Returns the entries in the slice `index` of the first axis, as a NumPy array of floating-point numbers."""
 
 
 class StoredForm(Protocol):
     """One way of storing a tensor as several tensors of a safetensors checkpoint, such as numbers and scales.
 
-    It is registered under the `quant_method` that `quantization_config` of a `config.json` names.
+    A form is registered under the `quant_method` that `quantization_config` of a `config.json` names.
     """
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
@@ -39,15 +39,15 @@ class StoredForm(Protocol):
         """
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> StoredTensor:
-        """Returns a tensor of its parts.
+        """Returns the tensor that `parts` represent.
 
         Args:
-            name: of the tensor.
+            name: name of the represented tensor.
             parts: a slice of each stored tensor by its name, with `get_shape`, `get_dtype` and `[index]`.
             quantization: as for `find`.
 
         Raises:
-            ModelError: the parts do not fit each other.
+            ModelError: the shapes or dtypes of the parts do not match.
         """
 
 

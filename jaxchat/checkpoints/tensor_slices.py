@@ -1,4 +1,4 @@
-"""The layout of stored tensors, [out, in] as in torch, inside the decoder's parameters, [in, out]."""
+"""Maps stored tensors, `[out, in]` as in torch, to places in the decoder's parameters, `[in, out]`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class TensorSlice:
     rows: tuple[int, int] | None = None  # of the stored tensor, from and to; None: all
 
     def from_stored(self, rows: np.ndarray) -> np.ndarray:
-        """Converts stored rows to the shape of their place."""
+        """Returns stored rows in the layout and shape of their place in the parameter."""
         if self.alternating:
             *outer, count, size = self.shape
             return rows.reshape(*outer, size, count).swapaxes(-1, -2)
         return (rows.T if self.transposed else rows).reshape(self.shape)
 
     def to_stored(self, piece: np.ndarray) -> np.ndarray:
-        """Inverts `from_stored`."""
+        """Returns a piece of the parameter in the stored layout: the inverse of `from_stored`."""
         first, *rest = self.stored_shape
         stored = (self.rows[1] - self.rows[0] if self.rows else first, *rest)
         if self.alternating:
@@ -47,23 +47,23 @@ Slices = tuple[TensorSlice, ...]
 
 
 def whole(name: str, shape: Shape) -> Slices:
-    """Returns the slice of a parameter that is stored in its own layout."""
+    """Returns the slice of a parameter that is stored as one tensor of the same shape."""
     return (TensorSlice(name, shape, shape),)
 
 
 def matrix(name: str, shape: Shape, inputs: int) -> Slices:
-    """Returns the slice of a parameter `[in.., out..]` with `inputs` input axes, stored as one matrix."""
+    """Returns the slice of a parameter `[in.., out..]` with `inputs` input axes, stored as one matrix `[out, in]`."""
     return (TensorSlice(name, _stored(shape, inputs), shape, transposed=True),)
 
 
 def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """Returns the slices of a parameter `[in, out..]` of several stored matrices.
+    """Returns the slices of a parameter `[in, out..]` that is stored as several matrices `[out, in]`.
 
     Args:
-        names: of the matrices.
-        shape: of the parameter.
-        axis: of the parameter, on which they are joined.
-        counts: how much of that axis each of them fills.
+        names: the stored matrices.
+        shape: shape of the parameter.
+        axis: the axis of the parameter along which the matrices are concatenated.
+        counts: each matrix's size on that axis.
     """
     return tuple(
         TensorSlice(name, _stored(part, 1), part, place, transposed=True)
@@ -72,7 +72,7 @@ def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Seque
 
 
 def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """Returns the slices of `joined_matrices`, stored as one matrix with all of them, one below the other."""
+    """Returns slices as `joined_matrices` does, for matrices that are stored one below the other in one matrix."""
     slices, start = [], 0
     for part, place in _parts(shape, axis, counts):
         end = start + math.prod(part[1:])
@@ -82,7 +82,7 @@ def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Sl
 
 
 def joined_vectors(names: Sequence[str], shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """Returns the slices of `joined_matrices` for several stored vectors."""
+    """Returns the slices of a parameter that is stored as several vectors. Arguments are as for `joined_matrices`."""
     return tuple(
         TensorSlice(name, (math.prod(part),), part, place)
         for name, (part, place) in zip(names, _parts(shape, axis, counts), strict=True)
@@ -90,7 +90,7 @@ def joined_vectors(names: Sequence[str], shape: Shape, axis: int, counts: Sequen
 
 
 def entries(name: str, shape: Shape, *, alternating: bool = False, transposed: bool = False) -> Slices:
-    """Returns the slices of a parameter that is stored as one tensor and read entry by entry of the first axis.
+    """Returns the slices, one for each entry of the first axis, of a parameter that is stored as one tensor.
 
     Args:
         name: name of the tensor.
@@ -117,7 +117,7 @@ def entries(name: str, shape: Shape, *, alternating: bool = False, transposed: b
 
 
 def stacked(parameters: Sequence[Slices]) -> Slices:
-    """Returns the slices of parameters of one shape, each an entry on a new first axis."""
+    """Returns the slices of a parameter that stacks `parameters`, all of one shape, on a new first axis."""
     return tuple(
         replace(part, place=(index, *part.place)) for index, slices in enumerate(parameters) for part in slices
     )

@@ -12,9 +12,10 @@ from jaxchat.models.rope import RopeConfig
 Activation = Literal["silu", "gelu_tanh"]
 NormKind = Literal["rms", "layer"]
 Stacking = Literal["alternating", "in_out", "out_in"]
-"""How one tensor holds the matrices of all experts.
+"""The layout of a stored tensor that holds the matrices of all E experts.
 
-"alternating" is `[E, in, out]` with gate and up in turns, "in_out" has the gate before up, "out_in" is `[E, out, in]`.
+"in_out" is `[E, in, out]` and "out_in" is `[E, out, in]`; in both, the outputs of the gate precede those of up.
+"alternating" is `[E, in, out]`, in which gate and up outputs alternate.
 """
 _SIZES = ("num_heads", "num_kv_heads", "head_dim", "mlp_dim")  # of a model, and of a layer that differs from it
 
@@ -36,9 +37,10 @@ class LayerKind:
 
 @dataclass(frozen=True, kw_only=True)
 class Clamp:
-    """The bounded SwiGLU of gpt-oss (arXiv 2508.10925).
+    """The constants of the bounded SwiGLU of gpt-oss (arXiv 2508.10925).
 
-    The gate is at most `limit`, up is clamped to -limit .. limit, and 1 is added to up.
+    The function is `gate * sigmoid(alpha * gate) * (up + 1)`, with `gate` cut off above `limit` and `up` clamped to
+    -limit .. limit.
     """
 
     alpha: float  # the slope of the sigmoid
@@ -47,7 +49,10 @@ class Clamp:
 
 @dataclass(frozen=True, kw_only=True)
 class Experts:
-    """A mixture of experts: each token passes `top_k` of `count` feed-forward layers of hidden dimension `mlp_dim`."""
+    """A mixture of experts: each token passes through `top_k` of `count` feed-forward layers.
+
+    The experts have the hidden dimension `mlp_dim`. The constructor raises ModelError if `top_k` is more than `count`.
+    """
 
     count: int  # E
     top_k: int
@@ -88,10 +93,10 @@ class Names:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A decoder: norms, grouped-query attention, gated feed-forward layers.
+    """The sizes and variants of a decoder with norms, grouped-query attention and gated feed-forward layers.
 
     Letters: V vocabulary, L layers, H query heads, K KV heads, D embedding dimension, F feed-forward dimension, d head
-    dimension.
+    dimension. The constructor raises ModelError if a size is below 1, or a setting does not fit the others.
     """
 
     vocab_size: int  # V
@@ -153,12 +158,12 @@ class ModelConfig:
 
     @property
     def group(self) -> int:
-        """Query heads per KV head."""
+        """The number of query heads for each KV head."""
         return self.num_heads // self.num_kv_heads
 
     @cached_property
     def layers(self) -> tuple[ModelConfig, ...]:
-        """The configuration of each layer alone, with the sizes of its kind in place of the model's."""
+        """One configuration for each layer: a model of that layer alone, with the layer's own sizes."""
 
         def alone(kind: LayerKind) -> ModelConfig:
             sizes = {name: getattr(kind, name) for name in _SIZES if getattr(kind, name) is not None}
@@ -170,15 +175,15 @@ class ModelConfig:
 
     @property
     def kind(self) -> LayerKind:
-        """The kind of the only layer, of an entry of `layers`."""
+        """The kind of the only layer, as in each entry of `layers`. Raises ValueError if there are several layers."""
         (kind,) = self.kinds
         return kind
 
     def for_max_seq_len(self, context: int) -> ModelConfig:
-        """Returns the model for an engine whose sequences have at most `context` tokens.
+        """Returns the configuration for an engine whose sequences have at most `context` tokens.
 
-        LongRoPE has two sets of frequencies. The set of a sequence must not change as it grows, because its keys are
-        cached. The longest possible sequence therefore decides for all.
+        LongRoPE has two sets of frequencies. A sequence must keep one set while it grows, because its keys are cached.
+        All sequences therefore use the set that the longest possible one needs.
         """
 
         def select_factors(kind: LayerKind) -> LayerKind:

@@ -1,4 +1,4 @@
-"""The decoder: tokens in, hidden states out, logits on request. It depends on neither requests nor pages."""
+"""The decoder, which maps tokens to hidden states, and hidden states to logits. Its caller keeps the KV cache."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from jaxchat.models.sharding import TensorParallel
 
 
 class Decoder(nn.Module):
-    """The decoder of every family, over one flat run of tokens.
+    """The decoder of every family, for one flat array of tokens.
 
     Layers are unrolled, with one parameter subtree each: scanning stacked weights would copy them in every step on CPU
-    and GPU. The caller batches: decode passes one token of each of R sequences, prefill T tokens of one, and training
-    uses vmap.
+    and GPU. A decode step passes one token of each of R sequences. A prefill step passes T tokens of one sequence.
+    Training packs several conversations into one array, and `attend` keeps them apart.
     """
 
     config: ModelConfig
@@ -43,7 +43,7 @@ class Decoder(nn.Module):
             self.head = weight(self, specs, "head")
 
     def __call__(self, tokens: Array, positions: Array, *, attend: Attend) -> Array:
-        """Returns hidden states after the last norm.
+        """Returns the hidden states after the last norm.
 
         Args:
             tokens: `[T]` int32 token ids.
@@ -70,7 +70,7 @@ class Decoder(nn.Module):
         return self.norm(x)
 
     def logits(self, hidden: Array) -> Array:
-        """Returns logits `[T, V]` (f32) of `hidden[T, D]`."""
+        """Returns the logits `[T, V]` (f32) for `hidden[T, D]`."""
         c = self.config
         logits = matmul("td,vd->tv", hidden, self.table) if c.tie_embeddings else matmul("td,dv->tv", hidden, self.head)
         if c.logit_scale != 1:
@@ -79,13 +79,13 @@ class Decoder(nn.Module):
 
 
 def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array, attend: Attend) -> Array:
-    """Applies `Decoder.__call__` with `params`: `[T]`, `[T]` to f32 `[T, D]`."""
+    """Returns the hidden states, f32 `[T, D]`, that `Decoder.__call__` computes with the parameters `params`."""
     hidden: Array = decoder.apply({"params": params}, tokens, positions, attend=attend)  # type: ignore[assignment]
     return hidden
 
 
 def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
-    """Applies `Decoder.logits` with `params`: `[T, D]` to f32 `[T, V]`."""
+    """Returns the logits, f32 `[T, V]`, that `Decoder.logits` computes with the parameters `params`."""
     logits: Array = decoder.apply({"params": params}, hidden, method=Decoder.logits)  # type: ignore[assignment]
     return logits
 
@@ -100,7 +100,15 @@ class Block(nn.Module):
     def __call__(
         self, layer: int, x: Array, rope_tables: RopeTables | None, keys: StepKeys, layer_input: Array | None
     ) -> Array:
-        """Maps the residual stream `x[T, D]` to f32 `[T, D]`; `layer_input[T, P]` is that of `PerLayerInputs`."""
+        """Maps the residual stream `x[T, D]` to f32 `[T, D]`.
+
+        Args:
+            layer: the index of the layer.
+            x: the residual stream.
+            rope_tables: the rotation of queries and keys; None for a layer without positions.
+            keys: the keys and values of earlier layers.
+            layer_input: `[T, P]` f32, the layer's part of the output of `PerLayerInputs`, if the model has that.
+        """
         c = self.config
         attention = Attention(c, self.tensor_parallel, name="attention")
         normed = self._read("attention_norm", x)
@@ -119,7 +127,7 @@ class Block(nn.Module):
 
         Args:
             x: `[T, D]`, the residual stream.
-            normed: `[T, D]`, what the layer reads. Experts beside it have a separate norm of `x`.
+            normed: `[T, D]`, `x` after a norm. Experts that stand beside a dense layer read another norm of `x`.
         """
         c, experts = self.config, self.config.experts if self.config.kind.sparse else None
         if experts and not experts.beside_dense:
@@ -132,12 +140,12 @@ class Block(nn.Module):
         return Norm.of(c, "dense_post_norm")(dense) + Norm.of(c, "experts_post_norm")(mixed)
 
     def _read(self, norm: str, x: Array) -> Array:
-        """Returns what half a block computes with, for the residual stream `x[T, D]`."""
+        """Returns the input of half a block: the residual stream `x[T, D]`, normalised if `pre_norms`."""
         y: Array = Norm.of(self.config, norm)(x) if self.config.pre_norms else x
         return y
 
     def _added(self, norm: str, y: Array) -> Array:
-        """Returns what the output `y[T, D]` of half a block adds to the residual stream."""
+        """Returns the output `y[T, D]` of half a block, normalised and scaled as the residual stream adds it."""
         c = self.config
         y = Norm.of(c, norm)(y) if c.post_norms else y
         return y if c.residual_scale == 1 else y * c.residual_scale

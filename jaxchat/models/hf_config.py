@@ -16,11 +16,11 @@ MOST = {"num_hidden_layers": 1000, "num_experts": 1024, "num_local_experts": 102
 class HFConfigReader:
     """A reader of the keys of a `config.json`, or of an object in it.
 
-    Every method that reads a value treats null as absent. Only `or_else` distinguishes them: in `transformers` the
+    Every method that reads a value treats null as absent. Only `or_else` distinguishes the two: in `transformers` the
     defaults of a class replace absent keys, and null switches the feature off.
 
-    Methods that return a value raise ModelError, which names the key. They do so if the key is absent without a
-    default, of another type or out of range.
+    Methods that read a value raise ModelError, which names the key, if the value has another type or is out of range.
+    `integer`, `number`, `flag` and `word` also raise it if the key is absent and the default is None.
     """
 
     def __init__(self, raw: Mapping[str, Any], where: str = "config.json: ") -> None:
@@ -32,7 +32,7 @@ class HFConfigReader:
         return HFConfigReader({**defaults, **self._raw}, self._where)
 
     def replaced(self, values: Mapping[str, Any]) -> HFConfigReader:
-        """Returns a reader of the same keys, except those in `values`."""
+        """Returns a reader of the same object, in which `values` replace or add keys."""
         return HFConfigReader({**self._raw, **values}, self._where)
 
     @property
@@ -95,7 +95,7 @@ class HFConfigReader:
         return tuple(values)
 
     def inner(self, key: str) -> HFConfigReader:
-        """Returns a reader of an object, empty if the key is absent."""
+        """Returns a reader of the object at `key`, which is empty if the key is absent."""
         value = self._raw.get(key)
         if value is None:
             value = {}
@@ -104,7 +104,7 @@ class HFConfigReader:
         return HFConfigReader(value, f"{self._where}{key}.")
 
     def error(self, key: str, must: str) -> ModelError:
-        """Returns an error about the value of `key`."""
+        """Returns an error about the value of `key`. `must` continues the message, such as "must be a list"."""
         return ModelError(f"{self._where}{key} {must}, got {safe_repr(self._raw.get(key))}")
 
     def _value(self, key: str, default: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The layers of the decoder. Weights are stored as [in, out], fused if one matrix product computes several outputs.
+"""The layers of the decoder. Weights are stored as [in, out]. Weights that multiply the same input are fused into one.
 
 The fused query-key-value matrix is grouped by KV head, `[D, K, G + 2, d]` with G = H / K: G query heads, then the key,
-then the value. Splitting over K therefore splits the attention cleanly across devices.
+then the value. If it is split over K, each device has whole KV heads with their query heads.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from jaxchat.models.sharding import TensorParallel
 Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
 """`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`; the decoder's caller owns the KV cache.
 
-`layer` is the layer whose keys and values are attended to. A layer that uses those of an earlier one calls with that
-one's index, keys and values, which are in the cache already.
+`layer` is the index of the layer whose keys and values the queries attend to. A layer that reuses an earlier layer's
+keys and values passes the earlier layer's index, `k` and `v`, which are in the cache already.
 """
 Weight = Array | PanelWeight | Int8
 
 
 def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
-    """Contracts activations and weights, accumulating in f32, and returns f32.
+    """Multiplies activations by weights, accumulates in f32 and returns f32.
 
     In the result, the remaining axes of the activations precede those of the weights. Packed weights ignore the
     equation and `reduce_dtype`: all axes of x after the first are contracted.
 
-    XLA:CPU would widen bf16 weights to f32 first (8x slower) unless the f32 result is requested.
+    The product requests an f32 result, because XLA:CPU would otherwise widen bf16 weights to f32 first (8x slower).
 
     Args:
-        equation: as for einsum.
-        x: activations.
+        equation: as for einsum; the axes that x and w have in common are contracted.
+        x: activations `[T, ..]`, cast to the dtype of w unless w is packed.
         w: weights.
         reduce_dtype: if the sum runs over devices, the dtype that each device's part is rounded to; see
             `TensorParallel`.
@@ -67,9 +67,9 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
 
 
 def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype: str = "float32") -> Array:
-    """Applies `matmul` to entry `index` (i32 scalar) of `w`, a stack of weights on the first axis.
+    """Applies `matmul` to `x` and `w[index]`, one entry of a stack of weights. `index` is an i32 scalar.
 
-    XLA:CPU widens all entries of bf16 weights before it extracts one. On CPUs this is slow without the C++ kernels.
+    XLA:CPU widens all entries of bf16 weights before it extracts one. Without the C++ kernels this is slow.
     """
     if isinstance(w, PanelWeight):
         return native.matmul_entry(x.reshape(x.shape[0], -1), w, index)
@@ -79,26 +79,26 @@ def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype:
 
 
 def weight(module: nn.Module, specs: Specs, name: str) -> Weight:
-    """Returns the weight `name`, in the form in which it is stored, for `matmul`."""
+    """Returns the parameter `name` of `module`, which may be packed. Initialisation draws it as `specs` says."""
     if module.is_initializing():
         return parameter(module, specs, name)
     return module.get_variable("params", name)
 
 
 def parameter(module: nn.Module, specs: Specs, name: str) -> Array:
-    """Returns the parameter `name`, which is never packed. While initialising, draws it as `specs` says."""
+    """Returns the parameter `name` of `module`, which is never packed. Initialisation draws it as `specs` says."""
     spec = specs[name,]
     found: Array = module.param(name, spec.init, spec.shape)
     return found
 
 
 def activate(name: Activation, x: Array) -> Array:
-    """Applies the activation function `name` elementwise in f32."""
+    """Applies the activation function `name` to each element of `x`, f32."""
     return jax.nn.silu(x) if name == "silu" else jax.nn.gelu(x, approximate=True)
 
 
 def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
-    """Computes the gated product of `config.Clamp` elementwise in f32."""
+    """Returns the bounded SwiGLU of `config.Clamp`, elementwise, for `gate` and `up`, f32 of the same shape."""
     gate = jnp.minimum(gate, clamp.limit)
     return gate * jax.nn.sigmoid(clamp.alpha * gate) * (jnp.clip(up, -clamp.limit, clamp.limit) + 1)
 
@@ -106,7 +106,7 @@ def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
 class Norm(nn.Module):
     """The norm `x / sqrt(mean(x**2) + eps) * (scale + offset)` over the last axis (arXiv 1910.07467).
 
-    With kind "layer", the mean of x is subtracted first (arXiv 1607.06450). It computes in f32, and its result is f32
+    With kind "layer", the mean of x is subtracted first (arXiv 1607.06450). The norm computes in f32 and returns f32
     for every dtype of x.
     """
 
@@ -116,7 +116,7 @@ class Norm(nn.Module):
 
     @staticmethod
     def of(config: ModelConfig, name: str | None = None) -> Norm:
-        """Returns the norm of a model. `name` is that of its parameters."""
+        """Returns a norm with the settings of `config`. `name` is the key of its parameters in the nested dict."""
         return Norm(config.norm_eps, config.norm_offset, config.norm, name=name)
 
     @nn.compact
@@ -136,19 +136,19 @@ def normalised(x: Array, eps: float) -> Array:
 
 
 class StepKeys:
-    """The keys and values of a step's tokens, which later layers may use too."""
+    """The keys and values that layers computed for the tokens of a step, and that later layers may reuse."""
 
     def __init__(self, attend: Attend) -> None:
         self._attend = attend
         self._of_layer: dict[int, tuple[Array, Array]] = {}
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
-        """Attends to the keys of `layer`, which are kept."""
+        """Attends to the keys and values of `layer`, and keeps them for later layers. Shapes are as in `Attend`."""
         self._of_layer[layer] = k, v
         return self._attend(layer, q, k, v, spec)
 
     def attend_to(self, earlier: int, q: Array, spec: AttentionSpec) -> Array:
-        """Attends to the keys of an earlier layer."""
+        """Attends to the keys and values of the layer `earlier`, which `attend` kept."""
         return self._attend(earlier, q, *self._of_layer[earlier], spec)
 
 
@@ -160,7 +160,7 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, layer: int, x: Array, rope_tables: RopeTables | None, keys: StepKeys) -> Array:
-        """Maps `x[T, D]` to f32 `[T, D]`. `rope_tables` is None for a layer without positions."""
+        """Maps `x[T, D]` to f32 `[T, D]`. `layer` is the layer's index. Without positions, `rope_tables` is None."""
         c, tokens = self.config, x.shape[0]
         specs, spec, earlier = attention_specs(c), self._attention_spec(), c.kind.keys_of
         w = weight(self, specs, "qkv" if earlier is None else "q")
@@ -193,9 +193,7 @@ class Attention(nn.Module):
         return replace(spec, sinks=sinks.ravel())
 
     def _placed(self, norm: str, x: Array, rope_tables: RopeTables | None) -> Array:
-        """Returns queries or keys `[T, heads, d]` after norm and rotation, f32; `norm` is the name of the norm's
-        parameters.
-        """
+        """Returns queries or keys, f32 `[T, heads, d]`, after the norm with the parameters `norm` and the rotation."""
         c = self.config
         if c.qk_norm and not c.qk_norm_last:
             x = self._normalised(norm, x)
@@ -208,7 +206,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A gated layer, `down(activation(gate(x)) * up(x))` (arXiv 2002.05202). Maps `x[T, D]` to f32 `[T, D]`."""
+    """A gated feed-forward layer (arXiv 2002.05202). Maps `x[T, D]` to `down(activation(gate(x)) * up(x))`, f32."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()

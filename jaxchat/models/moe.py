@@ -1,9 +1,9 @@
-"""A mixture of experts without a capacity: tokens are never dropped, and none changes the bits of another.
+"""A mixture of experts that never drops a token, and in which no token of a step changes the bits of another.
 
 Each token goes to a few experts. The rows of a step are therefore sorted by expert. Each expert's rows are cut into
 padded blocks of one fixed size. Every matrix product of a program then has the same shape for any routing. A row of a
-product does not depend on the others. The experts' outputs are added in the order of the experts, as they are
-computed: no array has a row for each pair of token and expert.
+product does not depend on the others. Each expert's output is added when it is computed, in the order of the experts.
+This saves the memory of a row for each pair of token and expert.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class MoE(nn.Module):
         """Maps `x[T, D]` to f32 `[T, D]`.
 
         Args:
-            x: what experts read.
-            stream: `[T, D]`, what the router reads, if it has a separate norm.
+            x: the input of the experts, and of the router if `stream` is None.
+            stream: `[T, D]`, the residual stream, for a router with a separate norm.
         """
         c, e = self.config, self.experts
         specs = moe_specs(c, e)
@@ -113,7 +113,12 @@ def _weighted_sum(shares: Array, rows: Array) -> Array:
 
 
 def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
-    """Returns the experts of each token, `[T, k]` i32, and their weights, `[T, k]` f32, for router `logits[T, E]`."""
+    """Returns each token's expert ids, i32 `[T, k]`, and shares, f32 `[T, k]`, which weight the experts' outputs.
+
+    Args:
+        logits: f32 `[T, E]`, the output of the router.
+        experts: the mixture of experts; k is its `top_k`.
+    """
     top, expert_ids = jax.lax.top_k(logits, experts.top_k)
 
     def exponential(x: Array) -> Array:
@@ -129,10 +134,10 @@ def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
 
 
 def rows_of(tokens: int, experts: Experts) -> int:
-    """Returns the number of rows of a block, for which reading an expert takes longer than multiplying by padding.
+    """Returns the number of rows of a block for a step of `tokens` tokens: a power of two from 8 to 128.
 
-    The result is a power of two from 8 to 128. Up to that limit, it is at least twice the average number of tokens of
-    an expert, so that few experts are read twice.
+    Up to 128, it is at least twice the average number of rows of an expert. Most experts then need one block, and
+    their weights are read once. Computing padding takes less time than reading weights again.
     """
     target = cdiv(2 * tokens * experts.top_k, experts.count)
     return min(max(ROWS, 1 << (target - 1).bit_length()), MOST_ROWS)
@@ -141,10 +146,11 @@ def rows_of(tokens: int, experts: Experts) -> int:
 def grouped_ffn(
     expert: Callable[[Array, Array], Array], x: Array, expert_ids: Array, shares: Array, count: int, size: int = ROWS
 ) -> Array:
-    """Returns each token's sum of `expert(index, rows[size, D])` over its experts, weighted by their shares.
+    """Returns, for each token, the sum of its experts' outputs, weighted by their shares.
 
     Args:
-        expert: computes f32 `[size, D]` of the expert `index`; some rows may be padding.
+        expert: `expert(index, rows)` returns f32 `[size, D]`, the output of one expert for `rows[size, D]`; some rows
+            may be padding.
         x: `[T, D]`.
         expert_ids: `[T, k]` i32; ids of `count` or more add nothing.
         shares: `[T, k]` f32.
@@ -152,7 +158,7 @@ def grouped_ffn(
         size: rows of a block.
 
     Returns:
-        `[T, D]` f32, added in the order of the experts. A row does not depend on other tokens.
+        `[T, D]` f32, added in the order of the experts. A row does not depend on the other rows of `x`.
     """
     tokens, per_token = expert_ids.shape
     order = jnp.argsort(expert_ids.ravel())  # pairs of token and rank, by expert; stable

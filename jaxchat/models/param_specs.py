@@ -21,9 +21,9 @@ ParamPath = tuple[str, ...]
 Init = Callable[..., jax.Array]
 """`init(key, shape, dtype)` draws a parameter for training."""
 Padding = Literal["none", "vocab", "query_heads", "fused_heads"]
-"""The axes that `parallel.padding` extends: none, the vocabulary axis, or the axes from "kv_heads" on.
+"""The axes that `parallel.padding` extends: none, the vocabulary axis, or the KV-head axis and the axis after it.
 
-"query_heads" is `[K, G, ..]`, "fused_heads" is `[.., K, G + 2, d]`: the queries, the key and the value.
+"query_heads" is for `[K, G, ..]`. "fused_heads" is for `[.., K, G + 2, d]`: the queries, the key and the value.
 """
 
 
@@ -49,7 +49,7 @@ class ParamSpec:
 
     @property
     def looked_up(self) -> bool:
-        """Whether a step reads only the rows of its tokens."""
+        """Whether the parameter is an embedding table, of which a step reads only the rows of its tokens."""
         return self.axes[0] == "vocab" and not self.contracted
 
 
@@ -58,7 +58,7 @@ _LAYER = "layer_"  # with the index, begins the paths of a layer's parameters
 
 
 def param_specs(config: ModelConfig) -> Specs:
-    """Returns every parameter of the decoder, in the order of the forward pass."""
+    """Returns the spec of every parameter of the decoder, in the order of the forward pass."""
     outer = outer_specs(config)
     head = outer.pop(("head",), None)
     norm = outer.pop(("norm", "scale"))
@@ -71,15 +71,12 @@ def param_specs(config: ModelConfig) -> Specs:
 
 
 def layer_index(path: ParamPath) -> int | None:
-    """Returns the index of the layer that a parameter belongs to; None outside the layers."""
+    """Returns the index of the layer that a parameter belongs to, or None if the parameter is outside the layers."""
     return int(path[0].removeprefix(_LAYER)) if path[0].startswith(_LAYER) else None
 
 
 def outer_specs(config: ModelConfig) -> Specs:
-    """Returns the parameters outside the layers: embedding, last norm, and the head of a model that has its own.
-
-    Those of `per_layer_specs` are not among them.
-    """
+    """Returns the specs of the embedding, of the last norm and, unless embeddings are tied, of the head."""
     c = config
     draw = initializers.normal(stddev=0.02)
     # An embedding that serves as head too is multiplied by, with its outputs first.
@@ -99,7 +96,7 @@ def outer_specs(config: ModelConfig) -> Specs:
 
 
 def layer_specs(config: ModelConfig) -> Specs:
-    """Returns the parameters of one layer, for an entry of `ModelConfig.layers`."""
+    """Returns the specs of one layer, for an entry of `ModelConfig.layers`."""
     c = config
     norm = norm_specs(c.embed_dim, c.norm_offset)
     experts = c.experts if c.kind.sparse else None
@@ -122,7 +119,7 @@ def layer_specs(config: ModelConfig) -> Specs:
 
 
 def per_layer_specs(config: ModelConfig) -> Specs:
-    """Returns the parameters that make the input that each layer has beside the residual stream."""
+    """Returns the specs of `per_layer.PerLayerInputs`, which computes an input for each layer."""
     c = config
     embed = ParamSpec(
         shape=(c.vocab_size, c.num_layers * c.per_layer_dim),
@@ -136,7 +133,7 @@ def per_layer_specs(config: ModelConfig) -> Specs:
 
 
 def per_layer_residual_specs(config: ModelConfig) -> Specs:
-    """Returns the parameters by which a layer adds that input to the residual stream."""
+    """Returns the specs of `per_layer.PerLayerResidual`, which adds a layer's input to the residual stream."""
     c = config
     return {
         ("gate",): _matrix((c.embed_dim, c.per_layer_dim), None, None),
@@ -145,12 +142,12 @@ def per_layer_residual_specs(config: ModelConfig) -> Specs:
 
 
 def norm_specs(width: int, offset: float) -> Specs:
-    """Returns the parameters of a norm over `width` numbers whose scales get `offset` added."""
+    """Returns the specs of a norm over `width` numbers. The norm adds `offset` to its stored scales."""
     return {("scale",): ParamSpec(shape=(width,), axes=(None,), init=initializers.constant(1.0 - offset))}
 
 
 def attention_specs(config: ModelConfig) -> Specs:
-    """Returns the parameters of an attention layer, for an entry of `ModelConfig.layers`."""
+    """Returns the specs of an attention layer, for an entry of `ModelConfig.layers`."""
     c, own_keys = config, config.kind.keys_of is None
     fused, heads = (c.num_kv_heads, c.group + 2, c.head_dim), (c.num_kv_heads, c.group, c.head_dim)
     specs: Specs = {
@@ -186,7 +183,7 @@ def attention_specs(config: ModelConfig) -> Specs:
 
 
 def feed_forward_specs(config: ModelConfig) -> Specs:
-    """Returns the parameters of a gated feed-forward layer."""
+    """Returns the specs of a gated feed-forward layer."""
     c = config
     specs: Specs = {
         ("gate_up",): _matrix((c.embed_dim, 2, c.mlp_dim), None, None, "ffn"),
@@ -199,12 +196,12 @@ def feed_forward_specs(config: ModelConfig) -> Specs:
 
 
 def shared_config(config: ModelConfig, experts: Experts) -> ModelConfig:
-    """Returns the configuration of the feed-forward layer that every token passes beside its experts."""
+    """Returns the configuration of the shared expert, a feed-forward layer that every token passes through."""
     return replace(config, mlp_dim=experts.shared_dim, mlp_bias=False)
 
 
 def moe_specs(config: ModelConfig, experts: Experts) -> Specs:
-    """Returns the parameters of a mixture of experts. Its router is too small to be packed."""
+    """Returns the specs of a mixture of experts. Its router is not packed, because it is small."""
     width, e = config.embed_dim, experts
     specs: Specs = {
         ("router",): ParamSpec(shape=(width, e.count), axes=(None, None), init=_scaled(width)),
@@ -244,14 +241,14 @@ def param_tree(specs: Specs, value: Callable[[ParamPath, ParamSpec], T]) -> dict
 
 
 def insert(tree: dict[str, Any], path: ParamPath, value: Any) -> None:
-    """Puts a parameter into a nested dict, in place."""
+    """Puts `value` at `path` in the nested dict `tree`, in place."""
     for key in path[:-1]:
         tree = tree.setdefault(key, {})
     tree[path[-1]] = value
 
 
 def param_at(tree: Mapping[str, Any], path: ParamPath) -> Any:
-    """Returns a parameter of a nested dict."""
+    """Returns the parameter at `path` in the nested dict `tree`."""
     node: Any = tree
     for key in path:
         node = node[key]
@@ -259,7 +256,7 @@ def param_at(tree: Mapping[str, Any], path: ParamPath) -> Any:
 
 
 def param_count(config: ModelConfig) -> int:
-    """Returns the number of weights, a tied embedding counted once."""
+    """Returns the number of weights of a model. A tied embedding counts once."""
     return sum(spec.size for spec in param_specs(config).values())
 
 

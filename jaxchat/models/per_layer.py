@@ -1,7 +1,7 @@
 """Per-layer embeddings (PLE): an input that each layer has beside the residual stream, as in Gemma 3n and 4.
 
-It is the mean of two parts, scaled by sqrt(2): a second, narrow embedding of the token for each layer, and a
-projection of the token's first embedding.
+The input is the mean, scaled by sqrt(2), of two parts: a second, narrow embedding of the token for each layer, and a
+normalised projection of the token's main embedding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxchat.models.param_specs import per_layer_residual_specs, per_layer_specs
 
 
 class PerLayerInputs(nn.Module):
-    """The inputs of all layers. P is `ModelConfig.per_layer_dim`."""
+    """The per-layer inputs of all layers. P is `ModelConfig.per_layer_dim`."""
 
     config: ModelConfig
 
@@ -28,7 +28,7 @@ class PerLayerInputs(nn.Module):
 
         Args:
             tokens: `[T]` int32 token ids.
-            embedded: `[T, D]` f32, their scaled embeddings.
+            embedded: `[T, D]` f32, the main embeddings of the tokens, times `embed_scale`.
 
         Returns:
             `[T, L, P]` f32.
@@ -43,13 +43,13 @@ class PerLayerInputs(nn.Module):
 
 
 class PerLayerResidual(nn.Module):
-    """The addition to the residual stream for a layer's input, before a norm: `out(activation(gate(x)) * input)`."""
+    """The addition of a per-layer input to the residual stream: `out(activation(gate(x)) * input)`, before a norm."""
 
     config: ModelConfig
 
     @nn.compact
     def __call__(self, x: Array, layer_input: Array) -> Array:
-        """Maps `x[T, D]` and `layer_input[T, P]` to f32 `[T, D]`."""
+        """Maps the residual stream `x[T, D]` and `layer_input[T, P]` to f32 `[T, D]`."""
         specs = per_layer_residual_specs(self.config)
         gate = activate(self.config.activation, matmul("td,dp->tp", x, weight(self, specs, "gate")))
         return matmul("tp,pd->td", gate * layer_input, weight(self, specs, "out"))

@@ -14,7 +14,7 @@ from jax import Array
 
 @dataclass(frozen=True, kw_only=True)
 class RopeConfig:
-    """The rotary base and scaling. Fields apply to the kinds in their comment; those without one apply to all."""
+    """The rotary base and frequency scaling. Where a comment begins with kinds, only these use the field."""
 
     theta: float = 10000.0
     fraction: float = 1.0  # the leading part of the head dimension that is rotated; proportional: of each half
@@ -34,12 +34,12 @@ class RopeConfig:
     long: bool = False  # longrope: which of the two
 
     def rotated(self, head_dim: int) -> int:
-        """Returns r, how many of the `head_dim` numbers of a head are rotated."""
+        """Returns r, the number of rotated dimensions of a head with `head_dim` dimensions."""
         return head_dim if self.kind == "proportional" else int(head_dim * self.fraction)
 
 
 class RopeTables(NamedTuple):
-    """The rotation of T positions."""
+    """The cosines and sines that rotate queries and keys at T positions."""
 
     cos: Array  # f32 [T, 1, r/2]
     sin: Array  # likewise
@@ -48,7 +48,7 @@ class RopeTables(NamedTuple):
 
 
 def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
-    """Returns angular frequencies `[r/2]` (f32, radians per position) and the factor on cosine and sine."""
+    """Returns angular frequencies `[r/2]` (f32, radians per position) and a factor that multiplies cosine and sine."""
     width = config.rotated(head_dim)
     base = 1.0 / config.theta ** (np.arange(0, width, 2, dtype=np.float64) / width)
     scaled, magnitude = base, 1.0
@@ -66,7 +66,7 @@ def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
 
 
 def _llama3(base: np.ndarray, config: RopeConfig) -> np.ndarray:
-    """Scales as Llama 3.1: divides long wavelengths by `factor`, keeps short ones, interpolates between them."""
+    """Scales as Llama 3.1: divides low frequencies by `factor`, keeps high ones, and interpolates between them."""
     turns = config.original_context * base / (2 * math.pi)
     span = config.high_freq_factor - config.low_freq_factor
     smooth = np.clip((turns - config.low_freq_factor) / span, 0.0, 1.0)
@@ -101,13 +101,13 @@ def _longrope(base: np.ndarray, config: RopeConfig) -> tuple[np.ndarray, float]:
 
 
 def _proportional(base: np.ndarray, config: RopeConfig) -> np.ndarray:
-    """Keeps the first `fraction` of the frequencies and stops the others, as Gemma 4 does."""
+    """Divides the first `fraction` of the frequencies by `factor` and sets the others to 0, as Gemma 4 does."""
     kept = int(config.fraction * len(base))
     return np.where(np.arange(len(base)) < kept, base / config.factor, 0.0)
 
 
 def rotation(config: RopeConfig, head_dim: int, positions: Array) -> RopeTables:
-    """Returns the tables of `positions[T]` (int32)."""
+    """Returns the tables that rotate heads of `head_dim` dimensions at `positions[T]` (int32)."""
     frequency, magnitude = frequencies(config, head_dim)
     angle = positions.astype(jnp.float32)[:, None, None] * frequency
     scale = _query_scale(config, positions)[:, None, None] if config.query_beta else None
@@ -123,10 +123,10 @@ def _query_scale(config: RopeConfig, positions: Array) -> Array:
 
 
 def rotate(x: Array, tables: RopeTables) -> Array:
-    """Rotates the first r numbers of `x[T, heads, d]`. Returns f32.
+    """Rotates the first r dimensions of each head of `x[T, heads, d]`. Returns f32 of the same shape.
 
-    Interleaved pairs come out with their first halves before their second ones. Scores are the same as in place,
-    because queries and keys are permuted alike.
+    Interleaved pairs are reordered: the first numbers of all pairs precede the second ones. Attention scores do not
+    change, because queries and keys are permuted alike.
     """
     cos, sin = tables.cos, tables.sin
     half = cos.shape[-1]

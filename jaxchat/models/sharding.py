@@ -12,11 +12,13 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 @dataclass(frozen=True)
 class TensorParallel:
-    """The devices that weights are split over, as a mesh; None or one device if they are not split.
+    """The settings of a model whose weights are split over devices.
+
+    `mesh` holds the devices. If it is None or has one device, weights are not split.
 
     `reduce_dtype` is the dtype in which partial sums travel between devices. Each partial sum is accumulated in f32
-    before it is rounded to that dtype. The result is added to the residual stream in f32. With `experts`, devices
-    have whole experts. With `long_blocks`, blocks of experts grow with the number of tokens, see `moe.rows_of`.
+    before it is rounded to that dtype. The result is added to the residual stream in f32. With `experts`, each device
+    has whole experts. With `long_blocks`, blocks of experts grow with the number of tokens, see `moe.rows_of`.
     """
 
     mesh: Mesh | AbstractMesh | None = None
@@ -26,21 +28,28 @@ class TensorParallel:
 
     @staticmethod
     def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> TensorParallel:
-        """Returns the settings for weights of `dtype`, f32 or bf16.
+        """Returns the settings for weights that are split over `mesh`.
 
         CPUs always sum in f32, because they have no fast bf16 and gain nothing from fewer bytes. They use short blocks,
-        because the bits of their products depend on the row count, which must not depend on how a prompt is cut.
+        because the bits of their products depend on the row count, and equal prompts must get equal bits in prefill
+        steps of every size.
+
+        Args:
+            mesh: the devices.
+            dtype: dtype of the weights, "float32" or "bfloat16".
+            platform: JAX's name of the platform, such as "cpu".
+            experts: whether each device gets whole experts, if there are several devices.
         """
         parts = dtype if mesh.size > 1 and platform != "cpu" else "float32"
         return TensorParallel(mesh, parts, experts and mesh.size > 1, platform != "cpu")
 
     @property
     def devices(self) -> int:
-        """The number of devices."""
+        """The number of devices; 1 without a mesh."""
         return self.mesh.size if self.mesh else 1
 
     def sum_over_devices(self, local: Callable[..., Array], splits: tuple[PartitionSpec, ...]) -> Callable[..., Array]:
-        """Returns a function that applies `local` on each device and sums the f32 results.
+        """Returns a function that applies `local` on each device and returns the sum over devices in f32.
 
         Args:
             local: computes one device's partial sum from its part of the arguments.

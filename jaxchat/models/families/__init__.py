@@ -1,6 +1,4 @@
-"""Model families: each is a function that reads a `ModelConfig` from a `config.json`, registered by its
-architecture.
-"""
+"""The registry of model families. A family is a function from a `config.json` to a `ModelConfig`."""
 
 from __future__ import annotations
 
@@ -17,7 +15,10 @@ from jaxchat.models.hf_config import HFConfigReader
 from jaxchat.registry import Registry
 
 Read = Callable[[HFConfigReader], ModelConfig]
-"""Reads the checked keys of a `config.json`; raises ModelError for what would be computed wrongly."""
+"""`read(keys)` returns the model that a `config.json` describes.
+
+It raises ModelError for a setting that the decoder would compute wrongly.
+"""
 _HERE = "jaxchat.models.families"
 FAMILIES: Registry[Read] = Registry(
     "model family",
@@ -113,15 +114,19 @@ def read_config(directory: Path) -> ModelConfig:
     """Reads `directory/config.json`.
 
     Raises:
-        ModelError: the file is missing or not JSON, a key is missing or wrong, the architecture is not supported, or
-            the directory holds another kind of checkpoint.
+        ModelError: the file is missing or not JSON, the directory holds another kind of checkpoint, or
+            `from_hugging_face` rejects the keys.
     """
     check_contents(directory)
     return from_hugging_face(read_object(directory / "config.json"))
 
 
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
-    """Reads the keys of a Hugging Face configuration. Raises ModelError for what the decoder would compute wrongly."""
+    """Returns the model that `raw`, the object in a Hugging Face `config.json`, describes.
+
+    Raises:
+        ModelError: a key is missing or wrong, or the architecture, the quantization or a setting is not supported.
+    """
     keys = HFConfigReader(raw)
     architecture = _architecture(keys)
     method = keys.inner("quantization_config").word("quant_method", "unnamed")
@@ -133,7 +138,7 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
 
 
 def _with_yarn_context(model: ModelConfig) -> ModelConfig:
-    """Returns the model with the context that YaRN stretches the original one to, if that is longer.
+    """Returns the model with `max_seq_len` raised to the context that YaRN stretches the original one to.
 
     Publishers' instructions add YaRN to `config.json` by hand and leave `max_position_embeddings` as it is.
     """
@@ -143,8 +148,9 @@ def _with_yarn_context(model: ModelConfig) -> ModelConfig:
 
 
 def _architecture(keys: HFConfigReader) -> str:
-    """Returns the architecture, by `model_type` if `architectures` is absent or names a model without a head.
+    """Returns the name of the architecture.
 
+    `model_type` decides if `architectures` is absent, names a model without a head, or differs in case only.
     `transformers` decides by `model_type` alone.
 
     Raises:

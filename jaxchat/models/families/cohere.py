@@ -1,6 +1,7 @@
-"""Command R and R7B, Aya: both halves of a block read one LayerNorm of its input; neighbouring numbers rotate together.
+"""Command R, Command R7B and Aya: both halves of a block read one LayerNorm of its input.
 
-From Command R7B on, most layers have a window, and the others lack positions.
+Rotary embedding pairs neighbouring numbers of a head. From Command R7B on, most layers have a window, and the others
+have no positions.
 """
 
 from __future__ import annotations

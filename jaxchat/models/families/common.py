@@ -1,4 +1,4 @@
-"""The configuration keys that mean the same in all families."""
+"""Readers of the configuration keys that mean the same in all families."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxchat.models.rope import RopeConfig
 
 KINDS = ("default", "linear", "dynamic", "llama3", "yarn", "longrope", "proportional")
 KIND_ALIASES = {"su": "longrope", "dynamic": "default"}
-"""Other names of kinds: "su" in early Phi-3 checkpoints.
+"""Rope types that are read as another kind. Early Phi-3 checkpoints call longrope "su".
 
 "dynamic" changes frequencies only beyond `max_position_embeddings`, which an engine's sequences cannot reach.
 """
@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Activation] = {
 def sizes(keys: HFConfigReader) -> dict[str, Any]:
     """Returns the arguments of `ModelConfig` that every family reads from the same keys.
 
-    Absent keys get the defaults of Llama. A family with other ones passes `keys.or_else(...)`.
+    Absent keys get the defaults of Llama. A family with other defaults passes `keys.or_else(...)`.
     """
     heads, width = keys.integer("num_attention_heads"), keys.integer("hidden_size")
     return dict(
@@ -55,7 +55,7 @@ def activation(keys: HFConfigReader, key: str, default: str) -> Activation:
 
 
 def rope(keys: HFConfigReader, theta: float = 10000.0, *, partial: bool = False) -> RopeConfig:
-    """Reads `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (earlier).
+    """Returns the rotary embedding that `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` describe.
 
     Args:
         keys: the configuration.
@@ -63,7 +63,7 @@ def rope(keys: HFConfigReader, theta: float = 10000.0, *, partial: bool = False)
         partial: whether the family can rotate a part of each head.
 
     Raises:
-        ModelError: the settings are not supported, or the family cannot use them.
+        ModelError: a setting is wrong or not supported, or the settings contradict each other.
     """
     settings = _rope_settings(keys, theta)
     for kind in ("full_attention", "sliding_attention"):
@@ -76,7 +76,7 @@ def rope(keys: HFConfigReader, theta: float = 10000.0, *, partial: bool = False)
 
 
 def _rope_settings(keys: HFConfigReader, theta: float) -> HFConfigReader:
-    """Returns the object with the rotary settings. As in `transformers`, `rope_scaling` replaces `rope_parameters`.
+    """Returns a reader of the rotary settings. As in `transformers`, `rope_scaling` replaces `rope_parameters`.
 
     Raises:
         ModelError: replacing would silently change the rotary base.
@@ -93,7 +93,16 @@ def _rope_settings(keys: HFConfigReader, theta: float) -> HFConfigReader:
 
 
 def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> RopeConfig:
-    """Returns the rotary embedding that the object `settings` of a configuration describes. Raises ModelError."""
+    """Returns the rotary embedding that an object in a configuration describes.
+
+    Args:
+        settings: the object with the rotary settings.
+        keys: the configuration.
+        theta: the rotary base if `settings` has none.
+
+    Raises:
+        ModelError: a setting is wrong, or its rope type is not supported.
+    """
     kind = settings.word("rope_type", settings.word("type", "default"))
     kind = KIND_ALIASES.get(kind, kind)
     if kind not in KINDS:
@@ -121,7 +130,7 @@ def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> Rop
 
 
 def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> float | None:
-    """Returns the factor on cosine and sine that the settings name, or None for the value of the papers."""
+    """Returns the factor of cosine and sine that the settings name; None stands for the value of the papers."""
     if settings.has("attention_factor"):
         return settings.number("attention_factor")
     scale, scale_all = settings.number("mscale", 0.0), settings.number("mscale_all_dim", 0.0)
@@ -131,15 +140,18 @@ def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> flo
 
 
 def rope_by_type(keys: HFConfigReader, full_theta: float, sliding_theta: float) -> tuple[RopeConfig, RopeConfig]:
-    """Returns the rotary embeddings of layers without and with a window. `rope_scaling` applies to the former alone.
+    """Returns the rotary embeddings of layers without a window and of layers with one.
+
+    `rope_scaling` applies only to layers without a window.
 
     Args:
         keys: the configuration.
         full_theta: the rotary base of layers without a window if the configuration has none.
-        sliding_theta: likewise, of layers with a window.
+        sliding_theta: the rotary base of layers with a window if the configuration has none.
 
     Raises:
-        ModelError: `rope_parameters` are not given for each type of layer, or the settings are not supported.
+        ModelError: `rope_parameters` has settings outside `full_attention` and `sliding_attention`, or a setting is not
+            supported.
     """
     settings, scaling = keys.inner("rope_parameters"), keys.inner("rope_scaling")
     for key in ("rope_type", "type", "rope_theta"):
@@ -154,7 +166,7 @@ def rope_by_type(keys: HFConfigReader, full_theta: float, sliding_theta: float) 
 
 
 def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
-    """Returns the window of each layer, 0 for none: by `layer_types`, otherwise by `default`.
+    """Returns the window of each layer, 0 for none, by `layer_types` if present and otherwise by `default`.
 
     Args:
         keys: the configuration.
@@ -175,10 +187,10 @@ def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tup
 
 
 def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
-    """Returns the windows of a family all of whose layers have the window `window`, 0 for none.
+    """Returns the window of each layer, for a family whose layers all have the same `window`; 0 means none.
 
     Raises:
-        ModelError: `layer_types` says otherwise, which the family's reference implementation ignores.
+        ModelError: `layer_types` contradicts that. The family's reference implementation ignores `layer_types`.
     """
     layers = (window,) * keys.integer("num_hidden_layers")
     if keys.words("layer_types") and windows(keys, (), window or 1) != layers:
@@ -190,25 +202,30 @@ def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
 
 
 def optional_window(keys: HFConfigReader) -> int:
-    """Returns `sliding_window`, 0 if it is absent or null."""
+    """Returns the value of `sliding_window`, or 0 if the key is absent or null."""
     return keys.integer("sliding_window") if keys.has("sliding_window") else 0
 
 
 def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:
-    """Returns layers that differ only in their window."""
+    """Returns a layer for each entry of `windows`. The layers differ only in their window."""
     return tuple(LayerKind(rope=rope, window=window) for window in windows)
 
 
 def text_part(keys: HFConfigReader, *, tied: bool) -> HFConfigReader:
     """Returns the keys of the text part of a model that also reads images or sound.
 
-    Whether embeddings are tied is a key of the whole model; `tied` is its default.
+    `tie_word_embeddings` is a key of the whole model; `tied` is its default.
     """
     return keys.inner("text_config").replaced(dict(tie_word_embeddings=keys.flag("tie_word_embeddings", tied)))
 
 
 def names_in_llava(names: Names, parts: tuple[str, ...] = ("vision_tower.", "multi_modal_projector.")) -> Names:
-    """Returns the names of a text part beside `parts` that read images or sound, in the layout that LLaVA began."""
+    """Returns the names of a text part in the layout of LLaVA, whose checkpoints also store other parts.
+
+    Args:
+        names: the names of the text part if it is stored alone.
+        parts: prefixes of the tensors of the other parts, which are ignored.
+    """
     return replace(
         names,
         prefixes=("language_model.model.", "model.language_model."),

@@ -1,6 +1,6 @@
 """EXAONE 4 (arXiv 2507.11407): norms after each half of a block, and over queries and keys.
 
-Where some layers have a window, the others lack positions.
+In models in which some layers have a window, the others have no positions.
 """
 
 from __future__ import annotations

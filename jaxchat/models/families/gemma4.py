@@ -1,8 +1,7 @@
 """Gemma 4: layers that differ in heads, keys shared between layers, per-layer embeddings, experts beside a dense layer.
 
-Layers with a window and layers without one alternate, as in Gemma 3. Those without one have wider heads, and in large
-models fewer KV heads, whose keys and values come from one matrix. In small models the last layers use the keys and
-values of earlier ones.
+As in Gemma 3, most layers have a window. The others have wider heads. In large models they also have fewer KV heads,
+whose keys and values come from one matrix. In small models the last layers use the keys and values of earlier layers.
 """
 
 from __future__ import annotations
@@ -148,7 +147,7 @@ def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[in
 
 
 def _heads(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[_Heads]:
-    """Returns the heads of each layer: by `per_layer_config`, otherwise by the keys of layers without a window."""
+    """Returns the heads of each layer, by `per_layer_config` if present and otherwise by the "global" keys."""
     if "per_layer_config" in keys.values:
         if not keys.has("per_layer_config"):
             raise keys.error("per_layer_config", "must be an object")
@@ -162,7 +161,11 @@ def _heads(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[_Heads]:
 
 
 def _heads_by_layer(layers: HFConfigReader, count: int) -> list[_Heads]:
-    """Returns the heads that an object of layer indices names. Raises ModelError for other settings in it."""
+    """Returns the heads of each of `count` layers. `layers` maps indices to settings.
+
+    Raises:
+        ModelError: an index or a setting is unknown.
+    """
     heads = [_Heads()] * count
     for index in layers.values:
         layer = layers.inner(index)

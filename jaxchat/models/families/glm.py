@@ -1,4 +1,4 @@
-"""GLM 4 (arXiv 2406.12793): Llama that rotates neighbouring numbers in a half of each head.
+"""GLM 4 (arXiv 2406.12793): Llama whose rotary embedding pairs neighbouring numbers, in one half of each head.
 
 The models of April 2025 also have norms after each half of a block.
 """

@@ -1,6 +1,6 @@
 """OLMo 2 (arXiv 2501.00656): Llama with norms after each half of a block, and over queries and keys of all heads.
 
-In OLMo 3 most layers have a window. Scaling of positions applies to the others only.
+In OLMo 3 most layers have a window. RoPE scaling applies only to layers without a window.
 """
 
 from __future__ import annotations

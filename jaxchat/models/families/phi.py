@@ -1,4 +1,4 @@
-"""Phi 3, 3.5 and 4: Llama with fused matrices and LongRoPE; small ones rotate only a part of each head."""
+"""Phi 3, 3.5 and 4: Llama with fused matrices, often with LongRoPE. Small models rotate only a part of each head."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Qwen 2 and 2.5 have biases on queries, keys and values. Qwen 3 has none, and normalises queries and keys.
+"""Qwen 2 and 2.5: Llama with biases on queries, keys and values. Qwen 3 normalises queries and keys instead.
 
-The models with "VL" in their names also see images; their text parts are read here. Each section of a head rotates by
-another coordinate of an image there. All coordinates of a text token are its position, so text has plain RoPE.
+This module reads the text parts of the models with "VL" in their names, which also see images. Sections of their heads
+rotate by different coordinates of an image. All coordinates of a text token are its position, so text has plain RoPE.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_2_text(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_2_experts(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Qwen2MoeForCausalLM`: experts, and beside them a layer that every token passes."""
+    """Reads `Qwen2MoeForCausalLM`, which has experts and a shared expert that every token passes through."""
     keys = keys.or_else(_DEFAULTS_2_EXPERTS)
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
     full = keys.integer("max_window_layers", 28, least=0)
@@ -63,7 +63,7 @@ def read_3(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3_experts(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Qwen3MoeForCausalLM`: some layers, by default all, have experts. All layers share one window."""
+    """Reads `Qwen3MoeForCausalLM`. By default all layers have experts. All layers have the same window, or none."""
     keys = keys.or_else(_DEFAULTS_EXPERTS)
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
     return _version_3(
@@ -107,7 +107,7 @@ def _version_3(keys: HFConfigReader, layers: tuple[LayerKind, ...], **changes: A
 
 
 def _with_experts(keys: HFConfigReader, layers: tuple[LayerKind, ...]) -> tuple[LayerKind, ...]:
-    """Returns the layers, with experts in every `decoder_sparse_step`th one that `mlp_only_layers` does not name."""
+    """Returns the layers with experts in every `decoder_sparse_step`-th one, except those in `mlp_only_layers`."""
     dense, step = keys.numbers("mlp_only_layers"), keys.integer("decoder_sparse_step", 1)
     return tuple(
         replace(kind, sparse=index not in dense and (index + 1) % step == 0) for index, kind in enumerate(layers)

@@ -1,4 +1,4 @@
-"""SmolLM 3: Llama in which every fourth layer lacks positions (NoPE, arXiv 2501.18795). SmolLM 2 is plain Llama."""
+"""SmolLM 3: Llama in which every fourth layer has no positions (NoPE, arXiv 2501.18795)."""
 
 from __future__ import annotations
 
