@@ -57,6 +57,7 @@ def assert_same(directory: Path) -> None:
         ("qwen 2, window", dict(layer_types=["sliding_attention", "full_attention", "full_attention"])),
         ("qwen 3 with experts", dict(use_sliding_window=True, sliding_window=40, max_window_layers=2)),
         ("phi 3", dict(rms_norm_eps=None)),
+        ("gemma 3", dict(attn_logit_softcapping=0.5)),
         ("mixtral", dict(rms_norm_eps=None)),
         ("llama 2", dict(architectures=["LlamaModel"])),
         ("qwen 2", dict(architectures=None)),

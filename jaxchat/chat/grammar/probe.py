@@ -121,11 +121,15 @@ def send(stream: BinaryIO, value: Any) -> None:
 
 
 def receive(stream: BinaryIO) -> Any:
-    """Reads one message. Raises EOFError at the end of the stream."""
+    """Reads one message. Raises EOFError if the stream ends before the end of the message."""
     head = stream.read(4)
     if len(head) < 4:
         raise EOFError
-    return json.loads(stream.read(struct.unpack("<I", head)[0]))
+    (size,) = struct.unpack("<I", head)
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return json.loads(data)
 
 
 def main(seconds: int) -> None:

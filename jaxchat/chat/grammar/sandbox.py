@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import subprocess
 import sys
 import threading
@@ -102,12 +101,22 @@ class Sandbox:
 
 
 def _ask(process: subprocess.Popen[bytes], message: Any, seconds: float) -> Any:
-    """Returns the answer to a message, or None if it does not arrive in time."""
+    """Returns the answer to a message. Returns None after killing the process if it does not arrive in time."""
+    late = threading.Event()
+
+    def expire() -> None:
+        late.set()
+        process.kill()  # ends a write or a read that blocks
+
+    answer, timer = None, threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
     with suppress(OSError, EOFError):
         probe.send(_pipe(process.stdin), message)  # type: ignore[arg-type]
-        if select.select([_pipe(process.stdout)], [], [], seconds)[0]:
-            return probe.receive(_pipe(process.stdout))  # type: ignore[arg-type]
-    return None
+        answer = probe.receive(_pipe(process.stdout))  # type: ignore[arg-type]
+    timer.cancel()
+    timer.join()
+    return None if late.is_set() else answer
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -180,12 +180,16 @@ def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int)
 
 
 def _stop_tokens(directory: Path) -> Iterator[int | str]:
-    """Yields the `eos_token_id` of generation_config.json, or of config.json, and the tokenizer's `eos_token`."""
+    """Yields each `eos_token_id` of generation_config.json and config.json, and the tokenizer's `eos_token`.
+
+    Each may lack a token that another has, so an answer ends at any of them.
+    """
     for file in ("generation_config.json", "config.json"):
-        ids = read_if_there(directory / file).get("eos_token_id")
-        if ids is not None:
-            yield from _checked_ids(directory / file, ids if isinstance(ids, list) else [ids])
-            break
+        config = read_if_there(directory / file)
+        for part in (config, config.get("text_config")):
+            ids = part.get("eos_token_id") if isinstance(part, dict) else None
+            if ids is not None:
+                yield from _checked_ids(directory / file, ids if isinstance(ids, list) else [ids])
     name = read_special_tokens(directory).get("eos_token")
     if name is not None:
         yield name

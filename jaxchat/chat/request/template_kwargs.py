@@ -9,7 +9,8 @@ from jaxchat import v1
 from jaxchat.chat.prompt.refusals import unreadable
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.request.schema_text import deeper_than, parse_object
-from jaxchat.errors import invalid, unsupported
+from jaxchat.chat.request.template_effects import LEVELS, TemplateEffects
+from jaxchat.errors import invalid, safe_repr, unsupported
 
 FIELD, EFFORT = "chat_template_kwargs", "reasoning_effort"
 MAX_BYTES = 64 << 10
@@ -26,8 +27,9 @@ def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *
 
     Raises:
         ChatError: 400 if `chat_template_kwargs` is not a JSON object of at most 64 KiB and 64 levels, has duplicate
-            names, or sets a variable that the template does not read or the server sets. 400 if `reasoning_effort` is
-            unspecified, is set in both fields, or is not read by the template.
+            names, sets a variable that the template does not read or the server sets, or sets a boolean to another
+            value. 400 if `reasoning_effort` is unspecified, is set in both fields, is not read by the template, or is a
+            level without effect.
     """
     kwargs = _parsed(request.chat_template_kwargs) if request.HasField(FIELD) else {}
     settable = template.settable(tools)
@@ -35,9 +37,18 @@ def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *
         if name not in settable:
             path = f"{FIELD}.{name}".encode("utf-8", "backslashreplace").decode()[:200]
             raise invalid(path, unreadable(name, settable, template.server_variables))
+    effects = TemplateEffects(template, tools, kwargs)
+    for name in effects.mistyped():
+        raise invalid(
+            f"{FIELD}.{name}", f"The model's chat template expects true or false, got {safe_repr(kwargs[name])}."
+        )
     if not request.HasField(EFFORT):
+        if isinstance(kwargs.get(EFFORT), str) and kwargs[EFFORT] in LEVELS:
+            _check_level(kwargs[EFFORT], effects, f"{FIELD}.{EFFORT}")
         return kwargs
-    return kwargs | {EFFORT: _effort(request, known=EFFORT in settable, twice=EFFORT in kwargs)}
+    effort = _effort(request, known=EFFORT in settable, twice=EFFORT in kwargs)
+    _check_level(effort, effects, EFFORT)
+    return kwargs | {EFFORT: effort}
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -54,6 +65,13 @@ def _parsed(text: str) -> dict[str, Any]:
     except ValueError:
         raise invalid(FIELD, "Expected finite numbers, and text without lone surrogates.") from None
     return value
+
+
+def _check_level(level: str, effects: TemplateEffects, param: str) -> None:
+    levels = effects.levels(EFFORT)
+    if level not in levels:
+        words = ", ".join(levels)
+        raise unsupported(param, f"The model has no level of effort {level!r}. Levels that have an effect: {words}.")
 
 
 def _effort(request: v1.ChatCompletionRequest, *, known: bool, twice: bool) -> str:

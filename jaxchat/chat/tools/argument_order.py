@@ -10,7 +10,13 @@ from jaxchat.chat.grammar.json_schema.objects import MAX_REORDERED
 
 
 def argument_orders(
-    rule: str, names: Sequence[str], required: Set[str], *, comma: str = "", any_order: bool = True
+    rule: str,
+    names: Sequence[str],
+    required: Set[str],
+    *,
+    comma: str = "",
+    any_order: bool = True,
+    linked: bool = False,
 ) -> Iterator[str]:
     """Yields `rule` for a sequence of the arguments `{rule}_a0`, `{rule}_a1` and so on, with the rules it needs.
 
@@ -20,6 +26,8 @@ def argument_orders(
         required: names of the arguments that must be written.
         comma: text between two arguments.
         any_order: whether up to 4 arguments may have any order.
+        linked: whether an argument has one rule before another argument, `{rule}_a0_next`, and one for the end,
+            `{rule}_a0_last`. The sequence then has at least one argument.
     """
     if not names:
         yield f'{rule}: ""'
@@ -33,19 +41,25 @@ def argument_orders(
     yield f"{rule}: {_state(rule, 'f', everything)}"
     for rest in rests or [everything[i:] for i in everything]:
         for kind, mark in kinds.items():
-            yield f"{_state(rule, kind, rest)}: " + _order(rule, mark, [*kinds][-1], rest, needed, reordered)
+            yield f"{_state(rule, kind, rest)}: " + _order(rule, mark, [*kinds][-1], rest, needed, reordered, linked)
 
 
 def _state(rule: str, kind: str, rest: tuple[int, ...]) -> str:
     return f"{rule}_{kind}{'_'.join(map(str, rest))}" if rest else ""
 
 
-def _order(rule: str, mark: str, kind: str, rest: tuple[int, ...], needed: Set[int], reordered: bool) -> str:
+def _order(
+    rule: str, mark: str, kind: str, rest: tuple[int, ...], needed: Set[int], reordered: bool, linked: bool
+) -> str:
     """Returns an expression for the arguments `rest`, which have not been written yet."""
     options = []
     for position, i in enumerate(rest):
         others = tuple(j for j in rest if j != i) if reordered else rest[position + 1 :]
-        options.append(f"{mark} {rule}_a{i} {_state(rule, kind, others)}".strip())
+        if linked:
+            options += [f"{rule}_a{i}_next {_state(rule, kind, others)}"] * bool(others)
+            options += [f"{rule}_a{i}_last"] * (not needed & set(others))
+        else:
+            options.append(f"{mark} {rule}_a{i} {_state(rule, kind, others)}".strip())
         if not reordered and i in needed:
             break
-    return f"({' | '.join(options)}){'' if needed & set(rest) else '?'}"
+    return f"({' | '.join(options)}){'' if linked or needed & set(rest) else '?'}"

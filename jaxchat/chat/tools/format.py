@@ -65,6 +65,15 @@ class WritesCalls(Protocol):
         """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
 
 
+@runtime_checkable
+class LimitsEfforts(Protocol):
+    """A tool format of models that know certain levels of effort only, although their templates print any."""
+
+    @property
+    def efforts(self) -> tuple[str, ...]:
+        """The levels of effort that the models know."""
+
+
 TOOL_FORMATS: Registry[ToolFormat] = Registry(
     "tool format",
     "jaxchat.tool_formats",

@@ -26,6 +26,7 @@ class HarmonyFormat:
 
     markers: tuple[str, ...] = (CHANNEL, MESSAGE, CONSTRAIN, START, END)
     id_length: int = 0
+    efforts: tuple[str, ...] = ("low", "medium", "high")
 
     def recognises(self, template: str) -> bool:
         """Returns whether a chat template writes messages to channels, as Harmony does."""

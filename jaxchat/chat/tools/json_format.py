@@ -10,7 +10,7 @@ from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter, Schema
 from jaxchat.chat.response.reasoning import ThoughtFilter
 from jaxchat.chat.tools.answer_rules import answer_rules
-from jaxchat.chat.tools.json_parser import ToolCallParser
+from jaxchat.chat.tools.json_parser import TYPE, ToolCallParser, spaced
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.stream_parser import AnswerParser, MarkerFilter
 
@@ -33,6 +33,7 @@ class JsonToolFormat:
         between: parts between two calls; None for formats with one call at most.
         after: parts after the last call.
         bare: whether calls start the answer and may omit the opening.
+        typed: whether `"type": "function"` may stand before the name of a bare call.
         around: control tokens that may stand before and after text, and are not content.
         lead: pattern of text that a parser accepts before an object.
         more: pattern from the end of the arguments to the next object, for formats without an opening between them.
@@ -51,6 +52,7 @@ class JsonToolFormat:
     between: tuple[str, ...] | None = None
     after: tuple[str, ...] = ()
     bare: bool = False
+    typed: bool = False
     around: tuple[str, ...] = ()
     lead: str = ""
     more: str = ""
@@ -83,7 +85,8 @@ class JsonToolFormat:
 
 def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
     bracket = r"\[\s*" if tool_format.before else ""
-    bare = rf'\s*{bracket}\{{\s*"name"' if tool_format.bare else ""
+    typed = rf"({spaced(TYPE)}\s*,\s*)?" if tool_format.typed else ""
+    bare = rf'\s*{bracket}\{{\s*{typed}"name"' if tool_format.bare else ""
     yield from answer_rules(tool_format.opening, rules, writer, bare=bare, around=tool_format.around)
     if rules.functions:
         yield from _calls(tool_format, rules, writer)
@@ -119,7 +122,8 @@ def _bodies(
     yield f"{rule}: {' | '.join(f'{rule}_{index}' for index in range(len(rules.functions)))}"
     for index, (name, _) in enumerate(rules.functions):
         # The beginning is one lexeme, because the library's lexer cannot reinterpret text that it has matched.
-        head = rf'{writer.pattern(before)}\{{ ?"name": ?"{writer.pattern(name)}", ?"{tool_format.arguments}":'
+        typed = '("type": ?"function", ?)?' if tool_format.typed else ""
+        head = rf'{writer.pattern(before)}\{{ ?{typed}"name": ?"{writer.pattern(name)}", ?"{tool_format.arguments}":'
         yield f'{rule}_{index}: {rule}_head_{index} " "? arguments_{index} "}}"'
         yield f"{rule}_head_{index}[lazy]: /{head}/"
 

@@ -10,7 +10,13 @@ from jaxchat.chat.tools.stream_parser import Segment, StreamParser, Syntax
 if TYPE_CHECKING:
     from jaxchat.chat.tools.json_format import JsonToolFormat
 
-BARE = '"name"'  # the first key of a call that no opening announces
+NAME_KEY = ('"name"',)  # the first key of a call that no opening announces
+TYPE = ('"type"', ":", '"function"')
+
+
+def spaced(tokens: tuple[str, ...]) -> str:
+    """Returns a pattern for tokens of JSON with optional white space between them."""
+    return r"\s*".join(tokens)
 
 
 class ToolCallParser(StreamParser):
@@ -22,8 +28,10 @@ class ToolCallParser(StreamParser):
         bracket = r"\[\s*" if tool_format.bare and tool_format.before else ""
         self._brace = re.compile(rf"\s*{bracket}\{{\s*")
         self._blank = re.compile(rf"\s*(?:{bracket})?")
+        self._heads = (NAME_KEY, (*TYPE, ",", *NAME_KEY)) if tool_format.typed else (NAME_KEY,)
+        typed = rf"(?:{spaced(TYPE)}\s*,\s*)?" if tool_format.typed else ""
         own_id = rf'"{tool_format.id_before}"\s*:\s*"[^"\\]*"\s*,\s*' if tool_format.id_before else ""
-        self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*{own_id}"{tool_format.name}"\s*:\s*"([^"\\]+)"')
+        self._named = re.compile(rf'{tool_format.lead}\s*\{{\s*{typed}{own_id}"{tool_format.name}"\s*:\s*"([^"\\]+)"')
         self._given = re.compile(rf'\s*,\s*"{tool_format.arguments}"\s*:\s*(?=\{{)')
         own_id = rf'(?:\s*,\s*"{tool_format.id_after}"\s*:\s*"[^"\\]*")?' if tool_format.id_after else ""
         self._more, self._ended = re.compile(own_id + tool_format.more), re.compile(own_id + tool_format.ended)
@@ -42,12 +50,12 @@ class ToolCallParser(StreamParser):
             self._held, self._step = self._held[len(opening) :], self._name
             return True
         brace = self._brace.match(self._held)
-        inside = self._held[brace.end() :] if brace else ""
-        if inside.startswith(BARE):
+        begun = [_begins(self._held[brace.end() :], head) for head in self._heads] if brace else []
+        if True in begun:
             self._step = self._name
             return True
         undecided = opening.startswith(self._held) or self._blank.fullmatch(self._held)
-        if BARE.startswith(inside) if brace else undecided:
+        if None in begun if brace else undecided:
             return False
         self._outside = self._step = self.pass_content
         return True
@@ -75,3 +83,13 @@ class ToolCallParser(StreamParser):
         self.complete += 1
         self._step = self._name if more else self._content
         return True
+
+
+def _begins(text: str, tokens: tuple[str, ...]) -> bool | None:
+    """Returns whether `text` begins with tokens of JSON, white space aside; None if it ends before that is decided."""
+    for token in tokens:
+        text = text.lstrip()
+        if not text.startswith(token):
+            return None if token.startswith(text) else False
+        text = text[len(token) :]
+    return True

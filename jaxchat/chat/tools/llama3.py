@@ -18,4 +18,4 @@ class _Llama3(JsonToolFormat):
         return bool(_SHOWN.search(template)) and not any(other in template for other in _OTHERS)
 
 
-LLAMA3 = _Llama3(opening="<|python_tag|>", markers=("<|python_tag|>",), arguments="parameters", bare=True)
+LLAMA3 = _Llama3(opening="<|python_tag|>", markers=("<|python_tag|>",), arguments="parameters", bare=True, typed=True)

@@ -1,6 +1,7 @@
 """Formats whose calls are a list of calls in Python: Llama 3.2 and 4 ("pythonic"), ToolACE and LFM2.
 
-Strings, lists and objects are written as JSON. An argument that is true, false or null is written as in Python.
+Strings, lists and objects are written as JSON. An argument that is true, false or null is written as in Python. An
+argument that is a string may have single quotes.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from jaxchat.chat.tools.argument_order import argument_orders
 from jaxchat.chat.tools.argument_schema import ArgumentSchema, Schema, argument_schema, kinds
 from jaxchat.chat.tools.pythonic_parser import PythonicParser
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.value_text import LITERALS, read_arguments, valid_words
+from jaxchat.chat.tools.value_text import LITERALS, read_arguments, valid_words, value_text
 
+_PLAIN = r"[^'\\\x00-\x1f]"
 _BARE = r"\s*\[[A-Za-z0-9_-]+\("
 
 
@@ -102,7 +104,18 @@ def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule:
     if not words or kinds(schema, definitions) - {"boolean", "null"}:
         document = schema if isinstance(schema, dict) else {}
         options.append(f"{rule}_j{number}\n{rule}_j{number}: {writer.json(document | {'$defs': definitions})}")
+    quoted = value_text(schema, definitions)
+    if quoted.texts is not None:
+        options.append(f"{rule}_q{number}\n{_single_quoted(f'{rule}_q{number}', quoted.texts)}")
     return " | ".join(options)
+
+
+def _single_quoted(rule: str, texts: tuple[str, ...]) -> str:
+    """Returns the rules of a string in single quotes. One that must match patterns is written without escapes."""
+    terminal = rule.upper()
+    chars = [rf"({_PLAIN}|\\['\"\\nrt])*"] if not texts else [f"{_PLAIN}*", *texts]
+    quoted = f"{rule}: {terminal}\n{terminal}: /'/ {terminal}_S /'/"
+    return "\n".join([quoted, f"{terminal}_S: {' & '.join(f'/{pattern}/' for pattern in chars)}"])
 
 
 PYTHONIC = PythonicFormat(shown=r"^(?!.*<\|tool_call_start\|>).*\[func(?:tion)?_name1?\(")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 
@@ -75,20 +76,25 @@ class PythonicParser(StreamParser):
         if end < 0:
             return False
         text = self._held[:end].strip()
-        value = json.dumps(LITERALS[text]) if text in LITERALS else text
+        value = json.dumps(LITERALS[text]) if text in LITERALS else _as_json(text)
         pieces += [CallPart(self._begun - 1, value), Syntax(end)]
         self._held, self._step = self._held[end:], self._key
         return True
 
 
+def _as_json(text: str) -> str:
+    """Returns a value as JSON text: a string in single quotes is converted, any other value is JSON already."""
+    return json.dumps(ast.literal_eval(text), ensure_ascii=False) if text.startswith("'") else text
+
+
 def _value_end(text: str) -> int:
-    """Returns the position of the comma or parenthesis after a JSON value, or -1 if it has not arrived."""
-    depth, quoted, escaped = 0, False, False
+    """Returns the position of the comma or parenthesis after a value, or -1 if it has not arrived."""
+    depth, quote, escaped = 0, "", False
     for position, char in enumerate(text):
-        if quoted:
-            quoted, escaped = escaped or char != '"', not escaped and char == "\\"
-        elif char == '"':
-            quoted = True
+        if quote:
+            quote, escaped = quote if escaped or char != quote else "", not escaped and char == "\\"
+        elif char in "\"'":
+            quote = char
         elif not depth and char in ",)":
             return position
         elif char in "[{]}":

@@ -9,7 +9,7 @@ from jaxchat.chat.grammar.lark import LarkWriter
 from jaxchat.chat.tools.value_text import ValueText
 
 
-def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter, *, padded: bool = False) -> Iterator[str]:
+def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter) -> Iterator[str]:
     """Yields the rules for a value that is written as plain text, and for the text that ends it.
 
     Args:
@@ -17,7 +17,6 @@ def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter, *, pad
         value: the form of the value, with patterns of its text.
         end: the text after the value, which the value cannot contain.
         writer: writes control tokens.
-        padded: whether a line break may stand before the end.
     """
     terminal = rule.upper()
     parts = ["(?s:.*)", *(value.texts or ())]
@@ -29,5 +28,4 @@ def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter, *, pad
         return
     # Text and its end are one lexeme, because the lexer cannot reinterpret text that it has matched.
     yield f"{rule}{'' if control else '[lazy]'}: {terminal}_END {control}"
-    line = r"\n?" if padded else ""
-    yield f"{terminal}_END: {terminal} /{line}{writer.pattern(before)}/"
+    yield f"{terminal}_END: {terminal} /{writer.pattern(before)}/"

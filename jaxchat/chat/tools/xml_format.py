@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, write_around
-from jaxchat.chat.tools.argument_order import argument_orders
-from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema, kinds
+from jaxchat.chat.tools.answer_rules import write_around
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.value_rules import text_rules
-from jaxchat.chat.tools.value_text import ValueText, plain, read_arguments, valid_words, value_text
+from jaxchat.chat.tools.value_text import plain, read_arguments
 from jaxchat.chat.tools.xml_parser import XmlCallParser
-
-MAX_OTHERS = 16  # undeclared arguments
-_KEY = "[A-Za-z_][A-Za-z0-9_.-]{0,63}"
+from jaxchat.chat.tools.xml_rules import xml_rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +56,14 @@ class XmlToolFormat:
     shown: str = ""
     id_length: int = 0
 
+    @property
+    def next_texts(self) -> tuple[str, str]:
+        """The texts of which one follows a value, after white space: the next argument's, and the end of the call.
+
+        The end of a value is the first `value_end` before one of them, so values may contain `value_end`.
+        """
+        return "".join(self.key), "".join(self.end).split()[0]
+
     def recognises(self, template: str) -> bool:
         """Returns whether a chat template shows calls in this format."""
         return bool(re.search(self.shown, template, re.DOTALL))
@@ -77,7 +78,7 @@ class XmlToolFormat:
         Raises:
             UnsupportedSchema: the arguments of a function cannot be written one by one.
         """
-        return "\n".join(self._rules(rules, writer)) if rules.most else None
+        return "\n".join(xml_rules(self, rules, writer)) if rules.most else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
         """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
@@ -91,69 +92,3 @@ class XmlToolFormat:
             text = repr(value) if self.words and (value is None or isinstance(value, bool)) else plain(value)
             parts += [*self.key, key, *self.key_end, kind, text, line, self.value_end, *self.after_value]
         return "".join([*parts, *self.end])
-
-    def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-        yield from answer_rules(self.opening, rules, writer)
-        yield from call_rules(self, rules, writer)
-        for index, (name, schema) in enumerate(rules.functions):
-            arguments = argument_schema(schema)
-            yield f"call_{index}: {writer.spelled((name, *self.name_end))} order_{index} {writer.spelled(self.end)}"
-            yield from _orders(f"order_{index}", arguments)
-            yield from self._arguments(f"order_{index}", arguments, writer)
-
-    def _arguments(self, prefix: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iterator[str]:
-        """Yields the rules of each argument, and of undeclared ones."""
-        named = [(f"{prefix}_a{i}", name, schema) for i, (name, schema) in enumerate(arguments.members.items())]
-        for rule, name, schema in named:
-            self._check_name(name)
-            key, after = writer.spelled((*self.key, name, *self.key_end)), writer.spelled(self.after_value)
-            yield f"{rule}: {key} {rule}_v {after}"
-            yield from self._value(f"{rule}_v", value_text(schema, arguments.definitions), writer)
-        if arguments.others is not False:
-            rule, after = f"{prefix}_other", writer.spelled(self.after_value)
-            yield f"{rule}: {writer.spelled(self.key)} /{_KEY}/ {writer.spelled(self.key_end)} {rule}_v {after}"
-            yield from self._value(f"{rule}_v", value_text(arguments.others, arguments.definitions), writer)
-
-    def _check_name(self, name: str) -> None:
-        end = "".join(self.key_end).split()[0]
-        if not name or end[0] in name or name != name.strip():
-            raise UnsupportedSchema("#/properties", f"this model cannot write an argument with the name {name!r}.")
-
-    def _value(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
-        """Yields the rules of a value and its end."""
-        if self.kinds:
-            yield from self._marked_value(rule, value, writer, self.kinds)
-        elif value.texts is None:
-            yield from self._json(rule, value, writer)
-        else:
-            yield from text_rules(rule, value, self.value_end, writer, padded=self.padded)
-
-    def _marked_value(self, rule: str, value: ValueText, writer: LarkWriter, marks: tuple[str, str]) -> Iterator[str]:
-        """Yields the rules of a value with the text before it that marks its kind."""
-        text, others = value.texts is not None, kinds(value.schema, value.definitions)
-        options = []
-        if text:
-            others -= {"string"}
-            options.append(f"{json.dumps(marks[0])} {rule}_s")
-            yield from text_rules(f"{rule}_s", replace(value, literals=()), self.value_end, writer)
-        if others:
-            options.append(f"{json.dumps(marks[1])} {rule}_j")
-            schema = {"allOf": [value.schema, {"type": sorted(others)}]} if text else value.schema
-            yield from self._json(f"{rule}_j", replace(value, schema=schema), writer)
-        yield f"{rule}: {' | '.join(options)}"
-
-    def _json(self, rule: str, value: ValueText, writer: LarkWriter) -> Iterator[str]:
-        """Yields the rules of a value that is JSON or a word of Python."""
-        end = writer.spelled(("\n" if self.padded else "", self.value_end))
-        schema = value.schema if isinstance(value.schema, dict) else {}
-        words = [] if self.kinds else valid_words(value.schema, value.definitions)
-        yield f"{rule}: ({' | '.join([f'{rule}_json', *map(json.dumps, words)])}) {end}"
-        yield f"{rule}_json: {writer.json(schema | {'$defs': value.definitions})}"
-
-
-def _orders(rule: str, arguments: ArgumentSchema) -> Iterator[str]:
-    """Yields the rules of the sequence of arguments."""
-    if arguments.others is not False:
-        yield f"{rule}: {rule}_other{{0,{MAX_OTHERS}}}"
-    else:
-        yield from argument_orders(rule, list(arguments.members), arguments.required)

@@ -16,6 +16,9 @@ from jaxchat.chat.tools.value_text import value_text
 if TYPE_CHECKING:
     from jaxchat.chat.tools.xml_format import XmlToolFormat
 
+BLANKS = " \t\r\n"
+BLANK = r"[ \t\r\n]*"  # pattern of the white space between a value's end and the text that follows
+
 
 class XmlCallParser(StreamParser):
     """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
@@ -30,7 +33,9 @@ class XmlCallParser(StreamParser):
         self._ended, self._after = re.compile(_any(tool_format.end)), re.compile(_any(tool_format.after))
         self._marks = tool_format.kinds or ("", "")
         end = re.escape(tool_format.value_end)
-        self._text_ended = re.compile(f"(.*?){end}", re.DOTALL)
+        followed = "|".join(map(re.escape, tool_format.next_texts))
+        self._text_end = re.compile(f"{end}(?={BLANK}(?:{followed}))")
+        self._text_ended = re.compile(f"(.*?){self._text_end.pattern}", re.DOTALL)
         self._json_ended = re.compile(rf'((?:[^"]|"(?:[^"\\]|\\.)*")*?){end}', re.DOTALL)  # strings may contain the end
         self._line = "\n" if tool_format.padded else ""
         self._arguments_of = ArgumentSchema()
@@ -99,18 +104,24 @@ class XmlCallParser(StreamParser):
 
     def _text(self, pieces: list[Segment]) -> bool:
         """Passes a string on as it arrives."""
-        end = self._format.value_end
-        text, found, rest = self._held.partition(end)
-        if not found:
-            kept = held_back(text, (self._line + end, end))
-            text, rest = text[: len(text) - kept], text[len(text) - kept :]
-        self._held = rest
+        found = self._text_end.search(self._held)
+        size, end = found.span() if found else (self._decided(),) * 2
+        text, self._held = self._held[:size], self._held[end:]
         value = text.removesuffix(self._line) if found else text
         self._emit(json.dumps(value, ensure_ascii=False)[1:-1] + '"' * bool(found), pieces)
-        pieces.append(Syntax(len(text) + len(found)))
+        pieces.append(Syntax(end))
         if found:
             self._step = self._key
         return bool(found)
+
+    def _decided(self) -> int:
+        """Returns the number of pending characters that belong to the value, whatever follows."""
+        end = self._format.value_end
+        last = self._held.rfind(end)
+        rest = self._held[last + len(end) :].lstrip(BLANKS) if last >= 0 else ""
+        if last >= 0 and any(text.startswith(rest) for text in self._format.next_texts):
+            return last - len(self._line) * self._held.endswith(self._line, 0, last)
+        return len(self._held) - held_back(self._held, (self._line + end, end))
 
     def _typed(self, pieces: list[Segment]) -> bool:
         """Passes a value on when it is complete, because its type is unknown before."""

@@ -71,13 +71,12 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """Reads `Gemma3ForCausalLM`."""
+    """Reads `Gemma3ForCausalLM`. Ignores `attn_logit_softcapping`, which `transformers` reads but does not apply."""
     keys = keys.or_else(_DEFAULTS_3)
     return ModelConfig(
         **_shared(keys),
         kinds=_kinds_3(keys),
         qk_norm=True,
-        attn_logit_softcap=keys.number("attn_logit_softcapping", 0.0),
         final_logit_softcap=keys.number("final_logit_softcapping", 0.0),
         names=names,
     )

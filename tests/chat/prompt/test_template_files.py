@@ -121,6 +121,12 @@ def test_added_tokens_of_other_files_are_tokens(tmp_path: Path, form: str) -> No
     assert ours.special_tokens[NEXT] == "<|turn|>" and ours.bytes_of(NEXT) == b""
 
 
+@pytest.mark.parametrize("config", [{"eos_token_id": [END, 1]}, {"text_config": {"eos_token_id": [END, 1]}}], ids=str)
+def test_an_answer_ends_at_every_stop_token_that_a_file_names(tmp_path: Path, config: dict[str, Any]) -> None:
+    write(tmp_path, {"generation_config.json": {"eos_token_id": 2}, "config.json": config})
+    assert load_tokenizer(tmp_path).stop_tokens == {END, 1, 2}
+
+
 def test_an_added_token_that_cannot_have_its_id_is_refused(tmp_path: Path) -> None:
     write(tmp_path, {"added_tokens.json": {"<|turn|>": NEXT + 5}})
     with pytest.raises(ModelError, match=r"'<\|turn\|>' has id"):

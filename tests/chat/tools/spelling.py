@@ -179,15 +179,15 @@ SPELLINGS: dict[str, Callable[[Calls], str]] = {
     "qwen3-coder": qwen3_coder,
 }
 SORTED = ("gemma-4",)  # arguments in the order of their names
-VALUE_ENDS = {  # the ends of values that are text, which chance alone would hardly ever write
-    "glm-4.5": "</arg_value>",
-    "glm-4.7": "</arg_value>",
-    "minimax-m2": "</parameter>",
-    "seed-oss": "</parameter>",
-    "qwen3-coder": "\n</parameter>",
-    "deepseek-v3.2": "</｜DSML｜parameter>",
-    "deepseek-v4": "</｜DSML｜parameter>",
-    "gemma-4": '<|"|>',
+VALUE_ENDS = {  # ends of values that are text, with what follows, which chance alone would hardly ever write
+    "glm-4.5": ("</arg_value>\n<arg_key>", "</arg_value>\n</tool_call>"),
+    "glm-4.7": ("</arg_value><arg_key>", "</arg_value></tool_call>"),
+    "minimax-m2": ('</parameter>\n<parameter name="', "</parameter>\n</invoke>\n"),
+    "seed-oss": ("</parameter>\n<parameter=", "</parameter>\n</function>\n"),
+    "qwen3-coder": ("\n</parameter>\n<parameter=", "\n</parameter>\n</function>\n"),
+    "deepseek-v3.2": ('</｜DSML｜parameter>\n<｜DSML｜parameter name="', "</｜DSML｜parameter>\n</｜DSML｜invoke>\n"),
+    "deepseek-v4": ('</｜DSML｜parameter>\n<｜DSML｜parameter name="', "</｜DSML｜parameter>\n</｜DSML｜invoke>\n"),
+    "gemma-4": ('<|"|>',),
 }
 SINGLE = ("llama3", "gigachat-3", "gigachat-3.1")  # one call at most
 WHOLE = ("llama3", "json-list", "pythonic", "functionary-3.2")  # calls are the complete answer

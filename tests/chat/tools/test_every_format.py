@@ -191,13 +191,13 @@ def walked(name: str, control: bool, tools: dict[str, Any], seed: int, steps: in
     constraint = grammars(name, control).compiled(constraint_of(tool_request(tools))).start()
     options = ChoiceOptions(calls=TOOL_FORMATS.get(name), forced=True, signatures=signatures(tools))
     builder = ChoiceBuilder(known, options)
-    value_end, pending = known.encode(VALUE_ENDS.get(name, "")), []
+    value_ends, pending = [known.encode(end) for end in VALUE_ENDS.get(name, ("",))], []
     for _ in range(steps):
         constraint.fill(row)
         ids = [int(token) for token in allowed(row)]
         closing = [t for t in ids if known.bytes_of(t) in (b"}", b"]", b'"', b"<", b")") or t in known.stop_tokens]
         if not pending and chance.random() < 0.1:
-            pending = [*value_end]
+            pending = [*chance.choice(value_ends)]
         token = chance.choice(closing if closing and chance.random() < 0.5 else ids)
         if pending:
             token, pending = (pending[0], pending[1:]) if pending[0] in ids else (token, [])
