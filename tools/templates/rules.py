@@ -11,7 +11,9 @@ Form = tuple[Sequence[Json], Sequence[Json]]
 """Messages and tools, as a template reads them."""
 Applies = Callable[[Form, Form], bool]
 
-ALWAYS = frozenset({"empty arguments", "name of the call", "ids of the format's length"})
+ALWAYS = frozenset(
+    {"empty arguments", "name of the call", "ids of the format's length", "results in the order of the calls"}
+)
 """Rules that explain a difference for every template. All others need a conversation whose plain form fails."""
 
 
@@ -114,6 +116,11 @@ def _name_of_call(plain: Form, adapted: Form) -> bool:
     return len(before) == len(after) and before != after
 
 
+def _results_ordered(plain: Form, adapted: Form) -> bool:
+    before, after = (_values(form, "tool", "tool_call_id") for form in (plain, adapted))
+    return _ids(plain) == _ids(adapted) and before != after and sorted(before) == sorted(after)
+
+
 def _content_form(plain: Form, adapted: Form) -> bool:
     before, after = (
         [message.get("content", ...) for message in form[0] if message.get("tool_calls")] for form in (plain, adapted)
@@ -139,6 +146,7 @@ RULES: dict[str, Applies] = {
     "content in parts": _in_parts,
     "name before content": _names_in_text,
     "name of the call": _name_of_call,
+    "results in the order of the calls": _results_ordered,
     "form of empty content": _content_form,
     "empty arguments": lambda p, a: any(_empty(b) and c != b for b, c in _arguments(p, a)),
     "arguments as text": lambda p, a: any(isinstance(b, dict) and isinstance(c, str) for b, c in _arguments(p, a)),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxchat.chat.prompt.call_order import results_in_call_order
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.template_traits import EmptyContent, TemplateTraits
 from jaxchat.errors import invalid
@@ -44,7 +45,7 @@ def adapt(
     """
     if not (traits.calls or write_calls):
         _refuse_calls(messages)
-    adapted = [_message(message, traits, write_calls) for message in messages]
+    adapted = [_message(message, traits, write_calls) for message in results_in_call_order(messages)]
     if not traits.results:
         adapted = _results_as_user_messages(adapted)
     functions = [_filled(tool) for tool in tools] if tools and traits.fills_functions else list(tools or ())
