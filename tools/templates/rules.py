@@ -117,8 +117,25 @@ def _name_of_call(plain: Form, adapted: Form) -> bool:
 
 
 def _results_ordered(plain: Form, adapted: Form) -> bool:
-    before, after = (_values(form, "tool", "tool_call_id") for form in (plain, adapted))
-    return _ids(plain) == _ids(adapted) and before != after and sorted(before) == sorted(after)
+    before, after = (_values(form, "tool", "content") for form in (plain, adapted))
+    return before != after and sorted(before) == sorted(after)
+
+
+def _calls_split(plain: Form, adapted: Form) -> bool:
+    before, after = (len(list(_calls(form))) for form in (plain, adapted))
+    return before == after and _messages_with_calls(plain) < _messages_with_calls(adapted)
+
+
+def _messages_with_calls(form: Form) -> int:
+    return sum(bool(message.get("tool_calls")) for message in form[0])
+
+
+def _text_before_calls(plain: Form, adapted: Form) -> bool:
+    return _text_beside_calls(plain) and not _text_beside_calls(adapted) and _messages_with_calls(adapted) > 0
+
+
+def _text_beside_calls(form: Form) -> bool:
+    return any(message.get("tool_calls") and message.get("content") for message in form[0])
 
 
 def _content_form(plain: Form, adapted: Form) -> bool:
@@ -147,6 +164,8 @@ RULES: dict[str, Applies] = {
     "name before content": _names_in_text,
     "name of the call": _name_of_call,
     "results in the order of the calls": _results_ordered,
+    "calls split": _calls_split,
+    "text before calls": _text_before_calls,
     "form of empty content": _content_form,
     "empty arguments": lambda p, a: any(_empty(b) and c != b for b, c in _arguments(p, a)),
     "arguments as text": lambda p, a: any(isinstance(b, dict) and isinstance(c, str) for b, c in _arguments(p, a)),

@@ -7,10 +7,10 @@ rendering with decoys too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from jaxchat.chat.prompt.call_order import results_in_call_order
+from jaxchat.chat.prompt.call_order import calls_apart, has_text_beside_calls, results_in_call_order, text_before_calls
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.template_traits import EmptyContent, TemplateTraits
 from jaxchat.errors import invalid
@@ -43,11 +43,10 @@ def adapt(
         ChatError: 400 on `tools`, or on the calls of a message, if the template does not print them and `write_calls`
             is None.
     """
-    if not (traits.calls or write_calls):
-        _refuse_calls(messages)
-    adapted = [_message(message, traits, write_calls) for message in results_in_call_order(messages)]
-    if not traits.results:
-        adapted = _results_as_user_messages(adapted)
+    _refuse_calls(messages, traits, write_calls)
+    arranged = _arranged(messages, traits)
+    adapted = [_message(message, traits, write_calls) for message in arranged]
+    adapted = _results_as_user_messages(adapted, _hidden_results(arranged, adapted, traits))
     functions = [_filled(tool) for tool in tools] if tools and traits.fills_functions else list(tools or ())
     if functions and traits.tools == "text":
         if write_calls is None:
@@ -75,28 +74,53 @@ def with_parts(messages: Sequence[Message]) -> list[Message]:
     ]
 
 
-def _refuse_calls(messages: Sequence[Message]) -> None:
+def _refuse_calls(messages: Sequence[Message], traits: TemplateTraits, write_calls: WriteCalls | None) -> None:
+    """Raises `ChatError` for calls, or text beside them, that the prompt would not show."""
+    shows = "The model's chat template does not show"
     for index, message in enumerate(messages):
-        if message.get("tool_calls"):
-            raise invalid(f"messages.{index}.tool_calls", "The model's chat template does not show the calls of tools.")
+        calls = message.get("tool_calls") or ()
+        if calls and not (traits.calls or write_calls):
+            raise invalid(f"messages.{index}.tool_calls", f"{shows} the calls of tools.")
+        if len(calls) > 1 and traits.parallel_calls == "refused":
+            raise invalid(f"messages.{index}.tool_calls", f"{shows} more than one call in a message, got {len(calls)}.")
+        if traits.text_beside_calls == "refused" and has_text_beside_calls(message):
+            raise invalid(f"messages.{index}.content", f"{shows} text beside calls.")
+
+
+def _arranged(messages: Sequence[Message], traits: TemplateTraits) -> list[Message]:
+    """Returns messages with names, calls and results where the template shows them."""
+    arranged = [_named(message, traits) for message in results_in_call_order(messages)]
+    if traits.parallel_calls == "apart":
+        arranged = calls_apart(arranged)
+    return text_before_calls(arranged) if traits.text_beside_calls == "apart" else arranged
+
+
+def _named(message: Message, traits: TemplateTraits) -> Message:
+    """Returns a message with its name in the content, unless the template shows names."""
+    role, name = message["role"], message.get("name")
+    if not name or role == "tool" or role in traits.named_roles:
+        return message
+    content = f"{name}: {message.get('content') or ''}"
+    return {key: value for key, value in message.items() if key != "name"} | {"content": content}
 
 
 def _message(message: Message, traits: TemplateTraits, write_calls: WriteCalls | None) -> Message:
     message = {"content": None} | message
-    role, name = message["role"], message.get("name")
-    if name and role != "tool" and role not in traits.named_roles:
-        del message["name"]
-        message["content"] = f"{name}: {message['content'] or ''}"
     calls = message.get("tool_calls")
     if calls:
         message["tool_calls"] = [_call(call, traits) for call in calls]
-        shown = traits.calls_beside_content if message["content"] else traits.calls
-        if write_calls and not shown:
+        if write_calls and not _shows_calls(message, traits):
             written = write_calls([_written(call) for call in message.pop("tool_calls")])
             message["content"] = "\n".join(filter(None, [message["content"], written]))
         elif not message["content"]:
             return _emptied(message, traits.empty_content)
     return message if message["content"] is not None else message | {"content": ""}
+
+
+def _shows_calls(message: Message, traits: TemplateTraits) -> bool:
+    if traits.text_beside_calls == "written" and message["content"]:
+        return False
+    return traits.calls and not (traits.parallel_calls == "written" and len(message["tool_calls"]) > 1)
 
 
 def _emptied(message: Message, form: EmptyContent) -> Message:
@@ -156,12 +180,23 @@ def _with_system_key(messages: list[Message], tools: list[Tool]) -> list[Message
     return [{"role": "system", "content": ""} | key, *messages]
 
 
-def _results_as_user_messages(messages: list[Message]) -> list[Message]:
-    """Converts tool messages to user messages. Joins adjacent ones, as many templates require alternating roles."""
+def _hidden_results(arranged: list[Message], adapted: list[Message], traits: TemplateTraits) -> Iterator[bool]:
+    """Yields for each message whether it is a result that the template does not show.
+
+    A template that shows calls may refuse the result of a call that was written into text.
+    """
+    written = False
+    for before, after in zip(arranged, adapted, strict=True):
+        if before["role"] == "assistant":
+            written = traits.calls and "tool_calls" in before and "tool_calls" not in after
+        yield before["role"] == "tool" and (written or not traits.results)
+
+
+def _results_as_user_messages(messages: list[Message], hidden: Iterable[bool]) -> list[Message]:
+    """Converts `hidden` results to user messages. Joins adjacent ones, as many templates require alternating roles."""
     converted: list[Message] = []
     after_result = False
-    for message in messages:
-        result = message["role"] == "tool"
+    for message, result in zip(messages, hidden, strict=True):
         if result:
             message = {"role": "user", "content": _result(message)}
         if after_result and message["role"] == "user":

@@ -14,8 +14,9 @@ from jaxchat.chat.prompt.adapt import adapt, fold_system, with_parts
 from jaxchat.chat.prompt.call_check import misreads
 from jaxchat.chat.prompt.environment import TemplateProgram
 from jaxchat.chat.prompt.messages import Message, Tool
+from jaxchat.chat.prompt.probe_traits import probe_traits
 from jaxchat.chat.prompt.refusals import PROBE, dropped, late_system_messages, refusal, refused_variable, unreadable
-from jaxchat.chat.prompt.template_traits import TemplateTraits, probe_traits
+from jaxchat.chat.prompt.template_traits import TemplateTraits
 from jaxchat.chat.prompt.template_variables import (
     CLOCK,
     SERVER_VARIABLES,

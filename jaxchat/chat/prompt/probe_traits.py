@@ -1,0 +1,56 @@
+"""Determines at load what a chat template prints and which forms of a message it accepts, by rendering probes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+from jaxchat.chat.prompt.messages import Message, Tool
+from jaxchat.chat.prompt.probe_calls import probe_calls
+from jaxchat.chat.prompt.probing import PARAMETERS, QUESTION, USER, Render, shows
+from jaxchat.chat.prompt.template_traits import TemplateTraits, ToolPlace
+
+
+def probe_traits(render: Render, *, writes_calls: bool) -> TemplateTraits:
+    """Returns the traits of a template.
+
+    Args:
+        render: adapts messages and tools to the given traits and renders them. May raise any exception.
+        writes_calls: whether jaxchat can write tools and calls as text where the template does not print them.
+    """
+    traits = _messages(render, TemplateTraits(writes_calls=writes_calls))
+    traits = _tools(render, traits)
+    return probe_calls(render, traits)
+
+
+def _messages(render: Render, traits: TemplateTraits) -> TemplateTraits:
+    parts = replace(traits, content_parts=True)
+    if not shows(render, traits, [USER], None, [QUESTION]) and shows(render, parts, [USER], None, [QUESTION]):
+        traits = parts
+    system = {"role": "system", "content": "probed_system"}
+    named = replace(traits, named_roles=frozenset({"system", "user", "assistant"}))
+    talks: dict[str, list[Message]] = {
+        "system": [system | {"name": "probed_name"}, USER],
+        "user": [USER | {"name": "probed_name"}],
+        "assistant": [USER, {"role": "assistant", "content": "probed_answer", "name": "probed_name"}, USER],
+    }
+    roles = frozenset(role for role, talk in talks.items() if shows(render, named, talk, None, ["probed_name"]))
+    takes_system = shows(render, traits, [system, USER], None, ["probed_system"])
+    return replace(traits, named_roles=roles, takes_system=takes_system)
+
+
+def _tools(render: Render, traits: TemplateTraits) -> TemplateTraits:
+    full: Tool = {"name": "probed_full", "description": "probed_description", "parameters": PARAMETERS}
+    bare: list[Tool] = [
+        {"name": "probed_bare"},
+        {"name": "probed_open", "description": "text", "parameters": {"type": "object"}},
+    ]
+    functions = [full, *bare]
+    tools = [{"type": "function", "function": function} for function in functions]
+    names = [str(function["name"]) for function in functions]
+    places: list[ToolPlace] = ["variable", "system key"]
+    for place, fills in product(places, (False, True)):
+        candidate = replace(traits, tools=place, fills_functions=fills)
+        if shows(render, candidate, [USER], tools, names):
+            return candidate
+    return replace(traits, tools="text")
