@@ -7,7 +7,7 @@ rendering with decoys too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from jaxchat.chat.prompt.call_order import calls_apart, has_text_beside_calls, results_in_call_order, text_before_calls
@@ -64,11 +64,11 @@ def fold_system(messages: list[Message]) -> list[Message]:
     return _with_instruction(messages[1:], messages[0]["content"], takes_system=False)
 
 
-def with_parts(messages: Sequence[Message]) -> list[Message]:
-    """Returns `messages` with each text content as a list of one text part."""
+def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:
+    """Returns `messages` with each text content of these roles as a list of one text part."""
     return [
         message | {"content": [{"type": "text", "text": message["content"]}]}
-        if isinstance(message.get("content"), str)
+        if message["role"] in roles and isinstance(message.get("content"), str)
         else message
         for message in messages
     ]

@@ -111,7 +111,7 @@ def _altered(text: str, places: Iterable[int], letter: str) -> str:
 
 
 def _first_letters(text: str, spans: Iterable[Span], cuts: Collection[str]) -> list[int]:
-    """Returns for each span the index of its first letter or digit, or of its first visible character if it has neither.
+    """Returns for each span the index of its first letter or digit, or else of its first visible character.
 
     A part that the template may cut out keeps its letters, if the spelling has other characters. Otherwise the template
     would cut it out of one of the two renderings only.

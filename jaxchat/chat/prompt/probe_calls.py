@@ -16,8 +16,9 @@ def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls
         render = _without_tools(render)
     results, calls = (True, False), (True, False) if traits.writes_calls else (True,)
-    for shows_calls, shows_results in product(calls, results):
-        candidate = replace(traits, calls=shows_calls, results=shows_results)
+    parts = traits.content_parts, traits.content_parts | {"tool"}
+    for shows_calls, shows_results, content_parts in product(calls, results, parts):
+        candidate = replace(traits, calls=shows_calls, results=shows_results, content_parts=content_parts)
         if form := _best_form(render, candidate):
             return _arguments(render, form)
     leaves_out = any(rendered(render, form, *_call_talk()[:2]) for form in _forms(traits))

@@ -7,7 +7,7 @@ from itertools import product
 
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.probe_calls import probe_calls
-from jaxchat.chat.prompt.probing import PARAMETERS, QUESTION, USER, Render, shows
+from jaxchat.chat.prompt.probing import PARAMETERS, USER, Render, shows
 from jaxchat.chat.prompt.template_traits import TemplateTraits, ToolPlace
 
 
@@ -24,19 +24,26 @@ def probe_traits(render: Render, *, writes_calls: bool) -> TemplateTraits:
 
 
 def _messages(render: Render, traits: TemplateTraits) -> TemplateTraits:
-    parts = replace(traits, content_parts=True)
-    if not shows(render, traits, [USER], None, [QUESTION]) and shows(render, parts, [USER], None, [QUESTION]):
-        traits = parts
     system = {"role": "system", "content": "probed_system"}
+    answer = {"role": "assistant", "content": "probed_answer"}
+    for message, talk in (USER, [USER]), (system, [system, USER]), (answer, [USER, answer, USER]):
+        traits = _text_or_parts(render, traits, message, talk)
     named = replace(traits, named_roles=frozenset({"system", "user", "assistant"}))
     talks: dict[str, list[Message]] = {
         "system": [system | {"name": "probed_name"}, USER],
         "user": [USER | {"name": "probed_name"}],
-        "assistant": [USER, {"role": "assistant", "content": "probed_answer", "name": "probed_name"}, USER],
+        "assistant": [USER, answer | {"name": "probed_name"}, USER],
     }
     roles = frozenset(role for role, talk in talks.items() if shows(render, named, talk, None, ["probed_name"]))
     takes_system = shows(render, traits, [system, USER], None, ["probed_system"])
     return replace(traits, named_roles=roles, takes_system=takes_system)
+
+
+def _text_or_parts(render: Render, traits: TemplateTraits, message: Message, messages: list[Message]) -> TemplateTraits:
+    """Returns the traits, with the role of `message` in `content_parts` if its content is shown in parts only."""
+    parts = replace(traits, content_parts=traits.content_parts | {message["role"]})
+    as_text, in_parts = (shows(render, form, messages, None, [message["content"]]) for form in (traits, parts))
+    return parts if in_parts and not as_text else traits
 
 
 def _tools(render: Render, traits: TemplateTraits) -> TemplateTraits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache, partial
@@ -193,17 +193,25 @@ class ChatTemplate:
         messages: list[Message],
         tools: list[Tool] | None,
         variables: TemplateVariables,
-        parts: bool,
+        parts: Collection[str],
         *,
         begins: bool = True,
     ) -> str:
-        """Runs the template on adapted messages. `begins`: whether the prompt ends with the beginning of an answer."""
+        """Runs the template on adapted messages.
+
+        Args:
+            messages: the conversation.
+            tools: the functions, if the template reads them from the variable `tools`.
+            variables: the template variables.
+            parts: roles whose content becomes a list of parts.
+            begins: whether the prompt ends with the beginning of an answer.
+        """
         program = self._with_tools if tools else self._template
         return program.template.render(
             {
                 **self._special_tokens,
                 **variables.values,
-                "messages": with_parts(messages) if parts else messages,
+                "messages": with_parts(messages, parts),
                 "tools": tools,
                 "documents": None,
                 "add_generation_prompt": begins,

@@ -41,7 +41,7 @@ class TemplateTraits:
         empty_content: the form of content that it needs in an assistant message with calls and without text.
         arguments_as_text: whether it needs the arguments of calls as JSON text.
         wraps_arguments: whether it needs an object in place of arguments that are not a JSON object.
-        content_parts: whether it prints content only if that is a list of parts.
+        content_parts: roles whose content it prints only if that is a list of parts.
         writes_calls: whether jaxchat can write tools and calls as text where the template does not print them.
     """
 
@@ -56,7 +56,7 @@ class TemplateTraits:
     empty_content: EmptyContent = "absent"
     arguments_as_text: bool = False
     wraps_arguments: bool = False
-    content_parts: bool = False
+    content_parts: frozenset[str] = frozenset()
     writes_calls: bool = True
 
     def notes(self) -> Iterator[str]:

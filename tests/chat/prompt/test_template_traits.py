@@ -282,6 +282,23 @@ def test_a_template_that_takes_text_and_parts_gets_text() -> None:
     assert prompt(both, messages=[ASKED]) == "[user]Weather in Oslo?"
 
 
+MIXED = (
+    "{% for m in messages %}[{{ m.role }}]"
+    "{% if m.role in ROLES %}{{ m.content[0].text }}{% else %}{{ m.content + '' }}{% endif %}" + CALLS + "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("roles", [["system"], ["user"], ["assistant"], ["tool"], ["system", "user", "tool"]])
+def test_each_role_gets_the_form_of_content_that_the_template_reads(roles: list[str]) -> None:
+    template = ChatTemplate(MIXED.replace("ROLES", str(roles)), {})
+    assert template.traits.content_parts == set(roles)
+    talk = [{"role": "system", "content": "Be brief."}, ASKED, called(content="I look."), RESULT]
+    shown = template.render([*talk, {"role": "assistant", "content": "Cold."}], None)
+    assert shown == (
+        '[system]Be brief.[user]Weather in Oslo?[assistant]I look.weather:{"city": "Oslo"}[tool]12C[assistant]Cold.'
+    )
+
+
 NO_CALLS = TOOLS + LOOP + "{{ m.content or '' }}" + END
 
 
