@@ -61,7 +61,10 @@ def adapt(
 
 def fold_system(messages: list[Message]) -> list[Message]:
     """Returns messages without the first, a system message, whose text moves into the first user message."""
-    return _with_instruction(messages[1:], messages[0]["content"], takes_system=False)
+    text = messages[0]["content"]
+    if len(messages) > 1 and not text.strip():
+        return messages[1:]
+    return _with_instruction(messages[1:], text, takes_system=False)
 
 
 def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:

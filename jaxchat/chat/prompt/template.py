@@ -165,14 +165,23 @@ class ChatTemplate:
     def _render(
         self, messages: list[Message], tools: list[Tool] | None, instruction: str, variables: TemplateVariables
     ) -> str:
-        """Renders a conversation. Moves a first system message that is left out into the first user message."""
+        """Renders a conversation.
+
+        Moves a first system message that is left out, or refused in every conversation, into the first user message.
+        """
         adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
         run = partial(self._run, variables=variables, parts=variables.traits.content_parts)
-        text = run(adapted, functions)
-        if not adapted or adapted[0]["role"] != "system" or adapted[0]["content"].strip() in text:
-            return text
-        if _FIRST in run([adapted[0] | {"content": _FIRST}, *adapted[1:]], functions):
-            return text
+        if not adapted or adapted[0]["role"] != "system":
+            return run(adapted, functions)
+        try:
+            text = run(adapted, functions)
+            if adapted[0]["content"].strip() in text:
+                return text
+            if _FIRST in run([adapted[0] | {"content": _FIRST}, *adapted[1:]], functions):
+                return text
+        except Exception:  # templates are programs, which may raise anything
+            if variables.traits.takes_system:
+                raise
         return run(fold_system(adapted), functions)
 
     def _probe(self, values: str) -> TemplateTraits:

@@ -182,6 +182,29 @@ def test_a_description_reaches_templates_without_system_messages(kind: str) -> N
     assert rendered == "[user]Answer with JSON, city: A city of Norway\n\nWeather in Oslo?"
 
 
+@pytest.mark.parametrize("kind", SYSTEMS)
+def test_a_system_message_moves_into_the_first_user_message(kind: str) -> None:
+    system, answer = {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Cold."}
+    shown = prompt(SYSTEMS[kind], messages=[system | {"role": "developer"}, ASKED, answer, ASKED])
+    assert shown == "[user]Be brief.\n\nWeather in Oslo?[assistant]Cold.[user]Weather in Oslo?"
+    assert prompt(SYSTEMS[kind], messages=[system]) == "[user]Be brief."
+    assert prompt(SYSTEMS[kind], messages=[system | {"content": ""}, ASKED]) == "[user]Weather in Oslo?"
+
+
+def test_a_later_system_message_is_refused_where_the_template_refuses_all() -> None:
+    system = {"role": "system", "content": "Be brief."}
+    with pytest.raises(ChatError, match="refuses this message: no") as caught:
+        prompt(SYSTEMS["refuses"], messages=[system, ASKED, system])
+    assert caught.value.param == "messages.2"
+
+
+def test_a_template_that_takes_system_messages_may_refuse_one() -> None:
+    refuses = LOOP + "{% if m.content == 'bad' %}{{ raise_exception('bad word') }}{% endif %}{{ m.content }}" + END
+    with pytest.raises(ChatError, match="bad word") as caught:
+        prompt(refuses, messages=[{"role": "system", "content": "bad"}, ASKED])
+    assert caught.value.param == "messages.0"
+
+
 def test_a_first_system_message_that_depends_on_the_last_role_is_not_lost() -> None:
     template = (
         "{% for m in messages if m.role != 'system' %}[{{ m.role }}]"
