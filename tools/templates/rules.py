@@ -140,9 +140,18 @@ def _text_beside_calls(form: Form) -> bool:
 
 def _content_form(plain: Form, adapted: Form) -> bool:
     before, after = (
-        [message.get("content", ...) for message in form[0] if message.get("tool_calls")] for form in (plain, adapted)
+        [message.get("content", ...) for message in form[0] if _has_empty_form(message)] for form in (plain, adapted)
     )
     return len(before) == len(after) and before != after
+
+
+def _has_empty_form(message: Json) -> bool:
+    return bool(message.get("tool_calls")) or (message["role"] == "assistant" and not _text_of(message).strip())
+
+
+def _text_of(message: Json) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def _in_parts(plain: Form, adapted: Form) -> bool:

@@ -117,6 +117,8 @@ def _message(message: Message, traits: TemplateTraits, write_calls: WriteCalls |
             message["content"] = "\n".join(filter(None, [message["content"], written]))
         elif not message["content"]:
             return _emptied(message, traits.empty_content)
+    elif message["role"] == "assistant" and not message["content"]:
+        return _emptied(message, traits.empty_answer)
     return message if message["content"] is not None else message | {"content": ""}
 
 
@@ -129,7 +131,8 @@ def _shows_calls(message: Message, traits: TemplateTraits) -> bool:
 def _emptied(message: Message, form: EmptyContent) -> Message:
     if form == "absent":
         return {key: value for key, value in message.items() if key != "content"}
-    return message | {"content": None if form == "null" else ""}
+    forms: dict[EmptyContent, Any] = {"null": None, "parts": [{"type": "text", "text": ""}], "space": " "}
+    return message | {"content": forms.get(form, "")}
 
 
 def _call(call: dict[str, Any], traits: TemplateTraits) -> dict[str, Any]:

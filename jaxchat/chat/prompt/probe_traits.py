@@ -7,8 +7,8 @@ from itertools import product
 
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.probe_calls import probe_calls
-from jaxchat.chat.prompt.probing import PARAMETERS, USER, Render, shows
-from jaxchat.chat.prompt.template_traits import TemplateTraits, ToolPlace
+from jaxchat.chat.prompt.probing import PARAMETERS, USER, Render, rendered, shows
+from jaxchat.chat.prompt.template_traits import EmptyContent, TemplateTraits, ToolPlace
 
 
 def probe_traits(render: Render, *, writes_calls: bool) -> TemplateTraits:
@@ -28,6 +28,7 @@ def _messages(render: Render, traits: TemplateTraits) -> TemplateTraits:
     answer = {"role": "assistant", "content": "probed_answer"}
     for message, talk in (USER, [USER]), (system, [system, USER]), (answer, [USER, answer, USER]):
         traits = _text_or_parts(render, traits, message, talk)
+    traits = _empty_answer(render, traits, answer)
     named = replace(traits, named_roles=frozenset({"system", "user", "assistant"}))
     talks: dict[str, list[Message]] = {
         "system": [system | {"name": "probed_name"}, USER],
@@ -44,6 +45,21 @@ def _text_or_parts(render: Render, traits: TemplateTraits, message: Message, mes
     parts = replace(traits, content_parts=traits.content_parts | {message["role"]})
     as_text, in_parts = (shows(render, form, messages, None, [message["content"]]) for form in (traits, parts))
     return parts if in_parts and not as_text else traits
+
+
+def _empty_answer(render: Render, traits: TemplateTraits, answer: Message) -> TemplateTraits:
+    """Returns the traits, with the first form of an empty answer that leaves out nothing but the answer's text."""
+    expected = rendered(render, traits, [USER, answer, USER], None).replace(answer["content"], "")
+    empty = [USER, answer | {"content": ""}, USER]
+    if rendered(render, traits, empty, None):
+        return traits
+    forms: list[EmptyContent] = ["null", "absent", "parts", "space"]
+    for form in forms:
+        candidate = replace(traits, empty_answer=form)
+        text = rendered(render, candidate, empty, None)
+        if expected and "".join(text.split()) == "".join(expected.split()):
+            return candidate
+    return traits
 
 
 def _tools(render: Render, traits: TemplateTraits) -> TemplateTraits:

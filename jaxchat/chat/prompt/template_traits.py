@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-EmptyContent = Literal["absent", "null", "text"]
+EmptyContent = Literal["text", "null", "absent", "parts", "space"]
 CallForm = Literal["shown", "apart", "written", "refused"]
 ToolPlace = Literal["variable", "system key", "text"]
 
@@ -39,6 +39,7 @@ class TemplateTraits:
         parallel_calls: how several calls in a message are passed on. "apart": in a message each, before its result.
         results: whether it prints tool messages.
         empty_content: the form of content that it needs in an assistant message with calls and without text.
+        empty_answer: the form of content that it needs in an assistant message without calls and text.
         arguments_as_text: whether it needs the arguments of calls as JSON text.
         wraps_arguments: whether it needs an object in place of arguments that are not a JSON object.
         content_parts: roles whose content it prints only if that is a list of parts.
@@ -54,6 +55,7 @@ class TemplateTraits:
     parallel_calls: CallForm = "shown"
     results: bool = True
     empty_content: EmptyContent = "absent"
+    empty_answer: EmptyContent = "text"
     arguments_as_text: bool = False
     wraps_arguments: bool = False
     content_parts: frozenset[str] = frozenset()

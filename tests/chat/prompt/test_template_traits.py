@@ -169,6 +169,31 @@ def test_past_arguments_need_not_be_an_object(calls: str, arguments: str, shown:
     assert rendered == f"[user]Weather in Oslo?[assistant]{shown}[tool]12C"
 
 
+REFUSE = "{{ raise_exception('empty answer') }}"
+EMPTY_ANSWERS = {
+    "null": "{% if m.content is none %}{% elif m.content %}{{ m.content }}{% else %}" + REFUSE + "{% endif %}",
+    "absent": "{% if m.content %}{{ m.content }}{% elif m.content is defined %}" + REFUSE + "{% endif %}",
+    "parts": "{% if not m.content %}" + REFUSE + "{% elif m.content is string %}{{ m.content }}"
+    "{% else %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endif %}",
+    "space": "{% if not m.content is string or not m.content %}" + REFUSE + "{% endif %}{{ m.content }}",
+}
+
+
+@pytest.mark.parametrize("form", EMPTY_ANSWERS)
+def test_an_empty_answer_renders_whatever_form_the_template_wants(form: str) -> None:
+    template = LOOP + EMPTY_ANSWERS[form] + END
+    assert ChatTemplate(template, {}).traits.empty_answer == form
+    shown = prompt(template, messages=[ASKED, {"role": "assistant", "content": ""}, ASKED])
+    assert shown.replace(" [user]", "[user]") == "[user]Weather in Oslo?[assistant][user]Weather in Oslo?"
+
+
+def test_an_empty_answer_that_no_form_makes_acceptable_is_refused_by_name() -> None:
+    refuses = LOOP + "{% if not m.content or not m.content | trim %}" + REFUSE + "{% endif %}{{ m.content + '' }}" + END
+    with pytest.raises(ChatError, match="refuses this message: empty answer") as caught:
+        prompt(refuses, messages=[ASKED, {"role": "assistant", "content": ""}, ASKED])
+    assert caught.value.param == "messages.1"
+
+
 SYSTEMS = {
     "refuses": LOOP + "{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}" + END,
     "drops": "{% for m in messages if m.role != 'system' %}[{{ m.role }}]{{ m.content }}" + END,
