@@ -99,6 +99,11 @@ def _filled(plain: Form, adapted: Form) -> bool:
     return bool(adapted[1]) and list(plain[1]) != list(adapted[1])
 
 
+def _types_in_any_of(plain: Form, adapted: Form) -> bool:
+    before, after = (str(form[1]).count("'anyOf'") for form in (plain, adapted))
+    return before < after
+
+
 def _calls_in_text(plain: Form, adapted: Form) -> bool:
     return len(list(_calls(plain))) > len(list(_calls(adapted)))
 
@@ -166,6 +171,7 @@ RULES: dict[str, Applies] = {
     "tools in text": _tools_in_text,
     "tools in a key of the system message": _tools_in_key,
     "functions filled in": _filled,
+    "types in anyOf": _types_in_any_of,
     "calls in text": _calls_in_text,
     "results in user messages": _results_in_text,
     "system in the first user message": _system_moved,

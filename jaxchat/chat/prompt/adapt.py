@@ -13,6 +13,7 @@ from typing import Any
 from jaxchat.chat.prompt.call_order import calls_apart, has_text_beside_calls, results_in_call_order, text_before_calls
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.template_traits import EmptyContent, TemplateTraits
+from jaxchat.chat.prompt.tool_forms import tool_in_form
 from jaxchat.errors import invalid
 
 Call = tuple[str, str]  # name and arguments, JSON text
@@ -47,7 +48,7 @@ def adapt(
     arranged = _arranged(messages, traits)
     adapted = [_message(message, traits, write_calls) for message in arranged]
     adapted = _results_as_user_messages(adapted, _hidden_results(arranged, adapted, traits))
-    functions = [_filled(tool) for tool in tools] if tools and traits.fills_functions else list(tools or ())
+    functions = [tool_in_form(tool, traits) for tool in tools or ()]
     if functions and traits.tools == "text":
         if write_calls is None:
             raise invalid("tools", "The model's chat template does not show tools, so the model cannot call them.")
@@ -150,12 +151,6 @@ def _written(call: dict[str, Any]) -> Call:
     function = call["function"]
     arguments = function["arguments"]
     return function["name"], arguments if isinstance(arguments, str) and _is_json(arguments) else _dumped(arguments)
-
-
-def _filled(tool: Tool) -> Tool:
-    function = tool["function"]
-    parameters = {"type": "object", "properties": {}} | (function.get("parameters") or {})
-    return tool | {"function": {"name": "", "description": ""} | function | {"parameters": parameters}}
 
 
 def _described(tools: Sequence[Tool], write_calls: WriteCalls) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.probe_calls import probe_calls
 from jaxchat.chat.prompt.probing import PARAMETERS, USER, Render, rendered, shows
-from jaxchat.chat.prompt.template_traits import EmptyContent, TemplateTraits, ToolPlace
+from jaxchat.chat.prompt.template_traits import EmptyContent, Filling, TemplateTraits, ToolPlace
 
 
 def probe_traits(render: Render, *, writes_calls: bool) -> TemplateTraits:
@@ -63,17 +64,35 @@ def _empty_answer(render: Render, traits: TemplateTraits, answer: Message) -> Te
 
 
 def _tools(render: Render, traits: TemplateTraits) -> TemplateTraits:
-    full: Tool = {"name": "probed_full", "description": "probed_description", "parameters": PARAMETERS}
-    bare: list[Tool] = [
-        {"name": "probed_bare"},
-        {"name": "probed_open", "description": "text", "parameters": {"type": "object"}},
+    tools = [
+        _tool("full", description="probed_description", parameters=PARAMETERS),
+        _tool("bare"),
+        _tool("open", description="text", parameters={"type": "object"}),
+        _tool("terse", description="text", parameters=_parameters({"type": "string"})),
     ]
-    functions = [full, *bare]
-    tools = [{"type": "function", "function": function} for function in functions]
-    names = [str(function["name"]) for function in functions]
+    names = [tool["function"]["name"] for tool in tools]
     places: list[ToolPlace] = ["variable", "system key"]
-    for place, fills in product(places, (False, True)):
-        candidate = replace(traits, tools=place, fills_functions=fills)
+    fillings: list[Filling] = ["no", "functions", "parameters too"]
+    for place, filling in product(places, fillings):
+        candidate = replace(traits, tools=place, fills_functions=filling)
         if shows(render, candidate, [USER], tools, names):
-            return candidate
+            return _types(render, candidate)
     return replace(traits, tools="text")
+
+
+def _types(render: Render, traits: TemplateTraits) -> TemplateTraits:
+    """Returns the traits, with the form of lists of types that the template accepts."""
+    schema = {"type": ["string", "null"], "description": "probed"}
+    tools = [_tool("union", description="text", parameters=_parameters(schema))]
+    as_list, in_any_of = (
+        shows(render, form, [USER], tools, ["probed_union"]) for form in (traits, replace(traits, types_in_any_of=True))
+    )
+    return replace(traits, types_in_any_of=in_any_of and not as_list)
+
+
+def _tool(name: str, **fields: object) -> Tool:
+    return {"type": "function", "function": {"name": f"probed_{name}", **fields}}
+
+
+def _parameters(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {"probed_key": schema}}

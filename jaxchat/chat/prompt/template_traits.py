@@ -8,6 +8,7 @@ from typing import Literal
 
 EmptyContent = Literal["text", "null", "absent", "parts", "space"]
 CallForm = Literal["shown", "apart", "written", "refused"]
+Filling = Literal["no", "functions", "parameters too"]
 ToolPlace = Literal["variable", "system key", "text"]
 
 _WRITTEN = "written into the assistant's text"
@@ -30,7 +31,9 @@ class TemplateTraits:
     Attributes:
         named_roles: roles whose `name` the template prints.
         takes_system: whether the template prints a system message.
-        fills_functions: whether it needs a description and parameters in every function.
+        fills_functions: whether it needs a description and parameters in every function. "parameters too": and a
+            description in every parameter.
+        types_in_any_of: whether it needs `anyOf` in place of a list of types.
         tools: where it reads functions: the variable `tools`, the key `tools` of the system message, or nowhere. In the
             last case functions are described in text.
         calls: whether it prints calls in an assistant message without content.
@@ -48,7 +51,8 @@ class TemplateTraits:
 
     named_roles: frozenset[str] = frozenset()
     takes_system: bool = True
-    fills_functions: bool = False
+    fills_functions: Filling = "no"
+    types_in_any_of: bool = False
     tools: ToolPlace = "variable"
     calls: bool = True
     text_beside_calls: CallForm = "shown"
