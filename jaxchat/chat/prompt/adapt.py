@@ -41,8 +41,8 @@ def adapt(
         instruction: text to add to the system message.
 
     Raises:
-        ChatError: 400 on `tools`, or on the calls of a message, if the template does not print them and `write_calls`
-            is None.
+        ChatError: 400 on `tools`, or on the calls of a message or the text beside them, if the template does not print
+            them and they cannot be written as text.
     """
     _refuse_calls(messages, traits, write_calls)
     arranged = _arranged(messages, traits)
