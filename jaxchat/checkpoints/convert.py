@@ -13,7 +13,17 @@ from jaxchat.config import DTypeName
 from jaxchat.errors import ModelError
 from jaxchat.types import Progress
 
-TEXTS = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json")
+TEXTS = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+    "config.json",
+)
 """Files that serving reads besides weights. config.json is last, so that an incomplete directory cannot be served."""
 
 
@@ -50,7 +60,8 @@ def convert(
     params, digest = load_hf(source, config, dtype=stored_dtype, progress=progress)
     destination.mkdir(parents=True, exist_ok=True)
     save_orbax(params, destination, digest)
-    for name in TEXTS:
-        if (source / name).exists():
-            shutil.copyfile(source / name, destination / name)
+    for path in (path for pattern in TEXTS for path in source.glob(pattern)):
+        copy = destination / path.relative_to(source)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, copy)
     return stored_dtype

@@ -23,7 +23,7 @@ TEMPLATES = {
     HERMES + TOOLS + LOOP + CALLS + "{% endfor %}": ("hermes", "template", "template", "template", "template"),
     LOOP + "{% endfor %}": ("hermes", "server", "server", "template", "template"),
     DROPS_SYSTEM: ("hermes", "server", "server", "template", "server"),
-    NO_SYSTEM + LOOP + "{% endfor %}": ("hermes", "server", "server", "template", "rejected"),
+    NO_SYSTEM + LOOP + "{% endfor %}": ("hermes", "server", "server", "template", "server"),
     UNKNOWN + LOOP + "{% endfor %}": ("unknown", "rejected", "rejected", "template", "template"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import os
 import subprocess
 import sys
@@ -102,6 +103,24 @@ def test_a_converted_model_answers_the_same(tiny_model: Path, tmp_path: Path, ca
             )
             answers.add((answer.choices[0].message.content, answer.system_fingerprint))
     assert len(answers) == 1
+
+
+def test_every_file_of_texts_is_copied(tiny_model: Path, tmp_path: Path) -> None:
+    source, written = tmp_path / "source", tmp_path / "written"
+    shutil.copytree(tiny_model, source)
+    (source / "additional_chat_templates").mkdir()
+    for name in (
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.json",
+        "additional_chat_templates/tool_use.jinja",
+    ):
+        (source / name).write_text("{}")
+    convert(source, written)
+    copied = {
+        path.relative_to(source) for path in source.rglob("*") if path.is_file() and path.suffix != ".safetensors"
+    }
+    assert copied <= {path.relative_to(written) for path in written.rglob("*")}
 
 
 def test_weights_keep_their_dtype(tiny_model: Path, tmp_path: Path) -> None:

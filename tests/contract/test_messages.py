@@ -77,8 +77,8 @@ def test_calls_and_their_results_are_written_into_the_prompt(echo: Door, runner:
     assert prompt(echo, runner, USER, *history) == rendered(
         ("user", "hi"),
         ("assistant", first),
-        ("tool", "(f) [c2] two"),
         ("tool", "(f) [c1] one"),
+        ("tool", "(f) [c2] two"),
         ("assistant", 'text<tool_call>{"name": "f", "arguments": {}}</tool_call>'),
         ("tool", "(f) [c1] "),
     )

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from jaxchat.chat.prompt.adapt import adapt, fold_system, with_parts
@@ -129,7 +130,7 @@ def _adapted_forms(ours: Jaxchat, conversation: Conversation) -> Iterator[Form]:
         adapted, functions = adapt(messages, tools, template.traits, write)
     except ChatError:
         return
-    parts = with_parts if template.traits.content_parts else list
+    parts = partial(with_parts, roles=template.traits.content_parts)
     yield parts(adapted), functions or []
     if adapted and adapted[0]["role"] == "system":
         yield parts(fold_system(adapted)), functions or []

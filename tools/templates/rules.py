@@ -11,7 +11,9 @@ Form = tuple[Sequence[Json], Sequence[Json]]
 """Messages and tools, as a template reads them."""
 Applies = Callable[[Form, Form], bool]
 
-ALWAYS = frozenset({"empty arguments", "name of the call", "ids of the format's length"})
+ALWAYS = frozenset(
+    {"empty arguments", "name of the call", "ids of the format's length", "results in the order of the calls"}
+)
 """Rules that explain a difference for every template. All others need a conversation whose plain form fails."""
 
 
@@ -97,6 +99,11 @@ def _filled(plain: Form, adapted: Form) -> bool:
     return bool(adapted[1]) and list(plain[1]) != list(adapted[1])
 
 
+def _types_in_any_of(plain: Form, adapted: Form) -> bool:
+    before, after = (str(form[1]).count("'anyOf'") for form in (plain, adapted))
+    return before < after
+
+
 def _calls_in_text(plain: Form, adapted: Form) -> bool:
     return len(list(_calls(plain))) > len(list(_calls(adapted)))
 
@@ -114,11 +121,42 @@ def _name_of_call(plain: Form, adapted: Form) -> bool:
     return len(before) == len(after) and before != after
 
 
+def _results_ordered(plain: Form, adapted: Form) -> bool:
+    before, after = (_values(form, "tool", "content") for form in (plain, adapted))
+    return before != after and sorted(before) == sorted(after)
+
+
+def _calls_split(plain: Form, adapted: Form) -> bool:
+    before, after = (len(list(_calls(form))) for form in (plain, adapted))
+    return before == after and _messages_with_calls(plain) < _messages_with_calls(adapted)
+
+
+def _messages_with_calls(form: Form) -> int:
+    return sum(bool(message.get("tool_calls")) for message in form[0])
+
+
+def _text_before_calls(plain: Form, adapted: Form) -> bool:
+    return _text_beside_calls(plain) and not _text_beside_calls(adapted) and _messages_with_calls(adapted) > 0
+
+
+def _text_beside_calls(form: Form) -> bool:
+    return any(message.get("tool_calls") and message.get("content") for message in form[0])
+
+
 def _content_form(plain: Form, adapted: Form) -> bool:
     before, after = (
-        [message.get("content", ...) for message in form[0] if message.get("tool_calls")] for form in (plain, adapted)
+        [message.get("content", ...) for message in form[0] if _has_empty_form(message)] for form in (plain, adapted)
     )
     return len(before) == len(after) and before != after
+
+
+def _has_empty_form(message: Json) -> bool:
+    return bool(message.get("tool_calls")) or (message["role"] == "assistant" and not _text_of(message).strip())
+
+
+def _text_of(message: Json) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def _in_parts(plain: Form, adapted: Form) -> bool:
@@ -133,12 +171,16 @@ RULES: dict[str, Applies] = {
     "tools in text": _tools_in_text,
     "tools in a key of the system message": _tools_in_key,
     "functions filled in": _filled,
+    "types in anyOf": _types_in_any_of,
     "calls in text": _calls_in_text,
     "results in user messages": _results_in_text,
     "system in the first user message": _system_moved,
     "content in parts": _in_parts,
     "name before content": _names_in_text,
     "name of the call": _name_of_call,
+    "results in the order of the calls": _results_ordered,
+    "calls split": _calls_split,
+    "text before calls": _text_before_calls,
     "form of empty content": _content_form,
     "empty arguments": lambda p, a: any(_empty(b) and c != b for b, c in _arguments(p, a)),
     "arguments as text": lambda p, a: any(isinstance(b, dict) and isinstance(c, str) for b, c in _arguments(p, a)),

@@ -7,11 +7,13 @@ rendering with decoys too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from jaxchat.chat.prompt.call_order import calls_apart, has_text_beside_calls, results_in_call_order, text_before_calls
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.template_traits import EmptyContent, TemplateTraits
+from jaxchat.chat.prompt.tool_forms import tool_in_form
 from jaxchat.errors import invalid
 
 Call = tuple[str, str]  # name and arguments, JSON text
@@ -39,15 +41,14 @@ def adapt(
         instruction: text to add to the system message.
 
     Raises:
-        ChatError: 400 on `tools`, or on the calls of a message, if the template does not print them and `write_calls`
-            is None.
+        ChatError: 400 on `tools`, or on the calls of a message or the text beside them, if the template does not print
+            them and they cannot be written as text.
     """
-    if not (traits.calls or write_calls):
-        _refuse_calls(messages)
-    adapted = [_message(message, traits, write_calls) for message in messages]
-    if not traits.results:
-        adapted = _results_as_user_messages(adapted)
-    functions = [_filled(tool) for tool in tools] if tools and traits.fills_functions else list(tools or ())
+    _refuse_calls(messages, traits, write_calls)
+    arranged = _arranged(messages, traits)
+    adapted = [_message(message, traits, write_calls) for message in arranged]
+    adapted = _results_as_user_messages(adapted, _hidden_results(arranged, adapted, traits))
+    functions = [tool_in_form(tool, traits) for tool in tools or ()]
     if functions and traits.tools == "text":
         if write_calls is None:
             raise invalid("tools", "The model's chat template does not show tools, so the model cannot call them.")
@@ -61,47 +62,78 @@ def adapt(
 
 def fold_system(messages: list[Message]) -> list[Message]:
     """Returns messages without the first, a system message, whose text moves into the first user message."""
-    return _with_instruction(messages[1:], messages[0]["content"], takes_system=False)
+    text = messages[0]["content"]
+    if len(messages) > 1 and not text.strip():
+        return messages[1:]
+    return _with_instruction(messages[1:], text, takes_system=False)
 
 
-def with_parts(messages: Sequence[Message]) -> list[Message]:
-    """Returns `messages` with each text content as a list of one text part."""
+def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:
+    """Returns `messages` with each text content of these roles as a list of one text part."""
     return [
         message | {"content": [{"type": "text", "text": message["content"]}]}
-        if isinstance(message.get("content"), str)
+        if message["role"] in roles and isinstance(message.get("content"), str)
         else message
         for message in messages
     ]
 
 
-def _refuse_calls(messages: Sequence[Message]) -> None:
+def _refuse_calls(messages: Sequence[Message], traits: TemplateTraits, write_calls: WriteCalls | None) -> None:
+    """Raises `ChatError` for calls, or text beside them, that the prompt would not show."""
+    shows = "The model's chat template does not show"
     for index, message in enumerate(messages):
-        if message.get("tool_calls"):
-            raise invalid(f"messages.{index}.tool_calls", "The model's chat template does not show the calls of tools.")
+        calls = message.get("tool_calls") or ()
+        if calls and not (traits.calls or write_calls):
+            raise invalid(f"messages.{index}.tool_calls", f"{shows} the calls of tools.")
+        if len(calls) > 1 and traits.parallel_calls == "refused":
+            raise invalid(f"messages.{index}.tool_calls", f"{shows} more than one call in a message, got {len(calls)}.")
+        if traits.text_beside_calls == "refused" and has_text_beside_calls(message):
+            raise invalid(f"messages.{index}.content", f"{shows} text beside calls.")
+
+
+def _arranged(messages: Sequence[Message], traits: TemplateTraits) -> list[Message]:
+    """Returns messages with names, calls and results where the template shows them."""
+    arranged = [_named(message, traits) for message in results_in_call_order(messages)]
+    if traits.parallel_calls == "apart":
+        arranged = calls_apart(arranged)
+    return text_before_calls(arranged) if traits.text_beside_calls == "apart" else arranged
+
+
+def _named(message: Message, traits: TemplateTraits) -> Message:
+    """Returns a message with its name in the content, unless the template shows names."""
+    role, name = message["role"], message.get("name")
+    if not name or role == "tool" or role in traits.named_roles:
+        return message
+    content = f"{name}: {message.get('content') or ''}"
+    return {key: value for key, value in message.items() if key != "name"} | {"content": content}
 
 
 def _message(message: Message, traits: TemplateTraits, write_calls: WriteCalls | None) -> Message:
     message = {"content": None} | message
-    role, name = message["role"], message.get("name")
-    if name and role != "tool" and role not in traits.named_roles:
-        del message["name"]
-        message["content"] = f"{name}: {message['content'] or ''}"
     calls = message.get("tool_calls")
     if calls:
         message["tool_calls"] = [_call(call, traits) for call in calls]
-        shown = traits.calls_beside_content if message["content"] else traits.calls
-        if write_calls and not shown:
+        if write_calls and not _shows_calls(message, traits):
             written = write_calls([_written(call) for call in message.pop("tool_calls")])
             message["content"] = "\n".join(filter(None, [message["content"], written]))
         elif not message["content"]:
             return _emptied(message, traits.empty_content)
+    elif message["role"] == "assistant" and not message["content"]:
+        return _emptied(message, traits.empty_answer)
     return message if message["content"] is not None else message | {"content": ""}
+
+
+def _shows_calls(message: Message, traits: TemplateTraits) -> bool:
+    if traits.text_beside_calls == "written" and message["content"]:
+        return False
+    return traits.calls and not (traits.parallel_calls == "written" and len(message["tool_calls"]) > 1)
 
 
 def _emptied(message: Message, form: EmptyContent) -> Message:
     if form == "absent":
         return {key: value for key, value in message.items() if key != "content"}
-    return message | {"content": None if form == "null" else ""}
+    forms: dict[EmptyContent, Any] = {"null": None, "parts": [{"type": "text", "text": ""}], "space": " "}
+    return message | {"content": forms.get(form, "")}
 
 
 def _call(call: dict[str, Any], traits: TemplateTraits) -> dict[str, Any]:
@@ -119,12 +151,6 @@ def _written(call: dict[str, Any]) -> Call:
     function = call["function"]
     arguments = function["arguments"]
     return function["name"], arguments if isinstance(arguments, str) and _is_json(arguments) else _dumped(arguments)
-
-
-def _filled(tool: Tool) -> Tool:
-    function = tool["function"]
-    parameters = {"type": "object", "properties": {}} | (function.get("parameters") or {})
-    return tool | {"function": {"name": "", "description": ""} | function | {"parameters": parameters}}
 
 
 def _described(tools: Sequence[Tool], write_calls: WriteCalls) -> str:
@@ -155,12 +181,23 @@ def _with_system_key(messages: list[Message], tools: list[Tool]) -> list[Message
     return [{"role": "system", "content": ""} | key, *messages]
 
 
-def _results_as_user_messages(messages: list[Message]) -> list[Message]:
-    """Converts tool messages to user messages. Joins adjacent ones, as many templates require alternating roles."""
+def _hidden_results(arranged: list[Message], adapted: list[Message], traits: TemplateTraits) -> Iterator[bool]:
+    """Yields for each message whether it is a result that the template does not show.
+
+    A template that shows calls may refuse the result of a call that was written into text.
+    """
+    written = False
+    for before, after in zip(arranged, adapted, strict=True):
+        if before["role"] == "assistant":
+            written = traits.calls and "tool_calls" in before and "tool_calls" not in after
+        yield before["role"] == "tool" and (written or not traits.results)
+
+
+def _results_as_user_messages(messages: list[Message], hidden: Iterable[bool]) -> list[Message]:
+    """Converts `hidden` results to user messages. Joins adjacent ones, as many templates require alternating roles."""
     converted: list[Message] = []
     after_result = False
-    for message in messages:
-        result = message["role"] == "tool"
+    for message, result in zip(messages, hidden, strict=True):
         if result:
             message = {"role": "user", "content": _result(message)}
         if after_result and message["role"] == "user":

@@ -7,7 +7,8 @@ second rendering are the template's own. All other spellings in the first render
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class ControlTokens:
             spellings: the control tokens. Those of white space remain control tokens in messages.
             cuts: strings that the template may remove from messages, or at which it may split messages.
         """
-        spellings = set(spellings)
+        spellings, self._cuts = set(spellings), frozenset(cuts)
         self.spellings = frozenset(token for token in spellings if token.strip())
         added = library.get_added_tokens_decoder()
         control = {id_: token for id_, token in added.items() if token.content in spellings}
@@ -45,7 +46,7 @@ class ControlTokens:
         visible = {id_: token for id_, token in control.items() if token.content in self.spellings}
         loose = {id_: AddedToken(token.content, normalized=token.normalized) for id_, token in visible.items()}
         self._finder = Splitter(normalizer, loose, frozenset(loose))
-        self._edges = Edges(self.spellings, cuts, normalizer.normalize_str if normalizer else None)
+        self._edges = Edges(self.spellings, self._cuts, normalizer.normalize_str if normalizer else None)
 
     def spans(self, text: str) -> list[Span]:
         """Returns the control tokens that the library finds in a text, in order."""
@@ -75,7 +76,7 @@ class ControlTokens:
 
     def _spelled(self, text: str) -> list[int]:
         """Returns the index of one character in each spelling of a control token in `text`."""
-        return _first_letters(text, self._finder.spans(text))
+        return _first_letters(text, self._finder.spans(text), self._cuts)
 
     def _decoy(self, text: str, places: Iterable[int]) -> str:
         """Returns the text with other letters at `places`, and wherever those letters complete another spelling."""
@@ -109,17 +110,28 @@ def _altered(text: str, places: Iterable[int], letter: str) -> str:
     return "".join(chars)
 
 
-def _first_letters(text: str, spans: Iterable[Span]) -> list[int]:
-    """Returns for each span the index of its first letter or digit, or of its first character if it has neither."""
+def _first_letters(text: str, spans: Iterable[Span], cuts: Collection[str]) -> list[int]:
+    """Returns for each span the index of its first letter or digit, or else of its first visible character.
+
+    A part that the template may cut out keeps its letters, if the spelling has other characters. Otherwise the template
+    would cut it out of one of the two renderings only.
+    """
     offsets: dict[str, int] = {}
     places = []
     for span in spans:
         spelling = text[span.start : span.end]
-        offset = offsets.get(spelling)
-        if offset is None:
-            offset = offsets[spelling] = next((i for i, char in enumerate(spelling) if char.isalnum()), 0)
-        places.append(span.start + offset)
+        if spelling not in offsets:
+            offsets[spelling] = _first_letter(spelling, cuts)
+        places.append(span.start + offsets[spelling])
     return places
+
+
+def _first_letter(spelling: str, cuts: Collection[str]) -> int:
+    visible = [i for i, char in enumerate(spelling) if not char.isspace()] or [0]
+    inside = [cut for cut in cuts if cut in spelling and cut.strip() != spelling.strip()]
+    kept = {i for cut in inside for found in re.finditer(re.escape(cut), spelling) for i in range(*found.span())}
+    free = [i for i in visible if i not in kept] or visible
+    return next((i for i in free if spelling[i].isalnum()), free[0])
 
 
 def _is_role(key: str, value: Any) -> bool:

@@ -16,6 +16,7 @@ _PLAIN_TOOL: Tool = {
     "type": "function",
     "function": {"name": "plain", "description": "plain", "parameters": {"type": "object", "properties": {}}},
 }
+_PLAIN_QUESTION: Message = {"role": "user", "content": "plain"}
 Render = Callable[[list[Message], list[Tool] | None], object]
 
 
@@ -29,9 +30,10 @@ def refusal(error: Exception, render: Render, messages: Sequence[Message], tools
         tools: the functions that the model may call, if any.
     """
     if tools and (_renders(render, messages, None) or _renders(render, messages, [_PLAIN_TOOL])):
-        index = _first_refused(lambda count: _renders(render, messages, tools[:count]), len(tools))
+        index = _first_refused(lambda count: _same(_error(render, messages, tools[:count]), error), len(tools))
         return _refused(f"tools.{index}", "tool", error)
-    index = _first_refused(lambda count: _renders(render, messages[:count], None), len(messages))
+    shown = None if _same(_error(render, messages, None), error) else tools
+    index = _first_refused(lambda count: _refuses_so(error, render, messages[:count], shown), len(messages))
     return _refused(f"messages.{index}", "message", error)
 
 
@@ -70,14 +72,25 @@ def unreadable(name: str, settable: Collection[str], server_variables: Collectio
     return f"The model's chat template does not read {safe_repr(name)}. Variables that it reads: {names}."
 
 
-def _first_refused(renders: Callable[[int], bool], count: int) -> int:
-    """Returns the index of the first item that cannot be rendered after its predecessors.
+def _first_refused(refuses: Callable[[int], bool], count: int) -> int:
+    """Returns the index of the first item that is refused after its predecessors.
 
     Args:
-        renders: tells whether the first `length` items render.
-        count: number of items, which do not render together.
+        refuses: tells whether the first `length` items are refused.
+        count: number of items, which are refused together.
     """
-    return bisect_left(range(1, count), True, key=lambda length: not renders(length))
+    return bisect_left(range(1, count), True, key=refuses)
+
+
+def _refuses_so(error: Exception, render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> bool:
+    """Returns whether the template refuses the first messages of a conversation for the reason of `error`.
+
+    It may refuse them because the rest is missing, such as a question. Then they are tried with a question.
+    """
+    reason = _error(render, messages, tools)
+    if reason is not None and not _same(reason, error):
+        reason = _error(render, [*messages, _PLAIN_QUESTION], tools)
+    return _same(reason, error)
 
 
 def late_system_messages(messages: Sequence[Message], prompt: str) -> Iterator[int]:
@@ -96,7 +109,20 @@ def dropped(index: int) -> ChatError:
 
 
 def _renders(render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> bool:
-    return _succeeds(lambda: render(list(messages), list(tools) if tools else None))
+    return _error(render, messages, tools) is None
+
+
+def _error(render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> Exception | None:
+    try:
+        render(list(messages), list(tools) if tools else None)
+    except Exception as error:  # templates are programs, which may raise anything
+        return error
+    return None
+
+
+def _same(one: Exception | None, other: Exception) -> bool:
+    """Returns whether two exceptions say the same. The text of a RecursionError depends on where it ends."""
+    return type(one) is type(other) and (str(one) == str(other) or isinstance(one, RecursionError))
 
 
 def _succeeds(render: Callable[[], object]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache, partial
@@ -14,8 +14,9 @@ from jaxchat.chat.prompt.adapt import adapt, fold_system, with_parts
 from jaxchat.chat.prompt.call_check import misreads
 from jaxchat.chat.prompt.environment import TemplateProgram
 from jaxchat.chat.prompt.messages import Message, Tool
+from jaxchat.chat.prompt.probe_traits import probe_traits
 from jaxchat.chat.prompt.refusals import PROBE, dropped, late_system_messages, refusal, refused_variable, unreadable
-from jaxchat.chat.prompt.template_traits import TemplateTraits, probe_traits
+from jaxchat.chat.prompt.template_traits import TemplateTraits
 from jaxchat.chat.prompt.template_variables import (
     CLOCK,
     SERVER_VARIABLES,
@@ -164,14 +165,23 @@ class ChatTemplate:
     def _render(
         self, messages: list[Message], tools: list[Tool] | None, instruction: str, variables: TemplateVariables
     ) -> str:
-        """Renders a conversation. Moves a first system message that is left out into the first user message."""
+        """Renders a conversation.
+
+        Moves a first system message that is left out, or refused in every conversation, into the first user message.
+        """
         adapted, functions = adapt(messages, tools, variables.traits, self._write_calls, instruction)
         run = partial(self._run, variables=variables, parts=variables.traits.content_parts)
-        text = run(adapted, functions)
-        if not adapted or adapted[0]["role"] != "system" or adapted[0]["content"].strip() in text:
-            return text
-        if _FIRST in run([adapted[0] | {"content": _FIRST}, *adapted[1:]], functions):
-            return text
+        if not adapted or adapted[0]["role"] != "system":
+            return run(adapted, functions)
+        try:
+            text = run(adapted, functions)
+            if adapted[0]["content"].strip() in text:
+                return text
+            if _FIRST in run([adapted[0] | {"content": _FIRST}, *adapted[1:]], functions):
+                return text
+        except Exception:  # templates are programs, which may raise anything
+            if variables.traits.takes_system:
+                raise
         return run(fold_system(adapted), functions)
 
     def _probe(self, values: str) -> TemplateTraits:
@@ -192,17 +202,25 @@ class ChatTemplate:
         messages: list[Message],
         tools: list[Tool] | None,
         variables: TemplateVariables,
-        parts: bool,
+        parts: Collection[str],
         *,
         begins: bool = True,
     ) -> str:
-        """Runs the template on adapted messages. `begins`: whether the prompt ends with the beginning of an answer."""
+        """Runs the template on adapted messages.
+
+        Args:
+            messages: the conversation.
+            tools: the functions, if the template reads them from the variable `tools`.
+            variables: the template variables.
+            parts: roles whose content becomes a list of parts.
+            begins: whether the prompt ends with the beginning of an answer.
+        """
         program = self._with_tools if tools else self._template
         return program.template.render(
             {
                 **self._special_tokens,
                 **variables.values,
-                "messages": with_parts(messages) if parts else messages,
+                "messages": with_parts(messages, parts),
                 "tools": tools,
                 "documents": None,
                 "add_generation_prompt": begins,

@@ -21,7 +21,10 @@ def load_template(
     kwargs: Mapping[str, Any] | None = None,
     today: Callable[[], date] = utc_today,
 ) -> ChatTemplate:
-    """Reads `chat_template.jinja` and `additional_chat_templates`, or the templates in `tokenizer_config.json`.
+    """Reads the first of these that holds a default template, and all of `additional_chat_templates`.
+
+    `chat_template.jinja`, `chat_template` in `tokenizer_config.json`, and `chat_template.json`, which processors of
+    images have.
 
     Args:
         directory: the model.
@@ -35,14 +38,7 @@ def load_template(
         RegistryError: no format has the given name.
         ValueError: the operator may not set a variable, or the template never reads it.
     """
-    config_file, file = directory / "tokenizer_config.json", directory / "chat_template.jinja"
-    named = _named(config_file, read_if_there(config_file).get("chat_template"))
-    additional = sorted((directory / "additional_chat_templates").glob("*.jinja"))
-    named |= {path.stem: read_text(path) for path in additional}
-    if file.exists():
-        named["default"] = read_text(file)
-    if not named.get("default"):
-        raise ModelError(f"{directory}: neither chat_template.jinja nor a chat_template in tokenizer_config.json")
+    file, named = _stored(directory)
     try:
         return ChatTemplate(
             named["default"],
@@ -54,7 +50,26 @@ def load_template(
             today=today,
         )
     except ModelError as error:
-        raise ModelError(f"{file if file.exists() else config_file}: {error}") from None
+        raise ModelError(f"{file}: {error}") from None
+
+
+def _stored(directory: Path) -> tuple[Path, dict[str, str]]:
+    """Returns the file with the default template, and the templates by their names."""
+    file, config_file = directory / "chat_template.jinja", directory / "tokenizer_config.json"
+    named = _named(config_file, read_if_there(config_file).get("chat_template"))
+    additional = sorted((directory / "additional_chat_templates").glob("*.jinja"))
+    named |= {path.stem: read_text(path) for path in additional}
+    if file.exists():
+        return file, named | {"default": read_text(file)}
+    if not named.get("default"):
+        config_file = directory / "chat_template.json"
+        named = _named(config_file, read_if_there(config_file).get("chat_template")) | named
+    if not named.get("default"):
+        raise ModelError(
+            f"{directory}: neither chat_template.jinja, nor a chat_template in tokenizer_config.json or "
+            "chat_template.json"
+        )
+    return config_file, named
 
 
 def _named(file: Path, stored: Any) -> dict[str, str]:

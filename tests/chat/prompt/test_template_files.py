@@ -183,3 +183,19 @@ async def _run(session: ChatSession) -> None:
         else:
             assert not refused
     await session.close()
+
+
+def test_the_file_of_a_processor_is_read_last(tmp_path: Path) -> None:
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    write(tmp_path, {"tokenizer_config.json": {}, "chat_template.json": {"chat_template": template + "json"}})
+    assert load_template(tmp_path).render(ASKED, None) == "Hijson"
+    write(tmp_path, {"tokenizer_config.json": {"chat_template": template + "config"}})
+    assert load_template(tmp_path).render(ASKED, None) == "Hiconfig"
+    write(tmp_path, {"chat_template.jinja": template + "jinja"})
+    assert load_template(tmp_path).render(ASKED, None) == "Hijinja"
+
+
+def test_an_unusable_template_names_its_file(tmp_path: Path) -> None:
+    write(tmp_path, {"chat_template.json": {"chat_template": "{% if %}"}})
+    with pytest.raises(ModelError, match=r"chat_template\.json: "):
+        load_template(tmp_path)

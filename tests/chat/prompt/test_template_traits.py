@@ -106,40 +106,6 @@ def test_a_name_reaches_the_prompt_in_every_role_but_is_never_added_to_a_result(
     assert rendered == "[system]rules: Be brief.[user](ann)Hi[assistant]bob: weather:{}[tool]12C"
 
 
-RAISES = {
-    "RecursionError": "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
-    "ZeroDivisionError": "{{ 1 // 0 }}",
-    "OverflowError": "{% for i in range(10 ** 9) %}{% endfor %}",
-    "KeyError": "{{ '{x}'.format() }}",
-    "TemplateError": "{{ raise_exception('not so') }}",
-    "TypeError": "{{ '' + 1 }}",
-}
-
-
-@pytest.mark.parametrize("kind", RAISES)
-def test_any_exception_names_the_refused_message(kind: str) -> None:
-    template = LOOP + "{% if 'bad' in m.content %}" + RAISES[kind] + "{% endif %}{{ m.content }}" + END
-    texts = ["one", "two", "three bad", "four", "five"]
-    with pytest.raises(ChatError, match="The model's chat template refuses this message: ") as caught:
-        ChatTemplate(template, {}).render([{"role": "user", "content": text} for text in texts], None)
-    assert caught.value.param == "messages.2"
-
-
-@pytest.mark.parametrize("kind", RAISES)
-@pytest.mark.parametrize("field", ["tools", "functions"])
-def test_any_exception_names_the_refused_tool(kind: str, field: str) -> None:
-    inner = (
-        "{% for t in tools or [] %}{{ t.function.name }}{% if t.function.name == 'bad' %}"
-        + RAISES[kind]
-        + "{% endif %}"
-    )
-    functions = [{"name": name} for name in ("good", "bad", "other")]
-    declared = functions if field == "functions" else [{"type": "function", "function": each} for each in functions]
-    with pytest.raises(ChatError, match="The model's chat template refuses this tool: ") as caught:
-        prompt(inner + END + LOOP + "{{ m.content }}" + END, messages=[ASKED], **{field: declared})
-    assert caught.value.param == f"{field}.1"
-
-
 ITEMS = (
     "{% for c in m.tool_calls or [] %}{{ c.function.name }}"
     "{% for k, v in c.function.arguments.items() %} {{ k }}={{ v }}{% endfor %}{% endfor %}"
@@ -169,45 +135,29 @@ def test_past_arguments_need_not_be_an_object(calls: str, arguments: str, shown:
     assert rendered == f"[user]Weather in Oslo?[assistant]{shown}[tool]12C"
 
 
-SYSTEMS = {
-    "refuses": LOOP + "{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}" + END,
-    "drops": "{% for m in messages if m.role != 'system' %}[{{ m.role }}]{{ m.content }}" + END,
+REFUSE = "{{ raise_exception('empty answer') }}"
+EMPTY_ANSWERS = {
+    "null": "{% if m.content is none %}{% elif m.content %}{{ m.content }}{% else %}" + REFUSE + "{% endif %}",
+    "absent": "{% if m.content %}{{ m.content }}{% elif m.content is defined %}" + REFUSE + "{% endif %}",
+    "parts": "{% if not m.content %}" + REFUSE + "{% elif m.content is string %}{{ m.content }}"
+    "{% else %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endif %}",
+    "space": "{% if not m.content is string or not m.content %}" + REFUSE + "{% endif %}{{ m.content }}",
 }
 
 
-@pytest.mark.parametrize("kind", SYSTEMS)
-def test_a_description_reaches_templates_without_system_messages(kind: str) -> None:
-    schema = {"name": "city", "description": "A city of Norway", "schema": {"type": "object"}}
-    rendered = prompt(SYSTEMS[kind], messages=[ASKED], response_format={"type": "json_schema", "json_schema": schema})
-    assert rendered == "[user]Answer with JSON, city: A city of Norway\n\nWeather in Oslo?"
+@pytest.mark.parametrize("form", EMPTY_ANSWERS)
+def test_an_empty_answer_renders_whatever_form_the_template_wants(form: str) -> None:
+    template = LOOP + EMPTY_ANSWERS[form] + END
+    assert ChatTemplate(template, {}).traits.empty_answer == form
+    shown = prompt(template, messages=[ASKED, {"role": "assistant", "content": ""}, ASKED])
+    assert shown.replace(" [user]", "[user]") == "[user]Weather in Oslo?[assistant][user]Weather in Oslo?"
 
 
-def test_a_first_system_message_that_depends_on_the_last_role_is_not_lost() -> None:
-    template = (
-        "{% for m in messages if m.role != 'system' %}[{{ m.role }}]"
-        "{% if loop.last and m.role == 'user' and messages[0].role == 'system' %}{{ messages[0].content }} {% endif %}"
-        "{{ m.content }}" + END
-    )
-    system, answer = {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Sunny."}
-    ours = ChatTemplate(template, {})
-    assert ours.render([system, ASKED], None) == "[user]Be brief. Weather in Oslo?"
-    assert ours.render([system, ASKED, answer], None) == "[user]Be brief.\n\nWeather in Oslo?[assistant]Sunny."
-
-
-def test_a_late_system_message_that_is_dropped_is_refused_by_position() -> None:
-    first = "{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}"
-    template = ChatTemplate(first + "{% for m in messages if m.role != 'system' %}{{ m.content }}" + END, {})
-    system = {"role": "system", "content": "Rule."}
-    assert template.render([system, ASKED], None) == "Rule.Weather in Oslo?"
-    for messages in ([system, system | {"content": "Other."}, ASKED], [ASKED, system]):
-        with pytest.raises(ChatError, match="leaves out a system message") as caught:
-            template.render(messages, None)
-        assert caught.value.param == "messages.1.role"
-
-
-def test_a_late_system_message_that_is_changed_is_not_dropped() -> None:
-    template = ChatTemplate(LOOP + "{{ m.content | upper if 'probed' not in m.content else m.content }}" + END, {})
-    assert template.render([ASKED, {"role": "system", "content": "rule"}], None).endswith("[system]RULE")
+def test_an_empty_answer_that_no_form_makes_acceptable_is_refused_by_name() -> None:
+    refuses = LOOP + "{% if not m.content or not m.content | trim %}" + REFUSE + "{% endif %}{{ m.content + '' }}" + END
+    with pytest.raises(ChatError, match="refuses this message: empty answer") as caught:
+        prompt(refuses, messages=[ASKED, {"role": "assistant", "content": ""}, ASKED])
+    assert caught.value.param == "messages.1"
 
 
 SILENT = {
@@ -282,6 +232,23 @@ def test_a_template_that_takes_text_and_parts_gets_text() -> None:
     assert prompt(both, messages=[ASKED]) == "[user]Weather in Oslo?"
 
 
+MIXED = (
+    "{% for m in messages %}[{{ m.role }}]"
+    "{% if m.role in ROLES %}{{ m.content[0].text }}{% else %}{{ m.content + '' }}{% endif %}" + CALLS + "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("roles", [["system"], ["user"], ["assistant"], ["tool"], ["system", "user", "tool"]])
+def test_each_role_gets_the_form_of_content_that_the_template_reads(roles: list[str]) -> None:
+    template = ChatTemplate(MIXED.replace("ROLES", str(roles)), {})
+    assert template.traits.content_parts == set(roles)
+    talk = [{"role": "system", "content": "Be brief."}, ASKED, called(content="I look."), RESULT]
+    shown = template.render([*talk, {"role": "assistant", "content": "Cold."}], None)
+    assert shown == (
+        '[system]Be brief.[user]Weather in Oslo?[assistant]I look.weather:{"city": "Oslo"}[tool]12C[assistant]Cold.'
+    )
+
+
 NO_CALLS = TOOLS + LOOP + "{{ m.content or '' }}" + END
 
 
@@ -301,13 +268,3 @@ def test_a_template_that_refuses_calls_says_why() -> None:
     )
     with pytest.raises(ChatError, match="one at a time"):
         ChatTemplate(refusing, {}).render([ASKED, called(), RESULT], None)
-
-
-def test_a_second_system_message_is_not_lost_where_the_first_moves_into_the_users() -> None:
-    rest = "messages[1:] if messages[0].role == 'system' else messages"
-    skips = f"{{% for m in ({rest}) %}}[{{{{ m.role }}}}]{{{{ m.content }}}}{END}"
-    system = [{"role": "system", "content": text} for text in ("Be brief.", "Be polite.")]
-    assert prompt(skips, messages=[system[0], ASKED]) == "[user]Be brief.\n\nWeather in Oslo?"
-    with pytest.raises(ChatError, match="leaves out a system message") as caught:
-        prompt(skips, messages=[*system, ASKED])
-    assert caught.value.param == "messages.1.role"

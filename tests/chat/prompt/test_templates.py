@@ -69,13 +69,21 @@ def theirs(name: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]
     return found
 
 
+def one_at_a_time(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the conversation of two calls with a message for each call."""
+    asked, answer, *results = messages
+    pairs = zip(answer["tool_calls"], results, strict=True)
+    return [asked, *(each for call, result in pairs for each in (answer | {"tool_calls": [call]}, result))]
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("talk", TALKS)
 def test_templates_render_as_transformers_renders_them(name: str, talk: str) -> None:
     messages, tools = TALKS[talk]
     ours = ChatTemplate(source(name), SPECIAL)
+    plain = one_at_a_time(messages) if talk == "two calls" and ours.traits.parallel_calls == "apart" else messages
     try:
-        expected = theirs(name, messages, tools)
+        expected = theirs(name, plain, tools)
     except (jinja2.TemplateError, TypeError) as error:
         if tools and not (ours.traits.calls and ours.traits.results):
             assert '"name": "weather"' in ours.render(messages, tools)
@@ -93,6 +101,11 @@ def test_the_syntax_of_calls_is_recognised() -> None:
     others = dict.fromkeys(("qwen", "gemma", "phi", "smollm"), HERMES)
     assert found == {"llama3": LLAMA3, "mistral": MISTRAL, "harmony": HARMONY, **others}
     assert ChatTemplate(source("llama3"), SPECIAL, tool_format="hermes").tool_format == HERMES
+
+
+def test_templates_that_show_one_call_in_a_message_get_one() -> None:
+    apart = {name for name in NAMES if ChatTemplate(source(name), SPECIAL).traits.parallel_calls == "apart"}
+    assert apart == {"llama3", "harmony"}
 
 
 def test_a_template_of_its_own_for_tools(tmp_path: Path) -> None:
