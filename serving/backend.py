@@ -1,4 +1,7 @@
-"""The interface between the servers and a backend: a session in this process, or a client of another server."""
+"""The interface through which the servers call a backend.
+
+A backend is a session in this process or a client of another server.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ class Load(Protocol):
 
     @property
     def preemptions(self) -> int:
-        """Number of sequences swapped out to host memory since the start."""
+        """Number of times that a sequence was swapped out to host memory since the start."""
 
 
 class Session(ChatBackend, Protocol):

@@ -26,7 +26,7 @@ class AnswerObject:
     proto: Message = field(compare=False, repr=False)
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns the JSON object that the REST API sends for this value. It omits `seed_used` and `token_id`."""
+        """Returns this value as the REST API's JSON object, without `seed_used` and `token_id`."""
         return answer_to_json(self.proto)
 
     def __repr__(self) -> str:

@@ -48,7 +48,7 @@ class PagePool:
         """Reserves `count` pages for later calls of `take`.
 
         Returns:
-            Whether there was room. Nothing changes if fewer than `spare` pages would remain available.
+            Whether there was room. If fewer than `spare` pages would remain available, nothing is reserved.
         """
         if len(self._free) + self._idle_pages - self._reserved < count + spare:
             return False

@@ -1,4 +1,4 @@
-"""Sums over the devices that a model is split over."""
+"""How a model is split over devices, and sums over them."""
 
 from __future__ import annotations
 

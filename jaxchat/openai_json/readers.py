@@ -84,7 +84,7 @@ def mapping(value: Any, path: str) -> Mapping[str, Any]:
 
 
 def word(words: Mapping[str, T]) -> Reader[T]:
-    """Returns a reader that accepts the keys of `words` and returns the value of the key."""
+    """Returns a reader that accepts the keys of `words` and maps them to their values."""
     expected = "one of " + ", ".join(map(repr, words))
 
     def read(value: Any, path: str) -> T:

@@ -51,7 +51,7 @@ def put(tree: Any, sharding: Any) -> Any:
     """Copies a pytree of host arrays, equal in all processes, to devices.
 
     Each process copies only its part of each array. `jax.device_put` would make the processes compare the arrays, which
-    needs another collective.
+    needs a collective operation.
 
     Args:
         tree: the arrays.

@@ -99,7 +99,7 @@ def decode_program(
 def prefill_program(
     decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: ModelAttention, bucket: int
 ) -> Step:
-    """Builds `prefill` for `bucket` tokens, which writes their keys and values.
+    """Builds the program `prefill[T]` for T = `bucket`. It writes the keys and values of its tokens.
 
     In the last step of a prompt, the program also samples the first new token.
     """

@@ -45,7 +45,7 @@ def conversations(directory: Path, count: int) -> list[np.ndarray]:
 
 
 def logits(directory: Path, tokens: list[np.ndarray], dtype: str, rounded: bool) -> list[np.ndarray]:
-    """Returns the logits of each conversation, `[T, V]`. `rounded` rounds the weights to int8."""
+    """Returns the logits `[T, V]` of each conversation in `tokens`. With `rounded`, the weights are rounded to int8."""
     config = read_config(directory)
     params, _ = load_hf(directory, config, dtype=dtype)
     if rounded:

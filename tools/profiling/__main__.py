@@ -126,7 +126,11 @@ def per_step(trace: Trace) -> dict[str, Counter[str]]:
 
 
 def table(rows: dict[str, Counter[str]]) -> str:
-    """Returns a Markdown table with a row for each kind and phase: milliseconds and share of the step."""
+    """Returns the result of `per_step` as a Markdown table.
+
+    It has a column for each program and the host, and a row for each kind and phase. Cells have milliseconds and the
+    share of the step.
+    """
     lines = ["| | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
     for kind in (*KINDS, *PHASES):
         if any(times[kind] for times in rows.values()):

@@ -55,7 +55,10 @@ async def load(client: AsyncClient, requests: list[dict[str, Any]], at_once: int
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Alternates the two loads. Returns 1 if free answers differ or a program was compiled, otherwise 0."""
+    """Alternates the free and the mixed load.
+
+    Returns 1 if a free answer differs between them or a program was compiled after ready, otherwise 0.
+    """
     chance = Random(args.seed)
     async with await load_async(args.model, slots=args.slots) as client:
         schemas = objects(chance, args.schemas)

@@ -69,11 +69,11 @@ async def load(server: ServerProcess, record: Record, args: argparse.Namespace) 
 
 
 def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float) -> dict[str, Any]:
-    """Returns the result as JSON values.
+    """Returns the result of the run as JSON values, with the expectations that it violated.
 
     Args:
         record: the ends of requests and the samples of memory.
-        idle: whether the engine became idle afterwards.
+        idle: whether the engine became idle after the load.
         compiles: number of programs compiled after ready.
         code: the server's exit status.
         allowed: growth of memory that is allowed, in MiB.

@@ -39,7 +39,10 @@ FEATURES: list[dict[str, Any]] = [
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """A request and the way to send it. `patience` is the seconds to its cancellation or deadline, or between reads."""
+    """A request and the way to send it.
+
+    `patience` is a time in seconds: until the request is cancelled or its deadline, or between reads, by `manner`.
+    """
 
     protocol: Literal["rest", "grpc"]
     stream: bool

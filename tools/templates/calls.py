@@ -1,4 +1,4 @@
-"""Checks a tool format by parsing past calls as a chat template writes them."""
+"""Checks whether the parser of a tool format reads a call in the form in which the chat template writes it."""
 
 from __future__ import annotations
 

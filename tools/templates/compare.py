@@ -26,15 +26,16 @@ Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The comparison of two prompts of one conversation.
+    """A conversation's prompt by jaxchat, compared with that of `transformers` for its `plain_form`.
 
     Attributes:
         conversation: the name of the conversation.
         status: the result. A status "by rule" is not a fault.
-        rules: names of the rules that lead to the prompt of jaxchat.
-        gains: whether the template refuses the plain form, or loses a part of the conversation that jaxchat shows.
+        rules: names of the rules that explain the difference.
+        gains: whether jaxchat's prompt is an improvement: the template refuses the plain form, or loses a part of it
+            that jaxchat shows or refuses. Also true if only times of day differ.
         ours: the prompt of jaxchat.
-        theirs: the prompt of `transformers` for the plain form.
+        theirs: the prompt of `transformers`.
     """
 
     conversation: str

@@ -23,5 +23,5 @@ def _template() -> Template:
 
 
 def render(messages: list[Message], tools: list[dict[str, Any]] | None = None, *, generate: bool = False) -> str:
-    """Returns the text of a conversation. With `generate`, it ends with the beginning of an assistant turn."""
+    """Returns the text of a conversation. With `generate`, the text ends with the beginning of an assistant turn."""
     return _template().render(messages=messages, tools=tools or None, add_generation_prompt=generate)

@@ -100,5 +100,5 @@ def request_schema(schema: SchemaText, param: str, *, object_only: bool = False)
 
 
 def known_schema(text: str, param: str, *, object_only: bool = False) -> SchemaSource:
-    """Returns the source for a built-in schema, which stands in for one that the request lacks."""
+    """Returns the source for a built-in schema, used where the request gives none."""
     return SchemaSource(parse_schema(text, param), param, object_only)

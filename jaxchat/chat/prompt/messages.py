@@ -43,7 +43,7 @@ def template_messages(
 
 
 def template_tool(function: Function) -> Tool:
-    """Returns a function as a dictionary. Absent fields are left out."""
+    """Returns a function as the dictionary that templates read. Absent fields are left out."""
     tool: Tool = {"name": function.name}
     if function.description is not None:
         tool["description"] = function.description

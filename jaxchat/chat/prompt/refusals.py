@@ -40,9 +40,10 @@ def refusal(error: Exception, render: Render, messages: Sequence[Message], tools
 def refused_variable(
     error: Exception, render_with: Callable[[Mapping[str, Any]], object], kwargs: Mapping[str, Any]
 ) -> ChatError | None:
-    """Returns a 400 that names the request's variable that the template refuses, or `chat_template_kwargs`.
+    """Returns a 400 that names a variable of the request without which the template renders the conversation.
 
-    Returns None if the template refuses the conversation even without the request's variables.
+    If leaving out no single variable helps, the error names `chat_template_kwargs`. Returns None if the request sets no
+    variables, or if the template refuses the conversation even without them.
 
     Args:
         error: the exception of the template.

@@ -48,7 +48,7 @@ class ThoughtFilter:
         return [part for segment in self._thoughts.feed(text) for part in self._read(segment)]
 
     def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
+        """Returns the pending text that is content. Called at the end of the answer."""
         text = "".join(part for part in self._read(self._thoughts.flush()) if isinstance(part, str))
         return text + (self._answer.flush() if self._answer else "")
 

@@ -92,7 +92,7 @@ class RecipientParser(StreamParser):
         self._callable = callable
 
     def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
+        """Returns the pending text that is content. Called at the end of the answer."""
         text, self._held = self._held, ""
         shown = self._step == self._content or (self._step == self._first and not self._forced)
         undecided = self._step == self._first and _USER.startswith(text)

@@ -97,7 +97,7 @@ class ChannelParser(StreamParser):
         self._recipient = ""  # what stands before the header
 
     def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
+        """Returns the pending text that is content. Called at the end of the answer."""
         text, self._held = self._held, ""
         return text if self._step in (self._before, self._shown) and not self._forced else ""
 

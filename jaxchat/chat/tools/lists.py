@@ -48,7 +48,7 @@ class _Functools(ListToolFormat):
     """The format of firefunction. Its template may have white space inside the opening."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template contains the word `functools` before a bracket."""
+        """Returns whether a template contains the word `functools` before `[`."""
         return bool(re.search(r"\bfunctools\s*\[", template))
 
 

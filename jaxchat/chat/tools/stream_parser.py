@@ -42,7 +42,7 @@ class AnswerParser(Protocol):
         """Returns the segments that the text completes, in order. Holds back undecided text."""
 
     def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
+        """Returns the pending text that is content. Called at the end of the answer."""
 
 
 class StreamParser:
@@ -66,7 +66,7 @@ class StreamParser:
         return pieces
 
     def flush(self) -> str:
-        """Returns pending text that is content, at the end of the answer."""
+        """Returns the pending text that is content. Called at the end of the answer."""
         text, self._held = self._held, ""
         return "" if self._forced or self._begun or self._step != self._outside else text
 

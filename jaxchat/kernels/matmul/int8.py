@@ -47,7 +47,7 @@ class Int8:
 def quantise(w: Array, inputs: int, target: str = "") -> Int8:
     """Rounds `w[in..., outputs...]`, whose first `inputs` axes are contracted, to int8.
 
-    `target` is the custom call that multiplies by the result; empty: XLA multiplies.
+    `target` is the custom call that multiplies by the result. If it is empty, XLA multiplies.
     """
     count = prod(w.shape[:inputs])
     return _int8(_by_output(w, count), count, w.shape[inputs:], w.dtype, target)

@@ -95,7 +95,7 @@ def schemas(value: Any, pointer: str, keyword: str) -> list[Any]:
 
 
 def table(value: Any, pointer: str, keyword: str) -> dict[str, Any]:
-    """Returns `value` if it is an object, with schemas by name. Raises `UnsupportedSchema` otherwise."""
+    """Returns the value of a keyword that takes an object. Raises `UnsupportedSchema` if `value` is not an object."""
     if not isinstance(value, dict):
         raise UnsupportedSchema(child_pointer(pointer, keyword), "expected an object of schemas.", keyword)
     return value

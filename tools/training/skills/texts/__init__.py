@@ -13,7 +13,10 @@ def read(name: str) -> str:
 
 
 def exchanges(name: str) -> list[tuple[list[str], str]]:
-    """Parses blocks of an answer (`> ...`) and the questions below it. Returns pairs of questions and answer."""
+    """Parses a text file of blocks, each an answer (`> ...`) and below it the questions that it answers.
+
+    Returns pairs of questions and answer.
+    """
     blocks = [block.splitlines() for block in read(name).split("\n\n") if block.startswith(">")]
     return [(questions, answer.removeprefix("> ")) for answer, *questions in blocks]
 
