@@ -219,7 +219,7 @@ class ChatConfig(Settings):
 
     @property
     def template_kwargs(self) -> dict[str, Any]:
-        """`chat_template_kwargs` parsed from JSON; empty for None. Raises ValueError if the text is not a JSON object."""
+        """`chat_template_kwargs` parsed from JSON; empty for None. Raises ValueError if it is not a JSON object."""
         try:
             value = json.loads(self.chat_template_kwargs or "{}", parse_constant=reject_constant)
         except (ValueError, RecursionError) as error:
