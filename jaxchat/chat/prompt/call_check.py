@@ -17,6 +17,7 @@ _PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "string",
 _FUNCTION = {"name": "probed_call", "description": "text", "parameters": _PARAMETERS}
 _TOOLS: list[Tool] = [{"type": "function", "function": _FUNCTION}]
 _QUESTION: Message = {"role": "user", "content": "probed_question"}
+_TEXT: Message = {"role": "assistant", "content": "probed_answer"}
 _CALL: Message = {
     "role": "assistant",
     "content": None,
@@ -50,9 +51,11 @@ def _answer(render: Render) -> str | None:
     """Returns what the template writes after a question for an answer with a call; None if that cannot be told."""
     try:
         whole = render([_QUESTION, _CALL], _TOOLS, False)
-        beginnings = [render([_QUESTION], _TOOLS, begins) for begins in (True, False)]
+        asked, begun = (render([_QUESTION], _TOOLS, begins) for begins in (False, True))
+        before_text, _, _ = render([_QUESTION, _TEXT], _TOOLS, False).partition(_TEXT["content"])
     except Exception:  # templates are programs, which may raise anything
         return None
+    beginnings = [begun if begun != asked else "", before_text, asked]
     return next((whole.removeprefix(each) for each in beginnings if each and whole.startswith(each)), None)
 
 
