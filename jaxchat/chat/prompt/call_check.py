@@ -12,8 +12,8 @@ from jaxchat.chat.tools.stream_parser import CallPart
 
 Render = Callable[[list[Message], list[Tool] | None, bool], str]
 
-_ARGUMENTS = {"probed_key": "probed value"}
-_PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "string", "description": "text"}}}
+_ARGUMENTS = {"probed_key": 70207}  # a number, because some templates print texts without quotes
+_PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "integer", "description": "text"}}}
 _FUNCTION = {"name": "probed_call", "description": "text", "parameters": _PARAMETERS}
 _TOOLS: list[Tool] = [{"type": "function", "function": _FUNCTION}]
 _QUESTION: Message = {"role": "user", "content": "probed_question"}
@@ -30,8 +30,8 @@ _CALL: Message = {
 def misreads(render: Render, tool_format: ToolFormat) -> bool:
     """Returns whether a format's parser fails to recover the call that the template writes into the history.
 
-    False also if this cannot be tested: the template raises, its text of the call cannot be isolated, or the format has
-    no parser.
+    False also if this cannot be tested: the template raises, its text of the call cannot be isolated, it prints arguments
+    as Python prints a dictionary, or the format has no parser.
 
     Args:
         render: takes messages, tools, and whether to add the beginning of an answer. May raise anything.
@@ -39,7 +39,7 @@ def misreads(render: Render, tool_format: ToolFormat) -> bool:
     """
     parser = tool_format.parser(callable=True, forced=False, signatures=NO_SIGNATURES)
     answer = _answer(render)
-    if parser is None or answer is None or "probed_call" not in answer:
+    if parser is None or answer is None or "probed_call" not in answer or "'probed_key'" in answer:
         return False
     calls = [part for part in parser.feed(answer) if isinstance(part, CallPart)]
     return "".join(call.name for call in calls) != "probed_call" or not _are_probed(
@@ -60,7 +60,9 @@ def _answer(render: Render) -> str | None:
 
 
 def _are_probed(arguments: str) -> bool:
+    """Returns whether the arguments are those of the call. Formats without types may read the number as text."""
     try:
-        return bool(json.loads(arguments) == _ARGUMENTS)
+        read = json.loads(arguments)
     except ValueError:
         return False
+    return isinstance(read, dict) and {key: str(value) for key, value in read.items()} == {"probed_key": "70207"}
