@@ -30,8 +30,8 @@ _CALL: Message = {
 def misreads(render: Render, tool_format: ToolFormat) -> bool:
     """Returns whether a format's parser fails to recover the call that the template writes into the history.
 
-    False also if this cannot be tested: the template raises, its text of the call cannot be isolated, it prints arguments
-    as Python prints a dictionary, or the format has no parser.
+    False also if this cannot be tested: the template raises, its text of the call cannot be isolated, it prints
+    arguments as Python prints a dictionary, or the format has no parser.
 
     Args:
         render: takes messages, tools, and whether to add the beginning of an answer. May raise anything.
