@@ -131,7 +131,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "tokenizer config cut": (cut("tokenizer_config.json", -3), r"tokenizer_config\.json: not valid JSON"),
     "tokenizer config a word": (written("tokenizer_config.json", '"a"'), r"tokenizer_config\.json: must hold .* str"),
     "end token a list": (keys("tokenizer_config.json", eos_token=["a"]), r"tokenizer_config\.json: eos_token must be"),
-    "template missing": (keys("tokenizer_config.json", chat_template=None), r"neither chat_template\.jinja nor"),
+    "template missing": (keys("tokenizer_config.json", chat_template=None), r"neither chat_template\.jinja, nor"),
     "template a number": (keys("tokenizer_config.json", chat_template=3), r"chat_template must be a string, got 3"),
     "template unnamed": (keys("tokenizer_config.json", chat_template=[{"name": "a"}]), r"with name and template"),
     "template open": (keys("tokenizer_config.json", chat_template="{% if"), r"tokenizer_config\.json: .* valid Jinja"),
