@@ -121,8 +121,8 @@ def test_shared_keys_are_stored_once_and_a_cached_prefix_and_neighbours_change_n
     layers = ["sliding_attention", "full_attention"] * 2
     shorter = dict(num_hidden_layers=4, layer_types=layers, num_kv_shared_layers=2)
     checkpoints.write_model(tmp_path, "Gemma4Text", **{**checkpoints.CASES[SHARED][1], **shorter})
-    heard = measure.listening(tmp_path)
-    runner, vocab = heard.runner, heard.vocab
+    recorder = measure.recording_runner(tmp_path)
+    runner, vocab = recorder.runner, recorder.vocab
     assert [len(cache) for cache in runner.pages.layers] == [2, 2, 0, 0]
     prompt = np.random.default_rng(5).integers(3, vocab, 150).astype(np.int32)
     page, chunk = runner.sizes.page_size, runner.sizes.chunk
@@ -134,13 +134,13 @@ def test_shared_keys_are_stored_once_and_a_cached_prefix_and_neighbours_change_n
             part = prompt[first : first + chunk]
             last = first + len(part) == len(prompt)
             runner.prefill(PrefillWork(slot, part, first, last, pages, 0, GREEDY)).wait()
-        return heard.last().copy()
+        return recorder.last().copy()
 
     whole = prefill(0, pages, 0)
     runner.decode(DecodeWork(np.array([0], np.int32), none)).wait()
-    alone = heard.last().copy()
+    alone = recorder.last().copy()
     # Another sequence begins with the pages of the first chunk. The sequence in slot 0 decodes beside it.
     others = np.concatenate([pages[: chunk // page], pages[chunk // page :] + len(pages)])
     np.testing.assert_array_equal(prefill(1, others, chunk), whole)
     runner.decode(DecodeWork(np.array([1, 0], np.int32), np.array([-1, -1], np.int32))).wait()
-    np.testing.assert_array_equal(heard.last(), alone)
+    np.testing.assert_array_equal(recorder.last(), alone)
