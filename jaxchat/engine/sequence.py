@@ -44,7 +44,7 @@ class Sequence:
 
     @property
     def exhausted(self) -> bool:
-        """Whether all tokens that may be sampled have been dispatched."""
+        """Whether the steps of all `max_tokens` tokens have been dispatched."""
         return self.dispatched >= self.request.max_tokens
 
     @property

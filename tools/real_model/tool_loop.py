@@ -35,7 +35,10 @@ Transcript = list[str]
 
 
 def choices(question: str) -> list[str]:
-    """Returns the tool choices of the requests of one turn. A model of this size seldom calls a tool unasked."""
+    """Returns the tool choice of each request of one turn.
+
+    Calls are required, because so small a model seldom makes one unasked.
+    """
     return ["none"] if question == QUESTIONS[-1] else ["required", "none"]
 
 

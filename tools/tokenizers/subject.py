@@ -42,7 +42,7 @@ class Subject:
         return self.theirs.apply_chat_template(_messages(text), add_generation_prompt=True, return_dict=False)
 
     def rendered(self, text: str) -> str:
-        """Returns the prompt with the one message `text` as text."""
+        """Returns the text of the prompt whose only message is `text`."""
         return self.template.render(_messages(text), None)
 
     def control(self, ids: list[int]) -> list[int]:

@@ -58,7 +58,7 @@ class CallParts(Protocol):
 
 
 def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules `calls` and `rest`, to which `answer_rules` refers.
+    """Yields the rules `calls` and `rest`, to which `answer_rules` refers, if there are functions.
 
     The caller must add a rule `call_{index}` for each function.
     """

@@ -51,7 +51,7 @@ class AttentionBackend(Protocol):
 
     @property
     def page_axis(self) -> int:
-        """The axis of every array of a cache that numbers the pages."""
+        """The axis along which every array of a cache has its pages."""
 
     @property
     def head_axis(self) -> int:
