@@ -62,7 +62,7 @@ class WritesCalls(Protocol):
     """A tool format that can write calls as text, for chat templates that do not print tools or calls."""
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of an answer that consists of `calls`, which are given as names and arguments in JSON text."""
+        """Returns the text of an answer that consists of `calls`, given as names and arguments in JSON text."""
 
 
 @runtime_checkable

@@ -52,7 +52,7 @@ class Gemma4Format:
         return "\n".join(self._rules(rules, writer)) if rules.most else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of an answer that consists of `calls`, which are given as names and arguments in JSON text."""
+        """Returns the text of an answer that consists of `calls`, given as names and arguments in JSON text."""
         bodies = (f"{name}{_written(read_arguments(arguments))}<tool_call|>" for name, arguments in calls)
         return write_around(self, [*bodies])
 
