@@ -90,7 +90,7 @@ def test_serve_lets_answers_finish_only_for_the_grace_time():
         (["serve", "--pages", "0"], "pages must be at least 1 or None, got 0"),
         (["serve", "--api-keys", ""], "api_keys must be a non-empty string or None, got ''"),
         (["serve", "--attention", "plain"], "attention 'plain' is now 'xla'"),
-        (["serve", "--tool-format", "xml"], "unknown tool format 'xml'; known: apriel, deepseek-r1"),
+        (["serve", "--tool-format", "xml"], "unknown tool format 'xml'; known: apertus, apriel, command-r"),
         (["serve", "--cache-dir", "off"], "cache_dir 'off' is now None"),
         (["serve", "--prefill-buckets", "none", "64"], "'none' cannot stand beside other values"),
         (["rest", "--backend-cert", "a"], "backend_cert and backend_key belong together"),
