@@ -109,6 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repetitions", type=int, default=3, help="the least time of these counts")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
+    for directory in args.directories:
+        if not (directory / "tokenizer.json").is_file():
+            parser.error(f"{directory}: no tokenizer.json")
     print(" | ".join(HEAD))
     faults = 0
     for directory in args.directories:

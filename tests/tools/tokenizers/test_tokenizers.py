@@ -106,3 +106,10 @@ def test_texts_hold_tokens_near_misses_and_halves() -> None:
     assert len(set(made)) == len(made) >= 350
     assert {"<|im_end|>", "<|im_end|", "|im_end|>", "<|im_", "<|IM_END|>", "<b>"} <= {*made}
     assert {len(text) for text in long_texts(["<|im_end|>"], 1000).values()} == {1000}
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path)])
+    assert ended.value.code == 2
+    assert f"{tmp_path}: no tokenizer.json" in capsys.readouterr().err
