@@ -107,4 +107,4 @@ aot-gpu: $(GPU_VENV)/.stamp
 	  JAX_PLATFORMS=cpu $(GPU_VENV)/bin/python -m tools.aot.gpu $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info .npm .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf build dist *.egg-info .npm .pytest_cache .pytest_home .mypy_cache .ruff_cache .hypothesis .coverage
