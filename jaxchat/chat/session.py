@@ -64,6 +64,7 @@ class ChatSession:
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
+        self._model = model_of(info, template)
         self._grammars = GrammarCompiler(tokenizer, info.logits, tool_format=template.tool_format)
         self._config = config or ChatConfig()
         self._compiles = compiles
@@ -134,7 +135,7 @@ class ChatSession:
         self._schemas.shutdown()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
-        return [model_of(self.info, self._template)]
+        return [self._model]
 
     def summary(self) -> list[tuple[str, str]]:
         """Returns facts for the start-up message, as (name, value)."""
@@ -258,7 +259,7 @@ class ChatSession:
         run = OutputStream(builders, record, self.observers, cancel, self._config.max_buffered_bytes)
         self._running[number] = run
         try:
-            with self._deadline(run, record):
+            with run.time_limit(self._config.request_timeout):
                 yield run
         finally:
             del self._running[number]
@@ -272,19 +273,6 @@ class ChatSession:
             raise errors.queue_full(self._engine.stats.waiting, self.info.queue) from None
         except EngineStopped:
             raise errors.engine_stopped() from None
-
-    @contextmanager
-    def _deadline(self, run: OutputStream, record: Record) -> Iterator[None]:
-        """Fails `run` if the request exceeds the server's time limit."""
-        if not self._config.request_timeout:
-            yield
-            return
-        remaining = self._config.request_timeout - (time.monotonic() - record.started)
-        timer = asyncio.get_running_loop().call_later(remaining, run.fail, errors.timeout())
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def _route(self, events: list[TokenEvent]) -> None:
         """Passes the events of one step to their requests. Drops events of requests that have ended."""

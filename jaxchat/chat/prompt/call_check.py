@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from jaxchat.chat.prompt.messages import Message, Tool
+from jaxchat.chat.prompt.probing import USER
 from jaxchat.chat.tools.format import ToolFormat
 from jaxchat.chat.tools.signatures import NO_SIGNATURES
 from jaxchat.chat.tools.stream_parser import CallPart
 
 Render = Callable[[list[Message], list[Tool] | None, bool], str]
 
-_ARGUMENTS = {"probed_key": 70207}  # a number, because some templates print texts without quotes
-_PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "integer", "description": "text"}}}
-_FUNCTION = {"name": "probed_call", "description": "text", "parameters": _PARAMETERS}
-_TOOLS: list[Tool] = [{"type": "function", "function": _FUNCTION}]
-_QUESTION: Message = {"role": "user", "content": "probed_question"}
+NAME = "probed_call"
+_NUMBER = {"probed_key": 70207}  # because some templates print texts without quotes
 _TEXT: Message = {"role": "assistant", "content": "probed_answer"}
-_CALL: Message = {
-    "role": "assistant",
-    "content": None,
-    "tool_calls": [
-        {"id": "abcdefgh1", "type": "function", "function": {"name": "probed_call", "arguments": _ARGUMENTS}}
-    ],
-}
 
 
 def misreads(render: Render, tool_format: ToolFormat) -> bool:
@@ -37,32 +29,58 @@ def misreads(render: Render, tool_format: ToolFormat) -> bool:
         render: takes messages, tools, and whether to add the beginning of an answer. May raise anything.
         tool_format: the format that the template's source seems to use.
     """
-    parser = tool_format.parser(callable=True, forced=False, signatures=NO_SIGNATURES)
-    answer = _answer(render)
-    if parser is None or answer is None or "probed_call" not in answer or "'probed_key'" in answer:
+    answer = answer_with_call(render, _NUMBER, "integer")
+    if answer is None or NAME not in answer or "'probed_key'" in answer:
         return False
-    calls = [part for part in parser.feed(answer) if isinstance(part, CallPart)]
-    return "".join(call.name for call in calls) != "probed_call" or not _are_probed(
-        "".join(call.arguments for call in calls)
-    )
+    read = read_call(tool_format, answer)
+    return read is not None and (read[0] != NAME or not _is_number(read[1]))
 
 
-def _answer(render: Render) -> str | None:
-    """Returns what the template writes after a question for an answer with a call; None if that cannot be told."""
+def answer_with_call(render: Render, arguments: dict[str, Any], kind: str) -> str | None:
+    """Returns what the template writes after a question for an answer with a call of `NAME`.
+
+    Returns None if the template raises, or its text of the answer cannot be isolated.
+
+    Args:
+        render: as for `misreads`.
+        arguments: the arguments of the call.
+        kind: their JSON type.
+    """
+    properties = {key: {"type": kind, "description": "text"} for key in arguments}
+    parameters = {"type": "object", "properties": properties}
+    tools: list[Tool] = [
+        {"type": "function", "function": {"name": NAME, "description": "text", "parameters": parameters}}
+    ]
+    call = {"id": "abcdefgh1", "type": "function", "function": {"name": NAME, "arguments": arguments}}
+    answer: Message = {"role": "assistant", "content": None, "tool_calls": [call]}
     try:
-        whole = render([_QUESTION, _CALL], _TOOLS, False)
-        asked, begun = (render([_QUESTION], _TOOLS, begins) for begins in (False, True))
-        before_text, _, _ = render([_QUESTION, _TEXT], _TOOLS, False).partition(_TEXT["content"])
+        whole = render([USER, answer], tools, False)
+        asked, begun = (render([USER], tools, begins) for begins in (False, True))
+        before_text, _, _ = render([USER, _TEXT], tools, False).partition(_TEXT["content"])
     except Exception:  # templates are programs, which may raise anything
         return None
     beginnings = [begun if begun != asked else "", before_text, asked]
     return next((whole.removeprefix(each) for each in beginnings if each and whole.startswith(each)), None)
 
 
-def _are_probed(arguments: str) -> bool:
-    """Returns whether the arguments are those of the call. Formats without types may read the number as text."""
+def read_call(tool_format: ToolFormat, answer: str) -> tuple[str, object] | None:
+    """Returns the name and arguments that a format's parser finds in an answer with one call.
+
+    Arguments that are not JSON are returned as None. Returns None if the format has no parser.
+    """
+    parser = tool_format.parser(callable=True, forced=False, signatures=NO_SIGNATURES)
+    if parser is None:
+        return None
+    parts = [part for part in parser.feed(answer) if isinstance(part, CallPart)]
+    name, text = ("".join(getattr(part, key) for part in parts) for key in ("name", "arguments"))
     try:
-        read = json.loads(arguments)
+        return name, json.loads(text)
     except ValueError:
-        return False
-    return isinstance(read, dict) and {key: str(value) for key, value in read.items()} == {"probed_key": "70207"}
+        return name, None
+
+
+def _is_number(arguments: object) -> bool:
+    """Returns whether the arguments are those of the call. Formats without types may read the number as text."""
+    return isinstance(arguments, dict) and {key: str(value) for key, value in arguments.items()} == {
+        key: str(value) for key, value in _NUMBER.items()
+    }

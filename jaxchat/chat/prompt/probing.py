@@ -8,7 +8,7 @@ from typing import Any
 from jaxchat.chat.prompt.messages import Message, Tool
 from jaxchat.chat.prompt.template_traits import TemplateTraits
 
-Render = Callable[["TemplateTraits", list[Message], list[Tool] | None], str]
+Render = Callable[[TemplateTraits, list[Message], list[Tool] | None], str]
 
 QUESTION = "probed_question"
 USER: Message = {"role": "user", "content": QUESTION}
@@ -18,6 +18,7 @@ PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "string", 
 def shows(
     render: Render, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None, words: Iterable[Any]
 ) -> bool:
+    """Returns whether the prompt has all `words`. It has none if the template refuses the messages."""
     text = rendered(render, traits, messages, tools)
     return all(word in text for word in words)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from jaxchat import errors, v1
 from jaxchat.chat.context import Observer, Record
@@ -63,6 +64,19 @@ class OutputStream:
     def exhausted(self) -> bool:
         """Whether every choice has ended and all output was read."""
         return self.finished and not self._touched
+
+    @contextmanager
+    def time_limit(self, seconds: float | None) -> Iterator[None]:
+        """Fails the request inside the block once it has run for `seconds` since its start; None sets no limit."""
+        if seconds is None:
+            yield
+            return
+        remaining = seconds - (time.monotonic() - self._record.started)
+        timer = asyncio.get_running_loop().call_later(remaining, self.fail, errors.timeout())
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def feed(self, events: Sequence[TokenEvent]) -> None:
         """Processes the tokens of one step. Never raises; errors fail the request instead."""
