@@ -28,7 +28,7 @@ MAPPED = 1 << 24  # bytes; files are mapped, and the pages that were read take m
 
 
 class SafetensorsReader:
-    """A reader that opens every file at once, so that missing or damaged files show before anything is read.
+    """A reader that opens every file at once, so that missing or damaged files are found before anything is read.
 
     `files` maps each tensor to its file. Prefixes of wrappers of torch modules are removed from the names. A tensor in
     a form of `CHECKPOINT_FORMS` has the name and shape of the decoded tensor, and the file of its first part.
@@ -125,7 +125,7 @@ class SafetensorsReader:
         return composed
 
     def _slice(self, name: str) -> Any:
-        """Returns the slice of a tensor, which may be stored as several."""
+        """Returns the slice of a tensor, which may be stored as several tensors."""
         if name not in self._composed:
             return self._stored_slice(name)
         form, parts = self._composed[name]
@@ -141,7 +141,7 @@ class SafetensorsReader:
         return self._opened[self._stored[name]].get_slice(self._names[name])
 
     def _missing(self, name: str) -> ModelError:
-        """Returns the error about a missing tensor; it shows the stored names that are most like it."""
+        """Returns the error about a missing tensor. Its message has the stored names that are most like `name`."""
         packed = name.removesuffix("weight") + "qweight"
         if packed in self._stored and not self._quantization:
             return ModelError(
@@ -159,7 +159,7 @@ class SafetensorsReader:
 
 
 def _common_parts(first: str, second: str) -> int:
-    """Returns how many parts between dots two names have in common, from the start."""
+    """Returns the number of parts, separated by dots, that two names have in common from the start."""
     pairs = zip(first.split("."), second.split("."), strict=False)
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
@@ -196,7 +196,7 @@ def _quantization(directory: Path) -> dict[str, Any]:
 
 
 def _files_of_tensors(directory: Path) -> dict[str, Path]:
-    """Returns the file of each tensor."""
+    """Returns the file of each tensor. Raises ModelError if the directory holds no weights that can be read."""
     check_contents(directory)
     index, single = directory / INDEX, directory / SINGLE
     if index.exists():

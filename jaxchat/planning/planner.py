@@ -2,7 +2,7 @@
 
 Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. It is estimated
 for the programs' workspace. The time of a step is the time of its reads or of its matrix products, whichever
-is larger, at the vendor's peak rates, plus the time of its all-reduces. Real programs are slower.
+is larger, at the maker's peak rates, plus the time of its all-reduces. Real programs are slower.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Plan:
 
     @property
     def full_length(self) -> int:
-        """Tokens of the longest sequence, prompt plus answer."""
+        """Tokens of the longest possible sequence, prompt plus answer."""
         return self.engine.max_seq_len or 0  # `plan_on` has set it
 
     @property
     def full_capacity(self) -> int:
-        """Tokens that the KV pages hold when every slot has a sequence of full length."""
+        """Tokens of a sequence of full length in every slot."""
         return self.engine.slots * self.full_length
 
     @property
@@ -90,7 +90,7 @@ def suggest_config(
 
 
 def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine. If it does not fit, finds the smallest slice of the same chips that it fits on.
+    """Plans an engine. If the model does not fit, names the smallest slice of the same chips on which it fits.
 
     Raises:
         ValueError: settings of `engine` do not fit the model.

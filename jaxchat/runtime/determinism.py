@@ -52,9 +52,9 @@ def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
 def rows_agree(runner: Runner) -> bool:
     """Returns whether sequences get the same bits in every slot and row of the largest decode program.
 
-    Copies of two random sequences are decoded in as many slots at once as there are pages for. They differ on devices
-    whose order of summation depends on a number's position in its array. Leaves noise as `agreeing_decode_buckets`
-    does.
+    Copies of two random sequences are decoded in as many slots at once as there are pages for. The bits of copies
+    differ on devices whose order of summation depends on a number's position in its array. Leaves noise as
+    `agreeing_decode_buckets` does.
     """
     sizes = runner.sizes
     return all(len(set(copies)) == 1 for copies in _Trial(runner, 2, sizes.chunk // 2, sizes.chunk).everywhere())

@@ -117,7 +117,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(end=pb.End()))
 
     def close(self) -> None:
-        """Gives followers a second to read pending messages, then stops listening."""
+        """Gives followers at most a second to read pending messages, then stops listening."""
         self._ended.set()
         for follower in list(self._followers.values()):
             follower.outbox.put(None)
@@ -184,7 +184,11 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
 
 
 def _listen(server: grpc.Server, config: MultihostConfig) -> None:
-    """Starts the server on the coordinator's IP address, or on all addresses if the coordinator is a host name."""
+    """Starts the server on the coordinator's IP address, or on all addresses if the coordinator is a host name.
+
+    Raises:
+        OSError: the port is taken.
+    """
     host = config.host if _is_address(config.host) else "[::]"
     try:
         server.add_insecure_port(f"{host}:{config.port}")

@@ -29,7 +29,7 @@ class Cell:
         dtype: dtype of weights and activations.
         devices: number of devices of the mesh.
         difference: the differences of the logits; None if the mesh cannot serve the case.
-        refused: the reason why it cannot; "" if it can.
+        refused: the reason why the mesh cannot serve the case; "" if it can.
     """
 
     case: str

@@ -1,4 +1,4 @@
-"""Loads a server with twice as many clients as it can hold, for minutes: `python -m tools.soaking --minutes 10`.
+"""Loads a server with twice as many clients as slots and queue hold: `python -m tools.soaking --minutes 10`.
 
 Starts a real server process. Of the requests, 30 % are cancelled, 10 % read slowly, 20 % have a deadline and 10 % are
 malformed. The exit status is 1 if a request ends in a way that its kind does not allow, the engine is not idle
@@ -76,7 +76,7 @@ def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float
         idle: whether the engine became idle after the load.
         compiles: number of programs compiled after ready.
         code: the server's exit status.
-        allowed: growth of memory that is allowed, in MiB.
+        allowed: maximum growth of memory, in MiB.
     """
     first, last = record.growth()
     flat = last <= first + allowed

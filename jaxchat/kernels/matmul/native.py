@@ -68,7 +68,7 @@ def pack_weight(w: Array, inputs: int, target: str) -> PanelWeight:
 
 
 def pack_table(w: Array, target: str) -> PanelWeight:
-    """Packs `w[N, k]`. Its outputs are first, as in an embedding that also serves as head."""
+    """Packs `w[N, k]`. Its output axis is the first, as in an embedding that also serves as head."""
     return PanelWeight(panels(w), w.shape[1], w.shape[:1], target)
 
 
@@ -143,7 +143,7 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
 
 
 def reference(x: Array, w: PanelWeight) -> Array:
-    """Computes the same as `matmul`, by XLA."""
+    """Computes the product of `matmul` by XLA instead of C++, as a reference for tests."""
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     rows = w.take(jnp.arange(prod(w.outputs)))
     rounded = x.astype(w.dtype)

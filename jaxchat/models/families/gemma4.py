@@ -46,7 +46,7 @@ _ROPE = dict(
 
 
 def read(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """Reads `Gemma4ForCausalLM`."""
+    """Reads the configuration of `Gemma4ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     _check_supported(keys)
     settings = sizes(keys) | dict(activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"))
@@ -135,7 +135,7 @@ def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
 def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[int | None]:
     """Returns, for each layer, the earlier layer whose keys and values it uses; None for its own.
 
-    The last `num_kv_shared_layers` layers use those of the last layer before them that has the same window.
+    Each of the last `num_kv_shared_layers` layers uses those of the last layer before them that has the same window.
     """
     count = keys.integer("num_kv_shared_layers", 0, least=0)
     first = len(window_sizes) - count
