@@ -23,7 +23,7 @@ AUTO = "auto"  # as `cache_dir`: the user's cache folder
 
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig(Settings):
-    """A split of the work over devices. `tensor` splits KV-head groups and the feed-forward width.
+    """A split of the model over devices. `tensor` splits KV-head groups and the feed-forward width.
 
     With `experts`, each device has whole experts instead of a part of each expert.
     """
@@ -35,7 +35,7 @@ class MeshConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig(Settings):
-    """Settings of the engine: sizes of programs and KV cache, precision, devices. They fix all shapes."""
+    """Settings of the engine: sizes of programs and KV cache, precision, devices. They determine all array shapes."""
 
     slots: int = setting(8, "sequences that decode together; further requests wait", metavar="N", least=1)
     prefill_chunk: int = setting(

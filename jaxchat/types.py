@@ -160,7 +160,7 @@ Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
 
 @dataclass(frozen=True)
 class StepResult:
-    """The tokens that a step sampled: one row for each slot of a decode step, one row for a prefill step.
+    """The tokens that a step sampled. It has one row for each slot of a decode step, or one row for a prefill step.
 
     `finite` is false in a row whose largest logit is not finite; the row's other values are then meaningless.
     Log-probabilities are natural logarithms, and meaningless in rows that do not ask for them. After a prefill step

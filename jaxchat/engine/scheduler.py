@@ -1,9 +1,9 @@
 """Chooses each step: which sequence gets a slot, which prompt is prefilled, and which sequences decode.
 
-The order is first come, first served. A sequence is admitted when a slot is free and the pool has pages for its prompt. Prompts are prefilled one at a time,
-in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`). When the pool is exhausted, the newest
-running sequence is swapped out to host memory. It is swapped in, bit for bit, before another sequence is admitted. The
-oldest sequence therefore always proceeds, and no sequence is lost.
+The order is first come, first served. A sequence is admitted when a slot is free and the pool has pages for its prompt.
+Prompts are prefilled one at a time, in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`). When
+the pool is exhausted, the newest running sequence is swapped out to host memory. It is swapped in, bit for bit, before
+another sequence is admitted. The oldest sequence therefore always proceeds, and no sequence is lost.
 """
 
 from __future__ import annotations
@@ -232,7 +232,10 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
-        """Returns a bit for each token that a row may sample, u32 `[R, ceil(V / 32)]`, or None without constraints."""
+        """Returns the tokens that constrained rows may sample, as bits u32 `[R, ceil(V / 32)]`.
+
+        Returns None if no row is constrained.
+        """
         if not any(s.constraint for s in sequences):
             return None
         bits = np.zeros((len(sequences), self._words), np.uint32)

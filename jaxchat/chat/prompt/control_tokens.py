@@ -30,7 +30,7 @@ class ControlTokens:
 
         Args:
             library: the complete tokenizer.
-            spellings: the control tokens. Those of white space remain control tokens in messages.
+            spellings: the control tokens. Tokens of white space only are control tokens in messages, too.
             cuts: strings that the template may remove from messages, or at which it may split messages.
         """
         spellings, self._cuts = set(spellings), frozenset(cuts)

@@ -14,7 +14,7 @@ class Edges:
         Args:
             spellings: the control tokens.
             cuts: strings that the template may remove from messages, or at which it may split messages.
-            normalize: the tokenizer's normaliser, if a control token is searched for in normalised text; else None.
+            normalize: the tokenizer's normaliser; None if control tokens are searched for in unchanged text only.
         """
         spellings = set(spellings)
         self._cuts = sorted(cuts)

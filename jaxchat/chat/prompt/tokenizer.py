@@ -182,7 +182,7 @@ def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int)
 def _stop_tokens(directory: Path) -> Iterator[int | str]:
     """Yields each `eos_token_id` of generation_config.json and config.json, and the tokenizer's `eos_token`.
 
-    Each may lack a token that another has, so an answer ends at any of them.
+    Each source may lack a token that another has, so an answer ends at any of the tokens.
     """
     for file in ("generation_config.json", "config.json"):
         config = read_if_there(directory / file)

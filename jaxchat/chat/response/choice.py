@@ -135,7 +135,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Removes `size` characters after the content from the count. Drops entries of tokens that begin in them."""
+        """Excludes `size` characters after the content so far. Drops entries of tokens that begin in them."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)
