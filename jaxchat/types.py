@@ -201,9 +201,9 @@ class StepRunner(Protocol):
 class MultihostStep:
     """A step that the leader of a multihost group has begun and that the followers must run too.
 
-    `saved` is the number of a swapped sequence, of which each process stores its own part; 0 for other work. A
-    SwapOutWork stores the part under that number, a SwapInWork restores it. Parts whose numbers are in `forgotten` can
-    be deleted.
+    `saved` is the number of a swapped sequence, of which each process stores its own part. It is 0 for other work. A
+    SwapOutWork stores the part under that number, and a SwapInWork restores the part. Parts whose numbers are in
+    `forgotten` can be deleted.
     """
 
     work: Work

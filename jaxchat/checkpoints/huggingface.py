@@ -84,7 +84,10 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
 
 
 def _stored(shards: SafetensorsReader, config: ModelConfig) -> dict[ParamPath, Slices]:
-    """Returns the stored tensors of every parameter, by that of the family's sets of names that fits most tensors."""
+    """Returns the stored tensors of every parameter.
+
+    If the family has several sets of names, uses the set that fits the most stored tensors.
+    """
     prefix, head = shards.prefix(config.names.prefixes), shards.head()
     forms = [
         stored_slices(replace(config, names=names), prefix, head) for names in (config.names, *config.names.others)

@@ -58,7 +58,7 @@ class SafetensorsReader:
         self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
     def prefix(self, known: tuple[str, ...]) -> str:
-        """Returns the first prefix in `known`, then `PREFIXES`, with a stored embedding; `known[0]` if none has one."""
+        """Returns the first prefix in `known` or else `PREFIXES` with a stored embedding, or `known[0]` without one."""
         prefixes = (*known, *PREFIXES)
         return next((prefix for prefix in prefixes if f"{prefix}embed_tokens.weight" in self.files), known[0])
 
@@ -165,7 +165,13 @@ def _common_parts(first: str, second: str) -> int:
 
 
 def _check_listing(path: Path, names: set[str], files: dict[str, Path]) -> None:
-    """Raises ModelError if `names`, the tensors in `path`, are not those that `files`, the index, lists there."""
+    """Raises ModelError if the tensors in a file differ from those that the index lists for the file.
+
+    Args:
+        path: the file.
+        names: the tensors in the file.
+        files: the file of each tensor according to the index.
+    """
     listed = {name for name, file in files.items() if file == path}
     if missing := listed - names:
         raise ModelError(f"{path}: does not contain tensor {min(missing)}, although {INDEX} lists it")

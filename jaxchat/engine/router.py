@@ -61,7 +61,7 @@ class DataParallelEngine:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error of a failed engine, the first in order; None if none has failed."""
+        """The error of the first failed engine in order, or None if no engine has failed."""
         return next((engine.failure for engine in self._engines if engine.failure), None)
 
     @property

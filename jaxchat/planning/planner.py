@@ -153,7 +153,11 @@ def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
 
 
 def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
-    """Returns the largest divisor of `available` over which the model can be split without padding its heads."""
+    """Returns the largest divisor of `available` over which the model can be split without padding its heads.
+
+    Raises:
+        ValueError: `mesh` requires experts, and the model has none.
+    """
     for devices in (count for count in range(available, 0, -1) if available % count == 0):
         padded = padded_config(model, devices)
         try:

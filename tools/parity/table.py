@@ -109,5 +109,5 @@ def _cell(folder: Path, case: str, dtype: DTypeName, devices: int, reference: to
 
 
 def _rounded(model: torch.nn.Module) -> torch.nn.Module:
-    """Returns the model with weights rounded to bf16. It computes in f32, so only activations are rounded otherwise."""
+    """Returns the model with weights rounded to bf16. The model computes in f32, so its activations are not rounded."""
     return copy.deepcopy(model).to(torch.bfloat16).float()

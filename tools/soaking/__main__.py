@@ -69,7 +69,7 @@ async def load(server: ServerProcess, record: Record, args: argparse.Namespace) 
 
 
 def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float) -> dict[str, Any]:
-    """Returns the result of the run as JSON values, with the expectations that it violated.
+    """Returns the result of the run as JSON values, including a list of violations.
 
     Args:
         record: the ends of requests and the samples of memory.

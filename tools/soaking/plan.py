@@ -41,8 +41,8 @@ FEATURES: list[dict[str, Any]] = [
 class PlannedRequest:
     """A request and the way to send it.
 
-    `patience` is in seconds. By `manner`, it is the time before the request is cancelled, the deadline, or the pause
-    between reads.
+    `patience` is in seconds. Its meaning depends on `manner`: the time before the request is cancelled, the deadline,
+    or the pause between reads.
     """
 
     protocol: Literal["rest", "grpc"]

@@ -150,7 +150,7 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
-    """Returns how often a prompt has each text of a conversation, at most as often as the conversation itself."""
+    """Returns the number of times that a prompt has each text of a conversation, at most that in the conversation."""
     texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 class Edges:
-    """A table of the parts of control tokens, to find those at the ends of a message or of a piece cut from it."""
+    """A searcher for parts of control tokens at the ends of a message, or of pieces that a template cuts from it."""
 
     def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:
         """Compiles the parts.

@@ -54,7 +54,11 @@ def load_template(
 
 
 def _stored(directory: Path) -> tuple[Path, dict[str, str]]:
-    """Returns the file with the default template, and the templates by their names."""
+    """Returns the file with the default template, and the templates by their names.
+
+    Raises:
+        ModelError: there is no default template, or a file is invalid.
+    """
     file, config_file = directory / "chat_template.jinja", directory / "tokenizer_config.json"
     named = _named(config_file, read_if_there(config_file).get("chat_template"))
     additional = sorted((directory / "additional_chat_templates").glob("*.jinja"))

@@ -166,8 +166,8 @@ def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> Cha
 def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int) -> dict[int, str]:
     """Returns the tokens, spellings by id, that may occur although the model's embedding has no row for them.
 
-    A fine-tune has such tokens if one was added and the embedding was not enlarged. A control token that the template
-    does not write, such as the image token of Gemma 3 1B, cannot occur.
+    A fine-tuned model has such tokens if its embedding was not enlarged for added ones. A control token that the
+    template does not write, such as the image token of Gemma 3 1B, cannot occur.
 
     Args:
         tokenizer: the model's tokenizer.

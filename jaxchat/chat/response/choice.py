@@ -32,7 +32,7 @@ class ChoiceDelta:
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
     def add_call(self, part: CallPart) -> None:
-        """Adds a part of a call, joined with the last part if that is of the same call."""
+        """Adds a part of a call. Joins it with the last part if both belong to one call."""
         if self.calls and self.calls[-1].index == part.index:
             self.calls[-1].arguments += part.arguments
         else:

@@ -87,7 +87,7 @@ class PythonicFormat:
 
 
 def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules of a call's arguments."""
+    """Yields the rules of a call's arguments. Raises UnsupportedSchema if Python could not use a name as a keyword."""
     names = list(arguments.members)
     for i, name in enumerate(names):
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):

@@ -158,7 +158,7 @@ class AttentionFactory:
     Args:
         build: returns the backend for a supported target.
         platforms: platforms that the backend runs on; empty for all.
-        unsupported_reason: returns why the backend cannot serve a target of its platforms; empty if it can.
+        unsupported_reason: returns the reason for which the backend cannot serve a target of its platforms; "" if none.
         note: returns a phrase for the operator that says what computes attention.
     """
 
@@ -172,7 +172,7 @@ class AttentionFactory:
         return not self.platforms or platform in self.platforms
 
     def refusal(self, target: AttentionTarget) -> str:
-        """Returns why the backend cannot serve a target; empty if it can."""
+        """Returns the reason for which the backend cannot serve a target, or "" if it can."""
         if not self.runs_on(target.platform):
             return f"runs on {', '.join(self.platforms)} and not on {target.platform}"
         return self.unsupported_reason(target)

@@ -18,7 +18,7 @@ _DEFAULTS_2 = _DEFAULTS | dict(sliding_window=4096)
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `CohereForCausalLM`."""
+    """Reads the configuration of `CohereForCausalLM`. Raises ModelError if a setting is not supported."""
     keys = keys.or_else(_DEFAULTS)
     if keys.flag("use_qk_norm"):
         raise ModelError("config.json: use_qk_norm is not supported")

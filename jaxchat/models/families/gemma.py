@@ -39,7 +39,7 @@ _DEFAULTS_3 = _SHARED | dict(vocab_size=262_208, num_attention_heads=8, max_posi
 
 
 def read_1(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `GemmaForCausalLM`."""
+    """Reads the configuration of `GemmaForCausalLM`. Raises ModelError if a setting is not supported."""
     keys = keys.or_else(_DEFAULTS_1)
     if keys.word("hidden_act", "") == "gelu":  # in the first published checkpoints, which mean the approximation
         keys = keys.replaced(dict(hidden_act="gelu_pytorch_tanh"))

@@ -136,6 +136,9 @@ def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[in
     """Returns, for each layer, the earlier layer whose keys and values it uses; None for its own.
 
     Each of the last `num_kv_shared_layers` layers uses those of the last layer before them that has the same window.
+
+    Raises:
+        ModelError: no earlier layer has the window of such a layer.
     """
     count = keys.integer("num_kv_shared_layers", 0, least=0)
     first = len(window_sizes) - count
@@ -147,7 +150,11 @@ def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[in
 
 
 def _heads(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[_Heads]:
-    """Returns the heads of each layer, by `per_layer_config` if present and otherwise by the "global" keys."""
+    """Returns the heads of each layer, by `per_layer_config` if present and otherwise by the "global" keys.
+
+    Raises:
+        ModelError: `per_layer_config` is not an object, or names an unknown layer or setting.
+    """
     if "per_layer_config" in keys.values:
         if not keys.has("per_layer_config"):
             raise keys.error("per_layer_config", "must be an object")
@@ -179,7 +186,11 @@ def _heads_by_layer(layers: HFConfigReader, count: int) -> list[_Heads]:
 
 
 def _ropes(keys: HFConfigReader) -> dict[bool, RopeConfig]:
-    """Returns the rotary embedding of layers with a window (True) and without one (False)."""
+    """Returns the rotary embedding of layers with a window (True) and without one (False).
+
+    Raises:
+        ModelError: the settings for one kind of layer are missing or not supported.
+    """
     settings = keys.inner("rope_parameters") if keys.has("rope_parameters") else HFConfigReader(_ROPE)
     ropes = {}
     for window, name in ((True, "sliding_attention"), (False, "full_attention")):

@@ -60,7 +60,11 @@ def read_ministral_3(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3_text(keys: HFConfigReader) -> ModelConfig:
-    """Reads the text part of `Mistral3ForConditionalGeneration` and ignores its image parts."""
+    """Reads the text part of `Mistral3ForConditionalGeneration` and ignores its image parts.
+
+    Raises:
+        ModelError: the model type of the text part is not supported.
+    """
     text = text_part(keys, tied=True)
     readers = {"mistral": read, "ministral3": read_ministral_3}
     kind = text.word("model_type", "mistral")

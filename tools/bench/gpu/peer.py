@@ -1,4 +1,4 @@
-"""Times the same steps of `transformers` on a GPU, as JSON: `python -m tools.bench.gpu.peer --model llama-3-8b`."""
+"""Times the steps of `transformers` on this machine's GPU, as JSON: `python -m tools.bench.gpu.peer --model NAME`."""
 
 from __future__ import annotations
 
