@@ -51,7 +51,7 @@ def safe_repr(value: object, limit: int = 200) -> str:
 
 
 def reject_constant(name: str) -> None:
-    """Raises ValueError, always. As `parse_constant` of `json.loads`, it is called for NaN and infinities."""
+    """Raises ValueError. As its `parse_constant`, `json.loads` calls this function for NaN and infinities."""
     raise ValueError(f"{name} is not JSON")
 
 

@@ -32,7 +32,10 @@ class ChatBackend(Protocol):
         """Returns the complete answer. Raises `ChatError` if the request is rejected or fails."""
 
     def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
-        """Yields the answer in chunks. Raises `ChatError` if the request fails, or, before any chunk, is rejected."""
+        """Yields the answer in chunks. Raises `ChatError` if the request fails.
+
+        A rejected request fails before the first chunk.
+        """
 
 
 class Load(Protocol):

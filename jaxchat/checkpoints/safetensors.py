@@ -58,7 +58,10 @@ class SafetensorsReader:
         self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
     def prefix(self, known: tuple[str, ...]) -> str:
-        """Returns the first prefix in `known` or else `PREFIXES` with a stored embedding, or `known[0]` without one."""
+        """Returns the prefix under which an embedding is stored, or `known[0]` if none is stored.
+
+        Tries the prefixes in `known`, then those in `PREFIXES`.
+        """
         prefixes = (*known, *PREFIXES)
         return next((prefix for prefix in prefixes if f"{prefix}embed_tokens.weight" in self.files), known[0])
 

@@ -72,7 +72,10 @@ def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Seque
 
 
 def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """Returns slices as `joined_matrices` does, for matrices that the stored matrix `name` has one below the other."""
+    """Returns the slices of a parameter whose matrices are stored one below the other, in the matrix `name`.
+
+    The other arguments are as for `joined_matrices`.
+    """
     slices, start = [], 0
     for part, place in _parts(shape, axis, counts):
         end = start + math.prod(part[1:])

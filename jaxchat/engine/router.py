@@ -44,7 +44,7 @@ class DataParallelEngine:
     def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
         """Starts every engine, as `Engine.start` does.
 
-        Both functions are called from several threads, `ended` once for each engine.
+        `deliver` and `ended` are called from several threads, `ended` once for each engine.
         """
         for engine in self._engines:
             engine.start(deliver, ended)

@@ -153,7 +153,7 @@ def grouped_ffn(
             may be padding.
         x: `[T, D]`.
         expert_ids: `[T, k]` i32; ids of `count` or more add nothing.
-        shares: `[T, k]` f32.
+        shares: `[T, k]` f32, the weights of the experts' outputs.
         count: number of experts.
         size: rows of a block.
 

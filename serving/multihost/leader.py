@@ -65,7 +65,11 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         _listen(self._server, config)
 
     def gather(self) -> None:
-        """Waits until all followers have joined. Raises MultihostError, with the ids of the late followers."""
+        """Waits until all followers have joined.
+
+        Raises:
+            MultihostError: a follower has not joined in time. The message names the late followers.
+        """
         with self._changed:
             complete = self._changed.wait_for(lambda: len(self._followers) == self.processes - 1, self.timeout)
             if not complete:

@@ -118,7 +118,7 @@ class Worker:
         self.version = str(self._ask(asdict(settings))["version"])
 
     def run(self, requests: list[Request]) -> Times:
-        """Returns the time of each token by request. Raises RuntimeError, with the worker's message, if that fails."""
+        """Returns the time of each token by request. Raises RuntimeError with the worker's message if the run fails."""
         times: Times = self._ask({"requests": [asdict(request) for request in requests]})["times"]  # type: ignore[assignment]
         return times
 

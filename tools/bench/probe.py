@@ -43,7 +43,7 @@ class Probe:
 
 
 def floor_seconds(weights: int, dtype: str, rows: int, limits: Limits) -> float:
-    """Returns the least seconds of a pass over `rows` tokens.
+    """Returns the shortest possible time, in seconds, of a pass over `rows` tokens.
 
     The pass reads each of `weights` weights once, and computes two operations per weight and row.
     """

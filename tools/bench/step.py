@@ -93,7 +93,7 @@ def stepper(runner: Runner, users: int) -> Callable[[], float]:
 
 
 def features(runner: Runner, args: argparse.Namespace) -> dict[str, float]:
-    """Returns median milliseconds of a step of all slots with each feature."""
+    """Returns the median milliseconds of a decode step with all slots, by the sampling feature in use."""
     times: dict[str, list[float]] = {name: [] for name in FEATURES}
     for _ in range(args.rounds):
         for name, sampling in FEATURES.items():

@@ -69,7 +69,7 @@ def fold_system(messages: list[Message]) -> list[Message]:
 
 
 def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:
-    """Returns `messages` with each text content of these roles as a list of one text part."""
+    """Returns `messages` with each text content, in messages of the given roles, as a list of one text part."""
     return [
         message | {"content": [{"type": "text", "text": message["content"]}]}
         if message["role"] in roles and isinstance(message.get("content"), str)

@@ -135,7 +135,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Excludes `size` characters after the content so far. Drops entries of tokens that begin in them."""
+        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in these."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)

@@ -13,7 +13,7 @@ from jaxchat.chat.response.stop import held_back
 
 @dataclass
 class CallPart:
-    """A new part of one call. The first part has id and name, and each part the arguments generated since."""
+    """A new part of one call. The first part has id and name. Each part has the arguments since the part before."""
 
     index: int
     arguments: str = ""
@@ -157,7 +157,7 @@ class MarkerFilter(StreamParser):
     """A parser that converts markers to `Syntax` and passes other text on."""
 
     def __init__(self, markers: tuple[str, ...]) -> None:
-        """Searches for `markers` everywhere in the answer."""
+        """Prepares the pattern of `markers`, which are found everywhere in the answer."""
         super().__init__(self._text, forced=False)
         self._markers = markers
         self._any = re.compile("|".join(re.escape(marker) for marker in markers))

@@ -42,7 +42,7 @@ class ValueText:
         return not self.texts
 
     def value(self, text: str) -> str:
-        """Returns as JSON text the value that a model has written as `text`."""
+        """Converts the value that a model has written as `text` to JSON text."""
         if self.strings_only:
             return json.dumps(text, ensure_ascii=False)
         word = LITERALS.get(text.strip(), text)

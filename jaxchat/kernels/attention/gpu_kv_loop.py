@@ -23,7 +23,7 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 class Tiling:
     """The tiling of a kernel: keys of a block, warps of a kernel instance, stages of its load pipeline.
 
-    A row's keys are divided into one split for every `min_blocks` blocks, rounded up, and at most `splits`. A kernel
+    A row's keys are divided into at most `splits` splits: one for every `min_blocks` blocks, rounded up. A kernel
     instance computes `queries` queries of a prefill step.
     """
 

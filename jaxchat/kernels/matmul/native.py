@@ -130,8 +130,8 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
     """Computes `multiply(x, w)` by XLA on a CPU, with the same bits for a row of `x[T, ...]` whatever T is.
 
     XLA:CPU chooses among many kernels by the number of rows, and they sum in different orders. Rows are therefore
-    multiplied 8 at a time, or 16 of two-byte dtypes, padded with zeros. For f32 this takes about as long as all at
-    once.
+    multiplied 8 at a time, or 16 of two-byte dtypes, padded with zeros. For f32 this takes about as long as one product
+    of all rows.
     """
     rows = x.shape[0]
     size = ROWS * 4 // x.dtype.itemsize

@@ -107,7 +107,7 @@ def _shared(keys: HFConfigReader) -> dict[str, Any]:
 
 
 def _kinds_3(keys: HFConfigReader) -> tuple[LayerKind, ...]:
-    """Returns the layers; those with a window have a separate rotary embedding."""
+    """Returns the layers. Layers with a window have a separate rotary embedding."""
     layers, every = keys.integer("num_hidden_layers"), keys.integer("sliding_window_pattern", 6)
     sliding = tuple((index + 1) % every != 0 for index in range(layers))
     window_sizes = windows(keys, sliding, optional_window(keys))

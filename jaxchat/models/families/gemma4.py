@@ -133,7 +133,7 @@ def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
 
 
 def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[int | None]:
-    """Returns, for each layer, the earlier layer whose keys and values it uses; None for its own.
+    """Returns, for each layer, the index of the earlier layer whose keys and values it uses, or None for its own.
 
     Each of the last `num_kv_shared_layers` layers uses those of the last layer before them that has the same window.
 

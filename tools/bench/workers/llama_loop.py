@@ -89,7 +89,11 @@ class LlamaLoop:
         llama.llama_free(self._context)
 
     def _step(self, running: list[Running], clock: Clock) -> None:
-        """Runs one pass. Running sequences come first, so that prompts do not delay them. Raises RuntimeError."""
+        """Runs one pass. Running sequences come first, so that prompts do not delay them.
+
+        Raises:
+            RuntimeError: llama.cpp reports an error.
+        """
         batch, rows = self._batch, []
         batch.n_tokens = 0
         for sequence in sorted(running, key=lambda r: not r.complete):
