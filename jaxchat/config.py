@@ -23,7 +23,7 @@ AUTO = "auto"  # as `cache_dir`: the user's cache folder
 
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig(Settings):
-    """A split of the model over devices. `tensor` splits KV-head groups and the feed-forward width.
+    """A split of the work over devices. `tensor` splits KV-head groups and the feed-forward width.
 
     With `experts`, each device has whole experts instead of a part of each expert.
     """

@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def green(self) -> bool:
-        """Whether the differences are within bounds, or the mesh was refused."""
+        """Whether the differences are within bounds, or the mesh cannot serve the case."""
         bound = BOUNDS[self.dtype]
         return self.difference is None or (self.difference.prefill < bound and self.difference.decode < bound)
 

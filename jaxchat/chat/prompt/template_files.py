@@ -57,7 +57,7 @@ def _stored(directory: Path) -> tuple[Path, dict[str, str]]:
     """Returns the file with the default template, and the templates by their names.
 
     Raises:
-        ModelError: there is no default template, or a file is invalid.
+        ModelError: the model lacks a default template, or a file is invalid.
     """
     file, config_file = directory / "chat_template.jinja", directory / "tokenizer_config.json"
     named = _named(config_file, read_if_there(config_file).get("chat_template"))

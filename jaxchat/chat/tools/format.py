@@ -134,7 +134,7 @@ class UnknownToolFormat:
         """Returns None, because all text is content."""
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> None:
-        """Returns None, because requests whose answers may have calls are refused earlier."""
+        """Returns None, because requests whose answers may have calls are rejected earlier."""
 
 
 UNKNOWN = UnknownToolFormat()
