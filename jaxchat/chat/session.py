@@ -101,7 +101,7 @@ class ChatSession:
         return self._compiles()
 
     def forget_prefixes(self) -> None:
-        """Empties the prefix cache, for example before a measurement."""
+        """Drops the cached prefixes that no sequence uses, for example before a measurement."""
         self._engine.forget_prefixes()
 
     async def start(self) -> None:

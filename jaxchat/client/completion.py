@@ -40,7 +40,7 @@ def optional(proto: Any, name: str) -> Any:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCall(AnswerObject):
-    """The function that a call names, and its arguments as JSON text. Chunks have `FunctionCallDelta` instead."""
+    """The name of a called function, and the arguments as JSON text. Chunks have `FunctionCallDelta` instead."""
 
     name: str
     arguments: str

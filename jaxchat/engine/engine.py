@@ -33,7 +33,7 @@ class QueueFull(Exception):
 
 
 class EngineStopped(Exception):
-    """The error of a request to an engine that has stopped or failed."""
+    """The error of a request to an engine that is not running."""
 
 
 @dataclass(frozen=True)
