@@ -2,7 +2,8 @@
 
 Templates always see the true text. If a message holds the spelling of a control token, the template is rendered once
 more with decoys: messages of equal length in which a letter of each such spelling differs. The control tokens of that
-second rendering are the template's own. All other spellings in the first rendering are text.
+second rendering are the template's own, and `alignment` finds them in the first one. All other spellings there are
+text.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from tokenizers import AddedToken, Tokenizer, normalizers
 
+from jaxchat.chat.prompt.alignment import DECOY_LETTERS
 from jaxchat.chat.prompt.edges import Edges
 from jaxchat.chat.prompt.splitter import Span, Splitter
 from jaxchat.errors import invalid
 
-_LETTERS, _OTHER = "qxzjkvw", "y"
+_LETTERS, _OTHER = DECOY_LETTERS[:-1], DECOY_LETTERS[-1]
 _ROLES = frozenset(("system", "user", "assistant", "tool"))
 
 
@@ -86,16 +87,6 @@ class ControlTokens:
                 return text
             places = self._spelled(text)
         raise invalid("messages", "The messages hold too many overlapping control tokens.")
-
-
-def differs_only_by_decoys(rendered: str, decoy: str, spans: list[Span]) -> bool:
-    """Returns whether `decoy` differs from `rendered` only outside the spans, and only by letters of decoys."""
-    if len(rendered) != len(decoy):
-        return False
-    ours, theirs = (np.frombuffer(text.encode("utf-32-le"), np.uint32) for text in (rendered, decoy))
-    changed = theirs[ours != theirs]
-    letters = np.isin(changed, [ord(letter) for letter in _LETTERS + _OTHER]).all()
-    return bool(letters) and all(rendered[span.start : span.end] == decoy[span.start : span.end] for span in spans)
 
 
 def _is_empty(normalizer: normalizers.Normalizer | None) -> bool:
