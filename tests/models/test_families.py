@@ -115,6 +115,14 @@ def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported() -
         (dict(head_dim=7), "an even number of each head must be rotated, got 7"),
         (dict(quantization_config={"quant_method": "gptq"}), "quantization_config of method gptq is not supported"),
         (dict(architectures=["SmolLM3ForCausalLM"], no_rope_layers=[1]), "1 layers are described, but there are 2"),
+        (
+            dict(architectures=["SmolLM3ForCausalLM"], no_rope_layers=[True, 1]),
+            "no_rope_layers must be a list of finite",
+        ),
+        (
+            dict(architectures=["Qwen3MoeForCausalLM"], mlp_only_layers=[False]),
+            "mlp_only_layers must be a list of finite",
+        ),
         (dict(architectures=["Gemma2ForCausalLM"], layer_types=["full"] * 2), "layer type 'full' is not supported"),
         (dict(architectures=["MixtralForCausalLM"], num_experts_per_tok=9), "9 experts for each token are more than 8"),
     ],
