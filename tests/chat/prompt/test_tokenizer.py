@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from jaxchat.chat.prompt.template import ChatTemplate
@@ -218,6 +218,22 @@ def test_roles_keep_their_words_though_they_are_control_tokens() -> None:
     tokenizer, template = ChatTokenizer(library.to_str()), ChatTemplate(tiny.TEMPLATE, {})
     ids = encode(tokenizer, template, talk("user " + "-" * 500))
     assert len(control(tokenizer, ids)) == 4
+
+
+@pytest.mark.parametrize("kind", ["legacy", "gemma", "never"])
+def test_a_post_processor_adds_no_second_start_token(kind: str) -> None:
+    source, template = KINDS[kind][0], "<s>" + KINDS[kind][1].replace("<s>", "")
+    library = Tokenizer.from_str(source)
+    plain = ChatTokenizer(source)
+    start = library.token_to_id("<s>")
+    library.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
+    theirs = PreTrainedTokenizerFast(tokenizer_object=library, chat_template=template)
+    chat = ChatTemplate(template, {})
+    tokenizer = ChatTokenizer(library.to_str(), template=chat)
+    ids = encode(tokenizer, chat, talk("hello"))
+    assert ids == theirs.apply_chat_template(talk("hello"), add_generation_prompt=True)["input_ids"]
+    assert ids.count(start) == encode(tokenizer, chat, talk("<s>hello")).count(start) == 1
+    assert tokenizer.count("hello") == plain.count("hello")
 
 
 def test_ids_of_added_tokens_are_the_library_s() -> None:
