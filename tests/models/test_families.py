@@ -42,6 +42,8 @@ def test_the_vision_part_of_gemma_3_is_left_unread(tmp_path: Path) -> None:
     for prefix in ("language_model.model.", "model.language_model."):
         tensors = {name.replace("model.", prefix, 1): value for name, value in load_file(file).items()}
         tensors["vision_tower.vision_model.embeddings.patch_embedding.weight"] = np.ones((2, 3, 4, 4), np.float32)
+        head = "language_model.lm_head.weight" if prefix.startswith("language_model.") else "lm_head.weight"
+        tensors[head] = tensors[f"{prefix}embed_tokens.weight"].copy()
         text = json.loads(config.read_text())
         other = tmp_path / prefix
         other.mkdir()

@@ -261,6 +261,7 @@ def test_every_private_use_character_may_occur() -> None:
         "<|reserved_" * 2900,
         "<|im_end|>" * 3200,
         "<unused_1>" * 3200,
+        "> <b>x</b>  def f(x):\n    return x\n" * 800,
     ],
 )
 def test_the_cost_does_not_grow_with_the_number_of_added_tokens(text: str) -> None:
