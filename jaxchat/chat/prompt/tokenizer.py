@@ -16,7 +16,8 @@ from jaxchat.chat.prompt.control_tokens import ControlTokens
 from jaxchat.chat.prompt.decoder import Decoder
 from jaxchat.chat.prompt.special_tokens import read_special_tokens, with_added_tokens
 from jaxchat.chat.prompt.splitter import Span
-from jaxchat.chat.prompt.turn_markers import cut_strings, turn_markers
+from jaxchat.chat.prompt.text_changes import text_changes
+from jaxchat.chat.prompt.turn_markers import turn_markers
 from jaxchat.errors import ModelError, invalid, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
@@ -118,7 +119,7 @@ class ChatTokenizer:
             return ControlTokens(self._full, spellings)
         ordinary = [token.content for token in self._added.values() if not token.special]
         spellings |= turn_markers(template, ordinary)
-        return ControlTokens(self._full, spellings, cut_strings(template.source))
+        return ControlTokens(self._full, spellings, text_changes(template.source))
 
     def _model_made(self) -> Iterator[tuple[int, list[int]]]:
         """Yields each control token that the tokenizer's model itself finds in text: its id and its characters' ids.
