@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.tools.format import TOOL_FORMATS
 from jaxchat.errors import ChatError
 from tests.chat.prompt.rendering import ASKED, CALLS, END, LOOP, PARAMETERS, RESULT, TOOL, TOOLS, called, prompt
 
@@ -49,6 +52,16 @@ def test_tools_may_be_a_key_of_the_system_message() -> None:
         LOOP + "{% if m.role == 'system' and m.tools %}<{{ m.tools }}>{% endif %}{{ m.content }}" + CALLS + END, {}
     )
     assert template.render([ASKED], [TOOL]).startswith('[system]<[{"name": "weather"')
+
+
+def test_calls_are_written_where_tools_are_a_key_and_content_must_be_text() -> None:
+    joined = "{{ '<|' + m.role + '|>' + m.content + ('<|tool|>' + m.tools + '<|/tool|>' if m.tools else '') }}"
+    template = ChatTemplate("{% for m in messages %}" + joined + END, {})
+    assert template.tool_format is TOOL_FORMATS.get("phi4-mini")
+    calls = '<|tool_call|>[{"name": "weather", "arguments": {"city": "Oslo"}}]<|/tool_call|>'
+    shown = template.render([ASKED, called(), RESULT], [TOOL])
+    assert shown.startswith(f"<|system|><|tool|>{json.dumps([TOOL['function']])}<|/tool|><|user|>Weather in Oslo?")
+    assert f"<|assistant|>{calls}<|" in shown and "12C" in shown
 
 
 def test_tools_that_can_be_neither_printed_nor_written_are_refused() -> None:
