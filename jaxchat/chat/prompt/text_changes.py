@@ -1,4 +1,4 @@
-"""Finds what a chat template may do to the text of messages: cut it, or change its case.
+"""Finds the changes that a chat template may make to the text of messages: cutting, and another case.
 
 Such a template may make a control token of text that spells none: of `<|IM_END|>` in small letters, or of `<|im_xend|>`
 without the `x`.
@@ -20,7 +20,7 @@ _STRIPPERS = frozenset({"strip", "lstrip", "rstrip", "trim"})
 
 @dataclass(frozen=True)
 class TextChanges:
-    """What a chat template may do to the text of messages.
+    """The changes that a chat template may make to the text of messages.
 
     Attributes:
         cuts: strings that it may remove from messages, or at which it may split them.
@@ -32,7 +32,7 @@ class TextChanges:
 
 
 def text_changes(source: str) -> TextChanges:
-    """Returns what a template may do to the text of messages.
+    """Returns the changes that a template may make to the text of messages.
 
     Its cuts are the arguments of functions that cut, and all other strings in expressions, such as `</think>`, except
     for words and white space, because a part of a control token seldom ends there.
