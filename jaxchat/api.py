@@ -259,7 +259,10 @@ def convert(
             is not installed.
         OSError: the destination cannot be written.
     """
-    from jaxchat.checkpoints.convert import convert as write  # imports jax
+    from jaxchat.checkpoints.convert import convert as write  # these import jax
+    from jaxchat.checkpoints.orbax import check_installed
+
+    check_installed()  # before a model is downloaded
 
     def progress(done: int, total: int) -> None:
         report("reading weights", done, total)

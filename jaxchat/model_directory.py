@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,18 @@ from jaxchat.errors import ModelError
 
 SINGLE, INDEX, ORBAX = "model.safetensors", "model.safetensors.index.json", "orbax.json"
 """Every directory that can be served has one of these files: the weights, the index of their files, or a manifest."""
+TEXTS = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+    "config.json",
+)
+"""Patterns of the files that serving reads besides weights. `config.json` is the last."""
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _MERGE = "merge it with `merge_and_unload()` of PEFT and save the result with `save_pretrained`"
 _TO_SAFETENSORS = "convert it with `AutoModelForCausalLM.from_pretrained(..).save_pretrained(..)` of transformers"
@@ -97,6 +110,12 @@ def _is_pointer(path: Path) -> bool:
             return file.read(len(_LFS)) == _LFS
     except OSError:
         return False
+
+
+def text_files(directory: Path) -> Iterator[Path]:
+    """Yields the files of a model that serving reads besides weights, in the order of `TEXTS`."""
+    for pattern in TEXTS:
+        yield from sorted(directory.glob(pattern))
 
 
 def model_id(model: str) -> str:

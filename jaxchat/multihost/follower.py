@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
 
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.config import EngineConfig
-from jaxchat.model_directory import find
+from jaxchat.errors import ModelError
+from jaxchat.model_directory import find, text_files
 from jaxchat.types import MultihostFollower, Report
 
 
@@ -57,17 +59,24 @@ def leave_multihost() -> None:
 def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
     """Returns the values that must be equal in all processes, by name.
 
-    The values are package versions, hashes of `config.json` and `tokenizer.json`, and all fields of `engine`
-    except `cache_dir` and `max_queued`.
+    The values are package versions, hashes of the model's files except its weights, and all fields of `engine` except
+    `cache_dir` and `max_queued`.
 
     Raises:
-        ModelError: the model is not found.
-        OSError: one of the two files cannot be read.
+        ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
+        OSError: a file cannot be read.
     """
     directory = find(model)
     facts = {name: version(name) for name in ("jaxchat", "jax", "jaxlib")}
+    hashes = {str(path.relative_to(directory)): _hash(path) for path in text_files(directory)}
     for name in ("config.json", "tokenizer.json"):
-        facts[name] = hashlib.sha256((directory / name).read_bytes()).hexdigest()[:16]
+        if name not in hashes:
+            raise ModelError(f"{directory / name}: not found")
+    facts |= hashes
     settings = {field.name: str(getattr(engine, field.name)) for field in fields(engine)}
     del settings["cache_dir"], settings["max_queued"]
     return facts | settings
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

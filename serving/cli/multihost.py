@@ -12,6 +12,7 @@ from typing import Any
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ModelError, MultihostError
 from jaxchat.types import Report
+from serving.cli.extras import missing_package
 from serving.config import MultihostConfig
 from serving.multihost.follower import Follower
 from serving.multihost.leader import Leader
@@ -77,8 +78,12 @@ def exit_on_failure(work: Callable[[], int]) -> int:
     except (ModelError, OSError, MultihostError, ValueError) as error:
         print(f"jaxchat: {error}", file=sys.stderr)
         status = 1
-    except Exception:
-        log.exception("this process failed")
+    except Exception as error:
+        line = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
+        if line is None:
+            log.exception("this process failed")
+        else:
+            print(line, file=sys.stderr)
         status = 1
     if status:
         _exit(status)
