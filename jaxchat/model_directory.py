@@ -139,7 +139,7 @@ def read_text(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in a file. Raises ModelError as `read_text` does, or if the text is not a JSON object."""
+    """Returns the JSON object in a file. Raises ModelError if the file cannot be read or is not a JSON object."""
     try:
         content = json.loads(read_text(path).removeprefix(_BYTE_ORDER_MARK))
     except (ValueError, RecursionError) as error:
@@ -150,5 +150,8 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_if_there(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in a file, or {} if the file does not exist. Raises ModelError as `read_object` does."""
+    """Returns the JSON object in a file, or {} if the file does not exist.
+
+    Raises ModelError if the file cannot be read or is not a JSON object.
+    """
     return read_object(path) if path.exists() else {}

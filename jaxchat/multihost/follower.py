@@ -18,7 +18,7 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
     """Loads this process's part of a model, runs the leader's steps until the leader ends the run, and leaves.
 
     Args:
-        model: the model, as for `jaxchat.load`.
+        model: "bundled", a model directory or a hub id.
         engine: engine settings, which are equal in all processes except for `cache_dir` and `max_queued`.
         leader: the connection to the leader.
         report: called as `report(stage, done, total)` while the model loads.
@@ -27,7 +27,8 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
         ModelError: the model cannot be loaded.
         MultihostError: a process does not join in time or differs from the leader, or the leader is lost.
         OSError: `cache_dir` names a folder that is not writable.
-        ValueError: settings do not fit the model or the devices.
+        ValueError: a name is not registered, or settings do not fit the model or the devices. Or answers would depend
+            on the slot although `engine.determinism` is "exact".
     """
     from jaxchat.parallel.distributed import join, leave  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -50,7 +51,7 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
 
 
 def leave_multihost() -> None:
-    """Waits for the other processes to leave, and leaves the multihost group. The leader calls it last."""
+    """Waits at most 30 seconds for the other processes, then leaves the multihost group. The leader calls it last."""
     from jaxchat.parallel.distributed import leave
 
     leave()

@@ -14,9 +14,10 @@ _EXTRAS = {
 
 
 def missing_package(error: ModuleNotFoundError) -> str | None:
-    """Returns a line that names a missing package and the extra with it, or None if a module of jaxchat is missing.
+    """Returns a line that names a missing package and the extra that installs it.
 
-    A plain install of jaxchat is the Python client alone, so any other package may be missing.
+    Returns None if the missing module belongs to jaxchat itself. A plain install of jaxchat has only the packages of
+    the Python client, so any other package may be missing.
     """
     name = (error.name or "serving").partition(".")[0]
     if name in ("jaxchat", "serving"):

@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 
 def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Callable[[Leader], int]) -> int:
-    """Waits for all followers and calls `serve`. Tells the followers to finish after status 0. Returns the status.
+    """Waits for all followers, calls `serve` and returns its status. If the status is 0, ends the followers' run.
 
     Raises:
-        ModelError: the model is not found.
-        OSError: a file of the model is missing, or the address is taken.
+        ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
+        OSError: a file of the model cannot be read, or the address is taken.
         MultihostError: a follower does not join in time.
         Exception: any exception of `serve`.
     """
@@ -50,7 +50,8 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
     SIGTERM and Ctrl-C ask the leader to end the run. A second signal of the same kind ends this process.
 
     Raises:
-        MultihostError: a process does not join in time or differs from the leader.
+        MultihostError: a process does not join in time or differs from the leader, or the leader is lost.
+        OSError: a file of the model cannot be read.
         Exception: any exception of `jaxchat.multihost.follower.run_follower`.
     """
     from jaxchat.multihost.follower import multihost_facts

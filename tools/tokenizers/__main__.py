@@ -6,7 +6,7 @@ Each folder holds `tokenizer.json` and, if there is one, `tokenizer_config.json`
 numbers of added and of special tokens, of texts and of id sequences, and of faults by kind. Ids of prompts, bytes of
 tokens and streamed texts must be those of `transformers`, and no text may forge a control token. The last columns are
 for messages of 32,000 characters: our highest CPU time, that of the library alone, the most that we add to it, and the
-longest time for which one call held the GIL. Details of faults follow. The exit status is 1 if there are any.
+longest time for which one call held the GIL. Details of faults follow. The exit status is 1 if there are faults.
 """
 
 from __future__ import annotations
