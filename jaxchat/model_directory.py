@@ -50,7 +50,8 @@ def find(model: str) -> Path:
     """Returns the directory of a model: "bundled", a path, or a hub id, which is downloaded.
 
     Raises:
-        ModelError: the directory does not exist or holds another kind of checkpoint, or the hub cannot provide it.
+        ModelError: the path is a file, the directory has files that prevent serving (see `check_contents`), or the hub
+            cannot provide the model.
     """
     if model == "bundled":
         return bundled.path()

@@ -1,4 +1,4 @@
-"""Names the extra of jaxchat that brings a missing package."""
+"""Names the extra of jaxchat that installs a missing package."""
 
 from __future__ import annotations
 

@@ -68,9 +68,10 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
 
 
 def exit_on_failure(work: Callable[[], int]) -> int:
-    """Returns the exit status of `work`. Ends the process at once if the status is not 0.
+    """Runs `work` and returns 0 if its exit status is 0. Otherwise ends the process at once with that status.
 
-    A normal exit would wait for Python threads and JAX processes that may never finish.
+    Reports an exception of `work` and then uses status 1, or 130 for KeyboardInterrupt. A normal exit would wait for
+    Python threads and JAX processes that may never finish.
     """
     try:
         status = work()

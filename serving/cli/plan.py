@@ -75,7 +75,7 @@ def facts(model: str, plan: Plan) -> dict[str, Any]:
 
 
 def table(model: str, plan: Plan) -> str:
-    """Returns the plan as a table for people."""
+    """Returns the plan as a plain-text table."""
     engine, chip = plan.engine, plan.topology.chip
     preposition = "on" if plan.replicas == 1 else "each on"
     placement = f"{preposition} {engine.tensor_parallel} of {plan.topology.devices} devices"

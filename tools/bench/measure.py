@@ -86,7 +86,8 @@ class Bench:
             dtype: precision of the weights: float32, bfloat16 or int8.
             cache: folder with the peers' environments.
             probe: measures the machine's limits.
-            tries: most measurements of a case, which is measured again if other processes use 5 % of the processors.
+            tries: maximum number of measurements of a case. A case is measured again if other processes use 5 % or more
+                of the processor time.
         """
         self._tries = tries
         self._model, self._config, self._dtype, self._cache, self._probe = model, config, dtype, cache, probe
