@@ -250,7 +250,7 @@ class MultihostLeader(MultihostMember, Protocol):
 
 
 class MultihostFollower(MultihostMember, Protocol):
-    """The membership of any other process."""
+    """The membership of a process other than process 0."""
 
     def steps(self) -> Iterable[MultihostStep]:
         """Yields the leader's steps until the group has finished. Raises MultihostError if the leader is lost."""

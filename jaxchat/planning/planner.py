@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def full_capacity(self) -> int:
-        """Tokens of a sequence of full length in every slot."""
+        """Tokens in all slots together if every slot has a sequence of full length."""
         return self.engine.slots * self.full_length
 
     @property
@@ -93,7 +93,7 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
     """Plans an engine on a slice.
 
     If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips on which it fits.
-    `smallest_fit` is "" if there is no such slice.
+    If none is large enough, `smallest_fit` is "".
 
     Raises:
         ValueError: settings of `engine` do not fit the model.

@@ -97,10 +97,10 @@ def hlo_digest(compiled: Any) -> str:
 
 
 class CompileCounter:
-    """A counter of the programs that jax compiles on one thread, the last that called `watch`.
+    """A counter of the programs that jax compiles on the thread that last called `watch`.
 
-    Other threads do not count, because another engine may be loading. The counter listens to jax until it is closed or
-    no longer referenced.
+    Programs of other threads do not count, because another engine may be loading. The counter listens to jax until it
+    is closed or no longer referenced.
     """
 
     def __init__(self) -> None:

@@ -95,7 +95,7 @@ class _Trial:
             self._swapped.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
 
     def everywhere(self) -> list[list[bytes]]:
-        """Returns, for each sequence, the bits of its copies, one copy in every slot that it is given.
+        """Returns, for each sequence, the bits that its copy in each of its slots computes.
 
         Sequences alternate over slots.
         """

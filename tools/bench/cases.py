@@ -101,7 +101,7 @@ class Case:
 
 
 def steady_rate(times: Times) -> float:
-    """Returns the tokens per second while most streams decode. If there are several such spans, uses the longest."""
+    """Returns the tokens per second while the largest number of streams decode. Uses the longest such span."""
     changes = sorted([(arrivals[0], 1) for arrivals in times] + [(arrivals[-1], -1) for arrivals in times])
     active, most, window = 0, 0, (0.0, 0.0)
     for (moment, change), (until, _) in pairwise(changes):

@@ -51,11 +51,11 @@ class AttentionBackend(Protocol):
 
     @property
     def page_axis(self) -> int:
-        """The page axis of every array of a cache."""
+        """The index of the page axis in every array of a cache."""
 
     @property
     def head_axis(self) -> int:
-        """The KV-head axis of every array of a cache. It is split over devices."""
+        """The index of the KV-head axis in every array of a cache. This axis is split over devices."""
 
     @property
     def cache_dtype(self) -> str:

@@ -58,7 +58,7 @@ class Pages:
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Loads the keys and values of block `index`, `[block, padded_width(d)]` each.
+        """Loads the keys and values of block number `index`, which has `block` keys: `[block, padded_width(d)]` each.
 
         Positions from `end` on are zeros, because the memory there may hold NaN.
         """
@@ -153,7 +153,7 @@ def padded_width(width: int) -> int:
 
 
 def head_mask(mask: Array | bool, shape: tuple[int, ...], width: int) -> Array:
-    """Returns `mask` broadcast to `shape`, bool, and false from index `width` of the last axis on.
+    """Returns `mask` broadcast to `shape`, bool. It is false from index `width` of the last axis on.
 
     Args:
         mask: bool, broadcastable to `shape`.

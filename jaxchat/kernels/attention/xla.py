@@ -5,9 +5,9 @@ Decoding computes the rows one after the other. A row's cost then depends on its
 their number can change its bits. On a CPU this is also the fastest way: 8 rows of 1,000 keys (H = 14, K = 2, d = 64)
 take 1.4 ms, against 2.1 ms with all rows in each block.
 
-Letters are those of `AttentionBackend`. Pages of one layer are `[N, page, K, d]`, with separate keys and values. Page 0
-is the null page; unused entries of a table point at it. bfloat16 is stored as its bits in u16: XLA:CPU would widen the
-whole pool to write or read a row.
+Letters in shapes are those of `AttentionBackend`. Pages of one layer are `[N, page, K, d]`, with separate keys and
+values. Page 0 is the null page; unused entries of a table point at it. bfloat16 is stored as its bits in u16, because
+XLA:CPU would otherwise convert the whole pool to f32 to write or read a row.
 """
 
 from __future__ import annotations

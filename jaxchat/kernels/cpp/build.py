@@ -69,8 +69,8 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
         The library and its identity: 12 hex digits of a digest of sources, flags, compiler and CPU.
 
     Raises:
-        NativeError: the compiler is missing, fails or takes over two minutes, XLA_FLAGS names unsupported instructions, or the
-            library cannot be loaded.
+        NativeError: the compiler is missing, fails or takes over two minutes, XLA_FLAGS names unsupported instructions,
+            or the library cannot be loaded.
     """
     compiler = _compiler()
     identity = _identity(compiler)

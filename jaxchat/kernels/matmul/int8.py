@@ -22,7 +22,7 @@ Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums o
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Int8:
-    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, where N is the number of all outputs.
+    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, where N is the total number of outputs.
 
     For a custom call, the values are in panels, and N is padded with zeros to whole panels. A stack of E such weights
     has one more leading axis in every array, for `matmul_entry`.

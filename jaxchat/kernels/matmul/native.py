@@ -28,7 +28,7 @@ ROWS = 8  # f32 rows that XLA multiplies at once on a CPU
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PanelWeight:
-    """A weight `[k, outputs...]` stored as `[N / 32, k / e, 32, e]`, where N is the number of all outputs.
+    """A weight `[k, outputs...]` stored as `[N / 32, k / e, 32, e]`, where N is the total number of outputs.
 
     e is the number of values in 4 bytes. N and k are padded with zeros. A stack of E such weights has one more leading
     axis, for `matmul_entry`.
