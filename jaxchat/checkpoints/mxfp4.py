@@ -1,8 +1,8 @@
 """Decodes MXFP4 (OCP MX 1.0), the format of gpt-oss: numbers of 4 bits, 32 of which share a power of two.
 
-A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. A
-byte of the blocks has two numbers, the first one in its lower bits. Reading converts to f32, one of the E entries at a
-time.
+A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. Each
+byte of the blocks holds two numbers, the first one in its lower bits. Reading decodes to f32, and can read single
+entries of the axis E.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Mxfp4:
         return [count, 32 * groups, outputs]
 
     def get_dtype(self) -> str:
-        """Returns "BF16", the narrowest dtype that holds all numbers exactly, except at the ends of its range."""
+        """Returns "BF16", which holds every decoded number exactly, except for the very largest and smallest."""
         return "BF16"
 
     def __getitem__(self, index: Any) -> np.ndarray:
