@@ -19,7 +19,9 @@ class ReasoningFormat(Protocol):
         """Returns whether the source of a chat template uses this format."""
 
     def parser(self, answer: AnswerParser | None) -> AnswerParser | None:
-        """Returns a new parser of one answer, which converts thoughts to `Syntax`, or None if all text is content.
+        """Returns a new parser of one answer, or None if all text is content.
+
+        The parser converts thoughts to `Syntax`, which leaves them out of the answer.
 
         Args:
             answer: the tool format's parser for the text outside thoughts; None if that text is content.
