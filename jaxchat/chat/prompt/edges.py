@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 class Edges:
-    """A searcher for parts of control tokens at the ends of a message, and of the pieces that a template cuts from it."""
+    """A searcher for parts of control tokens at the ends of a message, and of the pieces between its cuts."""
 
     def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:
         """Compiles the parts.
