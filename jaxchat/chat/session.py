@@ -1,6 +1,7 @@
 """Answers chat requests on an engine: protobuf in, protobuf out.
 
-Runs on one asyncio loop. Tokenising and the compiling of grammars run in threads."""
+Runs on one asyncio loop. Tokenising and the compiling of grammars run in threads.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +131,8 @@ class ChatSession:
     async def close(self) -> None:
         """Stops the engine after its current step, and waits for it. Unfinished requests fail with `ChatError`.
 
-        After `fail`, or a failure of the engine, does not wait."""
+        After `fail`, or a failure of the engine, does not wait.
+        """
         self._draining = True
         await asyncio.to_thread(self._engine.stop, 0.0 if self.failed.is_set() else None)
         self._release()

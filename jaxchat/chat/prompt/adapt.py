@@ -63,7 +63,8 @@ def adapt(
 def fold_system(messages: list[Message]) -> list[Message]:
     """Moves the text of the first message, a system message, to the beginning of the first user message.
 
-    If there is none, the text becomes a user message. A blank text is left out, unless no other message is left."""
+    If there is none, the text becomes a user message. A blank text is left out, unless no other message is left.
+    """
     text = messages[0]["content"]
     if len(messages) > 1 and not text.strip():
         return messages[1:]
@@ -73,7 +74,8 @@ def fold_system(messages: list[Message]) -> list[Message]:
 def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:
     """Returns `messages`, in which the content of each message with one of `roles` is a list of one text part.
 
-    Content that is not a string stays as it is."""
+    Content that is not a string stays as it is.
+    """
     return [
         message | {"content": [{"type": "text", "text": message["content"]}]}
         if message["role"] in roles and isinstance(message.get("content"), str)

@@ -13,8 +13,8 @@ def answer_rules(
 ) -> Iterator[str]:
     """Yields the Lark rules of an answer up to its calls.
 
-    The tool format must add the rule `calls` for the calls with the opening, and `rest` for the same without it. If
-    `bare` is not empty, it must also add the rule `bare` for calls that may begin without the opening.
+    The tool format must add two rules: `calls`, the calls with the opening, and `rest`, the calls without it. If `bare`
+    is not empty, it must also add the rule `bare`, for calls that may begin without the opening.
 
     Args:
         opening: the text that begins the calls.
@@ -38,7 +38,7 @@ def answer_rules(
 
 
 class CallParts(Protocol):
-    """The texts around the calls of a tool format, each as a sequence of parts."""
+    """The texts around the calls of a tool format. All except `opening` are given in parts."""
 
     @property
     def opening(self) -> str:
@@ -71,7 +71,7 @@ def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iter
 
 
 def write_around(parts: CallParts, calls: Sequence[str]) -> str:
-    """Returns the text of an answer with `calls`, the texts of the single calls, and the parts around them."""
+    """Returns the text of an answer with calls. `calls` has the text of each call; the parts around them are added."""
     return "".join([parts.opening, *parts.before, "".join(parts.between).join(calls), *parts.after])
 
 

@@ -40,13 +40,15 @@ class FunctionaryFormat:
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
         """Returns the Lark grammar of an answer: text to the user, calls, or text and then calls.
 
-        Returns None for requests without functions and without a JSON Schema for the text."""
+        Returns None for requests without functions and without a JSON Schema for the text.
+        """
         return "\n".join(_rules(rules, writer)) if rules.most or rules.answer is not None else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
         """Returns the text of an answer that consists of `calls`: pairs of a name and arguments as JSON text.
 
-        The text lacks the first `>>>`, which is in the prompt."""
+        The text lacks the first `>>>`, which is in the prompt.
+        """
         return _OPENING.join(f"{name}\n{arguments}" for name, arguments in calls)
 
 

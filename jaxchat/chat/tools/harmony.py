@@ -60,7 +60,8 @@ class HarmonyReasoning:
     def parser(self, answer: AnswerParser | None) -> AnswerParser:
         """Returns `answer`, because the parser of `HarmonyFormat` leaves out thoughts itself.
 
-        If `answer` is None, returns a new parser that leaves out thoughts and calls."""
+        If `answer` is None, returns a new parser that leaves out thoughts and calls.
+        """
         return answer or ChannelParser(callable=False)
 
 
@@ -88,8 +89,8 @@ class ChannelParser(StreamParser):
     """A parser that splits text into content and calls as it arrives.
 
     A message's header, from `<|channel|>` to `<|message|>`, names its channel and, for a call, the function. The
-    function may also stand before `<|channel|>`. The parser leaves out all messages except those to the user and calls,
-    and also calls if `callable` is false.
+    function may also stand before `<|channel|>`. The parser keeps only messages to the user and, if `callable` is true,
+    calls.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:

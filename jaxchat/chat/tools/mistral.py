@@ -14,8 +14,7 @@ class _Mistral(ListToolFormat):
     def recognises(self, template: str) -> bool:
         """Returns whether a template contains the opening, and not `[ARGS]`, which later formats have.
 
-        The format `MISTRAL_NEMO` also requires a `[` directly after the opening, and `MISTRAL` requires that there is
-        not one.
+        `MISTRAL_NEMO` also requires a `[` directly after the opening. `MISTRAL` requires that this `[` is missing.
         """
         if self.opening not in template or "[ARGS]" in template:
             return False

@@ -73,7 +73,8 @@ class StreamParser:
     def take(self, pattern: re.Pattern[str], pieces: list[Segment]) -> re.Match[str] | None:
         """Moves a match of `pattern` at the beginning of the pending text to `pieces`, as `Syntax`.
 
-        Returns the match, or None if the pending text does not begin with one."""
+        Returns the match, or None if the pending text does not begin with one.
+        """
         found = pattern.match(self._held)
         if found:
             pieces.append(Syntax(found.end()))
@@ -81,15 +82,16 @@ class StreamParser:
         return found
 
     def pass_content(self, pieces: list[Segment]) -> bool:
-        """Moves all pending text to `pieces`, as content. Returns False, as a state that needs more text."""
+        """Moves all pending text to `pieces`, as content. Returns False: the state needs more text."""
         pieces.append(self._held)
         self._held = ""
         return False
 
     def leave_out(self, pieces: list[Segment]) -> bool:
-        """Moves all pending text to `pieces`, as `Syntax`. Returns False, as a state that needs more text.
+        """Moves all pending text to `pieces`, as `Syntax`. Returns False: the state needs more text.
 
-        This is the state for places where the grammar does not allow text."""
+        This is the state where the grammar does not allow text.
+        """
         pieces.append(Syntax(len(self._held)))
         self._held = ""
         return False
@@ -179,7 +181,7 @@ class MarkerFilter(StreamParser):
 def loose(parts: tuple[str, ...]) -> str:
     """Returns a pattern for the joined text of `parts`, with optional white space before it.
 
-    White space inside the text matches any other. The pattern is empty if the text is empty or white space only.
+    White space inside the text matches any white space. The pattern is empty if the text is empty or white space only.
     """
     words = "".join(parts).split()
     return r"\s*" + r"\s+".join(re.escape(word) for word in words) if words else ""
@@ -201,7 +203,8 @@ class JsonEnd:
     def find(self, text: str) -> int:
         """Returns how many characters at the beginning of `text`, the next part, belong to the object.
 
-        Sets `ended` if the object ends in `text`."""
+        Sets `ended` if the object ends in `text`.
+        """
         at = 0
         while at < len(text) and not self.ended:
             if self._escaped:
