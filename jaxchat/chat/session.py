@@ -172,7 +172,7 @@ class ChatSession:
         Text that arrives while the reader is busy is joined to one chunk, so a slow reader costs little memory.
 
         Raises:
-            ChatError: the request is rejected, which raises before the first chunk, or it fails later.
+            ChatError: the request is rejected, before the first chunk, or fails at any time.
         """
         record = _record(request, call, streamed=True)
         with self._observed(record):

@@ -54,7 +54,10 @@ class Mxfp4Form:
     """The stored form MXFP4: each tensor is stored as blocks of numbers and the scales of the blocks."""
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the blocks and scales of each tensor, recognised by the suffix `_blocks`."""
+        """Returns the names of the blocks and the scales of each tensor, by its name.
+
+        A tensor is in this form if a name has the suffix `_blocks`.
+        """
         tensors = sorted(name.removesuffix(BLOCKS) for name in names if name.endswith(BLOCKS))
         return {name: (f"{name}{BLOCKS}", f"{name}{SCALES}") for name in tensors}
 

@@ -37,7 +37,7 @@ def read_stored_config(directory: Path) -> ModelConfig:
 
 
 def has_other_head(shards: SafetensorsReader, config: ModelConfig) -> bool:
-    """Returns whether the checkpoint stores a head that differs from the embedding.
+    """Returns whether the checkpoint stores a head that differs from the embedding. Returns False if either is missing.
 
     Raises:
         ModelError: the head or the embedding has the wrong shape or cannot be read.

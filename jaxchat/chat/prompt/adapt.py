@@ -1,4 +1,6 @@
-"""Converts messages and tools to the form that a chat template accepts. Writes parts that it does not print as text.
+"""Converts messages and tools to the form that a chat template accepts.
+
+Parts of a conversation that the template does not print are written as text into messages that it prints.
 
 The text that this module adds may contain control tokens, such as those around calls. They count as the template's,
 because they also appear in the rendering with decoys, see `control_tokens`.
@@ -63,7 +65,8 @@ def adapt(
 def fold_system(messages: list[Message]) -> list[Message]:
     """Moves the text of the first message, a system message, to the beginning of the first user message.
 
-    If there is none, the text becomes a user message. A blank text is left out, unless no other message is left.
+    If there is no user message, the text becomes one, at the beginning. A blank text is left out, unless `messages` has
+    no other message.
     """
     text = messages[0]["content"]
     if len(messages) > 1 and not text.strip():

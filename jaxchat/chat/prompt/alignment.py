@@ -1,4 +1,4 @@
-"""Finds the control tokens of one rendering of a prompt, that with decoys, in the rendering of the true messages."""
+"""Finds a template's control tokens in the rendering of the true messages, from those in the rendering with decoys."""
 
 from __future__ import annotations
 

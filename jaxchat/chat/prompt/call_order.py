@@ -11,8 +11,8 @@ from jaxchat.chat.prompt.messages import Message
 def results_in_call_order(messages: Sequence[Message]) -> list[Message]:
     """Returns messages with the results of parallel calls in the order of the calls.
 
-    Many templates do not print ids, so only the order tells the model which result belongs to which call. Results keep
-    their order if not every call has exactly one result with its id.
+    Many templates do not print ids, so only the order tells the model which result belongs to which call. Reorders
+    results only if each call has exactly one result with its id.
     """
     ordered = list(messages)
     for index, message in enumerate(messages):

@@ -71,7 +71,7 @@ class ControlTokens:
             value: JSON data. Strings at any depth change, except for the roles of messages.
 
         Raises:
-            ChatError: 400 on `messages` if spellings overlap so often that every change leaves one.
+            ChatError: 400 on `messages` if spellings overlap so often that no change removes all of them.
         """
         keys, texts = set[str](), set[str]()
         _collect(value, keys, texts)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 class Edges:
-    """A searcher for parts of control tokens at the ends of a message, and of the pieces between its cuts."""
+    """A searcher for parts of control tokens at the ends of messages and of the pieces that a template cuts out."""
 
     def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:
         """Compiles the parts.
@@ -26,11 +26,11 @@ class Edges:
         self._tails = _by_char(tails, 0)
 
     def of(self, text: str) -> list[int]:
-        """Returns the index of a character in each part of a control token at the ends of `text` and of its pieces.
+        """Returns the places where a template could complete a control token, as indices of characters in `text`.
 
-        A piece is the text between two cuts. If a piece begins with the end of a control token, returns the index of
-        its first character. If it ends with the beginning of one, returns the index of its last character. White space
-        around the text and the pieces is ignored.
+        Looks at `text` as a whole and at its pieces between cuts, without the white space around them. If one of these
+        begins with the end of a control token, that is the index of its first character. If it ends with the beginning
+        of a control token, that is the index of its last character.
         """
         edges = list(self._of_piece(text, 0))
         for cut in self._cuts:

@@ -29,8 +29,8 @@ def template_messages(
 ) -> list[Message]:
     """Returns messages as the dictionaries that templates read. Each has the key `content`.
 
-    It is None in an assistant message without content. Roles become those of templates, "developer" becoming "system"
-    and "function" becoming "tool".
+    `content` is None in an assistant message without content. The role "developer" becomes "system", and "function"
+    becomes "tool".
 
     Args:
         messages: the messages of a validated request.

@@ -31,8 +31,8 @@ class TemplateTraits:
     Attributes:
         named_roles: roles whose `name` the template prints.
         takes_system: whether the template prints a system message.
-        fills_functions: the fields that the template needs. "no": none. "functions": a description and parameters in
-            every function. "parameters too": also a description in every parameter.
+        fills_functions: the fields that functions must have. "no": only a name. "functions": a description and
+            parameters in every function. "parameters too": also a description in every parameter.
         types_in_any_of: whether the template needs `anyOf` in place of a list of types.
         tools: the place where the template reads functions. "variable": the variable `tools`. "system key": the key
             `tools` of the system message. "text": none, so functions are described in the text of a message.

@@ -32,7 +32,7 @@ class OutputStream:
     Args:
         builders: one for each choice.
         record: the record of the request. The stream updates it and passes it to `observers`.
-        observers: are told of every token.
+        observers: informed of every token.
         cancel: `cancel(choice)` ends the choice with that index in the engine; `cancel(None)` ends all choices.
         limit: maximum size of unread text and entries, in bytes.
     """
