@@ -143,12 +143,12 @@ class StepKeys:
         self._of_layer: dict[int, tuple[Array, Array]] = {}
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
-        """Attends to `k` and `v`, made by the layer `layer`, and keeps both for later layers. Shapes are as in `Attend`."""
+        """Attends to `k` and `v` of the layer with the index `layer`, and keeps both for later layers. See `Attend`."""
         self._of_layer[layer] = k, v
         return self._attend(layer, q, k, v, spec)
 
     def attend_to(self, earlier: int, q: Array, spec: AttentionSpec) -> Array:
-        """Attends to the keys and values of an earlier layer. `attend` must have been called with its index, `earlier`."""
+        """Attends to the keys and values of the layer with the index `earlier`, which `attend` has kept."""
         return self._attend(earlier, q, *self._of_layer[earlier], spec)
 
 

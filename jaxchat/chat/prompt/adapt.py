@@ -65,7 +65,7 @@ def adapt(
 def fold_system(messages: list[Message]) -> list[Message]:
     """Moves the text of the first message, a system message, to the beginning of the first user message.
 
-    If there is no user message, the text becomes one, at the beginning. A blank text is left out, unless `messages` has
+    Without a user message, the text becomes one, at the beginning. A blank text is left out, unless `messages` has
     no other message.
     """
     text = messages[0]["content"]
