@@ -17,7 +17,7 @@ from jaxchat.errors import ChatError
 
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
-    """The id and credentials of a call. Backends that forward the call to another server need `authorization`."""
+    """The id of a call and the caller's credentials, `authorization`, for backends that forward the call."""
 
     request_id: str
     authorization: str = field(default="", repr=False)
@@ -28,14 +28,17 @@ class Record:
     """The record of one request from its acceptance to its end. Durations are in seconds of a monotonic clock.
 
     Attributes:
-        user: as sent by the client. Observers must not store it unhashed.
+        choices: number of requested choices, `n`.
+        user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
-        first_token: seconds from acceptance to the first token.
-        seconds: seconds from acceptance to the end.
-        outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
-        error: code of the `ChatError`, or its type if it has no code.
+        prompt_tokens: 0 until the prompt is tokenised.
+        completion_tokens: sampled tokens of all choices so far.
+        first_token: seconds from acceptance to the first token; None before it.
+        seconds: seconds from acceptance to the end; 0 while the request runs.
+        outcome: "running", then "completed", "refused" (rejected), "failed", "timeout" or "cancelled".
+        error: code of the `ChatError`, or its type if it has no code; "" without an error.
         status: HTTP status: 200, the status of the error, 499 if the client disconnected, or 0 while the request runs.
-        finish_reasons: the API's word for each choice that has ended, in the order of their ends.
+        finish_reasons: the finish reason of each choice that has ended, such as "stop", in the order of their ends.
         started: time of acceptance on the monotonic clock, in seconds.
     """
 
@@ -57,7 +60,7 @@ class Record:
 
 
 class Observer(Protocol):
-    """An observer of all requests. Runs on the session's loop, so it must be quick and must not raise."""
+    """An observer of all requests. Its methods run on the session's loop, so they must be quick and must not raise."""
 
     def tokens(self, record: Record, count: int, gap: float | None) -> None:
         """Observes new tokens of one choice.
@@ -97,7 +100,7 @@ class OpenCalls:
             self._none.set()
 
     async def wait(self, seconds: float) -> None:
-        """Returns when no call is open, or after `seconds`."""
+        """Waits until no call is open, but at most `seconds`."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._none.wait(), seconds)
 
@@ -120,7 +123,7 @@ class ModelInfo:
         logits: V, the number of logits, padding included.
         context: maximum length of a prompt with its answer, in tokens.
         queue: maximum number of sequences that wait for a slot.
-        fingerprint: the fingerprint of answers to prompts that do not depend on the day.
+        fingerprint: the `system_fingerprint` of answers whose prompts do not depend on the day.
         facts: lines for the start-up message, as (name, value).
     """
 
@@ -134,10 +137,10 @@ class ModelInfo:
     facts: tuple[tuple[str, str], ...] = ()
 
     def fingerprint_on(self, day: date | None) -> str:
-        """Returns the fingerprint of answers.
+        """Returns the `system_fingerprint` of an answer.
 
         Args:
-            day: the day that the prompt was rendered for; None if the chat template does not read the day.
+            day: the day for which the prompt was rendered; None if the chat template does not read the day.
         """
         if day is None:
             return self.fingerprint

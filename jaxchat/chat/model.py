@@ -12,7 +12,10 @@ _PROBE = [{"role": "system", "content": "probe"}, {"role": "user", "content": "p
 
 
 def model_of(info: ModelInfo, template: ChatTemplate) -> v1.Model:
-    """Returns the API's model object, which tells what writes each part of a prompt: chat template or server.
+    """Returns the API's model object.
+
+    For each part of a conversation, it says whether the chat template writes the part into the prompt, the server
+    writes it, or requests with the part are rejected.
 
     Args:
         info: facts about the model.

@@ -1,4 +1,7 @@
-"""Answers chat requests on an engine: protobuf in, protobuf out. Runs on one asyncio loop, except for tokenising."""
+"""Answers chat requests on an engine: protobuf in, protobuf out.
+
+Runs on one asyncio loop. Tokenising and the compiling of grammars run in threads.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,7 @@ class ChatSession:
         self._engine.forget_prefixes()
 
     async def start(self) -> None:
-        """Starts the engine, which delivers events to the running loop."""
+        """Starts the engine. Its events are delivered to the running asyncio loop."""
         loop = asyncio.get_running_loop()
 
         def schedule(*call: Any) -> None:
@@ -115,18 +118,21 @@ class ChatSession:
         self._engine.start(partial(schedule, self._route), partial(schedule, self._ended))
 
     async def drain(self, grace: float) -> None:
-        """Rejects new requests and waits up to `grace` seconds for open ones."""
+        """Rejects new requests, and waits at most `grace` seconds for the open ones to end."""
         self._draining = True
         await self._open.wait(grace)
 
     def fail(self) -> None:
-        """Fails all requests without the help of the engine's thread, which may hang after the loss of a device."""
+        """Ends all requests with an error. Works even if the engine's thread hangs after the loss of a device."""
         self.failed.set()
         for run in self._running.values():
             run.fail(errors.engine_stopped())
 
     async def close(self) -> None:
-        """Stops the engine. Requests that are still running fail with `ChatError`."""
+        """Stops the engine after its current step, and waits for it. Unfinished requests fail with `ChatError`.
+
+        After `fail`, or a failure of the engine, does not wait.
+        """
         self._draining = True
         await asyncio.to_thread(self._engine.stop, 0.0 if self.failed.is_set() else None)
         self._release()
@@ -159,12 +165,14 @@ class ChatSession:
     async def stream(
         self, request: v1.ChatCompletionRequest, call: RequestContext
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
-        """Yields the answer as chunks: n role chunks, then text, calls and end of each choice, then usage if requested.
+        """Yields the answer as chunks.
 
-        Tokens that arrive while the reader is busy are joined, so a slow reader costs little memory.
+        First come n chunks with the roles, then text, calls and end of each choice, and last the usage if requested.
+
+        Text that arrives while the reader is busy is joined to one chunk, so a slow reader costs little memory.
 
         Raises:
-            ChatError: before the first chunk if the request is rejected, at any time if it fails.
+            ChatError: the request is rejected, before the first chunk, or fails at any time.
         """
         record = _record(request, call, streamed=True)
         with self._observed(record):

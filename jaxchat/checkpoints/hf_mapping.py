@@ -26,11 +26,11 @@ Source = Callable[[ModelConfig, ParamSpec, str], Slices]
 
 
 def stored_slices(config: ModelConfig, prefix: str = "model.", head: str = "lm_head.weight") -> dict[ParamPath, Slices]:
-    """Returns the stored tensors of every parameter, in the order of the forward pass.
+    """Returns the slices of stored tensors that fill each parameter, in the order of the forward pass.
 
     Args:
-        config: the decoder.
-        prefix: the beginning of all stored names except that of the head.
+        config: the configuration of the decoder.
+        prefix: the text that begins every stored name except the head's.
         head: the stored name of the head.
     """
     specs = param_specs(config)

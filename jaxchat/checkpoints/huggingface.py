@@ -39,8 +39,8 @@ def load_hf(
 
     Args:
         directory: the model directory.
-        config: the model.
-        dtype: dtype of the loaded parameters.
+        config: the configuration of the model.
+        dtype: dtype of the loaded parameters, "float32" or "bfloat16".
         place: puts each finished parameter on its devices; by default on the default device.
         progress: called with the number of parameters read and their total number.
 
@@ -48,8 +48,8 @@ def load_hf(
         The nested parameter dict and the SHA-256 (hex) of all tensors read, in a fixed order.
 
     Raises:
-        ModelError: a file or tensor is missing, damaged or does not belong to `config`. The message names the file and
-            the tensor.
+        ModelError: a file or tensor is missing or damaged, or does not fit `config`. The message names the file or
+            directory, and the tensor if one is at fault.
     """
     place = place or (lambda path, array: jax.device_put(array))
     shards = SafetensorsReader(directory)
@@ -70,9 +70,9 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
 
     Args:
         params: the nested parameter dict.
-        config: the model.
+        config: the configuration of the model.
         directory: an existing directory.
-        dtype: dtype of the written tensors.
+        dtype: dtype of the written tensors, "float32" or "bfloat16".
     """
     tensors: dict[str, np.ndarray] = {}
     for path, slices in stored_slices(config).items():

@@ -1,8 +1,8 @@
 """Decodes MXFP4 (OCP MX 1.0), the format of gpt-oss: numbers of 4 bits, 32 of which share a power of two.
 
-A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. A
-byte of the blocks has two numbers, the first one in its lower bits. Reading converts to f32, one of the E entries at a
-time.
+A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. Each
+byte of the blocks holds two numbers, the first one in its lower bits. Reading decodes to f32, and can read single
+entries of the axis E.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Mxfp4:
         return [count, 32 * groups, outputs]
 
     def get_dtype(self) -> str:
-        """Returns "BF16", the narrowest dtype that holds all numbers exactly, except at the ends of its range."""
+        """Returns "BF16", which holds every decoded number exactly, except for the very largest and smallest."""
         return "BF16"
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -54,7 +54,10 @@ class Mxfp4Form:
     """The stored form MXFP4: each tensor is stored as blocks of numbers and the scales of the blocks."""
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the blocks and scales of each tensor, recognised by the suffix `_blocks`."""
+        """Returns the names of the blocks and the scales of each tensor, by its name.
+
+        A tensor is in this form if a name has the suffix `_blocks`.
+        """
         tensors = sorted(name.removesuffix(BLOCKS) for name in names if name.endswith(BLOCKS))
         return {name: (f"{name}{BLOCKS}", f"{name}{SCALES}") for name in tensors}
 

@@ -64,9 +64,9 @@ def restore_orbax(
 
     Args:
         directory: directory of the model.
-        config: the decoder whose parameters are stored.
-        dtype: dtype of the parameters.
-        sharding: returns the sharding of each parameter.
+        config: the configuration of the decoder whose parameters are stored.
+        dtype: dtype of the restored parameters, such as "bfloat16".
+        sharding: returns the sharding of a parameter from its spec.
         finish: gives each parameter its final form. It is called for all parameters of one layer before the next layer
             is read.
 

@@ -30,8 +30,9 @@ MAPPED = 1 << 24  # bytes; files are mapped, and the pages that were read take m
 class SafetensorsReader:
     """A reader that opens every file at once, so that missing or damaged files are found before anything is read.
 
-    `files` maps each tensor to its file. Prefixes of wrappers of torch modules are removed from the names. A tensor in
-    a form of `CHECKPOINT_FORMS` has the name and shape of the decoded tensor, and the file of its first part.
+    `files` maps the name of each tensor to its file. The prefixes that torch wrappers add to names, such as `module.`,
+    are removed. A tensor that is stored as several tensors, in a form of `CHECKPOINT_FORMS`, counts as one. It has the
+    name and shape of the decoded tensor, and `files` has the file of its first part.
 
     All methods that read a file raise ModelError if the file is damaged. The message names the file, and
     the tensor if one is at fault.
@@ -58,7 +59,7 @@ class SafetensorsReader:
         self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
     def prefix(self, known: tuple[str, ...]) -> str:
-        """Returns the prefix under which an embedding is stored, or `known[0]` if none is stored.
+        """Returns the first prefix under which an embedding is stored, or `known[0]` if none is stored.
 
         Tries the prefixes in `known`, then those in `PREFIXES`.
         """
@@ -78,7 +79,7 @@ class SafetensorsReader:
         return part.name in self.files and tuple(self._slice(part.name).get_shape()) == part.stored_shape
 
     def check_rows(self, embedding: str, vocab_size: int) -> None:
-        """Raises ModelError if the tensor `embedding` is stored with a number of rows that is not `vocab_size`."""
+        """Raises ModelError if the tensor `embedding` is stored with more or fewer than `vocab_size` rows."""
         shape = self._slice(embedding).get_shape() if embedding in self.files else []
         if shape and shape[0] != vocab_size:
             raise ModelError(
@@ -115,7 +116,7 @@ class SafetensorsReader:
         return tensor
 
     def release(self) -> None:
-        """Frees the memory of files that were read, by opening them anew."""
+        """Frees the memory of all files read so far, by reopening them."""
         self._opened |= {read: _open(read) for read in self._mapped}
         self._mapped.clear()
 

@@ -1,4 +1,4 @@
-"""Reads the configuration of a model from its directory, and corrects it by the tensors that are stored there."""
+"""Reads the configuration of a model from its directory, and corrects it where the stored tensors contradict it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ROWS = 4096  # compared at once
 
 
 def read_stored_config(directory: Path) -> ModelConfig:
-    """Reads `directory/config.json`, and unties the embeddings if a different head is stored.
+    """Reads `directory/config.json`. Sets `tie_embeddings` to false if the stored head differs from the embedding.
 
-    `transformers` does the same: fine-tuning may have changed the head alone.
+    `transformers` does the same, because fine-tuning may have changed only the head.
 
     Raises:
         ModelError: `read_config` rejects the configuration, or a file of weights is damaged.
@@ -37,7 +37,7 @@ def read_stored_config(directory: Path) -> ModelConfig:
 
 
 def has_other_head(shards: SafetensorsReader, config: ModelConfig) -> bool:
-    """Returns whether the checkpoint stores a head that differs from the embedding.
+    """Returns whether the checkpoint stores a head that differs from the embedding. Returns False if either is missing.
 
     Raises:
         ModelError: the head or the embedding has the wrong shape or cannot be read.

@@ -1,4 +1,4 @@
-"""The registry of stored forms, in which a checkpoint encodes tensors, such as blocks of numbers with scales."""
+"""The registry of stored forms: ways in which checkpoints encode tensors, such as blocks of numbers with scales."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StoredTensor(Protocol):
 class StoredForm(Protocol):
     """One way of storing a tensor as several tensors of a safetensors checkpoint, such as numbers and scales.
 
-    A form is registered under the `quant_method` that `quantization_config` of a `config.json` names.
+    A form is registered under a name, the `quant_method` in the `quantization_config` of `config.json`.
     """
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
@@ -35,7 +35,7 @@ class StoredForm(Protocol):
             quantization: `quantization_config` of the `config.json`; empty if it is missing.
 
         Returns:
-            The names of the stored tensors, by the name of the tensor that they represent.
+            A mapping from the name of each represented tensor to the names of its stored tensors.
         """
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> StoredTensor:
@@ -57,7 +57,7 @@ CHECKPOINT_FORMS: Registry[StoredForm] = Registry(
 
 
 def register_checkpoint_form(quant_method: str, form: StoredForm, *, replace: bool = False) -> None:
-    """Adds the form of checkpoints whose `quantization_config` names `quant_method`.
+    """Registers the stored form of checkpoints whose `quantization_config` names `quant_method`.
 
     Raises:
         RegistryError: the method has a form already, and `replace` is false.

@@ -16,7 +16,7 @@ WHOLE: Index = ()
 
 @dataclass(frozen=True)
 class TensorSlice:
-    """One stored tensor, or some of its rows, and the place in the parameter that it fills."""
+    """A stored tensor, or some of its rows, and the part of a parameter that it fills, `parameter[place]`."""
 
     name: str
     stored_shape: Shape  # of the whole tensor
@@ -27,14 +27,14 @@ class TensorSlice:
     rows: tuple[int, int] | None = None  # of the stored tensor, from and to; None: all
 
     def from_stored(self, rows: np.ndarray) -> np.ndarray:
-        """Returns stored rows in the layout and shape of their place in the parameter."""
+        """Converts the stored `rows` to the layout and shape of `parameter[place]`."""
         if self.alternating:
             *outer, count, size = self.shape
             return rows.reshape(*outer, size, count).swapaxes(-1, -2)
         return (rows.T if self.transposed else rows).reshape(self.shape)
 
     def to_stored(self, piece: np.ndarray) -> np.ndarray:
-        """Returns a piece of the parameter in the stored layout: the inverse of `from_stored`."""
+        """Converts `piece`, which is `parameter[place]`, to the stored layout: the inverse of `from_stored`."""
         first, *rest = self.stored_shape
         stored = (self.rows[1] - self.rows[0] if self.rows else first, *rest)
         if self.alternating:
@@ -63,7 +63,7 @@ def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Seque
         names: the stored matrices.
         shape: shape of the parameter.
         axis: the axis of the parameter along which the matrices are concatenated.
-        counts: each matrix's size on that axis.
+        counts: each matrix's size along that axis.
     """
     return tuple(
         TensorSlice(name, _stored(part, 1), part, place, transposed=True)
@@ -72,9 +72,13 @@ def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Seque
 
 
 def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """Returns the slices of a parameter whose matrices are stored one below the other, in the matrix `name`.
+    """Returns the slices of a parameter `[in, out..]` that is stored as one matrix: several `[out, in]`, concatenated.
 
-    The other arguments are as for `joined_matrices`.
+    Args:
+        name: the stored matrix.
+        shape: shape of the parameter.
+        axis: the axis of the parameter along which the matrices are concatenated.
+        counts: each matrix's size along that axis.
     """
     slices, start = [], 0
     for part, place in _parts(shape, axis, counts):
@@ -85,7 +89,14 @@ def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Sl
 
 
 def joined_vectors(names: Sequence[str], shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """Returns the slices of a parameter that is stored as several vectors. Arguments are as for `joined_matrices`."""
+    """Returns the slices of a parameter that is stored as several vectors.
+
+    Args:
+        names: the stored vectors.
+        shape: shape of the parameter.
+        axis: the axis of the parameter along which the vectors are concatenated.
+        counts: each vector's size along that axis.
+    """
     return tuple(
         TensorSlice(name, (math.prod(part),), part, place)
         for name, (part, place) in zip(names, _parts(shape, axis, counts), strict=True)
@@ -98,7 +109,8 @@ def entries(name: str, shape: Shape, *, alternating: bool = False, transposed: b
     Args:
         name: name of the tensor.
         shape: shape of the parameter, `[entries, out..]` for vectors and `[entries, in, out..]` for matrices.
-        alternating: whether the last two axes of the parameter alternate in one axis of the tensor.
+        alternating: whether the last two axes of the parameter are interleaved on the last axis of the tensor: the next
+            to last axis varies fastest.
         transposed: whether each matrix is stored as `[out, in]`.
     """
     count, *entry = shape

@@ -52,7 +52,7 @@ class AsyncClient:
         return self.transport
 
     async def close(self) -> None:
-        """Closes the connection, or stops the engine of this process. Later calls raise `ChatError`."""
+        """Closes a connection over gRPC, or stops an engine in this process. Later calls raise `ChatError`."""
         self._closed = True
         await self.transport.close()
 
@@ -119,7 +119,7 @@ class AsyncCompletions:
     ) -> parsing.ParsedChatCompletion[ModelT]:
         """Returns an answer in the form of a pydantic model: `answer.choices[0].message.parsed`.
 
-        `parsed` is None if the message has calls.
+        `parsed` is None for an answer that called tools.
 
         Args:
             response_format: the model class. Its JSON Schema is enforced while the answer is made.
@@ -128,7 +128,7 @@ class AsyncCompletions:
 
         Raises:
             ChatError: `response_format` is not a pydantic model class, the request is rejected or fails, `timeout`
-                passes, or an answer was cut at its token limit.
+                passes (status 504), or an answer was cut at its token limit.
             ImportError: pydantic is not installed.
             pydantic.ValidationError: the model class rejects an answer, for example by its own validators.
         """

@@ -13,7 +13,10 @@ from jaxchat.openai_json.enums import FINISH_REASONS
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCallDelta(AnswerObject):
-    """An addition to a call. The first addition has the name. All `arguments`, concatenated, are JSON text."""
+    """An addition to a function call. Only the first addition has `name`.
+
+    The concatenated `arguments` of all additions are JSON text.
+    """
 
     name: str | None = None
     arguments: str | None = None
@@ -25,7 +28,10 @@ class FunctionCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ToolCallDelta(AnswerObject):
-    """An addition to the call at `index` of a choice. Only the first addition to a call has `id` and `type`."""
+    """An addition to one tool call of a choice, the call with the number `index`, from 0.
+
+    Only the first addition to a call has `id` and `type`.
+    """
 
     index: int
     id: str | None = None
@@ -47,7 +53,7 @@ class ToolCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Delta(AnswerObject):
-    """An addition to a message: `content` to append, or additions to calls. A choice's first chunk has the `role`."""
+    """An addition to a message: `content` to append, or additions to calls. Only a choice's first chunk has `role`."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
@@ -88,7 +94,7 @@ class ChunkChoice(AnswerObject):
 class ChatCompletionChunk(AnswerObject):
     """A part of a streamed answer. All fields except `choices` and `usage` are the same in every chunk.
 
-    `created` is in Unix seconds. Only the last chunk has `usage`, and only if the request asks for it.
+    `created` is in Unix seconds. `usage` is None, except in the last chunk of a request with `include_usage`.
     """
 
     proto: v1.ChatCompletionChunk = field(compare=False, repr=False)
@@ -104,7 +110,7 @@ class ChatCompletionChunk(AnswerObject):
 
     @classmethod
     def from_proto(cls, proto: v1.ChatCompletionChunk, *, include_usage: bool = False) -> Self:
-        """Converts a protobuf chunk. With `include_usage`, `model_dump()` has the key `usage`."""
+        """Converts a protobuf chunk. With `include_usage`, `model_dump()` has the key `usage` in every chunk."""
         return cls(
             proto=proto,
             id=proto.id,

@@ -51,7 +51,7 @@ class Client:
         return self.transport
 
     def close(self) -> None:
-        """Closes the connection, or stops the engine of this process. Later calls raise `ChatError`."""
+        """Closes a connection over gRPC, or stops an engine in this process. Later calls raise `ChatError`."""
         self._closed = True
         self.transport.close()
 
@@ -117,7 +117,7 @@ class Completions:
     ) -> parsing.ParsedChatCompletion[ModelT]:
         """Returns an answer in the form of a pydantic model: `answer.choices[0].message.parsed`.
 
-        `parsed` is None if the message has calls.
+        `parsed` is None for an answer that called tools.
 
         Args:
             response_format: the model class. Its JSON Schema is enforced while the answer is made.
@@ -126,7 +126,7 @@ class Completions:
 
         Raises:
             ChatError: `response_format` is not a pydantic model class, the request is rejected or fails, `timeout`
-                passes, or an answer was cut at its token limit.
+                passes (status 504), or an answer was cut at its token limit.
             ImportError: pydantic is not installed.
             pydantic.ValidationError: the model class rejects an answer, for example by its own validators.
         """

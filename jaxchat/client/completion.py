@@ -1,4 +1,4 @@
-"""Answers as typed objects. Each object has its protobuf message, `proto`, and its JSON form, `model_dump()`."""
+"""Answers as typed objects. `proto` is an object's protobuf message, and `model_dump()` returns its JSON form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AnswerObject:
     proto: Message = field(compare=False, repr=False)
 
     def model_dump(self) -> dict[str, Any]:
-        """Returns this value as the REST API's JSON object, without `seed_used` and `token_id`."""
+        """Returns the JSON object that the REST API sends for this object. It omits `seed_used` and `token_id`."""
         return answer_to_json(self.proto)
 
     def __repr__(self) -> str:
@@ -40,7 +40,7 @@ def optional(proto: Any, name: str) -> Any:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCall(AnswerObject):
-    """The name of a called function, and the arguments as JSON text. Chunks have `FunctionCallDelta` instead."""
+    """A call of a function: its `name`, and its `arguments` as JSON text. Chunks have `FunctionCallDelta` instead."""
 
     name: str
     arguments: str
@@ -52,7 +52,7 @@ class FunctionCall(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ToolCall(AnswerObject):
-    """A call of a tool, with the id that the tool's result refers to."""
+    """A call of a tool. The message with the tool's result repeats `id` as `tool_call_id`."""
 
     id: str
     type: Literal["function"] = "function"
@@ -67,7 +67,7 @@ class ToolCall(AnswerObject):
 class AssistantMessage(AnswerObject):
     """A message of the assistant. `content` is None if the message has only calls.
 
-    Later requests can have this object in `messages`.
+    This object may stand in `messages` of a later request.
     """
 
     role: Literal["assistant"] = "assistant"
@@ -105,9 +105,9 @@ class TopLogprob(AnswerObject):
 class TokenLogprob(AnswerObject):
     """A token of the content, with its natural-log probability.
 
-    `logprob` is -9999 if the token is not among the 20 likeliest, unless the request has `exact_logprobs`. In `token`,
-    bytes that are not UTF-8 are written as `\\xhh`. `bytes` may be a part of a character. It is None for tokens without
-    text.
+    `logprob` is -9999 if the token is not among the 20 likeliest, unless the request has `exact_logprobs`. `bytes` may
+    be a part of a character, and is None for a token without text. `token` is the text of `bytes`. If they are not
+    valid UTF-8, it has each byte as `\\xhh`.
     """
 
     token: str
@@ -134,7 +134,8 @@ class TokenLogprob(AnswerObject):
 class ChoiceLogprobs(AnswerObject):
     """The log-probabilities of a choice.
 
-    `content` has one entry for each token of the message's content, or is None if the message has only calls.
+    In a whole answer, `content` has one entry for each token of the message's content, or is None if the message has
+    only calls. In a chunk, it has the entries of the chunk's content.
     """
 
     content: tuple[TokenLogprob, ...] | None
@@ -173,7 +174,7 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Usage(AnswerObject):
-    """Token counts: the prompt (counted once), the sampled tokens of all choices, and the sum of both."""
+    """Token counts: the prompt, counted once for all choices, the sampled tokens of all choices, and their sum."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -229,10 +230,10 @@ def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatTemplate(AnswerObject):
-    """A description of a model's chat template: its tool format, and the writer of each part of a prompt.
+    """A model's tool format, and for each part of a conversation whether the chat template or the server writes it.
 
-    "template" is the model's chat template. "server" writes a part into another message, because the template leaves
-    that part out. Requests with a part that is "rejected" fail.
+    "template": the chat template prints the part. "server": the template leaves the part out, so the server writes it
+    into another message. "rejected": requests with the part fail.
     """
 
     tool_format: str
@@ -256,7 +257,7 @@ class ChatTemplate(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Model(AnswerObject):
-    """A model that requests may name. `created` is in Unix seconds. Older servers send no `chat_template`."""
+    """A model that requests may name. `created` is in Unix seconds. `chat_template` is None from an older server."""
 
     proto: v1.Model = field(compare=False, repr=False)
     id: str

@@ -21,7 +21,7 @@ def short_repr(value: Any) -> str:
 
 
 def completion_repr(completion: ChatCompletion) -> str:
-    """Returns `ChatCompletion('text', finish_reason='stop', ...)`, with the number of choices if it is not 1."""
+    """Returns `ChatCompletion('text', finish_reason='stop', ...)`, with the number of choices if there are several."""
     first = completion.choices[0] if completion.choices else None
     parts = [*(_message_parts(first.message) if first else ())]
     if first:

@@ -23,7 +23,7 @@ class GrpcOptions(TypedDict, total=False):
     """Options of a gRPC connection.
 
     `api_key` is sent with every call as a bearer token, and `headers` as metadata. `credentials`, from
-    `tls_credentials`, switch TLS on. `timeout`, in seconds, applies to calls without a timeout. None sets no limit.
+    `tls_credentials`, turn on TLS. `timeout`, in seconds, is the limit of calls that set none; None means no limit.
     """
 
     api_key: str | None

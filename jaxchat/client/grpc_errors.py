@@ -38,12 +38,12 @@ _HTTP = {
 
 
 def status_code(error: ChatError) -> grpc.StatusCode:
-    """Returns the gRPC status for the error's HTTP status, or INTERNAL for one without a counterpart."""
+    """Returns the gRPC status that corresponds to the error's HTTP status, or INTERNAL if none does."""
     return _STATUS.get(error.http_status, grpc.StatusCode.INTERNAL)
 
 
 def to_details(error: ChatError, request_id: str) -> bytes:
-    """Returns a serialized `google.rpc.Status`, which the trailing metadata have under the key `DETAILS_KEY`."""
+    """Returns a serialized `google.rpc.Status`, to be sent in the trailing metadata under the key `DETAILS_KEY`."""
     metadata = {"type": error.type, "http_status": str(error.http_status)}
     if error.param is not None:
         metadata["param"] = error.param

@@ -1,4 +1,4 @@
-"""The strict form of a JSON Schema, as the `openai` package makes it from a pydantic model."""
+"""Converts a JSON Schema to its strict form, as the `openai` package does with the schema of a pydantic model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ Schema = dict[str, Any]
 
 
 def make_strict(schema: Schema) -> Schema:
-    """Requires every property and forbids additional ones, unless `additionalProperties` is set.
+    """Makes every property required, and forbids additional ones unless `additionalProperties` is set.
 
-    Changes `schema` in place and returns it.
+    Applies to all objects in `schema`. Changes `schema` in place and returns it.
     """
     return _strict(schema, schema)
 

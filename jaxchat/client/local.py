@@ -92,7 +92,11 @@ class LocalTransport:
             self._thread.join()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the session's loop and returns its result. Raises `ChatError` after `close`."""
+        """Runs a coroutine on the session's loop, and returns its result or raises its error.
+
+        Raises:
+            ChatError: the transport is closed.
+        """
         if self._loop.is_closed():
             work.close()
             raise client_closed()

@@ -43,8 +43,9 @@ class ToolCallParam(TypedDict):
 class MessageParam(TypedDict, total=False):
     """A message of the conversation.
 
-    The role "tool" requires `tool_call_id`, and "function" requires `name`. Only the role "assistant" may have calls.
-    `content` is required, except with the role "function" and in messages with calls.
+    The role "tool" requires `tool_call_id`, and "function" requires `name`. Only the role "assistant" may have
+    `tool_calls` or `function_call`. `content` may be absent with the role "function", and in messages with calls. With
+    the roles "assistant" and "function" it must be a string.
     """
 
     role: Required[RoleName]
@@ -59,7 +60,7 @@ class FunctionParam(TypedDict, total=False):
     """A function that the model may call.
 
     `name` has 1 to 64 letters, digits, underscores or dashes. `description` is for the model. `parameters` is a JSON
-    Schema object. Without it, the function takes no arguments. `strict` has no effect: calls always follow the schema.
+    Schema object; without it, the function takes no arguments. `strict` has no effect: calls always follow the schema.
     """
 
     name: Required[str]
@@ -82,7 +83,7 @@ class FunctionNameParam(TypedDict):
 
 
 class NamedToolChoiceParam(TypedDict):
-    """A tool choice that makes the answer a call of the named tool."""
+    """A tool choice that requires a call of the named tool."""
 
     type: Literal["function"]
     function: FunctionNameParam
@@ -91,8 +92,8 @@ class NamedToolChoiceParam(TypedDict):
 class JsonSchemaParam(TypedDict, total=False):
     """A JSON Schema for the answer's text.
 
-    `name` has 1 to 64 letters, digits, underscores or dashes. `description` tells the model the purpose. Without
-    `schema` any JSON is allowed. `strict` has no effect: the answer always follows the schema.
+    `name` has 1 to 64 letters, digits, underscores or dashes. `description` is added to the prompt. Without `schema`,
+    any JSON is allowed. `strict` has no effect: the answer always follows the schema.
     """
 
     name: Required[str]
@@ -122,7 +123,7 @@ Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.Assi
 
 
 class ParseParams(TypedDict, total=False):
-    """Parameters of `parse` besides its `response_format`. None is the same as absent, except for `model`."""
+    """Parameters of `parse` besides `response_format` and `timeout`. For all except `model`, None means absent."""
 
     messages: Required[Sequence[Message]]
     model: str
@@ -151,6 +152,6 @@ class ParseParams(TypedDict, total=False):
 
 
 class ChatParams(ParseParams, total=False):
-    """Parameters of `create` besides `stream` and `timeout`. `model` may be omitted in process."""
+    """Parameters of `create` besides `stream` and `timeout`. A client in process needs no `model`."""
 
     response_format: ResponseFormatParam | None

@@ -24,14 +24,14 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedMessage(AssistantMessage, Generic[ModelT]):
-    """A message. `parsed` is its content as an instance of the pydantic model, or None if the message has calls."""
+    """A message. `parsed` is its content as an instance of the pydantic model, or None if the answer called tools."""
 
     parsed: ModelT | None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedChoice(Choice, Generic[ModelT]):
-    """One of the `n` answers. `message.parsed` is its content as an instance of the pydantic model."""
+    """One of the `n` answers. `message.parsed` is its content as an instance of the pydantic model, or None."""
 
     message: ParsedMessage[ModelT]
 

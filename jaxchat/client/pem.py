@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class PemFile:
-    """A PEM file, and the name of the setting that has its path, for error messages."""
+    """The path of a PEM file, and the name of the setting that holds the path, for error messages."""
 
     path: str
     setting: str
@@ -45,7 +45,11 @@ def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
 
 
 def read_authorities(file: PemFile) -> bytes:
-    """Reads the certificates of authorities. Raises ValueError, which names setting and file, if the file has none."""
+    """Returns the bytes of a PEM file of certificate authorities.
+
+    Raises:
+        ValueError: the file cannot be read or has no PEM certificate. The message names setting and file.
+    """
     data = _read(file)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "replace"))

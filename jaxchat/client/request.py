@@ -17,7 +17,7 @@ def build_request(params: Mapping[str, Any], *, stream: bool | None, default_mod
     Messages may be objects with `model_dump()`, such as the message of an earlier answer.
 
     Raises:
-        ChatError: a parameter is unknown or has a wrong type. The session checks bounds.
+        ChatError: a parameter is unknown or has a wrong type. Bounds are checked later, by the session.
     """
     fields = dict(params)
     if default_model is not None:

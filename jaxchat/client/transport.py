@@ -1,4 +1,4 @@
-"""Protocols of the connection from a client to an engine. They use protobuf messages."""
+"""Protocols of the connection from a client to an engine. Requests and answers are protobuf messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AsyncChunkStream(Protocol):
 class Transport(Protocol):
     """A connection to an engine for blocking callers, usable from several threads at once.
 
-    Timeouts are in seconds. None means the transport's own timeout, or no limit.
+    Timeouts are in seconds. None means the transport's default timeout, or no limit if it has none.
     """
 
     @property
@@ -42,19 +42,19 @@ class Transport(Protocol):
         """Returns the whole answer. Raises `ChatError` if the request fails or `timeout` passes."""
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> ChunkStream:
-        """Starts a streamed answer and returns its chunks. Errors are raised by the returned stream."""
+        """Starts a streamed answer and returns its chunks. Reading them raises `ChatError` if the request fails."""
 
     def list_models(self) -> list[v1.Model]:
         """Returns the models that requests may name. Raises `ChatError` if the call fails."""
 
     def close(self) -> None:
-        """Closes the connection, or stops an engine in this process. Calls that have not ended fail."""
+        """Closes a connection over gRPC, or stops an engine in this process. Unfinished calls fail."""
 
 
 class AsyncTransport(Protocol):
     """A connection to an engine for one asyncio loop. Cancelling a call cancels its answer.
 
-    Timeouts are in seconds. None means the transport's own timeout, or no limit.
+    Timeouts are in seconds. None means the transport's default timeout, or no limit if it has none.
     """
 
     @property
@@ -65,13 +65,13 @@ class AsyncTransport(Protocol):
         """Returns the whole answer. Raises `ChatError` if the request fails or `timeout` passes."""
 
     def stream(self, request: v1.ChatCompletionRequest, timeout: float | None = None) -> AsyncChunkStream:
-        """Starts a streamed answer and returns its chunks. Errors are raised by the returned stream."""
+        """Starts a streamed answer and returns its chunks. Reading them raises `ChatError` if the request fails."""
 
     async def list_models(self) -> list[v1.Model]:
         """Returns the models that requests may name. Raises `ChatError` if the call fails."""
 
     async def close(self) -> None:
-        """Closes the connection, or stops an engine in this process. Calls that have not ended fail."""
+        """Closes a connection over gRPC, or stops an engine in this process. Unfinished calls fail."""
 
 
 def client_closed() -> ChatError:

@@ -22,7 +22,7 @@ _SIZES = ("num_heads", "num_kv_heads", "head_dim", "mlp_dim")  # of a model, and
 
 @dataclass(frozen=True, kw_only=True)
 class LayerKind:
-    """The properties of a layer that may differ from those of other layers."""
+    """The properties in which the layers of one model may differ."""
 
     rope: RopeConfig | None = RopeConfig()  # None: a layer without positions
     window: int = 0  # number of keys that a query sees, including its own; 0: all before it
@@ -115,8 +115,8 @@ class ModelConfig:
     qk_norm_whole: bool = False  # they are normalised over all heads together instead
     qk_norm_last: bool = False  # they are normalised after rotation instead of before
     v_norm: bool = False  # values are normalised over the head dimension, without a scale
-    parallel: bool = False  # both halves of a block read one norm of its input
-    pre_norms: bool = True  # the inputs of each half of a block are normalised
+    parallel: bool = False  # attention and MLP both read the same norm of the block's input
+    pre_norms: bool = True  # the inputs of attention and of the MLP are normalised
     post_norms: bool = False  # the outputs that a block adds to the residual stream are normalised
     qkv_bias: bool = False
     out_bias: bool = False
@@ -163,7 +163,7 @@ class ModelConfig:
 
     @cached_property
     def layers(self) -> tuple[ModelConfig, ...]:
-        """One configuration for each layer: a model of that layer alone, with the layer's own sizes."""
+        """One configuration for each layer. It describes a model with that layer only, and has the layer's sizes."""
 
         def alone(kind: LayerKind) -> ModelConfig:
             sizes = {name: getattr(kind, name) for name in _SIZES if getattr(kind, name) is not None}
@@ -175,15 +175,19 @@ class ModelConfig:
 
     @property
     def kind(self) -> LayerKind:
-        """The kind of the only layer, as in each entry of `layers`. Raises ValueError if there are several layers."""
+        """The kind of the layer in a configuration with one layer, such as an entry of `layers`.
+
+        Raises:
+            ValueError: there are several layers.
+        """
         (kind,) = self.kinds
         return kind
 
     def for_max_seq_len(self, context: int) -> ModelConfig:
         """Returns the configuration for an engine whose sequences have at most `context` tokens.
 
-        LongRoPE has two sets of frequencies. A sequence must keep one set while it grows, because its keys are cached.
-        All sequences therefore use the set that the longest possible one needs.
+        Chooses between the two sets of frequencies of LongRoPE. A sequence must keep one set while it grows, because
+        its keys are cached. All sequences therefore use the set that a sequence of `context` tokens needs.
         """
 
         def select_factors(kind: LayerKind) -> LayerKind:

@@ -23,8 +23,8 @@ class Decoder(nn.Module):
     """The decoder of every family, for one flat array of tokens.
 
     Layers are unrolled, with one parameter subtree each: scanning stacked weights would copy them in every step on CPU
-    and GPU. A decode step passes one token of each of R sequences. A prefill step passes T tokens of one sequence.
-    Training packs several conversations into one array, and `attend` keeps them apart.
+    and GPU. The array of a decode step has one token of each of R sequences. That of a prefill step has T tokens of one
+    sequence. Training packs several conversations into one array; its `attend` keeps them from attending to each other.
     """
 
     config: ModelConfig
@@ -91,7 +91,10 @@ def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
 
 
 class Block(nn.Module):
-    """A residual block, for an entry of `ModelConfig.layers`. The residual stream is f32 for every dtype of weights."""
+    """A decoder layer: attention and MLP, whose outputs are added to the residual stream.
+
+    `config` is an entry of `ModelConfig.layers`. The residual stream is f32 for every dtype of weights.
+    """
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()

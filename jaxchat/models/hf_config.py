@@ -28,7 +28,7 @@ class HFConfigReader:
         self._raw, self._where = raw, where
 
     def or_else(self, defaults: Mapping[str, Any]) -> HFConfigReader:
-        """Returns a reader of the same keys, with `defaults` for absent ones. A key that is null stays null."""
+        """Returns a reader of the same object with `defaults` for absent keys. A key that is null stays null."""
         return HFConfigReader({**defaults, **self._raw}, self._where)
 
     def replaced(self, values: Mapping[str, Any]) -> HFConfigReader:
@@ -49,7 +49,10 @@ class HFConfigReader:
         return self._raw.get(key) is not None
 
     def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """Returns an integer from `least` to the key's bound in `MOST`, by default 2**31 - 1."""
+        """Returns the integer at `key`, or `default` if the key is absent.
+
+        It must be at least `least`, and at most the bound of the key in `MOST`, by default 2**31 - 1.
+        """
         value, most = self._value(key, default), MOST.get(key, 2**31 - 1)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise self.error(key, f"must be a whole number of at least {least}")
@@ -58,7 +61,10 @@ class HFConfigReader:
         return value
 
     def number(self, key: str, default: float | None = None, *, positive: bool = False) -> float:
-        """Returns a finite number of at least 0, or above 0 if `positive`."""
+        """Returns the number at `key`, or `default` if the key is absent.
+
+        It must be finite and at least 0, or above 0 if `positive`.
+        """
         value = self._value(key, default)
         if not _is_finite(value) or value < 0:
             raise self.error(key, "must be a finite number of at least 0")
@@ -67,28 +73,28 @@ class HFConfigReader:
         return float(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """Returns a boolean."""
+        """Returns the boolean at `key`, or `default` if the key is absent."""
         value = self._value(key, default)
         if not isinstance(value, bool):
             raise self.error(key, "must be true or false")
         return value
 
     def word(self, key: str, default: str | None = None) -> str:
-        """Returns a string."""
+        """Returns the string at `key`, or `default` if the key is absent."""
         value = self._value(key, default)
         if not isinstance(value, str):
             raise self.error(key, "must be a string")
         return value
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """Returns a list of finite numbers, empty if the key is absent."""
+        """Returns the list of finite numbers at `key`, empty if the key is absent."""
         values = self._list(key)
         if not all(map(_is_finite, values)):
             raise self.error(key, "must be a list of finite numbers")
         return tuple(map(float, values))
 
     def words(self, key: str) -> tuple[str, ...]:
-        """Returns a list of strings, empty if the key is absent."""
+        """Returns the list of strings at `key`, empty if the key is absent."""
         values = self._list(key)
         if not all(isinstance(value, str) for value in values):
             raise self.error(key, "must be a list of strings")
@@ -104,7 +110,7 @@ class HFConfigReader:
         return HFConfigReader(value, f"{self._where}{key}.")
 
     def error(self, key: str, must: str) -> ModelError:
-        """Returns an error about the value of `key`. `must` continues the message, such as "must be a list"."""
+        """Returns an error that says what the value of `key` must be. `must` is a phrase such as "must be a list"."""
         return ModelError(f"{self._where}{key} {must}, got {safe_repr(self._raw.get(key))}")
 
     def _value(self, key: str, default: Any) -> Any:

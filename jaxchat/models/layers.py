@@ -36,8 +36,8 @@ Weight = Array | PanelWeight | Int8
 def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
     """Multiplies activations by weights, accumulates in f32 and returns f32.
 
-    In the result, the remaining axes of the activations precede those of the weights. Packed weights ignore the
-    equation and `reduce_dtype`: all axes of x after the first are contracted.
+    In the result, the remaining axes of the activations precede those of the weights. If `w` is packed, all axes of `x`
+    after the first are contracted, and the arguments `equation` and `reduce_dtype` have no effect.
 
     The product requests an f32 result, because XLA:CPU would otherwise widen bf16 weights to f32 first (8x slower).
 
@@ -45,8 +45,8 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
         equation: as for einsum; the axes that x and w have in common are contracted.
         x: activations `[T, ..]`, cast to the dtype of w unless w is packed.
         w: weights.
-        reduce_dtype: if the sum runs over devices, the dtype that each device's part is rounded to; see
-            `TensorParallel`.
+        reduce_dtype: the dtype to which each device rounds its partial sum, if the sum runs over devices; otherwise
+            "float32". See `TensorParallel`.
     """
     if isinstance(w, PanelWeight):
         return native.matmul(x.reshape(x.shape[0], -1), w)
@@ -143,17 +143,17 @@ class StepKeys:
         self._of_layer: dict[int, tuple[Array, Array]] = {}
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
-        """Attends to `k` and `v` of the layer `layer`, and keeps both for later layers. Shapes are as in `Attend`."""
+        """Attends to `k` and `v` of the layer with the index `layer`, and keeps both for later layers. See `Attend`."""
         self._of_layer[layer] = k, v
         return self._attend(layer, q, k, v, spec)
 
     def attend_to(self, earlier: int, q: Array, spec: AttentionSpec) -> Array:
-        """Attends to the keys and values of the layer `earlier`, which `attend` kept."""
+        """Attends to the keys and values of the layer with the index `earlier`, which `attend` has kept."""
         return self._attend(earlier, q, *self._of_layer[earlier], spec)
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with rotary positions, for an entry of `ModelConfig.layers`."""
+    """Grouped-query attention with rotary positions. `config` is an entry of `ModelConfig.layers`."""
 
     config: ModelConfig
     tensor_parallel: TensorParallel = TensorParallel()

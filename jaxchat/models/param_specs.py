@@ -29,7 +29,7 @@ Padding = Literal["none", "vocab", "query_heads", "fused_heads"]
 
 @dataclass(frozen=True, kw_only=True)
 class ParamSpec:
-    """The properties of one parameter that follow from the model's shape alone."""
+    """The properties of one parameter that follow from the `ModelConfig` alone."""
 
     shape: tuple[int, ...]
     axes: tuple[str | None, ...]  # logical names, which mesh rules map to devices; None is never split
@@ -39,7 +39,7 @@ class ParamSpec:
 
     @property
     def size(self) -> int:
-        """The number of weights."""
+        """The number of elements of the parameter."""
         return math.prod(self.shape)
 
     @property
@@ -96,7 +96,7 @@ def outer_specs(config: ModelConfig) -> Specs:
 
 
 def layer_specs(config: ModelConfig) -> Specs:
-    """Returns the specs of one layer, for an entry of `ModelConfig.layers`."""
+    """Returns the specs of one layer. `config` is an entry of `ModelConfig.layers`."""
     c = config
     norm = norm_specs(c.embed_dim, c.norm_offset)
     experts = c.experts if c.kind.sparse else None
@@ -147,7 +147,7 @@ def norm_specs(width: int, offset: float) -> Specs:
 
 
 def attention_specs(config: ModelConfig) -> Specs:
-    """Returns the specs of an attention layer, for an entry of `ModelConfig.layers`."""
+    """Returns the specs of an attention layer. `config` is an entry of `ModelConfig.layers`."""
     c, own_keys = config, config.kind.keys_of is None
     fused, heads = (c.num_kv_heads, c.group + 2, c.head_dim), (c.num_kv_heads, c.group, c.head_dim)
     specs: Specs = {
@@ -201,7 +201,7 @@ def shared_config(config: ModelConfig, experts: Experts) -> ModelConfig:
 
 
 def moe_specs(config: ModelConfig, experts: Experts) -> Specs:
-    """Returns the specs of a mixture of experts. Its router is not packed, because it is small."""
+    """Returns the specs of a mixture of experts. The router's matrix is never packed, because it is small."""
     width, e = config.embed_dim, experts
     specs: Specs = {
         ("router",): ParamSpec(shape=(width, e.count), axes=(None, None), init=_scaled(width)),

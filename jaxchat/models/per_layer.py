@@ -1,4 +1,4 @@
-"""Per-layer embeddings (PLE): an input that each layer has beside the residual stream, as in Gemma 3n and 4.
+"""Per-layer embeddings (PLE): an input of each layer in addition to the residual stream, as in Gemma 3n and 4.
 
 The input is the mean, scaled by sqrt(2), of two parts: a second, narrow embedding of the token for each layer, and a
 normalised projection of the token's main embedding.
@@ -43,7 +43,10 @@ class PerLayerInputs(nn.Module):
 
 
 class PerLayerResidual(nn.Module):
-    """The addition of a per-layer input to the residual stream: `out(activation(gate(x)) * input)`, before a norm."""
+    """The value that a per-layer input adds to the residual stream, before its norm.
+
+    It is `out(activation(gate(x)) * layer_input)`.
+    """
 
     config: ModelConfig
 

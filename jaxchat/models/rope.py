@@ -14,15 +14,18 @@ from jax import Array
 
 @dataclass(frozen=True, kw_only=True)
 class RopeConfig:
-    """The rotary base and frequency scaling. If the comment on a field begins with kinds, only these use the field."""
+    """The rotary base and frequency scaling.
+
+    Some fields apply only to certain values of `kind`. The comments on these fields begin with those values.
+    """
 
     theta: float = 10000.0
     fraction: float = 1.0  # the leading part of the head dimension that is rotated; proportional: of each half
     kind: str = "default"
     factor: float = 1.0
-    interleaved: bool = False  # neighbouring numbers form a pair, instead of those half the rotated part apart
+    interleaved: bool = False  # neighbouring elements form a pair, instead of those half the rotated part apart
     query_beta: float = 0.0  # queries grow by this times log(1 + position // original_context), as in Llama 4
-    original_context: int = 8192  # llama3, yarn, longrope, query_beta
+    original_context: int = 8192  # llama3, yarn, longrope, and any kind with `query_beta`; in tokens
     low_freq_factor: float = 1.0  # llama3
     high_freq_factor: float = 4.0  # llama3
     beta_fast: float = 32.0  # yarn
@@ -125,7 +128,7 @@ def _query_scale(config: RopeConfig, positions: Array) -> Array:
 def rotate(x: Array, tables: RopeTables) -> Array:
     """Rotates the first r dimensions of each head of `x[T, heads, d]`. Returns f32 of the same shape.
 
-    Interleaved pairs are reordered: the first numbers of all pairs precede the second ones. Attention scores do not
+    Interleaved pairs are reordered: the first elements of all pairs precede the second ones. Attention scores do not
     change, because queries and keys are permuted alike.
     """
     cos, sin = tables.cos, tables.sin

@@ -1,4 +1,4 @@
-"""The settings of a model that is split over devices, and sums over devices."""
+"""How a model is split over devices, and how partial sums are added across devices."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class TensorParallel:
     def over(mesh: Mesh | AbstractMesh, dtype: str, platform: str, *, experts: bool = False) -> TensorParallel:
         """Returns the settings for weights that are split over `mesh`.
 
-        CPUs always sum in f32, because they have no fast bf16 and gain nothing from fewer bytes. They use short blocks,
-        because the bits of their products depend on the row count, and equal prompts must get equal bits in prefill
-        steps of every size.
+        On CPUs, `reduce_dtype` is always f32, because bf16 is not fast there and fewer bytes gain nothing. On CPUs,
+        `long_blocks` is false: the bits of a CPU's products depend on the row count, and equal prompts must get
+        equal bits in prefill steps of every size.
 
         Args:
             mesh: the devices.

@@ -1,7 +1,9 @@
-"""Converts messages and tools to the form that a chat template accepts. Writes parts that it does not print as text.
+"""Converts messages and tools to the form that a chat template accepts.
 
-Text that this module adds may contain control tokens. They take effect, because `control_tokens` finds them in the
-rendering with decoys too.
+Parts of a conversation that the template does not print are written as text into messages that it prints.
+
+The text that this module adds may contain control tokens, such as those around calls. They count as the template's,
+because they also appear in the rendering with decoys, see `control_tokens`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def adapt(
     write_calls: WriteCalls | None,
     instruction: str = "",
 ) -> tuple[list[Message], list[Tool] | None]:
-    """Returns messages and tools as a template with these traits needs them.
+    """Returns the messages and tools in the form that a template with these traits needs.
 
     The returned tools are None unless the template reads them from the variable `tools`.
 
@@ -41,8 +43,8 @@ def adapt(
         instruction: text to add to the system message.
 
     Raises:
-        ChatError: 400 on `tools`, or on the calls of a message or the text beside them, if the template does not print
-            them and they cannot be written as text.
+        ChatError: 400 on tools, calls, or text beside calls that the template does not print and that cannot be written
+            as text.
     """
     _refuse_calls(messages, traits, write_calls)
     arranged = _arranged(messages, traits)
@@ -61,7 +63,11 @@ def adapt(
 
 
 def fold_system(messages: list[Message]) -> list[Message]:
-    """Returns messages without the first, a system message. Moves its text into the first user message."""
+    """Moves the text of the first message, a system message, to the beginning of the first user message.
+
+    Without a user message, the text becomes one, at the beginning. A blank text is left out, unless `messages` has
+    no other message.
+    """
     text = messages[0]["content"]
     if len(messages) > 1 and not text.strip():
         return messages[1:]
@@ -69,7 +75,10 @@ def fold_system(messages: list[Message]) -> list[Message]:
 
 
 def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:
-    """Returns `messages` with each text content, in messages of the given roles, as a list of one text part."""
+    """Returns `messages`, in which the content of each message with one of `roles` is a list of one text part.
+
+    Content that is not a string stays as it is.
+    """
     return [
         message | {"content": [{"type": "text", "text": message["content"]}]}
         if message["role"] in roles and isinstance(message.get("content"), str)

@@ -1,4 +1,4 @@
-"""Finds the control tokens of a rendering with decoys in the rendering of the true messages."""
+"""Finds a template's control tokens in the rendering of the true messages, from those in the rendering with decoys."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _WINDOW = 64  # characters that are compared first, twice as many each time
 
 
 def template_spans(rendered: str, decoy: str, spans: Iterable[Span]) -> list[Span] | None:
-    """Returns the places in `rendered` of the control tokens that a template writes.
+    """Returns the places in `rendered` of the control tokens that the template itself writes.
 
-    Returns None if the two renderings differ in more than the letters of decoys: the template has looked at what
-    differs.
+    Returns None if the two renderings differ in more than the letters of decoys. The template then treats the two
+    conversations differently, and the places cannot be found.
 
     Args:
         rendered: the template rendered with the messages.
-        decoy: the template rendered with decoys of the messages. Where the template prints another notation, such as
-            that of URLs, a letter in it may stand for several characters of `rendered`.
+        decoy: the template rendered with decoys of the messages. If the template escapes text, as in URLs, a letter of
+            `decoy` may correspond to several characters of `rendered`.
         spans: the control tokens in `decoy`.
     """
     ours, theirs = _codes(rendered), _codes(decoy)

@@ -36,13 +36,13 @@ def prompt_tokens(
         template: the model's chat template.
         tokenizer: the model's tokenizer.
         context: maximum length of a prompt, in tokens.
-        vocab: number of token ids that the model knows.
+        vocab: number of token ids that the model knows, those below `vocab`.
         variables: the template variables of the request; None for a request that sets none.
 
     Raises:
         ChatError: 400 on the message, tool or variable that the chat template refuses. 400 on `messages` if they are
-            far too long, or the prompt has a token that the model does not know. 400 on `messages` or
-            `chat_template_kwargs` if the template cannot show the spelling of a control token as text.
+            far longer than `context`, or if the prompt has a token that the model does not know. 400 on
+            `messages` or `chat_template_kwargs` if they spell a control token that the template cannot show as text.
     """
     _check_length(request, tokenizer, context)
     variables = variables or template.variables()

@@ -1,4 +1,4 @@
-"""Compares a detected format of calls with a call that the chat template writes into the history."""
+"""Checks that a detected tool format can read a call that the chat template writes into the history."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _TEXT: Message = {"role": "assistant", "content": "probed_answer"}
 
 
 def misreads(render: Render, tool_format: ToolFormat) -> bool:
-    """Returns whether a format's parser fails to recover the call that the template writes into the history.
+    """Returns whether a format's parser fails to recover a call that the template has written into the history.
 
-    Also returns False if this cannot be tested: the template raises, its text of the call cannot be isolated, it prints
-    arguments as Python prints a dictionary, or the format has no parser.
+    Also returns False if this cannot be tested: the template raises or does not print the call, the text of the call
+    cannot be isolated, the arguments are printed as a Python dictionary, or the format has no parser.
 
     Args:
-        render: takes messages, tools, and whether to add the beginning of an answer. May raise anything.
+        render: `render(messages, tools, begins)` renders a conversation, followed by the beginning of an answer if
+            `begins` is true. May raise any exception.
         tool_format: the format that the template's source seems to use.
     """
     answer = answer_with_call(render, _NUMBER, "integer")
@@ -37,14 +38,14 @@ def misreads(render: Render, tool_format: ToolFormat) -> bool:
 
 
 def answer_with_call(render: Render, arguments: dict[str, Any], kind: str) -> str | None:
-    """Returns the text that the template writes after a question for an answer with a call of `NAME`.
+    """Returns the text that the template writes for an answer with one call, of the function `NAME`.
 
-    Returns None if the template raises, or its text of the answer cannot be isolated.
+    Returns None if the template raises, or the text cannot be isolated from the rest of the prompt.
 
     Args:
         render: as for `misreads`.
         arguments: the arguments of the call.
-        kind: their JSON type.
+        kind: the JSON type of every argument.
     """
     properties = {key: {"type": kind, "description": "text"} for key in arguments}
     parameters = {"type": "object", "properties": properties}
@@ -64,9 +65,9 @@ def answer_with_call(render: Render, arguments: dict[str, Any], kind: str) -> st
 
 
 def read_call(tool_format: ToolFormat, answer: str) -> tuple[str, object] | None:
-    """Returns the name and arguments that a format's parser finds in an answer with one call.
+    """Returns the name and the decoded arguments that a format's parser finds in an answer with one call.
 
-    Arguments that are not JSON are returned as None. Returns None if the format has no parser.
+    The arguments are None if they are not JSON. Returns None if the format has no parser.
     """
     parser = tool_format.parser(callable=True, forced=False, signatures=NO_SIGNATURES)
     if parser is None:

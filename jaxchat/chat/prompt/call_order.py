@@ -11,8 +11,8 @@ from jaxchat.chat.prompt.messages import Message
 def results_in_call_order(messages: Sequence[Message]) -> list[Message]:
     """Returns messages with the results of parallel calls in the order of the calls.
 
-    Many templates show no ids, so that order alone tells the model which result belongs to which call. Results keep
-    their order unless each call has exactly one result with its id.
+    Many templates do not print ids, so only the order tells the model which result belongs to which call. Reorders
+    results only if each call has exactly one result with its id.
     """
     ordered = list(messages)
     for index, message in enumerate(messages):
@@ -25,9 +25,10 @@ def results_in_call_order(messages: Sequence[Message]) -> list[Message]:
 
 
 def calls_apart(messages: Sequence[Message]) -> list[Message]:
-    """Returns messages with one call each, directly before the results of that call.
+    """Returns messages in which each parallel call has its own message, directly before its results.
 
-    Results without the ids of calls are assigned to the calls in order. Further results stay after the last call.
+    A result belongs to the call with its id, or to the last call if none has that id. If calls lack ids or share one,
+    results belong to the calls in order, and further results to the last call.
     """
     apart: list[Message] = []
     index = 0
@@ -40,7 +41,7 @@ def calls_apart(messages: Sequence[Message]) -> list[Message]:
 
 
 def text_before_calls(messages: Sequence[Message]) -> list[Message]:
-    """Returns messages with each text beside calls as a message before the one with the calls."""
+    """Returns messages in which text beside calls has its own message, before the message with the calls."""
     apart: list[Message] = []
     for message in messages:
         if has_text_beside_calls(message):

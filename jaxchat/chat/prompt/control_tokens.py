@@ -1,9 +1,9 @@
 """Distinguishes the control tokens that a chat template writes from the same spellings in message text.
 
-Templates always see the true text. If a message holds the spelling of a control token, the template is rendered once
-more with decoys: messages of equal length in which a letter of each such spelling differs. The control tokens of that
-second rendering are the template's own, and `alignment` finds them in the first one. All other spellings there are
-text.
+Templates always see the true text. If a message holds the spelling of a control token, the template is rendered a
+second time with decoys: messages of equal length in which a letter of each such spelling differs. The control tokens
+in the second rendering are the template's own, and `alignment` finds their places in the first one. All other
+spellings in the first rendering are text.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ class ControlTokens:
         self._edges = Edges(parts, self._cuts, normalizer.normalize_str if normalizer else None)
 
     def spans(self, text: str) -> list[Span]:
-        """Returns the control tokens that the library finds in a text, in order."""
+        """Returns the control tokens that the tokenizers library finds in a text, in order."""
         return self._splitter.spans(text)
 
     def decoy(self, value: Any) -> Any:
         """Returns `value` with a letter changed in every spelling of a control token, or None if nothing must change.
 
-        A part of a spelling also changes at the beginning or end of a string, or of a piece of it between cuts. The
-        template could complete such a part.
+        Also changes a letter where the template could complete a control token: where a string begins with the end of a
+        spelling or ends with the beginning of one. The same holds for the pieces of a string between two cuts.
 
         Args:
             value: JSON data. Strings at any depth change, except for the roles of messages.
 
         Raises:
-            ChatError: 400 on `messages` if spellings overlap so often that every change leaves one.
+            ChatError: 400 on `messages` if spellings overlap so often that no change removes all of them.
         """
         keys, texts = set[str](), set[str]()
         _collect(value, keys, texts)

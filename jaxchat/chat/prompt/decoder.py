@@ -10,7 +10,7 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class Decoder:
-    """The decoder of one tokenizer."""
+    """A converter from the spellings of one tokenizer's tokens to bytes."""
 
     def __init__(self, spec: dict[str, Any] | None) -> None:
         """Reads `spec`, the entry `decoder` of a `tokenizer.json`; None if that has none."""
@@ -30,7 +30,7 @@ class Decoder:
         return token.encode()
 
     def bytes_of_added(self, token: str) -> bytes:
-        """Returns the bytes of an added token. Its spelling is text, even if a byte-level vocabulary spells bytes."""
+        """Returns the bytes of an added token. Even with a byte-level vocabulary, its spelling is ordinary text."""
         return token.encode() if self._alphabet else self.bytes_of(token)
 
 

@@ -1,4 +1,4 @@
-"""Finds the places at which a chat template could complete a control token from a part of it in a message."""
+"""Finds the places in a message where a chat template could complete a part of a control token to the whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 class Edges:
-    """A searcher for parts of control tokens at the ends of a message, or of pieces that a template cuts from it."""
+    """A searcher for parts of control tokens at the ends of messages and of the pieces that a template cuts out."""
 
     def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:
         """Compiles the parts.
@@ -26,9 +26,11 @@ class Edges:
         self._tails = _by_char(tails, 0)
 
     def of(self, text: str) -> list[int]:
-        """Returns the indices at which a part of a control token begins or ends `text`, or a piece of it between cuts.
+        """Returns the places where a template could complete a control token, as indices of characters in `text`.
 
-        White space around the text and the pieces is ignored.
+        Looks at `text` as a whole and at its pieces between cuts, without the white space around them. If one of these
+        begins with the end of a control token, that is the index of its first character. If it ends with the beginning
+        of a control token, that is the index of its last character.
         """
         edges = list(self._of_piece(text, 0))
         for cut in self._cuts:

@@ -1,4 +1,4 @@
-"""Compiles chat templates in the Jinja environment that `transformers` gives to them."""
+"""Compiles chat templates in the same Jinja environment as `transformers`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TemplateProgram:
 
     Attributes:
         template: the Jinja template.
-        reads: names of variables and functions that the template reads from outside.
+        reads: names of variables and functions that the template may read before it has set them.
         functions: names of the functions that the environment offers to every template.
     """
 
@@ -42,13 +42,13 @@ class Generation(Extension):
     tags = {"generation"}  # noqa: RUF012 - as the base class declares it
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """Returns the nodes inside the block."""
+        """Returns the syntax nodes inside the block."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def parse(source: str) -> nodes.Template:
-    """Returns the syntax tree of a template. Raises TemplateError of Jinja if `source` is not valid."""
+    """Returns the syntax tree of a template. Raises `jinja2.TemplateError` if `source` is not valid."""
     return _environment().parse(source)
 
 

@@ -1,7 +1,7 @@
-"""Finds the variables that a chat template reads from outside.
+"""Finds the variables whose values a chat template takes from its caller.
 
-`jinja2.meta.find_undeclared_variables` also reports names that every path sets before it reads them, such as `content`
-in most templates. A value from outside has no effect on such a name.
+`jinja2.meta.find_undeclared_variables` also reports names that the template always sets before it reads them, such as
+`content` in most templates. A value from the caller has no effect on such a name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _IN_LOOPS, _IN_MACROS = {"loop"}, {"caller", "kwargs", "varargs"}
 
 
 def free_variables(tree: nodes.Template) -> set[str]:
-    """Returns the names that a parsed template may read before it has set them, including those of functions."""
+    """Returns the names of variables and functions that a parsed template may read before it has set them."""
     reader = _Reader()
     assigned = reader.block(tree.body, set())
     reader.macros(assigned)
@@ -29,7 +29,7 @@ class _Reader:
         self._macros: list[tuple[list[nodes.Node], set[str]]] = []
 
     def block(self, body: Iterable[nodes.Node], assigned: set[str]) -> set[str]:
-        """Returns the names that are set after the nodes of `body`, in sequence."""
+        """Reads the nodes of `body` in order. Returns the names that are set after them."""
         for node in body:
             assigned = self._node(node, assigned)
         return assigned

@@ -27,12 +27,15 @@ Tool = dict[str, Any]
 def template_messages(
     messages: Iterable[v1.ChatMessage], *, id_length: int, arguments_as_text: bool = False
 ) -> list[Message]:
-    """Returns messages as dictionaries. Each has the key `content`, which may be None in an assistant message.
+    """Returns messages as the dictionaries that templates read. Each has the key `content`.
+
+    `content` is None in an assistant message without content. The role "developer" becomes "system", and "function"
+    becomes "tool".
 
     Args:
         messages: the messages of a validated request.
         id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
-        arguments_as_text: whether the template reads the arguments of a call as JSON text instead of an object.
+        arguments_as_text: whether the arguments of a call become JSON text instead of an object.
     """
     functions: dict[str, str] = {}  # names by the ids of their calls
     converted = []
@@ -53,7 +56,7 @@ def template_tool(function: Function) -> Tool:
 
 
 def text_of(message: v1.ChatMessage) -> str | None:
-    """Returns a message's content, with parts joined without a separator, or None for a message without content."""
+    """Returns the content of a message, or None if it has none. Parts are joined without a separator."""
     kind = message.WhichOneof("content_kind")
     if kind == "parts":
         return "".join(part.text for part in message.parts.parts)

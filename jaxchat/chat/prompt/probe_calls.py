@@ -12,7 +12,10 @@ from jaxchat.chat.prompt.template_traits import CallForm, EmptyContent, Template
 
 
 def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
-    """Returns the traits, completed by the traits of calls and results. Prefers forms that the template prints."""
+    """Returns `traits` with the traits of calls and results filled in.
+
+    Of several forms of calls, chooses one that the template prints, and if possible without printing "None".
+    """
     if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls
         render = _without_tools(render)
     results, calls = (True, False), (True, False) if traits.writes_calls else (True,)

@@ -16,7 +16,8 @@ def probe_traits(render: Render, *, writes_calls: bool) -> TemplateTraits:
     """Returns the traits of a template.
 
     Args:
-        render: adapts messages and tools to the given traits and renders them. May raise any exception.
+        render: `render(traits, messages, tools)` adapts messages and tools to `traits` and renders them. May raise any
+            exception.
         writes_calls: whether jaxchat can write tools and calls as text where the template does not print them.
     """
     traits = _messages(render, TemplateTraits(writes_calls=writes_calls))

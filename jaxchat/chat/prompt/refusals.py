@@ -1,4 +1,4 @@
-"""Errors of conversations that a chat template refuses, with the message or tool that causes them."""
+"""Makes the errors for conversations that a chat template refuses. They name the message or tool at fault."""
 
 from __future__ import annotations
 
@@ -40,15 +40,14 @@ def refusal(error: Exception, render: Render, messages: Sequence[Message], tools
 def refused_variable(
     error: Exception, render_with: Callable[[Mapping[str, Any]], object], kwargs: Mapping[str, Any]
 ) -> ChatError | None:
-    """Returns a `ChatError` (status 400) that names the variable because of which the template refuses a conversation.
+    """Returns a `ChatError` (status 400) if template variables make the template refuse a conversation, otherwise None.
 
-    That is a variable without which the template renders the conversation. If there is none, but the template renders
-    the conversation without all variables, the error names `chat_template_kwargs`. Returns None if the request sets no
-    variables, or if the template refuses the conversation even without them.
+    The error names the first variable without which the template renders the conversation. If leaving out one variable
+    never helps, but leaving out all does, it names `chat_template_kwargs`.
 
     Args:
         error: the exception of the template.
-        render_with: renders the conversation with given variables. Raises an exception if the template refuses it.
+        render_with: renders the conversation with the given variables. Raises an exception if the template refuses it.
         kwargs: the values of variables that the request sets, by name.
     """
     if not kwargs or not _succeeds(lambda: render_with({})):

@@ -16,7 +16,7 @@ _OPTIONS = ("special", "lstrip", "rstrip", "normalized", "single_word")
 
 
 def read_special_tokens(directory: Path) -> dict[str, str]:
-    """Returns the spellings of special tokens by name, such as "eos_token", as chat templates read them.
+    """Returns the spellings of special tokens by the names that chat templates use, such as "eos_token".
 
     Reads `tokenizer_config.json`, and `special_tokens_map.json`, which older versions of `transformers` write.
 
@@ -33,14 +33,14 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
 
 
 def with_added_tokens(source: str, directory: Path) -> str:
-    """Returns the text of a `tokenizer.json`, completed by added tokens that other files of the model list.
+    """Returns the text of a `tokenizer.json`, with the added tokens that it lacks and that other files list.
 
     Args:
         source: the text of the `tokenizer.json`.
         directory: the model.
 
     Raises:
-        ModelError: the tokenizer cannot give a token the id that a file lists, or a file is not a JSON object.
+        ModelError: a file lists a token with an id that the tokenizer cannot give it, or is not a JSON object.
     """
     listed = {**_older_added_tokens(directory), **_added_tokens(directory)}
     if not listed:

@@ -19,7 +19,7 @@ class Span(NamedTuple):
 
 
 class Splitter:
-    """A searcher for added tokens. It finds them as the library does, but leaves the text between them whole."""
+    """A searcher for added tokens. It finds them as the library does, but does not tokenise the text between them."""
 
     def __init__(
         self, normalizer: normalizers.Normalizer | None, added: dict[int, AddedToken], wanted: frozenset[int]

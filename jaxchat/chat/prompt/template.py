@@ -1,4 +1,4 @@
-"""Renders the model's chat template, a Jinja program, in a sandbox as `transformers` does."""
+"""Renders the model's chat template, a Jinja program, in the same sandbox as `transformers`."""
 
 from __future__ import annotations
 
@@ -103,7 +103,11 @@ class ChatTemplate:
         return SERVER_VARIABLES | SPECIAL_TOKENS | self._special_tokens.keys() | self._template.functions
 
     def settable(self, tools: bool) -> frozenset[str]:
-        """Returns the names of the template variables that a request may set, with `tools` or without."""
+        """Returns the names of the template variables that a request may set.
+
+        Args:
+            tools: whether the request has tools.
+        """
         program = self._with_tools if tools and self.traits.tools == "variable" else self._template
         return program.reads - self.server_variables
 
@@ -129,7 +133,7 @@ class ChatTemplate:
             messages: the conversation, as `template_messages` makes it.
             tools: the functions that the model may call, if any.
             instruction: text that is added to the system message.
-            variables: the result of `variables` for the request; None for the operator's values on the day of loading.
+            variables: the result of `variables` for the request; None for the operator's values and the day of loading.
 
         Raises:
             ChatError: 400 on the message, tool or variable that the template refuses, or on a system message that it

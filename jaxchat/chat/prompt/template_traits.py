@@ -31,19 +31,22 @@ class TemplateTraits:
     Attributes:
         named_roles: roles whose `name` the template prints.
         takes_system: whether the template prints a system message.
-        fills_functions: whether the template needs a description and parameters in every function. "parameters too":
-            and a description in every parameter.
+        fills_functions: the fields that functions must have. "no": only a name. "functions": a description and
+            parameters in every function. "parameters too": also a description in every parameter.
         types_in_any_of: whether the template needs `anyOf` in place of a list of types.
-        tools: the place where the template reads functions: the variable `tools`, the key `tools` of the system
-            message, or none. In the last case, "text", functions are described in text.
+        tools: the place where the template reads functions. "variable": the variable `tools`. "system key": the key
+            `tools` of the system message. "text": none, so functions are described in the text of a message.
         calls: whether the template prints calls in an assistant message without content.
-        text_beside_calls: the way in which the text of an assistant message with calls is passed on. "shown": as it is.
-            "apart": as a message before the calls. "written": with the calls written into it. "refused": not at all.
-        parallel_calls: the way in which several calls in a message are passed on. "apart": each in its own message,
-            before its result. The other values are as for `text_beside_calls`.
+        text_beside_calls: the form in which the template gets the text of an assistant message with calls. "shown": as
+            it is. "apart": as a message before the calls. "written": with the calls written into the text. "refused":
+            requests with such a message are rejected.
+        parallel_calls: the form in which the template gets several calls in a message. "shown": as they are. "apart":
+            each in its own message, before its result. "written": written into the text. "refused": requests with such
+            a message are rejected.
         results: whether the template prints tool messages.
-        empty_content: the form of content that the template needs in an assistant message with calls and without text.
-        empty_answer: the form of content that the template needs in an assistant message without calls and text.
+        empty_content: the content that the template needs in an assistant message with calls and without text. "text":
+            an empty string. "null": None. "absent": none at all. "parts": a list of one empty part. "space": one space.
+        empty_answer: the same for an assistant message without calls and without text.
         arguments_as_text: whether the template needs the arguments of calls as JSON text.
         wraps_arguments: whether the template needs an object in place of arguments that are not a JSON object.
         content_parts: roles whose content the template prints only if the content is a list of parts.

@@ -1,4 +1,4 @@
-"""The values that a chat template reads besides the conversation: the day, and values of operator and request."""
+"""The values that a chat template reads besides the conversation: the day, and what operator and request set."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class TemplateVariables:
 
     Attributes:
         defaults: the operator's values by name.
-        kwargs: the request's values by name, which override the defaults. Like messages, they must not forge control
-            tokens.
+        kwargs: the request's values by name, which override the defaults. Control tokens in them count as text, as in
+            messages.
         day: the day that the template reads as the current day.
         traits: the traits of the template with these values.
     """
@@ -39,7 +39,7 @@ class TemplateVariables:
 
 
 def clock(day: date) -> Callable[[str], str]:
-    """Returns a template's `strftime_now` for a day. Its time is midnight, so all renderings of a day are equal."""
+    """Returns a template's function `strftime_now`. Its time is midnight of `day`, so renderings of a day are equal."""
     return datetime.combine(day, time()).strftime
 
 

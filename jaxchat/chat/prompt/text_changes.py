@@ -1,7 +1,7 @@
-"""Finds the changes that a chat template may make to the text of messages: cutting, and another case.
+"""Finds the changes that a chat template may make to the text of messages: cutting, and changing the case of letters.
 
-Such a template may make a control token of text that spells none: of `<|IM_END|>` in small letters, or of `<|im_xend|>`
-without the `x`.
+Such a template may turn text without a control token into one: `<|IM_END|>` by converting it to lower case, or
+`<|im_xend|>` by removing the `x`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class TextChanges:
     """The changes that a chat template may make to the text of messages.
 
     Attributes:
-        cuts: strings that it may remove from messages, or at which it may split them.
-        case: whether it may change the case of letters.
+        cuts: strings that the template may remove from messages, or at which it may split them.
+        case: whether the template may change the case of letters.
     """
 
     cuts: frozenset[str] = frozenset()
@@ -34,8 +34,9 @@ class TextChanges:
 def text_changes(source: str) -> TextChanges:
     """Returns the changes that a template may make to the text of messages.
 
-    Its cuts are the arguments of functions that cut, and all other strings in expressions, such as `</think>`, except
-    for words and white space, because a part of a control token seldom ends there.
+    The cuts are the arguments of functions that cut or strip, such as `split`. Every other string in an expression,
+    such as `</think>`, is a cut too, unless it is a word, white space or a single character. A part of a control token
+    seldom ends at one of those.
     """
     tree = parse(source)
     operations = list(_operations(tree))

@@ -1,4 +1,4 @@
-"""The model's tokenizer. It takes control tokens from the chat template only, and decodes ids to exact bytes."""
+"""The model's tokenizer. Only the chat template can write control tokens. Ids are decoded to exact bytes."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class ChatTokenizer:
             decoy: the template rendered with `ControlTokens.decoy` of the messages; None if nothing must change.
 
         Raises:
-            ChatError: 400 on `messages` if the two texts differ in more than the decoys. Text and control tokens cannot
-                be told apart then.
+            ChatError: 400 on `messages` if the two texts differ in more than the letters of decoys, because then text
+                and control tokens cannot be told apart.
         """
         if decoy is None:
             ids = self._ids(self._full, rendered)
@@ -87,11 +87,11 @@ class ChatTokenizer:
         return self._encode_with_aliases(rendered, spans)
 
     def count(self, text: str) -> int:
-        """Returns the number of tokens of a text."""
+        """Returns the number of tokens of a text. Spellings of control tokens in it count as ordinary text."""
         return len(self._ids(self._text, text))
 
     def bytes_of(self, token: int) -> bytes:
-        """Returns a token's bytes, possibly a fragment of a character. Control tokens have none."""
+        """Returns a token's bytes, possibly a fragment of a character; b"" for a special token or an unknown id."""
         return self._bytes[token] if token < self.size else b""
 
     def id_of(self, token: str) -> int | None:
@@ -168,7 +168,7 @@ def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> Cha
 
 
 def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int) -> dict[int, str]:
-    """Returns the tokens, spellings by id, that may occur although the model's embedding has no row for them.
+    """Returns the spellings, by id, of tokens that may occur although the model's embedding has no row for them.
 
     A fine-tuned model has such tokens if its embedding was not enlarged for added ones. A control token that the
     template does not write, such as the image token of Gemma 3 1B, cannot occur.

@@ -1,4 +1,4 @@
-"""Gives functions the form that a chat template accepts: descriptions it needs, and types it can print."""
+"""Converts functions to the form that a chat template accepts: adds descriptions, and rewrites lists of types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "
 
 
 def tool_in_form(tool: Tool, traits: TemplateTraits) -> Tool:
-    """Returns a tool as a template with these traits needs it."""
+    """Returns the tool in the form that a template with these traits needs."""
     function = tool["function"]
     if traits.fills_functions != "no":
         parameters = {"type": "object", "properties": {}} | (function.get("parameters") or {})

@@ -28,8 +28,9 @@ _PROBES = ([{"role": "system", "content": _SYSTEM}, *_TURNS], _TURNS, _TURNS[:1]
 def turn_markers(template: ChatTemplate, tokens: Iterable[str]) -> set[str]:
     """Returns those of `tokens` that are control tokens because the template writes them around turns.
 
-    A token in the form of a tag, such as `<turn>`, must stand between turns, directly before a user's text. Any other
-    token, such as `[INST]`, counts wherever the template writes it.
+    A token in the form of a tag, such as `<turn>`, counts if the template writes it between turns, before a user's
+    text. Its closing or opening partner, such as `</turn>`, then counts too. Any other token, such as `[INST]`, counts
+    wherever the template writes it.
     """
     tokens = {token for token in tokens if token.strip()}
     rendered = list(_rendered(template))

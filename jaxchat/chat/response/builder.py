@@ -12,7 +12,7 @@ from jaxchat.chat.tools.stream_parser import CallPart
 
 
 class ResponseBuilder:
-    """A builder of the messages of one answer. All have the same id, creation time, model, fingerprint and seed."""
+    """A builder of the protobuf messages of one answer. All have the same id, time, model, fingerprint and seed."""
 
     def __init__(self, record: Record, fingerprint: str, prepared: PreparedRequest) -> None:
         self._record = record
@@ -24,7 +24,7 @@ class ResponseBuilder:
         record.prompt_tokens = len(prepared.prompt)
 
     def completion(self, choices: list[ChoiceDelta]) -> v1.ChatCompletion:
-        """Returns the complete answer, from the complete delta of each choice."""
+        """Returns the complete answer. `choices` has the complete output of each choice, in order."""
         return v1.ChatCompletion(
             id=self._id,
             created=int(self._record.accepted),
@@ -40,7 +40,7 @@ class ResponseBuilder:
         return self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
 
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
-        """Yields the chunks of a choice's delta. Log-probability entries are in the same chunk as their text."""
+        """Yields chunks with a choice's new output. Log-probability entries are in the same chunk as their text."""
         if delta.text or delta.entries:
             choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
             if self._with_logprobs:
@@ -53,7 +53,7 @@ class ResponseBuilder:
             yield self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(), finish_reason=delta.finish))
 
     def usage_chunk(self) -> v1.ChatCompletionChunk:
-        """Returns the last chunk of a stream with usage."""
+        """Returns the chunk with the usage, which is the last of a stream."""
         chunk = self._chunk()
         chunk.usage.CopyFrom(self._usage())
         return chunk

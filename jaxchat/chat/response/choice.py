@@ -24,7 +24,7 @@ _ENTRY_BYTES = 64  # approximate memory of one token in a log-probability entry
 
 @dataclass
 class ChoiceDelta:
-    """The new text, entries and calls of a choice since the last delta."""
+    """The output of a choice since the last delta: text, log-probability entries, calls and the finish reason."""
 
     text: str = ""
     entries: list[v1.TokenLogprob] = field(default_factory=list)
@@ -57,13 +57,13 @@ class ChoiceOptions:
 class ChoiceBuilder:
     """A pipeline for the tokens of one choice: UTF-8 decoding, the tool-call parser and the stop matcher.
 
-    A log-probability entry waits until the first character of its token is released. It is dropped if a stop string
-    cuts that character off.
+    A token's log-probability entry is released together with the token's first character. It is dropped if a stop
+    string cuts off that character.
 
     Attributes:
-        tokens: number of tokens so far.
+        tokens: number of tokens fed so far.
         buffered_bytes: approximate size of the output that `take` has not returned yet.
-        reason: the finish reason, unspecified while the choice runs.
+        reason: the finish reason; FINISH_REASON_UNSPECIFIED while the choice runs.
     """
 
     def __init__(self, tokenizer: ChatTokenizer, options: ChoiceOptions) -> None:
@@ -92,7 +92,7 @@ class ChoiceBuilder:
         return self.reason != v1.FINISH_REASON_UNSPECIFIED
 
     def feed(self, event: TokenEvent) -> None:
-        """Processes the next token. `finished` becomes true if the engine or a stop string ends the choice."""
+        """Processes the next token. Sets `reason`, which makes `finished` true, if the token ends the choice."""
         self.tokens += 1
         piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
         if self._options.top_logprobs is not None and piece:

@@ -19,7 +19,9 @@ class ReasoningFormat(Protocol):
         """Returns whether the source of a chat template uses this format."""
 
     def parser(self, answer: AnswerParser | None) -> AnswerParser | None:
-        """Returns a new parser of one answer, which converts thoughts to `Syntax`, or None if all text is content.
+        """Returns a new parser of one answer, or None if all text is content.
+
+        The parser converts thoughts to `Syntax`, which leaves them out of the answer.
 
         Args:
             answer: the tool format's parser for the text outside thoughts; None if that text is content.
@@ -44,11 +46,11 @@ class ThoughtFilter:
         return self._answer.complete if self._answer else 0
 
     def feed(self, text: str) -> list[Segment]:
-        """Returns the segments that the text completes, in order."""
+        """Returns the segments that the new `text` completes, in order."""
         return [part for segment in self._thoughts.feed(text) for part in self._read(segment)]
 
     def flush(self) -> str:
-        """Returns the pending text that is content. Called at the end of the answer."""
+        """Ends the answer. Returns the text held back that turns out to be content."""
         text = "".join(part for part in self._read(self._thoughts.flush()) if isinstance(part, str))
         return text + (self._answer.flush() if self._answer else "")
 

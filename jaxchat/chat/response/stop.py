@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class StopMatcher:
-    """A filter that passes text until a stop string is complete. Holds back text that may become a stop string."""
+    """A filter that passes text on until a stop string is complete. Holds back text that may begin a stop string."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -14,7 +14,7 @@ class StopMatcher:
         self.matched = False
 
     def feed(self, text: str) -> str:
-        """Returns the text that can be released. A match sets `matched`, after which nothing may be fed."""
+        """Returns the text that can be released. Sets `matched` at a stop string; feed nothing after that."""
         if not self._stops:
             return text
         text = self._pending + text
@@ -27,7 +27,7 @@ class StopMatcher:
         return text[: len(text) - size]
 
     def flush(self) -> str:
-        """Returns the text held back, at the end of the answer."""
+        """Returns the text held back, at a point where no stop string can continue, such as the end of the answer."""
         text, self._pending = self._pending, ""
         return text
 

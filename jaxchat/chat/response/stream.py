@@ -24,17 +24,17 @@ _FAILURES = {
 
 
 class OutputStream:
-    """A stream that converts the tokens of all choices to text as they arrive. A stop string ends its choice at once.
+    """The output of all choices of a request, made from tokens as they arrive. A stop string ends its choice at once.
 
     Unread text and log-probability entries are joined, so a slow reader costs no more memory than its answer's size.
-    The request fails beyond `limit` unread bytes. Belongs to one asyncio loop.
+    The request fails if more than `limit` bytes are unread. Belongs to one asyncio loop.
 
     Args:
         builders: one for each choice.
-        record: updated, and passed to `observers`.
-        observers: notified of every token.
-        cancel: ends one choice in the engine, or all (None).
-        limit: maximum unread text and entries, in bytes.
+        record: the record of the request. The stream updates it and passes it to `observers`.
+        observers: informed of every token.
+        cancel: `cancel(choice)` ends the choice with that index in the engine; `cancel(None)` ends all choices.
+        limit: maximum size of unread text and entries, in bytes.
     """
 
     def __init__(
@@ -67,7 +67,11 @@ class OutputStream:
 
     @contextmanager
     def time_limit(self, seconds: float | None) -> Iterator[None]:
-        """Fails the request inside the block once it has run for `seconds` since its start; None sets no limit."""
+        """Limits the time of the request while the block runs.
+
+        Args:
+            seconds: the request fails with status 504 this long after its acceptance; None sets no limit.
+        """
         if seconds is None:
             yield
             return
@@ -79,7 +83,7 @@ class OutputStream:
             timer.cancel()
 
     def feed(self, events: Sequence[TokenEvent]) -> None:
-        """Processes the tokens of one step. Never raises; errors fail the request instead."""
+        """Processes the tokens of one step. Does not raise: an error fails the request instead."""
         try:
             for event in events:
                 self._feed(event)
@@ -91,20 +95,20 @@ class OutputStream:
         self._wake.set()
 
     def fail(self, error: ChatError) -> None:
-        """Ends the request with an error for its reader. Ignores all errors after the first."""
+        """Ends the request: `take` raises `error`. Does nothing if the request has failed or ended already."""
         if self._error is None and not self.finished:
             self._error = error
             self._cancel(None)
             self._wake.set()
 
     async def take(self, *, complete: bool = False) -> list[tuple[int, ChoiceDelta]]:
-        """Waits for new output and returns it as pairs of a choice's index and delta.
+        """Waits for new output. Returns a pair (index, delta) for each choice that has some.
 
         Args:
-            complete: whether to wait for the end of all choices.
+            complete: whether to wait until all choices have ended.
 
         Raises:
-            ChatError: the error passed to `fail`.
+            ChatError: the request has failed.
         """
         while True:
             await self._wake.wait()

@@ -1,4 +1,4 @@
-"""Lark rules that tool formats share: when an answer is text, and when it is calls."""
+"""Writes the Lark rules that tool formats share: those that decide whether an answer is text or calls."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def answer_rules(
 ) -> Iterator[str]:
     """Yields the Lark rules of an answer up to its calls.
 
-    The tool format adds the rule `calls`, and `rest` for the calls after the opening. With `bare`, the format adds the
-    rule `bare` for calls that may begin without the opening.
+    The tool format must add two rules: `calls`, the calls with the opening, and `rest`, the calls without it. If `bare`
+    is not empty, it must also add the rule `bare`, for calls that may begin without the opening.
 
     Args:
         opening: the text that begins the calls.
         rules: the text and calls that the answer may have.
         writer: writes control tokens and JSON schemas.
         bare: pattern of the text that begins calls without the opening; empty if calls always have the opening.
-        around: control tokens that may stand before and after text, and are not content.
+        around: tokens that may stand before and after text. Those that are control tokens are not content.
     """
     text = rules.mode != "required" and rules.answer is None
     hidden = " | ".join(writer.spelled((token,)) for token in around if writer.is_control(token))
@@ -38,7 +38,7 @@ def answer_rules(
 
 
 class CallParts(Protocol):
-    """The parts of text around the calls of a format."""
+    """The texts around the calls of a tool format. All except `opening` are given in parts."""
 
     @property
     def opening(self) -> str:
@@ -58,7 +58,7 @@ class CallParts(Protocol):
 
 
 def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules `calls` and `rest`, to which `answer_rules` refers, if there are functions.
+    """Yields the rules `calls` and `rest`, to which `answer_rules` refers. Yields nothing without functions.
 
     The caller must add a rule `call_{index}` for each function.
     """
@@ -71,7 +71,7 @@ def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iter
 
 
 def write_around(parts: CallParts, calls: Sequence[str]) -> str:
-    """Returns the text of calls with the parts around them."""
+    """Returns the text of an answer with calls. `calls` has the text of each call; the parts around them are added."""
     return "".join([parts.opening, *parts.before, "".join(parts.between).join(calls), *parts.after])
 
 

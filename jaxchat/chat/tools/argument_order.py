@@ -1,4 +1,4 @@
-"""Lark rules for the order of a call's arguments, for formats that write arguments one by one."""
+"""Writes Lark rules for the order of a call's arguments, for formats that write arguments one by one."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ def argument_orders(
     any_order: bool = True,
     linked: bool = False,
 ) -> Iterator[str]:
-    """Yields `rule` for a sequence of the arguments `{rule}_a0`, `{rule}_a1` and so on, with the rules it needs.
+    """Yields `rule` for a sequence of arguments, and the rules that it needs.
+
+    The caller must add a rule for each argument: `{rule}_a0`, `{rule}_a1` and so on.
 
     Args:
         rule: name of the rule.
-        names: names of the arguments, in the order in which they are written unless `any_order` applies.
+        names: names of the arguments.
         required: names of the arguments that must be written.
         comma: text between two arguments.
-        any_order: whether up to 4 arguments may have any order.
-        linked: whether an argument has one rule before another argument, `{rule}_a0_next`, and one for the end,
-            `{rule}_a0_last`. The sequence then has at least one argument.
+        any_order: whether arguments may have any order if there are at most 4; otherwise they have that of `names`.
+        linked: whether each argument has two rules: `{rule}_a0_next` where another argument follows, and
+            `{rule}_a0_last` where none does. The sequence then has at least one argument.
     """
     if not names:
         yield f'{rule}: ""'

@@ -19,7 +19,7 @@ class ArgumentSchema:
     Attributes:
         members: the schema of each declared argument, by name.
         required: names of required arguments.
-        others: the schema of undeclared arguments; False if they are not allowed.
+        others: the schema of every undeclared argument; False if they are not allowed.
         definitions: the schemas to which references point, by name.
     """
 
@@ -29,7 +29,7 @@ class ArgumentSchema:
     definitions: Schema = field(default_factory=dict)
 
     def schema_of(self, name: str) -> Schema | bool:
-        """Returns the schema of one argument."""
+        """Returns the schema of the argument `name`; False if it is not allowed."""
         return self.members.get(name, self.others)
 
 
@@ -85,7 +85,7 @@ _DEPTH = 32
 
 
 def kinds(schema: Schema | bool, definitions: Schema, depth: int = 0) -> frozenset[str]:
-    """Returns the JSON types that a value of a translated schema may have, possibly more. Integers are numbers."""
+    """Returns all JSON types that values of a translated schema may have, and maybe others. Integers are numbers."""
     if isinstance(schema, bool) or depth > _DEPTH:
         return ALL_KINDS if schema else frozenset()
     result = ALL_KINDS

@@ -1,4 +1,4 @@
-"""The formats of Command R, with text around the answer's parts, and of the first Command R, with "Action:"."""
+"""The formats of Command R: in the first models, calls after "Action:"; since R7B, calls between control tokens."""
 
 from __future__ import annotations
 

@@ -42,11 +42,11 @@ class ToolFormat(Protocol):
         Args:
             callable: whether calls are allowed.
             forced: whether the answer consists of calls only.
-            signatures: the types of arguments, for formats that do not write them as JSON.
+            signatures: the types of the functions' arguments, for formats that do not write arguments as JSON.
         """
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
-        """Returns the Lark grammar of an answer, or None if the format adds nothing to an answer without calls.
+        """Returns the Lark grammar of an answer, or None if calls are not allowed and the format adds nothing to text.
 
         Args:
             rules: the text and calls that the answer may have.
@@ -62,12 +62,12 @@ class WritesCalls(Protocol):
     """A tool format that can write calls as text, for chat templates that do not print tools or calls."""
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of an answer that consists of `calls`, given as names and arguments in JSON text."""
+        """Returns the text of an answer that consists of `calls`: pairs of a name and arguments as JSON text."""
 
 
 @runtime_checkable
 class LimitsEfforts(Protocol):
-    """A tool format of models that know only certain reasoning efforts, although their templates print any."""
+    """A tool format whose models know only certain reasoning efforts, although their templates print any value."""
 
     @property
     def efforts(self) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ _CODE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 @dataclass(frozen=True)
 class UnknownToolFormat:
-    """The format of a template that handles tools but shows calls in none of the registered formats."""
+    """The format of a template that handles tools, but whose calls are in none of the registered formats."""
 
     markers: tuple[str, ...] = ()
     id_length: int = 0

@@ -1,4 +1,4 @@
-"""The format of functionary 3.2: an answer consists of messages to recipients, the user ("all") or functions.
+"""The format of functionary 3.2: an answer is a series of messages, each to the user ("all") or to a function.
 
 The prompt ends with `>>>`, so an answer begins with the first recipient: `all`, a line break and text, or the name of a
 function, a line break and arguments. Each further message begins with `>>>`.
@@ -34,15 +34,21 @@ class FunctionaryFormat:
         return ">>>all" in template
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> RecipientParser:
-        """Returns a new parser of one answer. Answers without calls also begin with a recipient."""
+        """Returns a new parser of one answer; never None, because answers without calls also name a recipient."""
         return RecipientParser(callable=callable, forced=forced)
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
-        """Returns the Lark grammar of an answer: text to the user, calls, or text and then calls."""
+        """Returns the Lark grammar of an answer: text to the user, calls, or text and then calls.
+
+        Returns None for requests without functions and without a JSON Schema for the text.
+        """
         return "\n".join(_rules(rules, writer)) if rules.most or rules.answer is not None else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of calls, each a name and its arguments as JSON text, after the `>>>` of the prompt."""
+        """Returns the text of an answer that consists of `calls`: pairs of a name and arguments as JSON text.
+
+        The text lacks the first `>>>`, which is in the prompt.
+        """
         return _OPENING.join(f"{name}\n{arguments}" for name, arguments in calls)
 
 
@@ -79,7 +85,10 @@ def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
 
 
 class RecipientParser(StreamParser):
-    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+    """A parser that splits text into content and calls as it arrives.
+
+    The text must follow the grammar of the format, but may be cut off.
+    """
 
     def __init__(self, *, callable: bool, forced: bool) -> None:
         """Starts before the first recipient.
@@ -92,7 +101,7 @@ class RecipientParser(StreamParser):
         self._callable = callable
 
     def flush(self) -> str:
-        """Returns the pending text that is content. Called at the end of the answer."""
+        """Ends the answer. Returns the text held back that turns out to be content."""
         text, self._held = self._held, ""
         shown = self._step == self._content or (self._step == self._first and not self._forced)
         undecided = self._step == self._first and _USER.startswith(text)

@@ -1,6 +1,6 @@
 """The format of Gemma 4: calls such as `<|tool_call>call:f{city:<|"|>Oslo<|"|>,days:3}<tool_call|>`.
 
-Strings stand between two `<|"|>`. Keys are not quoted, and values are not separated by blanks. The chat template sorts
+Strings stand between two `<|"|>`. Keys are not quoted. No spaces follow commas and colons. The chat template sorts
 keys.
 """
 
@@ -40,7 +40,7 @@ class Gemma4Format:
         return "<|tool_call>call:" in template
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> Gemma4Parser | None:
-        """Returns a new parser of one answer, or None without calls."""
+        """Returns a new parser of one answer, or None if calls are not allowed."""
         return Gemma4Parser(self.opening, forced=forced) if callable else None
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
@@ -52,7 +52,7 @@ class Gemma4Format:
         return "\n".join(self._rules(rules, writer)) if rules.most else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of an answer that consists of `calls`, given as names and arguments in JSON text."""
+        """Returns the text of an answer that consists of `calls`: pairs of a name and arguments as JSON text."""
         bodies = (f"{name}{_written(read_arguments(arguments))}<tool_call|>" for name, arguments in calls)
         return write_around(self, [*bodies])
 

@@ -21,7 +21,10 @@ _JSON = {",": ", ", ":": ": "}
 
 
 class Gemma4Parser(StreamParser):
-    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+    """A parser that splits text into content and calls as it arrives.
+
+    The text must follow the grammar of the format, but may be cut off.
+    """
 
     def __init__(self, opening: str, *, forced: bool) -> None:
         """Starts before the opening. `forced` is as for `StreamParser`."""

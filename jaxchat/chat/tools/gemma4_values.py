@@ -1,4 +1,4 @@
-"""Lark rules for the values that Gemma 4 writes in calls, made from translated JSON Schemas."""
+"""Writes Lark rules for the values in the calls of Gemma 4, from translated JSON Schemas."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ValueRules:
         return json.dumps(f"{name if re.fullmatch(KEY, name) else json.dumps(name)}:")
 
     def definition_rules(self) -> Iterator[str]:
-        """Yields the rules for the definitions to which the rules so far refer."""
+        """Yields the rules of all definitions to which the other rules refer. Call this once, after the others."""
         written: set[str] = set()
         while pending := self._referenced.keys() - written:
             name = min(pending)
@@ -57,7 +57,7 @@ class ValueRules:
                 yield from self.rules(self._referenced[name], self._definitions[name])
 
     def rules(self, rule: str, schema: Schema | bool) -> Iterator[str]:
-        """Yields `rule` for a value that follows `schema`, with the rules it needs."""
+        """Yields `rule` for a value that follows `schema`, and the rules that it needs, except those of definitions."""
         schema = _simplified(schema)
         keys = schema.keys() - {"$defs"}
         if not keys:

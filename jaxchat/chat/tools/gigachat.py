@@ -9,7 +9,7 @@ class _GigaChat3(JsonToolFormat):
     """The format of GigaChat 3, whose template does not contain the opening in one piece."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template writes messages of the role "function call"."""
+        """Returns whether a template writes messages of the role "function call", and not `<|function_call|>`."""
         return "'function call'" in template and "<|role_sep|>" in template and "<|function_call|>" not in template
 
 

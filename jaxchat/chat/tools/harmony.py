@@ -22,7 +22,7 @@ _FUNCTION = re.compile(r"to=functions\.([^\s<]+)")
 
 @dataclass(frozen=True)
 class HarmonyFormat:
-    """The format of answers made of messages to channels. A call is a message whose header names the function."""
+    """The format of gpt-oss: an answer is a series of messages to channels. The header of a call names the function."""
 
     markers: tuple[str, ...] = (CHANNEL, MESSAGE, CONSTRAIN, START, END)
     id_length: int = 0
@@ -49,7 +49,7 @@ HARMONY = HarmonyFormat()
 
 @dataclass(frozen=True)
 class HarmonyReasoning:
-    """The format of thoughts that are messages to channels hidden from the user, usually "analysis"."""
+    """The format of thoughts that are messages to a channel hidden from the user, usually "analysis"."""
 
     markers: tuple[str, ...] = HARMONY.markers
 
@@ -58,7 +58,10 @@ class HarmonyReasoning:
         return HARMONY.recognises(template)
 
     def parser(self, answer: AnswerParser | None) -> AnswerParser:
-        """Returns `answer`, which leaves out thoughts itself. For None, returns one that leaves out calls too."""
+        """Returns `answer`, because the parser of `HarmonyFormat` leaves out thoughts itself.
+
+        If `answer` is None, returns a new parser that leaves out thoughts and calls.
+        """
         return answer or ChannelParser(callable=False)
 
 
@@ -85,9 +88,9 @@ def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
 class ChannelParser(StreamParser):
     """A parser that splits text into content and calls as it arrives.
 
-    A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function of a call. The function
-    may also stand before `<|channel|>`. The parser leaves out thoughts, and messages that are neither to the user nor
-    to a function. Unless `callable` is true, it also leaves out calls.
+    A message's header, from `<|channel|>` to `<|message|>`, names its channel and, for a call, the function. The
+    function may also stand before `<|channel|>`. The parser keeps only messages to the user and, if `callable` is true,
+    calls.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:
@@ -97,7 +100,7 @@ class ChannelParser(StreamParser):
         self._recipient = ""  # what stands before the header
 
     def flush(self) -> str:
-        """Returns the pending text that is content. Called at the end of the answer."""
+        """Ends the answer. Returns the text held back that turns out to be content."""
         text, self._held = self._held, ""
         return text if self._step in (self._before, self._shown) and not self._forced else ""
 

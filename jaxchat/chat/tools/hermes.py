@@ -13,7 +13,7 @@ class _Hermes(JsonToolFormat):
     """The format of Hermes. Other formats have the same opening, but no JSON object after it."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template shows a JSON object after the opening, and no calls of the format "mcp"."""
+        """Returns whether a template shows a JSON object after the opening, and does not mention `<use_mcp_tool>`."""
         return bool(_SHOWN.search(template)) and "<use_mcp_tool>" not in template
 
 

@@ -19,26 +19,27 @@ from jaxchat.chat.tools.stream_parser import AnswerParser, MarkerFilter
 class JsonToolFormat:
     """A format in which each call is a JSON object of a name and arguments, with text around the objects.
 
-    The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
+    Texts around the objects are given in parts. A part that is also in `markers` may be a control token of the model.
 
     Args:
-        opening: the text that begins the calls; empty if they are the complete answer, which also requires `bare`.
+        opening: the text that begins the calls; empty if the calls are the complete answer, which also requires `bare`.
         markers: parts that may be control tokens.
         name: the key of the function's name.
         arguments: the key of the arguments.
-        id_before: the key of the model's own id, if one stands before the name.
-        id_after: the key of the model's own id, if one may stand after the arguments.
-        id_form: pattern of such ids.
+        id_before: the key of an id that the model writes before the name; empty if it writes none there.
+        id_after: the key of an id that the model may write after the arguments; empty if it writes none there.
+        id_form: pattern of the ids that the model writes.
         before: parts between the opening and the first call.
         between: parts between two calls; None for formats with one call at most.
         after: parts after the last call.
-        bare: whether calls start the answer and may omit the opening.
-        typed: whether `"type": "function"` may stand before the name of a bare call.
+        bare: whether calls always begin the answer, and may omit the opening.
+        typed: whether `"type": "function"` may stand before the name in calls of a format with `bare`.
         around: control tokens that may stand before and after text, and are not content.
-        lead: pattern of text that a parser accepts before an object.
-        more: pattern from the end of the arguments to the next object, for formats without an opening between them.
-        ended: pattern from the end of the arguments to the end of the calls or to the next opening.
-        id_length: number of letters and digits that the template requires in an id; 0 for any.
+        lead: pattern of the text that the parser accepts before an object.
+        more: pattern of the text between the arguments of a call and the next object, for formats without an opening
+            between two calls; empty for others.
+        ended: pattern of the text from the end of the arguments to the end of the calls, or to the next opening.
+        id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
     """
 
     opening: str
@@ -73,7 +74,7 @@ class JsonToolFormat:
         return "\n".join(_rules(self, rules, writer)) if rules.most else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        """Returns the text of an answer that consists of `calls`: pairs of a name and arguments as JSON text."""
         bodies = [self._written(number, *call) for number, call in enumerate(calls)]
         text = "".join(self.between or ("\n",)).join(bodies)
         return "".join(["" if self.bare else self.opening, *self.before, text, *self.after])

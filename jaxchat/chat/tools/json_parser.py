@@ -15,12 +15,15 @@ TYPE = ('"type"', ":", '"function"')
 
 
 def spaced(tokens: tuple[str, ...]) -> str:
-    """Returns a pattern for tokens of JSON with optional white space between them."""
+    """Returns a pattern for `tokens`, patterns of JSON tokens, with optional white space between them."""
     return r"\s*".join(tokens)
 
 
 class ToolCallParser(StreamParser):
-    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+    """A parser that splits text into content and calls as it arrives.
+
+    The text must follow the grammar of the format, but may be cut off.
+    """
 
     def __init__(self, tool_format: JsonToolFormat, *, forced: bool = False) -> None:
         """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""

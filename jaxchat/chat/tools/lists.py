@@ -1,4 +1,4 @@
-"""Formats whose calls are a JSON list: Phi-4-mini, Granite 3, functools, Apriel, and xLAM without an opening."""
+"""Formats whose calls are one JSON list: Phi-4-mini, Granite 3, functools, Apriel, and xLAM, which has no opening."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Phi4(ListToolFormat):
     """The format of Phi-4-mini, whose template may show tools without calls."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template closes tools or calls as Phi-4-mini does."""
+        """Returns whether a template writes `<|/tool_call|>` or `<|/tool|>`."""
         return "<|/tool_call|>" in template or "<|/tool|>" in template
 
 

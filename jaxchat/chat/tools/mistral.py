@@ -12,9 +12,9 @@ class _Mistral(ListToolFormat):
     """The format of Mistral up to Nemo. Later versions write name and arguments separately."""
 
     def recognises(self, template: str) -> bool:
-        """Returns whether a template contains the opening, but not `[ARGS]` as later formats do.
+        """Returns whether a template contains the opening, and not `[ARGS]`, which later formats have.
 
-        Only the template of Nemo has the bracket directly after the opening.
+        `MISTRAL_NEMO` also requires a `[` directly after the opening. `MISTRAL` requires that this `[` is missing.
         """
         if self.opening not in template or "[ARGS]" in template:
             return False

@@ -17,9 +17,9 @@ from jaxchat.chat.tools.value_text import read_arguments
 
 @dataclass(frozen=True, kw_only=True)
 class NamedToolFormat:
-    """A format in which a call is a name, a separator and a JSON object.
+    """A format in which a call is a name, a separator and a JSON object of arguments.
 
-    The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
+    Texts are given in parts. A part that is also in `markers` may be a control token of the model.
 
     Args:
         opening: the text that begins the calls.
@@ -29,15 +29,15 @@ class NamedToolFormat:
         label_form: pattern of the labels that a model may write.
         label_end: parts between the label and the name.
         separator: parts between a name and its arguments.
-        number: text between a name and the model's own id of the call; empty without ids.
-        number_form: pattern of such ids.
+        number: text between a name and an id that the model writes for the call; empty for formats without ids.
+        number_form: pattern of the ids that the model writes.
         number_digits: minimum number of digits in the ids that jaxchat writes.
-        indent: blanks before the lines of arguments in past calls; empty for arguments on one line.
+        indent: spaces before each line of arguments that jaxchat writes; empty to write them on one line.
         end: parts after the arguments.
         between: parts between the end of a call and the next name.
         after: parts after the end of the last call.
         shown: pattern that the source of a chat template of this format contains.
-        id_length: number of letters and digits that the template requires in an id; 0 for any.
+        id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
     """
 
     opening: str
@@ -62,7 +62,7 @@ class NamedToolFormat:
         return bool(re.search(self.shown, template, re.DOTALL))
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> NamedCallParser | None:
-        """Returns a new parser of one answer, or None without calls."""
+        """Returns a new parser of one answer, or None if calls are not allowed."""
         return NamedCallParser(self, forced=forced) if callable else None
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
@@ -70,7 +70,7 @@ class NamedToolFormat:
         return "\n".join(self._rules(rules, writer)) if rules.most else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        """Returns the text of an answer that consists of `calls`: pairs of a name and arguments as JSON text."""
         bodies = []
         for place, (name, arguments) in enumerate(calls):
             number = f"{self.number}{place:0{self.number_digits}}" if self.number else ""
@@ -94,7 +94,10 @@ class NamedToolFormat:
 
 
 class NamedCallParser(StreamParser):
-    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+    """A parser that splits text into content and calls as it arrives.
+
+    The text must follow the grammar of the format, but may be cut off.
+    """
 
     def __init__(self, tool_format: NamedToolFormat, *, forced: bool) -> None:
         """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""

@@ -1,7 +1,7 @@
-"""Formats whose calls are a list of calls in Python: Llama 3.2 and 4 ("pythonic"), ToolACE and LFM2.
+"""Formats that write calls as a Python list of calls: Llama 3.2 and 4 ("pythonic"), ToolACE and LFM2.
 
-Strings, lists and objects are written as JSON. An argument that is true, false or null is written as in Python. An
-argument that is a string may have single quotes.
+The values of arguments are JSON, with two exceptions. True, false and null are written as `True`, `False` and `None` if
+they are the whole argument. A string that is the whole argument may have single quotes.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class PythonicFormat:
 
     Args:
         opening: the text that begins the calls; empty if the list is the complete answer.
-        markers: control tokens of calls.
+        markers: control tokens of calls. Some models write them as ordinary text instead.
         after: parts after the list.
         shown: pattern that the source of a chat template of this format contains.
-        id_length: number of letters and digits that the template requires in an id; 0 for any.
+        id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
     """
 
     opening: str = ""
@@ -47,7 +47,7 @@ class PythonicFormat:
         return bool(re.search(self.shown, template, re.DOTALL))
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> PythonicParser | None:
-        """Returns a new parser of one answer, or None without calls."""
+        """Returns a new parser of one answer, or None if calls are not allowed."""
         return PythonicParser(self.opening, "".join(self.after), forced=forced) if callable else None
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
@@ -59,7 +59,7 @@ class PythonicFormat:
         return "\n".join(self._rules(rules, writer)) if rules.most else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        """Returns the text of an answer that consists of `calls`: pairs of a name and arguments as JSON text."""
         words = {json.dumps(value): word for word, value in LITERALS.items()}
         bodies = []
         for name, arguments in calls:

@@ -1,4 +1,4 @@
-"""Parses lists of calls in Python as they arrive."""
+"""Parses calls that are written as a Python list, as their text arrives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _MAYBE = re.compile(r"\s*(?:\[\s*[A-Za-z0-9_-]*)?")
 
 
 class PythonicParser(StreamParser):
-    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+    """A parser that splits text into content and calls as it arrives.
+
+    The text must follow the grammar of the format, but may be cut off.
+    """
 
     def __init__(self, opening: str, closing: str, *, forced: bool) -> None:
         """Starts before the opening, or at the beginning of the list if there is none.

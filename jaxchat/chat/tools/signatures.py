@@ -8,14 +8,17 @@ from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema
 
 
 class Signatures:
-    """The functions of a request. Their schemas, which the grammar has accepted, are read on first use."""
+    """The arguments of the functions of a request. The grammar must have accepted their schemas.
+
+    Each schema is translated when it is first asked for.
+    """
 
     def __init__(self, functions: tuple[Function, ...] = ()) -> None:
         self._functions = {function.name: function for function in functions}
         self._read: dict[str, ArgumentSchema] = {}
 
     def arguments(self, name: str) -> ArgumentSchema:
-        """Returns the arguments of a function. Any arguments are allowed if it is unknown or has no schema."""
+        """Returns the arguments of the function `name`. An unknown function, or one without a schema, may have any."""
         if name not in self._read:
             function = self._functions.get(name)
             schema = function.parameters.value if function and function.parameters else {}

@@ -1,4 +1,4 @@
-"""The base of parsers for answers: a state machine that splits text into segments as it arrives."""
+"""The base class of parsers for answers: a state machine that splits text into segments as it arrives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxchat.chat.response.stop import held_back
 
 @dataclass
 class CallPart:
-    """A new part of one call. The first part has id and name. Each part has the arguments since the part before."""
+    """A part of a call. The first part has id and name. Each part has the text of arguments since the previous part."""
 
     index: int
     arguments: str = ""
@@ -22,7 +22,7 @@ class CallPart:
 
 
 class Syntax(int):
-    """A number of characters that are neither content nor arguments."""
+    """The length, in characters, of text that is not content, such as a marker or the arguments of a call."""
 
 
 NAME = "[A-Za-z0-9_-]+"  # the pattern of a function's name
@@ -39,10 +39,10 @@ class AnswerParser(Protocol):
         """The number of calls that have ended."""
 
     def feed(self, text: str) -> list[Segment]:
-        """Returns the segments that the text completes, in order. Holds back undecided text."""
+        """Returns the segments that the new `text` completes, in order. Holds back text that is still ambiguous."""
 
     def flush(self) -> str:
-        """Returns the pending text that is content. Called at the end of the answer."""
+        """Ends the answer. Returns the text held back that turns out to be content."""
 
 
 class StreamParser:
@@ -58,7 +58,7 @@ class StreamParser:
         self.complete = 0
 
     def feed(self, text: str) -> list[Segment]:
-        """Returns the segments that the text completes, in order."""
+        """Returns the segments that the new `text` completes, in order."""
         self._held += text
         pieces: list[Segment] = []
         while self._step(pieces):
@@ -66,12 +66,15 @@ class StreamParser:
         return pieces
 
     def flush(self) -> str:
-        """Returns the pending text that is content. Called at the end of the answer."""
+        """Ends the answer. Returns the text held back that turns out to be content."""
         text, self._held = self._held, ""
         return "" if self._forced or self._begun or self._step != self._outside else text
 
     def take(self, pattern: re.Pattern[str], pieces: list[Segment]) -> re.Match[str] | None:
-        """Moves a match at the beginning of the pending text to segments, as `Syntax`. Returns the match, if any."""
+        """Moves a match of `pattern` at the beginning of the pending text to `pieces`, as `Syntax`.
+
+        Returns the match, or None if the pending text does not begin with one.
+        """
         found = pattern.match(self._held)
         if found:
             pieces.append(Syntax(found.end()))
@@ -79,25 +82,28 @@ class StreamParser:
         return found
 
     def pass_content(self, pieces: list[Segment]) -> bool:
-        """Moves all pending text to segments, as content. Returns False."""
+        """Moves all pending text to `pieces`, as content. Returns False: the state needs more text."""
         pieces.append(self._held)
         self._held = ""
         return False
 
     def leave_out(self, pieces: list[Segment]) -> bool:
-        """Moves all pending text to segments, as `Syntax`, where the grammar allows no text. Returns False."""
+        """Moves all pending text to `pieces`, as `Syntax`. Returns False: the state needs more text.
+
+        This is the state where the grammar does not allow text.
+        """
         pieces.append(Syntax(len(self._held)))
         self._held = ""
         return False
 
     def begin_call(self, name: str, pieces: list[Segment]) -> None:
-        """Appends the first part of a call of the function `name`."""
+        """Appends the first part of a call of the function `name` to `pieces`, with a new id."""
         pieces.append(CallPart(self._begun, id=random_id("call_", 24), name=name))
         self._begun += 1
         self._arguments = JsonEnd()
 
     def take_arguments(self, then: State, pieces: list[Segment]) -> bool:
-        """Moves pending text of the arguments, a JSON object, to segments. Enters the state `then` after the object.
+        """Moves pending text of the arguments, a JSON object, to `pieces`. Enters the state `then` after the object.
 
         Returns whether the object has ended.
         """
@@ -110,10 +116,10 @@ class StreamParser:
         return self._arguments.ended
 
     def take_content(self, opening: str, then: State, pieces: list[Segment]) -> bool:
-        """Moves pending text up to and including the opening of calls to segments, then enters the state `then`.
+        """Appends the pending text up to and including `opening` to `pieces`, then enters the state `then`.
 
-        White space before the opening is not content. Until the opening arrives, holds back white space at the end, and
-        text that may be the beginning of the opening. Returns whether the opening has arrived.
+        White space before `opening` is not content. Until `opening` arrives, appends content only, and holds back
+        trailing white space and text that may begin `opening`. Returns whether `opening` has arrived.
         """
         lead, opened, rest = self._held.partition(opening)
         text = lead.rstrip()
@@ -128,9 +134,9 @@ class StreamParser:
         return True
 
     def take_until(self, marker: str, then: State, pieces: list[Segment], *, visible: bool) -> bool:
-        """Moves pending text up to and including a marker to segments, then enters the state `then`.
+        """Appends the pending text up to and including `marker` to `pieces`, then enters the state `then`.
 
-        Before the marker arrives, holds back only text that may be its beginning.
+        Until `marker` arrives, appends the text before it, and holds back text that may begin `marker`.
 
         Args:
             marker: ends this part of the answer.
@@ -154,7 +160,7 @@ class StreamParser:
 
 
 class MarkerFilter(StreamParser):
-    """A parser that converts markers to `Syntax` and passes other text on."""
+    """A parser that converts markers to `Syntax`. All other text is content."""
 
     def __init__(self, markers: tuple[str, ...]) -> None:
         """Prepares the pattern of `markers`, which are found everywhere in the answer."""
@@ -173,9 +179,9 @@ class MarkerFilter(StreamParser):
 
 
 def loose(parts: tuple[str, ...]) -> str:
-    """Returns a pattern for the text of `parts`, with optional white space before it.
+    """Returns a pattern for the joined text of `parts`, with optional white space before it.
 
-    White space inside the text matches any white space. The pattern is empty if the text is blank.
+    White space inside the text matches any white space. The pattern is empty if the text is empty or white space only.
     """
     words = "".join(parts).split()
     return r"\s*" + r"\s+".join(re.escape(word) for word in words) if words else ""
@@ -195,7 +201,10 @@ class JsonEnd:
         self.ended = False
 
     def find(self, text: str) -> int:
-        """Returns the number of characters of `text` that belong to the object. Sets `ended` at its last character."""
+        """Returns how many characters at the beginning of `text`, the next part, belong to the object.
+
+        Sets `ended` if the object ends in `text`.
+        """
         at = 0
         while at < len(text) and not self.ended:
             if self._escaped:

@@ -1,4 +1,4 @@
-"""Checks values against schemas. The check may reject a valid value, but never accepts an invalid one."""
+"""Checks values against schemas. The check may reject a valid value, but does not accept an invalid one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _DEPTH = 64
 
 
 def is_valid(value: Any, schema: Schema | bool, definitions: Schema, depth: int = 0) -> bool:
-    """Returns whether a JSON value certainly follows a translated schema.
+    """Returns whether a JSON value certainly follows a translated schema. False may also mean that this is not known.
 
     Args:
         value: the value.
         schema: the translated schema.
         definitions: the schemas to which references point, by name.
-        depth: number of enclosing calls, which is limited.
+        depth: number of schemas around this one. Returns False for more than 64.
     """
     if isinstance(schema, bool):
         return schema

@@ -1,4 +1,4 @@
-"""Lark rules for values that a format writes between its own delimiters."""
+"""Writes Lark rules for values that a format writes between its own delimiters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxchat.chat.tools.value_text import ValueText
 
 
 def text_rules(rule: str, value: ValueText, end: str, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules for a value that is written as plain text, and for the text that ends it.
+    """Yields `rule` for a value that is written as plain text, followed by `end`, and the rules that it needs.
 
     Args:
         rule: name of the rule.

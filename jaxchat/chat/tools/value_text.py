@@ -1,7 +1,8 @@
-"""Values of arguments that a model writes as plain text, typed by their schemas.
+"""Reads and writes values of arguments that a model writes as plain text. Their types come from their schemas.
 
-A string stands without quotes. Any other value is JSON, or one of the words `True`, `False` and `None` of Python. Where
-a schema allows both, text that is a value of another allowed type has that type, and other text is a string.
+A string is written without quotes. Any other value is JSON, or one of the Python words `True`, `False` and `None`. If a
+schema allows both strings and other values, a text that is an allowed value of another type has that type. Any other
+text is a string.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class ValueText:
     Attributes:
         schema: the schema of the value.
         definitions: the schemas to which references point, by name.
-        texts: patterns, all of which a string must match; None if values are JSON, strings included.
-        literals: further allowed texts, those of constants that are not strings.
-        strings_only: whether every text is a string.
+        texts: patterns, all of which the text of a string must match; None if strings, too, are written as JSON.
+        literals: texts that are also allowed although they may not match `texts`: those of true, false and null.
+        strings_only: whether every value is a string, written without quotes.
     """
 
     schema: Schema | bool
@@ -38,7 +39,7 @@ class ValueText:
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether the empty text is certainly allowed."""
+        """Whether the empty text is certainly an allowed string. Meaningless if `texts` is None."""
         return not self.texts
 
     def value(self, text: str) -> str:
@@ -77,7 +78,7 @@ def valid_words(schema: Schema | bool, definitions: Schema) -> list[str]:
 
 
 def read_arguments(text: str) -> dict[str, Any]:
-    """Returns the arguments of a past call. A text that is not a JSON object becomes the argument `_`."""
+    """Returns the arguments of a past call from their text. If it is not a JSON object, it becomes the argument `_`."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

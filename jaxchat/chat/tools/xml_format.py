@@ -18,7 +18,7 @@ from jaxchat.chat.tools.xml_rules import xml_rules
 class XmlToolFormat:
     """A format in which a call is a tag with the function's name, and each argument stands between two tags.
 
-    The text is given in parts. A part among `markers` is a control token in some models and ordinary text in others.
+    Texts are given in parts. A part that is also in `markers` may be a control token of the model.
 
     Args:
         opening: the text that begins the calls.
@@ -27,16 +27,17 @@ class XmlToolFormat:
         name_end: parts after the name of a function.
         key: parts before the name of an argument.
         key_end: parts between the name of an argument and its value.
-        kinds: texts after `key_end` that mark the value as a string, and as another value; None without such marks.
+        kinds: two texts after `key_end`, the first before a string, the second before any other value; None if the
+            format has no such texts.
         value_end: the part that ends a value.
         after_value: parts after `value_end`.
         end: parts after the last argument.
         between: parts between two calls.
         after: parts after the last call.
-        words: whether past calls have `True`, `False` and `None` for constants.
+        words: whether jaxchat writes true, false and null as `True`, `False` and `None`.
         padded: whether a line break before `value_end` is not part of the value.
         shown: pattern that the source of a chat template of this format contains.
-        id_length: number of letters and digits that the template requires in an id; 0 for any.
+        id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
     """
 
     opening: str
@@ -58,9 +59,10 @@ class XmlToolFormat:
 
     @property
     def next_texts(self) -> tuple[str, str]:
-        """The two texts that may follow a value, after white space: the next argument's, and the end of the call.
+        """The beginnings of the next argument and of the end of the call. One of them follows `value_end`.
 
-        The end of a value is the first `value_end` before one of these texts, so values may contain `value_end`.
+        White space may stand before it. A value ends at the first `value_end` that is followed by one of these texts,
+        so values may contain `value_end`.
         """
         return "".join(self.key), "".join(self.end).split()[0]
 
@@ -69,7 +71,7 @@ class XmlToolFormat:
         return bool(re.search(self.shown, template, re.DOTALL))
 
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> XmlCallParser | None:
-        """Returns a new parser of one answer, or None without calls."""
+        """Returns a new parser of one answer, or None if calls are not allowed."""
         return XmlCallParser(self, signatures, forced=forced) if callable else None
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
@@ -81,7 +83,7 @@ class XmlToolFormat:
         return "\n".join(xml_rules(self, rules, writer)) if rules.most else None
 
     def write_calls(self, calls: Sequence[tuple[str, str]]) -> str:
-        """Returns the text of an answer that consists of calls, each a name and its arguments as JSON text."""
+        """Returns the text of an answer that consists of `calls`: pairs of a name and arguments as JSON text."""
         return write_around(self, [self._written(name, arguments) for name, arguments in calls])
 
     def _written(self, name: str, arguments: str) -> str:

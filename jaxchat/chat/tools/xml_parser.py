@@ -21,7 +21,10 @@ BLANK = r"[ \t\r\n]*"  # pattern of the white space between a value's end and th
 
 
 class XmlCallParser(StreamParser):
-    """A parser that splits text into content and calls as it arrives. Expects text of the grammar, possibly cut off."""
+    """A parser that splits text into content and calls as it arrives.
+
+    The text must follow the grammar of the format, but may be cut off.
+    """
 
     def __init__(self, tool_format: XmlToolFormat, signatures: Signatures, *, forced: bool) -> None:
         """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""

@@ -1,8 +1,8 @@
-"""Lark rules of calls whose arguments stand between tags.
+"""Writes Lark rules of calls whose arguments stand between tags.
 
-A value ends at the first end tag that is followed by another argument or the end of the call, so that the text of a
-file may contain the tag. The lexer cannot look ahead. Therefore the rule of a value contains the text that follows it,
-and each argument has two rules: one before another argument, and one for the end of the call.
+A value ends at the first end tag that is followed by another argument or by the end of the call. A value that is the
+text of a file may therefore contain the tag. The lexer cannot look ahead, so the rule of a value contains the text that
+follows it. Each argument has two rules: one for a place before another argument, one for the end of the call.
 """
 
 from __future__ import annotations

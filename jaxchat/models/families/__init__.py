@@ -122,7 +122,7 @@ def read_config(directory: Path) -> ModelConfig:
 
 
 def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
-    """Returns the model that `raw`, the object in a Hugging Face `config.json`, describes.
+    """Returns the configuration of the model that `raw`, the object in a Hugging Face `config.json`, describes.
 
     Raises:
         ModelError: a key is missing or wrong, or the architecture, the quantization or a setting is not supported.

@@ -1,7 +1,7 @@
-"""Command R, Command R7B and Aya: both halves of a block read one LayerNorm of its input.
+"""Command R, Command R7B and Aya: attention and MLP run in parallel, on the same LayerNorm of the block's input.
 
-Rotary embedding pairs neighbouring numbers of a head. From Command R7B on, most layers have a window, and the others
-have no positions.
+Rotary embedding pairs neighbouring elements of a head. From Command R7B on, most layers have a sliding window. The
+other layers have no positional embedding.
 """
 
 from __future__ import annotations

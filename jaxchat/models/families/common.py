@@ -60,7 +60,7 @@ def rope(keys: HFConfigReader, theta: float = 10000.0, *, partial: bool = False)
     Args:
         keys: the configuration.
         theta: the rotary base if the configuration has none.
-        partial: whether the family can rotate a part of each head.
+        partial: whether the family may rotate only a part of each head.
 
     Raises:
         ModelError: a setting is wrong or not supported, or the settings contradict each other.
@@ -101,7 +101,7 @@ def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> Rop
         theta: the rotary base if `settings` has none.
 
     Raises:
-        ModelError: a setting is wrong, or its rope type is not supported.
+        ModelError: a setting is wrong, or the rope type is not supported.
     """
     kind = settings.word("rope_type", settings.word("type", "default"))
     kind = KIND_ALIASES.get(kind, kind)
@@ -166,15 +166,15 @@ def rope_by_type(keys: HFConfigReader, full_theta: float, sliding_theta: float) 
 
 
 def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
-    """Returns the window of each layer, 0 for none, by `layer_types` if present and otherwise by `default`.
+    """Returns the window of each layer in tokens; 0 means none. `default` applies if `layer_types` is absent.
 
     Args:
         keys: the configuration.
         default: whether each layer has a window if the configuration does not have `layer_types`.
-        window: number of keys that a query of a layer with a window sees; 0 if the configuration has none.
+        window: the size of every window, in tokens; 0 if the configuration has none.
 
     Raises:
-        ModelError: a type of layer is unknown, or `layer_types` names a window of unknown size.
+        ModelError: `layer_types` has an unknown type, or has layers with a window although `window` is 0.
     """
     types = keys.words("layer_types")
     if not types:
@@ -207,7 +207,7 @@ def optional_window(keys: HFConfigReader) -> int:
 
 
 def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:
-    """Returns a layer for each entry of `windows`. The layers differ only in their windows."""
+    """Returns the kind of each layer, for layers that differ only in their windows. `windows` has one entry a layer."""
     return tuple(LayerKind(rope=rope, window=window) for window in windows)
 
 

@@ -1,4 +1,4 @@
-"""ERNIE 4.5: Llama whose rotary embedding pairs neighbouring numbers of a head."""
+"""ERNIE 4.5: Llama whose rotary embedding pairs neighbouring elements of a head."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""EXAONE 4 (arXiv 2507.11407): norms after each half of a block, and over queries and keys.
+"""EXAONE 4 (arXiv 2507.11407): norms after the attention and MLP sublayers, and of queries and keys.
 
-In models in which some layers have a window, the others have no positions.
+If some layers of a model have a sliding window, its other layers have no positional embedding.
 """
 
 from __future__ import annotations

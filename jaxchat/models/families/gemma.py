@@ -1,7 +1,8 @@
 """Gemma 1 (arXiv 2403.08295), 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786).
 
-Embeddings are scaled, and norms add 1 to their scales. From version 2 on, some layers have a window, and norms stand
-before and after each half of a block. Version 2 caps scores and logits. Version 3 normalises queries and keys.
+Embeddings are scaled, and norms add 1 to their scales. From version 2 on, some layers have a sliding window, and norms
+stand before and after the attention and MLP sublayers. Version 2 caps scores and logits. Version 3 normalises queries
+and keys.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Gemma 4: layers that differ in heads, keys shared between layers, per-layer embeddings, experts beside a dense layer.
+"""Gemma 4: two sizes of heads, keys shared between layers, per-layer embeddings, experts beside a dense layer.
 
-As in Gemma 3, most layers have a window. The others have wider heads. In large models they also have fewer KV heads,
-whose keys and values come from one matrix. In small models the last layers use the keys and values of earlier layers.
+As in Gemma 3, most layers have a sliding window. The other layers have larger heads. In large models these layers also
+have fewer KV heads, and one matrix makes both keys and values. In small models the last layers use the keys and values
+of earlier layers.
 """
 
 from __future__ import annotations

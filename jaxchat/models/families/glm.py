@@ -1,6 +1,6 @@
-"""GLM 4 (arXiv 2406.12793): Llama whose rotary embedding pairs neighbouring numbers, in one half of each head.
+"""GLM 4 (arXiv 2406.12793): Llama whose rotary embedding pairs neighbouring elements, in the first half of each head.
 
-The models of April 2025 also have norms after each half of a block.
+The models of April 2025 also have norms after the attention and MLP sublayers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Mistral: Llama with a sliding window in every layer (arXiv 2310.06825), or with none since version 0.2.
 
 Ministral has windows in some layers only. Its `config.json` names the architecture of Mistral or of Ministral.
-Ministral 3 stretches positions by YaRN, and its queries grow with their positions. Mistral 3 is a Mistral or a
-Ministral 3 beside a vision tower.
+Ministral 3 uses YaRN, and multiplies each query by a factor that grows with its position. Mistral 3 is a Mistral or a
+Ministral 3 with a vision tower.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""OLMo 2 (arXiv 2501.00656): Llama with norms after each half of a block, and over queries and keys of all heads.
+"""OLMo 2 (arXiv 2501.00656): Llama with norms after the attention and MLP sublayers instead of before them.
 
-In OLMo 3 most layers have a window. RoPE scaling applies only to layers without a window.
+Queries and keys are normalised across all heads at once. In OLMo 3 most layers have a sliding window. RoPE scaling
+applies only to layers without a window.
 """
 
 from __future__ import annotations

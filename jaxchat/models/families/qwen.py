@@ -1,7 +1,8 @@
 """Qwen 2 and 2.5: Llama with biases on queries, keys and values. Qwen 3 normalises queries and keys instead.
 
-This module reads the text parts of the models with "VL" in their names, which also see images. Sections of their heads
-rotate by different coordinates of an image. All coordinates of a text token are its position, so text has plain RoPE.
+Of the models with "VL" in their names, which also see images, this module reads the text part. In these models,
+sections of each head are rotated by different coordinates of an image. Every coordinate of a text token equals its
+position, so text has plain RoPE.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def read_2_text(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_2_experts(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Qwen2MoeForCausalLM`, which also has an expert that every token passes through."""
+    """Reads the configuration of `Qwen2MoeForCausalLM`, in which every token also passes through a shared expert."""
     keys = keys.or_else(_DEFAULTS_2_EXPERTS)
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
     full = keys.integer("max_window_layers", 28, least=0)

@@ -1,4 +1,4 @@
-"""SmolLM 3: Llama in which every fourth layer has no positions (NoPE, arXiv 2501.18795)."""
+"""SmolLM 3: Llama in which every fourth layer has no positional embedding (NoPE, arXiv 2501.18795)."""
 
 from __future__ import annotations
 
