@@ -30,6 +30,7 @@ class Record:
     Attributes:
         user: as sent by the client. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
+        cached_tokens: number of the prompt's tokens that were not computed for the first choice.
         first_token: seconds from acceptance to the first token.
         seconds: seconds from acceptance to the end.
         outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
@@ -46,6 +47,7 @@ class Record:
     user: str = field(default="", repr=False)
     accepted: float = field(default_factory=time.time)
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     first_token: float | None = None
     seconds: float = 0.0

@@ -172,20 +172,34 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
+class PromptTokensDetails(AnswerObject):
+    """What the tokens of a prompt consist of. Those of an earlier prompt that were not computed again are cached."""
+
+    cached_tokens: int
+
+    @classmethod
+    def from_proto(cls, proto: v1.PromptTokensDetails) -> Self:
+        return cls(proto=proto, cached_tokens=proto.cached_tokens)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Usage(AnswerObject):
-    """Token counts: the prompt (counted once), the sampled tokens of all choices, and the sum of both."""
+    """Token counts: of the prompt (once), of all choices, and the sum. Older servers send no details."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.Usage) -> Self:
+        details = optional(proto, "prompt_tokens_details")
         return cls(
             proto=proto,
             prompt_tokens=proto.prompt_tokens,
             completion_tokens=proto.completion_tokens,
             total_tokens=proto.total_tokens,
+            prompt_tokens_details=PromptTokensDetails.from_proto(details) if details else None,
         )
 
 
