@@ -173,7 +173,7 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class PromptTokensDetails(AnswerObject):
-    """What the tokens of a prompt consist of. Those of an earlier prompt that were not computed again are cached."""
+    """Counts of a prompt's tokens. Those that an earlier prompt left in the cache were not computed again."""
 
     cached_tokens: int
 

@@ -85,7 +85,11 @@ class GzipDecoder:
         self._begun = False
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        """Returns at most `limit` bytes, at least 1, of what `data` decodes to. Raises `ChatError` 400 for other data."""
+        """Returns at most `limit` bytes of what `data` decodes to; `limit` is positive.
+
+        Raises:
+            ChatError: 400 for data that is not gzip.
+        """
         decoded = bytearray()
         try:
             while data and len(decoded) < limit:

@@ -114,6 +114,6 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
         return
     response_format = request.response_format
     if not response_format.type:
-        raise missing("response_format.type", "A response format must have a type.")
+        raise invalid("response_format", "a response format must have a type.")
     if (response_format.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != response_format.HasField("json_schema"):
         raise invalid("response_format", "json_schema is required for, and only for, the type 'json_schema'.")
