@@ -93,7 +93,7 @@ def test_stream_options_are_for_streams(echo_place: Place) -> None:
 def test_zero_and_false_are_values_not_absence(echo_place: Place) -> None:
     with pytest.raises(grpc.RpcError, match="max_tokens"):
         echo_place.stub.Complete(request(max_tokens=0))
-    with pytest.raises(grpc.RpcError, match="n must be"):
+    with pytest.raises(grpc.RpcError, match="'n': must be"):
         echo_place.stub.Complete(request(n=0))
     assert echo_place.stub.Complete(request(seed=0, temperature=0, logprobs=False)).seed_used == 0
 

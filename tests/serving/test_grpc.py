@@ -60,7 +60,7 @@ def test_invalid_argument_has_details(stub):
         stub.Complete(ask(temperature=3), metadata=(("x-request-id", "mine"),))
     error = caught.value
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert error.details() == "temperature must be from 0 to 2, got 3.0."
+    assert error.details() == "Invalid value for 'temperature': must be from 0 to 2, got 3.0."
     info = details(error, error_details_pb2.ErrorInfo)
     assert (info.reason, info.domain) == ("invalid_request", "jaxchat")
     assert dict(info.metadata) == {
