@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 MESSAGE_LIMIT = 300  # characters of an error's message
 PARAM_LIMIT = 200
-MAX_BIAS = 100
+MAX_BIAS = 100  # bound of a logit_bias in both directions
 _VALUE_LIMIT = 100  # characters of a value in a message
 _PATH_LIMIT = 120
 
@@ -123,7 +123,7 @@ def renamed(error: ChatError, param: str) -> ChatError:
 
 
 def _quoted(param: str | None) -> str:
-    return f"'{safe_text(param or '', _PATH_LIMIT)}'"
+    return safe_repr(param, _PATH_LIMIT)
 
 
 def invalid_json(message: str) -> ChatError:

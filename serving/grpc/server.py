@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
@@ -140,6 +141,7 @@ class GrpcServer:
     async def start(self) -> None:
         """Starts to listen. Health reports NOT_SERVING until `set_serving`. Raises OSError if the address is taken."""
         await self.set_serving(False)
+        _check_free(self.host, self.port)
         host = f"[{self.host}]" if ":" in self.host else self.host
         address = f"{host}:{self.port}"
         try:
@@ -162,3 +164,13 @@ class GrpcServer:
         """Waits at most `shutdown_grace` seconds for open chat calls, then cancels all calls."""
         await self._chat.open.wait(shutdown_grace)
         await self._server.stop(0)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises OSError with the system's reason if the address cannot be used, which gRPC itself only logs."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen for gRPC on {host}:{port}: {error.strerror}") from None

@@ -45,6 +45,13 @@ def test_complete_and_stream_agree(stub):
     assert completion.seed_used == -7
 
 
+def test_a_taken_port_is_named_with_the_reason(server):
+    host, port = server.grpc.rsplit(":", 1)
+    second = GrpcServer(FakeSession(), host=host, port=int(port), max_body=1000)
+    with pytest.raises(OSError, match=f"cannot listen for gRPC on {server.grpc}: Address already in use"):
+        server.wait(second.start())
+
+
 def test_usage_chunk(stub):
     request = ask(stream_options=v1.StreamOptions(include_usage=True))
     *others, last = stub.Stream(request)

@@ -42,7 +42,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"minimum": 3, "maximum": 2, "type": "integer"}, "nsatisfiable"),
     ("[]", "JSON Schema object"),
     ("{", "JSON text"),
-    ('{"type": "string", "type": "null"}', "same name twice"),
+    ('{"type": "string", "type": "null"}', "this key twice"),
     ('{"minimum": NaN}', "NaN is not JSON"),
 ]
 
