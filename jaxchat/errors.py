@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+MESSAGE_LIMIT = 300  # characters of an error's message
+PARAM_LIMIT = 200
+MAX_BIAS = 100  # bound of a logit_bias in both directions
+_VALUE_LIMIT = 100  # characters of a value in a message
+_PATH_LIMIT = 120
 
 
 class ModelError(Exception):
@@ -19,8 +25,8 @@ class ChatError(Exception):
     """The error for a chat request that was rejected or failed, with the fields of the API's error object.
 
     Attributes:
-        message: text for people.
-        param: dotted path of the invalid field, as in `messages.2.content`.
+        message: text for people, which names the invalid field. Longer texts than 300 characters are shortened.
+        param: dotted path of the invalid field, as in `messages.2.content`. Paths above 200 characters are shortened.
         code: stable name of the error for programs, such as `context_length_exceeded`.
         type: group of the error, such as `invalid_request_error`.
         http_status: HTTP status, which also determines the gRPC status.
@@ -36,18 +42,31 @@ class ChatError(Exception):
     retry_after: float | None = None
     request_id: str | None = None
 
+    def __post_init__(self) -> None:
+        self.message = safe_text(self.message, MESSAGE_LIMIT)
+        if self.param is not None:
+            self.param = safe_text(self.param, PARAM_LIMIT)
+
     def __str__(self) -> str:
-        return self.message if self.param is None else f"{self.param}: {self.message}"
+        return self.message
 
 
-def safe_repr(value: object, limit: int = 200) -> str:
-    """Returns `repr(value)` made safe to send: at most `limit` characters, without lone surrogates."""
+def safe_text(text: str, limit: int) -> str:
+    """Returns `text` made safe to send: at most `limit` characters, cut in the middle, without lone surrogates."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) <= limit:
+        return text
+    end = (limit - 3) // 2
+    return f"{text[: limit - 3 - end]}...{text[len(text) - end :]}"
+
+
+def safe_repr(value: object, limit: int = _VALUE_LIMIT) -> str:
+    """Returns `repr(value)` made safe to send, as by `safe_text`."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # huge integers, or unlimited nesting
         text = f"<{type(value).__name__}>"
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return safe_text(text, limit)
 
 
 def reject_constant(name: str) -> None:
@@ -55,19 +74,56 @@ def reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-# 400
+# 400: messages that name the field first
 
 
-def invalid(param: str | None, message: str, code: str | None = None) -> ChatError:
-    return ChatError(message, param, code)
+def invalid(param: str | None, reason: str, code: str | None = None) -> ChatError:
+    """Returns a 400 for a value that is not allowed.
+
+    Args:
+        param: the field; None for an error of the whole request.
+        reason: says what is wrong, with the bound and the value. A reason that begins with the quoted name of the
+            field is the complete message.
+        code: name of the error for programs.
+    """
+    complete = param is None or reason.startswith(repr(param))
+    return ChatError(reason if complete else f"Invalid value for {_quoted(param)}: {reason}", param, code)
 
 
-def unsupported(param: str, message: str) -> ChatError:
-    return ChatError(message, param, "unsupported_parameter")
+def wrong_type(param: str, expected: str, value: object) -> ChatError:
+    """Returns a 400 for a value of another JSON type than `expected`, which is a phrase such as "a number"."""
+    return ChatError(f"Invalid type for {_quoted(param)}: expected {expected}, got {safe_repr(value)}.", param)
+
+
+def repeated_key(param: str) -> ChatError:
+    return invalid(param, "The JSON object has this key twice.")
+
+
+def bias_out_of_range(token: int, bias: float) -> ChatError:
+    return invalid("logit_bias", f"must be from -{MAX_BIAS} to {MAX_BIAS}, got {safe_repr(bias)} for token {token}.")
+
+
+def missing(param: str, reason: str = "") -> ChatError:
+    """Returns a 400 for a required field that is absent. `reason` is a sentence that says why it is required."""
+    return ChatError(f"Missing required parameter: {_quoted(param)}.{' ' if reason else ''}{reason}", param)
+
+
+def unsupported(param: str, reason: str) -> ChatError:
+    """Returns a 400 for a value of the API that this server or model does not support."""
+    return ChatError(f"Unsupported value for {_quoted(param)}: {reason}", param, "unsupported_parameter")
 
 
 def unknown_parameter(param: str) -> ChatError:
-    return ChatError(f"Unknown parameter: {safe_repr(param)}.", param, "unknown_parameter")
+    return ChatError(f"Unknown parameter: {_quoted(param)}.", param, "unknown_parameter")
+
+
+def renamed(error: ChatError, param: str) -> ChatError:
+    """Returns the error of a field as the error of another field, `param`."""
+    return replace(error, param=param, message=error.message.replace(_quoted(error.param), _quoted(param), 1))
+
+
+def _quoted(param: str | None) -> str:
+    return safe_repr(param, _PATH_LIMIT)
 
 
 def invalid_json(message: str) -> ChatError:
@@ -85,17 +141,16 @@ def context_length_exceeded(
         max_tokens: requested length of the answer, if any.
         more: whether the prompt is longer than `prompt_tokens`, because counting stopped there.
     """
-    if more:
-        message = f"This model's context is {limit} tokens, but the messages take more than {prompt_tokens}."
-        return ChatError(message, "messages", "context_length_exceeded")
-    answer = "" if max_tokens is None else f" and {max_tokens} tokens were asked for"
-    total = prompt_tokens + (max_tokens or 0)
-    return ChatError(
-        f"This model's context is {limit} tokens, but the messages take {prompt_tokens}{answer} ({total} in all). "
-        "Shorten the messages or lower max_tokens.",
-        "messages",
-        "context_length_exceeded",
-    )
+    limited = f"This model's maximum context length is {limit} tokens. However, "  # clients look for OpenAI's words
+    advice = "Please reduce the length of the messages"
+    if more or max_tokens is None:
+        message = f"your messages resulted in {'more than ' * more}{prompt_tokens} tokens. {advice}."
+    else:
+        message = (
+            f"you requested {prompt_tokens + max_tokens} tokens ({prompt_tokens} in the messages, {max_tokens} in the "
+            f"completion). {advice} or completion."
+        )
+    return ChatError(limited + message, "messages", "context_length_exceeded")
 
 
 # Other 4xx

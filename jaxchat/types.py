@@ -78,7 +78,8 @@ class TokenEvent:
 
     `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
     is -1 too, and the event ends all choices of the request. `logprob` (natural logarithm) and `top` are set only if
-    the request asks for log-probabilities and `token` is not -1.
+    the request asks for log-probabilities and `token` is not -1. `cached_tokens` is the number of the prompt's tokens
+    that were not computed, because an earlier prompt had left their keys and values.
     """
 
     request: int
@@ -87,6 +88,7 @@ class TokenEvent:
     finish: Finish | None = None
     logprob: float = 0.0
     top: TopLogprobs | None = None
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True)

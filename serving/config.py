@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from jaxchat.settings import Settings, setting
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/:?#@\[\]\s]+)(:[0-9]{1,5})?", re.IGNORECASE)
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
@@ -32,12 +34,20 @@ class RestConfig(Settings):
     shutdown_grace: float = _seconds(30.0, "time that running answers have to finish after SIGTERM or Ctrl-C", 0)
     max_body: int = setting(8 * 1024 * 1024, "largest request", metavar="BYTES", least=1024)
     allow_unknown_fields: bool = setting(False, "accept unknown JSON fields and ignore them instead of refusing them")
+    cors_origin: tuple[str, ...] | None = setting(
+        (),
+        "origins of web pages that may call the server, as http://host:8080; * allows all, none not even the default",
+        metavar="ORIGIN",
+        default_text="pages from localhost and from the server's own address, which are always allowed",
+    )
     api_keys: str | None = _file("file with the API keys that clients may use, see `jaxchat keys`; none: no key needed")
     tls_cert: str | None = _file("certificate and its chain in PEM form; with --tls-key it switches TLS on")
     tls_key: str | None = _file("private key of the certificate in PEM form, unencrypted")
 
     def validate(self) -> None:
         _together(self, "tls_cert", "tls_key")
+        for origin in self.cors_origin or ():
+            _check_origin(origin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +146,12 @@ class LogConfig(Settings):
 
     log_level: LogLevel = setting("warning", "lowest level that is logged; info has a line for each finished request")
     log_format: LogFormat = setting("text", "text is for people, json for log collectors: one object a line")
+
+
+def _check_origin(origin: str) -> None:
+    """Raises ValueError unless `origin` is `*` or an origin as browsers send it: `http://host` or `http://host:port`."""
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
+        raise ValueError(f"each of cors_origin must be '*' or an origin such as http://host:8080, got {origin!r}")
 
 
 def _together(config: Settings, first: str, second: str) -> None:

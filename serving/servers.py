@@ -99,6 +99,7 @@ def rest_server(
         allow_unknown_fields=config.allow_unknown_fields,
         keys=keys,
         metrics=metrics,
+        cors_origins=config.cors_origin,
     )
     return RestServer(app, host=config.host, port=config.rest_port, tls=tls)
 

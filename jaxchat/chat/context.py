@@ -32,6 +32,7 @@ class Record:
         user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
         prompt_tokens: 0 until the prompt is tokenised.
+        cached_tokens: number of the prompt's tokens that were not computed for the first choice.
         completion_tokens: sampled tokens of all choices so far.
         first_token: seconds from acceptance to the first token; None before it.
         seconds: seconds from acceptance to the end; 0 while the request runs.
@@ -49,6 +50,7 @@ class Record:
     user: str = field(default="", repr=False)
     accepted: float = field(default_factory=time.time)
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     first_token: float | None = None
     seconds: float = 0.0

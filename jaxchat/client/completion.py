@@ -173,20 +173,37 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
+class PromptTokensDetails(AnswerObject):
+    """Counts of a prompt's tokens. Those that an earlier prompt left in the cache were not computed again."""
+
+    cached_tokens: int
+
+    @classmethod
+    def from_proto(cls, proto: v1.PromptTokensDetails) -> Self:
+        return cls(proto=proto, cached_tokens=proto.cached_tokens)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Usage(AnswerObject):
-    """Token counts: the prompt, counted once for all choices, the sampled tokens of all choices, and their sum."""
+    """Token counts: the prompt, counted once for all choices, the sampled tokens of all choices, and their sum.
+
+    Older servers send no details.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.Usage) -> Self:
+        details = optional(proto, "prompt_tokens_details")
         return cls(
             proto=proto,
             prompt_tokens=proto.prompt_tokens,
             completion_tokens=proto.completion_tokens,
             total_tokens=proto.total_tokens,
+            prompt_tokens_details=PromptTokensDetails.from_proto(details) if details else None,
         )
 
 

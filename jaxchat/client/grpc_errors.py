@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,10 +11,11 @@ from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
-from jaxchat.errors import ChatError, internal, timeout
+from jaxchat.errors import ChatError, internal, safe_text, timeout
 
 DOMAIN = "jaxchat"
 DETAILS_KEY = "grpc-status-details-bin"
+MAX_TEXT_BYTES = 600  # of a message or path, which are in the trailers several times; clients refuse above 8 KiB
 
 _STATUS = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -44,6 +46,7 @@ def status_code(error: ChatError) -> grpc.StatusCode:
 
 def to_details(error: ChatError, request_id: str) -> bytes:
     """Returns a serialized `google.rpc.Status`, to be sent in the trailing metadata under the key `DETAILS_KEY`."""
+    error = fit(error)
     metadata = {"type": error.type, "http_status": str(error.http_status)}
     if error.param is not None:
         metadata["param"] = error.param
@@ -62,6 +65,17 @@ def to_details(error: ChatError, request_id: str) -> bytes:
     code: int = status_code(error).value[0]
     status = status_pb2.Status(code=code, message=error.message, details=map(_pack, details))
     return status.SerializeToString()
+
+
+def fit(error: ChatError) -> ChatError:
+    """Returns the error with a message and a path that fit into trailers, however many bytes their characters take."""
+    return replace(error, message=_fit(error.message), param=None if error.param is None else _fit(error.param))
+
+
+def _fit(text: str) -> str:
+    while (size := len(text.encode())) > MAX_TEXT_BYTES:
+        text = safe_text(text, len(text) * MAX_TEXT_BYTES // size)
+    return text
 
 
 def _pack(message: Message) -> any_pb2.Any:

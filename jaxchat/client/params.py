@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, Required, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, Required, TypeAlias, TypedDict
 
 from jaxchat import v1
 
@@ -25,6 +25,13 @@ class TextPartParam(TypedDict):
     text: str
 
 
+class RefusalPartParam(TypedDict):
+    """A part of an assistant message's content that says why the assistant declined to answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
 class FunctionCallParam(TypedDict):
     """A call that the assistant made. `arguments` is JSON text."""
 
@@ -33,27 +40,37 @@ class FunctionCallParam(TypedDict):
 
 
 class ToolCallParam(TypedDict):
-    """A tool call that the assistant made."""
+    """A tool call that the assistant made. `index`, as chunks have it, has no effect."""
 
     id: str
     type: Literal["function"]
     function: FunctionCallParam
+    index: NotRequired[int]
 
 
 class MessageParam(TypedDict, total=False):
     """A message of the conversation.
 
     The role "tool" requires `tool_call_id`, and "function" requires `name`. Only the role "assistant" may have
-    `tool_calls` or `function_call`. `content` may be absent with the role "function", and in messages with calls. With
-    the roles "assistant" and "function" it must be a string.
+    `tool_calls` or `function_call`. `content` may be absent with the role "function", and in messages with calls or a
+    refusal. With the role "function" it must be a string.
+
+    Only the role "assistant" may have `refusal`, which takes the place of the content, and `reasoning_content`, the
+    thoughts of an earlier answer, for chat templates that show them. `annotations`, `id` and `parsed` repeat what a
+    message says or name it, and have no effect.
     """
 
     role: Required[RoleName]
-    content: str | Sequence[TextPartParam] | None
+    content: str | Sequence[TextPartParam | RefusalPartParam] | None
     name: str
     tool_calls: Sequence[ToolCallParam]
     function_call: FunctionCallParam
     tool_call_id: str
+    refusal: str | None
+    reasoning_content: str | None
+    annotations: Sequence[Any] | None
+    id: str | None
+    parsed: Any
 
 
 class FunctionParam(TypedDict, total=False):
@@ -114,16 +131,23 @@ class ResponseFormatParam(TypedDict, total=False):
 
 
 class StreamOptionsParam(TypedDict, total=False):
-    """Options of a streamed answer. With `include_usage` the last chunk has the usage and no choices."""
+    """Options of a streamed answer. With `include_usage` the last chunk has the usage and no choices.
+
+    `include_obfuscation` may only be false: chunks are never padded.
+    """
 
     include_usage: bool
+    include_obfuscation: Literal[False]
 
 
 Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.AssistantMessage
 
 
 class ParseParams(TypedDict, total=False):
-    """Parameters of `parse` besides `response_format` and `timeout`. For all except `model`, None means absent."""
+    """Parameters of `parse` besides `response_format` and `timeout`. For all except `model`, None means absent.
+
+    `metadata` must be empty. It, `modalities`, `service_tier` and `store` may only ask for what is done anyway.
+    """
 
     messages: Required[Sequence[Message]]
     model: str
@@ -149,6 +173,10 @@ class ParseParams(TypedDict, total=False):
     exact_logprobs: bool | None
     chat_template_kwargs: Mapping[str, Any] | None
     reasoning_effort: ReasoningEffort | None
+    metadata: Mapping[str, str] | None
+    modalities: Sequence[Literal["text"]] | None
+    service_tier: Literal["auto", "default"] | None
+    store: Literal[False] | None
 
 
 class ChatParams(ParseParams, total=False):

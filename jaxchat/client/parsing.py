@@ -55,7 +55,7 @@ def response_format_of(model: type[Any]) -> ResponseFormatParam:
     except ModuleNotFoundError:
         raise ImportError("chat.completions.parse needs pydantic: pip install pydantic") from None
     if not (isinstance(model, type) and issubclass(model, pydantic.BaseModel)):
-        raise invalid("response_format", f"Expected a pydantic model class, got {safe_repr(model)}.")
+        raise invalid("response_format", f"expected a pydantic model class, got {safe_repr(model)}.")
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", model.__name__)[:LONGEST_NAME]
     schema = make_strict(model.model_json_schema())
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}

@@ -136,7 +136,7 @@ class Scheduler:
         if not self._kv_cache.allocate(sequence, len(sequence.prompt), self._headroom()):
             return
         self._queue.popitem(last=False)
-        sequence.prefilled = len(sequence.pages) * self._kv_cache.page_size
+        sequence.prefilled = sequence.cached_tokens = len(sequence.pages) * self._kv_cache.page_size
         sequence.slot = self._free_slots.pop()
         sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
         self._prefilling = sequence
@@ -250,10 +250,11 @@ class Scheduler:
             self._end(sequence)
         if finish in ("numerical_error", "grammar_error"):
             return TokenEvent(sequence.request_id, sequence.choice, -1, finish)
-        if not sequence.request.sampling.logprobs:
-            return TokenEvent(sequence.request_id, sequence.choice, token, finish)
-        top = TopLogprobs(result.top_ids[row], result.top_logprobs[row])
-        return TokenEvent(sequence.request_id, sequence.choice, token, finish, float(result.logprobs[row]), top)
+        logprob, top = 0.0, None
+        if sequence.request.sampling.logprobs:
+            logprob, top = float(result.logprobs[row]), TopLogprobs(result.top_ids[row], result.top_logprobs[row])
+        cached = sequence.cached_tokens
+        return TokenEvent(sequence.request_id, sequence.choice, token, finish, logprob, top, cached)
 
     def _finish(self, sequence: Sequence, row: int, result: StepResult) -> Finish | None:
         if not result.finite[row]:

@@ -22,6 +22,7 @@ class Sequence:
     request: GenerateRequest
     slot: int = -1
     prefilled: int = 0  # prompt tokens whose prefill has been dispatched
+    cached_tokens: int = 0  # prompt tokens that need no prefill, as cached pages hold them
     dispatched: int = 0  # sampled tokens whose step has been dispatched
     sampled: int = 0  # sampled tokens that have come back
     finished: bool = False

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from jaxchat.errors import invalid, safe_repr
+from jaxchat.errors import invalid, safe_repr, wrong_type
 
 T = TypeVar("T")
 Reader = Callable[[Any, str], T]
@@ -20,33 +20,41 @@ Reader = Callable[[Any, str], T]
 MAX_NESTING = 64
 
 
+def anything(value: Any, path: str) -> Any:
+    return value
+
+
 def boolean(value: Any, path: str) -> bool:
     if not isinstance(value, bool):
-        raise _wrong(path, "true or false", value)
+        raise wrong_type(path, "true or false", value)
     return value
 
 
 def number(value: Any, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(path, "a number", value)
+        raise wrong_type(path, "a number", value)
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
     if not math.isfinite(result):
-        raise _wrong(path, "a finite number", value)
+        raise invalid(path, f"expected a finite number, got {safe_repr(value)}.")
     return result
 
 
-def integer(bits: int) -> Reader[int]:
-    """Returns a reader of signed integers of `bits` bits, the width of the protobuf field."""
+def integer(bits: int, least: int | None = None) -> Reader[int]:
+    """Returns a reader of signed integers of `bits` bits, the width of the protobuf field.
+
+    Errors say that the value must be at least `least`, which is checked elsewhere; None means the smallest integer.
+    """
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
     def read(value: Any, path: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise _wrong(path, "an integer", value)
+            raise wrong_type(path, "an integer", value)
         if not low <= value <= high:
-            raise _wrong(path, f"an integer from {low} to {high}", value)
+            bound = f"most {high}" if value > high else f"least {low if least is None else least}"
+            raise invalid(path, f"must be at {bound}, got {safe_repr(value)}.")
         return value
 
     return read
@@ -54,32 +62,27 @@ def integer(bits: int) -> Reader[int]:
 
 def string(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise _wrong(path, "a string", value)
+        raise wrong_type(path, "a string", value)
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise _wrong(path, "valid Unicode without lone surrogates", value) from None
+        message = f"expected valid Unicode without lone surrogates, got {safe_repr(value)}."
+        raise invalid(path, message) from None
     return value
 
 
 def array(value: Any, path: str) -> Sequence[Any]:
     if not isinstance(value, list | tuple):
-        raise _wrong(path, "an array", value)
-    return value
-
-
-def filled_array(value: Any, path: str) -> Sequence[Any]:
-    if not array(value, path):
-        raise invalid(path, "Expected an array of at least one item, got an empty array.")
+        raise wrong_type(path, "an array", value)
     return value
 
 
 def mapping(value: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise _wrong(path, "an object", value)
+        raise wrong_type(path, "an object", value)
     for key in value:
         if not isinstance(key, str):
-            raise _wrong(path, "an object with string keys", key)
+            raise wrong_type(path, "an object with string keys", key)
     return value
 
 
@@ -88,8 +91,10 @@ def word(words: Mapping[str, T]) -> Reader[T]:
     expected = "one of " + ", ".join(map(repr, words))
 
     def read(value: Any, path: str) -> T:
-        if not isinstance(value, str) or value not in words:
-            raise _wrong(path, expected, value)
+        if not isinstance(value, str):
+            raise wrong_type(path, expected, value)
+        if value not in words:
+            raise invalid(path, f"expected {expected}, got {safe_repr(value)}.")
         return words[value]
 
     return read
@@ -105,7 +110,7 @@ def json_text(value: Any, path: str) -> str:
     try:
         return string(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")), path)
     except (TypeError, ValueError) as error:
-        raise invalid(path, f"Expected JSON data: {safe_repr(str(error))}.") from None
+        raise invalid(path, f"expected JSON data: {safe_repr(str(error))}.") from None
 
 
 def nested_at_most(value: Any, path: str | None, limit: int = MAX_NESTING) -> None:
@@ -117,7 +122,3 @@ def nested_at_most(value: Any, path: str | None, limit: int = MAX_NESTING) -> No
         if depth > limit:
             raise invalid(path, f"Arrays and objects may be nested at most {limit} deep.")
         level = [inner for item in level for inner in (item.values() if isinstance(item, Mapping) else item)]
-
-
-def _wrong(path: str, expected: str, value: Any) -> Exception:
-    return invalid(path, f"Expected {expected}, got {safe_repr(value)}.")

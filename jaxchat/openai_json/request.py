@@ -1,44 +1,37 @@
 """Builds a chat completion request from JSON or from Python keywords.
 
 Each object of the API is a table from key to the function that puts the key's value into the protobuf message. Keys
-that are not in the table are rejected.
+that are not in the table are rejected, unless their value is null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
 from jaxchat import v1
-from jaxchat.errors import ChatError, invalid, safe_repr, unknown_parameter, unsupported
-from jaxchat.openai_json import enums, readers
+from jaxchat.errors import MAX_BIAS, bias_out_of_range, invalid, safe_repr
+from jaxchat.openai_json import enums, puts, readers
+from jaxchat.openai_json.puts import Table
 from jaxchat.openai_json.response import message_to_json
-
-Put = Callable[[Any, str, Any, str, bool], None]
-"""A function that puts a JSON value into a message: (message, key, value, path, allow_unknown)."""
-Table = Mapping[str, Put]
 
 LATER_FIELDS = frozenset(
     {
         "audio",
-        "metadata",
-        "modalities",
         "moderation",
         "prediction",
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
         "safety_identifier",
-        "service_tier",
-        "store",
         "verbosity",
         "web_search_options",
     }
 )
 """Fields added to the API after June 2024. Errors call these fields unsupported instead of unknown."""
-LATER_MESSAGE_FIELDS = frozenset({"refusal", "audio", "annotations"})
+LATER_MESSAGE_FIELDS = frozenset({"audio"})
 
 
 class ParsedRequest(NamedTuple):
@@ -52,12 +45,11 @@ class ParsedRequest(NamedTuple):
 def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ParsedRequest:
     """Reads the request in a parsed JSON body. Checks types, not bounds.
 
-    For known keys, `null` is the same as absent. A key in `LATER_FIELDS` is rejected unless its value is `null`. An
-    unknown key is always rejected.
+    Everywhere except in JSON Schemas, `null` is the same as absent, and so is an empty array except for `messages`.
 
     Args:
         body: the parsed body.
-        allow_unknown: whether to ignore unknown keys and those in `LATER_FIELDS`, such as `store`.
+        allow_unknown: whether to ignore unknown keys and later fields of the API, such as `verbosity`.
 
     Raises:
         ChatError: a value has the wrong type, or a key is rejected. The status is 400 and `param` is the dotted path of
@@ -68,9 +60,9 @@ def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -
     stream = body.pop("stream", None)
     stream = stream is not None and readers.boolean(stream, "stream")
     request = v1.ChatCompletionRequest()
-    _fill(request, body, "", REQUEST, LATER_FIELDS, allow_unknown)
+    puts.fill(request, body, "", REQUEST, LATER_FIELDS, allow_unknown)
     if request.HasField("stream_options") and not stream:
-        raise invalid("stream_options", "Only allowed when stream is true.")
+        raise invalid("stream_options", "only allowed when stream is true.")
     return ParsedRequest(request, stream, request.stream_options.include_usage)
 
 
@@ -88,77 +80,19 @@ def request_from_kwargs(**kwargs: Any) -> ParsedRequest:
     return request_from_json(kwargs)
 
 
-def _fill(message: Message, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
-    for key, value in readers.mapping(body, path).items():
-        field_path = f"{path}.{key}" if path else key
-        if key in table:
-            if value is not None:
-                table[key](message, key, value, field_path, allow_unknown)
-        elif not allow_unknown:
-            _reject(field_path, key in later, value)
-
-
-def _reject(path: str, later: bool, value: Any) -> None:
-    if not later:
-        raise unknown_parameter(path.encode("utf-8", "backslashreplace").decode()[:200])
-    if value is not None:
-        raise unsupported(path, f"{path} is not supported by this server, got {safe_repr(value)}.")
-
-
 # Puts
-
-
-def _plain(reader: readers.Reader[Any]) -> Put:
-    """Returns a function that sets the scalar field `key`."""
-
-    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-        setattr(message, key, reader(value, path))
-
-    return put
-
-
-def _object(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """Returns a function that fills the message field `key`."""
-
-    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-        inner = getattr(message, key)
-        inner.SetInParent()
-        _fill(inner, value, path, table, later, allow_unknown)
-
-    return put
-
-
-def _objects(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """Returns a function that fills the repeated message field `key`. It rejects an empty array."""
-
-    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-        for i, item in enumerate(readers.filled_array(value, path)):
-            _fill(getattr(message, key).add(), item, f"{path}.{i}", table, later, allow_unknown)
-
-    return put
-
-
-def _errors_at(param: str, put: Put) -> Put:
-    """Returns a function that calls `put` and reports each error at `param`, as the API does for some fields."""
-
-    def outer(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-        try:
-            put(message, key, value, path, allow_unknown)
-        except ChatError as error:
-            inside = "" if error.param in (None, param) else f"{error.param}: "
-            raise invalid(param, inside + error.message, error.code) from None
-
-    return outer
 
 
 def _put_logit_bias(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
     for token, bias in readers.mapping(value, path).items():
         if not (token.isascii() and token.isdigit()):
-            raise invalid(path, f"Expected token ids as keys, got {safe_repr(token)}.")
-        token_id = readers.integer(32)(int(token.lstrip("0")[:20] or "0"), path)
+            raise invalid(path, f"expected token ids as keys, got {safe_repr(token)}.")
+        token_id = readers.integer(32, least=0)(int(token.lstrip("0")[:20] or "0"), path)
         if token_id in request.logit_bias:
-            raise invalid(path, f"Token {token_id} is given twice.")
-        request.logit_bias[token_id] = readers.number(bias, path)
+            raise invalid(path, f"token {token_id} is given twice.")
+        if abs(readers.number(bias, path)) > MAX_BIAS:  # checked here, because the 32 bits of the field round it
+            raise bias_out_of_range(token_id, bias)
+        request.logit_bias[token_id] = bias
 
 
 def _put_stop(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
@@ -170,12 +104,12 @@ def _put_tool_choice(request: Any, key: str, value: Any, path: str, allow_unknow
     if isinstance(value, str):
         request.tool_choice.mode = readers.word(enums.TOOL_CHOICES)(value, path)
     else:
-        _fill(request.tool_choice.named, value, path, NAMED_TOOL, frozenset(), allow_unknown)
+        puts.fill(request.tool_choice.named, value, path, NAMED_TOOL, frozenset(), allow_unknown)
         request.tool_choice.named.SetInParent()
 
 
 def _put_choice_function(named: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    _fill(named, value, path, {"name": _plain(readers.string)}, frozenset(), allow_unknown)
+    puts.fill(named, value, path, {"name": puts.plain(readers.string)}, frozenset(), allow_unknown)
 
 
 def _put_function_call(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
@@ -183,86 +117,101 @@ def _put_function_call(request: Any, key: str, value: Any, path: str, allow_unkn
         request.function_call.mode = readers.word(enums.FUNCTION_CALLS)(value, path)
     else:
         request.function_call.SetInParent()
-        _fill(request.function_call, value, path, {"name": _plain(readers.string)}, frozenset(), allow_unknown)
+        puts.fill(request.function_call, value, path, {"name": puts.plain(readers.string)}, frozenset(), allow_unknown)
 
 
 def _put_content(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
     if isinstance(value, str):
         message.text = readers.string(value, path)
         return
-    message.parts.SetInParent()
-    for i, part in enumerate(readers.filled_array(value, path)):
+    for i, part in enumerate(readers.array(value, path)):
         _put_part(message.parts.parts.add(), part, f"{path}.{i}", allow_unknown)
 
 
 def _put_part(part: v1.ContentPart, value: Any, path: str, allow_unknown: bool) -> None:
     kind = readers.mapping(value, path).get("type")
     if isinstance(kind, str) and kind not in enums.PART_TYPES:
-        raise invalid(f"{path}.type", f"This model takes text only, got a part of type {safe_repr(kind)}.")
-    _fill(part, value, path, PART, frozenset(), allow_unknown)
+        raise invalid(f"{path}.type", f"this model takes text only, got a part of type {safe_repr(kind)}.")
+    puts.fill(part, value, path, PART, frozenset(), allow_unknown)
 
 
 # Tables, innermost first
 
-_text = _plain(readers.string)
-_flag = _plain(readers.boolean)
-_number = _plain(readers.number)
-_int32 = _plain(readers.integer(32))
-_tool_type = _plain(readers.word(enums.TOOL_TYPES))
+_text = puts.plain(readers.string)
+_flag = puts.plain(readers.boolean)
+_number = puts.plain(readers.number)
+_int32 = puts.plain(readers.integer(32))
+_count = puts.plain(readers.integer(32, least=1))
+_tool_type = puts.plain(readers.word(enums.TOOL_TYPES))
 
-PART: Table = {"type": _plain(readers.word(enums.PART_TYPES)), "text": _text}
+PART: Table = {"type": puts.plain(readers.word(enums.PART_TYPES)), "text": _text, "refusal": _text}
 CALLED_FUNCTION: Table = {"name": _text, "arguments": _text}
-TOOL_CALL: Table = {"id": _text, "type": _tool_type, "function": _object(CALLED_FUNCTION)}
+TOOL_CALL: Table = {
+    "id": _text,
+    "type": _tool_type,
+    "function": puts.object_of({**CALLED_FUNCTION, "parsed_arguments": puts.echo(readers.anything)}),
+    "index": puts.echo(readers.integer(32)),
+}
 MESSAGE: Table = {
-    "role": _plain(readers.word(enums.ROLES)),
+    "role": puts.plain(readers.word(enums.ROLES)),
     "content": _put_content,
     "name": _text,
-    "tool_calls": _objects(TOOL_CALL),
-    "function_call": _object(CALLED_FUNCTION),
+    "tool_calls": puts.objects_of(TOOL_CALL),
+    "function_call": puts.object_of(CALLED_FUNCTION),
     "tool_call_id": _text,
+    "refusal": _text,
+    "reasoning_content": _text,
+    "annotations": puts.echo(readers.array),
+    "id": puts.echo(readers.string),
+    "parsed": puts.echo(readers.anything),
 }
 FUNCTION: Table = {
     "name": _text,
     "description": _text,
-    "parameters": _plain(readers.json_text),
+    "parameters": puts.plain(readers.json_text),
     "strict": _flag,
 }
-TOOL: Table = {"type": _tool_type, "function": _object(FUNCTION)}
+TOOL: Table = {"type": _tool_type, "function": puts.object_of(FUNCTION)}
 NAMED_TOOL: Table = {"type": _tool_type, "function": _put_choice_function}
 JSON_SCHEMA: Table = {
     "name": _text,
     "description": _text,
-    "schema": _plain(readers.json_text),
+    "schema": puts.plain(readers.json_text),
     "strict": _flag,
 }
 RESPONSE_FORMAT: Table = {
-    "type": _plain(readers.word(enums.RESPONSE_FORMATS)),
-    "json_schema": _object(JSON_SCHEMA),
+    "type": puts.plain(readers.word(enums.RESPONSE_FORMATS)),
+    "json_schema": puts.object_of(JSON_SCHEMA),
 }
+STREAM_OPTIONS: Table = {"include_usage": _flag, "include_obfuscation": puts.only(False)}
 REQUEST: Table = {
     "model": _text,
-    "messages": _objects(MESSAGE, LATER_MESSAGE_FIELDS),
+    "messages": puts.objects_of(MESSAGE, LATER_MESSAGE_FIELDS),
     "frequency_penalty": _number,
     "presence_penalty": _number,
     "logit_bias": _put_logit_bias,
     "logprobs": _flag,
     "top_logprobs": _int32,
-    "max_tokens": _int32,
-    "max_completion_tokens": _int32,
-    "n": _int32,
-    "response_format": _errors_at("response_format", _object(RESPONSE_FORMAT)),
-    "seed": _plain(readers.integer(64)),
+    "max_tokens": _count,
+    "max_completion_tokens": _count,
+    "n": _count,
+    "response_format": puts.errors_at("response_format", puts.object_of(RESPONSE_FORMAT)),
+    "seed": puts.plain(readers.integer(64)),
     "stop": _put_stop,
-    "stream_options": _errors_at("stream_options", _object({"include_usage": _flag})),
+    "stream_options": puts.errors_at("stream_options", puts.object_of(STREAM_OPTIONS)),
     "temperature": _number,
     "top_p": _number,
-    "tools": _objects(TOOL),
-    "tool_choice": _errors_at("tool_choice", _put_tool_choice),
+    "tools": puts.objects_of(TOOL),
+    "tool_choice": puts.errors_at("tool_choice", _put_tool_choice),
     "parallel_tool_calls": _flag,
     "user": _text,
-    "functions": _objects(FUNCTION),
-    "function_call": _errors_at("function_call", _put_function_call),
+    "functions": puts.objects_of(FUNCTION),
+    "function_call": puts.errors_at("function_call", _put_function_call),
     "exact_logprobs": _flag,
-    "chat_template_kwargs": _plain(readers.json_text),
-    "reasoning_effort": _plain(readers.word(enums.REASONING_EFFORTS)),
+    "chat_template_kwargs": puts.plain(readers.json_text),
+    "reasoning_effort": puts.plain(readers.word(enums.REASONING_EFFORTS)),
+    "metadata": puts.only({}),
+    "modalities": puts.only(["text"]),
+    "service_tier": puts.only("auto", "default"),
+    "store": puts.only(False),
 }

@@ -88,9 +88,9 @@ def message_to_json(message: Message) -> Json:
     if isinstance(message, v1.AssistantMessage):
         return _message(message)
     if not isinstance(message, v1.ChatMessage):
-        raise invalid("messages", f"Expected a message, got {safe_repr(type(message).__name__)}.")
+        raise invalid("messages", f"expected a message, got {safe_repr(type(message).__name__)}.")
     result: Json = {"role": _ROLE_WORDS.get(message.role), "content": _content(message)}
-    for key in ("name", "tool_call_id"):
+    for key in ("name", "tool_call_id", "refusal", "reasoning_content"):
         if message.HasField(key):
             result[key] = getattr(message, key)
     return result | _calls(message)
@@ -99,8 +99,14 @@ def message_to_json(message: Message) -> Json:
 def _content(message: v1.ChatMessage) -> Any:
     kind = message.WhichOneof("content_kind")
     if kind == "parts":
-        return [{"type": "text", "text": part.text} for part in message.parts.parts]
+        return [_part(part) for part in message.parts.parts]
     return message.text if kind else None
+
+
+def _part(part: v1.ContentPart) -> Json:
+    if part.type == v1.CONTENT_PART_TYPE_REFUSAL:
+        return {"type": "refusal", "refusal": part.refusal}
+    return {"type": "text", "text": part.text}
 
 
 def _choice(choice: v1.Choice) -> Json:
@@ -182,11 +188,18 @@ def _entry(entry: v1.TokenLogprob | v1.TopLogprob) -> Json:
 
 
 def _usage(usage: v1.Usage) -> Json:
-    return {
+    result: Json = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
     }
+    if usage.HasField("prompt_tokens_details"):
+        result["prompt_tokens_details"] = _prompt_details(usage.prompt_tokens_details)
+    return result
+
+
+def _prompt_details(details: v1.PromptTokensDetails) -> Json:
+    return {"cached_tokens": details.cached_tokens}
 
 
 _WRITERS: dict[type[Message], Callable[[Any], Json]] = {
@@ -201,6 +214,7 @@ _WRITERS: dict[type[Message], Callable[[Any], Json]] = {
     v1.TokenLogprob: _token_logprob,
     v1.TopLogprob: _entry,
     v1.Usage: _usage,
+    v1.PromptTokensDetails: _prompt_details,
     v1.Model: model_to_json,
     v1.ChatTemplate: chat_template_to_json,
 }

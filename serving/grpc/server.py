@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ from serving.grpc.methods import SERVICE, Undecodable, add_methods
 from serving.tls import ServerTls
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # n = 128 with 20 top_logprobs
-LEAST_PING_MS = 10_000  # clients may ping this often; gRPC closes the connection below its default of 5 minutes
+LEAST_PING_MS = 10_000  # clients may ping this often, with or without a call; gRPC's defaults are minutes and hours
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
 
 async def _abort(context: Context, error: ChatError, request_id: str) -> NoReturn:
     trailers = ((grpc_errors.DETAILS_KEY, grpc_errors.to_details(error, request_id)),)
-    await context.abort(grpc_errors.status_code(error), error.message, trailers)
+    await context.abort(grpc_errors.status_code(error), grpc_errors.fit(error).message, trailers)
     raise AssertionError("abort always raises")
 
 
@@ -101,6 +102,8 @@ class GrpcServer:
         max_body: largest request, in bytes.
         keys: valid API keys, of which each chat call requires one. None means that no call requires a key.
         tls: certificate and key. None means that connections are not encrypted.
+        least_ping_ms: least time in milliseconds between two pings of a client. The connections of clients that ping
+            more often are closed.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class GrpcServer:
         max_body: int,
         keys: ApiKeys | None = None,
         tls: ServerTls | None = None,
+        least_ping_ms: int = LEAST_PING_MS,
     ):
         self.host, self.port = host, port
         self._tls = tls
@@ -125,7 +129,8 @@ class GrpcServer:
                     "grpc.so_reuseport",
                     0,
                 ),  # a second server on the same port is an error, and does not share it silently
-                ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_MS),
+                ("grpc.http2.min_ping_interval_without_data_ms", least_ping_ms),
+                ("grpc.keepalive_permit_without_calls", 1),  # else idle connections may ping every two hours only
             ]
         )
         add_methods(self._chat, self._server)
@@ -136,6 +141,7 @@ class GrpcServer:
     async def start(self) -> None:
         """Starts to listen. Health reports NOT_SERVING until `set_serving`. Raises OSError if the address is taken."""
         await self.set_serving(False)
+        _check_free(self.host, self.port)
         host = f"[{self.host}]" if ":" in self.host else self.host
         address = f"{host}:{self.port}"
         try:
@@ -158,3 +164,13 @@ class GrpcServer:
         """Waits at most `shutdown_grace` seconds for open chat calls, then cancels all calls."""
         await self._chat.open.wait(shutdown_grace)
         await self._server.stop(0)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises OSError with the system's reason if the address cannot be used, which gRPC itself only logs."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen for gRPC on {host}:{port}: {error.strerror}") from None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,11 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jaxchat.chat.context import RequestContext
-from jaxchat.errors import ChatError
-from jaxchat.openai_json import completion_to_json, model_to_json, request_from_json
+from jaxchat.errors import MESSAGE_LIMIT, ChatError, safe_text
+from jaxchat.openai_json import ParsedRequest, completion_to_json, model_to_json, request_from_json
 from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model
 from serving.rest.body import read_json
+from serving.rest.cors import CrossOrigin
 from serving.rest.disconnect import ClientGone, until_disconnect
 from serving.rest.metrics import MetricsSource, metrics_route
 from serving.rest.middleware import AnswerFailures, RequireKey, StandardHeaders, seed_header
@@ -26,6 +30,13 @@ from serving.rest.sse import EventStream
 log = logging.getLogger(__name__)
 
 HEALTH = "/health"
+IGNORED = "A server with --allow-unknown-fields ignores it."
+_WAY_OUT = " This server has /v1/chat/completions: "
+ADVICE = {  # by unknown path
+    "/v1/responses": f"{_WAY_OUT}use `client.chat.completions` of the openai package, `openai.chat(...)` of the AI "
+    "SDK, or `OpenAIChatCompletionsModel` of the Agents SDK.",
+    "/v1/completions": f"{_WAY_OUT}send the prompt as a message.",
+}
 CLIENT_CLOSED = 499  # never sent: the client has closed the connection
 
 
@@ -37,6 +48,7 @@ def create_app(
     keep_alive: float = 15.0,
     keys: ApiKeys | None = None,
     metrics: MetricsSource | None = None,
+    cors_origins: Collection[str] | None = (),
 ) -> StandardHeaders:
     """Returns an ASGI application for `backend`.
 
@@ -47,6 +59,8 @@ def create_app(
         keep_alive: seconds between comments on a stream that waits for its first token.
         keys: valid API keys, of which every path except /health requires one. None means that no path requires a key.
         metrics: the source of the page /metrics. None omits the page.
+        cors_origins: origins of web pages that may call the server, besides localhost and the server's own address.
+            `*` allows all, None not even those.
     """
     api = Api(backend, max_body, allow_unknown_fields, keep_alive)
     app = Starlette(
@@ -66,7 +80,8 @@ def create_app(
         middleware=[Middleware(AnswerFailures)],
     )
     app.router.redirect_slashes = False
-    return StandardHeaders(RequireKey(app, keys, open_paths={HEALTH}) if keys else app)
+    guarded = RequireKey(app, keys, open_paths={HEALTH}) if keys else app
+    return StandardHeaders(guarded if cors_origins is None else CrossOrigin(guarded, cors_origins))
 
 
 class Api:
@@ -80,7 +95,7 @@ class Api:
 
     async def chat(self, request: Request) -> Response:
         body = await read_json(request, self._max_body)
-        parsed = request_from_json(body, allow_unknown=self._allow_unknown)
+        parsed = _request(body, allow_unknown=self._allow_unknown)
         call = _call(request)
         if parsed.stream:
             chunks = self._backend.stream(parsed.request, call)
@@ -102,6 +117,17 @@ class Api:
         return json_response({"status": "serving" if ready else "not_serving"}, 200 if ready else 503)
 
 
+def _request(body: Mapping[str, Any], *, allow_unknown: bool) -> ParsedRequest:
+    """Reads a request. Errors for fields that could be ignored say how the operator makes the server do so."""
+    try:
+        return request_from_json(body, allow_unknown=allow_unknown)
+    except ChatError as error:
+        if error.code not in ("unknown_parameter", "unsupported_parameter"):
+            raise
+        text = safe_text(error.message, MESSAGE_LIMIT - len(IGNORED) - 1)
+        raise replace(error, message=f"{text} {IGNORED}") from None
+
+
 def _call(request: Request) -> RequestContext:
     return RequestContext(request_id=request.state.request_id, authorization=request.headers.get("authorization", ""))
 
@@ -114,7 +140,8 @@ async def _chat_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     route = f"{request.method} {request.url.path}"[:200]
-    message = {404: f"Unknown path: {route}.", 405: f"Method not allowed: {route}."}.get(error.status_code)
+    advice = ADVICE.get(request.url.path, "")
+    message = {404: f"Unknown path: {route}.{advice}", 405: f"Method not allowed: {route}."}.get(error.status_code)
     chat_error = ChatError(message or error.detail, http_status=error.status_code)
     return error_response(chat_error, error.headers)
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
 
-from jaxchat.errors import ChatError, invalid_json, reject_constant, request_too_large, safe_repr
+from jaxchat.errors import ChatError, invalid_json, repeated_key, request_too_large, safe_repr
+from jaxchat.json_text import RepeatedKeyError, parse_json
 from jaxchat.openai_json.readers import nested_at_most
 
 _SURPLUS = 64 * 1024 * 1024  # bytes beyond the limit that are read and dropped
 _PATIENCE = 1.0  # seconds to wait for the next of these bytes
+_GZIP = 31  # the largest window, with the header and the checksum of gzip
 
 
 async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
-    """Returns the JSON object in the body.
+    """Returns the JSON object in the body, which may be compressed by gzip.
 
     Raises:
-        ChatError: the content type is not application/json (status 415), the body has more than `limit` bytes (413),
-            or it is not a JSON object or is nested more than 64 deep (400).
+        ChatError: the content type is not application/json, or the content encoding is neither gzip nor identity
+            (status 415); the body has more than `limit` bytes, compressed or not (413); or it is not a JSON object, has
+            a key twice in an object, or is nested more than 64 deep (400).
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
@@ -37,15 +40,18 @@ async def read_json(request: Request, limit: int) -> Mapping[str, Any]:
 
 async def _read(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
+    decoder = _decoder(request.headers.get("content-encoding", ""))
     parts = request.stream()
     body = bytearray()
     too_large = declared.isdigit() and int(declared[:20]) > limit
     while not too_large and (part := await anext(parts, None)) is not None:
-        body += part
+        body += decoder.feed(part, limit + 1 - len(body)) if decoder else part
         too_large = len(body) > limit
     if too_large:
         await _discard(parts)
         raise request_too_large(limit)
+    if decoder:
+        decoder.check_complete()
     return bytes(body)
 
 
@@ -60,12 +66,58 @@ async def _discard(parts: AsyncGenerator[bytes, None]) -> None:
             surplus += len(part)
 
 
+def _decoder(encoding: str) -> GzipDecoder | None:
+    """Returns the decoder for a content encoding, or None for a plain body. Raises `ChatError` 415 for others."""
+    name = encoding.strip().lower()
+    if name in ("gzip", "x-gzip"):
+        return GzipDecoder()
+    if name not in ("", "identity"):
+        message = f"The content encoding must be gzip or identity, got {safe_repr(encoding)}."
+        raise ChatError(message, http_status=415)
+    return None
+
+
+class GzipDecoder:
+    """A decoder of gzip that never returns more than asked for, so a small body cannot fill the memory."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP)
+        self._begun = False
+
+    def feed(self, data: bytes, limit: int) -> bytes:
+        """Returns at most `limit` bytes of what `data` decodes to; `limit` is positive.
+
+        Raises:
+            ChatError: 400 for data that is not gzip.
+        """
+        decoded = bytearray()
+        try:
+            while data and len(decoded) < limit:
+                if self._member.eof:
+                    self._member = zlib.decompressobj(_GZIP)  # a body may consist of several members
+                self._begun = True
+                decoded += self._member.decompress(data, limit - len(decoded))
+                data = self._member.unused_data if self._member.eof else b""
+        except zlib.error:
+            raise _not_gzip() from None
+        return bytes(decoded)
+
+    def check_complete(self) -> None:
+        """Raises `ChatError` 400 if the data ended too early."""
+        if self._begun and not self._member.eof:
+            raise _not_gzip()
+
+
+def _not_gzip() -> ChatError:
+    return invalid_json("The body is not valid gzip, although its content encoding says so.")
+
+
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=reject_constant)
+        return parse_json(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise invalid_json("The body is not valid UTF-8.") from None
-    except RecursionError:
-        raise invalid_json("The body is nested too deep.") from None
+    except RepeatedKeyError as error:
+        raise repeated_key(error.path) from None
     except ValueError as error:
         raise invalid_json(f"The body is not valid JSON: {safe_repr(str(error))}.") from None

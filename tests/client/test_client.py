@@ -56,7 +56,7 @@ def test_errors_come_from_create(client, stream):
         client.chat.completions.create(**HELLO, stream=stream, top_p=2.0)
     error = caught.value
     assert (error.param, error.code, error.http_status) == ("top_p", None, 400)
-    assert error.message == "top_p must be from 0 to 1, got 2.0."
+    assert error.message == "Invalid value for 'top_p': must be from 0 to 1, got 2.0."
     assert error.request_id and error.request_id.startswith("req_")
 
 

@@ -8,9 +8,9 @@ from jaxchat.openai_json import request
 
 PAIRS = [
     ("MessageParam", request.MESSAGE),
-    ("TextPartParam", request.PART),
     ("ToolCallParam", request.TOOL_CALL),
     ("FunctionCallParam", request.CALLED_FUNCTION),
+    ("StreamOptionsParam", request.STREAM_OPTIONS),
     ("ToolParam", request.TOOL),
     ("FunctionParam", request.FUNCTION),
     ("NamedToolChoiceParam", request.NAMED_TOOL),
@@ -26,3 +26,5 @@ def test_the_typed_keywords_are_the_fields_of_a_request():
 def test_the_typed_objects_have_the_keys_of_a_request():
     for name, table in PAIRS:
         assert set(getattr(parameters, name).__annotations__) == set(table), name
+    parts = {*parameters.TextPartParam.__annotations__, *parameters.RefusalPartParam.__annotations__}
+    assert parts == set(request.PART)

@@ -54,6 +54,7 @@ class Answer:
     choices: list[ChoiceAnswer]
     usage: tuple[int, int, int] | None
     seed: int | None
+    cached: int | None = None  # tokens of the prompt, reported beside the usage
 
     @property
     def text(self) -> str | None:
@@ -77,14 +78,16 @@ def read_completion(answer: Any, seed: int | None) -> Answer:
     for place, choice in enumerate(answer.choices):
         assert choice.index == place
         assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
-    return Answer(_identity(answer), [_read_choice(choice) for choice in answer.choices], _usage(answer.usage), seed)
+    usage, choices = answer.usage, [_read_choice(choice) for choice in answer.choices]
+    return Answer(_identity(answer), choices, _usage(usage), seed, usage.prompt_tokens_details.cached_tokens)
 
 
 def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
     """From `ChatCompletionChunk`s: role chunks first, one end for each choice, usage last, one identity."""
     chunks = list(chunks)
     (identity,) = {_identity(chunk) for chunk in chunks}
-    usage = [_usage(found) for chunk in chunks if (found := field_of(chunk, "usage"))]
+    reports = [found for chunk in chunks if (found := field_of(chunk, "usage"))]
+    usage = [_usage(found) for found in reports]
     assert len(usage) <= 1
     parts = [(chunk, choice) for chunk in chunks for choice in chunk.choices]
     assert len(parts) == len(chunks) - len(usage) and (not usage or not chunks[-1].choices)
@@ -95,7 +98,8 @@ def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
         assert chunk.object == "chat.completion.chunk" if not isinstance(chunk, Message) else True
         _append_chunk(choices[choice.index], choice)
     assert all(said.finish for said in choices)
-    return Answer(identity, choices, usage[0] if usage else None, seed)
+    cached = reports[0].prompt_tokens_details.cached_tokens if reports else None
+    return Answer(identity, choices, usage[0] if usage else None, seed, cached)
 
 
 def _append_chunk(said: ChoiceAnswer, choice: Any) -> None:
@@ -103,7 +107,7 @@ def _append_chunk(said: ChoiceAnswer, choice: Any) -> None:
     text, logprobs = field_of(choice.delta, "content"), field_of(choice, "logprobs")
     if choice.delta.role:
         assert said.text is None and not text
-        said.text = ""
+        said.text = text  # null where the answer must be a call
     elif text:
         said.text = (said.text or "") + text
     if logprobs is not None:

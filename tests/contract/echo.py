@@ -31,7 +31,8 @@ CONTEXT, CHUNK, PAGE, TOP = 4096, 32, 16, 20
 TEMPLATE = (
     "{% if tools %}<|im_start|>tools\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.name %}({{ m.name }}) {% endif %}"
-    "{% if m.tool_call_id %}[{{ m.tool_call_id }}] {% endif %}{{ m.content or '' }}"
+    "{% if m.tool_call_id %}[{{ m.tool_call_id }}] {% endif %}"
+    "{% if m.reasoning_content %}{ {{- m.reasoning_content -}} } {% endif %}{{ m.content or '' }}"
     "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -67,11 +68,13 @@ class EchoRunner:
         self.held = threading.Event()  # the engine waits at the gate
         self.prompts: list[str] = []
         self.steps = 0
+        self.prefilled = 0  # tokens of prompts that were computed
         self._pages = np.zeros((pages, PAGE), np.int32)
         self._script: list[list[int]] = [[] for _ in range(slots)]
 
     def prefill(self, work: PrefillWork) -> Pending:
         self.steps += 1
+        self.prefilled += len(work.tokens)
         for at, token in enumerate(work.tokens, work.start):
             self._pages[work.pages[at // PAGE], at % PAGE] = token
         if work.last:

@@ -54,12 +54,13 @@ SAMPLING = [
     asked("logit_bias", {"5000": 1}, "4999", "5000"),
     asked("logit_bias", {"1": 100.5}, "-100", "100", "100.5"),
     asked("logit_bias", {"1": -101}, "-100", "-101"),
+    asked("logit_bias", {"1": 1e300}, "100", "1e+300"),
     *[asked("logit_bias", {"1": value}, "a number") for value in ("1", True, None)],
     asked("logit_bias", [], "an object"),
     asked("logit_bias", {str(token): 0 for token in range(1025)}, "1024", "1025"),
 ]
 COUNTS = [
-    *_integer("max_tokens", (0, "1"), (-1, "1"), (2**31, str(2**31 - 1))),
+    *_integer("max_tokens", (0, "1"), (-1, "1"), (-(2**31) - 1, "at least 1,"), (2**31, str(2**31 - 1))),
     *_integer("max_completion_tokens", (0, "1"), (-5, "1")),
     asked("max_tokens", 3, "max_completion_tokens", max_completion_tokens=3),
     *_integer("n", (0, "1"), (129, "128"), (-1, "1")),
@@ -91,7 +92,20 @@ MESSAGES = [
     *[said("ChatMessage.text", "0.content", {"role": role}) for role in ("system", "user", "developer", "assistant")],
     *[said("ChatMessage.text", "0.content", {"role": "user", "content": bad}) for bad in (None, 5, {}, True)],
     said("ChatMessage.parts", "0.content", {"role": "user", "content": []}),
-    said("ChatMessage.parts", "0.content", {"role": "assistant", "content": [{"type": "text", "text": "x"}]}),
+    said(
+        "ChatMessage.parts", "0.content", {"role": "function", "name": "f", "content": [{"type": "text", "text": "x"}]}
+    ),
+    said("ContentPart.refusal", "0.content.0.type", USER | {"content": [{"type": "refusal", "refusal": "no"}]}),
+    said("ContentPart.refusal", "0.content.0.refusal", {"role": "assistant", "content": [{"type": "refusal"}]}),
+    said("ChatMessage.refusal", "0.refusal", {"role": "assistant", "content": "x", "refusal": "no"}),
+    said("ChatMessage.refusal", "0.refusal", USER | {"refusal": "no"}),
+    said("ChatMessage.refusal", "0.refusal", {"role": "assistant", "refusal": ["no"]}),
+    said("ChatMessage.reasoning_content", "0.reasoning_content", USER | {"reasoning_content": "hm"}),
+    said("ChatMessage.reasoning_content", "0.reasoning_content", {"role": "assistant", "reasoning_content": []}),
+    *[
+        said("", f"0.{key}", {"role": "assistant", "content": "x", key: value})
+        for key, value in (("annotations", {}), ("id", 1))
+    ],
     said("ContentParts.parts", "0.content.0", {"role": "user", "content": ["x"]}),
     *[
         said("ContentPart.type", "0.content.0.type", {"role": "user", "content": [{"text": "x", **kind}]}, says=says)
@@ -108,7 +122,8 @@ MESSAGES = [
     ],
 ]
 HISTORY = [
-    said("ChatMessage.tool_calls", "0.tool_calls", {"role": "assistant", "tool_calls": []}),
+    said("ChatMessage.tool_calls", "0.content", {"role": "assistant", "tool_calls": []}),
+    said("", "0.tool_calls.0.index", {"role": "assistant", "tool_calls": [CALL | {"index": "0"}]}, ANSWERED),
     said("ChatMessage.tool_calls", "0.tool_calls", USER | {"tool_calls": [CALL]}),
     said("ChatMessage.tool_calls", "0.tool_calls", {"role": "assistant", "tool_calls": [CALL]}, says=("c",)),
     said("ChatMessage.tool_calls", "0.tool_calls", {"role": "assistant", "tool_calls": [CALL]}, USER, ANSWERED),

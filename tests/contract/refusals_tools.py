@@ -14,7 +14,7 @@ def _tool(param: str, function: Any, *says: str, field: str = "FunctionDefinitio
 
 
 TOOLS = [
-    *[asked("tools", value) for value in ([], {}, "f")],
+    *[asked("tools", value) for value in ({}, "f")],
     asked("tools", [TOOL | {"function": {"name": f"f{i}"}} for i in range(129)], "128", "129"),
     asked("tools", [TOOL, TOOL], "f"),
     *[Case("Tool.type", {"tools": [{"function": {"name": "f"}, **kind}]}, "tools.0.type") for kind in (
@@ -56,7 +56,7 @@ CHOICES = [
     asked("parallel_tool_calls", 1, "true or false", tools=[TOOL]),
 ]
 LEGACY = [
-    *[asked("functions", value) for value in ([], {})],
+    asked("functions", {}),
     asked("functions", [FUNCTION], "tools", tools=[TOOL]),
     asked("functions", [FUNCTION, FUNCTION], "f"),
     asked("functions", [{"name": "a b"}], param="functions.0.name"),
@@ -86,6 +86,7 @@ FORMATS = [
     ],
     asked("stream_options", {"include_usage": 1}, "true or false", stream=True),
     asked("stream_options", {"mood": 1}, stream=True, code="unknown_parameter"),
+    asked("stream_options", {"include_obfuscation": True}, "false", stream=True, code="unsupported_parameter"),
     *[
         Case("StreamOptions.include_usage", {"stream_options": value, "stream": flag}, "stream_options")
         for value in ({}, {"include_usage": True}, {"include_usage": False})
@@ -95,7 +96,12 @@ FORMATS = [
 LATER = ("service_tier", "store", "metadata", "modalities", "audio", "prediction")
 UNKNOWN = [
     *[Case("", {name: "x"}, name, (name,), "unsupported_parameter") for name in LATER],
-    *[Case("", {"mood": value}, "mood", ("mood",), "unknown_parameter") for value in (1, None, {})],
+    *[
+        Case("", {name: value}, name, (name, "only"), "unsupported_parameter")
+        for name, value in (("store", True), ("store", 0), ("service_tier", "flex"), ("metadata", {"a": "b"}))
+    ],
+    *[Case("", {"modalities": value}, "modalities", (), "unsupported_parameter") for value in (["text", "audio"], [])],
+    *[Case("", {"mood": value}, "mood", ("mood",), "unknown_parameter") for value in (1, False, {}, [])],
     *[
         Case("", {"messages": [message]}, f"messages.0.{path}", (), code)
         for message, path, code in (

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.covering import covers
 from tests.contract.doors import NAMES, Door
-from tests.contract.echo import CONTEXT, encode_text
+from tests.contract.echo import CONTEXT, EchoRunner, encode_text
 from tests.contract.loading import message_fields
 from tests.contract.place import Place
 
@@ -90,5 +90,26 @@ def test_the_json_has_exactly_the_keys_of_the_reference(echo_place: Place) -> No
         "model": "echo",
         "system_fingerprint": "fp_0123456789",
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
-        "usage": dict(prompt_tokens=PROMPT + 2, completion_tokens=3, total_tokens=PROMPT + 5),
+        "usage": dict(
+            prompt_tokens=PROMPT + 2,
+            completion_tokens=3,
+            total_tokens=PROMPT + 5,
+            prompt_tokens_details={"cached_tokens": 0},
+        ),
     }
+
+
+@covers("Usage.prompt_tokens_details", "PromptTokensDetails.cached_tokens")
+def test_cached_tokens_are_those_that_the_engine_did_not_compute(
+    echo: Door, echo_place: Place, runner: EchoRunner
+) -> None:
+    echo_place.session.forget_prefixes()
+    found = []
+    for text, choices in (("x" * 100, 1), ("x" * 100, 1), ("x" * 70 + "y", 2), ("y" * 100, 1)):
+        before = runner.prefilled
+        answer = echo.ask(**message_fields(text), n=choices)
+        assert answer.usage and answer.cached is not None
+        found.append(answer.cached)
+        if choices == 1:
+            assert runner.prefilled - before == answer.usage[0] - answer.cached
+    assert found[0] == 0 and found[1] > found[2] > 0 and found[3] == 0

@@ -93,7 +93,7 @@ def test_stream_options_are_for_streams(echo_place: Place) -> None:
 def test_zero_and_false_are_values_not_absence(echo_place: Place) -> None:
     with pytest.raises(grpc.RpcError, match="max_tokens"):
         echo_place.stub.Complete(chat_request(max_tokens=0))
-    with pytest.raises(grpc.RpcError, match="n must be"):
+    with pytest.raises(grpc.RpcError, match="'n': must be"):
         echo_place.stub.Complete(chat_request(n=0))
     assert echo_place.stub.Complete(chat_request(seed=0, temperature=0, logprobs=False)).seed_used == 0
 
@@ -126,3 +126,23 @@ def test_unknown_methods_are_unimplemented(echo_place: Place) -> None:
     with grpc.insecure_channel(echo_place.grpc) as channel, pytest.raises(grpc.RpcError) as unknown:
         channel.unary_unary("/jaxchat.v1.ChatService/Nothing")(b"")
     assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+REPEATED = '{"type": "object", "properties": {"a": {"type": "string", "type": "null"}}}'
+
+
+def test_a_key_given_twice_is_the_same_error_over_grpc_and_rest(echo_place: Place) -> None:
+    schema = v1.JsonSchemaFormat(name="s", schema=REPEATED)
+    asked = chat_request(
+        response_format=v1.ResponseFormat(type=v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA, json_schema=schema)
+    )
+    with pytest.raises(grpc.RpcError) as caught:
+        echo_place.stub.Complete(asked)
+    body = (
+        '{"model": "echo", "messages": [{"role": "user", "content": "hi"}], "response_format": '
+        f'{{"type": "json_schema", "json_schema": {{"name": "s", "schema": {REPEATED}}}}}}}'
+    )
+    reply = echo_place.http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    refusal, error = refusal_of(caught.value), reply.json()["error"]
+    assert (refusal.status, refusal.param, refusal.message) == (reply.status_code, error["param"], error["message"])
+    assert refusal.param == "response_format.json_schema.schema.properties.a.type"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from jaxchat.errors import ChatError
 from tests.contract import refusals, refusals_tools
 from tests.contract.covering import REFUSALS
-from tests.contract.doors import Door
+from tests.contract.doors import Door, Refusal
+from tests.contract.place import Place
 from tests.contract.refusals import Case
 
 GROUPS: dict[str, list[Case]] = {
@@ -35,12 +39,53 @@ def test_bad_values_are_refused_by_name(echo: Door, group: str) -> None:
         found = (refusal.status, refusal.param, refusal.code, refusal.type, refusal.retry_after)
         assert found == (case.status, case.param, case.code, "invalid_request_error", None), case
         assert all(part in refusal.message for part in case.says), (case, refusal.message)
-        assert len(refusal.message) < 600
+        assert names_its_field(refusal), refusal
 
 
-def test_long_values_are_cut_short_in_messages(echo: Door) -> None:
-    refusal = echo.refused(messages=[{"role": "user", "content": "hi", "name": "x" * 5000}])
-    assert refusal.param == "messages.0.name" and "xxx" in refusal.message and len(refusal.message) < 400
+HEAD = re.compile(
+    r"(?:(?:Invalid (?:type|value)|Unsupported value) for |(?:Missing required|Unknown) parameter: )?'([^']+)'"
+)
+
+
+def names_its_field(refusal: Refusal) -> bool:
+    """Whether a message is short and says first, and once, which field, or which part of it, is wrong."""
+    if refusal.code == "model_not_found":
+        return refusal.message.startswith("The model 'nobody' does not exist.")  # as the API says it
+    head = HEAD.match(refusal.message)
+    path = head[1] if head else ""
+    same = path == refusal.param or path.startswith(f"{refusal.param}.")
+    return same and refusal.message.count(f"'{path}'") == 1 and len(refusal.message) <= 300
+
+
+LONG = [
+    ({"messages": [{"role": "user", "content": "hi", "name": "x" * 5000}]}, "messages.0.name", "xxx'"),
+    ({"logit_bias": {"x" * 5000: 1}}, "logit_bias", "xxx'"),
+    *[
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}, param, says)
+        for char in "n\N{GRINNING FACE}"
+        for schema, param, says in (
+            ({"properties": {char * 6000: {"not": {"type": "null"}}}}, "response_format.json_schema.schema", "not"),
+        )
+    ],
+    *[({"chat_template_kwargs": {char * 3000: 1}}, "chat_template_kwargs.", "") for char in "n\N{GRINNING FACE}"],
+]
+
+
+@pytest.mark.parametrize(("fields", "param", "says"), LONG)
+def test_long_names_and_values_are_cut_short_in_messages(echo: Door, fields: dict, param: str, says: str) -> None:
+    if not echo.can_say(**fields):
+        return
+    refusal = echo.refused(**fields)
+    assert (refusal.status, refusal.code) == (400, None)
+    assert refusal.param and refusal.param.startswith(param) and len(refusal.param) <= 200
+    assert says in refusal.message and "..." in refusal.message and len(refusal.message) <= 300
+
+
+def test_python_shows_the_message_alone(echo_place: Place) -> None:
+    for client in (echo_place.client, echo_place.in_process):
+        with pytest.raises(ChatError) as refused:
+            client.chat.completions.create(model="echo", messages=[refusals.USER], temperature=9)
+        assert str(refused.value) == "Invalid value for 'temperature': must be from 0 to 2, got 9.0."
 
 
 BOUNDS = [
@@ -58,6 +103,9 @@ BOUNDS = [
     {"messages": [refusals.USER | {"name": "aZ09_-" + "x" * 58}]},
     {"messages": [refusals.USER | {"content": ""}]},
     {"function_call": "none"},
+    {"tools": [], "functions": [], "stop": []},
+    {"logit_bias": {"1": 100, "2": -100.0}},
+    *[{"service_tier": tier, "store": False, "metadata": {}, "modalities": ["text"]} for tier in ("auto", "default")],
     {"user": ""},
 ]
 

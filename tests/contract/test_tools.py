@@ -85,7 +85,7 @@ def test_the_json_of_a_pure_call(echo_place: Place) -> None:
     assert set(call) == {"id", "type", "function"} and set(call["function"]) == {"name", "arguments"}
 
 
-@pytest.mark.parametrize("text", ["a </tool_call>", "<tool call>{</tool_call>", "a <tool_c"])
+@pytest.mark.parametrize("text", ["a </tool_cal", "<tool call>{</tool call>", "a <tool_c"])
 def test_what_is_no_call_stays_text(echo: Door, text: str) -> None:
     answer = ask_with_tools(echo, text, logprobs=True)
     assert (answer.text, answer.finish, answer.choices[0].calls) == (text, "stop", [])

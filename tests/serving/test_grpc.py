@@ -45,6 +45,13 @@ def test_complete_and_stream_agree(stub):
     assert completion.seed_used == -7
 
 
+def test_a_taken_port_is_named_with_the_reason(server):
+    host, port = server.grpc.rsplit(":", 1)
+    second = GrpcServer(FakeSession(), host=host, port=int(port), max_body=1000)
+    with pytest.raises(OSError, match=f"cannot listen for gRPC on {server.grpc}: Address already in use"):
+        server.wait(second.start())
+
+
 def test_usage_chunk(stub):
     request = ask(stream_options=v1.StreamOptions(include_usage=True))
     *others, last = stub.Stream(request)
@@ -60,7 +67,7 @@ def test_invalid_argument_has_details(stub):
         stub.Complete(ask(temperature=3), metadata=(("x-request-id", "mine"),))
     error = caught.value
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert error.details() == "temperature must be from 0 to 2, got 3.0."
+    assert error.details() == "Invalid value for 'temperature': must be from 0 to 2, got 3.0."
     info = details(error, error_details_pb2.ErrorInfo)
     assert (info.reason, info.domain) == ("invalid_request", "jaxchat")
     assert dict(info.metadata) == {

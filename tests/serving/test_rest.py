@@ -107,7 +107,7 @@ def test_errors_are_plain_json(http, stream):
     assert reply.status_code == 400
     assert reply.headers["content-type"] == "application/json"
     assert reply.json()["error"] == {
-        "message": "temperature must be from 0 to 2, got -1.0.",
+        "message": "Invalid value for 'temperature': must be from 0 to 2, got -1.0.",
         "type": "invalid_request_error",
         "param": "temperature",
         "code": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
 
 from jaxchat.chat.grammar import probe
@@ -13,7 +14,7 @@ from jaxchat.chat.grammar.matcher import Grammar
 from jaxchat.chat.grammar.sandbox import Busy, Sandbox, TimeBudget
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.tools.format import ToolFormat, default_tool_format
-from jaxchat.errors import ChatError, invalid, overloaded, unsupported
+from jaxchat.errors import ChatError, overloaded, unsupported
 
 
 class GrammarCompiler:
@@ -73,7 +74,7 @@ class GrammarCompiler:
                 while len(self._cache) > self._size:
                     self._cache.popitem(last=False)
         if isinstance(result, ChatError):
-            raise invalid(result.param, result.message, result.code)
+            raise replace(result)  # a cached exception would collect tracebacks
         return result
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.json_schema.translate import translate
-from jaxchat.chat.request.schema_text import SchemaText, deeper_than, not_a_schema, parse_schema
+from jaxchat.chat.request.schema_text import SchemaText, deeper_than, parse_schema
 from jaxchat.errors import ChatError, invalid, safe_repr
 
 ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT = '{"type": "object"}', "{}", '{"type": "object", "additionalProperties": false}'
@@ -93,9 +93,7 @@ def check_limits(text: str, param: str) -> None:
 
 
 def request_schema(schema: SchemaText, param: str, *, object_only: bool = False) -> SchemaSource:
-    """Returns the source for a request's schema. Raises `ChatError` 400 on `param` if an object has duplicate names."""
-    if schema.repeated:
-        raise not_a_schema("an object has the same name twice", param)
+    """Returns the source for a request's schema."""
     return SchemaSource(schema, param, object_only)
 
 

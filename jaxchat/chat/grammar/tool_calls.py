@@ -54,7 +54,7 @@ def allowed_calls(choice: ToolChoice) -> Calls | None:
     """Returns the calls that a request allows, or None for a request without functions.
 
     Raises:
-        ChatError: 400 if a function's parameters exceed a limit or have duplicate names. The error names the field.
+        ChatError: 400 if a function's parameters exceed a limit. The error names the field.
     """
     if not choice.functions:
         return None

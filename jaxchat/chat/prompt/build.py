@@ -13,7 +13,7 @@ from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.template_variables import TemplateVariables
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.tool_choice import ToolChoice
-from jaxchat.errors import ChatError, context_length_exceeded, invalid, safe_repr
+from jaxchat.errors import ChatError, context_length_exceeded, invalid, renamed, safe_repr
 
 _NOT_TEXT = "The model's chat template cannot show a control token in these values as text."
 _PROBE = 16  # characters for each token of the context; ordinary text has fewer
@@ -65,7 +65,7 @@ def prompt_tokens(
         ids = tokenizer.encode(render(conversation, values), render(*decoy) if decoy else None)
     except ChatError as error:
         if error.param == "messages" and decoy and not tokenizer.control_tokens.decoy(conversation):
-            error = replace(error, param="chat_template_kwargs", message=_NOT_TEXT)
+            error = invalid("chat_template_kwargs", _NOT_TEXT)
         raise _as_requested(error, request, tool_choice) from None
     _check_known(ids, tokenizer, vocab)
     return np.array(ids, np.int32)
@@ -74,12 +74,12 @@ def prompt_tokens(
 def _check_known(ids: list[int], tokenizer: ChatTokenizer, vocab: int) -> None:
     if (highest := max(ids, default=0)) >= vocab:
         token = f"{safe_repr(tokenizer.spelling_of(highest))}, id {highest}"
-        raise invalid("messages", f"The prompt holds the token {token}, but the model knows {vocab} tokens only.")
+        raise invalid("messages", f"the prompt holds the token {token}, but the model knows {vocab} tokens only.")
 
 
 def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:
     """Raises `ChatError` for texts far longer than the context. To be fast, counts only tokens of their beginning."""
-    texts = [text_of(message) or "" for message in request.messages]
+    texts = [(text_of(message) or "") + message.reasoning_content for message in request.messages]
     probe = _PROBE * context
     if sum(map(len, texts)) > probe and (count := tokenizer.count("".join(texts)[:probe])) > 2 * context:
         raise context_length_exceeded(context, count, more=True)
@@ -98,4 +98,4 @@ def _as_requested(error: ChatError, request: v1.ChatCompletionRequest, tool_choi
         param = param.replace("tools", "functions", 1)
     if request.HasField("reasoning_effort") and param == "chat_template_kwargs.reasoning_effort":
         param = "reasoning_effort"
-    return replace(error, param=param or None)
+    return renamed(error, param) if param != (error.param or "") else error

@@ -32,6 +32,8 @@ def template_messages(
     `content` is None in an assistant message without content. The role "developer" becomes "system", and "function"
     becomes "tool".
 
+    Those with the thoughts of an earlier answer have the key `reasoning_content`.
+
     Args:
         messages: the messages of a validated request.
         id_length: number of letters and digits that the template requires in the id of a call; 0 for any.
@@ -56,11 +58,14 @@ def template_tool(function: Function) -> Tool:
 
 
 def text_of(message: v1.ChatMessage) -> str | None:
-    """Returns the content of a message, or None if it has none. Parts are joined without a separator."""
+    """Returns the content of a message, or None if it has none. Parts are joined without a separator.
+
+    A refusal counts as content.
+    """
     kind = message.WhichOneof("content_kind")
     if kind == "parts":
-        return "".join(part.text for part in message.parts.parts)
-    return message.text if kind else None
+        return "".join(part.text or part.refusal for part in message.parts.parts)
+    return message.text if kind else message.refusal or None
 
 
 def _message(message: v1.ChatMessage, functions: dict[str, str], id_length: int, as_text: bool) -> Message:
@@ -73,6 +78,8 @@ def _message(message: v1.ChatMessage, functions: dict[str, str], id_length: int,
         result |= _legacy_id("tool_call_id", id_length)
     elif message.HasField("name"):
         result["name"] = message.name
+    if message.HasField("reasoning_content"):
+        result["reasoning_content"] = message.reasoning_content
     calls = list(_calls(message, id_length, as_text))
     return result | {"tool_calls": calls} if calls else result
 

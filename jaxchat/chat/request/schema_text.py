@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxchat.errors import ChatError, invalid, reject_constant, safe_repr
+from jaxchat.errors import invalid, repeated_key, safe_repr, wrong_type
+from jaxchat.json_text import RepeatedKeyError, parse_json
 
 
 @dataclass(frozen=True)
@@ -15,15 +15,14 @@ class SchemaText:
 
     text: str
     value: dict[str, Any] = field(compare=False, repr=False)
-    repeated: bool = field(default=False, compare=False)  # whether an object has duplicate names
 
 
 def parse_schema(text: str, path: str) -> SchemaText:
     """Parses a schema. Raises `ChatError` 400 on the field `path` if the text is not a JSON object."""
-    return SchemaText(text, *parse_object(text, path, "a JSON Schema object"))
+    return SchemaText(text, parse_object(text, path, "a JSON Schema object"))
 
 
-def parse_object(text: str, path: str, noun: str) -> tuple[dict[str, Any], bool]:
+def parse_object(text: str, path: str, noun: str) -> dict[str, Any]:
     """Parses a JSON object.
 
     Args:
@@ -31,27 +30,19 @@ def parse_object(text: str, path: str, noun: str) -> tuple[dict[str, Any], bool]
         path: the request field that errors name.
         noun: the expected value in messages, such as "a JSON Schema object".
 
-    Returns:
-        The object, and whether an object in it has duplicate names.
-
     Raises:
-        ChatError: 400 if the text is not a JSON object.
+        ChatError: 400 if the text is not a JSON object, or an object in it has a key twice. The error then names that
+            key's path.
     """
-    repeated = False
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeated
-        value = dict(pairs)
-        repeated = repeated or len(value) < len(pairs)
-        return value
-
     try:
-        value = json.loads(text, parse_constant=reject_constant, object_pairs_hook=members)
-    except (ValueError, RecursionError) as error:
-        raise not_a_schema(str(error), path, noun) from None
+        value = parse_json(text)
+    except RepeatedKeyError as error:
+        raise repeated_key(f"{path}.{error.path}") from None
+    except ValueError as error:
+        raise invalid(path, f"Expected {noun} as JSON text: {safe_repr(str(error))}.") from None
     if not isinstance(value, dict):
-        raise invalid(path, f"Expected {noun}, got {safe_repr(value)}.")
-    return value, repeated
+        raise wrong_type(path, noun, value)
+    return value
 
 
 def deeper_than(text: str, limit: int) -> bool:
@@ -69,8 +60,3 @@ def deeper_than(text: str, limit: int) -> bool:
         elif char in "]}":
             depth -= 1
     return False
-
-
-def not_a_schema(reason: str, path: str, noun: str = "a JSON Schema object") -> ChatError:
-    """Returns the 400 for a text that is not JSON, or is ambiguous."""
-    return invalid(path, f"Expected {noun} as JSON text: {safe_repr(reason)}.")

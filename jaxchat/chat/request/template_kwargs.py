@@ -35,8 +35,7 @@ def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *
     settable = template.settable(tools)
     for name in kwargs:
         if name not in settable:
-            path = f"{FIELD}.{name}".encode("utf-8", "backslashreplace").decode()[:200]
-            raise invalid(path, unreadable(name, settable, template.server_variables))
+            raise invalid(f"{FIELD}.{name}", unreadable(name, settable, template.server_variables))
     effects = TemplateEffects(template, tools, kwargs)
     for name in effects.mistyped():
         raise invalid(
@@ -54,16 +53,14 @@ def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *
 def _parsed(text: str) -> dict[str, Any]:
     size = len(text.encode())
     if size > MAX_BYTES:
-        raise invalid(FIELD, f"Template variables take at most {MAX_BYTES} bytes, got {size}.")
+        raise invalid(FIELD, f"at most {MAX_BYTES} bytes are allowed, got {size}.")
     if deeper_than(text, MAX_DEPTH):
-        raise invalid(FIELD, f"Template variables are nested at most {MAX_DEPTH} deep.")
-    value, repeated = parse_object(text, FIELD, "an object")
-    if repeated:
-        raise invalid(FIELD, "An object has the same name twice.")
+        raise invalid(FIELD, f"arrays and objects may be nested at most {MAX_DEPTH} deep.")
+    value = parse_object(text, FIELD, "an object")
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
-        raise invalid(FIELD, "Expected finite numbers, and text without lone surrogates.") from None
+        raise invalid(FIELD, "expected finite numbers, and text without lone surrogates.") from None
     return value
 
 
@@ -77,9 +74,9 @@ def _check_level(level: str, effects: TemplateEffects, param: str) -> None:
 def _effort(request: v1.ChatCompletionRequest, *, known: bool, twice: bool) -> str:
     effort: str = v1.ReasoningEffort.Name(request.reasoning_effort).removeprefix("REASONING_EFFORT_").lower()
     if request.reasoning_effort == v1.REASONING_EFFORT_UNSPECIFIED:
-        raise invalid(EFFORT, "Expected a level of effort, got none.")
+        raise invalid(EFFORT, "expected a level of effort, got none.")
     if twice:
-        raise invalid(EFFORT, f"Give only one of {EFFORT} and {FIELD}.{EFFORT}.")
+        raise invalid(EFFORT, f"also given as {FIELD}.{EFFORT}. Give only one of the two.")
     if not known:
-        raise unsupported(EFFORT, f"The model's chat template does not read {EFFORT}, got {effort!r}.")
+        raise unsupported(EFFORT, f"The model's chat template does not read it, got {effort!r}.")
     return effort

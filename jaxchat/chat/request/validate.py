@@ -13,7 +13,7 @@ from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.request.validate_fields import check_known
 from jaxchat.chat.request.validate_messages import check_messages
 from jaxchat.chat.request.validate_tools import check_format, check_tools
-from jaxchat.errors import invalid, model_not_found, safe_repr
+from jaxchat.errors import MAX_BIAS, bias_out_of_range, invalid, missing, model_not_found, safe_repr
 
 MAX_BIASES = 1024
 MAX_STOPS = 4
@@ -49,7 +49,7 @@ def validate(
         ChatError: 400 with the first invalid field, its bound and its value; 404 for an unknown model.
     """
     if not streamed and request.HasField("stream_options"):
-        raise invalid("stream_options", "Only allowed when the answer is streamed.")
+        raise invalid("stream_options", "only allowed when the answer is streamed.")
     check_known(request)
     _model(request, model_ids)
     for rule in RULES:
@@ -62,7 +62,7 @@ def validate(
 
 def _model(request: v1.ChatCompletionRequest, model_ids: Collection[str]) -> None:
     if not request.model:
-        raise invalid("model", "You must provide a model.")
+        raise missing("model")
     if request.model not in model_ids:
         raise model_not_found(request.model, model_ids)
 
@@ -74,35 +74,35 @@ def _ranges(request: v1.ChatCompletionRequest) -> None:
         value = getattr(request, field)
         if not low <= value <= high:
             bound = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-            raise invalid(field, f"{field} must be {bound}, got {safe_repr(value)}.")
+            raise invalid(field, f"must be {bound}, got {safe_repr(value)}.")
 
 
 def _logprobs(request: v1.ChatCompletionRequest) -> None:
     for field in ("top_logprobs", "exact_logprobs"):
         if request.HasField(field) and not request.logprobs:
-            raise invalid(field, f"{field} is only allowed when logprobs is true.")
+            raise invalid(field, "only allowed when logprobs is true.")
 
 
 def _max_tokens(request: v1.ChatCompletionRequest) -> None:
     if request.HasField("max_tokens") and request.HasField("max_completion_tokens"):
-        raise invalid("max_tokens", "Give only one of max_tokens and max_completion_tokens.")
+        raise invalid("max_tokens", "max_completion_tokens is given too. Give only one of the two.")
 
 
 def _stop(request: v1.ChatCompletionRequest) -> None:
     if len(request.stop) > MAX_STOPS:
-        raise invalid("stop", f"At most {MAX_STOPS} stop strings are allowed, got {len(request.stop)}.")
+        raise invalid("stop", f"at most {MAX_STOPS} stop strings are allowed, got {len(request.stop)}.")
     if "" in request.stop:
-        raise invalid("stop", "A stop string must not be empty.")
+        raise invalid("stop", "a stop string must not be empty.")
 
 
 def _logit_bias(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
     if len(request.logit_bias) > MAX_BIASES:
-        raise invalid("logit_bias", f"At most {MAX_BIASES} entries are allowed, got {len(request.logit_bias)}.")
+        raise invalid("logit_bias", f"at most {MAX_BIASES} entries are allowed, got {len(request.logit_bias)}.")
     for token, bias in request.logit_bias.items():
         if not 0 <= token < vocab_size:
-            raise invalid("logit_bias", f"Token ids are from 0 to {vocab_size - 1}, got {token}.")
-        if not -100 <= bias <= 100:  # also catches NaN
-            raise invalid("logit_bias", f"A bias must be from -100 to 100, got {bias} for token {token}.")
+            raise invalid("logit_bias", f"token ids are from 0 to {vocab_size - 1}, got {token}.")
+        if not abs(bias) <= MAX_BIAS:  # also catches NaN
+            raise bias_out_of_range(token, bias)
 
 
 RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _stop)

@@ -22,7 +22,7 @@ def check_name(name: str, path: str) -> None:
         ChatError: 400 on the field `path` unless the name is 1 to 64 letters, digits, underscores or dashes.
     """
     if not _NAME.fullmatch(name):
-        message = f"Expected 1 to 64 letters, digits, underscores or dashes, got {safe_repr(name)}."
+        message = f"expected 1 to 64 letters, digits, underscores or dashes, got {safe_repr(name)}."
         raise invalid(path, message)
 
 
@@ -59,9 +59,9 @@ def _check_value(field: FieldDescriptor, value: Any, path: str) -> None:
         check_known(value, path)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise invalid(path, f"Expected a finite number, got {value}.")
+            raise invalid(path, f"expected a finite number, got {value}.")
     elif field.enum_type is not None and value not in field.enum_type.values_by_number:
-        raise invalid(path, f"Unknown value {value} of {field.enum_type.name}.")
+        raise invalid(path, f"unknown value {value} of {field.enum_type.name}.")
 
 
 def _join(path: str, name: str) -> str:

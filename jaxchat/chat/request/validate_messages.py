@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jaxchat import v1
 from jaxchat.chat.request.validate_fields import check_name
-from jaxchat.errors import invalid, safe_repr
+from jaxchat.errors import invalid, missing, safe_repr
 
 
 class RoleRule(NamedTuple):
@@ -25,22 +25,23 @@ class RoleRule(NamedTuple):
     required: tuple[str, ...] = ()
 
 
+_ASSISTANT_FIELDS = frozenset({"tool_calls", "function_call", "reasoning_content", "refusal"})
+_OWN_FIELDS = (*sorted(_ASSISTANT_FIELDS), "tool_call_id")
 _PLAIN = RoleRule(needs_content=True, parts=True, only=frozenset())
 ROLE_RULES: dict[int, RoleRule] = {
     v1.ROLE_SYSTEM: _PLAIN,
     v1.ROLE_DEVELOPER: _PLAIN,
     v1.ROLE_USER: _PLAIN,
-    v1.ROLE_ASSISTANT: RoleRule(True, False, frozenset({"tool_calls", "function_call"})),
+    v1.ROLE_ASSISTANT: RoleRule(True, True, _ASSISTANT_FIELDS),
     v1.ROLE_TOOL: RoleRule(True, True, frozenset({"tool_call_id"}), ("tool_call_id",)),
     v1.ROLE_FUNCTION: RoleRule(False, False, frozenset(), ("name",)),
 }
-_OWN_FIELDS = ("tool_calls", "function_call", "tool_call_id")
 
 
 def check_messages(request: v1.ChatCompletionRequest) -> None:
     """Checks all messages. Raises `ChatError` 400 on the first invalid message or field."""
     if not request.messages:
-        raise invalid("messages", "Expected at least one message.")
+        raise invalid("messages", "expected at least one message, got none.")
     for i, message in enumerate(request.messages):
         _check_message(message, f"messages.{i}")
     _check_sequence(request)
@@ -49,15 +50,15 @@ def check_messages(request: v1.ChatCompletionRequest) -> None:
 def _check_message(message: v1.ChatMessage, path: str) -> None:
     rule = ROLE_RULES.get(message.role)
     if rule is None:
-        raise invalid(f"{path}.role", "A message must have a role.")
+        raise missing(f"{path}.role")
     word = v1.Role.Name(message.role).removeprefix("ROLE_").lower()
     set_fields = {field.name for field, _ in message.ListFields()}
     for field in _OWN_FIELDS:
         if field in set_fields and field not in rule.only:
-            raise invalid(f"{path}.{field}", f"Not allowed in a message of role '{word}'.")
+            raise invalid(f"{path}.{field}", f"not allowed in a message of role '{word}'.")
     for field in rule.required:
         if field not in set_fields:
-            raise invalid(f"{path}.{field}", f"Required in a message of role '{word}'.")
+            raise missing(f"{path}.{field}", f"A message of role '{word}' must have it.")
     if message.HasField("name"):
         check_name(message.name, f"{path}.name")
     _check_content(message, rule, word, path)
@@ -66,20 +67,32 @@ def _check_message(message: v1.ChatMessage, path: str) -> None:
 
 def _check_content(message: v1.ChatMessage, rule: RoleRule, word: str, path: str) -> None:
     kind = message.WhichOneof("content_kind")
-    calls = bool(message.tool_calls) or message.HasField("function_call")
-    if kind is None and rule.needs_content and not calls:
-        raise invalid(f"{path}.content", f"Required in a message of role '{word}'.")
+    if message.refusal and kind is not None:
+        raise invalid(f"{path}.refusal", "only allowed in a message whose content is null.")
+    others = bool(message.tool_calls or message.refusal) or message.HasField("function_call")
+    if kind is None and rule.needs_content and not others:
+        raise missing(f"{path}.content", f"A message of role '{word}' must have it.")
     if kind != "parts":
         return
     if not rule.parts:
-        raise invalid(f"{path}.content", f"Expected a string in a message of role '{word}', got an array.")
+        raise invalid(f"{path}.content", f"expected a string in a message of role '{word}', got an array.")
     if not message.parts.parts:
-        raise invalid(f"{path}.content", "Expected at least one part, got an empty array.")
+        raise invalid(f"{path}.content", "expected at least one part, got an empty array.")
     for j, part in enumerate(message.parts.parts):
-        if part.type != v1.CONTENT_PART_TYPE_TEXT:
-            raise invalid(f"{path}.content.{j}.type", "A part must have the type 'text'.")
-        if not part.HasField("text"):
-            raise invalid(f"{path}.content.{j}.text", "A part must have a text.")
+        _check_part(part, f"{path}.content.{j}", message.role, word)
+
+
+def _check_part(part: v1.ContentPart, path: str, role: v1.Role, word: str) -> None:
+    if not part.type:
+        raise missing(f"{path}.type")
+    refuses = part.type == v1.CONTENT_PART_TYPE_REFUSAL
+    if refuses and role != v1.ROLE_ASSISTANT:
+        raise invalid(f"{path}.type", f"'refusal' is not allowed in a message of role '{word}'.")
+    needed, other = ("refusal", "text") if refuses else ("text", "refusal")
+    if not part.HasField(needed):
+        raise missing(f"{path}.{needed}", f"A part of type '{needed}' must have it.")
+    if part.HasField(other):
+        raise invalid(f"{path}.{other}", f"not allowed in a part of type '{needed}'.")
 
 
 def _check_calls(message: v1.ChatMessage, path: str) -> None:
@@ -87,12 +100,12 @@ def _check_calls(message: v1.ChatMessage, path: str) -> None:
     for j, call in enumerate(message.tool_calls):
         call_path = f"{path}.tool_calls.{j}"
         if not call.id:
-            raise invalid(f"{call_path}.id", "A tool call must have an id.")
+            raise missing(f"{call_path}.id", "A tool call must have an id.")
         if call.id in seen:
-            raise invalid(f"{call_path}.id", f"Two calls have the id {safe_repr(call.id)}.")
+            raise invalid(f"{call_path}.id", f"two calls have the id {safe_repr(call.id)}.")
         seen.add(call.id)
         if call.type != v1.TOOL_TYPE_FUNCTION:
-            raise invalid(f"{call_path}.type", "A tool call must have the type 'function'.")
+            raise missing(f"{call_path}.type", "A tool call must have the type 'function'.")
         _check_call(call.function, f"{call_path}.function")
     if message.HasField("function_call"):
         _check_call(message.function_call, f"{path}.function_call")
@@ -100,9 +113,9 @@ def _check_calls(message: v1.ChatMessage, path: str) -> None:
 
 def _check_call(call: v1.FunctionCall, path: str) -> None:
     if not call.name:
-        raise invalid(f"{path}.name", "A call must name its function.")
+        raise missing(f"{path}.name", "A call must name its function.")
     if not call.HasField("arguments"):
-        raise invalid(f"{path}.arguments", "A call must have arguments, a string.")
+        raise missing(f"{path}.arguments", "A call must have arguments, a string.")
 
 
 def _check_sequence(request: v1.ChatCompletionRequest) -> None:
@@ -113,7 +126,7 @@ def _check_sequence(request: v1.ChatCompletionRequest) -> None:
             if open_calls.pop(message.tool_call_id, None) is None:
                 raise invalid(
                     f"messages.{i}.tool_call_id",
-                    f"No open tool call before this message has the id {safe_repr(message.tool_call_id)}.",
+                    f"no open tool call before this message has the id {safe_repr(message.tool_call_id)}.",
                 )
             continue
         _check_answered(open_calls)
@@ -123,5 +136,5 @@ def _check_sequence(request: v1.ChatCompletionRequest) -> None:
 
 def _check_answered(open_calls: dict[str, int]) -> None:
     for call_id, i in open_calls.items():
-        message = f"The tool call {safe_repr(call_id)} must be answered by a tool message right after it."
+        message = f"the tool call {safe_repr(call_id)} must be answered by a tool message right after it."
         raise invalid(f"messages.{i}.tool_calls", message)

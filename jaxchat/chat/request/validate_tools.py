@@ -8,7 +8,7 @@ from jaxchat import v1
 from jaxchat.chat.request.schema_text import SchemaText, parse_schema
 from jaxchat.chat.request.tool_choice import Function, ToolChoice, tool_choice_of
 from jaxchat.chat.request.validate_fields import check_name
-from jaxchat.errors import invalid, safe_repr
+from jaxchat.errors import invalid, missing, safe_repr
 
 MAX_TOOLS = 128
 
@@ -22,25 +22,25 @@ def check_tools(request: v1.ChatCompletionRequest) -> ToolChoice:
     functions = _functions([tool.function for tool in request.tools], "tools", ".function")
     for i, tool in enumerate(request.tools):
         if tool.type != v1.TOOL_TYPE_FUNCTION:
-            raise invalid(f"tools.{i}.type", "A tool must have the type 'function'.")
+            raise missing(f"tools.{i}.type", "A tool must have the type 'function'.")
     _tool_choice(request)
     if request.HasField("parallel_tool_calls") and not request.tools:
-        raise invalid("parallel_tool_calls", "Only allowed when tools are given.")
+        raise invalid("parallel_tool_calls", "only allowed when tools are given.")
     return tool_choice_of(request, _legacy(request) or functions)
 
 
 def _functions(functions: Sequence[v1.FunctionDefinition], param: str, inside: str) -> tuple[Function, ...]:
     if len(functions) > MAX_TOOLS:
-        raise invalid(param, f"At most {MAX_TOOLS} functions are allowed, got {len(functions)}.")
+        raise invalid(param, f"at most {MAX_TOOLS} functions are allowed, got {len(functions)}.")
     names: set[str] = set()
     read = []
     for i, function in enumerate(functions):
         path = f"{param}.{i}{inside}"
         if not function.HasField("name"):
-            raise invalid(f"{path}.name", "A function must have a name.")
+            raise missing(f"{path}.name", "A function must have a name.")
         check_name(function.name, f"{path}.name")
         if function.name in names:
-            raise invalid(param, f"Two functions have the name {safe_repr(function.name)}.")
+            raise invalid(param, f"two functions have the name {safe_repr(function.name)}.")
         names.add(function.name)
         read.append(
             Function(
@@ -59,7 +59,7 @@ def _parameters(text: str, path: str) -> SchemaText:
     schema = parse_schema(text, path)
     kind = schema.value.get("type", "object")
     if kind != "object":
-        raise invalid(path, f"Parameters must be a schema of type 'object', got {safe_repr(kind)}.")
+        raise invalid(path, f"must be a schema of type 'object', got {safe_repr(kind)}.")
     return schema
 
 
@@ -69,22 +69,22 @@ def _tool_choice(request: v1.ChatCompletionRequest) -> None:
     choice = request.tool_choice
     kind = choice.WhichOneof("choice")
     if kind is None or (kind == "mode" and not choice.mode):
-        raise invalid("tool_choice", "Expected a mode or a function.")
+        raise invalid("tool_choice", "expected a mode or a function, got neither.")
     if choice.mode == v1.TOOL_CHOICE_MODE_NONE:
         return
     if not request.tools:
-        raise invalid("tool_choice", "Only 'none' is allowed when no tools are given.")
+        raise invalid("tool_choice", "only 'none' is allowed when no tools are given.")
     if kind == "named":
         if choice.named.type != v1.TOOL_TYPE_FUNCTION or not choice.named.HasField("name"):
-            raise invalid("tool_choice", "A named choice must have the type 'function' and a function with a name.")
+            raise invalid("tool_choice", "a named choice must have the type 'function' and a function with a name.")
         if choice.named.name not in {tool.function.name for tool in request.tools}:
-            raise invalid("tool_choice", f"No tool has the name {safe_repr(choice.named.name)}.")
+            raise invalid("tool_choice", f"no tool has the name {safe_repr(choice.named.name)}.")
 
 
 def _legacy(request: v1.ChatCompletionRequest) -> tuple[Function, ...]:
     functions = _functions(request.functions, "functions", "")
     if request.functions and request.tools:
-        raise invalid("functions", "Give only one of functions and tools.")
+        raise invalid("functions", "tools are given too. Give only one of the two.")
     _function_call(request)
     return functions
 
@@ -95,13 +95,13 @@ def _function_call(request: v1.ChatCompletionRequest) -> None:
     choice = request.function_call
     kind = choice.WhichOneof("choice")
     if kind is None or (kind == "mode" and choice.mode not in (v1.TOOL_CHOICE_MODE_NONE, v1.TOOL_CHOICE_MODE_AUTO)):
-        raise invalid("function_call", "Expected 'none', 'auto' or a function.")
+        raise invalid("function_call", "expected 'none', 'auto' or a function.")
     if choice.mode == v1.TOOL_CHOICE_MODE_NONE:
         return
     if not request.functions:
-        raise invalid("function_call", "Only 'none' is allowed when no functions are given.")
+        raise invalid("function_call", "only 'none' is allowed when no functions are given.")
     if kind == "name" and choice.name not in {function.name for function in request.functions}:
-        raise invalid("function_call", f"No function has the name {safe_repr(choice.name)}.")
+        raise invalid("function_call", f"no function has the name {safe_repr(choice.name)}.")
 
 
 def check_format(request: v1.ChatCompletionRequest) -> None:
@@ -114,6 +114,6 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
         return
     response_format = request.response_format
     if not response_format.type:
-        raise invalid("response_format", "A response format must have a type.")
+        raise invalid("response_format", "a response format must have a type.")
     if (response_format.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != response_format.HasField("json_schema"):
         raise invalid("response_format", "json_schema is required for, and only for, the type 'json_schema'.")

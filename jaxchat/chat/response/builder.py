@@ -36,8 +36,11 @@ class ResponseBuilder:
         )
 
     def role_chunk(self, index: int) -> v1.ChatCompletionChunk:
-        """Returns the first chunk of a choice, which has the role."""
-        return self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(role=v1.ROLE_ASSISTANT, content="")))
+        """Returns the first chunk of a choice, which has the role, and no content if the answer must be a call."""
+        delta = v1.Delta(role=v1.ROLE_ASSISTANT)
+        if self._tool_choice.mode != "required":
+            delta.content = ""
+        return self._chunk(v1.ChunkChoice(index=index, delta=delta))
 
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
         """Yields chunks with a choice's new output. Log-probability entries are in the same chunk as their text."""
@@ -87,7 +90,12 @@ class ResponseBuilder:
 
     def _usage(self) -> v1.Usage:
         prompt, completion = self._record.prompt_tokens, self._record.completion_tokens
-        return v1.Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+        return v1.Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=prompt + completion,
+            prompt_tokens_details=v1.PromptTokensDetails(cached_tokens=self._record.cached_tokens),
+        )
 
     def _signed_seed(self) -> int:
         """Returns the 64-bit seed as the API's signed integer, so that a client can repeat the answer."""

@@ -129,6 +129,8 @@ class OutputStream:
             return
         builder.feed(event)
         self._touched.add(event.choice)
+        if event.choice == 0:
+            self._record.cached_tokens = event.cached_tokens
         self._observe(event.choice)
         if builder.finished:
             self._record.finish_reasons += (_word(builder.reason),)

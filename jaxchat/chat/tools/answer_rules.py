@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 
 
 def answer_rules(
-    opening: str, rules: AnswerRules, writer: LarkWriter, *, bare: str = "", around: tuple[str, ...] = ()
+    opening: str,
+    rules: AnswerRules,
+    writer: LarkWriter,
+    *,
+    markers: Iterable[str] = (),
+    bare: str = "",
+    around: tuple[str, ...] = (),
 ) -> Iterator[str]:
     """Yields the Lark rules of an answer up to its calls.
 
@@ -20,10 +26,12 @@ def answer_rules(
         opening: the text that begins the calls.
         rules: the text and calls that the answer may have.
         writer: writes control tokens and JSON schemas.
+        markers: texts of calls that other text may not contain, such as their closing.
         bare: pattern of the text that begins calls without the opening; empty if calls always have the opening.
         around: tokens that may stand before and after text. Those that are control tokens are not content.
     """
     text = rules.mode != "required" and rules.answer is None
+    markers = [marker for marker in markers if marker not in (*around, opening, "") and not writer.is_control(marker)]
     hidden = " | ".join(writer.spelled((token,)) for token in around if writer.is_control(token))
     yield _start(rules, bare=bool(bare), opening=bool(opening))
     if rules.mode != "required" and rules.answer is not None:
@@ -32,9 +40,9 @@ def answer_rules(
         yield f"answer_json: {writer.json(rules.answer)}"
     if text:
         yield f"text: TEXT? (({hidden}) TEXT?)*" if hidden else "text: TEXT"
-        yield _text(opening, writer, bare)
+        yield _text([opening, *markers], writer, bare)
     if rules.functions and not bare and text:
-        yield from _late(opening, writer, f"(TEXT? ({hidden}))*" if hidden else "")
+        yield from _late(opening, markers, writer, f"(TEXT? ({hidden}))*" if hidden else "")
 
 
 class CallParts(Protocol):
@@ -43,6 +51,10 @@ class CallParts(Protocol):
     @property
     def opening(self) -> str:
         """The text that begins the calls."""
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """Parts that are control tokens in some models."""
 
     @property
     def before(self) -> tuple[str, ...]:
@@ -70,6 +82,11 @@ def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iter
     yield f"body: {' | '.join(f'call_{index}' for index in range(len(rules.functions)))}"
 
 
+def texts_of_calls(parts: CallParts) -> tuple[str, ...]:
+    """Returns the texts that stand in the calls of a format only: its markers, and its closing."""
+    return (*parts.markers, "".join(parts.after).strip())
+
+
 def write_around(parts: CallParts, calls: Sequence[str]) -> str:
     """Returns the text of an answer with calls. `calls` has the text of each call; the parts around them are added."""
     return "".join([parts.opening, *parts.before, "".join(parts.between).join(calls), *parts.after])
@@ -86,22 +103,28 @@ def _start(rules: AnswerRules, *, bare: bool, opening: bool) -> str:
     return "start: text | bare" if bare else "start: text | late"
 
 
-def _text(opening: str, writer: LarkWriter, bare: str) -> str:
+def _text(syntax: Sequence[str], writer: LarkWriter, bare: str) -> str:
     """Returns the rule TEXT: text that is not a call and cannot be mistaken for one."""
-    rule = "TEXT: /(?s:.*)/"
-    if opening:
-        rule += f" & ~/(?s:.*){writer.pattern(opening)}(?s:.*)/"
+    rule = f"TEXT: /(?s:.*)/{_without(syntax, writer)}"
     return rule + rf" & ~/{bare}(?s:.*)/" if bare else rule
 
 
-def _late(opening: str, writer: LarkWriter, framed: str) -> Iterator[str]:
+def _without(syntax: Sequence[str], writer: LarkWriter) -> str:
+    """Returns the end of a Lark terminal that excludes texts with one of `syntax` in them."""
+    patterns = [writer.pattern(text) for text in syntax if text]
+    return f" & ~/(?s:.*)({'|'.join(patterns)})(?s:.*)/" if patterns else ""
+
+
+def _late(opening: str, markers: Sequence[str], writer: LarkWriter, framed: str) -> Iterator[str]:
     """Yields the rule `late` of calls after text."""
+    excluded = _without([marker for marker in markers if marker not in opening], writer)
     before, control = writer.split_opening(opening)
     if not before:
         yield "late: text? calls"
     elif control:
         yield f"late: {framed} HEAD {control} rest"
-        yield f"HEAD: /(?s:.*){writer.pattern(before)}/"
+        yield f"HEAD: /(?s:.*){writer.pattern(before)}/{excluded}"
     else:
         yield "late: head rest"
-        yield f"head[lazy]: /(?s:.*){writer.pattern(opening)}/"
+        yield "head[lazy]: HEAD"
+        yield f"HEAD: /(?s:.*){writer.pattern(opening)}/{excluded}"

@@ -57,7 +57,7 @@ class Gemma4Format:
         return write_around(self, [*bodies])
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-        yield from answer_rules(self.opening, rules, writer)
+        yield from answer_rules(self.opening, rules, writer, markers=self.markers)
         yield from call_rules(self, rules, writer)
         for index, (name, schema) in enumerate(rules.functions):
             end = writer.spelled(("}", "<tool_call|>"))

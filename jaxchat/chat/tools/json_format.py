@@ -88,7 +88,8 @@ def _rules(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) 
     bracket = r"\[\s*" if tool_format.before else ""
     typed = rf"({spaced(TYPE)}\s*,\s*)?" if tool_format.typed else ""
     bare = rf'\s*{bracket}\{{\s*{typed}"name"' if tool_format.bare else ""
-    yield from answer_rules(tool_format.opening, rules, writer, bare=bare, around=tool_format.around)
+    around, markers = tool_format.around, tool_format.markers
+    yield from answer_rules(tool_format.opening, rules, writer, markers=markers, bare=bare, around=around)
     if rules.functions:
         yield from _calls(tool_format, rules, writer)
 

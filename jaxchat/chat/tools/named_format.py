@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, write_around
+from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, texts_of_calls, write_around
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.stream_parser import NAME, Segment, StreamParser, loose
 from jaxchat.chat.tools.value_text import read_arguments
@@ -82,7 +82,8 @@ class NamedToolFormat:
         return write_around(self, bodies)
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
-        yield from answer_rules(self.opening, rules, writer)
+        markers = (*texts_of_calls(self), "".join(self.end).strip())
+        yield from answer_rules(self.opening, rules, writer, markers=markers)
         yield from call_rules(self, rules, writer)
         number = f" /{self.number_form}/" if self.number else ""
         label = f"/{self.label_form}/ " if self.label else ""

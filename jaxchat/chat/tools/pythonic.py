@@ -69,7 +69,7 @@ class PythonicFormat:
 
     def _rules(self, rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:
         bare = "" if self.opening else _BARE
-        yield from answer_rules(self.opening, rules, writer, bare=bare)
+        yield from answer_rules(self.opening, rules, writer, markers=self.markers, bare=bare)
         if not rules.functions:
             return
         if self.opening:

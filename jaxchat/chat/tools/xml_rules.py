@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
-from jaxchat.chat.tools.answer_rules import answer_rules, call_rules
+from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, texts_of_calls
 from jaxchat.chat.tools.argument_order import argument_orders
 from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema, kinds
 from jaxchat.chat.tools.value_text import ValueText, valid_words, value_text
@@ -34,7 +34,7 @@ def xml_rules(tool_format: XmlToolFormat, rules: AnswerRules, writer: LarkWriter
     Raises:
         UnsupportedSchema: the arguments of a function cannot be written one by one.
     """
-    yield from answer_rules(tool_format.opening, rules, writer)
+    yield from answer_rules(tool_format.opening, rules, writer, markers=texts_of_calls(tool_format))
     yield from call_rules(tool_format, rules, writer)
     written = _Arguments(tool_format, writer)
     for index, (name, schema) in enumerate(rules.functions):

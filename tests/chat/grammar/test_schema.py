@@ -42,7 +42,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"minimum": 3, "maximum": 2, "type": "integer"}, "nsatisfiable"),
     ("[]", "JSON Schema object"),
     ("{", "JSON text"),
-    ('{"type": "string", "type": "null"}', "same name twice"),
+    ('{"type": "string", "type": "null"}', "this key twice"),
     ('{"minimum": NaN}', "NaN is not JSON"),
 ]
 
@@ -52,7 +52,7 @@ def test_refusals_name_keyword_and_pointer(schema: Any, message: str) -> None:
     for _ in range(2):  # compiled, and then remembered
         with pytest.raises(ChatError) as caught:
             grammars().compiled(constraint_of(request(schema)))
-        assert caught.value.param == "response_format.json_schema.schema"
+        assert caught.value.param and caught.value.param.startswith("response_format.json_schema.schema")
         assert caught.value.http_status == 400 and message in caught.value.message
 
 

@@ -9,6 +9,7 @@ from jaxchat.errors import ChatError
 from jaxchat.openai_json import request_from_json
 
 USER = {"role": "user", "content": "hi"}
+REFUSED = {"type": "refusal", "refusal": "no"}
 PART = {"type": "text", "text": "a"}
 NAMELESS = {"id": "a", "type": "function"}
 
@@ -37,6 +38,8 @@ def check(*messages):
         [{"role": "system", "content": [PART]}, USER],
         [{"role": "developer", "content": "d"}],
         [USER, {"role": "assistant", "content": "a"}],
+        [USER, {"role": "assistant", "content": [PART, REFUSED]}],
+        [USER, {"role": "assistant", "refusal": "no", "reasoning_content": "hm"}],
         [USER, calls("a", "b"), result("b"), result("a"), USER],
         [calls("a"), result("a"), calls("a"), result("a")],
         [{"role": "tool", "content": [PART], "tool_call_id": "a"} if i else calls("a") for i in range(2)],
@@ -56,7 +59,14 @@ def test_legal(messages):
         ([{"role": "user"}], "messages.0.content"),
         ([{"role": "system", "content": None}], "messages.0.content"),
         ([{"role": "assistant"}], "messages.0.content"),
-        ([{"role": "assistant", "content": [PART]}], "messages.0.content"),
+        ([{"role": "user", "content": [REFUSED]}], "messages.0.content.0.type"),
+        ([{"role": "assistant", "content": [REFUSED | {"refusal": None}]}], "messages.0.content.0.refusal"),
+        ([{"role": "assistant", "content": [REFUSED | {"text": "a"}]}], "messages.0.content.0.text"),
+        ([{"role": "assistant", "content": [PART | {"refusal": "a"}]}], "messages.0.content.0.refusal"),
+        ([{"role": "assistant", "content": "a", "refusal": "no"}], "messages.0.refusal"),
+        ([{"role": "assistant", "content": None, "refusal": ""}], "messages.0.content"),
+        ([USER | {"refusal": "no"}], "messages.0.refusal"),
+        ([USER | {"reasoning_content": "hm"}], "messages.0.reasoning_content"),
         ([{"role": "tool", "content": "r"}], "messages.0.tool_call_id"),
         ([calls("a"), {"role": "tool", "tool_call_id": "a"}], "messages.1.content"),
         ([{"role": "function", "content": "r"}], "messages.0.name"),

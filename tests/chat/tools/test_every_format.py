@@ -184,6 +184,18 @@ def test_the_grammar_refuses_other_calls(name: str, control: bool) -> None:
         assert not follows(name, control, tool_request(TOOLS, "auto"), SPELLINGS[name]([("ping", {})] * 17))
 
 
+@pytest.mark.parametrize("control", [True, False])
+@pytest.mark.parametrize("name", sorted(set(SPELLINGS) - {"harmony"}))  # its markers stand around text too
+def test_text_outside_calls_holds_no_marker_of_calls(name: str, control: bool) -> None:
+    tool_format = TOOL_FORMATS.get(name)
+    for choice in ("auto", "none"):
+        request = tool_request(TOOLS, choice)
+        assert name in WHOLE or follows(name, control, request, "So. <b> </b> x")
+        for marker in set(tool_format.markers) - set(getattr(tool_format, "around", ())):
+            assert not follows(name, control, request, f"So. {marker} x"), marker
+            assert not follows(name, control, request, f"{marker}"), marker
+
+
 def walked(name: str, control: bool, tools: dict[str, Any], seed: int, steps: int = 500) -> ChoiceDelta | None:
     """The answer of a model without sense that must call functions; None if it did not end."""
     known, chance = tokenizer(control), random.Random(seed)

@@ -1,0 +1,111 @@
+"""Functions that put JSON values into protobuf messages, and the tables of them that describe objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from google.protobuf.message import Message
+
+from jaxchat.errors import ChatError, safe_repr, unknown_parameter, unsupported
+from jaxchat.openai_json import readers
+
+Put = Callable[[Any, str, Any, str, bool], None]
+"""A function that puts a JSON value into a message: (message, key, value, path, allow_unknown)."""
+Table = Mapping[str, Put]
+
+
+def fill(message: Message, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
+    """Puts the values of a JSON object into a message.
+
+    Args:
+        message: the message to fill.
+        body: the object.
+        path: its dotted path; "" for a whole request.
+        table: the functions for its keys. A key with the value null is the same as absent.
+        later: names of keys that errors call unsupported instead of unknown.
+        allow_unknown: whether to ignore keys that are not in the table.
+
+    Raises:
+        ChatError: 400 if a value has the wrong type or a key is rejected.
+    """
+    for key, value in readers.mapping(body, path).items():
+        field_path = f"{path}.{key}" if path else key
+        if value is None:
+            continue
+        if key in table:
+            table[key](message, key, value, field_path, allow_unknown)
+        elif not allow_unknown:
+            _reject(field_path, key in later, value)
+
+
+def _reject(path: str, later: bool, value: Any) -> None:
+    if later:
+        raise unsupported(path, f"this server does not support it, got {safe_repr(value)}.")
+    raise unknown_parameter(path)
+
+
+def plain(reader: readers.Reader[Any]) -> Put:
+    """Returns a function that sets the scalar field `key`."""
+
+    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+        setattr(message, key, reader(value, path))
+
+    return put
+
+
+def object_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
+    """Returns a function that fills the message field `key`."""
+
+    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+        inner = getattr(message, key)
+        inner.SetInParent()
+        fill(inner, value, path, table, later, allow_unknown)
+
+    return put
+
+
+def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
+    """Returns a function that fills the repeated message field `key`."""
+
+    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+        for i, item in enumerate(readers.array(value, path)):
+            fill(getattr(message, key).add(), item, f"{path}.{i}", table, later, allow_unknown)
+
+    return put
+
+
+def errors_at(param: str, put: Put) -> Put:
+    """Returns a function that calls `put` and reports each error at `param`, as the API does for some fields."""
+
+    def outer(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+        try:
+            put(message, key, value, path, allow_unknown)
+        except ChatError as error:
+            raise replace(error, param=param) from None
+
+    return outer
+
+
+def only(*served: Any) -> Put:
+    """Returns a function that accepts the values in `served`, which ask for what the server does anyway."""
+    spellings = " and ".join(json.dumps(value) for value in served)
+
+    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+        value = list(value) if isinstance(value, tuple) else value
+        same = any(type(value) is type(other) and value == other for other in served)  # 0 is not false
+        if not same and not allow_unknown:
+            raise unsupported(path, f"this server supports only {spellings}, got {safe_repr(value)}.")
+
+    return put
+
+
+def echo(reader: readers.Reader[Any]) -> Put:
+    """Returns a function that drops a value which repeats what the message says, and which clients send back."""
+
+    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+        reader(value, path)
+
+    return put
