@@ -64,7 +64,7 @@ def allowed_calls(choice: ToolChoice) -> Calls | None:
         field = f"{function.path}.parameters"
         if function.parameters:
             check_limits(function.parameters.text, field)
-            sources.append(request_schema(function.parameters, field, object_only=True))
+            sources.append(request_schema(function.parameters, field, object_only=True, strict=function.strict))
         else:
             sources.append(known_schema(EMPTY_OBJECT, field, object_only=True))
     if sum(len(source.text.encode()) for source in sources) > MAX_BYTES:

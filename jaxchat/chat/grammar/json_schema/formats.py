@@ -17,4 +17,5 @@ PATTERNS = {
     "date-time": f"^{_DATE}T{_TIME}$",
 }
 NATIVE = frozenset({"duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})
+ENFORCED = NATIVE | PATTERNS.keys()
 LONGEST = {"hostname": 253}  # characters; the library's pattern limits each label but not the total
