@@ -10,9 +10,10 @@ from typing import Any
 from llguidance import LLMatcher
 
 from jaxchat import v1
-from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.json_schema.digits import limit_digits
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+from jaxchat.chat.grammar.sandbox import TooSlow
 from jaxchat.chat.grammar.schema_source import (
     ANY_OBJECT,
     ANY_VALUE,
@@ -23,7 +24,6 @@ from jaxchat.chat.grammar.schema_source import (
     plain_error,
     request_schema,
 )
-from jaxchat.chat.grammar.sandbox import TooSlow
 from jaxchat.chat.grammar.tool_calls import Calls, allowed_calls
 from jaxchat.chat.request.schema_text import parse_schema
 from jaxchat.chat.request.tool_choice import ToolChoice

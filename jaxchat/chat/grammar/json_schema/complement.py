@@ -72,7 +72,7 @@ def negated(document: Document, schema: Schema, keyword: str, pointer: str, dept
     harmless = keyword == "format" and part.value not in formats.ENFORCED
     if harmless or (keyword == "additionalProperties" and part.value in (True, {})):
         return []
-    if keyword in keywords.ASSERTIONS | keywords.APPLICATORS | keywords.CONDITIONS | keywords.REFUSED:
+    if keyword in keywords.ASSERTING:
         raise UnsupportedSchema(part.location, "not supported inside 'not', 'if' or 'dependentSchemas'.", keyword)
     return []
 

@@ -75,7 +75,7 @@ class _Limiter:
         if isinstance(part, bool) or not part:
             return self._any() if part in (True, {}) and not merged else part
         result = dict(part)
-        merged = merged or bool(part.keys() & {"allOf", "anyOf", "$ref"} and len(part) > 1)
+        merged = merged or "allOf" in part or bool(part.keys() & {"anyOf", "$ref"} and len(part) > 1)
         for keyword in ("properties", "patternProperties"):
             if keyword in part:
                 result[keyword] = {name: self.part(item, merged=merged) for name, item in part[keyword].items()}

@@ -104,7 +104,7 @@ def _declared(document: Document, schema: Any, depth: int = 0) -> Iterator[str]:
 def _target(document: Document, schema: Any, pointer: str) -> tuple[str, Any]:
     """Follows a reference that stands alone, so that errors point at the option itself."""
     seen = set()
-    while isinstance(schema, dict) and "$ref" in schema and not schema.keys() - keywords.ANNOTATIONS - {"$ref"}:
+    while isinstance(schema, dict) and schema.keys() & keywords.ASSERTING == {"$ref"}:
         if pointer in seen:
             raise UnsupportedSchema(child_pointer(pointer, "$ref"), "this reference leads to itself.", "$ref")
         seen.add(pointer)

@@ -28,7 +28,7 @@ REFUSED = frozenset(
     {"contains", "minContains", "maxContains", "unevaluatedItems", "unevaluatedProperties"}
     | {"$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "extends", "disallow", "divisibleBy"}
 )
-IN_PLACE = ("allOf", "anyOf", "oneOf")
+ASSERTING = ASSERTIONS | APPLICATORS | CONDITIONS | REFUSED
 TranslatePart = Callable[[Any, str], dict[str, Any] | bool]
 """Translates the subschema at a JSON pointer."""
 MAX_COUNT = 4096  # items and properties
@@ -45,11 +45,10 @@ def check_keywords(schema: Schema, pointer: str, *, strict: bool = False) -> Non
         pointer: JSON pointer of the schema.
         strict: whether names that are no keywords are errors. Otherwise they are annotations.
     """
-    known = ASSERTIONS | APPLICATORS | CONDITIONS | ANNOTATIONS
     for keyword in schema:
         if keyword in REFUSED:
             raise UnsupportedSchema(child_pointer(pointer, keyword), "this keyword is not supported.", keyword)
-        if strict and keyword not in known and not keyword.startswith("x-"):
+        if strict and keyword not in ASSERTING | ANNOTATIONS and not keyword.startswith("x-"):
             raise UnsupportedSchema(child_pointer(pointer, keyword), "unknown keyword with 'strict': true.", keyword)
     if "$id" in schema and pointer != "#":
         raise UnsupportedSchema(child_pointer(pointer, "$id"), "only the root may have an identifier.", "$id")

@@ -48,8 +48,7 @@ def restricted_names(schema: Schema, pointer: str, *, merging: bool) -> Schema:
 
 def _asserting(names: Schema) -> set[str]:
     """Returns the keywords that restrict a string. `type: string` does not restrict a name."""
-    result = {keyword for keyword in names if keyword in keywords.ASSERTIONS | keywords.APPLICATORS}
-    result |= names.keys() & (keywords.CONDITIONS | keywords.REFUSED)
+    result = set(names.keys() & keywords.ASSERTING)
     if names.get("type") == "string":
         result.discard("type")
     if names.get("format", "") not in ENFORCED or "pattern" in names:

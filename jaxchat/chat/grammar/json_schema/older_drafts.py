@@ -62,5 +62,5 @@ def _with_null(schema: Schema, pointer: str) -> Schema:
         raise UnsupportedSchema(child_pointer(pointer, "nullable"), "expected true or false.", "nullable")
     if not nullable:
         return schema
-    annotations = {name: schema.pop(name) for name in keywords.ANNOTATIONS & schema.keys() - {"then", "else"}}
+    annotations = {name: schema.pop(name) for name in schema.keys() & keywords.ANNOTATIONS - {"then", "else"}}
     return annotations | {"anyOf": [schema, {"type": "null"}]} if schema else annotations

@@ -93,7 +93,7 @@ class Translator:
             self.places.setdefault(keyword, []).append(child_pointer(pointer, keyword))
         applied = (keywords.APPLICATORS | keywords.CONDITIONS) & schema.keys()
         merging = merged or bool(applied & {"allOf", *keywords.CONDITIONS})
-        merging = merging or (bool(applied) and len(schema.keys() - keywords.ANNOTATIONS) > 1)
+        merging = merging or (bool(applied) and len(schema.keys() & keywords.ASSERTING) > 1)
         result = self._assertions(schema, pointer, merging)
         for keyword in ("$ref", "anyOf", "oneOf", "allOf"):
             if keyword in applied:

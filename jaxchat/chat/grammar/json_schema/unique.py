@@ -13,7 +13,7 @@ from jaxchat.chat.grammar.json_schema.kinds import equal, kind_of
 MAX_ANY_ORDER = 4  # values of which every order is allowed: 65 arrays
 MAX_VALUES = 8  # values in the order of the schema: 256 arrays
 _DEPTH = 8
-_FINITE = keywords.ANNOTATIONS | {"type", "const", "enum", "minimum", "maximum", "$ref", "anyOf"}
+_FINITE = {"type", "const", "enum", "minimum", "maximum", "$ref", "anyOf"}
 
 
 def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[list[Any]]:
@@ -40,7 +40,7 @@ def finite_values(document: Document, schema: Any, depth: int = 0) -> list[Any] 
     """Returns all values of a schema without repetition, or None if they are many or unknown."""
     if schema is False:
         return []
-    if not isinstance(schema, dict) or schema.keys() - _FINITE or depth > _DEPTH:
+    if not isinstance(schema, dict) or schema.keys() & keywords.ASSERTING - _FINITE or depth > _DEPTH:
         return None
     choices = [keyword for keyword in ("const", "enum", "$ref", "anyOf") if keyword in schema]
     if len(choices) > 1 or (choices and schema.keys() & {"minimum", "maximum"}):

@@ -12,6 +12,7 @@ from jaxchat.chat.grammar.json_schema import formats, keywords
 from jaxchat.chat.grammar.json_schema.digits import LARGEST
 from jaxchat.chat.grammar.json_schema.document import Document
 from jaxchat.chat.grammar.json_schema.keywords import TranslatePart, UnsupportedSchema, child_pointer
+from jaxchat.chat.grammar.json_schema.lookaheads import without_lookaheads
 from jaxchat.chat.grammar.json_schema.patterns import rewrite
 from jaxchat.chat.grammar.json_schema.unique import distinct_arrays
 
@@ -65,7 +66,7 @@ def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
         if keyword in schema
     }
     if "pattern" in schema:
-        result["pattern"] = pattern(schema["pattern"], child_pointer(pointer, "pattern"), "pattern")
+        result |= _patterns(schema["pattern"], child_pointer(pointer, "pattern"))
     if "format" in schema:
         _format(schema["format"], pointer, result)
     return result
@@ -85,6 +86,18 @@ def pattern(value: Any, pointer: str, keyword: str) -> str:
         raise UnsupportedSchema(pointer, f"{error}.", keyword) from None
 
 
+def _patterns(value: Any, location: str) -> dict[str, Any]:
+    """Translates a pattern. One that begins with lookaheads becomes several."""
+    try:
+        first, *others = without_lookaheads(value) if isinstance(value, str) else [value]
+    except ValueError as error:
+        raise UnsupportedSchema(location, f"{error}.", "pattern") from None
+    result: dict[str, Any] = {"pattern": pattern(first, location, "pattern")}
+    if others:
+        result["allOf"] = [{"pattern": pattern(other, location, "pattern")} for other in others]
+    return result
+
+
 def _format(name: Any, pointer: str, result: dict[str, Any]) -> None:
     """Adds a format that can be enforced to `result`. Other formats are annotations."""
     if not isinstance(name, str):
@@ -94,7 +107,7 @@ def _format(name: Any, pointer: str, result: dict[str, Any]) -> None:
     if name in formats.NATIVE:
         result["format"] = name
     elif name in formats.PATTERNS and "pattern" in result:
-        result["allOf"] = [{"pattern": formats.PATTERNS[name]}]
+        result["allOf"] = [*result.get("allOf", []), {"pattern": formats.PATTERNS[name]}]
     elif name in formats.PATTERNS:
         result["pattern"] = formats.PATTERNS[name]
 
