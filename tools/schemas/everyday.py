@@ -49,7 +49,10 @@ def _members(chance: random.Random, depth: int, most: int = 4) -> Members:
 
 def _of_members(members: Members, **keywords: Any) -> dict[str, Any]:
     required = [name for name, (_, needed) in members.items() if needed]
-    schema: dict[str, Any] = {"type": "object", "properties": {name: part.schema for name, (part, _) in members.items()}}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {name: part.schema for name, (part, _) in members.items()},
+    }
     return schema | ({"required": required} if required else {}) | keywords
 
 
@@ -139,7 +142,9 @@ def _exclusive(chance: random.Random, depth: int) -> Shape:
         first, second = _members(chance, 0, 2), _members(chance, 0, 2)
         schema = {"oneOf": [_of_members(first), _of_members(second)]}
         return Shape(schema, lambda again: _sample(again.choice([first, second]), again))
-    schema = {"oneOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "array", "items": {"type": "string"}}]}
+    schema = {
+        "oneOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "array", "items": {"type": "string"}}]
+    }
     return Shape(schema, constant([1], ["a", "b"]))
 
 
@@ -186,6 +191,16 @@ def _empty(chance: random.Random, depth: int) -> Shape:
 
 
 COMPOUNDS: tuple[Callable[[random.Random, int], Shape], ...] = (
-    (_model, _model, _model, _list, _tuple, _set, _map, _optional, _union, _tagged, _exclusive, _extended)
-    + (_conditional, _dependent, _counted, _referenced, _empty)
-)
+    _model,
+    _model,
+    _model,
+    _list,
+    _tuple,
+    _set,
+    _map,
+    _optional,
+    _union,
+    _tagged,
+    _exclusive,
+    _extended,
+) + (_conditional, _dependent, _counted, _referenced, _empty)

@@ -24,7 +24,19 @@ def constant(*values: Any) -> Sample:
     return lambda chance: chance.choice(values)
 
 
-WORDS = ("a", "Oslo", "two words", 'say "hi"', "back\\slash", "naïve", "日本", "\U0001f600", "", "line\nbreak", "x" * 40)
+WORDS = (
+    "a",
+    "Oslo",
+    "two words",
+    'say "hi"',
+    "back\\slash",
+    "naïve",
+    "日本",
+    "\U0001f600",
+    "",
+    "line\nbreak",
+    "x" * 40,
+)
 PATTERNS: dict[str, tuple[str, ...]] = {
     r"^[a-z0-9-]+$": ("a", "my-slug-1"),
     r"^\d{3}-\d{4}$": ("555-0199",),

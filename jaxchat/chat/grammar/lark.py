@@ -14,6 +14,11 @@ Schema = dict[str, Any]
 _CLOSED = {"type", "additionalProperties", "$defs"}
 
 
+def is_empty_object(schema: Schema) -> bool:
+    """Returns whether a translated schema allows the empty object only."""
+    return schema.get("additionalProperties") is False and not schema.keys() - _CLOSED
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnswerRules:
     """The text and the calls that an answer may have.
@@ -74,7 +79,7 @@ class LarkWriter:
 
     def json(self, schema: Schema) -> str:
         """Returns a Lark expression for JSON text that follows the translated `schema`."""
-        if schema.get("additionalProperties") is False and not schema.keys() - _CLOSED:
+        if is_empty_object(schema):
             return json.dumps("{}")  # without white space
         return f"%json {json.dumps({'x-guidance': self.options} | limit_digits(schema))}"
 

@@ -16,6 +16,7 @@ PATTERNS = {
     "time": f"^{_TIME}$",
     "date-time": f"^{_DATE}T{_TIME}$",
 }
+TIMES = frozenset({"time", "date-time"})
 NATIVE = frozenset({"duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})
 ENFORCED = NATIVE | PATTERNS.keys()
 LONGEST = {"hostname": 253}  # characters; the library's pattern limits each label but not the total

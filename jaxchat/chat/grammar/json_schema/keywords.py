@@ -141,7 +141,7 @@ def located(pointer: str, keyword: str | None = None, *, limit: int = 100) -> st
 
 
 def shortened(text: str, limit: int) -> str:
-    """Returns a text of at most `limit` characters that may be sent: long ones lose their middle, surrogates are escaped."""
+    """Returns a text that may be sent: long ones lose their middle, and lone surrogates are escaped."""
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     half = (limit - 3) // 2
     return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"

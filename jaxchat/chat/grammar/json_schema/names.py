@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
+from jaxchat.chat.grammar.json_schema.document import Document
 from jaxchat.chat.grammar.json_schema.formats import ENFORCED, PATTERNS
 from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema, child_pointer
 
+_DEPTH = 8  # references
 _STRING = keywords.STRING | {"type", "const", "enum"}
 
 
-def restricted_names(schema: Schema, pointer: str, *, merging: bool) -> Schema:
+def restricted_names(document: Document, schema: Schema, pointer: str, *, merging: bool) -> Schema:
     """Returns an equivalent schema without `propertyNames`.
 
     Names of a list become properties. A pattern becomes `patternProperties`.
 
     Args:
+        document: the whole document.
         schema: a schema of the request.
         pointer: its JSON pointer.
         merging: whether `schema` is intersected with other schemas.
@@ -27,7 +30,7 @@ def restricted_names(schema: Schema, pointer: str, *, merging: bool) -> Schema:
     if "propertyNames" not in schema:
         return schema
     rest = {keyword: value for keyword, value in schema.items() if keyword != "propertyNames"}
-    names = schema["propertyNames"]
+    names = _target(document, schema["propertyNames"], child_pointer(pointer, "propertyNames"))
     if names is True or (isinstance(names, dict) and not _asserting(names)):
         return rest
     location = child_pointer(pointer, "propertyNames")
@@ -44,6 +47,15 @@ def restricted_names(schema: Schema, pointer: str, *, merging: bool) -> Schema:
         raise UnsupportedSchema(location, "a pattern is not supported beside declared members.", "propertyNames")
     others = rest.pop("additionalProperties", True)
     return rest | {"patternProperties": {_pattern(names, location): others}, "additionalProperties": False}
+
+
+def _target(document: Document, names: Any, location: str) -> Any:
+    """Follows references that stand alone."""
+    for _ in range(_DEPTH):
+        if not isinstance(names, dict) or names.keys() & keywords.ASSERTING != {"$ref"}:
+            break
+        location, names = document.resolve(names["$ref"], location)
+    return names
 
 
 def _asserting(names: Schema) -> set[str]:

@@ -12,6 +12,7 @@ from itertools import combinations, permutations
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
+from jaxchat.chat.grammar.json_schema.document import Document
 from jaxchat.chat.grammar.json_schema.keywords import TYPES, Schema, TranslatePart, UnsupportedSchema, child_pointer
 from jaxchat.chat.grammar.json_schema.names import restricted_names
 from jaxchat.chat.grammar.json_schema.patterns import all_but, rewrite
@@ -22,12 +23,13 @@ MAX_COMBINATIONS = 64  # of members, for a number of members
 
 
 def translate_object(
-    translate_part: TranslatePart, schema: dict[str, Any], pointer: str, *, merging: bool
+    translate_part: TranslatePart, document: Document, schema: dict[str, Any], pointer: str, *, merging: bool
 ) -> dict[str, Any]:
     """Translates the properties of an object, their names and their number.
 
     Args:
         translate_part: translates a subschema.
+        document: the whole document.
         schema: a schema of the request.
         pointer: the JSON pointer of `schema`.
         merging: whether `schema` is intersected with other schemas. If so, the caller excludes undeclared properties.
@@ -35,7 +37,7 @@ def translate_object(
     Raises:
         UnsupportedSchema: a keyword cannot be enforced.
     """
-    schema = restricted_names(schema, pointer, merging=merging)
+    schema = restricted_names(document, schema, pointer, merging=merging)
     if not keywords.OBJECT & schema.keys():
         return {}
     required = _required(schema, pointer)

@@ -88,7 +88,7 @@ class _Rewriter:
         return _without_nul([item], negated=False)
 
     def _escaped(self) -> int | str:
-        """Reads an escape. Returns a code point, a letter such as `d` for a shorthand, or a property such as `\\p{L}`."""
+        """Reads an escape. Returns a code point, the letter of a shorthand, or a property such as `\\p{L}`."""
         if match := _HEX.match(self._text, self._position):
             self._position = match.end()
             return self._code_point(int(next(group for group in match.groups() if group), 16))
@@ -165,8 +165,8 @@ def _without_nul(items: list[tuple[int, int] | str], *, negated: bool) -> str:
 
 
 def _contains(items: list[tuple[int, int] | str], code: int) -> bool | None:
-    """Returns whether a list of ranges and shorthands holds an ASCII character that is not in `\\w`, None if unknown."""
-    if any(item in ("D", "W", "S") for item in items):  # the characters asked for are in none of \d, \w, \s
+    """Returns whether a list of ranges and shorthands holds U+0000, a quote or a backslash, None if unknown."""
+    if any(item in ("D", "W", "S") for item in items):  # these hold all three
         return True
     if any(isinstance(item, tuple) and item[0] <= code <= item[1] for item in items):
         return True

@@ -117,7 +117,7 @@ class Translator:
         _add(result, translate_number(schema, pointer))
         _add(result, translate_string(schema, pointer))
         _add(result, translate_array(self.part, self._document, schema, pointer))
-        _add(result, translate_object(self.part, schema, pointer, merging=merging))
+        _add(result, translate_object(self.part, self._document, schema, pointer, merging=merging))
         return result
 
     def _apply(self, keyword: str, schema: dict[str, Any], pointer: str, result: dict[str, Any], merging: bool) -> None:

@@ -68,7 +68,7 @@ def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
     if "pattern" in schema:
         result |= _patterns(schema["pattern"], child_pointer(pointer, "pattern"))
     if "format" in schema:
-        _format(schema["format"], pointer, result)
+        _format(schema["format"], pointer, result, schema.get("pattern"))
     return result
 
 
@@ -98,10 +98,15 @@ def _patterns(value: Any, location: str) -> dict[str, Any]:
     return result
 
 
-def _format(name: Any, pointer: str, result: dict[str, Any]) -> None:
-    """Adds a format that can be enforced to `result`. Other formats are annotations."""
+def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> None:
+    """Adds a format that can be enforced to `result`. Other formats are annotations.
+
+    So are times beside a pattern of the whole text: generators write times without a zone or seconds in this way.
+    """
     if not isinstance(name, str):
         raise UnsupportedSchema(child_pointer(pointer, "format"), "expected the name of a format.", "format")
+    if name in formats.TIMES and isinstance(beside, str) and beside.startswith("^") and beside.endswith("$"):
+        return
     if name in formats.LONGEST:
         result["maxLength"] = min(result.get("maxLength", formats.LONGEST[name]), formats.LONGEST[name])
     if name in formats.NATIVE:
