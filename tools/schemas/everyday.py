@@ -191,16 +191,6 @@ def _empty(chance: random.Random, depth: int) -> Shape:
 
 
 COMPOUNDS: tuple[Callable[[random.Random, int], Shape], ...] = (
-    _model,
-    _model,
-    _model,
-    _list,
-    _tuple,
-    _set,
-    _map,
-    _optional,
-    _union,
-    _tagged,
-    _exclusive,
-    _extended,
-) + (_conditional, _dependent, _counted, _referenced, _empty)
+    *(_model, _model, _model, _list, _tuple, _set, _map, _optional, _union, _tagged, _exclusive, _extended),
+    *(_conditional, _dependent, _counted, _referenced, _empty),
+)

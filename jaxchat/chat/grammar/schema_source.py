@@ -118,9 +118,9 @@ def check_limits(text: str, param: str) -> None:
         ChatError: 400 on `param` if the text has more than 256 KiB, or is nested more than 64 deep.
     """
     if len(text.encode()) > MAX_BYTES:
-        raise invalid(param, f"A schema takes at most {MAX_BYTES} bytes, got {len(text.encode())}.")
+        raise invalid_schema(param, f"expected at most {MAX_BYTES} bytes, got {len(text.encode())}.")
     if deeper_than(text, MAX_DEPTH):
-        raise invalid(param, f"A schema is nested at most {MAX_DEPTH} deep.")
+        raise invalid_schema(param, f"expected at most {MAX_DEPTH} levels of nesting.")
 
 
 def request_schema(schema: SchemaText, param: str, *, object_only: bool = False, strict: bool = False) -> SchemaSource:

@@ -68,6 +68,6 @@ def allowed_calls(choice: ToolChoice) -> Calls | None:
         else:
             sources.append(known_schema(EMPTY_OBJECT, field, object_only=True))
     if sum(len(source.text.encode()) for source in sources) > MAX_BYTES:
-        raise invalid(param, f"All parameters together take at most {MAX_BYTES} bytes.")
+        raise invalid(param, f"Invalid schemas for {param}: expected at most {MAX_BYTES} bytes together.")
     names = tuple(function.name for function in choice.callable)
     return Calls(choice.mode, choice.most, names, tuple(sources), param)

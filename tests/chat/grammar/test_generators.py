@@ -139,7 +139,8 @@ ZOD_4: list[Any] = [
     STRING | {"format": "e164", "pattern": r"^\+[1-9]\d{6,14}$"}, STRING | {"format": "jwt"},
     STRING | {"format": "starts_with", "pattern": "^ab.*"}, STRING | {"format": "lowercase", "pattern": "^[^A-Z]*$"},
     STRING | {"format": "emoji", "pattern": r"^(\p{Extended_Pictographic}|\p{Emoji_Component})+$"},
-    STRING | {"enum": ["a", "b"]}, STRING | {"const": "a"}, {"enum": ["a", 1, None]}, {"anyOf": [STRING, {"type": "null"}]},
+    STRING | {"enum": ["a", "b"]}, STRING | {"const": "a"}, {"enum": ["a", 1, None]},
+    {"anyOf": [STRING, {"type": "null"}]},
     {"anyOf": [STRING, NUMBER]}, {"type": "array", "items": STRING, "minItems": 1, "maxItems": 3},
     {"type": "array", "prefixItems": [STRING, NUMBER]}, {"type": "array", "prefixItems": [STRING], "items": NUMBER},
     {"type": "object", "propertyNames": STRING, "additionalProperties": NUMBER},
@@ -159,7 +160,8 @@ ZOD_3: list[Any] = [
     {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b"], "type": "string"}},
     STRING | {"pattern": "^c[^\\s-]{8,}$"}, STRING | {"format": "cuid"},
     {"type": "object", "additionalProperties": STRING, "propertyNames": {"minLength": 2}},
-    {"type": "object", "properties": {"o": {"not": {}}}, "additionalProperties": False}, {"anyOf": [{"not": {}}, STRING]},
+    {"type": "object", "properties": {"o": {"not": {}}}, "additionalProperties": False},
+    {"anyOf": [{"not": {}}, STRING]},
 ]  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def _conjuncts(document: Document, schema: Any, depth: int) -> Iterator[Any]:
 
 
 class _Known:
-    """What the conjuncts of a schema say together."""
+    """The keywords of all conjuncts of one schema, read together."""
 
     def __init__(self, parts: list[Schema]) -> None:
         self._parts = parts
@@ -112,6 +112,7 @@ class _Known:
                     yield part[keyword], is_open
 
     def integers_only(self) -> bool:
+        """Returns whether a number must be an integer."""
         return any(
             "number" not in (part["type"] if isinstance(part["type"], list) else [part["type"]])
             for part in self._parts
@@ -120,22 +121,22 @@ class _Known:
 
     def member(self, name: str) -> list[Any]:
         """Returns the schemas that a member with this name must satisfy."""
-        found = []
+        schemas = []
         for part in self._parts:
             members = part.get("properties")
             if isinstance(members, dict) and name in members:
-                found.append(members[name])
+                schemas.append(members[name])
             elif "additionalProperties" in part and "patternProperties" not in part:
-                found.append(part["additionalProperties"])
-        return found
+                schemas.append(part["additionalProperties"])
+        return schemas
 
     def item(self, index: int) -> list[Any]:
         """Returns the schemas that the item at an index must satisfy."""
-        found = []
+        schemas = []
         for part in self._parts:
             prefix = part["prefixItems"] if isinstance(part.get("prefixItems"), list) else []
-            found += [prefix[index]] if index < len(prefix) else [part["items"]] if "items" in part else []
-        return found
+            schemas += [prefix[index]] if index < len(prefix) else [part["items"]] if "items" in part else []
+        return schemas
 
 
 def _no_common(document: Document, kind: str, a: _Known, b: _Known, depth: int) -> bool:

@@ -43,7 +43,7 @@ def check_keywords(schema: Schema, pointer: str, *, strict: bool = False) -> Non
     Args:
         schema: a schema without the keywords that `older_keywords` replaces.
         pointer: JSON pointer of the schema.
-        strict: whether names that are no keywords are errors. Otherwise they are annotations.
+        strict: whether unknown names are errors. Otherwise they are annotations.
     """
     for keyword in schema:
         if keyword in REFUSED:

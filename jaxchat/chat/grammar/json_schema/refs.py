@@ -39,7 +39,7 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str] | None:
     """Returns the property names that `schema` and its in-place subschemas mention, or None if none declares any.
 
     In-place subschemas are those of `allOf`, `anyOf`, `oneOf`, `then`, `else`, `dependentSchemas` and `$ref`. An empty
-    `properties` declares that there are no properties.
+    `properties` declares that the object is empty.
 
     Args:
         root: the whole document.
