@@ -29,7 +29,6 @@ _ANY_VALUE: Schema = {
         {"type": ["object"], "additionalProperties": _REFERENCE},
     ]
 }
-_DEPTH = 16
 _IN_PLACE = {"$ref", "anyOf", "allOf", "const", "enum"}
 
 
@@ -61,6 +60,7 @@ class _Limiter:
 
     def __init__(self, definitions: Schema) -> None:
         self._definitions = definitions
+        self._kinds: dict[str, frozenset[str]] = {}
         self.used_any = False
 
     def part(self, part: Any, *, merged: bool = False, in_place: bool = False) -> Any:
@@ -109,13 +109,13 @@ class _Limiter:
     def _limit_numbers(self, part: Schema, result: Schema) -> None:
         if part.keys() in ({"anyOf"}, {"$ref"}) or part.keys() & {"const", "enum"}:
             return  # limited in the options and in the definition, or finite
-        allowed = kinds(part, self._definitions)
+        allowed = kinds(part, self._definitions, self._kinds)
         if "number" not in allowed:
             return
         low = max((part[name] for name in ("minimum", "exclusiveMinimum") if name in part), default=None)
         high = min((part[name] for name in ("maximum", "exclusiveMaximum") if name in part), default=None)
         decimal = "number" in part.get("type", TYPES)
-        if not decimal or self._has_multiple(part):
+        if not decimal or _has_multiple(part, self._definitions, set()):
             limit = _FORMS[0][0] if decimal else LARGEST
             result |= {"minimum": -limit} if low is None else {}
             result |= {"maximum": limit} if high is None else {}
@@ -125,11 +125,13 @@ class _Limiter:
             others = [{"type": sorted(allowed - {"number"})}] if allowed != {"number"} else []
             result["allOf"] = [*result.get("allOf", []), {"anyOf": [*others, _INTEGERS, *_DECIMALS]}]
 
-    def _has_multiple(self, part: Any, depth: int = 0) -> bool:
-        """Returns whether numbers must be multiples. The grammar library cannot combine all multiples with decimals."""
-        if not isinstance(part, dict) or depth > _DEPTH:
-            return False
-        children = [*part.get("allOf", []), *part.get("anyOf", [])]
-        if "$ref" in part:
-            children.append(self._definitions[part["$ref"].rpartition("/")[2]])
-        return "multipleOf" in part or any(self._has_multiple(child, depth + 1) for child in children)
+
+def _has_multiple(part: Any, definitions: Schema, seen: set[str]) -> bool:
+    """Returns whether numbers must be multiples. The grammar library cannot combine all multiples with decimals."""
+    if not isinstance(part, dict):
+        return False
+    children = [*part.get("allOf", []), *part.get("anyOf", [])]
+    if "$ref" in part and part["$ref"] not in seen:
+        seen.add(part["$ref"])
+        children.append(definitions[part["$ref"].rpartition("/")[2]])
+    return "multipleOf" in part or any(_has_multiple(child, definitions, seen) for child in children)

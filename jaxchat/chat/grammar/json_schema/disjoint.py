@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema.document import Document
-from jaxchat.chat.grammar.json_schema.keywords import TYPES, Schema, UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.keywords import TYPES, Schema, UnsupportedSchema, is_number
 from jaxchat.chat.grammar.json_schema.kinds import equal, kind_of
 from jaxchat.chat.grammar.json_schema.older_drafts import modern
 
@@ -56,6 +56,7 @@ def _conjuncts(document: Document, schema: Any, depth: int) -> Iterator[Any]:
         if schema is False:
             yield False
         return
+    document.count_step("#")
     try:
         schema = modern(schema, "#")
         target = document.resolve(schema["$ref"], "#")[1] if "$ref" in schema else None
@@ -94,7 +95,7 @@ class _Known:
 
     def limit(self, keyword: str, missing: float) -> float:
         """Returns the tightest value of a limit, such as `minLength`, or `missing`."""
-        values = [part[keyword] for part in self._parts if _is_number(part.get(keyword))]
+        values = [part[keyword] for part in self._parts if is_number(part.get(keyword))]
         return (max if keyword.startswith("min") else min)([missing, *values])
 
     def interval(self) -> tuple[float, bool, float, bool]:
@@ -108,7 +109,7 @@ class _Known:
     def _bounds(self, closed: str, exclusive: str) -> Iterator[tuple[float, bool]]:
         for part in self._parts:
             for keyword, is_open in ((closed, False), (exclusive, True)):
-                if _is_number(part.get(keyword)):
+                if is_number(part.get(keyword)):
                     yield part[keyword], is_open
 
     def integers_only(self) -> bool:
@@ -165,7 +166,7 @@ def _excludes(document: Document, known: _Known, value: Any, depth: int) -> bool
         return not any(equal(value, item) for item in known.values)
     if isinstance(value, str):
         return not known.limit("minLength", 0) <= len(value) <= known.limit("maxLength", math.inf)
-    if _is_number(value):
+    if is_number(value):
         low, low_open, high, high_open = known.interval()
         inside = low <= value <= high and not (value == low and low_open) and not (value == high and high_open)
         return not inside or (known.integers_only() and value != int(value))
@@ -206,7 +207,3 @@ def _all_disjoint(document: Document, a: list[Any], b: list[Any], depth: int) ->
     if any(part is False for part in (*a, *b)):
         return True
     return disjoint(document, {"allOf": a}, {"allOf": b}, depth + 1) if a or b else False
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
@@ -33,16 +34,18 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
     if len(options) * (len(options) - 1) / 2 > MAX_PAIRS:
         raise UnsupportedSchema(child_pointer(pointer, "oneOf"), "too many options to compare.", "oneOf")
     context = {name: value for name, value in schema.items() if name != "oneOf"}
+    beside = [{"allOf": [context, option]} for option in options]
+    overlapping: dict[int, list[int]] = {}
+    for i, j in combinations(range(len(options)), 2):
+        if not disjoint(document, beside[i], options[j]):
+            overlapping.setdefault(i, []).append(j)
+            overlapping.setdefault(j, []).append(i)
     result = []
     for i, option in enumerate(options):
-        location = child_pointer(pointer, "oneOf", i)
-        target, option = _target(document, option, location)
-        beside = {"allOf": [context, option]}
+        target, option = _target(document, option, child_pointer(pointer, "oneOf", i))
         restrictions = []
-        for j, other in enumerate(options):
-            if i == j or disjoint(document, beside, other):
-                continue
-            apart = list(_apart(document, beside, other, child_pointer(pointer, "oneOf", j)))
+        for j in overlapping.get(i, []):
+            apart = list(_apart(document, beside[i], options[j], child_pointer(pointer, "oneOf", j)))
             if not apart:
                 raise _overlap(pointer, i, j)
             restrictions.append({"anyOf": apart})
@@ -94,6 +97,7 @@ def _declared(document: Document, schema: Any, depth: int = 0) -> Iterator[str]:
     """Yields the names of the members that a schema declares in place."""
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return
+    document.count_step("#")
     yield from schema["properties"] if isinstance(schema.get("properties"), dict) else ()
     for part in schema["allOf"] if isinstance(schema.get("allOf"), list) else ():
         yield from _declared(document, part, depth + 1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 Schema = dict[str, Any]
 
@@ -63,13 +63,18 @@ def count(value: Any, pointer: str, keyword: str, limit: int) -> int:
     return value
 
 
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Returns whether a JSON value is a number within the range of double precision."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def number(value: Any, pointer: str, keyword: str) -> int | float:
     """Returns `value` if it is a number that is exact as a double and has at most 9 decimals before its first digit.
 
     Raises:
         UnsupportedSchema: `value` is anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise UnsupportedSchema(child_pointer(pointer, keyword), "expected a number.", keyword)
     if abs(value) > MAX_NUMBER or 0 < abs(value) < MIN_NUMBER:
         raise UnsupportedSchema(

@@ -7,14 +7,20 @@ from typing import Any
 from jaxchat.chat.grammar.json_schema.keywords import TYPES, Schema
 
 ALL_KINDS = frozenset(TYPES)
-_DEPTH = 32
 _PYTHON_TYPES = ((bool, "boolean"), (int | float, "number"), (str, "string"), (list, "array"), (dict, "object"))
 
 
-def kinds(schema: Schema | bool, definitions: Schema, depth: int = 0) -> frozenset[str]:
-    """Returns the JSON types that a value of a translated schema may have, possibly more. Integers are numbers."""
-    if isinstance(schema, bool) or depth > _DEPTH:
+def kinds(schema: Schema | bool, definitions: Schema, known: dict[str, frozenset[str]] | None = None) -> frozenset[str]:
+    """Returns the JSON types that a value of a translated schema may have, possibly more. Integers are numbers.
+
+    Args:
+        schema: the translated schema.
+        definitions: the schemas to which references point, by name.
+        known: receives the types of definitions, so that each is read once.
+    """
+    if isinstance(schema, bool):
         return ALL_KINDS if schema else frozenset()
+    known = {} if known is None else known
     result = ALL_KINDS
     if "type" in schema:
         types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
@@ -23,12 +29,16 @@ def kinds(schema: Schema | bool, definitions: Schema, depth: int = 0) -> frozens
         if values is not None:
             result &= {kind_of(value) for value in values}
     if "$ref" in schema:
-        result &= kinds(definitions[schema["$ref"].rpartition("/")[2]], definitions, depth + 1)
+        name = schema["$ref"].rpartition("/")[2]
+        if name not in known:
+            known[name] = ALL_KINDS  # for references that lead back to it
+            known[name] = kinds(definitions[name], definitions, known)
+        result &= known[name]
     for part in schema.get("allOf", []):
-        result &= kinds(part, definitions, depth + 1)
+        result &= kinds(part, definitions, known)
     for keyword in ("anyOf", "oneOf"):
         if keyword in schema:
-            result &= frozenset().union(*(kinds(part, definitions, depth + 1) for part in schema[keyword]))
+            result &= frozenset().union(*(kinds(part, definitions, known) for part in schema[keyword]))
     return result
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
 from jaxchat.chat.grammar.json_schema.document import Document
-from jaxchat.chat.grammar.json_schema.formats import ENFORCED, PATTERNS
+from jaxchat.chat.grammar.json_schema.formats import ENFORCED, PATTERNS, is_whole
 from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema, child_pointer
 
 _DEPTH = 8  # references
@@ -63,7 +63,7 @@ def _asserting(names: Schema) -> set[str]:
     result = set(names.keys() & keywords.ASSERTING)
     if names.get("type") == "string":
         result.discard("type")
-    if names.get("format", "") not in ENFORCED or "pattern" in names:
+    if names.get("format", "") not in ENFORCED or is_whole(names.get("pattern")):
         result.discard("format")  # an annotation, or what the pattern says
     if names.get("minLength") == 0:
         result.discard("minLength")
@@ -83,8 +83,8 @@ def _listed(rest: Schema, listed: Any, names: Schema, location: str) -> Schema:
 def _pattern(names: Schema, location: str) -> str:
     """Returns the pattern of allowed names."""
     restricting = _asserting(names)
-    if restricting == {"pattern"}:
-        return str(names["pattern"])
+    if restricting == {"pattern"} and isinstance(names["pattern"], str):
+        return names["pattern"]
     if restricting == {"format"} and names["format"] in PATTERNS:
         return PATTERNS[names["format"]]
     if restricting <= {"minLength", "maxLength"}:

@@ -38,6 +38,7 @@ def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[li
 
 def finite_values(document: Document, schema: Any, depth: int = 0) -> list[Any] | None:
     """Returns all values of a schema without repetition, or None if they are many or unknown."""
+    document.count_step("#")
     if schema is False:
         return []
     if not isinstance(schema, dict) or schema.keys() & keywords.ASSERTING - _FINITE or depth > _DEPTH:

@@ -105,7 +105,7 @@ def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> Non
     """
     if not isinstance(name, str):
         raise UnsupportedSchema(child_pointer(pointer, "format"), "expected the name of a format.", "format")
-    if name in formats.TIMES and isinstance(beside, str) and beside.startswith("^") and beside.endswith("$"):
+    if name in formats.TIMES and formats.is_whole(beside):
         return
     if name in formats.LONGEST:
         result["maxLength"] = min(result.get("maxLength", formats.LONGEST[name]), formats.LONGEST[name])
