@@ -144,7 +144,7 @@ def _of_lark(grammar: str) -> str:
     return str(LLMatcher.grammar_from_lark(grammar))
 
 
-PARAM = "response_format.json_schema.schema"
+NAME, PARAM = "response_format.json_schema.name", "response_format.json_schema.schema"
 
 
 def response_schema(request: v1.ChatCompletionRequest) -> SchemaSource | None:
@@ -166,8 +166,8 @@ def response_schema(request: v1.ChatCompletionRequest) -> SchemaSource | None:
     if response_format.type != v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA:
         return None
     if not response_format.json_schema.HasField("name"):
-        raise invalid("response_format.json_schema.name", "A schema must have a name.")
-    check_name(response_format.json_schema.name, "response_format.json_schema.name")
+        raise invalid(NAME, f"Missing required parameter: '{NAME}'.")
+    check_name(response_format.json_schema.name, NAME)
     if not response_format.json_schema.HasField("schema"):
         return known_schema(ANY_VALUE, PARAM)
     check_limits(response_format.json_schema.schema, PARAM)

@@ -50,7 +50,7 @@ def parse_object(text: str, path: str, noun: str) -> tuple[dict[str, Any], bool]
     except (ValueError, RecursionError) as error:
         raise not_a_schema(str(error), path, noun) from None
     if not isinstance(value, dict):
-        raise invalid(path, f"Expected {noun}, got {safe_repr(value)}.")
+        raise invalid(path, f"Invalid value for '{path}': expected {noun}, got {safe_repr(value, 100)}.")
     return value, repeated
 
 
@@ -73,4 +73,4 @@ def deeper_than(text: str, limit: int) -> bool:
 
 def not_a_schema(reason: str, path: str, noun: str = "a JSON Schema object") -> ChatError:
     """Returns the 400 for a text that is not JSON, or is ambiguous."""
-    return invalid(path, f"Expected {noun} as JSON text: {safe_repr(reason)}.")
+    return invalid(path, f"Invalid value for '{path}': expected {noun} as JSON text: {reason[:150]}.")

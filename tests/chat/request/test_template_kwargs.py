@@ -41,7 +41,7 @@ def test_a_level_of_effort_is_a_variable(word: str) -> None:
     ("text", "param", "says"),
     [
         ("", "chat_template_kwargs", "as JSON text"),
-        ("[]", "chat_template_kwargs", "Expected an object, got []"),
+        ("[]", "chat_template_kwargs", "expected an object, got []"),
         ("null", "chat_template_kwargs", "got None"),
         ('{"a": NaN}', "chat_template_kwargs", "NaN"),
         ('{"a": 1e999}', "chat_template_kwargs", "finite"),
