@@ -69,7 +69,7 @@ def negated(document: Document, schema: Schema, keyword: str, pointer: str, dept
         return [{"type": kind, opposite: limit}] if limit >= 0 else []
     if keyword in _NEGATIONS:
         return _NEGATIONS[keyword](part)
-    harmless = keyword == "format" and part.value not in formats.ENFORCED
+    harmless = keyword == "format" and formats.is_annotation(part.value)
     if harmless or (keyword == "additionalProperties" and part.value in (True, {})):
         return []
     if keyword in keywords.ASSERTING:

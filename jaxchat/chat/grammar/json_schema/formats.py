@@ -24,6 +24,11 @@ ENFORCED = NATIVE | PATTERNS.keys()
 LONGEST = {"hostname": 253}  # characters; the library's pattern limits each label but not the total
 
 
+def is_annotation(name: Any) -> bool:
+    """Returns whether a format has no effect. Values that are not names do not count."""
+    return isinstance(name, str) and name not in ENFORCED
+
+
 def is_whole(pattern: Any) -> bool:
     """Returns whether a pattern describes a complete text, so that it says more than a format beside it."""
     return isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
 from jaxchat.chat.grammar.json_schema.document import Document
-from jaxchat.chat.grammar.json_schema.formats import ENFORCED, PATTERNS, is_whole
+from jaxchat.chat.grammar.json_schema.formats import PATTERNS, is_annotation, is_whole
 from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema, child_pointer
 
 _DEPTH = 8  # references
@@ -63,7 +63,7 @@ def _asserting(names: Schema) -> set[str]:
     result = set(names.keys() & keywords.ASSERTING)
     if names.get("type") == "string":
         result.discard("type")
-    if names.get("format", "") not in ENFORCED or is_whole(names.get("pattern")):
+    if is_annotation(names.get("format")) or is_whole(names.get("pattern")):
         result.discard("format")  # an annotation, or what the pattern says
     if names.get("minLength") == 0:
         result.discard("minLength")
@@ -85,7 +85,7 @@ def _pattern(names: Schema, location: str) -> str:
     restricting = _asserting(names)
     if restricting == {"pattern"} and isinstance(names["pattern"], str):
         return names["pattern"]
-    if restricting == {"format"} and names["format"] in PATTERNS:
+    if restricting == {"format"} and isinstance(names["format"], str) and names["format"] in PATTERNS:
         return PATTERNS[names["format"]]
     if restricting <= {"minLength", "maxLength"}:
         low = keywords.count(names.get("minLength", 0), location, "minLength", keywords.MAX_COUNT)
