@@ -43,8 +43,9 @@ class Judge:
         tokens = range(self._tokenizer.size)
         self._bytes = {self._tokenizer.bytes_of(token): token for token in tokens}
         ends = (b'"', b"}", b"]", b'"}', b'"]')
-        self._closing = {token for token in tokens if self._tokenizer.bytes_of(token) in ends}
-        self._closing |= self._tokenizer.stop_tokens
+        self._closing = np.zeros(self._tokenizer.size, bool)
+        self._closing[[token for token in tokens if self._tokenizer.bytes_of(token) in ends]] = True
+        self._closing[list(self._tokenizer.stop_tokens)] = True
 
     def verdicts(self, shape: Shape, seed: int) -> Iterator[str]:
         """Yields the verdicts on a schema. Those on wrong grammars begin with WRONG."""
@@ -88,9 +89,10 @@ class Judge:
         row, data = self._row(), b""
         for step in range(STEPS):
             constraint.fill(row)
-            ids = np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little"))
-            ends = [token for token in ids if token in self._closing] if chance.random() < 0.2 + step / STEPS else []
-            token = int(chance.choice(ends or list(ids)))
+            allowed = self._allowed(row)
+            ends = np.flatnonzero(allowed & self._closing) if chance.random() < 0.2 + step / STEPS else row[:0]
+            ids = ends if len(ends) else np.flatnonzero(allowed)
+            token = int(ids[chance.randrange(len(ids))])
             constraint.accept(token)
             if token in self._tokenizer.stop_tokens:
                 return data.decode()
@@ -105,8 +107,11 @@ class Judge:
         except ValueError:
             return False
         constraint.fill(row)
-        ids = np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little"))
-        return self._tokenizer.stop_tokens <= set(ids)
+        return bool(self._allowed(row)[list(self._tokenizer.stop_tokens)].all())
+
+    def _allowed(self, row: np.ndarray) -> np.ndarray:
+        """Returns which tokens a mask allows, bool `[tokens]`."""
+        return np.unpackbits(row.view(np.uint8), count=self._tokenizer.size, bitorder="little").astype(bool)
 
     def _row(self) -> np.ndarray:
         return np.zeros((self._tokenizer.size + 31) // 32, np.uint32)
