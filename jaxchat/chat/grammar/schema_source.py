@@ -16,7 +16,7 @@ _KNOWN_TO_COMPILE = (ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT)
 MAX_MESSAGE = 300  # characters
 _KEYWORDS_BY_ERROR = {  # parts of the library's errors, and the keywords that can cause them
     "Properties": ("minProperties", "maxProperties"),
-    "attern propert": ("patternProperties",),
+    "not disjoint": ("patternProperties",),
     "regex": ("pattern", "patternProperties", "format"),
     "lookaround": ("pattern", "patternProperties"),
     "circular": ("$ref",),
@@ -29,7 +29,7 @@ _PLAIN_ERRORS = {  # parts of the library's errors, and what they mean to a clie
     "regex parse error": "a pattern is not a valid regular expression",
     "lookaround": "lookaround in a pattern is not supported",
     "min/maxProperties": "the number of members is supported only where all declared ones are required",
-    "attern propert": "patterns of patternProperties that match the same name are not supported",
+    "not disjoint": "patterns of patternProperties that match the same name are not supported",
     "circular": "a reference that leads back to itself is not supported beside other keywords",
     "multipleOf": "multipleOf has too many digits",
     "memory": "compiling it takes too much memory",

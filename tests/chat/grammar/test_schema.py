@@ -12,6 +12,11 @@ from tests.chat.grammar.walking import constraint_of, follows, grammars, request
 INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 BASE = {"type": "object", "properties": {"y": INTEGER}}
 REFUSED: list[tuple[Any, str]] = [
+    (
+        {"patternProperties": {"^a": INTEGER, "b$": STRING}},
+        "#/patternProperties: patterns of patternProperties that match",
+    ),
+    ({"pattern": r"\p{Foo}"}, "#/pattern: a pattern is not a valid regular expression"),
     ({"not": {}}, "no value can satisfy"),
     ({"properties": {"a/b": {"not": {"pattern": "a"}}}}, "'pattern' at #/properties/a~1b/not/pattern"),
     ({"if": {"contains": {}}, "then": {}}, "'contains' at #/if/contains"),
