@@ -90,6 +90,11 @@ def invalid(param: str | None, reason: str, code: str | None = None) -> ChatErro
     return ChatError(reason if complete else f"Invalid value for {_quoted(param)}: {reason}", param, code)
 
 
+def invalid_schema(param: str, reason: str) -> ChatError:
+    """Returns a 400 for a JSON Schema that cannot be enforced. `reason` is a phrase, often with a JSON pointer."""
+    return ChatError(f"Invalid schema for {_quoted(param)}: {reason}", param)
+
+
 def wrong_type(param: str, expected: str, value: object) -> ChatError:
     """Returns a 400 for a value of another JSON type than `expected`, which is a phrase such as "a number"."""
     return ChatError(f"Invalid type for {_quoted(param)}: expected {expected}, got {safe_repr(value)}.", param)

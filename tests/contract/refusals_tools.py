@@ -31,9 +31,9 @@ TOOLS = [
     *[
         _tool(".parameters", FUNCTION | {"parameters": bad}, *says, field="FunctionDefinition.parameters")
         for bad, says in (
-            ({"properties": {"a": {"not": {}}}}, ("'not'", "#/properties/a/not")),
+            ({"properties": {"a": {"contains": {}}}}, ("'contains'", "#/properties/a/contains")),
             ({"type": "object", "properties": {"a": {"type": "strin"}}}, ("'type'", "#/properties/a/type")),
-            ({"type": "object", "properties": {"a": {"pattern": "(?=a)"}}}, ("'pattern'", "#/properties/a/pattern")),
+            ({"type": "object", "properties": {"a": {"pattern": "a(?=a)"}}}, ("'pattern'", "#/properties/a/pattern")),
             ({"type": "object", "required": ["a"], "properties": {"a": False}}, ("no value",)),
         )
     ],
@@ -60,7 +60,7 @@ LEGACY = [
     asked("functions", [FUNCTION], "tools", tools=[TOOL]),
     asked("functions", [FUNCTION, FUNCTION], "f"),
     asked("functions", [{"name": "a b"}], param="functions.0.name"),
-    asked("functions", [FUNCTION | {"parameters": {"not": {}}}], "'not'", param="functions.0.parameters"),
+    asked("functions", [FUNCTION | {"parameters": {"contains": {}}}], "'contains'", param="functions.0.parameters"),
     *[asked("function_call", value) for value in ("auto", {"name": "f"}, "required", 5, {}, {"name": 1})],
     *[
         Case(f"FunctionCallChoice.{key}", {"functions": [FUNCTION], "function_call": choice}, "function_call")
@@ -80,7 +80,7 @@ FORMATS = [
         for key, wrong, param, words in (
             ("name", {"name": "a b"}, "response_format.json_schema.name", ("a b",)),
             ("name", {}, "response_format.json_schema.name", ()),
-            ("schema", {"name": "s", "schema": {"not": {}}}, _SCHEMA, ("not", "#/not")),
+            ("schema", {"name": "s", "schema": {"contains": {}}}, _SCHEMA, ("contains", "#/contains")),
             ("schema", {"name": "s", "schema": {"type": "strin"}}, _SCHEMA, ("#/type",)),
         )
     ],

@@ -60,7 +60,7 @@ class GrammarCompiler:
 
         Raises:
             ChatError: 400 if the constraint cannot be enforced. The error names the field, and for a schema the keyword
-                and its JSON pointer. 503 if probes of other requests take too long.
+                and its JSON pointer. 503 if a probe, or those of other requests, take too long.
             RuntimeError: the sandbox does not start.
         """
         with self._lock:
@@ -94,6 +94,8 @@ class GrammarCompiler:
         except Busy:
             raise overloaded("Too many schemas are being compiled.") from None
         except ChatError as error:
+            if error.http_status >= 500:  # depends on the moment, so it is not cached
+                raise
             return error
         matcher = probe.matcher(self._tokenizer, grammar)
         if matcher.is_error():

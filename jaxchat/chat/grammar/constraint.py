@@ -10,14 +10,17 @@ from typing import Any
 from llguidance import LLMatcher
 
 from jaxchat import v1
+from jaxchat.chat.grammar.json_schema.digits import limit_digits
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
+from jaxchat.chat.grammar.sandbox import TooSlow
 from jaxchat.chat.grammar.schema_source import (
     ANY_OBJECT,
     ANY_VALUE,
     SchemaSource,
     check_limits,
     known_schema,
+    plain_error,
     request_schema,
 )
 from jaxchat.chat.grammar.tool_calls import Calls, allowed_calls
@@ -25,7 +28,7 @@ from jaxchat.chat.request.schema_text import parse_schema
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.request.validate_fields import check_name
 from jaxchat.chat.tools.format import ToolFormat
-from jaxchat.errors import ChatError, invalid, safe_repr
+from jaxchat.errors import ChatError, invalid, invalid_schema, missing, overloaded
 
 OPTIONS: Any = {
     # Between tokens: one space, or one line break and some indentation.
@@ -73,7 +76,7 @@ class OutputConstraint:
         if error_of and not all(source.known_to_compile for source in self.calls.arguments):
             # A probe generates one answer. Requiring calls makes it test them instead of text.
             forced = replace(rules, mode="required", answer=None)
-            if error := error_of(_of_lark(self._written(tool_format, forced, writer))):
+            if error := _probed(error_of, _of_lark(self._written(tool_format, forced, writer)), self.param):
                 raise combination_error(self.param, error)
         return _of_lark(self._written(tool_format, rules, writer))
 
@@ -82,7 +85,7 @@ class OutputConstraint:
             return tool_format.grammar(rules, writer) or ""
         except UnsupportedSchema as error:
             param, message = self._refused(tool_format, rules, writer) or (self.param, str(error))
-            raise invalid(param, message) from None
+            raise invalid_schema(param, message) from None
 
     def _refused(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> tuple[str, str] | None:
         """Returns the field and the error of the first function that the format cannot write, if one alone fails."""
@@ -113,26 +116,34 @@ def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice
 
 def combination_error(param: str, error: str) -> ChatError:
     """Returns the 400 for schemas that are valid one by one but not together."""
-    return invalid(param, f"All schemas together: {safe_repr(error)}.")
+    return invalid_schema(param, f"schemas that are valid one by one, but together {plain_error(error)}.")
 
 
 def _translated(source: SchemaSource, prefix: str, error_of: ErrorOf | None) -> dict[str, Any]:
     schema, pointers = source.translated(prefix)
-    error = error_of(_of_schema(schema)) if error_of and not source.known_to_compile else ""
+    error = _probed(error_of, _of_schema(schema), source.param) if error_of and not source.known_to_compile else ""
     if error:
         raise source.error(error, pointers)
     return schema
 
 
+def _probed(error_of: ErrorOf, grammar: str, param: str) -> str:
+    """Returns the grammar's error, or "". Raises `ChatError` 503 if probing it takes too long."""
+    try:
+        return error_of(grammar)
+    except TooSlow:
+        raise overloaded(f"{param}: compiling this schema takes too long. Simplify it, or try again later.") from None
+
+
 def _of_schema(schema: dict[str, Any]) -> str:
-    return str(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=OPTIONS))
+    return str(LLMatcher.grammar_from_json_schema(json.dumps(limit_digits(schema)), overrides=OPTIONS))
 
 
 def _of_lark(grammar: str) -> str:
     return str(LLMatcher.grammar_from_lark(grammar))
 
 
-PARAM = "response_format.json_schema.schema"
+NAME, PARAM = "response_format.json_schema.name", "response_format.json_schema.schema"
 
 
 def response_schema(request: v1.ChatCompletionRequest) -> SchemaSource | None:
@@ -154,12 +165,13 @@ def response_schema(request: v1.ChatCompletionRequest) -> SchemaSource | None:
     if response_format.type != v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA:
         return None
     if not response_format.json_schema.HasField("name"):
-        raise invalid("response_format.json_schema.name", "A schema must have a name.")
-    check_name(response_format.json_schema.name, "response_format.json_schema.name")
+        raise missing(NAME)
+    check_name(response_format.json_schema.name, NAME)
     if not response_format.json_schema.HasField("schema"):
         return known_schema(ANY_VALUE, PARAM)
     check_limits(response_format.json_schema.schema, PARAM)
-    return request_schema(parse_schema(response_format.json_schema.schema, PARAM), PARAM)
+    schema = parse_schema(response_format.json_schema.schema, PARAM)
+    return request_schema(schema, PARAM, strict=response_format.json_schema.strict)
 
 
 def _texts(request: v1.ChatCompletionRequest) -> Iterable[str]:

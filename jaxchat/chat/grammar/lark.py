@@ -7,9 +7,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from jaxchat.chat.grammar.json_schema.digits import limit_digits
 from jaxchat.chat.request.tool_choice import Mode
 
 Schema = dict[str, Any]
+_CLOSED = {"type", "additionalProperties", "$defs"}
+
+
+def is_empty_object(schema: Schema) -> bool:
+    """Returns whether a translated schema allows the empty object only."""
+    return schema.get("additionalProperties") is False and not schema.keys() - _CLOSED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +78,10 @@ class LarkWriter:
         return f"<[{self.control_tokens[text]}]>" if self.is_control(text) else json.dumps(text)
 
     def json(self, schema: Schema) -> str:
-        """Returns a Lark expression for JSON text that follows `schema`."""
-        return f"%json {json.dumps({'x-guidance': self.options} | schema)}"
+        """Returns a Lark expression for JSON text that follows the translated `schema`."""
+        if is_empty_object(schema):
+            return json.dumps("{}")  # without white space
+        return f"%json {json.dumps({'x-guidance': self.options} | limit_digits(schema))}"
 
     def pattern(self, text: str) -> str:
         """Returns a pattern that matches `text` literally, for use between slashes."""

@@ -20,7 +20,9 @@ from typing import Any, BinaryIO
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 STEPS = 48  # tokens that a probe generates to measure the cost of masks
-SLOW = 0.05  # seconds for one mask, above which a grammar is too slow
+SLOW = 0.05  # seconds of this process for one mask, above which a grammar is too slow
+NO_VALUE = "no value can satisfy this schema"
+TOO_SLOW = "following it takes too long"
 MEMORY = 4 << 30  # bytes that the process may map
 LIMITS: dict[str, Any] = {
     "initial_lexer_fuel": 1_000_000,
@@ -93,13 +95,13 @@ def error_of(tokenizer: LLTokenizer, grammar: str) -> str:
     for step in range(STEPS):
         if probed.is_error() or probed.is_stopped():
             break
-        started = time.monotonic()
+        started = time.process_time()
         mask = probed.compute_bitmask()
-        if time.monotonic() - started > SLOW:
-            return "following it takes too long"
+        if time.process_time() - started > SLOW:
+            return TOO_SLOW
         token = _allowed_token(mask, step)
         if token is None:
-            return probed.get_error() or "no value can satisfy this schema"
+            return probed.get_error() or NO_VALUE
         probed.consume_token(token)
     return probed.get_error()
 

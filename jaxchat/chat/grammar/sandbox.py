@@ -16,11 +16,15 @@ SECONDS = 1.0  # for one grammar
 START_SECONDS = 30.0  # for the start of the process with its tokenizer
 ORPHANED = 60  # seconds for one grammar after which the process ends itself: its parent must have been killed
 WAIT_SECONDS = 10.0  # for probes of other requests
-_TOO_LONG = "compiling it takes too long or too much memory"
+_TOO_LARGE = "compiling it takes too much memory"
 
 
 class Busy(Exception):
     """An error for a probe that waited too long for the probes of other requests."""
+
+
+class TooSlow(Exception):
+    """An error for a probe that took longer than its time limit. It may succeed when the machine is less busy."""
 
 
 @dataclass
@@ -54,10 +58,11 @@ class Sandbox:
 
         Raises:
             Busy: probes of other requests took more than 10 s.
+            TooSlow: the probe took too long, or the grammar's masks do.
             RuntimeError: the process does not start within 30 s.
         """
         if budget.remaining <= 0:
-            return _TOO_LONG
+            raise TooSlow
         if not self._lock.acquire(timeout=WAIT_SECONDS):
             raise Busy
         try:
@@ -65,11 +70,18 @@ class Sandbox:
                 self._stop()  # it ended between two probes
             process = self._process or self._start()
             started = time.monotonic()
-            answer = _ask(process, grammar, min(self._seconds, budget.remaining))
-            budget.remaining -= time.monotonic() - started
+            try:
+                answer = _ask(process, grammar, min(self._seconds, budget.remaining))
+            except TooSlow:
+                self._stop()
+                raise
+            finally:
+                budget.remaining -= time.monotonic() - started
             if answer is None:
                 self._stop()
-                return _TOO_LONG
+                return _TOO_LARGE
+            if answer == probe.TOO_SLOW:
+                raise TooSlow
             return str(answer)
         finally:
             self._lock.release()
@@ -85,7 +97,10 @@ class Sandbox:
         # A new session keeps keyboard interrupts from the process.
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
         self._process = process
-        if _ask(process, self._hello, START_SECONDS) is None:
+        answer = None
+        with suppress(TooSlow):
+            answer = _ask(process, self._hello, START_SECONDS)
+        if answer is None:
             self._stop()
             raise RuntimeError("the process that probes grammars did not start")
         return process
@@ -101,7 +116,11 @@ class Sandbox:
 
 
 def _ask(process: subprocess.Popen[bytes], message: Any, seconds: float) -> Any:
-    """Returns the answer to a message. Returns None after killing the process if it does not arrive in time."""
+    """Returns the answer to a message, or None if the process ended.
+
+    Raises:
+        TooSlow: the answer did not arrive in time. The process is killed.
+    """
     late = threading.Event()
 
     def expire() -> None:
@@ -116,7 +135,9 @@ def _ask(process: subprocess.Popen[bytes], message: Any, seconds: float) -> Any:
         answer = probe.receive(_pipe(process.stdout))  # type: ignore[arg-type]
     timer.cancel()
     timer.join()
-    return None if late.is_set() else answer
+    if late.is_set():
+        raise TooSlow
+    return answer
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

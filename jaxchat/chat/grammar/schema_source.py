@@ -5,31 +5,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, located
 from jaxchat.chat.grammar.json_schema.translate import translate
+from jaxchat.chat.grammar.probe import NO_VALUE
 from jaxchat.chat.request.schema_text import SchemaText, deeper_than, parse_schema
-from jaxchat.errors import ChatError, invalid, safe_repr
+from jaxchat.errors import ChatError, invalid_schema
 
 ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT = '{"type": "object"}', "{}", '{"type": "object", "additionalProperties": false}'
 _KNOWN_TO_COMPILE = (ANY_OBJECT, ANY_VALUE, EMPTY_OBJECT)
-_NO_DETAILS = "<non-verbose/>"
 _KEYWORDS_BY_ERROR = {  # parts of the library's errors, and the keywords that can cause them
-    "oneOf": ("oneOf",),
     "Properties": ("minProperties", "maxProperties"),
-    "attern propert": ("patternProperties",),
-    "regex": ("pattern", "patternProperties"),
+    "not disjoint": ("patternProperties",),
+    "regex": ("pattern", "patternProperties", "format"),
     "lookaround": ("pattern", "patternProperties"),
     "circular": ("$ref",),
+    "multipleOf": ("multipleOf",),
+}
+_PLAIN_ERRORS = {  # parts of the library's errors, and what they mean to a client
+    "nsatisfiable": NO_VALUE,
+    NO_VALUE: NO_VALUE,
+    "is empty": NO_VALUE,
+    "regex parse error": "a pattern is not a valid regular expression",
+    "lookaround": "lookaround in a pattern is not supported",
+    "min/maxProperties": "the number of members is supported only where all declared ones are required",
+    "not disjoint": "patterns of patternProperties that match the same name are not supported",
+    "circular": "a reference that leads back to itself is not supported beside other keywords",
+    "multipleOf": "multipleOf has too many digits",
+    "memory": "compiling it takes too much memory",
 }
 
 
 @dataclass(frozen=True)
 class SchemaSource:
-    """A schema with the request field that errors name. `object_only` restricts the schema to objects."""
+    """A schema with the request field that errors name.
+
+    Attributes:
+        schema: the schema as text and as a value.
+        param: the request field.
+        object_only: whether only objects may satisfy the schema.
+        strict: whether unknown keywords are errors.
+    """
 
     schema: SchemaText
     param: str
     object_only: bool = False
+    strict: bool = False
 
     @property
     def text(self) -> str:
@@ -50,11 +70,11 @@ class SchemaSource:
         """
         try:
             default = {"type": "object"} if self.object_only else {}
-            return translate(default | self.schema.value, prefix)
+            return translate(default | self.schema.value, prefix, strict=self.strict)
         except UnsupportedSchema as error:
-            raise invalid(self.param, str(error)) from None
+            raise invalid_schema(self.param, str(error)) from None
         except RecursionError:
-            raise invalid(self.param, f"Schema #: nested deeper than {MAX_DEPTH}.") from None
+            raise invalid_schema(self.param, "#: references or subschemas are nested too deep.") from None
 
     def error(self, library_error: str, pointers: dict[str, list[str]]) -> ChatError:
         """Returns the 400 for an error of the grammar library.
@@ -63,16 +83,21 @@ class SchemaSource:
             library_error: the library's message.
             pointers: the JSON pointers of each keyword, as `translated` returns them.
         """
-        location, text = _location(library_error, pointers), library_error.removesuffix(_NO_DETAILS).strip()
-        return invalid(self.param, f"Schema {location}: {safe_repr(text)}.")
+        return invalid_schema(self.param, f"{_location(library_error, pointers)}: {plain_error(library_error)}.")
+
+
+def plain_error(library_error: str) -> str:
+    """Returns an error of the grammar library in words that do not name its internals."""
+    known = (text for part, text in _PLAIN_ERRORS.items() if part in library_error)
+    return next(known, "the schema is too large or too complex")
 
 
 def _location(library_error: str, pointers: dict[str, list[str]]) -> str:
     """Returns the keywords that may have caused an error of the library, with their pointers."""
     for part, keywords in _KEYWORDS_BY_ERROR.items():
-        locations = [f"'{keyword}' at {pointer}" for keyword in keywords for pointer in pointers.get(keyword, [])]
+        locations = [(pointer, keyword) for keyword in keywords for pointer in pointers.get(keyword, [])]
         if part in library_error and locations:
-            return " or ".join(locations[:3])
+            return " or ".join(located(*location, limit=50) for location in locations[:3])
     return "#"
 
 
@@ -87,14 +112,14 @@ def check_limits(text: str, param: str) -> None:
         ChatError: 400 on `param` if the text has more than 256 KiB, or is nested more than 64 deep.
     """
     if len(text.encode()) > MAX_BYTES:
-        raise invalid(param, f"A schema takes at most {MAX_BYTES} bytes, got {len(text.encode())}.")
+        raise invalid_schema(param, f"expected at most {MAX_BYTES} bytes, got {len(text.encode())}.")
     if deeper_than(text, MAX_DEPTH):
-        raise invalid(param, f"A schema is nested at most {MAX_DEPTH} deep.")
+        raise invalid_schema(param, f"expected at most {MAX_DEPTH} levels of nesting.")
 
 
-def request_schema(schema: SchemaText, param: str, *, object_only: bool = False) -> SchemaSource:
+def request_schema(schema: SchemaText, param: str, *, object_only: bool = False, strict: bool = False) -> SchemaSource:
     """Returns the source for a request's schema."""
-    return SchemaSource(schema, param, object_only)
+    return SchemaSource(schema, param, object_only, strict)
 
 
 def known_schema(text: str, param: str, *, object_only: bool = False) -> SchemaSource:

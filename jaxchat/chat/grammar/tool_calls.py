@@ -15,7 +15,7 @@ from jaxchat.chat.grammar.schema_source import (
     request_schema,
 )
 from jaxchat.chat.request.tool_choice import Mode, ToolChoice
-from jaxchat.errors import invalid
+from jaxchat.errors import invalid_schema
 
 PARAM = {False: "tools", True: "functions"}
 
@@ -64,10 +64,10 @@ def allowed_calls(choice: ToolChoice) -> Calls | None:
         field = f"{function.path}.parameters"
         if function.parameters:
             check_limits(function.parameters.text, field)
-            sources.append(request_schema(function.parameters, field, object_only=True))
+            sources.append(request_schema(function.parameters, field, object_only=True, strict=function.strict))
         else:
             sources.append(known_schema(EMPTY_OBJECT, field, object_only=True))
     if sum(len(source.text.encode()) for source in sources) > MAX_BYTES:
-        raise invalid(param, f"All parameters together take at most {MAX_BYTES} bytes.")
+        raise invalid_schema(param, f"expected at most {MAX_BYTES} bytes in all schemas together.")
     names = tuple(function.name for function in choice.callable)
     return Calls(choice.mode, choice.most, names, tuple(sources), param)

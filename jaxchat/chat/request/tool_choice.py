@@ -21,6 +21,7 @@ class Function:
     path: str  # of the function in the request
     description: str | None = None
     parameters: SchemaText | None = None
+    strict: bool = False  # whether unknown keywords of the parameters are errors
 
 
 @dataclass(frozen=True)

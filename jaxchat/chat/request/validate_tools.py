@@ -50,6 +50,7 @@ def _functions(functions: Sequence[v1.FunctionDefinition], param: str, inside: s
                 parameters=_parameters(function.parameters, f"{path}.parameters")
                 if function.HasField("parameters")
                 else None,
+                strict=function.strict,
             )
         )
     return tuple(read)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.kinds import kinds
 
-Schema = dict[str, Any]
 _REFUSED = ("minProperties", "enum", "const")
 
 
@@ -78,39 +77,3 @@ def _add(part: Schema, result: ArgumentSchema) -> None:
     result.required |= {*part.get("required", [])}
     if "additionalProperties" in part and result.others is True:
         result.others = part["additionalProperties"]
-
-
-ALL_KINDS = frozenset({"null", "boolean", "number", "string", "array", "object"})
-_DEPTH = 32
-
-
-def kinds(schema: Schema | bool, definitions: Schema, depth: int = 0) -> frozenset[str]:
-    """Returns all JSON types that values of a translated schema may have, and maybe others. Integers are numbers."""
-    if isinstance(schema, bool) or depth > _DEPTH:
-        return ALL_KINDS if schema else frozenset()
-    result = ALL_KINDS
-    if "type" in schema:
-        types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        result &= {"number" if name == "integer" else name for name in types}
-    for values in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
-        if values is not None:
-            result &= {kind_of(value) for value in values}
-    if "$ref" in schema:
-        result &= kinds(definitions[schema["$ref"].rpartition("/")[2]], definitions, depth + 1)
-    for part in schema.get("allOf", []):
-        result &= kinds(part, definitions, depth + 1)
-    for keyword in ("anyOf", "oneOf"):
-        if keyword in schema:
-            result &= frozenset().union(*(kinds(part, definitions, depth + 1) for part in schema[keyword]))
-    return result
-
-
-def kind_of(value: Any) -> str:
-    """Returns the JSON type of a value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"

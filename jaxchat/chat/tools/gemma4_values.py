@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from jaxchat.chat.grammar.json_schema.kinds import kinds
 from jaxchat.chat.grammar.lark import LarkWriter, Schema
 from jaxchat.chat.tools.argument_order import argument_orders
-from jaxchat.chat.tools.argument_schema import kinds
 from jaxchat.chat.tools.gemma4_parser import QUOTE
 from jaxchat.chat.tools.valid_value import is_valid
 from jaxchat.chat.tools.value_rules import text_rules

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
-from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter, Schema
+from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter, Schema, is_empty_object
 from jaxchat.chat.response.reasoning import ThoughtFilter
 from jaxchat.chat.tools.answer_rules import answer_rules
 from jaxchat.chat.tools.json_parser import TYPE, ToolCallParser, spaced
@@ -106,12 +106,13 @@ def _calls(tool_format: JsonToolFormat, rules: AnswerRules, writer: LarkWriter) 
     if tool_format.opening:
         yield f"calls: {writer.spelled((tool_format.opening,))} rest"
     yield f"rest: {first}{more} {writer.spelled(tool_format.after)}"
-    if not tool_format.bare:
+    with_ids = tool_format.id_before or tool_format.id_after
+    if not tool_format.bare and (with_ids or not any(is_empty_object(schema) for _, schema in rules.functions)):
         yield f"body: {writer.json(_one_of(tool_format, rules))}"
         return
-    if tool_format.before:
+    if tool_format.bare and tool_format.before:
         yield from _bodies(tool_format, rules, writer, "first", "".join(tool_format.before))
-    if not tool_format.before or more:
+    if not tool_format.bare or not tool_format.before or more:
         yield from _bodies(tool_format, rules, writer, "body")
     for index, (_, schema) in enumerate(rules.functions):
         yield f"arguments_{index}: {writer.json(in_any_order(schema))}"

@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.kinds import kinds
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.answer_rules import answer_rules
 from jaxchat.chat.tools.argument_order import argument_orders
-from jaxchat.chat.tools.argument_schema import ArgumentSchema, Schema, argument_schema, kinds
+from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema
 from jaxchat.chat.tools.pythonic_parser import PythonicParser
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.value_text import LITERALS, read_arguments, valid_words, value_text

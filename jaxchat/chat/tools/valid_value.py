@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxchat.chat.tools.argument_schema import Schema, kind_of
+from jaxchat.chat.grammar.json_schema.keywords import Schema
+from jaxchat.chat.grammar.json_schema.kinds import kind_of
 
 _TYPES = {"type", "const", "enum", "$ref", "$defs", "allOf", "anyOf"}
 _NUMBERS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from jaxchat.chat.tools.argument_schema import Schema, kinds
+from jaxchat.chat.grammar.json_schema.keywords import Schema
+from jaxchat.chat.grammar.json_schema.kinds import kinds
 from jaxchat.chat.tools.valid_value import is_valid
 from jaxchat.errors import reject_constant
 

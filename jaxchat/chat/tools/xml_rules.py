@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema
+from jaxchat.chat.grammar.json_schema.kinds import kinds
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.answer_rules import answer_rules, call_rules, texts_of_calls
 from jaxchat.chat.tools.argument_order import argument_orders
-from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema, kinds
+from jaxchat.chat.tools.argument_schema import ArgumentSchema, argument_schema
 from jaxchat.chat.tools.value_text import ValueText, valid_words, value_text
 from jaxchat.chat.tools.xml_parser import BLANK
 

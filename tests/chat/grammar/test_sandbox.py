@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jaxchat.chat.grammar import probe, sandbox
-from jaxchat.chat.grammar.sandbox import Sandbox, TimeBudget
+from jaxchat.chat.grammar.sandbox import Sandbox, TimeBudget, TooSlow
 
 GRAMMAR = '{"grammars":[{"json_schema":{"type":"integer"}}]}'
 STARTS = """
@@ -34,7 +34,8 @@ def test_a_process_that_stalls_is_killed(stall: str, tmp_path: Path, monkeypatch
     program.write_text(STARTS + STALLS[stall])
     monkeypatch.setattr(probe, "__file__", str(program))
     sandboxed, started = Sandbox([b"a"], [0], seconds=0.3), time.monotonic()
-    assert "too long" in sandboxed.error_of(GRAMMAR + " " * (1 << 20), TimeBudget())
+    with pytest.raises(TooSlow):
+        sandboxed.error_of(GRAMMAR + " " * (1 << 20), TimeBudget())
     assert time.monotonic() - started < 20
     assert sandboxed._process is None
 

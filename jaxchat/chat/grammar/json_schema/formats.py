@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _LEAP = r"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
 _YEAR = r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 _DAY = (
@@ -16,5 +18,17 @@ PATTERNS = {
     "time": f"^{_TIME}$",
     "date-time": f"^{_DATE}T{_TIME}$",
 }
+TIMES = frozenset({"time", "date-time"})
 NATIVE = frozenset({"duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})
+ENFORCED = NATIVE | PATTERNS.keys()
 LONGEST = {"hostname": 253}  # characters; the library's pattern limits each label but not the total
+
+
+def is_annotation(name: Any) -> bool:
+    """Returns whether a format has no effect. Values that are not names do not count."""
+    return isinstance(name, str) and name not in ENFORCED
+
+
+def is_whole(pattern: Any) -> bool:
+    """Returns whether a pattern describes a complete text, so that it says more than a format beside it."""
+    return isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")

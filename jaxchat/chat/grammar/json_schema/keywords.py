@@ -1,36 +1,55 @@
-"""The keywords of JSON Schema 2020-12 that can be enforced, and checks of their values."""
+"""The keywords of JSON Schema 2020-12, of older drafts and of OpenAPI, and checks of their values."""
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
+
+Schema = dict[str, Any]
 
 TYPES = ("null", "boolean", "number", "string", "array", "object")
 APPLICATORS = frozenset({"allOf", "anyOf", "oneOf", "$ref"})
+CONDITIONS = frozenset({"not", "if", "dependentRequired", "dependentSchemas"})
 OBJECT = frozenset(
-    {"properties", "patternProperties", "additionalProperties", "required", "minProperties", "maxProperties"}
+    {"properties", "patternProperties", "additionalProperties", "propertyNames", "required"}
+    | {"minProperties", "maxProperties"}
 )
 ARRAY = frozenset({"items", "prefixItems", "minItems", "maxItems", "uniqueItems"})
 NUMBER = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 STRING = frozenset({"minLength", "maxLength", "pattern", "format"})
 ASSERTIONS = OBJECT | ARRAY | NUMBER | STRING | {"type", "const", "enum"}
 ANNOTATIONS = frozenset(
-    {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples"}
-    | {"deprecated", "readOnly", "writeOnly", "contentMediaType", "contentEncoding"}
+    {"$schema", "$id", "id", "$comment", "$defs", "definitions", "$anchor", "$vocabulary", "title", "description"}
+    | {"default", "example", "examples", "deprecated", "readOnly", "writeOnly", "discriminator", "externalDocs", "xml"}
+    | {"contentMediaType", "contentEncoding", "contentSchema", "then", "else", "additionalItems"}
+)  # `then`, `else` and `additionalItems` assert only beside `if` and a list of `items`
+REFUSED = frozenset(
+    {"contains", "minContains", "maxContains", "unevaluatedItems", "unevaluatedProperties"}
+    | {"$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "extends", "disallow", "divisibleBy"}
 )
+ASSERTING = ASSERTIONS | APPLICATORS | CONDITIONS | REFUSED
 TranslatePart = Callable[[Any, str], dict[str, Any] | bool]
 """Translates the subschema at a JSON pointer."""
 MAX_COUNT = 4096  # items and properties
 MAX_LENGTH = 1_000_000  # characters of a string
 MAX_NUMBER = 2**53  # larger integers are not exact in double precision
+MIN_NUMBER = 1e-9  # a number closer to 0 has more decimals than answers may have
 
 
-def check_keywords(schema: dict[str, Any], pointer: str) -> None:
-    """Checks that all keywords can be enforced. Raises `UnsupportedSchema` for the first that cannot."""
+def check_keywords(schema: Schema, pointer: str, *, strict: bool = False) -> None:
+    """Checks that all keywords can be enforced. Raises `UnsupportedSchema` for the first that cannot.
+
+    Args:
+        schema: a schema without the keywords that `older_keywords` replaces.
+        pointer: JSON pointer of the schema.
+        strict: whether unknown names are errors. Otherwise they are annotations.
+    """
     for keyword in schema:
-        if keyword not in ASSERTIONS and keyword not in APPLICATORS and keyword not in ANNOTATIONS:
+        if keyword in REFUSED:
             raise UnsupportedSchema(child_pointer(pointer, keyword), "this keyword is not supported.", keyword)
+        if strict and keyword not in ASSERTING | ANNOTATIONS and not keyword.startswith("x-"):
+            raise UnsupportedSchema(child_pointer(pointer, keyword), "unknown keyword with 'strict': true.", keyword)
     if "$id" in schema and pointer != "#":
         raise UnsupportedSchema(child_pointer(pointer, "$id"), "only the root may have an identifier.", "$id")
 
@@ -44,18 +63,23 @@ def count(value: Any, pointer: str, keyword: str, limit: int) -> int:
     return value
 
 
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Returns whether a JSON value is a number within the range of double precision."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def number(value: Any, pointer: str, keyword: str) -> int | float:
-    """Returns `value` if it is a number that is exact as a double and written without an exponent.
+    """Returns `value` if it is a number that is exact as a double and has at most 9 decimals before its first digit.
 
     Raises:
         UnsupportedSchema: `value` is anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise UnsupportedSchema(child_pointer(pointer, keyword), "expected a number.", keyword)
-    if abs(value) > MAX_NUMBER or "e" in repr(value):
+    if abs(value) > MAX_NUMBER or 0 < abs(value) < MIN_NUMBER:
         raise UnsupportedSchema(
             child_pointer(pointer, keyword),
-            "numbers beyond 2^53, or closer to 0 than 0.0001, are not supported.",
+            f"numbers beyond 2^53, or closer to 0 than {MIN_NUMBER}, are not supported.",
             keyword,
         )
     return value
@@ -90,7 +114,7 @@ def literal(value: Any, pointer: str, keyword: str) -> None:
 def schemas(value: Any, pointer: str, keyword: str) -> list[Any]:
     """Returns `value` if it is a list with at least one item. Raises `UnsupportedSchema` otherwise."""
     if not isinstance(value, list) or not value:
-        raise UnsupportedSchema(child_pointer(pointer, keyword), "expected a list of schemas.", keyword)
+        raise UnsupportedSchema(child_pointer(pointer, keyword), "expected a list with at least one item.", keyword)
     return value
 
 
@@ -104,14 +128,28 @@ def table(value: Any, pointer: str, keyword: str) -> dict[str, Any]:
 class UnsupportedSchema(Exception):
     """An error for a schema that cannot be enforced.
 
-    Its message names the keyword, if one causes it, and the JSON pointer, as in `#/properties/a`.
+    Its message names the keyword, if one causes it, and the JSON pointer, as in `#/properties/a`. Long pointers are
+    shortened in the middle.
     """
 
     def __init__(self, pointer: str, reason: str, keyword: str | None = None) -> None:
         self.pointer = pointer
         self.keyword = keyword
-        location = f"'{keyword}' at {pointer}" if keyword else pointer
-        super().__init__(f"Schema {location}: {reason}")
+        self.reason = reason
+        super().__init__(f"{located(pointer, keyword)}: {reason}")
+
+
+def located(pointer: str, keyword: str | None = None, *, limit: int = 100) -> str:
+    """Returns a keyword and its JSON pointer for a message. The pointer has at most `limit` characters."""
+    pointer = shortened(pointer, limit)
+    return f"'{shortened(keyword, 30)}' at {pointer}" if keyword else pointer
+
+
+def shortened(text: str, limit: int) -> str:
+    """Returns a text that may be sent: long ones lose their middle, and lone surrogates are escaped."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    half = (limit - 3) // 2
+    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
 
 
 def child_pointer(pointer: str, *steps: str | int) -> str:

@@ -7,24 +7,29 @@ name.
 
 from __future__ import annotations
 
-from itertools import permutations
+import math
+from itertools import combinations, permutations
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
-from jaxchat.chat.grammar.json_schema.keywords import TranslatePart, UnsupportedSchema, child_pointer
-from jaxchat.chat.grammar.json_schema.patterns import all_but
+from jaxchat.chat.grammar.json_schema.document import Document
+from jaxchat.chat.grammar.json_schema.keywords import TYPES, Schema, TranslatePart, UnsupportedSchema, child_pointer
+from jaxchat.chat.grammar.json_schema.names import restricted_names
+from jaxchat.chat.grammar.json_schema.patterns import all_but, rewrite
 from jaxchat.chat.grammar.json_schema.values import pattern
 
 MAX_NAME = 200  # characters of a declared name if undeclared members are allowed too
+MAX_COMBINATIONS = 64  # of members, for a number of members
 
 
 def translate_object(
-    translate_part: TranslatePart, schema: dict[str, Any], pointer: str, *, merging: bool
+    translate_part: TranslatePart, document: Document, schema: dict[str, Any], pointer: str, *, merging: bool
 ) -> dict[str, Any]:
     """Translates the properties of an object, their names and their number.
 
     Args:
         translate_part: translates a subschema.
+        document: the whole document.
         schema: a schema of the request.
         pointer: the JSON pointer of `schema`.
         merging: whether `schema` is intersected with other schemas. If so, the caller excludes undeclared properties.
@@ -32,10 +37,10 @@ def translate_object(
     Raises:
         UnsupportedSchema: a keyword cannot be enforced.
     """
+    schema = restricted_names(document, schema, pointer, merging=merging)
     if not keywords.OBJECT & schema.keys():
         return {}
     required = _required(schema, pointer)
-    result = _counts(schema, pointer, required)
     declared = keywords.table(schema.get("properties", {}), pointer, "properties")
     members = {
         name: translate_part(part, child_pointer(pointer, "properties", name)) for name, part in declared.items()
@@ -43,16 +48,18 @@ def translate_object(
     other_members = schema.get("additionalProperties")
     if other_members is not None:
         other_members = translate_part(other_members, child_pointer(pointer, "additionalProperties"))
-    if required:
-        result["required"] = required
+    result: dict[str, Any] = {"required": required} if required else {}
     if merging:
-        return result | _open(schema, pointer, members, other_members)
+        return result | _counts(schema, pointer, required) | _open(schema, pointer, members, other_members)
     members |= {name: True if other_members is None else other_members for name in required if name not in members}
     if members:
         result["properties"] = members
     if "patternProperties" in schema:
-        return result | _by_pattern(translate_part, schema, pointer, members)
-    return result | _other_members(members, other_members, pointer)
+        result |= _by_pattern(translate_part, schema, pointer, members)
+    else:
+        closed = "properties" in schema and other_members is None
+        result |= _other_members(members, False if closed else other_members, pointer)
+    return _counted(result, _counts(schema, pointer, required), pointer)
 
 
 def _required(schema: dict[str, Any], pointer: str) -> list[str]:
@@ -63,19 +70,50 @@ def _required(schema: dict[str, Any], pointer: str) -> list[str]:
 
 
 def _counts(schema: dict[str, Any], pointer: str, required: list[str]) -> dict[str, Any]:
-    """Translates the number of properties. Undeclared ones may repeat a name, so only one of them counts as present."""
-    result: dict[str, Any] = {}
-    for keyword in ("minProperties", "maxProperties"):
-        if keyword in schema:
-            result[keyword] = keywords.count(schema[keyword], pointer, keyword, keywords.MAX_COUNT)
+    """Returns the limits of the number of properties that say more than `required` does."""
+    result: dict[str, Any] = {
+        keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_COUNT)
+        for keyword in ("minProperties", "maxProperties")
+        if keyword in schema
+    }
     if result.get("minProperties", 0) <= len(required):
         result.pop("minProperties", None)
-    elif result["minProperties"] > 1:
-        location = child_pointer(pointer, "minProperties")
-        raise UnsupportedSchema(
-            location, "values above both 1 and the number of required members are not supported.", "minProperties"
-        )
     return result
+
+
+def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> dict[str, Any]:
+    """Adds limits of the number of properties to a translated object.
+
+    Where all members are declared, every sufficient combination of them becomes an option. Undeclared members may
+    repeat a name, so only one of them counts as present.
+    """
+    if not counts:
+        return result
+    location = child_pointer(pointer, next(iter(counts)))
+    required, members = result.get("required", []), result.get("properties", {})
+    optional = [name for name, part in members.items() if name not in required and part is not False]
+    closed = result.get("additionalProperties") is False and "patternProperties" not in result
+    low = counts.get("minProperties", 0) - len(required)
+    high = counts.get("maxProperties", len(required) + len(optional)) - len(required)
+    if not closed:
+        if optional or counts.get("minProperties", 0) > 1:
+            reason = "supported beside undeclared members only for one member, and only if all declared are required."
+            raise UnsupportedSchema(location, reason, next(iter(counts)))
+        return result | counts
+    if high < 0 or low > len(optional):
+        raise UnsupportedSchema(location, "no object can have this number of members.", next(iter(counts)))
+    combined = math.comb(len(optional), min(high, len(optional))) * math.comb(min(high, len(optional)), max(low, 0))
+    if combined > MAX_COMBINATIONS:
+        reason = f"{combined} combinations of members, more than {MAX_COMBINATIONS}."
+        raise UnsupportedSchema(location, reason, next(iter(counts)))
+    options = [
+        result | {"properties": {name: part for name, part in members.items() if name in {*required, *chosen}}} | needed
+        for chosen in combinations(optional, min(high, len(optional)))
+        for extra in combinations(chosen, max(low, 0))
+        for needed in ({"required": [*required, *extra]},)
+    ]
+    others = [name for name in TYPES if name != "object"]
+    return {"allOf": [{"anyOf": [{"type": others}, *({"type": ["object"]} | option for option in options)]}]}
 
 
 def _open(schema: dict[str, Any], pointer: str, members: dict[str, Any], other_members: Any) -> dict[str, Any]:
@@ -119,10 +157,8 @@ def _other_members(members: dict[str, Any], other_members: Any, pointer: str) ->
         raise UnsupportedSchema(
             location, f"not supported together with names of more than {MAX_NAME} characters.", "additionalProperties"
         )
-    return {"patternProperties": {all_but(list(members)): other_members}, "additionalProperties": False}
+    return {"patternProperties": {rewrite(all_but(list(members))): other_members}, "additionalProperties": False}
 
-
-Schema = dict[str, Any]
 
 MAX_REORDERED = 4  # arguments of one function; they have 24 orders
 _KNOWN = {"type", "properties", "required", "additionalProperties"}

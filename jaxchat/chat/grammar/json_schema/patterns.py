@@ -10,6 +10,8 @@ import re
 _QUANTIFIER = re.compile(r"(?:[*+?]|\{(\d+)(,(\d*))?\})\??")
 _HEX = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\}")
 _PROPERTY = re.compile(r"[pP]\{[A-Za-z_]+(=[A-Za-z_]+)?\}")
+_LOW_SURROGATE = re.compile(r"\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})")
+_ALL, _NONE = r"[\x{0}-\x{10ffff}]", r"[^\x{0}-\x{10ffff}]"
 _CONTROL = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "0": 0}
 _CLASSES = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\x0b\x0c\r "}
 _WIDE_SPACE = r"\s\x{1c}-\x{1f}\x{180e}\x{feff}"  # white space in any dialect
@@ -66,6 +68,8 @@ class _Rewriter:
             return f"[^{_LINE_ENDS}]"
         if char == "{":
             raise ValueError(f"a stray '{{' at {self._position - 1}")
+        if "\ud800" <= char <= "\udfff":
+            raise ValueError(f"U+{ord(char):X} is not a character")
         return char if char in "|)^$" else _literal(ord(char))
 
     def _group(self) -> str:
@@ -78,14 +82,16 @@ class _Rewriter:
         return "(?:"
 
     def _escape(self) -> str:
-        item = self._escaped(negated=False)
-        return _literal(item) if isinstance(item, int) else f"[{item}]"
+        item = self._escaped()
+        if isinstance(item, int):
+            return _literal(item) if item else _NONE  # see `_without_nul`
+        return _without_nul([item], negated=False)
 
-    def _escaped(self, *, negated: bool) -> int | str:
-        """Reads an escape. Returns a code point or the inside of a character class."""
+    def _escaped(self) -> int | str:
+        """Reads an escape. Returns a code point, the letter of a shorthand, or a property such as `\\p{L}`."""
         if match := _HEX.match(self._text, self._position):
             self._position = match.end()
-            return int(next(group for group in match.groups() if group), 16)
+            return self._code_point(int(next(group for group in match.groups() if group), 16))
         if match := _PROPERTY.match(self._text, self._position):
             self._position = match.end()
             return "\\" + match[0]
@@ -94,47 +100,86 @@ class _Rewriter:
         if char in _CONTROL and not (char == "0" and self._text[self._position : self._position + 1].isdigit()):
             return _CONTROL[char]
         if char and char in "dwsDWS":
-            return _shorthand(char, negated=negated)
+            return char
         if not char or char.isalnum() or not char.isascii():
             raise ValueError(f"the escape '\\{char}' is not supported")
         return ord(char)
 
+    def _code_point(self, code: int) -> int:
+        """Combines a high surrogate with the low one that must follow it."""
+        if code > 0x10FFFF or 0xDC00 <= code <= 0xDFFF:
+            raise ValueError(f"U+{code:X} is not a character")
+        if not 0xD800 <= code <= 0xDBFF:
+            return code
+        match = _LOW_SURROGATE.match(self._text, self._position)
+        if not match:
+            raise ValueError(f"U+{code:X} is not a character")
+        self._position = match.end()
+        return 0x10000 + ((code - 0xD800) << 10) + int(match[1], 16) - 0xDC00
+
     def _class(self) -> str:
         negated = self._text.startswith("^", self._position)
         self._position += negated
-        items: list[int | str] = []
+        items: list[tuple[int, int] | str] = []
         while not self._text.startswith("]", self._position):
             if self._position >= len(self._text):
                 raise ValueError("a character class is not closed")
-            items.append(self._range(negated))
+            items.append(self._range())
         self._position += 1
-        if not items:
-            return r"[\x{0}-\x{10ffff}]" if negated else r"[^\x{0}-\x{10ffff}]"
-        inside = "".join(_literal(item) if isinstance(item, int) else item for item in items)
-        return f"[{'^' * negated}{inside}]"
+        if not items or any({name, name.upper()} <= {*items} for name in "dws"):
+            return _ALL if negated != bool(items) else _NONE
+        return _without_nul(items, negated=negated)
 
-    def _range(self, negated: bool) -> int | str:
-        first = self._item(negated)
+    def _range(self) -> tuple[int, int] | str:
+        first = self._item()
         lookahead = self._text[self._position : self._position + 2]
-        if not isinstance(first, int) or len(lookahead) < 2 or lookahead[0] != "-" or lookahead[1] == "]":
+        if isinstance(first, str):
             return first
+        if len(lookahead) < 2 or lookahead[0] != "-" or lookahead[1] == "]":
+            return first, first
         self._position += 1
-        last = self._item(negated)
-        if not isinstance(last, int) or last < first:
+        last = self._item()
+        if isinstance(last, str) or last < first:
             raise ValueError("a range in a character class is out of order")
-        return f"{_literal(first)}-{_literal(last)}"
+        return first, last
 
-    def _item(self, negated: bool) -> int | str:
+    def _item(self) -> int | str:
         char = self._text[self._position]
         self._position += 1
-        return self._escaped(negated=negated) if char == "\\" else ord(char)
+        return self._escaped() if char == "\\" else ord(char)
+
+
+def _without_nul(items: list[tuple[int, int] | str], *, negated: bool) -> str:
+    """Returns a character class, without U+0000 if the class lacks a quote or a backslash.
+
+    The grammar library lets `\\"` and `\\\\` through a class of all control characters, even if the class lacks them.
+    """
+    inside = "".join(
+        _shorthand(item, negated=negated) if isinstance(item, str) else "-".join(map(_literal, dict.fromkeys(item)))
+        for item in items
+    )
+    lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
+    if lacks and _contains(items, 0) is not negated:
+        return f"[{'^' * negated}{inside}&&[^\\x{{0}}]]" if not negated else f"[^{inside}\\x{{0}}]"
+    return f"[{'^' * negated}{inside}]"
+
+
+def _contains(items: list[tuple[int, int] | str], code: int) -> bool | None:
+    """Returns whether a list of ranges and shorthands holds U+0000, a quote or a backslash, None if unknown."""
+    if any(item in ("D", "W", "S") for item in items):  # these hold all three
+        return True
+    if any(isinstance(item, tuple) and item[0] <= code <= item[1] for item in items):
+        return True
+    return None if any(isinstance(item, str) and item[0] == "\\" for item in items) else False
 
 
 def _shorthand(char: str, *, negated: bool) -> str:
-    """Returns the inside of a character class for `\\d`, `\\w`, `\\s` and their negations.
+    """Returns the inside of a character class for a shorthand letter or a property.
 
     Where dialects differ, a negated class excludes the larger set, so that it matches fewer characters.
     """
+    if char[0] == "\\":
+        return char
     narrow = _CLASSES[char.lower()]
     if char.islower():
         return _WIDE_SPACE if char == "s" and negated else narrow
@@ -147,7 +192,7 @@ def _literal(code: int) -> str:
 
 
 def all_but(names: list[str]) -> str:
-    """Returns a pattern that matches every string except `names`, which must not be empty."""
+    """Returns an ECMA-262 pattern that matches every string except `names`, which must not be empty."""
     trie: dict[str, object] = {}
     for name in names:
         node = trie
@@ -159,7 +204,11 @@ def all_but(names: list[str]) -> str:
 
 def _strings_outside(node: dict[str, object]) -> str:
     chars = [char for char in node if char]
-    parts = [f"[^{''.join(_literal(ord(char)) for char in chars)}](?s:.*)" if chars else "(?s:.+)"]
+    parts = [f"[^{''.join(_ecma(char) for char in chars)}][^]*" if chars else "[^]+"]
     parts += [] if "" in node else [""]
-    parts += [f"{_literal(ord(char))}(?:{_strings_outside(node[char])})" for char in chars]  # type: ignore[arg-type]
+    parts += [f"{_ecma(char)}(?:{_strings_outside(node[char])})" for char in chars]  # type: ignore[arg-type]
     return "|".join(parts)
+
+
+def _ecma(char: str) -> str:
+    return char if char.isascii() and char.isalnum() else f"\\u{{{ord(char):x}}}"

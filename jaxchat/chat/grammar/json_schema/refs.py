@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -34,8 +35,11 @@ def resolve(root: Any, reference: Any, pointer: str) -> tuple[str, Any]:
     return child_pointer("#", *steps), target
 
 
-def names_in_place(root: Any, schema: Any, pointer: str) -> set[str]:
-    """Returns the property names that `schema` and its in-place subschemas (`allOf`, `anyOf`, `oneOf`, `$ref`) mention.
+def names_in_place(root: Any, schema: Any, pointer: str) -> set[str] | None:
+    """Returns the property names that `schema` and its in-place subschemas mention, or None if none declares any.
+
+    In-place subschemas are those of `allOf`, `anyOf`, `oneOf`, `then`, `else`, `dependentSchemas` and `$ref`. An empty
+    `properties` declares that the object is empty.
 
     Args:
         root: the whole document.
@@ -46,6 +50,7 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str]:
         UnsupportedSchema: a reference leaves this document, or its target does not exist.
     """
     names: set[str] = set()
+    declared = False
     seen: set[str] = set()
     pending = [(schema, pointer)]
     while pending:
@@ -53,15 +58,29 @@ def names_in_place(root: Any, schema: Any, pointer: str) -> set[str]:
         if not isinstance(part, dict) or location in seen:
             continue
         seen.add(location)
+        declared = declared or isinstance(part.get("properties"), dict)
         for value in [part.get("properties"), part.get("const"), *_list(part, "enum")]:
             names |= set(value) if isinstance(value, dict) else set()
         names |= {name for name in _list(part, "required") if isinstance(name, str)}
-        for keyword in ("allOf", "anyOf", "oneOf"):
-            pending += [(child, child_pointer(location, keyword, i)) for i, child in enumerate(_list(part, keyword))]
+        pending += _children(part, location)
         if "$ref" in part:
             target_pointer, target = resolve(root, part["$ref"], location)
             pending.append((target, target_pointer))
-    return names
+    return names if names or declared else None
+
+
+def _children(part: dict[str, Any], pointer: str) -> Iterator[tuple[Any, str]]:
+    """Yields the in-place subschemas of a schema with their pointers, except the targets of references."""
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        for i, child in enumerate(_list(part, keyword)):
+            yield child, child_pointer(pointer, keyword, i)
+    for keyword in ("then", "else"):
+        if "if" in part and keyword in part:
+            yield part[keyword], child_pointer(pointer, keyword)
+    for keyword in ("dependentSchemas", "dependencies", "dependentRequired"):
+        children = part.get(keyword)
+        for name, child in children.items() if isinstance(children, dict) else ():
+            yield {"required": child} if isinstance(child, list) else child, child_pointer(pointer, keyword, name)
 
 
 def _list(part: dict[str, Any], keyword: str) -> list[Any]:

@@ -9,9 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema import keywords
+from jaxchat.chat.grammar.json_schema.conditions import conditions
+from jaxchat.chat.grammar.json_schema.digits import definition_name
+from jaxchat.chat.grammar.json_schema.document import Document
+from jaxchat.chat.grammar.json_schema.exclusive import exclusive_options
 from jaxchat.chat.grammar.json_schema.keywords import UnsupportedSchema, child_pointer
 from jaxchat.chat.grammar.json_schema.objects import translate_object
-from jaxchat.chat.grammar.json_schema.refs import names_in_place, resolve
+from jaxchat.chat.grammar.json_schema.older_drafts import modern
+from jaxchat.chat.grammar.json_schema.refs import names_in_place
 from jaxchat.chat.grammar.json_schema.satisfiable import check_satisfiable
 from jaxchat.chat.grammar.json_schema.values import translate_array, translate_number, translate_string
 
@@ -19,19 +24,22 @@ MAX_PARTS = 20_000
 _SCALARS = ["null", "boolean", "number", "string", "array"]
 
 
-def translate(root: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
+def translate(
+    root: dict[str, Any], prefix: str = "", *, strict: bool = False
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Returns the schema for the grammar library, and by keyword the JSON pointers at which the keyword stands.
 
     Args:
         root: the request's schema.
         prefix: begins the names of definitions in the result.
+        strict: whether unknown keywords are errors. Otherwise they are annotations.
 
     Raises:
         UnsupportedSchema: a keyword or a value cannot be enforced, no finite value satisfies the schema, or it has more
             than 20,000 subschemas.
         RecursionError: the schema is nested too deep.
     """
-    translator = Translator(root, prefix)
+    translator = Translator(Document(root, strict), prefix)
     result = translator.run()
     check_satisfiable(result)
     return result, translator.places
@@ -44,8 +52,8 @@ class Translator:
     complete schema and as a part of an intersection.
     """
 
-    def __init__(self, root: dict[str, Any], prefix: str) -> None:
-        self.root = root
+    def __init__(self, document: Document, prefix: str) -> None:
+        self._document = document
         self._prefix = prefix
         self.places: dict[str, list[str]] = {}
         self._parts = 0
@@ -53,7 +61,7 @@ class Translator:
         self._pending: list[tuple[str, Any, bool, str]] = []
 
     def run(self) -> dict[str, Any]:
-        body = self.part(self.root, "#", merged=False)
+        body = self.part(self._document.root, "#", merged=False)
         definitions: dict[str, Any] = {}
         while self._pending:
             pointer, schema, merged, name = self._pending.pop()
@@ -79,15 +87,19 @@ class Translator:
             return schema
         if not isinstance(schema, dict):
             raise UnsupportedSchema(pointer, "expected a schema.")
-        keywords.check_keywords(schema, pointer)
+        schema = modern(schema, pointer)
+        keywords.check_keywords(schema, pointer, strict=self._document.strict)
         for keyword in schema:
             self.places.setdefault(keyword, []).append(child_pointer(pointer, keyword))
-        applied = keywords.APPLICATORS & schema.keys()
-        merging = merged or "allOf" in applied or (bool(applied) and len(schema.keys() - keywords.ANNOTATIONS) > 1)
+        applied = (keywords.APPLICATORS | keywords.CONDITIONS) & schema.keys()
+        merging = merged or bool(applied & {"allOf", *keywords.CONDITIONS})
+        merging = merging or (bool(applied) and len(schema.keys() & keywords.ASSERTING) > 1)
         result = self._assertions(schema, pointer, merging)
         for keyword in ("$ref", "anyOf", "oneOf", "allOf"):
             if keyword in applied:
                 self._apply(keyword, schema, pointer, result, merging)
+        for location, condition in conditions(self._document, schema, pointer):
+            _add(result, {"allOf": [self.part(condition, location, merged=True)]})
         if merging and not merged:
             self._close(schema, pointer, result)
         return result
@@ -102,48 +114,53 @@ class Translator:
         if "enum" in schema:
             keywords.literal(keywords.schemas(schema["enum"], pointer, "enum"), pointer, "enum")
             result["enum"] = schema["enum"]
-        result |= translate_number(schema, pointer)
-        result |= translate_string(schema, pointer)
-        result |= translate_array(self.part, schema, pointer)
-        result |= translate_object(self.part, schema, pointer, merging=merging)
+        _add(result, translate_number(schema, pointer))
+        _add(result, translate_string(schema, pointer))
+        _add(result, translate_array(self.part, self._document, schema, pointer))
+        _add(result, translate_object(self.part, self._document, schema, pointer, merging=merging))
         return result
 
     def _apply(self, keyword: str, schema: dict[str, Any], pointer: str, result: dict[str, Any], merging: bool) -> None:
         if keyword == "$ref":
             result["$ref"] = self._reference(schema["$ref"], pointer, merging)
-            return
-        parts = []
-        for i, child in enumerate(keywords.schemas(schema[keyword], pointer, keyword)):
-            location = child_pointer(pointer, keyword, i)
-            if keyword == "oneOf":  # the library compares the options only if they are not references
-                location, child = self._target(child, location)
-            parts.append(self.part(child, location, merged=merging))
-        result[keyword] = parts + result.get(keyword, [])
-
-    def _target(self, schema: Any, pointer: str) -> tuple[str, Any]:
-        seen = set()
-        while isinstance(schema, dict) and "$ref" in schema and not schema.keys() - keywords.ANNOTATIONS - {"$ref"}:
-            if pointer in seen:
-                raise UnsupportedSchema(child_pointer(pointer, "$ref"), "this reference leads to itself.", "$ref")
-            seen.add(pointer)
-            pointer, schema = resolve(self.root, schema["$ref"], pointer)
-        return pointer, schema
+        elif keyword == "oneOf":
+            options = exclusive_options(self._document, schema, pointer)
+            parts = [self.part(option, location, merged=merging) for location, option in options]
+            _add(result, {"allOf": [{"anyOf": parts}]} if "anyOf" in result else {"anyOf": parts})
+        else:
+            children = enumerate(keywords.schemas(schema[keyword], pointer, keyword))
+            _add(
+                result,
+                {
+                    keyword: [
+                        self.part(child, child_pointer(pointer, keyword, i), merged=merging) for i, child in children
+                    ]
+                },
+            )
 
     def _reference(self, reference: Any, pointer: str, merging: bool) -> str:
-        target, schema = resolve(self.root, reference, pointer)
+        target, schema = self._document.resolve(reference, pointer)
         key = (target, merging)
         if key not in self._definitions:
-            name = self._definitions[key] = f"{self._prefix}d{len(self._definitions)}"
+            name = self._definitions[key] = definition_name(self._prefix, len(self._definitions), merged=merging)
             self._pending.append((target, schema, merging, name))
         return f"#/$defs/{self._definitions[key]}"
 
     def _close(self, schema: dict[str, Any], pointer: str, result: dict[str, Any]) -> None:
         """Restricts the properties of an intersection to those that one of its parts declares."""
-        names = names_in_place(self.root, schema, pointer)
-        if names:
+        names = names_in_place(self._document.root, schema, pointer)
+        if names is not None:
             members = {
                 "type": "object",
                 "properties": dict.fromkeys(sorted(names), True),
                 "additionalProperties": False,
             }
-            result["allOf"] = [*result.get("allOf", []), {"anyOf": [{"type": _SCALARS}, members]}]
+            _add(result, {"allOf": [{"anyOf": [{"type": _SCALARS}, members]}]})
+
+
+def _add(result: dict[str, Any], part: dict[str, Any]) -> None:
+    """Adds translated keywords to `result`. Both may have `allOf`."""
+    both = [*result.get("allOf", []), *part.get("allOf", [])]
+    result |= part
+    if both:
+        result["allOf"] = both

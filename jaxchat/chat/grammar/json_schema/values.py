@@ -5,11 +5,16 @@ The functions raise `UnsupportedSchema` for a value that cannot be enforced.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from jaxchat.chat.grammar.json_schema import formats, keywords
+from jaxchat.chat.grammar.json_schema.digits import LARGEST
+from jaxchat.chat.grammar.json_schema.document import Document
 from jaxchat.chat.grammar.json_schema.keywords import TranslatePart, UnsupportedSchema, child_pointer
+from jaxchat.chat.grammar.json_schema.lookaheads import without_lookaheads
 from jaxchat.chat.grammar.json_schema.patterns import rewrite
+from jaxchat.chat.grammar.json_schema.unique import distinct_arrays
 
 _MULTIPLES = (0.001, 1_000_000)
 
@@ -17,14 +22,40 @@ _MULTIPLES = (0.001, 1_000_000)
 def translate_number(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
     """Translates the bounds of a number and `multipleOf`."""
     result = {}
-    for keyword in keywords.NUMBER & schema.keys():
-        value = result[keyword] = keywords.number(schema[keyword], pointer, keyword)
-        if keyword == "multipleOf" and not _MULTIPLES[0] <= value <= _MULTIPLES[1]:
-            low, high = _MULTIPLES
-            raise UnsupportedSchema(
-                child_pointer(pointer, keyword), f"expected a number from {low} to {high}.", keyword
-            )
+    for keyword in sorted(keywords.NUMBER & schema.keys()):
+        if keyword == "multipleOf":
+            result[keyword] = _multiple(schema[keyword], pointer)
+        elif (bound := _bound(schema[keyword], pointer, keyword)) is not None:
+            result[keyword] = bound
     return result
+
+
+def _multiple(value: Any, pointer: str) -> int | float:
+    step = keywords.number(value, pointer, "multipleOf")
+    low, high = _MULTIPLES
+    if not low <= step <= high:
+        location = child_pointer(pointer, "multipleOf")
+        raise UnsupportedSchema(location, f"expected a number from {low} to {high}.", "multipleOf")
+    return step
+
+
+def _bound(value: Any, pointer: str, keyword: str) -> int | float | None:
+    """Returns a bound of a number, or None for one beyond all numbers that an answer may have.
+
+    A bound that double precision cannot represent is tightened.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) <= keywords.MAX_NUMBER:
+        return keywords.number(value, pointer, keyword)
+    lower = keyword in ("minimum", "exclusiveMinimum")
+    if abs(value) >= LARGEST:
+        if (value < 0) == lower:
+            return None
+        location = child_pointer(pointer, keyword)
+        raise UnsupportedSchema(location, "numbers of more than 17 digits are not supported.", keyword)
+    exact = float(value)
+    if int(exact) != value and (exact < value) == lower:
+        exact = math.nextafter(exact, math.inf if lower else -math.inf)
+    return int(exact)
 
 
 def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
@@ -35,9 +66,9 @@ def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
         if keyword in schema
     }
     if "pattern" in schema:
-        result["pattern"] = pattern(schema["pattern"], child_pointer(pointer, "pattern"), "pattern")
+        result |= _patterns(schema["pattern"], child_pointer(pointer, "pattern"))
     if "format" in schema:
-        _format(schema["format"], pointer, result)
+        _format(schema["format"], pointer, result, schema.get("pattern"))
     return result
 
 
@@ -55,30 +86,56 @@ def pattern(value: Any, pointer: str, keyword: str) -> str:
         raise UnsupportedSchema(pointer, f"{error}.", keyword) from None
 
 
-def _format(name: Any, pointer: str, result: dict[str, Any]) -> None:
-    location = child_pointer(pointer, "format")
-    if not isinstance(name, str) or (name not in formats.PATTERNS and name not in formats.NATIVE):
-        known = ", ".join(sorted({*formats.PATTERNS, *formats.NATIVE}))
-        raise UnsupportedSchema(location, f"only these formats are supported: {known}.", "format")
+def _patterns(value: Any, location: str) -> dict[str, Any]:
+    """Translates a pattern. One that begins with lookaheads becomes several."""
+    try:
+        first, *others = without_lookaheads(value) if isinstance(value, str) else [value]
+    except ValueError as error:
+        raise UnsupportedSchema(location, f"{error}.", "pattern") from None
+    result: dict[str, Any] = {"pattern": pattern(first, location, "pattern")}
+    if others:
+        result["allOf"] = [{"pattern": pattern(other, location, "pattern")} for other in others]
+    return result
+
+
+def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> None:
+    """Adds a format that can be enforced to `result`. Other formats are annotations.
+
+    So are times beside a pattern of the whole text: generators write times without a zone or seconds in this way.
+    """
+    if not isinstance(name, str):
+        raise UnsupportedSchema(child_pointer(pointer, "format"), "expected the name of a format.", "format")
+    if name in formats.TIMES and formats.is_whole(beside):
+        return
     if name in formats.LONGEST:
         result["maxLength"] = min(result.get("maxLength", formats.LONGEST[name]), formats.LONGEST[name])
     if name in formats.NATIVE:
         result["format"] = name
-    elif "pattern" in result:
-        result["allOf"] = [{"pattern": formats.PATTERNS[name]}]
-    else:
+    elif name in formats.PATTERNS and "pattern" in result:
+        result["allOf"] = [*result.get("allOf", []), {"pattern": formats.PATTERNS[name]}]
+    elif name in formats.PATTERNS:
         result["pattern"] = formats.PATTERNS[name]
 
 
-def translate_array(translate_part: TranslatePart, schema: dict[str, Any], pointer: str) -> dict[str, Any]:
+def translate_array(
+    translate_part: TranslatePart, document: Document, schema: dict[str, Any], pointer: str
+) -> dict[str, Any]:
     """Translates the items of an array and their number."""
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_COUNT)
         for keyword in ("minItems", "maxItems")
         if keyword in schema
     }
-    if schema.get("uniqueItems", False) is not False and result.get("maxItems", 2) > 1:
-        raise UnsupportedSchema(child_pointer(pointer, "uniqueItems"), "this keyword is not supported.", "uniqueItems")
+    unique = schema.get("uniqueItems", False)
+    if not isinstance(unique, bool):
+        raise UnsupportedSchema(child_pointer(pointer, "uniqueItems"), "expected true or false.", "uniqueItems")
+    if unique and result.get("maxItems", 2) > 1:
+        arrays = distinct_arrays(document, schema | result, pointer)
+        if "items" in schema:
+            translate_part(schema["items"], child_pointer(pointer, "items"))  # reports errors
+        return {
+            "allOf": [{"anyOf": [{"type": [name for name in keywords.TYPES if name != "array"]}, {"enum": arrays}]}]
+        }
     if "prefixItems" in schema:
         items = keywords.schemas(schema["prefixItems"], pointer, "prefixItems")
         result["prefixItems"] = [

@@ -1,0 +1,45 @@
+"""Rewrites `not`, `if` and keywords that depend on a member as unions of schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jaxchat.chat.grammar.json_schema import keywords
+from jaxchat.chat.grammar.json_schema.complement import complement
+from jaxchat.chat.grammar.json_schema.document import Document
+from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema, child_pointer
+
+
+def conditions(document: Document, schema: Schema, pointer: str) -> Iterator[tuple[str, Schema | bool]]:
+    """Yields schemas, with JSON pointers, that say together what the conditions of `schema` say.
+
+    Raises:
+        UnsupportedSchema: a condition has a keyword that cannot be negated.
+    """
+    if "not" in schema:
+        location = child_pointer(pointer, "not")
+        yield location, _any_of(complement(document, schema["not"], location))
+    if "if" in schema and schema.keys() & {"then", "else"}:
+        location = child_pointer(pointer, "if")
+        otherwise = _any_of(complement(document, schema["if"], location))
+        met = {"allOf": [schema["if"], schema.get("then", True)]}
+        unmet = {"allOf": [otherwise, schema.get("else", True)]}
+        yield location, met if otherwise is False else {"anyOf": [met, unmet]}
+    for name, names in keywords.table(schema.get("dependentRequired", {}), pointer, "dependentRequired").items():
+        location = child_pointer(pointer, "dependentRequired", name)
+        if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+            raise UnsupportedSchema(location, "expected a list of names.", "dependentRequired")
+        yield location, {"anyOf": [_without(name), {"required": [name, *names]}]}
+    for name, part in keywords.table(schema.get("dependentSchemas", {}), pointer, "dependentSchemas").items():
+        location = child_pointer(pointer, "dependentSchemas", name)
+        yield location, {"anyOf": [_without(name), {"required": [name], "allOf": [part]}]}
+
+
+def _any_of(options: list[Schema]) -> Schema | bool:
+    return {"anyOf": options} if options else False
+
+
+def _without(name: str) -> Schema:
+    members: dict[str, Any] = {name: False}
+    return {"properties": members}

@@ -1,0 +1,137 @@
+"""Limits the digits of numbers, so that an answer cannot run away into them.
+
+A number has at most 17 significant digits: 17 before the point, 13 and 4 after it, or 8 and 9 after it. It has no
+exponent, because the grammar library cannot limit one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxchat.chat.grammar.json_schema.keywords import TYPES, Schema
+from jaxchat.chat.grammar.json_schema.kinds import kinds
+
+LARGEST = 10**17 - 16  # the largest number of 17 digits that is exact in double precision
+_FORMS = ((1e13, 1e-4), (1e8, 1e-9))  # limit of the magnitude, and smallest step
+_INTEGERS = {"type": ["integer"], "minimum": -LARGEST, "maximum": LARGEST}
+_DECIMALS = [
+    {"type": ["number"], "exclusiveMinimum": -limit, "exclusiveMaximum": limit, "multipleOf": step}
+    for limit, step in _FORMS
+]
+_ANY = "any_value"
+_REFERENCE = {"$ref": f"#/$defs/{_ANY}"}
+_ANY_VALUE: Schema = {
+    "anyOf": [
+        {"type": ["null", "boolean", "string"]},
+        _INTEGERS,
+        *_DECIMALS,
+        {"type": ["array"], "items": _REFERENCE},
+        {"type": ["object"], "additionalProperties": _REFERENCE},
+    ]
+}
+_IN_PLACE = {"$ref", "anyOf", "allOf", "const", "enum"}
+
+
+def limit_digits(schema: Schema) -> Schema:
+    """Returns a translated schema in which every number has at most 17 significant digits."""
+    definitions = schema.get("$defs", {})
+    limiter = _Limiter(definitions)
+    body = limiter.part({name: value for name, value in schema.items() if name != "$defs"})
+    parts = {
+        name: limiter.part(part, merged=is_merged(name), in_place=is_merged(name)) for name, part in definitions.items()
+    }
+    if limiter.used_any:
+        parts[_ANY] = _ANY_VALUE
+    return body | {"$defs": parts} if parts else body
+
+
+def definition_name(prefix: str, number: int, *, merged: bool) -> str:
+    """Returns the name of a definition. It tells whether the definition is only a part of intersections."""
+    return f"{prefix}{'merged' if merged else 'd'}{number}"
+
+
+def is_merged(name: str) -> bool:
+    """Returns whether a name of `definition_name` is that of a part of intersections."""
+    return "merged" in name
+
+
+class _Limiter:
+    """A walk over the parts of one translated schema."""
+
+    def __init__(self, definitions: Schema) -> None:
+        self._definitions = definitions
+        self._kinds: dict[str, frozenset[str]] = {}
+        self.used_any = False
+
+    def part(self, part: Any, *, merged: bool = False, in_place: bool = False) -> Any:
+        """Returns a part with limited numbers.
+
+        Args:
+            part: the translated subschema.
+            merged: whether it lies within an intersection. Undescribed values are not replaced by a reference there,
+                because intersections of references may not end.
+            in_place: whether another part limits the numbers of the same value.
+        """
+        if isinstance(part, bool) or not part:
+            return self._any() if part in (True, {}) and not merged else part
+        result = dict(part)
+        merged = merged or "allOf" in part or bool(part.keys() & {"anyOf", "$ref"} and len(part) > 1)
+        for keyword in ("properties", "patternProperties"):
+            if keyword in part:
+                result[keyword] = {name: self.part(item, merged=merged) for name, item in part[keyword].items()}
+        for keyword in ("items", "additionalProperties"):
+            if keyword in part:
+                result[keyword] = self.part(part[keyword], merged=merged)
+        if "prefixItems" in part:
+            result["prefixItems"] = [self.part(item, merged=merged) for item in part["prefixItems"]]
+        for keyword in ("allOf", "anyOf"):
+            if keyword in part:
+                within = in_place or len(part) > 1 or keyword == "allOf"
+                result[keyword] = [self.part(item, merged=merged, in_place=within) for item in part[keyword]]
+        if not merged and not part.keys() & _IN_PLACE:
+            self._limit_rest(result)
+        if not in_place:
+            self._limit_numbers(part, result)
+        return result
+
+    def _any(self) -> Schema:
+        self.used_any = True
+        return dict(_REFERENCE)
+
+    def _limit_rest(self, result: Schema) -> None:
+        """Limits the numbers in undescribed items and members."""
+        types = result.get("type", TYPES)
+        if "array" in types and "items" not in result:
+            result["items"] = self._any()
+        if "object" in types and not result.keys() & {"properties", "patternProperties", "additionalProperties"}:
+            result["additionalProperties"] = self._any()
+
+    def _limit_numbers(self, part: Schema, result: Schema) -> None:
+        if part.keys() in ({"anyOf"}, {"$ref"}) or part.keys() & {"const", "enum"}:
+            return  # limited in the options and in the definition, or finite
+        allowed = kinds(part, self._definitions, self._kinds)
+        if "number" not in allowed:
+            return
+        low = max((part[name] for name in ("minimum", "exclusiveMinimum") if name in part), default=None)
+        high = min((part[name] for name in ("maximum", "exclusiveMaximum") if name in part), default=None)
+        decimal = "number" in part.get("type", TYPES)
+        if not decimal or _has_multiple(part, self._definitions, set()):
+            limit = _FORMS[0][0] if decimal else LARGEST
+            result |= {"minimum": -limit} if low is None else {}
+            result |= {"maximum": limit} if high is None else {}
+        elif low is not None and high is not None and max(abs(low), abs(high)) <= _FORMS[-1][0]:
+            result["multipleOf"] = _FORMS[-1][1]
+        else:
+            others = [{"type": sorted(allowed - {"number"})}] if allowed != {"number"} else []
+            result["allOf"] = [*result.get("allOf", []), {"anyOf": [*others, _INTEGERS, *_DECIMALS]}]
+
+
+def _has_multiple(part: Any, definitions: Schema, seen: set[str]) -> bool:
+    """Returns whether numbers must be multiples. The grammar library cannot combine all multiples with decimals."""
+    if not isinstance(part, dict):
+        return False
+    children = [*part.get("allOf", []), *part.get("anyOf", [])]
+    if "$ref" in part and part["$ref"] not in seen:
+        seen.add(part["$ref"])
+        children.append(definitions[part["$ref"].rpartition("/")[2]])
+    return "multipleOf" in part or any(_has_multiple(child, definitions, seen) for child in children)

@@ -1,0 +1,82 @@
+"""Writes arrays of distinct items as a list of all of them, where the items have few values."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+from typing import Any
+
+from jaxchat.chat.grammar.json_schema import keywords
+from jaxchat.chat.grammar.json_schema.document import Document
+from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema, child_pointer
+from jaxchat.chat.grammar.json_schema.kinds import equal, kind_of
+
+MAX_ANY_ORDER = 4  # values of which every order is allowed: 65 arrays
+MAX_VALUES = 8  # values in the order of the schema: 256 arrays
+_DEPTH = 8
+_FINITE = {"type", "const", "enum", "minimum", "maximum", "$ref", "anyOf"}
+
+
+def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[list[Any]]:
+    """Returns the arrays of distinct items that satisfy a schema with `uniqueItems`.
+
+    Up to 4 values come in any order, up to 8 in the order of the schema.
+
+    Raises:
+        UnsupportedSchema: the items have more values, or are not described by `items` alone.
+    """
+    values = None if "prefixItems" in schema else finite_values(document, schema.get("items", True))
+    if values is None or len(values) > MAX_VALUES:
+        raise UnsupportedSchema(
+            child_pointer(pointer, "uniqueItems"),
+            f"supported only where items have at most {MAX_VALUES} values (enum, const, boolean, small ranges).",
+            "uniqueItems",
+        )
+    most = min(schema.get("maxItems", len(values)), len(values))
+    arranged = permutations if len(values) <= MAX_ANY_ORDER else combinations
+    return [list(items) for size in range(schema.get("minItems", 0), most + 1) for items in arranged(values, size)]
+
+
+def finite_values(document: Document, schema: Any, depth: int = 0) -> list[Any] | None:
+    """Returns all values of a schema without repetition, or None if they are many or unknown."""
+    document.count_step("#")
+    if schema is False:
+        return []
+    if not isinstance(schema, dict) or schema.keys() & keywords.ASSERTING - _FINITE or depth > _DEPTH:
+        return None
+    choices = [keyword for keyword in ("const", "enum", "$ref", "anyOf") if keyword in schema]
+    if len(choices) > 1 or (choices and schema.keys() & {"minimum", "maximum"}):
+        return None
+    types = schema.get("type")
+    if not choices:
+        return _of_type(schema, types)
+    values = _listed(document, schema, choices[0], depth)
+    if values is None or types is None:
+        return values
+    names = types if isinstance(types, list) else [types]
+    return [value for value in values if kind_of(value) in names or (type(value) is int and "integer" in names)]
+
+
+def _listed(document: Document, schema: Schema, keyword: str, depth: int) -> list[Any] | None:
+    if keyword == "const":
+        return [schema["const"]]
+    if keyword == "$ref":
+        return finite_values(document, document.resolve(schema["$ref"], "#")[1], depth + 1)
+    items = schema[keyword] if isinstance(schema[keyword], list) else []
+    lists = [[item] if keyword == "enum" else finite_values(document, item, depth + 1) for item in items]
+    result: list[Any] = []
+    for values in lists:
+        if values is None:
+            return None
+        result += [value for value in values if not any(equal(value, known) for known in result)]
+    return result
+
+
+def _of_type(schema: Schema, types: Any) -> list[Any] | None:
+    if types == "boolean":
+        return [False, True]
+    if types == "null":
+        return [None]
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if types == "integer" and type(low) is int and type(high) is int and high - low < MAX_VALUES:
+        return list(range(low, high + 1))
+    return None
