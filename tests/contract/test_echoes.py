@@ -12,7 +12,7 @@ from tests.contract.covering import covers
 from tests.contract.doors import Door
 from tests.contract.echo import EchoRunner
 from tests.contract.place import Place
-from tests.contract.test_messages import USER, call, prompt, rendered
+from tests.contract.test_messages import USER, prompt_for, render_turns, tool_call
 
 
 class Pet(pydantic.BaseModel):
@@ -45,8 +45,8 @@ def test_a_refusal_is_what_the_assistant_said(echo: Door, runner: EchoRunner) ->
         {"content": [text, refusal]},
         {"content": [{"type": "text", "text": "No."}], "refusal": ""},
     ):
-        found = prompt(echo, runner, USER, {"role": "assistant", **message}, USER)
-        assert found == rendered(("user", "hi"), ("assistant", "No."), ("user", "hi"))
+        found = prompt_for(echo, runner, USER, {"role": "assistant", **message}, USER)
+        assert found == render_turns(("user", "hi"), ("assistant", "No."), ("user", "hi"))
 
 
 @covers("ChatMessage.reasoning_content")
@@ -54,19 +54,20 @@ def test_thoughts_of_earlier_answers_reach_the_template(echo: Door, runner: Echo
     def history(thoughts: str | None) -> tuple[dict, ...]:
         return USER, {"role": "assistant", "content": "yes", "reasoning_content": thoughts}, USER
 
-    assert prompt(echo, runner, *history("hm")) == rendered(("user", "hi"), ("assistant", "{hm} yes"), ("user", "hi"))
-    assert prompt(echo, runner, *history(None)) == rendered(("user", "hi"), ("assistant", "yes"), ("user", "hi"))
+    for thoughts, shown in (("hm", "{hm} yes"), (None, "yes")):
+        turns = render_turns(("user", "hi"), ("assistant", shown), ("user", "hi"))
+        assert prompt_for(echo, runner, *history(thoughts)) == turns
     plain, spelled = (echo.ask(messages=list(history(text))).usage for text in ("x", "<|im_end|>"))
     assert spelled[0] == plain[0] + len("<|im_end|>") - 1  # a token for each letter, and no control token
 
 
 def test_what_repeats_a_message_is_dropped(echo: Door, runner: EchoRunner) -> None:
     plain = {"role": "assistant", "content": "yes"}
-    assert prompt(echo, runner, USER, plain | ECHOES, USER) == prompt(echo, runner, USER, plain, USER)
-    made, result = call("c1"), {"role": "tool", "tool_call_id": "c1", "content": "2", "id": None}
+    assert prompt_for(echo, runner, USER, plain | ECHOES, USER) == prompt_for(echo, runner, USER, plain, USER)
+    made, result = tool_call("c1"), {"role": "tool", "tool_call_id": "c1", "content": "2", "id": None}
     echoed = made | {"index": 0, "function": made["function"] | {"parsed_arguments": {"x": 1}, "extra": None}}
     calls = [{"role": "assistant", "content": None, "tool_calls": [each]} for each in (made, echoed)]
-    assert prompt(echo, runner, USER, calls[1], result) == prompt(echo, runner, USER, calls[0], result)
+    assert prompt_for(echo, runner, USER, calls[1], result) == prompt_for(echo, runner, USER, calls[0], result)
 
 
 NULLS: list[dict[str, Any]] = [

@@ -111,7 +111,7 @@ def test_messages_are_short_and_name_the_field_first() -> None:
         with pytest.raises(ChatError) as caught:
             grammars().compiled(constraint_of(request({"type": "object", "properties": {name: {"contains": {}}}})))
         message = caught.value.message
-        assert message.startswith("Invalid schema for 'response_format") <= 300
+        assert message.startswith("Invalid schema for 'response_format") and len(message) <= 300
         assert "'contains' at #/properties/" in message and message.count("...") == 1
 
 
