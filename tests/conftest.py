@@ -17,7 +17,7 @@ from hypothesis import settings
 from jaxchat.api import load
 from jaxchat.cache import cache_folder
 from jaxchat.client import Client
-from tests import tiny
+from tests import greedy, tiny
 
 HOME_LIMIT = 4 << 30  # bytes
 
@@ -61,6 +61,12 @@ def forgetting() -> Iterator[None]:
     gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+@pytest.fixture
+def greedy_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that the test loads sample greedily, so that their programs compile soon."""
+    monkeypatch.setattr("jaxchat.runtime.load.sample", greedy.greedy)
 
 
 @pytest.fixture(scope="session")
