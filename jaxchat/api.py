@@ -255,7 +255,8 @@ def convert(
         report: called as `report("reading weights", done, total)`.
 
     Raises:
-        ModelError: the source cannot be loaded or is in Orbax format, or the destination exists and is not empty.
+        ModelError: the source cannot be loaded or is in Orbax format, the destination exists and is not empty, or Orbax
+            is not installed.
         OSError: the destination cannot be written.
     """
     from jaxchat.checkpoints.convert import convert as write  # imports jax

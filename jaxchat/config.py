@@ -35,7 +35,7 @@ class MeshConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig(Settings):
-    """Settings of the engine: sizes of programs and KV cache, precision, devices. They fix all shapes."""
+    """Settings of the engine: sizes of programs and KV cache, precision, devices. They determine all array shapes."""
 
     slots: int = setting(8, "sequences that decode together; further requests wait", metavar="N", least=1)
     prefill_chunk: int = setting(
@@ -208,7 +208,7 @@ class ChatConfig(Settings):
 
     @property
     def fixed_day(self) -> date | None:
-        """`template_date` as a date."""
+        """`template_date` as a date. Raises ValueError if it is not a day in the form YYYY-MM-DD."""
         if self.template_date is None:
             return None
         with suppress(ValueError):

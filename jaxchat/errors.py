@@ -51,7 +51,7 @@ def safe_repr(value: object, limit: int = 200) -> str:
 
 
 def reject_constant(name: str) -> None:
-    """Raises ValueError, always. As `parse_constant` of `json.loads`, it is called for NaN and infinities."""
+    """Raises ValueError. As its `parse_constant`, `json.loads` calls this function for NaN and infinities."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -77,7 +77,7 @@ def invalid_json(message: str) -> ChatError:
 def context_length_exceeded(
     limit: int, prompt_tokens: int, max_tokens: int | None = None, *, more: bool = False
 ) -> ChatError:
-    """Returns a 400 for a prompt, or a prompt plus `max_tokens`, above the context of `limit` tokens.
+    """Returns a `ChatError` (status 400) for a prompt, or a prompt plus `max_tokens`, of more than `limit` tokens.
 
     Args:
         limit: the model's context, in tokens.
@@ -118,7 +118,7 @@ def request_too_large(limit: int) -> ChatError:
 
 
 def queue_full(waiting: int, limit: int, retry_after: float = 1.0) -> ChatError:
-    """Returns a 429. `waiting` and `limit` count sequences without a slot, `retry_after` is in seconds."""
+    """Returns a `ChatError` (status 429). `waiting` and `limit` count sequences without a slot."""
     return ChatError(
         f"The queue is full: {waiting} sequences wait for a slot, and the limit is {limit}. Try again shortly.",
         None,
@@ -150,7 +150,7 @@ def engine_stopped() -> ChatError:
 
 
 def reader_too_slow(limit: int) -> ChatError:
-    """Returns a 503 for an answer of which more than `limit` bytes are unread."""
+    """Returns a `ChatError` (status 503) for an answer of which more than `limit` bytes are unread."""
     message = f"The answer was not read: more than {limit} bytes of it were waiting."
     return ChatError(message, None, "reader_too_slow", "server_error", 503)
 

@@ -27,7 +27,7 @@ RENAMED = {
 }
 """New names by old name, for one release: an old name is refused with a message that names the new one."""
 RENAMED_VALUES = {("attention", "plain"): "'xla'", ("cache_dir", "off"): "None", ("quantize", "none"): "None"}
-"""New values by setting and old value, for one release."""
+"""New values by setting and old value, for one release: an old value is refused with a message that names the new."""
 
 
 def setting(
@@ -78,7 +78,7 @@ class Settings:
         self.validate()
 
     def validate(self) -> None:
-        """Checks rules that concern several settings. Raises ValueError if one is broken."""
+        """Checks rules that concern several settings. Raises ValueError if a rule is broken."""
 
 
 def check_names(names: Iterable[str], known: Collection[str]) -> None:

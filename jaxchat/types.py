@@ -160,7 +160,7 @@ Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
 
 @dataclass(frozen=True)
 class StepResult:
-    """The tokens that a step sampled: one row for each slot of a decode step, one row for a prefill step.
+    """The tokens that a step sampled. It has one row for each slot of a decode step, or one row for a prefill step.
 
     `finite` is false in a row whose largest logit is not finite; the row's other values are then meaningless.
     Log-probabilities are natural logarithms, and meaningless in rows that do not ask for them. After a prefill step
@@ -201,9 +201,9 @@ class StepRunner(Protocol):
 class MultihostStep:
     """A step that the leader of a multihost group has begun and that the followers must run too.
 
-    `saved` is the number of a swapped sequence, of which each process stores its own part; 0 for other work. A
-    SwapOutWork stores the part under that number, a SwapInWork restores it. Parts whose numbers are in `forgotten` can
-    be deleted.
+    `saved` is the number of a swapped sequence, of which each process stores its own part. It is 0 for other work. A
+    SwapOutWork stores the part under that number, and a SwapInWork restores the part. Parts whose numbers are in
+    `forgotten` can be deleted.
     """
 
     work: Work

@@ -32,7 +32,10 @@ class ChatBackend(Protocol):
         """Returns the complete answer. Raises `ChatError` if the request is rejected or fails."""
 
     def stream(self, request: v1.ChatCompletionRequest, call: RequestContext) -> AsyncIterator[v1.ChatCompletionChunk]:
-        """Yields the answer in chunks. Raises `ChatError` like `complete`, for a rejected request before any chunk."""
+        """Yields the answer in chunks. Raises `ChatError` if the request fails.
+
+        A rejected request fails before the first chunk.
+        """
 
 
 class Load(Protocol):
@@ -87,7 +90,7 @@ class Session(ChatBackend, Protocol):
 
 
 async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) -> v1.Model:
-    """Returns the model with this id. Raises `ChatError`, with status 404 if the backend does not have it."""
+    """Returns the model with the id `model_id`. Raises `ChatError`, with status 404 if the backend lacks the model."""
     models = await backend.models(call)
     for model in models:
         if model.id == model_id:
@@ -96,7 +99,7 @@ async def find_model(backend: ChatBackend, model_id: str, call: RequestContext) 
 
 
 def request_id_from(header: str | None) -> str:
-    """Returns the request id in a client's header, or a new id if that one is missing or malformed.
+    """Returns the request id in a client's header, or a new id if the header is missing or malformed.
 
     A request id has 1 to 64 letters, digits, dots, underscores or dashes.
     """

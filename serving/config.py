@@ -25,7 +25,7 @@ def _seconds(default: float, text: str, least: float) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RestConfig(Settings):
-    """Settings of the REST server, and those that all servers share."""
+    """Settings of the REST server, and settings that all servers share."""
 
     host: str = setting("127.0.0.1", "address to listen on", metavar="HOST")
     rest_port: int | None = _port(8000, "port for REST; 0 picks a free one, none turns REST off")
@@ -102,7 +102,7 @@ class MultihostConfig(Settings):
 
     @property
     def host(self) -> str:
-        """The host of process 0, as the others see it."""
+        """The host of process 0, as the other processes see it."""
         return self.address.rpartition(":")[0]
 
     @property

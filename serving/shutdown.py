@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> None:
-    """Waits until one of `waits` has ended, and cancels the others. Ignores their exceptions."""
+    """Waits until one of `waits` has ended, and cancels the others. Ignores the exceptions of all."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -41,7 +41,7 @@ def stop_signal() -> asyncio.Event:
 
 
 async def drain(backend: Drained, shutdown_grace: float) -> float:
-    """Drains `backend` for at most `shutdown_grace` seconds. Returns how many of these seconds remain."""
+    """Drains `backend` for at most `shutdown_grace` seconds. Returns the number of these seconds that remain."""
     print("Stopping: running answers may finish.", file=sys.stderr, flush=True)
     end = time.monotonic() + shutdown_grace
     await backend.drain(shutdown_grace)

@@ -41,13 +41,13 @@ CORE = (
 )
 
 
-def differing() -> list[str]:
+def changed_paths() -> list[str]:
     """Returns the paths that differ from the branch point on `main`, including uncommitted and new files."""
     base = _git("merge-base", "HEAD", "main") or ["HEAD"]
     return sorted({*_git("diff", "--name-only", *base), *_git("ls-files", "--others", "--exclude-standard")})
 
 
-def chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+def select_tests(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     """Returns the test files that changed or belong to a changed file, and the test directories of changed layers."""
     files, folders = dict[str, None](), dict[str, None]()
     for path in map(Path, paths):
@@ -79,7 +79,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def main() -> int:
     """Runs the command line. Returns the exit status of pytest."""
-    closest, layers = chosen(differing())
+    closest, layers = select_tests(changed_paths())
     if not closest and not layers:
         return _pytest(CORE)
     os.environ[DEADLINE] = str(time.time() + SECONDS)

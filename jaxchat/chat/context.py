@@ -34,7 +34,7 @@ class Record:
         seconds: seconds from acceptance to the end.
         outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
         error: code of the `ChatError`, or its type if it has no code.
-        status: HTTP status: 200, that of the error, 499 if the client disconnected, or 0 while the request runs.
+        status: HTTP status: 200, the status of the error, 499 if the client disconnected, or 0 while the request runs.
         finish_reasons: the API's word for each choice that has ended, in the order of their ends.
         started: time of acceptance on the monotonic clock, in seconds.
     """

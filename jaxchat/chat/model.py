@@ -12,7 +12,7 @@ _PROBE = [{"role": "system", "content": "probe"}, {"role": "user", "content": "p
 
 
 def model_of(info: ModelInfo, template: ChatTemplate) -> v1.Model:
-    """Returns the API's model object. It tells which parts of a prompt the chat template writes, and which the server.
+    """Returns the API's model object, which tells what writes each part of a prompt: chat template or server.
 
     Args:
         info: facts about the model.

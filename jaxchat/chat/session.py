@@ -101,7 +101,7 @@ class ChatSession:
         return self._compiles()
 
     def forget_prefixes(self) -> None:
-        """Empties the prefix cache, for example before a measurement."""
+        """Drops the cached prefixes that no sequence uses, for example before a measurement."""
         self._engine.forget_prefixes()
 
     async def start(self) -> None:
@@ -120,7 +120,7 @@ class ChatSession:
         await self._open.wait(grace)
 
     def fail(self) -> None:
-        """Fails all requests as a failed engine would. After the loss of a device, the engine's thread may hang."""
+        """Fails all requests without the help of the engine's thread, which may hang after the loss of a device."""
         self.failed.set()
         for run in self._running.values():
             run.fail(errors.engine_stopped())

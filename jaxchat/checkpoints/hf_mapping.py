@@ -19,7 +19,7 @@ from jaxchat.models.config import ModelConfig, Names
 from jaxchat.models.param_specs import ParamPath, ParamSpec, layer_index, param_specs
 
 _UNUSED_ENDS = ("rotary_emb.inv_freq", ".k_scale", ".v_scale", ".kv_scale")
-"""Ends of names of frequencies, which `config.json` decides, and of scales for caches in eight bits."""
+"""Ends of the names of two kinds of tensors: frequencies, which `config.json` decides, and scales of 8-bit caches."""
 _UNUSED_STARTS = ("v_head.", "value_head.")  # heads that reinforcement learning leaves beside the model's own
 Source = Callable[[ModelConfig, ParamSpec, str], Slices]
 """`source(config, spec, prefix)` returns the stored tensors of one parameter; `prefix` begins their names."""
@@ -50,7 +50,7 @@ def unused(config: ModelConfig, name: str) -> bool:
 
 
 def _keys_of_other_layers(config: ModelConfig) -> set[str]:
-    """Returns names, after `layers.`, of key and value tensors in layers that use the keys of earlier layers."""
+    """Returns the names, after `layers.`, of key and value tensors in layers that use the keys of earlier layers."""
     names = [f"{part}_{kind}.weight" for part in "kv" for kind in ("proj", "norm")]
     layers = [index for index, kind in enumerate(config.kinds) if kind.keys_of is not None]
     return {f"{index}.self_attn.{name}" for index in layers for name in names}
@@ -74,7 +74,10 @@ def _linear(name: str) -> Source:
 
 
 def _linear_of(name: str, inputs: int) -> Source:
-    """Returns the source of a matrix `[out, in]` with `inputs` input axes that is never packed for products."""
+    """Returns the source of a parameter with `inputs` input axes that is stored as one matrix `[out, in]`.
+
+    For parameters that are never packed, whose specs therefore do not tell their input axes.
+    """
     return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, inputs)
 
 
@@ -84,7 +87,7 @@ def _shared_gate_up(config: ModelConfig, spec: ParamSpec, prefix: str) -> Slices
 
 
 def _norm(name: Callable[[Names], str]) -> Source:
-    """Returns the source of the scales of a norm. `name` picks the stored name of the norm."""
+    """Returns the source of the scales of a norm. `name` returns the norm's stored name from the family's names."""
     return lambda config, spec, prefix: whole(f"{prefix}{name(config.names)}.weight", spec.shape)
 
 

@@ -1,4 +1,4 @@
-"""Converts Hugging Face safetensors to the decoder's parameter tree and back, one tensor at a time."""
+"""Converts Hugging Face safetensors to the decoder's nested parameter dict and back, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -84,7 +84,10 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
 
 
 def _stored(shards: SafetensorsReader, config: ModelConfig) -> dict[ParamPath, Slices]:
-    """Returns the stored tensors of every parameter, by whichever names of the family fit most tensors."""
+    """Returns the stored tensors of every parameter.
+
+    If the family has several sets of names, uses the set that fits the most stored tensors.
+    """
     prefix, head = shards.prefix(config.names.prefixes), shards.head()
     forms = [
         stored_slices(replace(config, names=names), prefix, head) for names in (config.names, *config.names.others)
@@ -127,7 +130,7 @@ def _assemble(shards: SafetensorsReader, shape: Shape, slices: Slices, dtype: np
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Returns an uninitialised array that XLA:CPU uses in place; it copies arrays that are not aligned to 64 bytes."""
+    """Returns an uninitialised array, aligned to 64 bytes. XLA:CPU would copy an array that is not aligned."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64

@@ -1,7 +1,8 @@
 """Decodes MXFP4 (OCP MX 1.0), the format of gpt-oss: numbers of 4 bits, 32 of which share a power of two.
 
-A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]`, two numbers in a byte, the lower bits
-first, and `.._scales` u8 `[E, out, in / 32]`. Reading converts to f32, entry by entry.
+A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. A
+byte of the blocks has two numbers, the first one in its lower bits. Reading converts to f32, one of the E entries at a
+time.
 """
 
 from __future__ import annotations

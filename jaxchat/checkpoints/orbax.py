@@ -88,7 +88,7 @@ def restore_orbax(
 
 
 def _restored(reader: Any, directory: Path, target: dict[str, Any]) -> dict[str, Any]:
-    """Restores the parameters in `target`, a part of the tree, to its shardings. Raises ModelError if that fails."""
+    """Restores the parameters in the nested dict `target` to its shardings. Raises ModelError if Orbax fails."""
     checkpoint, folder = _orbax(), (directory / FOLDER).absolute()
     try:
         places = checkpoint.checkpoint_utils.construct_restore_args(target)

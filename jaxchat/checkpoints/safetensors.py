@@ -28,7 +28,7 @@ MAPPED = 1 << 24  # bytes; files are mapped, and the pages that were read take m
 
 
 class SafetensorsReader:
-    """A reader that opens every file at once, so that missing or damaged files show before anything is read.
+    """A reader that opens every file at once, so that missing or damaged files are found before anything is read.
 
     `files` maps each tensor to its file. Prefixes of wrappers of torch modules are removed from the names. A tensor in
     a form of `CHECKPOINT_FORMS` has the name and shape of the decoded tensor, and the file of its first part.
@@ -58,7 +58,10 @@ class SafetensorsReader:
         self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
     def prefix(self, known: tuple[str, ...]) -> str:
-        """Returns the first prefix in `known`, then `PREFIXES`, with a stored embedding; `known[0]` if none has one."""
+        """Returns the prefix under which an embedding is stored, or `known[0]` if none is stored.
+
+        Tries the prefixes in `known`, then those in `PREFIXES`.
+        """
         prefixes = (*known, *PREFIXES)
         return next((prefix for prefix in prefixes if f"{prefix}embed_tokens.weight" in self.files), known[0])
 
@@ -125,7 +128,7 @@ class SafetensorsReader:
         return composed
 
     def _slice(self, name: str) -> Any:
-        """Returns the slice of a tensor, which may be stored as several."""
+        """Returns the slice of a tensor, which may be stored as several tensors."""
         if name not in self._composed:
             return self._stored_slice(name)
         form, parts = self._composed[name]
@@ -141,7 +144,7 @@ class SafetensorsReader:
         return self._opened[self._stored[name]].get_slice(self._names[name])
 
     def _missing(self, name: str) -> ModelError:
-        """Returns the error about a missing tensor; it shows the stored names that are most like it."""
+        """Returns the error about a missing tensor. Its message has the stored names that are most like `name`."""
         packed = name.removesuffix("weight") + "qweight"
         if packed in self._stored and not self._quantization:
             return ModelError(
@@ -159,13 +162,19 @@ class SafetensorsReader:
 
 
 def _common_parts(first: str, second: str) -> int:
-    """Returns how many parts between dots two names have in common, from the start."""
+    """Returns the number of parts, separated by dots, that two names have in common from the start."""
     pairs = zip(first.split("."), second.split("."), strict=False)
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
 def _check_listing(path: Path, names: set[str], files: dict[str, Path]) -> None:
-    """Raises ModelError if `names`, the tensors in `path`, are not those that `files`, the index, lists there."""
+    """Raises ModelError if the tensors in a file differ from those that the index lists for the file.
+
+    Args:
+        path: the file.
+        names: the tensors in the file.
+        files: the file of each tensor according to the index.
+    """
     listed = {name for name, file in files.items() if file == path}
     if missing := listed - names:
         raise ModelError(f"{path}: does not contain tensor {min(missing)}, although {INDEX} lists it")
@@ -196,7 +205,7 @@ def _quantization(directory: Path) -> dict[str, Any]:
 
 
 def _files_of_tensors(directory: Path) -> dict[str, Path]:
-    """Returns the file of each tensor."""
+    """Returns the file of each tensor. Raises ModelError if the directory holds no weights that can be read."""
     check_contents(directory)
     index, single = directory / INDEX, directory / SINGLE
     if index.exists():

@@ -40,7 +40,7 @@ def has_other_head(shards: SafetensorsReader, config: ModelConfig) -> bool:
     """Returns whether the checkpoint stores a head that differs from the embedding.
 
     Raises:
-        ModelError: one of the two has the wrong shape or cannot be read.
+        ModelError: the head or the embedding has the wrong shape or cannot be read.
     """
     head, embedding = shards.head(), f"{shards.prefix(config.names.prefixes)}embed_tokens.weight"
     if head not in shards.files or embedding not in shards.files:

@@ -1,4 +1,4 @@
-"""The registry of stored forms: ways in which a checkpoint encodes a tensor, such as blocks of numbers with scales."""
+"""The registry of stored forms, in which a checkpoint encodes tensors, such as blocks of numbers with scales."""
 
 from __future__ import annotations
 

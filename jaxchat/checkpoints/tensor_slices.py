@@ -72,7 +72,10 @@ def joined_matrices(names: Sequence[str], shape: Shape, axis: int, counts: Seque
 
 
 def joined_rows(name: str, shape: Shape, axis: int, counts: Sequence[int]) -> Slices:
-    """Returns slices as `joined_matrices` does, for matrices that are stored one below the other in one matrix."""
+    """Returns the slices of a parameter whose matrices are stored one below the other, in the matrix `name`.
+
+    The other arguments are as for `joined_matrices`.
+    """
     slices, start = [], 0
     for part, place in _parts(shape, axis, counts):
         end = start + math.prod(part[1:])
@@ -90,7 +93,7 @@ def joined_vectors(names: Sequence[str], shape: Shape, axis: int, counts: Sequen
 
 
 def entries(name: str, shape: Shape, *, alternating: bool = False, transposed: bool = False) -> Slices:
-    """Returns the slices, one for each entry of the first axis, of a parameter that is stored as one tensor.
+    """Returns the slices of a parameter that is stored as one tensor: one slice for each entry of the first axis.
 
     Args:
         name: name of the tensor.

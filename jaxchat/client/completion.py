@@ -40,7 +40,7 @@ def optional(proto: Any, name: str) -> Any:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FunctionCall(AnswerObject):
-    """The function that a call names, and its arguments as JSON text. Chunks have `FunctionCallDelta` instead."""
+    """The name of a called function, and the arguments as JSON text. Chunks have `FunctionCallDelta` instead."""
 
     name: str
     arguments: str
@@ -229,10 +229,10 @@ def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatTemplate(AnswerObject):
-    """How a model's prompts are made: its tool format, and what writes each part of a conversation.
+    """A description of a model's chat template: its tool format, and the writer of each part of a prompt.
 
-    "template" is the model's chat template. "server" puts the part into another message, as the template leaves it out.
-    Requests with a part that is "rejected" fail.
+    "template" is the model's chat template. "server" writes a part into another message, because the template leaves
+    that part out. Requests with a part that is "rejected" fail.
     """
 
     tool_format: str

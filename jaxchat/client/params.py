@@ -59,7 +59,7 @@ class FunctionParam(TypedDict, total=False):
     """A function that the model may call.
 
     `name` has 1 to 64 letters, digits, underscores or dashes. `description` is for the model. `parameters` is a JSON
-    Schema object. Without `parameters` the function has none. `strict` has no effect: calls always follow the schema.
+    Schema object. Without it, the function takes no arguments. `strict` has no effect: calls always follow the schema.
     """
 
     name: Required[str]

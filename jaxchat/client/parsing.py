@@ -24,7 +24,7 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ParsedMessage(AssistantMessage, Generic[ModelT]):
-    """A message. `parsed` is its content as an instance of the pydantic model, or None if it has calls."""
+    """A message. `parsed` is its content as an instance of the pydantic model, or None if the message has calls."""
 
     parsed: ModelT | None
 

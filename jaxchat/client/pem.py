@@ -45,7 +45,7 @@ def read_pair(certificate: PemFile, key: PemFile) -> KeyPair:
 
 
 def read_authorities(file: PemFile) -> bytes:
-    """Reads the certificates of authorities. Raises ValueError, which names setting and file, if there are none."""
+    """Reads the certificates of authorities. Raises ValueError, which names setting and file, if the file has none."""
     data = _read(file)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "replace"))

@@ -33,12 +33,12 @@ class QueueFull(Exception):
 
 
 class EngineStopped(Exception):
-    """The error of a request to an engine that has stopped or failed."""
+    """The error of a request to an engine that is not running."""
 
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot of the load: sequences, KV pages, and counts since the start."""
+    """A snapshot of the load: sequences, KV pages, and the numbers of steps and preemptions since the start."""
 
     waiting: int
     running: int
@@ -191,8 +191,8 @@ class Engine:
     def _run_step(self) -> None:
         """Dispatches the next step, if any, and processes the results of all but the newest step.
 
-        If the scheduler needs the newest step's result (`Step.awaited`), that is processed too. Without a new step, all
-        results are processed.
+        If the scheduler needs the newest step's result (`Step.awaited`), processes that result too. Without a new step,
+        processes all results.
         """
         step = self._scheduler.schedule()
         if step:

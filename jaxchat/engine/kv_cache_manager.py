@@ -1,4 +1,4 @@
-"""The KV pages of each sequence: those of cached chunks, shared with other prompts, and those that it alone uses."""
+"""The KV pages of each sequence: pages of cached chunks, which prompts share, and pages of that sequence alone."""
 
 from __future__ import annotations
 

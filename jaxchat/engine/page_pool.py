@@ -23,8 +23,9 @@ class Prefix:
 
 
 class PagePool:
-    """The pages 1 .. N-1; page 0 is the null page. A page is free, or used by one sequence, or part of one cached
-    prefix.
+    """The pages 1 .. N-1. Page 0 is the null page.
+
+    A page is free, or used by one sequence, or part of one cached prefix.
 
     A chunk stays cached after its last user has released it, until its pages are needed. Chunks are looked up by the
     exact tokens of the whole prefix. A hash collision therefore cannot make two prompts share pages.
@@ -98,7 +99,7 @@ class PagePool:
             pages: ids of the chunk's pages.
 
         Returns:
-            The cached chunk. None if one with the same tokens and parent was cached before.
+            The cached chunk, or None if a chunk with the same tokens and parent was cached before.
         """
         key = (parent.serial if parent else 0, tokens)
         if key in self._prefixes:

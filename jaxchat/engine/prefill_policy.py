@@ -29,7 +29,7 @@ class PrefillPolicy:
         Args:
             tokens: prompt tokens that remain to be prefilled.
             running: number of sequences that could decode now.
-            startable: number of sequences that could start now: this one, and waiting ones as far as slots are free.
+            startable: number of sequences that could start now: the one to prefill, and waiting ones with free slots.
         """
         least, most = self._buckets[0], self._buckets[-1]
         if not self._used and running:

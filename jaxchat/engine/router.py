@@ -44,7 +44,7 @@ class DataParallelEngine:
     def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
         """Starts every engine, as `Engine.start` does.
 
-        Both functions are called from several threads, `ended` once for each engine.
+        `deliver` and `ended` are called from several threads, `ended` once for each engine.
         """
         for engine in self._engines:
             engine.start(deliver, ended)
@@ -61,7 +61,7 @@ class DataParallelEngine:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error of a failed engine, the first in order; None if none has failed."""
+        """The error of the first failed engine in order, or None if no engine has failed."""
         return next((engine.failure for engine in self._engines if engine.failure), None)
 
     @property

@@ -1,10 +1,9 @@
-"""Chooses each step: which sequence gets a slot, which prompt is prefilled, which sequences decode. First come, first
-served.
+"""Chooses each step: which sequence gets a slot, which prompt is prefilled, and which sequences decode.
 
-A sequence is admitted when a slot is free and the pool has pages for its prompt. Prompts are prefilled one at a time,
-in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`). When the pool is exhausted, the newest
-running sequence is swapped out to host memory. It is swapped in, bit for bit, before another sequence is admitted. The
-oldest sequence therefore always proceeds, and no sequence is lost.
+The order is first come, first served. A sequence is admitted when a slot is free and the pool has pages for its prompt.
+Prompts are prefilled one at a time, in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`). When
+the pool is exhausted, the newest running sequence is swapped out to host memory. It is swapped in, bit for bit, before
+another sequence is admitted. The oldest sequence therefore always proceeds, and no sequence is lost.
 """
 
 from __future__ import annotations
@@ -43,9 +42,7 @@ class Step:
 
     @property
     def awaited(self) -> bool:
-        """Whether the scheduler needs this step's result before it can choose the next step, because of a
-        constraint.
-        """
+        """Whether this step samples under a constraint, so that the next step cannot be chosen before its result."""
         return isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
 
 
@@ -235,9 +232,9 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
-        """Returns the bits of the tokens that each constrained row may sample, u32 `[R, ceil(V / 32)]`.
+        """Returns the tokens that constrained rows may sample, as bits u32 `[R, ceil(V / 32)]`.
 
-        None if no row is constrained.
+        Returns None if no row is constrained.
         """
         if not any(s.constraint for s in sequences):
             return None

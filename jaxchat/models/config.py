@@ -22,7 +22,7 @@ _SIZES = ("num_heads", "num_kv_heads", "head_dim", "mlp_dim")  # of a model, and
 
 @dataclass(frozen=True, kw_only=True)
 class LayerKind:
-    """The properties that may differ between layers."""
+    """The properties of a layer that may differ from those of other layers."""
 
     rope: RopeConfig | None = RopeConfig()  # None: a layer without positions
     window: int = 0  # number of keys that a query sees, including its own; 0: all before it

@@ -107,7 +107,7 @@ class Block(nn.Module):
             x: the residual stream.
             rope_tables: the rotation of queries and keys; None for a layer without positions.
             keys: the keys and values of earlier layers.
-            layer_input: `[T, P]` f32, the layer's part of the output of `PerLayerInputs`, if the model has that.
+            layer_input: `[T, P]` f32, the layer's part of the output of `PerLayerInputs`; None for models without it.
         """
         c = self.config
         attention = Attention(c, self.tensor_parallel, name="attention")

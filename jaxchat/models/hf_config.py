@@ -20,7 +20,7 @@ class HFConfigReader:
     defaults of a class replace absent keys, and null switches the feature off.
 
     Methods that read a value raise ModelError, which names the key, if the value has another type or is out of range.
-    `integer`, `number`, `flag` and `word` also raise it if the key is absent and the default is None.
+    `integer`, `number` and `word` also raise it if the key is absent and the default is None.
     """
 
     def __init__(self, raw: Mapping[str, Any], where: str = "config.json: ") -> None:

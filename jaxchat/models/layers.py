@@ -143,7 +143,7 @@ class StepKeys:
         self._of_layer: dict[int, tuple[Array, Array]] = {}
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
-        """Attends to the keys and values of `layer`, and keeps them for later layers. Shapes are as in `Attend`."""
+        """Attends to `k` and `v` of the layer `layer`, and keeps both for later layers. Shapes are as in `Attend`."""
         self._of_layer[layer] = k, v
         return self._attend(layer, q, k, v, spec)
 

@@ -113,7 +113,7 @@ def _weighted_sum(shares: Array, rows: Array) -> Array:
 
 
 def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
-    """Returns each token's expert ids, i32 `[T, k]`, and shares, f32 `[T, k]`, which weight the experts' outputs.
+    """Returns each token's expert ids, i32 `[T, k]`, and the weights of the experts' outputs, f32 `[T, k]`.
 
     Args:
         logits: f32 `[T, E]`, the output of the router.
@@ -136,8 +136,8 @@ def route(logits: Array, experts: Experts) -> tuple[Array, Array]:
 def rows_of(tokens: int, experts: Experts) -> int:
     """Returns the number of rows of a block for a step of `tokens` tokens: a power of two from 8 to 128.
 
-    Up to 128, it is at least twice the average number of rows of an expert. Most experts then need one block, and
-    their weights are read once. Computing padding takes less time than reading weights again.
+    Unless limited by 128, it is at least twice the average number of rows of an expert. Most experts then need one
+    block, and their weights are read once. Computing padding takes less time than reading weights again.
     """
     target = cdiv(2 * tokens * experts.top_k, experts.count)
     return min(max(ROWS, 1 << (target - 1).bit_length()), MOST_ROWS)
@@ -153,7 +153,7 @@ def grouped_ffn(
             may be padding.
         x: `[T, D]`.
         expert_ids: `[T, k]` i32; ids of `count` or more add nothing.
-        shares: `[T, k]` f32.
+        shares: `[T, k]` f32, the weights of the experts' outputs.
         count: number of experts.
         size: rows of a block.
 

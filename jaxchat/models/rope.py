@@ -14,7 +14,7 @@ from jax import Array
 
 @dataclass(frozen=True, kw_only=True)
 class RopeConfig:
-    """The rotary base and frequency scaling. Where a comment begins with kinds, only these use the field."""
+    """The rotary base and frequency scaling. If the comment on a field begins with kinds, only these use the field."""
 
     theta: float = 10000.0
     fraction: float = 1.0  # the leading part of the head dimension that is rotated; proportional: of each half

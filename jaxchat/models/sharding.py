@@ -1,4 +1,4 @@
-"""How a model is split over devices, and sums over them."""
+"""The settings of a model that is split over devices, and sums over devices."""
 
 from __future__ import annotations
 

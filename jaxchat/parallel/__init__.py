@@ -1,1 +1,1 @@
-"""One model over several devices or processes: mesh, padding, distributed start."""
+"""A model split over several devices or processes: mesh, padding, distributed start."""

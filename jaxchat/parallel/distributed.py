@@ -1,4 +1,4 @@
-"""One JAX program over several processes: joining them, and arrays that are spread over them."""
+"""Several processes as one JAX program: joining and leaving, and arrays of which each process has a part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST_WAIT = 30  # seconds that processes wait for each other at the end
 
 
 def join(member: MultihostMember) -> None:
-    """Extends `jax.devices()` to the devices of all processes. Must run before anything else asks for a device.
+    """Extends `jax.devices()` to the devices of all processes. Must run before any other use of JAX's devices.
 
     Raises:
         MultihostError: the processes did not meet in time.
@@ -38,12 +38,15 @@ def join(member: MultihostMember) -> None:
 
 
 def leave() -> None:
-    """Waits until all processes leave; otherwise the others would report the end of this process as a failure."""
+    """Waits until all processes leave. Otherwise the others would report the end of this process as a failure."""
     jax.distributed.shutdown()
 
 
 def block_each_step(sharding: NamedSharding) -> bool:
-    """Returns whether a step must end before the next begins: multi-process CPU collectives deadlock otherwise."""
+    """Returns whether a step must end before the next one begins.
+
+    Collectives between processes on CPUs could deadlock if several steps were in flight.
+    """
     return not sharding.is_fully_addressable and jax.default_backend() == "cpu"
 
 
@@ -85,7 +88,12 @@ def _part(array: Array) -> np.ndarray:
 
 
 def put_part(tree: Any, sharding: Any) -> Any:
-    """Inverts `take_part`: returns device arrays by `sharding` from this process's part of each."""
+    """Returns device arrays made from this process's parts, as `take_part` returns them.
+
+    Args:
+        tree: this process's part of each array.
+        sharding: as for `put`.
+    """
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
         return jax.device_put(tree, sharding)
     place = jax.make_array_from_process_local_data

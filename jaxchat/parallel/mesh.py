@@ -41,7 +41,7 @@ def check_divides(config: MeshConfig, model: ModelConfig) -> None:
 
 
 def _has_dense(layer: ModelConfig) -> bool:
-    """Returns whether every token passes a feed-forward layer of the layer's own width."""
+    """Returns whether every token passes through a dense feed-forward layer, in place of experts or beside them."""
     return not (layer.kind.sparse and layer.experts) or layer.experts.beside_dense
 
 
@@ -84,13 +84,13 @@ class Placement:
 
     @staticmethod
     def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
-        """Returns a placement over devices that need not exist, for planning. Raises ValueError as `check_divides`."""
+        """Returns a placement over imagined devices, for planning. Raises ValueError as `check_divides` does."""
         check_divides(config, model)
         return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
 
     @property
     def whole_experts(self) -> bool:
-        """Whether experts are divided among the devices whole, instead of each expert being split."""
+        """Whether each device has whole experts in place of a part of every expert."""
         return ("experts", AXIS) in self.rules
 
     @property
@@ -116,7 +116,7 @@ class Placement:
         return NamedSharding(self.mesh, PartitionSpec(*fitting))
 
     def copy(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Copies parameters from another placement, of equally many devices, to the devices of this placement."""
+        """Copies parameters from a placement with the same number of devices to the devices of this placement."""
 
         def one(leaf: jax.Array) -> jax.Array:
             spec = leaf.sharding.spec if isinstance(leaf.sharding, NamedSharding) else PartitionSpec()
@@ -148,5 +148,5 @@ def _check_devices(config: MeshConfig, available: int, processes: int) -> None:
 
 
 def _rules(config: MeshConfig) -> tuple[tuple[str, str], ...]:
-    """Returns the logical axes that are split."""
+    """Returns the logical axes that are split, each with its mesh axis."""
     return (*RULES, ("experts" if config.experts else "expert_ffn", AXIS))

@@ -109,8 +109,8 @@ class AotEngine:
             options: compiler options.
 
         Raises:
-            ValueError: `devices` is empty, and the chips are not TPUs, the TPU compiler is missing or it does not know
-                the slice.
+            ValueError: settings of `engine` do not fit the model. Or `devices` is empty, and the chips are not TPUs,
+                the TPU compiler is missing, or it does not know the slice.
         """
         self._options = options
         padded = padded_config(model, engine.tensor_parallel)

@@ -19,7 +19,7 @@ from jaxchat.planning.hardware import Topology
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The estimated time of one step that computes `tokens` tokens.
+    """An estimate of the time of one step that computes `tokens` tokens.
 
     `seconds` is the time of the whole step. `weights` and `kv` are the seconds for reading weights and KV pages once.
     """
@@ -31,7 +31,7 @@ class Estimate:
 
     @property
     def floor(self) -> float:
-        """Seconds for reading weights and KV pages: a lower bound of `seconds`."""
+        """Seconds for reading weights and KV pages. It is a lower bound of `seconds`."""
         return self.weights + self.kv
 
     @property
@@ -62,7 +62,7 @@ class Cost:
     per_token: float  # bytes of KV on a device
 
     def estimate(self, tokens: int, sequences: int, length: int) -> Estimate:
-        """Estimates one step.
+        """Returns the estimate of one step.
 
         Args:
             tokens: number of tokens that the step computes.
@@ -105,9 +105,10 @@ class Cost:
         return count * sum(chance * cdiv(n, size) for n, chance in enumerate(chances))
 
     def _read_keys(self, length: int) -> float:
-        """Returns how many of the `length` keys before it a token reads, in units of the keys that all layers store.
+        """Returns the amount of keys that a token with `length` earlier tokens reads, in all layers together.
 
-        Layers may have windows, and a layer may read the keys that another one stores.
+        The unit is the size of one token's keys in all layers that store keys. Layers may have windows, and a layer may
+        read the keys that another layer stores.
         """
         layers = self.model.layers
         stored = sum(_key_size(layer) for layer in layers if layer.kind.keys_of is None)
@@ -122,5 +123,5 @@ def _key_size(layer: ModelConfig) -> int:
 
 
 def _visible_keys(layer: ModelConfig, length: int) -> int:
-    """Returns how many of `length` keys before it a token sees in one layer."""
+    """Returns the number of keys, of `length` earlier ones, that a token sees in one layer."""
     return min(length, layer.kind.window or length)

@@ -15,8 +15,7 @@ GIB = 1024**3
 class Chip:
     """One device. Rates are the maker's peak rates, per second.
 
-    `memory` is the memory that programs can use: on a TPU what the compiler allows, on a GPU nine tenths of
-    the whole.
+    `memory` is the memory that programs can use: what the compiler allows on a TPU, and 90 % of all memory on a GPU.
     """
 
     platform: Literal["tpu", "gpu"]

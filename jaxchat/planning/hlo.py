@@ -135,7 +135,7 @@ class Program:
         return slices
 
     def _reached(self) -> set[str]:
-        """Returns the names of the computations that run whatever branches the conditionals take."""
+        """Returns the names of the computations that run in every case, outside branches of conditionals."""
         seen, waiting = {self.entry}, [self.entry]
         while waiting:
             new = {name for op in self.computations[waiting.pop()] for name in op.called} - seen

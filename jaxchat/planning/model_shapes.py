@@ -1,4 +1,4 @@
-"""Configurations of well-known models, from their publishers' `config.json`. A plan then needs no download."""
+"""Configurations of well-known models, from their publishers' `config.json`, so that a plan needs no download."""
 
 from __future__ import annotations
 

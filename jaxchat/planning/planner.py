@@ -2,7 +2,7 @@
 
 Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. It is estimated
 for the programs' workspace. The time of a step is the time of its reads or of its matrix products, whichever
-is larger, at the vendor's peak rates, plus the time of its all-reduces. Real programs are slower.
+is larger, at the maker's peak rates, plus the time of its all-reduces. Real programs are slower.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Plan:
 
     @property
     def full_length(self) -> int:
-        """Tokens of the longest sequence, prompt plus answer."""
+        """Tokens of the longest possible sequence, prompt plus answer."""
         return self.engine.max_seq_len or 0  # `plan_on` has set it
 
     @property
     def full_capacity(self) -> int:
-        """Tokens that the KV pages hold when every slot has a sequence of full length."""
+        """Tokens of a sequence of full length in every slot."""
         return self.engine.slots * self.full_length
 
     @property
@@ -90,7 +90,7 @@ def suggest_config(
 
 
 def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine. If it does not fit, finds the smallest slice of the same chips that it fits on.
+    """Plans an engine. If the model does not fit, names the smallest slice of the same chips on which it fits.
 
     Raises:
         ValueError: settings of `engine` do not fit the model.
@@ -153,7 +153,11 @@ def _with_fewer_pages(plan: Plan, sizes: EngineShapes) -> Plan:
 
 
 def _devices(model: ModelConfig, mesh: MeshConfig, available: int) -> int:
-    """Returns the largest divisor of `available` over which the model can be split without padding its heads."""
+    """Returns the largest divisor of `available` over which the model can be split without padding its heads.
+
+    Raises:
+        ValueError: `mesh` requires experts, and the model has none.
+    """
     for devices in (count for count in range(available, 0, -1) if available % count == 0):
         padded = padded_config(model, devices)
         try:

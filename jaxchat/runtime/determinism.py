@@ -1,8 +1,8 @@
 """Determines which programs and rows compute the same bits, by trying them on the real weights before serving.
 
-Programs of different row counts may reduce in different orders. Those that agree form a class. Within it, a sequence
-may change programs from one token to the next, as neighbours come and go. Its bits stay the same. Likewise, a prompt
-may be cut into steps of any sizes that agree.
+Programs of different row counts may reduce in different orders. Programs that agree form a class. As neighbours come
+and go, a sequence may change programs within a class from one token to the next, and its bits stay the same. Likewise,
+a prompt may be cut into steps of any sizes that agree.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
 def rows_agree(runner: Runner) -> bool:
     """Returns whether sequences get the same bits in every slot and row of the largest decode program.
 
-    Copies of two random sequences are decoded in as many slots at once as there are pages for. They differ on devices
-    whose order of summation depends on a number's position in its array. Leaves noise as `agreeing_decode_buckets`
-    does.
+    Copies of two random sequences are decoded in as many slots at once as there are pages for. The bits of copies
+    differ on devices whose order of summation depends on a number's position in its array. Leaves noise as
+    `agreeing_decode_buckets` does.
     """
     sizes = runner.sizes
     return all(len(set(copies)) == 1 for copies in _Trial(runner, 2, sizes.chunk // 2, sizes.chunk).everywhere())

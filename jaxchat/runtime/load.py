@@ -194,7 +194,7 @@ def _restrict_to_agreeing(runners: tuple[Runner, ...], weights: str, record: Sta
     Processes of a multihost group ignore the record and always compare, because all must run the same steps.
 
     Raises:
-        ValueError: runners do not agree, or slots and rows do not.
+        ValueError: the runners' programs differ, or bits depend on the slot or the row.
     """
     first, *others = runners
     if any(runner.digests() != first.digests() for runner in others):

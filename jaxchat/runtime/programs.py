@@ -157,7 +157,7 @@ class _Cache:
 
 
 def _fresh_row(given: dict[str, Array], sizes: EngineShapes) -> SlotState:
-    """Returns the row of a slot before its first sampled token; `position` is that of the prompt's last token."""
+    """Returns the state of a slot before its first sampled token, with the position of the prompt's last token."""
     last = (given["start"] + given["count"] - 1)[None]
     sampling = SamplingState.started(given, sizes.vocab)
     return SlotState(jnp.zeros(1, jnp.int32), last, given["table"][None], sampling)

@@ -1,4 +1,4 @@
-"""A record in the cache folder of which programs compute the same bits, so that later starts need not compare them."""
+"""A record of the programs that compute the same bits. It is kept in the cache folder for later starts."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class StartRecord:
         return self._path is not None and self._path.exists()
 
     def agreement(self, identity: str) -> Agreement | None:
-        """Returns the recorded agreement.
+        """Returns the agreement that was recorded for `identity`, or None without one.
 
-        None if it was recorded for another `identity`, or the file is missing or damaged.
+        A missing or damaged file counts as one without an agreement.
         """
         if self._path is None:
             return None

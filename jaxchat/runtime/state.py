@@ -71,7 +71,7 @@ class EngineShapes:
 class KVPages:
     """Keys and values of every layer, in the layout of the attention backend. Page 0 is the null page.
 
-    A layer that uses those of an earlier one has no arrays.
+    A layer that uses the keys and values of an earlier layer has no arrays.
     """
 
     layers: tuple[Cache, ...]

@@ -144,7 +144,7 @@ def _connect(args: argparse.Namespace) -> Client:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is unusable, or a flag sets what only that server can set.
+        ValueError: a file is unusable, or a flag is for a setting that only that server has.
     """
     for name in TEMPLATE_SETTINGS:
         if getattr(args, name) is not None:

@@ -71,7 +71,7 @@ def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> N
 
 
 def _reader(field: Field[Any], kind: Any, none: bool) -> dict[str, Any]:
-    """Returns the argparse options of a flag with values of type `kind`. If `none` is true, it also takes `none`."""
+    """Returns the argparse options of a flag for `kind`, a type. With `none`, the flag also accepts the word `none`."""
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(kind) is tuple:
@@ -99,7 +99,7 @@ def _shown(default: Any) -> str:
 
 
 def _value(value: Any) -> Any:
-    """Converts a value of argparse to that of a setting. Raises ValueError if `none` stands beside other values."""
+    """Converts argparse's value of a flag to a setting's. Raises ValueError if `none` stands beside other values."""
     if not isinstance(value, list):
         return value
     if None in value and len(value) > 1:

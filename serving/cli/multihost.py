@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Callable[[Leader], int]) -> int:
-    """Waits for all followers, serves, and lets the followers finish after a clean stop. Returns the exit status.
+    """Waits for all followers and calls `serve`. Tells the followers to finish after status 0. Returns the status.
 
     Raises:
         ModelError: the model is not found.

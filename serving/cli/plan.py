@@ -103,7 +103,10 @@ def table(model: str, plan: Plan) -> str:
 
 
 def command(model: str, plan: Plan) -> str:
-    """Returns the command that serves the plan. Each of several hosts runs it with its own number I. HOST has I = 0."""
+    """Returns the command that serves the plan.
+
+    With several hosts, each host runs the command with its own number I. The number of HOST is 0.
+    """
     engine = plan.engine
     hosts = plan.topology.hosts(engine.tensor_parallel)
     multihost = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""

@@ -116,7 +116,7 @@ async def _serve(session: Session, serve: ServeConfig, leader: Leader | None = N
 
 
 def _watch_followers(leader: Leader, session: Session, stop: asyncio.Event) -> None:
-    """Makes a lost process fail the session, and a leaving follower stop all processes."""
+    """Makes the session fail if a process is lost, and stops all processes if a follower asks to leave."""
     loop = asyncio.get_running_loop()
 
     def lost(reason: str) -> None:

@@ -9,8 +9,8 @@ Ray's gRPC proxy offers `jaxchat.v1.ChatService`.
 Ray balances, restarts and scales the replicas. A model that needs several hosts runs without Ray (docs/multihost.md).
 
 Ray drops the trailing metadata of a call that raises, and with it the details of the error. A failed call therefore
-returns an empty message and sets the status on its context. Clients see the status. In a stream, an empty chunk comes
-before it.
+returns an empty message and sets the status on its context. Clients see the status. In a stream, an empty chunk
+precedes the status.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ChatServicer(service_pb2_grpc.ChatServiceServicer):
-    """The chat service of a backend. Cancelling an RPC cancels its task and the backend's call."""
+    """The chat service of a backend. Cancelling an RPC cancels the call of the backend."""
 
     def __init__(self, backend: ChatBackend, keys: ApiKeys | None = None):
         self._backend = backend
@@ -62,7 +62,7 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
 
     @contextlib.asynccontextmanager
     async def _call(self, request: object, context: Context) -> AsyncIterator[RequestContext]:
-        """Sends the request id to the client, checks the API key, and turns exceptions into a status with details."""
+        """Sends the request id, checks the API key, and turns exceptions of the block into a status with details."""
         self.open.enter()
         done: Any = self._done  # no function matches its type in the stubs
         context.add_done_callback(done)  # runs once the status is sent, which is after this returns

@@ -10,7 +10,7 @@ from jaxchat.multihost.v1 import multihost_pb2 as pb
 from jaxchat.types import DecodeWork, MultihostStep, PrefillWork, SamplingParams, SwapInWork, SwapOutWork, Swapped, Work
 
 STORED_LOCALLY = Swapped(None, ())
-"""A placeholder for the data of a swapped sequence. Each process replaces it by the part that it stored."""
+"""A placeholder for the data of a swapped sequence. Each process replaces it by its stored part of that data."""
 
 
 def encode(step: MultihostStep) -> pb.Step:

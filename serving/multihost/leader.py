@@ -65,7 +65,11 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         _listen(self._server, config)
 
     def gather(self) -> None:
-        """Waits until all followers have joined. Raises MultihostError, with the ids of the late followers."""
+        """Waits until all followers have joined.
+
+        Raises:
+            MultihostError: a follower has not joined in time. The message names the late followers.
+        """
         with self._changed:
             complete = self._changed.wait_for(lambda: len(self._followers) == self.processes - 1, self.timeout)
             if not complete:
@@ -117,7 +121,7 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
         self._broadcast(pb.FollowResponse(end=pb.End()))
 
     def close(self) -> None:
-        """Gives followers a second to read pending messages, then stops listening."""
+        """Gives followers at most a second to read pending messages, then stops listening."""
         self._ended.set()
         for follower in list(self._followers.values()):
             follower.outbox.put(None)
@@ -184,7 +188,11 @@ class Leader(multihost_pb2_grpc.MultihostServiceServicer):
 
 
 def _listen(server: grpc.Server, config: MultihostConfig) -> None:
-    """Starts the server on the coordinator's IP address, or on all addresses if the coordinator is a host name."""
+    """Starts the server on the coordinator's IP address, or on all addresses if the coordinator is a host name.
+
+    Raises:
+        OSError: the port is taken.
+    """
     host = config.host if _is_address(config.host) else "[::]"
     try:
         server.add_insecure_port(f"{host}:{config.port}")

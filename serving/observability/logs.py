@@ -79,7 +79,7 @@ class RequestLog:
             log.info("request %s", words, extra={"fields": fields})
 
     def _fields(self, record: Record) -> dict[str, Any]:
-        """Returns the fields of a line. Durations are in seconds. `status` is 499 if the client disconnected."""
+        """Returns the fields of a log line. Durations are in seconds. The status is 499 if the client disconnected."""
         return {
             "request_id": record.request_id,
             "model": record.model[:_SHOWN],

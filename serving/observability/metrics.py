@@ -1,6 +1,6 @@
 """Prometheus metrics in a separate registry. Names and meanings are vLLM's, with the prefix `jaxchat:`.
 
-The server chooses all values of labels. There are few, and none is a user, a key or a prompt.
+The server chooses all label values. They are few, and none is a user, a key or a prompt.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Call:
 
 
 @dataclass
-class Said:
+class ChoiceAnswer:
     """One choice."""
 
     text: str | None = None
@@ -42,7 +42,7 @@ class Said:
     function: Call | None = None  # the legacy one
 
     @property
-    def spelled(self) -> bytes:
+    def entry_bytes(self) -> bytes:
         return b"".join(entry.bytes for entry in self.entries or [])
 
 
@@ -51,7 +51,7 @@ class Answer:
     """A whole answer; the first four are the same in all of a stream's chunks."""
 
     identity: tuple[str, int, str, str]  # id, created, model, system_fingerprint
-    choices: list[Said]
+    choices: list[ChoiceAnswer]
     usage: tuple[int, int, int] | None
     seed: int | None
 
@@ -72,15 +72,15 @@ class Answer:
         return self.identity[3]
 
 
-def of_completion(answer: Any, seed: int | None) -> Answer:
+def read_completion(answer: Any, seed: int | None) -> Answer:
     """From a `ChatCompletion`, of the openai package, of the typed client or of protobuf."""
     for place, choice in enumerate(answer.choices):
         assert choice.index == place
         assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
-    return Answer(_identity(answer), [_said(choice) for choice in answer.choices], _usage(answer.usage), seed)
+    return Answer(_identity(answer), [_read_choice(choice) for choice in answer.choices], _usage(answer.usage), seed)
 
 
-def of_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
+def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
     """From `ChatCompletionChunk`s: role chunks first, one end for each choice, usage last, one identity."""
     chunks = list(chunks)
     (identity,) = {_identity(chunk) for chunk in chunks}
@@ -90,15 +90,15 @@ def of_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
     assert len(parts) == len(chunks) - len(usage) and (not usage or not chunks[-1].choices)
     count = sum(1 for _, choice in parts if choice.delta.role)
     assert [choice.index for _, choice in parts[:count]] == list(range(count))
-    choices = [Said() for _ in range(count)]
+    choices = [ChoiceAnswer() for _ in range(count)]
     for chunk, choice in parts:
         assert chunk.object == "chat.completion.chunk" if not isinstance(chunk, Message) else True
-        _append(choices[choice.index], choice)
+        _append_chunk(choices[choice.index], choice)
     assert all(said.finish for said in choices)
     return Answer(identity, choices, usage[0] if usage else None, seed)
 
 
-def _append(said: Said, choice: Any) -> None:
+def _append_chunk(said: ChoiceAnswer, choice: Any) -> None:
     assert said.finish is None, "nothing comes after the end of a choice"
     text, logprobs = field_of(choice.delta, "content"), field_of(choice, "logprobs")
     if choice.delta.role:
@@ -107,11 +107,11 @@ def _append(said: Said, choice: Any) -> None:
     elif text:
         said.text = (said.text or "") + text
     if logprobs is not None:
-        said.entries = (said.entries or []) + [_entry(entry) for entry in logprobs.content]
+        said.entries = (said.entries or []) + [_read_entry(entry) for entry in logprobs.content]
     for fragment in choice.delta.tool_calls or []:
         _append_call(said.calls, fragment)
     _append_function(said, field_of(choice.delta, "function_call"))
-    said.finish = _word(choice.finish_reason)
+    said.finish = _finish_word(choice.finish_reason)
     if said.finish:
         assert not text and not choice.delta.tool_calls and logprobs is None
 
@@ -125,7 +125,7 @@ def _append_call(calls: list[Call], fragment: Any) -> None:
     calls[-1].arguments += fragment.function.arguments or ""
 
 
-def _append_function(said: Said, fragment: Any) -> None:
+def _append_function(said: ChoiceAnswer, fragment: Any) -> None:
     if fragment is None:
         return
     assert (said.function is None) == bool(fragment.name), "the name comes first, and once"
@@ -133,19 +133,19 @@ def _append_function(said: Said, fragment: Any) -> None:
     said.function.arguments += fragment.arguments or ""
 
 
-def _said(choice: Any) -> Said:
+def _read_choice(choice: Any) -> ChoiceAnswer:
     legacy = field_of(choice.message, "function_call")
     logprobs = field_of(choice, "logprobs")
-    return Said(
+    return ChoiceAnswer(
         text=field_of(choice.message, "content"),
-        finish=_word(choice.finish_reason),
-        entries=None if logprobs is None else [_entry(entry) for entry in logprobs.content or []],
+        finish=_finish_word(choice.finish_reason),
+        entries=None if logprobs is None else [_read_entry(entry) for entry in logprobs.content or []],
         calls=[Call(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or []],
         function=Call("", legacy.name, legacy.arguments) if legacy else None,
     )
 
 
-def _entry(entry: Any) -> Entry:
+def _read_entry(entry: Any) -> Entry:
     top = [Top(other.token, other.logprob, bytes(other.bytes or b"")) for other in entry.top_logprobs]
     return Entry(entry.token, entry.logprob, bytes(entry.bytes or b""), top)
 
@@ -158,7 +158,7 @@ def _usage(usage: Any) -> tuple[int, int, int]:
     return usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
 
 
-def _word(reason: Any) -> str | None:
+def _finish_word(reason: Any) -> str | None:
     if isinstance(reason, int):
         return v1.FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower() if reason else None
     return reason

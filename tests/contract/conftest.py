@@ -44,14 +44,14 @@ def runner(echo_client: tuple[Client, EchoRunner]) -> EchoRunner:
 def door(request: pytest.FixtureRequest, tiny_place: Place) -> Iterator[Door]:
     """Each front door of the tiny model; every test leaves it idle."""
     yield tiny_place.door(request.param)
-    tiny_place.until_idle()
+    tiny_place.wait_until_idle()
 
 
 @pytest.fixture(params=NAMES)
 def echo(request: pytest.FixtureRequest, echo_place: Place) -> Iterator[Door]:
     """Each front door of the echo; every test leaves it idle."""
     yield echo_place.door(request.param)
-    echo_place.until_idle()
+    echo_place.wait_until_idle()
 
 
 @pytest.fixture(autouse=True)

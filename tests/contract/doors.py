@@ -21,7 +21,7 @@ from openai.resources.chat.completions import Completions
 from jaxchat.client import AsyncStream
 from jaxchat.errors import ChatError
 from jaxchat.openai_json import request_from_json, request_from_kwargs
-from tests.contract.answers import Answer, field_of, of_chunks, of_completion
+from tests.contract.answers import Answer, field_of, read_chunks, read_completion
 from tests.contract.covering import SEEN, fields_of
 
 if TYPE_CHECKING:
@@ -57,15 +57,15 @@ class Door:
 
     def ask(self, **fields: Any) -> Answer:
         """A legal answer. Streams are asked for usage too, unless `fields` has stream options of its own."""
-        fields = self._complete(fields)
+        fields = self._with_defaults(fields)
         SEEN.sent.update(fields_of(request_from_kwargs(**fields).request))
         if self.kind == "openai":
             return self._ask_openai(fields)
-        return _read(self._call(fields) if self.kind == "stub" else self._create(fields), self.stream)
+        return _read_answer(self._call_stub(fields) if self.kind == "stub" else self._call_client(fields), self.stream)
 
     def refused(self, **fields: Any) -> Refusal:
         """The error that the request ends in; a stream may have begun before."""
-        fields = self._complete(fields)
+        fields = self._with_defaults(fields)
         if self.kind == "openai":
             return self._refused_openai(fields)
         return self._refused_stub(fields) if self.kind == "stub" else self._refused_client(fields)
@@ -73,41 +73,41 @@ class Door:
     def can_say(self, **fields: Any) -> bool:
         """Whether the request can be put into this door's form: protobuf has no place for wrong types."""
         try:
-            request_from_json(self._complete(fields))
+            request_from_json(self._with_defaults(fields))
             return True
         except ChatError:
             return self.kind != "stub"
 
-    def _complete(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def _with_defaults(self, fields: dict[str, Any]) -> dict[str, Any]:
         defaults: dict[str, Any] = {"model": self._model, "messages": [{"role": "user", "content": "Hello"}]}
         if self.stream:
             defaults |= {"stream": True, "stream_options": {"include_usage": True}}
         return defaults | fields
 
     def _ask_openai(self, fields: dict[str, Any]) -> Answer:
-        raw = self._rest.chat.completions.with_raw_response.create(**_arguments(fields))
+        raw = self._rest.chat.completions.with_raw_response.create(**_openai_arguments(fields))
         seed = raw.headers.get("x-jaxchat-seed")
-        read = of_chunks if self.stream else of_completion
+        read = read_chunks if self.stream else read_completion
         return read(raw.parse(), int(seed) if seed is not None else None)
 
-    def _create(self, fields: dict[str, Any]) -> Any:
+    def _call_client(self, fields: dict[str, Any]) -> Any:
         """The answer of a typed client. The asynchronous one runs on the session's own loop, to the end of a stream."""
         if self.kind == "async":
-            return self._place.in_process.transport.run(self._create_async(fields))
+            return self._place.in_process.transport.run(self._call_async_client(fields))
         client = self._place.client if self.kind == "client" else self._place.in_process
         return client.chat.completions.create(**fields)
 
-    async def _create_async(self, fields: dict[str, Any]) -> Any:
+    async def _call_async_client(self, fields: dict[str, Any]) -> Any:
         answer = await self._place.asynchronous.chat.completions.create(**fields)
         return iter([chunk async for chunk in answer]) if isinstance(answer, AsyncStream) else answer
 
-    def _call(self, fields: dict[str, Any]) -> Any:
+    def _call_stub(self, fields: dict[str, Any]) -> Any:
         request = request_from_kwargs(**fields).request
         return self._stub.Stream(request) if self.stream else self._stub.Complete(request)
 
     def _refused_openai(self, fields: dict[str, Any]) -> Refusal:
         try:
-            _drain(self._rest.chat.completions.create(**_arguments(fields)))
+            _drain(self._rest.chat.completions.create(**_openai_arguments(fields)))
         except openai.APIStatusError as error:
             body = error.response.json()["error"]
             assert set(body) == {"message", "type", "param", "code"}
@@ -122,14 +122,14 @@ class Door:
 
     def _refused_client(self, fields: dict[str, Any]) -> Refusal:
         try:
-            _drain(self._create(fields))
+            _drain(self._call_client(fields))
         except ChatError as error:
             return Refusal(error.http_status, error.type, error.code, error.param, error.message, error.retry_after)
         raise AssertionError("not refused")
 
     def _refused_stub(self, fields: dict[str, Any]) -> Refusal:
         try:
-            _drain(self._call(fields))
+            _drain(self._call_stub(fields))
         except grpc.RpcError as error:
             return refusal_of(error)
         raise AssertionError("not refused")
@@ -153,16 +153,16 @@ def refusal_of(error: Any) -> Refusal:
     return Refusal(http, info.metadata["type"], code, param, status.message, wait)
 
 
-def _read(answer: Any, stream: bool) -> Answer:
+def _read_answer(answer: Any, stream: bool) -> Answer:
     """Reads an answer of a typed client or a stub."""
     parts = list(answer) if stream else [answer]
     for part in parts:
         SEEN.received.update(fields_of(part if isinstance(part, Message) else part.proto))
     seed = field_of(parts[0], "seed_used")
-    return of_chunks(parts, seed) if stream else of_completion(answer, seed)
+    return read_chunks(parts, seed) if stream else read_completion(answer, seed)
 
 
-def _arguments(fields: dict[str, Any]) -> dict[str, Any]:
+def _openai_arguments(fields: dict[str, Any]) -> dict[str, Any]:
     """What the package has no parameter for, and nulls, which it would leave out, go into `extra_body`."""
     extra = {key: value for key, value in fields.items() if key not in _PARAMETERS or value is None}
     known = {key: value for key, value in fields.items() if key not in extra}

@@ -40,12 +40,12 @@ LIBRARY = Tokenizer.from_str(SOURCE)
 START, END = LIBRARY.token_to_id("<|im_start|>"), LIBRARY.token_to_id("<|im_end|>")
 
 
-def encoded(text: str) -> list[int]:
+def encode_text(text: str) -> list[int]:
     return LIBRARY.encode(text, add_special_tokens=False).ids
 
 
-HEAD = [START, *encoded("user\n")]
-_SPLIT, _NOT_FINITE, _LOST, _PAUSE = (encoded(char)[0] for char in (SPLIT, NOT_FINITE, LOST, PAUSE))
+HEAD = [START, *encode_text("user\n")]
+_SPLIT, _NOT_FINITE, _LOST, _PAUSE = (encode_text(char)[0] for char in (SPLIT, NOT_FINITE, LOST, PAUSE))
 
 
 @dataclass
@@ -77,7 +77,7 @@ class EchoRunner:
         if work.last:
             prompt = self._pages[work.pages].ravel()[: work.start + len(work.tokens)].tolist()
             self.prompts.append(LIBRARY.decode(prompt, skip_special_tokens=False))
-            self._script[work.slot] = _part(_last_user_message(prompt), work.choice)
+            self._script[work.slot] = _choice_part(_last_user_message(prompt), work.choice)
         return self._pending([self._next(work.slot) if work.last else END])
 
     def decode(self, work: DecodeWork) -> Pending:
@@ -108,9 +108,9 @@ class EchoRunner:
             top_ids=(ids[:, None] + ranks) % LIBRARY.get_vocab_size(),
             top_logprobs=np.tile(-0.5 * (ranks + 1).astype(np.float32), (rows, 1)),
         )
-        return Pending(result, self._pass)
+        return Pending(result, self._wait_at_gate)
 
-    def _pass(self) -> None:
+    def _wait_at_gate(self) -> None:
         if not self.gate.is_set():
             self.held.set()
             assert self.gate.wait(30), "a test left the gate closed"
@@ -125,7 +125,7 @@ def _last_user_message(prompt: list[int]) -> list[int]:
     return rest[: rest.index(END)]
 
 
-def _part(message: list[int], choice: int) -> list[int]:
+def _choice_part(message: list[int], choice: int) -> list[int]:
     parts: list[list[int]] = [[]]
     for token in message:
         if token == _SPLIT:

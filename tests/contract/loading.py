@@ -19,7 +19,7 @@ LONG = "x" * 1500
 
 
 @contextlib.contextmanager
-def narrow(slots: int = 1, queue: int = 1, **limits: float) -> Iterator[tuple[Place, EchoRunner]]:
+def small_place(slots: int = 1, queue: int = 1, **limits: float) -> Iterator[tuple[Place, EchoRunner]]:
     """A place of its own."""
     session, runner = echo_session(slots=slots, queue=queue, chat=ChatConfig(**limits))
     with Client(LocalTransport(session)) as client, Place(client) as place:
@@ -27,29 +27,33 @@ def narrow(slots: int = 1, queue: int = 1, **limits: float) -> Iterator[tuple[Pl
         runner.gate.set()
 
 
-def say(text: str) -> dict:
+def message_fields(text: str) -> dict:
     return {"messages": [{"role": "user", "content": text}]}
 
 
-def request(text: str) -> v1.ChatCompletionRequest:
+def chat_request(text: str) -> v1.ChatCompletionRequest:
     return v1.ChatCompletionRequest(model="echo", messages=[v1.ChatMessage(role=v1.ROLE_USER, text=text)])
 
 
-class Caller:
+class AbandonedRequest:
     """A request whose answer nobody waits for, over one protocol; `leave` goes away without a word."""
 
     def __init__(self, place: Place, how: str, text: str) -> None:
         if how.startswith("stub"):
             call = (
-                place.stub.Stream(request(text)) if how == "stub stream" else place.stub.Complete.future(request(text))
+                place.stub.Stream(chat_request(text))
+                if how == "stub stream"
+                else place.stub.Complete.future(chat_request(text))
             )
-            self.leave = call.cancel
+            self.disconnect = call.cancel
         else:
-            connection = post(place, json.dumps({"model": "echo", **say(text), "stream": how.endswith("stream")}))
-            self.leave = connection.close
+            connection = send_post(
+                place, json.dumps({"model": "echo", **message_fields(text), "stream": how.endswith("stream")})
+            )
+            self.disconnect = connection.close
 
 
-def post(place: Place, body: str) -> socket.socket:
+def send_post(place: Place, body: str) -> socket.socket:
     host, _, port = place.rest.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=PATIENCE)
     head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -57,6 +61,6 @@ def post(place: Place, body: str) -> socket.socket:
     return connection
 
 
-def until_left(place: Place, others: int = 0) -> None:
+def wait_until_forgotten(place: Place, others: int = 0) -> None:
     """Until the server has noticed, which is when the session has forgotten the request."""
-    place._until(lambda: len(place.session._running) == others)
+    place.wait_until(lambda: len(place.session._running) == others)

@@ -21,7 +21,7 @@ MAX_BODY = 200_000
 PATIENCE = 20.0  # seconds after which something is said to hang
 
 
-async def _served(session: ChatSession, **settings: str) -> Servers:
+async def _start_servers(session: ChatSession, **settings: str) -> Servers:
     servers = Servers(session, ServeConfig(grpc_port=0, rest_port=0, max_body=MAX_BODY, **settings))
     await servers.start()
     return servers
@@ -32,7 +32,7 @@ class Place:
 
     def __init__(self, in_process: Client, **settings: str) -> None:
         self.in_process, self.session = in_process, in_process.transport.session
-        self.servers = in_process.transport.run(_served(self.session, **settings))
+        self.servers = in_process.transport.run(_start_servers(self.session, **settings))
         self.rest, self.grpc = f"http://{self.servers.rest_address}", self.servers.grpc_address
         self.model = self.session.model_id
         self.http = httpx.Client(base_url=self.rest, trust_env=False, timeout=PATIENCE)
@@ -57,15 +57,15 @@ class Place:
         stats = self.session.stats
         return stats.waiting, stats.running, stats.pages_in_use
 
-    def until(self, waiting: int, running: int) -> None:
+    def wait_for_load(self, waiting: int, running: int) -> None:
         """Waits until so many sequences wait and run."""
-        self._until(lambda: self.load[:2] == (waiting, running))
+        self.wait_until(lambda: self.load[:2] == (waiting, running))
 
-    def until_idle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Waits until queue, slots and pages are all free, and nobody is in between."""
-        self._until(lambda: self.load == (0, 0, 0) and not self.session._running)
+        self.wait_until(lambda: self.load == (0, 0, 0) and not self.session._running)
 
-    def _until(self, reached) -> None:
+    def wait_until(self, reached) -> None:
         end = time.monotonic() + PATIENCE
         while not reached():
             assert time.monotonic() < end, f"waiting, running, pages: {self.load}"

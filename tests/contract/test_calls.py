@@ -14,7 +14,7 @@ import pytest
 from jaxchat.client import Client
 from jaxchat.client.local import LocalTransport
 from jaxchat.config import ChatConfig
-from tests.contract.answers import Said
+from tests.contract.answers import ChoiceAnswer
 from tests.contract.covering import covers
 from tests.contract.doors import Door
 from tests.contract.echo import LIBRARY, echo_session
@@ -39,7 +39,7 @@ OPENING = str(LIBRARY.token_to_id("<tool_call>"))
 ENOUGH = 600  # tokens, each one byte
 
 
-def check(said: Said) -> None:
+def assert_calls_declared(said: ChoiceAnswer) -> None:
     """Every call is one that was declared; only the last one of a cut answer may be incomplete."""
     assert not said.text and said.finish in ("tool_calls", "length")
     whole = said.calls if said.finish == "tool_calls" else said.calls[:-1]
@@ -55,7 +55,7 @@ def test_required_calls_at_least_once(door: Door) -> None:
     for seed in range(5):
         answer = door.ask(tools=TOOLS, tool_choice="required", temperature=1, seed=seed, max_tokens=ENOUGH, n=2)
         for said in answer.choices:
-            check(said)
+            assert_calls_declared(said)
             finishes.add(said.finish)
             seen |= {call.name for call in said.calls}
         identities = [call.id for said in answer.choices for call in said.calls]
@@ -68,7 +68,7 @@ def test_a_named_function_is_called_once(door: Door) -> None:
     for temperature in (0, 1, 2):
         answer = door.ask(tools=TOOLS, tool_choice=NAMED, temperature=temperature, seed=2, max_tokens=ENOUGH, n=2)
         for said in answer.choices:
-            check(said)
+            assert_calls_declared(said)
             assert [call.name for call in said.calls] == ["pet"] and said.finish == "tool_calls"
 
 
@@ -76,7 +76,7 @@ def test_a_named_function_is_called_once(door: Door) -> None:
 def test_calls_can_be_limited_to_one(door: Door) -> None:
     for seed in range(5):
         answer = door.ask(tools=TOOLS, tool_choice="required", parallel_tool_calls=False, seed=seed, max_tokens=ENOUGH)
-        check(answer.choices[0])
+        assert_calls_declared(answer.choices[0])
         assert len(answer.choices[0].calls) == 1
 
 
@@ -101,7 +101,7 @@ def test_the_plain_answer_and_the_stream_have_the_same_arguments(tiny_place: Pla
 def test_forced_calls_win_over_a_format(door: Door) -> None:
     given = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"const": "text"}}}
     asked = {"tools": TOOLS, "response_format": given, "max_tokens": ENOUGH}
-    check(door.ask(tool_choice="required", **asked).choices[0])
+    assert_calls_declared(door.ask(tool_choice="required", **asked).choices[0])
     assert door.ask(tool_choice="none", **asked).text == '"text"'
     for seed in range(3):
         (said,) = door.ask(tool_choice="auto", seed=seed, **asked).choices
@@ -114,7 +114,7 @@ def test_a_call_that_the_model_opens_follows_the_schemas(door: Door) -> None:
     for seed in range(3):
         (said,) = door.ask(tools=TOOLS, logit_bias=eager, seed=seed, max_tokens=ENOUGH).choices
         assert said.calls
-        check(said)
+        assert_calls_declared(said)
         (said,) = door.ask(tools=TOOLS, tool_choice="none", logit_bias=eager, seed=seed, max_tokens=60).choices
         assert said.text and "<tool_call>" not in said.text and not said.calls
 
@@ -123,7 +123,7 @@ def test_text_beside_tools_is_text(door: Door) -> None:
     asked = {"tools": TOOLS, "tool_choice": "auto", "logprobs": True, "max_tokens": 30}
     answers = (door.ask(seed=seed, **asked).choices[0] for seed in range(20))
     said = next(said for said in answers if not said.calls)
-    assert said.text and said.spelled.decode(errors="replace") == said.text
+    assert said.text and said.entry_bytes.decode(errors="replace") == said.text
 
 
 @pytest.mark.parametrize("reason", ["tool_calls", "stop"])

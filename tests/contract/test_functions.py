@@ -17,24 +17,24 @@ FUNCTIONS = [tool["function"] for tool in TOOLS]
 CALL = '<tool_call>\n{"name": "place", "arguments": {"city":"Rom"}}\n</tool_call>'
 
 
-def say(text: str) -> dict:
+def message_and_functions(text: str) -> dict:
     return {"messages": [{"role": "user", "content": text}], "functions": FUNCTIONS}
 
 
 @covers("ChatCompletionRequest.functions", "AssistantMessage.function_call", "Delta.function_call")
 def test_the_model_may_call_one(echo: Door, runner: EchoRunner) -> None:
-    (said,) = echo.ask(**say(f"Well.\n{CALL}")).choices
+    (said,) = echo.ask(**message_and_functions(f"Well.\n{CALL}")).choices
     assert "maxLength" in runner.prompts[-1], "the model sees the functions"
     assert (said.text, said.finish, said.calls) == ("Well.", "function_call", [])
     assert said.function and (said.function.name, said.function.arguments) == ("place", '{"city":"Rom"}')
-    (said,) = echo.ask(**say("Well.")).choices
+    (said,) = echo.ask(**message_and_functions("Well.")).choices
     assert (said.text, said.finish, said.function) == ("Well.", "stop", None)
 
 
 @covers("ChatCompletionRequest.function_call", "FunctionCallChoice.mode")
 @pytest.mark.parametrize("mode", ["none", "auto"])
 def test_modes(echo: Door, runner: EchoRunner, mode: str) -> None:
-    assert echo.ask(**say("Well."), function_call=mode).text == "Well."
+    assert echo.ask(**message_and_functions("Well."), function_call=mode).text == "Well."
     assert ("maxLength" in runner.prompts[-1]) == (mode == "auto")
 
 
@@ -49,7 +49,7 @@ def test_a_named_function_is_called(door: Door) -> None:
 
 
 def test_the_json_of_a_call(echo_place: Place) -> None:
-    body = {"model": "echo", **say(CALL)}
+    body = {"model": "echo", **message_and_functions(CALL)}
     (choice,) = echo_place.http.post("/v1/chat/completions", json=body).json()["choices"]
     call = {"name": "place", "arguments": '{"city":"Rom"}'}
     assert choice["message"] == {"role": "assistant", "content": None, "function_call": call}

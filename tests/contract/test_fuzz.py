@@ -15,5 +15,5 @@ def test_random_requests_have_legal_answers(tiny_place: Place) -> None:
     assert not report.violations, report.table()
     outcomes = {outcome for _, _, outcome in report.outcomes}
     assert outcomes >= {"200 plain", "200 stream", "400", "404", "OK", "INVALID_ARGUMENT", "NOT_FOUND"}, report.table()
-    tiny_place.until_idle()
+    tiny_place.wait_until_idle()
     assert tiny_place.door("openai").ask(max_tokens=1).usage

@@ -21,7 +21,7 @@ BODY = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
 JSON = {"content-type": "application/json"}
 
 
-def error_of(reply) -> dict:
+def read_error(reply) -> dict:
     error = reply.json()["error"]
     assert reply.headers["content-type"] == "application/json"
     assert set(error) == {"message", "type", "param", "code"} and error["message"]
@@ -50,27 +50,27 @@ def test_every_response_has_the_headers(echo_place: Place, method: str, path: st
     assert reply.headers["openai-processing-ms"].isdigit()
     assert reply.headers["x-request-id"].startswith("req_")
     if status >= 400:
-        assert path in error_of(reply)["message"]
+        assert path in read_error(reply)["message"]
     if status == 405:
         assert reply.headers["allow"]
 
 
 @pytest.mark.parametrize("body", [BODY, BODY | {"stream": True}, BODY | {"n": 0}])
 def test_a_clients_own_request_id_is_echoed_where_usable(echo_place: Place, body: dict) -> None:
-    def returned(request_id: str) -> str:
+    def echoed_request_id(request_id: str) -> str:
         return echo_place.http.post(CHAT, json=body, headers={"x-request-id": request_id}).headers["x-request-id"]
 
-    assert returned("My.id_-1") == "My.id_-1" and returned("x" * 64) == "x" * 64
+    assert echoed_request_id("My.id_-1") == "My.id_-1" and echoed_request_id("x" * 64) == "x" * 64
     for bad in ("x" * 65, "a b", "a/b", ""):
-        assert returned(bad).startswith("req_")
-    assert returned("") != returned("")
+        assert echoed_request_id(bad).startswith("req_")
+    assert echoed_request_id("") != echoed_request_id("")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/jsonp", "multipart/form-data", "", None])
 def test_other_content_types_are_415(echo_place: Place, kind: str | None) -> None:
     headers = {} if kind is None else {"content-type": kind}
     reply = echo_place.http.post(CHAT, content=json.dumps(BODY).encode(), headers=headers)
-    assert reply.status_code == 415 and error_of(reply)["code"] is None
+    assert reply.status_code == 415 and read_error(reply)["code"] is None
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
@@ -90,22 +90,22 @@ def test_parameters_of_the_content_type_are_fine(echo_place: Place, kind: str) -
 def test_bodies_that_are_no_json_object(echo_place: Place, content: bytes) -> None:
     reply = echo_place.http.post(CHAT, content=content, headers=JSON)
     assert reply.status_code == 400
-    error = error_of(reply)
+    error = read_error(reply)
     assert (error["code"], error["param"]) == ("invalid_json", None)
 
 
 def test_nesting_is_limited(echo_place: Place) -> None:
-    def status(depth: int) -> tuple[int, str]:
+    def post_nested_schema(depth: int) -> tuple[int, str]:
         schema: dict = {}
         for _ in range(depth):
             schema = {"properties": schema}
         tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
         reply = echo_place.http.post(CHAT, json=BODY | {"tools": tools})
-        return reply.status_code, "" if reply.status_code == 200 else error_of(reply)["message"]
+        return reply.status_code, "" if reply.status_code == 200 else read_error(reply)["message"]
 
-    assert status(50)[0] == 200
+    assert post_nested_schema(50)[0] == 200
     for depth in (64, 500):
-        code, message = status(depth)
+        code, message = post_nested_schema(depth)
         assert code == 400 and "64" in message
 
 
@@ -114,7 +114,7 @@ def test_large_bodies_are_413(echo_place: Place) -> None:
     parts = (data[at : at + 50_000] for at in range(0, len(data), 50_000))  # without a declared length
     reply = echo_place.http.post(CHAT, content=parts, headers=JSON)
     assert reply.status_code == 413
-    error = error_of(reply)
+    error = read_error(reply)
     assert error["code"] == "request_too_large" and str(MAX_BODY) in error["message"]
 
 
@@ -153,7 +153,7 @@ def test_models(echo_place: Place) -> None:
 
 def test_unknown_models_are_404(echo_place: Place) -> None:
     reply = echo_place.http.get("/v1/models/some/body")
-    assert reply.status_code == 404 and error_of(reply)["code"] == "model_not_found"
+    assert reply.status_code == 404 and read_error(reply)["code"] == "model_not_found"
     with pytest.raises(openai.NotFoundError):
         echo_place.openai.models.retrieve("nobody")
     for client, name in itertools.product((echo_place.client, echo_place.in_process), ("nobody", "")):

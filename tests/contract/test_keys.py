@@ -19,7 +19,7 @@ HELLO = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @pytest.fixture(scope="module")
-def locked(echo_client: tuple[Client, EchoRunner], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def keyed_place(echo_client: tuple[Client, EchoRunner], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A place whose clients have no key."""
     file: Path = tmp_path_factory.mktemp("keys") / "keys"
     file.write_text(f"other\n{KEY}  # of the tests\n")
@@ -28,26 +28,26 @@ def locked(echo_client: tuple[Client, EchoRunner], tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("name", REMOTE)
-def test_a_wrong_key_is_a_401(locked: Place, name: str) -> None:
+def test_a_wrong_key_is_a_401(keyed_place: Place, name: str) -> None:
     for fields in ({}, {"temperature": 9}, {"model": "nobody"}):
-        refusal = locked.door(name).refused(**fields)
+        refusal = keyed_place.door(name).refused(**fields)
         found = (refusal.status, refusal.type, refusal.code, refusal.param)
         assert found == (401, "invalid_request_error", "invalid_api_key", None)
         assert KEY not in refusal.message
 
 
-def test_a_right_key_opens_every_door(locked: Place) -> None:
-    with openai.OpenAI(base_url=f"{locked.rest}/v1", api_key=KEY, max_retries=0) as rest:
+def test_a_right_key_opens_every_door(keyed_place: Place) -> None:
+    with openai.OpenAI(base_url=f"{keyed_place.rest}/v1", api_key=KEY, max_retries=0) as rest:
         assert rest.chat.completions.create(**HELLO).choices[0].message.content == "hi"
         assert [model.id for model in rest.models.list()] == ["echo"]
-    with Client(locked.grpc, api_key=KEY) as client:
+    with Client(keyed_place.grpc, api_key=KEY) as client:
         assert client.chat.completions.create(**HELLO).choices[0].message.content == "hi"
     request = v1.ChatCompletionRequest(model="echo", messages=[v1.ChatMessage(role=v1.ROLE_USER, text="hi")])
-    answer = locked.stub.Complete(request, metadata=(("authorization", f"Bearer {KEY}"),))
+    answer = keyed_place.stub.Complete(request, metadata=(("authorization", f"Bearer {KEY}"),))
     assert answer.choices[0].message.content == "hi"
 
 
-def test_models_need_a_key_and_health_does_not(locked: Place) -> None:
-    assert locked.http.get("/v1/models").status_code == 401
-    assert locked.http.get("/v1/models/echo").status_code == 401
-    assert locked.http.get("/health").status_code == 200
+def test_models_need_a_key_and_health_does_not(keyed_place: Place) -> None:
+    assert keyed_place.http.get("/v1/models").status_code == 401
+    assert keyed_place.http.get("/v1/models/echo").status_code == 401
+    assert keyed_place.http.get("/health").status_code == 200

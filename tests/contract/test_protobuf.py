@@ -18,11 +18,11 @@ FUNCTION = v1.FunctionDefinition(name="f")
 TOOL = v1.Tool(type=v1.TOOL_TYPE_FUNCTION, function=FUNCTION)
 
 
-def request(**fields) -> v1.ChatCompletionRequest:
+def chat_request(**fields) -> v1.ChatCompletionRequest:
     return v1.ChatCompletionRequest(**{"model": "echo", "messages": [USER], **fields})
 
 
-def with_unknown(message: Message) -> Message:
+def with_unknown_field(message: Message) -> Message:
     """`message` as a newer client would send it: with field 999."""
     newer = type(message)()
     newer.MergeFromString(message.SerializeToString() + b"\xba\x3e\x01x")
@@ -31,38 +31,38 @@ def with_unknown(message: Message) -> Message:
 
 CASES = [
     *[
-        (request(**{name: value}), name, None)
+        (chat_request(**{name: value}), name, None)
         for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty")
         for value in (math.nan, math.inf, -math.inf)
     ],
-    *[(request(logit_bias={1: value}), "logit_bias", None) for value in (math.nan, math.inf, 101, -100.5)],
-    *[(request(logit_bias={token: 1}), "logit_bias", None) for token in (-1, 5000, 2**31 - 1)],
-    (request(messages=[v1.ChatMessage(role=99, text="x")]), "messages.0.role", None),
-    (request(messages=[v1.ChatMessage(text="x")]), "messages.0.role", None),
-    (request(messages=[]), "messages", None),
+    *[(chat_request(logit_bias={1: value}), "logit_bias", None) for value in (math.nan, math.inf, 101, -100.5)],
+    *[(chat_request(logit_bias={token: 1}), "logit_bias", None) for token in (-1, 5000, 2**31 - 1)],
+    (chat_request(messages=[v1.ChatMessage(role=99, text="x")]), "messages.0.role", None),
+    (chat_request(messages=[v1.ChatMessage(text="x")]), "messages.0.role", None),
+    (chat_request(messages=[]), "messages", None),
     (v1.ChatCompletionRequest(messages=[USER]), "model", None),
-    (request(messages=[v1.ChatMessage(role=v1.ROLE_USER, parts=v1.ContentParts())]), "messages.0.content", None),
-    (request(tools=[v1.Tool(type=7, function=FUNCTION)]), "tools.0.type", None),
-    (request(tools=[v1.Tool(type=v1.TOOL_TYPE_FUNCTION)]), "tools.0.function.name", None),
+    (chat_request(messages=[v1.ChatMessage(role=v1.ROLE_USER, parts=v1.ContentParts())]), "messages.0.content", None),
+    (chat_request(tools=[v1.Tool(type=7, function=FUNCTION)]), "tools.0.type", None),
+    (chat_request(tools=[v1.Tool(type=v1.TOOL_TYPE_FUNCTION)]), "tools.0.function.name", None),
     *[
-        (request(tools=[v1.Tool(type=1, function=v1.FunctionDefinition(name="f", parameters=text))]), path, None)
+        (chat_request(tools=[v1.Tool(type=1, function=v1.FunctionDefinition(name="f", parameters=text))]), path, None)
         for path in ("tools.0.function.parameters",)
         for text in ("", "{", "[]", "null", '{"a":NaN}', "[" * 5000, '{"type":"string"}')
     ],
-    (request(tools=[TOOL], tool_choice=v1.ToolChoice()), "tool_choice", None),
-    (request(tools=[TOOL], tool_choice=v1.ToolChoice(mode=0)), "tool_choice", None),
-    (request(tools=[TOOL], tool_choice=v1.ToolChoice(mode=9)), "tool_choice.mode", None),
-    (request(function_call=v1.FunctionCallChoice()), "function_call", None),
-    (request(function_call=v1.FunctionCallChoice(mode=v1.TOOL_CHOICE_MODE_REQUIRED)), "function_call", None),
-    (request(response_format=v1.ResponseFormat()), "response_format", None),
-    (request(response_format=v1.ResponseFormat(type=5)), "response_format.type", None),
-    (request(stop=[""]), "stop", None),
-    *[(request(chat_template_kwargs=text), "chat_template_kwargs", None) for text in ("", "{", "[]", '{"a":NaN}')],
-    (request(reasoning_effort=v1.REASONING_EFFORT_UNSPECIFIED), "reasoning_effort", None),
-    (request(reasoning_effort=99), "reasoning_effort", None),
-    (with_unknown(request()), "field_999", "unknown_parameter"),
-    (request(messages=[with_unknown(USER)]), "messages.0.field_999", "unknown_parameter"),
-    (request(tools=[TOOL, with_unknown(TOOL)]), "tools.1.field_999", "unknown_parameter"),
+    (chat_request(tools=[TOOL], tool_choice=v1.ToolChoice()), "tool_choice", None),
+    (chat_request(tools=[TOOL], tool_choice=v1.ToolChoice(mode=0)), "tool_choice", None),
+    (chat_request(tools=[TOOL], tool_choice=v1.ToolChoice(mode=9)), "tool_choice.mode", None),
+    (chat_request(function_call=v1.FunctionCallChoice()), "function_call", None),
+    (chat_request(function_call=v1.FunctionCallChoice(mode=v1.TOOL_CHOICE_MODE_REQUIRED)), "function_call", None),
+    (chat_request(response_format=v1.ResponseFormat()), "response_format", None),
+    (chat_request(response_format=v1.ResponseFormat(type=5)), "response_format.type", None),
+    (chat_request(stop=[""]), "stop", None),
+    *[(chat_request(chat_template_kwargs=text), "chat_template_kwargs", None) for text in ("", "{", "[]", '{"a":NaN}')],
+    (chat_request(reasoning_effort=v1.REASONING_EFFORT_UNSPECIFIED), "reasoning_effort", None),
+    (chat_request(reasoning_effort=99), "reasoning_effort", None),
+    (with_unknown_field(chat_request()), "field_999", "unknown_parameter"),
+    (chat_request(messages=[with_unknown_field(USER)]), "messages.0.field_999", "unknown_parameter"),
+    (chat_request(tools=[TOOL, with_unknown_field(TOOL)]), "tools.1.field_999", "unknown_parameter"),
 ]
 REFUSALS.setdefault("FunctionCallChoice.mode", []).append("protobuf")
 
@@ -79,7 +79,7 @@ def test_what_protobuf_alone_can_say_wrong(echo_place: Place, stream: bool) -> N
 
 
 def test_stream_options_are_for_streams(echo_place: Place) -> None:
-    asked = request(stream_options=v1.StreamOptions(include_usage=False))
+    asked = chat_request(stream_options=v1.StreamOptions(include_usage=False))
     with pytest.raises(grpc.RpcError) as caught:
         echo_place.stub.Complete(asked)
     assert refusal_of(caught.value).param == "stream_options"
@@ -92,16 +92,16 @@ def test_stream_options_are_for_streams(echo_place: Place) -> None:
 
 def test_zero_and_false_are_values_not_absence(echo_place: Place) -> None:
     with pytest.raises(grpc.RpcError, match="max_tokens"):
-        echo_place.stub.Complete(request(max_tokens=0))
+        echo_place.stub.Complete(chat_request(max_tokens=0))
     with pytest.raises(grpc.RpcError, match="n must be"):
-        echo_place.stub.Complete(request(n=0))
-    assert echo_place.stub.Complete(request(seed=0, temperature=0, logprobs=False)).seed_used == 0
+        echo_place.stub.Complete(chat_request(n=0))
+    assert echo_place.stub.Complete(chat_request(seed=0, temperature=0, logprobs=False)).seed_used == 0
 
 
 @pytest.mark.parametrize("given", ["mine-1", "not usable", None])
 def test_calls_are_named(echo_place: Place, given: str | None) -> None:
     metadata = (("x-request-id", given),) if given else ()
-    answer, call = echo_place.stub.Complete.with_call(request(), metadata=metadata)
+    answer, call = echo_place.stub.Complete.with_call(chat_request(), metadata=metadata)
     returned = dict(call.initial_metadata())["x-request-id"]
     assert answer.id and (returned == given if given == "mine-1" else returned.startswith("req_"))
 
@@ -109,7 +109,7 @@ def test_calls_are_named(echo_place: Place, given: str | None) -> None:
 def test_messages_beyond_the_limit_are_refused(echo_place: Place) -> None:
     for call in (echo_place.stub.Complete, echo_place.stub.Stream):
         with pytest.raises(grpc.RpcError) as caught:
-            list(call(request(user="x" * MAX_BODY)))
+            list(call(chat_request(user="x" * MAX_BODY)))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

@@ -18,11 +18,11 @@ ASKED = dict(max_tokens=LENGTH, logprobs=True, top_logprobs=20, logit_bias=TEXTL
 GREEDY = ASKED | dict(temperature=0)
 
 
-def tokens(entries: list[Entry]) -> list[bytes]:
+def token_bytes(entries: list[Entry]) -> list[bytes]:
     return [entry.bytes for entry in entries]
 
 
-def likeliest(entry: Entry, used: Counter[bytes], frequency: float = 0, presence: float = 0) -> bytes:
+def penalised_argmax(entry: Entry, used: Counter[bytes], frequency: float = 0, presence: float = 0) -> bytes:
     """What a penalised greedy choice takes of the reported candidates."""
     scores = {
         top.bytes: top.logprob - used[top.bytes] * frequency - (used[top.bytes] > 0) * presence
@@ -35,19 +35,19 @@ def likeliest(entry: Entry, used: Counter[bytes], frequency: float = 0, presence
 @covers("ChatCompletionRequest.temperature")
 def test_temperature_zero_takes_the_likeliest_and_two_does_not(door: Door) -> None:
     greedy = door.ask(**GREEDY)
-    assert tokens(greedy.entries) == [likeliest(entry, Counter()) for entry in greedy.entries]
+    assert token_bytes(greedy.entries) == [penalised_argmax(entry, Counter()) for entry in greedy.entries]
     assert len(greedy.entries) == LENGTH and greedy.finish == "length"
-    assert tokens(door.ask(**GREEDY | {"seed": 5, "top_p": 0.5}).entries) == tokens(greedy.entries)
-    assert tokens(door.ask(**ASKED, temperature=9e-6).entries) == tokens(greedy.entries)
-    assert tokens(door.ask(**ASKED, temperature=2).entries) != tokens(greedy.entries)
+    assert token_bytes(door.ask(**GREEDY | {"seed": 5, "top_p": 0.5}).entries) == token_bytes(greedy.entries)
+    assert token_bytes(door.ask(**ASKED, temperature=9e-6).entries) == token_bytes(greedy.entries)
+    assert token_bytes(door.ask(**ASKED, temperature=2).entries) != token_bytes(greedy.entries)
 
 
 def test_a_lower_temperature_stays_nearer_to_the_likeliest(door: Door) -> None:
-    def likelihood(temperature: float) -> float:
+    def total_logprob(temperature: float) -> float:
         fields = ASKED | {"max_tokens": 60, "exact_logprobs": True, "temperature": temperature}
         return sum(entry.logprob for entry in door.ask(**fields).entries)
 
-    assert likelihood(0.2) > likelihood(0.7) > likelihood(2)
+    assert total_logprob(0.2) > total_logprob(0.7) > total_logprob(2)
 
 
 @covers("ChatCompletionRequest.top_p")
@@ -70,12 +70,14 @@ def test_penalties_count_what_this_choice_has_sampled(door: Door, frequency: flo
     used: Counter[bytes] = Counter()
     for entry in answer.entries:
         beyond = used[entry.bytes] and entry.bytes not in {top.bytes for top in entry.top}
-        assert entry.bytes == likeliest(entry, used, frequency, presence) or (beyond and min(frequency, presence) < 0)
+        assert entry.bytes == penalised_argmax(entry, used, frequency, presence) or (
+            beyond and min(frequency, presence) < 0
+        )
         used[entry.bytes] += 1
 
 
 def test_a_negative_penalty_makes_repetition_likelier(door: Door) -> None:
-    free, drawn = (len(set(tokens(door.ask(**GREEDY, frequency_penalty=by).entries))) for by in (0, -2))
+    free, drawn = (len(set(token_bytes(door.ask(**GREEDY, frequency_penalty=by).entries))) for by in (0, -2))
     assert drawn < free
 
 
@@ -103,9 +105,9 @@ def test_a_bias_is_added_to_the_logit(door: Door) -> None:
 def test_bias_of_minus_100_bans_and_100_admits_nothing_else(door: Door) -> None:
     best = door.ask(**GREEDY).entries[0].bytes
     banned = door.ask(**GREEDY | {"logit_bias": TEXTLESS | {str(ID_OF[best]): -100}})
-    assert best not in tokens(banned.entries)
+    assert best not in token_bytes(banned.entries)
     only = door.ask(**ASKED | {"logit_bias": {"65": 100, "66": 100, "67": 99}}, temperature=2)
-    assert {ID_OF[piece] for piece in tokens(only.entries)} == {65, 66}
+    assert {ID_OF[piece] for piece in token_bytes(only.entries)} == {65, 66}
     assert only.finish == "length", "the end of the turn is a token like others"
 
 

@@ -15,7 +15,7 @@ ASKED = dict(max_tokens=12, temperature=1, seed=11)
 LONG = {str(END): -100}
 
 
-def texts(door: Door, **fields) -> list[str | None]:
+def sample_texts(door: Door, **fields) -> list[str | None]:
     return [said.text for said in door.ask(**ASKED | fields).choices]
 
 
@@ -29,7 +29,7 @@ def test_a_seed_gives_the_same_answer_again(tiny_place: Place, seed: int) -> Non
 
 def test_all_64_bits_of_the_seed_count(door: Door) -> None:
     seeds = (1, 1 + 2**32, 1 - 2**63, -1, 2**32 - 1)
-    assert len({texts(door, seed=seed, logit_bias=LONG)[0] for seed in seeds}) == len(seeds)
+    assert len({sample_texts(door, seed=seed, logit_bias=LONG)[0] for seed in seeds}) == len(seeds)
 
 
 def test_without_a_seed_each_answer_differs_and_can_be_replayed(door: Door) -> None:
@@ -49,15 +49,15 @@ def test_up_to_128_choices_are_made_in_waves(tiny_place: Place, name: str) -> No
 
 
 def test_choices_differ_reproduce_and_begin_with_the_single_one(door: Door) -> None:
-    three = texts(door, n=3, logit_bias=LONG)
-    assert len(set(three)) == 3 and texts(door, n=3, logit_bias=LONG) == three
-    assert texts(door, n=1, logit_bias=LONG) == three[:1] == texts(door, logit_bias=LONG)
+    three = sample_texts(door, n=3, logit_bias=LONG)
+    assert len(set(three)) == 3 and sample_texts(door, n=3, logit_bias=LONG) == three
+    assert sample_texts(door, n=1, logit_bias=LONG) == three[:1] == sample_texts(door, logit_bias=LONG)
 
 
 def test_an_answer_does_not_depend_on_what_is_reported_or_how_long_it_may_be(door: Door) -> None:
-    (text,) = texts(door, logit_bias=LONG)
-    assert texts(door, logit_bias=LONG, logprobs=True, top_logprobs=20) == [text]
-    (longer,) = texts(door, logit_bias=LONG, max_tokens=40)
+    (text,) = sample_texts(door, logit_bias=LONG)
+    assert sample_texts(door, logit_bias=LONG, logprobs=True, top_logprobs=20) == [text]
+    (longer,) = sample_texts(door, logit_bias=LONG, max_tokens=40)
     assert text and longer and longer.startswith(text.rstrip("\ufffd"))
 
 
@@ -66,9 +66,9 @@ def test_an_answer_does_not_depend_on_its_neighbours(tiny_place: Place) -> None:
         dict(seed=seed, max_tokens=1 + 5 * seed, temperature=(seed % 3) / 1.5, n=1 + seed % 3) for seed in range(8)
     ]
     doors = [tiny_place.door(NAMES[seed % len(NAMES)]) for seed in range(8)]
-    alone = [texts(door, **case) for door, case in zip(doors, cases, strict=True)]
+    alone = [sample_texts(door, **case) for door, case in zip(doors, cases, strict=True)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda door, case: texts(door, **case), doors, cases)) == alone
+        assert list(pool.map(lambda door, case: sample_texts(door, **case), doors, cases)) == alone
 
 
 @covers("ChatCompletion.system_fingerprint", "ChatCompletionChunk.system_fingerprint")
@@ -80,4 +80,4 @@ def test_the_fingerprint_is_the_same_everywhere(tiny_place: Place) -> None:
 
 
 def test_the_user_changes_nothing(door: Door) -> None:
-    assert texts(door, user="somebody\0") == texts(door)
+    assert sample_texts(door, user="somebody\0") == sample_texts(door)

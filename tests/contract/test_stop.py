@@ -50,4 +50,4 @@ def test_each_choice_stops_by_itself_and_swallowed_tokens_count(echo: Door) -> N
 
 def test_a_stop_string_that_is_half_seen_is_not_shown_before_it_is_decided(echo: Door) -> None:
     entries = echo.ask(messages=[{"role": "user", "content": "abXYcdXYZ!"}], stop="XYZ", logprobs=True, top_logprobs=0)
-    assert entries.text == "abXYcd" and entries.choices[0].spelled == b"abXYcd"
+    assert entries.text == "abXYcd" and entries.choices[0].entry_bytes == b"abXYcd"

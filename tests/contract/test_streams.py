@@ -17,13 +17,13 @@ CHAT = "/v1/chat/completions"
 TORN = f"abc{PAUSE}{NOT_FINITE}d"
 
 
-def body(text: str, **fields) -> dict:
+def stream_body(text: str, **fields) -> dict:
     return {"model": "echo", "messages": [{"role": "user", "content": text}], "stream": True, **fields}
 
 
-def events(place: Place, text: str, **fields) -> list[dict]:
+def read_events(place: Place, text: str, **fields) -> list[dict]:
     """The JSON of each event; checks framing, headers and the one end mark."""
-    reply = place.http.post(CHAT, json=body(text, **fields))
+    reply = place.http.post(CHAT, json=stream_body(text, **fields))
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert (reply.headers["cache-control"], reply.headers["x-accel-buffering"]) == ("no-cache", "no")
@@ -33,12 +33,12 @@ def events(place: Place, text: str, **fields) -> list[dict]:
     return [json.loads(line.removeprefix("data: ")) for line in lines]
 
 
-def merged(chunks: list[dict], index: int) -> list[dict]:
+def choice_chunks(chunks: list[dict], index: int) -> list[dict]:
     return [chunk["choices"][0] for chunk in chunks if chunk["choices"] and chunk["choices"][0]["index"] == index]
 
 
 def test_events_have_exactly_the_keys_of_the_reference(echo_place: Place) -> None:
-    first, *middle, last = events(echo_place, "ab")
+    first, *middle, last = read_events(echo_place, "ab")
     keys = {"id", "object", "created", "model", "system_fingerprint", "choices"}
     assert all(set(chunk) == keys and len(chunk["choices"]) == 1 for chunk in (first, *middle, last))
     nothing = {"index": 0, "logprobs": None, "finish_reason": None}
@@ -50,25 +50,25 @@ def test_events_have_exactly_the_keys_of_the_reference(echo_place: Place) -> Non
 
 @pytest.mark.parametrize(("options", "asked"), [(None, False), ({}, False), ({"include_usage": None}, False)])
 def test_nobody_gets_usage_unasked(echo_place: Place, options: dict | None, asked: bool) -> None:
-    assert not any("usage" in chunk for chunk in events(echo_place, "ab", stream_options=options))
-    off = events(echo_place, "ab", stream_options={"include_usage": False})
+    assert not any("usage" in chunk for chunk in read_events(echo_place, "ab", stream_options=options))
+    off = read_events(echo_place, "ab", stream_options={"include_usage": False})
     assert not any("usage" in chunk for chunk in off)
 
 
 def test_usage_is_null_but_in_the_last_chunk(echo_place: Place) -> None:
-    *others, last = events(echo_place, "ab", n=2, stream_options={"include_usage": True})
+    *others, last = read_events(echo_place, "ab", n=2, stream_options={"include_usage": True})
     assert all(chunk["usage"] is None and chunk["choices"] for chunk in others)
     assert last["choices"] == [] and last["usage"]["completion_tokens"] == 6
 
 
 def test_role_chunks_come_first_and_choices_interleave(echo_place: Place) -> None:
-    chunks = events(echo_place, f"one{SPLIT}two!", n=3, logprobs=True)
+    chunks = read_events(echo_place, f"one{SPLIT}two!", n=3, logprobs=True)
     heads = [chunk["choices"][0] for chunk in chunks[:3]]
     assert [(head["index"], head["delta"]["role"], head["logprobs"]) for head in heads] == [
         (index, "assistant", None) for index in range(3)
     ]
     for index, text in enumerate(("one", "two!", "one")):
-        parts = merged(chunks, index)
+        parts = choice_chunks(chunks, index)
         assert "".join(part["delta"].get("content", "") for part in parts) == text
         assert [part["finish_reason"] for part in parts if part["finish_reason"]] == ["stop"]
         assert (parts[-1]["finish_reason"], parts[-1]["delta"], parts[-1]["logprobs"]) == ("stop", {}, None)
@@ -83,7 +83,7 @@ def test_calls_come_in_fragments_with_id_and_name_once(echo_place: Place) -> Non
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
     fragments = [
         fragment
-        for part in merged(events(echo_place, f"{call}\n{call}", tools=tools), 0)
+        for part in choice_chunks(read_events(echo_place, f"{call}\n{call}", tools=tools), 0)
         for fragment in part["delta"].get("tool_calls", [])
     ]
     for index in (0, 1):
@@ -97,7 +97,7 @@ def test_calls_come_in_fragments_with_id_and_name_once(echo_place: Place) -> Non
 
 
 def test_the_helper_of_the_openai_package_puts_the_answer_together(echo_place: Place) -> None:
-    fields = body(f"one €{SPLIT}two", n=2, logprobs=True, stream_options={"include_usage": True})
+    fields = stream_body(f"one €{SPLIT}two", n=2, logprobs=True, stream_options={"include_usage": True})
     del fields["stream"]
     with echo_place.openai.chat.completions.stream(**fields) as stream:
         answer = stream.get_final_completion()
@@ -115,7 +115,7 @@ def test_a_failure_before_the_first_token_is_a_plain_error(echo: Door) -> None:
 
 
 def test_a_torn_stream_has_an_error_event_and_no_end_mark(echo_place: Place, runner: EchoRunner) -> None:
-    with echo_place.http.stream("POST", CHAT, json=body(TORN)) as reply:
+    with echo_place.http.stream("POST", CHAT, json=stream_body(TORN)) as reply:
         lines = (line for line in reply.iter_lines() if line)
         first = next(lines)
         assert runner.held.wait(PATIENCE)
@@ -127,13 +127,13 @@ def test_a_torn_stream_has_an_error_event_and_no_end_mark(echo_place: Place, run
     assert set(error) == {"message", "type", "param", "code"}
     assert (error["type"], error["param"], error["code"]) == ("server_error", None, "numerical_error")
     assert not any(choice["finish_reason"] for chunk in chunks[:-1] for choice in chunk["choices"])
-    echo_place.until_idle()
+    echo_place.wait_until_idle()
 
 
 @pytest.mark.parametrize("over", ["rest", "grpc"])
 def test_a_torn_stream_raises_in_the_clients(echo_place: Place, runner: EchoRunner, over: str) -> None:
     if over == "rest":
-        stream = iter(echo_place.openai.chat.completions.create(**body(TORN)))
+        stream = iter(echo_place.openai.chat.completions.create(**stream_body(TORN)))
     else:
         request = v1.ChatCompletionRequest(model="echo", messages=[v1.ChatMessage(role=v1.ROLE_USER, text=TORN)])
         stream = echo_place.stub.Stream(request)
@@ -145,4 +145,4 @@ def test_a_torn_stream_raises_in_the_clients(echo_place: Place, runner: EchoRunn
     if over == "grpc":
         refusal = refusal_of(torn.value)
         assert (refusal.status, refusal.code, refusal.retry_after) == (500, "numerical_error", None)
-    echo_place.until_idle()
+    echo_place.wait_until_idle()

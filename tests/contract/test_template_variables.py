@@ -43,7 +43,7 @@ class Dated:
         return self.runner.prompts[-1].partition("<|im_start|>user\n")[0], answer.fingerprint
 
 
-def served(template: str) -> Iterator[Dated]:
+def serve_template(template: str) -> Iterator[Dated]:
     dated = Dated(template)
     with dated.client, dated.place:
         yield dated
@@ -51,12 +51,12 @@ def served(template: str) -> Iterator[Dated]:
 
 @pytest.fixture(scope="module")
 def reading() -> Iterator[Dated]:
-    yield from served(READS)
+    yield from serve_template(READS)
 
 
 @pytest.fixture(scope="module")
 def dated() -> Iterator[Dated]:
-    yield from served(READS + "{{ strftime_now('%d %b %Y %H:%M:%S.%f') }}|")
+    yield from serve_template(READS + "{{ strftime_now('%d %b %Y %H:%M:%S.%f') }}|")
 
 
 @covers("ChatCompletionRequest.chat_template_kwargs", "ChatCompletionRequest.reasoning_effort")
@@ -113,10 +113,10 @@ def test_prompts_of_equal_variables_share_their_prefix(reading: Dated) -> None:
     door: Door = reading.place.door("client")
     question = {"messages": [{"role": "user", "content": "x" * 200}]}
 
-    def steps(persona: str) -> int:
+    def count_steps(persona: str) -> int:
         before = runner.steps
         door.ask(**question, chat_template_kwargs={"persona": persona}, max_tokens=1)
         return runner.steps - before
 
-    cold, warm, other = steps("one"), steps("one"), steps("two")
+    cold, warm, other = count_steps("one"), count_steps("one"), count_steps("two")
     assert warm < cold == other

@@ -177,8 +177,8 @@ def test_models_lists_directories(tmp_path, capsys):
 def test_a_plan_as_a_table_and_as_json(capsys):
     arguments = ["plan", "llama-3-8b", "--topology", "v5e:2x4", "--slots", "32"]
     assert main(arguments) == 0
-    safe_repr = capsys.readouterr().out
-    assert re.search(r"^fits +yes$", safe_repr, re.M) and "decode, 32 sequences" in safe_repr
+    output = capsys.readouterr().out
+    assert re.search(r"^fits +yes$", output, re.M) and "decode, 32 sequences" in output
     assert main([*arguments, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["fits"] and facts["kv"]["capacity_tokens"] > facts["kv"]["wanted_tokens"] == 32 * 8192
@@ -238,6 +238,6 @@ def test_conversation(server, capsys, monkeypatch):
         ["be brief", "one", "one ", "two", "two ", "full"],
         ["be brief", "three"],
     ]
-    safe_repr = capsys.readouterr()
-    assert safe_repr.out.startswith("one \ntwo \nCommands:")
-    assert "The queue is full" in safe_repr.err
+    output = capsys.readouterr()
+    assert output.out.startswith("one \ntwo \nCommands:")
+    assert "The queue is full" in output.err

@@ -64,10 +64,10 @@ def test_nothing_is_said_to_be_kept_where_it_is_not(capsys):
 def test_bars_at_a_terminal_reach_their_end(monkeypatch):
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     first_start(Progress(Path("/cache")))
-    safe_repr = terminal.getvalue()
+    output = terminal.getvalue()
     for stage, total in (("loading weights", 3), ("building kernels", 1), ("compiling programs", 10)):
-        assert f"{stage}: 100%" in safe_repr and f"{total}/{total}" in safe_repr
-    assert safe_repr.count("First start") == 2 and "Loading weights." not in safe_repr
+        assert f"{stage}: 100%" in output and f"{total}/{total}" in output
+    assert output.count("First start") == 2 and "Loading weights." not in output
 
 
 def test_lines_among_json_are_json(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.quick import CORE, ROOT, chosen
+from tools.quick import CORE, ROOT, select_tests
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ from tools.quick import CORE, ROOT, chosen
     ],
 )
 def test_tests_of_a_change(changed: str, closest: list[str], layers: list[str]) -> None:
-    assert chosen([changed]) == (closest, layers)
+    assert select_tests([changed]) == (closest, layers)
 
 
 def test_tests_of_several_changes_are_taken_once() -> None:
     changed = ["serving/auth.py", "serving/tls.py", "tests/serving/test_auth.py"]
-    assert chosen(changed) == (["tests/serving/test_auth.py", "tests/serving/test_tls.py"], ["tests/serving"])
+    assert select_tests(changed) == (["tests/serving/test_auth.py", "tests/serving/test_tls.py"], ["tests/serving"])
 
 
 def test_the_quickest_tests_exist() -> None:

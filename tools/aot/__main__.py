@@ -1,7 +1,7 @@
 """Compiles an engine's programs for TPUs that are not present, and checks the result. `make aot`
 
-Each program must fit into memory beside the KV pages, and update pages and slots in place. It must have no all-gather
-outside branches, and in them none as large as a device's share of the logits. At the chip's peak rates, each decode
+Each program must fit into memory beside the KV pages, and update pages and slots in place. All-gathers may stand only
+inside branches, and each must be smaller than a device's share of the logits. At the chip's peak rates, each decode
 step must take at most 1.15 times as long as reading weights and KV once. The exit status is 0 if the bounds that fail
 are exactly those that `tools.aot.cases` lists as known to fail, and 1 otherwise.
 """
@@ -56,18 +56,18 @@ def check(case: Case) -> list[Result]:
     plan = make_plan(model, topology, engine)
     aot = AotEngine(model, topology, plan.engine)
     programs = [aot.compile(name) for name in aot.program_specs]
-    return [judged(case, plan, aot, costs, sum(one.code for one in programs)) for costs in programs]
+    return [check_program(case, plan, aot, costs, sum(one.code for one in programs)) for costs in programs]
 
 
-def judged(case: Case, plan: Plan, aot: AotEngine, costs: ProgramCosts, code: int) -> Result:
-    """Applies the bounds to one program. Decoded sequences are assumed to fill half of the context.
+def check_program(case: Case, plan: Plan, aot: AotEngine, costs: ProgramCosts, code: int) -> Result:
+    """Checks one program against `BOUNDS`. Assumes that decoded sequences fill half of the context.
 
     Args:
         case: the case that the program belongs to.
         plan: the plan of the case.
         aot: the engine of the case.
         costs: the compiler's costs of the program.
-        code: bytes of code of all programs of the engine, which are loaded together.
+        code: bytes of code in all the engine's programs, which are loaded together.
     """
     chip, rows = plan.topology.chip, aot.program_specs[costs.name].rows
     least = aot.cost.estimate(rows, rows, plan.full_length // 2)
@@ -103,7 +103,7 @@ def row(one: Result) -> str:
 
 
 def unexpected(case: Case, results: list[Result]) -> list[str]:
-    """Returns the differences between the failed bounds of a case and its list of known failures."""
+    """Returns a sentence for each bound that fails unexpectedly, or that holds although it is known to fail."""
     failed = frozenset().union(*(one.failed for one in results))
     known = {name for name, _ in case.known}
     place = f"{case.model} on {case.topology}"

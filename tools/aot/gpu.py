@@ -1,7 +1,7 @@
 """Compiles an engine's programs for an H200 that is not present, and checks the result. `make aot-gpu`
 
-Each program must fit into memory beside the KV pages, update pages and slots in place, and call the kernels of every
-layer. Speed is not checked: autotuning, which needs a GPU, is off, and the compiler counts neither bytes nor
+Each program must fit into memory beside the KV pages, update pages and slots in place, and call the Triton kernels in
+every layer. Speed is not checked: autotuning, which needs a GPU, is off, and the compiler counts neither bytes nor
 operations. The exit status is 1 if a check fails.
 """
 
@@ -24,7 +24,7 @@ CALLS = {"prefill": 2, "decode": 3}  # of each layer
 
 
 def failures(costs: ProgramCosts, layers: int, memory: float) -> list[str]:
-    """Returns the checks that a program fails, as text.
+    """Returns a phrase for each check that a program fails.
 
     Args:
         costs: the compiler's costs of the program.

@@ -34,7 +34,7 @@ class PeerSetup:
 
 @dataclass(frozen=True)
 class Measured:
-    """The result of one try: figures, mean of the two probes, and the fraction of processor time that others used."""
+    """The result of one try: figures, mean of the two probes, and the fraction of processor time used by others."""
 
     figures: Figures
     limits: Limits
@@ -57,7 +57,7 @@ class Record:
 def peer_setups(peers: list[Peer], cases: list[Case], slots: list[int]) -> list[PeerSetup]:
     """Returns each peer with its cases. jaxchat's own peers occur once for each number of slots.
 
-    Numbers of slots after the first have only the cases with more streams than the first number.
+    With each number of slots after the first, they have only the cases with more streams than the first number.
     """
     first, most = slots[0], max([*slots, *(case.streams for case in cases)])
     crowded = tuple(case for case in cases if case.streams > first)
@@ -85,7 +85,7 @@ class Bench:
             dtype: precision of the weights: float32, bfloat16 or int8.
             cache: folder with the peers' environments.
             probe: measures the machine's limits.
-            tries: how often a case is measured at most while other processes use more than 5 % of the processors.
+            tries: most measurements of a case, which is measured again if other processes use 5 % of the processors.
         """
         self._tries = tries
         self._model, self._config, self._dtype, self._cache, self._probe = model, config, dtype, cache, probe
@@ -93,7 +93,7 @@ class Bench:
         self.failures: dict[str, str] = {}
 
     def run(self, setups: list[PeerSetup], repetitions: int) -> Iterator[Record]:
-        """Yields each record when it is measured. Adds a peer that fails to `failures` and does not run it again."""
+        """Yields each record once it is measured. Adds a peer that fails to `failures` and does not run it again."""
         for repetition in range(repetitions):
             for setup in setups:
                 if setup.label in self.failures:
@@ -137,7 +137,7 @@ class Bench:
         return min(results, key=lambda measured: measured.others)
 
     def _measure(self, worker: Worker, case: Case, number: int) -> Measured:
-        """Measures a case. `number` makes every prompt new, so that prefix caches never match."""
+        """Measures a case. Each `number` gives other prompts, so that prefix caches never match."""
         before, watched = self._probe(), Others()
         figures = []
         for run in range(case.runs):

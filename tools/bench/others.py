@@ -24,7 +24,10 @@ class Others:
 
     @staticmethod
     def seconds() -> tuple[float, float, float]:
-        """Returns seconds of the clock, of processor time of all processes, and of this process with its children."""
+        """Returns three times in seconds: the clock, and the processor time of all processes and of this one.
+
+        The time of this process includes that of its children.
+        """
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
         guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user already

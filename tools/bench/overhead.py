@@ -39,7 +39,7 @@ MESSAGES = [{"role": "user", "content": "Tell me what jaxchat is, how to start i
 
 
 class Bare:
-    """An engine without text. `bans` are the logit biases that exclude stop tokens."""
+    """An engine that takes and returns token ids. `bans` are the logit biases that exclude stop tokens."""
 
     def __init__(self, model: str, slots: int) -> None:
         directory = find(model)
@@ -74,7 +74,7 @@ class Bare:
 
 
 class Streams:
-    """The same load as chat streams, through a session, gRPC or REST. `bans` are the logit biases of every stream."""
+    """The load of `Bare` as chat streams, through a session, gRPC or REST. `bans` are logit biases of each stream."""
 
     def __init__(self, model: str, streams: int, tokens: int, bans: tuple[tuple[int, float], ...]) -> None:
         self._count = streams
@@ -102,7 +102,7 @@ class Streams:
 
 
 async def timed(work: Awaitable[None], tokens: int) -> float:
-    """Awaits `work`, which makes `tokens` tokens, and returns tokens per second."""
+    """Awaits `work`, which generates `tokens` tokens, and returns tokens per second."""
     began = time.perf_counter()
     await work
     return tokens / (time.perf_counter() - began)
@@ -135,7 +135,7 @@ async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, 
 
 
 def table(results: dict[str, list[float]]) -> str:
-    """Returns a Markdown table with each load's median, its ratio to that of the engine, and the spread."""
+    """Returns a Markdown table with each load's median, its ratio to the engine's median, and the spread."""
     base = statistics.median(results["engine"])
     rows = [
         f"| {way} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.3f} |"

@@ -93,7 +93,7 @@ def install(peer: Peer, cache: Path) -> None:
 
 
 def prepare(peer: Peer, model: Path, dtype: str, cache: Path) -> None:
-    """Converts the model to the format that the peer reads, if it does not read Hugging Face's.
+    """Converts the model to the format that the peer reads, if the peer does not read Hugging Face's.
 
     Raises CalledProcessError if the conversion fails.
     """
@@ -118,7 +118,7 @@ class Worker:
         self.version = str(self._ask(asdict(settings))["version"])
 
     def run(self, requests: list[Request]) -> Times:
-        """Returns the time of each token of each request. Raises RuntimeError, with the worker's message."""
+        """Returns the time of each token by request. Raises RuntimeError with the worker's message if the run fails."""
         times: Times = self._ask({"requests": [asdict(request) for request in requests]})["times"]  # type: ignore[assignment]
         return times
 

@@ -43,9 +43,9 @@ class Probe:
 
 
 def floor_seconds(weights: int, dtype: str, rows: int, limits: Limits) -> float:
-    """Returns the least seconds of a pass over `rows` tokens.
+    """Returns the shortest possible time, in seconds, of a pass over `rows` tokens.
 
-    Reads each of `weights` weights once, and computes two operations per weight and row.
+    The pass reads each of `weights` weights once, and computes two operations per weight and row.
     """
     return max(weights * jnp.dtype(dtype).itemsize / limits.bandwidth, 2 * weights * rows / limits.matmul)
 

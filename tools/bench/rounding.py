@@ -45,7 +45,14 @@ def conversations(directory: Path, count: int) -> list[np.ndarray]:
 
 
 def logits(directory: Path, tokens: list[np.ndarray], dtype: str, rounded: bool) -> list[np.ndarray]:
-    """Returns the logits `[T, V]` of each conversation in `tokens`. With `rounded`, the weights are rounded to int8."""
+    """Returns the logits, f32 `[T, V]`, of each conversation in `tokens`.
+
+    Args:
+        directory: the model.
+        tokens: token ids of each conversation, i32 `[T]`.
+        dtype: dtype of the weights.
+        rounded: whether to round the weights to int8.
+    """
     config = read_config(directory)
     params, _ = load_hf(directory, config, dtype=dtype)
     if rounded:

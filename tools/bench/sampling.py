@@ -53,7 +53,7 @@ def logits(rows: int, vocab: int) -> np.ndarray:
 
 
 def ours(x: np.ndarray) -> dict[str, Work]:
-    """Returns calls of jaxchat's sampler on logits `[S, V]` in each state, and of the matrix product before it."""
+    """Returns, by name, calls of jaxchat's sampler on logits `[S, V]` in each state, and one of the matrix product."""
     rows, vocab = x.shape
     on, inputs = jnp.ones(rows, bool), jnp.array(x)
     run = jax.jit(sample, static_argnums=3)
@@ -81,7 +81,7 @@ def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
 
 
 def peers(x: np.ndarray) -> dict[str, Work]:
-    """Returns calls of samplers that sort all logits `[S, V]`, in NumPy and, if it is installed, in torch."""
+    """Returns, by name, calls of samplers that sort all logits `[S, V]`: in NumPy and, if installed, in torch."""
     rng = np.random.default_rng(0)
     work: dict[str, Work] = {"NumPy: nucleus by sort": lambda: numpy_nucleus(x, rng)}
     try:

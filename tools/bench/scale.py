@@ -40,7 +40,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Measured:
-    """Processor time of each step (ms) and of each cancelled request (us), mean rows of a step, and all swap-outs."""
+    """The processor times of steps (ms) and of cancellations (us), the mean rows of a step, and the swap-outs."""
 
     steps: list[float]
     cancels: list[float]

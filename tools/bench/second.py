@@ -55,7 +55,7 @@ def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> t
 
 
 def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> tuple[float, float]:
-    """Returns the seconds to the first token of a turn with `history` tokens, and of the turn after it."""
+    """Returns the seconds to the first token of two turns: one with `history` tokens, and the one after that."""
     messages = [{"role": "user", "content": prompt_text(prompt_tokens(rng, history, vocab))}]
     one, answer = first_token(client, model, messages)
     question = prompt_text(prompt_tokens(rng, QUESTION, vocab))

@@ -45,7 +45,7 @@ FEATURES = {
 def make(
     config: ModelConfig, params: dict[str, object], slots: int, decode_sizes: tuple[int, ...], args: argparse.Namespace
 ) -> Runner:
-    """Returns a warm runner with `slots` slots. Of `decode_sizes`, uses the programs that compute equal bits."""
+    """Returns a warmed-up runner with `slots` slots. Of `decode_sizes`, uses the programs that compute equal bits."""
     engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
     attention = select_attention(engine, config, placement, None).backend
@@ -93,7 +93,7 @@ def stepper(runner: Runner, users: int) -> Callable[[], float]:
 
 
 def features(runner: Runner, args: argparse.Namespace) -> dict[str, float]:
-    """Returns median milliseconds of a step of all slots with each feature."""
+    """Returns the median milliseconds of a decode step with all slots, by the sampling feature in use."""
     times: dict[str, list[float]] = {name: [] for name in FEATURES}
     for _ in range(args.rounds):
         for name, sampling in FEATURES.items():

@@ -15,7 +15,7 @@ Entry = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 class Choice:
     """Text, calls, finish reason and log-probabilities of one choice.
 
-    An entry has a token's bytes, the bits of its log-probability as float32, and the same of its top log-probabilities.
+    An entry has a token's bytes, the bits of its log-probability as float32, and the same for each top log-probability.
     """
 
     text: str = ""

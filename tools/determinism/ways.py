@@ -60,7 +60,7 @@ async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int
 async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
     """Keeps `streams` neighbours running. Cancels about half of them before their answer is complete.
 
-    Raises the first exception of a neighbour, if any, on exit.
+    Raises the first exception of a neighbour, if there is one, on exit.
     """
 
     async def one() -> None:

@@ -113,7 +113,7 @@ def recording_runner(
 
 
 def difference(recording: RecordingRunner, model: torch.nn.Module) -> Difference:
-    """Returns the differences of our logits in greedy answers to random prompts from those of `model`."""
+    """Returns the differences between our logits and those of `model`, in greedy answers to random prompts."""
     rng, digest = np.random.default_rng(1), hashlib.sha256()
     prefill, decode = 0.0, 0.0
     for length in PROMPTS:

@@ -29,7 +29,7 @@ class Cell:
         dtype: dtype of weights and activations.
         devices: number of devices of the mesh.
         difference: the differences of the logits; None if the mesh cannot serve the case.
-        refused: the reason why it cannot; "" if it can.
+        refused: the reason why the mesh cannot serve the case; "" if it can.
     """
 
     case: str
@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def green(self) -> bool:
-        """Whether the differences are within bounds, or the mesh was refused."""
+        """Whether the differences are within bounds, or the mesh cannot serve the case."""
         bound = BOUNDS[self.dtype]
         return self.difference is None or (self.difference.prefill < bound and self.difference.decode < bound)
 
@@ -109,5 +109,5 @@ def _cell(folder: Path, case: str, dtype: DTypeName, devices: int, reference: to
 
 
 def _rounded(model: torch.nn.Module) -> torch.nn.Module:
-    """Returns the model with weights rounded to bf16. It computes in f32, so only activations are rounded otherwise."""
+    """Returns the model with weights rounded to bf16. The model computes in f32, so its activations are not rounded."""
     return copy.deepcopy(model).to(torch.bfloat16).float()

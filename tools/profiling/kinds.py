@@ -72,8 +72,8 @@ class Kinds:
 def kind_of(name: str, scope: str) -> str:
     """Returns the kind of the operation `name` in `scope`, a scope of the traced function.
 
-    An operation that moves data without computing is a copy, in any scope. Operations outside the decoder are sampling,
-    including the few that unpack the input and store the slots' state.
+    Operations with "copy" in their names, and those in the scope of a parameter, are copies. Operations outside the
+    decoder are sampling, including the few that unpack the input and store the slots' state.
     """
     if "copy" in name or scope.startswith("params["):
         return "copies"

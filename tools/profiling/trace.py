@@ -34,7 +34,7 @@ class Operation(Span):
 
 @dataclass(frozen=True)
 class Trace:
-    """Operations of the device, phases of the host, both ordered by time, and the number of steps by program."""
+    """The operations of the device and the phases of the host, ordered by time, and the number of steps by program."""
 
     operations: list[Operation]
     phases: list[Span]

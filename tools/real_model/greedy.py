@@ -34,7 +34,10 @@ PROMPTS = [
 
 
 def expected(folder: Path, tokens: int) -> list[list[int]]:
-    """Returns the token ids of answers by `transformers` to PROMPTS, of at most `tokens` tokens, without end tokens."""
+    """Returns the token ids of the answers of `transformers` to PROMPTS, without end tokens.
+
+    Answers have at most `tokens` tokens.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     answers = []
@@ -49,7 +52,7 @@ def expected(folder: Path, tokens: int) -> list[list[int]]:
 
 
 def ours(folder: Path, tokens: int) -> list[list[bytes]]:
-    """Returns the bytes of each token in our answers to PROMPTS, of at most `tokens` tokens."""
+    """Returns the bytes of each token in our answers to PROMPTS. Answers have at most `tokens` tokens."""
     with jaxchat.load(str(folder), progress=False) as client:
         answers = []
         for prompt in PROMPTS:

@@ -37,7 +37,7 @@ Transcript = list[str]
 def choices(question: str) -> list[str]:
     """Returns the tool choice of each request of one turn.
 
-    Calls are required, because so small a model seldom makes one unasked.
+    Calls are required, because a small model seldom makes one by itself.
     """
     return ["none"] if question == QUESTIONS[-1] else ["required", "none"]
 
@@ -48,7 +48,7 @@ def weather(city: str) -> str:
 
 
 def converse(create: Any) -> Transcript:
-    """Runs the turns through `create(messages=..., tools=...)` of a client like `openai`'s."""
+    """Returns the transcript of the turns through `create`, the method of `openai`'s client or of a similar one."""
     messages: list[Any] = []
     transcript: Transcript = []
     for question in QUESTIONS:

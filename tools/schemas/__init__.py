@@ -1,1 +1,1 @@
-"""Checks of structured output: answers of a random model to random schemas, and the cost of token masks."""
+"""Checks of structured output: answers of a random model under random schemas, and the cost of token masks."""

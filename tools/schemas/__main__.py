@@ -48,7 +48,7 @@ def random_model(directory: Path) -> Path:
 
 
 async def judge(client: AsyncClient, schema: dict[str, Any], seed: int) -> str:
-    """Returns the verdict on the answer to one schema. The verdict on a wrong answer begins with WRONG."""
+    """Returns the verdict on an answer that `schema` constrains. A verdict on a wrong answer begins with WRONG."""
     started, limit = "", FIRST
     while True:
         try:

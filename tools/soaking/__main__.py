@@ -1,4 +1,4 @@
-"""Loads a server with twice as many clients as it can hold, for minutes: `python -m tools.soaking --minutes 10`.
+"""Loads a server with twice as many clients as slots and queue hold: `python -m tools.soaking --minutes 10`.
 
 Starts a real server process. Of the requests, 30 % are cancelled, 10 % read slowly, 20 % have a deadline and 10 % are
 malformed. The exit status is 1 if a request ends in a way that its kind does not allow, the engine is not idle
@@ -69,14 +69,14 @@ async def load(server: ServerProcess, record: Record, args: argparse.Namespace) 
 
 
 def judge(record: Record, idle: bool, compiles: float, code: int, allowed: float) -> dict[str, Any]:
-    """Returns the result of the run as JSON values, with the expectations that it violated.
+    """Returns the result of the run as JSON values, including a list of violations.
 
     Args:
         record: the ends of requests and the samples of memory.
         idle: whether the engine became idle after the load.
         compiles: number of programs compiled after ready.
         code: the server's exit status.
-        allowed: growth of memory that is allowed, in MiB.
+        allowed: maximum growth of memory, in MiB.
     """
     first, last = record.growth()
     flat = last <= first + allowed

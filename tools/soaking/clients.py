@@ -1,4 +1,4 @@
-"""Sends planned requests. Each ends as completed, busy, refused, cancelled or deadline, or is a violation."""
+"""Sends planned requests. A request ends as completed, busy, refused, cancelled or deadline, or is a violation."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ FEATURES: list[dict[str, Any]] = [
 class PlannedRequest:
     """A request and the way to send it.
 
-    `patience` is a time in seconds: until the request is cancelled or its deadline, or between reads, by `manner`.
+    `patience` is in seconds. Its meaning depends on `manner`: the time before the request is cancelled, the deadline,
+    or the pause between reads.
     """
 
     protocol: Literal["rest", "grpc"]

@@ -30,7 +30,7 @@ from tools.templates.table import Row, table
 
 
 def row_of(source: Source, directory: Path) -> Row:
-    """Returns the results of one template. Writes the directory of a model with that template to `directory`."""
+    """Returns the results of one template. Writes a model with that template to `directory`, which must not exist."""
     write_model(source, directory)
     try:
         ours = Jaxchat(directory)

@@ -26,7 +26,7 @@ Status = Literal["equal", "refused by both", "by rule", "only jaxchat refuses", 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A conversation's prompt by jaxchat, compared with that of `transformers` for its `plain_form`.
+    """A comparison of two prompts: jaxchat's for a conversation, and that of `transformers` for its `plain_form`.
 
     Attributes:
         conversation: the name of the conversation.
@@ -49,8 +49,8 @@ class Comparison:
 def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
     """Returns the comparison of each conversation.
 
-    A rule explains a difference if one of the conversations needs the rule: in its plain form, the template refuses
-    that conversation or loses a part of it.
+    A rule explains differences if at least one conversation needs the rule: the template refuses the plain form of that
+    conversation, or loses a part of it.
     """
     compared = [_compare(ours, theirs, conversation) for conversation in conversations]
     needed = ALWAYS.union(*(comparison.rules for comparison in compared if comparison.gains))
@@ -150,7 +150,7 @@ def _loses_refused_part(plain: Form, prompt: Prompt, reference: Prompt) -> bool:
 
 
 def _shown(form: Form, text: str) -> Counter[str]:
-    """Returns how often a prompt has each text of a conversation, at most as often as the conversation itself."""
+    """Returns the number of times that a prompt has each text of a conversation, at most that in the conversation."""
     texts = _all_texts(form)
     return Counter({each: min(count, text.count(each)) for each, count in texts.items() if each in text})
 

@@ -52,7 +52,7 @@ class Jaxchat:
         return Prompt(tuple(ids), self.decode(ids))
 
     def control(self) -> str:
-        """Returns the spelling of the last control token that the template writes, or of any if it writes none."""
+        """Returns the spelling of the last control token that the template writes, or of any one if it writes none."""
         turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
         prompt = self.prompt(Conversation(name="control", messages=[*turns, turns[0]]))
         controls = self.tokenizer.control_tokens.ids

@@ -26,7 +26,10 @@ KEYS = {
 
 
 def restored(plain: Form, adapted: Form, rule: str) -> Form:
-    """Returns the adapted form without the changes of a rule. Returns the plain form if these are not in `KEYS`."""
+    """Returns the adapted form without the changes of a rule.
+
+    Returns the plain form if `KEYS` lacks the rule, or the two forms have different numbers of messages.
+    """
     if rule not in KEYS or len(plain[0]) != len(adapted[0]):
         return plain
     pairs = zip(plain[0], adapted[0], strict=True)

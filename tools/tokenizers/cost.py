@@ -55,7 +55,7 @@ def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions
 
 
 def longest_stop(action: Callable[[], object]) -> float:
-    """Returns the longest time, in ms, for which `action` used the CPU while a second thread could not run.
+    """Returns the longest time, in milliseconds, for which `action` used the CPU while a second thread could not run.
 
     Only CPU time of this thread counts, so other processes do not add to the result.
     """
@@ -93,7 +93,7 @@ def _switching_often() -> Iterator[None]:
 
 
 def _cpu(action: Callable[[], object], repetitions: int) -> float:
-    """Returns the least CPU time of an action, in ms."""
+    """Returns the least CPU time of `repetitions` runs of an action, in milliseconds."""
     least = float("inf")
     for _ in range(repetitions):
         start = time.process_time()

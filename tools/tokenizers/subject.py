@@ -32,13 +32,13 @@ class Subject:
     theirs: PreTrainedTokenizerFast
 
     def ours(self, text: str) -> list[int]:
-        """Returns the token ids that a request with the one message `text` has as its prompt."""
+        """Returns the token ids of our prompt for a request with the one message `text`."""
         request = request_from_kwargs(model="m", messages=_messages(text)).request
         size = self.tokenizer.size
         return prompt_tokens(request, ToolChoice(), self.template, self.tokenizer, CONTEXT, size).tolist()
 
     def expected(self, text: str) -> list[int]:
-        """Returns the token ids of the prompt in `transformers`, where the message `text` may forge control tokens."""
+        """Returns the token ids of the prompt of `transformers`. There, the message `text` may forge control tokens."""
         return self.theirs.apply_chat_template(_messages(text), add_generation_prompt=True, return_dict=False)
 
     def rendered(self, text: str) -> str:
@@ -51,7 +51,7 @@ class Subject:
 
 
 def subjects(directory: Path) -> list[Subject]:
-    """Loads a tokenizer, once with its own chat template, if it has one, and once with the template `PLAIN`.
+    """Loads a tokenizer with its own chat template, if it has one, and again with the template `PLAIN`.
 
     Raises:
         ModelError: the tokenizer cannot be read.

@@ -119,7 +119,7 @@ def stream(seed: int, weights: dict[str, float] | None = None, longest: int = 4)
 
 
 def held_out(seed: int, skill: str, count: int) -> list[Sample]:
-    """Returns `count` held-out samples of one skill with different keys, or fewer if `200 * count` draws have fewer."""
+    """Returns up to `count` held-out samples of one skill with different keys. Stops after `200 * count` draws."""
     rng, samples = Random(f"{seed}:{skill}"), {}
     for _ in range(200 * count):
         sample = draw(rng, skill, "heldout")

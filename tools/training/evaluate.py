@@ -69,7 +69,7 @@ def _message(text: str) -> Message:
 
 
 def correct(sample: Sample, answer: Message) -> bool:
-    """Returns whether an answer equals the expected one in its text, parsed JSON or calls, by `sample.check`."""
+    """Returns whether an answer equals the expected one. `sample.check` says what is compared: text, JSON or calls."""
     content, called = (answer.get("content") or "").strip(), _calls(answer)
     if sample.check == "call":
         return called == _calls(sample.answer) and not content

@@ -17,10 +17,10 @@ HELD_OUT_ONE_IN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A conversation that ends with the assistant turn to learn and to check.
+    """A conversation whose last turn, by the assistant, is the answer to learn and to check.
 
-    `key` is what training must not see if the sample is held out, such as a pair of numbers, a name or the wording of a
-    question. `check` says how the last turn is compared: as text, parsed JSON or tool calls.
+    `key` is the content that training must not see if the sample is held out, such as a pair of numbers, a name or the
+    wording of a question. `check` says how the last turn is compared: as text, parsed JSON or tool calls.
     """
 
     skill: str

@@ -45,7 +45,7 @@ def train(texts: list[str], vocabulary: int = VOCABULARY) -> Tokenizer:
 
 
 def corpus(samples: int, seed: int) -> list[str]:
-    """Returns the parts of `samples` rendered training conversations between the special tokens and markers."""
+    """Returns the texts between special tokens and markers in `samples` rendered training conversations."""
     texts = (render(list(s.messages), list(s.tools)) for s in islice(data.stream(seed), samples))
     return [part for text in texts for part in _without(text)]
 

@@ -1,4 +1,4 @@
-"""Gives messages and tools the form that a chat template accepts, and writes as text what the template does not print.
+"""Converts messages and tools to the form that a chat template accepts. Writes parts that it does not print as text.
 
 Text that this module adds may contain control tokens. They take effect, because `control_tokens` finds them in the
 rendering with decoys too.
@@ -61,7 +61,7 @@ def adapt(
 
 
 def fold_system(messages: list[Message]) -> list[Message]:
-    """Returns messages without the first, a system message, whose text moves into the first user message."""
+    """Returns messages without the first, a system message. Moves its text into the first user message."""
     text = messages[0]["content"]
     if len(messages) > 1 and not text.strip():
         return messages[1:]
@@ -69,7 +69,7 @@ def fold_system(messages: list[Message]) -> list[Message]:
 
 
 def with_parts(messages: Sequence[Message], roles: Collection[str]) -> list[Message]:
-    """Returns `messages` with each text content of these roles as a list of one text part."""
+    """Returns `messages` with each text content, in messages of the given roles, as a list of one text part."""
     return [
         message | {"content": [{"type": "text", "text": message["content"]}]}
         if message["role"] in roles and isinstance(message.get("content"), str)
@@ -92,7 +92,7 @@ def _refuse_calls(messages: Sequence[Message], traits: TemplateTraits, write_cal
 
 
 def _arranged(messages: Sequence[Message], traits: TemplateTraits) -> list[Message]:
-    """Returns messages with names, calls and results where the template shows them."""
+    """Returns messages in which names, calls and results are at places where the template shows them."""
     arranged = [_named(message, traits) for message in results_in_call_order(messages)]
     if traits.parallel_calls == "apart":
         arranged = calls_apart(arranged)

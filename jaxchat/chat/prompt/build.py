@@ -78,7 +78,7 @@ def _check_known(ids: list[int], tokenizer: ChatTokenizer, vocab: int) -> None:
 
 
 def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:
-    """Raises `ChatError` for texts far longer than the context. Counts tokens of their beginning only, to be fast."""
+    """Raises `ChatError` for texts far longer than the context. To be fast, counts only tokens of their beginning."""
     texts = [text_of(message) or "" for message in request.messages]
     probe = _PROBE * context
     if sum(map(len, texts)) > probe and (count := tokenizer.count("".join(texts)[:probe])) > 2 * context:
@@ -92,7 +92,7 @@ def _instruction(request: v1.ChatCompletionRequest) -> str:
 
 
 def _as_requested(error: ChatError, request: v1.ChatCompletionRequest, tool_choice: ToolChoice) -> ChatError:
-    """Returns a template's error with the field that the request has: `functions`, or `reasoning_effort`."""
+    """Returns the template's error with `param` as the request spells it, such as `functions` in place of `tools`."""
     param = error.param or ""
     if tool_choice.legacy and param.split(".")[0] == "tools":
         param = param.replace("tools", "functions", 1)

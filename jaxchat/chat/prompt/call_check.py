@@ -22,7 +22,7 @@ _TEXT: Message = {"role": "assistant", "content": "probed_answer"}
 def misreads(render: Render, tool_format: ToolFormat) -> bool:
     """Returns whether a format's parser fails to recover the call that the template writes into the history.
 
-    False also if this cannot be tested: the template raises, its text of the call cannot be isolated, it prints
+    Also returns False if this cannot be tested: the template raises, its text of the call cannot be isolated, it prints
     arguments as Python prints a dictionary, or the format has no parser.
 
     Args:
@@ -37,7 +37,7 @@ def misreads(render: Render, tool_format: ToolFormat) -> bool:
 
 
 def answer_with_call(render: Render, arguments: dict[str, Any], kind: str) -> str | None:
-    """Returns what the template writes after a question for an answer with a call of `NAME`.
+    """Returns the text that the template writes after a question for an answer with a call of `NAME`.
 
     Returns None if the template raises, or its text of the answer cannot be isolated.
 
@@ -80,7 +80,7 @@ def read_call(tool_format: ToolFormat, answer: str) -> tuple[str, object] | None
 
 
 def _is_number(arguments: object) -> bool:
-    """Returns whether the arguments are those of the call. Formats without types may read the number as text."""
+    """Returns whether the arguments equal `_NUMBER`. Formats without types may read the number as text."""
     return isinstance(arguments, dict) and {key: str(value) for key, value in arguments.items()} == {
         key: str(value) for key, value in _NUMBER.items()
     }

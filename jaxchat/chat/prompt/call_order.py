@@ -12,7 +12,7 @@ def results_in_call_order(messages: Sequence[Message]) -> list[Message]:
     """Returns messages with the results of parallel calls in the order of the calls.
 
     Many templates show no ids, so that order alone tells the model which result belongs to which call. Results keep
-    their order unless each call of the message before has exactly one, bound by its id.
+    their order unless each call has exactly one result with its id.
     """
     ordered = list(messages)
     for index, message in enumerate(messages):
@@ -27,7 +27,7 @@ def results_in_call_order(messages: Sequence[Message]) -> list[Message]:
 def calls_apart(messages: Sequence[Message]) -> list[Message]:
     """Returns messages with one call each, directly before the results of that call.
 
-    Results that no id binds are taken in the order of the calls. Further results stay after the last call.
+    Results without the ids of calls are assigned to the calls in order. Further results stay after the last call.
     """
     apart: list[Message] = []
     index = 0

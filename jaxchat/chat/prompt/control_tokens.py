@@ -1,4 +1,4 @@
-"""Tells the control tokens that a chat template writes from their spellings in message text.
+"""Distinguishes the control tokens that a chat template writes from the same spellings in message text.
 
 Templates always see the true text. If a message holds the spelling of a control token, the template is rendered once
 more with decoys: messages of equal length in which a letter of each such spelling differs. The control tokens of that
@@ -30,7 +30,7 @@ class ControlTokens:
 
         Args:
             library: the complete tokenizer.
-            spellings: the control tokens. Those of white space remain control tokens in messages.
+            spellings: the control tokens. Tokens of white space only are control tokens in messages, too.
             cuts: strings that the template may remove from messages, or at which it may split messages.
         """
         spellings, self._cuts = set(spellings), frozenset(cuts)
@@ -79,7 +79,11 @@ class ControlTokens:
         return _first_letters(text, self._finder.spans(text), self._cuts)
 
     def _decoy(self, text: str, places: Iterable[int]) -> str:
-        """Returns the text with other letters at `places`, and wherever those letters complete another spelling."""
+        """Returns the text with other letters at `places`, and wherever those letters complete another spelling.
+
+        Raises:
+            ChatError: every letter completes another spelling.
+        """
         for letter in _LETTERS:
             text = _altered(text, places, letter)
             if not self._finder.holding([text]):

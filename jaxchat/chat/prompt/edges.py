@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 class Edges:
-    """A table of the parts of control tokens, to find those at the ends of a message or of a piece cut from it."""
+    """A searcher for parts of control tokens at the ends of a message, or of pieces that a template cuts from it."""
 
     def __init__(self, spellings: Iterable[str], cuts: Iterable[str], normalize: Callable[[str], str] | None) -> None:
         """Compiles the parts.
@@ -14,7 +14,7 @@ class Edges:
         Args:
             spellings: the control tokens.
             cuts: strings that the template may remove from messages, or at which it may split messages.
-            normalize: the tokenizer's normaliser, if a control token is searched for in normalised text; else None.
+            normalize: the tokenizer's normaliser; None if control tokens are searched for in unchanged text only.
         """
         spellings = set(spellings)
         self._cuts = sorted(cuts)

@@ -102,7 +102,10 @@ def _template_id(call_id: str, length: int) -> str:
 
 
 def _call(call: v1.FunctionCall, as_text: bool) -> dict[str, Any]:
-    """Returns name and arguments. Arguments that are not a JSON object stay text, as past calls are not validated."""
+    """Returns the name and arguments of a call, which is not validated.
+
+    Arguments that are not a JSON object stay text.
+    """
     try:
         arguments = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError):

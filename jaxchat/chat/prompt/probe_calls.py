@@ -12,7 +12,7 @@ from jaxchat.chat.prompt.template_traits import CallForm, EmptyContent, Template
 
 
 def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
-    """Returns the traits, completed by those of calls and results. Prefers forms that the template itself prints."""
+    """Returns the traits, completed by the traits of calls and results. Prefers forms that the template prints."""
     if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls
         render = _without_tools(render)
     results, calls = (True, False), (True, False) if traits.writes_calls else (True,)
@@ -30,7 +30,10 @@ def _without_tools(render: Render) -> Render:
 
 
 def _best_form(render: Render, traits: TemplateTraits) -> TemplateTraits | None:
-    """Returns the traits with the first form of content and arguments that shows a call and its result, if any does."""
+    """Returns the traits with the form of content and arguments in which the template shows a call and its result.
+
+    Prefers forms in which the prompt does not contain "None". Returns None if the call is shown in no form.
+    """
     shown = [form for form in _forms(traits) if shows(render, form, *_call_talk())]
     clean = [form for form in shown if "None" not in rendered(render, form, *_call_talk()[:2])]
     return next(iter(clean or shown), None)

@@ -18,7 +18,7 @@ PARAMETERS = {"type": "object", "properties": {"probed_key": {"type": "string", 
 def shows(
     render: Render, traits: TemplateTraits, messages: list[Message], tools: list[Tool] | None, words: Iterable[Any]
 ) -> bool:
-    """Returns whether the prompt has all `words`. It has none if the template refuses the messages."""
+    """Returns whether the prompt has all `words`. The prompt is empty if the template refuses the messages."""
     text = rendered(render, traits, messages, tools)
     return all(word in text for word in words)
 

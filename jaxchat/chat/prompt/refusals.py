@@ -21,7 +21,7 @@ Render = Callable[[list[Message], list[Tool] | None], object]
 
 
 def refusal(error: Exception, render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> ChatError:
-    """Returns a 400 that names the part of a conversation that the template refuses.
+    """Returns a `ChatError` (status 400) that names the part of a conversation that the template refuses.
 
     Args:
         error: the exception of the template.
@@ -40,9 +40,10 @@ def refusal(error: Exception, render: Render, messages: Sequence[Message], tools
 def refused_variable(
     error: Exception, render_with: Callable[[Mapping[str, Any]], object], kwargs: Mapping[str, Any]
 ) -> ChatError | None:
-    """Returns a 400 that names a variable of the request without which the template renders the conversation.
+    """Returns a `ChatError` (status 400) that names the variable because of which the template refuses a conversation.
 
-    If leaving out no single variable helps, the error names `chat_template_kwargs`. Returns None if the request sets no
+    That is a variable without which the template renders the conversation. If there is none, but the template renders
+    the conversation without all variables, the error names `chat_template_kwargs`. Returns None if the request sets no
     variables, or if the template refuses the conversation even without them.
 
     Args:
@@ -74,11 +75,11 @@ def unreadable(name: str, settable: Collection[str], server_variables: Collectio
 
 
 def _first_refused(refuses: Callable[[int], bool], count: int) -> int:
-    """Returns the index of the first item that is refused after its predecessors.
+    """Returns the index of the first item with which a sequence of items is refused.
 
     Args:
-        refuses: tells whether the first `length` items are refused.
-        count: number of items, which are refused together.
+        refuses: `refuses(length)` returns whether the first `length` items are refused.
+        count: number of all items, which are refused together.
     """
     return bisect_left(range(1, count), True, key=refuses)
 
@@ -86,7 +87,8 @@ def _first_refused(refuses: Callable[[int], bool], count: int) -> int:
 def _refuses_so(error: Exception, render: Render, messages: Sequence[Message], tools: Sequence[Tool] | None) -> bool:
     """Returns whether the template refuses the first messages of a conversation for the reason of `error`.
 
-    It may refuse them because the rest is missing, such as a question. Then they are tried with a question.
+    A template may refuse messages for another reason, because the rest is missing. Such messages are tried again with a
+    question after them.
     """
     reason = _error(render, messages, tools)
     if reason is not None and not _same(reason, error):
@@ -102,7 +104,7 @@ def late_system_messages(messages: Sequence[Message], prompt: str) -> Iterator[i
 
 
 def dropped(index: int) -> ChatError:
-    """Returns a 400 for a system message that the template leaves out."""
+    """Returns a `ChatError` (status 400) for the system message at `index`, which the template leaves out."""
     return invalid(
         f"messages.{index}.role",
         "The model's chat template leaves out a system message at this position. Put its text into the first message.",

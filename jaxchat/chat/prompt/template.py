@@ -80,7 +80,7 @@ class ChatTemplate:
             self._use(UNKNOWN)
 
     def _use(self, tool_format: ToolFormat) -> None:
-        """Sets the format of calls, and what depends on it."""
+        """Sets the tool format, and the attributes that depend on the tool format."""
         self.tool_format = tool_format
         self._write_calls = tool_format.write_calls if isinstance(tool_format, WritesCalls) else None
         self._traits_of = lru_cache(_PROBED)(self._probe)
@@ -103,7 +103,7 @@ class ChatTemplate:
         return SERVER_VARIABLES | SPECIAL_TOKENS | self._special_tokens.keys() | self._template.functions
 
     def settable(self, tools: bool) -> frozenset[str]:
-        """Returns the names of the template variables that a request may set. `tools` tells whether it has tools."""
+        """Returns the names of the template variables that a request may set, with `tools` or without."""
         program = self._with_tools if tools and self.traits.tools == "variable" else self._template
         return program.reads - self.server_variables
 

@@ -21,10 +21,10 @@ def load_template(
     kwargs: Mapping[str, Any] | None = None,
     today: Callable[[], date] = utc_today,
 ) -> ChatTemplate:
-    """Reads the first of these that holds a default template, and all of `additional_chat_templates`.
+    """Reads a model's chat template, and a separate template for requests with tools, if there is one.
 
-    `chat_template.jinja`, `chat_template` in `tokenizer_config.json`, and `chat_template.json`, which processors of
-    images have.
+    The template is in `chat_template.jinja`, else under `chat_template` in `tokenizer_config.json`, else in
+    `chat_template.json`, which processors of images have. The folder `additional_chat_templates` may hold further ones.
 
     Args:
         directory: the model.
@@ -54,7 +54,11 @@ def load_template(
 
 
 def _stored(directory: Path) -> tuple[Path, dict[str, str]]:
-    """Returns the file with the default template, and the templates by their names."""
+    """Returns the file with the default template, and the templates by their names.
+
+    Raises:
+        ModelError: the model lacks a default template, or a file is invalid.
+    """
     file, config_file = directory / "chat_template.jinja", directory / "tokenizer_config.json"
     named = _named(config_file, read_if_there(config_file).get("chat_template"))
     additional = sorted((directory / "additional_chat_templates").glob("*.jinja"))

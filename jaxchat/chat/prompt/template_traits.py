@@ -31,21 +31,22 @@ class TemplateTraits:
     Attributes:
         named_roles: roles whose `name` the template prints.
         takes_system: whether the template prints a system message.
-        fills_functions: whether it needs a description and parameters in every function. "parameters too": and a
-            description in every parameter.
-        types_in_any_of: whether it needs `anyOf` in place of a list of types.
-        tools: where it reads functions: the variable `tools`, the key `tools` of the system message, or nowhere. In the
-            last case functions are described in text.
-        calls: whether it prints calls in an assistant message without content.
-        text_beside_calls: how the text of an assistant message with calls is passed on. "shown": as it is. "apart": as
-            a message before the calls. "written": the calls are written into the text. "refused": not at all.
-        parallel_calls: how several calls in a message are passed on. "apart": in a message each, before its result.
-        results: whether it prints tool messages.
-        empty_content: the form of content that it needs in an assistant message with calls and without text.
-        empty_answer: the form of content that it needs in an assistant message without calls and text.
-        arguments_as_text: whether it needs the arguments of calls as JSON text.
-        wraps_arguments: whether it needs an object in place of arguments that are not a JSON object.
-        content_parts: roles whose content it prints only if that is a list of parts.
+        fills_functions: whether the template needs a description and parameters in every function. "parameters too":
+            and a description in every parameter.
+        types_in_any_of: whether the template needs `anyOf` in place of a list of types.
+        tools: the place where the template reads functions: the variable `tools`, the key `tools` of the system
+            message, or none. In the last case, "text", functions are described in text.
+        calls: whether the template prints calls in an assistant message without content.
+        text_beside_calls: the way in which the text of an assistant message with calls is passed on. "shown": as it is.
+            "apart": as a message before the calls. "written": with the calls written into it. "refused": not at all.
+        parallel_calls: the way in which several calls in a message are passed on. "apart": each in its own message,
+            before its result. The other values are as for `text_beside_calls`.
+        results: whether the template prints tool messages.
+        empty_content: the form of content that the template needs in an assistant message with calls and without text.
+        empty_answer: the form of content that the template needs in an assistant message without calls and text.
+        arguments_as_text: whether the template needs the arguments of calls as JSON text.
+        wraps_arguments: whether the template needs an object in place of arguments that are not a JSON object.
+        content_parts: roles whose content the template prints only if the content is a list of parts.
         writes_calls: whether jaxchat can write tools and calls as text where the template does not print them.
     """
 

@@ -1,4 +1,4 @@
-"""The values that a chat template reads besides the conversation: the day, and what operator and request set."""
+"""The values that a chat template reads besides the conversation: the day, and values of operator and request."""
 
 from __future__ import annotations
 

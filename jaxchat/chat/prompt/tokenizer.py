@@ -166,8 +166,8 @@ def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> Cha
 def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int) -> dict[int, str]:
     """Returns the tokens, spellings by id, that may occur although the model's embedding has no row for them.
 
-    A fine-tune has such tokens if one was added and the embedding was not enlarged. A control token that the template
-    does not write, such as the image token of Gemma 3 1B, cannot occur.
+    A fine-tuned model has such tokens if its embedding was not enlarged for added ones. A control token that the
+    template does not write, such as the image token of Gemma 3 1B, cannot occur.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -182,7 +182,7 @@ def missing_tokens(tokenizer: ChatTokenizer, template: ChatTemplate, vocab: int)
 def _stop_tokens(directory: Path) -> Iterator[int | str]:
     """Yields each `eos_token_id` of generation_config.json and config.json, and the tokenizer's `eos_token`.
 
-    Each may lack a token that another has, so an answer ends at any of them.
+    Each source may lack a token that another has, so an answer ends at any of the tokens.
     """
     for file in ("generation_config.json", "config.json"):
         config = read_if_there(directory / file)

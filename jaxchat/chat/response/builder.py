@@ -12,7 +12,7 @@ from jaxchat.chat.tools.stream_parser import CallPart
 
 
 class ResponseBuilder:
-    """A builder of the messages of one answer, which share id, creation time, model, fingerprint, seed and counts."""
+    """A builder of the messages of one answer. All have the same id, creation time, model, fingerprint and seed."""
 
     def __init__(self, record: Record, fingerprint: str, prepared: PreparedRequest) -> None:
         self._record = record

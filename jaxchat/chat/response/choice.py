@@ -32,7 +32,7 @@ class ChoiceDelta:
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
     def add_call(self, part: CallPart) -> None:
-        """Adds a part of a call, joined with the last part if that is of the same call."""
+        """Adds a part of a call. Joins it with the last part if both belong to one call."""
         if self.calls and self.calls[-1].index == part.index:
             self.calls[-1].arguments += part.arguments
         else:
@@ -135,7 +135,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Removes `size` characters after the content from the count. Drops entries of tokens that begin in them."""
+        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in these."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)

@@ -98,7 +98,7 @@ class OutputStream:
             self._wake.set()
 
     async def take(self, *, complete: bool = False) -> list[tuple[int, ChoiceDelta]]:
-        """Waits for new output and returns it by choice.
+        """Waits for new output and returns it as pairs of a choice's index and delta.
 
         Args:
             complete: whether to wait for the end of all choices.

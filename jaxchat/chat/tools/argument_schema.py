@@ -49,7 +49,7 @@ def argument_schema(schema: Schema) -> ArgumentSchema:
 
 
 def _parts(schema: Schema | bool, definitions: Schema, seen: set[str]) -> Iterator[Schema]:
-    """Yields `schema` and its in-place subschemas."""
+    """Yields `schema` and its in-place subschemas. Raises UnsupportedSchema if several alternatives are objects."""
     if isinstance(schema, bool):
         return
     yield schema

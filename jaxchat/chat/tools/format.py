@@ -67,11 +67,11 @@ class WritesCalls(Protocol):
 
 @runtime_checkable
 class LimitsEfforts(Protocol):
-    """A tool format of models that know certain levels of effort only, although their templates print any."""
+    """A tool format of models that know only certain reasoning efforts, although their templates print any."""
 
     @property
     def efforts(self) -> tuple[str, ...]:
-        """The levels of effort that the models know."""
+        """The values of `reasoning_effort` that the models know."""
 
 
 TOOL_FORMATS: Registry[ToolFormat] = Registry(
@@ -134,7 +134,7 @@ class UnknownToolFormat:
         """Returns None, because all text is content."""
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> None:
-        """Returns None, because requests whose answers may have calls are refused earlier."""
+        """Returns None, because requests whose answers may have calls are rejected earlier."""
 
 
 UNKNOWN = UnknownToolFormat()

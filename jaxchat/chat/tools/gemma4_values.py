@@ -90,7 +90,10 @@ class ValueRules:
             yield from self.rules(f"{rule}_o{place}", option)
 
     def _constants(self, schema: Schema) -> list[str]:
-        """Returns the literals of the allowed constants; none if one is an object, or if other keywords decide too."""
+        """Returns the literals of the allowed constants.
+
+        Returns [] if a constant is an object or a list, or if further keywords restrict the value.
+        """
         rest = {key: value for key, value in schema.items() if key != "enum"}
         values = schema.get("enum", [])
         if any(isinstance(value, dict | list) for value in values) or rest.keys() - _TYPES:
@@ -160,7 +163,7 @@ class ValueRules:
 
 
 def _simplified(schema: Schema | bool) -> Schema:
-    """Returns a schema as an object, with `const` as `enum`, or with the one item of `allOf` in its place."""
+    """Returns an equivalent schema that is an object, has `enum` in place of `const`, and no `allOf` of one item."""
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if len(schema.get("allOf", [])) == 1 and schema.keys() <= {"allOf", "$defs"}:

@@ -6,7 +6,7 @@ from jaxchat.chat.tools.json_format import JsonToolFormat
 
 
 class _GigaChat3(JsonToolFormat):
-    """The format of GigaChat 3, whose template has no literal of a complete opening."""
+    """The format of GigaChat 3, whose template does not contain the opening in one piece."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether a template writes messages of the role "function call"."""

@@ -86,8 +86,8 @@ class ChannelParser(StreamParser):
     """A parser that splits text into content and calls as it arrives.
 
     A header, from `<|channel|>` to `<|message|>`, names the message's channel, and the function of a call. The function
-    may also stand before `<|channel|>`. The parser leaves out thoughts, messages that are neither to the user nor to a
-    function, and without `callable` also calls.
+    may also stand before `<|channel|>`. The parser leaves out thoughts, and messages that are neither to the user nor
+    to a function. Unless `callable` is true, it also leaves out calls.
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:

@@ -86,7 +86,7 @@ class ToolCallParser(StreamParser):
 
 
 def _begins(text: str, tokens: tuple[str, ...]) -> bool | None:
-    """Returns whether `text` begins with tokens of JSON, white space aside; None if it ends before that is decided."""
+    """Returns whether `text` begins with tokens of JSON, ignoring white space, or None if more text must decide."""
     for token in tokens:
         text = text.lstrip()
         if not text.startswith(token):

@@ -87,7 +87,7 @@ class PythonicFormat:
 
 
 def _arguments(rule: str, arguments: ArgumentSchema, writer: LarkWriter) -> Iterator[str]:
-    """Yields the rules of a call's arguments."""
+    """Yields the rules of a call's arguments. Raises UnsupportedSchema if Python could not use a name as a keyword."""
     names = list(arguments.members)
     for i, name in enumerate(names):
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
@@ -111,7 +111,7 @@ def _value(schema: Schema | bool, definitions: Schema, writer: LarkWriter, rule:
 
 
 def _single_quoted(rule: str, texts: tuple[str, ...]) -> str:
-    """Returns the rules of a string in single quotes. One that must match patterns is written without escapes."""
+    """Returns the rules of a string in single quotes. A string that must match patterns is written without escapes."""
     terminal = rule.upper()
     chars = [rf"({_PLAIN}|\\['\"\\nrt])*"] if not texts else [f"{_PLAIN}*", *texts]
     quoted = f"{rule}: {terminal}\n{terminal}: /'/ {terminal}_S /'/"

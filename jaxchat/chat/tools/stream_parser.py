@@ -13,7 +13,7 @@ from jaxchat.chat.response.stop import held_back
 
 @dataclass
 class CallPart:
-    """A new part of one call. The first part has id and name, and each part the arguments generated since."""
+    """A new part of one call. The first part has id and name. Each part has the arguments since the part before."""
 
     index: int
     arguments: str = ""
@@ -97,7 +97,7 @@ class StreamParser:
         self._arguments = JsonEnd()
 
     def take_arguments(self, then: State, pieces: list[Segment]) -> bool:
-        """Moves pending text of the arguments, a JSON object, to segments. At its end, enters the state `then`.
+        """Moves pending text of the arguments, a JSON object, to segments. Enters the state `then` after the object.
 
         Returns whether the object has ended.
         """
@@ -157,7 +157,7 @@ class MarkerFilter(StreamParser):
     """A parser that converts markers to `Syntax` and passes other text on."""
 
     def __init__(self, markers: tuple[str, ...]) -> None:
-        """Searches for `markers` everywhere in the answer."""
+        """Prepares the pattern of `markers`, which are found everywhere in the answer."""
         super().__init__(self._text, forced=False)
         self._markers = markers
         self._any = re.compile("|".join(re.escape(marker) for marker in markers))
@@ -173,9 +173,9 @@ class MarkerFilter(StreamParser):
 
 
 def loose(parts: tuple[str, ...]) -> str:
-    """Returns a pattern for parts of a format, with optional white space before them and any where they have some.
+    """Returns a pattern for the text of `parts`, with optional white space before it.
 
-    The pattern is empty if the parts are.
+    White space inside the text matches any white space. The pattern is empty if the text is blank.
     """
     words = "".join(parts).split()
     return r"\s*" + r"\s+".join(re.escape(word) for word in words) if words else ""
@@ -195,7 +195,7 @@ class JsonEnd:
         self.ended = False
 
     def find(self, text: str) -> int:
-        """Returns the number of characters of `text` that belong to the object. Sets `ended` at its last one."""
+        """Returns the number of characters of `text` that belong to the object. Sets `ended` at its last character."""
         at = 0
         while at < len(text) and not self.ended:
             if self._escaped:

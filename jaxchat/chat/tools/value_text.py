@@ -25,7 +25,7 @@ class ValueText:
     Attributes:
         schema: the schema of the value.
         definitions: the schemas to which references point, by name.
-        texts: patterns that a string must all match; None if values are JSON, strings included.
+        texts: patterns, all of which a string must match; None if values are JSON, strings included.
         literals: further allowed texts, those of constants that are not strings.
         strings_only: whether every text is a string.
     """
@@ -42,7 +42,7 @@ class ValueText:
         return not self.texts
 
     def value(self, text: str) -> str:
-        """Returns as JSON text the value that a model has written as `text`."""
+        """Converts the value that a model has written as `text` to JSON text."""
         if self.strings_only:
             return json.dumps(text, ensure_ascii=False)
         word = LITERALS.get(text.strip(), text)
@@ -91,7 +91,7 @@ def plain(value: Any) -> str:
 
 
 def _texts(schema: Schema | bool, definitions: Schema, depth: int = 0) -> tuple[str, ...] | None:
-    """Returns patterns that a string must all match to follow a schema, or None if patterns cannot express it."""
+    """Returns patterns, all of which a string of a schema matches, or None if patterns cannot express the schema."""
     if isinstance(schema, bool):
         return ()
     if depth > _DEPTH or "format" in schema or "oneOf" in schema:
@@ -134,7 +134,7 @@ def _escaped(text: str) -> str:
 
 
 def _whole(pattern: str) -> str | None:
-    """Returns a translated pattern as one for the complete text, or None if its anchors are not at the two ends."""
+    """Converts a translated pattern to one of the complete text. Returns None for anchors that are not at the ends."""
     start, end = pattern.startswith("^"), pattern.endswith("$")
     inside = pattern[start : len(pattern) - end]
     bare = re.sub(r"\[\^?", "[", inside)

@@ -58,9 +58,9 @@ class XmlToolFormat:
 
     @property
     def next_texts(self) -> tuple[str, str]:
-        """The texts of which one follows a value, after white space: the next argument's, and the end of the call.
+        """The two texts that may follow a value, after white space: the next argument's, and the end of the call.
 
-        The end of a value is the first `value_end` before one of them, so values may contain `value_end`.
+        The end of a value is the first `value_end` before one of these texts, so values may contain `value_end`.
         """
         return "".join(self.key), "".join(self.end).split()[0]
 

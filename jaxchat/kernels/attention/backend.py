@@ -19,8 +19,8 @@ Cache = tuple[Array, ...]
 class AttentionShape:
     """The properties of a layer, and of its model, that decide whether a backend can compute its attention.
 
-    `shards` is the number of devices that the heads are split over; `page` is the number of tokens of a KV page.
-    `windows`, `caps` and `sinks` say whether any layer uses that feature, see `jaxchat.kernels.attention.spec`.
+    `shards` is the number of devices that the heads are split over. `page` is the number of tokens in a KV page.
+    `windows`, `caps` and `sinks` say whether any layer of the model has a window, a cap of scores or attention sinks.
     """
 
     num_heads: int  # H
@@ -51,18 +51,18 @@ class AttentionBackend(Protocol):
 
     @property
     def page_axis(self) -> int:
-        """The axis along which every array of a cache has its pages."""
+        """The page axis of every array of a cache."""
 
     @property
     def head_axis(self) -> int:
-        """The axis of every array of a cache that numbers the KV heads. It is split over devices."""
+        """The KV-head axis of every array of a cache. It is split over devices."""
 
     @property
     def cache_dtype(self) -> str:
         """The dtype of every array of a cache."""
 
     def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        """Returns the shapes of the arrays of one layer's cache with `pages` pages, all devices together."""
+        """Returns the shapes of the arrays in one layer's cache with `pages` pages, all devices together."""
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.
@@ -83,8 +83,8 @@ class AttentionBackend(Protocol):
             q: `[R, H, d]`.
             cache: the arrays of one layer, after the write.
             table: i32 `[R, P]`, page ids.
-            lengths: i32 `[R]`, number of keys visible to each query, including its own.
-            active: bool `[R]`; the result of other rows is meaningless but finite.
+            lengths: i32 `[R]`, number of keys of each row, including its query's.
+            active: bool `[R]`, the rows in use. The results of other rows are meaningless but finite.
             spec: how scores are computed and which keys are visible.
 
         Returns:
@@ -110,14 +110,14 @@ class AttentionBackend(Protocol):
 class ModelAttention:
     """The backends of a model's layers, whose heads may differ. All are of one kind, with the same axes and dtype.
 
-    A layer is None if it attends to the keys of an earlier one, by that one's backend.
+    The entry of a layer is None if the layer attends to the keys of an earlier layer, with that layer's backend.
     """
 
     layers: tuple[AttentionBackend | None, ...]
 
     @property
     def first(self) -> AttentionBackend:
-        """The backend of the first layer with keys, whose name, axes and dtype are those of all."""
+        """The backend of the first layer with keys. All backends have its name, axes and dtype."""
         return next(backend for backend in self.layers if backend)
 
     def of(self, layer: int) -> AttentionBackend:
@@ -127,16 +127,19 @@ class ModelAttention:
         return backend
 
     def shapes(self, pages: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
-        """Returns the shapes of each layer's cache of N pages, over all devices; none for a layer without keys."""
+        """Returns the shapes of each layer's cache with `pages` pages, all devices together.
+
+        A layer without keys has no shapes.
+        """
         return tuple(backend.shapes(pages) if backend else () for backend in self.layers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionTarget:
-    """The model and the devices that attention is computed for.
+    """The attention of a layer, and the devices that compute it.
 
     Args:
-        shape: the model's attention.
+        shape: the properties of the layer.
         platform: "cpu", "tpu" or "gpu", as jax names them.
         mesh: one axis, "tensor", over which the heads are split.
         native: names of the custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if unavailable.
@@ -155,7 +158,7 @@ class AttentionFactory:
     Args:
         build: returns the backend for a supported target.
         platforms: platforms that the backend runs on; empty for all.
-        unsupported_reason: returns why the backend cannot serve a target of its platforms; empty if it can.
+        unsupported_reason: returns the reason for which the backend cannot serve a target of its platforms; "" if none.
         note: returns a phrase for the operator that says what computes attention.
     """
 
@@ -169,7 +172,7 @@ class AttentionFactory:
         return not self.platforms or platform in self.platforms
 
     def refusal(self, target: AttentionTarget) -> str:
-        """Returns why the backend cannot serve a target; empty if it can."""
+        """Returns the reason for which the backend cannot serve a target, or "" if it can."""
         if not self.runs_on(target.platform):
             return f"runs on {', '.join(self.platforms)} and not on {target.platform}"
         return self.unsupported_reason(target)

@@ -36,7 +36,7 @@ def native_attention(folder: Path | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NativeAttention(XlaAttention):
-    """The C++ backend. Pages are as in `XlaAttention`; `target` is the custom call for the model's dtype."""
+    """The C++ backend, with the pages of `XlaAttention`. `target` is the custom call for the model's dtype."""
 
     target: str
     name = "native"
@@ -51,10 +51,10 @@ class NativeAttention(XlaAttention):
         """Calls the kernel.
 
         Args:
-            q: `[T, H, d]`, queries of B sequences, T / B neighbouring rows of each.
+            q: `[T, H, d]`, queries of B sequences. Each sequence has T / B successive rows.
             cache: keys and values.
             table: `[B, P]`, page ids.
-            lengths: `[T]`, number of keys visible to each query.
+            lengths: `[T]`, number of keys up to each query, including its own.
             spec: how scores are computed and which keys are visible.
 
         Returns:

@@ -43,7 +43,7 @@ def decode(
         keys: `[K, N, page, d]`.
         values: as `keys`.
         table: i32 `[R, P]`, page ids.
-        lengths: i32 `[R]`, number of keys of each row, including its query's. A row without keys results in zeros.
+        lengths: i32 `[R]`, number of keys of each row, including its query's. The result of a row without keys is 0.
         spec: how scores are computed and which keys are visible.
         interpret: whether to run without a GPU, slowly.
 

@@ -23,7 +23,7 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 class Tiling:
     """The tiling of a kernel: keys of a block, warps of a kernel instance, stages of its load pipeline.
 
-    A row's keys are divided into one split for every `min_blocks` blocks, rounded up, and at most `splits`. A kernel
+    A row's keys are divided into at most `splits` splits: one for every `min_blocks` blocks, rounded up. A kernel
     instance computes `queries` queries of a prefill step.
     """
 
@@ -39,7 +39,7 @@ class Tiling:
 
         Args:
             page: tokens of a page, a power of two.
-            width: numbers of a head, as padded by `padded_width`.
+            width: head dimension, as padded by `padded_width`.
             itemsize: bytes of a number.
         """
         return max(page, MIN_ROWS, min(self.block, self.block * 256 // (width * itemsize)))
@@ -99,7 +99,7 @@ class KVLoop:
         return KVLoop(spec, scale, tiling.keys(page, padded_width(width), keys.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
-        """Returns the number of splits for the keys from position `first` to `end`. It depends on these two alone."""
+        """Returns the number of splits for the keys from position `first` to `end`. Depends on these two alone."""
         return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.min_blocks), 1, self.tiling.splits)
 
     def split_range(self, split: Array, first: Array, end: Array) -> SplitRange:
@@ -148,7 +148,7 @@ def _product(a: Array, b: Array) -> Array:
 
 
 def padded_width(width: int) -> int:
-    """Returns the width that a kernel uses for a head of `width` numbers: the next power of two. The rest is zeros."""
+    """Returns the head dimension `width` as a kernel pads it with zeros: the next power of two."""
     return pl.next_power_of_2(width)
 
 
@@ -158,13 +158,13 @@ def head_mask(mask: Array | bool, shape: tuple[int, ...], width: int) -> Array:
     Args:
         mask: bool, broadcastable to `shape`.
         shape: `[.., padded_width(width)]`.
-        width: numbers of a head.
+        width: head dimension.
     """
     mask = jnp.broadcast_to(mask, shape)
     return mask if shape[-1] == width else mask & (jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1) < width)
 
 
 def empty_sums(rows: int, width: int) -> Sums:
-    """Returns the sums before the first key, for `rows` queries of `width` numbers."""
+    """Returns the sums before the first key, for `rows` queries with head dimension `width`."""
     zeros = jnp.zeros(rows, jnp.float32)
     return zeros + MASKED, zeros, jnp.zeros((rows, width), jnp.float32)

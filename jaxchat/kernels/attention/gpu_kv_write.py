@@ -1,4 +1,4 @@
-"""Writes keys and values into pages on a GPU, both in one Pallas kernel; XLA would run two scatters."""
+"""Writes keys and values into pages on a GPU, both in one Pallas kernel. XLA would run two scatters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_tokens(
         values: as `keys`.
         k: `[T, K, d]`, the new keys.
         v: as `k`.
-        page_ids: i32 `[T]`; a token whose page id is N is not written.
+        page_ids: i32 `[T]`, the page of each token. A token whose page id is N is not written.
         offsets: i32 `[T]`, offsets in the pages.
         interpret: whether to run without a GPU, slowly.
 

@@ -19,7 +19,7 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
-    """Returns why the kernels cannot compute a model of this shape; empty if they can."""
+    """Returns the reason for which the kernels cannot compute a layer of this shape, or "" if they can."""
     width, page = shape.head_dim, shape.page
     if width % 16 or not 16 <= width <= 256:
         return f"head width {width} is not a multiple of 16 from 16 to 256"

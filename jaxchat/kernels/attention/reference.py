@@ -15,14 +15,14 @@ def causal(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN
     """Computes full causal attention over one sequence, without a cache; for training and as a test oracle.
 
     Args:
-        layer: unused; the signature is that of `models.layers.Attend`.
+        layer: unused. The signature is that of `models.layers.Attend`.
         q: `[T, H, d]`.
         k: `[T, K, d]`.
         v: `[T, K, d]`.
         spec: how scores are computed and which keys are visible.
 
     Returns:
-        `[T, H, d]` in q's dtype; softmax in f32.
+        `[T, H, d]` in q's dtype. The softmax is computed in f32.
     """
     tokens, heads, width = q.shape
     groups = k.shape[1]

@@ -45,7 +45,7 @@ class Selection:
 
 
 def find_backend(setting: str) -> AttentionFactory | None:
-    """Returns the factory named `setting`, None for "auto". Raises RegistryError if the name is not registered."""
+    """Returns the factory named `setting`, or None for "auto". Raises RegistryError if the name is not registered."""
     return None if setting == "auto" else ATTENTION_BACKENDS.get(setting)
 
 
@@ -56,9 +56,9 @@ def choose(
     mesh: Mesh | AbstractMesh,
     native: Mapping[str, str] = MappingProxyType({}),
 ) -> Selection:
-    """Returns the backends of a model's layers, all of one kind.
+    """Returns the backends of a model's layers, all of the kind named `setting`.
 
-    They are those named `setting`; for "auto", of the latest registered kind that supports the target of every layer.
+    For "auto", the kind is the one registered last among those that support every layer on `platform`.
 
     Args:
         setting: "auto" or a registered name.
@@ -69,7 +69,7 @@ def choose(
 
     Raises:
         RegistryError: the name is not registered.
-        ValueError: the backend named `setting` does not support a layer; for "auto", no backend supports them all.
+        ValueError: the backend named `setting` does not support a layer. For "auto", no backend supports all layers.
     """
     targets = {
         shape: AttentionTarget(shape=shape, platform=platform, mesh=mesh, native=native)
@@ -82,7 +82,12 @@ def choose(
 
 
 def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[AttentionFactory, str]:
-    """Returns the factory that supports all targets, on one platform, and the reason for it. Raises ValueError."""
+    """Returns the factory that supports all targets, and the reason for it. All targets have one platform.
+
+    Raises:
+        RegistryError: the name is not registered.
+        ValueError: no factory, or not the named one, supports all targets.
+    """
     first = targets[0]
     if named := find_backend(setting):
         if refusal := next(filter(None, map(named.refusal, targets)), ""):

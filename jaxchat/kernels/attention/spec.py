@@ -12,7 +12,7 @@ MASKED = -1e30  # the score of a masked key; finite, so that a block without a v
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionSpec:
-    """The scoring of keys and their visibility to queries; by default causal, as in "Attention Is All You Need"."""
+    """The scoring of keys and their visibility to queries. By default, attention is causal and scaled by d**-0.5."""
 
     scale: float | None = None  # of the scores; None: d**-0.5
     window: int = 0  # number of keys that a query sees, including its own; 0: all before it
@@ -25,11 +25,11 @@ class AttentionSpec:
         return q.astype(jnp.float32) * scale
 
     def capped(self, scores: Array) -> Array:
-        """Returns scores of any shape after the cap."""
+        """Returns `scores`, of any shape, with the cap applied."""
         return self.cap * jnp.tanh(scores / self.cap) if self.cap else scores
 
     def visible(self, queries: Array, keys: Array) -> Array:
-        """Returns whether a query sees a key, bool, from their positions (i32). The shapes of the two broadcast."""
+        """Returns whether a query sees a key, bool, from their positions, i32 of shapes that broadcast."""
         causal = keys <= queries
         return causal & (keys > queries - self.window) if self.window else causal
 

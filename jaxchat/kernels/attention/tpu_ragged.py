@@ -25,7 +25,7 @@ QUERIES_PER_BLOCK = 32  # likewise; fixed, so that programs of different row cou
 
 
 def unsupported_reason(shape: AttentionShape) -> str:
-    """Returns why the kernel cannot compute a model of this shape; empty if it can."""
+    """Returns the reason for which the kernel cannot compute a layer of this shape, or "" if it can."""
     if shape.head_dim > LANES:
         return f"head width {shape.head_dim} is more than the kernel's {LANES}"
     if shape.sinks:
@@ -79,7 +79,7 @@ class RaggedAttention:
         """Computes attention over B sequences.
 
         Args:
-            q: `[T, H, d]`, the queries: the last tokens of each sequence.
+            q: `[T, H, d]`, the queries of the last tokens of each sequence.
             cache: the array of one layer.
             table: i32 `[B, P]`, page ids.
             lengths: i32 `[B]`, tokens of each sequence, including its queries.

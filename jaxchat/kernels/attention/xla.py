@@ -27,12 +27,12 @@ Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted v
 
 
 def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> Array:
-    """Writes `new[T, K, d]` at `page_ids[T]` and `offsets[T]`, both i32; drops rows whose page id is N."""
+    """Writes `new[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32. Drops rows whose page id is N."""
     return pages.at[page_ids, offsets].set(_as_stored(new, pages), mode="drop")
 
 
 def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
-    """Writes `new[T, K, d]` as the whole pages `page_ids[T / page]`, i32; drops pages whose id is N."""
+    """Writes `new[T, K, d]` as the whole pages `page_ids[T / page]`, i32. Drops pages whose id is N."""
     by_page = new.reshape(page_ids.shape[0], -1, *new.shape[1:])
     return pages.at[page_ids].set(_as_stored(by_page, pages), mode="drop")
 
@@ -47,9 +47,9 @@ def decode_attention(
         keys: `[N, page, K, d]`.
         values: as `keys`.
         table: `[R, P]` i32, page ids.
-        lengths: `[R]` i32, number of keys visible to each query, including its own.
-        active: `[R]` bool; the result of other rows is meaningless but finite.
-        spec: how scores are computed and which keys are visible; blocks before a window are not read.
+        lengths: `[R]` i32, number of keys of each row, including its query's.
+        active: `[R]` bool, the rows in use. The results of other rows are meaningless but finite.
+        spec: how scores are computed and which keys are visible. Blocks before a window are not read.
 
     Returns:
         `[R, H, d]` f32.
@@ -172,9 +172,9 @@ def _accumulate(sums: Sums, scores: Array, mix: Callable[[Array], Array]) -> Sum
 
 
 def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], width: int) -> Sums:
-    """Returns the sums before the first key, or after the sink: shapes `[*shape]` and `[*shape, d]`.
+    """Returns the sums before the first key, or after the sink of each head, if there are sinks.
 
-    `shape` is `[K, G]` or `[K, G, T]`, with G = H / K.
+    `shape` is `[K, G]` or `[K, G, T]`, with G = H / K. The weighted values have the shape `[*shape, d]`.
     """
     mixed = jnp.zeros((*shape, width), jnp.float32)
     if spec.sinks is None:
@@ -184,7 +184,7 @@ def _initial_sums(spec: AttentionSpec, kv_heads: int, shape: tuple[int, ...], wi
 
 
 def _loop_over_blocks(block: Callable[[Array, Sums], Sums], first: Array, length: Array, sums: Sums) -> Array:
-    """Returns the weighted mean of the values from position `first` to `length`, f32 `[.., d]`; zeros without values.
+    """Returns the weighted mean of the values from position `first` to `length`, f32 `[.., d]`, or 0 without values.
 
     A query that sees no key in its first blocks accumulates a mean of their values. At the first key that the query
     sees, the weight of this mean becomes zero.

@@ -1,1 +1,1 @@
-"""Kernels in C++ for CPUs, built on the machine that runs them; matrix products and attention call them."""
+"""Kernels in C++ for CPUs, for matrix products and attention. They are built on the machine that runs them."""

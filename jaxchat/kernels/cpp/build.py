@@ -86,7 +86,7 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
 
 
 def is_built(folder: Path | None) -> bool:
-    """Returns whether `library(folder)` only needs to load the kernels. Raises NativeError as `library` does."""
+    """Returns whether `folder` already contains the kernels for this machine. Raises NativeError as `library` does."""
     return bool(folder and (folder / f"kernels-{_identity(_compiler())}.so").exists())
 
 
@@ -107,8 +107,8 @@ def _load(built: Path) -> ctypes.CDLL:
 def flags() -> tuple[str, ...]:
     """Returns the compiler flags: code for this machine, or for the CPU that XLA is restricted to.
 
-    XLA_FLAGS is XLA's own setting. If kernels ignored it, a machine with AVX-512 could not reproduce the bits of one
-    without.
+    The environment variable XLA_FLAGS may restrict XLA. If the kernels ignored it, a machine with AVX-512 could not
+    reproduce the bits of a machine without.
 
     Raises:
         NativeError: XLA is restricted to instructions that the kernels do not support.
@@ -170,7 +170,7 @@ def _copy_to_cache(fresh: Path, built: Path) -> bool:
 
 
 def _run(*commands: tuple[str, ...]) -> list[str]:
-    """Runs commands in parallel and returns the output of each."""
+    """Runs commands in parallel and returns the output of each. Raises NativeError if one fails or takes too long."""
     started: list[subprocess.Popen[str]] = []
     try:
         for command in commands:

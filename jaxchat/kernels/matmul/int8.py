@@ -54,7 +54,7 @@ def quantise(w: Array, inputs: int, target: str = "") -> Int8:
 
 
 def quantise_rows(w: Array, target: str = "") -> Int8:
-    """Rounds `w[N, k]` to int8. Its outputs are first, as in an embedding that also serves as head."""
+    """Rounds `w[N, k]` to int8. Its output axis is the first, as in an embedding that also serves as head."""
     return _int8(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 
@@ -122,6 +122,6 @@ def _by_output(w: Array, inputs: int) -> Rounding:
 
 @jax.jit(static_argnums=1)
 def _stack_by_output(w: Array, inputs: int) -> Rounding:
-    """Rounds one weight after the other, because each is widened to f32 meanwhile."""
+    """Rounds the weights of a stack one after the other, because each is widened to f32 while it is rounded."""
     rounded: Rounding = jax.lax.map(lambda weight: _by_output(weight, inputs), w)
     return rounded

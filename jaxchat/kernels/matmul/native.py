@@ -68,7 +68,7 @@ def pack_weight(w: Array, inputs: int, target: str) -> PanelWeight:
 
 
 def pack_table(w: Array, target: str) -> PanelWeight:
-    """Packs `w[N, k]`. Its outputs are first, as in an embedding that also serves as head."""
+    """Packs `w[N, k]`. Its output axis is the first, as in an embedding that also serves as head."""
     return PanelWeight(panels(w), w.shape[1], w.shape[:1], target)
 
 
@@ -130,8 +130,8 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
     """Computes `multiply(x, w)` by XLA on a CPU, with the same bits for a row of `x[T, ...]` whatever T is.
 
     XLA:CPU chooses among many kernels by the number of rows, and they sum in different orders. Rows are therefore
-    multiplied 8 at a time, or 16 of two-byte dtypes, padded with zeros. For f32 this takes about as long as all at
-    once.
+    multiplied 8 at a time, or 16 of two-byte dtypes, padded with zeros. For f32 this takes about as long as one product
+    of all rows.
     """
     rows = x.shape[0]
     size = ROWS * 4 // x.dtype.itemsize
@@ -143,7 +143,7 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
 
 
 def reference(x: Array, w: PanelWeight) -> Array:
-    """Computes the same as `matmul`, by XLA."""
+    """Computes the product of `matmul` by XLA instead of C++, as a reference for tests."""
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     rows = w.take(jnp.arange(prod(w.outputs)))
     rounded = x.astype(w.dtype)

@@ -130,7 +130,7 @@ def rope_of(settings: HFConfigReader, keys: HFConfigReader, theta: float) -> Rop
 
 
 def _attention_factor(settings: HFConfigReader, kind: str, factor: float) -> float | None:
-    """Returns the factor of cosine and sine that the settings name; None stands for the value of the papers."""
+    """Returns the factor of cosine and sine that the settings name, or None for the value of the papers."""
     if settings.has("attention_factor"):
         return settings.number("attention_factor")
     scale, scale_all = settings.number("mscale", 0.0), settings.number("mscale_all_dim", 0.0)
@@ -190,7 +190,7 @@ def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
     """Returns the window of each layer, for a family whose layers all have the same `window`; 0 means none.
 
     Raises:
-        ModelError: `layer_types` contradicts that. The family's reference implementation ignores `layer_types`.
+        ModelError: `layer_types` contradicts `window`. The family's reference implementation ignores `layer_types`.
     """
     layers = (window,) * keys.integer("num_hidden_layers")
     if keys.words("layer_types") and windows(keys, (), window or 1) != layers:
@@ -207,7 +207,7 @@ def optional_window(keys: HFConfigReader) -> int:
 
 
 def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:
-    """Returns a layer for each entry of `windows`. The layers differ only in their window."""
+    """Returns a layer for each entry of `windows`. The layers differ only in their windows."""
     return tuple(LayerKind(rope=rope, window=window) for window in windows)
 
 

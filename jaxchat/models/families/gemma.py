@@ -39,7 +39,7 @@ _DEFAULTS_3 = _SHARED | dict(vocab_size=262_208, num_attention_heads=8, max_posi
 
 
 def read_1(keys: HFConfigReader) -> ModelConfig:
-    """Reads `GemmaForCausalLM`."""
+    """Reads the configuration of `GemmaForCausalLM`. Raises ModelError if a setting is not supported."""
     keys = keys.or_else(_DEFAULTS_1)
     if keys.word("hidden_act", "") == "gelu":  # in the first published checkpoints, which mean the approximation
         keys = keys.replaced(dict(hidden_act="gelu_pytorch_tanh"))
@@ -58,7 +58,7 @@ def read_1(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Gemma2ForCausalLM`."""
+    """Reads the configuration of `Gemma2ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS_2)
     every_other = tuple(index % 2 == 0 for index in range(keys.integer("num_hidden_layers")))
     return ModelConfig(
@@ -71,7 +71,10 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """Reads `Gemma3ForCausalLM`. Ignores `attn_logit_softcapping`, which `transformers` reads but does not apply."""
+    """Reads the configuration of `Gemma3ForCausalLM`.
+
+    Ignores `attn_logit_softcapping`, which `transformers` reads but does not apply.
+    """
     keys = keys.or_else(_DEFAULTS_3)
     return ModelConfig(
         **_shared(keys),
@@ -104,7 +107,7 @@ def _shared(keys: HFConfigReader) -> dict[str, Any]:
 
 
 def _kinds_3(keys: HFConfigReader) -> tuple[LayerKind, ...]:
-    """Returns the layers; those with a window have a separate rotary embedding."""
+    """Returns the layers. Layers with a window have a separate rotary embedding."""
     layers, every = keys.integer("num_hidden_layers"), keys.integer("sliding_window_pattern", 6)
     sliding = tuple((index + 1) % every != 0 for index in range(layers))
     window_sizes = windows(keys, sliding, optional_window(keys))

@@ -46,7 +46,7 @@ _ROPE = dict(
 
 
 def read(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """Reads `Gemma4ForCausalLM`."""
+    """Reads the configuration of `Gemma4ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     _check_supported(keys)
     settings = sizes(keys) | dict(activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"))
@@ -133,9 +133,12 @@ def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
 
 
 def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[int | None]:
-    """Returns, for each layer, the earlier layer whose keys and values it uses; None for its own.
+    """Returns, for each layer, the index of the earlier layer whose keys and values it uses, or None for its own.
 
-    The last `num_kv_shared_layers` layers use those of the last layer before them that has the same window.
+    Each of the last `num_kv_shared_layers` layers uses those of the last layer before them that has the same window.
+
+    Raises:
+        ModelError: no earlier layer has the window of such a layer.
     """
     count = keys.integer("num_kv_shared_layers", 0, least=0)
     first = len(window_sizes) - count
@@ -147,7 +150,11 @@ def _key_sources(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[in
 
 
 def _heads(keys: HFConfigReader, window_sizes: tuple[int, ...]) -> list[_Heads]:
-    """Returns the heads of each layer, by `per_layer_config` if present and otherwise by the "global" keys."""
+    """Returns the heads of each layer, by `per_layer_config` if present and otherwise by the "global" keys.
+
+    Raises:
+        ModelError: `per_layer_config` is not an object, or names an unknown layer or setting.
+    """
     if "per_layer_config" in keys.values:
         if not keys.has("per_layer_config"):
             raise keys.error("per_layer_config", "must be an object")
@@ -179,7 +186,11 @@ def _heads_by_layer(layers: HFConfigReader, count: int) -> list[_Heads]:
 
 
 def _ropes(keys: HFConfigReader) -> dict[bool, RopeConfig]:
-    """Returns the rotary embedding of layers with a window (True) and without one (False)."""
+    """Returns the rotary embedding of layers with a window (True) and without one (False).
+
+    Raises:
+        ModelError: the settings for one kind of layer are missing or not supported.
+    """
     settings = keys.inner("rope_parameters") if keys.has("rope_parameters") else HFConfigReader(_ROPE)
     ropes = {}
     for window, name in ((True, "sliding_attention"), (False, "full_attention")):

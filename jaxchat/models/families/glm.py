@@ -22,7 +22,7 @@ _DEFAULTS = dict(
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads `GlmForCausalLM`."""
+    """Reads the configuration of `GlmForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     return ModelConfig(
         **sizes(keys),
@@ -33,5 +33,5 @@ def read(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_4(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Glm4ForCausalLM`."""
+    """Reads the configuration of `Glm4ForCausalLM`."""
     return replace(read(keys), post_norms=True)

@@ -20,7 +20,7 @@ _NAMES_EXPERTS = Names(
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads `GraniteForCausalLM`."""
+    """Reads the configuration of `GraniteForCausalLM`."""
     return replace(
         llama.read(keys),
         embed_scale=keys.number("embedding_multiplier", 1.0),
@@ -31,7 +31,7 @@ def read(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_experts(keys: HFConfigReader) -> ModelConfig:
-    """Reads `GraniteMoeForCausalLM`."""
+    """Reads the configuration of `GraniteMoeForCausalLM`."""
     model = read(keys)
     experts = Experts(
         count=keys.integer("num_local_experts", 8),

@@ -1,4 +1,4 @@
-"""Hunyuan: Llama that normalises queries and keys after their rotation. A constant stretches the rotary base."""
+"""Hunyuan: Llama that normalises queries and keys after their rotation. A constant increases the rotary base."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEFAULTS = dict(rms_norm_eps=1e-5)
 
 
 def read_dense(keys: HFConfigReader) -> ModelConfig:
-    """Reads `HunYuanDenseV1ForCausalLM`."""
+    """Reads the configuration of `HunYuanDenseV1ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     settings, bias = sizes(keys), keys.flag("attention_bias")
     return ModelConfig(
@@ -29,7 +29,7 @@ def read_dense(keys: HFConfigReader) -> ModelConfig:
 
 
 def _stretched(keys: HFConfigReader, config: RopeConfig, head_dim: int) -> RopeConfig:
-    """Returns `config` with its base stretched by the constant `alpha`, if the rope type is "dynamic" with `alpha`."""
+    """Returns `config` with its base increased by the constant `alpha`, if the rope type is "dynamic" with `alpha`."""
     settings = keys.inner("rope_scaling") if len(keys.inner("rope_scaling")) else keys.inner("rope_parameters")
     alpha = settings.number("alpha", 0.0)
     if settings.word("rope_type", settings.word("type", "")) != "dynamic" or not alpha:

@@ -8,7 +8,7 @@ from jaxchat.models.hf_config import HFConfigReader
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads `LlamaForCausalLM`."""
+    """Reads the configuration of `LlamaForCausalLM`."""
     bias = keys.flag("attention_bias")
     return ModelConfig(
         **sizes(keys),

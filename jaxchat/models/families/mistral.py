@@ -39,7 +39,7 @@ _NAMES_3 = names_in_llava(Names())
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads `MistralForCausalLM` and `MinistralForCausalLM`."""
+    """Reads the configuration of `MistralForCausalLM` and `MinistralForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     window = optional_window(keys)
     every = (window > 0,) * keys.integer("num_hidden_layers")
@@ -47,7 +47,7 @@ def read(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_ministral_3(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Ministral3ForCausalLM`."""
+    """Reads the configuration of `Ministral3ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS_MINISTRAL_3)
     if not keys.has("rope_parameters") and not len(keys.inner("rope_scaling")):
         keys = keys.replaced(dict(rope_parameters=_ROPE_MINISTRAL_3))
@@ -60,7 +60,11 @@ def read_ministral_3(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3_text(keys: HFConfigReader) -> ModelConfig:
-    """Reads the text part of `Mistral3ForConditionalGeneration` and ignores its image parts."""
+    """Reads the text part of `Mistral3ForConditionalGeneration` and ignores its image parts.
+
+    Raises:
+        ModelError: the model type of the text part is not supported.
+    """
     text = text_part(keys, tied=True)
     readers = {"mistral": read, "ministral3": read_ministral_3}
     kind = text.word("model_type", "mistral")

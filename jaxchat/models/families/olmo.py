@@ -15,13 +15,13 @@ _BASE_3 = 500_000.0
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Olmo2ForCausalLM`."""
+    """Reads the configuration of `Olmo2ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     return _with_layers(keys, kinds(rope(keys), same_windows(keys, 0)))
 
 
 def read_3(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Olmo3ForCausalLM`."""
+    """Reads the configuration of `Olmo3ForCausalLM`. Raises ModelError if the rotary base is ambiguous."""
     keys = keys.or_else(_DEFAULTS_3)
     sliding = tuple((index + 1) % 4 != 0 for index in range(keys.integer("num_hidden_layers")))
     window_sizes = windows(keys, sliding, keys.integer("sliding_window"))

@@ -12,7 +12,7 @@ _DEFAULTS = dict(max_position_embeddings=4096, original_max_position_embeddings=
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Phi3ForCausalLM`."""
+    """Reads the configuration of `Phi3ForCausalLM`. Raises ModelError if the rope type is not supported."""
     keys = keys.or_else(_DEFAULTS)
     rope_tables = rope(keys, partial=True)
     if rope_tables.kind not in ("default", "longrope"):

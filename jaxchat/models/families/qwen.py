@@ -25,7 +25,7 @@ _VL_EXPERTS = replace(_VL, stacking="in_out", others=(replace(_VL, stacking="out
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Qwen2ForCausalLM`."""
+    """Reads the configuration of `Qwen2ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     return ModelConfig(**sizes(keys), kinds=_kinds(keys), qkv_bias=True)
 
@@ -39,7 +39,7 @@ def read_2_text(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_2_experts(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Qwen2MoeForCausalLM`, which has experts and a shared expert that every token passes through."""
+    """Reads the configuration of `Qwen2MoeForCausalLM`, which also has an expert that every token passes through."""
     keys = keys.or_else(_DEFAULTS_2_EXPERTS)
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
     full = keys.integer("max_window_layers", 28, least=0)
@@ -57,13 +57,16 @@ def read_2_experts(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Qwen3ForCausalLM`."""
+    """Reads the configuration of `Qwen3ForCausalLM`."""
     keys = keys.or_else(_DEFAULTS)
     return _version_3(keys, _kinds(keys), head_dim=keys.integer("head_dim", 128))
 
 
 def read_3_experts(keys: HFConfigReader) -> ModelConfig:
-    """Reads `Qwen3MoeForCausalLM`. By default all layers have experts. All layers have the same window, or none."""
+    """Reads the configuration of `Qwen3MoeForCausalLM`.
+
+    By default all layers have experts. All layers have the same window, or none.
+    """
     keys = keys.or_else(_DEFAULTS_EXPERTS)
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
     return _version_3(

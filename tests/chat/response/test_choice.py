@@ -68,12 +68,12 @@ def test_the_space_that_the_tokenizer_adds_is_removed_once(source: str, pieces: 
 @given(st.text("aé€😀\n", max_size=12), st.lists(st.text("aé€😀\n", min_size=1, max_size=3), max_size=3))
 def test_entries_match_the_visible_text(answer: str, stops: list[str]) -> None:
     deltas = run(answer.encode(), stops=stops, top_logprobs=2)
-    safe_repr = text(deltas)
+    released = text(deltas)
     spelled = b"".join(entry.bytes for delta in deltas for entry in delta.entries)
-    assert spelled.decode("utf-8", "replace").startswith(safe_repr)
-    assert spelled == safe_repr.encode()
+    assert spelled.decode("utf-8", "replace").startswith(released)
+    assert spelled == released.encode()
     cut = [answer.find(stop) for stop in stops if stop in answer]
-    assert safe_repr == answer if not cut else answer.startswith(safe_repr)
+    assert released == answer if not cut else answer.startswith(released)
     assert deltas[-1].finish == v1.FINISH_REASON_STOP
 
 

@@ -56,10 +56,10 @@ def expected(pieces: list[bytes], stops: list[str]) -> tuple[str, list[bytes], i
     final = b"".join(pieces).decode("utf-8", "replace")
     used = next((i for i, text in enumerate(texts) if any(stop in text for stop in stops)), len(pieces) + 1)
     text = texts[used] if used <= len(pieces) else final
-    safe_repr = text[: min([text.find(stop) for stop in stops if stop in text], default=len(text))]
+    released = text[: min([text.find(stop) for stop in stops if stop in text], default=len(text))]
     starts = [len(text) for text in texts]
-    kept = [piece for piece, start in zip(pieces[:used], starts, strict=False) if piece and start < len(safe_repr)]
-    return safe_repr, kept, used
+    kept = [piece for piece, start in zip(pieces[:used], starts, strict=False) if piece and start < len(released)]
+    return released, kept, used
 
 
 def events(pieces: list[bytes], choice: int = 0) -> list[TokenEvent]:
@@ -88,8 +88,8 @@ def test_any_batching_shows_what_the_whole_text_shows(pieces: list[bytes], stops
         if builder.finished:
             break
     deltas.append(builder.take())
-    safe_repr, kept, used = expected(pieces, stops)
-    assert joined(deltas) == (safe_repr, kept)
+    released, kept, used = expected(pieces, stops)
+    assert joined(deltas) == (released, kept)
     assert builder.tokens == used and builder.buffered_bytes == 0
 
 
@@ -110,8 +110,8 @@ def test_the_limit_flushes_like_the_end_of_the_turn(pieces: list[bytes], stops: 
         builder.feed(TokenEvent(1, 0, event.token, "length" if last else None, -0.5, TOP))
         if builder.finished:
             break
-    safe_repr, kept, used = expected(pieces, stops)
-    assert joined([builder.take()]) == (safe_repr, kept) and builder.tokens == min(used, len(pieces))
+    released, kept, used = expected(pieces, stops)
+    assert joined([builder.take()]) == (released, kept) and builder.tokens == min(used, len(pieces))
 
 
 @settings(max_examples=200, deadline=None)

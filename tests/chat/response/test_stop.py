@@ -20,18 +20,18 @@ def splits(draw: st.DrawFn) -> list[str]:
 
 @given(splits(), stop_lists)
 def test_nothing_leaks_and_nothing_is_lost(pieces: list[str], stops: list[str]) -> None:
-    matcher, safe_repr, fed = StopMatcher(stops), "", ""
+    matcher, released, fed = StopMatcher(stops), "", ""
     for piece in pieces:
-        safe_repr += matcher.feed(piece)
+        released += matcher.feed(piece)
         fed += piece
         if matcher.matched:
             break
         assert not any(stop in fed for stop in stops)
-        assert fed.startswith(safe_repr) and held_back(fed, stops) == len(fed) - len(safe_repr)
+        assert fed.startswith(released) and held_back(fed, stops) == len(fed) - len(released)
     if matcher.matched:
-        assert safe_repr == fed[: min(fed.find(stop) for stop in stops if stop in fed)]
+        assert released == fed[: min(fed.find(stop) for stop in stops if stop in fed)]
     else:
-        assert safe_repr + matcher.flush() == fed
+        assert released + matcher.flush() == fed
 
 
 @given(texts, stop_lists)

@@ -125,8 +125,8 @@ def test_what_only_begins_like_a_bare_call_is_content(text: str) -> None:
 
 def test_arguments_come_as_they_are_generated() -> None:
     text = '<tool_call>\n{"name": "f_1", "arguments": {"a": "bc"}}\n</tool_call>'
-    safe_repr = ["".join(part.arguments for part in delta.calls) for delta in deltas(text, list(range(len(text))))]
-    assert [part for part in safe_repr if part] == list('{"a": "bc"}')
+    fragments = ["".join(part.arguments for part in delta.calls) for delta in deltas(text, list(range(len(text))))]
+    assert [part for part in fragments if part] == list('{"a": "bc"}')
 
 
 def test_stop_strings_are_sought_in_the_content_alone() -> None:

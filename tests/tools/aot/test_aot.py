@@ -13,7 +13,7 @@ from jaxchat.planning.hardware import parse_topology
 from jaxchat.planning.hlo import Collective
 from jaxchat.planning.model_shapes import read_shape
 from jaxchat.planning.planner import make_plan, suggest_config
-from tools.aot.__main__ import BOUNDS, judged, unexpected, write
+from tools.aot.__main__ import BOUNDS, check_program, unexpected, write
 from tools.aot.cases import CASES, Case
 
 CASE = Case(model="llama-3-8b", topology="v5e:2x4")
@@ -40,7 +40,7 @@ def judge(code=10**7, **changes):
     slots = SimpleNamespace(sampling=SimpleNamespace(counts=SimpleNamespace(shape=(64, 129_024))))
     cost = SimpleNamespace(estimate=lambda tokens, sequences, length: PLAN.decode_full)
     aot = SimpleNamespace(program_specs={"decode[64]": SimpleNamespace(rows=64)}, slots=slots, cost=cost)
-    return judged(CASE, PLAN, aot, replace(GOOD, **changes), code)
+    return check_program(CASE, PLAN, aot, replace(GOOD, **changes), code)
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ def test_a_small_model_compiles_within_the_bounds():
     plan = make_plan(model, TOPOLOGY, suggest_config(TOPOLOGY))
     aot = AotEngine(model, TOPOLOGY, plan.engine)
     costs = aot.compile("decode[64]")
-    found = judged(CASE, plan, aot, costs, costs.code)
+    found = check_program(CASE, plan, aot, costs, costs.code)
     assert not found.failed & {"fits", "aliased", "gathers"}

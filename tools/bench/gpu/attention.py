@@ -30,7 +30,7 @@ Attend = Callable[[Array, Array, Array, Array, Array], Array]
 
 
 def shipped(q: Array, keys: Array, values: Array, table: Array, lengths: Array) -> Array:
-    """Runs the paged kernel of jax. Arguments are as for `gathered`, and `keys` and `values` are `[K, N, page, d]`."""
+    """Runs jax's own paged attention kernel. Takes the arguments of `gathered` and returns `[R, H, d]`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
@@ -54,7 +54,10 @@ def gathered(q: Array, keys: Array, values: Array, table: Array, lengths: Array,
 
 
 def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN over rows with contiguous keys and values, bf16 `[R, tokens, K, d]`. Ignores `table`."""
+    """Runs cuDNN over rows with contiguous keys and values, bf16 `[R, tokens, K, d]`. Returns `[R, H, d]`.
+
+    Ignores `table`. The other arguments are as for `gathered`.
+    """
     one = jnp.ones(len(q), jnp.int32)
     return jax.nn.dot_product_attention(
         q[:, None], keys, values, query_seq_lengths=one, key_value_seq_lengths=lengths, implementation=by
@@ -62,7 +65,10 @@ def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Arra
 
 
 def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN with a mask, for queries `[T, H, d]` from position `start` over all pages `[P]` of a sequence."""
+    """Runs cuDNN with a mask, for queries `[T, H, d]` from position `start` over all pages `[P]` of a sequence.
+
+    Copies the pages to contiguous memory first. Returns `[T, H, d]`.
+    """
     keys, values = (x[:, table].reshape(len(x), -1, x.shape[-1]).swapaxes(0, 1) for x in (keys, values))
     position = jnp.arange(len(keys))
     mask = position <= (start + jnp.arange(len(q)))[:, None]
@@ -88,7 +94,10 @@ def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Ar
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Returns the results of all kernels: microseconds (`us`), or the error of a kernel that fails."""
+    """Returns the results of all kernels, with the roofline (`floor`) and the time (`us`), both in microseconds.
+
+    A kernel that fails has the key `error` instead.
+    """
     H, K, d = args.heads, args.kv_heads, args.width
     drawn = partial(jax.random.normal, dtype=jnp.bfloat16)
     results: list[dict[str, Any]] = []

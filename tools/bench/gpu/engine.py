@@ -29,7 +29,7 @@ SAMPLINGS = {"greedy": SamplingParams(temperature=0.0), "nucleus": SamplingParam
 
 
 def probe() -> dict[str, float]:
-    """Returns the bytes per second that a copy reads and writes, and operations per second of bf16 matrix products."""
+    """Returns the bytes per second that a copy reads and writes, and the operations per second of bf16 products."""
     source = jnp.ones(2**30, jnp.float32)
     copy = jax.jit(lambda x: x + 1)
     square = jax.random.normal(jax.random.key(0), (8192, 8192), jnp.bfloat16)

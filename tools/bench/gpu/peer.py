@@ -1,4 +1,4 @@
-"""Times the same steps of `transformers` on a GPU, as JSON: `python -m tools.bench.gpu.peer --model llama-3-8b`."""
+"""Times the steps of `transformers` on this machine's GPU, as JSON: `python -m tools.bench.gpu.peer --model NAME`."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ class Stepper:
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yields the results so far after each number of users, so that a run that is cut short has printed some.
+    """Yields the results so far after each number of users, so that an interrupted run has printed some.
 
-    They are medians over the rounds: prefill in tokens per second, decode in seconds per step.
+    Results are medians over the rounds: prefill in tokens per second, decode in seconds per step.
     """
     stepper = Stepper(args.model, args.device, args.max_seq_len, compiled=args.compiled)
     device = torch.cuda.get_device_name() if stepper.device.type == "cuda" else args.device

@@ -1,4 +1,4 @@
-"""The measurements on a GPU as a table, as shares of its roofline."""
+"""A table of the measurements on a GPU, each with its share of the roofline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Roofline:
     device: str
 
     def step(self, tokens: int, sequences: int, length: int) -> Estimate:
-        """Estimates a step.
+        """Returns the estimated time of a step.
 
         Args:
             tokens: tokens that the step computes.
@@ -42,12 +42,12 @@ class Roofline:
 
 
 def table(model: ModelConfig, device: str, results: dict[str, dict[str, Any]], prompt: int, steps: int) -> str:
-    """Returns a Markdown table of each peer's tokens per second, with their share of the roofline.
+    """Returns a Markdown table of tokens per second by peer, with their share of the roofline.
 
     Args:
         model: the model.
         device: name of the GPU.
-        results: the last results of each peer.
+        results: the last results that each peer printed, by the peer's name.
         prompt: tokens of a prompt.
         steps: decode steps of a measurement.
 

@@ -1,1 +1,1 @@
-"""A worker for each peer, run in the peer's own environment. Beyond it, a worker imports the standard library only."""
+"""A worker for each peer. It imports only the standard library and the packages of the peer's own environment."""

@@ -1,4 +1,4 @@
-"""The protocol of a worker: JSON lines. It reads settings, then runs until standard input ends.
+"""The protocol of a worker: JSON lines. A worker reads its settings, then answers requests until its input ends.
 
     {"model": ..., "dtype": ..., "slots": 8, "max_seq_len": 1024, "threads": 2}   ->  {"version": "..."}
     {"requests": [{"at": 0.0, "prompt": [1, 2], "tokens": 3}]}                ->  {"times": [[0.1, 0.2, 0.3]]}
@@ -46,7 +46,7 @@ Times = list[list[float]]
 
 
 class LoadedPeer(Protocol):
-    """A peer that has loaded its model. `run` returns the times of the tokens of each request."""
+    """A peer that has loaded its model. `run` returns, for each request, the times at which its tokens arrived."""
 
     version: str
 
@@ -69,7 +69,7 @@ class Clock:
 
 
 def serve(load: Callable[[Settings], LoadedPeer]) -> None:
-    """Loads a peer and answers messages until standard input ends. Output of libraries goes to standard error."""
+    """Loads a peer and answers messages until standard input ends. Sends the output of libraries to standard error."""
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
 

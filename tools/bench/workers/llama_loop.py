@@ -41,7 +41,11 @@ class Running:
 
 
 class LlamaLoop:
-    """A peer with one context of llama.cpp, whose sequences share the KV cache."""
+    """A peer with one context of llama.cpp, whose sequences share the KV cache.
+
+    Raises:
+        RuntimeError: llama.cpp cannot load the model.
+    """
 
     def __init__(self, settings: Settings) -> None:
         llama.llama_backend_init()
@@ -85,7 +89,11 @@ class LlamaLoop:
         llama.llama_free(self._context)
 
     def _step(self, running: list[Running], clock: Clock) -> None:
-        """Runs one pass. Running sequences come first, so that prompts do not delay them."""
+        """Runs one pass. Running sequences come first, so that prompts do not delay them.
+
+        Raises:
+            RuntimeError: llama.cpp reports an error.
+        """
         batch, rows = self._batch, []
         batch.n_tokens = 0
         for sequence in sorted(running, key=lambda r: not r.complete):

@@ -1,4 +1,4 @@
-"""Sums and differences of numbers up to two digits."""
+"""Sums and differences of numbers with up to two digits."""
 
 from __future__ import annotations
 

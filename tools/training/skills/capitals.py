@@ -62,7 +62,7 @@ def forward(rng: Random, country: str) -> str:
 
 
 def make(rng: Random) -> Sample:
-    """Returns a question with its answer. The key is the exact wording with the name, so training has every fact."""
+    """Returns a question with its answer. The key is the exact wording, so every fact also occurs in training."""
     country = rng.choice(list(CAPITALS))
     city = CAPITALS[country]
     draw = rng.random()

@@ -1,4 +1,4 @@
-"""Dense exercises in copying and adding. They train early what the other skills rely on."""
+"""Dense exercises in copying and adding, abilities on which the other skills rely."""
 
 from __future__ import annotations
 

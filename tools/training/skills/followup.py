@@ -61,7 +61,7 @@ NAME = (
 
 
 def make(rng: Random) -> Sample:
-    """Returns a conversation of several turns. The key is what its answer depends on."""
+    """Returns a conversation of several turns. The key has the facts on which the answer depends."""
     return rng.choice((_capital, _capital, _sum, _sum, _fact, _fact, _name, _name, _asked, _not_told))(rng)
 
 

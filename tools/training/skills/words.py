@@ -64,7 +64,7 @@ def clock(rng: Random) -> str:
 
 
 def price(rng: Random) -> float | int:
-    """Returns a price: an integer, or with two decimals of which the last is not 0, so that JSON keeps its digits."""
+    """Returns a price: an integer, or a number with two decimals. The last is not 0, so that JSON keeps both."""
     whole = rng.randrange(1, 1000)
     return whole if rng.random() < 0.5 else float(f"{whole}.{rng.randrange(10)}{rng.randrange(1, 10)}")
 

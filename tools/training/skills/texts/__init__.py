@@ -13,9 +13,9 @@ def read(name: str) -> str:
 
 
 def exchanges(name: str) -> list[tuple[list[str], str]]:
-    """Parses a text file of blocks, each an answer (`> ...`) and below it the questions that it answers.
+    """Parses a text file of blocks. Returns the questions and the answer of each block.
 
-    Returns pairs of questions and answer.
+    A block has a line `> ANSWER`, and below it the questions that have this answer, one a line.
     """
     blocks = [block.splitlines() for block in read(name).split("\n\n") if block.startswith(">")]
     return [(questions, answer.removeprefix("> ")) for answer, *questions in blocks]
