@@ -58,8 +58,9 @@ def load(
     Raises:
         ModelError: the model cannot be loaded.
         OSError: `cache_dir` names a folder that cannot be written.
-        TypeError: a setting does not exist, or its value has another type.
-        ValueError: a value is not allowed, a name is not registered, or sizes or devices do not fit the model.
+        TypeError: a setting does not exist, or its value has the wrong type.
+        ValueError: a value is not allowed, a name is not registered, or sizes or devices do not fit the model. Or
+            `determinism` is "exact", but answers could depend on the slot or on the copy of the model.
     """
     return Client(LocalTransport(_load(model, progress, config, settings)))
 
@@ -105,11 +106,11 @@ def plan(
         slots: sequences that decode together.
         max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, at most 8192.
         dtype: precision of weights and KV pages.
-        compiled: whether to compile the programs too, for figures of the compiler. Takes minutes; for TPUs only.
+        compiled: whether to compile the programs too, and use the compiler's figures. Takes minutes; for TPUs only.
 
     Raises:
         ModelError: the model does not exist or cannot be served.
-        TypeError: a size has another type.
+        TypeError: a size has the wrong type.
         ValueError: the topology does not exist, a value is not allowed, or sizes do not fit the model. Or `compiled` is
             set, and the chips are not TPUs or the TPU compiler is missing.
     """
@@ -141,7 +142,7 @@ def load_session(
     Blocks for seconds, at the first start for about a minute.
 
     Args:
-        model: as for `load`.
+        model: "bundled", a model directory, or a hub id.
         engine: settings of the engine.
         report: called as `report(stage, done, total)` while the model loads.
         chat: settings of chat requests; None for the defaults.
@@ -152,7 +153,8 @@ def load_session(
         ModelError: the model cannot be loaded.
         MultihostError: a process of the group does not join, differs or is lost.
         OSError: `engine.cache_dir` names a folder that cannot be written.
-        ValueError: a name is not registered, or sizes or devices do not fit the model.
+        ValueError: a name is not registered, or sizes or devices do not fit the model. Or `engine.determinism` is
+            "exact", but answers could depend on the slot or on the copy of the model.
     """
     from jaxchat.parallel.distributed import join  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -249,7 +251,7 @@ def convert(
     """Writes a model in Orbax format to a directory; see `jaxchat.checkpoints.convert`. Returns the weights' dtype.
 
     Args:
-        source: as `model` of `load`, in Hugging Face format.
+        source: "bundled", a hub id, or a model directory in Hugging Face format.
         destination: the directory to write, new or empty.
         dtype: dtype of the stored weights. None: bfloat16 if all weights of the source have it, otherwise float32.
         report: called as `report("reading weights", done, total)`.
@@ -259,7 +261,10 @@ def convert(
             is not installed.
         OSError: the destination cannot be written.
     """
-    from jaxchat.checkpoints.convert import convert as write  # imports jax
+    from jaxchat.checkpoints.convert import convert as write  # these import jax
+    from jaxchat.checkpoints.orbax import check_installed
+
+    check_installed()  # before a model is downloaded
 
     def progress(done: int, total: int) -> None:
         report("reading weights", done, total)

@@ -208,7 +208,7 @@ class ChatConfig(Settings):
 
     @property
     def fixed_day(self) -> date | None:
-        """`template_date` as a date. Raises ValueError if it is not a day in the form YYYY-MM-DD."""
+        """`template_date` as a date, or None. Raises ValueError if it is not a day in the form YYYY-MM-DD."""
         if self.template_date is None:
             return None
         with suppress(ValueError):

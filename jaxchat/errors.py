@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 
 class ModelError(Exception):
-    """The error of a model that cannot be found, read or served. The message names the model or the file at fault."""
+    """The error for a model that cannot be found, read or served. The message names the model or the file at fault."""
 
 
 class MultihostError(Exception):
-    """The error of a multihost group: a process does not join in time, differs from the others or is lost."""
+    """The error for a multihost group: a process does not join in time, differs from the others or is lost."""
 
 
 @dataclass(eq=False)
 class ChatError(Exception):
-    """The error of a chat request that was rejected or failed, with the fields of the API's error object.
+    """The error for a chat request that was rejected or failed, with the fields of the API's error object.
 
     Attributes:
         message: text for people.
@@ -51,7 +51,7 @@ def safe_repr(value: object, limit: int = 200) -> str:
 
 
 def reject_constant(name: str) -> None:
-    """Raises ValueError. As its `parse_constant`, `json.loads` calls this function for NaN and infinities."""
+    """Raises ValueError for the constant `name`. As `parse_constant`, makes `json.loads` reject NaN and infinities."""
     raise ValueError(f"{name} is not JSON")
 
 

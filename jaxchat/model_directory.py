@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,18 @@ from jaxchat.errors import ModelError
 
 SINGLE, INDEX, ORBAX = "model.safetensors", "model.safetensors.index.json", "orbax.json"
 """Every directory that can be served has one of these files: the weights, the index of their files, or a manifest."""
+TEXTS = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+    "config.json",
+)
+"""Patterns of the files that serving reads besides weights. `config.json` is the last."""
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _MERGE = "merge it with `merge_and_unload()` of PEFT and save the result with `save_pretrained`"
 _TO_SAFETENSORS = "convert it with `AutoModelForCausalLM.from_pretrained(..).save_pretrained(..)` of transformers"
@@ -37,7 +50,8 @@ def find(model: str) -> Path:
     """Returns the directory of a model: "bundled", a path, or a hub id, which is downloaded.
 
     Raises:
-        ModelError: the directory does not exist or holds another kind of checkpoint, or the hub cannot provide it.
+        ModelError: the path is a file, the directory has files that prevent serving (see `check_contents`), or the hub
+            cannot provide the model.
     """
     if model == "bundled":
         return bundled.path()
@@ -99,6 +113,12 @@ def _is_pointer(path: Path) -> bool:
         return False
 
 
+def text_files(directory: Path) -> Iterator[Path]:
+    """Yields the files of a model that serving reads besides weights, in the order of `TEXTS`."""
+    for pattern in TEXTS:
+        yield from sorted(directory.glob(pattern))
+
+
 def model_id(model: str) -> str:
     """Returns the id under which a model is served: "jaxchat-bundled", a hub id, or the name of the directory."""
     if model == "bundled":
@@ -120,7 +140,7 @@ def read_text(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in a file. Raises ModelError as `read_text` does, or if the text is not a JSON object."""
+    """Returns the JSON object in a file. Raises ModelError if the file cannot be read or is not a JSON object."""
     try:
         content = json.loads(read_text(path).removeprefix(_BYTE_ORDER_MARK))
     except (ValueError, RecursionError) as error:
@@ -131,5 +151,8 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_if_there(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in a file, or {} if the file does not exist. Raises ModelError as `read_object` does."""
+    """Returns the JSON object in a file, or {} if the file does not exist.
+
+    Raises ModelError if the file cannot be read or is not a JSON object.
+    """
     return read_object(path) if path.exists() else {}

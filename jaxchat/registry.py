@@ -1,7 +1,7 @@
 """Named objects that users and packages may add: tool formats, model families, attention backends and others.
 
-Packages add objects by entry points, which a registry looks up when it is first used. Each object is imported when it
-is first asked for.
+Packages add objects by entry points, which a registry looks up when it is first used. An object is imported when
+`Registry.get` first returns it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class RegistryError(ValueError):
-    """The error of a name that is unknown or taken, or of an object that cannot be imported."""
+    """The error for an unknown name, a name that is taken, or an object that cannot be imported."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _Deferred:
 class Registry(Generic[T]):
     """A thread-safe collection of objects of one kind, by name.
 
-    Iteration yields the latest name first: names that were registered, then those of packages, then built-in ones.
+    Iteration yields names, the latest first: names added by `register`, then those of packages, then built-in ones.
     Every method raises RegistryError if an installed package offers a name that is taken.
     """
 
@@ -96,7 +96,7 @@ class Registry(Generic[T]):
         return tuple(sorted(self._entries))
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """Yields names and objects in the order of iteration. Raises RegistryError as `get` does."""
+        """Yields names and objects, the latest name first. Raises RegistryError if an object cannot be imported."""
         for name in self:
             yield name, self.get(name)
 

@@ -59,10 +59,10 @@ def setting(
 class Settings:
     """A configuration whose values are checked when it is constructed.
 
-    Lists become tuples, integers become floats and paths become strings where a setting is declared so.
+    Converts values to the declared type of the setting: lists to tuples, integers to floats, and paths to strings.
 
     Raises:
-        TypeError: a setting does not exist, or its value has another type.
+        TypeError: a setting does not exist, or its value has the wrong type.
         ValueError: a value is not allowed.
     """
 
@@ -90,12 +90,15 @@ def check_names(names: Iterable[str], known: Collection[str]) -> None:
 
 
 def advice(name: str, known: Collection[str], spell: Callable[[str], str] = repr) -> str:
-    """Returns the end of a message about an unknown setting: its new name, the nearest known name, or "".
+    """Returns text that completes a message about an unknown setting.
+
+    The text suggests the setting's new name if it was renamed, otherwise the most similar known name. It is "" if there
+    is neither.
 
     Args:
         name: the unknown name.
         known: the names of all settings.
-        spell: returns a name in the form for the message, such as that of a flag.
+        spell: formats the suggested name for the message, for example as a flag.
     """
     if (new := RENAMED.get(name)) in known:
         return f": it is now {spell(str(new))}"

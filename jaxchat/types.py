@@ -51,7 +51,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateRequest:
-    """A tokenised prompt and the rules for its continuations, the choices. `max_tokens` limits each of them."""
+    """A tokenised prompt and the rules for its answers: `choices` answers of at most `max_tokens` tokens each."""
 
     prompt: np.ndarray  # i32 [tokens]
     max_tokens: int
@@ -250,7 +250,7 @@ class MultihostLeader(MultihostMember, Protocol):
 
 
 class MultihostFollower(MultihostMember, Protocol):
-    """The membership of any other process."""
+    """The membership of a process other than process 0."""
 
     def steps(self) -> Iterable[MultihostStep]:
         """Yields the leader's steps until the group has finished. Raises MultihostError if the leader is lost."""

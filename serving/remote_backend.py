@@ -56,7 +56,7 @@ class RemoteBackend:
         return self._serving and not self._draining
 
     async def until_ready(self, ready: bool = True) -> None:
-        """Waits until the property `ready` equals the argument."""
+        """Waits until the property `ready` has the value of the argument."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.ready == ready)
 

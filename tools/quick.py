@@ -78,7 +78,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def main() -> int:
-    """Runs the command line. Returns the exit status of pytest."""
+    """Runs pytest up to twice: on the tests of changed files, then on the other tests of changed layers.
+
+    Returns the exit status of the first run that fails, or 0. A run without any test does not fail.
+    """
     closest, layers = select_tests(changed_paths())
     if not closest and not layers:
         return _pytest(CORE)

@@ -6,25 +6,13 @@ import shutil
 from pathlib import Path
 
 from jaxchat.checkpoints.huggingface import load_hf
-from jaxchat.checkpoints.orbax import has_orbax, save_orbax
+from jaxchat.checkpoints.orbax import check_installed, has_orbax, save_orbax
 from jaxchat.checkpoints.safetensors import SafetensorsReader
 from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import DTypeName
 from jaxchat.errors import ModelError
+from jaxchat.model_directory import text_files
 from jaxchat.types import Progress
-
-TEXTS = (
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "additional_chat_templates/*.jinja",
-    "config.json",
-)
-"""Files that serving reads besides weights. config.json is last, so that an incomplete directory cannot be served."""
 
 
 def convert(
@@ -55,12 +43,13 @@ def convert(
         raise ModelError(f"{source}: is in Orbax format already")
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise ModelError(f"{destination}: exists and is not an empty directory")
+    check_installed()
     config = read_stored_config(source)
     stored_dtype: DTypeName = dtype or ("bfloat16" if SafetensorsReader(source).dtypes() == {"BF16"} else "float32")
     params, digest = load_hf(source, config, dtype=stored_dtype, progress=progress)
     destination.mkdir(parents=True, exist_ok=True)
     save_orbax(params, destination, digest)
-    for path in (path for pattern in TEXTS for path in source.glob(pattern)):
+    for path in text_files(source):  # config.json is last, so that an incomplete directory cannot be served
         copy = destination / path.relative_to(source)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, copy)

@@ -27,6 +27,11 @@ def has_orbax(directory: Path) -> bool:
     return (directory / MANIFEST).exists() or (directory / FOLDER).is_dir()
 
 
+def check_installed() -> None:
+    """Raises ModelError if Orbax is not installed."""
+    _orbax()
+
+
 def save_orbax(params: dict[str, Any], directory: Path, digest: str) -> None:
     """Writes `directory/orbax`, then the manifest `directory/orbax.json`, which lists its contents.
 

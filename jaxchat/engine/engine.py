@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 
 
 class QueueFull(Exception):
-    """The error of a request that would exceed the queue limit."""
+    """The error for a request that would exceed the queue limit."""
 
 
 class EngineStopped(Exception):
-    """The error of a request to an engine that is not running."""
+    """The error for a request to an engine that is not running."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class Engine:
         """Starts the engine thread.
 
         Args:
-            deliver: called on the engine thread with new events: after each step that has any, and when unfinished
-                requests fail at the end.
-            ended: called when the thread ends, after all events. `failure` is then None after a stop, otherwise the
-                error.
+            deliver: called on the engine thread with new events, after each step that has any. Also called when the
+                thread ends, with the failures of unfinished requests.
+            ended: called when the thread ends, after all events. At that time, `failure` is None if the engine was
+                stopped, and otherwise the error.
         """
         self._deliver, self._ended = deliver, ended
         self._thread.start()
@@ -118,7 +118,8 @@ class Engine:
         """Ends the engine thread after the current step. Unfinished requests end with `engine_failure`.
 
         Args:
-            patience: seconds to wait for the thread; None: no limit. A step that waits for a lost device never ends.
+            patience: maximum seconds to wait for the thread; None waits without limit. Set it if a device may be lost,
+                because a step that waits for a lost device never ends.
         """
         self._inbox.put(_Stop())
         if self._thread.is_alive():
@@ -140,8 +141,8 @@ class Engine:
         """Queues all choices of a request and returns its id. Events may be delivered before this call returns.
 
         Raises:
-            QueueFull: the choices do not fit in slots and queue. A request larger than both together fits while no
-                sequence waits.
+            QueueFull: the choices do not fit in slots and queue. A request with more choices than both together hold
+                is accepted only while no sequence waits.
             EngineStopped: the engine is not running: it has not started, was stopped or has failed.
         """
         with self._lock:

@@ -8,9 +8,9 @@ from itertools import pairwise
 class PrefillPolicy:
     """A policy that alternates prefill and decode steps.
 
-    Between two decode steps it allows `startable // running` quotas of prompt tokens (see `next_size`), but at least
-    one. A quota is the largest bucket of at most two chunks. The total is at most the largest bucket: no decode step
-    waits for more tokens than one step can compute. While no sequence decodes, any bucket is allowed.
+    Between two decode steps it allows `max(1, startable // running)` quotas of prompt tokens (see `next_size`), and at
+    most the largest bucket. No decode step therefore waits for more tokens than one step can compute. A quota is the
+    largest bucket of at most two chunks. While no sequence decodes, any bucket is allowed.
     """
 
     def __init__(self, prefill_buckets: tuple[int, ...]) -> None:

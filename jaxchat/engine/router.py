@@ -42,15 +42,21 @@ class DataParallelEngine:
         self._lock = threading.Lock()
 
     def start(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> None:
-        """Starts every engine, as `Engine.start` does.
+        """Starts the threads of all engines. Each engine thread calls both functions.
 
-        `deliver` and `ended` are called from several threads, `ended` once for each engine.
+        Args:
+            deliver: called with the new events of one engine.
+            ended: called once for each engine, when its thread ends.
         """
         for engine in self._engines:
             engine.start(deliver, ended)
 
     def stop(self, patience: float | None = None) -> None:
-        """Stops the engines one after the other, as `Engine.stop` does, with `patience` seconds for each."""
+        """Stops the engines one after the other. Unfinished requests end with `engine_failure`.
+
+        Args:
+            patience: maximum seconds to wait for each engine; None waits without limit.
+        """
         for engine in self._engines:
             engine.stop(patience)
 
@@ -73,7 +79,7 @@ class DataParallelEngine:
         """Queues a request in one of the engines and returns its id.
 
         Raises:
-            QueueFull: the choices do not fit in that engine, see `Engine.submit`.
+            QueueFull: the choices do not fit in the slots and the queue of that engine.
             EngineStopped: that engine is not running.
         """
         with self._lock:
@@ -84,7 +90,7 @@ class DataParallelEngine:
         return number
 
     def cancel(self, request_id: int, choice: int | None = None) -> None:
-        """Drops a request, or one choice of it, as `Engine.cancel` does."""
+        """Drops a request, or one choice of it, before the next step. Ignores those that have ended already."""
         self._engines[request_id % len(self._engines)].cancel(request_id, choice)
 
     def forget_prefixes(self) -> None:

@@ -102,7 +102,7 @@ class Scheduler:
         return len(cancelled)
 
     def schedule(self) -> Step | None:
-        """Chooses the next step and returns it, or None if there is nothing to do."""
+        """Chooses the next step and returns it. Returns None if no sequence can proceed now."""
         if self._swapped:
             if self._readmit(self._swapped[0]):
                 return self._swap_in(self._swapped.pop(0))

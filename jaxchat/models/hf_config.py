@@ -60,7 +60,7 @@ class HFConfigReader:
     def number(self, key: str, default: float | None = None, *, positive: bool = False) -> float:
         """Returns a finite number of at least 0, or above 0 if `positive`."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST:
+        if not _is_finite(value) or value < 0:
             raise self.error(key, "must be a finite number of at least 0")
         if positive and not value:
             raise self.error(key, "must be above 0")
@@ -83,7 +83,7 @@ class HFConfigReader:
     def numbers(self, key: str) -> tuple[float, ...]:
         """Returns a list of finite numbers, empty if the key is absent."""
         values = self._list(key)
-        if not all(isinstance(value, int | float) and -LARGEST <= value <= LARGEST for value in values):
+        if not all(map(_is_finite, values)):
             raise self.error(key, "must be a list of finite numbers")
         return tuple(map(float, values))
 
@@ -122,3 +122,8 @@ class HFConfigReader:
         if not isinstance(values, list):
             raise self.error(key, "must be a list")
         return values
+
+
+def _is_finite(value: Any) -> bool:
+    """Returns whether a JSON value is a finite number. Python counts booleans as integers, JSON does not."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and -LARGEST <= value <= LARGEST

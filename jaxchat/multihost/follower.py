@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
 
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.config import EngineConfig
-from jaxchat.model_directory import find
+from jaxchat.errors import ModelError
+from jaxchat.model_directory import find, text_files
 from jaxchat.types import MultihostFollower, Report
 
 
@@ -16,7 +18,7 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
     """Loads this process's part of a model, runs the leader's steps until the leader ends the run, and leaves.
 
     Args:
-        model: the model, as for `jaxchat.load`.
+        model: "bundled", a model directory or a hub id.
         engine: engine settings, which are equal in all processes except for `cache_dir` and `max_queued`.
         leader: the connection to the leader.
         report: called as `report(stage, done, total)` while the model loads.
@@ -25,7 +27,8 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
         ModelError: the model cannot be loaded.
         MultihostError: a process does not join in time or differs from the leader, or the leader is lost.
         OSError: `cache_dir` names a folder that is not writable.
-        ValueError: settings do not fit the model or the devices.
+        ValueError: a name is not registered, or settings do not fit the model or the devices. Or answers could depend
+            on the slot although `engine.determinism` is "exact".
     """
     from jaxchat.parallel.distributed import join, leave  # these import jax
     from jaxchat.runtime.load import load_runner
@@ -48,7 +51,7 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
 
 
 def leave_multihost() -> None:
-    """Waits for the other processes to leave, and leaves the multihost group. The leader calls it last."""
+    """Waits at most 30 seconds for the other processes, then leaves the multihost group. The leader calls it last."""
     from jaxchat.parallel.distributed import leave
 
     leave()
@@ -57,17 +60,24 @@ def leave_multihost() -> None:
 def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
     """Returns the values that must be equal in all processes, by name.
 
-    The values are package versions, hashes of `config.json` and `tokenizer.json`, and all fields of `engine`
-    except `cache_dir` and `max_queued`.
+    The values are package versions, hashes of the model's files except its weights, and all fields of `engine` except
+    `cache_dir` and `max_queued`.
 
     Raises:
-        ModelError: the model is not found.
-        OSError: one of the two files cannot be read.
+        ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
+        OSError: a file cannot be read.
     """
     directory = find(model)
     facts = {name: version(name) for name in ("jaxchat", "jax", "jaxlib")}
+    hashes = {str(path.relative_to(directory)): _hash(path) for path in text_files(directory)}
     for name in ("config.json", "tokenizer.json"):
-        facts[name] = hashlib.sha256((directory / name).read_bytes()).hexdigest()[:16]
+        if name not in hashes:
+            raise ModelError(f"{directory / name}: not found")
+    facts |= hashes
     settings = {field.name: str(getattr(engine, field.name)) for field in fields(engine)}
     del settings["cache_dir"], settings["max_queued"]
     return facts | settings
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

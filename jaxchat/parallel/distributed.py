@@ -38,7 +38,10 @@ def join(member: MultihostMember) -> None:
 
 
 def leave() -> None:
-    """Waits until all processes leave. Otherwise the others would report the end of this process as a failure."""
+    """Waits at most 30 seconds until all processes leave, then leaves. Does nothing if `join` was not called.
+
+    Without this call, the other processes would report the end of this process as a failure.
+    """
     jax.distributed.shutdown()
 
 
@@ -58,7 +61,7 @@ def put(tree: Any, sharding: Any) -> Any:
 
     Args:
         tree: the arrays.
-        sharding: one sharding for all arrays, or a pytree of shardings, as for `jax.device_put`.
+        sharding: one sharding for all arrays, or a pytree of shardings.
     """
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
         return jax.device_put(tree, sharding)
@@ -73,7 +76,7 @@ def _put(value: Any, sharding: NamedSharding) -> Array:
 def take_part(tree: Any) -> Any:
     """Returns host copies of this process's part of each array in a pytree.
 
-    The part is the whole array if this process has all of it. Other arrays must be split along one axis only.
+    If this process has all of an array, its part is the whole array. Other arrays must be split along one axis only.
     """
     return jax.tree.map(_part, tree)
 
@@ -92,7 +95,7 @@ def put_part(tree: Any, sharding: Any) -> Any:
 
     Args:
         tree: this process's part of each array.
-        sharding: as for `put`.
+        sharding: one sharding for all arrays, or a pytree of shardings.
     """
     if all(place.is_fully_addressable for place in jax.tree.leaves(sharding)):
         return jax.device_put(tree, sharding)

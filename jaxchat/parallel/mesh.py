@@ -62,8 +62,8 @@ class Placement:
         """Returns a placement over the first of `devices`, by default those of all processes.
 
         Raises:
-            ValueError: there are too few devices, or several processes have more devices than are used, or the model
-                cannot be split (see `check_divides`).
+            ValueError: there are too few devices, or the model cannot be split (see `check_divides`). Or there are
+                several processes, and some of their devices would not be used.
         """
         return Placement.copies(replace(config, data=1), model, devices)[0]
 
@@ -74,7 +74,8 @@ class Placement:
         Each copy takes the next `config.tensor` of `devices`, which are by default those of all processes.
 
         Raises:
-            ValueError: as for `create`, or there are several copies and several processes.
+            ValueError: there are too few devices, or the model cannot be split (see `check_divides`). Or there are
+                several processes, and either several copies or unused devices.
         """
         devices = devices or jax.devices()
         _check_devices(config, len(devices), jax.process_count())
@@ -84,7 +85,7 @@ class Placement:
 
     @staticmethod
     def imagined(config: MeshConfig, model: ModelConfig) -> Placement:
-        """Returns a placement over imagined devices, for planning. Raises ValueError as `check_divides` does."""
+        """Returns a placement over imagined devices, for planning. Raises ValueError if the model cannot be split."""
         check_divides(config, model)
         return Placement(AbstractMesh((config.tensor,), (AXIS,), axis_types=(AxisType.Auto,)), _rules(config))
 

@@ -25,12 +25,12 @@ Weights = TypeVar("Weights", numpy.ndarray, jax.Array)
 
 
 def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
-    """Returns the configuration of the model padded to `devices` devices: vocabulary and heads grow as needed.
+    """Returns the configuration of the model with enough vocabulary and heads for `devices` devices.
 
     Sampling must ignore token ids from `model.vocab_size` on. One device needs no padding.
 
     Raises:
-        ValueError: heads would be added to a model that normalises over all heads together.
+        ValueError: heads would be added, but the model normalises queries and keys across all heads at once.
     """
     if devices == 1:
         return model
@@ -48,7 +48,7 @@ def _padded_kind(kind: LayerKind, layer: ModelConfig, devices: int) -> LayerKind
 
 
 def _padded_heads(model: ModelConfig, devices: int) -> tuple[int, int]:
-    """Returns the padded numbers of query heads and of KV heads. Raises ValueError as `padded_config` does."""
+    """Returns the padded numbers of query heads and of KV heads. `padded_config` describes the ValueError."""
     copies = max(1, devices // model.num_kv_heads)
     kv_heads = cdiv(model.num_kv_heads * copies, devices) * devices
     group = cdiv(model.group, copies)

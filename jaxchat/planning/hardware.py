@@ -51,8 +51,9 @@ class Topology:
     def links(self, devices: int) -> float:
         """Returns the bytes per second that each of `devices` devices sends to its neighbours during an all-reduce.
 
-        The TPU compiler sends all-reduces over a whole three-dimensional slice along all dimensions at once: to one
-        neighbour in a dimension of two devices, and to two in a larger one. All other all-reduces use a ring.
+        In an all-reduce over a whole three-dimensional slice, the TPU compiler uses all dimensions at once. Each device
+        then sends to one neighbour in a dimension of two devices, and to two neighbours in a larger dimension. All
+        other all-reduces use a ring.
         """
         sides = [int(side) for side in self.name.partition(":")[2].split("x")]
         if len(sides) < 3 or devices < self.devices:
@@ -65,7 +66,7 @@ class Topology:
         return self.devices // self.hosts(self.devices)
 
     def hosts(self, devices: int) -> int:
-        """Returns the number of hosts that have `devices` devices of the slice."""
+        """Returns the number of hosts that are needed for `devices` devices of the slice."""
         return 1 if devices <= self.chip.host else cdiv(devices, 4)
 
 

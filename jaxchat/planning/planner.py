@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def full_capacity(self) -> int:
-        """Tokens of a sequence of full length in every slot."""
+        """Tokens in all slots together if every slot has a sequence of full length."""
         return self.engine.slots * self.full_length
 
     @property
@@ -90,7 +90,10 @@ def suggest_config(
 
 
 def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine. If the model does not fit, names the smallest slice of the same chips on which it fits.
+    """Plans an engine on a slice.
+
+    If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips on which it fits.
+    If none is large enough, `smallest_fit` is "".
 
     Raises:
         ValueError: settings of `engine` do not fit the model.
@@ -106,8 +109,8 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
 def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
     """Plans an engine and chooses its `tensor_parallel`, `data_parallel` and `max_seq_len`.
 
-    `tensor_parallel` is the largest divisor of the slice's devices over which the model can be split. Also sets `pages`
-    if memory does not hold a sequence of full length in every slot.
+    `tensor_parallel` is the largest divisor of the slice's devices over which the model can be split without additional
+    query heads. Also sets `pages` if memory does not hold a sequence of full length in every slot.
 
     Raises:
         ValueError: settings of `engine` do not fit the model, for example expert parallelism without experts.

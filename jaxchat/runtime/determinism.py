@@ -20,9 +20,9 @@ SEQUENCES, STEPS = 8, 4
 def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
     """Returns the row counts of `runner.decode_buckets` whose programs agree bit for bit with that of S rows.
 
-    S is included. Each program decodes the same random sequences, a few of them longer than a block of attention.
-    Tokens and the f32 log-probabilities of 21 tokens per row must be equal. Leaves noise in slots and pages, which is
-    never read.
+    The result includes S. Each program decodes the same random sequences, a few of them longer than a block of
+    attention. Tokens and the f32 log-probabilities of 21 tokens per row must be equal. Leaves meaningless values in
+    slots and pages, which are never read.
     """
     *smaller, full = runner.decode_buckets
     if not smaller:
@@ -35,8 +35,9 @@ def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
 def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
     """Returns the sizes of `runner.prefill_buckets` whose programs agree bit for bit with that of C tokens.
 
-    C, the smallest, is included. The same random prompts are computed in steps of each size. A few tokens are decoded
-    after them, whose log-probabilities depend on all keys and values. Leaves noise as `agreeing_decode_buckets` does.
+    The result includes C, the smallest size. The same random prompts are computed in steps of each size. Then a few
+    tokens are decoded, because their log-probabilities depend on all keys and values. Leaves meaningless values in
+    slots and pages, which are never read.
     """
     least, *larger = runner.prefill_buckets
     if not larger:
@@ -53,8 +54,8 @@ def rows_agree(runner: Runner) -> bool:
     """Returns whether sequences get the same bits in every slot and row of the largest decode program.
 
     Copies of two random sequences are decoded in as many slots at once as there are pages for. The bits of copies
-    differ on devices whose order of summation depends on a number's position in its array. Leaves noise as
-    `agreeing_decode_buckets` does.
+    differ on devices whose order of summation depends on a number's position in its array. Leaves meaningless values in
+    slots and pages, which are never read.
     """
     sizes = runner.sizes
     return all(len(set(copies)) == 1 for copies in _Trial(runner, 2, sizes.chunk // 2, sizes.chunk).everywhere())
@@ -94,7 +95,10 @@ class _Trial:
             self._swapped.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
 
     def everywhere(self) -> list[list[bytes]]:
-        """Returns, for each sequence, the bits that its copy in each slot computes. Sequences alternate over slots."""
+        """Returns, for each sequence, the bits that its copy in each of its slots computes.
+
+        Sequences alternate over slots.
+        """
         sizes, count = self._runner.sizes, len(self._swapped)
         per_sequence = self._pages.shape[1]
         rows = min(sizes.slots, (sizes.pages - 1) // per_sequence)

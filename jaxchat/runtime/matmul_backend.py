@@ -26,7 +26,7 @@ def choose_packing(
 ) -> tuple[Packing | None, str]:
     """Returns the packing of weights for the matmul backend, and a phrase that describes the backend.
 
-    The packing is None if the backend takes weights in the layout of the decoder.
+    The packing is None if the backend takes weights as the decoder defines them.
 
     Args:
         engine: settings.
@@ -80,11 +80,11 @@ def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placem
         engine: settings.
         model: the padded model.
         placement: devices of the model.
-        folder: as for `matmul_calls`.
+        folder: folder for built kernels; None builds them for this process alone.
 
     Raises:
         RegistryError: the name in `engine.attention` is not registered.
-        ValueError: the backend of that name cannot serve the model.
+        ValueError: the backend of that name, or for "auto" every backend, cannot serve the model.
     """
     return choose_attention(
         engine, model, placement, jax.default_backend(), _attention_calls(engine, placement, folder)

@@ -21,16 +21,16 @@ def release_freed_memory(logits: int = 0) -> Iterator[None]:
     The settings are permanent: glibc cannot restore its own thresholds. A library must not call this unasked. Other C
     libraries are not changed.
 
-    Without these settings, each thread keeps the memory that it frees. After an Orbax checkpoint was read, that is as
-    much as a quarter of the weights.
+    Without these settings, each thread keeps the memory that it frees. After an Orbax checkpoint was read, this memory
+    can be as large as a quarter of the weights.
 
     After the context, glibc keeps up to a gigabyte of freed memory. Each step needs that memory again, and fresh memory
     costs a page fault per page. With half a billion weights, page faults take 10 of the 62 ms of a step of 8 sampled
     rows.
 
-    Memory beyond a thread's arena would be fresh in every step. If a step needs more, all threads that start after this
-    call share one arena. This saves 30 of the 112 ms of a step of 32 rows. Threads sometimes wait for a shared arena,
-    so each has a separate one if steps are smaller.
+    By default, glibc gives each thread an arena of at most 64 MiB. If steps need more, the rest would be fresh memory
+    in every step. In this case, all threads that start after this call share one arena. This saves 30 of the 112 ms of
+    a step of 32 rows. If steps need less, threads keep separate arenas, so that they need not wait for each other.
 
     Args:
         logits: number of logits of the largest later step, S times V; 0 if steps use other memory.

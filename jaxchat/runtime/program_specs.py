@@ -69,12 +69,12 @@ def choose_attention(
         engine: settings.
         model: the padded model.
         placement: devices of the model.
-        platform: as for `choose`.
-        native: as for `choose`.
+        platform: "cpu", "tpu" or "gpu", as jax names them.
+        native: custom calls of `jaxchat.kernels.attention.cpu_native` by dtype; empty if they are unavailable.
 
     Raises:
         RegistryError: the name in `engine.attention` is not registered.
-        ValueError: the backend of that name cannot serve the model.
+        ValueError: the backend of that name, or for "auto" every backend, cannot serve the model.
     """
 
     def shape(layer: ModelConfig) -> AttentionShape | None:

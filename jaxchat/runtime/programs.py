@@ -38,7 +38,7 @@ def decode_layout(rows: int) -> PackedLayout:
 def prefill_layout(sizes: EngineShapes, bucket: int) -> PackedLayout:
     """Returns the layout of the packed inputs of `prefill` for `bucket` tokens.
 
-    The inputs are the tokens, their place in sequence and pages, and all sampling parameters.
+    The inputs are the tokens, their positions and pages, and all sampling parameters.
     """
     scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "constrained")]
     arrays = [
@@ -66,7 +66,10 @@ def output_layout(rows: int, vocab: int) -> PackedLayout:
 def decode_program(
     decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: ModelAttention, rows: int
 ) -> Step:
-    """Builds `decode` for R rows: one token for each slot that a row names. Other slots keep their state."""
+    """Builds the program `decode[R]` for R = `rows`. It samples one token for each slot that a row names.
+
+    Other slots keep their state.
+    """
     layout = decode_layout(rows)
 
     def decode(

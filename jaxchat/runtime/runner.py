@@ -132,8 +132,11 @@ class Runner:
         self._counter = CompileCounter()
 
     def restrict(self, prefill_buckets: tuple[int, ...], decode_buckets: tuple[int, ...]) -> None:
-        """Restricts the runner to prefill programs of these sizes and decode programs of these row counts, the last
-        one S.
+        """Makes the runner use only some of its programs.
+
+        Args:
+            prefill_buckets: sizes of prefill steps in tokens, in ascending order.
+            decode_buckets: row counts of decode steps, in ascending order. The last one must be S.
         """
         self.prefill_buckets, self.decode_buckets = prefill_buckets, decode_buckets
         kept = {*map(prefill_name, prefill_buckets), *map(decode_name, decode_buckets)}

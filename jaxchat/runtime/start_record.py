@@ -49,9 +49,9 @@ class StartRecord:
         return self._path is not None and self._path.exists()
 
     def agreement(self, identity: str) -> Agreement | None:
-        """Returns the agreement that was recorded for `identity`, or None without one.
+        """Returns the agreement that was recorded for `identity`, or None if there is none.
 
-        A missing or damaged file counts as one without an agreement.
+        Also returns None if the file is missing or damaged.
         """
         if self._path is None:
             return None

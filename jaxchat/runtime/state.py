@@ -37,7 +37,7 @@ class EngineShapes:
         """Returns the shapes of an engine's programs, with defaults for settings that are None.
 
         Raises:
-            ValueError: `max_seq_len` is more than the model's, or `pages` do not hold one sequence of that length.
+            ValueError: `max_seq_len` is more than the model's, or `pages` is too small for one sequence of that length.
         """
         context = engine.max_seq_len or min(model.max_seq_len, 8192)
         if context > model.max_seq_len:

@@ -44,7 +44,7 @@ def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PanelWe
 class PanelPacking:
     """The packing for the C++ kernels.
 
-    `targets` has the custom calls by dtype, see `kernels.matmul.native.native_matmuls`.
+    `targets` has the custom calls by dtype, from `kernels.matmul.native.native_matmuls`.
     """
 
     targets: dict[str, str]
@@ -58,13 +58,13 @@ class PanelPacking:
         return pack_table(w, self.targets[w.dtype.name])
 
     def experts(self, w: Array, inputs: int) -> PanelWeight:
-        """Packs `w[E, in..., out...]`, a stack of E weights, each as `matrix` does."""
+        """Packs `w[E, in..., out...]`, a stack of E weights. The first `inputs` axes of each are contracted."""
         return pack_stack(w, inputs, self.targets[w.dtype.name])
 
 
 @dataclass(frozen=True)
 class Int8Packing:
-    """The packing into int8. `targets` is as for `PanelPacking`, empty if XLA multiplies."""
+    """The packing into int8. `targets` has the custom calls by dtype. It is empty if XLA multiplies."""
 
     targets: dict[str, str]
 
@@ -81,11 +81,14 @@ class Int8Packing:
         return quantise(w, inputs, self.target)
 
     def table(self, w: Array) -> Int8:
-        """Rounds `w[V, D]`, whose last axis is contracted, as `matrix` does."""
+        """Rounds `w[V, D]`, whose last axis is contracted, to int8. Each of the V outputs has one scale."""
         return quantise_rows(w, self.target)
 
     def experts(self, w: Array, inputs: int) -> Int8:
-        """Rounds `w[E, in..., out...]`, a stack of E weights, each as `matrix` does."""
+        """Rounds `w[E, in..., out...]`, a stack of E weights, to int8. Each output of each weight has one scale.
+
+        The first `inputs` axes of each weight are contracted.
+        """
         return quantise_stack(w, inputs, self.target)
 
 

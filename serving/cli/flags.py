@@ -60,7 +60,7 @@ def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
-    """Ends the process if there are unknown arguments. The usage message names the nearest flag of `parser`."""
+    """Exits with status 2 if there are unknown arguments. The message names the most similar flag of `parser`."""
     if not unknown:
         return
     flag = next((word.partition("=")[0] for word in unknown if word.startswith("--")), None)

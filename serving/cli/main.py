@@ -8,14 +8,15 @@ import sys
 from collections.abc import Sequence
 
 from jaxchat.errors import ChatError, ModelError
+from serving.cli.extras import missing_package
 
 try:
     from serving.cli import chat, convert, keys, models, plan, rest, serve
     from serving.cli.flags import refuse_unknown
-except ModuleNotFoundError as error:  # a plain install of jaxchat is the Python client alone
-    if (error.name or "serving").startswith(("jaxchat", "serving")):
+except ModuleNotFoundError as error:
+    if (line := missing_package(error)) is None:
         raise
-    sys.exit(f"jaxchat: {error.name} is missing: pip install 'jaxchat[server]', or 'jaxchat[rest]' for REST too")
+    sys.exit(line)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141  # the status of a process ended by SIGPIPE
     except KeyboardInterrupt:
         return 130
+    except ModuleNotFoundError as error:
+        if (line := missing_package(error)) is None:
+            raise
+        print(line, file=sys.stderr)
+        return 1
     except (ChatError, ModelError, OSError, ValueError) as error:
         print(f"jaxchat: {error}", file=sys.stderr)
         return 1

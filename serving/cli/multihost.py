@@ -12,6 +12,7 @@ from typing import Any
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ModelError, MultihostError
 from jaxchat.types import Report
+from serving.cli.extras import missing_package
 from serving.config import MultihostConfig
 from serving.multihost.follower import Follower
 from serving.multihost.leader import Leader
@@ -20,11 +21,11 @@ log = logging.getLogger(__name__)
 
 
 def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Callable[[Leader], int]) -> int:
-    """Waits for all followers and calls `serve`. Tells the followers to finish after status 0. Returns the status.
+    """Waits for all followers, calls `serve` and returns its status. If the status is 0, ends the followers' run.
 
     Raises:
-        ModelError: the model is not found.
-        OSError: a file of the model is missing, or the address is taken.
+        ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
+        OSError: a file of the model cannot be read, or the address is taken.
         MultihostError: a follower does not join in time.
         Exception: any exception of `serve`.
     """
@@ -49,7 +50,8 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
     SIGTERM and Ctrl-C ask the leader to end the run. A second signal of the same kind ends this process.
 
     Raises:
-        MultihostError: a process does not join in time or differs from the leader.
+        MultihostError: a process does not join in time or differs from the leader, or the leader is lost.
+        OSError: a file of the model cannot be read.
         Exception: any exception of `jaxchat.multihost.follower.run_follower`.
     """
     from jaxchat.multihost.follower import multihost_facts
@@ -66,9 +68,10 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
 
 
 def exit_on_failure(work: Callable[[], int]) -> int:
-    """Returns the exit status of `work`. Ends the process at once if the status is not 0.
+    """Runs `work` and returns 0 if its exit status is 0. Otherwise ends the process at once with that status.
 
-    A normal exit would wait for Python threads and JAX processes that may never finish.
+    Reports an exception of `work` and then uses status 1, or 130 for KeyboardInterrupt. A normal exit would wait for
+    Python threads and JAX processes that may never finish.
     """
     try:
         status = work()
@@ -77,8 +80,12 @@ def exit_on_failure(work: Callable[[], int]) -> int:
     except (ModelError, OSError, MultihostError, ValueError) as error:
         print(f"jaxchat: {error}", file=sys.stderr)
         status = 1
-    except Exception:
-        log.exception("this process failed")
+    except Exception as error:
+        line = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
+        if line is None:
+            log.exception("this process failed")
+        else:
+            print(line, file=sys.stderr)
         status = 1
     if status:
         _exit(status)

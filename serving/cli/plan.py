@@ -75,7 +75,7 @@ def facts(model: str, plan: Plan) -> dict[str, Any]:
 
 
 def table(model: str, plan: Plan) -> str:
-    """Returns the plan as a table for people."""
+    """Returns the plan as a plain-text table."""
     engine, chip = plan.engine, plan.topology.chip
     preposition = "on" if plan.replicas == 1 else "each on"
     placement = f"{preposition} {engine.tensor_parallel} of {plan.topology.devices} devices"
@@ -103,9 +103,10 @@ def table(model: str, plan: Plan) -> str:
 
 
 def command(model: str, plan: Plan) -> str:
-    """Returns the command that serves the plan.
+    """Returns the command that serves one copy of the model in the plan.
 
-    With several hosts, each host runs the command with its own number I. The number of HOST is 0.
+    If the plan needs several hosts, the command has two placeholders. Replace I by the host's number, counted from 0.
+    Replace HOST by the address of host 0.
     """
     engine = plan.engine
     hosts = plan.topology.hosts(engine.tensor_parallel)

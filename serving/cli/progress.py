@@ -25,7 +25,8 @@ _ENDS = {"building kernels": "Built kernels in {seconds:.0f} s.", "compiling pro
 class Progress(ProgressBars):
     """A callable `report(stage, done, total)` that shows progress: bars at a terminal, otherwise lines.
 
-    At a terminal, stages that occur only in a first start also have a line.
+    At a terminal, also prints a line before kernels are built or programs are compiled. The line says that this happens
+    at a first start only.
     """
 
     def __init__(self, folder: Path | None = None, say: Say = to_stderr) -> None:

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         KeyboardInterrupt: SIGTERM or Ctrl-C arrived while the model was loading.
-        Exception: any exception of loading or listening.
+        Exception: any exception of loading or listening. In a multihost group, such an exception ends the process.
     """
     log_config = from_flags(args, LogConfig)
     logs.configure(log_config)

@@ -33,7 +33,7 @@ def encode(step: MultihostStep) -> pb.Step:
 
 
 def decode(message: pb.Step) -> MultihostStep:
-    """Converts a message to a step. Its arrays are read-only, and a swapped sequence is `STORED_LOCALLY`.
+    """Converts a message to a step with read-only arrays. `STORED_LOCALLY` takes the place of a swapped sequence.
 
     Raises:
         ValueError: the message has no work.

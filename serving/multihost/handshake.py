@@ -16,7 +16,7 @@ def rejection_reason(
     Args:
         hello: the follower's first message.
         config: the leader's settings.
-        facts: the leader's own facts, as in `Hello.facts`.
+        facts: the leader's values that must be equal in all processes, by name.
         admitted: ids of the processes that have joined.
     """
     process = f"process {hello.process_id}"

@@ -104,6 +104,7 @@ DEEP = '{"a": ' + "[" * 100_000
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "config missing": (missing("config.json"), r"config\.json: not found"),
     "config empty": (written("config.json", ""), r"config\.json: not valid JSON"),
+    "config with a comment": (written("config.json", '{"a": 1} // why'), r"config\.json: not valid JSON"),
     "config cut": (cut("config.json", -20), r"config\.json: not valid JSON"),
     "config not text": (written("config.json", b"\xff\xfe\x00"), r"config\.json: not UTF-8"),
     "config nested without end": (written("config.json", DEEP), r"config\.json: not valid JSON"),

@@ -42,6 +42,8 @@ def test_the_vision_part_of_gemma_3_is_left_unread(tmp_path: Path) -> None:
     for prefix in ("language_model.model.", "model.language_model."):
         tensors = {name.replace("model.", prefix, 1): value for name, value in load_file(file).items()}
         tensors["vision_tower.vision_model.embeddings.patch_embedding.weight"] = np.ones((2, 3, 4, 4), np.float32)
+        head = "language_model.lm_head.weight" if prefix.startswith("language_model.") else "lm_head.weight"
+        tensors[head] = tensors[f"{prefix}embed_tokens.weight"].copy()
         text = json.loads(config.read_text())
         other = tmp_path / prefix
         other.mkdir()
@@ -92,10 +94,49 @@ def test_a_tensor_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
         load_hf(tmp_path, read_config(tmp_path))
 
 
-def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported() -> None:
+@pytest.mark.parametrize(
+    "name", ["MambaForCausalLM", "Llama4ForConditionalGeneration", "DeepseekV3ForCausalLM", "Qwen3_5ForCausalLM"]
+)
+def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported(name: str) -> None:
     with pytest.raises(ModelError) as caught:
-        from_hugging_face({**tiny.CONFIG, "architectures": ["MambaForCausalLM"]})
-    assert all(name in str(caught.value) for name in ("MambaForCausalLM is not supported", *FAMILIES))
+        from_hugging_face({**tiny.CONFIG, "architectures": [name]})
+    assert all(word in str(caught.value) for word in (f"{name} is not supported", *FAMILIES))
+
+
+METHODS = [
+    "awq",
+    "gptq",
+    "bitsandbytes",
+    "fp8",
+    "compressed-tensors",
+    "fbgemm_fp8",
+    "modelopt",
+    "torchao",
+    "auto-round",
+]
+
+
+@pytest.mark.parametrize("method", [*METHODS, None])
+def test_a_quantised_checkpoint_is_refused_by_its_method(method: str | None) -> None:
+    quantization = {"quant_method": method, "bits": 4} if method else {}
+    with pytest.raises(ModelError, match=f"quantization_config of method {method or 'unnamed'} is not supported; use"):
+        from_hugging_face({**tiny.CONFIG, "quantization_config": quantization})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        dict(torch_dtype="float16"),
+        dict(dtype="bfloat16"),
+        dict(quantization_config=None),
+        dict(use_cache=False, pretraining_tp=1, attention_dropout=0.0, transformers_version="4.40.0"),
+        dict(head_dim=None),
+        dict(head_dim=8),
+    ],
+    ids=str,
+)
+def test_keys_that_change_no_number(keys: dict) -> None:
+    assert from_hugging_face({**tiny.CONFIG, **keys}) == from_hugging_face(tiny.CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +154,15 @@ def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported() -
         (dict(rope_scaling=dict(type="linear", factor=-1.0)), r"rope_scaling\.factor must be a finite number"),
         (dict(tie_word_embeddings="yes"), "tie_word_embeddings must be true or false"),
         (dict(head_dim=7), "an even number of each head must be rotated, got 7"),
-        (dict(quantization_config={"quant_method": "gptq"}), "quantization_config of method gptq is not supported"),
         (dict(architectures=["SmolLM3ForCausalLM"], no_rope_layers=[1]), "1 layers are described, but there are 2"),
+        (
+            dict(architectures=["SmolLM3ForCausalLM"], no_rope_layers=[True, 1]),
+            "no_rope_layers must be a list of finite",
+        ),
+        (
+            dict(architectures=["Qwen3MoeForCausalLM"], mlp_only_layers=[False]),
+            "mlp_only_layers must be a list of finite",
+        ),
         (dict(architectures=["Gemma2ForCausalLM"], layer_types=["full"] * 2), "layer type 'full' is not supported"),
         (dict(architectures=["MixtralForCausalLM"], num_experts_per_tok=9), "9 experts for each token are more than 8"),
     ],

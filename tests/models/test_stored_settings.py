@@ -84,6 +84,33 @@ def test_a_window_of_mistral_that_is_absent_is_that_of_its_class() -> None:
     assert [kind.window for kind in from_hugging_face({**raw, "sliding_window": None}).kinds] == [0, 0]
 
 
+@pytest.mark.parametrize("kind", ["Qwen2", "Qwen3"])
+@pytest.mark.parametrize("used", [True, False, None])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        dict(max_window_layers=2),
+        dict(max_window_layers=0),
+        dict(sliding_window=None),
+        dict(layer_types=["sliding_attention", "full_attention"] * 2),
+        dict(dual_chunk_attention_config=dict(chunk_size=64, local_size=8), max_window_layers=1),
+        dict(use_mrope=False, max_window_layers=4),
+    ],
+    ids=str,
+)
+def test_windows_of_qwen_are_those_of_transformers(kind: str, used: bool | None, changes: dict[str, Any]) -> None:
+    raw = {**tiny.CONFIG, "architectures": [f"{kind}ForCausalLM"], "num_hidden_layers": 4, "sliding_window": 32}
+    raw |= {"use_sliding_window": used, **changes}
+    if not used and "layer_types" in changes:
+        with pytest.raises(ModelError, match="layer_types names sliding_attention, but sliding_window is off"):
+            from_hugging_face(raw)
+        return
+    theirs = getattr(transformers, f"{kind}Config")(**{**raw, "use_sliding_window": bool(used)})
+    expected = [theirs.sliding_window if each == "sliding_attention" else 0 for each in theirs.layer_types]
+    assert [layer.window for layer in from_hugging_face(raw).kinds] == expected
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,6 +1,6 @@
 """Compiles an engine's programs for TPUs that are not present, and checks the result. `make aot`
 
-Each program must fit into memory beside the KV pages, and update pages and slots in place. All-gathers may stand only
+Each program must fit into memory beside the KV pages, and update pages and slots in place. All-gathers may occur only
 inside branches, and each must be smaller than a device's share of the logits. At the chip's peak rates, each decode
 step must take at most 1.15 times as long as reading weights and KV once. The exit status is 0 if the bounds that fail
 are exactly those that `tools.aot.cases` lists as known to fail, and 1 otherwise.

@@ -26,7 +26,12 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A load of one kind. `size` is the number of prompt tokens, of streams, or of requests a second."""
+    """A load of one kind.
+
+    Attributes:
+        kind: "prefill", "decode" or "mix".
+        size: prompt tokens (prefill), streams (decode), or mean requests per second (mix).
+    """
 
     kind: str
     size: float
@@ -79,7 +84,7 @@ class Case:
         return [ask(float(at), rng.choice((SHORT, SHORT, SHORT, LONG)), ANSWER) for at in moments]
 
     def warm_up(self, vocab: int) -> list[Request]:
-        """Returns requests with the same prompt lengths and short answers."""
+        """Returns a few requests with the prompt lengths of the case and answers of at most 4 tokens."""
         first = self.requests(-1, vocab)[: max(self.streams, 2)]
         return [replace(request, at=0.0, tokens=min(request.tokens, 4)) for request in first]
 
@@ -96,7 +101,7 @@ class Case:
 
 
 def steady_rate(times: Times) -> float:
-    """Returns the tokens per second of the longest span in which the most streams decode together."""
+    """Returns the tokens per second while the largest number of streams decode. Uses the longest such span."""
     changes = sorted([(arrivals[0], 1) for arrivals in times] + [(arrivals[-1], -1) for arrivals in times])
     active, most, window = 0, 0, (0.0, 0.0)
     for (moment, change), (until, _) in pairwise(changes):

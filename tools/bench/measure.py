@@ -55,9 +55,10 @@ class Record:
 
 
 def peer_setups(peers: list[Peer], cases: list[Case], slots: list[int]) -> list[PeerSetup]:
-    """Returns each peer with its cases. jaxchat's own peers occur once for each number of slots.
+    """Returns each peer with its cases and its number of slots.
 
-    With each number of slots after the first, they have only the cases with more streams than the first number.
+    jaxchat's own peers run all cases with `slots[0]` slots. They also run with each further number in `slots`, but only
+    the cases with more than `slots[0]` streams. The other peers run all cases once, with enough slots for every case.
     """
     first, most = slots[0], max([*slots, *(case.streams for case in cases)])
     crowded = tuple(case for case in cases if case.streams > first)
@@ -85,7 +86,8 @@ class Bench:
             dtype: precision of the weights: float32, bfloat16 or int8.
             cache: folder with the peers' environments.
             probe: measures the machine's limits.
-            tries: most measurements of a case, which is measured again if other processes use 5 % of the processors.
+            tries: maximum number of measurements of a case. A case is measured again if other processes use 5 % or more
+                of the processor time.
         """
         self._tries = tries
         self._model, self._config, self._dtype, self._cache, self._probe = model, config, dtype, cache, probe

@@ -33,7 +33,7 @@ def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
 
 
 def hugging_face(config: ModelConfig, dtype: str) -> dict[str, Any]:
-    """Returns the `config.json` of a Qwen2 model with the shape `config`, whose layers must be equal."""
+    """Returns the `config.json` of a Qwen2 model with the shape `config`. All layers of `config` must be equal."""
     rope = config.kinds[0].rope
     assert rope, "every layer of this family has rotary positions"
     return {

@@ -45,7 +45,10 @@ FEATURES = {
 def make(
     config: ModelConfig, params: dict[str, object], slots: int, decode_sizes: tuple[int, ...], args: argparse.Namespace
 ) -> Runner:
-    """Returns a warmed-up runner with `slots` slots. Of `decode_sizes`, uses the programs that compute equal bits."""
+    """Returns a warmed-up runner with `slots` slots.
+
+    Compiles a decode program for each of `decode_sizes`. Keeps those that compute the same bits as the largest one.
+    """
     engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype)
     placement = Placement.create(engine.mesh, config)
     attention = select_attention(engine, config, placement, None).backend

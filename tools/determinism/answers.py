@@ -15,7 +15,8 @@ Entry = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 class Choice:
     """Text, calls, finish reason and log-probabilities of one choice.
 
-    An entry has a token's bytes, the bits of its log-probability as float32, and the same for each top log-probability.
+    `entries` has one entry for each token: its bytes, the bits of its log-probability as float32, and the same for each
+    of its top log-probabilities.
     """
 
     text: str = ""

@@ -58,9 +58,9 @@ async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int
 
 @asynccontextmanager
 async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
-    """Keeps `streams` neighbours running. Cancels about half of them before their answer is complete.
+    """Keeps `streams` neighbours running within the context. Cancels about half of them before their answer ends.
 
-    Raises the first exception of a neighbour, if there is one, on exit.
+    `create` sends a request. If a neighbour raises an exception, raises the first one at the end of the context.
     """
 
     async def one() -> None:

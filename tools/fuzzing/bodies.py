@@ -46,7 +46,7 @@ MAX_CHOICES = 4
 
 
 def valid(rng: random.Random, model: str) -> dict[str, Any]:
-    """Returns a request of valid fields. Some of them may contradict each other."""
+    """Returns a request in which each field alone is valid. Fields may contradict each other."""
     body: dict[str, Any] = {"model": model, "messages": json.loads(json.dumps(rng.choice(MESSAGES)))}
     for field in rng.sample(sorted(FIELDS), rng.randrange(5)):
         body[field] = json.loads(json.dumps(rng.choice(FIELDS[field])))

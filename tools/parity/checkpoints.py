@@ -257,7 +257,7 @@ def write_model(directory: Path, kind: str, *, shard: str = "50GB", **changes: A
 
     Args:
         directory: the model directory.
-        kind: the family in `transformers`, without the suffix of its classes.
+        kind: the prefix of the family's class names in `transformers`, such as `Qwen2`.
         shard: maximum size of a file of weights.
         changes: entries of the configuration that replace or extend `SHAPE`.
     """

@@ -48,7 +48,7 @@ def weather(city: str) -> str:
 
 
 def converse(create: Any) -> Transcript:
-    """Returns the transcript of the turns through `create`, the method of `openai`'s client or of a similar one."""
+    """Runs the turns and returns their transcript. `create` is `chat.completions.create` of a client."""
     messages: list[Any] = []
     transcript: Transcript = []
     for question in QUESTIONS:

@@ -15,10 +15,10 @@ _ARGUMENTS = {"probed_key": "probed value"}
 
 
 def reads_calls(ours: Jaxchat, theirs: Transformers) -> Reading:
-    """Returns whether the parser of a model's tool format reads a call as the template writes it.
+    """Returns "yes" or "no": whether the parser of a model's tool format reads a call as the template writes it.
 
-    Returns "not shown" if the template does not write calls, and "" if the tool format is unknown or the call cannot be
-    found in an answer.
+    Returns "not shown" if the template does not write calls. Returns "" if the tool format is unknown or the call
+    cannot be found in an answer.
     """
     traits = ours.template.traits
     if not traits.calls:

@@ -32,8 +32,8 @@ class Comparison:
         conversation: the name of the conversation.
         status: the result. A status "by rule" is not a fault.
         rules: names of the rules that explain the difference.
-        gains: whether jaxchat's prompt is an improvement: the template refuses the plain form, or loses a part of it
-            that jaxchat shows or refuses. Also true if only times of day differ.
+        gains: whether jaxchat handles the conversation better. True if the template refuses the plain form. True if
+            the template leaves out a part that jaxchat shows or refuses. Also true if only times of day differ.
         ours: the prompt of jaxchat.
         theirs: the prompt of `transformers`.
     """
@@ -49,8 +49,8 @@ class Comparison:
 def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Conversation]) -> list[Comparison]:
     """Returns the comparison of each conversation.
 
-    A rule explains differences if at least one conversation needs the rule: the template refuses the plain form of that
-    conversation, or loses a part of it.
+    A rule explains differences only if at least one conversation needs it. A conversation needs a rule if the template
+    refuses its plain form or leaves out a part of it. A few rules always explain differences.
     """
     compared = [_compare(ours, theirs, conversation) for conversation in conversations]
     needed = ALWAYS.union(*(comparison.rules for comparison in compared if comparison.gains))

@@ -71,7 +71,7 @@ class Transformers:
     """A renderer of prompts by `apply_chat_template` for one model."""
 
     def __init__(self, directory: Path, decode: Callable[[Sequence[int]], str]) -> None:
-        """Loads the tokenizer with its templates. `decode` converts token ids to text, as `Jaxchat.decode` does."""
+        """Loads the tokenizer with its templates. `decode` converts token ids to text."""
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
         self._decode = decode
 

@@ -50,7 +50,7 @@ class Row:
         return not self.named("differs") + self.named("only jaxchat refuses")
 
     def named(self, status: Status) -> list[str]:
-        """Returns the names of the conversations with a status."""
+        """Returns the names of the conversations whose comparison has this status."""
         return [comparison.conversation for comparison in self.comparisons if comparison.status == status]
 
 

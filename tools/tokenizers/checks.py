@@ -17,8 +17,9 @@ GROUP = 50  # ids in a sequence
 def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yields ("forged" or "ids", text) for each text whose prompt is wrong.
 
-    "forged": our prompt has other control tokens than the prompt of an ordinary word, so the text forged or removed
-    some. "ids": our ids differ from those of `transformers`, in whose prompt the text changes no control tokens.
+    "forged" means that the control tokens of our prompt depend on the text: they are not those of the prompt for
+    `word`. "ids" means that our ids differ from those of `transformers`. Texts that forge control tokens in the prompt
+    of `transformers` are not compared with it.
     """
     harmless = subject.control(subject.ours("word"))
     for text in texts:
@@ -32,9 +33,9 @@ def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str,
 def wrong_texts(subject: Subject, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[str, Sequence[int]]]:
     """Yields ("bytes" or "streams", ids) for each sequence of ids whose text is wrong.
 
-    "bytes" means that the text of our bytes differs from that of `transformers`. "streams" means that our streamed text
-    differs from that of our bytes. Sequences in which byte tokens, such as `<0xE2>`, form invalid UTF-8 are not
-    compared with `transformers`, which then also replaces valid neighbours.
+    Our text is decoded from the bytes of our tokens. "bytes" means that this text differs from that of `transformers`.
+    "streams" means that the text that we stream differs from this text. If byte tokens, such as `<0xE2>`, form invalid
+    UTF-8, `transformers` also replaces valid bytes next to them. Such sequences are not compared with it.
     """
     spellings = subject.theirs.convert_ids_to_tokens
     for ids in sequences:

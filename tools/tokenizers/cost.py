@@ -36,7 +36,7 @@ def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions
 
     Args:
         subject: the tokenizer with a chat template.
-        library: a separate tokenizer of the library, whose settings are changed.
+        library: a separate tokenizer object of the library. Its settings are changed.
         kind: name of the message in results.
         text: the message.
         repetitions: number of runs, of which the fastest counts.

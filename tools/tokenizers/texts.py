@@ -43,7 +43,7 @@ ALPHABET = (
 
 
 def texts(spellings: Iterable[str], rng: Random) -> list[str]:
-    """Returns at least 350 different texts: scripts, code, marks, white space, spellings of tokens and their parts.
+    """Returns more than 300 different texts: scripts, code, marks, white space, spellings of tokens and their parts.
 
     Args:
         spellings: the added tokens, control tokens first. At most 80 of them are used.

@@ -40,7 +40,7 @@ product.defvjp(_forward, _backward)
 
 
 def matmul(equation: str, x: Array, w: Array, reduce_dtype: str = "float32") -> Array:
-    """Multiplies as `jaxchat.models.layers.matmul` does, with bf16 inputs and f32 sums, on one device. Returns f32."""
+    """Replaces `jaxchat.models.layers.matmul` on one device: takes bf16 inputs, sums in f32 and returns f32."""
     del reduce_dtype  # training does not sum over devices
     inputs, _ = equation.split("->")
     left, right = inputs.split(",")

@@ -31,7 +31,7 @@ class Sample:
 
     @property
     def held_out(self) -> bool:
-        """Whether the sample is held out, as one key in ten. Depends only on skill and key, so splits share no key."""
+        """Whether the sample is held out. One key in ten is. Depends only on skill and key, so splits share no key."""
         return zlib.crc32(f"{self.skill}:{self.key}".encode()) % HELD_OUT_ONE_IN == 0
 
     @property

@@ -74,7 +74,10 @@ def init(config: ModelConfig, seed: int) -> Params:
 
 
 def packed_attention(layout: Layout, segments: Array) -> Attend:
-    """Returns causal attention inside each conversation of a flat batch. `segments` is i32 `[N]`, as in `Batch`."""
+    """Returns a function that computes causal attention inside each conversation of a flat batch.
+
+    `segments`, i32 `[N]`, has the conversation of each token. 0 is padding.
+    """
 
     def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
         (_, heads, width), groups = q.shape, k.shape[1]

@@ -2,7 +2,8 @@
 
 Templates always see the true text. If a message holds the spelling of a control token, the template is rendered once
 more with decoys: messages of equal length in which a letter of each such spelling differs. The control tokens of that
-second rendering are the template's own. All other spellings in the first rendering are text.
+second rendering are the template's own, and `alignment` finds them in the first one. All other spellings there are
+text.
 """
 
 from __future__ import annotations
@@ -11,29 +12,31 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from tokenizers import AddedToken, Tokenizer, normalizers
 
+from jaxchat.chat.prompt.alignment import DECOY_LETTERS
 from jaxchat.chat.prompt.edges import Edges
 from jaxchat.chat.prompt.splitter import Span, Splitter
+from jaxchat.chat.prompt.text_changes import TextChanges
 from jaxchat.errors import invalid
 
-_LETTERS, _OTHER = "qxzjkvw", "y"
+_LETTERS, _OTHER = DECOY_LETTERS[:-1], DECOY_LETTERS[-1]
 _ROLES = frozenset(("system", "user", "assistant", "tool"))
+_NO_CHANGES = TextChanges()
 
 
 class ControlTokens:
     """The control tokens of a tokenizer."""
 
-    def __init__(self, library: Tokenizer, spellings: Iterable[str], cuts: Iterable[str] = ()) -> None:
+    def __init__(self, library: Tokenizer, spellings: Iterable[str], changes: TextChanges = _NO_CHANGES) -> None:
         """Compiles the spellings.
 
         Args:
             library: the complete tokenizer.
             spellings: the control tokens. Tokens of white space only are control tokens in messages, too.
-            cuts: strings that the template may remove from messages, or at which it may split messages.
+            changes: what the template may do to the text of messages.
         """
-        spellings, self._cuts = set(spellings), frozenset(cuts)
+        spellings, self._cuts = set(spellings), changes.cuts
         self.spellings = frozenset(token for token in spellings if token.strip())
         added = library.get_added_tokens_decoder()
         control = {id_: token for id_, token in added.items() if token.content in spellings}
@@ -44,9 +47,15 @@ class ControlTokens:
         relevant = {id_: token for id_, token in added.items() if self.normalized or not token.normalized}
         self._splitter = Splitter(normalizer, relevant, self.ids)
         visible = {id_: token for id_, token in control.items() if token.content in self.spellings}
-        loose = {id_: AddedToken(token.content, normalized=token.normalized) for id_, token in visible.items()}
+        if changes.case:  # finds spellings in any case
+            normalizer = normalizers.Sequence([*filter(None, [normalizer]), normalizers.Lowercase()])
+        loose = {
+            id_: AddedToken(token.content, normalized=token.normalized or changes.case)
+            for id_, token in visible.items()
+        }
         self._finder = Splitter(normalizer, loose, frozenset(loose))
-        self._edges = Edges(self.spellings, self._cuts, normalizer.normalize_str if normalizer else None)
+        parts = map(str.lower, self.spellings) if changes.case else self.spellings
+        self._edges = Edges(parts, self._cuts, normalizer.normalize_str if normalizer else None)
 
     def spans(self, text: str) -> list[Span]:
         """Returns the control tokens that the library finds in a text, in order."""
@@ -90,16 +99,6 @@ class ControlTokens:
                 return text
             places = self._spelled(text)
         raise invalid("messages", "The messages hold too many overlapping control tokens.")
-
-
-def differs_only_by_decoys(rendered: str, decoy: str, spans: list[Span]) -> bool:
-    """Returns whether `decoy` differs from `rendered` only outside the spans, and only by letters of decoys."""
-    if len(rendered) != len(decoy):
-        return False
-    ours, theirs = (np.frombuffer(text.encode("utf-32-le"), np.uint32) for text in (rendered, decoy))
-    changed = theirs[ours != theirs]
-    letters = np.isin(changed, [ord(letter) for letter in _LETTERS + _OTHER]).all()
-    return bool(letters) and all(rendered[span.start : span.end] == decoy[span.start : span.end] for span in spans)
 
 
 def _is_empty(normalizer: normalizers.Normalizer | None) -> bool:

@@ -47,6 +47,11 @@ class Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
+def parse(source: str) -> nodes.Template:
+    """Returns the syntax tree of a template. Raises TemplateError of Jinja if `source` is not valid."""
+    return _environment().parse(source)
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     """Returns the environment without `strftime_now`, which each rendering passes because it depends on the day."""
     environment = ImmutableSandboxedEnvironment(

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from jaxchat.chat.prompt.control_tokens import ControlTokens, differs_only_by_decoys
+from jaxchat.chat.prompt.alignment import template_spans
+from jaxchat.chat.prompt.control_tokens import ControlTokens
 from jaxchat.chat.prompt.decoder import Decoder
 from jaxchat.chat.prompt.special_tokens import read_special_tokens, with_added_tokens
 from jaxchat.chat.prompt.splitter import Span
-from jaxchat.chat.prompt.turn_markers import cut_strings, turn_markers
+from jaxchat.chat.prompt.text_changes import text_changes
+from jaxchat.chat.prompt.turn_markers import turn_markers
 from jaxchat.errors import ModelError, invalid, safe_repr
 from jaxchat.model_directory import read_if_there, read_text
 
@@ -77,8 +79,10 @@ class ChatTokenizer:
             written = sum(id_ in self.control_tokens.ids for id_ in ids) if self._broken else 0
             if not self._broken or written == len(self.control_tokens.spans(rendered)):
                 return ids
-        spans = self.control_tokens.spans(decoy or rendered)
-        if decoy is not None and not differs_only_by_decoys(rendered, decoy, spans):
+            spans: list[Span] | None = self.control_tokens.spans(rendered)
+        else:
+            spans = template_spans(rendered, decoy, self.control_tokens.spans(decoy))
+        if spans is None:
             raise invalid("messages", _NOT_TEXT)
         return self._encode_with_aliases(rendered, spans)
 
@@ -115,7 +119,7 @@ class ChatTokenizer:
             return ControlTokens(self._full, spellings)
         ordinary = [token.content for token in self._added.values() if not token.special]
         spellings |= turn_markers(template, ordinary)
-        return ControlTokens(self._full, spellings, cut_strings(template.source))
+        return ControlTokens(self._full, spellings, text_changes(template.source))
 
     def _model_made(self) -> Iterator[tuple[int, list[int]]]:
         """Yields each control token that the tokenizer's model itself finds in text: its id and its characters' ids.

@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import jinja2
-
 from jaxchat.errors import ChatError
 
 if TYPE_CHECKING:
@@ -40,16 +38,6 @@ def turn_markers(template: ChatTemplate, tokens: Iterable[str]) -> set[str]:
     tags = {token for token in tokens if _TAG.fullmatch(token)}
     turns = {token for token in tags if token in before_user}
     return {token for token in tokens - tags if token in written} | turns | (set(map(_partner, turns)) & tags)
-
-
-def cut_strings(source: str) -> set[str]:
-    """Returns the strings in a template's expressions at which it may cut message text, such as `</think>`.
-
-    Leaves out words and white space, because a part of a control token seldom ends there.
-    """
-    tokens = jinja2.Environment().lexer.tokenize(source)
-    strings = {token.value for token in tokens if token.type == "string"}
-    return {text for text in strings if len(text.strip()) > 1 and not text.isalnum()}
 
 
 def _rendered(template: ChatTemplate) -> Iterator[str]:

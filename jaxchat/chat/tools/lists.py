@@ -53,7 +53,7 @@ class _Functools(ListToolFormat):
 
 
 _LIST = re.compile(r'\[(?:\s|\\n)*\{\\*"name\\*": .{1,80}?\\*"arguments\\*": ', re.DOTALL)
-_OTHERS = re.compile(r"</?\|?tool|<function|\[TOOL|functools|Action:|_ACTION|<\|channel\|>|<invoke")
+_OTHERS = re.compile(r"(?i:</?\|?tool)|<function|\[TOOL|functools|Action:|_ACTION|<\|channel\|>|<invoke")
 JSON_LIST = _JsonList(opening="", markers=(), bare=True)
 APRIEL = ListToolFormat(
     opening="<tool_calls>",

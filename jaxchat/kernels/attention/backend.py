@@ -51,11 +51,11 @@ class AttentionBackend(Protocol):
 
     @property
     def page_axis(self) -> int:
-        """The page axis of every array of a cache."""
+        """The index of the page axis in every array of a cache."""
 
     @property
     def head_axis(self) -> int:
-        """The KV-head axis of every array of a cache. It is split over devices."""
+        """The index of the KV-head axis in every array of a cache. This axis is split over devices."""
 
     @property
     def cache_dtype(self) -> str:
@@ -71,7 +71,7 @@ class AttentionBackend(Protocol):
         """
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        """Writes `k[T, K, d]` and `v[T, K, d]` as the whole pages `page_ids[T / page]`, i32.
+        """Writes `k[T, K, d]` and `v[T, K, d]` to whole pages, whose ids are `page_ids[T / page]`, i32.
 
         Drops pages whose id is N.
         """
@@ -99,7 +99,7 @@ class AttentionBackend(Protocol):
             cache: the arrays of one layer, after the write.
             table: i32 `[P]`, page ids.
             start: i32 scalar.
-            spec: as for `decode`.
+            spec: how scores are computed and which keys are visible.
 
         Returns:
             `[T, H, d]`, f32 or the dtype of q.
@@ -108,20 +108,20 @@ class AttentionBackend(Protocol):
 
 @dataclass(frozen=True)
 class ModelAttention:
-    """The backends of a model's layers, whose heads may differ. All are of one kind, with the same axes and dtype.
+    """The backend of each layer of a model. All have the same name, axes and dtype, but the layers' heads may differ.
 
-    The entry of a layer is None if the layer attends to the keys of an earlier layer, with that layer's backend.
+    The entry is None for a layer that uses the keys and values of an earlier layer, with the backend of that layer.
     """
 
     layers: tuple[AttentionBackend | None, ...]
 
     @property
     def first(self) -> AttentionBackend:
-        """The backend of the first layer with keys. All backends have its name, axes and dtype."""
+        """The first backend. All others have the same name, axes and dtype."""
         return next(backend for backend in self.layers if backend)
 
     def of(self, layer: int) -> AttentionBackend:
-        """Returns the backend of a layer that has keys."""
+        """Returns the backend of a layer. The layer must not use the keys of an earlier one."""
         backend = self.layers[layer]
         assert backend, f"layer {layer} uses the keys of another"
         return backend
@@ -129,7 +129,7 @@ class ModelAttention:
     def shapes(self, pages: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
         """Returns the shapes of each layer's cache with `pages` pages, all devices together.
 
-        A layer without keys has no shapes.
+        The entry is `()` for a layer that uses the keys and values of an earlier layer.
         """
         return tuple(backend.shapes(pages) if backend else () for backend in self.layers)
 
@@ -158,8 +158,8 @@ class AttentionFactory:
     Args:
         build: returns the backend for a supported target.
         platforms: platforms that the backend runs on; empty for all.
-        unsupported_reason: returns the reason for which the backend cannot serve a target of its platforms; "" if none.
-        note: returns a phrase for the operator that says what computes attention.
+        unsupported_reason: returns why the backend cannot serve a target on one of its platforms, or "" if it can.
+        note: returns a phrase for the operator about the backend on a target.
     """
 
     build: Callable[[AttentionTarget], AttentionBackend]

@@ -21,10 +21,10 @@ Block = tuple[Array, Array]  # keys and values `[B, d]`
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """The tiling of a kernel: keys of a block, warps of a kernel instance, stages of its load pipeline.
+    """The tiling of a kernel: keys in a block, warps of a kernel instance, and stages of its load pipeline.
 
-    A row's keys are divided into at most `splits` splits: one for every `min_blocks` blocks, rounded up. A kernel
-    instance computes `queries` queries of a prefill step.
+    A row's keys are divided into splits: one for every `min_blocks` blocks, rounded up, but at most `splits`. In a
+    prefill step, a kernel instance computes `queries` queries.
     """
 
     block: int  # for keys of 128 numbers in bf16; larger keys make smaller blocks
@@ -35,7 +35,7 @@ class Tiling:
     queries: int = 1
 
     def keys(self, page: int, width: int, itemsize: int) -> int:
-        """Returns the number of keys of a block, in whole pages.
+        """Returns the number of keys in a block, which has whole pages.
 
         Args:
             page: tokens of a page, a power of two.
@@ -58,7 +58,7 @@ class Pages:
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Loads the keys and values of block `index`, `[block, padded_width(d)]` each.
+        """Loads the keys and values of block number `index`, which has `block` keys: `[block, padded_width(d)]` each.
 
         Positions from `end` on are zeros, because the memory there may hold NaN.
         """
@@ -75,7 +75,7 @@ class Pages:
 
 @dataclass(frozen=True)
 class SplitRange:
-    """The blocks of one split: `count` blocks from block `begin`, every `step`-th."""
+    """The `count` blocks of one split: `begin`, `begin + step`, `begin + 2 * step` and so on."""
 
     begin: Array
     step: Array
@@ -112,7 +112,7 @@ class KVLoop:
         return jnp.maximum(pl.cdiv(end, self.block) - first // self.block, 0)
 
     def run(self, q: Array, pages: Pages, queries: Array, split_range: SplitRange, end: Array, sums: Sums) -> Sums:
-        """Returns the sums after the blocks of a split.
+        """Returns `sums` with the keys of a split's blocks added.
 
         Triton prefetches the loads at the start of the loop's body into shared memory.
 
@@ -153,7 +153,7 @@ def padded_width(width: int) -> int:
 
 
 def head_mask(mask: Array | bool, shape: tuple[int, ...], width: int) -> Array:
-    """Returns `mask` broadcast to `shape`, bool, and false from index `width` of the last axis on.
+    """Returns `mask` broadcast to `shape`, bool. It is false from index `width` of the last axis on.
 
     Args:
         mask: bool, broadcastable to `shape`.

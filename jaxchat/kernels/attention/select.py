@@ -86,7 +86,7 @@ def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[Attention
 
     Raises:
         RegistryError: the name is not registered.
-        ValueError: no factory, or not the named one, supports all targets.
+        ValueError: the named factory does not support all targets. For "auto", no factory supports all targets.
     """
     first = targets[0]
     if named := find_backend(setting):

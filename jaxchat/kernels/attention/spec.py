@@ -29,7 +29,7 @@ class AttentionSpec:
         return self.cap * jnp.tanh(scores / self.cap) if self.cap else scores
 
     def visible(self, queries: Array, keys: Array) -> Array:
-        """Returns whether a query sees a key, bool, from their positions, i32 of shapes that broadcast."""
+        """Returns whether each query sees each key, bool. Takes their positions, i32, in shapes that broadcast."""
         causal = keys <= queries
         return causal & (keys > queries - self.window) if self.window else causal
 

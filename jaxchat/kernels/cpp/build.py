@@ -34,14 +34,14 @@ COMPILE_TIMEOUT = 120.0  # seconds
 
 
 class NativeError(Exception):
-    """The error of kernels that cannot be built or loaded on this machine. The message says why."""
+    """The error for kernels that cannot be built or loaded on this machine. The message says why."""
 
 
 def register(folder: Path | None, targets: tuple[str, ...]) -> str:
     """Builds the kernels if necessary and registers functions of their library with XLA for CPUs.
 
     Args:
-        folder: as for `library`.
+        folder: folder for built kernels; None builds them for this process alone.
         targets: names of the functions.
 
     Returns:
@@ -49,7 +49,7 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
         kernels it calls.
 
     Raises:
-        NativeError: as for `library`.
+        NativeError: the kernels cannot be built or loaded.
     """
     loaded, identity = library(folder)
     for name in targets:
@@ -69,8 +69,8 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
         The library and its identity: 12 hex digits of a digest of sources, flags, compiler and CPU.
 
     Raises:
-        NativeError: the compiler is missing or fails, XLA_FLAGS names unsupported instructions, or the library cannot
-            be loaded.
+        NativeError: the compiler is missing, fails or takes over two minutes, XLA_FLAGS names unsupported instructions,
+            or the library cannot be loaded.
     """
     compiler = _compiler()
     identity = _identity(compiler)
@@ -86,7 +86,11 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
 
 
 def is_built(folder: Path | None) -> bool:
-    """Returns whether `folder` already contains the kernels for this machine. Raises NativeError as `library` does."""
+    """Returns whether `folder` already contains the kernels for this machine.
+
+    Raises:
+        NativeError: the compiler is missing or fails, or XLA_FLAGS names unsupported instructions.
+    """
     return bool(folder and (folder / f"kernels-{_identity(_compiler())}.so").exists())
 
 
@@ -139,7 +143,7 @@ def _sources() -> list[Path]:
 
 
 def cpu() -> str:
-    """Returns text that distinguishes CPUs with different instructions, and XLA_FLAGS that restrict instructions."""
+    """Returns text that differs between CPUs with different instructions. Includes XLA's CPU flags from XLA_FLAGS."""
     xla_flags = sorted(re.findall(r"--xla_cpu_\S+", os.environ.get("XLA_FLAGS", "")))
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()

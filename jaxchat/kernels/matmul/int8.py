@@ -22,7 +22,7 @@ Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums o
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Int8:
-    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, where N is the product of the outputs.
+    """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, where N is the total number of outputs.
 
     For a custom call, the values are in panels, and N is padded with zeros to whole panels. A stack of E such weights
     has one more leading axis in every array, for `matmul_entry`.
@@ -59,7 +59,10 @@ def quantise_rows(w: Array, target: str = "") -> Int8:
 
 
 def quantise_stack(w: Array, inputs: int, target: str = "") -> Int8:
-    """Rounds `w[E, in..., outputs...]`, a stack of E weights, each as `quantise` does."""
+    """Rounds `w[E, in..., outputs...]`, a stack of E weights, to int8. The first `inputs` axes of each are contracted.
+
+    `target` is the custom call that multiplies by the result. If it is empty, XLA multiplies.
+    """
     count = prod(w.shape[1 : 1 + inputs])
     return _int8(_stack_by_output(w, count), count, w.shape[1 + inputs :], w.dtype, target)
 
@@ -75,7 +78,10 @@ def matmul(x: Array, w: Int8) -> Array:
 
 
 def matmul_entry(x: Array, w: Int8, index: Array) -> Array:
-    """Multiplies by the weight at `index` (i32 scalar) of a stack, as `matmul` does. Reads only that weight."""
+    """Multiplies `x[T, k]` by the weight at `index` (i32 scalar) of the stack `w`, to f32 `[T, outputs...]`.
+
+    Rounds each row of x to int8. Reads only that weight.
+    """
     if w.target:
         return _call(entry(w.target), x, w, index.astype(jnp.int32))
     return matmul(x, jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), w))

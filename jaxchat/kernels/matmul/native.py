@@ -28,7 +28,7 @@ ROWS = 8  # f32 rows that XLA multiplies at once on a CPU
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PanelWeight:
-    """A weight `[k, outputs...]` stored as `[N / 32, k / e, 32, e]`, where N is the product of the outputs.
+    """A weight `[k, outputs...]` stored as `[N / 32, k / e, 32, e]`, where N is the total number of outputs.
 
     e is the number of values in 4 bytes. N and k are padded with zeros. A stack of E such weights has one more leading
     axis, for `matmul_entry`.
@@ -88,11 +88,11 @@ def panels(w: Array) -> Array:
 
 
 def take_rows(values: Array, outputs: Array, inputs: int, target: str) -> Array:
-    """Returns rows of a weight `[N, k]` that `panels` packed. XLA would widen or copy the whole weight.
+    """Returns rows of a weight `[N, k]` that `panels` packed. Uses C++, because XLA would copy the whole weight.
 
     Args:
         values: the packed weight.
-        outputs: int `[T]`, the rows.
+        outputs: int `[T]`, the indices of the rows.
         inputs: k.
         target: the custom call of `matmul` for the weight.
 
@@ -119,7 +119,10 @@ def matmul(x: Array, w: PanelWeight) -> Array:
 
 
 def matmul_entry(x: Array, w: PanelWeight, index: Array) -> Array:
-    """Multiplies by the weight at `index` (i32 scalar) of a stack, as `matmul` does. Reads only that weight."""
+    """Multiplies `x[T, k]` by the weight at `index` (i32 scalar) of the stack `w`, to f32 `[T, outputs...]`.
+
+    Rounds x to the weight's dtype. Sums are in f32. Reads only that weight.
+    """
     shape = jax.ShapeDtypeStruct((x.shape[0], w.values.shape[1] * PANEL), jnp.float32)
     rounded = pad_to_words(x.astype(w.dtype))
     y: Array = jax.ffi.ffi_call(entry(w.target), shape)(rounded, w.values, index.astype(jnp.int32))
@@ -127,11 +130,11 @@ def matmul_entry(x: Array, w: PanelWeight, index: Array) -> Array:
 
 
 def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Array:
-    """Computes `multiply(x, w)` by XLA on a CPU, with the same bits for a row of `x[T, ...]` whatever T is.
+    """Computes `multiply(x, w)` by XLA on a CPU. The bits of a row of `x[T, ...]` do not depend on T.
 
-    XLA:CPU chooses among many kernels by the number of rows, and they sum in different orders. Rows are therefore
-    multiplied 8 at a time, or 16 of two-byte dtypes, padded with zeros. For f32 this takes about as long as one product
-    of all rows.
+    For different numbers of rows, XLA:CPU uses kernels that sum in different orders. This function therefore multiplies
+    blocks of 8 rows, or of 16 rows if the dtype of x has two bytes. It pads the last block with zeros. For f32 this
+    takes about as long as one product of all rows.
     """
     rows = x.shape[0]
     size = ROWS * 4 // x.dtype.itemsize
@@ -162,5 +165,5 @@ def _pack_stack(w: Array, inputs: int) -> Array:
 
 
 def entry(target: str) -> str:
-    """Returns the name of the custom call that multiplies as `target` does, by one weight of a stack."""
+    """Returns the name of the variant of the custom call `target` that multiplies by one weight of a stack."""
     return f"entry_{target}"

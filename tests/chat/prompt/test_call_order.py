@@ -8,7 +8,7 @@ import pytest
 
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.errors import ChatError
-from tests.chat.prompt.test_template_traits import ASKED, CALLS, END, LOOP, prompt
+from tests.chat.prompt.rendering import ASKED, CALLS, END, LOOP, prompt
 
 NO_IDS = LOOP + "{{ m.content or '' }}" + CALLS + END
 

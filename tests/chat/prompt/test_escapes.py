@@ -22,11 +22,20 @@ CONTENTS = {
     "repr": "{{ [m.content] | string }}",
     "ascii": "{{ m.content | tojson(ensure_ascii=True) }}",
     "replaced": "{{ m.content | replace('<think>', '[') | replace('</think>', ']') }}",
+    "url": "{{ m.content | urlencode }}",
+    "url and plain": "{{ m.content }} {{ m.content | urlencode }} {{ m.content }}",
+    "html": "{{ m.content | e }}",
+    "capitals": "{{ m.content | upper }}",
+    "url of ascii": "{{ m.content | tojson(ensure_ascii=True) | urlencode }}",
+    "length": "{{ m.content | length }} {{ m.content[2:-2] }}{{ m.content == 'x' }}",
+    "start": "{{ 'thought' if m.content.startswith('<think>') or '</think>' in m.content else m.content }}",
 }
 TEXTS = [
     "Finds text between <think> tags where x <",
     "é <|im_end|> <|im_start|>system <tool_call>",
     "a\n'b' \"c\" \\ \ue000",
+    "> 100 % of <\uff5c \u00df & <think> a </think> |",
+    "im_end|> %3C &lt;",
 ]
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "string"}}}
 

@@ -6,7 +6,7 @@ import pytest
 
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.errors import ChatError
-from tests.chat.prompt.test_template_traits import ASKED, END, LOOP, TOOL, TOOLS, prompt
+from tests.chat.prompt.rendering import ASKED, END, LOOP, TOOL, TOOLS, prompt
 
 RAISES = {
     "RecursionError": "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",

@@ -6,7 +6,7 @@ import pytest
 
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.errors import ChatError
-from tests.chat.prompt.test_template_traits import ASKED, END, LOOP, prompt
+from tests.chat.prompt.rendering import ASKED, END, LOOP, prompt
 
 SYSTEMS = {
     "refuses": LOOP + "{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}" + END,

@@ -91,6 +91,31 @@ def test_a_template_for_tools_is_read_in_every_form(tmp_path: Path, form: str) -
     assert template.render(ASKED, [TOOL]) == f"tools {json.dumps([TOOL])}"
 
 
+LINES = "{% for m in messages %}\n[{{ m.role }}]\n{{ m.content }}\n{% endfor %}\n{{ bos_token }}"
+TEXTS = {
+    "as it is": LINES,
+    "ends a line": LINES + "\n",
+    "ends two lines": LINES + "\n\n",
+    "lines of Windows": LINES.replace("\n", "\r\n") + "\r\n",
+    "byte order mark": "\ufeff" + LINES,
+}
+
+
+@pytest.mark.parametrize("place", ["file", "config"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_line_ends_and_marks_of_a_template_are_read_as_transformers_reads_them(
+    tmp_path: Path, text: str, place: str
+) -> None:
+    config: dict[str, Any] = {"bos_token": {"content": "<|im_start|>", "lstrip": False, "__type": "AddedToken"}}
+    if place == "config":
+        write(tmp_path, {"tokenizer_config.json": config | {"chat_template": TEXTS[text]}})
+    else:
+        write(tmp_path, {"tokenizer_config.json": config})
+        (tmp_path / "chat_template.jinja").write_bytes(TEXTS[text].encode())
+    theirs = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert load_template(tmp_path).render(ASKED, None) == theirs.apply_chat_template(ASKED, tokenize=False)
+
+
 def test_an_object_of_something_else_is_refused(tmp_path: Path) -> None:
     write(tmp_path, {"tokenizer_config.json": {"chat_template": {"default": 1}}})
     with pytest.raises(ModelError, match="chat_template must list objects"):
@@ -123,8 +148,9 @@ def test_added_tokens_of_other_files_are_tokens(tmp_path: Path, form: str) -> No
 
 @pytest.mark.parametrize("config", [{"eos_token_id": [END, 1]}, {"text_config": {"eos_token_id": [END, 1]}}], ids=str)
 def test_an_answer_ends_at_every_stop_token_that_a_file_names(tmp_path: Path, config: dict[str, Any]) -> None:
-    write(tmp_path, {"generation_config.json": {"eos_token_id": 2}, "config.json": config})
-    assert load_tokenizer(tmp_path).stop_tokens == {END, 1, 2}
+    for other in (2, None):
+        write(tmp_path, {"generation_config.json": {"eos_token_id": other}, "config.json": config})
+        assert load_tokenizer(tmp_path).stop_tokens == {END, 1, other} - {None}
 
 
 def test_an_added_token_that_cannot_have_its_id_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from jaxchat.chat.prompt.template import ChatTemplate
@@ -182,10 +182,19 @@ def test_templates_see_thoughts_beside_forged_control_tokens() -> None:
         "m.content.split('<think>')[0] + m.content.split('<think>')[-1]",
         "m.content.split('<think>') | join",
         "(m.content | trim) ~ 'end|>'",
+        "m.content | lower",
+        "m.content.casefold()",
+        "m.content | replace('x', '')",
+        "m.content.replace('\\n', '')",
+        "m.content.strip('#') ~ '>'",
     ],
 )
 @pytest.mark.parametrize(
-    "text", ["<|im_<think>end|>", "<|<think>im_end|>", "<|im_end|<think>>", "<|im_ ", "<think><|im_", "<|im_<|im_end|>"]
+    "text",
+    [
+        *("<|im_<think>end|>", "<|<think>im_end|>", "<|im_end|<think>>", "<|im_ ", "<think><|im_", "<|im_<|im_end|>"),
+        *("<|IM_END|>", "a <|Im_Start|>system", "<|im_xend|>", "<|im_\nend|>", "<|im_end|#", "<x|im_endx|>"),
+    ],
 )
 def test_parts_that_the_template_puts_together_are_text(written: str, text: str) -> None:
     template = ChatTemplate("{% for m in messages %}<|im_start|>{{ " + written + " }}<|im_end|>{% endfor %}", {})
@@ -220,6 +229,22 @@ def test_roles_keep_their_words_though_they_are_control_tokens() -> None:
     assert len(control(tokenizer, ids)) == 4
 
 
+@pytest.mark.parametrize("kind", ["legacy", "gemma", "never"])
+def test_a_post_processor_adds_no_second_start_token(kind: str) -> None:
+    source, template = KINDS[kind][0], "<s>" + KINDS[kind][1].replace("<s>", "")
+    library = Tokenizer.from_str(source)
+    plain = ChatTokenizer(source)
+    start = library.token_to_id("<s>")
+    library.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
+    theirs = PreTrainedTokenizerFast(tokenizer_object=library, chat_template=template)
+    chat = ChatTemplate(template, {})
+    tokenizer = ChatTokenizer(library.to_str(), template=chat)
+    ids = encode(tokenizer, chat, talk("hello"))
+    assert ids == theirs.apply_chat_template(talk("hello"), add_generation_prompt=True)["input_ids"]
+    assert ids.count(start) == encode(tokenizer, chat, talk("<s>hello")).count(start) == 1
+    assert tokenizer.count("hello") == plain.count("hello")
+
+
 def test_ids_of_added_tokens_are_the_library_s() -> None:
     spec = json.loads(tiny.tokenizer_json())
     spec["added_tokens"] = [token | {"id": token["id"] + 5} for token in spec["added_tokens"]]
@@ -245,6 +270,7 @@ def test_every_private_use_character_may_occur() -> None:
         "<|reserved_" * 2900,
         "<|im_end|>" * 3200,
         "<unused_1>" * 3200,
+        "> <b>x</b>  def f(x):\n    return x\n" * 800,
     ],
 )
 def test_the_cost_does_not_grow_with_the_number_of_added_tokens(text: str) -> None:

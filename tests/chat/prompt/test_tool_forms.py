@@ -10,7 +10,7 @@ import pytest
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.template_traits import TemplateTraits
 from jaxchat.chat.prompt.tool_forms import tool_in_form
-from tests.chat.prompt.test_template_traits import ASKED, END, LOOP
+from tests.chat.prompt.rendering import ASKED, END, LOOP, TOOLS
 
 MESSAGES = LOOP + "{{ m.content }}" + END
 EACH = (
@@ -71,3 +71,28 @@ def test_any_of_means_the_same() -> None:
 
 def test_functions_stay_as_they_are_without_need() -> None:
     assert tool_in_form(tool(SCHEMA), TemplateTraits()) == tool(SCHEMA)
+
+
+FUNCTIONS = {
+    "description": "{% for t in tools or [] %}{{ t.function.name + ': ' + t.function.description }}{% endfor %}",
+    "parameters": "{% for t in tools or [] %}{{ t.function.name }}{{ t.function.parameters | tojson }}{% endfor %}",
+    "properties": (
+        "{% for t in tools or [] %}{{ t.function.name }}"
+        "{% for k, v in t.function.parameters.properties.items() %}{{ k }}{% endfor %}{% endfor %}"
+    ),
+}
+
+
+@pytest.mark.parametrize("needs", FUNCTIONS)
+@pytest.mark.parametrize("function", [{"name": "now"}, {"name": "now", "parameters": {"type": "object"}}])
+def test_a_function_may_lack_description_and_parameters(needs: str, function: dict[str, Any]) -> None:
+    template = ChatTemplate(FUNCTIONS[needs] + LOOP + "{{ m.content }}" + END, {})
+    rendered = template.render([ASKED], [{"type": "function", "function": function}])
+    assert rendered.startswith("now") and rendered.endswith("[user]Weather in Oslo?")
+
+
+def test_a_function_is_not_completed_without_need() -> None:
+    template = ChatTemplate(TOOLS + LOOP + "{{ m.content }}" + END, {})
+    assert template.render([ASKED], [{"type": "function", "function": {"name": "now"}}]).startswith(
+        '[{"type": "function", "function": {"name": "now"}}]'
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,6 +64,19 @@ def test_the_space_that_the_tokenizer_adds_is_removed_once(source: str, pieces: 
         builder.feed(TokenEvent(1, 0, token))
     written = "".join(pieces).replace("\u2581", " ")
     assert builder.take().text == (written if "never" in source else written.removeprefix(" "))
+
+
+def test_runs_of_spaces_that_are_added_tokens_are_shown_and_reported_as_spaces() -> None:
+    tokenizer = ChatTokenizer(small.gemma())
+    builder = ChoiceBuilder(tokenizer, ChoiceOptions(top_logprobs=0))
+    text = "def add(a, b):\n    return a + b\n  - x"
+    for piece in re.findall(f"{small.SPACE}+|.", text.replace(" ", small.SPACE), re.DOTALL):
+        token = tokenizer.id_of(piece)
+        assert token is not None
+        builder.feed(TokenEvent(1, 0, token, logprob=-0.5, top=TOP))
+    delta = builder.take()
+    assert delta.text == text and b"".join(entry.bytes for entry in delta.entries) == text.encode()
+    assert "    " in [entry.token for entry in delta.entries]
 
 
 @settings(max_examples=200)

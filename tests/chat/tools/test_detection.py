@@ -69,6 +69,9 @@ NONE_OF_OURS = [
     ">>>",
     "<|tool_call>f<tool_call|>",
     "<use_mcp_tool>",
+    '<TOOLCALL>[{"name": "f", "arguments": {}}]</TOOLCALL>',
+    "{{ '<|from|>assistant\n<|recipient|>' + call.function.name + '\n<|content|>' }}",
+    "{{ '[TOOL_REQUEST]' + call }}",
 ]
 
 

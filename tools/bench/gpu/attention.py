@@ -65,9 +65,15 @@ def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Arra
 
 
 def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN with a mask, for queries `[T, H, d]` from position `start` over all pages `[P]` of a sequence.
+    """Runs cuDNN with a causal mask over a contiguous copy of one sequence's pages, and returns `[T, H, d]`.
 
-    Copies the pages to contiguous memory first. Returns `[T, H, d]`.
+    Args:
+        q: queries, bf16 `[T, H, d]`, at positions from `start` on.
+        keys: pages of keys, bf16 `[K, N, page, d]`.
+        values: pages of values, bf16 `[K, N, page, d]`.
+        table: page table, i32 `[P]`.
+        start: position of the first query, i32 scalar.
+        by: the implementation of `jax.nn.dot_product_attention`.
     """
     keys, values = (x[:, table].reshape(len(x), -1, x.shape[-1]).swapaxes(0, 1) for x in (keys, values))
     position = jnp.arange(len(keys))

@@ -16,7 +16,10 @@ Arguments = dict[str, Any]
 
 
 def make_call(rng: Random) -> Sample:
-    """Returns a request that exactly one of the declared tools, one to five, fits. The key is the call."""
+    """Returns a request with one to five declared tools, exactly one of which fits. The key is the call.
+
+    A few requests need two calls of that tool.
+    """
     tool, declared, name = _declared(rng)
     if len(tool.params) == 1 and rng.random() < 0.06:
         return _two_calls(rng, tool, declared, name)

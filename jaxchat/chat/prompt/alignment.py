@@ -1,0 +1,92 @@
+"""Finds the control tokens of a rendering with decoys in the rendering of the true messages."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import numpy as np
+
+from jaxchat.chat.prompt.splitter import Span
+
+DECOY_LETTERS = "qxzjkvwy"
+"""The letters of decoys. No notation of a template writes them as several characters."""
+_CHANGED = frozenset(DECOY_LETTERS + DECOY_LETTERS.upper())  # a template may print a message in capitals
+_CODES = np.array([ord(letter) for letter in sorted(_CHANGED)], np.uint32)
+_ESCAPE = r"(?:\\|%5C)"  # of JSON and Python, possibly in a URL
+_NOTATION = re.compile(
+    rf"{_ESCAPE}(?:u[dD][89abAB]\w\w{_ESCAPE})?u\w{{4}}|{_ESCAPE}x\w\w|{_ESCAPE}(?:%\w\w|.)"
+    r"|%[0-7]\w|%[CD]\w%\w\w|%E\w(?:%\w\w){2}|%F\w(?:%\w\w){3}"  # of URLs, in UTF-8
+    r"|&#?\w+;"  # of HTML
+    r"|.",
+    re.DOTALL,
+)
+"""One character of a message, in the notations in which templates print text."""
+_WINDOW = 64  # characters that are compared first, twice as many each time
+
+
+def template_spans(rendered: str, decoy: str, spans: Iterable[Span]) -> list[Span] | None:
+    """Returns the places in `rendered` of the control tokens that a template writes.
+
+    Returns None if the two renderings differ in more than the letters of decoys: the template has looked at what
+    differs.
+
+    Args:
+        rendered: the template rendered with the messages.
+        decoy: the template rendered with decoys of the messages. Where the template prints another notation, such as
+            that of URLs, a letter in it may stand for several characters of `rendered`.
+        spans: the control tokens in `decoy`.
+    """
+    ours, theirs = _codes(rendered), _codes(decoy)
+    aligned = _shifts(rendered, ours, theirs)
+    if aligned is None:
+        return None
+    places, shifts = aligned
+    moved = []
+    for span in spans:
+        shift = shifts[bisect_right(places, span.start) - 1]
+        start, end = span.start + shift, span.end + shift
+        if rendered[start:end] != decoy[span.start : span.end]:
+            return None
+        moved.append(Span(start, end, span.token))
+    return moved
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[int], list[int]] | None:
+    """Returns indices of the decoy and, for each, how much further on the text from there stands in `rendered`.
+
+    Returns None if the renderings differ in more than the letters of decoys.
+    """
+    if len(ours) == len(theirs):
+        return ([0], [0]) if np.isin(theirs[ours != theirs], _CODES).all() else None
+    places, shifts = [0], [0]
+    place = shift = 0
+    while (place := _difference(ours[shift:], theirs, place)) < len(theirs):
+        notation = _NOTATION.match(rendered, place + shift)
+        if notation is None or chr(theirs[place]) not in _CHANGED:
+            return None
+        place, shift = place + 1, shift + len(notation[0]) - 1
+        places.append(place)
+        shifts.append(shift)
+    return (places, shifts) if len(ours) == len(theirs) + shift else None
+
+
+def _difference(ours: np.ndarray, theirs: np.ndarray, start: int) -> int:
+    """Returns the first index from `start` at which two arrays differ; the length of `theirs` if there is none."""
+    window = _WINDOW
+    while start < len(theirs):
+        part = theirs[start : start + window]
+        same = ours[start : start + window]
+        size = min(len(part), len(same))
+        differs = part[:size] != same[:size]
+        if differs.any():
+            return start + int(differs.argmax())
+        if size < len(part):
+            return start + size
+        start, window = start + window, 2 * window
+    return len(theirs)
