@@ -71,9 +71,7 @@ PRECISIONS = {
 
 
 @pytest.mark.parametrize("options", PRECISIONS.values(), ids=PRECISIONS)
-def test_pages_and_slots_are_updated_in_place(
-    tiny_model: Path, options: dict, request: pytest.FixtureRequest
-) -> None:
+def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict, request: pytest.FixtureRequest) -> None:
     if options:  # one case with the state of the real sampler is enough
         request.getfixturevalue("greedy_sampler")
     runner = load(tiny_model, pages=1500, **options).runner  # large against all else of so small a model
