@@ -15,7 +15,7 @@ from jaxchat.sampling.sample import Sampled, first_argmax
 
 
 def greedy(logits: jax.Array, *state: Any, valid: int, token_mask: TokenMask, **others: Any) -> Sampled:
-    """Takes the likeliest token that the grammar allows, and always reports log-probabilities. Stands in for `sample`."""
+    """Takes the likeliest token that the grammar allows. Always reports log-probabilities. Stands in for `sample`."""
     raw = mask_padding(logits, valid)
     allowed = token_mask.keep(raw, raw)
     top = jnp.max(allowed, axis=-1)
