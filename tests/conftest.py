@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import psutil
 import pytest
 from hypothesis import settings
 
 from jaxchat.api import load
 from jaxchat.cache import cache_folder
 from jaxchat.client import Client
-from tests import tiny
+from tests import greedy, tiny
 
-HOME_LIMIT = 4 << 30  # bytes
+HOME_LIMIT, MUCH = 4 << 30, 3 << 29  # bytes
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -53,14 +54,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in leading)
 
 
+def pytest_collection_finish() -> None:
+    """Excludes what the imports have made from garbage collection, which takes a second otherwise."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forgetting() -> Iterator[None]:
-    """Drops what a file's tests have compiled. jax would keep it, gigabytes of it, until the end of the run."""
+    """Drops what tests have compiled, once it is much. jax would keep it, gigabytes of it, until the end of the run."""
     yield
+    if psutil.Process().memory_info().rss < MUCH:
+        return
     jax.clear_caches()
     gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+@pytest.fixture
+def greedy_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that the test loads sample greedily, so that their programs compile soon."""
+    monkeypatch.setattr("jaxchat.runtime.load.sample", greedy.greedy)
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ def test_closing_a_stream_frees_its_slot(tiny_client: Client) -> None:
 
 
 def test_a_closed_client_refuses_calls_and_ends_its_streams(tiny_model) -> None:
-    with jaxchat.load(str(tiny_model), slots=2, prefill_chunk=32) as client:
+    with jaxchat.load(str(tiny_model), slots=1, prefill_chunk=32) as client:
         stream = create(client, max_tokens=900, logit_bias={"3": 100}, stream=True)
         next(stream)
     for call in (lambda: create(client), lambda: list(stream)):

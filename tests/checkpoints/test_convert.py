@@ -69,7 +69,7 @@ def check_meshes(folder: Path) -> None:
         config = from_hugging_face(raw)
         convert(plain, native)
         for devices in (1, 2, 4, 8):
-            for dtype in ("float32", "bfloat16"):
+            for dtype in ("float32", "bfloat16") if devices == 2 else ("float32",):
                 expected = on_mesh(plain, raw, devices, dtype)
                 assert_same(on_mesh(native, raw, devices, dtype), expected)
         again.mkdir()

@@ -91,6 +91,7 @@ def test_every_family_is_here() -> None:
     assert {f"{kind.removesuffix('Text')}ForCausalLM" for kind in CASES} | alike == set(FAMILIES)
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 @pytest.mark.parametrize("kind", CASES)
 def test_a_family_answers_calls_and_reads_the_result(tmp_path: Path, kind: str) -> None:
     sizes = dict(slots=2, prefill_chunk=128, prefill_buckets=(128,), max_seq_len=1536)

@@ -104,7 +104,7 @@ def test_shares_have_the_same_bits_among_any_number_of_rows(count: int, normaliz
     logits = random(96, count) / 2
     full = np.asarray(routed(logits))
     for rows in (1, 2, 3, 4, 16):
-        for start in range(0, 96 // rows * rows, rows):
+        for start in (0, 41, 96 - rows):
             np.testing.assert_array_equal(routed(logits[start : start + rows]), full[start : start + rows])
 
 

@@ -37,10 +37,16 @@ def logits(model, params):
 
 
 @pytest.mark.parametrize(
-    ("devices", "heads", "kv_heads", "vocab"),
-    [(2, 8, 2, 512), (4, 8, 4, 512), (8, 8, 8, 1024), (3, 12, 3, 384), (6, 12, 6, 768), (7, 14, 7, 896)],
+    ("devices", "heads", "kv_heads", "vocab", "convert"),
+    [
+        (2, 8, 2, 512, np.asarray),
+        (2, 8, 2, 512, jnp.asarray),
+        (4, 8, 4, 512, jnp.asarray),
+        (8, 8, 8, 1024, np.asarray),
+        (3, 12, 3, 384, jnp.asarray),
+        (7, 14, 7, 896, np.asarray),
+    ],
 )
-@pytest.mark.parametrize("convert", [np.asarray, jnp.asarray])
 def test_a_fitted_model_computes_the_same(devices, heads, kv_heads, vocab, convert):
     params = Decoder(MODEL).init(jax.random.key(0), IDS, IDS, attend=causal)["params"]
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)

@@ -95,6 +95,7 @@ def test_a_known_shape_can_be_planned_on_every_kind_of_slice():
         assert 0 < plan.decode_one.seconds <= plan.decode_full.seconds
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_a_plan_has_the_bytes_of_the_engine(tiny_model):
     chips = parse_topology("h100:1")
     engine = suggest_config(chips, slots=4, max_seq_len=1024, dtype="float32")

@@ -20,11 +20,12 @@ from jaxchat.parallel.mesh import Placement
 pytestmark = pytest.mark.first
 
 REQUESTS = 10
+SIZES = dict(slots=4, prefill_chunk=32, prefill_buckets=(32,), decode_buckets=(4,), max_seq_len=256)
 SCRIPT = """
 import json, sys
 from jaxchat.api import load
-from tests.runtime.test_data_parallel import answers
-with load(sys.argv[1], slots=4, prefill_chunk=32, cache_dir=None, data_parallel=2) as client:
+from tests.runtime.test_data_parallel import SIZES, answers
+with load(sys.argv[1], **SIZES, data_parallel=2) as client:
     found = answers(client)
     print(json.dumps([found, client.transport.session.info.fingerprint, client.transport.session.compiles_after_ready]))
 """
@@ -42,13 +43,14 @@ def answers(client: Client) -> list[list[float]]:
         return list(pool.map(ask, range(REQUESTS)))
 
 
-def test_every_copy_gives_the_answers_of_one(tiny_model: Path, tiny_client: Client) -> None:
+def test_every_copy_gives_the_answers_of_one(tiny_model: Path) -> None:
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     command = [sys.executable, "-c", SCRIPT, str(tiny_model)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     actual, fingerprint, compiles = json.loads(output)
-    assert actual == answers(tiny_client)
-    assert fingerprint == tiny_client.transport.session.info.fingerprint
+    with load(str(tiny_model), **SIZES) as client:
+        assert actual == answers(client)
+        assert fingerprint == client.transport.session.info.fingerprint
     assert compiles == 0
 
 

@@ -21,6 +21,7 @@ CASES = ("gemma 2", "qwen 3", "qwen 3 with experts, shares", "gemma 4 with exper
 @pytest.mark.parametrize(
     ("case", "cpu_matmul"), [*((case, "native") for case in CASES), *((case, "xla") for case in CASES[::2])]
 )
+@pytest.mark.usefixtures("greedy_sampler")
 def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, cpu_matmul: CpuMatmul) -> None:
     checkpoints.write(tmp_path, case)
     engine = EngineConfig(

@@ -19,13 +19,14 @@ from jaxchat.sampling.processors import register_logits_processor
 from jaxchat.sampling.state import SamplingState
 from jaxchat.types import PrefillWork, SamplingParams
 
-SIZES = dict(slots=2, prefill_chunk=32, max_seq_len=64)
+SIZES = dict(slots=2, prefill_chunk=32, max_seq_len=64, prefill_buckets=(32,))
 
 
 def loaded(model: Path, **options: Any) -> Loaded:
     return load_runner(model, EngineConfig(**SIZES, **options), valid=262, text_digest="")
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_products_are_part_of_the_fingerprint(tiny_model: Path) -> None:
     native, plain = (loaded(tiny_model, cpu_matmul=name) for name in ("native", "xla"))
     assert "matmul_f32_" in native.runner.programs["prefill[32]"].as_text()
@@ -33,6 +34,7 @@ def test_products_are_part_of_the_fingerprint(tiny_model: Path) -> None:
     assert native.fingerprint != plain.fingerprint
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_without_a_compiler_xla_multiplies(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -44,6 +46,7 @@ def test_without_a_compiler_xla_multiplies(
     assert "matmul_f32_" not in plain.runner.programs["prefill[32]"].as_text()
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:
     rounded = loaded(tiny_model, quantize="int8")
     assert "matmul_s8_" in rounded.runner.programs["decode[2]"].as_text()
@@ -51,6 +54,7 @@ def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:
     assert rounded.runner.params["embed"].values.dtype == "int8"
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_instructions_are_part_of_the_fingerprint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = loaded(tiny_model, cpu_matmul="xla")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")

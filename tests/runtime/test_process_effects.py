@@ -24,6 +24,7 @@ def settings() -> dict[str, object]:
     return dict(jax.config.values)
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_loading_and_closing_leave_nothing_behind(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,7 +37,8 @@ def test_loading_and_closing_leave_nothing_behind(
 
     monkeypatch.setattr(process_tuning, "_libc", spied)
     before, listening = settings(), listeners()
-    with load(str(tiny_model), slots=2, prefill_chunk=32, max_seq_len=64, cache_dir=str(tmp_path)) as chat:
+    sizes = dict(slots=2, prefill_chunk=32, prefill_buckets=(32,), max_seq_len=64)
+    with load(str(tiny_model), cache_dir=str(tmp_path), **sizes) as chat:
         assert settings() == before
         answer = chat.chat.completions.create(messages=[{"role": "user", "content": "Hi"}], max_tokens=2)
         assert answer.choices

@@ -71,7 +71,9 @@ PRECISIONS = {
 
 
 @pytest.mark.parametrize("options", PRECISIONS.values(), ids=PRECISIONS)
-def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict) -> None:
+def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict, request: pytest.FixtureRequest) -> None:
+    if options:  # one case with the state of the real sampler is enough
+        request.getfixturevalue("greedy_sampler")
     runner = load(tiny_model, pages=1500, **options).runner  # large against all else of so small a model
     donated = sum(leaf.nbytes for leaf in jax.tree.leaves((runner.pages, runner.slots)))
     pages = jax.tree.leaves(runner.pages)
@@ -91,19 +93,20 @@ def test_fingerprints_name_the_numbers(tiny_model: Path, loaded: Loaded) -> None
     assert wide.fingerprint != narrow.fingerprint
 
 
-def test_a_second_start_finds_its_programs_and_is_the_same(tiny_model: Path, tmp_path: Path, loaded: Loaded) -> None:
+def test_a_second_start_finds_its_programs_and_is_the_same(tiny_model: Path, tmp_path: Path) -> None:
     script = (
         "import sys, jax; from pathlib import Path; from jaxchat.config import EngineConfig; hits = []\n"
         "jax.monitoring.register_event_listener(lambda e, **_: hits.append(e))\n"
         "from jaxchat.runtime.load import load_runner\n"
-        "e = EngineConfig(slots=4, prefill_chunk=32, cache_dir=sys.argv[2])\n"
+        "from tests.runtime.test_runner import FEW, OPTIONS\n"
+        "e = EngineConfig(**OPTIONS, **FEW, cache_dir=sys.argv[2])\n"
         "r = load_runner(Path(sys.argv[1]), e, valid=262, text_digest='')\n"
         "print(r.fingerprint, hits.count('/jax/compilation_cache/cache_misses'))\n"
     )
     command = [sys.executable, "-c", script, str(tiny_model), str(tmp_path)]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(2)]
     assert int(runs[0][1]) > 0 and int(runs[1][1]) == 0
-    assert runs[0][0] == runs[1][0] == loaded.fingerprint
+    assert runs[0][0] == runs[1][0] == load(tiny_model, **FEW).fingerprint
 
 
 @pytest.mark.parametrize("devices", [2, 4])  # 2 KV heads, so that four devices hold each of them twice
@@ -111,7 +114,7 @@ def test_more_devices_give_the_same_answer(tiny_model: Path, loaded: Loaded, dev
     prompt = np.random.default_rng(0).integers(0, 256, 75).astype(np.int32)
     script = (
         "import sys, numpy as np; from pathlib import Path; import tests.runtime.test_runner as t\n"
-        "n = int(sys.argv[2])\n"
+        "from tests.greedy import sample_greedily; sample_greedily(); n = int(sys.argv[2])\n"
         "found = t.load(Path(sys.argv[1]), tensor_parallel=n, **t.FEW)\n"
         "kernel = found.runner.params['layer_0']['attention']['qkv']\n"
         "assert kernel.addressable_shards[0].data.size * n == kernel.size\n"
@@ -160,6 +163,7 @@ def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) 
         assert all(one[name].tobytes() == other[name].tobytes() for name in one)
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_a_decode_program_that_disagrees_is_not_used(tiny_model: Path) -> None:
     runner = load(tiny_model, slots=8, prefill_buckets=(32,)).runner
     exact = runner.programs["decode[2]"]
@@ -186,7 +190,7 @@ def test_devices_whose_rows_disagree_are_refused(tiny_model: Path, monkeypatch: 
     monkeypatch.setattr(StartRecord, "agreement", lambda *_: None)  # of earlier tests
     with pytest.raises(ValueError, match=r"determinism exact: .* depend on its slot"):
         load(tiny_model)
-    load(tiny_model, determinism="fast")
+    load(tiny_model, determinism="fast")  # is not refused
 
 
 def test_sizes_that_do_not_fit_are_refused(tiny_model: Path) -> None:

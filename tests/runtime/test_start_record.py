@@ -52,6 +52,7 @@ def loaded(model: Path, **options: object) -> tuple[load.Loaded, list[str]]:
     return actual, stages
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_a_second_start_compares_no_programs(tiny_model, tmp_path, monkeypatch):
     first, _ = loaded(tiny_model)
     chunks, shapes = first.runner.prefill_buckets, first.runner.decode_buckets

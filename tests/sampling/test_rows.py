@@ -36,8 +36,8 @@ def test_the_number_of_rows_changes_no_bit(report: str) -> None:
     )
     compiled = jax.jit(partial(sample, valid=V - 9, report=report), compiler_options=options("cpu"))
     full = compiled(logits, state, jnp.ones(ROWS, bool))
-    for count in (1, 2, 3, 8):
-        for start in range(0, ROWS // count * count, count):
+    for count in (1, 3, 8):
+        for start in {0, 5, ROWS - count}:
             part = slice(start, start + count)
             actual = compiled(logits[part], taken(state, part), jnp.ones(count, bool))
             assert bits(actual) == bits(full, part), (count, start)

@@ -16,8 +16,9 @@ from tools.determinism.answers import Choice
 pytestmark = pytest.mark.first
 
 
-@pytest.mark.bits
-@pytest.mark.parametrize(("changes", "dtype"), [({}, "float32"), (tiny.EXPERTS, "bfloat16")])
+@pytest.mark.parametrize(
+    ("changes", "dtype"), [({}, "float32"), pytest.param(tiny.EXPERTS, "bfloat16", marks=pytest.mark.bits)]
+)
 def test_a_small_run_is_equal_bit_for_bit(tmp_path: Path, changes: dict, dtype: str) -> None:
     model = tiny.write(tmp_path / "model", **changes)
     command = [sys.executable, "-m", "tools.determinism", "--model", str(model), "--dtype", dtype, "--requests", "16"]

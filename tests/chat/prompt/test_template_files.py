@@ -181,6 +181,7 @@ def test_models_that_tokenise_differently_have_different_digests(tmp_path: Path,
     assert digests(write(tmp_path, DIFFERENT[difference])) != before
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_a_model_that_lacks_a_stop_token_and_a_row_for_an_added_token_is_warned_of(tmp_path: Path) -> None:
     directory, size = tiny.write(tmp_path), tiny.CONFIG["vocab_size"]
     added = {f"<{id_}>": id_ for id_ in range(NEXT, size)} | {"[PAD]": size}

@@ -142,6 +142,8 @@ def test_decode_token_by_token_after_prefill(backend, sequence, spec):
         ids, offsets = jnp.array([TABLE[position // PAGE], N]), jnp.array([position % PAGE, 0])
         new = (jnp.concatenate([x[position : position + 1], nothing]) for x in (k, v))
         cache = backend.write_tokens(cache, *new, ids, offsets)
+        if position not in (128, 143, 144, 149):  # around the ends of pages
+            continue
         rows = jnp.concatenate([q[position : position + 1], random(1, H, d, seed=5)])
         got = decode(rows, cache, table, jnp.array([position + 1, 1]), jnp.array([True, False]))
         np.testing.assert_allclose(got[0], expected[position], atol=1e-5)

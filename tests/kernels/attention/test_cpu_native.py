@@ -48,7 +48,7 @@ def prefilled(backend, q, cache, table, spec, chunk: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(
     kv_heads=st.sampled_from([1, 2, 6]), width=st.sampled_from([8, 16, 40, 64, 80, 256]),
     dtype=st.sampled_from(["float32", "bfloat16"]), spec=st.sampled_from(FORMS), seed=st.integers(0, 99),

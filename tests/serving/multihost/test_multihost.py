@@ -25,14 +25,7 @@ pytestmark = pytest.mark.first
 
 Answer = list[tuple[tuple[int, ...], float, tuple[float, ...]]]
 """Bytes, log-probability and those of the most likely tokens, token by token."""
-FEW_PROGRAMS = (
-    "--determinism",
-    "fast",
-    "--decode-buckets",
-    "4",
-    "--prefill-buckets",
-    "32",
-)  # two programs, which compile quickly
+FEW_PROGRAMS = ("--decode-buckets", "4", "--prefill-buckets", "32")
 
 LONG: dict[str, Any] = dict(
     model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=100, logit_bias={"3": 100}
@@ -92,7 +85,7 @@ def both(
 def test_two_processes_answer_bit_for_bit_and_survive_each_others_death(
     small: Path, tmp_path: Path, cache: tuple[str, str]
 ) -> None:
-    flags, port = ("--pages", "14", *cache), free_port()
+    flags, port = ("--pages", "14", *FEW_PROGRAMS, *cache), free_port()
     multihost, single = both(
         lambda: start_multihost(small, tmp_path, *flags, processes=2, port=port),
         lambda: start_single(small, tmp_path, *flags, devices=2),
@@ -170,7 +163,7 @@ def test_four_devices_answer_alike_and_no_process_survives(
     devices: int,
     end: Callable[[MultihostServer], None],
 ) -> None:
-    flags = (*FEW_PROGRAMS, "--heartbeat", "2", *cache)
+    flags = (*FEW_PROGRAMS, "--determinism", "fast", "--heartbeat", "2", *cache)
     multihost, single = both(
         lambda: start_multihost(small, tmp_path, *flags, processes=processes, devices=devices),
         lambda: start_single(small, tmp_path, *flags, devices=4),

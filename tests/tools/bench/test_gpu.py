@@ -15,6 +15,7 @@ import pytest
 from jaxchat.kernels.attention import gpu_flash
 from jaxchat.kernels.attention.spec import PLAIN
 from jaxchat.planning.model_shapes import read_shape
+from tests.greedy import greedy
 from tools.bench.gpu import engine, peer
 from tools.bench.gpu.attention import chunk_gathered, contiguous, gathered
 from tools.bench.gpu.report import Roofline, table
@@ -44,6 +45,7 @@ def args(tmp_path: Path) -> argparse.Namespace:
 
 def test_our_steps(args: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "probe", dict)
+    monkeypatch.setattr(engine, "sample", greedy)  # compiles soon
     args.prefill_chunk, args.page, args.dtype, args.attention, args.samplings = 32, 16, "bfloat16", "auto", ["greedy"]
     found = engine.measure(args)
     assert found["prefill"] > 0 and found["decode"].keys() == {"1 greedy", "3 greedy"}
