@@ -118,6 +118,19 @@ class StreamOptionsParam(TypedDict, total=False):
     include_usage: bool
 
 
+class StructuredOutputsParam(TypedDict, total=False):
+    """Rules for the answer's text, of which exactly one must be given.
+
+    `regex` matches the whole text. `choice` lists the texts that are allowed. `grammar` is a Lark grammar whose first
+    rule is `start`. `json` is a JSON Schema object, or its JSON text.
+    """
+
+    regex: str
+    choice: Sequence[str]
+    grammar: str
+    json: Mapping[str, Any] | str
+
+
 Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.AssistantMessage
 
 
@@ -148,9 +161,17 @@ class ParseParams(TypedDict, total=False):
     exact_logprobs: bool | None
     chat_template_kwargs: Mapping[str, Any] | None
     reasoning_effort: ReasoningEffort | None
+    top_k: int | None
+    min_p: float | None
+    repetition_penalty: float | None
+    min_tokens: int | None
+    ignore_eos: bool | None
+    stop_token_ids: Sequence[int] | None
+    return_token_ids: bool | None
 
 
 class ChatParams(ParseParams, total=False):
     """Parameters of `create` besides `stream` and `timeout`. `model` may be omitted in process."""
 
     response_format: ResponseFormatParam | None
+    structured_outputs: StructuredOutputsParam | None

@@ -20,13 +20,13 @@ class AnswerRules:
         mode: "none" allows text only, "auto" text or calls, "required" calls only.
         most: maximum number of calls.
         functions: names of the functions that may be called, with translated schemas of their arguments.
-        answer: translated schema of an answer without calls; None for any text.
+        answer: translated schema of an answer without calls, or a Lark expression for it; None for any text.
     """
 
     mode: Mode = "none"
     most: int = 0
     functions: tuple[tuple[str, Schema], ...] = ()
-    answer: Schema | None = None
+    answer: Schema | str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,10 @@ class LarkWriter:
     def _item(self, text: str) -> str:
         return f"<[{self.control_tokens[text]}]>" if self.is_control(text) else json.dumps(text)
 
-    def json(self, schema: Schema) -> str:
-        """Returns a Lark expression for JSON text that follows `schema`."""
+    def json(self, schema: Schema | str) -> str:
+        """Returns a Lark expression for JSON text that follows `schema`, or `schema` itself if it is one."""
+        if isinstance(schema, str):
+            return schema
         return f"%json {json.dumps({'x-guidance': self.options} | schema)}"
 
     def pattern(self, text: str) -> str:
