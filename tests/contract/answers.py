@@ -40,6 +40,7 @@ class Said:
     entries: list[Entry] | None = None
     calls: list[Call] = field(default_factory=list)
     function: Call | None = None  # the legacy one
+    token_ids: list[int] = field(default_factory=list)
 
     @property
     def spelled(self) -> bytes:
@@ -54,6 +55,7 @@ class Answer:
     choices: list[Said]
     usage: tuple[int, int, int] | None
     seed: int | None
+    prompt_token_ids: list[int] = field(default_factory=list)
 
     @property
     def text(self) -> str | None:
@@ -77,7 +79,8 @@ def of_completion(answer: Any, seed: int | None) -> Answer:
     for place, choice in enumerate(answer.choices):
         assert choice.index == place
         assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
-    return Answer(_identity(answer), [_said(choice) for choice in answer.choices], _usage(answer.usage), seed)
+    choices = [_said(choice) for choice in answer.choices]
+    return Answer(_identity(answer), choices, _usage(answer.usage), seed, _ids(answer, "prompt_token_ids"))
 
 
 def of_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
@@ -95,7 +98,9 @@ def of_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
         assert chunk.object == "chat.completion.chunk" if not isinstance(chunk, Message) else True
         _append(choices[choice.index], choice)
     assert all(said.finish for said in choices)
-    return Answer(identity, choices, usage[0] if usage else None, seed)
+    prompt, *others = (_ids(chunk, "prompt_token_ids") for chunk in chunks)
+    assert not any(others)
+    return Answer(identity, choices, usage[0] if usage else None, seed, prompt)
 
 
 def _append(said: Said, choice: Any) -> None:
@@ -111,6 +116,7 @@ def _append(said: Said, choice: Any) -> None:
     for fragment in choice.delta.tool_calls or []:
         _append_call(said.calls, fragment)
     _append_function(said, field_of(choice.delta, "function_call"))
+    said.token_ids += _ids(choice, "token_ids")
     said.finish = _word(choice.finish_reason)
     if said.finish:
         assert not text and not choice.delta.tool_calls and logprobs is None
@@ -142,7 +148,12 @@ def _said(choice: Any) -> Said:
         entries=None if logprobs is None else [_entry(entry) for entry in logprobs.content or []],
         calls=[Call(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or []],
         function=Call("", legacy.name, legacy.arguments) if legacy else None,
+        token_ids=_ids(choice, "token_ids"),
     )
+
+
+def _ids(message: Any, name: str) -> list[int]:
+    return list(getattr(message, name, None) or [])
 
 
 def _entry(entry: Any) -> Entry:
