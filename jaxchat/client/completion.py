@@ -174,13 +174,8 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
     if proto.HasField("logprobs"):
         logprobs = ChoiceLogprobs.from_proto(proto.logprobs, has_content=proto.message.HasField("content"))
     reason = FINISH_REASONS[proto.finish_reason]
-    return {
-        "proto": proto,
-        "index": proto.index,
-        "finish_reason": reason,
-        "logprobs": logprobs,
-        "token_ids": token_ids(proto, "token_ids"),
-    }
+    ids = token_ids(proto, "token_ids")
+    return {"proto": proto, "index": proto.index, "finish_reason": reason, "logprobs": logprobs, "token_ids": ids}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

@@ -43,9 +43,7 @@ class Step:
 
     @property
     def awaited(self) -> bool:
-        """Whether the scheduler needs this step's result before it can choose the next step, because of a
-        constraint.
-        """
+        """Whether a constraint needs this step's result before the next step can be chosen."""
         masked = isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
         return masked and any(sequence.constraint for sequence in self.rows)
 

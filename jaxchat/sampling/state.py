@@ -144,7 +144,7 @@ class SamplingState:
             params: the sampling parameters of the request.
             choice: index of the choice.
             vocab: V, the size of the vocabulary.
-            prompt: i32 `[tokens]`; None if there is no repetition penalty.
+            prompt: i32 `[tokens]`; None without a repetition penalty.
         """
         slot = SlotInput(params, choice, vocab, prompt)
         return {
