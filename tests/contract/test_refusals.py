@@ -53,7 +53,7 @@ BOUNDS = [
     {"min_tokens": 0},
     {"min_tokens": 3, "max_tokens": 3},
     {"stop_token_ids": [*range(63), 4999]},
-    {"structured_outputs": {"choice": ["a"]}, "response_format": {"type": "text"}, "max_tokens": 1},
+    {"structured_outputs": {"choice": ["Hello"]}, "response_format": {"type": "text"}},
     *[{"seed": value} for value in (-(2**63), 2**63 - 1)],
     *[{"logprobs": True, "top_logprobs": value} for value in (0, 20)],
     {"logit_bias": {str(token): 100 if token % 2 else -100 for token in range(1024)}},

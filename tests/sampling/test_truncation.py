@@ -24,7 +24,7 @@ from tests.sampling import oracle
 from tests.sampling.test_sample import rows
 
 V = 200  # more than the candidates of the quick way
-apply = jax.jit(Truncation.apply)
+apply = jax.jit(lambda z, limits: limits.apply(z))
 penalise = jax.jit(apply_penalties)
 
 
