@@ -48,7 +48,8 @@ def test_the_kept_tokens_are_those_of_transformers(seed, top_k, top_p, min_p):
         warpers.append(TopPLogitsWarper(top_p))
     if min_p > 0:
         warpers.append(MinPLogitsWarper(min_p))
-    expected = np.flatnonzero(np.isfinite(warpers(torch.zeros((1, 1), dtype=torch.long), torch.from_numpy(z)[None])[0]))
+    scores = warpers(torch.zeros((1, 1), dtype=torch.long), torch.from_numpy(z)[None])[0].numpy()
+    expected = np.flatnonzero(np.isfinite(scores))
     low, high = (oracle.kept(np.float64(z), 1.0, top_p + by, top_k, min_p)[0] for by in (-1e-5, 1e-5))
     assert list(kept(z, top_k, top_p, min_p)) == list(expected) or not np.array_equal(low, high)
 
