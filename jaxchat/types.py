@@ -44,6 +44,9 @@ class SamplingParams:
     top_p: float = 1.0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    top_k: int = 0  # 0 or less: all tokens
+    min_p: float = 0.0
     seed: int = 0  # 64 bits, unsigned
     logprobs: bool = False
     logit_bias: tuple[tuple[int, float], ...] = ()
@@ -51,13 +54,17 @@ class SamplingParams:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateRequest:
-    """A tokenised prompt and the rules for its answers: `choices` answers of at most `max_tokens` tokens each."""
+    """A tokenised prompt and the rules for its answers: `choices` answers of at most `max_tokens` tokens each.
+
+    The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows nothing else.
+    """
 
     prompt: np.ndarray  # i32 [tokens]
     max_tokens: int
     choices: int = 1
     sampling: SamplingParams = field(default_factory=SamplingParams)
     stop_tokens: frozenset[int] = frozenset()
+    min_tokens: int = 0
     grammar: Grammar | None = None
 
 
@@ -97,7 +104,8 @@ class PrefillWork:
 
     T is at most the largest prefill bucket. `slot` is the sequence's slot, and `pages` i32 `[<= P]` are all its pages
     so far, in order of position. `choice` is the index of the choice. The `last` step of a prompt also samples the
-    first token. If `token_mask` u32 `[1, ceil(V / 32)]` is given, only tokens whose bit is set may be sampled.
+    first token. If `token_mask` u32 `[1, ceil(V / 32)]` is given, only tokens whose bit is set may be sampled. The last
+    step has the whole `prompt`, i32 `[tokens]`, if the answer has a repetition penalty.
     """
 
     slot: int
@@ -108,6 +116,7 @@ class PrefillWork:
     choice: int
     sampling: SamplingParams
     token_mask: np.ndarray | None = None
+    prompt: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

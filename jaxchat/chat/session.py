@@ -241,16 +241,17 @@ class ChatSession:
             grammar = await run(self._schemas, self._grammars.compiled, prepared.constraint)
         return GenerateRequest(
             prompt=prepared.prompt,
-            max_tokens=self._max_tokens(prepared.max_tokens, len(prepared.prompt)),
+            max_tokens=self._max_tokens(prepared.max_tokens, prepared.min_tokens, len(prepared.prompt)),
             choices=prepared.choices,
             sampling=prepared.sampling,
-            stop_tokens=self._tokenizer.stop_tokens,
+            stop_tokens=prepared.stop_tokens,
+            min_tokens=prepared.min_tokens,
             grammar=grammar,
         )
 
-    def _max_tokens(self, limit: int | None, prompt: int) -> int:
-        if prompt + (limit or 1) > self.info.context:
-            raise errors.context_length_exceeded(self.info.context, prompt, limit)
+    def _max_tokens(self, limit: int | None, least: int, prompt: int) -> int:
+        if prompt + (limit or least or 1) > self.info.context:
+            raise errors.context_length_exceeded(self.info.context, prompt, limit or least or None)
         return limit or self.info.context - prompt
 
     @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from jaxchat import v1
-from jaxchat.client.completion import AnswerObject, ChoiceLogprobs, FinishReason, Usage, optional
+from jaxchat.client.completion import AnswerObject, ChoiceLogprobs, FinishReason, Usage, optional, token_ids
 from jaxchat.openai_json import chunk_to_json
 from jaxchat.openai_json.enums import FINISH_REASONS
 
@@ -75,26 +75,38 @@ class Delta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChunkChoice(AnswerObject):
-    """The part of a chunk that belongs to one choice. Only a choice's last chunk has `finish_reason`."""
+    """The part of a chunk that belongs to one choice. Only a choice's last chunk has `finish_reason`.
+
+    `token_ids` has the tokens since the choice's previous chunk, if the request asks for them.
+    """
 
     index: int
     delta: Delta
     finish_reason: FinishReason | None = None
     logprobs: ChoiceLogprobs | None = None
+    token_ids: tuple[int, ...] | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.ChunkChoice) -> Self:
         reason: Any = FINISH_REASONS[proto.finish_reason]
         logprobs = ChoiceLogprobs.from_proto(proto.logprobs) if proto.HasField("logprobs") else None
         delta = Delta.from_proto(proto.delta)
-        return cls(proto=proto, index=proto.index, delta=delta, finish_reason=reason, logprobs=logprobs)
+        return cls(
+            proto=proto,
+            index=proto.index,
+            delta=delta,
+            finish_reason=reason,
+            logprobs=logprobs,
+            token_ids=token_ids(proto, "token_ids"),
+        )
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatCompletionChunk(AnswerObject):
-    """A part of a streamed answer. All fields except `choices` and `usage` are the same in every chunk.
+    """A part of a streamed answer. `id`, `created`, `model`, `system_fingerprint` and `seed_used` never change.
 
-    `created` is in Unix seconds. `usage` is None, except in the last chunk of a request with `include_usage`.
+    `created` is in Unix seconds. `usage` is None, except in the last chunk of a request with `include_usage`. Only the
+    first chunk of a request with `return_token_ids` has `prompt_token_ids`.
     """
 
     proto: v1.ChatCompletionChunk = field(compare=False, repr=False)
@@ -106,6 +118,7 @@ class ChatCompletionChunk(AnswerObject):
     choices: tuple[ChunkChoice, ...]
     usage: Usage | None = None
     seed_used: int | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
     include_usage: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
@@ -120,6 +133,7 @@ class ChatCompletionChunk(AnswerObject):
             choices=tuple(map(ChunkChoice.from_proto, proto.choices)),
             usage=Usage.from_proto(proto.usage) if proto.HasField("usage") else None,
             seed_used=optional(proto, "seed_used"),
+            prompt_token_ids=token_ids(proto, "prompt_token_ids"),
             include_usage=include_usage,
         )
 

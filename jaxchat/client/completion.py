@@ -33,6 +33,11 @@ class AnswerObject:
         return display.short_repr(self)
 
 
+def token_ids(proto: Any, name: str) -> tuple[int, ...] | None:
+    """Returns the token ids in the field `name` of a message, or None if there are none."""
+    return tuple(getattr(proto, name)) or None
+
+
 def optional(proto: Any, name: str) -> Any:
     """Returns the field `name` of a message, or None if the field is not set."""
     return getattr(proto, name) if proto.HasField(name) else None
@@ -151,12 +156,13 @@ class ChoiceLogprobs(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Choice(AnswerObject):
-    """One of the `n` answers. `logprobs` is None unless the request asks for them."""
+    """One of the `n` answers. `logprobs` and `token_ids` are None unless the request asks for them."""
 
     index: int
     message: AssistantMessage
     finish_reason: FinishReason | None
     logprobs: ChoiceLogprobs | None = None
+    token_ids: tuple[int, ...] | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.Choice) -> Self:
@@ -169,7 +175,8 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
     if proto.HasField("logprobs"):
         logprobs = ChoiceLogprobs.from_proto(proto.logprobs, has_content=proto.message.HasField("content"))
     reason = FINISH_REASONS[proto.finish_reason]
-    return {"proto": proto, "index": proto.index, "finish_reason": reason, "logprobs": logprobs}
+    ids = token_ids(proto, "token_ids")
+    return {"proto": proto, "index": proto.index, "finish_reason": reason, "logprobs": logprobs, "token_ids": ids}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -209,7 +216,10 @@ class Usage(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatCompletion(AnswerObject):
-    """A whole answer. `created` is in Unix seconds. `seed_used` is the request's seed, or the seed drawn for it."""
+    """A whole answer. `created` is in Unix seconds. `seed_used` is the request's seed, or the seed drawn for it.
+
+    `prompt_token_ids` is None unless the request asks for token ids.
+    """
 
     proto: v1.ChatCompletion = field(compare=False, repr=False)
     id: str
@@ -220,6 +230,7 @@ class ChatCompletion(AnswerObject):
     choices: tuple[Choice, ...]
     usage: Usage
     seed_used: int | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.ChatCompletion) -> Self:
@@ -242,6 +253,7 @@ def completion_fields(proto: v1.ChatCompletion) -> dict[str, Any]:
         "system_fingerprint": proto.system_fingerprint,
         "usage": Usage.from_proto(proto.usage),
         "seed_used": optional(proto, "seed_used"),
+        "prompt_token_ids": token_ids(proto, "prompt_token_ids"),
     }
 
 

@@ -140,6 +140,19 @@ class StreamOptionsParam(TypedDict, total=False):
     include_obfuscation: Literal[False]
 
 
+class StructuredOutputsParam(TypedDict, total=False):
+    """Rules for the answer's text, of which exactly one must be given.
+
+    `regex` matches the whole text. `choice` lists the texts that are allowed. `grammar` is a Lark grammar whose first
+    rule is `start`. `json` is a JSON Schema object, or its JSON text.
+    """
+
+    regex: str
+    choice: Sequence[str]
+    grammar: str
+    json: Mapping[str, Any] | str
+
+
 Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.AssistantMessage
 
 
@@ -177,9 +190,17 @@ class ParseParams(TypedDict, total=False):
     modalities: Sequence[Literal["text"]] | None
     service_tier: Literal["auto", "default"] | None
     store: Literal[False] | None
+    top_k: int | None
+    min_p: float | None
+    repetition_penalty: float | None
+    min_tokens: int | None
+    ignore_eos: bool | None
+    stop_token_ids: Sequence[int] | None
+    return_token_ids: bool | None
 
 
 class ChatParams(ParseParams, total=False):
     """Parameters of `create` besides `stream` and `timeout`. A client in process needs no `model`."""
 
     response_format: ResponseFormatParam | None
+    structured_outputs: StructuredOutputsParam | None

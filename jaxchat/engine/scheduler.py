@@ -17,7 +17,7 @@ from jaxchat.arithmetic import cdiv
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.prefill_policy import PrefillPolicy
-from jaxchat.engine.sequence import Sequence, accepts_token, fills_mask
+from jaxchat.engine.sequence import Sequence, accepts_token
 from jaxchat.types import (
     DecodeWork,
     Finish,
@@ -42,8 +42,9 @@ class Step:
 
     @property
     def awaited(self) -> bool:
-        """Whether this step samples under a constraint, so that the next step cannot be chosen before its result."""
-        return isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
+        """Whether a constraint needs this step's result before the next step can be chosen."""
+        masked = isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
+        return masked and any(sequence.constraint for sequence in self.rows)
 
 
 class Scheduler:
@@ -60,7 +61,7 @@ class Scheduler:
                 The first is the chunk size of the prefix cache.
             page_size: tokens of a KV page.
             pages: number of KV pages, including the null page.
-            vocab: size V of the logits; 0 if no request has a grammar.
+            vocab: size V of the logits; 0 if no request has a grammar or `min_tokens`.
         """
         self._words = cdiv(vocab, 32)
         self.slots = slots
@@ -169,6 +170,7 @@ class Scheduler:
             choice=sequence.choice,
             sampling=sequence.request.sampling,
             token_mask=self._token_mask([sequence]) if last else None,
+            prompt=sequence.prompt if last and sequence.request.sampling.repetition_penalty != 1 else None,
         )
         self._kv_cache.cache_chunks(sequence)
         if last:
@@ -192,6 +194,7 @@ class Scheduler:
 
     def _decode(self, sequences: list[Sequence]) -> Step:
         self._prefill_policy.decoded()
+        constrained, token_mask = np.array([s.restricted for s in sequences]), self._token_mask(sequences)
         new_pages = np.full(len(sequences), -1, np.int32)
         for row, sequence in enumerate(sequences):
             if self._kv_cache.needs_page(sequence):
@@ -199,8 +202,7 @@ class Scheduler:
                 new_pages[row] = sequence.pages[-1]
             sequence.dispatched += 1
         slots = np.array([s.slot for s in sequences], np.int32)
-        constrained = np.array([s.constraint is not None for s in sequences])
-        return Step(DecodeWork(slots, new_pages, constrained, self._token_mask(sequences)), tuple(sequences))
+        return Step(DecodeWork(slots, new_pages, constrained, token_mask), tuple(sequences))
 
     def _swap_out(self, sequence: Sequence) -> Step:
         """Copies a sequence to the host and frees its slot and pages at once.
@@ -232,15 +234,12 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
-        """Returns the tokens that constrained rows may sample, as bits u32 `[R, ceil(V / 32)]`.
-
-        Returns None if no row is constrained.
-        """
-        if not any(s.constraint for s in sequences):
+        """Returns the tokens that restricted rows may sample, as bits u32 `[R, ceil(V / 32)]`; None if no row is."""
+        if not any(s.restricted for s in sequences):
             return None
         bits = np.zeros((len(sequences), self._words), np.uint32)
         for row, sequence in zip(bits, sequences, strict=True):
-            sequence.constraint_failed = not fills_mask(sequence.constraint, row)
+            sequence.constraint_failed = not sequence.fill_mask(row)
         return bits
 
     def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:

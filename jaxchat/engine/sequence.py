@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jaxchat.arithmetic import token_bits
 from jaxchat.engine.page_pool import Prefix
 from jaxchat.types import Constraint, GenerateRequest, Swapped
 
@@ -39,6 +40,38 @@ class Sequence:
         return not self.exhausted and (self.constraint is None or self.dispatched == self.sampled)
 
     @property
+    def too_short(self) -> bool:
+        """Whether the next token to dispatch must not be a stop token."""
+        return self.dispatched < self.request.min_tokens
+
+    @property
+    def restricted(self) -> bool:
+        """Whether the next token to dispatch needs a token mask."""
+        return self.constraint is not None or self.too_short
+
+    def fill_mask(self, row: np.ndarray) -> bool:
+        """Writes the tokens that may be dispatched next into a row of the token mask, u32 `[ceil(V / 32)]`.
+
+        A grammar that allows nothing but stop tokens ends an answer that is too short: its text is complete.
+
+        Returns:
+            False if the constraint raises an exception, otherwise True.
+        """
+        try:
+            if self.constraint:
+                self.constraint.fill(row)
+            else:
+                row[:] = ~np.uint32(0)
+        except Exception:  # an error of any kind must end this choice alone
+            log.exception("a grammar has no next token")
+            return False
+        if self.too_short:
+            size = 32 * len(row)
+            longer = row & ~token_bits([token for token in self.request.stop_tokens if token < size], size)
+            row[:] = longer if longer.any() else row
+        return True
+
+    @property
     def prompt(self) -> np.ndarray:
         """The prompt's tokens, i32 `[tokens]`."""
         return self.request.prompt
@@ -62,23 +95,6 @@ class Sequence:
     def arrival(self) -> tuple[int, int]:
         """The sort key by time of submission."""
         return self.request_id, self.choice
-
-
-def fills_mask(constraint: Constraint | None, row: np.ndarray) -> bool:
-    """Writes the allowed tokens into a row of the token mask, u32 `[ceil(V / 32)]`.
-
-    Does nothing without a constraint.
-
-    Returns:
-        False if the constraint raises an exception, otherwise True.
-    """
-    try:
-        if constraint:
-            constraint.fill(row)
-    except Exception:  # an error of any kind must end this choice alone
-        log.exception("a grammar has no next token")
-        return False
-    return True
 
 
 def accepts_token(constraint: Constraint, token: int) -> bool:

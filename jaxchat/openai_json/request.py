@@ -100,6 +100,20 @@ def _put_stop(request: Any, key: str, value: Any, path: str, allow_unknown: bool
     request.stop.extend(readers.string(stop, path) for stop in stops)
 
 
+def _put_list(reader: readers.Reader[Any]) -> puts.Put:
+    """Returns a function that fills the repeated scalar field `key`."""
+
+    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+        getattr(message, key).extend(reader(item, path) for item in readers.array(value, path))
+
+    return put
+
+
+def _put_schema(rules: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+    """Puts a JSON Schema, which is an object or the JSON text of one."""
+    setattr(rules, key, readers.string(value, path) if isinstance(value, str) else readers.json_text(value, path))
+
+
 def _put_tool_choice(request: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
     if isinstance(value, str):
         request.tool_choice.mode = readers.word(enums.TOOL_CHOICES)(value, path)
@@ -184,6 +198,12 @@ RESPONSE_FORMAT: Table = {
     "json_schema": puts.object_of(JSON_SCHEMA),
 }
 STREAM_OPTIONS: Table = {"include_usage": _flag, "include_obfuscation": puts.only(False)}
+STRUCTURED_OUTPUTS: Table = {
+    "regex": _text,
+    "choice": _put_list(readers.string),
+    "grammar": _text,
+    "json": _put_schema,
+}
 REQUEST: Table = {
     "model": _text,
     "messages": puts.objects_of(MESSAGE, LATER_MESSAGE_FIELDS),
@@ -214,4 +234,12 @@ REQUEST: Table = {
     "modalities": puts.only(["text"]),
     "service_tier": puts.only("auto", "default"),
     "store": puts.only(False),
+    "top_k": _int32,
+    "min_p": _number,
+    "repetition_penalty": _number,
+    "min_tokens": _int32,
+    "ignore_eos": _flag,
+    "stop_token_ids": _put_list(readers.integer(32)),
+    "return_token_ids": _flag,
+    "structured_outputs": puts.object_of(STRUCTURED_OUTPUTS),
 }

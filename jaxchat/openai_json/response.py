@@ -26,7 +26,7 @@ def completion_to_json(completion: v1.ChatCompletion) -> Json:
         "system_fingerprint": completion.system_fingerprint,
         "choices": [_choice(choice) for choice in completion.choices],
         "usage": _usage(completion.usage),
-    }
+    } | _token_ids("prompt_token_ids", completion)
 
 
 def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
@@ -41,7 +41,7 @@ def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
         "model": chunk.model,
         "system_fingerprint": chunk.system_fingerprint,
         "choices": [_chunk_choice(choice) for choice in chunk.choices],
-    }
+    } | _token_ids("prompt_token_ids", chunk)
     if include_usage:
         result["usage"] = _usage(chunk.usage) if chunk.HasField("usage") else None
     return result
@@ -116,7 +116,7 @@ def _choice(choice: v1.Choice) -> Json:
         "message": _message(choice.message),
         "logprobs": _logprobs(choice.logprobs, no_text) if choice.HasField("logprobs") else None,
         "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
-    }
+    } | _token_ids("token_ids", choice)
 
 
 def _message(message: v1.AssistantMessage) -> Json:
@@ -147,7 +147,13 @@ def _chunk_choice(choice: v1.ChunkChoice) -> Json:
         "delta": _delta(choice.delta),
         "logprobs": _logprobs(choice.logprobs, False) if choice.HasField("logprobs") else None,
         "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
-    }
+    } | _token_ids("token_ids", choice)
+
+
+def _token_ids(key: str, message: Any) -> Json:
+    """Returns the token ids of an answer or a part of one under `key`, or nothing if it has none."""
+    ids = list(getattr(message, key))
+    return {key: ids} if ids else {}
 
 
 def _delta(delta: v1.Delta) -> Json:

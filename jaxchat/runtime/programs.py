@@ -46,7 +46,7 @@ def prefill_layout(sizes: EngineShapes, bucket: int) -> PackedLayout:
         ("chunk_pages", (bucket // sizes.page_size,), "int32"),
         ("table", (sizes.table,), "int32"),
     ]
-    return PackedLayout((*scalars, *SamplingState.packed_fields(), *arrays))
+    return PackedLayout((*scalars, *SamplingState.packed_fields(sizes.vocab), *arrays))
 
 
 def output_layout(rows: int, vocab: int) -> PackedLayout:

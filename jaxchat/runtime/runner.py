@@ -223,7 +223,7 @@ class Runner:
             tokens=_fill(work.tokens, bucket, 0),
             chunk_pages=_fill(work.pages[first : first + count], count, sizes.pages),
             table=_fill(work.pages, sizes.table, 0),
-            **SamplingState.packed_values(work.sampling, work.choice, sizes.vocab),
+            **SamplingState.packed_values(work.sampling, work.choice, sizes.vocab, work.prompt),
         )
 
 

@@ -103,7 +103,7 @@ class SlotState:
         )
 
     def take(self, rows: Array) -> SlotState:
-        """Returns the state of the slots `rows`, i32 `[R]`, except `sampling.counts`, which keeps all S slots.
+        """Returns the state of the slots `rows`, i32 `[R]`, except the wide columns of `sampling`, which keep all S.
 
         Entries of S or more give meaningless values.
         """

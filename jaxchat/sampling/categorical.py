@@ -1,14 +1,15 @@
-"""Samples one token per row from tempered logits, within the nucleus.
+"""Samples one token per row from tempered logits, within its truncation.
 
 There are two methods. Which one a row uses depends on that row alone, so its neighbours never change its token:
 
-- If the row's `CANDIDATES` most likely tokens contain the whole nucleus: `argmax(z + Gumbel noise)` over them.
+- If the row's `CANDIDATES` most likely tokens contain all that the truncation keeps: `argmax(z + Gumbel noise)` over
+  those that it keeps.
 - Otherwise: a group of tokens is sampled by its probability mass, then a token within the group, both by Gumbel
   noise. The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel
   variables), which would cost 20 times as much: sampling spends most of its time on noise. A token outside the nucleus
   is sampled again, which yields the distribution within the nucleus (von Neumann's rejection). Testing whether one
   token is inside takes one pass over the row; finding the whole nucleus takes thirty. The nucleus is found only for
-  rows whose `TRIES` tokens were all outside.
+  rows whose `TRIES` tokens were all outside, and for rows with `top_k`, whose nucleus one pass cannot test.
 """
 
 from __future__ import annotations
@@ -18,52 +19,67 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.sampling.gumbel import GROUP_IDS, Keys, attempt_keys, gumbel
-from jaxchat.sampling.top_p import Ranking, top_p_mask
+from jaxchat.sampling.top_p import Ranking
 from jaxchat.sampling.topk import GROUP, grouped, log_masses, top_k
+from jaxchat.sampling.truncation import Truncation
 
 CANDIDATES = 128
 TRIES = 8
 Trial = tuple[Array, Array, Array]  # number of attempts, tokens i32 [S], rows that still need one bool [S]
 
 
-def categorical(z: Array, top_p: Array, keys: Keys, sampled_rows: Array) -> Array:
+def categorical(z: Array, truncation: Truncation, keys: Keys, sampled_rows: Array) -> Array:
     """Samples one token per row.
 
     Args:
         z: `[S, V]` f32 logits after temperature; -inf where masked.
-        top_p: `[S]` f32.
+        truncation: of each row.
         keys: key of each row, see `step_keys`.
         sampled_rows: `[S]` bool; the result of other rows is meaningless.
 
     Returns:
         Token ids, i32 `[S]`.
     """
-    truncated = sampled_rows & (top_p < 1.0)
+    truncated = sampled_rows & truncation.applies(z.shape[-1])
     nothing = jnp.zeros(len(z), jnp.int32), jnp.zeros(len(z), bool)
-    few, complete = jax.lax.cond(jnp.any(truncated), lambda: _from_candidates(z, top_p, keys), lambda: nothing)
+    few, complete = jax.lax.cond(jnp.any(truncated), lambda: _from_candidates(z, truncation, keys), lambda: nothing)
     complete = complete & truncated
     remaining = sampled_rows & ~complete
-    many = jax.lax.cond(jnp.any(remaining), lambda: _from_groups(z, top_p, keys, remaining, truncated), lambda: few)
+    many = jax.lax.cond(
+        jnp.any(remaining), lambda: _from_groups(z, truncation, keys, remaining, truncated), lambda: few
+    )
     return jnp.where(complete, few, many)
 
 
-def _from_candidates(z: Array, top_p: Array, keys: Keys) -> tuple[Array, Array]:
-    """Returns tokens i32 `[S]`, and in which rows the candidates contain the whole nucleus (bool `[S]`)."""
-    values, ids = top_k(z, min(CANDIDATES, z.shape[-1]))
+def _from_candidates(z: Array, truncation: Truncation, keys: Keys) -> tuple[Array, Array]:
+    """Returns tokens i32 `[S]`, and in which rows the candidates contain all that is kept (bool `[S]`)."""
+    vocab = z.shape[-1]
+    k, top_p, min_p = truncation.top_k[:, None], truncation.top_p[:, None], truncation.min_p[:, None]
+    values, ids = top_k(z, min(CANDIDATES, vocab))
     top = values[:, :1]
     weights = jnp.exp(values - top)
-    goal = top_p[:, None] * jnp.sum(jnp.exp(z - top), axis=-1, keepdims=True)
+    ranked = jnp.arange(values.shape[-1]) < k
+    by_rank = k < vocab
+    total = jnp.where(
+        by_rank,
+        jnp.sum(jnp.where(ranked, weights, 0.0), axis=-1, keepdims=True),
+        jnp.sum(jnp.exp(z - top), axis=-1, keepdims=True),
+    )
+    goal = top_p * total
     reached = jnp.cumsum(weights, axis=-1)
-    nucleus = (reached - weights < goal).at[:, 0].set(True)
-    noisy = jnp.where(nucleus, values + gumbel(keys, ids), -jnp.inf)
+    nucleus = (reached - weights < goal) | (top_p >= 1.0)
+    keep = (nucleus & ranked & (weights >= min_p)).at[:, 0].set(True)
+    noisy = jnp.where(keep, values + gumbel(keys, ids), -jnp.inf)
     tokens = jnp.take_along_axis(ids, jnp.argmax(noisy, axis=-1, keepdims=True), axis=-1)[:, 0]
-    return tokens, (reached[:, -1:] >= goal)[:, 0]
+    by_weight = ((top_p < 1.0) & (reached[:, -1:] >= goal)) | (weights[:, -1:] < min_p)
+    return tokens, jnp.where(by_rank, k <= CANDIDATES, by_weight)[:, 0]
 
 
-def _from_groups(z: Array, top_p: Array, keys: Keys, rows: Array, truncated: Array) -> Array:
-    """Returns tokens i32 `[S]`, valid where `rows` (bool `[S]`), within the nucleus where `truncated` (bool `[S]`)."""
+def _from_groups(z: Array, truncation: Truncation, keys: Keys, rows: Array, truncated: Array) -> Array:
+    """Returns tokens i32 `[S]`, valid where `rows`, within the truncation where `truncated`, both bool `[S]`."""
     masses = log_masses(z)
-    ranking = Ranking.of(z, top_p)
+    ranking = Ranking.of(z, truncation.top_p)
+    searched = rows & truncation.has_top_k(z.shape[-1])
     high, low = attempt_keys(keys, TRIES + 1)  # outside the loop; inside, XLA would recompute the key for every token
 
     def unfinished(trial: Trial) -> Array:
@@ -72,14 +88,15 @@ def _from_groups(z: Array, top_p: Array, keys: Keys, rows: Array, truncated: Arr
     def attempt(trial: Trial) -> Trial:
         number, tokens, pending = trial
         drawn = _by_groups(z, masses, (high[number], low[number]))
-        outside = truncated & ~ranking.inside(drawn)
+        outside = truncated & ~ranking.inside(drawn, truncation.top_p, truncation.min_p)
         return number + 1, jnp.where(pending, drawn, tokens), pending & outside
 
-    start = jnp.int32(0), jnp.zeros(len(z), jnp.int32), rows
+    start = jnp.int32(0), jnp.zeros(len(z), jnp.int32), rows & ~searched
     _, tokens, pending = jax.lax.while_loop(unfinished, attempt, start)
+    pending |= searched
 
     def search() -> Array:
-        nucleus = jnp.where(top_p_mask(z, top_p), z, -jnp.inf)
+        nucleus = truncation.apply(z)
         return jnp.where(pending, _by_groups(nucleus, log_masses(nucleus), (high[TRIES], low[TRIES])), tokens)
 
     return jax.lax.cond(jnp.any(pending), search, lambda: tokens)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.sampling.mask import expand_bits
 from jaxchat.sampling.state import SamplingState
 
 BAN, EXCLUSIVE = -100.0, 100.0
@@ -25,9 +26,16 @@ def add_bias(mu: Array, state: SamplingState) -> Array:
     return mu.at[_rows(mu), state.bias_ids].add(state.bias, mode="drop")
 
 
-def subtract_penalties(mu: Array, state: SamplingState) -> Array:
-    """Returns `mu[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty` for each token j."""
-    counts = state.counts
+def apply_penalties(mu: Array, state: SamplingState) -> Array:
+    """Applies the repetition penalty, then frequency and presence penalties, in vLLM's order.
+
+    The repetition penalty divides a positive logit and multiplies others, for each token of the prompt or the answer
+    (arXiv 1909.05858, `RepetitionPenaltyLogitsProcessor` of transformers). Then the result for each token j is
+    `mu[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`.
+    """
+    counts, repetition = state.counts, state.repetition_penalty[:, None]
+    occurs = (counts > 0) | expand_bits(state.prompt, mu.shape[-1])
+    mu = jnp.where(occurs, jnp.where(mu > 0, mu / repetition, mu * repetition), mu)
     mu = mu - counts.astype(jnp.float32) * state.frequency_penalty[:, None]
     return mu - jnp.where(counts > 0, state.presence_penalty[:, None], 0.0)
 

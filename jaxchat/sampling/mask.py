@@ -18,6 +18,12 @@ def mask_words(vocab: int) -> int:
     return cdiv(vocab, WORD)
 
 
+def expand_bits(bits: Array, vocab: int) -> Array:
+    """Returns sets of tokens, u32 `[S, ceil(V / 32)]` as of `jaxchat.arithmetic.token_bits`, as bool `[S, V]`."""
+    columns = (bits[:, :, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
+    return columns.reshape(len(bits), -1)[:, :vocab] != 0
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TokenMask:
@@ -31,9 +37,7 @@ class TokenMask:
 
     def expand(self, vocab: int) -> Array:
         """Returns the mask as bool `[S, V]`, all true in rows that are not constrained."""
-        bits = (self.bits[:, :, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
-        allowed = bits.reshape(len(self.bits), -1)[:, :vocab] != 0
-        return allowed | ~self.constrained[:, None]
+        return expand_bits(self.bits, vocab) | ~self.constrained[:, None]
 
     def keep(self, limited: Array, mu: Array) -> Array:
         """Returns `limited` with -inf where a token is not allowed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ from jax import Array
 from jaxchat.config import LogprobsMode
 from jaxchat.sampling.categorical import categorical
 from jaxchat.sampling.gumbel import step_keys
-from jaxchat.sampling.logits import add_bias, mask_padding, restrict, subtract_penalties
+from jaxchat.sampling.logits import add_bias, apply_penalties, mask_padding, restrict
 from jaxchat.sampling.logprobs import Logprobs, logprobs
 from jaxchat.sampling.mask import TokenMask
 from jaxchat.sampling.processors import LogitsProcessor
 from jaxchat.sampling.state import SamplingState
-from jaxchat.sampling.top_p import top_p_mask
+from jaxchat.sampling.truncation import Truncation
 
 Sampler = Callable[..., "Sampled"]
 """`sample` with its static arguments bound: `(logits, state, active, token_mask=..., rows=...) -> Sampled`."""
@@ -46,6 +46,10 @@ def sample(
 ) -> Sampled:
     """Samples each row by its own parameters.
 
+    The order is: logit bias; repetition, frequency and presence penalties; processors; exclusive tokens and bans;
+    grammar and `min_tokens`; temperature; `top_k`, `top_p` and `min_p`. Penalties are in vLLM's order, and what follows
+    the temperature is in that of transformers.
+
     Features that no active row uses are skipped by `lax.cond` on a scalar of the batch. They then cost nothing and need
     no separate program. Each feature leaves rows that do not use it unchanged, so a neighbour never changes a token.
     Only `[S]` arrays leave the outer branches: an `[S, V]` result would be copied (7 ms at [8, 152k] on a CPU).
@@ -56,10 +60,11 @@ def sample(
         active: `[S]` bool; the result of inactive rows is meaningless.
         valid: number of ids, counted from 0, that are tokens; the rest is padding.
         report: logits whose log-probabilities are returned: "raw", or "processed" by bias, penalties, processors, bans,
-            grammar, temperature and nucleus. The latter describe the distribution that a token was sampled from. In
-            greedy rows they are taken before temperature and nucleus.
+            grammar, temperature and truncation. The latter describe the distribution that a token was sampled from. In
+            greedy rows they are taken before temperature and truncation.
         token_mask: tokens that grammars allow; None if no row has a grammar.
-        rows: i32 `[S]`, the row of `state.counts` that is each row's history; None if they correspond one to one.
+        rows: i32 `[S]`, the row of `state.counts` and `state.prompt` that is each row's history; None if they
+            correspond one to one.
         processors: applied in order after penalties and before exclusive tokens, bans, grammar and temperature. A
             processor therefore cannot bring back a banned or masked token. A row is not `finite` if its largest logit
             after all of them is not.
@@ -72,20 +77,21 @@ def sample(
     top = jnp.max(raw_logits(), axis=-1)
     sampled_rows = (state.temperature >= GREEDY_BELOW) & active
     biased = jnp.any((state.bias_ids < logits.shape[-1]) & active[:, None])
-    penalised = jnp.any(((state.frequency_penalty != 0) | (state.presence_penalty != 0)) & active)
+    counted = (state.frequency_penalty != 0) | (state.presence_penalty != 0) | (state.repetition_penalty != 1)
+    penalised = jnp.any(counted & active)
     any_logprobs = jnp.any(state.logprobs & active)
     any_masked = jnp.any(token_mask.constrained & active) if token_mask else jnp.bool_(False)
 
     def penalised_logits() -> Array:
         """Returns the logits after bias and penalties."""
         mu = jax.lax.cond(biased, lambda: add_bias(raw_logits(), state), raw_logits)
-        return jax.lax.cond(penalised, lambda: subtract_penalties(mu, _own_counts(state, rows)), lambda: mu)
+        return jax.lax.cond(penalised, lambda: apply_penalties(mu, _with_history(state, rows)), lambda: mu)
 
     def adjusted_logits() -> Array:
         """Returns the logits after bias, penalties, processors, exclusive tokens, bans and grammar."""
         mu = penalised_logits()
         if processors:
-            mu = mask_padding(_apply(processors, mu, _own_counts(state, rows)), valid)
+            mu = mask_padding(_apply(processors, mu, _with_history(state, rows)), valid)
         mu = jax.lax.cond(biased, lambda: restrict(mu, state), lambda: mu)
         if token_mask is None:
             return mu
@@ -124,13 +130,17 @@ def _apply(processors: tuple[LogitsProcessor, ...], mu: Array, state: SamplingSt
     return mu
 
 
-def _own_counts(state: SamplingState, rows: Array | None) -> SamplingState:
-    return state if rows is None else replace(state, counts=state.counts.at[rows].get(mode="clip"))
+def _with_history(state: SamplingState, rows: Array | None) -> SamplingState:
+    return state if rows is None else state.take_wide(rows)
+
+
+def _truncation(state: SamplingState) -> Truncation:
+    return Truncation(state.top_k, state.top_p, state.min_p)
 
 
 def _sampled_tokens(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
     keys = step_keys(state.seed, state.choice, state.step)
-    return categorical(_tempered(mu, state, sampled_rows), state.top_p, keys, sampled_rows)
+    return categorical(_tempered(mu, state, sampled_rows), _truncation(state), keys, sampled_rows)
 
 
 def _tempered(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
@@ -140,10 +150,9 @@ def _tempered(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
 def _processed(mu: Array, state: SamplingState, sampled_rows: Array) -> Array:
     """Returns the logits of the distribution that each row samples from.
 
-    Those of greedy rows are taken before temperature and nucleus.
+    Those of greedy rows are taken before temperature and truncation.
     """
-    z = _tempered(mu, state, sampled_rows)
-    return jnp.where(top_p_mask(z, jnp.where(sampled_rows, state.top_p, 1.0)), z, -jnp.inf)
+    return _truncation(state).only(sampled_rows, mu.shape[-1]).apply(_tempered(mu, state, sampled_rows))
 
 
 def first_argmax(x: Array, top: Array) -> Array:

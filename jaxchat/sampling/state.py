@@ -15,13 +15,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxchat.arithmetic import token_bits
+from jaxchat.sampling.mask import mask_words
 from jaxchat.types import SamplingParams
 
 BIAS_ENTRIES = 1024  # the contract's limit on logit_bias
-VOCAB = -1  # stands for V in a column's shape or first value
+VOCAB, WORDS = -1, -2  # stand for V and ceil(V / 32) in a column's shape or first value
+_WIDE = {VOCAB, WORDS}
 
-Read = Callable[[SamplingParams, int, int], Any]
-"""`read(params, choice, vocab)` returns the value for one slot, in the column's shape."""
+
+@dataclass(frozen=True)
+class SlotInput:
+    """The data from which the columns of a slot are filled when a request starts."""
+
+    params: SamplingParams
+    choice: int
+    vocab: int
+    prompt: np.ndarray | None  # i32 [tokens]; None: the columns do not depend on it
+
+
+Read = Callable[[SlotInput], Any]
+"""Returns the value for one slot, in the column's shape."""
 PackedField = tuple[str, tuple[int, ...], str]
 """Name, shape and dtype of an array in a packed buffer."""
 
@@ -49,25 +63,33 @@ def history(dtype: str, *shape: int) -> Any:
     return field(metadata={"given": False, "column": Column(dtype=dtype, shape=shape)})
 
 
-def _choice(params: SamplingParams, choice: int, vocab: int) -> int:
-    return choice
+def _choice(slot: SlotInput) -> int:
+    return slot.choice
 
 
-def _seed_words(params: SamplingParams, choice: int, vocab: int) -> np.ndarray:
+def _top_k(slot: SlotInput) -> int:
+    return min(slot.params.top_k, slot.vocab) if slot.params.top_k > 0 else slot.vocab
+
+
+def _seed_words(slot: SlotInput) -> np.ndarray:
     """Returns the two halves of the 64-bit seed, high word first."""
-    return np.array([params.seed >> 32, params.seed & 0xFFFFFFFF], np.uint32)
+    return np.array([slot.params.seed >> 32, slot.params.seed & 0xFFFFFFFF], np.uint32)
 
 
-def _bias_ids(params: SamplingParams, choice: int, vocab: int) -> np.ndarray:
-    ids = np.full(BIAS_ENTRIES, vocab, np.int32)
-    ids[: len(params.logit_bias)] = [token for token, _ in params.logit_bias]
+def _bias_ids(slot: SlotInput) -> np.ndarray:
+    ids = np.full(BIAS_ENTRIES, slot.vocab, np.int32)
+    ids[: len(slot.params.logit_bias)] = [token for token, _ in slot.params.logit_bias]
     return ids
 
 
-def _bias_values(params: SamplingParams, choice: int, vocab: int) -> np.ndarray:
+def _bias_values(slot: SlotInput) -> np.ndarray:
     values = np.zeros(BIAS_ENTRIES, np.float32)
-    values[: len(params.logit_bias)] = [value for _, value in params.logit_bias]
+    values[: len(slot.params.logit_bias)] = [value for _, value in slot.params.logit_bias]
     return values
+
+
+def _prompt_bits(slot: SlotInput) -> np.ndarray | int:
+    return 0 if slot.prompt is None else token_bits(slot.prompt, slot.vocab)
 
 
 @jax.tree_util.register_dataclass
@@ -79,6 +101,9 @@ class SamplingState:
     top_p: Array = given("float32")
     frequency_penalty: Array = given("float32")
     presence_penalty: Array = given("float32")
+    repetition_penalty: Array = given("float32", fill=1)
+    top_k: Array = given("int32", fill=VOCAB, read=_top_k)  # V: all tokens
+    min_p: Array = given("float32")
     seed: Array = given("uint32", 2, read=_seed_words)
     choice: Array = given("int32", read=_choice)
     step: Array = history("int32")  # tokens sampled so far
@@ -86,6 +111,8 @@ class SamplingState:
     # Unused entries have id V, which every scatter drops.
     bias_ids: Array = given("int32", BIAS_ENTRIES, fill=VOCAB, read=_bias_ids)
     bias: Array = given("float32", BIAS_ENTRIES, read=_bias_values)
+    # The tokens of the prompt, one bit each. Empty unless there is a repetition penalty.
+    prompt: Array = given("uint32", WORDS, read=_prompt_bits)
     # How often each token was sampled in this choice; the prompt does not count.
     counts: Array = history("int32", VOCAB)
 
@@ -100,24 +127,28 @@ class SamplingState:
         )
 
     @staticmethod
-    def packed_fields() -> tuple[PackedField, ...]:
+    def packed_fields(vocab: int) -> tuple[PackedField, ...]:
         """Returns the packed fields of one slot that a request fills. Booleans are packed as i32."""
         return tuple(
-            (name, column.shape, "int32" if column.dtype == "bool" else column.dtype)
+            (name, _sized(column.shape, vocab), "int32" if column.dtype == "bool" else column.dtype)
             for name, column in _columns(given_only=True)
         )
 
     @staticmethod
-    def packed_values(params: SamplingParams, choice: int, vocab: int) -> dict[str, Any]:
-        """Returns the value of each of `packed_fields`.
+    def packed_values(
+        params: SamplingParams, choice: int, vocab: int, prompt: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """Returns the value of each of `packed_fields`, each of which is broadcast to its field's shape.
 
         Args:
             params: the sampling parameters of the request.
             choice: index of the choice.
             vocab: V, the size of the vocabulary.
+            prompt: i32 `[tokens]`; None without a repetition penalty.
         """
+        slot = SlotInput(params, choice, vocab, prompt)
         return {
-            name: column.read(params, choice, vocab) if column.read else getattr(params, name)
+            name: column.read(slot) if column.read else getattr(params, name)
             for name, column in _columns(given_only=True)
         }
 
@@ -131,12 +162,19 @@ class SamplingState:
         return replace(SamplingState.zeros(1, vocab), **values)
 
     def take(self, rows: Array) -> SamplingState:
-        """Returns the state of the slots `rows`, i32 `[R]`, except `counts`, which keeps all S slots.
+        """Returns the state of the slots `rows`, i32 `[R]`, except `prompt` and `counts`, which keep all S slots.
 
         Entries of S or more give meaningless values.
         """
-        small = {name: getattr(self, name) for name, column in _columns() if VOCAB not in column.shape}
-        return replace(self, **{name: leaf.at[rows].get(mode="clip") for name, leaf in small.items()})
+        return self._gathered(rows, wide=False)
+
+    def take_wide(self, rows: Array) -> SamplingState:
+        """Returns the state with `prompt` and `counts` of the slots `rows`, i32 `[R]`. Complements `take`."""
+        return self._gathered(rows, wide=True)
+
+    def _gathered(self, rows: Array, *, wide: bool) -> SamplingState:
+        names = [name for name, column in _columns() if bool(_WIDE & {*column.shape}) == wide]
+        return replace(self, **{name: getattr(self, name).at[rows].get(mode="clip") for name in names})
 
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
         """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
@@ -154,4 +192,5 @@ def _columns(*, given_only: bool = False) -> Iterator[tuple[str, Column]]:
 
 
 def _sized(numbers: tuple[int, ...], vocab: int) -> tuple[int, ...]:
-    return tuple(vocab if number == VOCAB else number for number in numbers)
+    sizes = {VOCAB: vocab, WORDS: mask_words(vocab)}
+    return tuple(sizes.get(number, number) for number in numbers)

@@ -26,11 +26,13 @@ class Ranking(NamedTuple):
         weight = jax.lax.optimization_barrier(jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)))  # computed once
         return Ranking(weight, top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True))
 
-    def inside(self, tokens: Array) -> Array:
-        """Returns whether each row's nucleus contains the row's token, bool `[S]`. Valid only for `top_p` below 1.
+    def inside(self, tokens: Array, top_p: Array, min_p: Array) -> Array:
+        """Returns whether `top_p` and `min_p` keep each row's token, bool `[S]`.
 
         Args:
             tokens: i32 `[S]`.
+            top_p: f32 `[S]`, as for `of`; 1 keeps all tokens.
+            min_p: f32 `[S]`, at most 1, the least probability relative to that of the likeliest token.
         """
         weight, goal, token = self.weight, self.goal, tokens[:, None]
         weight_of_token = jnp.take_along_axis(weight, token, axis=-1)
@@ -39,7 +41,8 @@ class Ranking(NamedTuple):
         through = jnp.sum(jnp.where(weight >= weight_of_token, weight, 0.0), axis=-1, keepdims=True)
         rank = jnp.sum(tied & (jnp.arange(weight.shape[-1]) <= token), axis=-1, keepdims=True)
         last = ((above < goal) | (above == 0)) & (rank <= _needed(goal, above, weight_of_token))
-        return ((through < goal) | last)[:, 0]
+        nucleus = ((through < goal) | last)[:, 0] | (top_p >= 1.0)
+        return nucleus & (weight_of_token[:, 0] >= min_p)
 
 
 def _needed(goal: Array, above: Array, tied_weight: Array) -> Array:

@@ -1,4 +1,7 @@
-"""The vocabulary in groups of 128: one cheap pass over the groups replaces a sort, or noise on every token."""
+"""The vocabulary in groups of 128: one cheap pass over the groups replaces a sort, or noise on every token.
+
+The k-th largest entry needs no sort either, where k differs by row: bisection finds it.
+"""
 
 from __future__ import annotations
 
@@ -47,3 +50,42 @@ def log_masses(z: Array) -> Array:
     """Returns `log(sum(exp(z)))` of each group, up to a constant per row: `[S, V]` to `[S, ceil(V / 128)]`."""
     top = jnp.max(z, axis=-1)[:, None, None]
     return jnp.log(jnp.sum(jnp.exp(grouped(z) - top), axis=-1))
+
+
+def kth_largest(x: Array, k: Array) -> tuple[Array, Array]:
+    """Returns the k-th largest entry of each row, ties by lower id: its value f32 `[S, 1]` and its id i32 `[S, 1]`.
+
+    Bisection over values and then over ids needs no `[S, V]` result, unlike a sort. Both share a loop, which halves the
+    time to compile.
+
+    Args:
+        x: f32 `[S, V]`, without NaN.
+        k: i32 `[S]`, from 1 to V.
+    """
+    keys, ids, k = _ordered_bits(x), jnp.arange(x.shape[-1], dtype=jnp.int32), k[:, None]
+
+    def halve(step: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        low, high, key = state
+        by_value = step < 32
+        middle = (low & high) + ((low ^ high) >> 1)  # the mean, rounded down, without overflow
+        value, end = jnp.where(by_value, middle, key), jnp.where(by_value, len(ids), middle)
+        before = jnp.sum((keys > value) | ((keys == value) & (ids < end)), axis=-1, keepdims=True, dtype=jnp.int32)
+        reached = jnp.where(by_value, before >= k, before < k)
+        low, high = jnp.where(reached, middle, low), jnp.where(reached, high, middle)
+        last = step == 31  # the value is known
+        return jnp.where(last, 0, low), jnp.where(last, len(ids), high), jnp.where(last, low, key)
+
+    limits = jnp.iinfo(jnp.int32)
+    start = jnp.full_like(k, limits.min), jnp.full_like(k, limits.max), k
+    last, _, key = jax.lax.fori_loop(0, 32 + len(ids).bit_length(), halve, start)
+    return jax.lax.bitcast_convert_type(_flipped(key), jnp.float32), last
+
+
+def _ordered_bits(x: Array) -> Array:
+    """Returns i32 that compare as the f32 `x` do; both zeros are equal."""
+    return _flipped(jax.lax.bitcast_convert_type(jnp.where(x == 0, 0.0, x), jnp.int32))
+
+
+def _flipped(bits: Array) -> Array:
+    """Maps bits of f32 to i32 in the order of the values, and back."""
+    return jnp.where(bits < 0, bits ^ jnp.int32(0x7FFFFFFF), bits)

@@ -71,6 +71,7 @@ def _from_prefill(work: PrefillWork) -> pb.Prefill:
         choice=work.choice,
         sampling=_from_sampling(work.sampling),
         token_mask=None if work.token_mask is None else _bytes(work.token_mask),
+        prompt=None if work.prompt is None else _bytes(work.prompt),
     )
 
 
@@ -84,6 +85,7 @@ def _to_prefill(message: pb.Prefill) -> PrefillWork:
         choice=message.choice,
         sampling=_to_sampling(message.sampling),
         token_mask=_rows(message.token_mask, 1) if message.HasField("token_mask") else None,
+        prompt=_i32(message.prompt) if message.HasField("prompt") else None,
     )
 
 

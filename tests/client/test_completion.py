@@ -95,6 +95,17 @@ def test_calls_and_entries_have_their_values():
     assert [(top.token, top.logprob, top.bytes) for top in entry.top_logprobs] == [("", -2, None)]
 
 
+def test_token_ids_are_none_where_they_were_not_asked_for():
+    ids = completion(v1.Choice(message=message(content="hi"), finish_reason=1, token_ids=[0, 9]), prompt_token_ids=[4])
+    answer, without = ChatCompletion.from_proto(ids), ChatCompletion.from_proto(COMPLETIONS[0])
+    assert (answer.prompt_token_ids, answer.choices[0].token_ids) == ((4,), (0, 9))
+    assert answer.model_dump() == completion_to_json(ids)
+    assert (without.prompt_token_ids, without.choices[0].token_ids) == (None, None)
+    parts = v1.ChatCompletionChunk(choices=[v1.ChunkChoice(token_ids=[5])], prompt_token_ids=[4])
+    chunk = ChatCompletionChunk.from_proto(parts)
+    assert (chunk.prompt_token_ids, chunk.choices[0].token_ids) == ((4,), (5,))
+
+
 def test_answers_are_values():
     answer, same = (ChatCompletion.from_proto(COMPLETIONS[1]) for _ in range(2))
     other = ChatCompletion.from_proto(COMPLETIONS[0])

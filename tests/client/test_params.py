@@ -16,6 +16,7 @@ PAIRS = [
     ("NamedToolChoiceParam", request.NAMED_TOOL),
     ("ResponseFormatParam", request.RESPONSE_FORMAT),
     ("JsonSchemaParam", request.JSON_SCHEMA),
+    ("StructuredOutputsParam", request.STRUCTURED_OUTPUTS),
 ]
 
 

@@ -40,6 +40,7 @@ class ChoiceAnswer:
     entries: list[Entry] | None = None
     calls: list[Call] = field(default_factory=list)
     function: Call | None = None  # the legacy one
+    token_ids: list[int] = field(default_factory=list)
 
     @property
     def entry_bytes(self) -> bytes:
@@ -55,6 +56,7 @@ class Answer:
     usage: tuple[int, int, int] | None
     seed: int | None
     cached: int | None = None  # tokens of the prompt, reported beside the usage
+    prompt_token_ids: list[int] = field(default_factory=list)
 
     @property
     def text(self) -> str | None:
@@ -79,7 +81,8 @@ def read_completion(answer: Any, seed: int | None) -> Answer:
         assert choice.index == place
         assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
     usage, choices = answer.usage, [_read_choice(choice) for choice in answer.choices]
-    return Answer(_identity(answer), choices, _usage(usage), seed, usage.prompt_tokens_details.cached_tokens)
+    cached, prompt = usage.prompt_tokens_details.cached_tokens, _ids(answer, "prompt_token_ids")
+    return Answer(_identity(answer), choices, _usage(usage), seed, cached, prompt)
 
 
 def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
@@ -99,7 +102,9 @@ def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
         _append_chunk(choices[choice.index], choice)
     assert all(said.finish for said in choices)
     cached = reports[0].prompt_tokens_details.cached_tokens if reports else None
-    return Answer(identity, choices, usage[0] if usage else None, seed, cached)
+    prompt, *others = (_ids(chunk, "prompt_token_ids") for chunk in chunks)
+    assert not any(others)
+    return Answer(identity, choices, usage[0] if usage else None, seed, cached, prompt)
 
 
 def _append_chunk(said: ChoiceAnswer, choice: Any) -> None:
@@ -115,6 +120,7 @@ def _append_chunk(said: ChoiceAnswer, choice: Any) -> None:
     for fragment in choice.delta.tool_calls or []:
         _append_call(said.calls, fragment)
     _append_function(said, field_of(choice.delta, "function_call"))
+    said.token_ids += _ids(choice, "token_ids")
     said.finish = _finish_word(choice.finish_reason)
     if said.finish:
         assert not text and not choice.delta.tool_calls and logprobs is None
@@ -146,7 +152,12 @@ def _read_choice(choice: Any) -> ChoiceAnswer:
         entries=None if logprobs is None else [_read_entry(entry) for entry in logprobs.content or []],
         calls=[Call(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or []],
         function=Call("", legacy.name, legacy.arguments) if legacy else None,
+        token_ids=_ids(choice, "token_ids"),
     )
+
+
+def _ids(message: Any, name: str) -> list[int]:
+    return list(getattr(message, name, None) or [])
 
 
 def _read_entry(entry: Any) -> Entry:

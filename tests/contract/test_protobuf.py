@@ -29,10 +29,11 @@ def with_unknown_field(message: Message) -> Message:
     return newer
 
 
+BAD = ("", "{", "[]", '{"a":NaN}')
 CASES = [
     *[
         (chat_request(**{name: value}), name, None)
-        for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+        for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "min_p", "repetition_penalty")
         for value in (math.nan, math.inf, -math.inf)
     ],
     *[(chat_request(logit_bias={1: value}), "logit_bias", None) for value in (math.nan, math.inf, 101, -100.5)],
@@ -57,7 +58,12 @@ CASES = [
     (chat_request(response_format=v1.ResponseFormat()), "response_format", None),
     (chat_request(response_format=v1.ResponseFormat(type=5)), "response_format.type", None),
     (chat_request(stop=[""]), "stop", None),
-    *[(chat_request(chat_template_kwargs=text), "chat_template_kwargs", None) for text in ("", "{", "[]", '{"a":NaN}')],
+    (chat_request(structured_outputs=v1.StructuredOutputs()), "structured_outputs", None),
+    *[
+        (chat_request(structured_outputs=v1.StructuredOutputs(json=text)), "structured_outputs.json", None)
+        for text in BAD
+    ],
+    *[(chat_request(chat_template_kwargs=text), "chat_template_kwargs", None) for text in BAD],
     (chat_request(reasoning_effort=v1.REASONING_EFFORT_UNSPECIFIED), "reasoning_effort", None),
     (chat_request(reasoning_effort=99), "reasoning_effort", None),
     (with_unknown_field(chat_request()), "field_999", "unknown_parameter"),

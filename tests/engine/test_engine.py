@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxchat.engine.engine import Engine, EngineStopped, QueueFull
-from jaxchat.engine.scheduler import Scheduler
+from jaxchat.engine.scheduler import Scheduler, Step
 from jaxchat.types import GenerateRequest, SamplingParams, TokenEvent
 from tests.engine.fake import PAGE, FakeRunner
 
@@ -34,6 +34,11 @@ class Harness:
             actual.setdefault((event.request, event.choice), []).append(event)
             choices -= event.finish is not None
         return actual
+
+    def gather_one(self, request: GenerateRequest) -> list[TokenEvent]:
+        """Events of a request with one choice."""
+        number = self.engine.submit(request)
+        return self.gather(1)[number, 0]
 
     def settle(self) -> None:
         """Waits until the engine has nothing more to do."""
@@ -298,3 +303,61 @@ def test_a_token_that_its_grammar_forbids_fails_that_request_alone() -> None:
     assert [event.finish for event in actual[numbers[0], 0]] == ["grammar_error"]
     assert len(actual[numbers[1], 0]) == 5
     harness.settle()
+
+
+def test_stop_tokens_are_banned_for_the_first_tokens_without_waiting_for_results() -> None:
+    harness = Harness(vocab=2000)
+    numbers = [
+        harness.engine.submit(replace(ask(40, 30, stop=25), min_tokens=3)),
+        harness.engine.submit(replace(ask(20, 30, seed=4), min_tokens=0)),
+    ]
+    actual = harness.gather(2)
+    assert [len(actual[number, 0]) for number in numbers] == [26, 30]
+    (banned,) = ask(40, 30, stop=25).stop_tokens
+    first, *others = [work for work in harness.runner.prefills if work.last]
+    assert first.token_mask is not None and others[0].token_mask is None
+    masks = [work for work in harness.runner.decodes if work.token_mask is not None]
+    assert len(masks) == 2 and all(work.constrained.sum() == 1 for work in masks)
+    for row in (first.token_mask[0], *(work.token_mask[work.constrained.argmax()] for work in masks)):
+        assert _ids(~row) == [banned]
+    assert not any(Step(work, ()).awaited for work in masks)
+    harness.settle()
+
+
+def test_a_grammar_that_allows_nothing_but_the_end_ends_a_short_answer() -> None:
+    class Ending(Counting):
+        """Allows the fake device's next token and one more; in the end only that token, which is a stop token."""
+
+        def fill(self, row: np.ndarray) -> None:
+            super().fill(row)
+            if self.fills < 3:
+                row[0] |= np.uint32(1)
+
+    harness = Harness(vocab=2000)
+    request = ask(20, 25, seed=4, stop=3)
+    start = int(request.prompt[-1])
+    request = replace(request, grammar=Ending(start), min_tokens=9, stop_tokens=frozenset({0, start + 2}))
+    actual = harness.gather_one(request)
+    assert [event.finish for event in actual] == [None, None, "stop"]
+    masks = [harness.runner.prefills[-1].token_mask, *(work.token_mask for work in harness.runner.decodes)]
+    assert [_ids(mask[0]) for mask in masks[:3]] == [[start], [start + 1], [start + 2]]
+    harness.settle()
+
+
+def test_the_prompt_reaches_the_device_where_it_is_penalised() -> None:
+    harness = Harness()
+    sampling = SamplingParams(repetition_penalty=1.2)
+    request = replace(ask(70, 1), sampling=sampling)
+    for _ in range(2):  # the second time from the prefix cache
+        harness.gather_one(request)
+    harness.gather_one(ask(70, 1))
+    penalised = [work for work in harness.runner.prefills if work.sampling == sampling]
+    assert [work.last for work in penalised] == [False, False, True, True]
+    for work in harness.runner.prefills:
+        assert (work.prompt is not None) == (work.last and work.sampling == sampling)
+        assert work.prompt is None or np.array_equal(work.prompt, request.prompt)
+    harness.settle()
+
+
+def _ids(row: np.ndarray) -> list[int]:
+    return [32 * word + bit for word in range(len(row)) for bit in range(32) if row[word] >> np.uint32(bit) & 1]

@@ -124,3 +124,13 @@ def test_errors():
     assert safe_repr("<" + "x" * 500 + ">").startswith("'<xx") and safe_repr("<" + "x" * 500 + ">").endswith("xx>'")
     json.dumps(safe_repr("\ud800"), ensure_ascii=False).encode()
     assert safe_repr(10**5000) == "<int>"
+
+
+def test_token_ids_are_keys_only_where_the_answer_has_them():
+    assert completion(token_ids=[5, 0])["choices"][0]["token_ids"] == [5, 0]
+    answer = v1.ChatCompletion(prompt_token_ids=[1, 2])
+    assert completion_to_json(answer)["prompt_token_ids"] == [1, 2]
+    assert delta(token_ids=[7])["token_ids"] == [7]
+    chunk = v1.ChatCompletionChunk(prompt_token_ids=[3])
+    assert chunk_to_json(chunk, False)["prompt_token_ids"] == [3]
+    assert not {"token_ids", "prompt_token_ids"} & {*completion(), *completion()["choices"][0], *delta()}

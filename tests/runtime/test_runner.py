@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,17 @@ def loaded(tiny_model: Path) -> Loaded:
     return load(tiny_model)
 
 
-def begin(loaded: Loaded, prompt: np.ndarray, slot: int, pages: np.ndarray) -> int:
-    """Prefills a greedy sequence with log-probabilities; returns its first token."""
-    chunk, sampling = loaded.sizes.chunk, SamplingParams(temperature=0.0, logprobs=True)
+GREEDY = SamplingParams(temperature=0.0, logprobs=True)
+
+
+def begin(loaded: Loaded, prompt: np.ndarray, slot: int, pages: np.ndarray, sampling: SamplingParams = GREEDY) -> int:
+    """Prefills a sequence, greedy and with log-probabilities by default; returns its first token."""
+    chunk = loaded.sizes.chunk
     for start in range(0, len(prompt), chunk):
         tokens = prompt[start : start + chunk]
         last = start + len(tokens) == len(prompt)
-        result = loaded.runner.prefill(PrefillWork(slot, tokens, start, last, pages, 0, sampling)).wait()
+        work = PrefillWork(slot, tokens, start, last, pages, 0, sampling, prompt=prompt if last else None)
+        result = loaded.runner.prefill(work).wait()
     return int(result.tokens[0])
 
 
@@ -136,9 +141,10 @@ def test_prefill_then_decode_agrees_with_prefill_alone(loaded: Loaded) -> None:
 @pytest.mark.bits
 def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> None:
     prompt = np.random.default_rng(6).integers(0, 256, 150).astype(np.int32)
-    begin(loaded, prompt, 1, pages := pages_for(loaded, 170))
+    penalised = replace(GREEDY, repetition_penalty=1.5)  # the prompt's tokens must be kept too
+    begin(loaded, prompt, 1, pages := pages_for(loaded, 170), penalised)
     expected = [vars(decode(loaded, [1])) for _ in range(8)]
-    begin(loaded, prompt, 1, pages)
+    begin(loaded, prompt, 1, pages, penalised)
     actual = [vars(decode(loaded, [1])) for _ in range(4)]
     saved = loaded.runner.swap_out(SwapOutWork(1, pages)).wait()
     begin(loaded, prompt[::-1], 1, pages)  # another sequence takes slot and pages
@@ -147,6 +153,16 @@ def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> Non
     actual += [vars(decode(loaded, [3])) for _ in range(4)]
     for one, other in zip(expected, actual, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_the_prompt_counts_for_the_repetition_penalty_from_the_first_token_on(loaded: Loaded) -> None:
+    prompt = np.random.default_rng(7).integers(0, 256, 75).astype(np.int32)  # three chunks
+    pages = pages_for(loaded, 90)
+    for penalty, among in ((100.0, False), (0.01, True)):
+        first = begin(loaded, prompt, 0, pages, replace(GREEDY, repetition_penalty=penalty))
+        tokens = [first, *(int(decode(loaded, [0]).tokens[0]) for _ in range(6))]
+        assert [token in prompt for token in tokens] == [among] * 7
+        assert among or len({*tokens}) == 7
 
 
 @pytest.mark.bits

@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 
-def adjusted(logits, bias=(), counts=None, frequency=0.0, presence=0.0):
-    """Returns the logits of one row after bias, penalties, exclusive tokens and bans."""
+def adjusted(logits, bias=(), counts=None, frequency=0.0, presence=0.0, repetition=1.0, prompt=()):
+    """Returns the logits of one row after bias, penalties, exclusive tokens and bans.
+
+    `prompt` has the ids of the prompt's tokens.
+    """
     mu = np.array(logits, np.float64)
     original_support = mu > -np.inf
     for token, value in bias:
         mu[token] += value
+    for token in {*prompt, *np.flatnonzero(0 if counts is None else counts).tolist()}:
+        mu[token] = mu[token] / repetition if mu[token] > 0 else mu[token] * repetition
     if counts is not None:
         mu -= counts * frequency + (counts > 0) * presence
     support = original_support.copy()
@@ -21,16 +26,19 @@ def adjusted(logits, bias=(), counts=None, frequency=0.0, presence=0.0):
     return np.where(support, mu, -np.inf) if support.any() else mu
 
 
-def kept(mu, temperature, top_p):
-    """Returns token ids of the nucleus, and their renormalised probabilities."""
+def kept(mu, temperature, top_p, top_k=0, min_p=0.0):
+    """Returns the ids of the tokens that may be sampled, likeliest first, and their renormalised probabilities."""
     z = mu / temperature
     p = np.exp(z - z.max())
     p /= p.sum()
     order = np.lexsort((np.arange(len(p)), -p))
     order = order[p[order] > 0]
+    if top_k > 0:
+        order = order[:top_k]
     if top_p < 1:
-        total = np.cumsum(p[order])
+        total = np.cumsum(p[order]) / p[order].sum()
         order = order[: int(np.searchsorted(total, top_p - 1e-12) + 1)]
+    order = order[p[order] >= min_p * p.max()]
     return order, p[order] / p[order].sum()
 
 

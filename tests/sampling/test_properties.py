@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxchat.arithmetic import token_bits
 from jaxchat.sampling.sample import sample
 from jaxchat.sampling.state import BIAS_ENTRIES
 from tests.sampling import oracle
@@ -32,6 +33,10 @@ class Row:
     top_p: float
     frequency: float
     presence: float
+    repetition: float
+    prompt: list[int]
+    top_k: int
+    min_p: float
     seed: int
 
 
@@ -54,6 +59,10 @@ def random_row(rng: np.random.Generator, vocab: int) -> Row:
         top_p=float(rng.choice([0, 1e-6, 0.1, 0.5, 0.9, 0.999, 1])),
         frequency=float(rng.choice([0, -2, 2, 0.3])),
         presence=float(rng.choice([0, -2, 2, 0.3])),
+        repetition=float(rng.choice([1, 1, 0.01, 0.7, 1.2, 100])),
+        prompt=rng.integers(0, vocab, rng.choice([1, 100])).tolist(),
+        top_k=int(rng.choice([0, 0, 1, 2, 128, 129, 500, 5000])),
+        min_p=float(rng.choice([0, 0, 1e-9, 0.01, 0.5, 1])),
         seed=int(rng.integers(2**63)),
     )
 
@@ -66,6 +75,10 @@ def state_of(actual: list[Row], vocab: int):
         top_p=[row.top_p for row in actual],
         frequency_penalty=[row.frequency for row in actual],
         presence_penalty=[row.presence for row in actual],
+        repetition_penalty=[row.repetition for row in actual],
+        prompt=[token_bits(row.prompt, vocab) for row in actual],
+        top_k=[min(row.top_k or vocab, vocab) for row in actual],
+        min_p=[row.min_p for row in actual],
         seed=[[row.seed >> 32, row.seed & 0xFFFFFFFF] for row in actual],
         counts=[row.counts for row in actual],
         bias=[row.bias for row in actual],
@@ -77,11 +90,12 @@ def allowed(row: Row) -> set[int]:
     nucleus.
     """
     frequency, presence = float(np.float32(row.frequency)), float(np.float32(row.presence))
-    mu = oracle.adjusted(row.logits, row.bias, row.counts, frequency, presence)
+    repetition = float(np.float32(row.repetition))
+    mu = oracle.adjusted(row.logits, row.bias, row.counts, frequency, presence, repetition, row.prompt)
     tolerance = 1e-5 * max(1.0, float(np.abs(mu[mu > -np.inf]).max()))
     if row.temperature < 1e-5:
         return set(np.flatnonzero(mu >= mu.max() - tolerance))
-    ids, _ = oracle.kept(mu, row.temperature, min(1.0, row.top_p + 1e-5))
+    ids, _ = oracle.kept(mu, row.temperature, min(1.0, row.top_p + 1e-5), row.top_k, row.min_p * (1 - 1e-5))
     least = mu[ids].min() if len(ids) else 0.0
     return set(ids) | set(np.flatnonzero(mu >= least - tolerance))
 

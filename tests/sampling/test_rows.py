@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxchat.runtime.compile import options
+from jaxchat.sampling.mask import mask_words
 from jaxchat.sampling.sample import Sampled, sample
 from jaxchat.sampling.state import SamplingState
 from tests.sampling.test_sample import rows
@@ -29,6 +30,10 @@ def test_the_number_of_rows_changes_no_bit(report: str) -> None:
         top_p=rng.uniform(0.05, 1, ROWS),
         frequency_penalty=rng.uniform(-2, 2, ROWS),
         presence_penalty=rng.uniform(-2, 2, ROWS),
+        repetition_penalty=rng.uniform(0.5, 2, ROWS),
+        prompt=rng.integers(0, 2**32, (ROWS, mask_words(V)), np.uint32),
+        top_k=rng.choice([1, 50, 400, V], ROWS),
+        min_p=rng.choice([0, 0.001, 0.2], ROWS),
         seed=rng.integers(0, 2**32, (ROWS, 2), np.uint32),
         counts=rng.integers(0, 3, (ROWS, V)),
         logprobs=[True] * ROWS,

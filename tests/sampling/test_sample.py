@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxchat.arithmetic import token_bits
 from jaxchat.sampling.gumbel import gumbel, step_keys
+from jaxchat.sampling.mask import expand_bits, mask_words
 from jaxchat.sampling.sample import sample
 from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
 from jaxchat.sampling.top_p import top_p_mask
@@ -177,11 +179,17 @@ def test_processed_logprobs_are_those_of_the_distribution_drawn_from():
     logits = np.random.default_rng(4).normal(0, 3, (2, V)).astype(np.float32)
     bias, counts = [(5, 3.0), (6, -100.0)], np.random.default_rng(5).integers(0, 3, (2, V))
     both = {"frequency_penalty": [0.5] * 2, "presence_penalty": [0.25] * 2, "counts": counts, "bias": [bias] * 2}
+    both |= {
+        "repetition_penalty": [1.5] * 2,
+        "prompt": [token_bits([1, 2], V)] * 2,
+        "top_k": [9, 1],
+        "min_p": [0.01] * 2,
+    }
     state = rows(2, temperature=[0.7, 0.0], top_p=[0.8, 0.1], logprobs=[True] * 2, **both)
     got = jax.jit(sample, static_argnums=(3, 4))(jnp.array(logits), state, jnp.ones(2, bool), V, "processed")
-    for row, (temperature, top_p) in enumerate(((0.7, 0.8), (1.0, 1.0))):  # greedy rows report before temperature
-        mu = oracle.adjusted(logits[row], bias, counts[row], 0.5, 0.25)
-        ids, p = oracle.kept(mu, temperature, top_p)
+    for row, limits in enumerate(((0.7, 0.8, 9, 0.01), (1.0, 1.0))):  # greedy rows report before temperature
+        mu = oracle.adjusted(logits[row], bias, counts[row], 0.5, 0.25, 1.5, [1, 2])
+        ids, p = oracle.kept(mu, *limits)
         reported = np.asarray(got.logprobs.top_ids[row])[: len(ids)]
         np.testing.assert_array_equal(reported, ids[:20])
         np.testing.assert_allclose(got.logprobs.top[row][: len(ids)], np.log(p[:20]), atol=1e-5)
@@ -193,10 +201,16 @@ def test_processed_logprobs_are_those_of_the_distribution_drawn_from():
 def test_rows_may_name_the_histories_they_count_from():
     logits = np.random.default_rng(3).normal(0, 2, (2, V)).astype(np.float32)
     full = rows(
-        5, counts=np.random.default_rng(6).integers(0, 3, (5, V)), presence_penalty=[2.0] * 5, temperature=[0.0] * 5
+        5,
+        counts=np.random.default_rng(6).integers(0, 3, (5, V)),
+        prompt=np.random.default_rng(7).integers(0, 2**32, (5, mask_words(V)), np.uint32),
+        presence_penalty=[2.0] * 5,
+        repetition_penalty=[3.0] * 5,
+        temperature=[0.0] * 5,
     )
     named = jnp.array([4, 1])
     few = jax.jit(lambda x: sample(x, full.take(named), jnp.ones(2, bool), V, rows=named))(jnp.array(logits))
     for row, slot in enumerate((4, 1)):
-        mu = oracle.adjusted(logits[row], (), np.asarray(full.counts[slot]), 0.0, 2.0)
+        prompt = np.flatnonzero(expand_bits(full.prompt, V)[slot])
+        mu = oracle.adjusted(logits[row], (), np.asarray(full.counts[slot]), 0.0, 2.0, 3.0, prompt)
         assert int(few.tokens[row]) == int(mu.argmax())

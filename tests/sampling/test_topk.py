@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxchat.sampling.topk import GROUP, log_masses, top_k
+from jaxchat.sampling.topk import GROUP, kth_largest, log_masses, top_k
 
 search = jax.jit(top_k, static_argnums=1)
+select = jax.jit(kth_largest)
 
 
 @settings(deadline=None, max_examples=40)
@@ -37,3 +38,17 @@ def test_masses_are_those_of_the_groups(vocab):
         weights = np.exp(x[row].astype(np.float64) - x[row].max())
         expected = [weights[start : start + GROUP].sum() for start in range(0, vocab, GROUP)]
         np.testing.assert_allclose(np.exp(masses[row]), expected, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 37, 128, 3000]))
+def test_the_kth_largest_is_that_of_a_stable_sort(seed, vocab):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-2, 3, (4, vocab)).astype(np.float32) * np.float32(rng.choice([-0.0, 1.0, 1e-30, 1e38]))
+    x[0] = rng.normal(size=vocab)
+    x[1, rng.random(vocab) < 0.5] = -np.inf
+    k = rng.integers(1, vocab + 1, 4)
+    value, last = select(x, k.astype(np.int32))
+    for row in range(4):
+        expected = np.lexsort((np.arange(vocab), -x[row]))[k[row] - 1]
+        assert (value[row, 0], last[row, 0]) == (x[row, expected], expected)

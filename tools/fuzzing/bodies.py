@@ -41,6 +41,14 @@ FIELDS: dict[str, list[Any]] = {
     "function_call": ["none"],
     "chat_template_kwargs": [{}, {"enable_thinking": False}],
     "reasoning_effort": ["low"],
+    "top_k": [-1, 0, 1, 40],
+    "min_p": [0, 0.1, 1],
+    "repetition_penalty": [0.5, 1, 1.2],
+    "min_tokens": [0, 2],
+    "ignore_eos": [False, True],
+    "stop_token_ids": [[], [5], [1, 2, 3]],
+    "return_token_ids": [True],
+    "structured_outputs": [{"regex": "[ab]+"}, {"choice": ["a", "b"]}, {"grammar": 'start: "a"'}, {"json": SCHEMA}],
 }
 MAX_CHOICES = 4
 

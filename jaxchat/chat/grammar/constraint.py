@@ -23,6 +23,7 @@ from jaxchat.chat.grammar.schema_source import (
     plain_error,
     request_schema,
 )
+from jaxchat.chat.grammar.structured import LarkSource, structured_source
 from jaxchat.chat.grammar.tool_calls import Calls, allowed_calls
 from jaxchat.chat.request.schema_text import parse_schema
 from jaxchat.chat.request.tool_choice import ToolChoice
@@ -41,18 +42,20 @@ ErrorOf = Callable[[str], str]
 
 @dataclass(frozen=True)
 class OutputConstraint:
-    """The schema of an answer without calls, and the calls that an answer may have.
+    """The schema or rule of an answer without calls, and the calls that an answer may have.
 
     Equal constraints have the same grammar.
     """
 
-    answer: SchemaSource | None = None
+    answer: SchemaSource | LarkSource | None = None
     calls: Calls | None = None
 
     @property
     def param(self) -> str:
         """The request field for errors that concern the whole grammar."""
-        return self.calls.param if self.calls else "response_format"
+        if self.calls:
+            return self.calls.param
+        return self.answer.param.partition(".")[0] if self.answer else "response_format"
 
     def grammar(self, error_of: ErrorOf | None, tool_format: ToolFormat, writer: LarkWriter) -> str:
         """Returns the grammar as text for the grammar library.
@@ -66,10 +69,12 @@ class OutputConstraint:
             ChatError: 400 if a schema, or all schemas together, cannot be enforced. The error names the field.
             Exception: any exception of `error_of`.
         """
-        answer = _translated(self.answer, "", error_of) if self.answer else None
+        answer = self._answer(error_of)
         if self.calls is None:
             framed = tool_format.grammar(AnswerRules(answer=answer), writer)
-            return _of_schema(answer or {}) if framed is None else _of_lark(framed)
+            if framed is None and not isinstance(answer, str):
+                return _of_schema(answer or {})
+            return _of_lark(framed or f"start: {answer}")
         sources = enumerate(self.calls.arguments)
         arguments = [_translated(source, f"t{i}_", error_of) for i, source in sources]
         rules = self.calls.rules(arguments, answer)
@@ -79,6 +84,14 @@ class OutputConstraint:
             if error := _probed(error_of, _of_lark(self._written(tool_format, forced, writer)), self.param):
                 raise combination_error(self.param, error)
         return _of_lark(self._written(tool_format, rules, writer))
+
+    def _answer(self, error_of: ErrorOf | None) -> dict[str, Any] | str | None:
+        """Returns the translated schema of an answer without calls, or a Lark expression, or None for any text."""
+        if not isinstance(self.answer, LarkSource):
+            return _translated(self.answer, "", error_of) if self.answer else None
+        if error_of and (error := error_of(_of_lark(self.answer.grammar))):
+            raise self.answer.error(error)
+        return self.answer.expression
 
     def _written(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> str:
         try:
@@ -106,9 +119,12 @@ def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice
         tool_choice: the tool choice of the request.
 
     Raises:
-        ChatError: 400 if the response format or a function's parameters are invalid. The error names the field.
+        ChatError: 400 if the response format, the structured outputs or a function's parameters are invalid. The error
+            names the field.
     """
-    answer, calls = response_schema(request), allowed_calls(tool_choice)
+    structured = request.HasField("structured_outputs")
+    answer = structured_source(request.structured_outputs) if structured else response_schema(request)
+    calls = allowed_calls(tool_choice)
     if answer and calls and calls.mode == "none":
         return OutputConstraint(answer)
     return OutputConstraint(answer, calls) if answer or calls else None

@@ -27,13 +27,13 @@ class AnswerRules:
         mode: "none" allows text only, "auto" text or calls, "required" calls only.
         most: maximum number of calls.
         functions: names of the functions that may be called, with translated schemas of their arguments.
-        answer: translated schema of an answer without calls; None for any text.
+        answer: translated schema of an answer without calls, or a Lark expression for it; None for any text.
     """
 
     mode: Mode = "none"
     most: int = 0
     functions: tuple[tuple[str, Schema], ...] = ()
-    answer: Schema | None = None
+    answer: Schema | str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,10 @@ class LarkWriter:
     def _item(self, text: str) -> str:
         return f"<[{self.control_tokens[text]}]>" if self.is_control(text) else json.dumps(text)
 
-    def json(self, schema: Schema) -> str:
-        """Returns a Lark expression for JSON text that follows the translated `schema`."""
+    def json(self, schema: Schema | str) -> str:
+        """Returns a Lark expression for JSON text that follows the translated `schema`, or `schema` if it is one."""
+        if isinstance(schema, str):
+            return schema
         if is_empty_object(schema):
             return json.dumps("{}")  # without white space
         return f"%json {json.dumps({'x-guidance': self.options} | limit_digits(schema))}"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from llguidance import LLMatcher
 
+from jaxchat.arithmetic import token_bits
+
 RECOMPILE_AFTER = 20_000  # tokens
 
 
@@ -33,7 +35,7 @@ class Grammar:
         """
         self._matcher = matcher
         self._tokens = tokens
-        self._ends = _bits(ends, vocab)
+        self._ends = token_bits(ends, vocab)
         self._stops = frozenset(ends)
         self._use = _Use()
 
@@ -105,10 +107,3 @@ class TokenConstraint:
         if self._matcher.is_error():
             self._use.failed = True
             raise RuntimeError(f"the grammar cannot be followed: {self._matcher.get_error()[:200]}")
-
-
-def _bits(tokens: Sequence[int], vocab: int) -> np.ndarray:
-    row = np.zeros((vocab + 31) // 32, np.uint32)
-    for token in tokens:
-        row[token // 32] |= np.uint32(1) << np.uint32(token % 32)
-    return row

@@ -38,12 +38,12 @@ class Calls:
     arguments: tuple[SchemaSource, ...]
     param: str
 
-    def rules(self, arguments: Sequence[Schema], answer: Schema | None) -> AnswerRules:
+    def rules(self, arguments: Sequence[Schema], answer: Schema | str | None) -> AnswerRules:
         """Returns the rules of the answer.
 
         Args:
             arguments: translated schemas of the functions' arguments.
-            answer: translated schema of an answer without calls; None for any text.
+            answer: translated schema of an answer without calls, or a Lark expression for it; None for any text.
         """
         functions = tuple(zip(self.names, arguments, strict=True))
         answer = None if self.mode == "required" else answer

@@ -11,7 +11,7 @@ from jaxchat.chat.response.reasoning import ReasoningFormat
 from jaxchat.chat.tools.format import UNKNOWN, ToolFormat
 from jaxchat.chat.tools.signatures import Signatures
 from jaxchat.config import NamedFinish
-from jaxchat.errors import unsupported
+from jaxchat.errors import invalid, unsupported
 from jaxchat.types import SamplingParams
 
 
@@ -28,6 +28,9 @@ def sampling(request: v1.ChatCompletionRequest) -> SamplingParams:
         top_p=request.top_p if request.HasField("top_p") else 1.0,
         frequency_penalty=request.frequency_penalty,
         presence_penalty=request.presence_penalty,
+        repetition_penalty=request.repetition_penalty if request.HasField("repetition_penalty") else 1.0,
+        top_k=request.top_k,
+        min_p=request.min_p,
         seed=seed & (2**64 - 1),
         logprobs=request.logprobs,
         logit_bias=tuple(sorted(request.logit_bias.items())),
@@ -41,6 +44,23 @@ def requested_tokens(request: v1.ChatCompletionRequest) -> int | None:
             tokens: int = getattr(request, name)
             return tokens
     return None
+
+
+def stop_tokens(request: v1.ChatCompletionRequest, own: frozenset[int], *, constrained: bool) -> frozenset[int]:
+    """Returns the ids of the tokens that end an answer.
+
+    Args:
+        request: a validated request.
+        own: the model's own stop tokens.
+        constrained: whether a grammar constrains the answer.
+
+    Raises:
+        ChatError: 400 if the request ignores the stop tokens with which its grammar ends.
+    """
+    if request.ignore_eos and constrained:
+        message = "only allowed without response_format, structured_outputs and tools: their grammars end the answer."
+        raise invalid("ignore_eos", message)
+    return frozenset(request.stop_token_ids) | (frozenset() if request.ignore_eos else own)
 
 
 def check_callable(tool_choice: ToolChoice, tool_format: ToolFormat) -> None:
@@ -71,6 +91,8 @@ def choice_options(
     """
     return ChoiceOptions(
         stops=tuple(request.stop),
+        min_tokens=request.min_tokens,
+        token_ids=request.return_token_ids,
         calls=tool_format,
         reasoning=reasoning,
         signatures=Signatures(tuple(tool_choice.callable)),

@@ -12,7 +12,14 @@ from jaxchat.chat.grammar.constraint import OutputConstraint, output_constraint
 from jaxchat.chat.prompt.build import prompt_tokens
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
-from jaxchat.chat.request.params import check_callable, choice_options, choices, requested_tokens, sampling
+from jaxchat.chat.request.params import (
+    check_callable,
+    choice_options,
+    choices,
+    requested_tokens,
+    sampling,
+    stop_tokens,
+)
 from jaxchat.chat.request.template_kwargs import template_kwargs
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
@@ -27,11 +34,14 @@ class PreparedRequest:
     prompt: np.ndarray  # i32 [tokens]
     choices: int
     max_tokens: int | None  # None: limited by the context only
+    min_tokens: int
+    stop_tokens: frozenset[int]
     sampling: SamplingParams
     tool_choice: ToolChoice
     constraint: OutputConstraint | None  # the source of the grammar; None: any text
     options: ChoiceOptions  # turn the tokens of a choice into output
     logprobs: bool
+    token_ids: bool  # whether the answer has those of the prompt and of each choice
     include_usage: bool
     day: date | None  # the day that the template gets as today; None: the template does not ask for it
 
@@ -60,19 +70,24 @@ def prepare(
     Raises:
         ChatError: 400 if the chat template refuses the conversation, or if the conversation is far too long or holds a
             token that the model does not know. 400 also if a schema, the response format or a template variable is
-            invalid, or if the request allows calls and the model's tool format is unknown.
+            invalid, if `ignore_eos` meets a grammar, or if the request allows calls and the model's tool format is
+            unknown.
     """
     check_callable(tool_choice, template.tool_format)
     variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))
+    constraint = output_constraint(request, tool_choice)
     return PreparedRequest(
         prompt=prompt_tokens(request, tool_choice, template, tokenizer, context, vocab, variables),
         choices=choices(request),
         max_tokens=requested_tokens(request),
+        min_tokens=request.min_tokens,
+        stop_tokens=stop_tokens(request, tokenizer.stop_tokens, constrained=constraint is not None),
         sampling=sampling(request),
         tool_choice=tool_choice,
-        constraint=output_constraint(request, tool_choice),
+        constraint=constraint,
         options=choice_options(request, tool_choice, named_finish, template.tool_format, template.reasoning_format),
         logprobs=request.logprobs,
+        token_ids=request.return_token_ids,
         include_usage=request.stream_options.include_usage,
         day=variables.day if template.uses_date else None,
     )

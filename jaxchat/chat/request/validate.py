@@ -12,20 +12,25 @@ from jaxchat import v1
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.request.validate_fields import check_known
 from jaxchat.chat.request.validate_messages import check_messages
-from jaxchat.chat.request.validate_tools import check_format, check_tools
+from jaxchat.chat.request.validate_tools import check_format, check_structured_outputs, check_tools
 from jaxchat.errors import MAX_BIAS, bias_out_of_range, invalid, missing, model_not_found, safe_repr
 
 MAX_BIASES = 1024
 MAX_STOPS = 4
+MAX_STOP_TOKENS = 64
 RANGES: dict[str, tuple[float, float]] = {
     "frequency_penalty": (-2, 2),
     "presence_penalty": (-2, 2),
+    "repetition_penalty": (0.01, 100),
     "temperature": (0, 2),
     "top_p": (0, 1),
+    "top_k": (-1, math.inf),
+    "min_p": (0, 1),
     "top_logprobs": (0, 20),
     "n": (1, 128),
     "max_tokens": (1, math.inf),
     "max_completion_tokens": (1, math.inf),
+    "min_tokens": (0, math.inf),
 }
 
 Rule = Callable[[v1.ChatCompletionRequest], None]
@@ -38,7 +43,7 @@ def validate(
 
     Args:
         request: the request to check.
-        vocab_size: number of token ids; those of `logit_bias` must be below it.
+        vocab_size: number of token ids; those of `logit_bias` and `stop_token_ids` must be below it.
         model_ids: ids of the models that exist.
         streamed: whether the answer is streamed; other answers do not support `stream_options`.
 
@@ -56,7 +61,9 @@ def validate(
         rule(request)
     tool_choice = check_tools(request)
     check_format(request)
+    check_structured_outputs(request)
     _logit_bias(request, vocab_size)
+    _stop_token_ids(request, vocab_size)
     return tool_choice
 
 
@@ -88,11 +95,27 @@ def _max_tokens(request: v1.ChatCompletionRequest) -> None:
         raise invalid("max_tokens", "max_completion_tokens is given too. Give only one of the two.")
 
 
+def _min_tokens(request: v1.ChatCompletionRequest) -> None:
+    for field in ("max_tokens", "max_completion_tokens"):
+        limit = getattr(request, field)
+        if request.HasField(field) and request.min_tokens > limit:
+            raise invalid("min_tokens", f"must be at most {field}, {limit}, got {request.min_tokens}.")
+
+
 def _stop(request: v1.ChatCompletionRequest) -> None:
     if len(request.stop) > MAX_STOPS:
         raise invalid("stop", f"at most {MAX_STOPS} stop strings are allowed, got {len(request.stop)}.")
     if "" in request.stop:
         raise invalid("stop", "a stop string must not be empty.")
+
+
+def _stop_token_ids(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
+    if len(request.stop_token_ids) > MAX_STOP_TOKENS:
+        message = f"at most {MAX_STOP_TOKENS} token ids are allowed, got {len(request.stop_token_ids)}."
+        raise invalid("stop_token_ids", message)
+    for token in request.stop_token_ids:
+        if not 0 <= token < vocab_size:
+            raise invalid("stop_token_ids", f"token ids are from 0 to {vocab_size - 1}, got {token}.")
 
 
 def _logit_bias(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
@@ -105,4 +128,4 @@ def _logit_bias(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
             raise bias_out_of_range(token, bias)
 
 
-RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _stop)
+RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _min_tokens, _stop)

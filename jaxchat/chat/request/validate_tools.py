@@ -1,4 +1,4 @@
-"""Rules for tools, legacy functions and response formats."""
+"""Rules for tools, legacy functions, response formats and structured outputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from jaxchat.chat.request.validate_fields import check_name
 from jaxchat.errors import invalid, missing, safe_repr
 
 MAX_TOOLS = 128
+MAX_CHOICES = 1024
+MAX_RULE_BYTES = 256 << 10
+STRUCTURES = ("regex", "choice", "grammar", "json")
 
 
 def check_tools(request: v1.ChatCompletionRequest) -> ToolChoice:
@@ -118,3 +121,28 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
         raise invalid("response_format", "a response format must have a type.")
     if (response_format.type == v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA) != response_format.HasField("json_schema"):
         raise invalid("response_format", "json_schema is required for, and only for, the type 'json_schema'.")
+
+
+def check_structured_outputs(request: v1.ChatCompletionRequest) -> None:
+    """Checks that `structured_outputs` has exactly one rule, within its limits, and no rival.
+
+    Raises:
+        ChatError: 400 on `structured_outputs`, or on the field in it that is out of bounds.
+    """
+    if not request.HasField("structured_outputs"):
+        return
+    rules = request.structured_outputs
+    names = [name for name in STRUCTURES if (rules.choice if name == "choice" else rules.HasField(name))]
+    if len(names) != 1:
+        message = f"expected exactly one of {', '.join(STRUCTURES)}, got {', '.join(names) or 'none'}."
+        raise invalid("structured_outputs", message)
+    if request.response_format.type not in (v1.RESPONSE_FORMAT_TYPE_UNSPECIFIED, v1.RESPONSE_FORMAT_TYPE_TEXT):
+        raise invalid("structured_outputs", "only allowed when response_format is absent or of type 'text'.")
+    path = f"structured_outputs.{names[0]}"
+    if len(rules.choice) > MAX_CHOICES:
+        raise invalid(path, f"at most {MAX_CHOICES} strings are allowed, got {len(rules.choice)}.")
+    if "" in rules.choice:
+        raise invalid(path, "a choice must not be empty.")
+    size = sum(len(text.encode()) for text in (rules.regex, rules.grammar, *rules.choice))
+    if size > MAX_RULE_BYTES:
+        raise invalid(path, f"at most {MAX_RULE_BYTES} bytes are allowed, got {size}.")

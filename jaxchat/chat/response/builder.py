@@ -21,6 +21,7 @@ class ResponseBuilder:
         self._id = random_id("chatcmpl-", 29)
         self._fingerprint = fingerprint
         self._seed = prepared.sampling.seed
+        self._prompt = prepared.prompt.tolist() if prepared.token_ids else []
         record.prompt_tokens = len(prepared.prompt)
 
     def completion(self, choices: list[ChoiceDelta]) -> v1.ChatCompletion:
@@ -33,27 +34,32 @@ class ResponseBuilder:
             choices=[self._choice(index, choice) for index, choice in enumerate(choices)],
             usage=self._usage(),
             seed_used=self._signed_seed(),
+            prompt_token_ids=self._prompt,
         )
 
     def role_chunk(self, index: int) -> v1.ChatCompletionChunk:
-        """Returns the first chunk of a choice, which has the role, and no content if the answer must be a call."""
+        """Returns the first chunk of a choice, which has the role, and no content if the answer must be a call.
+
+        That of choice 0 has the prompt's token ids, if the request asks for them.
+        """
         delta = v1.Delta(role=v1.ROLE_ASSISTANT)
         if self._tool_choice.mode != "required":
             delta.content = ""
-        return self._chunk(v1.ChunkChoice(index=index, delta=delta))
+        chunk = self._chunk(v1.ChunkChoice(index=index, delta=delta))
+        if index == 0:
+            chunk.prompt_token_ids.extend(self._prompt)
+        return chunk
 
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
-        """Yields chunks with a choice's new output. Log-probability entries are in the same chunk as their text."""
-        if delta.text or delta.entries:
-            choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
-            if self._with_logprobs:
-                choice.logprobs.content.extend(delta.entries)
+        """Yields chunks with a choice's new output. Log-probability entries are in the same chunk as their text.
+
+        The first chunk has the token ids of all of them.
+        """
+        tokens = delta.tokens
+        for choice in self._chunk_choices(index, delta):
+            choice.token_ids.extend(tokens)
+            tokens = []
             yield self._chunk(choice)
-        for part in delta.calls:
-            for fragment in _fragments(part, self._tool_choice.legacy):
-                yield self._chunk(v1.ChunkChoice(index=index, delta=fragment))
-        if delta.finish:
-            yield self._chunk(v1.ChunkChoice(index=index, delta=v1.Delta(), finish_reason=delta.finish))
 
     def usage_chunk(self) -> v1.ChatCompletionChunk:
         """Returns the chunk with the usage, which is the last of a stream."""
@@ -61,8 +67,22 @@ class ResponseBuilder:
         chunk.usage.CopyFrom(self._usage())
         return chunk
 
+    def _chunk_choices(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChunkChoice]:
+        if delta.text or delta.entries:
+            choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
+            if self._with_logprobs:
+                choice.logprobs.content.extend(delta.entries)
+            yield choice
+        for part in delta.calls:
+            for fragment in _fragments(part, self._tool_choice.legacy):
+                yield v1.ChunkChoice(index=index, delta=fragment)
+        if delta.finish:
+            yield v1.ChunkChoice(index=index, delta=v1.Delta(), finish_reason=delta.finish)
+
     def _choice(self, index: int, delta: ChoiceDelta) -> v1.Choice:
-        choice = v1.Choice(index=index, message=self._message(delta), finish_reason=delta.finish)
+        choice = v1.Choice(
+            index=index, message=self._message(delta), finish_reason=delta.finish, token_ids=delta.tokens
+        )
         if self._with_logprobs:
             choice.logprobs.SetInParent()
             choice.logprobs.content.extend(delta.entries)

@@ -19,16 +19,18 @@ from jaxchat.chat.tools.stream_parser import CallPart, Segment, Syntax
 from jaxchat.types import TokenEvent, TopLogprobs
 
 NOT_AMONG_TOP = -9999.0
+_ID_BYTES = 8  # approximate memory of a token's id
 _ENTRY_BYTES = 64  # approximate memory of one token in a log-probability entry
 
 
 @dataclass
 class ChoiceDelta:
-    """The output of a choice since the last delta: text, log-probability entries, calls and the finish reason."""
+    """The output of a choice since the last delta: text, log-probability entries, calls, token ids, finish reason."""
 
     text: str = ""
     entries: list[v1.TokenLogprob] = field(default_factory=list)
     calls: list[CallPart] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
     finish: v1.FinishReason = v1.FINISH_REASON_UNSPECIFIED
 
     def add_call(self, part: CallPart) -> None:
@@ -44,6 +46,8 @@ class ChoiceOptions:
     """The settings of a request that determine how its tokens become output."""
 
     stops: Sequence[str] = ()
+    min_tokens: int = 0  # no stop string may end in the text of the first `min_tokens` tokens
+    token_ids: bool = False  # whether deltas have token ids
     calls: ToolFormat | None = None  # how calls, and answers without calls, are written; None: not extracted from text
     reasoning: ReasoningFormat | None = None  # how thoughts, which are removed, are marked; None: without thoughts
     signatures: Signatures = NO_SIGNATURES  # the functions that may be called
@@ -94,6 +98,9 @@ class ChoiceBuilder:
     def feed(self, event: TokenEvent) -> None:
         """Processes the next token. Sets `reason`, which makes `finished` true, if the token ends the choice."""
         self.tokens += 1
+        if self._options.token_ids:
+            self._delta.tokens.append(event.token)
+            self.buffered_bytes += _ID_BYTES
         piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
         if self._options.top_logprobs is not None and piece:
             self._waiting.append((self._decoded, self._entry(event, piece)))
@@ -106,9 +113,11 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """Returns the output since the last call."""
+        """Returns the output since the last call. Ids of tokens whose output is held back wait for it."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
+        if not (delta.text or delta.entries or delta.calls or delta.finish):
+            delta.tokens, self._delta.tokens = self._delta.tokens, delta.tokens
         return delta
 
     def _bytes_of(self, token: int) -> bytes:
@@ -126,7 +135,7 @@ class ChoiceBuilder:
     def _place(self, piece: Segment) -> None:
         if isinstance(piece, str):
             self._content += len(piece)
-            self._release(self._stop.feed(piece))
+            self._release(self._stop.feed(piece, ignore=self.tokens <= self._options.min_tokens))
         elif isinstance(piece, Syntax):
             self._release(self._stop.flush())
             self._skip(piece)

@@ -11,19 +11,29 @@ class StopMatcher:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._pending = ""
+        self._ignored = 0  # length of the beginning of `_pending` in which no stop string may end
         self.matched = False
 
-    def feed(self, text: str) -> str:
-        """Returns the text that can be released. Sets `matched` at a stop string; feed nothing after that."""
+    def feed(self, text: str, *, ignore: bool = False) -> str:
+        """Returns the text that can be released. Sets `matched` at a stop string; feed nothing after that.
+
+        Args:
+            text: the next text.
+            ignore: whether no stop string may end in this text. One that ends later may begin in it.
+        """
         if not self._stops:
             return text
         text = self._pending + text
-        starts = [start for start in (text.find(stop) for stop in self._stops) if start >= 0]
+        if ignore:
+            self._ignored = len(text)
+        found = (text.find(stop, max(0, self._ignored - len(stop) + 1)) for stop in self._stops)
+        starts = [start for start in found if start >= 0]
         if starts:
             self.matched, self._pending = True, ""
             return text[: min(starts)]
         size = held_back(text, self._stops)
         self._pending = text[len(text) - size :]
+        self._ignored = max(0, self._ignored - (len(text) - size))
         return text[: len(text) - size]
 
     def flush(self) -> str:

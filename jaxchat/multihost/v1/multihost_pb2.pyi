@@ -101,7 +101,7 @@ class Step(_message.Message):
     def __init__(self, prefill: _Optional[_Union[Prefill, _Mapping]] = ..., decode: _Optional[_Union[Decode, _Mapping]] = ..., swap_out: _Optional[_Union[SwapOut, _Mapping]] = ..., swap_in: _Optional[_Union[SwapIn, _Mapping]] = ..., saved: _Optional[int] = ..., forgotten: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Prefill(_message.Message):
-    __slots__ = ("slot", "tokens", "start", "last", "pages", "choice", "sampling", "token_mask")
+    __slots__ = ("slot", "tokens", "start", "last", "pages", "choice", "sampling", "token_mask", "prompt")
     SLOT_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +110,7 @@ class Prefill(_message.Message):
     CHOICE_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     TOKEN_MASK_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
     slot: int
     tokens: bytes
     start: int
@@ -118,10 +119,11 @@ class Prefill(_message.Message):
     choice: int
     sampling: Sampling
     token_mask: bytes
-    def __init__(self, slot: _Optional[int] = ..., tokens: _Optional[bytes] = ..., start: _Optional[int] = ..., last: _Optional[bool] = ..., pages: _Optional[bytes] = ..., choice: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., token_mask: _Optional[bytes] = ...) -> None: ...
+    prompt: bytes
+    def __init__(self, slot: _Optional[int] = ..., tokens: _Optional[bytes] = ..., start: _Optional[int] = ..., last: _Optional[bool] = ..., pages: _Optional[bytes] = ..., choice: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., token_mask: _Optional[bytes] = ..., prompt: _Optional[bytes] = ...) -> None: ...
 
 class Sampling(_message.Message):
-    __slots__ = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "logprobs", "bias_ids", "bias")
+    __slots__ = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "logprobs", "bias_ids", "bias", "top_k", "min_p", "repetition_penalty")
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     TOP_P_FIELD_NUMBER: _ClassVar[int]
     FREQUENCY_PENALTY_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +132,9 @@ class Sampling(_message.Message):
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     BIAS_IDS_FIELD_NUMBER: _ClassVar[int]
     BIAS_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    MIN_P_FIELD_NUMBER: _ClassVar[int]
+    REPETITION_PENALTY_FIELD_NUMBER: _ClassVar[int]
     temperature: float
     top_p: float
     frequency_penalty: float
@@ -138,7 +143,10 @@ class Sampling(_message.Message):
     logprobs: bool
     bias_ids: _containers.RepeatedScalarFieldContainer[int]
     bias: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., logprobs: _Optional[bool] = ..., bias_ids: _Optional[_Iterable[int]] = ..., bias: _Optional[_Iterable[float]] = ...) -> None: ...
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., logprobs: _Optional[bool] = ..., bias_ids: _Optional[_Iterable[int]] = ..., bias: _Optional[_Iterable[float]] = ..., top_k: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ...) -> None: ...
 
 class Decode(_message.Message):
     __slots__ = ("slots", "new_pages", "constrained", "token_mask")

@@ -137,3 +137,19 @@ def test_fields_of_a_newer_protocol_are_refused():
         validate(whole, vocab_size=50, model_ids=["m"])
     assert (caught.value.param, caught.value.code) == ("field_1023", "unknown_parameter")
     assert refused(messages=[TEXT, nested]).param == "messages.1.field_1023"
+
+
+def test_a_rule_of_structured_outputs_has_a_size_limit():
+    limit = 256 << 10
+    check(structured_outputs=v1.StructuredOutputs(regex="a" * limit))
+    for rule in ({"regex": "é" * (limit // 2) + "a"}, {"grammar": "a" * (limit + 1)}, {"choice": ["a" * 512] * 513}):
+        error = refused(structured_outputs=v1.StructuredOutputs(**rule))
+        assert error.param == f"structured_outputs.{next(iter(rule))}" and "262144 bytes" in error.message
+
+
+def test_min_tokens_is_bounded_by_either_limit_of_tokens():
+    check(min_tokens=5, max_tokens=5)
+    check(min_tokens=5)
+    for name in ("max_tokens", "max_completion_tokens"):
+        error = refused(**{"min_tokens": 6, name: 5})
+        assert error.param == "min_tokens" and f"at most {name}, 5, got 6" in error.message

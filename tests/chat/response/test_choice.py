@@ -111,3 +111,22 @@ def test_entries_report_the_contract_values() -> None:
 def test_length_flushes_what_was_held_back() -> None:
     deltas = run(b"abc<sto", finish="length", stops=["<stop>"])
     assert text(deltas) == "abc<sto" and deltas[-1].finish == v1.FINISH_REASON_LENGTH
+
+
+def test_stop_strings_are_not_looked_for_in_the_first_tokens() -> None:
+    for min_tokens, expected in ((0, "a"), (2, "a"), (3, "axya"), (5, "axya"), (6, "axyaxyz")):
+        deltas = run(b"axyaxyz", stops=("xy",), min_tokens=min_tokens)
+        assert text(deltas) == expected, min_tokens
+
+
+def test_token_ids_come_with_the_output_of_their_tokens() -> None:
+    data = "aé xyzz".encode()
+    assert all(not delta.tokens for delta in run(data))
+    deltas = run(data, stops=("xyq",), token_ids=True)
+    pieces = [bytes([byte]) for byte in data]
+    assert [token for delta in deltas for token in delta.tokens] == [
+        *(BYTES[piece] for piece in pieces),
+        LIBRARY.token_to_id("<|im_end|>"),
+    ]
+    assert all(delta.text or delta.finish for delta in deltas if delta.tokens)
+    assert [len(delta.tokens) for delta in deltas] == [1, 0, 2, 1, 0, 0, 3, 1, 1]

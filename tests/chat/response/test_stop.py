@@ -38,3 +38,25 @@ def test_nothing_leaks_and_nothing_is_lost(pieces: list[str], stops: list[str]) 
 def test_what_is_held_back_is_the_longest_possible_beginning(text: str, stops: list[str]) -> None:
     sizes = [n for n in range(1, len(text) + 1) if any(s.startswith(text[-n:]) and len(s) > n for s in stops)]
     assert held_back(text, stops) == max(sizes, default=0)
+
+
+@given(splits(), stop_lists, st.integers(0, 6))
+def test_a_stop_string_that_ends_in_ignored_text_is_passed_over(
+    pieces: list[str], stops: list[str], ignored: int
+) -> None:
+    matcher, shown = StopMatcher(stops), ""
+    for place, piece in enumerate(pieces):
+        if not matcher.matched:
+            shown += matcher.feed(piece, ignore=place < ignored)
+    text, start = "".join(pieces), len("".join(pieces[:ignored]))
+    ends = [(at, stop) for stop in stops for at in range(len(text)) if text.startswith(stop, at)]
+    counted = [(at, at + len(stop)) for at, stop in ends if at + len(stop) > start]
+    assert matcher.matched == bool(counted)
+    if not counted:
+        assert shown + matcher.flush() == text
+        return
+    cuts = [0]
+    for piece in pieces:
+        cuts.append(cuts[-1] + len(piece))
+    complete = min(cut for cut in cuts if any(end <= cut for _, end in counted))
+    assert shown == text[: min(at for at, end in counted if end <= complete)]

@@ -87,11 +87,11 @@ def equal(a: Any, b: Any) -> bool:
 PAGES = np.array([3, 1, 2], np.int32)
 SAMPLING = SamplingParams(
     temperature=0.1, top_p=0.3, frequency_penalty=-2, presence_penalty=1.7, seed=2**64 - 1, logprobs=True,
-    logit_bias=((7, -100.0), (2, 0.1)),
+    logit_bias=((7, -100.0), (2, 0.1)), top_k=40, min_p=0.05, repetition_penalty=1.1,
 )  # fmt: skip
 TOKEN_MASK = np.array([[1, 2**32 - 1], [0, 5]], np.uint32)
 WORKS: list[Work] = [
-    PrefillWork(3, np.arange(5, dtype=np.int32), 64, True, PAGES, 2, SAMPLING, TOKEN_MASK[:1]),
+    PrefillWork(3, np.arange(5, dtype=np.int32), 64, True, PAGES, 2, SAMPLING, TOKEN_MASK[:1], PAGES[1:]),
     PrefillWork(0, np.zeros(0, np.int32), 0, False, PAGES[:0], 0, SamplingParams()),
     DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32)),
     DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32), np.array([True, False]), TOKEN_MASK),

@@ -1,0 +1,83 @@
+"""The rules of `structured_outputs` as rules of a grammar."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jaxchat import v1
+from jaxchat.chat.grammar.json_schema.patterns import rewrite
+from jaxchat.chat.grammar.schema_source import SchemaSource, check_limits, request_schema
+from jaxchat.chat.request.schema_text import parse_schema
+from jaxchat.errors import ChatError, invalid, safe_repr
+
+_LITERAL = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\\n])+/')  # and comments
+_TOKEN = re.compile(r"<[^>\s]*>")
+
+
+@dataclass(frozen=True)
+class LarkSource:
+    """A rule for the whole text of an answer, with the request field that errors name.
+
+    Attributes:
+        expression: the rule as a Lark expression, for use in other rules.
+        grammar: the rule as a complete grammar, in which positions of errors are those of the request.
+        param: the request field.
+    """
+
+    expression: str
+    grammar: str
+    param: str
+
+    def error(self, library_error: str) -> ChatError:
+        """Returns the 400 for an error of the grammar library."""
+        text = library_error.partition("<non-verbose")[0].strip()
+        return invalid(self.param, f"cannot be enforced: {safe_repr(text)}.")
+
+
+def structured_source(rules: v1.StructuredOutputs) -> LarkSource | SchemaSource:
+    """Returns the source of a grammar for validated `structured_outputs`.
+
+    Raises:
+        ChatError: 400 on the field if its schema, its regular expression or its grammar is invalid.
+    """
+    if rules.HasField("json"):
+        param = "structured_outputs.json"
+        check_limits(rules.json, param)
+        return request_schema(parse_schema(rules.json, param), param)
+    if rules.HasField("regex"):
+        return _simple(f"/{_whole(rules.regex)}/", "structured_outputs.regex")
+    if rules.HasField("grammar"):
+        return _lark(rules.grammar, "structured_outputs.grammar")
+    return _simple(_one_of(rules.choice), "structured_outputs.choice")
+
+
+def _simple(expression: str, param: str) -> LarkSource:
+    return LarkSource(expression, f"start: {expression}", param)
+
+
+def _one_of(choices: Iterable[str]) -> str:
+    literals = (json.dumps(choice, ensure_ascii=False) for choice in dict.fromkeys(choices))
+    return f"({' | '.join(literals)})"
+
+
+def _whole(pattern: str) -> str:
+    """Returns a pattern of the library that matches the same texts as a whole, without anchors at its ends."""
+    inner = pattern.removeprefix("^")
+    backslashes = len(inner) - 1 - len(inner[:-1].rstrip("\\"))
+    if inner.endswith("$") and backslashes % 2 == 0:
+        inner = inner[:-1]
+    try:
+        return rewrite(inner)
+    except ValueError as error:
+        raise invalid("structured_outputs.regex", f"pattern {safe_repr(pattern)}: {error}.") from None
+
+
+def _lark(grammar: str, param: str) -> LarkSource:
+    """Returns the source of a Lark grammar. Control tokens are rejected: some would end the answer within a rule."""
+    token = _TOKEN.search(_LITERAL.sub('""', grammar))
+    if token:
+        raise invalid(param, f"a grammar cannot name control tokens, got {safe_repr(token[0])}.")
+    return LarkSource(f"%lark {{\n{grammar}\n}}", grammar, param)
