@@ -69,7 +69,7 @@ def run(client: ChatClient, environment: Environment, *, rest: str, grpc: str, m
             text=True,
             timeout=TIMEOUT,
         )
-    except subprocess.CalledProcessError as error:
+    except (subprocess.CalledProcessError, OSError) as error:
         return Result(client, {}, False, f"cannot install: {error}")
     except subprocess.TimeoutExpired as error:
         output = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
