@@ -36,7 +36,7 @@ def installed(folder: Path, client: ChatClient) -> Environment:
     environment = Environment(folder, "Python", client.packages)
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(sys.executable)
-    (folder / STAMP).write_text("\n".join((sys.version, *client.packages)))
+    (folder / STAMP).write_text(environment.recipe)
     return environment
 
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     if args.write and args.clients:
         parser.error("--write needs the results of all clients")
-    results = drive(clients, args.cache)
+    results = drive(clients, args.cache.resolve())
     print(table(results))
     if args.write:
         put(args.write, "clients", table(results))

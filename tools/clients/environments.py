@@ -23,17 +23,24 @@ class Environment:
     language: Language
     packages: tuple[str, ...]
 
+    @property
+    def recipe(self) -> str:
+        """Text of all that the folder is made from: the packages, and the interpreter or the protocol."""
+        if self.language == "Python":
+            return "\n".join((sys.version, *self.packages))
+        return "\n".join((*self.packages, *(path.read_text("utf-8") for path in sorted(ROOT.glob("proto/**/*.proto")))))
+
     def install(self) -> None:
         """Installs the packages unless they are there. Raises CalledProcessError if a command fails."""
-        stamp, recipe = self.folder / STAMP, "\n".join((sys.version, *self.packages))
-        if stamp.exists() and stamp.read_text("utf-8") == recipe:
+        stamp = self.folder / STAMP
+        if stamp.exists() and stamp.read_text("utf-8") == self.recipe:
             return
         print(f"Installing {', '.join(self.packages)}.", flush=True)
         if self.language == "Python":
             self._install_python()
         else:
             self._install_javascript()
-        stamp.write_text(recipe, "utf-8")
+        stamp.write_text(self.recipe, "utf-8")
 
     def command(self, client: ChatClient) -> list[str]:
         """Returns the command that runs a client's program in the environment's folder."""

@@ -22,7 +22,7 @@ REPORT = re.compile(r"^check (\w+): (passed|failed)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Result:
-    """What a client's program reported: its checks by name, whether all passed, and its output."""
+    """A report of a client's program: its checks by name, whether all passed, and its output."""
 
     client: ChatClient
     checks: Mapping[str, bool]
