@@ -18,7 +18,7 @@ from tools.clients.environments import environment_of
 from tools.clients.results import Result, run, table
 from tools.server_process import ServerProcess
 
-FLAGS = ("--model", "bundled", "--slots", "4")
+FLAGS = ("--model", "bundled")
 
 
 def select(names: Sequence[str]) -> list[ChatClient]:
