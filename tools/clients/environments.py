@@ -12,7 +12,10 @@ from pathlib import Path
 from tools.clients.definitions import PROGRAMS, ROOT, ChatClient, Language
 
 STAMP = "installed.txt"
-STUBS = {"version": "v2", "plugins": [{"local": "protoc-gen-es", "out": "gen", "opt": "target=js,import_extension=js"}]}
+STUBS = {
+    "version": "v2",
+    "plugins": [{"local": "node_modules/.bin/protoc-gen-es", "out": "gen", "opt": "target=js,import_extension=js"}],
+}
 
 
 @dataclass(frozen=True)
