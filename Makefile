@@ -5,6 +5,7 @@
 # make sanitize  the tests of the C++ kernels with AddressSanitizer and UndefinedBehaviorSanitizer
 # make proto  regenerate jaxchat/v1 from proto/
 # make bench  measure beside the peers; ARGS="--install-peers" installs these first
+# make clients  drive the server with other people's packages; ARGS names some, or is "--write docs/clients.md"
 # make aot    compile for TPUs without having one, check the programs, write docs/tpu.md; takes half an hour
 # make aot-gpu  the same for an H200, without a document
 
@@ -22,7 +23,7 @@ GPU_VENV ?= .venv-gpu
 
 PINS := pyproject.toml $(wildcard constraints/*.txt)
 
-.PHONY: run test quick lint buf pytest sanitize proto baseline bench aot aot-gpu clean venv
+.PHONY: run test quick lint buf pytest sanitize proto baseline bench clients aot aot-gpu clean venv
 
 # Runs every time, so that PYTHON is compared with an environment that is there already.
 venv:
@@ -86,6 +87,10 @@ proto: $(VENV)/.dev-stamp
 bench: $(VENV)/.dev-stamp
 	$(BIN)/python -m tools.bench $(ARGS)
 
+# Clients are installed into separate environments in .clients/.
+clients: $(VENV)/.dev-stamp
+	$(BIN)/python -m tools.clients $(ARGS)
+
 # The TPU compiler (half a gigabyte) in an environment of its own, for the same jax. It must not look for TPUs.
 $(AOT_VENV)/.stamp: $(PINS)
 	tools/environment.sh check $(AOT_VENV) $(PYTHON)
@@ -107,4 +112,4 @@ aot-gpu: $(GPU_VENV)/.stamp
 	  JAX_PLATFORMS=cpu $(GPU_VENV)/bin/python -m tools.aot.gpu $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info .npm .pytest_cache .pytest_home .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf build dist *.egg-info .clients .npm .pytest_cache .pytest_home .mypy_cache .ruff_cache .hypothesis .coverage

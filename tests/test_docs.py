@@ -31,6 +31,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMANDS = ("serve", "rest", "chat", "models", "convert", "plan", "keys")
 FOREIGN = {"--build-arg", "--cacert", "--xla_cpu_max_isa"}  # of podman, curl and XLA
+FOREIGN |= {"--data", "--http2-prior-knowledge", "--protocol", "--template"}  # of buf
 
 
 def code_of(document: Path) -> Iterator[str]:
