@@ -107,7 +107,7 @@ TEXTS = [
             ("grammar", ["start"], ("a string",)),
             ("json", 5, ("an object",)),
             ("json", "[]", ("JSON Schema",)),
-            ("json", {"not": {}}, ("not",)),
+            ("json", {"not": {}}, ("no value",)),
         )
     ],
     asked("structured_outputs", {"regexp": "a"}, param="structured_outputs.regexp", code="unknown_parameter"),

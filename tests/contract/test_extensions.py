@@ -8,10 +8,10 @@ import re
 from tests.contract.answers import Entry
 from tests.contract.covering import covers
 from tests.contract.doors import Door
-from tests.contract.echo import END, START, encoded
+from tests.contract.echo import END, START, encode_text
 from tests.contract.tokens import ID_OF, TEXTLESS, TOKENIZER
 
-HELLO = [START, *encoded("user\nHello"), END, *encoded("\n"), START, *encoded("assistant\n")]
+HELLO = [START, *encode_text("user\nHello"), END, *encode_text("\n"), START, *encode_text("assistant\n")]
 ASKED = dict(max_tokens=24, logprobs=True, top_logprobs=20, exact_logprobs=True, logit_bias=TEXTLESS, seed=4)
 LETTERS = "bdfhjlnprtvxz" * 8  # more than one chunk of the prompt
 
@@ -84,7 +84,7 @@ def test_stop_strings_are_looked_for_after_min_tokens(echo: Door) -> None:
 
 @covers("ChatCompletionRequest.stop_token_ids")
 def test_a_stop_token_ends_the_answer_and_is_not_shown(echo: Door) -> None:
-    (comma,) = encoded(",")
+    (comma,) = encode_text(",")
     answer = echo.ask(messages=say("one,two"), stop_token_ids=[7, comma])
     assert (answer.text, answer.finish, answer.usage and answer.usage[1]) == ("one", "stop", 4)
     assert echo.ask(messages=say("one,two"), stop_token_ids=[]).text == "one,two"
@@ -94,7 +94,7 @@ def test_a_stop_token_ends_the_answer_and_is_not_shown(echo: Door) -> None:
 def test_the_models_own_end_can_be_ignored(echo: Door) -> None:
     answer = echo.ask(messages=say("ab"), ignore_eos=True, max_tokens=9)
     assert (answer.text, answer.finish, answer.usage and answer.usage[1]) == ("ab", "length", 9)
-    stopped = echo.ask(messages=say("abc"), ignore_eos=True, max_tokens=9, stop_token_ids=encoded("c"))
+    stopped = echo.ask(messages=say("abc"), ignore_eos=True, max_tokens=9, stop_token_ids=encode_text("c"))
     assert (stopped.text, stopped.finish) == ("ab", "stop")
     assert echo.ask(messages=say("ab"), ignore_eos=False, max_tokens=9).finish == "stop"
 
@@ -120,8 +120,8 @@ def test_token_ids_of_the_prompt_and_of_each_choice(door: Door) -> None:
 
 def test_token_ids_have_what_stops_the_answer(echo: Door) -> None:
     answer = echo.ask(messages=say("abXYcd"), stop="XY", return_token_ids=True)
-    assert answer.text == "ab" and answer.choices[0].token_ids == encoded("abXY")
-    assert echo.ask(messages=say("ab"), return_token_ids=True).choices[0].token_ids == [*encoded("ab"), END]
+    assert answer.text == "ab" and answer.choices[0].token_ids == encode_text("abXY")
+    assert echo.ask(messages=say("ab"), return_token_ids=True).choices[0].token_ids == [*encode_text("ab"), END]
 
 
 GRAMMAR = 'start: greeting " " name\ngreeting: "hi" | "hello"\nname: /[A-Z][a-z]{1,4}/'

@@ -51,6 +51,8 @@ def names_its_field(refusal: Refusal) -> bool:
     """Whether a message is short and says first, and once, which field, or which part of it, is wrong."""
     if refusal.code == "model_not_found":
         return refusal.message.startswith("The model 'nobody' does not exist.")  # as the API says it
+    if refusal.code == "context_length_exceeded":
+        return refusal.message.startswith("This model's maximum context length is")
     head = HEAD.match(refusal.message)
     path = head[1] if head else ""
     same = path == refusal.param or path.startswith(f"{refusal.param}.")

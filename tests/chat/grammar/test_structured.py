@@ -92,7 +92,7 @@ REFUSED = [
     ({"grammar": "start: <[2]>"}, "structured_outputs.grammar", "<[2]>"),
     ({"grammar": 'start: "<" <|im_end|> "a"'}, "structured_outputs.grammar", "<|im_end|>"),
     ({"json": "[1]"}, "structured_outputs.json", "JSON Schema"),
-    ({"json": '{"not": {}}'}, "structured_outputs.json", "not"),
+    ({"json": '{"not": {}}'}, "structured_outputs.json", "no value"),
 ]
 
 
