@@ -15,7 +15,8 @@ from jaxchat.openai_json.enums import FINISH_REASONS
 class FunctionCallDelta(AnswerObject):
     """An addition to a function call. Only the first addition has `name`.
 
-    The concatenated `arguments` of all additions are JSON text.
+    The concatenated `arguments` of all additions are JSON text, which is incomplete if the answer ends within the call,
+    for example at `max_tokens`.
     """
 
     name: str | None = None

@@ -30,7 +30,8 @@ def padded_config(model: ModelConfig, devices: int) -> ModelConfig:
     Sampling must ignore token ids from `model.vocab_size` on. One device needs no padding.
 
     Raises:
-        ValueError: heads would be added, but the model normalises queries and keys across all heads at once.
+        ValueError: heads would be repeated or added, but the model normalises queries and keys across all heads at
+            once.
     """
     if devices == 1:
         return model

@@ -84,6 +84,6 @@ def parse_topology(name: str) -> Topology:
 
 
 def slices_of(topology: Topology) -> list[Topology]:
-    """Returns all known slices of the same chips, in ascending order of size."""
+    """Returns every known slice with chips of the same kind, smallest first. Includes `topology` itself."""
     kind = topology.name.partition(":")[0]
     return [parse_topology(f"{kind}:{grid}") for grid in SLICES[kind]]

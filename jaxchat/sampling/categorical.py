@@ -33,7 +33,7 @@ def categorical(z: Array, truncation: Truncation, keys: Keys, sampled_rows: Arra
 
     Args:
         z: `[S, V]` f32 logits after temperature; -inf where masked.
-        truncation: of each row.
+        truncation: the limits of each row.
         keys: key of each row, see `step_keys`.
         sampled_rows: `[S]` bool; the result of other rows is meaningless.
 

@@ -31,7 +31,8 @@ def apply_penalties(mu: Array, state: SamplingState) -> Array:
 
     The repetition penalty divides a positive logit and multiplies others, for each token of the prompt or the answer
     (arXiv 1909.05858, `RepetitionPenaltyLogitsProcessor` of transformers). Then the result for each token j is
-    `mu[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`.
+    `x[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`, where x is the result of the repetition
+    penalty, and `count[j]` is how often the answer, without the prompt, has token j so far.
     """
     counts, repetition = state.counts, state.repetition_penalty[:, None]
     occurs = (counts > 0) | expand_bits(state.prompt, mu.shape[-1])

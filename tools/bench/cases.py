@@ -38,7 +38,7 @@ class Case:
 
     @staticmethod
     def parse(name: str) -> Case:
-        """Parses a name such as `decode-8`. Raises ValueError if the kind is unknown or the number is out of range."""
+        """Parses a name such as `decode-8`. Raises ValueError if the kind is unknown or the size is not allowed."""
         kind, _, size = name.partition("-")
         if kind not in ("prefill", "decode", "mix"):
             raise ValueError(f"case {name!r}: the kinds are prefill, decode and mix")

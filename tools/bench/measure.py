@@ -1,4 +1,6 @@
-"""Runs the benchmark: peers alternate, each runs alone, and every case is measured between two probes."""
+"""Runs the benchmark. Peers take turns and never run at the same time.
+
+The machine's rates of memory and matrix products are measured before and after every case."""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def drive(clients: Sequence[ChatClient], cache: Path) -> list[Result]:
-    """Runs the programs one after the other against one server, and prints the output of those that fail."""
+    """Starts a server and runs the program of each client against it, one after the other.
+
+    Installs what they need into `cache`. Prints a line for each client, and the output of those that fail."""
     results = []
     with ServerProcess(*FLAGS) as server:
         for client in clients:

@@ -1,4 +1,4 @@
-"""Conversations, in the form of requests, that chat templates treat differently."""
+"""Conversations, as the JSON of requests, on which chat templates differ."""
 
 from __future__ import annotations
 

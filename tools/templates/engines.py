@@ -33,7 +33,7 @@ class Prompt:
 
 
 class Jaxchat:
-    """A renderer of prompts by jaxchat for one model."""
+    """A renderer of one model's prompts that uses jaxchat's own code."""
 
     def __init__(self, directory: Path) -> None:
         """Loads template and tokenizer of a model. Raises ModelError if one of them cannot be served."""

@@ -31,11 +31,11 @@ def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str,
 
 
 def wrong_texts(subject: Subject, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[str, Sequence[int]]]:
-    """Yields ("bytes" or "streams", ids) for each sequence of ids whose text is wrong.
+    """Yields (kind, ids) for each wrong text of a sequence of token ids, of which one may have two.
 
-    Our text is decoded from the bytes of our tokens. "bytes" means that this text differs from that of `transformers`.
-    "streams" means that the text that we stream differs from this text. If byte tokens, such as `<0xE2>`, form invalid
-    UTF-8, `transformers` also replaces valid bytes next to them. Such sequences are not compared with it.
+    The right text is decoded from the bytes of all the tokens. The kind is "bytes" if `transformers` decodes another
+    text, and "streams" if we stream another one. Sequences whose byte tokens, such as `<0xE2>`, form invalid UTF-8 are
+    not compared with `transformers`, which also replaces the valid bytes next to them.
     """
     spellings = subject.theirs.convert_ids_to_tokens
     for ids in sequences:

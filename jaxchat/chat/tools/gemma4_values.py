@@ -57,7 +57,9 @@ class ValueRules:
                 yield from self.rules(self._referenced[name], self._definitions[name])
 
     def rules(self, rule: str, schema: Schema | bool) -> Iterator[str]:
-        """Yields `rule` for a value that follows `schema`, and the rules that it needs, except those of definitions."""
+        """Yields the Lark rule named `rule`, which matches a value of `schema`, and the rules that it refers to.
+
+        Rules of definitions are not among them."""
         schema = _simplified(schema)
         keys = schema.keys() - {"$defs"}
         if not keys:

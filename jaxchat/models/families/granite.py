@@ -1,4 +1,4 @@
-"""Granite 3: Llama whose embeddings, scores, residual stream and logits are multiplied by constants.
+"""Granite 3: Llama with constant factors on embeddings, attention scores, logits and the outputs of sublayers.
 
 Its small models have experts in every layer.
 """

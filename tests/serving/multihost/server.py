@@ -105,9 +105,11 @@ def start_multihost(
     return MultihostServer(ready(started[0], logs[0]), started[1:], logs)
 
 
-def start_single(model: Path, folder: Path, *flags: str, devices: int) -> MultihostServer:
+def start_single(
+    model: Path, folder: Path, *flags: str, devices: int, programs: Sequence[str] = MODULE
+) -> MultihostServer:
     """Starts one process with all devices, for the answers that several processes must equal."""
     log = folder / "single"
     arguments = ["--model", str(model), *SIZES, "--grpc-port", "0", "--rest-port", "0", *flags]
-    process = launch([*arguments, "--tensor-parallel", str(devices)], log, devices=devices)
+    process = launch([*arguments, "--tensor-parallel", str(devices)], log, devices=devices, program=programs)
     return MultihostServer(ready(process, log), [], [log])

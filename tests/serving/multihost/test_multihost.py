@@ -25,6 +25,7 @@ pytestmark = pytest.mark.first
 
 Answer = list[tuple[tuple[int, ...], float, tuple[float, ...]]]
 """Bytes, log-probability and those of the most likely tokens, token by token."""
+GREEDY = ("-m", "tests.serving.greedy_server")
 FEW_PROGRAMS = ("--decode-buckets", "4", "--prefill-buckets", "32")
 
 LONG: dict[str, Any] = dict(
@@ -165,8 +166,8 @@ def test_four_devices_answer_alike_and_no_process_survives(
 ) -> None:
     flags = (*FEW_PROGRAMS, "--determinism", "fast", "--heartbeat", "2", *cache)
     multihost, single = both(
-        lambda: start_multihost(small, tmp_path, *flags, processes=processes, devices=devices),
-        lambda: start_single(small, tmp_path, *flags, devices=4),
+        lambda: start_multihost(small, tmp_path, *flags, processes=processes, devices=devices, programs=GREEDY),
+        lambda: start_single(small, tmp_path, *flags, devices=4, programs=GREEDY),
     )
     expected, actual = answers(single.server), answers(multihost.server)
     assert tokens(actual) == tokens(expected)  # sums over four devices have another order, so bits may differ

@@ -18,7 +18,8 @@ def resolve(root: Any, reference: Any, pointer: str) -> tuple[str, Any]:
         pointer: JSON pointer of the schema that contains the `$ref`.
 
     Raises:
-        UnsupportedSchema: the reference leaves this document, or its target does not exist.
+        UnsupportedSchema: the reference is not `#` or a JSON pointer `#/...` into the document, or its target does not
+            exist.
     """
     location = child_pointer(pointer, "$ref")
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):

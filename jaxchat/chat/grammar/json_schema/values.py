@@ -20,7 +20,7 @@ _MULTIPLES = (0.001, 1_000_000)
 
 
 def translate_number(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Translates the bounds of a number and `multipleOf`."""
+    """Translates `multipleOf` and the bounds of a number."""
     result = {}
     for keyword in sorted(keywords.NUMBER & schema.keys()):
         if keyword == "multipleOf":
