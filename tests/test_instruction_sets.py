@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PLACES = ("kernels", "models", "runtime", "sampling", "tools/test_determinism.py")
+PLACES = ("kernels", "models", "runtime", "sampling")
 HELD = "--xla_cpu_max_isa"
 
 

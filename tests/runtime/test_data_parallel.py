@@ -24,7 +24,9 @@ SIZES = dict(slots=4, prefill_chunk=32, prefill_buckets=(32,), decode_buckets=(4
 SCRIPT = """
 import json, sys
 from jaxchat.api import load
+from tests.greedy import sample_greedily
 from tests.runtime.test_data_parallel import SIZES, answers
+sample_greedily()
 with load(sys.argv[1], **SIZES, data_parallel=2) as client:
     found = answers(client)
     print(json.dumps([found, client.transport.session.info.fingerprint, client.transport.session.compiles_after_ready]))
@@ -43,6 +45,7 @@ def answers(client: Client) -> list[list[float]]:
         return list(pool.map(ask, range(REQUESTS)))
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_every_copy_gives_the_answers_of_one(tiny_model: Path) -> None:
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     command = [sys.executable, "-c", SCRIPT, str(tiny_model)]

@@ -14,12 +14,12 @@ from tools.parity import checkpoints
 pytestmark = pytest.mark.first
 
 ROWS, CHUNKS = (2, 16), (32, 96)
-CASES = ("gemma 2", "qwen 3", "qwen 3 with experts, shares", "gemma 4 with experts", "gemma 4, shared keys")
+CASES = ("gemma 2", "qwen 3 with experts, shares", "gemma 4 with experts", "gemma 4, shared keys")
 
 
 @pytest.mark.bits
 @pytest.mark.parametrize(
-    ("case", "cpu_matmul"), [*((case, "native") for case in CASES), *((case, "xla") for case in CASES[::2])]
+    ("case", "cpu_matmul"), [*((case, "native") for case in CASES), *((case, "xla") for case in CASES[:2])]
 )
 @pytest.mark.usefixtures("greedy_sampler")
 def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, cpu_matmul: CpuMatmul) -> None:

@@ -33,6 +33,12 @@ def load(directory: Path, **options) -> Loaded:
 
 
 @pytest.fixture(scope="module")
+def eight(tiny_model: Path) -> Loaded:
+    """An engine with decode programs of three row counts."""
+    return load(tiny_model, slots=8, prefill_buckets=(32,))
+
+
+@pytest.fixture(scope="module")
 def loaded(tiny_model: Path) -> Loaded:
     return load(tiny_model)
 
@@ -67,7 +73,7 @@ def answer(loaded: Loaded, prompt: np.ndarray, count: int = 12) -> list[int]:
 
 
 PRECISIONS = {
-    "f32": {},
+    "f32": FEW,
     "f32 by XLA": {**FEW, "cpu_matmul": "xla"},
     "bf16": {**FEW, "dtype": "bfloat16"},
     "bf16 by XLA": {**FEW, "dtype": "bfloat16", "cpu_matmul": "xla"},
@@ -77,7 +83,7 @@ PRECISIONS = {
 
 @pytest.mark.parametrize("options", PRECISIONS.values(), ids=PRECISIONS)
 def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict, request: pytest.FixtureRequest) -> None:
-    if options:  # one case with the state of the real sampler is enough
+    if options is not FEW:  # one case with the state of the real sampler is enough
         request.getfixturevalue("greedy_sampler")
     runner = load(tiny_model, pages=1500, **options).runner  # large against all else of so small a model
     donated = sum(leaf.nbytes for leaf in jax.tree.leaves((runner.pages, runner.slots)))
@@ -91,18 +97,20 @@ def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict, r
         assert not moved.search(program.as_text()), name
 
 
-def test_fingerprints_name_the_numbers(tiny_model: Path, loaded: Loaded) -> None:
-    assert load(tiny_model).fingerprint == loaded.fingerprint
-    assert load(tiny_model, slots=8, prefill_buckets=(32,)).fingerprint != loaded.fingerprint
-    wide, narrow = (load(tiny_model, dtype=dtype, **FEW) for dtype in ("float32", "bfloat16"))
-    assert wide.fingerprint != narrow.fingerprint
+@pytest.mark.usefixtures("greedy_sampler")
+def test_fingerprints_name_the_numbers(tiny_model: Path) -> None:
+    settings: list[dict[str, Any]] = [{}, {}, {"slots": 8}, {"dtype": "bfloat16"}]
+    first, again, *others = (load(tiny_model, **{**FEW, **changes}).fingerprint for changes in settings)
+    assert first == again and len({first, *others}) == 3
 
 
+@pytest.mark.usefixtures("greedy_sampler")
 def test_a_second_start_finds_its_programs_and_is_the_same(tiny_model: Path, tmp_path: Path) -> None:
     script = (
         "import sys, jax; from pathlib import Path; from jaxchat.config import EngineConfig; hits = []\n"
         "jax.monitoring.register_event_listener(lambda e, **_: hits.append(e))\n"
         "from jaxchat.runtime.load import load_runner\n"
+        "from tests.greedy import sample_greedily; sample_greedily()\n"
         "from tests.runtime.test_runner import FEW, OPTIONS\n"
         "e = EngineConfig(**OPTIONS, **FEW, cache_dir=sys.argv[2])\n"
         "r = load_runner(Path(sys.argv[1]), e, valid=262, text_digest='')\n"
@@ -139,18 +147,18 @@ def test_prefill_then_decode_agrees_with_prefill_alone(loaded: Loaded) -> None:
 
 
 @pytest.mark.bits
-def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(loaded: Loaded) -> None:
+def test_a_swapped_sequence_goes_on_elsewhere_bit_for_bit(eight: Loaded) -> None:
     prompt = np.random.default_rng(6).integers(0, 256, 150).astype(np.int32)
     penalised = replace(GREEDY, repetition_penalty=1.5)  # the prompt's tokens must be kept too
-    begin(loaded, prompt, 1, pages := pages_for(loaded, 170), penalised)
-    expected = [vars(decode(loaded, [1])) for _ in range(8)]
-    begin(loaded, prompt, 1, pages, penalised)
-    actual = [vars(decode(loaded, [1])) for _ in range(4)]
-    saved = loaded.runner.swap_out(SwapOutWork(1, pages)).wait()
-    begin(loaded, prompt[::-1], 1, pages)  # another sequence takes slot and pages
-    begin(loaded, prompt[:32], 0, moved := pages_for(loaded, 170, first=40))  # and cached the first chunk
-    loaded.runner.swap_in(SwapInWork(3, moved, 2, saved))
-    actual += [vars(decode(loaded, [3])) for _ in range(4)]
+    begin(eight, prompt, 1, pages := pages_for(eight, 170), penalised)
+    expected = [vars(decode(eight, [1])) for _ in range(8)]
+    begin(eight, prompt, 1, pages, penalised)
+    actual = [vars(decode(eight, [1])) for _ in range(4)]
+    saved = eight.runner.swap_out(SwapOutWork(1, pages)).wait()
+    begin(eight, prompt[::-1], 1, pages)  # another sequence takes slot and pages
+    begin(eight, prompt[:32], 0, moved := pages_for(eight, 170, first=40))  # and cached the first chunk
+    eight.runner.swap_in(SwapInWork(3, moved, 2, saved))
+    actual += [vars(decode(eight, [3])) for _ in range(4)]
     for one, other in zip(expected, actual, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in one)
 
@@ -166,15 +174,14 @@ def test_the_prompt_counts_for_the_repetition_penalty_from_the_first_token_on(lo
 
 
 @pytest.mark.bits
-def test_decode_programs_of_all_row_counts_give_the_same_bits(tiny_model: Path) -> None:
-    actual = load(tiny_model, slots=8, prefill_buckets=(32,))
-    assert actual.runner.decode_buckets == (2, 4, 8)
+def test_decode_programs_of_all_row_counts_give_the_same_bits(eight: Loaded) -> None:
+    assert eight.runner.decode_buckets == (2, 4, 8)
     prompts = np.random.default_rng(8).integers(0, 256, (3, 90)).astype(np.int32)
     seen = []
     for rows in (4, 8):
         for slot, prompt in enumerate(prompts):
-            begin(actual, prompt, slot, pages_for(actual, 100, first=1 + 10 * slot))
-        seen.append([vars(decode(actual, [0, 1, 2], rows)) for _ in range(6)])
+            begin(eight, prompt, slot, pages_for(eight, 100, first=1 + 10 * slot))
+        seen.append([vars(decode(eight, [0, 1, 2], rows)) for _ in range(6)])
     for one, other in zip(*seen, strict=True):
         assert all(one[name].tobytes() == other[name].tobytes() for name in one)
 

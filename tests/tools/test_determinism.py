@@ -16,14 +16,11 @@ from tools.determinism.answers import Choice
 pytestmark = pytest.mark.first
 
 
-@pytest.mark.parametrize(
-    ("changes", "dtype"), [({}, "float32"), pytest.param(tiny.EXPERTS, "bfloat16", marks=pytest.mark.bits)]
-)
-def test_a_small_run_is_equal_bit_for_bit(tmp_path: Path, changes: dict, dtype: str) -> None:
-    model = tiny.write(tmp_path / "model", **changes)
-    command = [sys.executable, "-m", "tools.determinism", "--model", str(model), "--dtype", dtype, "--requests", "16"]
+def test_a_small_run_is_equal_bit_for_bit(tmp_path: Path) -> None:
+    model = tiny.write(tmp_path / "model", **tiny.EXPERTS)
+    command = [sys.executable, "-m", "tools.determinism", "--model", str(model), "--dtype", "bfloat16"]
     done = subprocess.run(
-        [*command, "--slots", "4", "--words", "4", "--longest", "100"],
+        [*command, "--requests", "16", "--slots", "4", "--words", "4", "--longest", "100"],
         capture_output=True,
         text=True,
         timeout=300,
