@@ -61,7 +61,7 @@ def assert_rows_agree(function: Callable[[jax.Array], jax.Array], x: jax.Array) 
     """Asserts that `function`, compiled as in the engine, gives each row of x the same bits among 1 to 64 rows."""
     compiled = jax.jit(function, compiler_options=options("cpu"))
     full = np.asarray(compiled(x))
-    for rows in (1, 2, 3, 4, 8, 16, 32):
+    for rows in (1, 2, 7, 8, 32):
         for start in {0, len(x) // 2, len(x) - rows}:
             part = np.asarray(compiled(x[start : start + rows]))
             assert part.tobytes() == full[start : start + rows].tobytes(), rows

@@ -47,9 +47,12 @@ def test_complete_and_stream_agree(stub):
 
 def test_a_taken_port_is_named_with_the_reason(server):
     host, port = server.grpc.rsplit(":", 1)
-    second = GrpcServer(FakeSession(), host=host, port=int(port), max_body=1000)
+
+    async def start_second() -> None:
+        await GrpcServer(FakeSession(), host=host, port=int(port), max_body=1000).start()
+
     with pytest.raises(OSError, match=f"cannot listen for gRPC on {server.grpc}: Address already in use"):
-        server.wait(second.start())
+        server.wait(start_second())
 
 
 def test_usage_chunk(stub):
