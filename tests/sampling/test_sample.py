@@ -20,6 +20,7 @@ from jaxchat.sampling.top_p import top_p_mask
 from tests.sampling import oracle
 
 V = 37
+AT_ONCE = 20_000  # rows
 run = jax.jit(sample, static_argnums=3)
 
 
@@ -46,10 +47,13 @@ def draw(logits, state, valid=None):
 
 def frequencies(mu_row, count=20000, **columns):
     """Returns how often each token is sampled in `count` steps of one seed."""
-    full = {name: [value] * count for name, value in columns.items()}
-    state = rows(count, len(mu_row), step=range(count), seed=[[1, 2]] * count, **full)
-    tokens = np.asarray(draw(np.tile(mu_row, (count, 1)), state).tokens)
-    return np.bincount(tokens, minlength=len(mu_row))
+    full = {name: [value] * AT_ONCE for name, value in columns.items()}
+    result = np.zeros(len(mu_row), int)
+    for first in range(0, count, AT_ONCE):  # more rows would take gigabytes
+        state = rows(AT_ONCE, len(mu_row), step=range(first, first + AT_ONCE), seed=[[1, 2]] * AT_ONCE, **full)
+        tokens = np.asarray(draw(np.tile(mu_row, (AT_ONCE, 1)), state).tokens)
+        result += np.bincount(tokens, minlength=len(mu_row))
+    return result
 
 
 logits_rows = st.lists(st.floats(-20, 20, width=32), min_size=V, max_size=V).map(np.float32)
