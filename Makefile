@@ -1,5 +1,6 @@
 # make run    serve the bundled model in the foreground; ARGS adds options, see `jaxchat serve --help`
 # make test   lint, types, protocol checks, all tests and the share of lines that they run
+# make exhaustive  the tests that repeat on more families, sizes and processes what make test shows on some
 # make quick  lint, types and the tests of what changed, in under three minutes
 # make lint   without the tests
 # make sanitize  the tests of the C++ kernels with AddressSanitizer and UndefinedBehaviorSanitizer
@@ -21,9 +22,11 @@ BIN := $(VENV)/bin
 AOT_VENV ?= .venv-aot
 GPU_VENV ?= .venv-gpu
 
+# Two workers: much of a test is start-up or waiting, on one core.
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PINS := pyproject.toml $(wildcard constraints/*.txt)
 
-.PHONY: run test quick lint buf pytest sanitize proto baseline bench clients aot aot-gpu clean venv
+.PHONY: run test exhaustive quick lint buf pytest sanitize proto baseline bench clients aot aot-gpu clean venv
 
 # Runs every time, so that PYTHON is compared with an environment that is there already.
 venv:
@@ -44,6 +47,9 @@ run: $(VENV)/.run-stamp
 
 test: lint pytest
 
+exhaustive: $(VENV)/.dev-stamp
+	$(BIN)/python -m pytest -m exhaustive $(PARALLEL)
+
 quick: lint
 	$(BIN)/python -m tools.quick
 
@@ -52,12 +58,11 @@ lint: $(VENV)/.dev-stamp buf
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two workers: much of a test is start-up or waiting, on one core. Lines are counted from Python 3.12 on, where that is
-# cheap (`core` in pyproject.toml).
+# Lines are counted from Python 3.12 on, where that is cheap (`core` in pyproject.toml).
 pytest: $(VENV)/.dev-stamp
 	@rm -f .coverage
 	@cover=$$($(BIN)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")') && \
-	  set -x && $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $$cover
+	  set -x && $(BIN)/python -m pytest -m "not exhaustive" $(PARALLEL) $$cover
 	@if [ -f .coverage ]; then \
 	  echo "lines of jaxchat and serving that the tests run: $$($(BIN)/coverage report --format=total) %"; \
 	fi

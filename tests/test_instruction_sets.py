@@ -18,12 +18,15 @@ HELD = "--xla_cpu_max_isa"
 @pytest.mark.first
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions of x86")
 @pytest.mark.skipif(HELD in os.environ.get("XLA_FLAGS", ""), reason="held to some instructions already")
-def test_bits_agree_with_avx2_alone() -> None:
+@pytest.mark.parametrize(
+    "tests", ["bits and not exhaustive", pytest.param("bits and exhaustive", marks=pytest.mark.exhaustive)]
+)
+def test_bits_agree_with_avx2_alone(tests: str) -> None:
     """Runs the tests that are marked `bits` in a process whose programs and kernels keep to AVX2."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} {HELD}=AVX2"
     places = [str(ROOT / "tests" / place) for place in PLACES]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-m", "bits", "-p", "no:cacheprovider", "-p", "no:xdist", *places],
+        [sys.executable, "-m", "pytest", "-m", tests, "-p", "no:cacheprovider", "-p", "no:xdist", *places],
         cwd=ROOT,
         env={**os.environ, "XLA_FLAGS": flags.strip()},
         capture_output=True,

@@ -79,6 +79,7 @@ def check_meshes(folder: Path) -> None:
         print(name, "same")
 
 
+@pytest.mark.exhaustive
 def test_a_round_trip_to_other_meshes_gives_the_same_bits(tmp_path: Path) -> None:
     script = (
         "import sys, jax; from pathlib import Path\n"

@@ -17,6 +17,7 @@ from jaxchat.models.families import FAMILIES
 from tests import tiny
 from tests.chat.templates import SPECIAL, source
 from tests.contract.place import Place
+from tests.exhaustive import mostly_exhaustive
 from tools.parity import checkpoints
 
 CITY = {"type": "string", "enum": ["Oslo", "Rome"]}
@@ -92,7 +93,7 @@ def test_every_family_is_here() -> None:
 
 
 @pytest.mark.usefixtures("greedy_sampler")
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("kind", mostly_exhaustive(CASES, ["Llama", "Mistral", "Qwen3Moe", "Gemma4Text", "GptOss"]))
 def test_a_family_answers_calls_and_reads_the_result(tmp_path: Path, kind: str) -> None:
     sizes = dict(slots=2, prefill_chunk=128, prefill_buckets=(128,), max_seq_len=1536)
     with load(str(write(tmp_path, kind)), **sizes) as client, Place(client) as place:

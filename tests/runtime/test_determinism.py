@@ -9,18 +9,18 @@ import pytest
 from jaxchat.config import CpuMatmul, EngineConfig
 from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets
 from jaxchat.runtime.load import load_runner
+from tests.exhaustive import mostly_exhaustive
 from tools.parity import checkpoints
 
 pytestmark = pytest.mark.first
 
 ROWS, CHUNKS = (2, 16), (32, 96)
-CASES = ("gemma 2", "qwen 3 with experts, shares", "gemma 4 with experts", "gemma 4, shared keys")
+CASES: tuple[str, ...] = ("gemma 2", "qwen 3 with experts, shares", "gemma 4 with experts", "gemma 4, shared keys")
+ALL = [*((case, "native") for case in CASES), *((case, "xla") for case in CASES[:2])]
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize(
-    ("case", "cpu_matmul"), [*((case, "native") for case in CASES), *((case, "xla") for case in CASES[:2])]
-)
+@pytest.mark.parametrize(("case", "cpu_matmul"), mostly_exhaustive(ALL, [ALL[0], ALL[3], ALL[5]]))
 @pytest.mark.usefixtures("greedy_sampler")
 def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, cpu_matmul: CpuMatmul) -> None:
     checkpoints.write(tmp_path, case)

@@ -21,6 +21,7 @@ from jaxchat.runtime.load import Loaded, load_runner
 from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.start_record import StartRecord
 from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
+from tests.exhaustive import mostly_exhaustive
 
 pytestmark = pytest.mark.first
 
@@ -81,11 +82,11 @@ PRECISIONS = {
 }
 
 
-@pytest.mark.parametrize("options", PRECISIONS.values(), ids=PRECISIONS)
-def test_pages_and_slots_are_updated_in_place(tiny_model: Path, options: dict, request: pytest.FixtureRequest) -> None:
-    if options is not FEW:  # one case with the state of the real sampler is enough
+@pytest.mark.parametrize("precision", mostly_exhaustive(PRECISIONS, ["f32", "bf16"]))
+def test_pages_and_slots_are_updated_in_place(tiny_model: Path, precision: str, request: pytest.FixtureRequest) -> None:
+    if precision != "f32":  # one case with the state of the real sampler is enough
         request.getfixturevalue("greedy_sampler")
-    runner = load(tiny_model, pages=1500, **options).runner  # large against all else of so small a model
+    runner = load(tiny_model, pages=1500, **PRECISIONS[precision]).runner  # large against all else of so small a model
     donated = sum(leaf.nbytes for leaf in jax.tree.leaves((runner.pages, runner.slots)))
     pages = jax.tree.leaves(runner.pages)
     shape = re.escape(str(list(pages[0].shape)).replace(" ", ""))
@@ -122,7 +123,8 @@ def test_a_second_start_finds_its_programs_and_is_the_same(tiny_model: Path, tmp
     assert runs[0][0] == runs[1][0] == load(tiny_model, **FEW).fingerprint
 
 
-@pytest.mark.parametrize("devices", [2, 4])  # 2 KV heads, so that four devices hold each of them twice
+# The model has 2 KV heads, so that four devices hold each of them twice.
+@pytest.mark.parametrize("devices", mostly_exhaustive([2, 4], [4]))
 def test_more_devices_give_the_same_answer(tiny_model: Path, loaded: Loaded, devices: int) -> None:
     prompt = np.random.default_rng(0).integers(0, 256, 75).astype(np.int32)
     script = (

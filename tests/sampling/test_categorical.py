@@ -12,6 +12,7 @@ from jaxchat.sampling.categorical import CANDIDATES, categorical
 from jaxchat.sampling.gumbel import step_keys
 from jaxchat.sampling.top_p import Ranking, top_p_mask
 from jaxchat.sampling.truncation import Truncation
+from tests.exhaustive import mostly_exhaustive
 from tests.sampling import oracle
 
 VOCAB = 20_000  # more groups than candidates
@@ -55,7 +56,10 @@ def peaked(seed=0, vocab=VOCAB):
     return logits.astype(np.float32)
 
 
-@pytest.mark.parametrize(("top_p", "scale"), [(1.0, 1.0), (0.9, 1.0), (0.5, 1.0), (0.95, 0.2), (0.2, 0.2), (1.0, 0.2)])
+WAYS = [(1.0, 1.0), (0.9, 1.0), (0.5, 1.0), (0.95, 0.2), (0.2, 0.2), (1.0, 0.2)]
+
+
+@pytest.mark.parametrize(("top_p", "scale"), mostly_exhaustive(WAYS, [(1.0, 1.0), (0.9, 1.0), (0.95, 0.2)]))
 def test_frequencies_follow_the_probabilities(top_p, scale):
     statistic, freedom = chi_square(peaked() * np.float32(scale), top_p, 10_000)
     assert statistic < freedom + 5 * np.sqrt(2 * freedom)

@@ -16,6 +16,7 @@ from tools.determinism.answers import Choice
 pytestmark = pytest.mark.first
 
 
+@pytest.mark.exhaustive
 def test_a_small_run_is_equal_bit_for_bit(tmp_path: Path) -> None:
     model = tiny.write(tmp_path / "model", **tiny.EXPERTS)
     command = [sys.executable, "-m", "tools.determinism", "--model", str(model), "--dtype", "bfloat16"]

@@ -78,6 +78,7 @@ TESTED_ELSEWHERE = ("x86-64-v3", "icelake-server")  # by the tests of bits: as t
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions of x86")
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_kernels_for_other_cpus_compute_the_same(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from jaxchat.client import Client
 from jaxchat.errors import ChatError
 from tests import tiny
+from tests.exhaustive import mostly_exhaustive
 from tests.serving.multihost.server import MultihostServer, free_port, start_multihost, start_single
 from tests.serving.process import PATIENCE, Process
 from tests.serving.test_lifecycle import LOCAL, NOT_SERVING, SERVING, openai_client
@@ -155,7 +156,10 @@ def freeze_a_follower(multihost: MultihostServer) -> None:
         multihost.followers[0].wait()
 
 
-@pytest.mark.parametrize(("processes", "devices", "end"), [(4, 1, kill_the_leader), (2, 2, freeze_a_follower)])
+@pytest.mark.parametrize(
+    ("processes", "devices", "end"),
+    mostly_exhaustive([(4, 1, kill_the_leader), (2, 2, freeze_a_follower)], [(2, 2, freeze_a_follower)]),
+)
 def test_four_devices_answer_alike_and_no_process_survives(
     small: Path,
     tmp_path: Path,

@@ -43,6 +43,7 @@ def args(tmp_path: Path) -> argparse.Namespace:
     return parser.parse_args(["--model", str(tmp_path / "config.json"), *words])
 
 
+@pytest.mark.exhaustive
 def test_our_steps(args: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "probe", dict)
     monkeypatch.setattr(engine, "sample", greedy)  # compiles soon

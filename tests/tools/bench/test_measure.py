@@ -48,6 +48,7 @@ def test_the_model_has_the_shape_that_was_asked_for(model: Path) -> None:
     assert read_config(model) == TINY
 
 
+@pytest.mark.exhaustive
 def test_engine_and_grpc_are_measured(model: Path, tmp_path: Path) -> None:
     cases = (Case.parse("prefill-40"), Case.parse("decode-2"))
     ours = [PeerSetup(peer=PEERS[name], slots=2, cases=cases) for name in ("engine", "grpc")]

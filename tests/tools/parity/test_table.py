@@ -61,6 +61,7 @@ def run(*meshes: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if ", float32, " in line]
 
 
+@pytest.mark.exhaustive
 def test_meshes_agree_with_transformers_and_give_the_same_bits_from_run_to_run() -> None:
     """In two processes: every logit is in the digests. Eight devices for 2 KV heads hold each of them four times; where
     there are only 4 query heads, half of the devices have one of zeros. A sum of two has one order only: no second run.

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.exhaustive
 def test_a_table_and_a_picture(tiny_model: Path, tmp_path: Path) -> None:
     picture = tmp_path / "profile.png"
     command = [sys.executable, "-m", "tools.profiling", "--model", str(tiny_model), "--output", str(picture)]
