@@ -52,8 +52,8 @@ class MessageParam(TypedDict, total=False):
     """A message of the conversation.
 
     The role "tool" requires `tool_call_id`, and "function" requires `name`. Only the role "assistant" may have
-    `tool_calls` or `function_call`. `content` may be absent with the role "function", and in messages with calls or a
-    refusal. With the role "function" it must be a string.
+    `tool_calls` or `function_call`. `content` may be absent with the roles "assistant" and
+    "function". With the role "function" it must be a string.
 
     Only the role "assistant" may have `refusal`, which takes the place of the content, and `reasoning_content`, the
     thoughts of an earlier answer, for chat templates that show them. `annotations`, `id` and `parsed` repeat what a

@@ -231,7 +231,7 @@ REQUEST: Table = {
     "chat_template_kwargs": puts.plain(readers.json_text),
     "reasoning_effort": puts.plain(readers.word(enums.REASONING_EFFORTS)),
     "metadata": puts.only({}),
-    "modalities": puts.only(["text"]),
+    "modalities": puts.only(["text"], []),
     "service_tier": puts.only("auto", "default"),
     "store": puts.only(False),
     "top_k": _int32,

@@ -32,10 +32,11 @@ log = logging.getLogger(__name__)
 HEALTH = "/health"
 IGNORED = "A server with --allow-unknown-fields ignores it."
 _WAY_OUT = " This server has /v1/chat/completions: "
-ADVICE = {  # by unknown path
+ADVICE = {  # by the beginning of an unknown path
     "/v1/responses": f"{_WAY_OUT}use `client.chat.completions` of the openai package, `openai.chat(...)` of the AI "
     "SDK, or `OpenAIChatCompletionsModel` of the Agents SDK.",
     "/v1/completions": f"{_WAY_OUT}send the prompt as a message.",
+    "/chat/completions": " The base URL of a client ends in /v1.",
 }
 CLIENT_CLOSED = 499  # never sent: the client has closed the connection
 
@@ -140,7 +141,7 @@ async def _chat_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     route = f"{request.method} {request.url.path}"[:200]
-    advice = ADVICE.get(request.url.path, "")
+    advice = next((ADVICE[path] for path in ADVICE if f"{request.url.path}/".startswith(f"{path}/")), "")
     message = {404: f"Unknown path: {route}.{advice}", 405: f"Method not allowed: {route}."}.get(error.status_code)
     chat_error = ChatError(message or error.detail, http_status=error.status_code)
     return error_response(chat_error, error.headers)

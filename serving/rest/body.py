@@ -42,11 +42,13 @@ async def _read(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
     decoder = _decoder(request.headers.get("content-encoding", ""))
     parts = request.stream()
-    body = bytearray()
+    body, received = bytearray(), 0
     too_large = declared.isdigit() and int(declared[:20]) > limit
     while not too_large and (part := await anext(parts, None)) is not None:
-        body += decoder.feed(part, limit + 1 - len(body)) if decoder else part
-        too_large = len(body) > limit
+        received += len(part)
+        if received <= limit:
+            body += decoder.feed(part, limit + 1 - len(body)) if decoder else part
+        too_large = received > limit or len(body) > limit
     if too_large:
         await _discard(parts)
         raise request_too_large(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +15,7 @@ from serving.rest.responses import error_response
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _METHODS = "GET, POST"
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SECONDS = "600"  # for which a browser remembers the answer to a preflight
 _READABLE = ", ".join(
     (
@@ -42,7 +44,7 @@ class CrossOrigin:
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
         self._app = app
-        self._origins = frozenset(origin.lower() for origin in origins)
+        self._origins = frozenset(map(_without_default_port, origins))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
@@ -58,8 +60,8 @@ class CrossOrigin:
         """Returns the value of `access-control-allow-origin`, or None for a page that is not allowed."""
         if "*" in self._origins:
             return "*"
-        own = (scope.get("server") or ("",))[0]
-        allowed = origin.lower() in self._origins or _host(origin) in {*_LOCAL, own}
+        host, own = _host(origin), _address((scope.get("server") or ("",))[0])
+        allowed = _without_default_port(origin) in self._origins or (host and host in {*_LOCAL, own})
         return origin if allowed else None
 
     def _preflight(self, origin: str, headers: Headers, scope: Scope) -> Response:
@@ -100,4 +102,19 @@ def _host(origin: str) -> str:
         parts = urlsplit(origin)
     except ValueError:
         return ""
-    return parts.hostname or "" if parts.scheme in ("http", "https") else ""
+    return _address(parts.hostname or "") if parts.scheme in ("http", "https") else ""
+
+
+def _address(host: str) -> str:
+    """Returns an IP address in one spelling, without a zone, and other hosts unchanged."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _without_default_port(origin: str) -> str:
+    """Returns an origin in lower case and, as browsers send it, without the default port of its scheme."""
+    scheme, _, rest = origin.lower().partition("://")
+    return origin.lower().removesuffix(_DEFAULT_PORTS[scheme]) if rest and scheme in _DEFAULT_PORTS else origin.lower()

@@ -100,7 +100,7 @@ UNKNOWN = [
         Case("", {name: value}, name, (name, "only"), "unsupported_parameter")
         for name, value in (("store", True), ("store", 0), ("service_tier", "flex"), ("metadata", {"a": "b"}))
     ],
-    *[Case("", {"modalities": value}, "modalities", (), "unsupported_parameter") for value in (["text", "audio"], [])],
+    Case("", {"modalities": ["text", "audio"]}, "modalities", (), "unsupported_parameter"),
     *[Case("", {"mood": value}, "mood", ("mood",), "unknown_parameter") for value in (1, False, {}, [])],
     *[
         Case("", {"messages": [message]}, f"messages.0.{path}", (), code)

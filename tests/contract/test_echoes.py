@@ -44,9 +44,18 @@ def test_a_refusal_is_what_the_assistant_said(echo: Door, runner: EchoRunner) ->
         {"refusal": "No."},
         {"content": [text, refusal]},
         {"content": [{"type": "text", "text": "No."}], "refusal": ""},
+        {"content": "", "refusal": "No."},
+        {"content": "No.", "refusal": "No."},
+        {"content": [refusal | {"refusal": "No."}], "refusal": "No."},
     ):
         found = prompt_for(echo, runner, USER, {"role": "assistant", **message}, USER)
         assert found == render_turns(("user", "hi"), ("assistant", "No."), ("user", "hi"))
+
+
+def test_an_answer_that_ended_before_its_call_is_history_too(echo: Door, runner: EchoRunner) -> None:
+    for message in ({"content": None}, {}, {"content": [], "tool_calls": []}):
+        found = prompt_for(echo, runner, USER, {"role": "assistant", **message}, USER)
+        assert found == render_turns(("user", "hi"), ("assistant", ""), ("user", "hi"))
 
 
 @covers("ChatMessage.reasoning_content")

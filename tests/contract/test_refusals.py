@@ -117,7 +117,7 @@ BOUNDS = [
     {"tools": [], "functions": [], "stop": []},
     {"logit_bias": {"1": 100, "2": -100.0}},
     *[{"service_tier": tier, "store": False, "metadata": {}, "modalities": ["text"]} for tier in ("auto", "default")],
-    {"user": ""},
+    {"user": "", "modalities": []},
 ]
 
 

@@ -67,6 +67,7 @@ def test_the_template_gets_the_values_of_the_request(reading: Dated, name: str) 
     assert reading.ask(name, chat_template_kwargs={"thinking": True})[0] == "||"
     assert reading.ask(name, chat_template_kwargs={}, reasoning_effort=None)[0] == "||"
     assert reading.ask(name, chat_template_kwargs=None)[0] == "||"
+    assert reading.ask(name, chat_template_kwargs={"enable_thinking": None})[0] == "||"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -52,6 +52,12 @@ def test_the_limit_is_on_what_gzip_decodes_to(http):
     assert post(http, bomb, "gzip")[:2] == (413, "request_too_large")
 
 
+def test_the_limit_is_on_what_is_received_too(http):
+    member = gzip.compress(b"")
+    small = (member * 1000 for _ in range(LIMIT // len(member) // 1000 + 2))  # it decodes to nothing
+    assert post(http, small, "gzip")[:2] == (413, "request_too_large")
+
+
 @pytest.mark.parametrize("content", [BODY, gzip.compress(BODY)[:-1], gzip.compress(BODY)[:30], zlib.compress(BODY)])
 def test_what_is_not_gzip_is_refused(http, content):
     assert post(http, content, "gzip")[:2] == (400, "invalid_json")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 
 from serving.config import RestConfig
+from serving.rest.cors import CrossOrigin
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}
@@ -108,3 +111,28 @@ def test_a_setting_that_is_not_an_origin_is_refused(origin):
     with pytest.raises(ValueError, match="cors_origin must be"):
         RestConfig(cors_origin=("http://ok.example:8080", origin))
     assert RestConfig(cors_origin=["http://[::1]:3000", "*"]).cors_origin == ("http://[::1]:3000", "*")
+
+
+@pytest.mark.parametrize(
+    ("own", "origin", "allowed"),
+    [
+        (("::ffff:192.168.1.5", 8000), "http://192.168.1.5:3000", True),  # an IPv4 client of a listener for both
+        (("fe80::1%eth0", 8000), "http://[fe80::1]:3000", True),
+        (("192.168.1.5", 8000), "http://192.168.1.6:3000", False),
+        (None, "null", False),
+        (None, "http://127.0.0.1", True),
+        (("192.168.1.5", 8000), "https://chat.example", True),  # browsers leave out the default port
+        (("192.168.1.5", 8000), "https://chat.example:8443", False),
+    ],
+)
+def test_the_servers_own_address_in_all_its_spellings(own, origin, allowed):
+    app = CrossOrigin(None, ["https://chat.example:443"])
+    scope = {"type": "http", "method": "OPTIONS", "path": CHAT, "server": own, "query_string": b""}
+    scope["headers"] = [(b"origin", origin.encode()), *((key.encode(), value.encode()) for key, value in ASKED.items())]
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, None, send))
+    assert sent[0]["status"] == (204 if allowed else 403)

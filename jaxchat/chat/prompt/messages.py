@@ -29,10 +29,8 @@ def template_messages(
 ) -> list[Message]:
     """Returns messages as the dictionaries that templates read. Each has the key `content`.
 
-    `content` is None in an assistant message without content. The role "developer" becomes "system", and "function"
-    becomes "tool".
-
-    Those with the thoughts of an earlier answer have the key `reasoning_content`.
+    `content` is None in an assistant message with calls and without content. The role "developer" becomes "system", and
+    "function" becomes "tool". Messages with the thoughts of an earlier answer have the key `reasoning_content`.
 
     Args:
         messages: the messages of a validated request.
@@ -63,9 +61,10 @@ def text_of(message: v1.ChatMessage) -> str | None:
     A refusal counts as content.
     """
     kind = message.WhichOneof("content_kind")
-    if kind == "parts":
-        return "".join(part.text or part.refusal for part in message.parts.parts)
-    return message.text if kind else message.refusal or None
+    if kind is None:
+        return message.refusal or None
+    parts = "".join(part.text or part.refusal for part in message.parts.parts)
+    return message.text or parts or message.refusal
 
 
 def _message(message: v1.ChatMessage, functions: dict[str, str], id_length: int, as_text: bool) -> Message:
@@ -80,8 +79,9 @@ def _message(message: v1.ChatMessage, functions: dict[str, str], id_length: int,
         result["name"] = message.name
     if message.HasField("reasoning_content"):
         result["reasoning_content"] = message.reasoning_content
-    calls = list(_calls(message, id_length, as_text))
-    return result | {"tool_calls": calls} if calls else result
+    if calls := list(_calls(message, id_length, as_text)):
+        return result | {"tool_calls": calls}
+    return result | {"content": result["content"] or ""}
 
 
 def _calls(message: v1.ChatMessage, id_length: int, as_text: bool) -> Iterator[dict[str, Any]]:

@@ -33,6 +33,7 @@ def template_kwargs(request: v1.ChatCompletionRequest, template: ChatTemplate, *
     """
     kwargs = _parsed(request.chat_template_kwargs) if request.HasField(FIELD) else {}
     settable = template.settable(tools)
+    kwargs = {name: value for name, value in kwargs.items() if value is not None or name in settable}
     for name in kwargs:
         if name not in settable:
             raise invalid(f"{FIELD}.{name}", unreadable(name, settable, template.server_variables))

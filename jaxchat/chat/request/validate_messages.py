@@ -13,7 +13,7 @@ class RoleRule(NamedTuple):
     """The fields that a message of one role may or must have.
 
     Attributes:
-        needs_content: whether a message without calls must have content.
+        needs_content: whether a message must have content.
         parts: whether content may be a list of parts.
         only: fields that only this role may have.
         required: fields that a message must have.
@@ -32,7 +32,7 @@ ROLE_RULES: dict[int, RoleRule] = {
     v1.ROLE_SYSTEM: _PLAIN,
     v1.ROLE_DEVELOPER: _PLAIN,
     v1.ROLE_USER: _PLAIN,
-    v1.ROLE_ASSISTANT: RoleRule(True, True, _ASSISTANT_FIELDS),
+    v1.ROLE_ASSISTANT: RoleRule(False, True, _ASSISTANT_FIELDS),
     v1.ROLE_TOOL: RoleRule(True, True, frozenset({"tool_call_id"}), ("tool_call_id",)),
     v1.ROLE_FUNCTION: RoleRule(False, False, frozenset(), ("name",)),
 }
@@ -67,10 +67,10 @@ def _check_message(message: v1.ChatMessage, path: str) -> None:
 
 def _check_content(message: v1.ChatMessage, rule: RoleRule, word: str, path: str) -> None:
     kind = message.WhichOneof("content_kind")
-    if message.refusal and kind is not None:
-        raise invalid(f"{path}.refusal", "only allowed in a message whose content is null.")
-    others = bool(message.tool_calls or message.refusal) or message.HasField("function_call")
-    if kind is None and rule.needs_content and not others:
+    text = message.text or "".join(part.text or part.refusal for part in message.parts.parts)
+    if message.refusal and text not in ("", message.refusal):
+        raise invalid(f"{path}.refusal", "only allowed in a message whose content is null, empty or the same.")
+    if kind is None and rule.needs_content:
         raise missing(f"{path}.content", f"A message of role '{word}' must have it.")
     if kind != "parts":
         return
