@@ -42,8 +42,8 @@ class TokenMask:
     def keep(self, limited: Array, mu: Array) -> Array:
         """Returns `limited` with -inf where a token is not allowed.
 
-        A row that would be left without a token takes the allowed part of `mu` instead: a grammar overrides bans and
-        exclusive tokens.
+        A constrained row that would be left without a token takes the allowed part of `mu` instead: a grammar overrides
+        bans and exclusive tokens.
 
         Args:
             limited: f32 `[S, V]`, logits after bans and exclusive tokens.
@@ -51,5 +51,5 @@ class TokenMask:
         """
         allowed = self.expand(mu.shape[-1])
         masked = jnp.where(allowed, limited, -jnp.inf)
-        empty = jnp.all(masked == -jnp.inf, axis=-1, keepdims=True)
+        empty = jnp.all(masked == -jnp.inf, axis=-1, keepdims=True) & self.constrained[:, None]
         return jnp.where(empty, jnp.where(allowed, mu, -jnp.inf), masked)

@@ -45,3 +45,16 @@ def test_a_grammar_wins_over_bans_and_exclusive_choices():
     state = rows(3, V, temperature=[0.0] * 3, bias=[[(5, -100.0), (6, -100.0)], [(9, 100.0)], [(5, -100.0), (6, 1.0)]])
     tokens = draw(np.zeros((3, V)), state, token_mask([5, 6], [7], [5, 6]))
     assert tokens[0] in (5, 6) and tokens[1] == 7 and tokens[2] == 6
+
+
+def test_a_row_that_a_processor_leaves_without_a_token_is_not_finite_beside_a_masked_row():
+    def processor(mu, state):
+        return jnp.where(jnp.arange(2)[:, None] == 0, -jnp.inf, mu)
+
+    for second in (None, [7]):
+        mask = token_mask(None, second)
+        sampled = sample(
+            jnp.zeros((2, V)), rows(2, V, temperature=[0.0] * 2), jnp.ones(2, bool), V, token_mask=mask,
+            processors=(processor,),
+        )  # fmt: skip
+        assert sampled.finite.tolist() == [False, True]

@@ -89,7 +89,7 @@ class OutputConstraint:
         """Returns the translated schema of an answer without calls, or a Lark expression, or None for any text."""
         if not isinstance(self.answer, LarkSource):
             return _translated(self.answer, "", error_of) if self.answer else None
-        if error_of and (error := error_of(_of_lark(self.answer.grammar))):
+        if error_of and (error := _probed(error_of, _of_lark(self.answer.grammar), self.answer.param)):
             raise self.answer.error(error)
         return self.answer.expression
 
@@ -132,7 +132,7 @@ def output_constraint(request: v1.ChatCompletionRequest, tool_choice: ToolChoice
 
 def combination_error(param: str, error: str) -> ChatError:
     """Returns the 400 for schemas that are valid one by one but not together."""
-    return invalid_schema(param, f"schemas that are valid one by one, but together {plain_error(error)}.")
+    return invalid_schema(param, f"its rules are valid one by one, but together {plain_error(error)}.")
 
 
 def _translated(source: SchemaSource, prefix: str, error_of: ErrorOf | None) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _probed(error_of: ErrorOf, grammar: str, param: str) -> str:
     try:
         return error_of(grammar)
     except TooSlow:
-        raise overloaded(f"{param}: compiling this schema takes too long. Simplify it, or try again later.") from None
+        raise overloaded(f"{param}: compiling it takes too long. Simplify it, or try again later.") from None
 
 
 def _of_schema(schema: dict[str, Any]) -> str:

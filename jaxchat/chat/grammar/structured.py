@@ -14,6 +14,7 @@ from jaxchat.chat.request.schema_text import parse_schema
 from jaxchat.errors import ChatError, invalid, safe_repr
 
 _LITERAL = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\\n])+/')  # and comments
+_TEMPERATURE = re.compile(r"\[[^\]]*\btemperature\s*=")
 _TOKEN = re.compile(r"<[^>\s]*>")
 
 
@@ -59,7 +60,8 @@ def _simple(expression: str, param: str) -> LarkSource:
 
 
 def _one_of(choices: Iterable[str]) -> str:
-    literals = (json.dumps(choice, ensure_ascii=False) for choice in dict.fromkeys(choices))
+    # JSON leaves U+007F as it is, which the library does not read.
+    literals = (json.dumps(choice, ensure_ascii=False).replace("\x7f", "\\u007f") for choice in dict.fromkeys(choices))
     return f"({' | '.join(literals)})"
 
 
@@ -76,8 +78,16 @@ def _whole(pattern: str) -> str:
 
 
 def _lark(grammar: str, param: str) -> LarkSource:
-    """Returns the source of a Lark grammar. Control tokens are rejected: some would end the answer within a rule."""
-    token = _TOKEN.search(_LITERAL.sub('""', grammar))
-    if token:
+    """Returns the source of a Lark grammar.
+
+    Control tokens are rejected, because some would end the answer within a rule. So are schemas in the grammar, which
+    the library would not follow exactly, and temperatures of rules, which would have no effect.
+    """
+    rules = _LITERAL.sub('""', grammar)
+    if token := _TOKEN.search(rules):
         raise invalid(param, f"a grammar cannot name control tokens, got {safe_repr(token[0])}.")
+    if "%json" in rules:
+        raise invalid(param, "a grammar cannot contain %json. Use structured_outputs.json.")
+    if _TEMPERATURE.search(rules):
+        raise invalid(param, "a rule cannot have a temperature. Use the field temperature.")
     return LarkSource(f"%lark {{\n{grammar}\n}}", grammar, param)

@@ -113,11 +113,12 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """Returns the output since the last call. Ids of tokens whose output is held back wait for it."""
+        """Returns the output since the last call. Ids of tokens wait while there is no output."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
         if not (delta.text or delta.entries or delta.calls or delta.finish):
             delta.tokens, self._delta.tokens = self._delta.tokens, delta.tokens
+            self.buffered_bytes = _ID_BYTES * len(self._delta.tokens)
         return delta
 
     def _bytes_of(self, token: int) -> bytes:

@@ -38,7 +38,7 @@ class StopMatcher:
 
     def flush(self) -> str:
         """Returns the text held back, at a point where no stop string can continue, such as the end of the answer."""
-        text, self._pending = self._pending, ""
+        text, self._pending, self._ignored = self._pending, "", 0
         return text
 
 

@@ -142,8 +142,9 @@ class ChannelParser(StreamParser):
 
     def _inside_arguments(self, pieces: list[Segment]) -> bool:
         end = self._arguments.find(self._held)
-        pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
-        self._held = self._held[end:]
+        if end:
+            pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
+            self._held = self._held[end:]
         if self._arguments.ended:
             self.complete += 1
             self._step = self._hidden

@@ -9,6 +9,7 @@ import pytest
 
 from jaxchat import v1
 from jaxchat.chat.grammar import GrammarCompiler
+from jaxchat.chat.grammar.sandbox import Sandbox, TooSlow
 from jaxchat.chat.tools.format import TOOL_FORMATS
 from jaxchat.errors import ChatError
 from tests.chat.grammar.walking import PADDING, bundled, constraint_of, follows, walk
@@ -91,6 +92,8 @@ REFUSED = [
     ({"grammar": 'begin: "a"'}, "structured_outputs.grammar", "start"),
     ({"grammar": "start: <[2]>"}, "structured_outputs.grammar", "<[2]>"),
     ({"grammar": 'start: "<" <|im_end|> "a"'}, "structured_outputs.grammar", "<|im_end|>"),
+    ({"grammar": 'start: %json {"type": "number"}'}, "structured_outputs.grammar", "%json"),
+    ({"grammar": "start: x\nx[temperature=0.5]: /a*/"}, "structured_outputs.grammar", "temperature"),
     ({"json": "[1]"}, "structured_outputs.json", "JSON Schema"),
     ({"json": '{"not": {}}'}, "structured_outputs.json", "no value"),
 ]
@@ -101,3 +104,23 @@ def test_what_cannot_be_enforced_is_refused_by_field(rule: dict, param: str, say
     with pytest.raises(ChatError) as caught:
         formatted("hermes").compiled(constraint_of(structured(**rule)))
     assert (caught.value.http_status, caught.value.param) == (400, param) and says in caught.value.message
+
+
+def test_percent_signs_in_texts_of_a_grammar_are_text() -> None:
+    assert follows(structured(grammar='start: "%json" // temperature=1'), "%json")
+
+
+def test_a_choice_may_have_any_character() -> None:
+    assert follows(structured(choice=["a\x7fb"]), "a\x7fb")
+
+
+def test_a_rule_that_takes_too_long_to_compile_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = GrammarCompiler(bundled(), bundled().size + PADDING)
+
+    def stalls(*_: object, **__: object) -> str:
+        raise TooSlow
+
+    monkeypatch.setattr(Sandbox, "error_of", stalls)
+    with pytest.raises(ChatError) as caught:
+        compiler.compiled(constraint_of(structured(regex="a")))
+    assert caught.value.http_status == 503 and "structured_outputs.regex" in caught.value.message

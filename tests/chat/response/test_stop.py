@@ -60,3 +60,9 @@ def test_a_stop_string_that_ends_in_ignored_text_is_passed_over(
         cuts.append(cuts[-1] + len(piece))
     complete = min(cut for cut in cuts if any(end <= cut for _, end in counted))
     assert shown == text[: min(at for at, end in counted if end <= complete)]
+
+
+def test_what_was_ignored_is_forgotten_where_no_stop_string_can_go_on() -> None:
+    matcher = StopMatcher(["abc", "S"])
+    assert matcher.feed("xab", ignore=True) + matcher.flush() == "xab"
+    assert matcher.feed("yS") == "y" and matcher.matched
