@@ -13,20 +13,18 @@ from jaxchat.client.client import Client
 from jaxchat.client.completion import (
     AssistantMessage,
     ChatCompletion,
-    ChatTemplate,
     Choice,
     ChoiceLogprobs,
     FinishReason,
     FunctionCall,
-    Model,
     PromptTokensDetails,
-    PromptWriter,
     TokenLogprob,
     ToolCall,
     TopLogprob,
     Usage,
 )
 from jaxchat.client.credentials import tls_credentials
+from jaxchat.client.models import ChatTemplate, Model, PromptWriter
 from jaxchat.client.params import ChatParams, MessageParam
 from jaxchat.client.parsing import ParsedChatCompletion, ParsedChoice, ParsedMessage
 from jaxchat.client.stream import AsyncStream, Stream

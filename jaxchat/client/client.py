@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
 from jaxchat.client import parsing
-from jaxchat.client.completion import ChatCompletion, Model, find_model
+from jaxchat.client.completion import ChatCompletion
 from jaxchat.client.grpc import GrpcOptions, GrpcTransport
+from jaxchat.client.models import Model, find_model
 from jaxchat.client.params import ChatParams, ParseParams
 from jaxchat.client.request import build_request
 from jaxchat.client.stream import Stream

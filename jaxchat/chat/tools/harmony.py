@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.stream_parser import AnswerParser, CallPart, Segment, StreamParser, Syntax
+from jaxchat.chat.tools.stream_parser import AnswerParser, Segment, StreamParser, Syntax
 
 CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
 SHOWN = ("final", "commentary")
@@ -141,11 +141,6 @@ class ChannelParser(StreamParser):
         return True
 
     def _inside_arguments(self, pieces: list[Segment]) -> bool:
-        end = self._arguments.find(self._held)
-        if end:
-            pieces += [CallPart(self._begun - 1, self._held[:end]), Syntax(end)]
-            self._held = self._held[end:]
-        if self._arguments.ended:
-            self.complete += 1
-            self._step = self._hidden
-        return self._arguments.ended
+        ended = self.take_arguments(self._hidden, pieces)
+        self.complete += ended
+        return ended
