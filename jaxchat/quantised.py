@@ -1,0 +1,78 @@
+"""Rows of a quantised weight as checkpoints store them: small integers in groups that share a scale.
+
+Every stored form of this kind, such as GGUF's Q4_K, GPTQ, AWQ and int8, is read into `QuantisedRows` without loss, and
+every layout for a kernel is made from it. Letters: n rows (outputs), k inputs, g inputs in a group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+BITS = (4, 5, 6, 8)
+"""The supported sizes of a code."""
+BLOCK = 32
+"""Inputs that kernels multiply at once; k and the size of a group are multiples of it, or a group is half of it."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """One number for each group of a row: `outer`, or in two levels the product `outer * inner`.
+
+    An entry of `outer` may cover several groups.
+    """
+
+    outer: np.ndarray  # f16 or f32 [n, k / o], where o is a multiple of g
+    inner: np.ndarray | None = None  # i8 [n, k / g]
+
+    def values(self, groups: int) -> np.ndarray:
+        """Returns the numbers, f32 `[n, groups]`, where `groups` is k / g."""
+        outer = np.repeat(self.outer.astype(np.float32), groups // self.outer.shape[1], axis=1)
+        return outer if self.inner is None else outer * self.inner.astype(np.float32)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Factors:
+        """Returns the factors of some rows."""
+        return Factors(self.outer[rows], None if self.inner is None else self.inner[rows])
+
+
+@dataclass(frozen=True)
+class QuantisedRows:
+    """Rows of a weight `w[n, k] = scale * (codes - zero) - minimum`, where each group of a row has its own scale.
+
+    In f32, in this order, the formula gives the numbers that the stored form defines, bit for bit.
+    """
+
+    codes: np.ndarray  # u8 [n, k], each below 2**bits
+    bits: int  # one of BITS
+    group: int  # g: 16, or a multiple of 32 that divides k
+    scale: Factors
+    zero: int | np.ndarray = 0  # one for all, or u8 [n, k / g]
+    minimum: Factors | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape `(n, k)` of the weight."""
+        rows, inputs = self.codes.shape
+        return rows, inputs
+
+    def __getitem__(self, rows: slice | np.ndarray) -> QuantisedRows:
+        """Returns some of the rows."""
+        return replace(
+            self,
+            codes=self.codes[rows],
+            scale=self.scale[rows],
+            zero=self.zero if isinstance(self.zero, int) else self.zero[rows],
+            minimum=None if self.minimum is None else self.minimum[rows],
+        )
+
+    def dequantised(self) -> np.ndarray:
+        """Returns the weight, f32 `[n, k]`."""
+        rows, inputs = self.shape
+        groups = inputs // self.group
+        zero = self.zero if isinstance(self.zero, int) else self.zero[..., None].astype(np.float32)
+        codes = self.codes.reshape(rows, groups, self.group).astype(np.float32) - zero
+        codes *= self.scale.values(groups)[..., None]
+        if self.minimum is not None:
+            codes -= self.minimum.values(groups)[..., None]
+        return codes.reshape(rows, inputs)
