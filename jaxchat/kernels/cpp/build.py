@@ -37,12 +37,13 @@ class NativeError(Exception):
     """The error for kernels that cannot be built or loaded on this machine. The message says why."""
 
 
-def register(folder: Path | None, targets: tuple[str, ...]) -> str:
+def register(folder: Path | None, targets: tuple[str, ...], part: str = "") -> str:
     """Builds the kernels if necessary and registers functions of their library with XLA for CPUs.
 
     Args:
         folder: folder for built kernels; None builds them for this process alone.
         targets: names of the functions.
+        part: a library of its own, with the sources in that subfolder, which only some models need.
 
     Returns:
         The identity of the library. It is appended to the targets' names, so that a compiled program states which
@@ -51,7 +52,7 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
     Raises:
         NativeError: the kernels cannot be built or loaded.
     """
-    loaded, identity = library(folder)
+    loaded, identity = library(folder, part)
     for name in targets:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # the same code from another folder is registered
             jax.ffi.register_ffi_target(f"{name}_{identity}", jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")
@@ -59,11 +60,12 @@ def register(folder: Path | None, targets: tuple[str, ...]) -> str:
 
 
 @functools.cache
-def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
+def library(folder: Path | None, part: str = "") -> tuple[ctypes.CDLL, str]:
     """Loads the kernels, after building them unless `folder` already contains them.
 
     Args:
         folder: folder for built kernels; None builds them for this process alone.
+        part: as for `register`.
 
     Returns:
         The library and its identity: 12 hex digits of a digest of sources, flags, compiler and CPU.
@@ -73,25 +75,29 @@ def library(folder: Path | None) -> tuple[ctypes.CDLL, str]:
             or the library cannot be loaded.
     """
     compiler = _compiler()
-    identity = _identity(compiler)
-    built = folder / f"kernels-{identity}.so" if folder else None
+    identity = _identity(compiler, part)
+    built = _place(folder, part, identity) if folder else None
     if built and built.exists():
         return _load(built), identity
     try:
         with tempfile.TemporaryDirectory(prefix="jaxchat-") as scratch:
-            fresh = _compile(compiler, Path(scratch))
+            fresh = _compile(compiler, part, Path(scratch))
             return _load(built if built and _copy_to_cache(fresh, built) else fresh), identity
     except OSError as error:
         raise NativeError(f"the kernels cannot be built ({error})") from None
 
 
-def is_built(folder: Path | None) -> bool:
-    """Returns whether `folder` already contains the kernels for this machine.
+def is_built(folder: Path | None, part: str = "") -> bool:
+    """Returns whether `folder` already contains the kernels for this machine, those of `part` as for `register`.
 
     Raises:
         NativeError: the compiler is missing or fails, or XLA_FLAGS names unsupported instructions.
     """
-    return bool(folder and (folder / f"kernels-{_identity(_compiler())}.so").exists())
+    return bool(folder and _place(folder, part, _identity(_compiler(), part)).exists())
+
+
+def _place(folder: Path, part: str, identity: str) -> Path:
+    return folder / f"{part or 'kernels'}-{identity}.so"
 
 
 def _compiler() -> str:
@@ -125,10 +131,10 @@ def flags() -> tuple[str, ...]:
     return (*FLAGS, *EXACT, f"-march={ARCHITECTURES[limit[1].upper()]}")
 
 
-def _identity(compiler: str) -> str:
+def _identity(compiler: str, part: str) -> str:
     [version] = _run((compiler, "--version"))
     parts = (
-        *(path.read_text("utf-8") for path in (*_sources(), *sorted(FOLDER.glob("*.h")))),
+        *(path.read_text("utf-8") for path in (*_sources(part), *sorted({*FOLDER.glob("*.h"), *(FOLDER / part).glob("*.h")}))),
         *flags(),
         version,
         platform.machine(),
@@ -138,8 +144,8 @@ def _identity(compiler: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-def _sources() -> list[Path]:
-    return sorted(FOLDER.glob("*.cc"))
+def _sources(part: str) -> list[Path]:
+    return sorted((FOLDER / part).glob("*.cc"))
 
 
 def cpu() -> str:
@@ -154,10 +160,10 @@ def cpu() -> str:
     )
 
 
-def _compile(compiler: str, scratch: Path) -> Path:
+def _compile(compiler: str, part: str, scratch: Path) -> Path:
     """Builds the library in `scratch`, compiling all sources in parallel."""
     options, built = (*flags(), "-isystem", jax.ffi.include_dir()), scratch / "kernels.so"
-    objects = {source: str(scratch / f"{source.stem}.o") for source in _sources()}
+    objects = {source: str(scratch / f"{source.stem}.o") for source in _sources(part)}
     _run(*((compiler, *options, "-c", str(source), "-o", target) for source, target in objects.items()))
     _run((compiler, *options, *objects.values(), "-o", str(built)))
     return built

@@ -1,0 +1,236 @@
+"""Weights of 4, 5, 6 or 8 bits in groups that share a scale, times activations rounded to int8 in blocks of 32.
+
+This is the layout on the device of every stored form that `jaxchat.quantised.QuantisedRows` describes. Products of a
+block are summed as integers, exactly, and blocks in one order, so that a row's bits do not depend on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxchat.kernels.cpp.build import register
+from jaxchat.kernels.matmul.native import PANEL, by_rows
+from jaxchat.quantised import BLOCK, Factors, QuantisedRows
+
+TARGET, TAKE = "matmul_grouped", "take_grouped"
+PART = "grouped"  # the library of these kernels
+LIMIT = 127  # of a rounded activation
+TINY = 1e-30  # blocks of activations below are rounded to zero
+_WORDS, _LINE = BLOCK // 4, 64  # words of a block; bytes of a cache line
+_TWICE = 6  # bits of codes whose groups may be half a block
+_CHUNK = 64  # panels that are packed at once
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class DeviceFactors:
+    """`jaxchat.quantised.Factors` of a stack of E weights, in panels of 32 outputs."""
+
+    outer: Array  # f16 or f32 [E, N / 32, k / o, 32]
+    inner: Array  # i8 [E, N / 32, k / g, 32], or [0, 0, 0, 0]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class GroupedWeight:
+    """A stack of E weights `[k, outputs...]`: `scale * (codes - zero) - minimum`. N is the total number of outputs.
+
+    Codes are in panels of 32 outputs, a block of 32 inputs in as many rows of words as a code has bits: the lower
+    halves of words w and w + 4 in the bytes of row w, then the upper bits of all eight words, lowest bits first. N is
+    padded to whole panels with weights of zero.
+    """
+
+    codes: Array  # u32 [E, N / 32, k / 32, bits, 32]
+    scale: DeviceFactors
+    minimum: DeviceFactors  # `outer` is empty if there is none
+    zero: int = field(metadata={"static": True})
+    outputs: tuple[int, ...] = field(metadata={"static": True})
+    dtype: jnp.dtype = field(metadata={"static": True})  # of what else the model computes with
+    target: str = field(metadata={"static": True}, default="")  # the custom call; empty: XLA multiplies
+
+    @property
+    def inputs(self) -> int:
+        """The number k of inputs."""
+        return self.codes.shape[-3] * BLOCK
+
+    def take(self, outputs: Array) -> Array:
+        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The stack has one weight."""
+        if not self.target:
+            return _rows(jax.tree.map(lambda array: array[0] if len(array) else array, self), outputs)
+        shape = jax.ShapeDtypeStruct((len(outputs), self.inputs), jnp.float32)
+        name = self.target.replace(TARGET, TAKE)
+        rows: Array = jax.ffi.ffi_call(name, shape)(*_buffers(self), outputs.astype(jnp.int32), zero=np.int64(self.zero))
+        return rows
+
+
+def native_grouped(folder: Path | None) -> str:
+    """Returns the name of the custom call that multiplies by a `GroupedWeight`.
+
+    Builds the kernels into `folder`; None builds them for this process alone.
+
+    Raises:
+        NativeError: the kernels cannot be built or loaded.
+    """
+    return f"{TARGET}_{register(folder, (TARGET, TAKE), PART)}"
+
+
+def pack_rows(
+    stack: Sequence[QuantisedRows], outputs: tuple[int, ...], dtype: jnp.dtype, target: str = ""
+) -> GroupedWeight:
+    """Returns the weights of `stack`, all of one form, on the default device.
+
+    Args:
+        stack: each weight `[N, k]`.
+        outputs: sizes of the axes that N outputs have in the model.
+        dtype: dtype of what else the model computes with.
+        target: the custom call from `native_grouped`. If it is empty, XLA multiplies.
+    """
+    first = stack[0]
+    padding = -first.shape[0] % PANEL
+    empty = DeviceFactors(*(jnp.zeros((0, 0, 0, 0), kind) for kind in (jnp.float32, jnp.int8)))
+    minima = [_minimum(rows) for rows in stack]
+    return GroupedWeight(
+        jnp.stack([_codes(np.pad(rows.codes, ((0, padding), (0, 0))), rows.bits) for rows in stack]),
+        _factors([rows.scale for rows in stack], padding),
+        empty if minima[0] is None else _factors([m for m in minima if m is not None], padding),
+        _zero(first),
+        outputs,
+        jnp.dtype(dtype),
+        target,
+    )
+
+
+def matmul(x: Array, w: GroupedWeight, index: Array | int = 0) -> Array:
+    """Multiplies `x[T, k]` by the weight at `index` (i32 scalar) of the stack, to f32 `[T, outputs...]`.
+
+    Rounds each block of 32 activations to int8, with a scale of its own.
+    """
+    count, index = prod(w.outputs), jnp.asarray(index, jnp.int32)
+    y = _call(x.astype(jnp.float32), w, index) if w.target else _by_xla(x.astype(jnp.float32), w, index)
+    return y[:, :count].reshape(x.shape[0], *w.outputs)
+
+
+def _call(x: Array, w: GroupedWeight, index: Array) -> Array:
+    tokens, blocks = x.shape[0], w.codes.shape[2]
+    sums = 2 if w.codes.shape[3] == _TWICE else 1
+    scratch = tokens * blocks * (BLOCK + 4 * (1 + sums)) + 3 * _LINE
+    shapes = (
+        jax.ShapeDtypeStruct((tokens, w.codes.shape[1] * PANEL), jnp.float32),
+        jax.ShapeDtypeStruct((scratch,), jnp.uint8),
+    )
+    y: Array
+    y, _ = jax.ffi.ffi_call(w.target, shapes)(x, *_buffers(w), index, zero=np.int64(w.zero))
+    return y
+
+
+def _buffers(w: GroupedWeight) -> tuple[Array, ...]:
+    return w.codes, w.scale.outer, w.scale.inner, w.minimum.outer, w.minimum.inner
+
+
+def _zero(rows: QuantisedRows) -> int:
+    """Returns the number that is subtracted from all codes. Single zeros are i8, above or below 128 for 8 bits."""
+    if isinstance(rows.zero, int):
+        return rows.zero
+    return 128 if rows.bits == 8 else 0
+
+
+def _minimum(rows: QuantisedRows) -> Factors | None:
+    """Returns the minima of a weight, which include what single zeros subtract. None if there are none."""
+    if isinstance(rows.zero, int):
+        return rows.minimum
+    zeros = (rows.zero.astype(np.int16) - _zero(rows)).astype(np.int8)
+    if rows.minimum is None and rows.scale.inner is None:
+        return Factors(rows.scale.outer, zeros)
+    minima = rows.scale.values(zeros.shape[1]) * zeros.astype(np.float32)
+    return Factors(minima if rows.minimum is None else minima + rows.minimum.values(zeros.shape[1]))
+
+
+def _factors(stack: Sequence[Factors], padding: int) -> DeviceFactors:
+    """Returns the factors of several weights `[N, k]` in panels, N padded with zeros."""
+    inner = [_panels(factors.inner, padding) for factors in stack if factors.inner is not None]
+    outer = jnp.asarray(np.stack([_panels(factors.outer, padding) for factors in stack]))
+    return DeviceFactors(outer, jnp.asarray(np.stack(inner)) if inner else jnp.zeros((0, 0, 0, 0), jnp.int8))
+
+
+def _panels(factors: np.ndarray, padding: int) -> np.ndarray:
+    padded = np.pad(factors, ((0, padding), (0, 0)))
+    return np.ascontiguousarray(padded.reshape(-1, PANEL, padded.shape[1]).swapaxes(1, 2))
+
+
+def _codes(codes: np.ndarray, bits: int) -> Array:
+    """Returns `codes[N, k]` as words `[N / 32, k / 32, bits, 32]`, see `GroupedWeight`."""
+    panels, blocks = codes.shape[0] // PANEL, codes.shape[1] // BLOCK
+    packed = np.empty((panels, blocks, bits, PANEL, 4), np.uint8)
+    for start in range(0, panels, _CHUNK):
+        part = codes[start * PANEL : (start + _CHUNK) * PANEL].reshape(-1, PANEL, blocks, _WORDS, 4)
+        words, to = part.transpose(0, 2, 3, 1, 4), packed[start : start + _CHUNK]
+        if bits == 8:
+            to[...] = words
+            continue
+        to[:, :, :4] = words[:, :, :4] & 15 | words[:, :, 4:] << 4
+        high = words >> 4
+        for row in range(bits - 4):
+            per_byte = _WORDS // (bits - 4)
+            parts = [high[:, :, row * per_byte + i] << (i * (bits - 4)) for i in range(per_byte)]
+            to[:, :, 4 + row] = np.bitwise_or.reduce(parts)
+    return jnp.asarray(packed.view(np.uint32)[..., 0])
+
+
+def _by_xla(x: Array, w: GroupedWeight, index: Array) -> Array:
+    """Multiplies as the kernels do, but for the order of sums. Dequantises a few panels at a time."""
+    rounded = _rounded(x)
+    one = jax.tree.map(lambda array: array[index] if len(array) else array, w)
+
+    def multiply(panel: Array) -> Array:
+        weights = _rows(one, panel * PANEL + jnp.arange(PANEL))
+        exact = jax.lax.Precision.HIGHEST
+        return by_rows(lambda a, b: jnp.einsum("tk,nk->tn", a, b, precision=exact), rounded, weights)
+
+    y = jax.lax.map(multiply, jnp.arange(w.codes.shape[1]))
+    return y.swapaxes(0, 1).reshape(len(x), -1)
+
+
+def _rounded(x: Array) -> Array:
+    """Returns `x[T, k]` with each block of 32 rounded to int8, as f32."""
+    blocks = x.reshape(len(x), -1, BLOCK)
+    limit = jnp.max(jnp.abs(blocks), axis=-1, keepdims=True)
+    some = ~(limit < TINY)  # NaN too
+    scale = jnp.where(some, limit / LIMIT, 0.0)
+    return (jnp.round(blocks * jnp.where(some, LIMIT / limit, 0.0)) * scale).reshape(x.shape)
+
+
+def _rows(w: GroupedWeight, outputs: Array) -> Array:
+    """Returns the weights of some outputs, f32 `[T, k]`, of a `GroupedWeight` without the first axis of its arrays."""
+    panel, lane = outputs // PANEL, outputs % PANEL
+    bits = w.codes.shape[2]
+    words = w.codes[panel, :, :, lane]  # [T, k / 32, bits]
+    octets = (words[..., None] >> (8 * jnp.arange(4, dtype=jnp.uint32))) & 0xFF  # [T, k / 32, bits, 4]
+    codes = octets
+    if bits < 8:
+        codes = jnp.concatenate([octets[:, :, :4] & 15, octets[:, :, :4] >> 4], axis=2)
+        extra, each = bits - 4, _WORDS // max(bits - 4, 1)
+        for row in range(extra):
+            shifts = extra * jnp.arange(each, dtype=jnp.uint32)
+            high = (octets[:, :, 4 + row, None] >> shifts[:, None]) & (2**extra - 1)
+            codes = codes.at[:, :, row * each : (row + 1) * each].add(high << 4)
+    values = codes.reshape(len(outputs), -1).astype(jnp.float32) - w.zero
+    values *= _spread(w.scale, panel, lane, w.inputs)
+    return values - _spread(w.minimum, panel, lane, w.inputs) if w.minimum.outer.size else values
+
+
+def _spread(factors: DeviceFactors, panel: Array, lane: Array, inputs: int) -> Array:
+    """Returns the factors of some outputs for each input, f32 `[T, inputs]`."""
+    outer = factors.outer[panel, :, lane].astype(jnp.float32)
+    values = jnp.repeat(outer, inputs // outer.shape[1], axis=1)
+    if not factors.inner.size:
+        return values
+    inner = factors.inner[panel, :, lane].astype(jnp.float32)
+    return values * jnp.repeat(inner, inputs // inner.shape[1], axis=1)
