@@ -1,4 +1,4 @@
-"""Functions that put JSON values into protobuf messages, and the tables of them that describe objects."""
+"""Functions that put JSON values into protobuf messages. A table of such functions by key describes a JSON object."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fill(message: Message, body: Any, path: str, table: Table, later: frozenset[
         allow_unknown: whether to ignore keys that are not in the table.
 
     Raises:
-        ChatError: 400 if a value has the wrong type or a key is rejected.
+        ChatError: 400 if the body is not an object, a value is not accepted, or a key is rejected.
     """
     for key, value in readers.mapping(body, path).items():
         field_path = f"{path}.{key}" if path else key
@@ -78,7 +78,7 @@ def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def errors_at(param: str, put: Put) -> Put:
-    """Returns a function that calls `put` and reports each error at `param`, as the API does for some fields."""
+    """Returns a function that calls `put`. Its errors have `param` as their field, as in the API for some fields."""
 
     def outer(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         try:
@@ -90,7 +90,10 @@ def errors_at(param: str, put: Put) -> Put:
 
 
 def only(*served: Any) -> Put:
-    """Returns a function that accepts the values in `served`, which ask for what the server does anyway."""
+    """Returns a function that accepts the values in `served`, which ask for what the server does anyway.
+
+    The function raises `ChatError` 400 for other values, unless unknown keys are allowed.
+    """
     spellings = " and ".join(json.dumps(value) for value in served)
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
@@ -103,7 +106,10 @@ def only(*served: Any) -> Put:
 
 
 def echo(reader: readers.Reader[Any]) -> Put:
-    """Returns a function that drops a value which repeats what the message says, and which clients send back."""
+    """Returns a function that only checks a value with `reader`, and puts nothing into the message.
+
+    Clients send such values back with the messages of answers. They repeat what the message says.
+    """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         reader(value, path)

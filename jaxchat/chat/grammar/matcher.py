@@ -15,7 +15,7 @@ RECOMPILE_AFTER = 20_000  # tokens
 
 @dataclass
 class _Use:
-    """The use of a lexer that several choices share. The number of the lexer's states only grows."""
+    """A count of the tokens that passed a lexer, which several choices share. Its states grow in number with use."""
 
     tokens: int = 0
     failed: bool = False

@@ -39,9 +39,9 @@ class PreparedRequest:
     sampling: SamplingParams
     tool_choice: ToolChoice
     constraint: OutputConstraint | None  # the source of the grammar; None: any text
-    options: ChoiceOptions  # turn the tokens of a choice into output
+    options: ChoiceOptions  # for turning the tokens of a choice into output
     logprobs: bool
-    token_ids: bool  # whether the answer has those of the prompt and of each choice
+    token_ids: bool  # whether the answer reports the token ids of the prompt and of each choice
     include_usage: bool
     day: date | None  # the day that the template gets as today; None: the template does not ask for it
 
