@@ -43,7 +43,9 @@ class ParsedRequest(NamedTuple):
 
 
 def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ParsedRequest:
-    """Reads the request in a parsed JSON body. Checks types, and only those bounds that protobuf fields would lose.
+    """Reads the request in a parsed JSON body.
+
+    Checks types. `jaxchat.chat.request.validate` checks bounds, except those that a protobuf field could not express.
 
     A key whose value is `null` is the same as absent, except in `logit_bias`. So is an empty array, except for
     `messages`. JSON Schemas and `chat_template_kwargs` are taken as they are.
@@ -103,7 +105,7 @@ def _put_stop(request: Any, key: str, value: Any, path: str, allow_unknown: bool
 
 
 def _put_list(reader: readers.Reader[Any]) -> puts.Put:
-    """Returns a function that fills the repeated scalar field `key`."""
+    """Returns a `Put` for a field that is a list of scalars, each of which `reader` reads."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         getattr(message, key).extend(reader(item, path) for item in readers.array(value, path))
