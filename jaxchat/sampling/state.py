@@ -20,7 +20,7 @@ from jaxchat.sampling.mask import mask_words
 from jaxchat.types import SamplingParams
 
 BIAS_ENTRIES = 1024  # the contract's limit on logit_bias
-VOCAB, WORDS = -1, -2  # stand for V and ceil(V / 32) in a column's shape or first value
+VOCAB, WORDS = -1, -2  # stand for V and ceil(V / 32) in a column's shape or fill
 _WIDE = {VOCAB, WORDS}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from llguidance import LLMatcher
 
-from jaxchat.arithmetic import token_bits
+from jaxchat.arithmetic import cdiv, token_bits
 
 RECOMPILE_AFTER = 20_000  # tokens
 
@@ -63,7 +63,7 @@ class TokenConstraint:
             use: the use of the grammar's lexer, which this choice updates.
         """
         self._matcher = matcher
-        self._words = (tokens + 31) // 32
+        self._words = cdiv(tokens, 32)
         self._ends = ends
         self._stops = stops
         self._use = use

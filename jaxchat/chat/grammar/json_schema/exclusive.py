@@ -66,7 +66,7 @@ def _apart(document: Document, option: Schema, other: Any, pointer: str) -> Iter
 
 
 def _natural(document: Document, schema: Any, pointer: str, names: set[str], depth: int) -> Iterator[Schema]:
-    """Yields alternatives that violate `schema`, without wrong values for members outside `names`."""
+    """Yields alternatives that violate `schema`. None gives a member outside `names` a wrong value."""
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return
     schema = modern(schema, pointer)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
+from jaxchat.errors import safe_text
+
 Schema = dict[str, Any]
 
 TYPES = ("null", "boolean", "number", "string", "array", "object")
@@ -145,15 +147,8 @@ class UnsupportedSchema(Exception):
 
 def located(pointer: str, keyword: str | None = None, *, limit: int = 100) -> str:
     """Returns a keyword and its JSON pointer for a message. The pointer has at most `limit` characters."""
-    pointer = shortened(pointer, limit)
-    return f"'{shortened(keyword, 30)}' at {pointer}" if keyword else pointer
-
-
-def shortened(text: str, limit: int) -> str:
-    """Returns a text that may be sent: long ones lose their middle, and lone surrogates are escaped."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    half = (limit - 3) // 2
-    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+    pointer = safe_text(pointer, limit)
+    return f"'{safe_text(keyword, 30)}' at {pointer}" if keyword else pointer
 
 
 def child_pointer(pointer: str, *steps: str | int) -> str:
