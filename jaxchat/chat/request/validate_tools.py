@@ -112,8 +112,8 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
     """Checks the type of the response format.
 
     Raises:
-        ChatError: 400 on `response_format` if the type is missing, if the type is `json_schema` and there is no
-            `json_schema`, or if another type has one.
+        ChatError: 400 on `response_format` if the type is missing, if the type `json_schema` lacks the field
+            `json_schema`, or if another type has it.
     """
     if not request.HasField("response_format"):
         return
