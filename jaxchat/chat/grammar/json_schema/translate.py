@@ -21,7 +21,7 @@ from jaxchat.chat.grammar.json_schema.satisfiable import check_satisfiable
 from jaxchat.chat.grammar.json_schema.values import translate_array, translate_number, translate_string
 
 MAX_PARTS = 20_000
-_SCALARS = ["null", "boolean", "number", "string", "array"]
+_NOT_OBJECTS = [name for name in keywords.TYPES if name != "object"]
 
 
 def translate(
@@ -156,7 +156,7 @@ class Translator:
                 "properties": dict.fromkeys(sorted(names), True),
                 "additionalProperties": False,
             }
-            _add(result, {"allOf": [{"anyOf": [{"type": _SCALARS}, members]}]})
+            _add(result, {"allOf": [{"anyOf": [{"type": _NOT_OBJECTS}, members]}]})
 
 
 def _add(result: dict[str, Any], part: dict[str, Any]) -> None:
