@@ -27,7 +27,7 @@ from jaxchat.sampling.truncation import Truncation
 
 CANDIDATES = 128
 TRIES = 8
-Trial = tuple[Array, Array, Array]  # number of attempts, tokens i32 [S], rows that still need one bool [S]
+Trial = tuple[Array, Array, Array]  # number of attempts, tokens i32 [S], bool [S]: rows without a final token
 
 
 def categorical(z: Array, truncation: Truncation, keys: Keys, sampled_rows: Array) -> Array:

@@ -47,7 +47,7 @@ class Column:
     dtype: str
     shape: tuple[int, ...] = ()
     fill: int = 0  # in empty slots, and where a request's history begins
-    read: Read | None = None  # from a request; None: history
+    read: Read | None = None  # the value for a request; None: the parameter of the same name, or history
 
 
 def given(dtype: str, *shape: int, fill: int = 0, read: Read | None = None) -> Any:
