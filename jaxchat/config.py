@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
-from jaxchat.errors import reject_constant, safe_repr
+from jaxchat.errors import safe_repr
+from jaxchat.json_text import parse_json
 from jaxchat.settings import Settings, setting
 
 DTypeName = Literal["float32", "bfloat16"]
@@ -219,10 +219,14 @@ class ChatConfig(Settings):
 
     @property
     def template_kwargs(self) -> dict[str, Any]:
-        """`chat_template_kwargs` parsed from JSON; empty for None. Raises ValueError if it is not a JSON object."""
+        """`chat_template_kwargs` parsed from JSON; empty for None.
+
+        Raises:
+            ValueError: the text is not a JSON object, or an object in it has a key twice.
+        """
         try:
-            value = json.loads(self.chat_template_kwargs or "{}", parse_constant=reject_constant)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(self.chat_template_kwargs or "{}")
+        except ValueError as error:
             raise ValueError(f"chat_template_kwargs must be a JSON object: {error}") from None
         if not isinstance(value, dict):
             raise ValueError(f"chat_template_kwargs must be a JSON object or None, got {safe_repr(value)}")

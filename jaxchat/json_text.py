@@ -57,9 +57,12 @@ def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
 
 
 def _path_to(root: Any, repeated: dict[int, str]) -> str:
-    """Returns the dotted path of the first key in `repeated`, which has the repeated key of objects by their id.
+    """Returns the dotted path of the first repeated key in `root`.
 
-    The outermost of these objects is part of `root`, so the search finds one.
+    Args:
+        root: the parsed value.
+        repeated: by the id of an object, a key that the object has twice. The outermost of the objects is part of
+            `root`, so the search finds one.
     """
     waiting = [("", root)]
     while waiting:

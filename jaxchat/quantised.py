@@ -13,7 +13,7 @@ import numpy as np
 BITS = (4, 5, 6, 8)
 """The supported sizes of a code."""
 BLOCK = 32
-"""Inputs that kernels multiply at once; k and the size of a group are multiples of it, or a group is half of it."""
+"""Inputs that kernels multiply at once. It divides k. A group has a multiple of it, or half of it."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class SamplingParams:
     min_p: float = 0.0
     seed: int = 0  # 64 bits, unsigned
     logprobs: bool = False
-    logit_bias: tuple[tuple[int, float], ...] = ()
+    logit_bias: tuple[tuple[int, float], ...] = ()  # token ids with their biases
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,11 @@ from jaxchat.config import ChatConfig, EngineConfig, MeshConfig
         (ChatConfig, {"chat_template_kwargs": "[1]"}, "chat_template_kwargs must be a JSON object or None, got [1]"),
         (ChatConfig, {"chat_template_kwargs": '{"a": NaN}'}, "chat_template_kwargs must be a JSON object: NaN is not"),
         (ChatConfig, {"chat_template_kwargs": "{a: 1}"}, "chat_template_kwargs must be a JSON object: Expecting"),
+        (
+            ChatConfig,
+            {"chat_template_kwargs": '{"a": {"b": 1, "b": 2}}'},
+            "chat_template_kwargs must be a JSON object: the key 'a.b' occurs twice",
+        ),
         (ChatConfig, {"named_tool_finish_reason": "length"}, "named_tool_finish_reason must be 'tool_calls' or 'stop'"),
     ],
 )

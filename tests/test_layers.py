@@ -46,7 +46,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.arithmetic":      (set(),                                                        HEAVY | RPC),
     "jaxchat.cache":           ({"jaxchat.config"},                                          HEAVY | RPC),
     "jaxchat.settings":        (set(),                                                        HEAVY | RPC),
-    "jaxchat.config":          ({"jaxchat.settings", "jaxchat.types", "jaxchat.errors"},      HEAVY | RPC),
+    "jaxchat.config":          ({"jaxchat.settings", "jaxchat.errors", "jaxchat.json_text"},  HEAVY | RPC),
     "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),
     "jaxchat.errors":          (set(),                                                        HEAVY | RPC),
     "jaxchat.json_text":       ({"jaxchat.errors"},                                           HEAVY | RPC),

@@ -90,7 +90,7 @@ class AssistantMessage(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TopLogprob(AnswerObject):
-    """One of the likeliest tokens at a position, with its natural-log probability. `bytes` is as in `TokenLogprob`."""
+    """One of the likeliest tokens at a position, with its natural log-probability. `bytes` is as in `TokenLogprob`."""
 
     token: str
     logprob: float
@@ -105,7 +105,7 @@ class TopLogprob(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class TokenLogprob(AnswerObject):
-    """A token of the content, with its natural-log probability.
+    """A token of the content, with its natural log-probability.
 
     `logprob` is -9999 if the token is not among the 20 likeliest, unless the request has `exact_logprobs`. `bytes` may
     be a part of a character, and is None for a token without text. `token` is the text of `bytes`. If they are not
@@ -178,7 +178,7 @@ def choice_fields(proto: v1.Choice) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class PromptTokensDetails(AnswerObject):
-    """Counts of a prompt's tokens. Those that an earlier prompt left in the cache were not computed again."""
+    """Counts of a prompt's tokens. `cached_tokens` were in the prefix cache, and were not computed again."""
 
     cached_tokens: int
 
@@ -191,7 +191,7 @@ class PromptTokensDetails(AnswerObject):
 class Usage(AnswerObject):
     """Token counts: the prompt, counted once for all choices, the sampled tokens of all choices, and their sum.
 
-    Older servers send no details.
+    `prompt_tokens_details` is None if the server is older and does not send it.
     """
 
     prompt_tokens: int

@@ -43,7 +43,10 @@ class ChatTemplate(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Model(AnswerObject):
-    """A model that requests may name. `created` is in Unix seconds. `chat_template` is None from an older server."""
+    """A model that requests may name. `created` is in Unix seconds.
+
+    `chat_template` is None if the server is older and does not send it.
+    """
 
     proto: v1.Model = field(compare=False, repr=False)
     id: str

@@ -52,8 +52,8 @@ class MessageParam(TypedDict, total=False):
     """A message of the conversation.
 
     The role "tool" requires `tool_call_id`, and "function" requires `name`. Only the role "assistant" may have
-    `tool_calls` or `function_call`. `content` may be absent with the roles "assistant" and
-    "function". With the role "function" it must be a string.
+    `tool_calls` or `function_call`. `content` may be absent with the roles "assistant" and "function". With the role
+    "function" it must be a string.
 
     Only the role "assistant" may have `refusal`, which takes the place of the content, and `reasoning_content`, the
     thoughts of an earlier answer, for chat templates that show them. `annotations`, `id` and `parsed` repeat what a
@@ -77,7 +77,8 @@ class FunctionParam(TypedDict, total=False):
     """A function that the model may call.
 
     `name` has 1 to 64 letters, digits, underscores or dashes. `description` is for the model. `parameters` is a JSON
-    Schema object; without it, the function takes no arguments. `strict` has no effect: calls always follow the schema.
+    Schema object; without it, the function takes no arguments. Calls always follow the schema. With `strict`, unknown
+    keywords in the schema are errors.
     """
 
     name: Required[str]
@@ -110,7 +111,7 @@ class JsonSchemaParam(TypedDict, total=False):
     """A JSON Schema for the answer's text.
 
     `name` has 1 to 64 letters, digits, underscores or dashes. `description` is added to the prompt. Without `schema`,
-    any JSON is allowed. `strict` has no effect: the answer always follows the schema.
+    any JSON is allowed. The answer always follows the schema. With `strict`, unknown keywords in the schema are errors.
     """
 
     name: Required[str]
@@ -159,7 +160,7 @@ Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.Assi
 class ParseParams(TypedDict, total=False):
     """Parameters of `parse` besides `response_format` and `timeout`. For all except `model`, None means absent.
 
-    `metadata` must be empty. It, `modalities`, `service_tier` and `store` may only ask for what is done anyway.
+    `metadata` must be empty. `modalities`, `service_tier` and `store` may only ask for what is done anyway.
     """
 
     messages: Required[Sequence[Message]]

@@ -163,7 +163,7 @@ class ModelConfig:
 
     @cached_property
     def layers(self) -> tuple[ModelConfig, ...]:
-        """One configuration for each layer. It describes a model with that layer only, and has the layer's sizes."""
+        """One configuration for each layer. Each describes a model with that layer only, and has the layer's sizes."""
 
         def alone(kind: LayerKind) -> ModelConfig:
             sizes = {name: getattr(kind, name) for name in _SIZES if getattr(kind, name) is not None}

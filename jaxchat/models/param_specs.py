@@ -79,7 +79,7 @@ def outer_specs(config: ModelConfig) -> Specs:
     """Returns the specs of the embedding, of the last norm and, unless embeddings are tied, of the head."""
     c = config
     draw = initializers.normal(stddev=0.02)
-    # An embedding that serves as head too is multiplied by, with its outputs first.
+    # A tied embedding is also a factor of the product that makes logits, with its outputs as the first axis.
     embed = ParamSpec(
         shape=(c.vocab_size, c.embed_dim),
         axes=("vocab", None),
@@ -248,7 +248,7 @@ def insert(tree: dict[str, Any], path: ParamPath, value: Any) -> None:
 
 
 def param_at(tree: Mapping[str, Any], path: ParamPath) -> Any:
-    """Returns the parameter at `path` in the nested dict `tree`."""
+    """Returns the parameter at `path` in the nested dict `tree`. Raises KeyError if there is none."""
     node: Any = tree
     for key in path:
         node = node[key]

@@ -1,4 +1,4 @@
-"""Functions that put JSON values into protobuf messages, and the tables of them that describe objects."""
+"""Functions that put JSON values into protobuf messages. A table of such functions by key describes a JSON object."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from jaxchat.errors import ChatError, safe_repr, unknown_parameter, unsupported
 from jaxchat.openai_json import readers
 
 Put = Callable[[Any, str, Any, str, bool], None]
-"""A function that puts a JSON value into a message: (message, key, value, path, allow_unknown)."""
+"""`put(message, key, value, path, allow_unknown)` puts a JSON value into a protobuf message.
+
+`key` is the value's key, by default also the name of the field. `path` is the value's dotted path, for errors. Raises
+`ChatError` 400 if the value is not accepted.
+"""
 Table = Mapping[str, Put]
+"""The keys of a JSON object, with the function for the value of each."""
 
 
 def fill(message: Message, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
@@ -29,7 +34,7 @@ def fill(message: Message, body: Any, path: str, table: Table, later: frozenset[
         allow_unknown: whether to ignore keys that are not in the table.
 
     Raises:
-        ChatError: 400 if a value has the wrong type or a key is rejected.
+        ChatError: 400 if the body is not an object, a value is not accepted, or a key is rejected.
     """
     for key, value in readers.mapping(body, path).items():
         field_path = f"{path}.{key}" if path else key
@@ -48,7 +53,7 @@ def _reject(path: str, later: bool, value: Any) -> None:
 
 
 def plain(reader: readers.Reader[Any]) -> Put:
-    """Returns a function that sets the scalar field `key`."""
+    """Returns a `Put` for a scalar field, whose values `reader` reads."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         setattr(message, key, reader(value, path))
@@ -57,7 +62,7 @@ def plain(reader: readers.Reader[Any]) -> Put:
 
 
 def object_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """Returns a function that fills the message field `key`."""
+    """Returns a `Put` for a field that is a message. `table` and `later` are as for `fill`."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         inner = getattr(message, key)
@@ -68,7 +73,7 @@ def object_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """Returns a function that fills the repeated message field `key`."""
+    """Returns a `Put` for a field that is a list of messages. `table` and `later` are as for `fill`."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         for i, item in enumerate(readers.array(value, path)):
@@ -78,7 +83,7 @@ def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def errors_at(param: str, put: Put) -> Put:
-    """Returns a function that calls `put` and reports each error at `param`, as the API does for some fields."""
+    """Returns a `Put` that calls `put` and reports its errors at the field `param`, in place of an inner field."""
 
     def outer(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         try:
@@ -90,7 +95,10 @@ def errors_at(param: str, put: Put) -> Put:
 
 
 def only(*served: Any) -> Put:
-    """Returns a function that accepts the values in `served`, which ask for what the server does anyway."""
+    """Returns a `Put` that ignores the values in `served`, which ask for what the server does anyway.
+
+    Other values are errors, unless unknown keys are allowed.
+    """
     spellings = " and ".join(json.dumps(value) for value in served)
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
@@ -103,7 +111,10 @@ def only(*served: Any) -> Put:
 
 
 def echo(reader: readers.Reader[Any]) -> Put:
-    """Returns a function that drops a value which repeats what the message says, and which clients send back."""
+    """Returns a `Put` that only checks a value with `reader`, and leaves the message as it is.
+
+    Clients send such values back with the messages of answers. They repeat what the message says.
+    """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         reader(value, path)

@@ -45,7 +45,10 @@ def number(value: Any, path: str) -> float:
 def integer(bits: int, least: int | None = None) -> Reader[int]:
     """Returns a reader of signed integers of `bits` bits, the width of the protobuf field.
 
-    Errors say that the value must be at least `least`, which is checked elsewhere; None means the smallest integer.
+    Args:
+        bits: 32 or 64.
+        least: the field's lower bound for the error of a value below all integers of this width. It is checked
+            elsewhere. For None, the error names the smallest integer.
     """
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
@@ -104,7 +107,8 @@ def json_text(value: Any, path: str) -> str:
     """Returns the JSON text of an object, such as a JSON Schema. Keeps key order and exact integers.
 
     Raises:
-        ChatError: the value is not an object, not JSON, or nested more than `MAX_NESTING` deep.
+        ChatError: the value is not an object, is not JSON data, contains a lone surrogate, or is nested more than
+            `MAX_NESTING` deep.
     """
     nested_at_most(mapping(value, path), path)
     try:

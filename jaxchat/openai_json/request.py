@@ -43,18 +43,22 @@ class ParsedRequest(NamedTuple):
 
 
 def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ParsedRequest:
-    """Reads the request in a parsed JSON body. Checks types, not bounds.
+    """Reads the request in a parsed JSON body.
 
-    Everywhere except in JSON Schemas, `null` is the same as absent, and so is an empty array except for `messages`.
+    Checks types. `jaxchat.chat.request.validate` checks bounds, except those that a protobuf field could not express.
+
+    A key whose value is `null` is the same as absent, except in `logit_bias`. So is an empty array, except for
+    `messages`. JSON Schemas and `chat_template_kwargs` are taken as they are.
 
     Args:
         body: the parsed body.
         allow_unknown: whether to ignore unknown keys and later fields of the API, such as `verbosity`.
 
     Raises:
-        ChatError: a value has the wrong type, or a key is rejected. The status is 400 and `param` is the dotted path of
-            the field. Inside `response_format`, `stream_options`, `tool_choice` and `function_call`, `param` is only
-            that name, and the message has the path.
+        ChatError: a value has the wrong type or is not one of those accepted, a key is rejected, or `stream_options` is
+            given without `stream`. The status is 400 and `param` is the dotted path of the field. Inside
+            `response_format`, `stream_options`, `tool_choice` and `function_call`, `param` is only that name, and the
+            message has the path.
     """
     body = dict(readers.mapping(body, "body"))
     stream = body.pop("stream", None)
@@ -101,7 +105,7 @@ def _put_stop(request: Any, key: str, value: Any, path: str, allow_unknown: bool
 
 
 def _put_list(reader: readers.Reader[Any]) -> puts.Put:
-    """Returns a function that fills the repeated scalar field `key`."""
+    """Returns a `Put` for a field that is a list of scalars, each of which `reader` reads."""
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         getattr(message, key).extend(reader(item, path) for item in readers.array(value, path))

@@ -48,7 +48,7 @@ def chunk_to_json(chunk: v1.ChatCompletionChunk, include_usage: bool) -> Json:
 
 
 def model_to_json(model: v1.Model) -> Json:
-    """Returns the `model` object, with `chat_template` where the server describes it."""
+    """Returns the `model` object. It has `chat_template` if the server described the model's chat template."""
     result: Json = {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
     if model.HasField("chat_template"):
         result["chat_template"] = chat_template_to_json(model.chat_template)
@@ -56,14 +56,18 @@ def model_to_json(model: v1.Model) -> Json:
 
 
 def chat_template_to_json(template: v1.ChatTemplate) -> Json:
-    """Returns the object that tells what writes each part of a conversation into prompts."""
+    """Returns the object that says for each part of a conversation whether the template or the server writes it."""
     parts = ("tools", "calls", "results", "system")
     writers = {part: enums.PROMPT_WRITERS.get(getattr(template, part)) for part in parts}
     return {"tool_format": template.tool_format} | writers
 
 
 def answer_to_json(message: Message) -> Json:
-    """Returns the JSON object of an answer, of a part of an answer, or of a model."""
+    """Returns the JSON object of an answer, of a part of an answer, or of a model.
+
+    Raises:
+        KeyError: the message has another type.
+    """
     return _WRITERS[type(message)](message)
 
 

@@ -95,9 +95,9 @@ class _Trial:
             self._swapped.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
 
     def everywhere(self) -> list[list[bytes]]:
-        """Returns, for each sequence, the bits that its copy in each of its slots computes.
+        """Returns for each sequence the bits that each of its copies computes.
 
-        Sequences alternate over slots.
+        Every slot holds one copy. Copies of different sequences alternate.
         """
         sizes, count = self._runner.sizes, len(self._swapped)
         per_sequence = self._pages.shape[1]

@@ -105,8 +105,8 @@ def load_runner(
         ModelError: the model cannot be loaded.
         OSError: `engine.cache_dir` names a folder that cannot be written.
         RegistryError: an attention backend or a logits processor of `engine` is not registered.
-        ValueError: sizes or devices do not fit the model, or answers could depend on the copy of the model or on the
-            slot although `engine.determinism` is "exact".
+        ValueError: sizes or devices do not fit the model, or a logits processor has no `identity`. Or
+            `engine.determinism` is "exact", but answers could depend on the copy of the model or on the slot.
     """
     with compile_cache.kept_in(cache_folder(engine.cache_dir)):
         return _load(directory, engine, valid, text_digest, report, agree, tune_process)

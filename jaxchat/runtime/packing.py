@@ -39,6 +39,7 @@ class PackedLayout:
         Raises:
             KeyError: a field has no value.
             TypeError: a value has no field.
+            ValueError: a value cannot be broadcast to the shape of its field.
         """
         buffer = np.empty(self.size, np.int32)
         for name, view in self.host_views(buffer).items():

@@ -36,7 +36,14 @@ class ProgramSpec:
     rows: int
 
     def lower(self, params: Any, pages: KVPages, slots: SlotState, placement: Placement) -> Any:
-        """Lowers the program. Parameters, pages and slots are arrays, or shapes with shardings."""
+        """Returns the lowered program, to be compiled.
+
+        Args:
+            params: the parameters: arrays, or shapes and dtypes with shardings.
+            pages: the KV pages, likewise.
+            slots: the slots, likewise.
+            placement: devices of the model.
+        """
         packed = jax.ShapeDtypeStruct((self.layout.size,), np.int32, sharding=placement.replicated)
         vocab = slots.sampling.counts.shape[1]
         bits = jax.ShapeDtypeStruct((self.rows, mask_words(vocab)), np.uint32, sharding=placement.replicated)

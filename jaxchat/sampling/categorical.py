@@ -1,15 +1,17 @@
-"""Samples one token per row from tempered logits, within its truncation.
+"""Samples one token per row from logits after temperature, within the row's truncation.
 
 There are two methods. Which one a row uses depends on that row alone, so its neighbours never change its token:
 
-- If the row's `CANDIDATES` most likely tokens contain all that the truncation keeps: `argmax(z + Gumbel noise)` over
-  those that it keeps.
-- Otherwise: a group of tokens is sampled by its probability mass, then a token within the group, both by Gumbel
-  noise. The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel
-  variables), which would cost 20 times as much: sampling spends most of its time on noise. A token outside the nucleus
-  is sampled again, which yields the distribution within the nucleus (von Neumann's rejection). Testing whether one
-  token is inside takes one pass over the row; finding the whole nucleus takes thirty. The nucleus is found only for
-  rows whose `TRIES` tokens were all outside, and for rows with `top_k`, whose nucleus one pass cannot test.
+- If the row's `CANDIDATES` most likely tokens contain all that the truncation keeps, the token is the
+  `argmax(z + Gumbel noise)` over those that it keeps.
+- Otherwise a group of tokens is sampled by its probability mass, then a token within the group, both by Gumbel noise.
+  The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel variables). Noise
+  on every token would cost 20 times as much.
+
+The second method ignores the truncation at first. A token outside it is sampled again, which yields the distribution
+within it (von Neumann's rejection). Testing one token takes one pass over the row, finding all that are kept takes
+thirty. They are found only in rows whose `TRIES` tokens were all outside, and in rows with `top_k`, where one pass
+cannot test a token.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from jaxchat.sampling.truncation import Truncation
 
 CANDIDATES = 128
 TRIES = 8
-Trial = tuple[Array, Array, Array]  # number of attempts, tokens i32 [S], rows that still need one bool [S]
+Trial = tuple[Array, Array, Array]  # number of attempts, tokens i32 [S], bool [S]: rows without a final token
 
 
 def categorical(z: Array, truncation: Truncation, keys: Keys, sampled_rows: Array) -> Array:

@@ -30,10 +30,14 @@ def attempt_keys(keys: Keys, count: int) -> Keys:
 
 
 def gumbel(keys: Keys, ids: Array) -> Array:
-    """Returns standard Gumbel noise f32 `[S, n]` for token ids `[S, n]` (or `[1, n]`) under keys of `[S]`.
+    """Returns standard Gumbel noise, f32 `[S, n]`.
 
     The noise is `-log(E)` with the exponential `E = -log1p(-u)`. float32 is dense near u = 0. The upper tail, which
     decides samples, is therefore resolved down to probabilities of 2**-33; `-log(-log(u))` would stop at 2**-24.
+
+    Args:
+        keys: key words of each row, u32 `[S]` each.
+        ids: token ids, i32 `[S, n]`, or `[1, n]` for the same ids in every row.
     """
     first, second = _threefry(keys[0][:, None], keys[1][:, None], jnp.uint32(0), ids.astype(jnp.uint32))
     uniform = ((first ^ second).astype(jnp.float32) + 0.5) * 2.0**-32

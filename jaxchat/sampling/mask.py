@@ -19,7 +19,7 @@ def mask_words(vocab: int) -> int:
 
 
 def expand_bits(bits: Array, vocab: int) -> Array:
-    """Returns sets of tokens, u32 `[S, ceil(V / 32)]` as of `jaxchat.arithmetic.token_bits`, as bool `[S, V]`."""
+    """Unpacks u32 `[S, ceil(V / 32)]`, as `jaxchat.arithmetic.token_bits` packs each row, to bool `[S, V]`."""
     columns = (bits[:, :, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
     return columns.reshape(len(bits), -1)[:, :vocab] != 0
 

@@ -1,5 +1,6 @@
-"""Logits processors: functions that an operator adds to the sampler, after penalties and before bans, grammar and
-temperature.
+"""Logits processors: functions that an operator adds to the sampler.
+
+They run after penalties, and before exclusive tokens, bans, grammar and temperature.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def register_logits_processor(name: str, process: Process, *, replace: bool = False) -> None:
-    """Adds a processor, which `EngineConfig.logits_processors` may name.
+    """Adds a processor to the registry, so that `EngineConfig.logits_processors` may name it.
 
     Raises:
         RegistryError: the name is taken, and `replace` is false.
@@ -77,7 +78,7 @@ def find_processors(names: Iterable[str]) -> tuple[LogitsProcessor, ...]:
 
     Raises:
         RegistryError: a name is not registered.
-        ValueError: a processor has no `identity`.
+        ValueError: the `identity` of a processor raises it.
     """
     processors = tuple(LogitsProcessor(name, LOGITS_PROCESSORS.get(name)) for name in names)
     for processor in processors:

@@ -59,19 +59,25 @@ def sample(
         state: parameters and history of the S rows.
         active: `[S]` bool; the result of inactive rows is meaningless.
         valid: number of ids, counted from 0, that are tokens; the rest is padding.
-        report: logits whose log-probabilities are returned: "raw", or "processed" by bias, penalties, processors, bans,
-            grammar, temperature and truncation. The latter describe the distribution that a token was sampled from. In
-            greedy rows they are taken before temperature and truncation.
+        report: which logits the log-probabilities are computed from. "raw": the model's. "processed": those after bias,
+            penalties, processors, exclusive tokens, bans and grammar, and in rows that are not greedy also after
+            temperature and truncation. These describe the distribution from which the token was sampled.
         token_mask: tokens that grammars allow; None if no row has a grammar.
         rows: i32 `[S]`, the row of `state.counts` and `state.prompt` that is each row's history; None if they
             correspond one to one.
         processors: applied in order after penalties and before exclusive tokens, bans, grammar and temperature. A
-            processor therefore cannot bring back a banned or masked token. A row is not `finite` if its largest logit
-            after all of them is not.
+            processor therefore cannot bring back a banned or masked token. A row is also not `finite` if its largest
+            logit after the processors, bans and grammar is not.
+
+    Raises:
+        ValueError: a processor returns another shape or dtype; raised while the program is traced.
     """
 
     def raw_logits() -> Array:
-        """Returns the logits with padding masked, at each use: a value that crosses branches would be materialised."""
+        """Returns the logits with padding masked.
+
+        Each branch calls this function, because XLA would write a value that several branches share to memory.
+        """
         return mask_padding(logits, valid)
 
     top = jnp.max(raw_logits(), axis=-1)

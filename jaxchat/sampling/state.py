@@ -20,7 +20,7 @@ from jaxchat.sampling.mask import mask_words
 from jaxchat.types import SamplingParams
 
 BIAS_ENTRIES = 1024  # the contract's limit on logit_bias
-VOCAB, WORDS = -1, -2  # stand for V and ceil(V / 32) in a column's shape or first value
+VOCAB, WORDS = -1, -2  # stand for V and ceil(V / 32) in a column's shape or fill
 _WIDE = {VOCAB, WORDS}
 
 
@@ -47,11 +47,11 @@ class Column:
     dtype: str
     shape: tuple[int, ...] = ()
     fill: int = 0  # in empty slots, and where a request's history begins
-    read: Read | None = None  # from a request; None: history
+    read: Read | None = None  # the value for a request; None: the parameter of the same name, or history
 
 
 def given(dtype: str, *shape: int, fill: int = 0, read: Read | None = None) -> Any:
-    """Returns a field that a request fills. Arguments are as for `Column`.
+    """Returns a dataclass field that a request fills. Arguments are as for `Column`.
 
     Without `read`, the value is the field of the same name in `SamplingParams`.
     """
@@ -138,7 +138,9 @@ class SamplingState:
     def packed_values(
         params: SamplingParams, choice: int, vocab: int, prompt: np.ndarray | None = None
     ) -> dict[str, Any]:
-        """Returns the value of each of `packed_fields`, each of which is broadcast to its field's shape.
+        """Returns a value for each of `packed_fields` by name. A value may be smaller than its field's shape.
+
+        The writer of the packed buffer broadcasts it.
 
         Args:
             params: the sampling parameters of the request.
@@ -154,7 +156,12 @@ class SamplingState:
 
     @staticmethod
     def started(packed: Mapping[str, Array], vocab: int) -> SamplingState:
-        """Returns the state of one slot at the start of a request, from the unpacked arrays of `packed_fields`."""
+        """Returns the state of one slot at the start of a request.
+
+        Args:
+            packed: the unpacked arrays of `packed_fields`, by name.
+            vocab: V, the size of the vocabulary.
+        """
         values = {
             name: packed[name][None] != 0 if column.dtype == "bool" else packed[name][None]
             for name, column in _columns(given_only=True)
@@ -169,7 +176,10 @@ class SamplingState:
         return self._gathered(rows, wide=False)
 
     def take_wide(self, rows: Array) -> SamplingState:
-        """Returns the state with `prompt` and `counts` of the slots `rows`, i32 `[R]`. Complements `take`."""
+        """Returns the state with only `prompt` and `counts` reduced to the slots `rows`, i32 `[R]`.
+
+        Complements `take`. Entries of S or more give meaningless values.
+        """
         return self._gathered(rows, wide=True)
 
     def _gathered(self, rows: Array, *, wide: bool) -> SamplingState:
@@ -179,7 +189,7 @@ class SamplingState:
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
         """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
 
-        Entries of S or more in `rows` are ignored.
+        Entries of S or more in `rows` are ignored. All S slots remain.
         """
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)

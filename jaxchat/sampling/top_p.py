@@ -23,7 +23,7 @@ class Ranking(NamedTuple):
     @staticmethod
     def of(z: Array, top_p: Array) -> Ranking:
         """Returns the ranking of f32 logits `z[S, V]` after temperature, for f32 `top_p[S]`."""
-        weight = jax.lax.optimization_barrier(jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)))  # computed once
+        weight = jax.lax.optimization_barrier(jnp.exp(z - jnp.max(z, axis=-1, keepdims=True)))  # computed only once
         return Ranking(weight, top_p[:, None] * jnp.sum(weight, axis=-1, keepdims=True))
 
     def inside(self, tokens: Array, top_p: Array, min_p: Array) -> Array:

@@ -1,6 +1,7 @@
-"""The vocabulary in groups of 128: one cheap pass over the groups replaces a sort, or noise on every token.
+"""Searches of rows without a sort.
 
-The k-th largest entry needs no sort either, where k differs by row: bisection finds it.
+The vocabulary is divided into groups of 128. One cheap pass over the groups finds those with the largest entries, or
+the mass of each. Where k differs by row, bisection finds the k-th largest entry.
 """
 
 from __future__ import annotations

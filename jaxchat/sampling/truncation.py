@@ -26,7 +26,7 @@ class Truncation:
     min_p: Array  # f32 [S]; 0: all tokens
 
     def only(self, rows: Array, vocab: int) -> Truncation:
-        """Returns the truncation of the rows marked in bool `[S]`, and none of the others."""
+        """Returns the same limits for the rows that `rows`, bool `[S]`, marks, and no limits for the others."""
         return Truncation(
             top_k=jnp.where(rows, self.top_k, vocab),
             top_p=jnp.where(rows, self.top_p, 1.0),
@@ -42,7 +42,7 @@ class Truncation:
         return self.has_top_k(vocab) | (self.top_p < 1.0) | (self.min_p > 0.0)
 
     def apply(self, z: Array) -> Array:
-        """Returns f32 `[S, V]` logits after temperature with -inf for the tokens that are not kept."""
+        """Returns `z`, f32 `[S, V]` logits after temperature, with -inf for the tokens that are not kept."""
         vocab = z.shape[-1]
         everything = jnp.full((len(z), 1), -jnp.inf), jnp.full((len(z), 1), vocab, jnp.int32)
         least, last = jax.lax.cond(

@@ -1,7 +1,8 @@
 """A tokenizer of a given size, and texts that have an exact number of tokens.
 
-Words have four letters, alternately lower and upper case. A word is one token, merged from two pairs of letters. A
-blank before a word is another token. The ids are those of 256 bytes, 400 pairs, the words, and three control tokens.
+A word has four letters, in lower and upper case by turns, such as `bCdF`. It is one token, merged from two pairs of
+letters. The blank before a word is another token. The vocabulary has 256 bytes, 400 pairs, the words, and three control
+tokens, with ids in this order.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int
 async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
     """Keeps `streams` neighbours running within the context. Cancels about half of them before their answer ends.
 
-    `create` sends a request. If a neighbour raises an exception, raises the first one at the end of the context.
+    `create` sends a request. If neighbours raise exceptions, the first of these is raised at the end of the context.
     """
 
     async def one() -> None:

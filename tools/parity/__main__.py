@@ -4,9 +4,9 @@
     python -m tools.parity --only mixtral "gemma 3" --meshes 1 8
     python -m tools.parity --here --meshes 1
 
-The compiled programs serve small random checkpoints, written by `transformers`, over virtual CPU devices: prompts of up
-to several chunks, then decoding. Prints a line for each measurement, with a digest of all our logits, which is equal in
-every run. The exit status is 1 if a difference is out of bounds or nothing was measured.
+`transformers` writes small random checkpoints. The compiled programs serve them over virtual CPU devices: prompts of up
+to several chunks, then decode steps. Prints a line for each measurement, with a digest of all our logits, which is
+equal in every run. The exit status is 1 if a difference is out of bounds or nothing was measured.
 """
 
 from __future__ import annotations

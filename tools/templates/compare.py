@@ -32,8 +32,8 @@ class Comparison:
         conversation: the name of the conversation.
         status: the result. A status "by rule" is not a fault.
         rules: names of the rules that explain the difference.
-        gains: whether jaxchat handles the conversation better. True if the template refuses the plain form. True if
-            the template leaves out a part that jaxchat shows or refuses. Also true if only times of day differ.
+        gains: whether jaxchat handles the conversation better: the template refuses the plain form, or leaves out a
+            part that jaxchat shows or refuses, or only times of day differ.
         ours: the prompt of jaxchat.
         theirs: the prompt of `transformers`.
     """

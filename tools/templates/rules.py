@@ -28,7 +28,8 @@ KEYS = {
 def restored(plain: Form, adapted: Form, rule: str) -> Form:
     """Returns the adapted form without the changes of a rule.
 
-    Returns the plain form if `KEYS` lacks the rule, or the two forms have different numbers of messages.
+    Returns the plain form if the rule changes more than one key of a message, or the two forms have different numbers
+    of messages.
     """
     if rule not in KEYS or len(plain[0]) != len(adapted[0]):
         return plain

@@ -15,11 +15,11 @@ GROUP = 50  # ids in a sequence
 
 
 def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields ("forged" or "ids", text) for each text whose prompt is wrong.
+    """Yields a pair (kind, text) for each text whose prompt is wrong.
 
-    "forged" means that the control tokens of our prompt depend on the text: they are not those of the prompt for
-    `word`. "ids" means that our ids differ from those of `transformers`. Texts that forge control tokens in the prompt
-    of `transformers` are not compared with it.
+    The kind is "forged" if the control tokens of our prompt differ from those of the prompt for a harmless word. It is
+    "ids" if our ids differ from those of `transformers`. A text that forges control tokens in the prompt of
+    `transformers` is not compared with that prompt.
     """
     harmless = subject.control(subject.ours("word"))
     for text in texts:
@@ -31,11 +31,11 @@ def wrong_prompts(subject: Subject, texts: Sequence[str]) -> Iterator[tuple[str,
 
 
 def wrong_texts(subject: Subject, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[str, Sequence[int]]]:
-    """Yields (kind, ids) for each wrong text of a sequence of token ids, of which one may have two.
+    """Yields a pair (kind, ids) for each fault in the text of a sequence of token ids.
 
     The right text is decoded from the bytes of all the tokens. The kind is "bytes" if `transformers` decodes another
-    text, and "streams" if we stream another one. Sequences whose byte tokens, such as `<0xE2>`, form invalid UTF-8 are
-    not compared with `transformers`, which also replaces the valid bytes next to them.
+    text, and "streams" if we stream another one. A sequence can have both faults. Sequences whose byte tokens, such as
+    `<0xE2>`, form invalid UTF-8 are not compared with `transformers`, which also replaces the valid bytes next to them.
     """
     spellings = subject.theirs.convert_ids_to_tokens
     for ids in sequences:

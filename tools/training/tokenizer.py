@@ -45,7 +45,12 @@ def train(texts: list[str], vocabulary: int = VOCABULARY) -> Tokenizer:
 
 
 def corpus(samples: int, seed: int) -> list[str]:
-    """Returns the texts between special tokens and markers in `samples` rendered training conversations."""
+    """Returns the texts of training conversations, split at special tokens and markers.
+
+    Args:
+        samples: number of conversations.
+        seed: seed of the conversations.
+    """
     texts = (render(list(s.messages), list(s.tools)) for s in islice(data.stream(seed), samples))
     return [part for text in texts for part in _without(text)]
 

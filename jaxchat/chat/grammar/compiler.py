@@ -1,4 +1,4 @@
-"""Compiles the grammar of a request's `response_format` and tools."""
+"""Compiles the grammar of a request's output constraint, and caches it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jaxchat.errors import ChatError, overloaded, unsupported
 
 
 class GrammarCompiler:
-    """A thread-safe compiler that caches the `size` grammars and errors used last."""
+    """A thread-safe compiler with a cache of the most recently used grammars and errors."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class GrammarCompiler:
             tokenizer: the model's tokenizer.
             vocab: V, the number of logits. Token ids from `vocab` on are never allowed.
             tool_format: how the model writes calls; None for the default tool format.
-            size: number of cached grammars.
+            size: maximum number of cached grammars and errors.
         """
         self._vocab = vocab
         self._tokens = [tokenizer.bytes_of(token) for token in range(min(tokenizer.size, vocab))]

@@ -61,13 +61,14 @@ class OutputConstraint:
         """Returns the grammar as text for the grammar library.
 
         Args:
-            error_of: probes a grammar and returns its error, or "". None for a constraint that was probed before.
+            error_of: returns the error of a grammar as text, or "". None for a constraint that was probed before.
             tool_format: how the model writes calls, and answers without calls.
             writer: writes rules with the model's control tokens.
 
         Raises:
-            ChatError: 400 if a schema, or all schemas together, cannot be enforced. The error names the field.
-            Exception: any exception of `error_of`.
+            ChatError: 400 if a schema, or all schemas together, cannot be enforced. 503 if `error_of` raises `TooSlow`.
+                The error names the field.
+            Exception: any other exception of `error_of`.
         """
         answer = self._answer(error_of)
         if self.calls is None:
@@ -101,7 +102,7 @@ class OutputConstraint:
             raise invalid_schema(param, message) from None
 
     def _refused(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> tuple[str, str] | None:
-        """Returns the field and the error of the first function that the format cannot write, if one alone fails."""
+        """Returns the field and the error of the first function that the format cannot write even alone, or None."""
         sources = self.calls.arguments if self.calls else ()
         for source, function in zip(sources, rules.functions, strict=True):
             try:

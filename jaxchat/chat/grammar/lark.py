@@ -1,4 +1,4 @@
-"""The rules of an answer, and a writer for Lark, the language in which the grammar library takes them."""
+"""The rules of an answer, and a writer for Lark, the language of the grammar library."""
 
 from __future__ import annotations
 
@@ -60,8 +60,11 @@ class LarkWriter:
     def split_opening(self, opening: str) -> tuple[str, str]:
         """Splits `opening` before its first control token.
 
+        Args:
+            opening: a text that is not empty.
+
         Returns:
-            The text before the control token, and a Lark expression for the rest, "" if there is none.
+            The text before the control token, and a Lark expression for the rest. Either is "" if it is empty.
         """
         first, *others = self._split(opening)
         text = "" if self.is_control(first) else first
@@ -78,7 +81,10 @@ class LarkWriter:
         return f"<[{self.control_tokens[text]}]>" if self.is_control(text) else json.dumps(text)
 
     def json(self, schema: Schema | str) -> str:
-        """Returns a Lark expression for JSON text that follows the translated `schema`, or `schema` if it is one."""
+        """Returns a Lark expression for JSON text that follows the translated `schema`.
+
+        Returns a `schema` that is text unchanged, because it is a Lark expression already.
+        """
         if isinstance(schema, str):
             return schema
         if is_empty_object(schema):

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from llguidance import LLMatcher
 
-from jaxchat.arithmetic import token_bits
+from jaxchat.arithmetic import cdiv, token_bits
 
 RECOMPILE_AFTER = 20_000  # tokens
 
 
 @dataclass
 class _Use:
-    """The use of a lexer that several choices share. The number of the lexer's states only grows."""
+    """A count of the tokens that passed a lexer, which several choices share. Its states grow in number with use."""
 
     tokens: int = 0
     failed: bool = False
@@ -63,7 +63,7 @@ class TokenConstraint:
             use: the use of the grammar's lexer, which this choice updates.
         """
         self._matcher = matcher
-        self._words = (tokens + 31) // 32
+        self._words = cdiv(tokens, 32)
         self._ends = ends
         self._stops = stops
         self._use = use

@@ -90,7 +90,11 @@ def matcher(tokenizer: LLTokenizer, grammar: str) -> LLMatcher:
 
 
 def error_of(tokenizer: LLTokenizer, grammar: str) -> str:
-    """Returns the error of a grammar, or an empty string. Compiles the grammar and generates up to `STEPS` tokens."""
+    """Returns the error of a grammar, or an empty string.
+
+    Compiles the grammar and generates up to `STEPS` tokens. The error is `TOO_SLOW` if one mask takes more than `SLOW`
+    seconds.
+    """
     probed = matcher(tokenizer, grammar)
     for step in range(STEPS):
         if probed.is_error() or probed.is_stopped():

@@ -14,7 +14,7 @@ from jaxchat.chat.grammar import probe
 
 SECONDS = 1.0  # for one grammar
 START_SECONDS = 30.0  # for the start of the process with its tokenizer
-ORPHANED = 60  # seconds for one grammar after which the process ends itself: its parent must have been killed
+ORPHANED = 60  # seconds on one grammar after which the process ends itself, because its parent must be dead
 WAIT_SECONDS = 10.0  # for probes of other requests
 _TOO_LARGE = "compiling it takes too much memory"
 
@@ -58,7 +58,7 @@ class Sandbox:
 
         Raises:
             Busy: probes of other requests took more than 10 s.
-            TooSlow: the probe took too long, or the grammar's masks do.
+            TooSlow: the probe exceeded its time limit or the budget, or computing the grammar's masks is too slow.
             RuntimeError: the process does not start within 30 s.
         """
         if budget.remaining <= 0:
@@ -87,7 +87,7 @@ class Sandbox:
             self._lock.release()
 
     def close(self) -> None:
-        """Ends the process. A later probe would start a new one."""
+        """Ends the process. Waits for a probe that runs. A later probe starts a new process."""
         with self._lock:
             self._stop()
 

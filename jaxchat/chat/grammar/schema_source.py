@@ -58,11 +58,14 @@ class SchemaSource:
 
     @property
     def known_to_compile(self) -> bool:
-        """Whether the schema needs no probe."""
+        """Whether the schema is one that certainly compiles. It is then not probed."""
         return self.text in _KNOWN_TO_COMPILE
 
     def translated(self, prefix: str = "") -> tuple[dict[str, Any], dict[str, list[str]]]:
-        """Returns the result of `translate` for the schema.
+        """Returns the translated schema, and by keyword the JSON pointers at which the keyword stands.
+
+        Args:
+            prefix: begins the names of definitions in the result.
 
         Raises:
             ChatError: 400 if the schema cannot be enforced. The error names the field, the keyword and its JSON

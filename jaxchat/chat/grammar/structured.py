@@ -13,7 +13,7 @@ from jaxchat.chat.grammar.schema_source import SchemaSource, check_limits, reque
 from jaxchat.chat.request.schema_text import parse_schema
 from jaxchat.errors import ChatError, invalid, safe_repr
 
-_LITERAL = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\\n])+/')  # and comments
+_LITERAL = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\\n])+/')  # texts, patterns and comments
 _TEMPERATURE = re.compile(r"\[[^\]]*\btemperature\s*=")
 _TOKEN = re.compile(r"<[^>\s]*>")
 

@@ -65,8 +65,8 @@ def adapt(
 def fold_system(messages: list[Message]) -> list[Message]:
     """Moves the text of the first message, a system message, to the beginning of the first user message.
 
-    Without a user message, the text becomes one, at the beginning. A blank text is left out, unless `messages` has
-    no other message.
+    Without a user message, the text becomes a user message at the beginning. A blank text is left out, unless
+    `messages` has no other message.
     """
     text = messages[0]["content"]
     if len(messages) > 1 and not text.strip():

@@ -28,9 +28,9 @@ class Edges:
     def of(self, text: str) -> list[int]:
         """Returns the places where a template could complete a control token, as indices of characters in `text`.
 
-        Looks at `text` as a whole and at its pieces between cuts, without the white space around them. If one of these
-        begins with the end of a control token, that is the index of its first character. If it ends with the beginning
-        of a control token, that is the index of its last character.
+        Looks at `text` as a whole and at its pieces between cuts, each without the white space around it. A piece that
+        begins with the end of a control token gives the index of the piece's first character. A piece that ends with
+        the beginning of a control token gives the index of the piece's last character.
         """
         edges = list(self._of_piece(text, 0))
         for cut in self._cuts:

@@ -14,7 +14,7 @@ from jaxchat.chat.prompt.template_traits import CallForm, EmptyContent, Template
 def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     """Returns `traits` with the traits of calls and results filled in.
 
-    Of several forms of calls, chooses one that the template prints, and if possible without printing "None".
+    Chooses a form of calls that the template prints, if possible one for which it does not print "None".
     """
     if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls
         render = _without_tools(render)

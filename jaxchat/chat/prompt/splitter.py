@@ -40,7 +40,7 @@ class Splitter:
         self._contents = {self._tokenizer.token_to_id(token.content): token.content for token in added.values()}
 
     def holding(self, texts: Iterable[str]) -> set[str]:
-        """Returns those of `texts` that hold a wanted token."""
+        """Returns those of `texts` that hold one of the tokens to find."""
         texts = list(texts)
         found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return {
@@ -48,7 +48,7 @@ class Splitter:
         }
 
     def spans(self, text: str) -> list[Span]:
-        """Returns the wanted tokens in `text`, in order."""
+        """Returns the places in `text` of the tokens to find, in order."""
         # Encoding a batch releases the GIL, encoding one text does not.
         if self._literal:
             ids = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids

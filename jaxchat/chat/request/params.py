@@ -55,7 +55,7 @@ def stop_tokens(request: v1.ChatCompletionRequest, own: frozenset[int], *, const
         constrained: whether a grammar constrains the answer.
 
     Raises:
-        ChatError: 400 if the request ignores the stop tokens with which its grammar ends.
+        ChatError: 400 on `ignore_eos` if a grammar constrains the answer, because a grammar ends with a stop token.
     """
     if request.ignore_eos and constrained:
         message = "only allowed without response_format, structured_outputs and tools: their grammars end the answer."
@@ -80,12 +80,12 @@ def choice_options(
     tool_format: ToolFormat,
     reasoning: ReasoningFormat | None = None,
 ) -> ChoiceOptions:
-    """Returns the settings by which the tokens of a choice become output.
+    """Returns the settings for turning the tokens of a choice into output.
 
     Args:
         request: a validated request.
         tool_choice: the tool choice of the request.
-        named_finish: the finish reason of an answer that had to call a named function.
+        named_finish: the finish reason of an answer that had to call a named function. Legacy functions ignore it.
         tool_format: how the model writes calls.
         reasoning: how the model marks thoughts; None if it does not mark them.
     """

@@ -39,9 +39,9 @@ class PreparedRequest:
     sampling: SamplingParams
     tool_choice: ToolChoice
     constraint: OutputConstraint | None  # the source of the grammar; None: any text
-    options: ChoiceOptions  # turn the tokens of a choice into output
+    options: ChoiceOptions  # for turning the tokens of a choice into output
     logprobs: bool
-    token_ids: bool  # whether the answer has those of the prompt and of each choice
+    token_ids: bool  # whether the answer reports the token ids of the prompt and of each choice
     include_usage: bool
     day: date | None  # the day that the template gets as today; None: the template does not ask for it
 
@@ -68,10 +68,10 @@ def prepare(
         named_finish: the finish reason of an answer that had to call a named function.
 
     Raises:
-        ChatError: 400 if the chat template refuses the conversation, or if the conversation is far too long or holds a
-            token that the model does not know. 400 also if a schema, the response format or a template variable is
-            invalid, if `ignore_eos` meets a grammar, or if the request allows calls and the model's tool format is
-            unknown.
+        ChatError: 400 if the chat template refuses the conversation or cannot show a part of it, or if the conversation
+            is far too long or holds a token that the model does not know. 400 also if a schema, the response format or
+            a template variable is invalid, if `ignore_eos` is set and a grammar constrains the answer, or if the
+            request allows calls and the model's tool format is unknown.
     """
     check_callable(tool_choice, template.tool_format)
     variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))

@@ -18,7 +18,7 @@ class SchemaText:
 
 
 def parse_schema(text: str, path: str) -> SchemaText:
-    """Parses a schema. Raises `ChatError` 400 on the field `path` if the text is not a JSON object."""
+    """Parses a schema. Raises `ChatError` 400 as `parse_object` does."""
     return SchemaText(text, parse_object(text, path, "a JSON Schema object"))
 
 

@@ -1,4 +1,4 @@
-"""Refuses values of template variables that a chat template cannot tell from other values, by rendering probes."""
+"""Finds values of template variables that a chat template does not distinguish from others, by rendering probes."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class TemplateEffects:
     def levels(self, name: str) -> tuple[str, ...]:
         """Returns the levels of effort that have an effect as the variable `name`.
 
-        A level that renders as no level does is one of them only if no other level does so too, because it is the
-        default then. All levels are if the probe cannot tell any apart.
+        A level has an effect if the prompt differs from the prompt without a level. If exactly one level has the same
+        prompt, that level is the template's default and is returned too. If all levels have the same prompt, the probe
+        has shown nothing, and all are returned.
         """
         allowed = LEVELS
         if isinstance(self.template.tool_format, LimitsEfforts):
@@ -51,7 +52,11 @@ class TemplateEffects:
         return tuple(level for level in allowed if level not in ignored)
 
     def mistyped(self) -> Iterator[str]:
-        """Yields the names of booleans that got text or a number, which the template does not tell from any text."""
+        """Yields the names of boolean variables that the request sets to a text or a number.
+
+        A variable is taken for a boolean if true and false give different prompts, and the request's value gives the
+        same prompt as an arbitrary text.
+        """
         for name, value in self.kwargs.items():
             if isinstance(value, str | int | float) and not isinstance(value, bool):
                 on, off, text, other = (self._with(name, probe) for probe in (True, False, value, _OTHER))

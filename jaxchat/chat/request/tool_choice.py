@@ -55,7 +55,12 @@ class ToolChoice:
 
 
 def tool_choice_of(request: v1.ChatCompletionRequest, functions: tuple[Function, ...]) -> ToolChoice:
-    """Returns the tool choice of a validated request. `functions` are the parsed functions of the request."""
+    """Returns the tool choice of a validated request. Without functions its mode is "none".
+
+    Args:
+        request: the request.
+        functions: the parsed functions of the request.
+    """
     if request.functions:
         name = request.function_call.name
         return ToolChoice(functions, _mode(request.function_call.mode, name), name, 1, True)

@@ -112,7 +112,8 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
     """Checks the type of the response format.
 
     Raises:
-        ChatError: 400 on `response_format` without a type, or if `json_schema` is missing or does not belong.
+        ChatError: 400 on `response_format` if the type is missing, if the type `json_schema` lacks the field
+            `json_schema`, or if another type has it.
     """
     if not request.HasField("response_format"):
         return
@@ -124,7 +125,9 @@ def check_format(request: v1.ChatCompletionRequest) -> None:
 
 
 def check_structured_outputs(request: v1.ChatCompletionRequest) -> None:
-    """Checks that `structured_outputs` has exactly one rule, within its limits, and no rival.
+    """Checks that `structured_outputs` has exactly one rule, within its limits, and no `response_format` beside it.
+
+    A response format of type `text` is allowed.
 
     Raises:
         ChatError: 400 on `structured_outputs`, or on the field in it that is out of bounds.

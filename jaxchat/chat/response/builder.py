@@ -38,9 +38,9 @@ class ResponseBuilder:
         )
 
     def role_chunk(self, index: int) -> v1.ChatCompletionChunk:
-        """Returns the first chunk of a choice, which has the role, and no content if the answer must be a call.
+        """Returns the first chunk of a choice. It has the role, and empty content unless the answer must be a call.
 
-        That of choice 0 has the prompt's token ids, if the request asks for them.
+        The chunk of choice 0 has the prompt's token ids, if the request asks for them.
         """
         delta = v1.Delta(role=v1.ROLE_ASSISTANT)
         if self._tool_choice.mode != "required":
@@ -53,7 +53,7 @@ class ResponseBuilder:
     def chunks(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChatCompletionChunk]:
         """Yields chunks with a choice's new output. Log-probability entries are in the same chunk as their text.
 
-        The first chunk has the token ids of all of them.
+        The first of these chunks has the token ids of all.
         """
         tokens = delta.tokens
         for choice in self._chunk_choices(index, delta):

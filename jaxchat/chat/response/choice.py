@@ -113,7 +113,7 @@ class ChoiceBuilder:
             self._finish(v1.FINISH_REASON_LENGTH if length else v1.FINISH_REASON_STOP)
 
     def take(self) -> ChoiceDelta:
-        """Returns the output since the last call. Ids of tokens wait for output, if there is none."""
+        """Returns the output since the last call. Keeps token ids back until there is other output."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
         if not (delta.text or delta.entries or delta.calls or delta.finish):

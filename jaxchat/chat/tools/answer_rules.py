@@ -83,7 +83,7 @@ def call_rules(parts: CallParts, rules: AnswerRules, writer: LarkWriter) -> Iter
 
 
 def texts_of_calls(parts: CallParts) -> tuple[str, ...]:
-    """Returns the texts that stand in the calls of a format only: its markers, and its closing."""
+    """Returns the texts that occur only in calls: the markers of the format, and its closing."""
     return (*parts.markers, "".join(parts.after).strip())
 
 

@@ -64,7 +64,11 @@ class _Arguments:
     writer: LarkWriter
 
     def rules(self, prefix: str, arguments: ArgumentSchema) -> Iterator[str]:
-        """Yields the rules of each declared argument, and of undeclared ones."""
+        """Yields the rules of each declared argument, and of undeclared ones.
+
+        Raises:
+            UnsupportedSchema: the format cannot write the name of an argument.
+        """
         named = {f"{prefix}_a{i}": (name, schema) for i, (name, schema) in enumerate(arguments.members.items())}
         for rule, (name, schema) in named.items():
             self._check_name(name)

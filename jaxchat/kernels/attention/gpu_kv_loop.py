@@ -15,8 +15,8 @@ from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
 MIN_ROWS = 16  # least rows of a matrix product on tensor cores
 
-Sums = tuple[Array, Array, Array]  # largest score, sum of weights, weighted values
-Block = tuple[Array, Array]  # keys and values `[B, d]`
+Sums = tuple[Array, Array, Array]  # f32: largest score [rows], sum of weights [rows], weighted values [rows, d]
+Block = tuple[Array, Array]  # keys and values [block, d], d as padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,10 @@ class Pages:
 
 @dataclass(frozen=True)
 class SplitRange:
-    """The `count` blocks of one split: `begin`, `begin + step`, `begin + 2 * step` and so on."""
+    """The `count` blocks of one split: `begin`, `begin + step`, `begin + 2 * step` and so on.
+
+    The fields are i32 scalars, or arrays with an entry for each of several splits.
+    """
 
     begin: Array
     step: Array

@@ -34,7 +34,7 @@ class AttentionSpec:
         return causal & (keys > queries - self.window) if self.window else causal
 
     def first(self, query: Array) -> Array:
-        """Returns the earliest position that the query at position `query` sees."""
+        """Returns the earliest position that the query at position `query` sees. Both are i32 of any shape."""
         return jnp.maximum(query - self.window + 1, 0) if self.window else jnp.zeros_like(query)
 
 

@@ -116,6 +116,7 @@ def read_config(directory: Path) -> ModelConfig:
     Raises:
         ModelError: the file is missing or not JSON, the directory holds another kind of checkpoint, or
             `from_hugging_face` rejects the keys.
+        RegistryError: as for `from_hugging_face`.
     """
     check_contents(directory)
     return from_hugging_face(read_object(directory / "config.json"))
@@ -126,6 +127,8 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
 
     Raises:
         ModelError: a key is missing or wrong, or the architecture, the quantization or a setting is not supported.
+        RegistryError: the family belongs to an installed package that cannot be imported, or such a package offers a
+            name that is taken.
     """
     keys = HFConfigReader(raw)
     architecture = _architecture(keys)

@@ -1,4 +1,7 @@
-"""Readers of the configuration keys that mean the same in all families."""
+"""Readers of the configuration keys that mean the same in all families.
+
+They raise ModelError, which names the key, for a value of the wrong type or out of range.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def read_1(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Gemma2ForCausalLM`."""
+    """Reads the configuration of `Gemma2ForCausalLM`. Raises ModelError if a setting is not supported."""
     keys = keys.or_else(_DEFAULTS_2)
     every_other = tuple(index % 2 == 0 for index in range(keys.integer("num_hidden_layers")))
     return ModelConfig(
@@ -72,7 +72,7 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """Reads the configuration of `Gemma3ForCausalLM`.
+    """Reads the configuration of `Gemma3ForCausalLM`. Raises ModelError if a setting is not supported.
 
     Ignores `attn_logit_softcapping`, which `transformers` reads but does not apply.
     """
@@ -87,7 +87,7 @@ def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
 
 
 def read_3_text(keys: HFConfigReader) -> ModelConfig:
-    """Reads the text part of `Gemma3ForConditionalGeneration` and ignores its image parts."""
+    """Reads the text part of `Gemma3ForConditionalGeneration`. Ignores its image parts. Raises as `read_3` does."""
     return read_3(text_part(keys, tied=True), names_in_llava(_NAMES))
 
 

@@ -47,7 +47,7 @@ _ROPE = dict(
 
 
 def read(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """Reads the configuration of `Gemma4ForCausalLM`."""
+    """Reads the configuration of `Gemma4ForCausalLM`. Raises ModelError if a setting is not supported."""
     keys = keys.or_else(_DEFAULTS)
     _check_supported(keys)
     settings = sizes(keys) | dict(activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"))

@@ -1,6 +1,7 @@
 """Negates JSON Schemas, as `not`, `if` and `oneOf` require.
 
-The result are alternatives: schemas whose union is the complement. It may be less than the complement, never more.
+The result is a list of alternatives, of which a value must satisfy at least one. Every value that does violates the
+original schema. Some values that violate it may satisfy none.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _COUNTS = {  # the type, the opposite keyword, and the step to the first value t
 
 
 def complement(document: Document, schema: Any, pointer: str, depth: int = 0) -> list[Schema]:
-    """Returns alternatives that no value of `schema` satisfies; [] if every value satisfies it.
+    """Returns alternatives that no value of `schema` satisfies; [] if no value outside `schema` can be described.
 
     Args:
         document: the whole document.
@@ -43,7 +44,8 @@ def complement(document: Document, schema: Any, pointer: str, depth: int = 0) ->
         depth: number of references and subschemas on the way to `schema`.
 
     Raises:
-        UnsupportedSchema: `schema` has a keyword that cannot be negated.
+        UnsupportedSchema: `schema` has a keyword that cannot be negated, is malformed, or is nested too deep, or the
+            document takes too many comparisons.
     """
     document.count_step(pointer)
     if isinstance(schema, bool):
@@ -58,7 +60,7 @@ def negated(document: Document, schema: Schema, keyword: str, pointer: str, dept
     """Returns alternatives that violate one keyword of a schema. The other arguments are those of `complement`.
 
     Raises:
-        UnsupportedSchema: the keyword cannot be negated.
+        UnsupportedSchema: the keyword cannot be negated, or the document takes too many comparisons.
     """
     part = _Keyword(document, schema[keyword], keyword, pointer, depth + 1)
     if keyword in _OPPOSITES:

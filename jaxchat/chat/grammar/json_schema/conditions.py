@@ -1,4 +1,4 @@
-"""Rewrites `not`, `if` and keywords that depend on a member as unions of schemas."""
+"""Rewrites `not`, `if`, `dependentRequired` and `dependentSchemas` as unions of schemas."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema,
 
 
 def conditions(document: Document, schema: Schema, pointer: str) -> Iterator[tuple[str, Schema | bool]]:
-    """Yields schemas, with JSON pointers, that say together what the conditions of `schema` say.
+    """Yields JSON pointers with schemas that replace the conditions of `schema`. A value must satisfy all of them.
 
     Raises:
-        UnsupportedSchema: a condition has a keyword that cannot be negated.
+        UnsupportedSchema: a condition is malformed, or has a keyword that cannot be negated.
     """
     if "not" in schema:
         location = child_pointer(pointer, "not")

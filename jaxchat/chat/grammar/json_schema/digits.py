@@ -1,7 +1,7 @@
-"""Limits the digits of numbers, so that an answer cannot run away into them.
+"""Limits the digits of numbers, so that an answer cannot consist of endless digits.
 
-A number has at most 17 significant digits: 17 before the point, 13 and 4 after it, or 8 and 9 after it. It has no
-exponent, because the grammar library cannot limit one.
+A number has at most 17 significant digits, in one of three forms: an integer, 13 digits before the point and 4 after
+it, or 8 before and 9 after. It has no exponent, because the grammar library cannot limit one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _IN_PLACE = {"$ref", "anyOf", "allOf", "const", "enum"}
 
 
 def limit_digits(schema: Schema) -> Schema:
-    """Returns a translated schema in which every number has at most 17 significant digits."""
+    """Returns the translated `schema`, restricted to numbers of at most 17 significant digits."""
     definitions = schema.get("$defs", {})
     limiter = _Limiter(definitions)
     body = limiter.part({name: value for name, value in schema.items() if name != "$defs"})
@@ -51,7 +51,7 @@ def definition_name(prefix: str, number: int, *, merged: bool) -> str:
 
 
 def is_merged(name: str) -> bool:
-    """Returns whether a name of `definition_name` is that of a part of intersections."""
+    """Returns whether `definition_name` made this name with `merged=True`."""
     return "merged" in name
 
 
@@ -68,8 +68,8 @@ class _Limiter:
 
         Args:
             part: the translated subschema.
-            merged: whether it lies within an intersection. Undescribed values are not replaced by a reference there,
-                because intersections of references may not end.
+            merged: whether it lies within an intersection. A part that allows any value stays as it is there: a
+                reference in its place could make the library intersect references without end.
             in_place: whether another part limits the numbers of the same value.
         """
         if isinstance(part, bool) or not part:

@@ -22,6 +22,9 @@ def disjoint(document: Document, a: Any, b: Any, depth: int = 0) -> bool:
         a: a schema, before translation.
         b: another one.
         depth: number of references and subschemas on the way to the schemas.
+
+    Raises:
+        UnsupportedSchema: the document takes too many comparisons.
     """
     document.count_step("#")
     if a is False or b is False:

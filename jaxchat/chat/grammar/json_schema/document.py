@@ -1,4 +1,4 @@
-"""The document that holds a schema, with what its parts share while they are translated."""
+"""The document that holds a schema, and a limit of the work that its translation may take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Document:
     _steps: int = field(default=0, repr=False)
 
     def resolve(self, reference: Any, pointer: str) -> tuple[str, Any]:
-        """Returns the JSON pointer and the value of a reference's target, as `refs.resolve` does."""
+        """Returns the JSON pointer and the value of a reference's target. Raises as `refs.resolve` does."""
         return resolve(self.root, reference, pointer)
 
     def count_step(self, pointer: str) -> None:

@@ -19,8 +19,8 @@ MAX_PAIRS = 2000
 def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[tuple[str, Any]]:
     """Returns the options of `oneOf` with their pointers, restricted so that a value of one violates all others.
 
-    An option is restricted only by what tells two options apart naturally: members that the other one requires, values
-    of members that both declare, types, bounds and the number of items.
+    A restriction concerns only members that the other option requires, values of members that both declare, types,
+    bounds, and the number of items. Others would give unnatural answers.
 
     Args:
         document: the whole document.
@@ -28,7 +28,8 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
         pointer: JSON pointer of `schema`.
 
     Raises:
-        UnsupportedSchema: an option cannot be told apart from another one.
+        UnsupportedSchema: two options may have a value in common and cannot be restricted, or there are too many
+            options to compare.
     """
     options = keywords.schemas(schema["oneOf"], pointer, "oneOf")
     if len(options) * (len(options) - 1) / 2 > MAX_PAIRS:
@@ -65,7 +66,7 @@ def _apart(document: Document, option: Schema, other: Any, pointer: str) -> Iter
 
 
 def _natural(document: Document, schema: Any, pointer: str, names: set[str], depth: int) -> Iterator[Schema]:
-    """Yields alternatives that violate `schema`, without wrong values for members outside `names`."""
+    """Yields alternatives that violate `schema`. None gives a member outside `names` a wrong value."""
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return
     schema = modern(schema, pointer)

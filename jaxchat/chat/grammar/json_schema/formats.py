@@ -25,7 +25,7 @@ LONGEST = {"hostname": 253}  # characters; the library's pattern limits each lab
 
 
 def is_annotation(name: Any) -> bool:
-    """Returns whether a format has no effect. Values that are not names do not count."""
+    """Returns whether a format has no effect; False for a value that is not a string."""
     return isinstance(name, str) and name not in ENFORCED
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
+from jaxchat.errors import safe_text
+
 Schema = dict[str, Any]
 
 TYPES = ("null", "boolean", "number", "string", "array", "object")
@@ -41,7 +43,7 @@ def check_keywords(schema: Schema, pointer: str, *, strict: bool = False) -> Non
     """Checks that all keywords can be enforced. Raises `UnsupportedSchema` for the first that cannot.
 
     Args:
-        schema: a schema without the keywords that `older_keywords` replaces.
+        schema: a schema without the keywords that `older_drafts.modern` replaces.
         pointer: JSON pointer of the schema.
         strict: whether unknown names are errors. Otherwise they are annotations.
     """
@@ -69,7 +71,7 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 
 
 def number(value: Any, pointer: str, keyword: str) -> int | float:
-    """Returns `value` if it is a number that is exact as a double and has at most 9 decimals before its first digit.
+    """Returns `value` if it is 0, or a number whose magnitude is from 1e-9 to 2**53.
 
     Raises:
         UnsupportedSchema: `value` is anything else.
@@ -96,7 +98,11 @@ def types(value: Any, pointer: str) -> list[str]:
 
 
 def literal(value: Any, pointer: str, keyword: str) -> None:
-    """Checks a value of `const` or `enum`. Raises `UnsupportedSchema` for inexact numbers and invalid Unicode."""
+    """Checks a value of `const` or `enum`, with all values in it.
+
+    Raises:
+        UnsupportedSchema: a text has a lone surrogate, or `number` refuses a number.
+    """
     if isinstance(value, dict):
         for name, item in value.items():
             literal(name, pointer, keyword)
@@ -141,15 +147,8 @@ class UnsupportedSchema(Exception):
 
 def located(pointer: str, keyword: str | None = None, *, limit: int = 100) -> str:
     """Returns a keyword and its JSON pointer for a message. The pointer has at most `limit` characters."""
-    pointer = shortened(pointer, limit)
-    return f"'{shortened(keyword, 30)}' at {pointer}" if keyword else pointer
-
-
-def shortened(text: str, limit: int) -> str:
-    """Returns a text that may be sent: long ones lose their middle, and lone surrogates are escaped."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    half = (limit - 3) // 2
-    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+    pointer = safe_text(pointer, limit)
+    return f"'{safe_text(keyword, 30)}' at {pointer}" if keyword else pointer
 
 
 def child_pointer(pointer: str, *steps: str | int) -> str:

@@ -1,4 +1,4 @@
-"""Splits a regular expression that begins with lookaheads into several without them, all of which must match."""
+"""Rewrites a regular expression that begins with lookaheads as several patterns, all of which must match."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ EQUIVALENT = {  # patterns of widely used libraries, and the same without lookar
 
 
 def without_lookaheads(pattern: str) -> list[str]:
-    """Returns ECMA-262 patterns that match together what `pattern` matches, or less where the dialects of `.` differ.
+    """Returns ECMA-262 patterns without leading lookaheads. A text must match all of them.
 
-    Returns `[pattern]` if it does not begin with a lookahead.
+    The texts are those that `pattern` matches, or fewer where dialects differ in what `.` matches. Returns `[pattern]`
+    if it does not begin with `^` and a lookahead, or if it has alternatives after the lookaheads.
 
     Raises:
         ValueError: a leading lookahead cannot be written without lookaround.

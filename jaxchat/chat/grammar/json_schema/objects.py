@@ -19,7 +19,7 @@ from jaxchat.chat.grammar.json_schema.patterns import all_but, rewrite
 from jaxchat.chat.grammar.json_schema.values import pattern
 
 MAX_NAME = 200  # characters of a declared name if undeclared members are allowed too
-MAX_COMBINATIONS = 64  # of members, for a number of members
+MAX_COMBINATIONS = 64  # sets of members that `minProperties` and `maxProperties` allow
 
 
 def translate_object(

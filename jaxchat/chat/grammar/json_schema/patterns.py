@@ -192,7 +192,7 @@ def _literal(code: int) -> str:
 
 
 def all_but(names: list[str]) -> str:
-    """Returns an ECMA-262 pattern that matches every string except `names`, which must not be empty."""
+    """Returns an ECMA-262 pattern that matches every string except those in `names`, a list that is not empty."""
     trie: dict[str, object] = {}
     for name in names:
         node = trie

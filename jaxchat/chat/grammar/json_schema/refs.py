@@ -37,10 +37,11 @@ def resolve(root: Any, reference: Any, pointer: str) -> tuple[str, Any]:
 
 
 def names_in_place(root: Any, schema: Any, pointer: str) -> set[str] | None:
-    """Returns the property names that `schema` and its in-place subschemas mention, or None if none declares any.
+    """Returns the property names that `schema` and its in-place subschemas mention.
 
-    In-place subschemas are those of `allOf`, `anyOf`, `oneOf`, `then`, `else`, `dependentSchemas` and `$ref`. An empty
-    `properties` declares that the object is empty.
+    In-place subschemas are those of `allOf`, `anyOf`, `oneOf`, `then`, `else`, `dependentSchemas`, `dependentRequired`
+    and `dependencies`, and the target of `$ref`. Returns None if they mention no name and have no `properties`. An
+    empty `properties` gives the empty set, for an object without members.
 
     Args:
         root: the whole document.

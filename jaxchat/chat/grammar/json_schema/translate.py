@@ -21,7 +21,7 @@ from jaxchat.chat.grammar.json_schema.satisfiable import check_satisfiable
 from jaxchat.chat.grammar.json_schema.values import translate_array, translate_number, translate_string
 
 MAX_PARTS = 20_000
-_SCALARS = ["null", "boolean", "number", "string", "array"]
+_NOT_OBJECTS = [name for name in keywords.TYPES if name != "object"]
 
 
 def translate(
@@ -35,8 +35,8 @@ def translate(
         strict: whether unknown keywords are errors. Otherwise they are annotations.
 
     Raises:
-        UnsupportedSchema: a keyword or a value cannot be enforced, no finite value satisfies the schema, or it has more
-            than 20,000 subschemas.
+        UnsupportedSchema: a keyword or a value cannot be enforced, no finite value satisfies the schema, it has more
+            than 20,000 subschemas, or `oneOf`, `not` and `if` take more than 20,000 comparisons.
         RecursionError: the schema is nested too deep.
     """
     translator = Translator(Document(root, strict), prefix)
@@ -61,6 +61,7 @@ class Translator:
         self._pending: list[tuple[str, Any, bool, str]] = []
 
     def run(self) -> dict[str, Any]:
+        """Returns the translated document. Raises `UnsupportedSchema` if a part of it cannot be enforced."""
         body = self.part(self._document.root, "#", merged=False)
         definitions: dict[str, Any] = {}
         while self._pending:
@@ -70,7 +71,7 @@ class Translator:
         return result | {"$defs": definitions} if definitions else result
 
     def part(self, schema: Any, pointer: str, *, merged: bool = False) -> dict[str, Any] | bool:
-        """Translates a subschema.
+        """Translates a subschema and records where its keywords stand.
 
         Args:
             schema: the subschema.
@@ -155,7 +156,7 @@ class Translator:
                 "properties": dict.fromkeys(sorted(names), True),
                 "additionalProperties": False,
             }
-            _add(result, {"allOf": [{"anyOf": [{"type": _SCALARS}, members]}]})
+            _add(result, {"allOf": [{"anyOf": [{"type": _NOT_OBJECTS}, members]}]})
 
 
 def _add(result: dict[str, Any], part: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[li
     Up to 4 values come in any order, up to 8 in the order of the schema.
 
     Raises:
-        UnsupportedSchema: the items have more values, or are not described by `items` alone.
+        UnsupportedSchema: the items have more values, are not described by `items` alone, or have a reference without
+            target.
     """
     values = None if "prefixItems" in schema else finite_values(document, schema.get("items", True))
     if values is None or len(values) > MAX_VALUES:
@@ -37,7 +38,16 @@ def distinct_arrays(document: Document, schema: Schema, pointer: str) -> list[li
 
 
 def finite_values(document: Document, schema: Any, depth: int = 0) -> list[Any] | None:
-    """Returns all values of a schema without repetition, or None if they are many or unknown."""
+    """Returns all values of a schema without repetition, or None if they are unlimited or unknown.
+
+    Args:
+        document: the whole document.
+        schema: a schema in the document, before translation.
+        depth: number of references and subschemas on the way to `schema`.
+
+    Raises:
+        UnsupportedSchema: a reference has no target, or the document takes too many comparisons.
+    """
     document.count_step("#")
     if schema is False:
         return []

@@ -20,7 +20,7 @@ _MULTIPLES = (0.001, 1_000_000)
 
 
 def translate_number(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Translates `multipleOf` and the bounds of a number."""
+    """Translates `multipleOf` and the bounds of a number. Raises `UnsupportedSchema` for one that is not supported."""
     result = {}
     for keyword in sorted(keywords.NUMBER & schema.keys()):
         if keyword == "multipleOf":
@@ -59,7 +59,7 @@ def _bound(value: Any, pointer: str, keyword: str) -> int | float | None:
 
 
 def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Translates the length, pattern and format of a string."""
+    """Translates the length, pattern and format of a string. Raises `UnsupportedSchema` for an invalid value."""
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_LENGTH)
         for keyword in ("minLength", "maxLength")
@@ -120,7 +120,7 @@ def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> Non
 def translate_array(
     translate_part: TranslatePart, document: Document, schema: dict[str, Any], pointer: str
 ) -> dict[str, Any]:
-    """Translates the items of an array and their number."""
+    """Translates the items of an array and their number. Raises `UnsupportedSchema` if one cannot be enforced."""
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_COUNT)
         for keyword in ("minItems", "maxItems")
