@@ -22,6 +22,7 @@ from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.chat.prompt.template_variables import day_source
 from jaxchat.chat.prompt.tokenizer import load_tokenizer, missing_tokens
 from jaxchat.chat.session import ChatSession
+from jaxchat.checkpoints.find_model import find_model
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
 from jaxchat.config import ChatConfig, DTypeName, EngineConfig
@@ -29,7 +30,7 @@ from jaxchat.engine.engine import Engine
 from jaxchat.engine.router import DataParallelEngine
 from jaxchat.engine.scheduler import Scheduler
 from jaxchat.errors import safe_repr
-from jaxchat.model_directory import find, model_id
+from jaxchat.model_directory import model_id
 from jaxchat.progress import loading_report
 from jaxchat.settings import check_names
 from jaxchat.types import MultihostLeader, Report, StepRunner
@@ -47,8 +48,8 @@ def load(
     Changes no process-wide setting permanently: `close` of the client undoes what loading registered with jax.
 
     Args:
-        model: "bundled", a model directory, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct". A directory is in Hugging
-            Face format or was written by `convert`.
+        model: "bundled", a model directory, a GGUF file, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct". A directory
+            is in Hugging Face format, was written by `convert`, or holds one GGUF file.
         progress: True to show bars in a notebook or at a terminal, False for no output, or a function that is called as
             `report(stage, done, total)`.
         config: settings of the engine.
@@ -101,7 +102,7 @@ def plan(
     """Estimates memory and speed of a model on a slice of accelerators; see `jaxchat.planning.planner`.
 
     Args:
-        model: "bundled", a `config.json` or a folder with one, or a known shape such as "llama-3-8b".
+        model: "bundled", a `config.json` or a folder with one, a GGUF file, or a known shape such as "llama-3-8b".
         topology: the slice, such as "v5e:2x4" or "h200:8".
         slots: sequences that decode together.
         max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, at most 8192.
@@ -142,7 +143,7 @@ def load_session(
     Blocks for seconds, at the first start for about a minute.
 
     Args:
-        model: "bundled", a model directory, or a hub id.
+        model: "bundled", a model directory, a GGUF file, or a hub id.
         engine: settings of the engine.
         report: called as `report(stage, done, total)` while the model loads.
         chat: settings of chat requests; None for the defaults.
@@ -160,7 +161,7 @@ def load_session(
     from jaxchat.runtime.load import load_runner
     from jaxchat.runtime.multihost import LeadingRunner
 
-    directory = find(model)
+    directory = find_model(model, engine.cache_dir)
     chat = chat or ChatConfig()
     template = load_template(
         directory, chat.tool_format, chat.reasoning_format, chat.template_kwargs, day_source(chat.fixed_day)
@@ -251,7 +252,7 @@ def convert(
     """Writes a model in Orbax format to a directory; see `jaxchat.checkpoints.convert`. Returns the weights' dtype.
 
     Args:
-        source: "bundled", a hub id, or a model directory in Hugging Face format.
+        source: "bundled", a hub id, a model directory in Hugging Face format, or a GGUF file.
         destination: the directory to write, new or empty.
         dtype: dtype of the stored weights. None: bfloat16 if all weights of the source have it, otherwise float32.
         report: called as `report("reading weights", done, total)`.
@@ -269,4 +270,4 @@ def convert(
     def progress(done: int, total: int) -> None:
         report("reading weights", done, total)
 
-    return write(find(source), destination.expanduser(), dtype=dtype, progress=progress)
+    return write(find_model(source), destination.expanduser(), dtype=dtype, progress=progress)

@@ -41,6 +41,16 @@ def cache_folder(cache_dir: str | None = AUTO) -> Path | None:
         raise OSError(f"cache_dir: {error}") from None
 
 
+def scratch_folder(cache_dir: str | None = AUTO) -> Path:
+    """Returns the folder of `cache_folder`, or a temporary one that lasts as long as the process.
+
+    Raises:
+        OSError: `cache_dir` is a path that cannot be created or written, or no temporary folder can be created.
+        ValueError: `cache_dir` is empty.
+    """
+    return cache_folder(cache_dir) or _new_temporary()
+
+
 def keep(path: Path, content: bytes) -> None:
     """Writes a file of the cache atomically, because another process may be reading or writing the same file.
 
@@ -86,9 +96,13 @@ def _writable(folder: Path) -> Path:
 def _temporary(reason: str) -> Path | None:
     logger.warning("compiled programs and kernels are not kept for the next start: %s", reason)
     try:
-        _temporary_folders.append(tempfile.TemporaryDirectory(prefix="jaxchat-", ignore_cleanup_errors=True))
+        return _new_temporary()
     except OSError:
         return None
+
+
+def _new_temporary() -> Path:
+    _temporary_folders.append(tempfile.TemporaryDirectory(prefix="jaxchat-", ignore_cleanup_errors=True))
     return Path(_temporary_folders[-1].name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from jaxchat import bundled
 from jaxchat.errors import ModelError
 
 SINGLE, INDEX, ORBAX = "model.safetensors", "model.safetensors.index.json", "orbax.json"
+GGUF = "gguf.json"
 """Every directory that can be served has one of these files: the weights, the index of their files, or a manifest."""
+GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+"""The name of a file that holds one of several parts of a model."""
 TEXTS = (
     "generation_config.json",
     "tokenizer.json",
@@ -28,7 +32,8 @@ _ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.b
 _MERGE = "merge it with `merge_and_unload()` of PEFT and save the result with `save_pretrained`"
 _TO_SAFETENSORS = "convert it with `AutoModelForCausalLM.from_pretrained(..).save_pretrained(..)` of transformers"
 _OTHER_FORMATS = (
-    ("*.gguf", "GGUF is not supported; use the safetensors checkpoint that it was made from"),
+    ("*-of-*.gguf", "it is a part of a model whose first part is missing; get all parts"),
+    ("*.gguf", "it holds no language model of its own; get the GGUF file of the model"),
     ("model-*-of-*.safetensors", f"shards need {INDEX}; copy it from where the model came from"),
     (
         "consolidated*",
@@ -49,6 +54,8 @@ _BYTE_ORDER_MARK = "\ufeff"  # editors on Windows begin files with it
 def find(model: str) -> Path:
     """Returns the directory of a model: "bundled", a path, or a hub id, which is downloaded.
 
+    GGUF files are found by `jaxchat.checkpoints.find_model`, which makes a directory from them.
+
     Raises:
         ModelError: the path is a file, the directory has files that prevent serving (see `check_contents`), or the hub
             cannot provide the model.
@@ -57,12 +64,37 @@ def find(model: str) -> Path:
         return bundled.path()
     directory = Path(model).expanduser()
     if directory.is_file():
-        advice = next((advice for pattern, advice in _OTHER_FORMATS[:1] if directory.match(pattern)), "name its folder")
-        raise ModelError(f"{model}: a file, not the directory of a model; {advice}")
+        raise ModelError(f"{model}: a file, not the directory of a model; name its folder")
     if not directory.is_dir():
         directory = _download(model)
     check_contents(directory)
     return directory
+
+
+def gguf_file(model: str) -> Path | None:
+    """Returns the GGUF file that `model` names, or the only one in the directory that it names; otherwise None.
+
+    Of a model in several parts, that is the first part. A directory with other weights that can be served counts as
+    theirs.
+
+    Raises:
+        ModelError: a directory holds several models in GGUF files.
+    """
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        return path
+    if not path.is_dir() or any((path / name).exists() for name in (SINGLE, INDEX, ORBAX, GGUF)):
+        return None
+    files = sorted(each for each in path.glob("*.gguf") if _begins_model(each))
+    if len(files) > 1:
+        raise ModelError(f"{path}: holds several GGUF files, such as {files[0].name} and {files[1].name}; name one")
+    return files[0] if files else None
+
+
+def _begins_model(path: Path) -> bool:
+    """Returns whether the name of a GGUF file is that of a model or of its first part, not of an image encoder."""
+    part = GGUF_PART.fullmatch(path.name)
+    return not path.name.startswith("mmproj") and (part is None or int(part["number"]) == 1)
 
 
 def _download(model: str) -> Path:
@@ -89,7 +121,7 @@ def check_contents(directory: Path) -> None:
         if _is_pointer(path):
             raise ModelError(f"{path}: a git-LFS pointer, not the file itself; run `git lfs pull` in {directory}")
     names = {path.name for path in paths}
-    servable = not names.isdisjoint({SINGLE, INDEX, ORBAX})
+    servable = not names.isdisjoint({SINGLE, INDEX, ORBAX, GGUF})
     for name in _ADAPTER:
         if name in names and servable:
             raise ModelError(f"{directory}: holds an adapter ({name}) beside the weights; {_MERGE}, or move it away")
@@ -120,11 +152,17 @@ def text_files(directory: Path) -> Iterator[Path]:
 
 
 def model_id(model: str) -> str:
-    """Returns the id under which a model is served: "jaxchat-bundled", a hub id, or the name of the directory."""
+    """Returns the id under which a model is served: "jaxchat-bundled", a hub id, or the name of the directory or file.
+
+    The name of a GGUF file is without its ending, and without the number of a part.
+    """
     if model == "bundled":
         return "jaxchat-bundled"
-    directory = Path(model).expanduser()
-    return directory.resolve().name if directory.is_dir() else model
+    path = Path(model).expanduser()
+    if path.is_file():
+        part = GGUF_PART.fullmatch(path.name)
+        return part["stem"] if part else path.stem
+    return path.resolve().name if path.is_dir() else model
 
 
 def read_text(path: Path) -> str:

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from jaxchat.checkpoints.huggingface import load_hf
+from jaxchat.checkpoints.open_tensors import open_tensors
 from jaxchat.checkpoints.orbax import check_installed, has_orbax, save_orbax
-from jaxchat.checkpoints.safetensors import SafetensorsReader
 from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import DTypeName
 from jaxchat.errors import ModelError
@@ -45,7 +45,7 @@ def convert(
         raise ModelError(f"{destination}: exists and is not an empty directory")
     check_installed()
     config = read_stored_config(source)
-    stored_dtype: DTypeName = dtype or ("bfloat16" if SafetensorsReader(source).dtypes() == {"BF16"} else "float32")
+    stored_dtype: DTypeName = dtype or ("bfloat16" if open_tensors(source).dtypes() == {"BF16"} else "float32")
     params, digest = load_hf(source, config, dtype=stored_dtype, progress=progress)
     destination.mkdir(parents=True, exist_ok=True)
     save_orbax(params, destination, digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jaxchat.checkpoints.safetensors import HEADS
+from jaxchat.checkpoints.tensor_reader import HEADS
 from jaxchat.checkpoints.tensor_slices import (
     Slices,
     entries,

@@ -15,8 +15,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from jaxchat.checkpoints.hf_mapping import stored_slices, unused
-from jaxchat.checkpoints.safetensors import MAPPED, SafetensorsReader
+from jaxchat.checkpoints.open_tensors import open_tensors
 from jaxchat.checkpoints.stored_config import has_other_head
+from jaxchat.checkpoints.tensor_reader import MAPPED, TensorReader
 from jaxchat.checkpoints.tensor_slices import Shape, Slices
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
@@ -35,7 +36,7 @@ def load_hf(
     place: Place | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[dict[str, Any], str]:
-    """Loads every parameter of `config` from the safetensors files of `directory`.
+    """Loads every parameter of `config` from the stored tensors of `directory`.
 
     Args:
         directory: the model directory.
@@ -52,7 +53,7 @@ def load_hf(
             directory, and the tensor if one is at fault.
     """
     place = place or (lambda path, array: jax.device_put(array))
-    shards = SafetensorsReader(directory)
+    shards = open_tensors(directory)
     stored = _stored(shards, config)
     specs = param_specs(config)
     _check(shards, stored, config)
@@ -83,7 +84,7 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
-def _stored(shards: SafetensorsReader, config: ModelConfig) -> dict[ParamPath, Slices]:
+def _stored(shards: TensorReader, config: ModelConfig) -> dict[ParamPath, Slices]:
     """Returns the stored tensors of every parameter.
 
     If the family has several sets of names, uses the set that fits the most stored tensors.
@@ -97,7 +98,7 @@ def _stored(shards: SafetensorsReader, config: ModelConfig) -> dict[ParamPath, S
     return max(forms, key=lambda form: sum(shards.fits(part) for slices in form.values() for part in slices))
 
 
-def _check(shards: SafetensorsReader, stored: dict[ParamPath, Slices], config: ModelConfig) -> None:
+def _check(shards: TensorReader, stored: dict[ParamPath, Slices], config: ModelConfig) -> None:
     """Raises ModelError, before memory is allocated, if the tensors do not fit the model.
 
     Tensors that belong to no parameter are errors too, because the decoder would silently omit them.
@@ -117,7 +118,7 @@ def _check(shards: SafetensorsReader, stored: dict[ParamPath, Slices], config: M
         )
 
 
-def _assemble(shards: SafetensorsReader, shape: Shape, slices: Slices, dtype: np.dtype, digest: Any) -> np.ndarray:
+def _assemble(shards: TensorReader, shape: Shape, slices: Slices, dtype: np.dtype, digest: Any) -> np.ndarray:
     array = _aligned(shape, dtype)
     for part in slices:
         tensor = shards.read(part)

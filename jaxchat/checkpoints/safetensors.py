@@ -12,22 +12,16 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS, StoredForm
+from jaxchat.checkpoints.tensor_reader import HEADS, MAPPED, TensorReader
 from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
 from jaxchat.model_directory import INDEX, SINGLE, check_contents, read_if_there, read_object
 
-FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors spells dtypes
-
-PREFIXES = ("model.", "", "language_model.model.", "model.language_model.", "language_model.")
-"""Prefixes of tensor names that are tried after those of the family."""
-HEADS = ("lm_head.weight", "language_model.lm_head.weight", "model.lm_head.weight")
 _WRAPPERS = ("module.", "base_model.model.")  # of DistributedDataParallel and of PEFT
 _COMPILED = "_orig_mod."  # torch.compile puts it where the compiled module is
 
-MAPPED = 1 << 24  # bytes; files are mapped, and the pages that were read take memory until the file is reopened
 
-
-class SafetensorsReader:
+class SafetensorsReader(TensorReader):
     """A reader that opens every file at once, so that missing or damaged files are found before anything is read.
 
     `files` maps the name of each tensor to its file. The prefixes that torch wrappers add to names, such as `module.`,
@@ -58,46 +52,14 @@ class SafetensorsReader:
         self.files = {name: path for name, path in self._stored.items() if name not in parts}
         self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
 
-    def prefix(self, known: tuple[str, ...]) -> str:
-        """Returns the first prefix under which an embedding is stored, or `known[0]` if none is stored.
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Returns the shape of a tensor in `files`."""
+        return tuple(self._slice(name).get_shape())
 
-        Tries the prefixes in `known`, then those in `PREFIXES`.
-        """
-        prefixes = (*known, *PREFIXES)
-        return next((prefix for prefix in prefixes if f"{prefix}embed_tokens.weight" in self.files), known[0])
-
-    def head(self) -> str:
-        """Returns the first of `HEADS` that is stored, or `HEADS[0]` if none is."""
-        return next((name for name in HEADS if name in self.files), HEADS[0])
-
-    def dtypes(self) -> set[str]:
-        """Returns the dtypes of all tensors, as safetensors spells them, such as "BF16"."""
-        return {self._slice(name).get_dtype() for name in self.files}
-
-    def fits(self, part: TensorSlice) -> bool:
-        """Returns whether the tensor `part.name` is stored with the shape `part.stored_shape`."""
-        return part.name in self.files and tuple(self._slice(part.name).get_shape()) == part.stored_shape
-
-    def check_rows(self, embedding: str, vocab_size: int) -> None:
-        """Raises ModelError if the tensor `embedding` is stored with more or fewer than `vocab_size` rows."""
-        shape = self._slice(embedding).get_shape() if embedding in self.files else []
-        if shape and shape[0] != vocab_size:
-            raise ModelError(
-                f"{self.files[embedding]}: tensor {embedding} has {shape[0]} rows, but config.json: vocab_size is "
-                f"{vocab_size}"
-            )
-
-    def check(self, part: TensorSlice) -> None:
-        """Raises ModelError if the tensor `part.name` is missing, of another shape, or not floating-point."""
-        path = self.files.get(part.name)
-        if path is None:
-            raise self._missing(part.name)
-        stored = self._slice(part.name)
-        shape, dtype = tuple(stored.get_shape()), stored.get_dtype()
-        if shape != part.stored_shape:
-            raise ModelError(f"{path}: tensor {part.name} has shape {shape}, expected {part.stored_shape}")
-        if dtype not in FLOATING:
-            raise ModelError(f"{path}: tensor {part.name} has dtype {dtype}, supported: {', '.join(FLOATING)}")
+    def dtype(self, name: str) -> str:
+        """Returns the dtype of a tensor in `files`, as safetensors spells it."""
+        dtype: str = self._slice(name).get_dtype()
+        return dtype
 
     def read(self, part: TensorSlice) -> np.ndarray:
         """Returns the rows of a stored tensor that `part` selects. Raises ModelError if they cannot be read."""
@@ -120,6 +82,23 @@ class SafetensorsReader:
         self._opened |= {read: _open(read) for read in self._mapped}
         self._mapped.clear()
 
+    def missing(self, name: str) -> ModelError:
+        """Returns the error about a missing tensor. Its message has the stored names that are most like `name`."""
+        packed = name.removesuffix("weight") + "qweight"
+        if packed in self._stored and not self._quantization:
+            return ModelError(
+                f"{self.directory}: tensor {name} is stored as {packed}, the form of AWQ and GPTQ, but config.json "
+                "lacks quantization_config; restore it, or use the unquantised checkpoint"
+            )
+        if name in HEADS:
+            return ModelError(
+                f"{self.directory}: tensor {name} is missing from the safetensors files; if the embedding serves as "
+                "head, set tie_word_embeddings to true in config.json"
+            )
+        similar = sorted(self._stored, key=lambda stored: (-_common_parts(stored, name), stored))[:3]
+        shown = f", which have {', '.join(similar)}" if similar else ""
+        return ModelError(f"{self.directory}: tensor {name} is missing from the safetensors files{shown}")
+
     def _find_composed(self) -> dict[str, tuple[StoredForm, tuple[str, ...]]]:
         """Returns the form and the stored names of each tensor that is stored in a form of `CHECKPOINT_FORMS`."""
         composed: dict[str, tuple[StoredForm, tuple[str, ...]]] = {}
@@ -141,25 +120,8 @@ class SafetensorsReader:
 
     def _stored_slice(self, name: str) -> Any:
         if name not in self._stored:
-            raise self._missing(name)
+            raise self.missing(name)
         return self._opened[self._stored[name]].get_slice(self._names[name])
-
-    def _missing(self, name: str) -> ModelError:
-        """Returns the error about a missing tensor. Its message has the stored names that are most like `name`."""
-        packed = name.removesuffix("weight") + "qweight"
-        if packed in self._stored and not self._quantization:
-            return ModelError(
-                f"{self.directory}: tensor {name} is stored as {packed}, the form of AWQ and GPTQ, but config.json "
-                "lacks quantization_config; restore it, or use the unquantised checkpoint"
-            )
-        if name in HEADS:
-            return ModelError(
-                f"{self.directory}: tensor {name} is missing from the safetensors files; if the embedding serves as "
-                "head, set tie_word_embeddings to true in config.json"
-            )
-        similar = sorted(self._stored, key=lambda stored: (-_common_parts(stored, name), stored))[:3]
-        shown = f", which have {', '.join(similar)}" if similar else ""
-        return ModelError(f"{self.directory}: tensor {name} is missing from the safetensors files{shown}")
 
 
 def _common_parts(first: str, second: str) -> int:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxchat.checkpoints.safetensors import SafetensorsReader
+from jaxchat.checkpoints.open_tensors import open_tensors
+from jaxchat.checkpoints.tensor_reader import TensorReader
 from jaxchat.checkpoints.tensor_slices import TensorSlice
-from jaxchat.model_directory import INDEX, ORBAX, SINGLE, read_if_there
+from jaxchat.model_directory import GGUF, INDEX, ORBAX, SINGLE, read_if_there
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import read_config
 
@@ -31,12 +32,12 @@ def read_stored_config(directory: Path) -> ModelConfig:
         parameters = read_if_there(directory / ORBAX).get("parameters")
         other = isinstance(parameters, dict) and "head" in parameters
     else:
-        stored = (directory / INDEX).exists() or (directory / SINGLE).exists()
-        other = stored and has_other_head(SafetensorsReader(directory), config)
+        stored = any((directory / name).exists() for name in (INDEX, SINGLE, GGUF))
+        other = stored and has_other_head(open_tensors(directory), config)
     return replace(config, tie_embeddings=not other)
 
 
-def has_other_head(shards: SafetensorsReader, config: ModelConfig) -> bool:
+def has_other_head(shards: TensorReader, config: ModelConfig) -> bool:
     """Returns whether the checkpoint stores a head that differs from the embedding. Returns False if either is missing.
 
     Raises:

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
+from jaxchat.checkpoints.find_model import find_model
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ModelError
-from jaxchat.model_directory import find, text_files
+from jaxchat.model_directory import text_files
 from jaxchat.types import MultihostFollower, Report
 
 
@@ -18,7 +19,7 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
     """Loads this process's part of a model, runs the leader's steps until the leader ends the run, and leaves.
 
     Args:
-        model: "bundled", a model directory or a hub id.
+        model: "bundled", a model directory, a GGUF file or a hub id.
         engine: engine settings, which are equal in all processes except for `cache_dir` and `max_queued`.
         leader: the connection to the leader.
         report: called as `report(stage, done, total)` while the model loads.
@@ -34,7 +35,7 @@ def run_follower(model: str, engine: EngineConfig, leader: MultihostFollower, re
     from jaxchat.runtime.load import load_runner
     from jaxchat.runtime.multihost import run_follower as run
 
-    directory = find(model)
+    directory = find_model(model, engine.cache_dir)
     tokenizer = load_tokenizer(directory)
     join(leader)
     loaded = load_runner(
@@ -67,7 +68,7 @@ def multihost_facts(model: str, engine: EngineConfig) -> dict[str, str]:
         ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
         OSError: a file cannot be read.
     """
-    directory = find(model)
+    directory = find_model(model, engine.cache_dir)
     facts = {name: version(name) for name in ("jaxchat", "jax", "jaxlib")}
     hashes = {str(path.relative_to(directory)): _hash(path) for path in text_files(directory)}
     for name in ("config.json", "tokenizer.json"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jaxchat.checkpoints.gguf.view import read_gguf_config
 from jaxchat.errors import ModelError
-from jaxchat.model_directory import read_object
+from jaxchat.model_directory import gguf_file, read_object
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import from_hugging_face
 
@@ -46,18 +47,22 @@ def read_shape(model: str) -> ModelConfig:
     """Reads the configuration of a model.
 
     Args:
-        model: a name in `MODEL_SHAPES`, a `config.json`, or a folder with a `config.json`.
+        model: a name in `MODEL_SHAPES`, a `config.json`, a GGUF file, or a folder with one of them.
 
     Raises:
         ModelError: the model is unknown, or its configuration is not valid JSON or not supported.
     """
     if model.lower() in MODEL_SHAPES:
         return from_hugging_face(MODEL_SHAPES[model.lower()])
+    if file := gguf_file(model):
+        return from_hugging_face(read_gguf_config(file))
     path = Path(model).expanduser()
     path = path / "config.json" if path.is_dir() else path
     if not path.exists():
         names = ", ".join(MODEL_SHAPES)
-        raise ModelError(f"{path}: no such file; give a folder with config.json, such a file, or one of {names}")
+        raise ModelError(
+            f"{path}: no such file; give a folder with config.json, such a file, a GGUF file, or one of {names}"
+        )
     return from_hugging_face(read_object(path))
 
 

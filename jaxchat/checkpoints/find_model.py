@@ -1,0 +1,24 @@
+"""Finds the directory of a model in any form that can be served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jaxchat.checkpoints.gguf.view import view
+from jaxchat.config import AUTO
+from jaxchat.model_directory import find, gguf_file
+
+
+def find_model(model: str, cache_dir: str | None = AUTO) -> Path:
+    """Returns the directory of a model; for a GGUF file, or a directory that holds one, a view of the file.
+
+    Args:
+        model: "bundled", a path, or a hub id, which is downloaded.
+        cache_dir: where views are kept, as in `jaxchat.cache.cache_folder`.
+
+    Raises:
+        ModelError: the model is not found, cannot be served, or is damaged.
+        OSError: `cache_dir` is a path that cannot be created or written.
+    """
+    file = gguf_file(model)
+    return view(file, cache_dir) if file else find(model)

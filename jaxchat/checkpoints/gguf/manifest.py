@@ -1,0 +1,67 @@
+"""The file that names the GGUF files of which a directory is a view, and what a view is made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jaxchat.checkpoints.gguf.architectures import find_architecture
+from jaxchat.checkpoints.gguf.config import ModelKeys
+from jaxchat.checkpoints.gguf.file import GgufFile, open_gguf
+from jaxchat.checkpoints.gguf.metadata import Metadata
+from jaxchat.checkpoints.gguf.names import Origin
+from jaxchat.errors import ModelError
+from jaxchat.model_directory import GGUF, read_object
+
+_FORM = 1  # of views; a change makes views that an earlier version wrote useless
+
+
+def model_keys(file: GgufFile) -> ModelKeys:
+    """Returns a reader of the metadata of a file. Raises ModelError if the file does not name its architecture."""
+    metadata = Metadata(file.path, file.metadata)
+    return ModelKeys(file, metadata, metadata.word("general.architecture"))
+
+
+def digest(file: GgufFile) -> str:
+    """Returns a digest of all that a view is made from: headers, paths, sizes and times of the files, and our version.
+
+    Raises:
+        ModelError: a file has vanished.
+    """
+    hashed = hashlib.sha256(f"{_FORM} {version('jaxchat')}".encode())
+    for path, header in zip(file.paths, file.headers, strict=True):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+        hashed.update(header)
+        hashed.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode())
+    return hashed.hexdigest()
+
+
+def manifest(file: GgufFile) -> str:
+    """Returns the text of the manifest of a view."""
+    return json.dumps({"file": str(file.path.resolve()), "digest": digest(file)}, indent=2)
+
+
+def open_view(directory: Path) -> tuple[GgufFile, dict[str, Origin]]:
+    """Opens the files of a view, and finds the origin of each tensor by its Hugging Face name.
+
+    Raises:
+        ModelError: the manifest is damaged, or a file is missing, damaged, or changed since the view was made.
+    """
+    listed: dict[str, Any] = read_object(directory / GGUF)
+    path = listed.get("file")
+    if not isinstance(path, str):
+        raise ModelError(f"{directory / GGUF}: file must be a path, got {path!r:.200}")
+    file = open_gguf(Path(path))
+    if listed.get("digest") != digest(file):
+        raise ModelError(f"{path}: has changed since {directory} was made from it; load the file itself")
+    keys = model_keys(file)
+    renaming = find_architecture(keys).renaming
+    heads = keys.integer("attention.head_count", least=1)
+    kv_heads = keys.integer("attention.head_count_kv", heads, least=1)
+    return file, renaming.origins(file.tensors, heads, kv_heads)

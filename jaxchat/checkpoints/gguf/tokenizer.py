@@ -1,0 +1,131 @@
+"""Makes a `tokenizer.json` from the vocabulary of a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from jaxchat.checkpoints.gguf.metadata import Metadata
+from jaxchat.checkpoints.gguf.pre_tokenizers import PRE_TOKENIZERS
+from jaxchat.checkpoints.gguf.vocabulary import MERGES, SCORES, Kind, Vocabulary, read_vocabulary
+from jaxchat.errors import ModelError
+
+MODEL, PRE = "tokenizer.ggml.model", "tokenizer.ggml.pre"
+_SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
+_SPACE = "\u2581"  # how SentencePiece writes a space
+_KEEP_SPACE = {"phi3": frozenset({"<unk>", "<s>", "<|endoftext|>"})}
+"""Special tokens of architectures whose other special tokens swallow the space after them."""
+
+
+def make_tokenizer(path: Path, metadata: Metadata, architecture: str) -> str:
+    """Returns the text of a `tokenizer.json`.
+
+    Args:
+        path: the file, for errors.
+        metadata: the metadata of the file.
+        architecture: the name in `general.architecture`.
+
+    Raises:
+        ModelError: the kind of vocabulary or its pre-tokenizer is not supported, or the vocabulary is damaged.
+    """
+    kind = metadata.word(MODEL)
+    if kind not in _MAKERS:
+        raise metadata.error(MODEL, f"is not supported; supported: {', '.join(_MAKERS)}")
+    vocabulary = read_vocabulary(metadata)
+    try:
+        return _MAKERS[kind](metadata, vocabulary, architecture).to_str()
+    except ModelError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise ModelError(f"{path}: the vocabulary is not usable ({error})") from None
+
+
+def _byte_level(metadata: Metadata, vocabulary: Vocabulary, architecture: str) -> Tokenizer:
+    """Returns a tokenizer that merges pairs of bytes in the order that the file lists."""
+    name = metadata.word(PRE, "default")
+    if name not in PRE_TOKENIZERS:
+        raise metadata.error(PRE, f"is not supported; supported: {', '.join(PRE_TOKENIZERS.names())}")
+    pre = PRE_TOKENIZERS.get(name)
+    merges = [_pair(metadata, merge) for merge in metadata.words(MERGES)]
+    if not merges:
+        raise metadata.error(MERGES, "must be a list of strings that is not empty")
+    added = vocabulary.added()
+    vocab = _vocab_without(vocabulary, [id_ for id_, _ in added])
+    tokenizer = Tokenizer(models.BPE(vocab, merges, ignore_merges=pre.whole_words))
+    if normalizer := pre.normalizer():
+        tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre.pre_tokenizer()
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens([token for _, token in added])
+    return tokenizer
+
+
+def _pair(metadata: Metadata, merge: str) -> tuple[str, str]:
+    first, _, second = merge.partition(" ")
+    if not first or not second:
+        raise metadata.error(MERGES, f"must hold pairs of tokens, but one entry is {merge!r}")
+    return first, second
+
+
+def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
+    """Returns the ids of tokens that merges make: all but the added ones, if those follow all others without a gap.
+
+    The library numbers added tokens that are not in the vocabulary itself. If they would get other ids, the vocabulary
+    keeps them.
+    """
+    count = len(vocabulary.tokens) - len(added)
+    tokens = vocabulary.tokens[:count] if added == list(range(count, len(vocabulary.tokens))) else vocabulary.tokens
+    return {token: id_ for id_, token in enumerate(tokens)}
+
+
+def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: str) -> Tokenizer:
+    """Returns a tokenizer that merges the pair with the best score first, and falls back to bytes."""
+    vocab = {token: id_ for id_, token in enumerate(vocabulary.tokens)}
+    if vocabulary.scores is None:
+        raise metadata.error(SCORES, "must be an array of numbers")
+    merges = _merges(vocabulary, vocab)
+    unknown = np.flatnonzero(vocabulary.kinds == Kind.UNKNOWN)
+    unknown_token = vocabulary.tokens[unknown[0]] if len(unknown) else None
+    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token=unknown_token, fuse_unk=True, byte_fallback=True))
+    replaced = normalizers.Replace(" ", _SPACE)
+    strip = []
+    if metadata.flag(_SPACE_PREFIX, True):
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), replaced])
+        strip = [decoders.Strip(" ", 1, 0)]
+    else:
+        tokenizer.normalizer = replaced
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    fallback = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    tokenizer.decoder = decoders.Sequence([*fallback, *strip])
+    added = vocabulary.added(spaces=_SPACE, strip_after=_KEEP_SPACE.get(architecture))
+    tokenizer.add_tokens([token for _, token in added])
+    return tokenizer
+
+
+def _merges(vocabulary: Vocabulary, vocab: dict[str, int]) -> list[tuple[str, str]]:
+    """Returns every split of a token into two tokens, the token with the best score first.
+
+    Merging in this order gives what SentencePiece gives, which merges the pair whose result has the best score.
+    """
+    scores = vocabulary.scores
+    assert scores is not None
+    normal = np.flatnonzero(vocabulary.kinds == Kind.NORMAL)
+    known = {vocabulary.tokens[id_] for id_ in normal}
+    merges: list[tuple[str, str]] = []
+    for id_ in normal[np.argsort(-scores[normal].astype(np.float64), kind="stable")]:
+        token = vocabulary.tokens[id_]
+        splits = ((token[:at], token[at:]) for at in range(1, len(token)))
+        pairs = [pair for pair in splits if pair[0] in known and pair[1] in known]
+        if len(pairs) > 1:
+            pairs.sort(key=lambda pair: (vocab[pair[0]], vocab[pair[1]]))
+        merges += pairs
+    return merges
+
+
+_MAKERS: dict[str, Callable[[Metadata, Vocabulary, str], Tokenizer]] = {
+    "gpt2": _byte_level,
+    "llama": _sentence_piece,
+}

@@ -1,0 +1,103 @@
+"""Shows a GGUF file as a model directory in Hugging Face form, whose weights stay in the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxchat.cache import scratch_folder
+from jaxchat.checkpoints.gguf.architectures import find_architecture
+from jaxchat.checkpoints.gguf.config import ModelKeys, check_all_read
+from jaxchat.checkpoints.gguf.file import GgufFile, open_gguf
+from jaxchat.checkpoints.gguf.manifest import digest, manifest, model_keys
+from jaxchat.checkpoints.gguf.metadata import Metadata
+from jaxchat.checkpoints.gguf.tokenizer import make_tokenizer
+from jaxchat.checkpoints.gguf.vocabulary import named_ids, read_vocabulary, stop_ids
+from jaxchat.config import AUTO
+from jaxchat.errors import ModelError
+from jaxchat.model_directory import GGUF
+
+_TEMPLATE = "tokenizer.chat_template"
+_FOLDER = "gguf"  # in the cache folder
+
+
+def view(path: Path, cache_dir: str | None = AUTO) -> Path:
+    """Returns a directory with the configuration, tokenizer and chat template of a GGUF file.
+
+    The directory is in the cache folder, or in a temporary one that lasts as long as the process. It is made once for
+    each file, and again when the file changes.
+
+    Args:
+        path: the file, or the first of its parts.
+        cache_dir: as in `jaxchat.cache.cache_folder`.
+
+    Raises:
+        ModelError: the file is damaged or not supported, or no folder can be written.
+        OSError: `cache_dir` is a path that cannot be created or written.
+    """
+    file = open_gguf(path)
+    folder = scratch_folder(cache_dir) / _FOLDER
+    directory = folder / digest(file)[:32]
+    if (directory / GGUF).exists():
+        return directory
+    texts = dict(_texts(file))
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        for name, text in texts.items():
+            target = unfinished / name
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text, "utf-8")
+        time = path.stat().st_mtime
+        os.utime(unfinished / "config.json", (time, time))  # the time at which the API says that the model was made
+        unfinished.replace(directory)
+    except OSError as error:
+        if not (directory / GGUF).exists():  # otherwise another process was faster
+            raise ModelError(f"{directory}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return directory
+
+
+def read_gguf_config(path: Path) -> dict[str, Any]:
+    """Returns what the `config.json` of the view of a file holds. Raises ModelError as `view` does."""
+    return _config(model_keys(open_gguf(path)))
+
+
+def _config(keys: ModelKeys) -> dict[str, Any]:
+    config = find_architecture(keys).config(keys)
+    check_all_read(keys)
+    return config
+
+
+def _texts(file: GgufFile) -> Iterator[tuple[str, str]]:
+    """Yields the names and texts of the files of a view."""
+    keys = model_keys(file)
+    metadata = keys.metadata
+    config = _config(keys)
+    vocabulary = read_vocabulary(metadata)
+    named = named_ids(metadata, vocabulary)
+    yield "config.json", _json(config)
+    yield "tokenizer.json", make_tokenizer(file.path, metadata, keys.architecture)
+    yield "tokenizer_config.json", _json({name: vocabulary.tokens[id_] for name, id_ in named.items()})
+    yield "generation_config.json", _json({"eos_token_id": stop_ids(metadata, vocabulary)})
+    yield from _templates(file, metadata)
+    yield GGUF, manifest(file)
+
+
+def _templates(file: GgufFile, metadata: Metadata) -> Iterator[tuple[str, str]]:
+    for key in file.metadata:
+        name = key.removeprefix(f"{_TEMPLATE}.")
+        if key == _TEMPLATE:
+            yield "chat_template.jinja", metadata.word(key)
+        elif name != key and name.isidentifier():
+            yield f"additional_chat_templates/{name}.jinja", metadata.word(key)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,108 @@
+"""The tokens of a GGUF file: their spellings, kinds and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from tokenizers import AddedToken
+
+from jaxchat.checkpoints.gguf.metadata import Metadata
+
+TOKENS, KINDS, SCORES, MERGES = (f"tokenizer.ggml.{name}" for name in ("tokens", "token_type", "scores", "merges"))
+_NAMED = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
+_STOPS = ("eos", "eot", "eom")  # end of text, of a turn, and of a message that a tool answers
+
+
+class Kind(IntEnum):
+    """What a token is."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens by id."""
+
+    tokens: list[str]
+    kinds: np.ndarray  # i32 [tokens], of `Kind`
+    scores: np.ndarray | None  # f32 [tokens]
+
+    def added(self, *, spaces: str = " ", strip_after: frozenset[str] | None = None) -> list[tuple[int, AddedToken]]:
+        """Returns the tokens that are found in text before it is split, with their ids.
+
+        Args:
+            spaces: what a space in the spelling of a token that is not special stands for.
+            strip_after: special tokens that do not swallow the space after them, where all others do; None: none does.
+        """
+        ids = np.flatnonzero(np.isin(self.kinds, (Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED)))
+        return [(int(id_), self._added(int(id_), spaces, strip_after)) for id_ in ids if self.tokens[id_]]
+
+    def _added(self, id_: int, spaces: str, strip_after: frozenset[str] | None) -> AddedToken:
+        text, special = self.tokens[id_], self.kinds[id_] != Kind.USER_DEFINED
+        strips = special and strip_after is not None and text not in strip_after
+        return AddedToken(
+            text if special else text.replace(" ", spaces), special=special, normalized=False, rstrip=strips
+        )
+
+
+def read_vocabulary(metadata: Metadata) -> Vocabulary:
+    """Reads the tokens of a file. Raises ModelError if they are missing, damaged or occur twice."""
+    tokens = metadata.words(TOKENS)
+    if not tokens:
+        raise metadata.error(TOKENS, "must be a list of strings that is not empty")
+    kinds, scores = metadata.numbers(KINDS), metadata.numbers(SCORES, "iuf")
+    for key, values in ((KINDS, kinds), (SCORES, scores)):
+        if values is not None and len(values) != len(tokens):
+            raise metadata.error(key, f"must have an entry for each of {len(tokens)} tokens")
+    if kinds is None:
+        kinds = np.full(len(tokens), Kind.NORMAL, np.int32)
+    used = len(tokens) - _unused_at_the_end(kinds)  # they fill the embedding up, and have no spelling
+    if len(set(tokens[:used])) != used:
+        repeated = next(_repeated(tokens[:used]))
+        raise metadata.error(TOKENS, f"must not hold token {repeated!r} twice")
+    return Vocabulary(tokens[:used], kinds[:used], None if scores is None else scores[:used])
+
+
+def named_ids(metadata: Metadata, vocabulary: Vocabulary) -> dict[str, int]:
+    """Returns the ids of the tokens that have a part, by the names of `tokenizer_config.json`, such as "eos_token"."""
+    ids = {name: _id(metadata, key, vocabulary) for key, name in _NAMED.items()}
+    return {name: id_ for name, id_ in ids.items() if id_ is not None}
+
+
+def stop_ids(metadata: Metadata, vocabulary: Vocabulary) -> list[int]:
+    """Returns the ids of the tokens that end an answer, sorted."""
+    ids = {_id(metadata, key, vocabulary) for key in _STOPS}
+    return sorted(id_ for id_ in ids if id_ is not None)
+
+
+def _id(metadata: Metadata, name: str, vocabulary: Vocabulary) -> int | None:
+    key = f"tokenizer.ggml.{name}_token_id"
+    if not metadata.has(key):
+        return None
+    id_ = metadata.integer(key)
+    if id_ == 2**32 - 1:  # how some files say that there is none
+        return None
+    if id_ >= len(vocabulary.tokens):
+        raise metadata.error(key, f"must be below the number of tokens, {len(vocabulary.tokens)}")
+    return id_
+
+
+def _unused_at_the_end(kinds: np.ndarray) -> int:
+    others = np.flatnonzero(kinds != Kind.UNUSED)
+    return len(kinds) - 1 - int(others[-1]) if len(others) else 0
+
+
+def _repeated(tokens: list[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for token in tokens:
+        if token in seen:
+            yield token
+        seen.add(token)

@@ -1,0 +1,19 @@
+"""Opens the stored tensors of a model directory, whatever files they are in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jaxchat.checkpoints.gguf.reader import GgufReader
+from jaxchat.checkpoints.safetensors import SafetensorsReader
+from jaxchat.checkpoints.tensor_reader import TensorReader
+from jaxchat.model_directory import GGUF
+
+
+def open_tensors(directory: Path) -> TensorReader:
+    """Returns a reader of the tensors of `directory`: of the GGUF files that it is a view of, or of its safetensors.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    return GgufReader(directory) if (directory / GGUF).exists() else SafetensorsReader(directory)
