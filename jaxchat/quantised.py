@@ -6,6 +6,7 @@ every layout for a kernel is made from it. Letters: n rows (outputs), k inputs, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,6 +57,23 @@ class QuantisedRows:
         rows, inputs = self.codes.shape
         return rows, inputs
 
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What rows must have in common to be joined."""
+        factors = [
+            f and (f.outer.dtype.str, self.shape[1] // f.outer.shape[1], f.inner is None)
+            for f in (self.scale, self.minimum)
+        ]
+        zero = self.zero if isinstance(self.zero, int) else "each"
+        return (self.bits, self.group, self.shape[1], zero, *factors)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All arrays, in a fixed order."""
+        factors = [f for f in (self.scale, self.minimum) if f is not None]
+        parts = [self.codes, *(array for f in factors for array in (f.outer, f.inner)), self.zero]
+        return tuple(part for part in parts if isinstance(part, np.ndarray))
+
     def __getitem__(self, rows: slice | np.ndarray) -> QuantisedRows:
         """Returns some of the rows."""
         return replace(
@@ -76,3 +94,24 @@ class QuantisedRows:
         if self.minimum is not None:
             codes -= self.minimum.values(groups)[..., None]
         return codes.reshape(rows, inputs)
+
+
+def joined(parts: Sequence[QuantisedRows]) -> QuantisedRows:
+    """Returns the rows of all parts, which have the same `form`, one part after the other."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    minima = [part.minimum for part in parts if part.minimum is not None]
+    zeros = [part.zero for part in parts if isinstance(part.zero, np.ndarray)]
+    return replace(
+        first,
+        codes=np.concatenate([part.codes for part in parts]),
+        scale=_joined_factors([part.scale for part in parts]),
+        zero=np.concatenate(zeros) if zeros else first.zero,
+        minimum=_joined_factors(minima) if minima else None,
+    )
+
+
+def _joined_factors(parts: Sequence[Factors]) -> Factors:
+    inner = [part.inner for part in parts if part.inner is not None]
+    return Factors(np.concatenate([part.outer for part in parts]), np.concatenate(inner) if inner else None)

@@ -13,6 +13,7 @@ import sys
 FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 LIBRARIES = ("libasan.so", "libubsan.so")
 TESTS = (
+    "tests/kernels/matmul/test_grouped.py",
     "tests/kernels/matmul/test_native.py",
     "tests/kernels/matmul/test_int8.py",
     "tests/kernels/attention/test_cpu_native.py",

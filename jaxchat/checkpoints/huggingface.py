@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,19 @@ from jaxchat.checkpoints.hf_mapping import stored_slices, unused
 from jaxchat.checkpoints.open_tensors import open_tensors
 from jaxchat.checkpoints.stored_config import has_other_head
 from jaxchat.checkpoints.tensor_reader import MAPPED, TensorReader
-from jaxchat.checkpoints.tensor_slices import Shape, Slices
+from jaxchat.checkpoints.tensor_slices import Shape, Slices, TensorSlice
 from jaxchat.errors import ModelError
 from jaxchat.models.config import ModelConfig
-from jaxchat.models.param_specs import ParamPath, insert, param_at, param_specs
+from jaxchat.models.param_specs import ParamPath, ParamSpec, insert, param_at, param_specs
+from jaxchat.quantised import QuantisedRows
 from jaxchat.types import Progress
 
 Place = Callable[[ParamPath, np.ndarray], Any]
 """`place(path, array)` puts one finished parameter on its device or devices, possibly in another form."""
+Piece = tuple[TensorSlice, QuantisedRows | np.ndarray]
+"""A part of a parameter as it is stored: rows `[out, in]`, quantised or not."""
+Keep = Callable[[ParamPath, Sequence[Piece]], Any]
+"""`keep(path, pieces)` puts a parameter that is stored as quantised rows on its device as it is, or returns None."""
 
 
 def load_hf(
@@ -34,6 +39,7 @@ def load_hf(
     *,
     dtype: str = "float32",
     place: Place | None = None,
+    keep: Keep | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[dict[str, Any], str]:
     """Loads every parameter of `config` from the stored tensors of `directory`.
@@ -43,6 +49,8 @@ def load_hf(
         config: the configuration of the model.
         dtype: dtype of the loaded parameters, "float32" or "bfloat16".
         place: puts each finished parameter on its devices; by default on the default device.
+        keep: keeps weights of products, and the embedding, that are quantised. By default, and where it returns None,
+            they are dequantised.
         progress: called with the number of parameters read and their total number.
 
     Returns:
@@ -61,7 +69,10 @@ def load_hf(
     params: dict[str, Any] = {}
     for done, (path, slices) in enumerate(stored.items()):
         progress(done, len(stored))
-        insert(params, path, place(path, _assemble(shards, specs[path].shape, slices, jnp.dtype(dtype), digest)))
+        kept = _kept(shards, path, slices, keep, digest) if keep and keepable(path, specs[path]) else None
+        if kept is None:
+            kept = place(path, _assemble(shards, specs[path].shape, slices, jnp.dtype(dtype), digest))
+        insert(params, path, kept)
     progress(len(stored), len(stored))
     return params, digest.hexdigest()
 
@@ -116,6 +127,28 @@ def _check(shards: TensorReader, stored: dict[ParamPath, Slices], config: ModelC
             f"{shards.files[shards.head()]}: tensor {shards.head()} differs from the embedding, although "
             "tie_word_embeddings is true; set it to false"
         )
+
+
+def keepable(path: ParamPath, spec: ParamSpec) -> bool:
+    """Returns whether a parameter may stay quantised: one that tokens are multiplied by, or the embedding."""
+    return bool(spec.contracted) or path == ("embed",)
+
+
+def _kept(shards: TensorReader, path: ParamPath, slices: Slices, keep: Keep, digest: Any) -> Any:
+    """Returns a parameter in its stored form, or None if it is not quantised or cannot be kept."""
+    rows = [shards.quantised(part) for part in slices]
+    if not any(rows):
+        return None
+    pieces = [(part, shards.read(part) if each is None else each) for part, each in zip(slices, rows, strict=True)]
+    kept = keep(path, pieces)
+    if kept is not None:
+        for part, each in pieces:
+            arrays = each.arrays if isinstance(each, QuantisedRows) else (each,)
+            digest.update(f"{part.name}{[(array.dtype.str, array.shape) for array in arrays]}".encode())
+            for array in arrays:
+                digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+        shards.release()
+    return kept
 
 
 def _assemble(shards: TensorReader, shape: Shape, slices: Slices, dtype: np.dtype, digest: Any) -> np.ndarray:

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxchat.kernels.matmul.int8 import Int8
-from jaxchat.kernels.matmul.native import PanelWeight
+from jaxchat.kernels.matmul.packed import PackedWeight, take
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.layers import Attend, Attention, FeedForward, Norm, StepKeys, matmul, parameter, weight
 from jaxchat.models.moe import MoE
@@ -55,7 +54,7 @@ class Decoder(nn.Module):
         """
         c = self.config
         table = self.table
-        embedded = table.take(tokens) if isinstance(table, PanelWeight | Int8) else jnp.take(table, tokens, axis=0)
+        embedded = take(table, tokens) if isinstance(table, PackedWeight) else jnp.take(table, tokens, axis=0)
         x = embedded.astype(jnp.float32)
         if c.embed_scale != 1:
             dtype = self.table.dtype if c.round_embed_scale else jnp.float32

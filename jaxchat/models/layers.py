@@ -16,9 +16,8 @@ from flax import linen as nn
 from jax import Array
 
 from jaxchat.kernels.attention.spec import AttentionSpec
-from jaxchat.kernels.matmul import int8, native
-from jaxchat.kernels.matmul.int8 import Int8
-from jaxchat.kernels.matmul.native import PanelWeight
+from jaxchat.kernels.matmul import native, packed
+from jaxchat.kernels.matmul.packed import PackedWeight
 from jaxchat.models.config import Activation, Clamp, ModelConfig, NormKind
 from jaxchat.models.param_specs import Specs, attention_specs, feed_forward_specs, norm_specs
 from jaxchat.models.rope import RopeTables, rotate
@@ -30,7 +29,7 @@ Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
 `layer` is the index of the layer whose keys and values the queries attend to. A layer that reuses an earlier layer's
 keys and values passes the earlier layer's index, `k` and `v`, which are in the cache already.
 """
-Weight = Array | PanelWeight | Int8
+Weight = Array | PackedWeight
 
 
 def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
@@ -48,10 +47,8 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
         reduce_dtype: the dtype to which each device rounds its partial sum, if the sum runs over devices; otherwise
             "float32". See `TensorParallel`.
     """
-    if isinstance(w, PanelWeight):
-        return native.matmul(x.reshape(x.shape[0], -1), w)
-    if isinstance(w, Int8):
-        return int8.matmul(x.reshape(x.shape[0], -1), w)
+    if isinstance(w, PackedWeight):
+        return packed.matmul(x.reshape(x.shape[0], -1), w)
     left, right = equation.partition("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
     # einsum would contract in alphabetical order. A GPU transposes weights on every call if theirs is another order.
@@ -71,10 +68,8 @@ def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype:
 
     XLA:CPU widens all entries of bf16 weights before it extracts one. Without the C++ kernels this is slow.
     """
-    if isinstance(w, PanelWeight):
-        return native.matmul_entry(x.reshape(x.shape[0], -1), w, index)
-    if isinstance(w, Int8):
-        return int8.matmul_entry(x.reshape(x.shape[0], -1), w, index)
+    if isinstance(w, PackedWeight):
+        return packed.matmul_entry(x.reshape(x.shape[0], -1), w, index)
     return matmul(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), reduce_dtype)
 
 

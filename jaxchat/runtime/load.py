@@ -24,6 +24,7 @@ from jaxchat.runtime.compile import compile_cache
 from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets, rows_agree
 from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.parameters import load_parameters
+from jaxchat.runtime.process_tuning import trim_afterwards
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.start_record import Agreement, StartRecord, digest_of, machine
 from jaxchat.runtime.state import EngineShapes
@@ -108,7 +109,7 @@ def load_runner(
         ValueError: sizes or devices do not fit the model, or a logits processor has no `identity`. Or
             `engine.determinism` is "exact", but answers could depend on the copy of the model or on the slot.
     """
-    with compile_cache.kept_in(cache_folder(engine.cache_dir)):
+    with trim_afterwards(), compile_cache.kept_in(cache_folder(engine.cache_dir)):
         return _load(directory, engine, valid, text_digest, report, agree, tune_process)
 
 

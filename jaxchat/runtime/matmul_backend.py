@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 
@@ -11,6 +14,8 @@ from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.cpu_native import native_attention
 from jaxchat.kernels.attention.select import Selection
 from jaxchat.kernels.cpp.build import NativeError, is_built
+from jaxchat.kernels.matmul import grouped
+from jaxchat.kernels.matmul.grouped import native_grouped
 from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
@@ -19,6 +24,7 @@ from jaxchat.runtime.weight_packing import Int8Packing, Packing, PanelPacking
 from jaxchat.types import Report
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def choose_packing(
@@ -62,15 +68,40 @@ def matmul_calls(
     if reason := _xla_reason(engine, placement):
         return {}, reason
     try:
-        if is_built(folder):
-            return native_matmuls(folder), "by kernels in C++"
-        report("building kernels", 0, 1)
-        calls = native_matmuls(folder)
-        report("building kernels", 1, 1)
-        return calls, "by kernels in C++"
+        return _reported(partial(native_matmuls, folder), is_built(folder), report), "by kernels in C++"
     except NativeError as error:
         logger.warning("matrix products are left to XLA, which is slower for few rows: %s", error)
         return {}, f"by XLA: {error}"
+
+
+def grouped_call(
+    engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
+) -> str:
+    """Returns the name of the custom call for products with weights in groups. Empty if XLA multiplies.
+
+    Args:
+        engine: settings.
+        placement: devices of the model.
+        folder: folder for built kernels; None builds them for this process alone.
+        report: called with the progress if kernels are built.
+    """
+    if _xla_reason(engine, placement):
+        return ""
+    try:
+        return _reported(partial(native_grouped, folder), is_built(folder, grouped.PART), report)
+    except NativeError as error:
+        logger.warning("products with quantised weights are left to XLA, which is much slower: %s", error)
+        return ""
+
+
+def _reported(build: Callable[[], T], built: bool, report: Report) -> T:
+    """Returns what `build` returns, and reports the progress unless kernels are built already."""
+    if built:
+        return build()
+    report("building kernels", 0, 1)
+    calls = build()
+    report("building kernels", 1, 1)
+    return calls
 
 
 def select_attention(engine: EngineConfig, model: ModelConfig, placement: Placement, folder: Path | None) -> Selection:

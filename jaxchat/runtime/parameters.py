@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ import jax
 import numpy as np
 
 from jaxchat.cache import cache_folder
-from jaxchat.checkpoints.huggingface import load_hf
+from jaxchat.checkpoints.huggingface import Piece, load_hf
 from jaxchat.checkpoints.orbax import has_orbax, restore_orbax
 from jaxchat.config import EngineConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import ParamPath, param_specs
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import pad
-from jaxchat.runtime.matmul_backend import choose_packing
+from jaxchat.runtime.matmul_backend import choose_packing, grouped_call
 from jaxchat.runtime.process_tuning import release_freed_memory, trim_afterwards
+from jaxchat.runtime.stored_packing import StoredPacking
 from jaxchat.runtime.weight_packing import Packing, packed_param
 from jaxchat.types import Report
 
@@ -53,7 +54,9 @@ def load_parameters(
     logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0
     with release_freed_memory(logits) if tune_process else trim_afterwards():
         choose = partial(choose_packing, engine, placement, cache_folder(engine.cache_dir), report)
-        prepare = _Preparation(model, served, placement, choose)
+        call = partial(grouped_call, engine, placement, cache_folder(engine.cache_dir), report)
+        prepare = _Preparation(model, served, placement, choose, call, engine.dtype)
+        kept = engine.quantize is None and placement.mesh.size == 1 and jax.default_backend() == "cpu"
         if has_orbax(directory):
             report("loading weights", 0, 1)
             params, digest = restore_orbax(
@@ -65,9 +68,10 @@ def load_parameters(
                 model,
                 dtype=engine.dtype,
                 place=prepare.loaded,
+                keep=prepare.kept if kept else None,
                 progress=lambda done, total: report("loading weights", done, total),
             )
-    return params, digest, prepare.packing[1]
+    return params, digest, prepare.phrase
 
 
 class _Preparation:
@@ -82,16 +86,37 @@ class _Preparation:
         served: ModelConfig,
         placement: Placement,
         choose: Callable[[], tuple[Packing | None, str]],
+        call: Callable[[], str],
+        dtype: str,
     ) -> None:
         self._stored, self._served = param_specs(model), param_specs(served)
         self._pad = partial(pad, model=model, target=served)
         self._placement = placement
-        self._choose = choose
+        self._choose, self._call, self._dtype = choose, call, dtype
 
     @cached_property
     def packing(self) -> tuple[Packing | None, str]:
         """The result of `choose_packing`. First use computes it, after the checkpoint was checked."""
         return self._choose()
+
+    @cached_property
+    def stored_packing(self) -> StoredPacking:
+        """The packing of weights that are stored quantised. First use builds the kernels for it."""
+        packing, _ = self.packing
+        return StoredPacking(self._dtype, self._call(), packing.targets if packing else {})
+
+    @property
+    def phrase(self) -> str:
+        """A phrase that describes the matmul backend and the sizes of stored codes."""
+        bits = sorted(self.stored_packing.bits) if "stored_packing" in self.__dict__ else []
+        return f"of weights in {', '.join(map(str, bits))} bits {self.packing[1]}" if bits else self.packing[1]
+
+    def kept(self, path: ParamPath, pieces: Sequence[Piece]) -> Any:
+        """Returns the served form of a parameter that is stored quantised, or None if it must be widened."""
+        spec = self._served[path]
+        if spec.shape != self._stored[path].shape:
+            return None
+        return jax.block_until_ready(self.stored_packing.pack(spec, pieces))
 
     def loaded(self, path: ParamPath, array: np.ndarray) -> Any:
         """Returns the served form of a parameter of `model` that is in host memory."""

@@ -1,11 +1,14 @@
-"""Settings of the C library's allocator, which the whole process shares. They are for processes that only serve."""
+"""Memory of the host: settings of the C library's allocator, which the whole process shares, and pages of zeros."""
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import jax
 
 _TRIM, _MAP, _MAPS, _ARENAS = -1, -3, -4, -8  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX of malloc.h
 _SMALL, _LARGE = 1 << 20, 1 << 30  # bytes
@@ -58,6 +61,23 @@ def trim_afterwards() -> Iterator[None]:
     finally:
         if trim := _libc("malloc_trim"):
             trim(0)
+
+
+def release_zeros(array: jax.Array) -> None:
+    """Gives the memory of an array of zeros on a CPU back to the system, until it is written to.
+
+    The array still reads as zeros: Linux promises that of anonymous memory that is given back (`madvise(2)`). So a pool
+    of KV pages takes only the memory of the pages that were used. No effect on other systems and devices.
+    """
+    madvise = _libc("madvise")
+    if madvise is None or next(iter(array.devices())).platform != "cpu":
+        return
+    for shard in array.addressable_shards:
+        start = shard.data.unsafe_buffer_pointer()
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = (start + shard.data.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if length > 0:
+            madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
 
 
 def _libc(name: str) -> Callable[..., int] | None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxchat.kernels.attention.backend import ModelAttention
@@ -18,6 +19,7 @@ from jaxchat.parallel.distributed import block_each_step, put
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.compile import CompileCounter, hlo_digest, options
 from jaxchat.runtime.packing import PackedLayout
+from jaxchat.runtime.process_tuning import release_zeros
 from jaxchat.runtime.program_specs import decode_name, prefill_name, program_specs
 from jaxchat.runtime.programs import output_layout
 from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
@@ -47,6 +49,18 @@ class Done:
 
     def wait(self) -> None:
         """Returns at once."""
+
+
+def _pages(attention: ModelAttention, sizes: EngineShapes, placement: Placement) -> KVPages:
+    """Returns the KV pages. On a CPU, they take no memory until they are written."""
+    make = jax.jit(jnp.zeros, static_argnums=(0, 1), out_shardings=placement.pages(attention.first))
+
+    def zeros(page: jax.ShapeDtypeStruct) -> jax.Array:
+        array = jax.block_until_ready(make(page.shape, page.dtype))
+        release_zeros(array)
+        return array
+
+    return jax.tree.map(zeros, jax.eval_shape(partial(KVPages.zeros, attention, sizes)))
 
 
 class Runner:
@@ -85,8 +99,7 @@ class Runner:
         self.params = params
         self.placement = placement
         self.decode_buckets, self.prefill_buckets = decode_sizes or (sizes.slots,), sizes.prefill_buckets
-        zeros = partial(KVPages.zeros, attention, sizes)
-        self.pages = jax.jit(zeros, out_shardings=placement.pages(attention.first))()
+        self.pages = _pages(attention, sizes, placement)
         slots = partial(SlotState.zeros, sizes)
         self.slots = jax.jit(slots, out_shardings=slot_shardings(jax.eval_shape(slots), placement))()
         spread = TensorParallel.over(placement.mesh, dtype, jax.default_backend(), experts=placement.whole_experts)

@@ -134,7 +134,10 @@ def flags() -> tuple[str, ...]:
 def _identity(compiler: str, part: str) -> str:
     [version] = _run((compiler, "--version"))
     parts = (
-        *(path.read_text("utf-8") for path in (*_sources(part), *sorted({*FOLDER.glob("*.h"), *(FOLDER / part).glob("*.h")}))),
+        *(
+            path.read_text("utf-8")
+            for path in (*_sources(part), *sorted({*FOLDER.glob("*.h"), *(FOLDER / part).glob("*.h")}))
+        ),
         *flags(),
         version,
         platform.machine(),

@@ -67,7 +67,9 @@ class GroupedWeight:
             return _rows(jax.tree.map(lambda array: array[0] if len(array) else array, self), outputs)
         shape = jax.ShapeDtypeStruct((len(outputs), self.inputs), jnp.float32)
         name = self.target.replace(TARGET, TAKE)
-        rows: Array = jax.ffi.ffi_call(name, shape)(*_buffers(self), outputs.astype(jnp.int32), zero=np.int64(self.zero))
+        rows: Array = jax.ffi.ffi_call(name, shape)(
+            *_buffers(self), outputs.astype(jnp.int32), zero=np.int64(self.zero)
+        )
         return rows
 
 
