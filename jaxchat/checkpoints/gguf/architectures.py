@@ -162,7 +162,8 @@ def _olmo_2(keys: ModelKeys, base: Config) -> Config:
     if not found["sliding_window"]:
         return {}
     plain = {"rope_theta": base["rope_theta"], "rope_type": "default"}
-    parameters = {"full_attention": plain | base.get("rope_scaling", {}), "sliding_attention": plain}
+    local = plain | {"rope_theta": keys.number("rope.freq_base_swa", base["rope_theta"])}
+    parameters = {"full_attention": plain | base.get("rope_scaling", {}), "sliding_attention": local}
     rope = {"rope_theta": None, "rope_scaling": None, "rope_parameters": parameters}
     return {"architectures": ["Olmo3ForCausalLM"], **found, **rope}
 
