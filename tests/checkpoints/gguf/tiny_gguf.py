@@ -30,7 +30,9 @@ OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_he
 Values = Mapping[str, Any]
 
 
-def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Values, kinds: Mapping[str, str] | None = None) -> Path:
+def write(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Values, kinds: Mapping[str, str] | None = None
+) -> Path:
     """Writes a file with `tensors`, quantised as `kinds` says for names that end so, and `metadata`."""
     writer = GGUFWriter(path, str(metadata["general.architecture"]))
     for key, value in metadata.items():
@@ -128,4 +130,6 @@ def vocabulary_of(directory: Path, size: int) -> dict[str, Any]:
 def write_tiny(path: Path, directory: Path, kinds: Mapping[str, str] | None = None, **changes: Any) -> Path:
     """Writes the model in `directory` as a GGUF file, with `changes` of metadata; None leaves a key out."""
     metadata = {**metadata_of(directory), **changes}
-    return write(path, tensors_of(directory), {key: value for key, value in metadata.items() if value is not None}, kinds)
+    return write(
+        path, tensors_of(directory), {key: value for key, value in metadata.items() if value is not None}, kinds
+    )
