@@ -19,7 +19,6 @@ from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
-from tests import tiny
 from tests.checkpoints.gguf import tiny_gguf
 
 Q, NORM, DOWN = "model.layers.1.self_attn.q_proj.weight", "model.norm.weight", "model.layers.0.mlp.down_proj.weight"
@@ -27,8 +26,7 @@ Q, NORM, DOWN = "model.layers.1.self_attn.q_proj.weight", "model.norm.weight", "
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with wider heads, so that rows of queries and keys have an order to lose."""
-    return tiny.write(tmp_path_factory.mktemp("original"), hidden_size=64, tie_word_embeddings=False)
+    return tiny_gguf.write_checkpoint(tmp_path_factory.mktemp("original"))
 
 
 def reader_of(path: Path) -> GgufReader:

@@ -10,7 +10,7 @@ from typing import Any
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, TokenType
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from tests import tiny
@@ -28,6 +28,31 @@ LAYER = {
 }
 OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 Values = Mapping[str, Any]
+
+
+def write_checkpoint(directory: Path, **changes: Any) -> Path:
+    """Writes a tiny Llama in Hugging Face form, as `tests.tiny` does but of random numbers, without jax."""
+    config = {**tiny.CONFIG, "hidden_size": 64, "tie_word_embeddings": False, **changes}
+    width, inner, heads, kv_heads = (
+        config[key] for key in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
+    )
+    keys = width // heads * kv_heads
+    outer = {"model.embed_tokens": (config["vocab_size"], width), "model.norm": (width,)}
+    shapes = outer if config["tie_word_embeddings"] else {**outer, "lm_head": outer["model.embed_tokens"]}
+    sizes = {
+        **{"input_layernorm": (width,), "post_attention_layernorm": (width,), "mlp.down_proj": (width, inner)},
+        **{"self_attn.q_proj": (width, width), "self_attn.o_proj": (width, width)},
+        **{f"self_attn.{name}_proj": (keys, width) for name in "kv"},
+        **{f"mlp.{name}_proj": (inner, width) for name in ("gate", "up")},
+    }
+    for layer in range(config["num_hidden_layers"]):
+        shapes = {**shapes, **{f"model.layers.{layer}.{name}": shape for name, shape in sizes.items()}}
+    rng = np.random.default_rng(0)
+    tensors = {f"{name}.weight": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    save_file(tensors, directory / "model.safetensors")
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "tokenizer.json").write_text(tiny.tokenizer_json())
+    return directory
 
 
 def write(
