@@ -33,7 +33,7 @@ _MERGE = "merge it with `merge_and_unload()` of PEFT and save the result with `s
 _TO_SAFETENSORS = "convert it with `AutoModelForCausalLM.from_pretrained(..).save_pretrained(..)` of transformers"
 _OTHER_FORMATS = (
     ("*-of-*.gguf", "it is a part of a model whose first part is missing; get all parts"),
-    ("*.gguf", "it holds no language model of its own; get the GGUF file of the model"),
+    ("*.gguf", "it is the image encoder of a model; get the GGUF file of the model itself"),
     ("model-*-of-*.safetensors", f"shards need {INDEX}; copy it from where the model came from"),
     (
         "consolidated*",
