@@ -258,7 +258,7 @@ def test_long_rope_has_the_stored_factors(tmp_path: Path) -> None:
         ({"embedding_length": "64"}, r"key llama\.embedding_length must be a whole number of at least 1, got '64'"),
         ({"block_count": 0}, r"key llama\.block_count must be a whole number of at least 1, got 0"),
         ({"feed_forward_length": [96, 96, 96, 48]}, r"key llama\.feed_forward_length must be the same for all layers"),
-        ({"attention.layer_norm_rms_epsilon": float("nan")}, r"layer_norm_rms_epsilon must be a finite number, got nan"),
+        ({"attention.layer_norm_rms_epsilon": float("nan")}, r"rms_epsilon must be a finite number, got nan"),
         ({"attention.value_length": 8}, r"key llama\.attention\.value_length is 8, but the keys of a head have 16"),
         ({"rope.dimension_count": 8}, r"key llama\.rope\.dimension_count must be 16, got 8"),
         ({"rope.scaling.type": "longrope"}, r"key llama\.rope\.scaling\.type is not supported"),

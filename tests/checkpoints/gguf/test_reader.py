@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from jaxchat.checkpoints.gguf.manifest import manifest
 from jaxchat.checkpoints.gguf.file import open_gguf
+from jaxchat.checkpoints.gguf.manifest import manifest
 from jaxchat.checkpoints.gguf.reader import GgufReader
 from jaxchat.checkpoints.gguf.view import view
 from jaxchat.checkpoints.huggingface import load_hf

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def test_templates_with_names_are_kept(original: Path, tmp_path: Path, cache: st
     tools = {"tokenizer.chat_template.tool_use": "{% for m in messages %}{{ m.content }}{% endfor %}"}
     path = tiny_gguf.write_tiny(tmp_path / "tiny.gguf", original, **tools)
     directory = view(path, cache)
-    assert (directory / "additional_chat_templates" / "tool_use.jinja").read_text() == [*tools.values()][0]
+    assert (directory / "additional_chat_templates" / "tool_use.jinja").read_text() == next(iter(tools.values()))
 
 
 def test_a_file_without_a_template_says_so(original: Path, tmp_path: Path, cache: str) -> None:
@@ -106,25 +105,17 @@ def test_the_id_of_a_file_is_its_name(name: str, id_: str, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def served(tiny_model: Path, tmp_path: Path, greedy_sampler: None) -> Iterator[list[jaxchat.Client]]:
-    """Clients of the tiny model and of the same model in a GGUF file."""
-    weights = tmp_path / "weights"
-    shutil.copytree(tiny_model, weights)
-    path = tiny_gguf.write_tiny(tmp_path / "tiny-F32.gguf", weights)
-    clients = [jaxchat.load(str(each), progress=False, slots=2, max_seq_len=256) for each in (weights, path)]
-    yield clients
-    for client in clients:
-        client.close()
+def gguf_client(tiny_model: Path, tmp_path: Path) -> Iterator[jaxchat.Client]:
+    """An engine on the tiny model in a GGUF file, with the settings, and so the programs, of `tiny_client`."""
+    path = tiny_gguf.write_tiny(tmp_path / "tiny-F32.gguf", tiny_model)
+    with jaxchat.load(str(path), progress=False, slots=4, prefill_chunk=32) as client:
+        yield client
 
 
-def test_a_file_answers_as_the_checkpoint_does(served: list[jaxchat.Client]) -> None:
-    answers = [
-        client.chat.completions.create(
-            messages=[{"role": "user", "content": "hello"}], max_tokens=12, logprobs=True, top_logprobs=3
-        )
-        for client in served
-    ]
-    first, second = (answer.choices[0] for answer in answers)
-    assert first.message.content == second.message.content
-    assert first.logprobs == second.logprobs
-    assert answers[1].model == "tiny-F32"
+def test_a_file_answers_as_the_checkpoint_does(tiny_client: jaxchat.Client, gguf_client: jaxchat.Client) -> None:
+    request = dict(
+        messages=[{"role": "user", "content": "hello"}], max_tokens=12, seed=3, logprobs=True, top_logprobs=3
+    )
+    expected, actual = (client.chat.completions.create(**request) for client in (tiny_client, gguf_client))
+    assert actual.choices == expected.choices
+    assert actual.model == "tiny-F32"
