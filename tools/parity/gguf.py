@@ -38,7 +38,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "qwen 2 with experts": dict(mlp_only_layers=[]),
     "qwen 3 with experts": dict(mlp_only_layers=[]),
 }
-"""What the conversion needs."""
+"""Changes of configurations that the conversion needs."""
 
 
 def convert(directory: Path, target: Path) -> None:

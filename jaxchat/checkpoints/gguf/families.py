@@ -1,7 +1,7 @@
-"""What the architectures of GGUF files add to the configuration that all of them share.
+"""Reads the parts of a configuration in which the architectures of GGUF files differ.
 
-Each function gets the metadata and the keys of `base_config`. It returns the keys of a `config.json` that replace or add
-to those, and raises ModelError if a key is missing, wrong or not supported.
+Each function gets the metadata and the keys of `base_config`. It returns the keys of a `config.json` that replace or
+add to those, and raises ModelError if a key is missing, wrong or not supported.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ class _Parser:
         return value
 
     def _take(self, size: int) -> int:
-        """Moves behind the next `size` bytes and returns where they start."""
+        """Advances by `size` bytes and returns where they start."""
         start = self._at
         if size > len(self._data) - start:
             raise self._error(f"ends in {self._place}; it is incomplete")

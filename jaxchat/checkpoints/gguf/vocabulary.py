@@ -17,7 +17,7 @@ _STOPS = ("eos", "eot", "eom")  # end of text, of a turn, and of a message that 
 
 
 class Kind(IntEnum):
-    """What a token is."""
+    """The kinds of tokens, as GGUF numbers them."""
 
     NORMAL = 1
     UNKNOWN = 2
