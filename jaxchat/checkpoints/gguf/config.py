@@ -127,10 +127,10 @@ def _rope_scaling(keys: ModelKeys, context: int) -> dict[str, Any]:
         factors = keys.factors("rope_freqs.weight")
         return {"rope_scaling": _longrope(factors, factors, context, 1.0)}
     if keys.stores("rope_factors_long.weight"):
-        divisors = (keys.factors(f"rope_factors_{name}.weight") for name in ("short", "long"))
+        short, long = (keys.factors(f"rope_factors_{name}.weight") for name in ("short", "long"))
         magnitude = keys.number("rope.scaling.attn_factor") if keys.has("rope.scaling.attn_factor") else None
         return {
-            "rope_scaling": _longrope(*divisors, original, magnitude),
+            "rope_scaling": _longrope(short, long, original, magnitude),
             "original_max_position_embeddings": original,
         }
     if kind == "linear":

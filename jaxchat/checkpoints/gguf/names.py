@@ -48,7 +48,7 @@ class Origin:
     tensors: tuple[str, ...]  # one, unless `compose` is set
     shape: tuple[int, ...]  # of the tensor with the Hugging Face name
     entry: int | None = None  # the entry of the first axis, of a stored tensor that stacks the matrices of experts
-    heads: int = 0  # the rows of each of so many heads are reordered; 0: none are
+    heads: int = 0  # the number of heads whose rows are reordered; 0: none are
     added: float = 0.0  # the number that the conversion has added
     compose: Compose | None = None
 
