@@ -102,6 +102,8 @@ def _begins_model(path: Path) -> bool:
 
 
 def _download(model: str) -> Path:
+    if model.endswith(".gguf"):
+        raise ModelError(f"{model}: no such file")
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ModelError(f"{model}: no such directory, and not a hub id of the form owner/name")
     try:

@@ -81,6 +81,11 @@ def test_a_file_in_place_of_a_directory(tmp_path: Path) -> None:
         find(str(tmp_path / WEIGHTS))
 
 
+def test_a_gguf_file_that_does_not_exist() -> None:
+    with pytest.raises(ModelError, match=r"a/none\.gguf: no such file$"):
+        find("a/none.gguf")
+
+
 def test_weights_beside_other_formats_are_served(tmp_path: Path) -> None:
     tiny.write(tmp_path)
     for name in ("consolidated.safetensors", "pytorch_model.bin", "tiny.gguf"):

@@ -121,6 +121,20 @@ def test_a_scale_that_is_not_finite_names_the_tensor(original: Path, tmp_path: P
             read(whole(reader, DOWN))
 
 
+def test_parts_may_be_links_to_files_without_their_names(tmp_path: Path) -> None:
+    paths = [tmp_path / f"m-0000{number}-of-00002.gguf" for number in (1, 2)]
+    names = ("attn_norm", "ffn_norm")
+    for index, (path, name) in enumerate(zip(paths, names, strict=True)):
+        keys = {"split.no": index, "split.count": 2, "llama.attention.head_count": 4}
+        target = tiny_gguf.write(
+            tmp_path / f"blob{index}",
+            {f"blk.0.{name}.weight": np.full(32, index, np.float32)},
+            {"general.architecture": "llama", **keys},
+        )
+        path.symlink_to(target)
+    np.testing.assert_array_equal(read_layer(paths[0], "post_attention_layernorm.weight"), np.ones(32))
+
+
 def test_a_file_that_changed_is_refused(original: Path, tmp_path: Path) -> None:
     path = tiny_gguf.write_tiny(tmp_path / "tiny.gguf", original)
     directory = view(path, str(tmp_path / "cache"))
