@@ -35,7 +35,7 @@ STRUCTURES: tuple[Request, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class RequestSpace:
-    """What random requests may ask of a model.
+    """The fields and sizes that random requests may have.
 
     Attributes:
         model: the model's id.

@@ -72,7 +72,7 @@ def _whole(pattern: str) -> str:
     if inner.endswith("$") and backslashes % 2 == 0:
         inner = inner[:-1]
     try:
-        return rewrite(inner)
+        return rewrite(inner, in_json=False)
     except ValueError as error:
         raise invalid("structured_outputs.regex", f"pattern {safe_repr(pattern)}: {error}.") from None
 
