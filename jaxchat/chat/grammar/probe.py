@@ -24,7 +24,7 @@ SLOW = 0.05  # seconds of processor time for one mask, above which a grammar is 
 NO_VALUE = "no value can satisfy this schema"
 TOO_SLOW = "following it takes too long"
 MEMORY = 4 << 30  # bytes that the process may map
-ENDED_BY_LIMIT = -getattr(signal, "SIGPROF", 0)  # exit status after too much processor time
+ENDED_BY_LIMIT = -signal.SIGPROF if hasattr(signal, "SIGPROF") else None  # exit status after too much processor time
 LIMITS: dict[str, Any] = {
     "initial_lexer_fuel": 1_000_000,
     "step_lexer_fuel": 100_000,
