@@ -16,7 +16,7 @@ from jaxchat.kernels.matmul.grouped import GroupedWeight, pack_rows
 from jaxchat.kernels.matmul.native import PanelWeight, pack_table
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
 from jaxchat.models.param_specs import ParamSpec
-from jaxchat.quantised import QuantisedRows, joined
+from jaxchat.quantised import QuantisedRows, joined, same_order
 
 
 class StoredPacking:
@@ -51,7 +51,10 @@ class StoredPacking:
             places = [_numbers(spec, part.place, outputs) for part, _ in pieces]
             if not all(part.transposed or spec.shape[:1] == outputs for part, _ in pieces):
                 return None
-            whole = joined([part for _, part in pieces if isinstance(part, QuantisedRows)])
+            parts = [part for _, part in pieces if isinstance(part, QuantisedRows)]
+            if not same_order(parts):
+                return None
+            whole = joined(parts)
             numbers = np.concatenate(places)
             in_order = np.array_equal(numbers, np.arange(len(numbers)))
             stack.append(whole if in_order else whole[np.argsort(numbers)])

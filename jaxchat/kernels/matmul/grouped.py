@@ -45,12 +45,13 @@ class GroupedWeight:
 
     Codes are in panels of 32 outputs, a block of 32 inputs in as many rows of words as a code has bits: the lower
     halves of words w and w + 4 in the bytes of row w, then the upper bits of all eight words, lowest bits first. N is
-    padded to whole panels with weights of zero.
+    padded to whole panels with weights of zero. With an `order`, input j of the codes is input `order[j]` of the model.
     """
 
     codes: Array  # u32 [E, N / 32, k / 32, bits, 32]
     scale: DeviceFactors
     minimum: DeviceFactors  # `outer` is empty if there is none
+    order: Array  # i32 [E, k], or [0, 0]: that of the model
     zero: int = field(metadata={"static": True})
     outputs: tuple[int, ...] = field(metadata={"static": True})
     dtype: jnp.dtype = field(metadata={"static": True})  # of what else the model computes with
@@ -63,6 +64,10 @@ class GroupedWeight:
 
     def take(self, outputs: Array) -> Array:
         """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The stack has one weight."""
+        rows = self._take(outputs)
+        return rows if not self.order.size else jnp.empty_like(rows).at[:, self.order[0]].set(rows)
+
+    def _take(self, outputs: Array) -> Array:
         if not self.target:
             return _rows(jax.tree.map(lambda array: array[0] if len(array) else array, self), outputs)
         shape = jax.ShapeDtypeStruct((len(outputs), self.inputs), jnp.float32)
@@ -90,7 +95,7 @@ def pack_rows(
     """Returns the weights of `stack`, all of one form, on the default device.
 
     Args:
-        stack: each weight `[N, k]`.
+        stack: each weight `[N, k]`. Their orders of inputs may differ.
         outputs: sizes of the axes that N outputs have in the model.
         dtype: dtype of what else the model computes with.
         target: the custom call from `native_grouped`. If it is empty, XLA multiplies.
@@ -103,6 +108,7 @@ def pack_rows(
         jnp.stack([_codes(np.pad(rows.codes, ((0, padding), (0, 0))), rows.bits) for rows in stack]),
         _factors([rows.scale for rows in stack], padding),
         empty if minima[0] is None else _factors([m for m in minima if m is not None], padding),
+        _orders(stack),
         _zero(first),
         outputs,
         jnp.dtype(dtype),
@@ -116,6 +122,7 @@ def matmul(x: Array, w: GroupedWeight, index: Array | int = 0) -> Array:
     Rounds each block of 32 activations to int8, with a scale of its own.
     """
     count, index = prod(w.outputs), jnp.asarray(index, jnp.int32)
+    x = x[:, w.order[index]] if w.order.size else x
     y = _call(x.astype(jnp.float32), w, index) if w.target else _by_xla(x.astype(jnp.float32), w, index)
     return y[:, :count].reshape(x.shape[0], *w.outputs)
 
@@ -153,6 +160,13 @@ def _minimum(rows: QuantisedRows) -> Factors | None:
         return Factors(rows.scale.outer, zeros)
     minima = rows.scale.values(zeros.shape[1]) * zeros.astype(np.float32)
     return Factors(minima if rows.minimum is None else minima + rows.minimum.values(zeros.shape[1]))
+
+
+def _orders(stack: Sequence[QuantisedRows]) -> Array:
+    """Returns the orders of inputs of several weights, i32 `[E, k]`, or `[0, 0]` if all have that of the model."""
+    if all(rows.order is None for rows in stack):
+        return jnp.zeros((0, 0), jnp.int32)
+    return jnp.stack([jnp.arange(rows.shape[1]) if rows.order is None else jnp.asarray(rows.order) for rows in stack])
 
 
 def _factors(stack: Sequence[Factors], padding: int) -> DeviceFactors:
