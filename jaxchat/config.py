@@ -13,7 +13,7 @@ from jaxchat.settings import Settings, setting
 
 DTypeName = Literal["float32", "bfloat16"]
 LogprobsMode = Literal["raw", "processed"]
-Quantize = Literal["int8"]
+Quantize = Literal["int8", "int4"]
 CpuMatmul = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
 NamedFinish = Literal["tool_calls", "stop"]
@@ -65,8 +65,8 @@ class EngineConfig(Settings):
     )
     quantize: Quantize | None = setting(
         None,
-        "int8 rounds weights to 8 bits for each output and activations to 8 bits for each token: "
-        "faster and less accurate",
+        "int8 rounds weights to 8 bits for each output and activations to 8 bits for each token; int4 rounds weights "
+        "to 4 bits in groups of 32, those of the vocabulary to 8: faster and less accurate; no value: as stored",
     )
     cpu_matmul: CpuMatmul = setting(
         "native",

@@ -33,7 +33,7 @@ _MERGE = "merge it with `merge_and_unload()` of PEFT and save the result with `s
 _TO_SAFETENSORS = "convert it with `AutoModelForCausalLM.from_pretrained(..).save_pretrained(..)` of transformers"
 _OTHER_FORMATS = (
     ("*-of-*.gguf", "it is a part of a model whose first part is missing; get all parts"),
-    ("*.gguf", "it holds no language model of its own; get the GGUF file of the model"),
+    ("*.gguf", "it is the image encoder of a model; get the GGUF file of the model itself"),
     ("model-*-of-*.safetensors", f"shards need {INDEX}; copy it from where the model came from"),
     (
         "consolidated*",
@@ -85,19 +85,25 @@ def gguf_file(model: str) -> Path | None:
         return path
     if not path.is_dir() or any((path / name).exists() for name in (SINGLE, INDEX, ORBAX, GGUF)):
         return None
-    files = sorted(each for each in path.glob("*.gguf") if _begins_model(each))
+    files = gguf_files(path)
     if len(files) > 1:
         raise ModelError(f"{path}: holds several GGUF files, such as {files[0].name} and {files[1].name}; name one")
     return files[0] if files else None
 
 
+def gguf_files(directory: Path) -> list[Path]:
+    """Returns the GGUF files in a directory that hold a model or its first part, not an image encoder, sorted."""
+    return sorted(path for path in directory.glob("*.gguf") if _begins_model(path))
+
+
 def _begins_model(path: Path) -> bool:
-    """Returns whether the name of a GGUF file is that of a model or of its first part, not of an image encoder."""
     part = GGUF_PART.fullmatch(path.name)
     return not path.name.startswith("mmproj") and (part is None or int(part["number"]) == 1)
 
 
 def _download(model: str) -> Path:
+    if model.endswith(".gguf"):
+        raise ModelError(f"{model}: no such file")
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ModelError(f"{model}: no such directory, and not a hub id of the form owner/name")
     try:

@@ -16,7 +16,7 @@ from jaxchat.config import ChatConfig, EngineConfig, MeshConfig
 @pytest.mark.parametrize(
     ("config", "settings", "message"),
     [
-        (EngineConfig, {"quantize": "int4"}, "quantize must be 'int8' or None, got 'int4'"),
+        (EngineConfig, {"quantize": "int3"}, "quantize must be 'int8' or 'int4' or None, got 'int3'"),
         (EngineConfig, {"quantize": "none"}, "quantize 'none' is now None"),
         (EngineConfig, {"determinism": "exakt"}, "determinism must be 'exact' or 'fast', got 'exakt'"),
         (EngineConfig, {"attention": "plain"}, "attention 'plain' is now 'xla'"),

@@ -43,7 +43,8 @@ def test_an_adapter_beside_the_weights_is_refused(tmp_path: Path, files: list[st
         (["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"], "pickled weights are not supported"),
         (["consolidated.safetensors", "params.json"], "the native format of Mistral and Meta is not supported"),
         (["consolidated.00.pth"], "the native format of Mistral and Meta is not supported"),
-        (["README.md", "tiny-Q4_K_M.gguf"], r"but tiny-Q4_K_M\.gguf; GGUF is not supported"),
+        (["README.md", "mmproj-tiny.gguf"], r"but mmproj-tiny\.gguf; it is the image encoder of a model"),
+        (["tiny-00002-of-00002.gguf"], r"but tiny-00002-of-00002\.gguf; it is a part of a model whose first part is"),
         (["model-00001-of-00002.safetensors"], r"shards need model\.safetensors\.index\.json"),
         (["weights.safetensors"], r"but weights\.safetensors; if it has all weights"),
         (["tf_model.h5"], "weights of TensorFlow are not supported"),
@@ -74,11 +75,15 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
             use(str(tmp_path))
 
 
-@pytest.mark.parametrize(("name", "advice"), [("a.gguf", "GGUF is not supported"), (WEIGHTS, "name its folder")])
-def test_a_file_in_place_of_a_directory(tmp_path: Path, name: str, advice: str) -> None:
-    (tmp_path / name).write_bytes(b"GGUF")
-    with pytest.raises(ModelError, match=rf"{name}: a file, not the directory of a model; {advice}"):
-        find(str(tmp_path / name))
+def test_a_file_in_place_of_a_directory(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS).touch()
+    with pytest.raises(ModelError, match=rf"{WEIGHTS}: a file, not the directory of a model; name its folder"):
+        find(str(tmp_path / WEIGHTS))
+
+
+def test_a_gguf_file_that_does_not_exist() -> None:
+    with pytest.raises(ModelError, match=r"a/none\.gguf: no such file$"):
+        find("a/none.gguf")
 
 
 def test_weights_beside_other_formats_are_served(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ class QuantisedTensor(StoredTensor, Protocol):
     def quantised(self, index: slice) -> QuantisedRows | None:
         """Returns the rows in the slice `index`, or None if they must be widened.
 
-        Their `dequantised` equals what `[index]` returns.
+        Their `dequantised` equals what `[index]` returns. Rows of a stack of matrices `[entries, in, out]` are the
+        outputs of the one entry in the slice; the matrix is then transposed.
         """
 
 

@@ -1,4 +1,4 @@
-"""What loading asks of the stored tensors of a model, whatever files they are in."""
+"""The protocol of readers of stored tensors, which loading uses whatever files the tensors are in."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.select import find_backend
 from jaxchat.kernels.cpp.build import cpu
+from jaxchat.kernels.matmul.grouped import GroupedWeight
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
@@ -145,7 +146,7 @@ def _load(
             dtype=engine.dtype,
             sampler=partial(sample, valid=min(valid, model.vocab_size), report=engine.logprobs, processors=processors),
             attention=attention.backend,
-            decode_sizes=engine.decode_sizes,
+            decode_sizes=_decode_sizes(engine, params),
         )
         for placement in placements
     )
@@ -179,6 +180,16 @@ def _load(
         products,
         param_count(model),
     )
+
+
+def _decode_sizes(engine: EngineConfig, params: Any) -> tuple[int, ...]:
+    """Returns the row counts of the decode programs: by default, one for a single row if weights are in groups.
+
+    A second row costs such products up to a fifth, while products of other weights wait for memory.
+    """
+    packed = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, GroupedWeight))
+    single = engine.decode_buckets is None and any(isinstance(leaf, GroupedWeight) for leaf in packed)
+    return tuple(sorted({1, *engine.decode_sizes} if single else {*engine.decode_sizes}))
 
 
 def _settings(engine: EngineConfig, padded: ModelConfig) -> list[str]:

@@ -20,7 +20,7 @@ from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.program_specs import choose_attention
-from jaxchat.runtime.weight_packing import Int8Packing, Packing, PanelPacking
+from jaxchat.runtime.weight_packing import Int4Packing, Int8Packing, Packing, PanelPacking
 from jaxchat.types import Report
 
 logger = logging.getLogger(__name__)
@@ -41,14 +41,15 @@ def choose_packing(
         report: called with the progress if kernels are built.
 
     Raises:
-        ValueError: `engine.quantize` is int8 and `placement` has several devices.
+        ValueError: `engine.quantize` is set and `placement` has several devices.
     """
-    rounded = engine.quantize == "int8"
-    if rounded and placement.mesh.size > 1:
-        raise ValueError(f"quantize int8 serves one device, tensor_parallel is {placement.mesh.size}")
+    if engine.quantize and placement.mesh.size > 1:
+        raise ValueError(f"quantize {engine.quantize} serves one device, tensor_parallel is {placement.mesh.size}")
     targets, phrase = matmul_calls(engine, placement, folder, report)
-    if rounded:
+    if engine.quantize == "int8":
         return Int8Packing(targets), f"of int8 {phrase}"
+    if engine.quantize == "int4":
+        return Int4Packing(grouped_call(engine, placement, folder, report)), f"of int4 {phrase}"
     return (PanelPacking(targets) if targets else None), phrase
 
 

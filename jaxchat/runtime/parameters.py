@@ -21,7 +21,7 @@ from jaxchat.parallel.padding import pad
 from jaxchat.runtime.matmul_backend import choose_packing, grouped_call
 from jaxchat.runtime.process_tuning import release_freed_memory, trim_afterwards
 from jaxchat.runtime.stored_packing import StoredPacking
-from jaxchat.runtime.weight_packing import Packing, packed_param
+from jaxchat.runtime.weight_packing import Packing, PanelPacking, packed_param
 from jaxchat.types import Report
 
 
@@ -103,7 +103,7 @@ class _Preparation:
     def stored_packing(self) -> StoredPacking:
         """The packing of weights that are stored quantised. First use builds the kernels for it."""
         packing, _ = self.packing
-        return StoredPacking(self._dtype, self._call(), packing.targets if packing else {})
+        return StoredPacking(self._dtype, self._call(), packing.targets if isinstance(packing, PanelPacking) else {})
 
     @property
     def phrase(self) -> str:

@@ -1,15 +1,20 @@
-"""Packs weights for the matmul backends: into panels for the C++ kernels, or into int8."""
+"""Packs weights for the matmul backends: into panels for the C++ kernels, into int8, or into groups of 4 bits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array
 
+from jaxchat.kernels.matmul.grouped import GroupedWeight, pack_rows
 from jaxchat.kernels.matmul.int8 import Int8, quantise, quantise_rows, quantise_stack
 from jaxchat.kernels.matmul.native import PanelWeight, pack_stack, pack_table, pack_weight
+from jaxchat.kernels.matmul.packed import PackedWeight
+from jaxchat.kernels.matmul.rounding import round_rows
 from jaxchat.models.param_specs import ParamSpec, Specs, insert, param_at
 
 
@@ -28,15 +33,17 @@ def pack(params: dict[str, Any], specs: Specs, packing: Packing) -> dict[str, An
     return params
 
 
-def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PanelWeight | Int8:
+def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PackedWeight:
     """Returns one parameter in its packed form, or unchanged if matrix products do not contract its axes."""
     count = len(spec.contracted)
     if not count:
         return w
     if spec.per_expert:
         other = packing.experts(w, count)
+    elif "vocab" in spec.axes:
+        other = packing.table(w) if spec.axes[0] == "vocab" else packing.head(w)
     else:
-        other = packing.matrix(w, count) if spec.contracted[0] == 0 else packing.table(w)
+        other = packing.matrix(w, count)
     return jax.block_until_ready(other)
 
 
@@ -52,6 +59,10 @@ class PanelPacking:
     def matrix(self, w: Array, inputs: int) -> PanelWeight:
         """Packs `w[in..., out...]`, whose first `inputs` axes are contracted."""
         return pack_weight(w, inputs, self.targets[w.dtype.name])
+
+    def head(self, w: Array) -> PanelWeight:
+        """Packs `w[D, V]`, whose first axis is contracted."""
+        return self.matrix(w, 1)
 
     def table(self, w: Array) -> PanelWeight:
         """Packs `w[V, D]`, whose last axis is contracted."""
@@ -80,6 +91,10 @@ class Int8Packing:
         """
         return quantise(w, inputs, self.target)
 
+    def head(self, w: Array) -> Int8:
+        """Rounds `w[D, V]`, whose first axis is contracted, to int8. Each of the V outputs has one scale."""
+        return self.matrix(w, 1)
+
     def table(self, w: Array) -> Int8:
         """Rounds `w[V, D]`, whose last axis is contracted, to int8. Each of the V outputs has one scale."""
         return quantise_rows(w, self.target)
@@ -92,4 +107,33 @@ class Int8Packing:
         return quantise_stack(w, inputs, self.target)
 
 
-Packing = PanelPacking | Int8Packing
+@dataclass(frozen=True)
+class Int4Packing:
+    """The packing into groups of 32 weights with 4 bits, and with 8 bits where outputs are the vocabulary.
+
+    `target` is the custom call from `kernels.matmul.grouped.native_grouped`. It is empty if XLA multiplies.
+    """
+
+    target: str
+
+    def matrix(self, w: Array, inputs: int) -> GroupedWeight:
+        """Rounds `w[in..., out...]`, whose first `inputs` axes are contracted, to 4 bits."""
+        return self.experts(w[None], inputs)
+
+    def head(self, w: Array) -> GroupedWeight:
+        """Rounds `w[D, V]`, whose first axis is contracted, to 8 bits."""
+        return self.table(w.T)
+
+    def table(self, w: Array) -> GroupedWeight:
+        """Rounds `w[V, D]`, whose last axis is contracted, to 8 bits."""
+        rows = round_rows(np.asarray(w, np.float32), 8)
+        return pack_rows([rows], w.shape[:1], w.dtype, self.target, w.shape[1])
+
+    def experts(self, w: Array, inputs: int) -> GroupedWeight:
+        """Rounds `w[E, in..., out...]`, a stack of E weights, to 4 bits. The first `inputs` axes are contracted."""
+        count, outputs = prod(w.shape[1 : 1 + inputs]), w.shape[1 + inputs :]
+        matrices = (np.asarray(matrix, np.float32).reshape(count, -1).T for matrix in w)
+        return pack_rows([round_rows(matrix, 4) for matrix in matrices], outputs, w.dtype, self.target, count)
+
+
+Packing = PanelPacking | Int8Packing | Int4Packing

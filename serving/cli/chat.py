@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("question", nargs="?", help="question to answer before exiting")
     parser.add_argument(
-        "--model", help="model directory, hub id or 'bundled'; with --connect, a model id of that server"
+        "--model", help="model directory, GGUF file, hub id or 'bundled'; with --connect, a model id of that server"
     )
     parser.add_argument("--connect", metavar="HOST:PORT", help="gRPC server to use instead of loading a model")
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file with the API key for that server")

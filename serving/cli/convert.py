@@ -13,7 +13,7 @@ from serving.cli.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "model directory in the Hugging Face format, hub id, or 'bundled'"
+    text = "model directory in the Hugging Face format, GGUF file, hub id, or 'bundled'"
     parser.add_argument("source", metavar="SRC", help=text)
     parser.add_argument("destination", metavar="DST", type=Path, help="directory to write, new or empty")
     text = "precision of the stored weights (default: bfloat16 if all weights have it, otherwise float32)"

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxchat.errors import ModelError
+from jaxchat.model_directory import gguf_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "a model directory (with config.json), or a directory of model directories"
+    text = "a model directory (with config.json), or a directory of model directories and GGUF files"
     parser.add_argument("directories", nargs="*", type=Path, metavar="DIRECTORY", help=text)
 
 
@@ -29,15 +30,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _models_in(directory: Path) -> list[Path]:
-    models = [
-        path.parent for path in (directory / "config.json", *sorted(directory.glob("*/config.json"))) if path.is_file()
-    ]
+    configs = directory / "config.json", *sorted(directory.glob("*/config.json"))
+    models = [path.parent for path in configs if path.is_file()]
+    models += [path for folder in (directory, *_folders(directory)) for path in gguf_files(folder)]
     if not models:
-        raise ModelError(f"{directory}: no config.json here or one level below")
+        raise ModelError(f"{directory}: no config.json or GGUF file here or one level below")
     return models
 
 
+def _folders(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("*") if path.is_dir())
+
+
 def _facts(path: Path) -> str:
+    if path.is_file():
+        return f"GGUF, {path.stat().st_size / 1e6:.1f} MB"
     try:
         config: dict[str, Any] = json.loads((path / "config.json").read_text("utf-8"))
     except ValueError as error:

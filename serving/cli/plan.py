@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "a directory with config.json, a config file, 'bundled', or a known shape such as llama-3-8b"
+    text = "a directory with config.json, a config file, a GGUF file, 'bundled', or a known shape such as llama-3-8b"
     parser.add_argument("model", metavar="MODEL", help=text)
     text = "accelerators, such as v5e:2x4, v6e:2x4, v5p:2x2x2 or h200:8"
     parser.add_argument("--topology", required=True, metavar="CHIPS", help=text)

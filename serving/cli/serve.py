@@ -37,7 +37,7 @@ Try it:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "model directory, hub id, or 'bundled' for the small model in the package (default: bundled)"
+    text = "model directory, GGUF file, hub id, or 'bundled' for the small model in the package (default: bundled)"
     parser.add_argument("--model", default="bundled", help=text)
     add_flags(parser, ServeConfig, "addresses and limits")
     add_flags(parser, ChatConfig, "requests")

@@ -55,6 +55,17 @@ def test_weights_of_int8_take_their_own_products(tiny_model: Path) -> None:
 
 
 @pytest.mark.usefixtures("greedy_sampler")
+def test_weights_of_int4_take_their_own_products_and_a_program_of_one_row(tiny_model: Path) -> None:
+    rounded = loaded(tiny_model, quantize="int4")
+    assert rounded.runner.decode_buckets[0] == 1
+    assert "matmul_grouped_" in rounded.runner.programs["decode[1]"].as_text()
+    assert rounded.matmul_backend == "of int4 by kernels in C++"
+    params = rounded.runner.params
+    sizes = [w.codes.shape[3] for w in (params["embed"], params["layer_0"]["mlp"]["down"])]
+    assert sizes == [8, 4]
+
+
+@pytest.mark.usefixtures("greedy_sampler")
 def test_instructions_are_part_of_the_fingerprint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = loaded(tiny_model, cpu_matmul="xla")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")

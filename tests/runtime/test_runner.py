@@ -79,6 +79,7 @@ PRECISIONS = {
     "bf16": {**FEW, "dtype": "bfloat16"},
     "bf16 by XLA": {**FEW, "dtype": "bfloat16", "cpu_matmul": "xla"},
     "int8": {**FEW, "quantize": "int8"},
+    "int4": {**FEW, "quantize": "int4"},
 }
 
 

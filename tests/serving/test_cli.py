@@ -172,6 +172,16 @@ def test_models_lists_directories(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()[-2:]
     assert [line.split()[0] for line in lines] == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert "LlamaForCausalLM, 2 layers, 7 tokens in the vocabulary" in lines[0]
+    for name in ("c.gguf", "mmproj.gguf"):
+        (tmp_path / name).write_bytes(bytes(2_000_000))
+    assert main(["models", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path / 'c.gguf'}  GGUF, 2.0 MB"
+
+
+def test_a_damaged_gguf_file_is_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF\3\0\0\0")
+    assert main(["serve", "--model", str(tmp_path), "--cache-dir", "none"]) == 1
+    assert capsys.readouterr().err == f"jaxchat: {tmp_path / 'a.gguf'}: ends in header; it is incomplete\n"
 
 
 def test_a_plan_as_a_table_and_as_json(capsys):

@@ -72,7 +72,7 @@ def test_none_is_a_word_for_every_setting_that_may_be_none(word):
         (["rest", "--backend-certificate", "a"], "unknown flag --backend-certificate: did you mean --backend-cert?"),
         (["serve", "--zebra"], "unknown flag --zebra\n"),
         (["keys", "spare"], "keys: error: unexpected argument: spare"),
-        (["serve", "--quantize", "int4"], "invalid choice: 'int4'"),
+        (["serve", "--quantize", "int3"], "invalid choice: 'int3'"),
         (["serve", "--pages", "few"], "invalid int value: 'few'"),
     ],
 )
@@ -96,7 +96,7 @@ def test_help_says_what_a_value_is():
         "--request-timeout SECONDS",
         "--max-body BYTES",
         "--prefill-buckets [TOKENS ...]",
-        "--quantize {int8,none}",
+        "--quantize {int8,int4,none}",
         "--attention NAME",
     ):
         assert re.search(rf"^  {re.escape(flag)}(  |$)", text, re.MULTILINE)

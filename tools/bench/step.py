@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--cpu-matmul", choices=("native", "xla"), default="native")
-    parser.add_argument("--quantize", choices=("int8",))
+    parser.add_argument("--quantize", choices=("int8", "int4"))
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--max-seq-len", type=int, default=512)

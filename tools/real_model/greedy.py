@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -33,11 +34,23 @@ PROMPTS = [
 ]
 
 
-def expected(folder: Path, tokens: int) -> list[list[int]]:
-    """Returns the token ids of the answers of `transformers` to PROMPTS, without end tokens.
+@dataclass(frozen=True)
+class Answer:
+    """A greedy answer of `transformers`: its token ids without the end token, and how clearly each was chosen.
 
-    Answers have at most `tokens` tokens.
+    `scores` has the logits `[V]` of each step.
     """
+
+    ids: list[int]
+    scores: tuple[torch.Tensor, ...]
+
+    def gap(self, step: int, other: int) -> float:
+        """Returns by how much the logit of the token chosen in a step is above that of the token `other`."""
+        return float(self.scores[step].max() - self.scores[step][other])
+
+
+def expected(folder: Path, tokens: int) -> list[Answer]:
+    """Returns the answers of `transformers` to PROMPTS, of at most `tokens` tokens."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     answers = []
@@ -45,45 +58,59 @@ def expected(folder: Path, tokens: int) -> list[list[int]]:
         chat = [{"role": "user", "content": prompt}]
         inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         with torch.inference_mode():
-            output = model.generate(**inputs, max_new_tokens=tokens, do_sample=False, repetition_penalty=1.0)
-        ids = output[0, inputs["input_ids"].shape[1] :].tolist()
-        answers.append(ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids)
+            output = model.generate(
+                **inputs,
+                max_new_tokens=tokens,
+                do_sample=False,
+                repetition_penalty=1.0,
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
+        ids = output.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+        scores = tuple(step[0] for step in output.logits)
+        answers.append(Answer(ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids, scores))
     return answers
 
 
-def ours(folder: Path, tokens: int) -> list[list[bytes]]:
-    """Returns the bytes of each token in our answers to PROMPTS. Answers have at most `tokens` tokens."""
-    with jaxchat.load(str(folder), progress=False) as client:
+def ours(model: Path, tokens: int) -> list[list[int]]:
+    """Returns the token ids of our answers to PROMPTS, without end tokens. Answers have at most `tokens` tokens."""
+    with jaxchat.load(str(model), progress=False) as client:
         answers = []
         for prompt in PROMPTS:
             answer = client.chat.completions.create(
                 messages=[{"role": "user", "content": prompt}],
                 temperature=0,
                 max_completion_tokens=tokens,
-                logprobs=True,
+                return_token_ids=True,
             )
-            logprobs = answer.choices[0].logprobs
-            assert logprobs is not None
-            answers.append([bytes(token.bytes or b"") for token in logprobs.content or []])
+            choice = answer.choices[0]
+            ids = list(choice.token_ids or [])
+            answers.append(ids[:-1] if choice.finish_reason == "stop" else ids)
     return answers
 
 
-def compare(folder: Path, tokens: int) -> int:
+def compare(folder: Path, tokens: int, model: Path | None = None) -> int:
     """Prints for each prompt whether the answers are equal. Returns the number of answers that differ.
 
+    An answer of a quantised model may differ where two tokens are nearly as probable, because its products round
+    activations. The difference of their logits by `transformers` is printed.
+
     Args:
-        folder: the model directory.
+        folder: the model directory in float32.
         tokens: maximum length of an answer, in tokens.
+        model: what we serve, by default the directory.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     different = 0
-    for prompt, answer, ids in zip(PROMPTS, ours(folder, tokens), expected(folder, tokens), strict=True):
-        wanted = tokenizer.decode(ids)
-        text = b"".join(answer).decode("utf-8", "replace")
-        same = len(answer) == len(ids) and text == wanted
-        different += not same
-        print(f"{'equal' if same else 'DIFFERS'} {len(ids):4} tokens  {prompt}", flush=True)
-        if not same:
-            print(f"  ours: {text!r}\n  transformers: {wanted!r}")
+    for prompt, ids, right in zip(PROMPTS, ours(model or folder, tokens), expected(folder, tokens), strict=True):
+        if ids == right.ids:
+            print(f"equal   {len(ids):4} tokens  {prompt}", flush=True)
+            continue
+        different += 1
+        pairs = zip([*ids, tokenizer.eos_token_id], [*right.ids, tokenizer.eos_token_id], strict=False)
+        step, (other, token) = next((step, pair) for step, pair in enumerate(pairs) if pair[0] != pair[1])
+        print(f"DIFFERS at token {step} of {len(right.ids)}: {prompt}", flush=True)
+        print(f"  transformers {tokenizer.decode(token)!r}, ours {tokenizer.decode(other)!r}", end="")
+        print(f", whose logit is {right.gap(step, other):.3f} below")
     print(f"{len(PROMPTS) - different} of {len(PROMPTS)} answers equal")
     return different

@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="model folder")
     parser.add_argument("--backend", choices=BACKENDS, default="direct")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the jaxchat backend")
-    parser.add_argument("--quantize", choices=("int8",), help="of the jaxchat backend")
+    parser.add_argument("--quantize", choices=("int8", "int4"), help="of the jaxchat backend")
     parser.add_argument("--temperature", type=float, default=0.0, help="of the jaxchat backend, with seed 1")
     parser.add_argument("--count", type=int, default=200, help="examples a skill")
     parser.add_argument("--seed", type=int, default=1)

@@ -41,10 +41,8 @@ class Settings:
     def read(cls, quantization: Mapping[str, Any]) -> Settings:
         """Reads the settings. Raises ModelError if one is missing or not supported."""
         keys = quantization_keys(quantization)
-        bits, group = (
-            ("bits" if keys.has("bits") else "w_bit"),
-            "group_size" if keys.has("group_size") else "q_group_size",
-        )
+        bits = "w_bit" if keys.has("w_bit") else "bits"
+        group = "q_group_size" if keys.has("q_group_size") else "group_size"
         if keys.integer(bits) != _BITS:
             raise keys.error(bits, "must be 4")
         size = keys.integer(group, 128, least=-1)
@@ -60,13 +58,13 @@ class AwqMatrix(QuantisedMatrix):
 
     def __init__(self, parts: Parts, settings: Settings) -> None:
         """Wraps the stored parts. Raises ModelError if their shapes and dtypes do not fit the settings."""
-        inputs, words = parts.matrix(".qweight", "I32")
+        inputs, words = parts.matrix("qweight", "I32")
         outputs = words * _PER_WORD
         super().__init__((outputs, inputs), group_size(inputs, settings.group_size))
         groups = inputs // self.group
-        self._qweight = parts.take(".qweight", "I32")
-        self._scales = parts.take(".scales", *SCALES, shape=(groups, outputs))
-        self._qzeros = parts.take(".qzeros", "I32", shape=(groups, words)) if ".qzeros" in parts else None
+        self._qweight = parts.take("qweight", "I32")
+        self._scales = parts.take("scales", *SCALES, shape=(groups, outputs))
+        self._qzeros = parts.take("qzeros", "I32", shape=(groups, words)) if "qzeros" in parts else None
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
         """Reads the rows from `start` to `stop`."""
@@ -104,7 +102,7 @@ class AwqForm:
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> AwqMatrix:
         """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""
-        return AwqMatrix(Parts(name.removesuffix(_WEIGHT), parts), Settings.read(quantization))
+        return AwqMatrix(Parts(name.removesuffix("weight"), parts), Settings.read(quantization))
 
 
 AWQ = AwqForm()

@@ -3,7 +3,7 @@
 A weight `[n, k]` has `weight_scale` `[n, k / g]`, and `weight_zero_point` unless its codes are symmetric. Packed,
 `weight_packed` i32 `[n, k * bits / 32]` holds codes from 0, lowest bits first, `weight_shape` is (n, k), and zero
 points are packed likewise, over outputs. `weight_g_idx` is the group of each input if a group's are not neighbours.
-Integers and floats are stored as `weight`. Scales of activations are not needed: kernels round activations as they come.
+Integers and floats are stored as `weight`. Scales of activations are not needed: kernels round what they are given.
 """
 
 from __future__ import annotations

@@ -69,21 +69,21 @@ class GptqMatrix(QuantisedMatrix):
 
     def __init__(self, parts: Parts, settings: Settings) -> None:
         """Wraps the stored parts. Raises ModelError if their shapes and dtypes do not fit the settings."""
-        words, outputs = parts.matrix(".qweight", "I32")
-        groups, _ = parts.matrix(".scales", *SCALES)
+        words, outputs = parts.matrix("qweight", "I32")
+        groups, _ = parts.matrix("scales", *SCALES)
         self._bits, size = settings.bits, settings.group_size
         if settings.varied:
-            self._bits = _WORD * parts.matrix(".qzeros", "I32")[1] // outputs
+            self._bits = _WORD * parts.matrix("qzeros", "I32")[1] // outputs
             size = words * _WORD // max(self._bits, 1) // groups
             if self._bits not in _ONES:
                 raise ModelError(f"qzeros have {self._bits} bits for each output, supported: 4 and 8")
         inputs = words * _WORD // self._bits
         super().__init__((outputs, inputs), group_size(inputs, size))
         groups = inputs // self.group
-        self._qweight = parts.take(".qweight", "I32")
-        self._scales = parts.take(".scales", *SCALES, shape=(groups, outputs))
-        self._qzeros = parts.take(".qzeros", "I32", shape=(groups, cdiv(outputs * self._bits, _WORD)))
-        self._g_idx = parts.take(".g_idx", "I32", shape=(inputs,)) if ".g_idx" in parts else None
+        self._qweight = parts.take("qweight", "I32")
+        self._scales = parts.take("scales", *SCALES, shape=(groups, outputs))
+        self._qzeros = parts.take("qzeros", "I32", shape=(groups, cdiv(outputs * self._bits, _WORD)))
+        self._g_idx = parts.take("g_idx", "I32", shape=(inputs,)) if "g_idx" in parts else None
         self._ones = np.uint32(_ONES[self._bits] if settings.version == 1 else 0)
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
@@ -122,7 +122,7 @@ class GptqForm:
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> GptqMatrix:
         """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""
-        return GptqMatrix(Parts(name.removesuffix(_WEIGHT), parts), Settings.read(quantization))
+        return GptqMatrix(Parts(name.removesuffix("weight"), parts), Settings.read(quantization))
 
 
 GPTQ = GptqForm()

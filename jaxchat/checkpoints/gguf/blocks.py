@@ -19,7 +19,7 @@ Read = Callable[[np.ndarray], QuantisedRows]
 """`read(blocks)` reads the u8 blocks `[n, b, s]` of rows."""
 _PLAIN = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
 _MXFP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
-_EXPONENT_BIAS = 127
+_EXPONENT_BIAS, _LARGEST_EXPONENT = 127, 252  # with which six, the largest number, is finite in f32
 _AT_ONCE = 1 << 20  # numbers that are decoded at once, which bounds the memory for intermediate results
 
 
@@ -71,7 +71,10 @@ def _dequantised(kind: TensorType, rows: np.ndarray) -> np.ndarray:
 
 def _mxfp4(kind: TensorType, rows: np.ndarray) -> np.ndarray:
     blocks = rows.reshape(-1, kind.size)
-    scales = np.ldexp(np.float32(1), blocks[:, :1].astype(np.int32) - _EXPONENT_BIAS)
+    exponents = blocks[:, :1].astype(np.int32)
+    if exponents.max() > _LARGEST_EXPONENT:
+        raise ModelError("a scale is not a finite number, or too large")
+    scales = np.ldexp(np.float32(1), exponents - _EXPONENT_BIAS)
     return (_MXFP4[_nibbles(blocks[:, 1:], 16)] * scales).reshape(len(rows), -1)
 
 
@@ -106,8 +109,8 @@ def _q4_k(blocks: np.ndarray) -> QuantisedRows:
 
 def _q5_k(blocks: np.ndarray) -> QuantisedRows:
     scales, minimums = _six_bits(blocks)
-    high = blocks[..., 16:48, None] >> np.arange(8, dtype=np.uint8) & 1  # bit i belongs to group i
-    codes = _nibbles(blocks[..., 48:], 32) | _flat(high.swapaxes(-1, -2) << np.uint8(4))
+    high = blocks[..., None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None] & 1  # bit i belongs to group i
+    codes = _nibbles(blocks[..., 48:], 32) | _flat(high << np.uint8(4))
     return _rows(codes, 5, 32, scales, minimum=minimums)
 
 
@@ -145,7 +148,7 @@ def _halves(blocks: np.ndarray, index: int) -> Factors:
 
 
 def _nibbles(packed: np.ndarray, span: int) -> np.ndarray:
-    """Returns the 4-bit codes of bytes `[..., m]`, u8 `[..., 2 m]`: for each `span` bytes all low codes, then the high."""
+    """Returns the codes in bytes `[..., m]`, u8 `[..., 2 m]`: for each `span` bytes all low halves, then all high."""
     spans = packed.reshape(*packed.shape[:-1], -1, 1, span)
     return ((spans >> np.array([0, 4], np.uint8)[:, None]) & np.uint8(15)).reshape(*packed.shape[:-1], -1)
 

@@ -13,8 +13,9 @@ from jaxchat.checkpoints.gguf.file import GgufFile
 from jaxchat.checkpoints.gguf.metadata import Metadata
 from jaxchat.errors import ModelError
 
-_NEUTRAL = ("vocab_size", "rope.scaling.finetuned", "pooling_type", "attention.causal")
-"""Keys that say nothing more about a decoder that writes text."""
+_NEUTRAL = ("vocab_size", "rope.scaling.finetuned", "pooling_type", "tensor_data_layout", "use_parallel_residual")
+"""Keys that say nothing more about a decoder that writes text. Early files of Qwen have the last one by mistake."""
+_IMAGES = ("vision.", "mm.")  # beginnings of keys about the part of a model that sees images
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def base_config(keys: ModelKeys, model: str) -> dict[str, Any]:
             f"{head_dim} dimensions; they must be equal"
         )
     keys.metadata.ignore(*map(keys.name, _NEUTRAL))
+    if not keys.metadata.flag(keys.name("attention.causal"), True):
+        raise keys.metadata.error(keys.name("attention.causal"), "must be true; others are not decoders")
     context = keys.integer("context_length", least=1)
     rotated = keys.integer("rope.dimension_count", head_dim)
     theta = keys.number("rope.freq_base", 10_000.0)
@@ -114,7 +117,8 @@ def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
 
 def check_all_read(keys: ModelKeys) -> None:
     """Raises ModelError for a key of the architecture that no one has read, because it may change the model."""
-    if unread := keys.metadata.unread(f"{keys.architecture}."):
+    images = tuple(map(keys.name, _IMAGES))
+    if unread := [key for key in keys.metadata.unread(keys.name("")) if not key.startswith(images)]:
         raise ModelError(f"{keys.file.path}: key {unread[0]} is not supported for this architecture")
 
 
@@ -127,10 +131,10 @@ def _rope_scaling(keys: ModelKeys, context: int) -> dict[str, Any]:
         factors = keys.factors("rope_freqs.weight")
         return {"rope_scaling": _longrope(factors, factors, context, 1.0)}
     if keys.stores("rope_factors_long.weight"):
-        divisors = (keys.factors(f"rope_factors_{name}.weight") for name in ("short", "long"))
+        short, long = (keys.factors(f"rope_factors_{name}.weight") for name in ("short", "long"))
         magnitude = keys.number("rope.scaling.attn_factor") if keys.has("rope.scaling.attn_factor") else None
         return {
-            "rope_scaling": _longrope(*divisors, original, magnitude),
+            "rope_scaling": _longrope(short, long, original, magnitude),
             "original_max_position_embeddings": original,
         }
     if kind == "linear":

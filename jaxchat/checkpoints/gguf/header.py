@@ -175,7 +175,8 @@ class _Parser:
 
     def _strings(self, count: int) -> list[str]:
         """Reads strings, of which a vocabulary has some hundred thousand: without a call for each."""
-        data, at, unpack, texts = self._data, self._at, _LENGTH.unpack_from, []
+        data, at, unpack = self._data, self._at, _LENGTH.unpack_from
+        texts: list[bytes] = []
         if count * _LENGTH.size > len(data) - at:
             raise self._error(f"{self._place} claims {count} strings, but the file ends before")
         append, size = texts.append, len(data)
@@ -206,7 +207,7 @@ class _Parser:
         return value
 
     def _take(self, size: int) -> int:
-        """Moves behind the next `size` bytes and returns where they start."""
+        """Advances by `size` bytes and returns where they start."""
         start = self._at
         if size > len(self._data) - start:
             raise self._error(f"ends in {self._place}; it is incomplete")

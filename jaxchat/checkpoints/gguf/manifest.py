@@ -38,13 +38,16 @@ def digest(file: GgufFile) -> str:
         except OSError as error:
             raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
         hashed.update(header)
-        hashed.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode())
+        hashed.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
     return hashed.hexdigest()
 
 
 def manifest(file: GgufFile) -> str:
-    """Returns the text of the manifest of a view."""
-    return json.dumps({"file": str(file.path.resolve()), "digest": digest(file)}, indent=2)
+    """Returns the text of the manifest of a view.
+
+    Links are not followed: their targets may lack the numbers of parts in their names.
+    """
+    return json.dumps({"file": str(file.path.absolute()), "digest": digest(file)}, indent=2)
 
 
 def open_view(directory: Path) -> tuple[GgufFile, dict[str, Origin]]:

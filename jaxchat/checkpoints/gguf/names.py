@@ -15,7 +15,8 @@ from jaxchat.checkpoints.gguf.header import StoredTensor
 
 Compose = Callable[..., np.ndarray]
 """`compose(*tensors)` makes entries of a tensor from the same entries of several tensors."""
-IGNORED = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")  # part of the configuration
+_IGNORED = ("rope_freqs.", "rope_factors_long.", "rope_factors_short.", "v.", "mm.")
+"""Beginnings of names of tensors that are part of the configuration, or of the part of a model that sees images."""
 _OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _LAYER = {
     "attn_norm": "input_layernorm",
@@ -48,7 +49,7 @@ class Origin:
     tensors: tuple[str, ...]  # one, unless `compose` is set
     shape: tuple[int, ...]  # of the tensor with the Hugging Face name
     entry: int | None = None  # the entry of the first axis, of a stored tensor that stacks the matrices of experts
-    heads: int = 0  # the rows of each of so many heads are reordered; 0: none are
+    heads: int = 0  # the number of heads whose rows are reordered; 0: none are
     added: float = 0.0  # the number that the conversion has added
     compose: Compose | None = None
 
@@ -73,7 +74,7 @@ class Renaming:
         counts = {"attn_q": heads, "attn_k": kv_heads} if self.reordered else {}
         found: dict[str, Origin] = {}
         for name, stored in tensors.items():
-            if name in IGNORED:
+            if name.startswith(_IGNORED):
                 continue
             base, _, suffix = name.rpartition(".")
             prefix, base = _layer_of(base)

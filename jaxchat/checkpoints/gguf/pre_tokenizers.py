@@ -41,9 +41,6 @@ _WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _SYMBOLS = r" ?[^\s\p{L}\p{N}]+[\r\n]*"
 _CL100K = rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1,3}}|{_SYMBOLS}|{_TAIL}"
 _QWEN = rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}|{_SYMBOLS}|{_TAIL}"
-_QWEN_35 = (
-    rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{_TAIL}"
-)
 _SEED = rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|{_TAIL}"
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _BEFORE = r"[^\r\n\p{L}\p{N}]?"
@@ -67,7 +64,6 @@ LLAMA_3 = PreTokenizer((_CL100K,), whole_words=True)
 CL100K = PreTokenizer((_CL100K,))
 GLM_4 = PreTokenizer((_CL100K,), whole_words=True)
 QWEN_2 = PreTokenizer((_QWEN,), composed=True)
-QWEN_35 = PreTokenizer((_QWEN_35,), composed=True)
 O200K = PreTokenizer((_O200K,), whole_words=True)
 TEKKEN = PreTokenizer((_TEKKEN,), whole_words=True)
 DEEPSEEK_3 = PreTokenizer(_DEEPSEEK_3)
@@ -89,7 +85,6 @@ PRE_TOKENIZERS: Registry[PreTokenizer] = Registry(
             "llama-v3": "LLAMA_3",
             "qwen2": "QWEN_2",
             "deepseek-r1-qwen": "QWEN_2",
-            "qwen35": "QWEN_35",
             "gpt-4o": "O200K",
             "tekken": "TEKKEN",
             "dbrx": "CL100K",

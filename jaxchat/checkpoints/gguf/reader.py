@@ -100,10 +100,8 @@ class GgufReader(TensorReader):
 
     def _entries(self, tensor: StoredTensor, start: int, end: int) -> np.ndarray:
         """Returns entries of the first axis of a whole stored tensor as numbers."""
-        origin = Origin((tensor.name,), tensor.shape)
-        if len(tensor.shape) == 2:
-            return floats(tensor.type, self._rows(origin, start, end))
-        return floats(tensor.type, self._rows(origin, start, end)).reshape(end - start, *tensor.shape[1:])
+        rows = self._rows(Origin((tensor.name,), tensor.shape), start, end)
+        return floats(tensor.type, rows).reshape(end - start, *tensor.shape[1:])
 
     def _bytes(self, tensor: StoredTensor) -> np.ndarray:
         """Returns the stored bytes of a tensor, u8 `[rows, s]`, as a view of the file."""

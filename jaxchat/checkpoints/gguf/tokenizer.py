@@ -83,12 +83,10 @@ def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
 
 def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: str) -> Tokenizer:
     """Returns a tokenizer that merges the pair with the best score first, and falls back to bytes."""
+    vocabulary = vocabulary.with_spaces(_SPACE)
     vocab = {token: id_ for id_, token in enumerate(vocabulary.tokens)}
-    if vocabulary.scores is None:
-        raise metadata.error(SCORES, "must be an array of numbers")
-    merges = _merges(vocabulary, vocab)
-    unknown = np.flatnonzero(vocabulary.kinds == Kind.UNKNOWN)
-    unknown_token = vocabulary.tokens[unknown[0]] if len(unknown) else None
+    merges = _merges(metadata, vocabulary, vocab)
+    unknown_token = next((vocabulary.tokens[id_] for id_ in vocabulary.ids(Kind.UNKNOWN)), None)
     tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token=unknown_token, fuse_unk=True, byte_fallback=True))
     replaced = normalizers.Replace(" ", _SPACE)
     strip = []
@@ -100,29 +98,31 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary, architecture: st
         tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     fallback = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*fallback, *strip])
-    added = vocabulary.added(spaces=_SPACE, strip_after=_KEEP_SPACE.get(architecture))
+    added = vocabulary.added(keep_space_after=_KEEP_SPACE.get(architecture))
     tokenizer.add_tokens([token for _, token in added])
     return tokenizer
 
 
-def _merges(vocabulary: Vocabulary, vocab: dict[str, int]) -> list[tuple[str, str]]:
-    """Returns every split of a token into two tokens, the token with the best score first.
+def _merges(metadata: Metadata, vocabulary: Vocabulary, vocab: dict[str, int]) -> list[tuple[str, str]]:
+    """Returns every split of a token into two tokens, in the order in which pairs are merged.
 
-    Merging in this order gives what SentencePiece gives, which merges the pair whose result has the best score.
+    SentencePiece merges the pair whose result has the best score. Before all others it finds tokens that the user has
+    defined, such as long runs of spaces, the longest first.
     """
-    scores = vocabulary.scores
-    assert scores is not None
-    normal = np.flatnonzero(vocabulary.kinds == Kind.NORMAL)
-    known = {vocabulary.tokens[id_] for id_ in normal}
-    merges: list[tuple[str, str]] = []
-    for id_ in normal[np.argsort(-scores[normal].astype(np.float64), kind="stable")]:
-        token = vocabulary.tokens[id_]
-        splits = ((token[:at], token[at:]) for at in range(1, len(token)))
-        pairs = [pair for pair in splits if pair[0] in known and pair[1] in known]
-        if len(pairs) > 1:
-            pairs.sort(key=lambda pair: (vocab[pair[0]], vocab[pair[1]]))
-        merges += pairs
+    if vocabulary.scores is None:
+        raise metadata.error(SCORES, "must be an array of numbers")
+    defined = [pair for id_ in vocabulary.ids(Kind.USER_DEFINED) for pair in _splits(vocabulary.tokens[id_], vocab)]
+    merges = sorted(defined, key=lambda pair: (-len(pair[0]), -len(pair[1])))
+    normal = vocabulary.ids(Kind.NORMAL)
+    for id_ in normal[np.argsort(-vocabulary.scores[normal].astype(np.float64), kind="stable")]:
+        pairs = _splits(vocabulary.tokens[id_], vocab)
+        merges += sorted(pairs, key=lambda pair: (vocab[pair[0]], vocab[pair[1]])) if len(pairs) > 1 else pairs
     return merges
+
+
+def _splits(token: str, vocab: dict[str, int]) -> list[tuple[str, str]]:
+    pairs = ((token[:at], token[at:]) for at in range(1, len(token)))
+    return [pair for pair in pairs if pair[0] in vocab and pair[1] in vocab]
 
 
 _MAKERS: dict[str, Callable[[Metadata, Vocabulary, str], Tokenizer]] = {

@@ -91,11 +91,13 @@ def _texts(file: GgufFile) -> Iterator[tuple[str, str]]:
 
 
 def _templates(file: GgufFile, metadata: Metadata) -> Iterator[tuple[str, str]]:
+    """Yields the chat template, and further ones that have a name. Raises ModelError if there is none."""
+    if not metadata.has(_TEMPLATE):
+        raise ModelError(f"{file.path}: key {_TEMPLATE} is missing, so it cannot chat")
+    yield "chat_template.jinja", metadata.word(_TEMPLATE)
     for key in file.metadata:
         name = key.removeprefix(f"{_TEMPLATE}.")
-        if key == _TEMPLATE:
-            yield "chat_template.jinja", metadata.word(key)
-        elif name != key and name.isidentifier():
+        if name != key and name.isidentifier():
             yield f"additional_chat_templates/{name}.jinja", metadata.word(key)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -17,7 +17,7 @@ _STOPS = ("eos", "eot", "eom")  # end of text, of a turn, and of a message that 
 
 
 class Kind(IntEnum):
-    """What a token is."""
+    """The kinds of tokens, as GGUF numbers them."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -35,22 +35,31 @@ class Vocabulary:
     kinds: np.ndarray  # i32 [tokens], of `Kind`
     scores: np.ndarray | None  # f32 [tokens]
 
-    def added(self, *, spaces: str = " ", strip_after: frozenset[str] | None = None) -> list[tuple[int, AddedToken]]:
+    def ids(self, *kinds: Kind) -> np.ndarray:
+        """Returns the ids of all tokens of some kinds, i64, sorted."""
+        return np.flatnonzero(np.isin(self.kinds, kinds))
+
+    def with_spaces(self, mark: str) -> Vocabulary:
+        """Returns the vocabulary with `mark` for each space in tokens that the user has defined."""
+        tokens = [*self.tokens]
+        for id_ in self.ids(Kind.USER_DEFINED):
+            tokens[id_] = tokens[id_].replace(" ", mark)
+        return replace(self, tokens=tokens)
+
+    def added(self, *, keep_space_after: frozenset[str] | None = None) -> list[tuple[int, AddedToken]]:
         """Returns the tokens that are found in text before it is split, with their ids.
 
         Args:
-            spaces: what a space in the spelling of a token that is not special stands for.
-            strip_after: special tokens that do not swallow the space after them, where all others do; None: none does.
+            keep_space_after: the special tokens that do not swallow the space after them, if all others do; None: none
+                does.
         """
-        ids = np.flatnonzero(np.isin(self.kinds, (Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED)))
-        return [(int(id_), self._added(int(id_), spaces, strip_after)) for id_ in ids if self.tokens[id_]]
+        ids = self.ids(Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED)
+        return [(int(id_), self._added(int(id_), keep_space_after)) for id_ in ids]
 
-    def _added(self, id_: int, spaces: str, strip_after: frozenset[str] | None) -> AddedToken:
+    def _added(self, id_: int, keep_space_after: frozenset[str] | None) -> AddedToken:
         text, special = self.tokens[id_], self.kinds[id_] != Kind.USER_DEFINED
-        strips = special and strip_after is not None and text not in strip_after
-        return AddedToken(
-            text if special else text.replace(" ", spaces), special=special, normalized=False, rstrip=strips
-        )
+        strips = bool(special) and keep_space_after is not None and text not in keep_space_after
+        return AddedToken(text, special=bool(special), normalized=False, rstrip=strips)
 
 
 def read_vocabulary(metadata: Metadata) -> Vocabulary:

@@ -53,29 +53,26 @@ class GroupedWeight:
     minimum: DeviceFactors  # `outer` is empty if there is none
     order: Array  # i32 [E, k], or [0, 0]: that of the model
     zero: int = field(metadata={"static": True})
+    inputs: int = field(metadata={"static": True})  # k; codes are padded to whole blocks
     outputs: tuple[int, ...] = field(metadata={"static": True})
     dtype: jnp.dtype = field(metadata={"static": True})  # of what else the model computes with
     target: str = field(metadata={"static": True}, default="")  # the custom call; empty: XLA multiplies
 
     @property
-    def inputs(self) -> int:
-        """The number k of inputs."""
+    def padded_inputs(self) -> int:
+        """k, padded to whole blocks."""
         return self.codes.shape[-3] * BLOCK
 
     def take(self, outputs: Array) -> Array:
         """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The stack has one weight."""
-        rows = self._take(outputs)
-        return rows if not self.order.size else jnp.empty_like(rows).at[:, self.order[0]].set(rows)
-
-    def _take(self, outputs: Array) -> Array:
-        if not self.target:
-            return _rows(jax.tree.map(lambda array: array[0] if len(array) else array, self), outputs)
-        shape = jax.ShapeDtypeStruct((len(outputs), self.inputs), jnp.float32)
-        name = self.target.replace(TARGET, TAKE)
-        rows: Array = jax.ffi.ffi_call(name, shape)(
-            *_buffers(self), outputs.astype(jnp.int32), zero=np.int64(self.zero)
-        )
-        return rows
+        if self.target:
+            shape = jax.ShapeDtypeStruct((len(outputs), self.padded_inputs), jnp.float32)
+            name = self.target.replace(TARGET, TAKE)
+            rows = jax.ffi.ffi_call(name, shape)(*_buffers(self), outputs.astype(jnp.int32), zero=np.int64(self.zero))
+        else:
+            rows = _rows(_entry(self, 0), outputs)
+        rows = rows[:, : self.inputs]
+        return jnp.empty_like(rows).at[:, self.order[0]].set(rows) if self.order.size else rows
 
 
 def native_grouped(folder: Path | None) -> str:
@@ -90,7 +87,11 @@ def native_grouped(folder: Path | None) -> str:
 
 
 def pack_rows(
-    stack: Sequence[QuantisedRows], outputs: tuple[int, ...], dtype: jnp.dtype, target: str = ""
+    stack: Sequence[QuantisedRows],
+    outputs: tuple[int, ...],
+    dtype: jnp.dtype,
+    target: str = "",
+    inputs: int | None = None,
 ) -> GroupedWeight:
     """Returns the weights of `stack`, all of one form, on the default device.
 
@@ -99,6 +100,7 @@ def pack_rows(
         outputs: sizes of the axes that N outputs have in the model.
         dtype: dtype of what else the model computes with.
         target: the custom call from `native_grouped`. If it is empty, XLA multiplies.
+        inputs: k of the model, if the rows are padded with zeros to whole blocks.
     """
     first = stack[0]
     padding = -first.shape[0] % PANEL
@@ -110,6 +112,7 @@ def pack_rows(
         empty if minima[0] is None else _factors([m for m in minima if m is not None], padding),
         _orders(stack),
         _zero(first),
+        inputs or first.shape[1],
         outputs,
         jnp.dtype(dtype),
         target,
@@ -119,11 +122,16 @@ def pack_rows(
 def matmul(x: Array, w: GroupedWeight, index: Array | int = 0) -> Array:
     """Multiplies `x[T, k]` by the weight at `index` (i32 scalar) of the stack, to f32 `[T, outputs...]`.
 
-    Rounds each block of 32 activations to int8, with a scale of its own.
+    On a CPU, rounds each block of 32 activations to int8, with a scale of its own. Elsewhere, rounds activations and
+    dequantised weights to the dtype of w.
     """
     count, index = prod(w.outputs), jnp.asarray(index, jnp.int32)
     x = x[:, w.order[index]] if w.order.size else x
-    y = _call(x.astype(jnp.float32), w, index) if w.target else _by_xla(x.astype(jnp.float32), w, index)
+    x = jnp.pad(x.astype(jnp.float32), ((0, 0), (0, w.padded_inputs - x.shape[1])))
+    if w.target:
+        y = _call(x, w, index)
+    else:
+        y = jax.lax.platform_dependent(x, _entry(w, index), cpu=_by_panels, default=_dequantised)
     return y[:, :count].reshape(x.shape[0], *w.outputs)
 
 
@@ -200,18 +208,29 @@ def _codes(codes: np.ndarray, bits: int) -> Array:
     return jnp.asarray(packed.view(np.uint32)[..., 0])
 
 
-def _by_xla(x: Array, w: GroupedWeight, index: Array) -> Array:
-    """Multiplies as the kernels do, but for the order of sums. Dequantises a few panels at a time."""
+def _entry(w: GroupedWeight, index: Array | int) -> GroupedWeight:
+    """Returns one weight of the stack, without the first axis of its arrays."""
+    return jax.tree.map(lambda array: array[index] if len(array) else array, w)
+
+
+def _by_panels(x: Array, w: GroupedWeight) -> Array:
+    """Multiplies by XLA as the kernels do, but for the order of sums. Dequantises a panel at a time."""
     rounded = _rounded(x)
-    one = jax.tree.map(lambda array: array[index] if len(array) else array, w)
 
     def multiply(panel: Array) -> Array:
-        weights = _rows(one, panel * PANEL + jnp.arange(PANEL))
+        weights = _rows(w, panel * PANEL + jnp.arange(PANEL))
         exact = jax.lax.Precision.HIGHEST
         return by_rows(lambda a, b: jnp.einsum("tk,nk->tn", a, b, precision=exact), rounded, weights)
 
-    y = jax.lax.map(multiply, jnp.arange(w.codes.shape[1]))
+    y = jax.lax.map(multiply, jnp.arange(w.codes.shape[0]))
     return y.swapaxes(0, 1).reshape(len(x), -1)
+
+
+def _dequantised(x: Array, w: GroupedWeight) -> Array:
+    """Multiplies by the dequantised weights. XLA unpacks them inside the product where it can."""
+    weights = _rows(w, jnp.arange(w.codes.shape[0] * PANEL)).astype(w.dtype)
+    exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
+    return jnp.einsum("tk,nk->tn", x.astype(w.dtype), weights, precision=exact, preferred_element_type=jnp.float32)
 
 
 def _rounded(x: Array) -> Array:
@@ -238,8 +257,8 @@ def _rows(w: GroupedWeight, outputs: Array) -> Array:
             high = (octets[:, :, 4 + row, None] >> shifts[:, None]) & (2**extra - 1)
             codes = codes.at[:, :, row * each : (row + 1) * each].add(high << 4)
     values = codes.reshape(len(outputs), -1).astype(jnp.float32) - w.zero
-    values *= _spread(w.scale, panel, lane, w.inputs)
-    return values - _spread(w.minimum, panel, lane, w.inputs) if w.minimum.outer.size else values
+    values *= _spread(w.scale, panel, lane, w.padded_inputs)
+    return values - _spread(w.minimum, panel, lane, w.padded_inputs) if w.minimum.outer.size else values
 
 
 def _spread(factors: DeviceFactors, panel: Array, lane: Array, inputs: int) -> Array:

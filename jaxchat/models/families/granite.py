@@ -11,11 +11,13 @@ from jaxchat.models.config import Experts, ModelConfig, Names
 from jaxchat.models.families import llama
 from jaxchat.models.hf_config import HFConfigReader
 
+_ROUTER = "block_sparse_moe.router.layer"
 _NAMES_EXPERTS = Names(
-    router="block_sparse_moe.router.layer",
+    router=_ROUTER,
     experts="block_sparse_moe",
     stacking="out_in",
     stacked=("input_linear.weight", "output_linear.weight"),
+    others=(Names(router=_ROUTER),),  # as files in GGUF format are read
 )
 
 

@@ -40,8 +40,9 @@ def pack(codes: np.ndarray, bits: int) -> np.ndarray:
     return words.view(np.int32)
 
 
-def scales_of(rng: np.random.Generator, *shape: int, dtype: Any = np.float16) -> np.ndarray:
-    return (rng.uniform(0.5, 1.5, shape) * 0.03).astype(dtype)
+def scales_of(rng: np.random.Generator, largest: float, *shape: int, dtype: Any = np.float16) -> np.ndarray:
+    """Returns scales that make numbers up to `largest` those of an ordinary weight."""
+    return (rng.uniform(0.2, 0.6, shape) / largest).astype(dtype)
 
 
 def weight_of(codes: np.ndarray, zeros: Any, scales: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -63,7 +64,7 @@ def gptq(bits: int = 4, group: int = 32, *, sym: bool = True, desc_act: bool = F
         zeros = rng.integers(1, 2**bits, (n, k // size), np.uint8)
         if sym:
             zeros[:] = 2 ** (bits - 1)
-        scales = scales_of(rng, n, k // size)
+        scales = scales_of(rng, 2**bits, n, k // size)
         stored = {
             "qweight": pack(codes, bits).T,
             "qzeros": pack((zeros - np.uint8(version == 1)).T, bits),
@@ -82,7 +83,7 @@ def awq(group: int = 32, *, zero_point: bool = True) -> Case:
         size = k if group == -1 else group
         codes = rng.integers(0, 16, (n, k), np.uint8)
         zeros = rng.integers(0, 16, (n, k // size), np.uint8) if zero_point else np.full((n, k // size), 8, np.uint8)
-        scales = scales_of(rng, n, k // size)
+        scales = scales_of(rng, 16, n, k // size)
         order = np.arange(n).reshape(-1, 8)[:, AWQ_ORDER].ravel()
         stored = {"qweight": pack(codes.T[:, order], 4), "scales": scales.T}
         if zero_point:
@@ -103,7 +104,7 @@ def compressed(form: str, dtype: Any = ml_dtypes.bfloat16, **weights: Any) -> Ca
         size = weights.get("group_size", k)
         groups = groups_of(np.random.default_rng(k), k, size, weights.get("actorder") == "group")
         codes = rng.integers(0, 2**bits, (n, k), np.uint8)
-        scales = scales_of(rng, *((1, 1) if strategy == "tensor" else (n, k // size)), dtype=dtype)
+        scales = scales_of(rng, 2**bits, *((1, 1) if strategy == "tensor" else (n, k // size)), dtype=dtype)
         zeros: Any = middle
         stored = {"weight_scale": scales.reshape(1) if strategy == "tensor" else scales}
         signed = (codes.astype(np.int16) - middle).astype(np.int8)
@@ -136,7 +137,7 @@ def floats(strategy: str, scale: str, quantization: dict[str, Any], block: int =
     def write(rng: np.random.Generator, module: str, n: int, k: int) -> tuple[Tensors, np.ndarray]:
         numbers = (rng.standard_normal((n, k)) * 50).astype(FLOAT8)
         shape = {"tensor": (), "channel": (n, 1), "block": (-(-n // block), -(-k // block))}[strategy]
-        scales = np.asarray(scales_of(rng, *shape, dtype=np.float32)) / np.float32(50)
+        scales = np.asarray(scales_of(rng, 150, *shape, dtype=np.float32), np.float32)
         if strategy == "block":
             rows, columns = np.arange(n) // block, np.arange(k) // block
             weight = numbers.astype(np.float32) * scales[rows][:, columns]

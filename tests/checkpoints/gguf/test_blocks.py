@@ -83,6 +83,15 @@ def test_rows_keep_codes_and_scales_apart(name: str) -> None:
     np.testing.assert_array_equal(rows[1:3].dequantised(), rows.dequantised()[1:3])
 
 
+@pytest.mark.parametrize("exponent", [253, 255])
+def test_scales_of_mxfp4_that_overflow_are_refused(exponent: int) -> None:
+    blocks = random_blocks("MXFP4")
+    blocks[:, ::17] = 120
+    blocks[2, 17] = exponent
+    with pytest.raises(ModelError, match="a scale is not a finite number, or too large"):
+        floats(tensor_type(number_of("MXFP4")), blocks)
+
+
 @pytest.mark.parametrize("bits", [0x7C00, 0xFC00, 0x7E00])
 def test_scales_that_are_not_finite_are_refused(bits: int) -> None:
     blocks = random_blocks("Q4_K")
