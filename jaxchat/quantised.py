@@ -60,7 +60,7 @@ class QuantisedRows:
 
     @property
     def form(self) -> tuple[object, ...]:
-        """What rows must have in common to be joined, besides their `order`."""
+        """The properties that rows must have in common to be joined, besides their `order`."""
         factors = [
             f and (f.outer.dtype.str, self.shape[1] // f.outer.shape[1], f.inner is None)
             for f in (self.scale, self.minimum)

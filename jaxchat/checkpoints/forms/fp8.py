@@ -52,7 +52,7 @@ class Fp8Form:
 
 
 def _block(quantization: Mapping[str, Any]) -> Block | None:
-    """Returns the shape of a block. If the key is absent it is that of DeepSeek; null: there are no blocks."""
+    """Returns the shape of a block. If the key is absent it is that of DeepSeek; null: scales have none."""
     if quantization.get("weight_block_size", ()) is None:
         return None
     return block_shape(quantization_keys(quantization), "weight_block_size", [_BLOCK, _BLOCK])

@@ -1,4 +1,4 @@
-"""What stored forms have in common: the checked parts of a weight, packed words, and matrices of quantised rows.
+"""Code that stored forms share: checked parts of a weight, packed words, and matrices of quantised rows.
 
 Letters: n outputs, k inputs, g inputs in a group.
 """

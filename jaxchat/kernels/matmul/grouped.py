@@ -122,7 +122,7 @@ def pack_rows(
 def matmul(x: Array, w: GroupedWeight, index: Array | int = 0) -> Array:
     """Multiplies `x[T, k]` by the weight at `index` (i32 scalar) of the stack, to f32 `[T, outputs...]`.
 
-    On a CPU, rounds each block of 32 activations to int8, with a scale of its own. Elsewhere, rounds activations and
+    On a CPU, rounds each block of 32 activations to int8, each with its own scale. Elsewhere, rounds activations and
     dequantised weights to the dtype of w.
     """
     count, index = prod(w.outputs), jnp.asarray(index, jnp.int32)
@@ -214,7 +214,7 @@ def _entry(w: GroupedWeight, index: Array | int) -> GroupedWeight:
 
 
 def _by_panels(x: Array, w: GroupedWeight) -> Array:
-    """Multiplies by XLA as the kernels do, but for the order of sums. Dequantises a panel at a time."""
+    """Multiplies by XLA as the kernels do, except for the order of sums. Dequantises a panel at a time."""
     rounded = _rounded(x)
 
     def multiply(panel: Array) -> Array:
