@@ -107,7 +107,7 @@ def _scheme(group: HFConfigReader, keys: HFConfigReader, top: str) -> Scheme:
 
 
 def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:
-    """Returns the form of weights. `where` has the key `format`, which may have its own value or `top`, that of all groups."""
+    """Returns the form of weights, from the key `format` of `where`, or `top` if it is absent."""
     form, kind, bits = where.word("format", top), weights.word("type", "int"), weights.integer("num_bits", 8)
     if form == _NAIVE:
         form = FLOATS if kind == "float" else INTEGERS

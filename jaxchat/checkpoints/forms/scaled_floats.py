@@ -51,6 +51,8 @@ class ScaledFloats:
         grid = (*stack, cdiv(rows, block[0]), cdiv(columns, block[1])) if block else None
         if stored in ((), (1,), whole):
             self._block, self._grid = (rows, columns), whole
+        elif stored in ((*stack, 1, 1), tuple(stack)):
+            self._block, self._grid = (rows, columns), (*stack, 1, 1)
         elif stored in ((*stack, rows, 1), (*stack, rows)) and stored != grid:
             self._block, self._grid = (1, columns), (*stack, rows, 1)
         elif block and stored == grid:

@@ -10,7 +10,7 @@ import pytest
 from jaxchat.checkpoints.safetensors import SafetensorsReader
 from jaxchat.checkpoints.tensor_slices import TensorSlice
 from tests.checkpoints.forms.cases import CASES
-from tests.checkpoints.forms.writers import Case, gptq, save
+from tests.checkpoints.forms.writers import FLOAT8, Case, gptq, save
 
 MODULE, SHAPE = "model.layers.0.mlp.up_proj", (72, 192)
 
@@ -68,6 +68,23 @@ def test_a_zero_point_of_zero_was_subtracted_from_the_whole_word(tmp_path: Path)
     tensors[zeros] = (tensors[zeros].view(np.uint32) - np.uint32(0x11111111)).view(np.int32)
     save(tmp_path, tensors, gptq(sym=False).quantization)
     np.testing.assert_array_equal(SafetensorsReader(tmp_path).read(part()), expected)
+
+
+@pytest.mark.parametrize("scales", [(3, 2, 2), (3, 1, 1), (3,), (3, 72, 1), (1,)])
+def test_experts_of_floats_in_one_tensor(tmp_path: Path, scales: tuple[int, ...]) -> None:
+    rng, name = np.random.default_rng(0), "model.layers.0.mlp.experts.gate_up_proj"
+    floats = rng.standard_normal((3, *SHAPE)).astype(FLOAT8)
+    factors = rng.uniform(1, 2, scales).astype(np.float32)
+    tensors = {name: floats, f"{name}_scale_inv": factors}
+    save(tmp_path, tensors, dict(quant_method="fp8", weight_block_size=[64, 128]))
+    factors = factors.reshape(3, 1, 1) if scales == (3,) else factors
+    if scales == (3, 2, 2):
+        factors = factors[:, np.arange(72) // 64][:, :, np.arange(192) // 128]
+    expected = floats.astype(np.float32) * factors
+    reader = SafetensorsReader(tmp_path)
+    for rows in (None, (0, 1), (2, 3)):
+        read = reader.read(TensorSlice(name, (3, *SHAPE), (3, *SHAPE), rows=rows))
+        np.testing.assert_array_equal(read, expected if rows is None else expected[slice(*rows)])
 
 
 def test_weights_of_several_sizes_of_codes(tmp_path: Path) -> None:
