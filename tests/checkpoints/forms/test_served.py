@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.numpy import load_file
 
 from jaxchat.cache import cache_folder
@@ -33,14 +34,15 @@ EXACT, ROUNDED = 1e-5, 0.05
 
 def quantised_model(directory: Path, case: Case, kind: str = "Llama", **changes: Any) -> torch.nn.Module:
     """Writes a model whose matrices are stored as the case says. Returns it with the numbers that they stand for."""
-    model = checkpoints.write_model(directory, kind, intermediate_size=128, num_hidden_layers=2, **changes)
-    stored: Tensors = load_file(directory / "model.safetensors")
-    rng, state = np.random.default_rng(2), model.state_dict()
-    for name in [name for name in stored if name.endswith("_proj.weight")]:
-        parts, weight = case.write(rng, name.removesuffix(".weight"), *stored.pop(name).shape)
+    sizes = dict(intermediate_size=128, num_hidden_layers=2)
+    checkpoints.write_model(directory, kind, **{**sizes, **changes})
+    plain: Tensors = load_file(directory / "model.safetensors")
+    stored, rng = dict(plain), np.random.default_rng(2)
+    for name in [name for name in plain if name.endswith("_proj.weight")]:
+        parts, plain[name] = case.write(rng, name.removesuffix(".weight"), *stored.pop(name).shape)
         stored |= parts
-        state[name] = torch.from_numpy(weight)
-    model.load_state_dict(state)
+    save(directory, plain)
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager").eval()
     save(directory, stored, case.quantization)
     return model
 
@@ -52,15 +54,16 @@ def logits(directory: Path, keep: bool) -> tuple[np.ndarray, list[Any]]:
     packing = StoredPacking("float32", native_grouped(cache_folder()), native_matmuls(cache_folder()))
     kept = (lambda path, pieces: packing.pack(specs[path], pieces)) if keep else None
     params, _ = load_hf(directory, config, keep=kept)
-    layer, decoder = params["layer_0"], Decoder(config)
+    decoder = Decoder(config)
 
     @jax.jit
     def apply(params: Any, ids: jax.Array) -> jax.Array:
         hidden = decoder.apply({"params": params}, ids, jnp.arange(len(TOKENS)), attend=causal)
         return decoder.apply({"params": params}, hidden, method=Decoder.logits)
 
-    weights = [layer["attention"]["qkv"], layer["attention"]["out"], layer["mlp"]["gate_up"], layer["mlp"]["down"]]
-    return np.asarray(apply(params, jnp.array(TOKENS))), weights
+    attention, mlp = params["layer_0"]["attention"], params["layer_0"]["mlp"]
+    rest = [weight for name, weight in mlp.items() if name.endswith(("gate_up", "down"))]
+    return np.asarray(apply(params, jnp.array(TOKENS))), [attention["qkv"], attention["out"], *rest]
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> float:
@@ -89,6 +92,18 @@ def test_logits_are_those_of_the_dequantised_model(tmp_path: Path, name: str) ->
         kept, weights = logits(tmp_path, keep=True)
         assert all(isinstance(weight, GroupedWeight) for weight in weights)
         assert EXACT < difference(kept, expected) < ROUNDED
+
+
+def test_experts_are_kept_with_their_order_of_inputs(tmp_path: Path) -> None:
+    experts = dict(num_experts=4, num_experts_per_tok=4, moe_intermediate_size=64, norm_topk_prob=True)  # all, always
+    expected = checkpoints.logits(
+        quantised_model(tmp_path, CASES["gptq, activation order"], "Qwen3Moe", **experts), TOKENS
+    )
+    widened, _ = logits(tmp_path, keep=False)
+    assert difference(widened, expected) < EXACT
+    kept, weights = logits(tmp_path, keep=True)
+    assert [len(weight.order) for weight in weights] == [1, 1, 4, 4]
+    assert EXACT < difference(kept, expected) < ROUNDED
 
 
 def test_a_bias_of_zeros_that_the_model_lacks_is_ignored_and_others_are_not(tmp_path: Path) -> None:
