@@ -82,6 +82,7 @@ CHECKPOINT_FORMS: Registry[StoredForm] = Registry(
         "awq": f"{_HERE}.awq:AWQ",
         "compressed-tensors": f"{_HERE}.compressed_tensors:COMPRESSED_TENSORS",
         "fp8": f"{_HERE}.fp8:FP8",
+        "bitsandbytes": f"{_HERE}.bitsandbytes:BITSANDBYTES",
     },
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.checkpoints.forms.writers import awq, compressed, compressed_floats, fp8, gptq
+from tests.checkpoints.forms.writers import awq, bitsandbytes, compressed, compressed_floats, fp8, gptq
 
 GROUPS = dict(strategy="group", group_size=32)
 CASES = {
@@ -36,4 +36,7 @@ CASES = {
     "fp8, blocks": fp8("block"),
     "fp8, channels": fp8("channel"),
     "fp8, tensor": fp8("tensor"),
+    "bitsandbytes, nf4": bitsandbytes(),
+    "bitsandbytes, nf4, scales as codes": bitsandbytes(nested=True, block=128),
+    "bitsandbytes, int8": bitsandbytes("int8"),
 }

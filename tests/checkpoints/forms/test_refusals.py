@@ -49,6 +49,7 @@ def added(end: str, array: np.ndarray) -> Change:
     return lambda tensors: tensors.update({f"{MODULE}.{end}": array})
 
 
+NF4, STATE = "bitsandbytes, nf4, scales as codes", "quant_state.bitsandbytes__nf4"
 ORDERED, PACKED = "gptq, activation order", "compressed, W4A16, asymmetric"
 DAMAGE: list[tuple[str, Change, str]] = [
     (ORDERED, gone("scales"), rf"tensor {MODULE}\.scales is missing"),
@@ -101,6 +102,14 @@ DAMAGE: list[tuple[str, Change, str]] = [
         changed("weight", lambda a: a.astype(np.float16)),
         rf"{NAME}: weight has dtype F16, expected F8_E4M3",
     ),
+    (NF4, gone("weight.absmax"), rf"tensor {MODULE}\.weight\.absmax is missing"),
+    (NF4, gone("weight.nested_quant_map"), rf"tensor {MODULE}\.weight\.nested_quant_map is missing"),
+    (NF4, cut("weight"), rf"{NAME}: weight has shape \(3071, 1\), expected \(3072, 1\)"),
+    (NF4, entry("weight.nested_absmax", np.nan), rf"{NAME}: a scale is not a finite number"),
+    (NF4, entry(f"weight.{STATE}", 0), rf"{NAME}: {STATE} is not JSON"),
+    (NF4, added(f"weight.{STATE}", np.frombuffer(b"{}", np.uint8)), rf"{NAME}: {STATE}\.shape must be a list of two"),
+    ("bitsandbytes, int8", cut("SCB"), rf"{NAME}: SCB has shape \(63,\), expected \(64,\)"),
+    ("bitsandbytes, int8", added("weight_format", np.ones((), np.uint8)), rf"{NAME}: weight_format must be 0"),
     ("fp8, blocks", gone("weight_scale_inv"), rf"{NAME} has dtype F8_E4M3, supported: F64, F32, F16, BF16"),
 ]
 
@@ -155,7 +164,8 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     (compressed() | dict(transform_config=dict(config_groups=dict(a=1))), "transform_config is not supported"),
     (compressed() | dict(ignore=["re:("]), "ignore must have valid regular expressions"),
     (dict(quant_method="compressed-tensors", format="pack-quantized"), "config_groups must be an object with a group"),
-    (dict(quant_method="bitsandbytes", load_in_4bit=True), "of method bitsandbytes is not supported; use the unq"),
+    (dict(quant_method="bitsandbytes", bnb_4bit_quant_storage="bfloat16"), 'bnb_4bit_quant_storage must be "uint8"'),
+    (dict(quant_method="modelopt"), "of method modelopt is not supported; use the unquantised checkpoint"),
     (dict(quant_method="exl2"), "of method exl2 is not supported; use the unquantised checkpoint, a GGUF file, or one"),
 ]
 
@@ -193,10 +203,12 @@ def test_a_name_decides_before_a_pattern_and_a_class(tmp_path: Path) -> None:
     case = CASES["compressed, W4A16, channels"]
     tensors, weight = case.write(np.random.default_rng(0), MODULE, *SHAPE)
     groups = {
-        "class": dict(targets=["Linear"], weights={**WEIGHTS, "num_bits": 8}),
-        "name": dict(targets=[MODULE], weights=dict(num_bits=4, type="int", strategy="channel")),
-        "pattern": dict(targets=["re:.*up_proj"], weights={**WEIGHTS, "group_size": 48}),
+        "class": dict(format="int-quantized", targets=["Linear"], weights={**WEIGHTS, "num_bits": 8}),
+        "name": dict(
+            format="pack-quantized", targets=[MODULE], weights=dict(num_bits=4, type="int", strategy="channel")
+        ),
+        "pattern": dict(format="pack-quantized", targets=["re:.*up_proj"], weights={**WEIGHTS, "group_size": 48}),
     }
-    save(tmp_path, tensors, case.quantization | dict(config_groups=groups))
+    save(tmp_path, tensors, case.quantization | dict(format="mixed-precision", config_groups=groups))
     part = TensorSlice(f"{MODULE}.weight", SHAPE, SHAPE[::-1], transposed=True)
     np.testing.assert_array_equal(SafetensorsReader(tmp_path).read(part), weight)

@@ -163,6 +163,43 @@ def fp8(strategy: str, block: int = 128) -> Case:
     return floats(strategy, "weight_scale_inv" if strategy == "block" else "weight_scale", quantization, block)
 
 
+def bitsandbytes(kind: str = "nf4", *, nested: bool = False, block: int = 64) -> Case:
+    """Returns a case of bitsandbytes: "nf4", whose table is an arbitrary one here, or "int8"."""
+
+    def write_int8(rng: np.random.Generator, module: str, n: int, k: int) -> tuple[Tensors, np.ndarray]:
+        numbers = rng.integers(-127, 128, (n, k), np.int8)
+        largest = rng.uniform(0.2, 0.6, n).astype(np.float32)
+        stored = {"weight": numbers, "SCB": largest, "weight_format": np.zeros((), np.uint8)}
+        weight = numbers.astype(np.float32) * (largest / np.float32(127))[:, None]
+        return {f"{module}.{end}": array for end, array in stored.items()}, weight
+
+    def write(rng: np.random.Generator, module: str, n: int, k: int) -> tuple[Tensors, np.ndarray]:
+        table = np.sort(rng.uniform(-1, 1, 16)).astype(np.float32)
+        codes = rng.integers(0, 16, n * k, np.uint8)
+        count = -(-n * k // block)
+        scales = rng.uniform(0.2, 0.6, count).astype(np.float32)
+        state: dict[str, Any] = dict(quant_type=kind, blocksize=block, dtype="bfloat16", shape=[n, k])
+        stored = {"absmax": scales, "quant_map": table}
+        if nested:
+            inner, outer_table = rng.integers(0, 256, count, np.uint8), rng.uniform(-1, 1, 256).astype(np.float32)
+            outer = rng.uniform(0.1, 0.2, -(-count // 256)).astype(np.float32)
+            scales = outer_table[inner] * outer[np.arange(count) // 256] + np.float32(0.4)
+            stored |= {"absmax": inner, "nested_absmax": outer, "nested_quant_map": outer_table}
+            state |= dict(nested_blocksize=256, nested_dtype="float32", nested_offset=float(np.float32(0.4)))
+        text = np.frombuffer(json.dumps(state).encode(), np.uint8)
+        parts = {f"{module}.weight.{end}": array for end, array in stored.items()}
+        parts[f"{module}.weight.quant_state.bitsandbytes__{kind}"] = text
+        parts[f"{module}.weight"] = (codes[::2] << 4 | codes[1::2])[:, None]
+        return parts, (table[codes] * scales[np.arange(n * k) // block]).reshape(n, k)
+
+    bits = 8 if kind == "int8" else 4
+    return Case(
+        {"quant_method": "bitsandbytes", f"load_in_{bits}bit": True},
+        write_int8 if bits == 8 else write,
+        8 if bits == 8 else None,
+    )
+
+
 def tensor_of(array: np.ndarray) -> torch.Tensor:
     """Returns an array as a tensor, also of dtypes that NumPy itself has not."""
     array = np.array(array, order="C")
