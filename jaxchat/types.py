@@ -28,6 +28,9 @@ class Constraint(Protocol):
     def accept(self, token: int) -> None:
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
+    def is_end(self, token: int) -> bool:
+        """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
+
 
 class Grammar(Protocol):
     """The set of texts that an answer may be."""
@@ -56,7 +59,8 @@ class SamplingParams:
 class GenerateRequest:
     """A tokenised prompt and the rules for its answers: `choices` answers of at most `max_tokens` tokens each.
 
-    The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows nothing else.
+    The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows nothing else. If it then
+    needs one for its text, that token does not end the choice.
     """
 
     prompt: np.ndarray  # i32 [tokens]

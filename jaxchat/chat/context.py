@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 import string
 import time
@@ -13,6 +12,7 @@ from datetime import date
 from typing import Protocol
 
 from jaxchat.errors import ChatError
+from jaxchat.fingerprint import fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Record:
         completion_tokens: sampled tokens of all choices so far.
         first_token: seconds from acceptance to the first token; None before it.
         seconds: seconds from acceptance to the end; 0 while the request runs.
-        outcome: "running", then "completed", "refused" (rejected), "failed", "timeout" or "cancelled".
+        outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".
         error: code of the `ChatError`, or its type if it has no code; "" without an error.
         status: HTTP status: 200, the status of the error, 499 if the client disconnected, or 0 while the request runs.
         finish_reasons: the finish reason of each choice that has ended, such as "stop", in the order of their ends.
@@ -146,4 +146,4 @@ class ModelInfo:
         """
         if day is None:
             return self.fingerprint
-        return "fp_" + hashlib.sha256(f"{self.fingerprint} {day}".encode()).hexdigest()[:10]
+        return fingerprint(f"{self.fingerprint} {day}")

@@ -194,7 +194,7 @@ class Scheduler:
 
     def _decode(self, sequences: list[Sequence]) -> Step:
         self._prefill_policy.decoded()
-        constrained, token_mask = np.array([s.restricted for s in sequences]), self._token_mask(sequences)
+        constrained, token_mask = np.array([s.constrained for s in sequences]), self._token_mask(sequences)
         new_pages = np.full(len(sequences), -1, np.int32)
         for row, sequence in enumerate(sequences):
             if self._kv_cache.needs_page(sequence):
@@ -234,8 +234,8 @@ class Scheduler:
         return Step(work, (sequence,))
 
     def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
-        """Returns the tokens that restricted rows may sample, as bits u32 `[R, ceil(V / 32)]`; None if no row is."""
-        if not any(s.restricted for s in sequences):
+        """Returns the tokens that constrained rows may sample, as bits u32 `[R, ceil(V / 32)]`; None if no row is."""
+        if not any(s.constrained for s in sequences):
             return None
         bits = np.zeros((len(sequences), self._words), np.uint32)
         for row, sequence in zip(bits, sequences, strict=True):
@@ -261,7 +261,7 @@ class Scheduler:
         if sequence.constraint_failed:
             return "grammar_error"
         token = int(result.tokens[row])
-        if token in sequence.request.stop_tokens:
+        if sequence.ends_with(token):
             return "stop"
         if sequence.constraint and not accepts_token(sequence.constraint, token):
             return "grammar_error"

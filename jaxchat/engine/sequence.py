@@ -33,6 +33,7 @@ class Sequence:
     swapped: Swapped | None = None  # its contents on the host while it is swapped out
     constraint: Constraint | None = None
     constraint_failed: bool = False  # the constraint could not compute the allowed tokens
+    _not_stopping: np.ndarray | None = None  # bits of the tokens that are not stop tokens, once they are needed
 
     @property
     def ready(self) -> bool:
@@ -45,7 +46,7 @@ class Sequence:
         return self.dispatched < self.request.min_tokens
 
     @property
-    def restricted(self) -> bool:
+    def constrained(self) -> bool:
         """Whether the next token to dispatch needs a token mask."""
         return self.constraint is not None or self.too_short
 
@@ -66,10 +67,26 @@ class Sequence:
             log.exception("a grammar has no next token")
             return False
         if self.too_short:
-            size = 32 * len(row)
-            longer = row & ~token_bits([token for token in self.request.stop_tokens if token < size], size)
+            longer = row & self._going_on(len(row))
             row[:] = longer if longer.any() else row
         return True
+
+    def _going_on(self, words: int) -> np.ndarray:
+        """Returns the tokens that are not stop tokens, as bits u32 `[words]`."""
+        if self._not_stopping is None:
+            size = 32 * words
+            self._not_stopping = ~token_bits([token for token in self.request.stop_tokens if token < size], size)
+        return self._not_stopping
+
+    def ends_with(self, token: int) -> bool:
+        """Returns whether a sampled token, already counted in `sampled`, ends the answer.
+
+        Where the text of a grammar needs a stop token within `min_tokens`, that token does not.
+        """
+        if token not in self.request.stop_tokens:
+            return False
+        early = self.sampled <= self.request.min_tokens
+        return not (early and self.constraint and not self.constraint.is_end(token))
 
     @property
     def prompt(self) -> np.ndarray:

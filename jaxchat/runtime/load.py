@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -14,6 +13,7 @@ import jax
 from jaxchat.cache import cache_folder
 from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import EngineConfig
+from jaxchat.fingerprint import fingerprint
 from jaxchat.kernels.attention.select import find_backend
 from jaxchat.kernels.cpp.build import cpu
 from jaxchat.kernels.matmul.grouped import GroupedWeight
@@ -169,12 +169,11 @@ def _load(
     identity += processor_ids  # a program's text leaves out large constants
     if jax.default_backend() == "cpu":  # the programs' text does not contain their instructions
         identity.append(cpu())
-    digest = hashlib.sha256("\n".join([*identity, *runners[0].digests()]).encode()).hexdigest()
     return Loaded(
         runners,
         model,
         sizes,
-        f"fp_{digest[:10]}",
+        fingerprint("\n".join([*identity, *runners[0].digests()])),
         f"{len(runners) * first.mesh.size} x {kind}",
         str(attention),
         products,

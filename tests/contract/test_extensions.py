@@ -75,6 +75,8 @@ def test_a_grammar_that_has_ended_overrides_min_tokens(door: Door) -> None:
     assert answer.text in ("a", "bc") and answer.finish == "stop"
     longer = door.ask(structured_outputs={"regex": "[ab]+"}, min_tokens=9, max_tokens=20, logit_bias={str(END): 50})
     assert len(longer.text or "") == 9
+    needed = door.ask(structured_outputs={"choice": ["aaaa"]}, min_tokens=3, stop_token_ids=encode_text("a"))
+    assert (needed.text, needed.finish) == ("aaa", "stop")
 
 
 def test_stop_strings_are_looked_for_after_min_tokens(echo: Door) -> None:

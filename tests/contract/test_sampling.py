@@ -42,6 +42,13 @@ def test_temperature_zero_takes_the_likeliest_and_two_does_not(door: Door) -> No
     assert token_bytes(door.ask(**ASKED, temperature=2).entries) != token_bytes(greedy.entries)
 
 
+def test_absent_parameters_have_the_defaults_of_the_reference(door: Door) -> None:
+    defaults = dict(temperature=1, top_p=1, frequency_penalty=0, presence_penalty=0, n=1, top_k=0, min_p=0)
+    drawn = door.ask(**ASKED)
+    assert door.ask(**ASKED, **defaults, repetition_penalty=1, min_tokens=0).entries == drawn.entries
+    assert door.ask(**GREEDY).entries != drawn.entries
+
+
 def test_a_lower_temperature_stays_nearer_to_the_likeliest(door: Door) -> None:
     def total_logprob(temperature: float) -> float:
         fields = ASKED | {"max_tokens": 60, "exact_logprobs": True, "temperature": temperature}

@@ -174,6 +174,20 @@ def test_numbers_that_are_not_finite_are_reported_for_their_row_alone():
     assert np.asarray(draw(logits, rows(3)).finite).tolist() == [True, False, False]
 
 
+def test_below_1e_5_a_temperature_is_greedy_also_among_equals():
+    state = rows(64, temperature=[9e-6] * 32 + [1.1e-5] * 32, seed=[[0, seed] for seed in range(64)])
+    tokens = np.asarray(draw(np.zeros((64, V)), state).tokens)
+    assert not tokens[:32].any() and tokens[32:].any()
+
+
+def test_a_bias_of_minus_100_bans_and_100_excludes_whatever_the_logit():
+    """Plain addition would not: the logits are further apart than that."""
+    logits = np.where(np.arange(V) == 3, 500.0, np.where(np.arange(V) == 4, 0.0, -500.0))
+    bias = [[(3, -99.0)], [(3, -100.0)], [(5, 99.0)], [(5, 100.0)]]
+    tokens = draw([logits] * 4, rows(4, temperature=[0.0] * 4, bias=bias)).tokens
+    assert tokens.tolist() == [3, 4, 3, 5]
+
+
 def test_bans_that_leave_nothing_are_dropped():
     state = rows(1, temperature=[0.0], bias=[[(token, -100.0) for token in range(V)]])
     assert 0 <= int(draw(np.zeros((1, V)), state).tokens[0]) < V

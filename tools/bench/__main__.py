@@ -2,6 +2,9 @@
 
     python -m tools.bench --install-peers
     python -m tools.bench --dtype float32 --document docs/performance.md
+    python -m tools.bench --gguf FILE --document docs/performance.md
+
+With --gguf, the model is a real one in that file, served as it is by jaxchat over gRPC and by llama.cpp.
 
 Other engines have separate environments under the cache folder, which --install-peers creates. Without its environment,
 a peer is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
@@ -16,6 +19,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from jaxchat.checkpoints.find_model import find_model
+from jaxchat.checkpoints.stored_config import read_stored_config
 from tools.bench.cases import Case
 from tools.bench.measure import Bench, Record, peer_setups
 from tools.bench.model import make
@@ -36,10 +41,14 @@ def main() -> int:
         parser.error(f"--dtype int8: {', '.join(others)} has no weights of 8 bits here")
     os.environ.update(AVX2 if args.avx2 else {})  # the peers' processes inherit it
     cases = [Case.parse(name) for name in args.cases]
-    peers = _present([PEERS[name] for name in args.peers], args.cache, args.install_peers)
-    config = SHAPES[args.shape]
-    stored = "float32" if args.dtype == "int8" else args.dtype
-    model = make(args.cache / f"{args.shape}-{args.dtype}", config, stored)
+    peers = [PEERS[name] for name in args.peers]
+    if args.gguf:
+        args.dtype = "gguf"
+        peers = [served for peer in peers if (served := peer.with_gguf)]
+    peers = _present(peers, args.cache, args.install_peers)
+    config = read_stored_config(find_model(str(args.gguf))) if args.gguf else SHAPES[args.shape]
+    stored = args.dtype if args.dtype == "bfloat16" else "float32"
+    model = args.gguf or make(args.cache / f"{args.shape}-{args.dtype}", config, stored)
     for peer in peers:
         prepare(peer, model, args.dtype, args.cache)
     bench = Bench(model, config, args.dtype, args.cache, Probe(stored), tries=args.tries)
@@ -84,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), default="float32")
+    parser.add_argument("--gguf", type=Path, help="a file with a real model, instead of --shape and --dtype")
     parser.add_argument(
         "--cases", nargs="+", default=CASES, help="prefill-TOKENS, decode-STREAMS, mix-REQUESTS_A_SECOND"
     )

@@ -85,7 +85,7 @@ class Bench:
         Args:
             model: directory of the model.
             config: configuration of the model.
-            dtype: precision of the weights: float32, bfloat16 or int8.
+            dtype: precision of the weights: float32, bfloat16, int8, or gguf for those of a file.
             cache: folder with the peers' environments.
             probe: measures the machine's limits.
             tries: maximum number of measurements of a case. A case is measured again if other processes use 5 % or more
@@ -153,7 +153,7 @@ class Bench:
 
     def _roofline(self, case: Case, figures: Figures, limits: Limits) -> Figures:
         """Returns the measured rate as a fraction of the rate that the probes' limits allow."""
-        if case.kind == "mix":
+        if case.kind == "mix" or self._dtype == "gguf":  # several types of weights, products of several kinds
             return {}
         rows = case.streams if case.kind == "decode" else int(case.size)
         possible = rows / floor_seconds(self._weights, self._dtype, rows, limits)

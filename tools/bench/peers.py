@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -36,6 +36,13 @@ class Peer:
     def has_int8(self) -> bool:
         """Whether the benchmark supports int8 weights for this peer."""
         return self.ours or self.worker == "llama_loop"
+
+    @property
+    def with_gguf(self) -> Peer | None:
+        """The peer that serves a GGUF file as it is; None if this one cannot."""
+        if self.way == "grpc":
+            return replace(self, worker="gguf_door")
+        return self if self.worker == "llama_loop" else None
 
     @property
     def ours(self) -> bool:

@@ -44,7 +44,9 @@ def markdown(records: list[Record], command: str) -> str:
     parts = [f"```\n{command}\n```"]
     if steady:
         decodes = [case for case in steady if case.startswith("decode")]
-        parts += ["Tokens per second; beside it, the share of what the probes allow.", _rates(results, steady)]
+        shown = any("roofline" in figures for figures in results.values())
+        share = "; beside it, the share of what the probes allow" if shown else ""
+        parts += [f"Tokens per second{share}.", _rates(results, steady)]
         parts += ["jaxchat's best as a multiple of each peer.", _ratios(results, steady)] if _peers(results) else []
         parts += ["Tokens per second with the prompts counted in.", _overall(results, decodes)] if decodes else []
     if mixes:
@@ -87,7 +89,8 @@ def _cells(
 
 def _rates(results: Medians, cases: list[str]) -> str:
     def cell(label: str, case: str, figures: Figures) -> str:
-        return f"{figures['rate']:.1f} ({100 * figures['roofline']:.0f} %)"
+        share = f" ({100 * figures['roofline']:.0f} %)" if "roofline" in figures else ""
+        return f"{figures['rate']:.1f}{share}"
 
     return _table(["", *cases], _cells(results, labels(results), cases, cell))
 

@@ -21,11 +21,13 @@ from typing import Any
 import openai
 
 import jaxchat
+from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.client import AsyncClient
 from jaxchat.config import EngineConfig
+from jaxchat.model_directory import find
 from serving.cli.flags import add_flags, from_flags, to_flags
 from tools.determinism.answers import Answer
-from tools.determinism.requests import Request, random_request
+from tools.determinism.requests import Request, RequestSpace, random_request, template_fields
 from tools.determinism.ways import alone, asking, crowded, noise
 from tools.server_process import ServerProcess
 
@@ -59,8 +61,15 @@ async def run(args: argparse.Namespace) -> int:
     engine = from_flags(args, EngineConfig)
     async with await jaxchat.load_async(args.model, config=engine) as local:
         session: Any = local.transport.session
-        model, vocab = session.model_id, session.info.vocab
-        requests = [random_request(rng, model, vocab, args.longest, args.words) for _ in range(args.requests)]
+        model = session.model_id
+        space = RequestSpace(
+            model=model,
+            vocab=session.info.vocab,
+            longest=args.longest,
+            words=args.words,
+            **template_fields(load_template(find(args.model))),
+        )
+        requests = [random_request(rng, space) for _ in range(args.requests)]
         expected = await alone(local, requests)
         report = Report(requests, expected)
         report.add("alone", expected, time.monotonic() - began)

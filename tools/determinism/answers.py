@@ -13,16 +13,19 @@ Entry = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 
 @dataclass
 class Choice:
-    """Text, calls, finish reason and log-probabilities of one choice.
+    """Text, calls, finish reason, log-probabilities and token ids of one choice.
 
     `entries` has one entry for each token: its bytes, the bits of its log-probability as float32, and the same for each
-    of its top log-probabilities.
+    of its top log-probabilities. `prompt` and `tokens` have the ids of the prompt and of the choice, if the request
+    asks for them.
     """
 
     text: str = ""
     calls: tuple[tuple[str, str], ...] = ()
     finish: str = ""
     entries: tuple[Entry, ...] = ()
+    prompt: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
 
 
 Answer = dict[int, Choice]
@@ -36,6 +39,8 @@ def from_completion(completion: Any) -> Answer:
             calls=tuple((c.function.name, c.function.arguments) for c in choice.message.tool_calls or ()),
             finish=choice.finish_reason,
             entries=_entries(choice.logprobs.content) if choice.logprobs else (),
+            prompt=_ids(completion, "prompt_token_ids"),
+            tokens=_ids(choice, "token_ids"),
         )
         for choice in completion.choices
     }
@@ -44,12 +49,15 @@ def from_completion(completion: Any) -> Answer:
 def from_chunks(chunks: Iterable[Any]) -> Answer:
     """Converts a streamed answer of the `openai` package or of the typed client."""
     answer: Answer = {}
+    chunks = list(chunks)
+    prompt = next((ids for chunk in chunks if (ids := _ids(chunk, "prompt_token_ids"))), ())
     for part in (part for chunk in chunks for part in chunk.choices):
-        choice = answer.setdefault(part.index, Choice())
+        choice = answer.setdefault(part.index, Choice(prompt=prompt))
         choice.text += part.delta.content or ""
         choice.calls = _joined(choice.calls, part.delta.tool_calls or ())
         choice.finish = part.finish_reason or choice.finish
         choice.entries += _entries(part.logprobs.content) if part.logprobs else ()
+        choice.tokens += _ids(part, "token_ids")
     return answer
 
 
@@ -69,3 +77,7 @@ def _entries(entries: Iterable[Any]) -> tuple[Entry, ...]:
         return bytes(entry.bytes or b""), np.float32(entry.logprob).tobytes()
 
     return tuple((*bits(entry), tuple(bits(top) for top in entry.top_logprobs)) for entry in entries)
+
+
+def _ids(part: Any, name: str) -> tuple[int, ...]:
+    return tuple(getattr(part, name, None) or ())

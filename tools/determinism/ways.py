@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
 import openai
+from openai.resources.chat.completions import AsyncCompletions
 
 from jaxchat.client import AsyncClient
 from tools.determinism.answers import Answer, from_chunks, from_completion
 from tools.determinism.requests import Request, neighbour
 
+_OPENAI_PARAMETERS = inspect.signature(AsyncCompletions.create).parameters
 Ask = Callable[[Request], Awaitable[Answer]]
 
 
 def asking(client: AsyncClient | openai.AsyncOpenAI, stream: bool) -> Ask:
     """Returns a function that sends a request with `client` and returns the answer."""
     create: Any = client.chat.completions.create
+    extended = isinstance(client, openai.AsyncOpenAI)
 
     async def ask(request: Request) -> Answer:
-        answer: Any = await create(**request, stream=stream)
+        answer: Any = await create(**(_with_extra_body(request) if extended else request), stream=stream)
         return from_chunks([chunk async for chunk in answer]) if stream else from_completion(answer)
 
     return ask
+
+
+def _with_extra_body(request: Request) -> Request:
+    """Returns the arguments with which the `openai` package sends a request. It has no parameters for extensions."""
+    own = {name: value for name, value in request.items() if name in _OPENAI_PARAMETERS}
+    return own | {"extra_body": {name: value for name, value in request.items() if name not in own}}
 
 
 async def alone(client: AsyncClient, requests: Sequence[Request]) -> list[Answer]:

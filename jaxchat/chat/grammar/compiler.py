@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from jaxchat.chat.grammar import probe
-from jaxchat.chat.grammar.constraint import OPTIONS, OutputConstraint, combination_error
+from jaxchat.chat.grammar.constraint import OPTIONS, OutputConstraint, SlowSchema, combination_error
 from jaxchat.chat.grammar.lark import LarkWriter
 from jaxchat.chat.grammar.matcher import Grammar
 from jaxchat.chat.grammar.sandbox import Busy, Sandbox, TimeBudget
@@ -55,12 +55,13 @@ class GrammarCompiler:
     def compiled(self, constraint: OutputConstraint) -> Grammar:
         """Returns the grammar for the answers to a request. Compiles it if it is not cached.
 
-        Compiling blocks for up to 3 s for all probes of this request. Before each probe it waits up to 10 s more while
-        other requests are probed, and up to 30 s more if the sandbox must start.
+        Compiling blocks for up to 10 s for all probes of this request, which take up to 3 s of processor time. Before
+        each probe it waits up to 10 s more while other requests are probed, and up to 30 s more if the sandbox must
+        start.
 
         Raises:
-            ChatError: 400 if the constraint cannot be enforced. The error names the field, and for a schema the keyword
-                and its JSON pointer. 503 if a probe, or those of other requests, take too long.
+            ChatError: 400 if the constraint cannot be enforced, or takes too much processor time. The error names the
+                field, and for a schema the keyword and its JSON pointer. 503 if the machine is too busy to tell.
             RuntimeError: the sandbox does not start.
         """
         with self._lock:
@@ -92,10 +93,10 @@ class GrammarCompiler:
             error_of = partial(self._sandbox.error_of, budget=TimeBudget())
             grammar = constraint.grammar(None if probed else error_of, self._tool_format, self._writer)
         except Busy:
-            raise overloaded("Too many schemas are being compiled.") from None
+            raise overloaded("Too many schemas are being compiled, or the machine is too busy.") from None
+        except SlowSchema:
+            raise
         except ChatError as error:
-            if error.http_status >= 500:  # depends on the moment, so it is not cached
-                raise
             return error
         matcher = probe.matcher(self._tokenizer, grammar)
         if matcher.is_error():

@@ -29,7 +29,7 @@ from jaxchat.chat.request.schema_text import parse_schema
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.request.validate_fields import check_name
 from jaxchat.chat.tools.format import ToolFormat
-from jaxchat.errors import ChatError, invalid, invalid_schema, missing, overloaded
+from jaxchat.errors import ChatError, invalid, invalid_schema, missing
 
 OPTIONS: Any = {
     # Between tokens: one space, or one line break and some indentation.
@@ -38,6 +38,10 @@ OPTIONS: Any = {
     "json_allow_general_unicode_escapes": True,
 }
 ErrorOf = Callable[[str], str]
+
+
+class SlowSchema(ChatError):
+    """A 400 for a rule that takes too much processor time. It is not cached, as time differs from run to run."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +149,11 @@ def _translated(source: SchemaSource, prefix: str, error_of: ErrorOf | None) -> 
 
 
 def _probed(error_of: ErrorOf, grammar: str, param: str) -> str:
-    """Returns the grammar's error, or "". Raises `ChatError` 503 if probing it takes too long."""
+    """Returns the grammar's error, or "". Raises `SlowSchema` if it takes too much processor time."""
     try:
         return error_of(grammar)
-    except TooSlow:
-        raise overloaded(f"{param}: compiling it takes too long. Simplify it, or try again later.") from None
+    except TooSlow as error:
+        raise SlowSchema(invalid(param, f"{error}. Simplify it.").message, param) from None
 
 
 def _of_schema(schema: dict[str, Any]) -> str:

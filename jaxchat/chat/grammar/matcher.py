@@ -95,11 +95,15 @@ class TokenConstraint:
         """Advances by the sampled token. Raises ValueError if the token was not allowed."""
         if self._ended or not self._takes(token):
             raise ValueError(f"token {token} is not allowed by the grammar here")
-        self._ended = token in self._stops
+        self._ended = self.is_end(token)
         self._use.tokens += 1
 
+    def is_end(self, token: int) -> bool:
+        """Returns whether a token ends the answer: whether it is one of the model's stop tokens."""
+        return token in self._stops
+
     def _takes(self, token: int) -> bool:
-        if token in self._stops:
+        if self.is_end(token):
             return bool(self._matcher.is_accepting())
         return 0 <= token < self._words * 32 and bool(self._matcher.consume_token(token))
 

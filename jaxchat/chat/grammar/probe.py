@@ -1,9 +1,9 @@
 """Compiles grammars and probes them for errors. Run as a script, this module is a process that may be killed.
 
 The process imports the grammar library and the standard library only. It reads messages from standard input, each 4
-bytes of length and then JSON: first the tokenizer, then grammars. It answers each grammar with a message in the same
-form: the grammar's error, or an empty string. The script's argument is a time limit in seconds. The process ends itself
-if a grammar takes longer, because its parent may be dead.
+bytes of length and then JSON: first the tokenizer, then grammars, each with the processor time that it may take, in
+seconds. It answers a grammar with a message in the same form: the grammar's error, or an empty string, and the time
+that it took. If a grammar takes more, a signal ends the process.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any, BinaryIO
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 STEPS = 48  # tokens that a probe generates to measure the cost of masks
-SLOW = 0.05  # seconds of this process for one mask, above which a grammar is too slow
+SLOW = 0.05  # seconds of processor time for one mask, above which a grammar is too slow
 NO_VALUE = "no value can satisfy this schema"
 TOO_SLOW = "following it takes too long"
 MEMORY = 4 << 30  # bytes that the process may map
+ENDED_BY_LIMIT = -signal.SIGPROF if hasattr(signal, "SIGPROF") else None  # exit status after too much processor time
 LIMITS: dict[str, Any] = {
     "initial_lexer_fuel": 1_000_000,
     "step_lexer_fuel": 100_000,
@@ -138,8 +139,14 @@ def receive(stream: BinaryIO) -> Any:
     return json.loads(data)
 
 
-def main(seconds: int) -> None:
-    """Probes grammars until standard input ends or one grammar takes longer than `seconds`."""
+def _limit_time(seconds: float) -> None:
+    """Lets a signal end this process after `seconds` more of processor time; 0 lifts the limit."""
+    if hasattr(signal, "setitimer"):  # not on every system
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def main() -> None:
+    """Probes grammars until standard input ends or one grammar takes too much processor time."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
         import resource
 
@@ -147,14 +154,15 @@ def main(seconds: int) -> None:
     tokens, ends = receive(sys.stdin.buffer)
     tokenizer = grammar_tokenizer([bytes.fromhex(token) for token in tokens], ends)
     send(sys.stdout.buffer, "")
-    alarm = getattr(signal, "alarm", lambda seconds: None)  # not on every system; its default action ends the process
     with contextlib.suppress(EOFError):
         while True:
-            grammar = receive(sys.stdin.buffer)
-            alarm(seconds)
-            send(sys.stdout.buffer, error_of(tokenizer, grammar))
-            alarm(0)
+            grammar, seconds = receive(sys.stdin.buffer)
+            started = time.process_time()
+            _limit_time(seconds)
+            error = error_of(tokenizer, grammar)
+            _limit_time(0)
+            send(sys.stdout.buffer, [error, time.process_time() - started])
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

@@ -12,26 +12,29 @@ from typing import IO, Any
 
 from jaxchat.chat.grammar import probe
 
-SECONDS = 1.0  # for one grammar
+CPU_SECONDS = 1.0  # processor time for one grammar
+WALL_SECONDS = 10.0  # for all grammars of a request, on a machine that gives the process little processor time
 START_SECONDS = 30.0  # for the start of the process with its tokenizer
-ORPHANED = 60  # seconds on one grammar after which the process ends itself, because its parent must be dead
 WAIT_SECONDS = 10.0  # for probes of other requests
 _TOO_LARGE = "compiling it takes too much memory"
+_OF_PROCESSOR = "of processor time"
+_TOGETHER = f"compiling all schemas of the request takes more than {3 * CPU_SECONDS:g} s {_OF_PROCESSOR}"
 
 
 class Busy(Exception):
-    """An error for a probe that waited too long for the probes of other requests."""
+    """An error of a probe that had to wait too long, because the machine or the process is busy."""
 
 
 class TooSlow(Exception):
-    """An error for a probe that took longer than its time limit. It may succeed when the machine is less busy."""
+    """An error of a probe that takes too much processor time, as a phrase. A faster machine may do it in time."""
 
 
 @dataclass
 class TimeBudget:
-    """The time that remains for all grammars of one request, in seconds."""
+    """The time that remains for all grammars of one request, in seconds of the processor and of the clock."""
 
-    remaining: float = 3 * SECONDS
+    cpu: float = 3 * CPU_SECONDS
+    wall: float = WALL_SECONDS
 
 
 class Sandbox:
@@ -40,16 +43,16 @@ class Sandbox:
     The process starts on first use, and again after it was killed.
     """
 
-    def __init__(self, tokens: list[bytes], ends: list[int], seconds: float = SECONDS) -> None:
+    def __init__(self, tokens: list[bytes], ends: list[int], cpu_seconds: float = CPU_SECONDS) -> None:
         """Prepares the first message to the process.
 
         Args:
             tokens: as for `probe.grammar_tokenizer`.
             ends: as for `probe.grammar_tokenizer`.
-            seconds: time limit of one probe.
+            cpu_seconds: limit of one probe's processor time.
         """
         self._hello = [[token.hex() for token in tokens], ends]
-        self._seconds = seconds
+        self._cpu_seconds = cpu_seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,34 +60,41 @@ class Sandbox:
         """Returns the grammar's error, or an empty string. Subtracts the time of the probe from `budget`.
 
         Raises:
-            Busy: probes of other requests took more than 10 s.
-            TooSlow: the probe exceeded its time limit or the budget, or computing the grammar's masks is too slow.
+            Busy: probes of other requests took more than 10 s, or this request's took more than `budget.wall`.
+            TooSlow: the probe took more processor time than its limit or `budget.cpu`, or the grammar's masks do.
             RuntimeError: the process does not start within 30 s.
         """
-        if budget.remaining <= 0:
-            raise TooSlow
-        if not self._lock.acquire(timeout=WAIT_SECONDS):
+        if budget.cpu <= 0:
+            raise TooSlow(_TOGETHER)
+        if budget.wall <= 0 or not self._lock.acquire(timeout=WAIT_SECONDS):
             raise Busy
         try:
-            if self._process and self._process.poll() is not None:
-                self._stop()  # it ended between two probes
-            process = self._process or self._start()
-            started = time.monotonic()
-            try:
-                answer = _ask(process, grammar, min(self._seconds, budget.remaining))
-            except TooSlow:
-                self._stop()
-                raise
-            finally:
-                budget.remaining -= time.monotonic() - started
-            if answer is None:
-                self._stop()
-                return _TOO_LARGE
-            if answer == probe.TOO_SLOW:
-                raise TooSlow
-            return str(answer)
+            return self._probe(grammar, budget)
         finally:
             self._lock.release()
+
+    def _probe(self, grammar: str, budget: TimeBudget) -> str:
+        if self._process and self._process.poll() is not None:
+            self._stop()  # it ended between two probes
+        process = self._process or self._start()
+        limit, started = min(self._cpu_seconds, budget.cpu), time.monotonic()
+        try:
+            answer = _ask(process, [grammar, limit], budget.wall)
+        except Busy:
+            self._stop()
+            raise
+        finally:
+            budget.wall -= time.monotonic() - started
+        if answer is None:
+            if self._stop() != probe.ENDED_BY_LIMIT:
+                return _TOO_LARGE
+            budget.cpu -= limit
+            raise TooSlow(_TOGETHER if budget.cpu <= 0 else f"compiling it takes more than {limit:g} s {_OF_PROCESSOR}")
+        error, used = answer
+        budget.cpu -= used
+        if error == probe.TOO_SLOW:
+            raise TooSlow(f"following it takes more than {probe.SLOW:g} s {_OF_PROCESSOR} for a token")
+        return str(error)
 
     def close(self) -> None:
         """Ends the process. Waits for a probe that runs. A later probe starts a new process."""
@@ -92,34 +102,37 @@ class Sandbox:
             self._stop()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", probe.__file__, str(ORPHANED)]
+        command = [sys.executable, "-P", probe.__file__]
         pipe, null = subprocess.PIPE, subprocess.DEVNULL
         # A new session keeps keyboard interrupts from the process.
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
         self._process = process
         answer = None
-        with suppress(TooSlow):
+        with suppress(Busy):
             answer = _ask(process, self._hello, START_SECONDS)
         if answer is None:
             self._stop()
             raise RuntimeError("the process that probes grammars did not start")
         return process
 
-    def _stop(self) -> None:
+    def _stop(self) -> int | None:
+        """Ends the process, if it runs. Returns its exit status; None if there was no process."""
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                with suppress(OSError):
-                    _pipe(stream).close()
+        if process is None:
+            return None
+        process.kill()
+        status = process.wait()
+        for stream in (process.stdin, process.stdout):
+            with suppress(OSError):
+                _pipe(stream).close()
+        return status
 
 
 def _ask(process: subprocess.Popen[bytes], message: Any, seconds: float) -> Any:
     """Returns the answer to a message, or None if the process ended.
 
     Raises:
-        TooSlow: the answer did not arrive in time. The process is killed.
+        Busy: the answer did not arrive in time. The process is killed.
     """
     late = threading.Event()
 
@@ -136,7 +149,7 @@ def _ask(process: subprocess.Popen[bytes], message: Any, seconds: float) -> Any:
     timer.cancel()
     timer.join()
     if late.is_set():
-        raise TooSlow
+        raise Busy
     return answer
 
 

@@ -49,7 +49,7 @@ def structured_source(rules: v1.StructuredOutputs) -> LarkSource | SchemaSource:
         check_limits(rules.json, param)
         return request_schema(parse_schema(rules.json, param), param)
     if rules.HasField("regex"):
-        return _simple(f"/{_whole(rules.regex)}/", "structured_outputs.regex")
+        return _simple(f"/{_regex(rules.regex)}/", "structured_outputs.regex")
     if rules.HasField("grammar"):
         return _lark(rules.grammar, "structured_outputs.grammar")
     return _simple(_one_of(rules.choice), "structured_outputs.choice")
@@ -65,14 +65,10 @@ def _one_of(choices: Iterable[str]) -> str:
     return f"({' | '.join(literals)})"
 
 
-def _whole(pattern: str) -> str:
-    """Returns a pattern of the library that matches the same texts as a whole, without anchors at its ends."""
-    inner = pattern.removeprefix("^")
-    backslashes = len(inner) - 1 - len(inner[:-1].rstrip("\\"))
-    if inner.endswith("$") and backslashes % 2 == 0:
-        inner = inner[:-1]
+def _regex(pattern: str) -> str:
+    """Returns a pattern of the library, which ignores anchors at both ends and matches texts as a whole."""
     try:
-        return rewrite(inner)
+        return rewrite(pattern, in_json=False)
     except ValueError as error:
         raise invalid("structured_outputs.regex", f"pattern {safe_repr(pattern)}: {error}.") from None
 

@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Tokenizer
 from jaxchat.chat.prompt.alignment import template_spans
 from jaxchat.chat.prompt.control_tokens import ControlTokens
 from jaxchat.chat.prompt.decoder import Decoder
+from jaxchat.chat.prompt.encoder import make_encoder
 from jaxchat.chat.prompt.special_tokens import read_special_tokens, with_added_tokens
 from jaxchat.chat.prompt.splitter import Span
 from jaxchat.chat.prompt.text_changes import text_changes
@@ -42,12 +43,8 @@ class ChatTokenizer:
         """
         spec = json.loads(source)
         self._full = Tokenizer.from_str(source)
-        self._text = Tokenizer.from_str(source)
-        self._text.encode_special_tokens = True
-        for library in (self._full, self._text):
-            library.no_truncation()
-            library.no_padding()
-        self._aliases = {normalized: self._add_alias(normalized) for normalized in (False, True)}
+        self._full.no_truncation()
+        self._full.no_padding()
         self._added = self._full.get_added_tokens_decoder()
         vocab = self._full.get_vocab(with_added_tokens=True)
         self.size = max(vocab.values()) + 1
@@ -59,8 +56,9 @@ class ChatTokenizer:
         self.strips_first_space = decoder.strips_first_space
         self._bytes = _byte_table(vocab, self._added, decoder, self.size)
         self.control_tokens = self._control_tokens(template)
-        # `encode_special_tokens` ignores the special ones
-        self._text.add_special_tokens(sorted(self.control_tokens.spellings))
+        aliases = {normalized: _alias(normalized) for normalized in (False, True)}
+        self._aliases = {normalized: alias.content for normalized, alias in aliases.items()}
+        self._encoder = make_encoder(source, self._full, self.control_tokens.spellings, [*aliases.values()])
         self._broken = dict(self._model_made())
 
     def encode(self, rendered: str, decoy: str | None = None) -> list[int]:
@@ -75,7 +73,7 @@ class ChatTokenizer:
                 and control tokens cannot be told apart.
         """
         if decoy is None:
-            ids = self._ids(self._full, rendered)
+            ids = self._encoder.ids(rendered)
             written = sum(id_ in self.control_tokens.ids for id_ in ids) if self._broken else 0
             if not self._broken or written == len(self.control_tokens.spans(rendered)):
                 return ids
@@ -88,7 +86,7 @@ class ChatTokenizer:
 
     def count(self, text: str) -> int:
         """Returns the number of tokens of a text. Spellings of control tokens in it count as ordinary text."""
-        return len(self._ids(self._text, text))
+        return len(self._encoder.ids_of_text(text))
 
     def bytes_of(self, token: int) -> bytes:
         """Returns a token's bytes, possibly a fragment of a character; b"" for a special token or an unknown id."""
@@ -101,16 +99,6 @@ class ChatTokenizer:
     def spelling_of(self, token: int) -> str | None:
         """Returns the spelling of a token in `tokenizer.json`, or None if the id is unknown."""
         return self._full.id_to_token(token)
-
-    def _add_alias(self, normalized: bool) -> tuple[str, int | None]:
-        """Adds a token that stands in for control tokens, and returns its spelling and id.
-
-        Text around it is split and encoded as around a control token. Its spelling is random, so messages cannot hold
-        it.
-        """
-        content = f"<|{secrets.token_hex(16)}|>"
-        self._text.add_tokens([AddedToken(content, normalized=normalized)])
-        return content, self._text.token_to_id(content)
 
     def _control_tokens(self, template: ChatTemplate | None) -> ControlTokens:
         spellings = {self._added[id_].content for id_ in self.stop_tokens if id_ in self._added}
@@ -134,18 +122,14 @@ class ChatTokenizer:
     def _encode_with_aliases(self, rendered: str, spans: list[Span]) -> list[int]:
         parts, end = [], 0
         for span in spans:
-            parts += [rendered[end : span.start], self._aliases[span.token in self.control_tokens.normalized][0]]
+            parts += [rendered[end : span.start], self._aliases[span.token in self.control_tokens.normalized]]
             end = span.end
         tokens = iter(spans)
-        aliases = {id_ for _, id_ in self._aliases.values()}
-        ids = self._ids(self._text, "".join([*parts, rendered[end:]]))
+        aliases = {self._encoder.alias(spelling) for spelling in self._aliases.values()}
+        ids = self._encoder.ids_of_text("".join([*parts, rendered[end:]]))
         if self._broken:
             ids = [part for id_ in ids for part in self._broken.get(id_, (id_,))]
         return [next(tokens).token if id_ in aliases else id_ for id_ in ids]
-
-    def _ids(self, library: Tokenizer, text: str) -> list[int]:
-        # Encoding a batch releases the GIL, encoding one text does not.
-        return library.encode_batch_fast([text], add_special_tokens=False)[0].ids
 
 
 def load_tokenizer(directory: Path, template: ChatTemplate | None = None) -> ChatTokenizer:
@@ -204,6 +188,14 @@ def _checked_ids(path: Path, ids: list[Any]) -> list[int]:
         if isinstance(id_, bool) or not isinstance(id_, int) or id_ < 0:
             raise ModelError(f"{path}: eos_token_id must be a token id or a list of them, got {safe_repr(id_)}")
     return ids
+
+
+def _alias(normalized: bool) -> AddedToken:
+    """Returns a token that stands in for control tokens.
+
+    Text around it is split and encoded as around a control token. Its spelling is random, so messages cannot hold it.
+    """
+    return AddedToken(f"<|{secrets.token_hex(16)}|>", normalized=normalized)
 
 
 def _byte_table(vocab: dict[str, int], added: dict[int, AddedToken], decoder: Decoder, size: int) -> list[bytes]:

@@ -86,6 +86,7 @@ class ChoiceBuilder:
         self._decoded = 0
         self._content = 0
         self._released = 0
+        self._unstoppable = 0  # position in the content up to which no stop string may end
         self._waiting: deque[tuple[int, v1.TokenLogprob]] = deque()
         self.tokens = 0
         self.buffered_bytes = 0
@@ -129,14 +130,17 @@ class ChoiceBuilder:
         if self._first_space and text:
             text, self._first_space = text.removeprefix(" "), False
         self._decoded += len(text)
+        if self.tokens <= self._options.min_tokens:
+            self._unstoppable = self._decoded
         for piece in self._parser.feed(text) if self._parser else [text]:
             if not self._stop.matched:
                 self._place(piece)
 
     def _place(self, piece: Segment) -> None:
         if isinstance(piece, str):
+            ignored = min(max(0, self._unstoppable - self._content), len(piece))
             self._content += len(piece)
-            self._release(self._stop.feed(piece, ignore=self.tokens <= self._options.min_tokens))
+            self._release(self._stop.feed(piece, ignored=ignored))
         elif isinstance(piece, Syntax):
             self._release(self._stop.flush())
             self._skip(piece)
@@ -153,6 +157,8 @@ class ChoiceBuilder:
             if not start <= position < end
         )
         self._decoded -= size
+        if self._unstoppable > start:
+            self._unstoppable = max(start, self._unstoppable - size)
 
     def _release(self, text: str) -> None:
         self._released += len(text)

@@ -14,18 +14,19 @@ class StopMatcher:
         self._ignored = 0  # length of the beginning of `_pending` in which no stop string may end
         self.matched = False
 
-    def feed(self, text: str, *, ignore: bool = False) -> str:
+    def feed(self, text: str, *, ignored: int = 0) -> str:
         """Returns the text that can be released. Sets `matched` at a stop string; feed nothing after that.
 
         Args:
             text: the next text.
-            ignore: whether no stop string may end in this text. One that ends later may begin in it.
+            ignored: length of the beginning of `text` in which no stop string may end. One that ends later may begin in
+                it.
         """
         if not self._stops:
             return text
+        if ignored:
+            self._ignored = len(self._pending) + ignored
         text = self._pending + text
-        if ignore:
-            self._ignored = len(text)
         found = (text.find(stop, max(0, self._ignored - len(stop) + 1)) for stop in self._stops)
         starts = [start for start in found if start >= 0]
         if starts:

@@ -18,6 +18,7 @@ Compose = Callable[..., np.ndarray]
 _IGNORED = ("rope_freqs.", "rope_factors_long.", "rope_factors_short.", "v.", "mm.")
 """Beginnings of names of tensors that are part of the configuration, or of the part of a model that sees images."""
 _OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+_SHARED_GATE = "ffn_gate_inp_shexp"  # a matrix of one row, which earlier conversions wrote as a vector
 _LAYER = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -35,7 +36,7 @@ _LAYER = {
     "ffn_gate_exps": "mlp.experts.{}.gate_proj",
     "ffn_up_exps": "mlp.experts.{}.up_proj",
     "ffn_down_exps": "mlp.experts.{}.down_proj",
-    "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
+    _SHARED_GATE: "mlp.shared_expert_gate",
     "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
     "ffn_up_shexp": "mlp.shared_expert.up_proj",
     "ffn_down_shexp": "mlp.shared_expert.down_proj",
@@ -87,6 +88,8 @@ class Renaming:
             added = self.added_to_norms if base.endswith("norm") else 0.0
             for entry, full in _expanded(f"{prefix}{target}", suffix, stored):
                 shape = stored.shape if entry is None else stored.shape[1:]
+                if base == _SHARED_GATE and len(shape) == 1:
+                    shape = (1, *shape)
                 found[full] = Origin((name,), shape, entry, counts.get(base, 0), added)
         return found | dict(_mixed_experts(tensors)) if self.mixed else found
 

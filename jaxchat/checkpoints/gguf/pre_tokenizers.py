@@ -88,6 +88,7 @@ PRE_TOKENIZERS: Registry[PreTokenizer] = Registry(
             "gpt-4o": "O200K",
             "tekken": "TEKKEN",
             "dbrx": "CL100K",
+            "smaug-bpe": "CL100K",
             "glm4": "GLM_4",
             "chatglm-bpe": "CL100K",
             "deepseek-v3": "DEEPSEEK_3",

@@ -43,7 +43,7 @@ def register(folder: Path | None, targets: tuple[str, ...], part: str = "") -> s
     Args:
         folder: folder for built kernels; None builds them for this process alone.
         targets: names of the functions.
-        part: a library of its own, with the sources in that subfolder, which only some models need.
+        part: a separate library, with the sources in that subfolder, which only some models need.
 
     Returns:
         The identity of the library. It is appended to the targets' names, so that a compiled program states which

@@ -122,7 +122,7 @@ def pack_rows(
 def matmul(x: Array, w: GroupedWeight, index: Array | int = 0) -> Array:
     """Multiplies `x[T, k]` by the weight at `index` (i32 scalar) of the stack, to f32 `[T, outputs...]`.
 
-    On a CPU, rounds each block of 32 activations to int8, each with its own scale. Elsewhere, rounds activations and
+    On a CPU, rounds each block of 32 activations to int8, with its own scale. Elsewhere, rounds activations and
     dequantised weights to the dtype of w.
     """
     count, index = prod(w.outputs), jnp.asarray(index, jnp.int32)

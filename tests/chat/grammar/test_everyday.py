@@ -48,6 +48,10 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
     # names of members, and their number
     (OBJECT | {"propertyNames": STRING, "additionalProperties": INTEGER}, ['{"a":1}'], ['{"a":"x"}']),
     (OBJECT | {"propertyNames": {"enum": ["a"]}, "additionalProperties": INTEGER}, ["{}", '{"a":1}'], ['{"b":1}']),
+    (OBJECT | {"propertyNames": {"enum": ["a"]}}, ['{"a":1}'], ['{"b":1}']),
+    (OBJECT | {"properties": {}, "propertyNames": {"enum": ["a"]}}, ["{}"], ['{"a":1}']),
+    (OBJECT | {"properties": {"a": INTEGER}, "propertyNames": {"enum": ["a", "b"]}}, ['{"a":1}'], ['{"b":1}']),
+    (OBJECT | {"properties": {}, "propertyNames": {"enum": ["a"]}, "additionalProperties": INTEGER}, ['{"a":1}'], []),
     (OBJECT | {"propertyNames": {"pattern": "^x"}, "additionalProperties": INTEGER}, ['{"xa":1}'], ['{"a":1}']),
     (OBJECT | {"propertyNames": {"maxLength": 2}}, ['{"ab":null}'], ['{"abc":null}']),
     (OBJECT | {"properties": dict.fromkeys("abc", INTEGER), "minProperties": 2}, ['{"a":1,"c":1}'], ['{"a":1}']),

@@ -32,11 +32,15 @@ def formatted(name: str) -> GrammarCompiler:
 REGEXES = [
     (r"[a-c]{2}\d", ["ab1"], ["ab", "ab12", "xab1", "abé"]),
     (r"^a|b$", ["a", "b"], ["ab", "^a", "b$"]),
+    (r"^a$|^(b|c$)", ["a", "b", "c"], ["ab", "^a", "c$"]),
     (r"a\$", ["a$"], ["a", "a\\"]),
     (r"a\\$", ["a\\"], ["a$", "a"]),
     (r"(/|\"|é|😀)+", ['/"é😀'], ["", "x"]),
     (r"a*", ["", "aaa"], ["b"]),
     (r"[^x]\n.", ["a\nb"], ["x\nb", "a\n\n"]),
+    (r"a\0b\x00c\u0000", ["a\0b\0c\0"], ["abc"]),
+    ("a\0", ["a\0"], ["a"]),
+    (r"[\0-\x1f][^a][\D]", ["\0\0\0", '\0"\\'], ["a\0\0", "\0a\0", "\0\x001"]),
 ]
 
 
@@ -114,13 +118,13 @@ def test_a_choice_may_have_any_character() -> None:
     assert follows(structured(choice=["a\x7fb"]), "a\x7fb")
 
 
-def test_a_rule_that_takes_too_long_to_compile_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_takes_too_long_to_compile_is_refused_by_field(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = GrammarCompiler(bundled(), bundled().size + PADDING)
 
     def stalls(*_: object, **__: object) -> str:
-        raise TooSlow
+        raise TooSlow("compiling it takes more than 1 s of processor time")
 
     monkeypatch.setattr(Sandbox, "error_of", stalls)
-    with pytest.raises(ChatError) as caught:
+    with pytest.raises(ChatError, match="more than 1 s of processor time") as caught:
         compiler.compiled(constraint_of(structured(regex="a")))
-    assert caught.value.http_status == 503 and "structured_outputs.regex" in caught.value.message
+    assert (caught.value.http_status, caught.value.param) == (400, "structured_outputs.regex")

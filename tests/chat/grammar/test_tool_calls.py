@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from typing import Any
 
@@ -181,24 +182,29 @@ def test_large_parameters_are_refused() -> None:
 
 
 def test_many_slow_schemas_share_one_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grammars_module, "TimeBudget", lambda: TimeBudget(0.3))  # one schema takes above 10 ms
+    monkeypatch.setattr(grammars_module, "TimeBudget", lambda: TimeBudget(cpu=0.3))  # one takes above 10 ms
     slow = {"type": "string", "pattern": "|".join(f".*{i}.*" for i in range(150))}
     tools = {
         f"f{i}": {"type": "object", "properties": {"a": slow, "b": {"const": i}}, "required": ["a"]} for i in range(128)
     }
     started = time.monotonic()
-    with pytest.raises(ChatError, match=r"^tools\..*too long") as caught:
+    with pytest.raises(ChatError, match=r"all schemas of the request") as caught:
         grammars().compiled(constraint_of(tool_request(tools)))
-    assert caught.value.http_status == 503 and caught.value.retry_after
+    assert caught.value.http_status == 400 and caught.value.param
+    assert re.fullmatch(r"tools(\.\d+\.function\.parameters)?", caught.value.param)
     assert time.monotonic() - started < 6
 
 
 def test_a_refusal_for_lack_of_time_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     constraint = constraint_of(tool_request({"a": {"type": "object", "description": "never seen before"}}))
-    monkeypatch.setattr(grammars_module, "TimeBudget", lambda: TimeBudget(0.0))
-    with pytest.raises(ChatError, match="too long") as caught:
+    monkeypatch.setattr(grammars_module, "TimeBudget", lambda: TimeBudget(cpu=0.0))
+    with pytest.raises(ChatError, match="more than 3 s of processor time") as caught:
         grammars().compiled(constraint)
-    assert (caught.value.http_status, caught.value.code) == (503, "engine_overloaded")
+    assert (caught.value.http_status, caught.value.param) == (400, "tools.0.function.parameters")
+    monkeypatch.setattr(grammars_module, "TimeBudget", lambda: TimeBudget(wall=0.0))
+    with pytest.raises(ChatError, match="the machine is too busy") as caught:
+        grammars().compiled(constraint)
+    assert (caught.value.http_status, caught.value.code) == (503, "engine_overloaded") and caught.value.retry_after
     monkeypatch.undo()
     assert grammars().compiled(constraint)
 

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from jaxchat import v1
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.response.choice import ChoiceBuilder, ChoiceDelta, ChoiceOptions
+from jaxchat.chat.tools.hermes import HERMES
 from jaxchat.types import TokenEvent, TopLogprobs
 from tests import tiny
 from tests.chat.prompt import tokenizers as small
@@ -116,6 +117,12 @@ def test_length_flushes_what_was_held_back() -> None:
 def test_stop_strings_are_not_looked_for_in_the_first_tokens() -> None:
     for min_tokens, expected in ((0, "a"), (2, "a"), (3, "axya"), (5, "axya"), (6, "axyaxyz")):
         deltas = run(b"axyaxyz", stops=("xy",), min_tokens=min_tokens)
+        assert text(deltas) == expected, min_tokens
+
+
+def test_what_the_parser_held_back_of_the_first_tokens_holds_no_stop_string() -> None:
+    for min_tokens, expected in ((3, "a<"), (4, "a<tox"), (5, "a<tox")):
+        deltas = run(b"a<tox", stops=("to",), min_tokens=min_tokens, calls=HERMES)
         assert text(deltas) == expected, min_tokens
 
 

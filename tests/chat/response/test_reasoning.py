@@ -52,6 +52,18 @@ def test_thoughts_in_harmony_are_left_out_whatever_the_format_of_calls(calls):
     assert builder.take().text == "Four."
 
 
+def test_min_tokens_count_thoughts_and_protect_only_the_content_of_these_tokens():
+    known = tokenizer(True)
+    tokens = known.encode(ANSWER)
+    for min_tokens, expected in ((0, "F"), (len(tokens) - 2, "F"), (len(tokens) - 1, "Four."), (99, "Four.")):
+        options = ChoiceOptions(reasoning=HARMONY_REASONING, stops=("our",), min_tokens=min_tokens)
+        builder = ChoiceBuilder(known, options)
+        for token in tokens:
+            if not builder.finished:
+                builder.feed(TokenEvent(0, 0, token, None, 0.0, None))
+        assert builder.take().text == expected, min_tokens
+
+
 @pytest.mark.parametrize("size", [1, 3, 200])
 def test_calls_are_read_from_what_is_not_a_thought(size):
     call = '<tool_call>\n{"name": "f_1", "arguments": {}}\n</tool_call>'

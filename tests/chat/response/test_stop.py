@@ -47,7 +47,7 @@ def test_a_stop_string_that_ends_in_ignored_text_is_passed_over(
     matcher, shown = StopMatcher(stops), ""
     for place, piece in enumerate(pieces):
         if not matcher.matched:
-            shown += matcher.feed(piece, ignore=place < ignored)
+            shown += matcher.feed(piece, ignored=len(piece) * (place < ignored))
     text, start = "".join(pieces), len("".join(pieces[:ignored]))
     ends = [(at, stop) for stop in stops for at in range(len(text)) if text.startswith(stop, at)]
     counted = [(at, at + len(stop)) for at, stop in ends if at + len(stop) > start]
@@ -64,5 +64,5 @@ def test_a_stop_string_that_ends_in_ignored_text_is_passed_over(
 
 def test_what_was_ignored_is_forgotten_where_no_stop_string_can_go_on() -> None:
     matcher = StopMatcher(["abc", "S"])
-    assert matcher.feed("xab", ignore=True) + matcher.flush() == "xab"
+    assert matcher.feed("xab", ignored=3) + matcher.flush() == "xab"
     assert matcher.feed("yS") == "y" and matcher.matched

@@ -96,6 +96,13 @@ def test_each_expert_has_its_own_name(tmp_path: Path) -> None:
         np.testing.assert_array_equal(rows.dequantised(), quantised[expert, 1:3])
 
 
+@pytest.mark.parametrize("shape", [(32,), (1, 32)])
+def test_the_gate_of_shared_experts_may_be_a_vector(shape: tuple[int, ...], tmp_path: Path) -> None:
+    gate = np.arange(32, dtype=np.float32)
+    path = write_layer(tmp_path / "a.gguf", "qwen2moe", {"ffn_gate_inp_shexp": gate.reshape(shape)})
+    np.testing.assert_array_equal(read_layer(path, "mlp.shared_expert_gate.weight"), gate[None])
+
+
 def test_gates_and_ups_of_gpt_oss_alternate(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     gate, up, down = (rng.normal(size=shape).astype(np.float32) for shape in [(2, 3, 32), (2, 3, 32), (2, 32, 32)])

@@ -7,11 +7,11 @@ from tools.bench.workers.line import Settings
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    """Returns the engine's settings for a run. With int8 weights, activations are float32."""
+    """Returns the engine's settings for a run. With int8 weights, and those of a GGUF file, activations are float32."""
     rounded = settings.dtype == "int8"
     return EngineConfig(
         slots=settings.slots,
         max_seq_len=settings.max_seq_len,
-        dtype="float32" if rounded else settings.dtype,  # type: ignore[arg-type]
+        dtype="float32" if settings.dtype in ("int8", "gguf") else settings.dtype,  # type: ignore[arg-type]
         quantize="int8" if rounded else None,
     )

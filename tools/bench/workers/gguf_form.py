@@ -27,9 +27,9 @@ NAMES = {
 }
 
 
-def gguf_path(directory: Path) -> Path:
-    """Returns the path of the GGUF file in a model directory."""
-    return directory / "model.gguf"
+def gguf_path(model: Path) -> Path:
+    """Returns the path of the GGUF file in a model directory, or `model` itself if it is one."""
+    return model if model.suffix == ".gguf" else model / "model.gguf"
 
 
 def gguf_name(name: str) -> str:

@@ -73,10 +73,12 @@ def _asserting(names: Schema) -> set[str]:
 def _listed(rest: Schema, listed: Any, names: Schema, location: str) -> Schema:
     if not isinstance(listed, list) or _asserting(names) - {"enum", "const"} or "patternProperties" in rest:
         raise UnsupportedSchema(location, "supported only with a list of names alone.", "propertyNames")
-    others = rest.get("additionalProperties", True)
     declared = keywords.table(rest.get("properties", {}), location, "properties")
     allowed = [name for name in listed if isinstance(name, str)]
-    members = {name: declared.get(name, others) for name in dict.fromkeys([*declared, *allowed]) if name in allowed}
+    members = {name: part for name, part in declared.items() if name in allowed}
+    if "additionalProperties" in rest or "properties" not in rest:  # undeclared members are described
+        others = rest.get("additionalProperties", True)
+        members |= {name: others for name in dict.fromkeys(allowed) if name not in declared}
     return rest | {"properties": members, "additionalProperties": False}
 
 

@@ -19,18 +19,23 @@ _LINE_ENDS = r"\n\r\x{2028}\x{2029}"
 MAX_REPEAT = 10_000
 
 
-def rewrite(pattern: str) -> str:
+def rewrite(pattern: str, *, in_json: bool = True) -> str:
     """Translates an ECMA-262 pattern to the syntax of Rust's regex crate.
+
+    Args:
+        pattern: the pattern.
+        in_json: whether it describes JSON strings, in which some patterns cannot match U+0000.
 
     Raises:
         ValueError: the pattern is malformed, has a repeat count above 10,000, or has an unsupported feature.
     """
-    return _Rewriter(pattern).run()
+    return _Rewriter(pattern, in_json).run()
 
 
 class _Rewriter:
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, in_json: bool) -> None:
         self._text = pattern
+        self._in_json = in_json
         self._position = 0
 
     def run(self) -> str:
@@ -84,8 +89,8 @@ class _Rewriter:
     def _escape(self) -> str:
         item = self._escaped()
         if isinstance(item, int):
-            return _literal(item) if item else _NONE  # see `_without_nul`
-        return _without_nul([item], negated=False)
+            return _literal(item) if item or not self._in_json else _NONE  # see `_without_nul`
+        return self._of_items([item], negated=False)
 
     def _escaped(self) -> int | str:
         """Reads an escape. Returns a code point, the letter of a shorthand, or a property such as `\\p{L}`."""
@@ -128,7 +133,14 @@ class _Rewriter:
         self._position += 1
         if not items or any({name, name.upper()} <= {*items} for name in "dws"):
             return _ALL if negated != bool(items) else _NONE
-        return _without_nul(items, negated=negated)
+        return self._of_items(items, negated=negated)
+
+    def _of_items(self, items: list[tuple[int, int] | str], *, negated: bool) -> str:
+        inside = "".join(
+            _shorthand(item, negated=negated) if isinstance(item, str) else "-".join(map(_literal, dict.fromkeys(item)))
+            for item in items
+        )
+        return _without_nul(items, inside, negated=negated) if self._in_json else f"[{'^' * negated}{inside}]"
 
     def _range(self) -> tuple[int, int] | str:
         first = self._item()
@@ -149,15 +161,11 @@ class _Rewriter:
         return self._escaped() if char == "\\" else ord(char)
 
 
-def _without_nul(items: list[tuple[int, int] | str], *, negated: bool) -> str:
+def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bool) -> str:
     """Returns a character class, without U+0000 if the class lacks a quote or a backslash.
 
     The grammar library lets `\\"` and `\\\\` through a class of all control characters, even if the class lacks them.
     """
-    inside = "".join(
-        _shorthand(item, negated=negated) if isinstance(item, str) else "-".join(map(_literal, dict.fromkeys(item)))
-        for item in items
-    )
     lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
     if lacks and _contains(items, 0) is not negated:
         return f"[{'^' * negated}{inside}&&[^\\x{{0}}]]" if not negated else f"[^{inside}\\x{{0}}]"

@@ -1,0 +1,57 @@
+"""An engine before the fake device, for tests that submit requests and gather their events."""
+
+from __future__ import annotations
+
+import queue
+import time
+
+import numpy as np
+
+from jaxchat.engine.engine import Engine
+from jaxchat.engine.scheduler import Scheduler
+from jaxchat.types import GenerateRequest, TokenEvent
+from tests.engine.fake import PAGE, FakeRunner
+
+CHUNK = 32
+
+
+class Harness:
+    def __init__(self, slots: int = 3, pages: int = 60, queue_limit: int = 1000, vocab: int = 0) -> None:
+        self.runner = FakeRunner(slots, pages)
+        self.scheduler = Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=vocab)
+        self.engine = Engine(self.runner, self.scheduler, queue_limit=queue_limit)
+        self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+        self.engine.start(lambda events: [self.events.put(event) for event in events] and None)
+
+    def gather(self, choices: int) -> dict[tuple[int, int], list[TokenEvent]]:
+        """Events by request and choice until `choices` of them have finished."""
+        actual: dict[tuple[int, int], list[TokenEvent]] = {}
+        while choices:
+            event = self.events.get(timeout=10)
+            actual.setdefault((event.request, event.choice), []).append(event)
+            choices -= event.finish is not None
+        return actual
+
+    def gather_one(self, request: GenerateRequest) -> list[TokenEvent]:
+        """Events of a request with one choice."""
+        number = self.engine.submit(request)
+        return self.gather(1)[number, 0]
+
+    def settle(self) -> None:
+        """Waits until the engine has nothing more to do."""
+        deadline = time.monotonic() + 10
+        while self.left() != (0, 0, 0) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self.engine.stop()
+        assert self.left() == (0, 0, 0)
+
+    def left(self) -> tuple[int, int, int]:
+        """Counts waiting and running sequences, and pages in use."""
+        stats = self.engine.stats
+        return stats.waiting, stats.running, stats.pages_in_use
+
+
+def ask(length: int, tokens: int, choices: int = 1, stop: int | None = None, seed: int = 0) -> GenerateRequest:
+    prompt = np.random.default_rng([length, seed]).integers(0, 900, length).astype(np.int32)
+    stops = frozenset() if stop is None else frozenset({int(prompt[-1]) + stop})
+    return GenerateRequest(prompt=prompt, max_tokens=tokens, choices=choices, stop_tokens=stops)
