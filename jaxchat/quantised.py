@@ -50,6 +50,7 @@ class QuantisedRows:
     scale: Factors
     zero: int | np.ndarray = 0  # one for all, or u8 [n, k / g]
     minimum: Factors | None = None
+    order: np.ndarray | None = None  # i32 [k]: codes[:, j] belong to input order[j] of the model; None: to input j
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -59,7 +60,7 @@ class QuantisedRows:
 
     @property
     def form(self) -> tuple[object, ...]:
-        """The properties that rows must have in common to be joined."""
+        """The properties that rows must have in common to be joined, besides their `order`."""
         factors = [
             f and (f.outer.dtype.str, self.shape[1] // f.outer.shape[1], f.inner is None)
             for f in (self.scale, self.minimum)
@@ -71,8 +72,13 @@ class QuantisedRows:
     def arrays(self) -> tuple[np.ndarray, ...]:
         """All arrays, in a fixed order."""
         factors = [f for f in (self.scale, self.minimum) if f is not None]
-        parts = [self.codes, *(array for f in factors for array in (f.outer, f.inner)), self.zero]
+        parts = [self.codes, *(array for f in factors for array in (f.outer, f.inner)), self.zero, self.order]
         return tuple(part for part in parts if isinstance(part, np.ndarray))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all factors are finite numbers. Only damage explains others."""
+        return all(np.isfinite(f.outer).all() for f in (self.scale, self.minimum) if f is not None)
 
     def __getitem__(self, rows: slice | np.ndarray) -> QuantisedRows:
         """Returns some of the rows."""
@@ -85,7 +91,7 @@ class QuantisedRows:
         )
 
     def dequantised(self) -> np.ndarray:
-        """Returns the weight, f32 `[n, k]`."""
+        """Returns the weight, f32 `[n, k]`, its inputs in the order of the model."""
         rows, inputs = self.shape
         groups = inputs // self.group
         zero = self.zero if isinstance(self.zero, int) else self.zero[..., None].astype(np.float32)
@@ -93,11 +99,22 @@ class QuantisedRows:
         codes *= self.scale.values(groups)[..., None]
         if self.minimum is not None:
             codes -= self.minimum.values(groups)[..., None]
-        return codes.reshape(rows, inputs)
+        weights = codes.reshape(rows, inputs)
+        if self.order is None:
+            return weights
+        in_order = np.empty_like(weights)
+        in_order[:, self.order] = weights
+        return in_order
+
+
+def same_order(parts: Sequence[QuantisedRows]) -> bool:
+    """Returns whether all parts have their inputs in one order."""
+    orders = [part.order for part in parts if part.order is not None]
+    return not orders or (len(orders) == len(parts) and all(np.array_equal(order, orders[0]) for order in orders))
 
 
 def joined(parts: Sequence[QuantisedRows]) -> QuantisedRows:
-    """Returns the rows of all parts, which have the same `form`, one part after the other."""
+    """Returns the rows of all parts, which have the same `form` and `order`, one part after the other."""
     first = parts[0]
     if len(parts) == 1:
         return first

@@ -120,7 +120,7 @@ def _check(shards: TensorReader, stored: dict[ParamPath, Slices], config: ModelC
         shards.check(part)
     names = {part.name for part in parts}
     for name, path in shards.files.items():
-        if name not in names and not unused(config, name):
+        if name not in names and not unused(config, name) and not shards.has_no_effect(name):
             raise ModelError(f"{path}: tensor {name} does not belong to the model that config.json describes")
     if config.tie_embeddings and has_other_head(shards, config):
         raise ModelError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS, StoredForm
+from jaxchat.checkpoints.float8 import E4M3, Float8File
+from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS, QuantisedTensor, StoredForm
 from jaxchat.checkpoints.tensor_reader import HEADS, MAPPED, TensorReader
 from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
 from jaxchat.model_directory import INDEX, SINGLE, check_contents, read_if_there, read_object
+from jaxchat.quantised import QuantisedRows
 
 _WRAPPERS = ("module.", "base_model.model.")  # of DistributedDataParallel and of PEFT
 _COMPILED = "_orig_mod."  # torch.compile puts it where the compiled module is
@@ -47,10 +50,12 @@ class SafetensorsReader(TensorReader):
         self._names = _unwrapped(listed)
         self._stored = {name: listed[stored] for name, stored in self._names.items()}
         self._quantization = _quantization(directory)
+        self._float8: dict[Path, Float8File] = {}
         self._composed = self._find_composed()
         parts = {part for _, names in self._composed.values() for part in names}
         self.files = {name: path for name, path in self._stored.items() if name not in parts}
-        self.files |= {name: self._stored[names[0]] for name, (_, names) in self._composed.items()}
+        for name, (_, names) in self._composed.items():
+            self.files[name] = next(self._stored[part] for part in names if part in self._stored)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Returns the shape of a tensor in `files`."""
@@ -63,19 +68,35 @@ class SafetensorsReader(TensorReader):
 
     def read(self, part: TensorSlice) -> np.ndarray:
         """Returns the rows of a stored tensor that `part` selects. Raises ModelError if they cannot be read."""
-        path = self.files[part.name]
-        try:
-            stored = self._slice(part.name)
-            if part.rows or part.name in self._composed:
+        composed = part.name in self._composed
+        stored = self._slice(part.name)
+        with self._located(part.name):
+            if part.rows or composed:
                 tensor: np.ndarray = stored[slice(*part.rows or (None,))]
             else:
-                tensor = self._opened[path].get_tensor(self._names[part.name])
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path}: cannot read tensor {part.name} ({error})") from None
-        self._mapped[path] += tensor.nbytes
-        if self._mapped.total() > MAPPED:
-            self.release()
+                tensor = self._opened[self.files[part.name]].get_tensor(self._names[part.name])
+        self._count(part.name, tensor.size if composed else tensor.nbytes)
         return tensor
+
+    def quantised(self, part: TensorSlice) -> QuantisedRows | None:
+        """Returns the rows that `part` selects as they are stored, or None if they are not stored as quantised rows."""
+        stored = self._slice(part.name) if part.name in self._composed else None
+        if not isinstance(stored, QuantisedTensor):
+            return None
+        with self._located(part.name):
+            rows = stored.quantised(slice(*part.rows or (None,)))
+        self._count(part.name, rows.codes.size if rows else 0)
+        return rows
+
+    def has_no_effect(self, name: str) -> bool:
+        """Returns whether a tensor is the bias of a quantised weight, and zero.
+
+        AutoGPTQ stores such biases for models that have none.
+        """
+        if f"{name.removesuffix('bias')}weight" not in self._composed or not name.endswith(".bias"):
+            return False
+        with self._located(name):
+            return not self._stored_slice(name)[:].any()
 
     def release(self) -> None:
         """Frees the memory of all files read so far, by reopening them."""
@@ -104,6 +125,8 @@ class SafetensorsReader(TensorReader):
         composed: dict[str, tuple[StoredForm, tuple[str, ...]]] = {}
         for _, form in CHECKPOINT_FORMS.items():
             for name, parts in form.find(self._stored.keys(), self._quantization).items():
+                if name in self._stored and name not in parts:
+                    raise ModelError(f"{self._stored[name]}: tensor {name} is stored beside {parts[0]}")
                 composed.setdefault(name, (form, parts))
         return composed
 
@@ -113,15 +136,35 @@ class SafetensorsReader(TensorReader):
             return self._stored_slice(name)
         form, parts = self._composed[name]
         slices = {part: self._stored_slice(part) for part in parts}
-        try:
+        with self._located(name):
             return form.open(name, slices, self._quantization)
-        except ModelError as error:
-            raise ModelError(f"{self.files[name]}: tensor {name}: {error}") from None
 
     def _stored_slice(self, name: str) -> Any:
         if name not in self._stored:
             raise self.missing(name)
-        return self._opened[self._stored[name]].get_slice(self._names[name])
+        path = self._stored[name]
+        stored = self._opened[path].get_slice(self._names[name])
+        if stored.get_dtype() != E4M3:
+            return stored
+        if path not in self._float8:
+            self._float8[path] = Float8File(path)
+        return self._float8[path].slice(self._names[name])
+
+    @contextmanager
+    def _located(self, name: str) -> Iterator[None]:
+        """Adds the file and the tensor to errors about a tensor in `files`."""
+        try:
+            yield
+        except ModelError as error:
+            raise ModelError(f"{self.files[name]}: tensor {name}: {error}") from None
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{self.files[name]}: cannot read tensor {name} ({error})") from None
+
+    def _count(self, name: str, size: int) -> None:
+        """Counts bytes read from the file of a tensor. Releases all files if they are many."""
+        self._mapped[self.files[name]] += size
+        if self._mapped.total() > MAPPED:
+            self.release()
 
 
 def _common_parts(first: str, second: str) -> int:

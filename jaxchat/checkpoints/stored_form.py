@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from jaxchat.quantised import QuantisedRows
 from jaxchat.registry import Registry
 
 
@@ -19,6 +20,18 @@ class StoredTensor(Protocol):
 
     def __getitem__(self, index: Any) -> Any:
         """Returns the entries in the slice `index` of the first axis, as a NumPy array of floating-point numbers."""
+
+
+@runtime_checkable
+class QuantisedTensor(StoredTensor, Protocol):
+    """A stored tensor that may be multiplied by in its stored form, without being widened."""
+
+    def quantised(self, index: slice) -> QuantisedRows | None:
+        """Returns the rows in the slice `index`, or None if they must be widened.
+
+        Their `dequantised` equals what `[index]` returns. Rows of a stack of matrices `[entries, in, out]` are the
+        outputs of the one entry in the slice; the matrix is then transposed.
+        """
 
 
 class StoredForm(Protocol):
@@ -51,8 +64,26 @@ class StoredForm(Protocol):
         """
 
 
+@runtime_checkable
+class CheckedForm(StoredForm, Protocol):
+    """A stored form that says from `config.json` alone whether it can read a checkpoint."""
+
+    def check(self, quantization: Mapping[str, Any]) -> None:
+        """Raises ModelError, which names the key, if a setting in `quantization_config` is not supported."""
+
+
+_HERE = "jaxchat.checkpoints.forms"
 CHECKPOINT_FORMS: Registry[StoredForm] = Registry(
-    "checkpoint form", "jaxchat.checkpoint_forms", {"mxfp4": "jaxchat.checkpoints.mxfp4:MXFP4"}
+    "checkpoint form",
+    "jaxchat.checkpoint_forms",
+    {
+        "mxfp4": f"{_HERE}.mxfp4:MXFP4",
+        "gptq": f"{_HERE}.gptq:GPTQ",
+        "awq": f"{_HERE}.awq:AWQ",
+        "compressed-tensors": f"{_HERE}.compressed_tensors:COMPRESSED_TENSORS",
+        "fp8": f"{_HERE}.fp8:FP8",
+        "bitsandbytes": f"{_HERE}.bitsandbytes:BITSANDBYTES",
+    },
 )
 
 

@@ -55,6 +55,10 @@ class TensorReader(ABC):
         """
         return None
 
+    def has_no_effect(self, name: str) -> bool:
+        """Returns whether a tensor in `files` may be ignored in models without it, such as a bias of zeros."""
+        return False
+
     def prefix(self, known: tuple[str, ...]) -> str:
         """Returns the first prefix under which an embedding is stored, or `known[0]` if none is stored.
 

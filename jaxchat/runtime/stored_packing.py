@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxchat.checkpoints.huggingface import Piece
-from jaxchat.checkpoints.tensor_slices import Index
+from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.kernels.matmul.grouped import GroupedWeight, pack_rows
 from jaxchat.kernels.matmul.native import PanelWeight, pack_table
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
 from jaxchat.models.param_specs import ParamSpec
-from jaxchat.quantised import QuantisedRows, joined
+from jaxchat.quantised import QuantisedRows, joined, same_order
+
+_STACK = 3  # axes of a stack of matrices
 
 
 class StoredPacking:
@@ -48,10 +50,13 @@ class StoredPacking:
             return None
         outputs, stack = _outputs(spec), []
         for pieces in weights:
-            places = [_numbers(spec, part.place, outputs) for part, _ in pieces]
-            if not all(part.transposed or spec.shape[:1] == outputs for part, _ in pieces):
+            places = [_numbers(spec, part, outputs) for part, _ in pieces]
+            if not all(_rows_are_outputs(spec, part, outputs) for part, _ in pieces):
                 return None
-            whole = joined([part for _, part in pieces if isinstance(part, QuantisedRows)])
+            parts = [part for _, part in pieces if isinstance(part, QuantisedRows)]
+            if not same_order(parts):
+                return None
+            whole = joined(parts)
             numbers = np.concatenate(places)
             in_order = np.array_equal(numbers, np.arange(len(numbers)))
             stack.append(whole if in_order else whole[np.argsort(numbers)])
@@ -89,7 +94,13 @@ def _outputs(spec: ParamSpec) -> tuple[int, ...]:
     return spec.shape[len(spec.contracted) + spec.per_expert :]
 
 
-def _numbers(spec: ParamSpec, place: Index, outputs: tuple[int, ...]) -> np.ndarray:
+def _rows_are_outputs(spec: ParamSpec, part: TensorSlice, outputs: tuple[int, ...]) -> bool:
+    """Returns whether quantised rows are outputs: those of matrices, of tables, and of entries of stacks."""
+    return part.transposed or spec.shape[:1] == outputs or len(part.stored_shape) == _STACK
+
+
+def _numbers(spec: ParamSpec, part: TensorSlice, outputs: tuple[int, ...]) -> np.ndarray:
     """Returns the numbers of the outputs that the rows of a piece belong to, in the order of the rows."""
     skipped = spec.per_expert + len(spec.contracted)
-    return np.arange(prod(outputs)).reshape(outputs)[place[skipped:]].ravel()
+    numbers = np.arange(prod(outputs)).reshape(outputs)[part.place[skipped:]]
+    return (numbers.swapaxes(-1, -2) if part.alternating else numbers).ravel()

@@ -103,17 +103,7 @@ def test_an_unknown_architecture_is_refused_with_the_list_of_those_supported(nam
     assert all(word in str(caught.value) for word in (f"{name} is not supported", *FAMILIES))
 
 
-METHODS = [
-    "awq",
-    "gptq",
-    "bitsandbytes",
-    "fp8",
-    "compressed-tensors",
-    "fbgemm_fp8",
-    "modelopt",
-    "torchao",
-    "auto-round",
-]
+METHODS = ["hqq", "fbgemm_fp8", "modelopt", "torchao", "auto-round"]
 
 
 @pytest.mark.parametrize("method", [*METHODS, None])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +29,11 @@ def rows_of(outputs: int, bits: int = 4, seed: int = 0, inputs: int = INPUTS) ->
     return QuantisedRows(codes, bits, 32, scale, zero=2 ** (bits - 1))
 
 
+def ordered(rows: QuantisedRows, seed: int) -> QuantisedRows:
+    """Returns the rows with their inputs in an order that the seed decides."""
+    return replace(rows, order=np.random.default_rng(seed).permutation(rows.shape[1]).astype(np.int32))
+
+
 def spec(*shape: int, contracted: tuple[int, ...] = (0,), axes: str | None = None) -> ParamSpec:
     names = (axes, *[None] * (len(shape) - 1))
     return ParamSpec(shape=shape, axes=names, init=jax.nn.initializers.zeros, contracted=contracted)
@@ -48,10 +55,14 @@ def dense(pieces: list[Piece], shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def activations(rows: int) -> np.ndarray:
+    """Returns activations that rounding to 8 bits does not change, whatever the order of inputs."""
+    return np.random.default_rng(9).choice(np.float32([-127, 127]), (rows, INPUTS))
+
+
 def agrees(packed: PackedWeight | None, array: np.ndarray) -> None:
     assert packed is not None
-    x = np.random.default_rng(9).integers(-127, 128, (5, INPUTS)).astype(np.float32)
-    x.reshape(5, -1, 32)[..., 0] = 127  # so that rounding to 8 bits changes nothing
+    x = activations(5)
     right = np.tensordot(x, array.reshape(INPUTS, -1), 1).reshape(5, *array.shape[1:])
     actual = jax.jit(matmul)(x, packed)
     assert np.abs(actual - right).max() < 1e-5 * np.abs(right).max()
@@ -86,32 +97,59 @@ def test_a_part_that_is_not_quantised_stays_so(packing: StoredPacking) -> None:
         agrees(packed, dense(pieces, QKV))
 
 
+@pytest.mark.parametrize("seeds", [(1, 1, 1), (1, 1, 2), (1, 1, None)])
+def test_parts_with_one_order_of_inputs_are_joined(packing: StoredPacking, seeds: tuple[int | None, ...]) -> None:
+    pieces = pieces_of(joined_matrices("qkv", QKV, 2, (3, 1, 1)), 4, 4, 4)
+    pieces = [
+        (part, rows if seed is None else ordered(rows, seed)) for (part, rows), seed in zip(pieces, seeds, strict=True)
+    ]
+    packed = packing.pack(spec(*QKV), pieces)
+    assert isinstance(packed, GroupedWeight if len(set(seeds)) == 1 else JoinedWeight)
+    agrees(packed, dense(pieces, QKV))
+
+
 def test_several_axes_of_inputs(packing: StoredPacking) -> None:
     shape = (2, 3, 16, 10)
     pieces = pieces_of(matrix("o", shape, 3), 8)
     agrees(packing.pack(spec(*shape, contracted=(0, 1, 2)), pieces), dense(pieces, shape).reshape(INPUTS, 10))
 
 
-def test_a_table_gives_rows_and_products(packing: StoredPacking) -> None:
+@pytest.mark.parametrize("seed", [None, 1])
+def test_a_table_gives_rows_and_products(packing: StoredPacking, seed: int | None) -> None:
     shape = (50, INPUTS)
     pieces = pieces_of(whole("embed", shape), 5)
+    if seed:
+        pieces = [(part, ordered(rows_of(50, 5), seed)) for part, _ in pieces]
     packed = packing.pack(spec(*shape, contracted=(1,), axes="vocab"), pieces)
-    agrees(packed, dense(pieces, shape).T)
     assert isinstance(packed, GroupedWeight)
+    agrees(packed, dense(pieces, shape).T)
     np.testing.assert_array_equal(packed.take(jnp.array([7, 49])), dense(pieces, shape)[[7, 49]])
 
 
-def test_experts_are_a_stack(packing: StoredPacking) -> None:
+@pytest.mark.parametrize("ordered_experts", [0, 2, 3])
+def test_experts_are_a_stack_and_may_order_their_inputs(packing: StoredPacking, ordered_experts: int) -> None:
     shape = (3, INPUTS, 2, 20)
     slices = stacked([joined_matrices(("gate", "up"), shape[1:], 1, (1, 1)) for _ in range(3)])
     pieces = pieces_of(slices, *[6] * 6)
+    pieces = [
+        (part, ordered(rows, index // 2) if index // 2 < ordered_experts else rows)
+        for index, (part, rows) in enumerate(pieces)
+        if isinstance(rows, QuantisedRows)
+    ]
     packed = packing.pack(spec(*shape, contracted=(1,), axes="experts"), pieces)
     assert isinstance(packed, GroupedWeight)
     array = dense(pieces, shape)
-    x = np.full((2, INPUTS), 127, np.float32)
+    x = activations(2)
     for index in range(3):
         right = np.tensordot(x, array[index], 1)
         assert np.abs(jax.jit(matmul_entry)(x, packed, index) - right).max() < 1e-5 * np.abs(right).max()
+
+
+def test_experts_whose_parts_differ_in_their_order_are_widened(packing: StoredPacking) -> None:
+    shape = (2, INPUTS, 2, 20)
+    slices = stacked([joined_matrices(("gate", "up"), shape[1:], 1, (1, 1)) for _ in range(2)])
+    pieces = [(part, ordered(rows_of(20), index)) for index, part in enumerate(slices)]
+    assert packing.pack(spec(*shape, contracted=(1,), axes="experts"), pieces) is None
 
 
 def test_experts_of_several_forms_are_widened(packing: StoredPacking) -> None:

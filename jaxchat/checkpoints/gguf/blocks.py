@@ -39,9 +39,8 @@ def quantised_rows(kind: TensorType, rows: np.ndarray) -> QuantisedRows:
         ModelError: a scale is infinite or not a number, which only damage explains.
     """
     result = _READERS[kind.name](rows.reshape(len(rows), -1, kind.size))
-    for factors in (result.scale, result.minimum):
-        if factors is not None and not np.isfinite(factors.outer).all():
-            raise ModelError("a scale is not a finite number")
+    if not result.is_finite:
+        raise ModelError("a scale is not a finite number")
     return result
 
 

@@ -45,12 +45,13 @@ class GroupedWeight:
 
     Codes are in panels of 32 outputs, a block of 32 inputs in as many rows of words as a code has bits: the lower
     halves of words w and w + 4 in the bytes of row w, then the upper bits of all eight words, lowest bits first. N is
-    padded to whole panels with weights of zero.
+    padded to whole panels with weights of zero. With an `order`, input j of the codes is input `order[j]` of the model.
     """
 
     codes: Array  # u32 [E, N / 32, k / 32, bits, 32]
     scale: DeviceFactors
     minimum: DeviceFactors  # `outer` is empty if there is none
+    order: Array  # i32 [E, k], or [0, 0]: that of the model
     zero: int = field(metadata={"static": True})
     inputs: int = field(metadata={"static": True})  # k; codes are padded to whole blocks
     outputs: tuple[int, ...] = field(metadata={"static": True})
@@ -64,14 +65,14 @@ class GroupedWeight:
 
     def take(self, outputs: Array) -> Array:
         """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The stack has one weight."""
-        if not self.target:
-            return _rows(_entry(self, 0), outputs)[:, : self.inputs]
-        shape = jax.ShapeDtypeStruct((len(outputs), self.padded_inputs), jnp.float32)
-        name = self.target.replace(TARGET, TAKE)
-        rows: Array = jax.ffi.ffi_call(name, shape)(
-            *_buffers(self), outputs.astype(jnp.int32), zero=np.int64(self.zero)
-        )
-        return rows
+        if self.target:
+            shape = jax.ShapeDtypeStruct((len(outputs), self.padded_inputs), jnp.float32)
+            name = self.target.replace(TARGET, TAKE)
+            rows = jax.ffi.ffi_call(name, shape)(*_buffers(self), outputs.astype(jnp.int32), zero=np.int64(self.zero))
+        else:
+            rows = _rows(_entry(self, 0), outputs)
+        rows = rows[:, : self.inputs]
+        return jnp.empty_like(rows).at[:, self.order[0]].set(rows) if self.order.size else rows
 
 
 def native_grouped(folder: Path | None) -> str:
@@ -95,7 +96,7 @@ def pack_rows(
     """Returns the weights of `stack`, all of one form, on the default device.
 
     Args:
-        stack: each weight `[N, k]`.
+        stack: each weight `[N, k]`. Their orders of inputs may differ.
         outputs: sizes of the axes that N outputs have in the model.
         dtype: dtype of what else the model computes with.
         target: the custom call from `native_grouped`. If it is empty, XLA multiplies.
@@ -109,6 +110,7 @@ def pack_rows(
         jnp.stack([_codes(np.pad(rows.codes, ((0, padding), (0, 0))), rows.bits) for rows in stack]),
         _factors([rows.scale for rows in stack], padding),
         empty if minima[0] is None else _factors([m for m in minima if m is not None], padding),
+        _orders(stack),
         _zero(first),
         inputs or first.shape[1],
         outputs,
@@ -124,6 +126,7 @@ def matmul(x: Array, w: GroupedWeight, index: Array | int = 0) -> Array:
     dequantised weights to the dtype of w.
     """
     count, index = prod(w.outputs), jnp.asarray(index, jnp.int32)
+    x = x[:, w.order[index]] if w.order.size else x
     x = jnp.pad(x.astype(jnp.float32), ((0, 0), (0, w.padded_inputs - x.shape[1])))
     if w.target:
         y = _call(x, w, index)
@@ -165,6 +168,13 @@ def _minimum(rows: QuantisedRows) -> Factors | None:
         return Factors(rows.scale.outer, zeros)
     minima = rows.scale.values(zeros.shape[1]) * zeros.astype(np.float32)
     return Factors(minima if rows.minimum is None else minima + rows.minimum.values(zeros.shape[1]))
+
+
+def _orders(stack: Sequence[QuantisedRows]) -> Array:
+    """Returns the orders of inputs of several weights, i32 `[E, k]`, or `[0, 0]` if all have that of the model."""
+    if all(rows.order is None for rows in stack):
+        return jnp.zeros((0, 0), jnp.int32)
+    return jnp.stack([jnp.arange(rows.shape[1]) if rows.order is None else jnp.asarray(rows.order) for rows in stack])
 
 
 def _factors(stack: Sequence[Factors], padding: int) -> DeviceFactors:

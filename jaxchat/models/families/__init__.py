@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS
+from jaxchat.checkpoints.stored_form import CHECKPOINT_FORMS, CheckedForm
 from jaxchat.errors import ModelError
 from jaxchat.model_directory import check_contents, read_object
 from jaxchat.models.config import ModelConfig
@@ -132,12 +132,22 @@ def from_hugging_face(raw: dict[str, Any]) -> ModelConfig:
     """
     keys = HFConfigReader(raw)
     architecture = _architecture(keys)
-    method = keys.inner("quantization_config").word("quant_method", "unnamed")
-    if keys.has("quantization_config") and method not in CHECKPOINT_FORMS:
-        raise ModelError(
-            f"config.json: quantization_config of method {method} is not supported; use the unquantised checkpoint"
-        )
+    if keys.has("quantization_config"):
+        _check_quantization(keys.inner("quantization_config"))
     return _with_yarn_context(FAMILIES.get(architecture)(keys))
+
+
+def _check_quantization(keys: HFConfigReader) -> None:
+    """Raises ModelError if weights that are stored as `quantization_config` says cannot be read."""
+    method = keys.word("quant_method", "unnamed")
+    if method not in CHECKPOINT_FORMS:
+        raise ModelError(
+            f"config.json: quantization_config of method {method} is not supported; use the unquantised checkpoint, a "
+            f"GGUF file, or one of {', '.join(CHECKPOINT_FORMS.names())}"
+        )
+    form = CHECKPOINT_FORMS.get(method)
+    if isinstance(form, CheckedForm):
+        form.check(keys.values)
 
 
 def _with_yarn_context(model: ModelConfig) -> ModelConfig:

@@ -2,7 +2,7 @@
 
 A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. Each
 byte of the blocks holds two numbers, the first one in its lower bits. Reading decodes to f32, and can read single
-entries of the axis E.
+entries of the axis E. Twice each number is a whole one from -12 to 12, so that codes of 5 bits hold it exactly.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 
 from jaxchat.errors import ModelError
+from jaxchat.quantised import Factors, QuantisedRows
 
 BLOCKS, SCALES = "_blocks", "_scales"
 _POSITIVE = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
 _VALUES = np.concatenate([_POSITIVE, -_POSITIVE])
 _PAIRS = np.stack([_VALUES[np.arange(256) & 15], _VALUES[np.arange(256) >> 4]], axis=-1)  # the two numbers in each byte
 _BIAS = 127  # of the exponents
+_NOT_A_NUMBER = 255  # among the exponents
+_ZERO, _BITS, _GROUP = 12, 5, 32
+_CODES = (2 * _PAIRS + _ZERO).astype(np.uint8)
 
 
 class Mxfp4:
@@ -44,10 +48,26 @@ class Mxfp4:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         """Returns the entries in the slice `index` of the first axis, decoded, f32 `[entries, in, out]`."""
-        blocks, scales = self._blocks[index], self._scales[index]
+        blocks, exponents = self._read(index)
         numbers = _PAIRS[blocks].reshape(*blocks.shape[:-1], -1)
-        numbers *= np.exp2(scales[..., None].astype(np.float32) - _BIAS)
+        numbers *= np.ldexp(np.float32(1), exponents - _BIAS)[..., None]
         return np.swapaxes(numbers.reshape(*blocks.shape[:2], -1), 1, 2)
+
+    def quantised(self, index: slice) -> QuantisedRows | None:
+        """Returns the matrix of the one entry in the slice `index`, a row for each output. None for several entries."""
+        blocks, exponents = self._read(index)
+        if len(blocks) != 1:
+            return None
+        codes = _CODES[blocks[0]].reshape(blocks.shape[1], -1)
+        scales = Factors(np.ldexp(np.float32(1), exponents[0] - _BIAS - 1))
+        return QuantisedRows(codes, _BITS, _GROUP, scales, _ZERO)
+
+    def _read(self, index: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the blocks, u8, and exponents, i32, of some entries. Raises ModelError if one is not a number."""
+        blocks, scales = self._blocks[index], self._scales[index]
+        if (scales == _NOT_A_NUMBER).any():
+            raise ModelError("a scale is not a number")
+        return blocks, scales.astype(np.int32)
 
 
 class Mxfp4Form:

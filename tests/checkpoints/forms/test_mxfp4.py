@@ -6,16 +6,23 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
+from jaxchat.cache import cache_folder
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.checkpoints.safetensors import SafetensorsReader
+from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
+from jaxchat.kernels.matmul.grouped import GroupedWeight, native_grouped
+from jaxchat.kernels.matmul.packed import matmul_entry
 from jaxchat.models.families import read_config
+from jaxchat.models.param_specs import param_specs
+from jaxchat.runtime.stored_packing import StoredPacking
 from tools.parity import checkpoints
 
 FILE = "model.safetensors"
@@ -83,8 +90,37 @@ def test_damaged_halves_are_named(packed: Path, name: str, change, message: str)
         load_hf(packed, read_config(packed))
 
 
-def test_other_quantised_forms_are_refused_by_name(packed: Path) -> None:
-    raw = json.loads((packed / "config.json").read_text()) | dict(quantization_config=dict(quant_method="awq"))
-    (packed / "config.json").write_text(json.dumps(raw))
-    with pytest.raises(ModelError, match="quantization_config of method awq is not supported"):
-        read_config(packed)
+def test_codes_of_five_bits_hold_the_numbers_of_an_expert(packed: Path) -> None:
+    reader = SafetensorsReader(packed)
+    count, inputs, outputs = reader.shape(GATE_UP)
+    for index in range(count):
+        rows = (index, index + 1)
+        part = TensorSlice(GATE_UP, (count, inputs, outputs), (1, inputs, outputs), rows=rows)
+        stored = reader.quantised(part)
+        assert stored is not None and stored.bits == 5
+        np.testing.assert_array_equal(stored.dequantised().T, reader.read(part)[0])
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_experts_that_are_kept_multiply_as_the_widened_ones(packed: Path, native: bool) -> None:
+    config = read_config(packed)
+    specs = param_specs(config)
+    packing = StoredPacking("float32", native_grouped(cache_folder()) if native else "", {})
+    widened, _ = load_hf(packed, config)
+    kept, _ = load_hf(packed, config, keep=lambda path, pieces: packing.pack(specs[path], pieces))
+    for name in ("expert_gate_up", "expert_down"):
+        stack, dense = kept["layer_0"]["mlp"][name], np.asarray(widened["layer_0"]["mlp"][name])
+        assert isinstance(stack, GroupedWeight)
+        x = np.random.default_rng(3).choice(np.float32([-127, 127]), (5, dense.shape[1]))  # rounding changes none
+        for index, matrix in enumerate(dense):
+            right = np.tensordot(x, matrix, 1)
+            actual = jax.jit(matmul_entry)(x, stack, jnp.int32(index))
+            assert np.abs(actual - right).max() < 1e-5 * np.abs(right).max()
+
+
+def test_a_scale_that_is_not_a_number_is_named(packed: Path) -> None:
+    weights = load_file(packed / FILE)
+    weights[f"{GATE_UP}_scales"][1, 2, 0] = 255
+    save_file(weights, packed / FILE)
+    with pytest.raises(ModelError, match=f"{FILE}: tensor {GATE_UP}: a scale is not a number"):
+        load_hf(packed, read_config(packed))

@@ -1,0 +1,59 @@
+"""Reads tensors of 8-bit floats from safetensors files. `safetensors` cannot, because NumPy has no such dtype."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from jaxchat.errors import ModelError
+
+E4M3 = "F8_E4M3"  # as safetensors spells the dtype
+_LENGTH = 8  # bytes that hold the length of the header
+
+
+class Float8File:
+    """The 8-bit floats in a safetensors file that `safetensors` has checked."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads the header. Raises ModelError if it cannot be read."""
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(_LENGTH), "little")
+                self.header: dict[str, Any] = json.loads(file.read(length))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: not a readable safetensors file ({error})") from None
+        self.start = _LENGTH + length
+
+    def slice(self, name: str) -> Float8Slice:
+        """Returns the slice of a tensor of dtype `E4M3`."""
+        entry = self.header[name]
+        return Float8Slice(self.path, entry["shape"], self.start + entry["data_offsets"][0])
+
+
+class Float8Slice:
+    """A tensor of 8-bit floats with the methods of a slice of a safetensors file."""
+
+    def __init__(self, path: Path, shape: list[int], offset: int) -> None:
+        """Takes the place of the tensor in a file, `offset` in bytes."""
+        self._path, self._shape, self._offset = path, shape, offset
+
+    def get_shape(self) -> list[int]:
+        """Returns the shape."""
+        return self._shape
+
+    def get_dtype(self) -> str:
+        """Returns `E4M3`."""
+        return E4M3
+
+    def __getitem__(self, index: slice) -> np.ndarray:
+        """Reads the entries in the slice `index`, of step 1, of the first axis; float8_e4m3fn."""
+        start, stop, _ = index.indices(self._shape[0])
+        size = math.prod(self._shape[1:])
+        numbers = np.fromfile(self._path, np.uint8, max(stop - start, 0) * size, offset=self._offset + start * size)
+        return numbers.view(ml_dtypes.float8_e4m3fn).reshape(-1, *self._shape[1:])

@@ -1,0 +1,133 @@
+"""Reads how compressed-tensors stores each weight: the groups of modules in `quantization_config`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxchat.checkpoints.forms.parts import quantization_keys
+from jaxchat.checkpoints.forms.scaled_floats import Block, block_shape
+from jaxchat.errors import ModelError
+from jaxchat.models.hf_config import HFConfigReader
+
+METHOD = "compressed-tensors"
+PACKED, INTEGERS, FLOATS = "pack-quantized", "int-quantized", "float-quantized"
+_NAIVE, _DENSE = "naive-quantized", "dense"
+_STRATEGIES = {PACKED: ("tensor", "channel", "group"), INTEGERS: ("tensor", "channel", "group")}
+_STRATEGIES[FLOATS] = ("tensor", "channel", "block")
+_REGEX = "re:"
+_CLASSES = ("Linear", "Embedding")
+_UNSUPPORTED = ("transform_config", "moe_sparsity_config")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How the weights of a group of modules are stored."""
+
+    targets: tuple[str, ...]  # names of modules, patterns after "re:", or classes
+    form: str  # PACKED, INTEGERS or FLOATS
+    bits: int  # 4 or 8
+    symmetric: bool  # whether zero points are not stored
+    group_size: int  # -1: one group
+    block: Block | None
+    ordered: bool  # whether a group's inputs are not neighbours, so that `weight_g_idx` is needed
+
+    def rank(self, module: str) -> int:
+        """Returns 0, 1 or 2 if the module is a target by its name, by a pattern or by its class; 3 if it is none."""
+        if module in self.targets:
+            return 0
+        if any(_matches(target, module) for target in self.targets):
+            return 1
+        return 2 if any(target in _CLASSES for target in self.targets) else 3
+
+
+def scheme_of(module: str, quantization: Mapping[str, Any]) -> Scheme:
+    """Returns the scheme of a module that is stored quantised: by its name before a pattern, and its class last.
+
+    Raises:
+        ModelError: no group has it as a target, it is to be ignored, or `read_schemes` raises one.
+    """
+    schemes = read_schemes(quantization)
+    for entry in quantization_keys(quantization).words("ignore"):
+        if entry == module or _matches(entry, module):
+            raise ModelError(f"config.json: quantization_config.ignore has {entry!r}, but {module} is stored quantised")
+    best = min(schemes, key=lambda scheme: scheme.rank(module))
+    if best.rank(module) == 3:
+        raise ModelError(
+            f"config.json: quantization_config.config_groups have no target for {module}, which is stored quantised"
+        )
+    return best
+
+
+def read_schemes(quantization: Mapping[str, Any]) -> tuple[Scheme, ...]:
+    """Returns the schemes of all groups.
+
+    Raises:
+        ModelError: a setting is missing, wrong or not supported.
+    """
+    keys = quantization_keys(quantization)
+    if keys.word("quantization_status", "compressed") != "compressed":
+        raise keys.error("quantization_status", 'must be "compressed"')
+    if keys.inner("sparsity_config").word("format", _DENSE) != _DENSE:
+        raise keys.inner("sparsity_config").error("format", 'must be "dense", sparse weights are not read')
+    for key in _UNSUPPORTED:
+        if keys.has(key) and keys.values[key] != {}:
+            raise keys.error(key, "is not supported")
+    groups = keys.inner("config_groups")
+    if not len(groups):
+        raise keys.error("config_groups", "must be an object with a group")
+    _check_patterns(keys, "ignore")
+    top = keys.word("format")
+    return tuple(_scheme(groups.inner(name), keys, top) for name in groups.values)
+
+
+def _scheme(group: HFConfigReader, keys: HFConfigReader, top: str) -> Scheme:
+    targets, weights = group.words("targets"), group.inner("weights")
+    _check_patterns(group, "targets")
+    if not targets:
+        raise group.error("targets", "must be a list of modules")
+    if not len(weights):
+        raise group.error("weights", "must say how weights are stored")
+    for key in ("input_activations", "output_activations"):
+        if group.has(key) and group.inner(key).integer("num_bits", 8) != 8:
+            raise group.inner(key).error("num_bits", "must be 8")
+    form = _form(weights, group if group.has("format") else keys, top)
+    strategy = weights.word("strategy", "group" if weights.has("group_size") else "tensor")
+    if strategy not in _STRATEGIES[form]:
+        raise weights.error("strategy", f"must be one of {', '.join(_STRATEGIES[form])} in format {form}")
+    symmetric = weights.flag("symmetric", True)
+    if form == FLOATS and not symmetric:
+        raise weights.error("symmetric", "must be true for floats")
+    size = weights.integer("group_size") if strategy == "group" else -1
+    ordered = weights.values.get("actorder") in ("group", "dynamic", True)
+    block = block_shape(weights, "block_structure", None) if strategy == "block" else None
+    return Scheme(targets, form, weights.integer("num_bits"), symmetric, size, block, ordered)
+
+
+def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:
+    """Returns the form of weights, from the key `format` of `where`, or `top` if it is absent."""
+    form, kind, bits = where.word("format", top), weights.word("type", "int"), weights.integer("num_bits", 8)
+    if form == _NAIVE:
+        form = FLOATS if kind == "float" else INTEGERS
+    if form not in _STRATEGIES:
+        raise where.error("format", f"must be one of {', '.join([*_STRATEGIES, _NAIVE])}")
+    if kind != ("float" if form == FLOATS else "int"):
+        raise weights.error("type", f"must be {'float' if form == FLOATS else 'int'} in format {form}")
+    if bits not in ((8,) if form == FLOATS else (4, 8)):
+        raise weights.error("num_bits", f"must be {'8' if form == FLOATS else '4 or 8'} in format {form}")
+    return form
+
+
+def _check_patterns(keys: HFConfigReader, key: str) -> None:
+    for entry in keys.words(key):
+        try:
+            _matches(entry, "")
+        except re.error:
+            raise keys.error(key, "must have valid regular expressions") from None
+
+
+def _matches(target: str, module: str) -> bool:
+    """Returns whether a target is a pattern that the beginning of a module's name matches."""
+    return target.startswith(_REGEX) and bool(re.match(target.removeprefix(_REGEX), module))

@@ -1,0 +1,162 @@
+"""Code that stored forms share: checked parts of a weight, packed words, and matrices of quantised rows.
+
+Letters: n outputs, k inputs, g inputs in a group.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxchat.errors import ModelError
+from jaxchat.models.hf_config import HFConfigReader
+from jaxchat.quantised import BLOCK, Factors, QuantisedRows
+
+SCALES = ("F16", "BF16", "F32")  # dtypes of scales, as safetensors spells them
+
+
+def quantization_keys(quantization: Mapping[str, Any]) -> HFConfigReader:
+    """Returns a reader of the `quantization_config` in `config.json`."""
+    return HFConfigReader(quantization, "config.json: quantization_config.")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The stored tensors of one weight, by the ends of their names."""
+
+    stem: str  # begins their names
+    slices: Mapping[str, Any]
+
+    def __contains__(self, end: str) -> bool:
+        return f"{self.stem}{end}" in self.slices
+
+    def matrix(self, end: str, *dtypes: str) -> tuple[int, int]:
+        """Returns the shape of a stored matrix. Raises ModelError if it has another dtype, or is not a matrix."""
+        shape = self.take(end, *dtypes).get_shape()
+        if len(shape) != 2 or not all(shape):
+            raise ModelError(f"{end} has shape {tuple(shape)}, expected a matrix")
+        rows, columns = shape
+        return rows, columns
+
+    def take(self, end: str, *dtypes: str, shape: tuple[int, ...] | None = None) -> Any:
+        """Returns the slice of a stored tensor. Raises ModelError if it has another dtype than those, or shape."""
+        part = self.slices[f"{self.stem}{end}"]
+        if part.get_dtype() not in dtypes:
+            raise ModelError(f"{end} has dtype {part.get_dtype()}, expected {' or '.join(dtypes)}")
+        if shape is not None and tuple(part.get_shape()) != shape:
+            raise ModelError(f"{end} has shape {tuple(part.get_shape())}, expected {shape}")
+        return part
+
+
+class QuantisedMatrix(ABC):
+    """A weight `[n, k]` that is stored as quantised rows. It has the methods of a slice of a safetensors file."""
+
+    def __init__(self, shape: tuple[int, int], group: int) -> None:
+        """Takes the shape of the weight, and the number of inputs in a group, which divides k."""
+        self.shape, self.group = shape, group
+
+    def get_shape(self) -> list[int]:
+        """Returns the shape of the weight."""
+        return list(self.shape)
+
+    def get_dtype(self) -> str:
+        """Returns "F32", in which the products of codes and scales are exact."""
+        return "F32"
+
+    def __getitem__(self, index: slice) -> np.ndarray:
+        """Returns some rows as numbers, f32 `[rows, k]`."""
+        return self._checked(index).dequantised()
+
+    def quantised(self, index: slice) -> QuantisedRows | None:
+        """Returns some rows as they are stored, or None if kernels do not support the number of inputs in a group."""
+        return None if self.group % BLOCK else self._checked(index)
+
+    @abstractmethod
+    def rows(self, start: int, stop: int) -> QuantisedRows:
+        """Reads the rows from `start` to `stop`. Raises ModelError if the stored parts are damaged."""
+
+    def _checked(self, index: slice) -> QuantisedRows:
+        start, stop, _ = index.indices(self.shape[0])
+        rows = self.rows(start, stop)
+        if not rows.is_finite:
+            raise ModelError("a scale is not a finite number")
+        return rows
+
+
+def group_size(inputs: int, size: int) -> int:
+    """Returns the number of inputs in a group; `size` is -1 for one group.
+
+    Raises:
+        ModelError: the number does not divide that of all inputs.
+    """
+    group = inputs if size == -1 else size
+    if group < 1 or inputs % group:
+        raise ModelError(f"group_size is {size}, which does not divide the {inputs} inputs")
+    return group
+
+
+def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
+    """Returns the codes of 4 or 8 bits in words i32 `[.., w]`, u8 `[.., w * 32 / bits]`, lowest bits first."""
+    octets = np.ascontiguousarray(words.astype("<i4", copy=False)).view(np.uint8)
+    if bits == 8:
+        return octets
+    return np.stack([octets & 15, octets >> 4], axis=-1).reshape(*octets.shape[:-1], -1)
+
+
+def input_order(groups: np.ndarray, count: int, end: str) -> np.ndarray | None:
+    """Returns the order of inputs, i32 `[k]`, in which each group's are neighbours, or None if they are already.
+
+    Args:
+        groups: the group of each input, i32 `[k]`.
+        count: the number of groups, all of one size.
+        end: the name of `groups` for messages.
+
+    Raises:
+        ModelError: a group does not exist, or has more or fewer inputs than others.
+    """
+    if groups.min() < 0 or groups.max() >= count:
+        wrong = groups[(groups < 0) | (groups >= count)][0]
+        raise ModelError(f"{end} has an input in group {wrong}, but there are {count} groups")
+    sizes, expected = np.bincount(groups, minlength=count), len(groups) // count
+    if (sizes != expected).any():
+        index = int(np.argmax(sizes != expected))
+        raise ModelError(f"{end} has {sizes[index]} inputs in group {index}, expected {expected}")
+    return None if (np.diff(groups) >= 0).all() else np.argsort(groups, kind="stable").astype(np.int32)
+
+
+def factors(scales: np.ndarray) -> Factors:
+    """Returns the scales `[n, k / g]` as factors: bf16 is widened to f32, exactly."""
+    return Factors(np.ascontiguousarray(scales if scales.dtype == np.float16 else scales.astype(np.float32)))
+
+
+def zero_points(zeros: np.ndarray, start: int, stop: int) -> int | np.ndarray:
+    """Returns the zero points of some rows of `zeros`, u8 `[n, k / g]`: one number if those of all rows are equal."""
+    first = int(zeros.flat[0])
+    return first if (zeros == first).all() else np.ascontiguousarray(zeros[start:stop])
+
+
+def row_factors(parts: Parts, end: str, shape: tuple[int, int], group: int, *dtypes: str) -> Any:
+    """Returns the stored scales or zero points of a matrix: one for each group, or one for each row, or one for all.
+
+    Raises:
+        ModelError: their number or dtype is another.
+    """
+    rows, groups = shape[0], shape[1] // group
+    stored = parts.take(end, *dtypes)
+    allowed = [(rows, groups)] + ([(rows,), (1, 1), (1,), ()] if groups == 1 else [])
+    if tuple(stored.get_shape()) not in allowed:
+        raise ModelError(f"{end} has shape {tuple(stored.get_shape())}, expected {allowed[0]}")
+    return stored
+
+
+def spread(stored: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Reads scales or zero points that `row_factors` allows, as `shape`, which is `[n, k / g]`."""
+    array = np.asarray(stored[...] if stored.get_shape() == [] else stored[:])
+    return np.broadcast_to(
+        array.reshape(-1, shape[1]) if array.size == math.prod(shape) else array.reshape(1, 1), shape
+    )
