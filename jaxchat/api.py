@@ -25,7 +25,7 @@ from jaxchat.chat.session import ChatSession
 from jaxchat.checkpoints.find_model import find_model
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
-from jaxchat.config import ChatConfig, DTypeName, EngineConfig
+from jaxchat.config import ChatConfig, DTypeName, EngineConfig, Quantize
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.router import DataParallelEngine
 from jaxchat.engine.scheduler import Scheduler
@@ -247,14 +247,22 @@ def _engine(runners: list[StepRunner], scheduling: dict[str, Any], queue: int) -
 
 
 def convert(
-    source: str, destination: Path, *, dtype: DTypeName | None = None, report: Report = lambda *_: None
+    source: str,
+    destination: Path,
+    *,
+    dtype: DTypeName | None = None,
+    quantize: Quantize | None = None,
+    report: Report = lambda *_: None,
 ) -> DTypeName:
-    """Writes a model in Orbax format to a directory; see `jaxchat.checkpoints.convert`. Returns the weights' dtype.
+    """Writes a model in Orbax format, or rounded, to a directory. Returns the dtype of weights that are not rounded.
+
+    See `jaxchat.checkpoints.convert`.
 
     Args:
         source: "bundled", a hub id, a model directory in Hugging Face format, or a GGUF file.
         destination: the directory to write, new or empty.
         dtype: dtype of the stored weights. None: bfloat16 if all weights of the source have it, otherwise float32.
+        quantize: rounds weights to groups of 4 or 8 bits, in Hugging Face format. None writes Orbax format.
         report: called as `report("reading weights", done, total)`.
 
     Raises:
@@ -265,9 +273,10 @@ def convert(
     from jaxchat.checkpoints.convert import convert as write  # these import jax
     from jaxchat.checkpoints.orbax import check_installed
 
-    check_installed()  # before a model is downloaded
+    if quantize is None:
+        check_installed()  # before a model is downloaded
 
     def progress(done: int, total: int) -> None:
         report("reading weights", done, total)
 
-    return write(find_model(source), destination.expanduser(), dtype=dtype, progress=progress)
+    return write(find_model(source), destination.expanduser(), dtype=dtype, quantize=quantize, progress=progress)

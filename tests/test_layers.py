@@ -26,6 +26,7 @@ LEAVES = {
     "jaxchat.types",
 }
 FORMS = "jaxchat.checkpoints.stored_form"  # the registry, which the check of a config.json asks too
+ROUNDING = "jaxchat.kernels.matmul.rounding"  # for checkpoints that are written with rounded weights
 JAX = LEAVES | {"jaxchat.compat"}
 DEVICE = JAX | {"jaxchat.kernels", "jaxchat.sampling", "jaxchat.models", "jaxchat.checkpoints", "jaxchat.parallel"}
 PARALLEL = {
@@ -65,7 +66,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.models":          (LEAVES | {"jaxchat.models", "jaxchat.kernels", FORMS},        RPC),
     "jaxchat.parallel":        (PARALLEL | {"jaxchat.kernels.attention.backend", "jaxchat.sampling.topk"}, RPC),
     "jaxchat.checkpoints.stored_form": (LEAVES,                                               HEAVY | RPC),
-    "jaxchat.checkpoints":     (LEAVES | {"jaxchat.checkpoints", "jaxchat.models"},           RPC),
+    "jaxchat.checkpoints":     (LEAVES | {"jaxchat.checkpoints", "jaxchat.models", ROUNDING}, RPC),
     "jaxchat.runtime":         (DEVICE | {"jaxchat.runtime"},                                 RPC),
     "jaxchat.planning":        (DEVICE | {"jaxchat.planning", "jaxchat.runtime"},             RPC),
     "jaxchat.engine":          (LEAVES | {"jaxchat.engine"},                                  HEAVY | RPC),

@@ -62,7 +62,7 @@ def load_hf(
     """
     place = place or (lambda path, array: jax.device_put(array))
     shards = open_tensors(directory)
-    stored = _stored(shards, config)
+    stored = stored_parameters(shards, config)
     specs = param_specs(config)
     _check(shards, stored, config)
     digest = hashlib.sha256()
@@ -95,7 +95,7 @@ def save_hf(params: dict[str, Any], config: ModelConfig, directory: Path, dtype:
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
-def _stored(shards: TensorReader, config: ModelConfig) -> dict[ParamPath, Slices]:
+def stored_parameters(shards: TensorReader, config: ModelConfig) -> dict[ParamPath, Slices]:
     """Returns the stored tensors of every parameter.
 
     If the family has several sets of names, uses the set that fits the most stored tensors.

@@ -20,8 +20,10 @@ from jaxchat import load
 from jaxchat.checkpoints.convert import convert
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.checkpoints.orbax import save_orbax
+from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import EngineConfig, MeshConfig
 from jaxchat.errors import ModelError
+from jaxchat.kernels.matmul.rounding import round_rows
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import from_hugging_face
 from jaxchat.models.param_specs import param_specs
@@ -146,3 +148,25 @@ def test_what_is_in_the_way_is_named(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"config\.json: not found"):
         convert(tmp_path, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(("form", "bits"), [("int4", 4), ("int8", 8)])
+def test_rounded_weights_are_those_of_the_rounding_and_stay_so(form: Any, bits: int, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    raw = {**tiny.CONFIG, "hidden_size": 64, "intermediate_size": 96, "tie_word_embeddings": False}
+    tiny.write(source, **raw)
+    assert convert(source, target, quantize=form) == "float32"
+    before, after = (load_hf(folder, read_stored_config(folder))[0] for folder in (source, target))
+    for name in ("gate_up", "down"):
+        wide = np.asarray(before["layer_0"]["mlp"][name])
+        expected = round_rows(wide.reshape(len(wide), -1).T, bits).dequantised().T.reshape(wide.shape)
+        np.testing.assert_array_equal(after["layer_0"]["mlp"][name], expected)
+    for name in ("embed", "head"):
+        np.testing.assert_array_equal(after[name], before[name])
+    model = from_hugging_face(raw)
+    placement = Placement.create(MeshConfig(), model)
+    params, _, phrase = load_parameters(target, model, model, EngineConfig(), placement)
+    assert f"of weights in {bits} bits" in phrase
+    assert params["layer_0"]["attention"]["qkv"].codes.shape[3] == bits
+    names = {path.name for path in target.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= names
