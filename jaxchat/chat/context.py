@@ -74,7 +74,7 @@ class Observer(Protocol):
         """
 
     def finished(self, record: Record) -> None:
-        """Observes the end of a request, whether it was answered, rejected or cancelled."""
+        """Observes the end of a request, whatever its `outcome`: answered, rejected, failed, timed out or cancelled."""
 
 
 def outcome_of(error: ChatError) -> str:

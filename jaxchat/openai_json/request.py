@@ -47,8 +47,9 @@ def request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -
 
     Checks types. `jaxchat.chat.request.validate` checks bounds, except those that a protobuf field could not express.
 
-    A key whose value is `null` is the same as absent, except in `logit_bias`. So is an empty array, except for
-    `messages`. JSON Schemas and `chat_template_kwargs` are taken as they are.
+    A key whose value is `null` is the same as absent, except inside `logit_bias`, where it is an error. An empty array
+    is the same as absent too, if the field takes an array. JSON Schemas and `chat_template_kwargs` are taken as they
+    are.
 
     Args:
         body: the parsed body.

@@ -20,7 +20,7 @@ def join(member: MultihostMember) -> None:
     """Extends `jax.devices()` to the devices of all processes. Must run before any other use of JAX's devices.
 
     Raises:
-        MultihostError: the processes did not meet in time.
+        MultihostError: the processes did not meet in time, or JAX's devices are already in use.
     """
     jax.config.update("jax_enable_preemption_service", False)  # otherwise it swallows SIGTERM
     try:

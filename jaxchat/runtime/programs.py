@@ -28,9 +28,10 @@ Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotStat
 
 
 def decode_layout(rows: int) -> PackedLayout:
-    """Returns the layout of the packed inputs of `decode` for R rows. Booleans are stored as i32.
+    """Returns the layout of the packed inputs of `decode` for R = `rows`. Each input is i32 `[R]`.
 
     `slots` are slot numbers, S in unused rows. `new_pages` are the ids of pages that were just added, or -1.
+    `constrained` is 1 in rows with a token mask, otherwise 0.
     """
     return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
 

@@ -95,7 +95,10 @@ def _prompt_bits(slot: SlotInput) -> np.ndarray | int:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SamplingState:
-    """Sampling parameters and history of S slots over a vocabulary of V."""
+    """Sampling parameters and history of S slots over a vocabulary of V.
+
+    Each field is an array `[S, ...]`. Its definition states the dtype and the other axes.
+    """
 
     temperature: Array = given("float32")
     top_p: Array = given("float32")

@@ -1,4 +1,4 @@
-"""The peers, their environments, and the processes that run them."""
+"""The programs that a benchmark compares, called peers: their environments, and the processes that run them."""
 
 from __future__ import annotations
 

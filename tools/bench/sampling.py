@@ -81,7 +81,10 @@ def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
 
 
 def peers(x: np.ndarray) -> dict[str, Work]:
-    """Returns, by name, calls of samplers that sort all logits `[S, V]`: in NumPy and, if installed, in torch."""
+    """Returns other samplers of the logits `x`, f32 `[S, V]`, by name: of NumPy and, if it is installed, of torch.
+
+    All but "torch: temperature" sort the logits of each row.
+    """
     rng = np.random.default_rng(0)
     work: dict[str, Work] = {"NumPy: nucleus by sort": lambda: numpy_nucleus(x, rng)}
     try:

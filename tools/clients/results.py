@@ -22,7 +22,14 @@ REPORT = re.compile(r"^check (\w+): (passed|failed)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Result:
-    """A report of a client's program: its checks by name, whether all passed, and its output."""
+    """A report of a client's program.
+
+    Attributes:
+        client: the client.
+        checks: whether each check passed, by name.
+        passed: whether the program made at least one check, all passed, and the exit status was 0.
+        output: what the program printed, or why the client could not be installed.
+    """
 
     client: ChatClient
     checks: Mapping[str, bool]

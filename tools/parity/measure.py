@@ -36,8 +36,9 @@ class Difference:
     """The differences of our logits from those of `transformers`.
 
     Attributes:
-        prefill: largest absolute difference after a prompt, divided by the largest absolute logit of the answer.
-        decode: the same after decode steps.
+        prefill: largest absolute difference after a prompt. It is divided by the largest absolute logit that
+            `transformers` computes after the prompt or any decode step.
+        decode: the same, but the largest difference after a decode step.
         digest: SHA-256 of all our logits, in hexadecimal.
     """
 

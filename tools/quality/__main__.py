@@ -5,6 +5,7 @@
 MODEL is a directory or a GGUF file. Scores pieces of the repository's own documents and code, and prints a table: the
 mean Kullback-Leibler divergence of the next token's distribution from that of the float32 weights, in thousandths of a
 nat, and how often the most probable token is the same. `stored` serves a quantised checkpoint as it is stored.
+`--llama` also measures llama.cpp on a GGUF file. PYTHON is the interpreter of an environment that has it.
 """
 
 from __future__ import annotations

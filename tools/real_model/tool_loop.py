@@ -72,7 +72,7 @@ def get_weather(city: str) -> str:
 
 
 def converse_langchain(server: ServerProcess) -> Transcript:
-    """Returns the transcript of the turns through LangChain's `ChatOpenAI`."""
+    """Has the same conversation as `converse`, but through LangChain's `ChatOpenAI`. Returns its transcript."""
     chat = ChatOpenAI(model=server.model, base_url=server.rest, api_key="-", **SAMPLING)
     messages: list[BaseMessage] = []
     transcript: Transcript = []

@@ -118,7 +118,11 @@ class Judge:
 
 
 def as_standard(schema: Any) -> Any:
-    """Returns a schema of OpenAPI 3.0 or an older draft in the words of JSON Schema 2020-12."""
+    """Translates a schema from OpenAPI 3.0 or an older draft to JSON Schema 2020-12.
+
+    Replaces only what random schemas use: `nullable`, a boolean `exclusiveMinimum`, a list as `items`, and
+    `dependencies`. Removes `$schema`.
+    """
     if isinstance(schema, list):
         return [as_standard(item) for item in schema]
     if not isinstance(schema, dict):

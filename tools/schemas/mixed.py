@@ -1,4 +1,4 @@
-"""Measures the cost of constrained neighbours, in tokens per second.
+"""Measures how many tokens per second are lost when half of the running requests have constrained answers.
 
     python -m tools.schemas.mixed
 

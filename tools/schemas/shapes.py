@@ -155,5 +155,5 @@ LEAVES = (_text, _text, _pattern, _format, _whole, _decimal, _flag, _literal, _c
 
 
 def leaf(chance: random.Random) -> Shape:
-    """Returns a random leaf."""
+    """Returns a random schema for strings, numbers or other scalars, with a function that draws its values."""
     return chance.choice(LEAVES)(chance)

@@ -1,4 +1,7 @@
-"""Sends planned requests. A request ends as completed, busy, refused, cancelled or deadline, or is a violation."""
+"""Sends planned requests and names how each ended.
+
+The end is "completed", "busy", "refused", "cancelled" or "deadline". Every other end is a violation.
+"""
 
 from __future__ import annotations
 

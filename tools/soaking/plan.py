@@ -41,8 +41,8 @@ FEATURES: list[dict[str, Any]] = [
 class PlannedRequest:
     """A request and the way to send it.
 
-    `patience` is in seconds. Its meaning depends on `manner`: the time before the request is cancelled, the deadline,
-    or the pause between reads.
+    `patience` is in seconds. For the manner "cancels" it is the time before the request is cancelled, for "deadline"
+    the deadline, and for "slow" the pause between reads. The other manners do not use it.
     """
 
     protocol: Literal["rest", "grpc"]

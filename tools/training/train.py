@@ -106,7 +106,13 @@ def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, .
 
 
 def optimizer(name: str) -> optax.GradientTransformation:
-    """Returns an optimizer with learning rate 1: `adamw`, or Muon for the matrices of layers and AdamW for the rest."""
+    """Returns an optimizer with learning rate 1. It first clips the gradients to a global norm of 1.
+
+    The caller multiplies its updates by the learning rate of the step.
+
+    Args:
+        name: "adamw", or "muon" for Muon on the matrices of layers and AdamW on all other parameters.
+    """
     if name == "adamw":
         update = optax.adamw(1.0, b2=0.98, weight_decay=0.05)
     else:

@@ -94,7 +94,8 @@ class FastEncoder:
 
         first = max(library.get_vocab(with_added_tokens=True).values()) + 1
         self._aliases = {alias.content: first + place for place, alias in enumerate(aliases)}
-        self._library = fastokens.Tokenizer.from_json_str(_with_tokens(source, control, aliases, self._aliases))
+        kind = type(library.model).__name__
+        self._library = fastokens.Tokenizer.from_json_str(_prepared(source, kind, control, aliases, self._aliases))
         self._library.no_truncation()
         self._library.no_padding()
 
@@ -108,10 +109,12 @@ class FastEncoder:
         return self._aliases[spelling]
 
 
-def _with_tokens(source: str, control: Collection[str], aliases: Sequence[AddedToken], ids: dict[str, int]) -> str:
+def _prepared(
+    source: str, kind: str, control: Collection[str], aliases: Sequence[AddedToken], ids: dict[str, int]
+) -> str:
     """Returns a `tokenizer.json` with aliases added. Its control tokens are special, because text has no special ones.
 
-    Whether a token is special changes nothing else.
+    Whether a token is special changes nothing else. Old files leave out the `kind` of the model.
     """
     spec: dict[str, Any] = json.loads(source)
     added = [
@@ -121,7 +124,7 @@ def _with_tokens(source: str, control: Collection[str], aliases: Sequence[AddedT
     for alias in aliases:
         flags = {name: getattr(alias, name) for name in ("single_word", "lstrip", "rstrip", "normalized")}
         added.append({"id": ids[alias.content], "content": alias.content, "special": False, **flags})
-    return json.dumps({**spec, "added_tokens": added})
+    return json.dumps({**spec, "model": {"type": kind, **spec["model"]}, "added_tokens": added})
 
 
 def _fast(

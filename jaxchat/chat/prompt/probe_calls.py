@@ -14,7 +14,9 @@ from jaxchat.chat.prompt.template_traits import CallForm, EmptyContent, Template
 def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     """Returns `traits` with the traits of calls and results filled in.
 
-    Chooses a form of calls that the template prints, if possible one for which it does not print "None".
+    Tries the forms in which a message with calls can be given to the template. Chooses the first whose calls it prints,
+    if possible without the word "None" in the prompt. If it prints them in none, sets `calls` only: to False if the
+    template leaves calls out, and to True if it refuses them.
     """
     if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls
         render = _without_tools(render)

@@ -1,4 +1,7 @@
-"""The values that a chat template reads besides the conversation: the day, and what operator and request set."""
+"""The values that a chat template reads besides the conversation: the day, and variables.
+
+The operator of the server sets defaults of the variables, and a request may override them.
+"""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ Change = Callable[[ModelKeys, Config], Config]
 
 @dataclass(frozen=True)
 class Architecture:
-    """An architecture in GGUF files."""
+    """An architecture in GGUF files: how its metadata and tensors differ from those of a Hugging Face checkpoint."""
 
     model: str  # the architecture in Hugging Face form
-    change: Change = lambda keys, base: {}
+    change: Change = lambda keys, base: {}  # entries of `config.json` beside those that all architectures have
     names: Mapping[str, str] = field(default_factory=dict)  # see `Renaming.layer`
-    reordered: bool = False
-    added_to_norms: float = 0.0
-    mixed_experts: bool = False
+    reordered: bool = False  # rows of queries and keys alternate between the two halves of a head
+    added_to_norms: float = 0.0  # what the conversion has added to the weights of norms
+    mixed_experts: bool = False  # see `Renaming`
     partial_rope: bool = False  # may rotate only a part of each head
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def digest(file: GgufFile) -> str:
         except OSError as error:
             raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
         hashed.update(header)
-        hashed.update(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
+        hashed.update(os.fsencode(f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"))
     return hashed.hexdigest()
 
 

@@ -45,7 +45,7 @@ _LAYER = {
 
 @dataclass(frozen=True)
 class Origin:
-    """The stored tensors that one tensor with a Hugging Face name is read from."""
+    """The stored tensors from which one Hugging Face tensor is read, and how the conversion has changed them."""
 
     tensors: tuple[str, ...]  # one, unless `compose` is set
     shape: tuple[int, ...]  # of the tensor with the Hugging Face name

@@ -16,7 +16,7 @@ class TensorType:
     size: int  # of a block, in bytes
 
     def bytes_of(self, values: int) -> int:
-        """Returns the bytes of `values` numbers, a multiple of those of a block."""
+        """Returns how many bytes store `values` numbers. `values` must be a multiple of the numbers in a block."""
         return values // self.values * self.size
 
 

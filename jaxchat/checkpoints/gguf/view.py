@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxchat.cache import scratch_folder
+from jaxchat.cache import keep, scratch_folder
 from jaxchat.checkpoints.gguf.architectures import find_architecture
 from jaxchat.checkpoints.gguf.config import ModelKeys, check_all_read
 from jaxchat.checkpoints.gguf.file import GgufFile, open_gguf
@@ -24,13 +22,15 @@ from jaxchat.model_directory import GGUF
 
 _TEMPLATE = "tokenizer.chat_template"
 _FOLDER = "gguf"  # in the cache folder
+_CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
+_SPECIAL, _GENERATION = "tokenizer_config.json", "generation_config.json"
 
 
 def view(path: Path, cache_dir: str | None = AUTO) -> Path:
     """Returns a directory with the configuration, tokenizer and chat template of a GGUF file.
 
     The directory is in the cache folder, or in a temporary one that lasts as long as the process. It is made once for
-    each file, and again when the file changes.
+    each file, and again when the file changes or a part of the directory is missing.
 
     Args:
         path: the file, or the first of its parts.
@@ -41,26 +41,17 @@ def view(path: Path, cache_dir: str | None = AUTO) -> Path:
         OSError: `cache_dir` is a path that cannot be created or written.
     """
     file = open_gguf(path)
-    folder = scratch_folder(cache_dir) / _FOLDER
-    directory = folder / digest(file)[:32]
-    if (directory / GGUF).exists():
+    directory = scratch_folder(cache_dir) / _FOLDER / digest(file)[:32]
+    if all((directory / name).is_file() for name in _names(file)):
         return directory
     texts = dict(_texts(file))
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder))
     try:
-        for name, text in texts.items():
-            target = unfinished / name
-            target.parent.mkdir(exist_ok=True)
-            target.write_text(text, "utf-8")
+        for name, text in texts.items():  # each appears whole, and those of another process are the same
+            keep(directory / name, text.encode())
         time = path.stat().st_mtime
-        os.utime(unfinished / "config.json", (time, time))  # the time at which the API says that the model was made
-        unfinished.replace(directory)
+        os.utime(directory / _CONFIG, (time, time))  # the time at which the API says that the model was made
     except OSError as error:
-        if not (directory / GGUF).exists():  # otherwise another process was faster
-            raise ModelError(f"{directory}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        raise ModelError(f"{directory}: cannot be written ({error.strerror})") from None
     return directory
 
 
@@ -75,6 +66,12 @@ def _config(keys: ModelKeys) -> dict[str, Any]:
     return config
 
 
+def _names(file: GgufFile) -> list[str]:
+    """Returns the names of the files of a view. A cleaner of the cache folder may have removed any of them."""
+    templates = [name for name, _ in _templates(file, model_keys(file).metadata)]
+    return [_CONFIG, _TOKENIZER, _SPECIAL, _GENERATION, *templates, GGUF]
+
+
 def _texts(file: GgufFile) -> Iterator[tuple[str, str]]:
     """Yields the names and texts of the files of a view."""
     keys = model_keys(file)
@@ -82,10 +79,10 @@ def _texts(file: GgufFile) -> Iterator[tuple[str, str]]:
     config = _config(keys)
     vocabulary = read_vocabulary(metadata)
     named = named_ids(metadata, vocabulary)
-    yield "config.json", _json(config)
-    yield "tokenizer.json", make_tokenizer(file.path, metadata, keys.architecture)
-    yield "tokenizer_config.json", _json({name: vocabulary.tokens[id_] for name, id_ in named.items()})
-    yield "generation_config.json", _json({"eos_token_id": stop_ids(metadata, vocabulary)})
+    yield _CONFIG, _json(config)
+    yield _TOKENIZER, make_tokenizer(file.path, metadata, keys.architecture)
+    yield _SPECIAL, _json({name: vocabulary.tokens[id_] for name, id_ in named.items()})
+    yield _GENERATION, _json({"eos_token_id": stop_ids(metadata, vocabulary)})
     yield from _templates(file, metadata)
     yield GGUF, manifest(file)
 

@@ -14,6 +14,14 @@ from jaxchat.checkpoints.gguf.metadata import Metadata
 TOKENS, KINDS, SCORES, MERGES = (f"tokenizer.ggml.{name}" for name in ("tokens", "token_type", "scores", "merges"))
 _NAMED = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
 _STOPS = ("eos", "eot", "eom")  # end of text, of a turn, and of a message that a tool answers
+_ENDS = frozenset(
+    {
+        *("<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>"),
+        *("<|return|>", "<|call|>"),
+    }
+)
+"""Spellings of control tokens that end an answer. Many files name only one of them by its id."""
+_HARMONY = frozenset({"<|return|>", "<|call|>"})  # with these, <|end|> ends only a part of an answer
 
 
 class Kind(IntEnum):
@@ -87,9 +95,14 @@ def named_ids(metadata: Metadata, vocabulary: Vocabulary) -> dict[str, int]:
 
 
 def stop_ids(metadata: Metadata, vocabulary: Vocabulary) -> list[int]:
-    """Returns the ids of the tokens that end an answer, sorted."""
-    ids = {_id(metadata, key, vocabulary) for key in _STOPS}
-    return sorted(id_ for id_ in ids if id_ is not None)
+    """Returns the ids of the tokens that end an answer, sorted: those that the file names, and those spelled like ends.
+
+    The conversion loses the list of such tokens in `generation_config.json`, as for Phi 3 and early files of Llama 3.
+    """
+    named = {id_ for key in _STOPS if (id_ := _id(metadata, key, vocabulary)) is not None}
+    control = {vocabulary.tokens[id_]: int(id_) for id_ in vocabulary.ids(Kind.CONTROL, Kind.USER_DEFINED)}
+    ends = _ENDS - {"<|end|>"} if control.keys() >= _HARMONY else _ENDS
+    return sorted(named | {id_ for text, id_ in control.items() if text in ends})
 
 
 def _id(metadata: Metadata, name: str, vocabulary: Vocabulary) -> int | None:

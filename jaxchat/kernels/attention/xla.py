@@ -27,7 +27,10 @@ Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted v
 
 
 def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> Array:
-    """Writes `new[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32. Drops rows whose page id is N."""
+    """Returns `pages[N, page, K, d]` with `new[T, K, d]` written to them, in the dtype in which pages are stored.
+
+    Row t is written to page `page_ids[t]` at position `offsets[t]`, both i32 `[T]`. Rows with page id N are dropped.
+    """
     return pages.at[page_ids, offsets].set(_as_stored(new, pages), mode="drop")
 
 

@@ -152,7 +152,10 @@ def _sources(part: str) -> list[Path]:
 
 
 def cpu() -> str:
-    """Returns text that differs between CPUs with different instructions. Includes XLA's CPU flags from XLA_FLAGS."""
+    """Returns text that identifies the CPU's model and instructions, and XLA's CPU flags in XLA_FLAGS.
+
+    Without /proc/cpuinfo, Python's name of the processor replaces model and instructions.
+    """
     xla_flags = sorted(re.findall(r"--xla_cpu_\S+", os.environ.get("XLA_FLAGS", "")))
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()

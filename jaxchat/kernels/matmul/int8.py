@@ -54,7 +54,10 @@ def quantise(w: Array, inputs: int, target: str = "") -> Int8:
 
 
 def quantise_rows(w: Array, target: str = "") -> Int8:
-    """Rounds `w[N, k]` to int8. Its output axis is the first, as in an embedding that also serves as head."""
+    """Rounds `w[N, k]` to int8. Its output axis is the first, as in an embedding that also serves as head.
+
+    `target` is the custom call that multiplies by the result. If it is empty, XLA multiplies.
+    """
     return _int8(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 

@@ -62,18 +62,30 @@ def native_matmuls(folder: Path | None) -> dict[str, str]:
 
 
 def pack_weight(w: Array, inputs: int, target: str) -> PanelWeight:
-    """Packs `w[in..., outputs...]`, whose first `inputs` axes are contracted, for `matmul`."""
+    """Packs a weight for `matmul`.
+
+    Args:
+        w: f32 or bf16 `[in..., outputs...]`.
+        inputs: number of its first axes, which are contracted.
+        target: the custom call for the dtype of `w`, from `native_matmuls`.
+    """
     count = prod(w.shape[:inputs])
     return PanelWeight(_pack(w, count), count, w.shape[inputs:], target)
 
 
 def pack_table(w: Array, target: str) -> PanelWeight:
-    """Packs `w[N, k]`. Its output axis is the first, as in an embedding that also serves as head."""
+    """Packs `w[N, k]`. Its output axis is the first, as in an embedding that also serves as head.
+
+    The dtype of `w` and `target` are as for `pack_weight`.
+    """
     return PanelWeight(panels(w), w.shape[1], w.shape[:1], target)
 
 
 def pack_stack(w: Array, inputs: int, target: str) -> PanelWeight:
-    """Packs `w[E, in..., outputs...]`, a stack of E weights, for `matmul_entry`."""
+    """Packs `w[E, in..., outputs...]`, a stack of E weights, for `matmul_entry`.
+
+    The dtype of `w`, `inputs` and `target` are as for `pack_weight`. `inputs` does not count the axis of the stack.
+    """
     count = prod(w.shape[1 : 1 + inputs])
     return PanelWeight(_pack_stack(w, count), count, w.shape[1 + inputs :], target)
 

@@ -60,6 +60,9 @@ def chosen(source: str) -> Encoder:
 def test_the_fast_one_is_chosen_where_it_can_be() -> None:
     assert isinstance(chosen(KINDS["bytes"]), FastEncoder)
     assert isinstance(chosen(small.unigram()), LibraryEncoder)
+    old = json.loads(KINDS["bytes"])
+    del old["model"]["type"]
+    assert isinstance(chosen(json.dumps(old)), FastEncoder)
 
 
 def test_one_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

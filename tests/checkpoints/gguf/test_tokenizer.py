@@ -231,9 +231,28 @@ def test_damaged_vocabularies_are_refused(changes: dict[str, Any], message: str)
 def test_tokens_that_end_an_answer() -> None:
     tokenizer = trained([pre_tokenizers.ByteLevel(add_prefix_space=False)])
     found = metadata(tokenizer, eos_token_id=7, eot_token_id=300, eom_token_id=2**32 - 1)
-    assert stop_ids(found, read_vocabulary(found)) == [7, 300]
+    assert {7, 300} < set(stop_ids(found, read_vocabulary(found)))
     outside = metadata(tokenizer, eos_token_id=9999)
     with pytest.raises(
         ModelError, match=r"key tokenizer\.ggml\.eos_token_id must be below the number of tokens, \d+, got"
     ):
         stop_ids(outside, read_vocabulary(outside))
+
+
+@pytest.mark.parametrize(
+    ("control", "ends"),
+    [
+        (["<|endoftext|>", "<|assistant|>", "<|end|>"], ["<|endoftext|>", "<|end|>"]),  # Phi 3
+        (["<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>"], ["<|end_of_text|>", "<|eot_id|>"]),  # Llama 3
+        (["<|return|>", "<|call|>", "<|end|>", "<|channel|>"], ["<|return|>", "<|call|>"]),  # gpt-oss
+    ],
+)
+def test_control_tokens_that_the_file_does_not_name_end_an_answer_too(control: list[str], ends: list[str]) -> None:
+    tokens = ["a", "<|im_end|>", *control]  # the second is text
+    values = {
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": np.array([1, 1, *[3] * len(control)], np.int32),
+        "tokenizer.ggml.eos_token_id": 2,
+    }
+    found = Metadata(Path("a.gguf"), values)
+    assert [tokens[id_] for id_ in stop_ids(found, read_vocabulary(found))] == ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import jaxchat
 from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.chat.prompt.tokenizer import load_tokenizer
 from jaxchat.checkpoints.find_model import find_model
+from jaxchat.checkpoints.gguf.reader import GgufReader
 from jaxchat.checkpoints.gguf.view import view
 from jaxchat.errors import ModelError
-from jaxchat.model_directory import gguf_file, model_id
+from jaxchat.model_directory import GGUF, gguf_file, model_id
 from tests import tiny
 from tests.checkpoints.gguf import tiny_gguf
 
@@ -36,7 +38,7 @@ def test_a_view_has_what_serving_reads(original: Path, tmp_path: Path, cache: st
     assert template.source == tiny.TEMPLATE
     tokenizer = load_tokenizer(directory, template)
     reference = load_tokenizer(original, template)
-    assert tokenizer.stop_tokens == {tokenizer.id_of("<|im_end|>")}
+    assert tokenizer.stop_tokens == {tokenizer.id_of("<|im_end|>"), tokenizer.id_of("<|endoftext|>")}
     text = "<|im_start|>user\nhe said ü<tool_call><|im_end|>"
     assert tokenizer.encode(text) == reference.encode(text)
     assert (tokenizer.size, tokenizer.special_tokens) == (reference.size, reference.special_tokens)
@@ -52,6 +54,22 @@ def test_a_view_is_made_once(original: Path, tmp_path: Path, cache: str) -> None
     assert (first / "tokenizer.json").stat().st_ino == made.st_ino
     assert int((first / "config.json").stat().st_mtime) == int(path.stat().st_mtime)
     assert [each.name for each in first.parent.iterdir()] == [first.name]  # nothing unfinished
+
+
+@pytest.mark.parametrize("name", ["config.json", "additional_chat_templates/tool_use.jinja", GGUF])
+def test_a_view_that_lost_a_file_is_made_again(name: str, original: Path, tmp_path: Path, cache: str) -> None:
+    path = tiny_gguf.write_tiny(tmp_path / "tiny.gguf", original, **{"tokenizer.chat_template.tool_use": "{{ tools }}"})
+    directory = view(path, cache)
+    content = (directory / name).read_bytes()
+    (directory / name).unlink()
+    assert view(path, cache) == directory
+    assert (directory / name).read_bytes() == content
+
+
+def test_the_path_need_not_be_text(original: Path, tmp_path: Path, cache: str) -> None:
+    path = tiny_gguf.write_tiny(tmp_path / "tiny.gguf", original)
+    path = path.rename(tmp_path / os.fsdecode(b"\xff \xc3\xbc\n.gguf"))
+    assert GgufReader(view(path, cache)).shape("model.norm.weight") == (64,)
 
 
 def test_without_a_cache_the_view_is_temporary(original: Path, tmp_path: Path) -> None:

@@ -29,7 +29,12 @@ SAMPLINGS = {"greedy": SamplingParams(temperature=0.0), "nucleus": SamplingParam
 
 
 def probe() -> dict[str, float]:
-    """Returns the bytes per second that a copy reads and writes, and the operations per second of bf16 products."""
+    """Measures the peak rates of the device.
+
+    Returns:
+        "copy": bytes per second that a copy reads and writes. "products": floating-point operations per second of bf16
+        products.
+    """
     source = jnp.ones(2**30, jnp.float32)
     copy = jax.jit(lambda x: x + 1)
     square = jax.random.normal(jax.random.key(0), (8192, 8192), jnp.bfloat16)

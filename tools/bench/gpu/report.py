@@ -15,7 +15,12 @@ from jaxchat.runtime.program_specs import shapes_of_params
 
 @dataclass(frozen=True)
 class Roofline:
-    """The roofline of a bf16 model on one chip, at the maker's peak rates. `device` contains a key of `CHIPS`."""
+    """The roofline of a bf16 model on one chip, at the maker's peak rates.
+
+    Attributes:
+        model: the configuration of the model.
+        device: JAX's name of the device, such as "NVIDIA H200". A key of `CHIPS` must occur in it, in either case.
+    """
 
     model: ModelConfig
     device: str

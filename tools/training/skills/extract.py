@@ -42,7 +42,10 @@ SYSTEM = (
 
 
 def make(rng: Random) -> Sample:
-    """Returns a sentence and a request for some of its fields, in any order. The key is the sentence's first value."""
+    """Returns a sample that asks for some fields of a sentence, in any order, as JSON.
+
+    Its `key` is the value of the sentence's first field.
+    """
     text, fields = rng.choice((_person, _person, _person, _order, _meeting, _worker, _listing))(rng)
     wanted = rng.sample(list(fields), rng.randint(1, len(fields)))
     if rng.random() < 0.4:

@@ -124,7 +124,10 @@ class _Known:
         )
 
     def member(self, name: str) -> list[Any]:
-        """Returns the schemas that a member with this name must satisfy."""
+        """Returns schemas that a member with this name must satisfy.
+
+        Leaves out those under `patternProperties`. A part that has this keyword therefore counts only by `properties`.
+        """
         schemas = []
         for part in self._parts:
             members = part.get("properties")
