@@ -72,7 +72,7 @@ class TableMatrix:
         if not self._nested:
             return scales
         outer = np.repeat(self._outer[:], self._block_of_scales)[: len(scales)]
-        offset = np.float32(self._state.values.get("nested_offset", 0))
+        offset = np.float32(self._state.number("nested_offset"))
         inner: np.ndarray = self._outer_table[:][scales] * outer + offset
         return inner
 

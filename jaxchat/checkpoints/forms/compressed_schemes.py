@@ -19,6 +19,8 @@ _STRATEGIES = {PACKED: ("tensor", "channel", "group"), INTEGERS: ("tensor", "cha
 _STRATEGIES[FLOATS] = ("tensor", "channel", "block")
 _REGEX = "re:"
 _CLASSES = ("Linear", "Embedding")
+_ORDERED = ("group", "dynamic", True)  # values of `actorder`; "dynamic" is an older word for "group"
+_NOT_ORDERED = ("weight", "static", False, None)
 _UNSUPPORTED = ("transform_config", "moe_sparsity_config")
 
 
@@ -101,9 +103,11 @@ def _scheme(group: HFConfigReader, keys: HFConfigReader, top: str) -> Scheme:
     if form == FLOATS and not symmetric:
         raise weights.error("symmetric", "must be true for floats")
     size = weights.integer("group_size") if strategy == "group" else -1
-    ordered = weights.values.get("actorder") in ("group", "dynamic", True)
+    order = weights.values.get("actorder")
+    if order not in _ORDERED and order not in _NOT_ORDERED:
+        raise weights.error("actorder", "must be group or weight")
     block = block_shape(weights, "block_structure", None) if strategy == "block" else None
-    return Scheme(targets, form, weights.integer("num_bits"), symmetric, size, block, ordered)
+    return Scheme(targets, form, weights.integer("num_bits"), symmetric, size, block, order in _ORDERED)
 
 
 def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:

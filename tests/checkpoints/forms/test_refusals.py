@@ -154,6 +154,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     (compressed(num_bits=2), "group_0.weights.num_bits must be 4 or 8 in format pack-quantized, got 2"),
     (compressed(type="float"), "group_0.weights.type must be int in format pack-quantized"),
     (compressed(strategy="tensor_group"), "group_0.weights.strategy must be one of tensor, channel, group"),
+    (compressed(actorder="sideways"), "group_0.weights.actorder must be group or weight, got 'sideways'"),
     (compressed(group_size=None), "group_0.weights.group_size is missing"),
     (compressed("nvfp4-pack-quantized"), "format must be one of pack-quantized, int-quantized, float-quantized"),
     (compressed("marlin-24"), "format must be one of .*, got 'marlin-24'"),
