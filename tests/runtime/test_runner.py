@@ -79,6 +79,8 @@ PRECISIONS = {
     "bf16": {**FEW, "dtype": "bfloat16"},
     "bf16 by XLA": {**FEW, "dtype": "bfloat16", "cpu_matmul": "xla"},
     "int8": {**FEW, "quantize": "int8"},
+    "KV in int8": {**FEW, "kv_dtype": "int8"},
+    "KV in int8 by XLA": {**FEW, "kv_dtype": "int8", "cpu_matmul": "xla"},
 }
 
 
