@@ -11,7 +11,7 @@ LIMIT = 127
 def round_to_int8(x: Array) -> tuple[Array, Array]:
     """Rounds vectors to integers in -127 .. 127, which are still f32.
 
-    The scale of a vector with NaN or infinity is NaN or infinity, so that products with the scale are not finite.
+    The scale of a vector with NaN or infinity is NaN, and so are its numbers times the scale.
 
     Args:
         x: f32 `[..., d]`.
@@ -19,5 +19,7 @@ def round_to_int8(x: Array) -> tuple[Array, Array]:
     Returns:
         Integers f32 `[..., d]`, and the scale of each vector, f32 `[...]`.
     """
-    scale = jnp.max(jnp.abs(x), axis=-1) / LIMIT
+    sizes = jnp.where(jnp.isnan(x), jnp.inf, jnp.abs(x))  # the maximum of XLA:CPU may ignore NaN
+    scale = jnp.max(sizes, axis=-1) / LIMIT
+    scale = jnp.where(jnp.isinf(scale), jnp.nan, scale)
     return jnp.round(x / jnp.where(scale > 0, scale, 1.0)[..., None]), scale

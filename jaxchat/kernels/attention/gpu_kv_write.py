@@ -30,8 +30,7 @@ def write_tokens(cache: Cache, new: Cache, page_ids: Array, offsets: Array, *, i
     """
     rows, kv_heads, width = new[0].shape
     place = pl.BlockSpec((None,), lambda row, head: (row,))
-    # stacked, so that XLA computes both in one kernel
-    both = jnp.stack(new[:2]).astype(cache[0].dtype)
+    both = jnp.stack(new[:2]).astype(cache[0].dtype)  # stacked, so that XLA computes both in one kernel
     scales = [jnp.stack(new[2:])] if len(new) > 2 else []
 
     def pages(array: Array) -> pl.BlockSpec:
@@ -71,4 +70,4 @@ def _write(page_ref: Any, offset_ref: Any, new_ref: Any, *refs: Any) -> None:
             new = plgpu.load(new_ref.at[index, lanes], mask=own, other=0 if scaled else 0.0)
             plgpu.store(array.at[page, offset, lanes], new, mask=own)
         for index, array in enumerate(scales):
-            plgpu.store(array.at[page, offset], plgpu.load(refs[0].at[index]))
+            plgpu.store(array.at[page, offset], refs[0][index])
