@@ -17,12 +17,13 @@ namespace native {
 constexpr int64_t BLOCK = 128;    // keys that are reduced at once
 constexpr float MASKED = -1e30f;  // the score of a key that is not visible
 
-inline float to_float(float number) { return number; }
-inline float to_float(int8_t number) { return number; }
-inline float to_float(uint16_t bits) {  // bf16
-  const uint32_t word = (uint32_t)bits << 16;
-  return load<float>(&word);
+// A vector of each dtype of pages as f32.
+inline Floats to_floats(const float* numbers) { return load<Floats>(numbers); }
+inline Floats to_floats(const uint16_t* numbers) {  // bf16
+  using Halves = uint16_t __attribute__((vector_size(LANES * 2)));
+  return (Floats)(__builtin_convertvector(load<Halves>(numbers), Words) << 16);
 }
+inline Floats to_floats(const int8_t* numbers) { return to_floats(load<Octets>(numbers)); }
 
 // How scores are computed and which keys are visible, see `jaxchat.kernels.attention.spec`; 0 means none.
 struct AttentionSpec {
@@ -135,13 +136,13 @@ class Attention {
   // Returns `count` numbers of the position at `index`, from number i on, as f32, and zeros after them.
   Words widen(const Number* pages, const float* scales, int64_t index, int64_t i, int64_t count) const {
     const Number* from = pages + index * pages_.width + i;
-    float numbers[LANES] = {};
-    if (count == LANES)
-      for (int64_t j = 0; j < LANES; ++j) numbers[j] = to_float(from[j]);
-    else
-      for (int64_t j = 0; j < count; ++j) numbers[j] = to_float(from[j]);
-    if constexpr (std::is_same_v<Number, int8_t>) return (Words)(load<Floats>(numbers) * scales[index]);
-    return load<Words>(numbers);
+    Number part[LANES] = {};
+    if (count < LANES) {
+      std::copy_n(from, count, part);
+      from = part;
+    }
+    if constexpr (std::is_same_v<Number, int8_t>) return (Words)(to_floats(from) * scales[index]);
+    return (Words)to_floats(from);
   }
 
   // Turns the scores of a row into weights; `seen` keys of the block are within its length.
