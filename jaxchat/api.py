@@ -25,7 +25,7 @@ from jaxchat.chat.session import ChatSession
 from jaxchat.checkpoints.find_model import find_model
 from jaxchat.client import AsyncClient, Client
 from jaxchat.client.local import AsyncLocalTransport, LocalTransport
-from jaxchat.config import ChatConfig, DTypeName, EngineConfig, Quantize
+from jaxchat.config import ChatConfig, DTypeName, EngineConfig, KVDTypeName, Quantize
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.router import DataParallelEngine
 from jaxchat.engine.scheduler import Scheduler
@@ -97,6 +97,7 @@ def plan(
     slots: int = 64,
     max_seq_len: int | None = None,
     dtype: DTypeName = "bfloat16",
+    kv_dtype: KVDTypeName | None = None,
     compiled: bool = False,
 ) -> Plan:
     """Estimates memory and speed of a model on a slice of accelerators; see `jaxchat.planning.planner`.
@@ -107,6 +108,7 @@ def plan(
         slots: sequences that decode together.
         max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, at most 8192.
         dtype: precision of weights and KV pages.
+        kv_dtype: "int8" rounds keys and values to 8 bits; None: as `dtype`.
         compiled: whether to compile the programs too, and use the compiler's figures. Takes minutes; for TPUs only.
 
     Raises:
@@ -121,7 +123,8 @@ def plan(
 
     shape = read_shape(str(bundled.path()) if model == "bundled" else model)
     chips = parse_topology(topology)
-    found = make_plan(shape, chips, suggest_config(chips, slots=slots, max_seq_len=max_seq_len, dtype=dtype))
+    engine = suggest_config(chips, slots=slots, max_seq_len=max_seq_len, dtype=dtype, kv_dtype=kv_dtype)
+    found = make_plan(shape, chips, engine)
     if not compiled:
         return found
     from jaxchat.planning.aot import refine
@@ -200,6 +203,7 @@ def load_session(
         ", ".join(map(str, each)) for each in (loaded.runner.prefill_buckets, loaded.runner.decode_buckets)
     )
     copies = f"{len(runners)} x " if len(runners) > 1 else ""
+    kv_memory = f"{engine.kv_dtype or engine.dtype}, {loaded.kv_bytes / 1024**2:,.1f} MiB"
     facts: tuple[tuple[str, str], ...] = (
         ("parameters", f"{loaded.parameters / 1e6:,.1f} M {engine.dtype}"),
         ("devices", loaded.device),
@@ -207,7 +211,7 @@ def load_session(
         ("products", loaded.matmul_backend),
         ("context", f"{sizes.max_seq_len} tokens"),
         ("slots", f"{copies}{sizes.slots} sequences decode together, {engine.max_queued} may queue"),
-        ("KV pages", f"{copies}{sizes.pages - 1} of {sizes.page_size} tokens"),
+        ("KV pages", f"{copies}{sizes.pages - 1} of {sizes.page_size} tokens, {kv_memory}"),
         (
             "programs",
             f"prefill of {prefills} tokens, decode of {decodes} rows ({engine.determinism})",

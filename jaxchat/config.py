@@ -14,6 +14,7 @@ from jaxchat.settings import Settings, setting
 DTypeName = Literal["float32", "bfloat16"]
 LogprobsMode = Literal["raw", "processed"]
 Quantize = Literal["int8", "int4"]
+KVDTypeName = Literal["int8"]
 CpuMatmul = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
 NamedFinish = Literal["tool_calls", "stop"]
@@ -89,6 +90,11 @@ class EngineConfig(Settings):
         least=1,
     )
     dtype: DTypeName = setting("float32", "precision of weights and KV pages")
+    kv_dtype: KVDTypeName | None = setting(
+        None,
+        "int8 rounds keys and values to 8 bits for each token and head: more tokens fit into memory, less accurate",
+        default_text="none, as --dtype",
+    )
     logprobs: LogprobsMode = setting(
         "raw",
         "log-probabilities to report: raw are those of the model's logits, "

@@ -20,12 +20,12 @@ MESH = AbstractMesh(
 )
 
 
+@pytest.mark.parametrize("kv_dtype", [None, "int8"])
 @pytest.mark.parametrize("program", ["decode", "prefill"])
-def test_kernels_of_a_gpu_are_lowered(program: str) -> None:
-    backend = TritonAttention(
-        AttentionShape(num_heads=H, num_kv_heads=K, head_dim=d, dtype="bfloat16", page=PAGE), MESH
-    )
-    cache = tuple(jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in backend.shapes(9))
+def test_kernels_of_a_gpu_are_lowered(program: str, kv_dtype: str | None) -> None:
+    shape = AttentionShape(num_heads=H, num_kv_heads=K, head_dim=d, dtype="bfloat16", page=PAGE, kv_dtype=kv_dtype)
+    backend = TritonAttention(shape, MESH)
+    cache = backend.shapes(9)
 
     def decode(q, kv, cache, table, lengths):
         cache = backend.write_tokens(cache, kv, kv, table[:, 0], lengths % PAGE)

@@ -17,6 +17,7 @@ from jaxchat.config import ChatConfig, EngineConfig, MeshConfig
     ("config", "settings", "message"),
     [
         (EngineConfig, {"quantize": "int3"}, "quantize must be 'int8' or 'int4' or None, got 'int3'"),
+        (EngineConfig, {"kv_dtype": "float16"}, "kv_dtype must be 'int8' or None, got 'float16'"),
         (EngineConfig, {"quantize": "none"}, "quantize 'none' is now None"),
         (EngineConfig, {"determinism": "exakt"}, "determinism must be 'exact' or 'fast', got 'exakt'"),
         (EngineConfig, {"attention": "plain"}, "attention 'plain' is now 'xla'"),

@@ -182,7 +182,7 @@ def refine(plan: Plan, model: ModelConfig) -> Plan:
 def _shapes_in_hlo(pages: KVPages) -> frozenset[str]:
     """Returns the shapes of KV pages on one device in HLO notation, such as `bf16[2,3]`."""
     shapes = {(leaf.sharding.shard_shape(leaf.shape), leaf.dtype.name) for leaf in jax.tree.leaves(pages)}
-    names = {"bfloat16": "bf16", "float32": "f32"}
+    names = {"bfloat16": "bf16", "float32": "f32", "int8": "s8", "uint16": "u16"}
     return frozenset(f"{names[dtype]}[{','.join(map(str, shape))}]" for shape, dtype in shapes)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from jaxchat.config import DTypeName, EngineConfig, MeshConfig
+from jaxchat.config import DTypeName, EngineConfig, KVDTypeName, MeshConfig
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
@@ -77,7 +77,12 @@ class Plan:
 
 
 def suggest_config(
-    topology: Topology, *, slots: int = 64, max_seq_len: int | None = None, dtype: DTypeName = "bfloat16"
+    topology: Topology,
+    *,
+    slots: int = 64,
+    max_seq_len: int | None = None,
+    dtype: DTypeName = "bfloat16",
+    kv_dtype: KVDTypeName | None = None,
 ) -> EngineConfig:
     """Returns settings that suit accelerators: large chunks, large pages on a TPU, and few decode programs.
 
@@ -85,7 +90,13 @@ def suggest_config(
     """
     page = 128 if topology.chip.platform == "tpu" else 16
     return EngineConfig(
-        slots=slots, max_seq_len=max_seq_len, dtype=dtype, prefill_chunk=512, page_size=page, decode_buckets=(8,)
+        slots=slots,
+        max_seq_len=max_seq_len,
+        dtype=dtype,
+        kv_dtype=kv_dtype,
+        prefill_chunk=512,
+        page_size=page,
+        decode_buckets=(8,),
     )
 
 

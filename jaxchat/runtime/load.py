@@ -57,6 +57,11 @@ class Loaded:
         return self.runners[0]
 
     @property
+    def kv_bytes(self) -> int:
+        """The bytes of all KV pages: of all copies of the model, on all devices."""
+        return sum(leaf.nbytes for runner in self.runners for leaf in jax.tree.leaves(runner.pages))
+
+    @property
     def compiles_after_ready(self) -> int:
         """The number of programs that steps have compiled since the warm-up ended."""
         return sum(runner.compiles_after_ready for runner in self.runners)

@@ -93,6 +93,7 @@ def choose_attention(
             head_dim=layer.head_dim,
             dtype=engine.dtype,
             page=engine.page_size,
+            kv_dtype=engine.kv_dtype,
             shards=placement.mesh.size,
             windows=any(kind.window for kind in model.kinds),
             caps=model.attn_logit_softcap > 0,

@@ -78,9 +78,8 @@ class KVPages:
 
     @staticmethod
     def zeros(attention: ModelAttention, sizes: EngineShapes) -> KVPages:
-        dtype = attention.first.cache_dtype
         layers = attention.shapes(sizes.pages)
-        return KVPages(tuple(tuple(jnp.zeros(shape, dtype) for shape in shapes) for shapes in layers))
+        return KVPages(tuple(tuple(jnp.zeros(each.shape, each.dtype) for each in shapes) for shapes in layers))
 
 
 @jax.tree_util.register_dataclass

@@ -17,6 +17,7 @@ from serving.cli.flags import optional, to_flags
 
 if TYPE_CHECKING:
     from jaxchat.api import Estimate, Plan
+    from jaxchat.config import EngineConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-seq-len", type=optional(int), default=None, metavar="TOKENS", help=text)
     text = "precision of weights and KV pages (default: bfloat16)"
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help=text)
+    text = "int8 rounds keys and values to 8 bits for each token and head (default: none, as --dtype)"
+    parser.add_argument("--kv-dtype", type=optional(str), choices=("int8", None), metavar="{int8,none}", help=text)
     text = "get memory and step times from the TPU compiler, which takes minutes: pip install 'jaxchat[tpu]'"
     parser.add_argument("--compile", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -44,8 +47,9 @@ def run(args: argparse.Namespace) -> int:
     quiet_compiler()
     from jaxchat.api import plan  # imports jax
 
-    options = dict(slots=args.slots, max_seq_len=args.max_seq_len, dtype=args.dtype, compiled=args.compile)
-    result = plan(args.model, args.topology, **options)
+    sizes = dict(slots=args.slots, max_seq_len=args.max_seq_len)
+    precision = dict(dtype=args.dtype, kv_dtype=args.kv_dtype)
+    result = plan(args.model, args.topology, **sizes, **precision, compiled=args.compile)
     print(json.dumps(facts(args.model, result), indent=2) if args.json else table(args.model, result))
     return 0 if result.fits else 1
 
@@ -80,7 +84,7 @@ def table(model: str, plan: Plan) -> str:
     preposition = "on" if plan.replicas == 1 else "each on"
     placement = f"{preposition} {engine.tensor_parallel} of {plan.topology.devices} devices"
     rows = [
-        ("model", f"{model}, {plan.parameters / 1e9:,.2f} B parameters, {engine.dtype}"),
+        ("model", f"{model}, {plan.parameters / 1e9:,.2f} B parameters, {_precision(engine)}"),
         ("devices", f"{plan.topology.name}: {plan.replicas} replica{'s' * (plan.replicas > 1)} {placement}"),
         ("attention", plan.attention),
         ("fits", _verdict(plan)),
@@ -112,6 +116,10 @@ def command(model: str, plan: Plan) -> str:
     hosts = plan.topology.hosts(engine.tensor_parallel)
     multihost = f" --processes {hosts} --process-id I --coordinator HOST:8476" if hosts > 1 else ""
     return f"jaxchat serve --model {model} {' '.join(to_flags(engine))}{multihost}"
+
+
+def _precision(engine: EngineConfig) -> str:
+    return f"{engine.dtype}, KV in {engine.kv_dtype}" if engine.kv_dtype else engine.dtype
 
 
 def _verdict(plan: Plan) -> str:

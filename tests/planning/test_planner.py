@@ -41,6 +41,14 @@ def test_an_8b_model_on_eight_chips():
     assert plan.decode_full.rate == pytest.approx(16 / plan.decode_full.seconds)
 
 
+def test_rounded_keys_and_values_take_a_byte_and_their_scale():
+    rounded, plain = (planned("llama-3-8b", "h200:1", kv_dtype=dtype) for dtype in ("int8", None))
+    assert plain.per_token == 2 * 32 * 8 * 128 * 2 and rounded.per_token == 2 * 32 * 8 * (128 + 4)
+    assert rounded.decode_full.kv / plain.decode_full.kv == pytest.approx(132 / 256)
+    assert rounded.capacity / plain.capacity == pytest.approx(256 / 132, rel=1e-3)
+    assert "kv_dtype int8 has a scale" in planned("llama-3-8b", "v5e:2x4", kv_dtype="int8").attention
+
+
 def test_prefill_is_bound_by_products():
     plan = planned("llama-3-8b", "h200:1")
     matrices, scores = 2 * 512 * (plan.parameters - 128_256 * 4096), 4 * 32 * 32 * 128 * 512 * 4096

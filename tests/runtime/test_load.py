@@ -66,6 +66,15 @@ def test_weights_of_int4_take_their_own_products_and_a_program_of_one_row(tiny_m
 
 
 @pytest.mark.usefixtures("greedy_sampler")
+def test_rounded_keys_and_values_take_their_own_kernel_and_less_memory(tiny_model: Path) -> None:
+    rounded, plain = (loaded(tiny_model, kv_dtype=dtype) for dtype in ("int8", None))
+    assert "attention_s8_" in rounded.runner.programs["decode[2]"].as_text()
+    assert rounded.fingerprint != plain.fingerprint
+    width = rounded.model.head_dim
+    assert rounded.kv_bytes / plain.kv_bytes == (width + 4) / (4 * width)
+
+
+@pytest.mark.usefixtures("greedy_sampler")
 def test_instructions_are_part_of_the_fingerprint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = loaded(tiny_model, cpu_matmul="xla")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")

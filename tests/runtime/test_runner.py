@@ -80,6 +80,8 @@ PRECISIONS = {
     "bf16 by XLA": {**FEW, "dtype": "bfloat16", "cpu_matmul": "xla"},
     "int8": {**FEW, "quantize": "int8"},
     "int4": {**FEW, "quantize": "int4"},
+    "KV in int8": {**FEW, "kv_dtype": "int8"},
+    "KV in int8 by XLA": {**FEW, "kv_dtype": "int8", "cpu_matmul": "xla"},
 }
 
 

@@ -1,24 +1,30 @@
-"""Measures how rounded weights change a model's logits, relative to float32: `python -m tools.bench.rounding`
+"""Measures how rounding changes a model's logits, relative to float32: `python -m tools.bench.rounding`
 
-Runs conversations that the bundled model was not trained on through the decoder in each precision, without a cache.
-Compares every position: the error of the logits relative to their spread, and how often the likeliest token is the
-same.
+Runs conversations that the bundled model was not trained on, or files, through the decoder in each precision, without a
+cache. Compares every position: the error of the logits relative to their spread, the divergence of the distribution of
+the next token, and how often the likeliest token is the same.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from scipy.special import log_softmax
 from tokenizers import Tokenizer
 
 import jaxchat.bundled
 from jaxchat.checkpoints.huggingface import load_hf
+from jaxchat.config import DTypeName
 from jaxchat.kernels.attention.reference import causal
+from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
+from jaxchat.kernels.rounding import round_to_int8
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.families import read_config
 from jaxchat.models.param_specs import param_specs
@@ -26,7 +32,24 @@ from jaxchat.runtime.weight_packing import Int8Packing, pack
 from tools.training import data
 from tools.training.template import render
 
-LENGTH = 256  # tokens of a conversation
+LENGTH = 256  # tokens of a conversation, or of a part of a file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """A dtype of weights, and whether weights, or keys and values, are rounded to int8."""
+
+    dtype: DTypeName = "float32"
+    weights: bool = False
+    kv: bool = False
+
+
+EXACT = Precision()
+PRECISIONS = {
+    "bfloat16": Precision(dtype="bfloat16"),
+    "int8": Precision(weights=True),
+    "KV in int8": Precision(kv=True),
+}
 
 
 def conversations(directory: Path, count: int) -> list[np.ndarray]:
@@ -44,27 +67,51 @@ def conversations(directory: Path, count: int) -> list[np.ndarray]:
     return [np.array(tokenizer.encode(text).ids[:LENGTH], np.int32) for text in texts]
 
 
-def logits(directory: Path, tokens: list[np.ndarray], dtype: str, rounded: bool) -> list[np.ndarray]:
+def parts(directory: Path, files: list[Path]) -> list[np.ndarray]:
+    """Returns the token ids, i32 `[<= LENGTH]`, of successive parts of each file.
+
+    Args:
+        directory: folder with the tokenizer.
+        files: texts in UTF-8.
+    """
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    texts = [np.array(tokenizer.encode(file.read_text()).ids, np.int32) for file in files]
+    return [ids[start : start + LENGTH] for ids in texts for start in range(0, len(ids), LENGTH)]
+
+
+def attend_rounded(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN) -> Array:
+    """Computes `causal` over keys and values that are rounded to int8."""
+    (keys, key_scales), (values, value_scales) = (round_to_int8(x.astype(jnp.float32)) for x in (k, v))
+    return causal(layer, q, keys * key_scales[..., None], values * value_scales[..., None], spec)
+
+
+def logits(directory: Path, tokens: list[np.ndarray], precision: Precision) -> list[np.ndarray]:
     """Returns the logits, f32 `[T, V]`, of each conversation in `tokens`.
 
     Args:
         directory: the model.
         tokens: token ids of each conversation, i32 `[T]`.
-        dtype: dtype of the weights.
-        rounded: whether to round the weights to int8.
+        precision: what is rounded.
     """
     config = read_config(directory)
-    params, _ = load_hf(directory, config, dtype=dtype)
-    if rounded:
+    params, _ = load_hf(directory, config, dtype=precision.dtype)
+    if precision.weights:
         params = pack(params, param_specs(config), Int8Packing({}))
     decoder, positions = Decoder(config), jnp.arange(LENGTH)
+    attend = attend_rounded if precision.kv else causal
 
     @jax.jit
     def run(params: Any, ids: jax.Array) -> jax.Array:
-        return logits_of(decoder, params, hidden_states(decoder, params, ids, positions, causal))
+        return logits_of(decoder, params, hidden_states(decoder, params, ids, positions, attend))
 
     padded = (np.pad(ids, (0, LENGTH - len(ids))) for ids in tokens)
     return [np.asarray(run(params, ids))[: len(own)] for own, ids in zip(tokens, padded, strict=True)]
+
+
+def divergence(exact: np.ndarray, actual: np.ndarray) -> float:
+    """Returns the mean Kullback-Leibler divergence, in nats, of the distributions with logits f32 `[T, V]`."""
+    p, q = (log_softmax(x.astype(np.float64), axis=-1) for x in (exact, actual))
+    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=-1)))
 
 
 def main() -> None:
@@ -72,17 +119,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.bench.rounding", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="folder with the bundled tokenizer")
     parser.add_argument("--count", type=int, default=20, help="conversations a skill")
+    parser.add_argument("--files", type=Path, nargs="*", help="texts to read in place of conversations")
     args = parser.parse_args()
-    tokens = conversations(args.model, args.count)
-    exact = np.concatenate(logits(args.model, tokens, "float32", False))
+    tokens = parts(args.model, args.files) if args.files else conversations(args.model, args.count)
+    exact = np.concatenate(logits(args.model, tokens, EXACT))
     spread = exact.std()
-    print(f"{len(tokens)} conversations, {len(exact)} positions\n")
-    print("| precision | error of a logit / spread | same most likely token |\n|---|---|---|")
-    for name, dtype, rounded in (("bfloat16", "bfloat16", False), ("int8", "float32", True)):
-        actual = np.concatenate(logits(args.model, tokens, dtype, rounded))
+    print(f"{len(tokens)} texts, {len(exact)} positions\n")
+    print("| precision | error of a logit / spread | divergence, nats | same most likely token |\n|---|---|---|---|")
+    for name, precision in PRECISIONS.items():
+        actual = np.concatenate(logits(args.model, tokens, precision))
         error = np.sqrt(np.mean((actual - exact) ** 2)) / spread
         same = np.mean(actual.argmax(-1) == exact.argmax(-1))
-        print(f"| {name} | {error:.4f} | {100 * same:.2f} % |", flush=True)
+        print(f"| {name} | {error:.4f} | {divergence(exact, actual):.6f} | {100 * same:.2f} % |", flush=True)
 
 
 if __name__ == "__main__":

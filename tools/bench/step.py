@@ -49,7 +49,7 @@ def make(
 
     Compiles a decode program for each of `decode_sizes`. Keeps those that compute the same bits as the largest one.
     """
-    engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype)
+    engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype, kv_dtype=args.kv_dtype)
     placement = Placement.create(engine.mesh, config)
     attention = select_attention(engine, config, placement, None).backend
 
@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--cpu-matmul", choices=("native", "xla"), default="native")
     parser.add_argument("--quantize", choices=("int8", "int4"))
+    parser.add_argument("--kv-dtype", choices=("int8",))
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--max-seq-len", type=int, default=512)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import jax
 from jax import Array
 from jax.sharding import AbstractMesh, Mesh
 
@@ -13,6 +14,7 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 
 Cache = tuple[Array, ...]
 """One layer's pages. The backend decides how many arrays there are and what their axes mean."""
+Shapes = tuple[jax.ShapeDtypeStruct, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,7 @@ class AttentionShape:
     """The properties of a layer, and of its model, that decide whether a backend can compute its attention.
 
     `shards` is the number of devices that the heads are split over. `page` is the number of tokens in a KV page.
+    `dtype` is that of keys and values as they are computed, and `kv_dtype` that to which they are rounded in pages.
     `windows`, `caps` and `sinks` say whether any layer of the model has a window, a cap of scores or attention sinks.
     """
 
@@ -28,10 +31,16 @@ class AttentionShape:
     head_dim: int  # d
     dtype: str
     page: int
+    kv_dtype: str | None = None  # None: not rounded
     shards: int = 1
     windows: bool = False
     caps: bool = False
     sinks: bool = False
+
+    @property
+    def page_dtype(self) -> str:
+        """The dtype of keys and values in pages."""
+        return self.kv_dtype or self.dtype
 
     @property
     def kv_heads_per_device(self) -> int:
@@ -57,12 +66,8 @@ class AttentionBackend(Protocol):
     def head_axis(self) -> int:
         """The index of the KV-head axis in every array of a cache. This axis is split over devices."""
 
-    @property
-    def cache_dtype(self) -> str:
-        """The dtype of every array of a cache."""
-
-    def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        """Returns the shapes of the arrays in one layer's cache with `pages` pages, all devices together."""
+    def shapes(self, pages: int) -> Shapes:
+        """Returns shape and dtype of each array in one layer's cache with `pages` pages, all devices together."""
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.
@@ -108,7 +113,7 @@ class AttentionBackend(Protocol):
 
 @dataclass(frozen=True)
 class ModelAttention:
-    """The backend of each layer of a model. All have the same name, axes and dtype, but the layers' heads may differ.
+    """The backend of each layer of a model. All have the same name and axes, but the layers' heads may differ.
 
     The entry is None for a layer that uses the keys and values of an earlier layer, with the backend of that layer.
     """
@@ -117,7 +122,7 @@ class ModelAttention:
 
     @property
     def first(self) -> AttentionBackend:
-        """The first backend. All others have the same name, axes and dtype."""
+        """The first backend. All others have the same name and axes."""
         return next(backend for backend in self.layers if backend)
 
     def of(self, layer: int) -> AttentionBackend:
@@ -126,8 +131,8 @@ class ModelAttention:
         assert backend, f"layer {layer} uses the keys of another"
         return backend
 
-    def shapes(self, pages: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
-        """Returns the shapes of each layer's cache with `pages` pages, all devices together.
+    def shapes(self, pages: int) -> tuple[Shapes, ...]:
+        """Returns shape and dtype of each array in each layer's cache with `pages` pages, all devices together.
 
         The entry is `()` for a layer that uses the keys and values of an earlier layer.
         """
@@ -158,12 +163,14 @@ class AttentionFactory:
     Args:
         build: returns the backend for a supported target.
         platforms: platforms that the backend runs on; empty for all.
+        kv_dtypes: values of `AttentionShape.kv_dtype` other than None that the backend supports.
         unsupported_reason: returns why the backend cannot serve a target on one of its platforms, or "" if it can.
         note: returns a phrase for the operator about the backend on a target.
     """
 
     build: Callable[[AttentionTarget], AttentionBackend]
     platforms: tuple[str, ...] = ()
+    kv_dtypes: tuple[str, ...] = ()
     unsupported_reason: Callable[[AttentionTarget], str] = lambda target: ""
     note: Callable[[AttentionTarget], str] = lambda target: f"registered for a {target.platform.upper()}"
 
@@ -175,4 +182,7 @@ class AttentionFactory:
         """Returns the reason for which the backend cannot serve a target, or "" if it can."""
         if not self.runs_on(target.platform):
             return f"runs on {', '.join(self.platforms)} and not on {target.platform}"
-        return self.unsupported_reason(target)
+        if reason := self.unsupported_reason(target):
+            return reason
+        kv_dtype = target.shape.kv_dtype
+        return "" if kv_dtype in (None, *self.kv_dtypes) else f"the backend does not support kv_dtype {kv_dtype}"

@@ -19,11 +19,11 @@ from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 from jaxchat.kernels.attention.xla import XlaAttention
 from jaxchat.kernels.cpp.build import register
 
-TARGETS = {"float32": "attention_f32", "bfloat16": "attention_bf16"}
+TARGETS = {"float32": "attention_f32", "bfloat16": "attention_bf16", "int8": "attention_s8"}
 
 
 def native_attention(folder: Path | None) -> dict[str, str]:
-    """Returns the names of the custom calls by the dtype of keys and values.
+    """Returns the names of the custom calls by the dtype of keys and values in pages.
 
     Builds the kernels into `folder`; None builds them for this process alone.
 
@@ -36,7 +36,7 @@ def native_attention(folder: Path | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NativeAttention(XlaAttention):
-    """The C++ backend, with the pages of `XlaAttention`. `target` is the custom call for the model's dtype."""
+    """The C++ backend, with the pages of `XlaAttention`. `target` is the custom call for their dtype."""
 
     target: str
     name = "native"
@@ -52,7 +52,7 @@ class NativeAttention(XlaAttention):
 
         Args:
             q: `[T, H, d]`, queries of B sequences. Each sequence has T / B successive rows.
-            cache: keys and values.
+            cache: keys and values, and their scales if they are int8.
             table: `[B, P]`, page ids.
             lengths: `[T]`, number of keys up to each query, including its own.
             spec: how scores are computed and which keys are visible.
@@ -60,12 +60,11 @@ class NativeAttention(XlaAttention):
         Returns:
             f32 `[T, H, d]`.
         """
-        keys, values = cache
         sinks = jnp.full(q.shape[1], MASKED) if spec.sinks is None else jnp.asarray(spec.sinks)
-        seen = jnp.minimum(lengths, table.shape[1] * keys.shape[1]).astype(jnp.int32)
+        seen = jnp.minimum(lengths, table.shape[1] * self.shape.page).astype(jnp.int32)
         call = jax.ffi.ffi_call(self.target, jax.ShapeDtypeStruct(q.shape, jnp.float32))
         mixed: Array = call(
-            *(spec.scaled(q), keys, values, table, seen, sinks.astype(jnp.float32)),
+            *(spec.scaled(q), *cache, table, seen, sinks.astype(jnp.float32)),
             window=np.int64(spec.window),
             cap=np.float32(spec.cap),
         )
@@ -73,8 +72,9 @@ class NativeAttention(XlaAttention):
 
 
 NATIVE = AttentionFactory(
-    build=lambda target: NativeAttention(target.shape, target.native[target.shape.dtype]),
+    build=lambda target: NativeAttention(target.shape, target.native[target.shape.page_dtype]),
     platforms=("cpu",),
+    kv_dtypes=("int8",),
     unsupported_reason=lambda target: "" if target.native else "the kernels in C++ are not available",
     note=lambda target: "kernels in C++ on a CPU",
 )

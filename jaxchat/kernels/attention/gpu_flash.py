@@ -3,7 +3,8 @@
 Decoding splits a sequence over several kernel instances and merges their results (Flash-Decoding, arXiv 2311.01282).
 The split depends on the sequence's own length alone, so neighbours never change its bits.
 
-Keys and values are `[K, N, page, d]`. The memory after a sequence's end in its last page may hold NaN.
+A cache has keys and values `[K, N, page, d]`, and if they are int8 their scales, f32 `[K, N, page]`. The memory after a
+sequence's end in its last page may hold NaN.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from jaxchat.kernels.attention.backend import Cache
 from jaxchat.kernels.attention.gpu_kv_loop import (
     MIN_ROWS,
     KVLoop,
@@ -34,14 +36,13 @@ PROGRAMS = 2048  # kernel instances that keep a chip busy; with more rows, each 
 
 
 def decode(
-    q: Array, keys: Array, values: Array, table: Array, lengths: Array, spec: AttentionSpec, *, interpret: bool = False
+    q: Array, cache: Cache, table: Array, lengths: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
     """Computes attention of one query per row over that row's keys.
 
     Args:
         q: `[R, H, d]`.
-        keys: `[K, N, page, d]`.
-        values: as `keys`.
+        cache: keys and values, and their scales if they are int8.
         table: i32 `[R, P]`, page ids.
         lengths: i32 `[R]`, number of keys of each row, including its query's. The result of a row without keys is 0.
         spec: how scores are computed and which keys are visible.
@@ -51,12 +52,14 @@ def decode(
         `[R, H, d]` of the dtype of q.
     """
     rows, heads, width = q.shape
-    kv_heads = len(keys)
+    kv_heads = len(cache[0])
     group = heads // kv_heads
-    loop = KVLoop.over(keys, spec, DECODE)
+    loop = KVLoop.over(cache, q, spec, DECODE)
     tile = max(MIN_ROWS, pl.next_power_of_2(group))
     programs = min(max(PROGRAMS // (rows * kv_heads), 1), DECODE.splits)
-    pages = pl.BlockSpec((None, *keys.shape[1:]), lambda row, head, program: (head, 0, 0, 0))
+
+    def pages(array: Array) -> pl.BlockSpec:
+        return pl.BlockSpec((None, *array.shape[1:]), lambda row, head, program: (head, *[0] * (array.ndim - 1)))
 
     def sums_spec(*shape: int) -> pl.BlockSpec:
         block_shape = (None, None, DECODE.splits, *shape)
@@ -68,29 +71,27 @@ def decode(
         grid=(rows, kv_heads, programs),
         in_specs=[
             pl.BlockSpec((None, None, tile, padded_width(width)), lambda row, head, program: (row, head, 0, 0)),
-            pages,
-            pages,
             pl.BlockSpec((None, table.shape[1]), lambda row, head, program: (row, 0)),
             pl.BlockSpec((None,), lambda row, head, program: (row,)),
+            *map(pages, cache),
         ],
         out_specs=[sums_spec(tile), sums_spec(tile), sums_spec(tile, padded_width(width))],
         out_shape=[partial_shape, partial_shape, jax.ShapeDtypeStruct((*partial_shape.shape, width), jnp.float32)],
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=DECODE.warps, num_stages=DECODE.stages),
         name="flash_decode",
-    )(q.reshape(rows, kv_heads, group, width), keys, values, table, lengths)
+    )(q.reshape(rows, kv_heads, group, width), table, lengths, *cache)
     return _merged(sums, lengths, loop, q.dtype, interpret).reshape(q.shape)
 
 
 def prefill(
-    q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec, *, interpret: bool = False
+    q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec, *, interpret: bool = False
 ) -> Array:
     """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
     Args:
         q: `[T, H, d]`, the queries at positions `start .. start + T - 1`.
-        keys: `[K, N, page, d]`, including the keys of these tokens.
-        values: as `keys`.
+        cache: keys and values, including those of these tokens, and their scales if they are int8.
         table: i32 `[P]`, page ids.
         start: i32 scalar.
         spec: how scores are computed and which keys are visible.
@@ -100,23 +101,25 @@ def prefill(
         `[T, H, d]` of the dtype of q.
     """
     count, heads, width = q.shape
-    kv_heads = len(keys)
+    kv_heads = len(cache[0])
     q = jnp.pad(q, ((0, -count % MIN_ROWS), (0, 0), (0, 0)))
     chunk, group = len(q), heads // kv_heads
     tile = min(PREFILL.queries, chunk & -chunk)  # a power of two that divides it
-    loop = KVLoop.over(keys, spec, PREFILL)
-    pages = pl.BlockSpec((None, *keys.shape[1:]), lambda head, part: (head // group, 0, 0, 0))
+    loop = KVLoop.over(cache, q, spec, PREFILL)
+
+    def pages(array: Array) -> pl.BlockSpec:
+        return pl.BlockSpec((None, *array.shape[1:]), lambda head, part: (head // group, *[0] * (array.ndim - 1)))
+
     queries = pl.BlockSpec((tile, None, padded_width(width)), lambda head, part: (part, head, 0))
     sinks = _sinks(spec, heads)
     attended: Array = pl.pallas_call(
-        partial(_prefill_tile, loop=loop, count=count, width=width),
+        partial(_prefill_tile, loop=loop, arrays=len(cache), count=count, width=width),
         grid=(heads, chunk // tile),
         in_specs=[
             queries,
-            pages,
-            pages,
             pl.BlockSpec(table.shape, lambda head, part: (0,)),
             pl.BlockSpec((None,), lambda head, part: (0,)),
+            *map(pages, cache),
             *[pl.BlockSpec((None,), lambda head, part: (head,)) for _ in sinks],
         ],
         out_specs=queries,
@@ -124,27 +127,26 @@ def prefill(
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=PREFILL.warps, num_stages=PREFILL.stages),
         name="flash_prefill",
-    )(q, keys, values, table, start.reshape(1), *sinks)
+    )(q, table, start.reshape(1), *cache, *sinks)
     return attended[:count]
 
 
-def _decode_splits(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, length_ref: Any, *sum_refs: Any, loop: KVLoop, group: int
-) -> None:
+def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int) -> None:
     """Computes one kernel instance's splits of a row's keys, for the queries of one KV head.
 
     Writes the three sums of each split.
     """
+    cache, sum_refs = refs[:-3], refs[-3:]
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]
     first = loop.spec.first(length - 1)
     mask = jnp.arange(q_ref.shape[0]) < group
-    wide_mask = head_mask(mask[:, None], q_ref.shape, k_ref.shape[-1])
+    wide_mask = head_mask(mask[:, None], q_ref.shape, cache[0].shape[-1])
     q = plgpu.load(q_ref, mask=wide_mask, other=0.0)
 
     def add_up(index: Array, _: None) -> None:
         split = program + index * programs
         split_range = loop.split_range(split, first, length)
-        sums = loop.run(q, Pages(k_ref, v_ref, table_ref), length - 1, split_range, length, empty_sums(*q.shape))
+        sums = loop.run(q, Pages(cache, table_ref), length - 1, split_range, length, empty_sums(*q.shape))
         for ref, value in zip(sum_refs, sums, strict=True):
             plgpu.store(ref.at[split], value, mask=mask if value.ndim == 1 else wide_mask)
 
@@ -204,10 +206,13 @@ def _merge(
 
 
 def _prefill_tile(
-    q_ref: Any, k_ref: Any, v_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, loop: KVLoop, count: int, width: int
+    q_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, loop: KVLoop, arrays: int, count: int, width: int
 ) -> None:
-    """Computes attention for one kernel instance's queries, which are successive tokens in one head."""
-    *sink_refs, out_ref = refs
+    """Computes attention for one kernel instance's queries, which are successive tokens in one head.
+
+    The first of `refs`, as many as `arrays` says, are the cache.
+    """
+    cache, (*sink_refs, out_ref) = refs[:arrays], refs[arrays:]
     tile = q_ref.shape[0]
     first = start_ref[...] + pl.program_id(1) * tile
     end = jnp.minimum(first + tile, start_ref[...] + count)
@@ -218,7 +223,7 @@ def _prefill_tile(
     split_range = loop.split_range(jnp.int32(0), loop.spec.first(first), end)
     mask = head_mask(True, q_ref.shape, width)
     q = plgpu.load(q_ref, mask=mask, other=0.0)
-    _, total, mixed = loop.run(q, Pages(k_ref, v_ref, table_ref), queries, split_range, end, sums)
+    _, total, mixed = loop.run(q, Pages(cache, table_ref), queries, split_range, end, sums)
     out = mixed / jnp.where(total > 0, total, 1.0)[:, None]
     plgpu.store(out_ref, out.astype(out_ref.dtype), mask=mask)
 

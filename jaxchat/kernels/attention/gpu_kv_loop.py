@@ -11,12 +11,13 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from jaxchat.kernels.attention.backend import Cache
 from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
 MIN_ROWS = 16  # least rows of a matrix product on tensor cores
 
 Sums = tuple[Array, Array, Array]  # f32: largest score [rows], sum of weights [rows], weighted values [rows, d]
-Block = tuple[Array, Array]  # keys and values [block, d], d as padded
+Block = tuple[Array, ...]  # keys and values [block, d], d as padded; if they are int8, also their scales [block]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,28 +50,29 @@ class Tiling:
 class Pages:
     """The Pallas refs of one kernel instance.
 
-    They are the keys and values `[N, page, d]` of one KV head, in the dtype of the cache, and the page table i32 `[P]`
-    of one sequence.
+    They are the keys and values `[N, page, d]` of one KV head, with their scales `[N, page]` if they are int8, and the
+    page table i32 `[P]` of one sequence.
     """
 
-    keys: Any
-    values: Any
+    cache: tuple[Any, ...]
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Loads the keys and values of block number `index`, which has `block` keys: `[block, padded_width(d)]` each.
+        """Loads block number `index`, which has `block` keys: each array of the cache, d padded to `padded_width(d)`.
 
         Positions from `end` on are zeros, because the memory there may hold NaN.
         """
-        page, width = self.keys.shape[-2:]
+        keys, values, *scales = self.cache
+        page, width = keys.shape[-2:]
         position = index * block + jnp.arange(block)
         mask = position < end
         ids = plgpu.load(self.table.at[position // page], mask=mask, other=0)
+        factors = [plgpu.load(ref.at[ids, position % page], mask=mask, other=0.0) for ref in scales]
         lane = jax.lax.broadcasted_iota(jnp.int32, (block, padded_width(width)), 1)
         ids, slot = (jnp.broadcast_to(x[:, None], lane.shape) for x in (ids, position % page))
         mask = head_mask(mask[:, None], lane.shape, width)
-        k, v = (plgpu.load(ref.at[ids, slot, lane], mask=mask, other=0.0) for ref in (self.keys, self.values))
-        return k, v
+        zero = 0 if scales else 0.0
+        return *(plgpu.load(ref.at[ids, slot, lane], mask=mask, other=zero) for ref in (keys, values)), *factors
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,11 @@ class KVLoop:
     tiling: Tiling
 
     @staticmethod
-    def over(keys: Array, spec: AttentionSpec, tiling: Tiling) -> KVLoop:
-        """Creates a pass over pages of keys `[K, N, page, d]`."""
-        page, width = keys.shape[2:]
+    def over(cache: Cache, q: Array, spec: AttentionSpec, tiling: Tiling) -> KVLoop:
+        """Creates a pass over pages of keys and values, each `[K, N, page, d]`, which are multiplied in q's dtype."""
+        page, width = cache[0].shape[2:]
         scale = width**-0.5 if spec.scale is None else spec.scale
-        return KVLoop(spec, scale, tiling.keys(page, padded_width(width), keys.dtype.itemsize), tiling)
+        return KVLoop(spec, scale, tiling.keys(page, padded_width(width), q.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
         """Returns the number of splits for the keys from position `first` to `end`. Depends on these two alone."""
@@ -130,18 +132,24 @@ class KVLoop:
 
         def body(index: Array, sums: Sums) -> Sums:
             block_index = split_range.begin + index * split_range.step
-            return self._add(q, *pages.fetch(block_index, self.block, end), block_index, queries, sums)
+            return self._add(q, pages.fetch(block_index, self.block, end), block_index, queries, sums)
 
         return jax.lax.fori_loop(0, split_range.count, body, sums)
 
-    def _add(self, q: Array, keys: Array, values: Array, index: Array, queries: Array, sums: Sums) -> Sums:
+    def _add(self, q: Array, block: Block, index: Array, queries: Array, sums: Sums) -> Sums:
+        keys, values, *scales = block
+        if scales:  # integers are exact in any dtype; scores and weights are scaled in place of keys and values
+            keys, values = keys.astype(q.dtype), values.astype(q.dtype)
         top, total, mixed = sums
         position = index * self.block + jnp.arange(self.block)
         visible = self.spec.visible(queries, position[None])
-        scores = jnp.where(visible, self.spec.capped(_product(q, keys.T) * self.scale), MASKED)
+        scores = _product(q, keys.T) * self.scale
+        scores = scores * scales[0][None] if scales else scores
+        scores = jnp.where(visible, self.spec.capped(scores), MASKED)
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         shrink, weights = jnp.exp(top - higher), jnp.exp(scores - higher[:, None])
         total = total * shrink + jnp.sum(weights, axis=-1)
+        weights = weights * scales[1][None] if scales else weights
         return higher, total, mixed * shrink[:, None] + _product(weights.astype(values.dtype), values)
 
 

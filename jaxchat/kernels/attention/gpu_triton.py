@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
-from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache
+from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache, Shapes
+from jaxchat.kernels.attention.kv_rounding import cache_shapes, rounded
 from jaxchat.kernels.attention.spec import AttentionSpec
 
 MAX_PAGE_BYTES = 32 * 1024  # of a page of one head in shared memory, with the head padded to a power of two
@@ -34,7 +35,7 @@ def unsupported_reason(shape: AttentionShape) -> str:
 class TritonAttention:
     """The backend for NVIDIA GPUs, with separate keys and values, each `[K, N, page, d]`.
 
-    `interpret` runs the kernels without a GPU.
+    If they are int8, they have scales `[K, N, page]` in f32. `interpret` runs the kernels without a GPU.
     """
 
     shape: AttentionShape
@@ -45,27 +46,23 @@ class TritonAttention:
     head_axis = 0
 
     @property
-    def cache_dtype(self) -> str:
-        return self.shape.dtype
-
-    @property
     def _specs(self) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
         """The partitioning of `[T, heads, d]`, of pages, and of replicated arrays."""
         return PartitionSpec(None, "tensor"), PartitionSpec("tensor"), PartitionSpec()
 
-    def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        pages_shape = (self.shape.num_kv_heads, pages, self.shape.page, self.shape.head_dim)
-        return pages_shape, pages_shape
+    def shapes(self, pages: int) -> Shapes:
+        tokens = self.shape.num_kv_heads, pages, self.shape.page
+        return cache_shapes(tokens, self.shape.head_dim, self.shape.page_dtype)
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         from jaxchat.kernels.attention import gpu_kv_write  # Pallas, which only a GPU needs
 
         heads, first, replicated = self._specs
-        specs = (first, first, heads, heads, replicated, replicated)
+        new = rounded(k, v, self.shape.kv_dtype)
         write = partial(gpu_kv_write.write_tokens, interpret=self.interpret)
-        sharded = jax.shard_map(write, mesh=self.mesh, in_specs=specs, out_specs=(first, first), check_vma=False)
-        keys, values = cache
-        return sharded(keys, values, k, v, page_ids, offsets)
+        specs = (first, heads, replicated, replicated)
+        sharded = jax.shard_map(write, mesh=self.mesh, in_specs=specs, out_specs=first, check_vma=False)
+        return sharded(cache, new, page_ids, offsets)
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         count, page = len(k), self.shape.page
@@ -75,23 +72,23 @@ class TritonAttention:
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._sharded(gpu_flash.decode, spec)(q, *cache, table, jnp.where(active, lengths, 0))
+        return self._sharded(gpu_flash.decode, spec)(q, cache, table, jnp.where(active, lengths, 0))
 
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._sharded(gpu_flash.prefill, spec)(q, *cache, table, start)
+        return self._sharded(gpu_flash.prefill, spec)(q, cache, table, start)
 
     def _sharded(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
         """Returns the kernel, applied to each device's heads."""
         sinks = () if spec.sinks is None else (spec.sinks,)
 
-        def local(q: Array, keys: Array, values: Array, table: Array, place: Array, *sinks: Array) -> Array:
+        def local(q: Array, cache: Cache, table: Array, place: Array, *sinks: Array) -> Array:
             own = replace(spec, sinks=sinks[0]) if sinks else spec
-            return kernel(q, keys, values, table, place, own, interpret=self.interpret)
+            return kernel(q, cache, table, place, own, interpret=self.interpret)
 
         heads, first, replicated = self._specs
-        specs = (heads, first, first, replicated, replicated, *(first for _ in sinks))
+        specs = (heads, first, replicated, replicated, *(first for _ in sinks))
         sharded = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
         return lambda *arrays: sharded(*arrays, *sinks)
 
@@ -99,6 +96,7 @@ class TritonAttention:
 TRITON = AttentionFactory(
     build=lambda target: TritonAttention(target.shape, target.mesh),
     platforms=("gpu",),
+    kv_dtypes=("int8",),
     unsupported_reason=lambda target: unsupported_reason(target.shape),
     note=lambda target: "Pallas kernels on a GPU",
 )

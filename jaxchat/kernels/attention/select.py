@@ -97,7 +97,7 @@ def _select(setting: str, targets: Sequence[AttentionTarget]) -> tuple[Attention
     for _, factory in ATTENTION_BACKENDS.items():
         if not factory.runs_on(first.platform):
             continue
-        reason = next(filter(None, map(factory.unsupported_reason, targets)), "")
+        reason = next(filter(None, map(factory.refusal, targets)), "")
         if not reason:
             note = factory.note(first)
             return factory, f"{note}: {'; '.join(unsupported)}" if unsupported else note

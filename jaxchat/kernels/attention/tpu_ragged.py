@@ -15,7 +15,7 @@ from jax import Array
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from jaxchat.compat import ragged_paged_attention
-from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, AttentionTarget, Cache
+from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, AttentionTarget, Cache, Shapes
 from jaxchat.kernels.attention.spec import AttentionSpec
 
 Kernel = Callable[..., Array]
@@ -30,6 +30,8 @@ def unsupported_reason(shape: AttentionShape) -> str:
         return f"head width {shape.head_dim} is more than the kernel's {LANES}"
     if shape.sinks:
         return "the kernel does not support attention sinks"
+    if shape.kv_dtype:
+        return f"the kernel scales all keys alike, but kv_dtype {shape.kv_dtype} has a scale for each token and head"
     packing = 4 // jnp.dtype(shape.dtype).itemsize  # rows of a tile that share a 32-bit word
     tiles, remainder = divmod(2 * shape.kv_heads_per_device, packing)
     if remainder or not (tiles in (1, 2, 4, 8) or tiles % 8 == 0):
@@ -48,12 +50,9 @@ class RaggedAttention:
     page_axis = 0
     head_axis = 2
 
-    @property
-    def cache_dtype(self) -> str:
-        return self.shape.dtype
-
-    def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        return ((pages, self.shape.page, 2 * self.shape.num_kv_heads, LANES),)
+    def shapes(self, pages: int) -> Shapes:
+        shape = pages, self.shape.page, 2 * self.shape.num_kv_heads, LANES
+        return (jax.ShapeDtypeStruct(shape, self.shape.dtype),)
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         (pages,) = cache

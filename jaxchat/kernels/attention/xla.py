@@ -7,7 +7,8 @@ take 1.4 ms, against 2.1 ms with all rows in each block.
 
 Letters in shapes are those of `AttentionBackend`. Pages of one layer are `[N, page, K, d]`, with separate keys and
 values. Page 0 is the null page; unused entries of a table point at it. bfloat16 is stored as its bits in u16, because
-XLA:CPU would otherwise convert the whole pool to f32 to write or read a row.
+XLA:CPU would otherwise convert the whole pool to f32 to write or read a row. Keys and values in int8 have scales
+`[N, page, K]` beside them, see `kv_rounding`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.config import BLOCK
-from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache
+from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache, Shapes
+from jaxchat.kernels.attention.kv_rounding import cache_shapes, rounded
 from jaxchat.kernels.attention.spec import MASKED, PLAIN, AttentionSpec
 
 Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted values
 
 
 def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> Array:
-    """Returns `pages[N, page, K, d]` with `new[T, K, d]` written to them, in the dtype in which pages are stored.
+    """Returns `pages[N, page, ..]` with `new[T, ..]` written to them, in the dtype in which pages are stored.
 
     Row t is written to page `page_ids[t]` at position `offsets[t]`, both i32 `[T]`. Rows with page id N are dropped.
     """
@@ -35,20 +37,22 @@ def write_tokens(pages: Array, new: Array, page_ids: Array, offsets: Array) -> A
 
 
 def write_chunk(pages: Array, new: Array, page_ids: Array) -> Array:
-    """Writes `new[T, K, d]` to whole pages, whose ids are `page_ids[T / page]`, i32. Drops pages whose id is N."""
+    """Writes `new[T, ..]` to whole pages, whose ids are `page_ids[T / page]`, i32. Drops pages whose id is N.
+
+    `pages` has the shape `[N, page, ..]`.
+    """
     by_page = new.reshape(page_ids.shape[0], -1, *new.shape[1:])
     return pages.at[page_ids].set(_as_stored(by_page, pages), mode="drop")
 
 
 def decode_attention(
-    q: Array, keys: Array, values: Array, table: Array, lengths: Array, active: Array, spec: AttentionSpec = PLAIN
+    q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec = PLAIN
 ) -> Array:
     """Computes attention of one query per row over that row's keys.
 
     Args:
         q: `[R, H, d]`.
-        keys: `[N, page, K, d]`.
-        values: as `keys`.
+        cache: keys and values, each `[N, page, K, d]`; if they are int8, also their scales, each f32 `[N, page, K]`.
         table: `[R, P]` i32, page ids.
         lengths: `[R]` i32, number of keys of each row, including its query's.
         active: `[R]` bool, the rows in use. The results of other rows are meaningless but finite.
@@ -58,13 +62,13 @@ def decode_attention(
         `[R, H, d]` f32.
     """
     slots, heads, width = q.shape
-    kv_heads = keys.shape[2]
+    kv_heads = cache[0].shape[2]
     grouped = spec.scaled(q).reshape(slots, kv_heads, heads // kv_heads, width)
     lengths = jnp.where(active, lengths, 0)
 
     def row(slot: Array, done: Array) -> Array:
         def block(index: Array, sums: Sums) -> Sums:
-            k, v, position = _gather(keys, values, table[slot], index)
+            k, v, position = _gather(cache, table[slot], index)
             visible = spec.visible(lengths[slot] - 1, position)
             scores = jnp.einsum("kgd,bkd->kgb", grouped[slot], k, precision=jax.lax.Precision.HIGHEST)
             scores = jnp.where(visible, spec.capped(scores), MASKED)
@@ -82,15 +86,12 @@ def decode_attention(
     return jax.lax.fori_loop(0, slots, row, jnp.zeros(grouped.shape, jnp.float32)).reshape(q.shape)
 
 
-def prefill_attention(
-    q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec = PLAIN
-) -> Array:
+def prefill_attention(q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec = PLAIN) -> Array:
     """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
     Args:
         q: `[T, H, d]`, the queries at positions `start .. start + T - 1`; their keys are already in the pages.
-        keys: `[N, page, K, d]`.
-        values: as `keys`.
+        cache: keys and values, each `[N, page, K, d]`; if they are int8, also their scales, each f32 `[N, page, K]`.
         table: `[P]` i32, page ids.
         start: i32 scalar.
         spec: how scores are computed and which keys are visible. Blocks before a window are not read.
@@ -100,10 +101,10 @@ def prefill_attention(
     """
 
     def attend(queries: Array, first: Array) -> Array:
-        return _causal_block(queries, keys, values, table, first, spec)
+        return _causal_block(queries, cache, table, first, spec)
 
     def by_pages(q: Array) -> Array:
-        pages = q.reshape(-1, min(keys.shape[1], len(q)), *q.shape[1:])
+        pages = q.reshape(-1, min(cache[0].shape[1], len(q)), *q.shape[1:])
         firsts = start + pages.shape[1] * jnp.arange(len(pages))
         return jax.lax.map(lambda page: attend(*page), (pages, firsts)).reshape(q.shape)
 
@@ -112,16 +113,16 @@ def prefill_attention(
     return mixed
 
 
-def _causal_block(q: Array, keys: Array, values: Array, table: Array, start: Array, spec: AttentionSpec) -> Array:
+def _causal_block(q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
     """Computes `prefill_attention` of all queries at once."""
     count, heads, width = q.shape
-    kv_heads = keys.shape[2]
+    kv_heads = cache[0].shape[2]
     grouped = spec.scaled(q).reshape(count, kv_heads, heads // kv_heads, width)
     grouped = grouped.transpose(1, 2, 0, 3)  # [K, G, T, d]
     queries = start + jnp.arange(count)
 
     def block(index: Array, sums: Sums) -> Sums:
-        k, v, position = _gather(keys, values, table, index)
+        k, v, position = _gather(cache, table, index)
         written = position < start + count
         scores = jnp.einsum("kgcd,bkd->kgcb", grouped, k, precision=jax.lax.Precision.HIGHEST)
         scores = jnp.where(spec.visible(queries[:, None], position), spec.capped(scores), MASKED)
@@ -156,13 +157,15 @@ def _widened(pages: Array) -> Array:
     return pages.astype(jnp.float32)
 
 
-def _gather(keys: Array, values: Array, table: Array, index: Array) -> tuple[Array, Array, Array]:
+def _gather(cache: Cache, table: Array, index: Array) -> tuple[Array, Array, Array]:
     """Returns block `index` of the sequence with `table[P]`: keys and values `[B, K, d]` f32, positions `[B]`."""
-    page = keys.shape[1]
+    page = cache[0].shape[1]
     count = BLOCK // page
     # Padded to whole blocks, so that the slice never shifts.
     ids = jax.lax.dynamic_slice_in_dim(jnp.pad(table, (0, -len(table) % count)), index * count, count)
-    k, v = (_widened(pages[ids].reshape(BLOCK, *keys.shape[2:])) for pages in (keys, values))
+    k, v, *scales = (_widened(pages[ids].reshape(BLOCK, *pages.shape[2:])) for pages in cache)
+    if scales:
+        k, v = (integers * scale[..., None] for integers, scale in zip((k, v), scales, strict=True))
     return k, v, index * BLOCK + jnp.arange(BLOCK)
 
 
@@ -198,37 +201,38 @@ def _loop_over_blocks(block: Callable[[Array, Sums], Sums], first: Array, length
 
 @dataclass(frozen=True)
 class XlaAttention:
-    """The backend in plain JAX, with separate keys and values, each `[N, page, K, d]`."""
+    """The backend in plain JAX, with separate keys and values, each `[N, page, K, d]`, and scales if they are int8."""
 
     shape: AttentionShape
     name = "xla"
     page_axis = 0
     head_axis = 2
 
-    @property
-    def cache_dtype(self) -> str:
-        return stored_dtype(self.shape.dtype)
-
-    def shapes(self, pages: int) -> tuple[tuple[int, ...], ...]:
-        pages_shape = (pages, self.shape.page, self.shape.num_kv_heads, self.shape.head_dim)
-        return pages_shape, pages_shape
+    def shapes(self, pages: int) -> Shapes:
+        tokens = pages, self.shape.page, self.shape.num_kv_heads
+        return cache_shapes(tokens, self.shape.head_dim, stored_dtype(self.shape.page_dtype))
 
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
-        return tuple(write_tokens(pages, new, page_ids, offsets) for pages, new in zip(cache, (k, v), strict=True))
+        return tuple(
+            write_tokens(pages, new, page_ids, offsets)
+            for pages, new in zip(cache, rounded(k, v, self.shape.kv_dtype), strict=True)
+        )
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
-        return tuple(write_chunk(pages, new, page_ids) for pages, new in zip(cache, (k, v), strict=True))
+        return tuple(
+            write_chunk(pages, new, page_ids)
+            for pages, new in zip(cache, rounded(k, v, self.shape.kv_dtype), strict=True)
+        )
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
-        keys, values = cache
-        return decode_attention(q, keys, values, table, lengths, active, spec)
+        return decode_attention(q, cache, table, lengths, active, spec)
 
     def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-        keys, values = cache
-        return prefill_attention(q, keys, values, table, start, spec)
+        return prefill_attention(q, cache, table, start, spec)
 
 
 XLA = AttentionFactory(
     build=lambda target: XlaAttention(target.shape),
+    kv_dtypes=("int8",),
     note=lambda target: f"plain JAX on a {target.platform.upper()}",
 )

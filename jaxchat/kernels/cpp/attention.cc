@@ -9,14 +9,11 @@ using namespace native;
 constexpr int64_t TILE = 128;  // rows that share a block's keys; rows are queries times the heads of a KV head
 
 // Computes q[t, h, d] of b sequences with t / b neighbouring queries each. `lengths` is the number of keys per query.
-template <typename Number, ffi::DataType D>
-ffi::Error attend(ffi::ThreadPool pool, ffi::BufferR3<ffi::F32> q, ffi::BufferR4<D> keys, ffi::BufferR4<D> values,
+template <typename Number>
+ffi::Error attend(ffi::ThreadPool& pool, ffi::BufferR3<ffi::F32> q, const Pages<Number>& pages,
                   ffi::BufferR2<ffi::S32> table, ffi::BufferR1<ffi::S32> lengths, ffi::BufferR1<ffi::F32> sinks,
-                  ffi::ResultBufferR3<ffi::F32> y, int64_t window, float cap) {
-  const auto shape = keys.dimensions(), q_shape = q.dimensions();
-  const Pages<Number> pages{reinterpret_cast<const Number*>(keys.untyped_data()),
-                            reinterpret_cast<const Number*>(values.untyped_data()), shape[0], shape[1], shape[2],
-                            shape[3]};
+                  ffi::ResultBufferR3<ffi::F32> y, AttentionSpec spec) {
+  const auto q_shape = q.dimensions();
   const int64_t sequences = table.dimensions()[0], per_sequence = q_shape[0] / sequences;
   const int64_t heads = q_shape[1] / pages.kv_heads, stride = q_shape[1] * pages.width;
   const int64_t tile = std::clamp<int64_t>(TILE / heads, 1, per_sequence), tiles = (per_sequence + tile - 1) / tile;
@@ -25,7 +22,7 @@ ffi::Error attend(ffi::ThreadPool pool, ffi::BufferR3<ffi::F32> q, ffi::BufferR4
     const int64_t head = index % pages.kv_heads, sequence = index / pages.kv_heads / tiles;
     const int64_t start = index / pages.kv_heads % tiles * tile, queries = std::min(tile, per_sequence - start);
     const int64_t first = sequence * per_sequence + start, at = first * stride + head * heads * pages.width;
-    Attention<Number>(pages, table.typed_data() + sequence * table.dimensions()[1], head, heads, {window, cap}, queries)
+    Attention<Number>(pages, table.typed_data() + sequence * table.dimensions()[1], head, heads, spec, queries)
         .run(q.typed_data() + at, y->typed_data() + at, stride, lengths.typed_data() + first,
              sinks.typed_data() + head * heads);
   };
@@ -39,13 +36,49 @@ ffi::Error attend(ffi::ThreadPool pool, ffi::BufferR3<ffi::F32> q, ffi::BufferR4
   return ffi::Error::Success();
 }
 
+template <typename Number, ffi::DataType D>
+Pages<Number> pages_of(ffi::BufferR4<D> keys, ffi::BufferR4<D> values, const float* key_scales = nullptr,
+                       const float* value_scales = nullptr) {
+  const auto shape = keys.dimensions();
+  return {reinterpret_cast<const Number*>(keys.untyped_data()),
+          reinterpret_cast<const Number*>(values.untyped_data()),
+          key_scales,
+          value_scales,
+          shape[0],
+          shape[1],
+          shape[2],
+          shape[3]};
+}
+
+template <typename Number, ffi::DataType D>
+ffi::Error attend_unscaled(ffi::ThreadPool pool, ffi::BufferR3<ffi::F32> q, ffi::BufferR4<D> keys,
+                           ffi::BufferR4<D> values, ffi::BufferR2<ffi::S32> table, ffi::BufferR1<ffi::S32> lengths,
+                           ffi::BufferR1<ffi::F32> sinks, ffi::ResultBufferR3<ffi::F32> y, int64_t window, float cap) {
+  return attend(pool, q, pages_of<Number>(keys, values), table, lengths, sinks, y, {window, cap});
+}
+
+ffi::Error attend_scaled(ffi::ThreadPool pool, ffi::BufferR3<ffi::F32> q, ffi::BufferR4<ffi::S8> keys,
+                         ffi::BufferR4<ffi::S8> values, ffi::BufferR3<ffi::F32> key_scales,
+                         ffi::BufferR3<ffi::F32> value_scales, ffi::BufferR2<ffi::S32> table,
+                         ffi::BufferR1<ffi::S32> lengths, ffi::BufferR1<ffi::F32> sinks,
+                         ffi::ResultBufferR3<ffi::F32> y, int64_t window, float cap) {
+  const auto pages = pages_of<int8_t>(keys, values, key_scales.typed_data(), value_scales.typed_data());
+  return attend(pool, q, pages, table, lengths, sinks, y, {window, cap});
+}
+
 template <ffi::DataType D>
-auto arguments() {
+auto queries_and_pages() {
   return ffi::Ffi::Bind()
       .Ctx<ffi::ThreadPool>()
       .Arg<ffi::BufferR3<ffi::F32>>()
       .template Arg<ffi::BufferR4<D>>()
-      .template Arg<ffi::BufferR4<D>>()
+      .template Arg<ffi::BufferR4<D>>();
+}
+
+// Appends the arguments after the pages.
+template <typename Binding>
+auto complete(Binding binding) {
+  return std::move(binding)
       .template Arg<ffi::BufferR2<ffi::S32>>()
       .template Arg<ffi::BufferR1<ffi::S32>>()
       .template Arg<ffi::BufferR1<ffi::F32>>()
@@ -56,5 +89,10 @@ auto arguments() {
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_f32, (attend<float, ffi::F32>), arguments<ffi::F32>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_bf16, (attend<uint16_t, ffi::U16>), arguments<ffi::U16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_f32, (attend_unscaled<float, ffi::F32>),
+                              complete(queries_and_pages<ffi::F32>()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_bf16, (attend_unscaled<uint16_t, ffi::U16>),
+                              complete(queries_and_pages<ffi::U16>()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    attention_s8, attend_scaled,
+    complete(queries_and_pages<ffi::S8>().Arg<ffi::BufferR3<ffi::F32>>().Arg<ffi::BufferR3<ffi::F32>>()));

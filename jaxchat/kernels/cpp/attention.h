@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include <type_traits>
 #include <vector>
 
 #include "gemm.h"
@@ -16,11 +17,13 @@ namespace native {
 constexpr int64_t BLOCK = 128;    // keys that are reduced at once
 constexpr float MASKED = -1e30f;  // the score of a key that is not visible
 
-inline float to_float(float number) { return number; }
-inline float to_float(uint16_t bits) {  // bf16
-  const uint32_t word = (uint32_t)bits << 16;
-  return load<float>(&word);
+// A vector of each dtype of pages as f32.
+inline Floats to_floats(const float* numbers) { return load<Floats>(numbers); }
+inline Floats to_floats(const uint16_t* numbers) {  // bf16
+  using Halves = uint16_t __attribute__((vector_size(LANES * 2)));
+  return (Floats)(__builtin_convertvector(load<Halves>(numbers), Words) << 16);
 }
+inline Floats to_floats(const int8_t* numbers) { return to_floats(load<Octets>(numbers)); }
 
 // How scores are computed and which keys are visible, see `jaxchat.kernels.attention.spec`; 0 means none.
 struct AttentionSpec {
@@ -28,16 +31,17 @@ struct AttentionSpec {
   float cap;
 };
 
-// The pages of one layer, [n, page, kv_heads, width], and a sequence's table of them.
+// The pages of one layer, [n, page, kv_heads, width]. Those of int8_t have scales, [n, page, kv_heads].
 template <typename Number>
 struct Pages {
   const Number *keys, *values;
+  const float *key_scales, *value_scales;
   int64_t n, page, kv_heads, width;
 
-  // Index of the first number of a position, in either array.
+  // Index of a position's scale, in either array. Its first number is at this index times the width.
   int64_t index_of(const int32_t* table, int64_t position, int64_t head) const {
     const int64_t id = std::clamp<int64_t>(table[position / page], 0, n - 1);
-    return ((id * page + position % page) * kv_heads + head) * width;
+    return (id * page + position % page) * kv_heads + head;
   }
 };
 
@@ -109,30 +113,36 @@ class Attention {
   // Packs keys in panels of 32 keys, values in panels of 32 numbers. A vector beyond the last key is padded with zeros,
   // because a recycled page may hold NaN. Scores and sums of positions that are not written here are not used.
   void pack(int64_t start, int64_t count) {
-    for (int64_t key = 0; key < (count + LANES - 1) / LANES * LANES; key += LANES)
+    for (int64_t key = 0; key < (count + LANES - 1) / LANES * LANES; key += LANES) {
+      const int64_t keys = std::min(LANES, count - key);
+      int64_t index[LANES];
+      for (int64_t r = 0; r < keys; ++r) index[r] = pages_.index_of(table_, start + key + r, head_);
       for (int64_t i = 0; i < width_; i += LANES) {
+        const int64_t left = std::min(LANES, pages_.width - i);
         Words rows[LANES] = {};
-        for (int64_t r = 0; r < std::min(LANES, count - key); ++r) {
-          const int64_t at = pages_.index_of(table_, start + key + r, head_) + i;
-          const int64_t left = std::min(LANES, pages_.width - i);
+        for (int64_t r = 0; r < keys; ++r) {
           if (left <= 0) continue;
-          rows[r] = widen(pages_.keys + at, left);
-          const Words value = widen(pages_.values + at, left);
+          rows[r] = widen(pages_.keys, pages_.key_scales, index[r], i, left);
+          const Words value = widen(pages_.values, pages_.value_scales, index[r], i, left);
           store(values_ + (i / PANEL * BLOCK + key + r) * PANEL + i % PANEL, &value);
         }
         transpose(rows);
         for (int64_t r = 0; r < LANES; ++r)
           store(keys_ + (key / PANEL * width_ + i + r) * PANEL + key % PANEL, &rows[r]);
       }
+    }
   }
 
-  static Words widen(const Number* from, int64_t count) {
-    float numbers[LANES] = {};
-    if (count == LANES)
-      for (int64_t i = 0; i < LANES; ++i) numbers[i] = to_float(from[i]);
-    else
-      for (int64_t i = 0; i < count; ++i) numbers[i] = to_float(from[i]);
-    return load<Words>(numbers);
+  // Returns `count` numbers of the position at `index`, from number i on, as f32, and zeros after them.
+  Words widen(const Number* pages, const float* scales, int64_t index, int64_t i, int64_t count) const {
+    const Number* from = pages + index * pages_.width + i;
+    Number part[LANES] = {};
+    if (count < LANES) {
+      std::copy_n(from, count, part);
+      from = part;
+    }
+    if constexpr (std::is_same_v<Number, int8_t>) return (Words)(to_floats(from) * scales[index]);
+    return (Words)to_floats(from);
   }
 
   // Turns the scores of a row into weights; `seen` keys of the block are within its length.

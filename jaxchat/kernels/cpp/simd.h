@@ -29,6 +29,7 @@ constexpr int64_t REGISTERS = 16;
 using Words = uint32_t __attribute__((vector_size(LANES * 4)));
 using Floats = float __attribute__((vector_size(LANES * 4)));
 using Integers = int32_t __attribute__((vector_size(LANES * 4)));
+using Octets = int8_t __attribute__((vector_size(LANES)));
 
 template <typename T>
 inline T load(const void* from) {
@@ -76,6 +77,18 @@ inline Floats fused(Floats a, float b, Floats c) { return fused(a, Floats{} + b,
 
 inline Floats select(Integers condition, Floats yes, Floats no) {
   return (Floats)(((Integers)yes & condition) | ((Integers)no & ~condition));
+}
+
+// GCC 12 would convert a vector byte by byte, and warns of the unmasked functions.
+inline Floats to_floats(Octets bytes) {
+#if defined(NATIVE_AVX512)
+  const auto whole = (Integers)_mm512_maskz_cvtepi8_epi32(0xffff, (__m128i)bytes);
+#elif defined(NATIVE_AVX2)
+  const auto whole = (Integers)_mm256_cvtepi8_epi32(_mm_cvtsi64_si128((long long)bytes));
+#else
+  const auto whole = __builtin_convertvector(bytes, Integers);
+#endif
+  return __builtin_convertvector(whole, Floats);
 }
 
 // Returns e^x for x <= 0, accurate except for the last bit; 0 below the smallest normal number (Cephes, expf).

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.kernels.matmul.native import PANEL, entry, pad_to_words, panels, take_rows
+from jaxchat.kernels.rounding import round_to_int8
 
-LIMIT = 127
 Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums of values i32 [N]
 
 
@@ -74,7 +74,7 @@ def matmul(x: Array, w: Int8) -> Array:
     """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`. Rounds each row of x to int8."""
     if w.target:
         return _call(w.target, x, w)
-    values, scale = _round(x.astype(jnp.float32))
+    values, scale = round_to_int8(x.astype(jnp.float32))
     integers = jnp.einsum("tk,nk->tn", values.astype(jnp.int8), w.values, preferred_element_type=jnp.int32)
     y = integers.astype(jnp.float32) * (scale[:, None] * w.scale)
     return y.reshape(x.shape[0], *w.outputs)
@@ -92,7 +92,7 @@ def matmul_entry(x: Array, w: Int8, index: Array) -> Array:
 
 def _call(target: str, x: Array, w: Int8, *index: Array) -> Array:
     """Multiplies by a custom call, which takes x as unsigned bytes."""
-    values, scale = _round(x.astype(jnp.float32))
+    values, scale = round_to_int8(x.astype(jnp.float32))
     shape = jax.ShapeDtypeStruct((x.shape[0], w.scale.shape[-1]), jnp.float32)
     shifted = pad_to_words((values + 128).astype(jnp.uint8))
     y: Array = jax.ffi.ffi_call(target, shape)(shifted, scale, w.values, w.scale, w.sums, *index)
@@ -108,18 +108,9 @@ def _int8(rounded: Rounding, inputs: int, outputs: tuple[int, ...], dtype: jnp.d
     return Int8(values, scale, sums, inputs, outputs, dtype, target)
 
 
-def _round(x: Array) -> tuple[Array, Array]:
-    """Returns `x[N, k]` rounded to integers in -127 .. 127, still f32, and the scale of each row, f32 `[N]`.
-
-    The scale of a row with NaN is NaN.
-    """
-    scale = jnp.max(jnp.abs(x), axis=-1) / LIMIT
-    return jnp.round(x / jnp.where(scale > 0, scale, 1.0)[:, None]), scale
-
-
 @jax.jit
 def _rows(w: Array) -> Rounding:
-    integers, scale = _round(w.astype(jnp.float32))
+    integers, scale = round_to_int8(w.astype(jnp.float32))
     values = integers.astype(jnp.int8)
     return values, scale, jnp.sum(values, axis=-1, dtype=jnp.int32)
 

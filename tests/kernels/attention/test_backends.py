@@ -70,7 +70,7 @@ def empty(backend, fill=jnp.nan):
     """Returns pages with the leftovers of a failed request; the null page is never written."""
     shapes = backend.shapes(N)
     null = (*[slice(None)] * backend.page_axis, 0)
-    return tuple(jnp.full(shape, fill, jnp.float32).at[null].set(0) for shape in shapes)
+    return tuple(jnp.full(each.shape, fill, each.dtype).at[null].set(0) for each in shapes)
 
 
 def prefilled(backend, k, v):

@@ -37,8 +37,10 @@ def made(kv_heads: int, width: int, dtype: str, seed: int = 0):
 
 
 def written(backend, k, v, table):
-    garbage = jax.lax.bitcast_convert_type(jnp.asarray(jnp.nan, k.dtype), backend.cache_dtype)
-    cache = tuple(jnp.full(shape, garbage) for shape in backend.shapes(N))
+    cache = tuple(
+        jnp.full(each.shape, jax.lax.bitcast_convert_type(jnp.asarray(jnp.nan, k.dtype), each.dtype))
+        for each in backend.shapes(N)
+    )
     return backend.write_chunk(cache, k, v, table)
 
 

@@ -41,7 +41,7 @@ def test_decode(length: int, heads: int, kv_heads: int, page: int, spec: Attenti
     q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((heads, kv_heads, kv_heads)))
     table = np.random.default_rng(0).permutation(cdiv(length, page)) + 1
     actual = jax.jit(partial(gpu_flash.decode, spec=spec, interpret=INTERPRET))(
-        q[-1:], paged(k, page, table), paged(v, page, table), jnp.asarray(table, jnp.int32)[None], jnp.array([length])
+        q[-1:], (paged(k, page, table), paged(v, page, table)), jnp.asarray(table, jnp.int32)[None], jnp.array([length])
     )
     last = causal(0, jnp.broadcast_to(q[-1], q.shape), k, v, spec)[-1]
     np.testing.assert_allclose(actual[0], last, atol=1e-5)
@@ -52,8 +52,8 @@ def test_how_many_programs_share_a_row_changes_no_bit(programs: int, monkeypatch
     lengths = np.array([1200, 40, 0, 3000])
     table = np.arange(4 * 188).reshape(4, 188) + 1
     q, k, v = random(4, 2, d, seed=0), *(random(table.size * 16 + 16, 1, d, seed=seed) for seed in (1, 2))
-    pages = (paged(x, 16, np.arange(len(x) // 16)) for x in (k, v))
-    args = q, *pages, jnp.asarray(table, jnp.int32), jnp.asarray(lengths, jnp.int32)
+    pages = tuple(paged(x, 16, np.arange(len(x) // 16)) for x in (k, v))
+    args = q, pages, jnp.asarray(table, jnp.int32), jnp.asarray(lengths, jnp.int32)
     expected = gpu_flash.decode(*args, PLAIN, interpret=INTERPRET)
     monkeypatch.setattr(gpu_flash, "PROGRAMS", programs * 4)
     np.testing.assert_array_equal(gpu_flash.decode(*args, PLAIN, interpret=INTERPRET), expected)
@@ -67,7 +67,7 @@ def test_prefill(chunk: int, page: int, start: int, width: int) -> None:
     q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((6, 2, 2)))
     table = np.random.default_rng(0).permutation(cdiv(length, page)) + 1
     actual = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=INTERPRET))(
-        q[start:], paged(k, page, table), paged(v, page, table), jnp.asarray(table, jnp.int32), jnp.int32(start)
+        q[start:], (paged(k, page, table), paged(v, page, table)), jnp.asarray(table, jnp.int32), jnp.int32(start)
     )
     np.testing.assert_allclose(actual, causal(0, q, k, v)[start:], atol=1e-5)
 

@@ -20,7 +20,7 @@ def test_each_row_goes_to_its_place_and_nothing_else_changes(dtype: jnp.dtype, d
     keys, values = (jnp.asarray(rng.normal(size=(K, N, PAGE, d)), dtype) for _ in range(2))
     k, v = (jnp.asarray(rng.normal(size=(4, K, d)), jnp.float32) for _ in range(2))
     ids, offsets = np.array([2, N, 4, 2]), np.array([7, 0, 3, 0])
-    actual = write_tokens(keys, values, k, v, jnp.asarray(ids), jnp.asarray(offsets), interpret=INTERPRET)
+    actual = write_tokens((keys, values), (k, v), jnp.asarray(ids), jnp.asarray(offsets), interpret=INTERPRET)
     for before, new, after in zip((keys, values), (k, v), actual, strict=True):
         expected = np.array(before)
         for row in (0, 2, 3):

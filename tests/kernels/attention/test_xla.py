@@ -23,26 +23,26 @@ def cache(k, v, pages, seed=9):
     pools = [random(N, PAGE, K, d, seed=seed).at[0].set(jnp.nan) for _ in "kv"]
     positions = jnp.arange(k.shape[0])
     ids, offsets = jnp.array(pages)[positions // PAGE], positions % PAGE
-    return [write_tokens(array, new, ids, offsets) for array, new in zip(pools, (k, v), strict=True)]
+    return tuple(write_tokens(array, new, ids, offsets) for array, new in zip(pools, (k, v), strict=True))
 
 
 def test_decode_agrees_with_causal_attention_at_many_lengths():
     q, k, v = random(300, H, d), random(300, K, d, seed=1), random(300, K, d, seed=2)
     expected = causal(0, q, k, v)
     pages = list(range(1, 20))
-    keys, values = cache(k, v, pages)
+    filled = cache(k, v, pages)
     lengths = jnp.array([1, 16, 17, 127, 128, 129, 256, 300])
     table = jnp.tile(jnp.array(pages), (8, 1))
-    got = decode(q[lengths - 1], keys, values, table, lengths, jnp.ones(8, bool))
+    got = decode(q[lengths - 1], filled, table, lengths, jnp.ones(8, bool))
     np.testing.assert_allclose(got, expected[lengths - 1], atol=2e-6)
 
 
 def test_a_longer_neighbour_changes_no_bit():
     q, k, v = random(2, H, d), random(300, K, d, seed=1), random(300, K, d, seed=2)
-    keys, values = cache(k, v, list(range(1, 20)))
+    filled = cache(k, v, list(range(1, 20)))
     table = jnp.stack([jnp.arange(1, 20), jnp.arange(1, 20)])
-    alone = decode(q, keys, values, table, jnp.array([50, 50]), jnp.array([True, False]))
-    beside = decode(q, keys, values, table, jnp.array([50, 300]), jnp.array([True, True]))
+    alone = decode(q, filled, table, jnp.array([50, 50]), jnp.array([True, False]))
+    beside = decode(q, filled, table, jnp.array([50, 300]), jnp.array([True, True]))
     np.testing.assert_array_equal(alone[0], beside[0])
 
 
@@ -55,7 +55,7 @@ def test_chunked_prefill_agrees_with_causal_attention():
         ids = table[start // PAGE : start // PAGE + 4]
         keys = write_chunk(keys, k[start : start + 64], ids)
         values = write_chunk(values, v[start : start + 64], ids)
-        got = prefill(q[start : start + 64], keys, values, table, jnp.int32(start))
+        got = prefill(q[start : start + 64], (keys, values), table, jnp.int32(start))
         np.testing.assert_allclose(got, expected[start : start + 64], atol=2e-6)
 
 

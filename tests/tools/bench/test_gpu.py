@@ -68,14 +68,14 @@ def test_ways_to_attend_agree() -> None:
     )
     table = jnp.asarray(rng.permutation(12).reshape(rows, 4) + 1, jnp.int32)
     lengths = jnp.array([5, 16, 60])
-    expected = gpu_flash.decode(q, keys, values, table, lengths, PLAIN, interpret=True)
+    expected = gpu_flash.decode(q, (keys, values), table, lengths, PLAIN, interpret=True)
     slots = [x[:, table].transpose(1, 2, 3, 0, 4).reshape(rows, -1, K, d) for x in (keys, values)]
     np.testing.assert_allclose(gathered(q, keys, values, table, lengths, "xla"), expected, atol=1e-5)
     np.testing.assert_allclose(contiguous(q, *slots, table, lengths, "xla"), expected, atol=1e-5)
     chunk = jnp.asarray(rng.normal(size=(16, H, d)), jnp.float32)
-    places = keys, values, table[0], jnp.int32(32)
-    ours = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=True))(chunk, *places)
-    np.testing.assert_allclose(chunk_gathered(chunk, *places, "xla"), ours, atol=1e-5)
+    places = table[0], jnp.int32(32)
+    ours = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=True))(chunk, (keys, values), *places)
+    np.testing.assert_allclose(chunk_gathered(chunk, keys, values, *places, "xla"), ours, atol=1e-5)
 
 
 def test_shares_are_of_the_chips_rates() -> None:

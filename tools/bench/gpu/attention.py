@@ -81,6 +81,11 @@ def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Ar
     return jax.nn.dot_product_attention(q, keys, values, mask=mask[None], implementation=by)
 
 
+def ours(kernel: Callable[..., Array]) -> Attend:
+    """Returns a kernel of `gpu_flash` as a function of keys and values."""
+    return lambda q, keys, values, table, place: kernel(q, (keys, values), table, place, PLAIN)
+
+
 def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
     """Returns the median microseconds of one layer. `place` is passed to `attend` after `table`."""
 
@@ -124,8 +129,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q, lengths = drawn(jax.random.key(99), (rows, H, d)), jnp.full(rows, length, jnp.int32)
         what = f"decode, {rows} rows of {length} keys"
         floor = 1e6 * rows * length * K * d * 4 / args.bandwidth
-        ours = partial(gpu_flash.decode, spec=PLAIN)
-        for who, attend in (("ours", ours), ("jax's", shipped), ("cuDNN, gathered", gathered)):
+        for who, attend in (("ours", ours(gpu_flash.decode)), ("jax's", shipped), ("cuDNN, gathered", gathered)):
             note(what, who, floor, attend, q, caches, table, lengths)
         slots = [tuple(x[:, 1:].reshape(rows, context, K, d) for x in cache) for cache in caches]
         del caches
@@ -138,7 +142,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q = drawn(jax.random.key(99), (chunk, H, d))
         what = f"prefill, {chunk} from {start}"
         floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
-        for who, attend in (("ours", partial(gpu_flash.prefill, spec=PLAIN)), ("cuDNN, gathered", chunk_gathered)):
+        for who, attend in (("ours", ours(gpu_flash.prefill)), ("cuDNN, gathered", chunk_gathered)):
             note(what, who, floor, attend, q, caches, table, jnp.int32(start))
     return results
 

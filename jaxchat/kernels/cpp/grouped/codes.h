@@ -19,8 +19,6 @@ constexpr int64_t CHUNK = 16;             // blocks whose scales are opened befo
 template <int BITS>
 constexpr int64_t CODE_ROWS = BITS;
 
-using Octets = int8_t __attribute__((vector_size(LANES)));
-
 // Moves bits up, or down if `by` is negative.
 [[gnu::always_inline]] inline Words moved(Words word, int by) { return by >= 0 ? word << by : word >> -by; }
 
@@ -190,19 +188,7 @@ struct Factors {
 
   Floats inner_at(int64_t panel, int64_t position, int64_t positions, int64_t lane) const {
     const int64_t entry = inner_count == positions ? position : position * inner_count / positions;
-    return widened(load<Octets>(inner + (panel * inner_count + entry) * PANEL + lane));
-  }
-
-  // GCC 12 would convert a vector byte by byte, and warns of the unmasked functions.
-  static Floats widened(Octets bytes) {
-#if defined(NATIVE_AVX512)
-    const auto whole = (Integers)_mm512_maskz_cvtepi8_epi32(0xffff, (__m128i)bytes);
-#elif defined(NATIVE_AVX2)
-    const auto whole = (Integers)_mm256_cvtepi8_epi32(_mm_cvtsi64_si128((long long)bytes));
-#else
-    const auto whole = __builtin_convertvector(bytes, Integers);
-#endif
-    return __builtin_convertvector(whole, Floats);
+    return to_floats(load<Octets>(inner + (panel * inner_count + entry) * PANEL + lane));
   }
 
   static Floats widened(const uint16_t* from) {

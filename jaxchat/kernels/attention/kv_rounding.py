@@ -1,0 +1,37 @@
+"""Keys and values as pages hold them: in their own dtype, or rounded to int8 with a scale for each token and head.
+
+A token's stored key and value depend on that token alone. Its own query reads what is stored, as all later ones do. So
+it does not matter in which step a token was computed, or whether its page was cached or swapped.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxchat.kernels.attention.backend import Cache, Shapes
+from jaxchat.kernels.rounding import round_to_int8
+
+
+def cache_shapes(tokens: tuple[int, int, int], width: int, dtype: str) -> Shapes:
+    """Returns the arrays of a layer with separate keys and values: these two, then the two of scales if they are int8.
+
+    Args:
+        tokens: page, position in the page and KV head, in any order: the shape of the scales.
+        width: head dimension, the last axis of keys and values.
+        dtype: dtype of keys and values.
+    """
+    numbers, scales = jax.ShapeDtypeStruct((*tokens, width), dtype), jax.ShapeDtypeStruct(tokens, jnp.float32)
+    return (numbers, numbers, scales, scales) if dtype == "int8" else (numbers, numbers)
+
+
+def rounded(k: Array, v: Array, kv_dtype: str | None) -> Cache:
+    """Returns what is written into each array of `cache_shapes` for keys and values, both `[T, K, d]`.
+
+    If `kv_dtype` is int8, these are s8 `[T, K, d]` and scales f32 `[T, K]`, otherwise `k` and `v`.
+    """
+    if not kv_dtype:
+        return k, v
+    (keys, key_scales), (values, value_scales) = (round_to_int8(x.astype(jnp.float32)) for x in (k, v))
+    return keys.astype(jnp.int8), values.astype(jnp.int8), key_scales, value_scales
