@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from jaxchat.errors import ModelError
 SINGLE, INDEX, ORBAX = "model.safetensors", "model.safetensors.index.json", "orbax.json"
 GGUF = "gguf.json"
 """Every directory that can be served has one of these files: the weights, the index of their files, or a manifest."""
+GGUF_MAGIC = b"GGUF"
+"""The first bytes of a GGUF file."""
 GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 """The name of a file that holds one of several parts of a model."""
 TEXTS = (
@@ -74,6 +77,8 @@ def find(model: str) -> Path:
 def gguf_file(model: str) -> Path | None:
     """Returns the GGUF file that `model` names, or the only one in the directory that it names; otherwise None.
 
+    A file counts as such by its name or by how it begins: Ollama names files by their digests.
+
     Of a model in several parts, that is the first part. A directory with other weights that can be served counts as
     theirs.
 
@@ -81,7 +86,7 @@ def gguf_file(model: str) -> Path | None:
         ModelError: a directory holds several models in GGUF files.
     """
     path = Path(model).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
+    if path.is_file() and (path.suffix.lower() == ".gguf" or _begins_with(path, GGUF_MAGIC)):
         return path
     if not path.is_dir() or any((path / name).exists() for name in (SINGLE, INDEX, ORBAX, GGUF)):
         return None
@@ -143,10 +148,15 @@ def check_contents(directory: Path) -> None:
 def _is_pointer(path: Path) -> bool:
     """Returns whether a file is a git-LFS pointer, the placeholder of a large file that was not fetched."""
     try:
-        if not path.is_file() or path.stat().st_size > 1024:
-            return False
+        return path.is_file() and path.stat().st_size <= 1024 and _begins_with(path, _LFS)
+    except OSError:
+        return False
+
+
+def _begins_with(path: Path, content: bytes) -> bool:
+    try:
         with path.open("rb") as file:
-            return file.read(len(_LFS)) == _LFS
+            return file.read(len(content)) == content
     except OSError:
         return False
 
@@ -160,8 +170,13 @@ def text_files(directory: Path) -> Iterator[Path]:
 def model_id(model: str) -> str:
     """Returns the id under which a model is served: "jaxchat-bundled", a hub id, or the name of the directory or file.
 
-    The name of a GGUF file is without its ending, and without the number of a part.
+    The name of a GGUF file is without its ending, and without the number of a part. Bytes that are not UTF-8 are
+    replaced, because answers hold the id as text.
     """
+    return os.fsencode(_name_of(model)).decode("utf-8", "replace")
+
+
+def _name_of(model: str) -> str:
     if model == "bundled":
         return "jaxchat-bundled"
     path = Path(model).expanduser()

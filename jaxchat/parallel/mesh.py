@@ -116,15 +116,17 @@ class Placement:
         fitting = [name if size % devices == 0 else None for name, size in zip(names, shape, strict=True)]
         return NamedSharding(self.mesh, PartitionSpec(*fitting))
 
-    def copy(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Copies parameters from a placement with the same number of devices to the devices of this placement."""
+    def copy(self, params: Any) -> Any:
+        """Copies parameters from a placement with the same number of devices to the devices of this placement.
+
+        Arrays that are on these devices already are not copied.
+        """
 
         def one(leaf: jax.Array) -> jax.Array:
             spec = leaf.sharding.spec if isinstance(leaf.sharding, NamedSharding) else PartitionSpec()
             return jax.device_put(leaf, NamedSharding(self.mesh, spec))
 
-        copied: dict[str, Any] = jax.tree.map(one, params)
-        return copied
+        return jax.tree.map(one, params)
 
     def place(self, spec: ParamSpec, array: np.ndarray) -> jax.Array:
         """Puts a loaded parameter on its devices, each of which receives only its part."""

@@ -116,7 +116,7 @@ class _Preparation:
         spec = self._served[path]
         if spec.shape != self._stored[path].shape:
             return None
-        return jax.block_until_ready(self.stored_packing.pack(spec, pieces))
+        return self._placed(jax.block_until_ready(self.stored_packing.pack(spec, pieces)))
 
     def loaded(self, path: ParamPath, array: np.ndarray) -> Any:
         """Returns the served form of a parameter of `model` that is in host memory."""
@@ -133,4 +133,11 @@ class _Preparation:
 
     def _packed(self, path: ParamPath, array: jax.Array) -> Any:
         packing, _ = self.packing
-        return packed_param(array, self._served[path], packing) if packing else array
+        return self._placed(packed_param(array, self._served[path], packing)) if packing else array
+
+    def _placed(self, packed: Any) -> Any:
+        """Returns a packed parameter with the sharding of placed ones, which is a part of the compiled programs.
+
+        Weights in groups are packed on the host. Copies of the model would otherwise be compiled differently.
+        """
+        return self._placement.copy(packed)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
 from safetensors.numpy import load_file, save_file
 
 from jaxchat.checkpoints.find_model import find_model
@@ -84,3 +85,10 @@ def test_other_rounding_starts_from_the_stored_numbers(model: Path) -> None:
     params, phrase = loaded(model, quantize="int4")
     assert isinstance(params["layer_0"]["attention"]["qkv"], GroupedWeight)
     assert phrase.startswith("of int4")
+
+
+@pytest.mark.parametrize("quantize", [None, "int4", "int8"])
+def test_copies_of_the_model_are_compiled_alike(model: Path, quantize: str | None) -> None:
+    """Shardings are a part of programs, so packed weights have those that `Placement.copy` gives."""
+    params, _ = loaded(model, quantize=quantize)
+    assert {type(leaf.sharding) for leaf in jax.tree.leaves(params)} == {NamedSharding}

@@ -18,8 +18,8 @@ import numpy as np
 
 from jaxchat.checkpoints.gguf.tensor_types import TensorType, tensor_type
 from jaxchat.errors import ModelError, safe_repr
+from jaxchat.model_directory import GGUF_MAGIC
 
-MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 ALIGNMENT = "general.alignment"
 _DEFAULT_ALIGNMENT = 32
@@ -103,10 +103,10 @@ class _Parser:
 
     def _start(self) -> tuple[int, int]:
         """Reads magic, version and counts. Returns the number of tensors and the number of keys."""
-        magic = self._data[:4]
-        if magic != MAGIC:
+        magic = self._data[: len(GGUF_MAGIC)]
+        if magic != GGUF_MAGIC:
             raise self._error(f"not a GGUF file, it begins with {safe_repr(magic)}")
-        self._at = 4
+        self._at = len(GGUF_MAGIC)
         version = self._scalar("I")
         if version not in VERSIONS:
             if version & 0xFFFF == 0:  # the low bytes of a small number that was written in the other order

@@ -89,7 +89,10 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
 
 
 def named_ids(metadata: Metadata, vocabulary: Vocabulary) -> dict[str, int]:
-    """Returns the ids of the tokens that have a part, by the names of `tokenizer_config.json`, such as "eos_token"."""
+    """Returns the ids of the tokens that have a part, by the names of `tokenizer_config.json`, such as "eos_token".
+
+    Leaves out a padding token that is not in the vocabulary: many fine-tunes name one, and nothing served is padded.
+    """
     ids = {name: _id(metadata, key, vocabulary) for key, name in _NAMED.items()}
     return {name: id_ for name, id_ in ids.items() if id_ is not None}
 
@@ -113,6 +116,8 @@ def _id(metadata: Metadata, name: str, vocabulary: Vocabulary) -> int | None:
     if id_ == 2**32 - 1:  # how some files say that there is none
         return None
     if id_ >= len(vocabulary.tokens):
+        if name == "padding":
+            return None
         raise metadata.error(key, f"must be below the number of tokens, {len(vocabulary.tokens)}")
     return id_
 

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from jaxchat.checkpoints.gguf.metadata import Metadata
 from jaxchat.checkpoints.gguf.pre_tokenizers import PRE_TOKENIZERS
 from jaxchat.checkpoints.gguf.tokenizer import make_tokenizer
-from jaxchat.checkpoints.gguf.vocabulary import read_vocabulary, stop_ids
+from jaxchat.checkpoints.gguf.vocabulary import named_ids, read_vocabulary, stop_ids
 from jaxchat.errors import ModelError
 
 TEXTS = [
@@ -256,3 +256,9 @@ def test_control_tokens_that_the_file_does_not_name_end_an_answer_too(control: l
     }
     found = Metadata(Path("a.gguf"), values)
     assert [tokens[id_] for id_ in stop_ids(found, read_vocabulary(found))] == ends
+
+
+def test_a_padding_token_outside_the_vocabulary_is_left_out() -> None:
+    tokenizer = trained([pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    found = metadata(tokenizer, eos_token_id=7, padding_token_id=9999)
+    assert named_ids(found, read_vocabulary(found)) == {"eos_token": 7}

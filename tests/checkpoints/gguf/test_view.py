@@ -107,6 +107,12 @@ def test_the_file_in_a_directory(names: list[str], chosen: str | None, tmp_path:
     assert gguf_file(str(tmp_path)) == (chosen and tmp_path / chosen)
 
 
+@pytest.mark.parametrize("name", ["sha256-0a1b", "MODEL.GGUF"])
+def test_a_file_is_known_by_how_it_begins(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"GGUF\3")
+    assert gguf_file(str(tmp_path / name)) == tmp_path / name
+
+
 def test_several_models_in_a_directory_are_refused(tmp_path: Path) -> None:
     for name in ("a-Q4_K_M.gguf", "a-Q8_0.gguf"):
         (tmp_path / name).touch()
@@ -116,7 +122,14 @@ def test_several_models_in_a_directory_are_refused(tmp_path: Path) -> None:
         find_model(str(tmp_path))
 
 
-@pytest.mark.parametrize(("name", "id_"), [("a.b-Q4.gguf", "a.b-Q4"), ("big-00001-of-00003.gguf", "big")])
+@pytest.mark.parametrize(
+    ("name", "id_"),
+    [
+        ("a.b-Q4.gguf", "a.b-Q4"),
+        ("big-00001-of-00003.gguf", "big"),
+        (os.fsdecode(b"\xffoslo \xc3\xbc.gguf"), "\ufffdoslo \u00fc"),
+    ],
+)
 def test_the_id_of_a_file_is_its_name(name: str, id_: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     assert model_id(str(tmp_path / name)) == id_
