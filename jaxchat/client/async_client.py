@@ -46,6 +46,9 @@ class AsyncClient:
         self.models = AsyncModels(self)
         self._closed = False
 
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self.transport!r}{', closed' if self._closed else ''}>"
+
     def open_transport(self) -> AsyncTransport:
         """Returns the transport. Raises `ChatError` once the client is closed."""
         if self._closed:

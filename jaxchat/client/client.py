@@ -45,6 +45,9 @@ class Client:
         self.models = Models(self)
         self._closed = False
 
+    def __repr__(self) -> str:
+        return f"<Client of {self.transport!r}{', closed' if self._closed else ''}>"
+
     def open_transport(self) -> Transport:
         """Returns the transport. Raises `ChatError` once the client is closed."""
         if self._closed:

@@ -52,9 +52,13 @@ class _Connection:
             self._channel = channels.insecure_channel(target, options=CHANNEL_OPTIONS)
         else:
             self._channel = channels.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+        self._target = target
         self._stub = ChatServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._timeout = timeout
         self._metadata = metadata_for(api_key, headers)
+
+    def __repr__(self) -> str:
+        return f"gRPC {self._target}"
 
     def _options(self, timeout: float | None) -> dict[str, Any]:
         """Returns the keyword arguments of a call. `timeout` is in seconds. None means the connection's timeout."""

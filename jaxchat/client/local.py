@@ -30,6 +30,9 @@ class AsyncLocalTransport:
     def __init__(self, session: ChatSession) -> None:
         self.session = session
 
+    def __repr__(self) -> str:
+        return f"{self.session.model_id}, in process"
+
     @property
     def default_model(self) -> str:
         return self.session.model_id
@@ -70,6 +73,9 @@ class LocalTransport:
         self._thread = threading.Thread(target=_run_until_stopped, args=[self._loop], name="jaxchat-loop", daemon=True)
         self._thread.start()
         self.run(session.start())
+
+    def __repr__(self) -> str:
+        return f"{self.session.model_id}, in process"
 
     @property
     def default_model(self) -> str:

@@ -20,6 +20,13 @@ def client(server):
         yield client
 
 
+def test_a_client_says_what_it_talks_to():
+    client = Client("example.com:50051")
+    assert repr(client) == "<Client of gRPC example.com:50051>"
+    client.close()
+    assert repr(client) == "<Client of gRPC example.com:50051, closed>"
+
+
 def test_create(client, server):
     answer = client.chat.completions.create(**HELLO, temperature=0, seed=-(2**63))
     assert answer.choices[0].message.content == "hello you "
