@@ -46,6 +46,7 @@ def test_rounded_keys_and_values_take_a_byte_and_their_scale():
     assert plain.per_token == 2 * 32 * 8 * 128 * 2 and rounded.per_token == 2 * 32 * 8 * (128 + 4)
     assert rounded.decode_full.kv / plain.decode_full.kv == pytest.approx(132 / 256)
     assert rounded.capacity / plain.capacity == pytest.approx(256 / 132, rel=1e-3)
+    assert planned("llama-3-8b", "h200:2", kv_dtype="int8").per_token == rounded.per_token / 2  # scales are split too
     assert "kv_dtype int8 has a scale" in planned("llama-3-8b", "v5e:2x4", kv_dtype="int8").attention
 
 
