@@ -71,27 +71,34 @@ struct PanelChunk {
   }
 };
 
-// Multiplies R rows of rounded activations by a chunk of a panel. Adds to y unless `first`.
+// Multiplies R rows of rounded activations by a chunk of a panel. Adds to y unless `first`. Few rows take all outputs of a
+// block before the next block, so that codes are read from memory in their order.
 template <int R, typename Chunk>
 [[gnu::always_inline]] inline void grouped_tile(const uint32_t* words, const float* scale, const uint32_t* corrections,
                                                 const Chunk& w, float* y, int64_t y_stride, bool first) {
-  constexpr int V = GROUP_VECTORS<R>;
-  for (int64_t lane = 0; lane < PANEL; lane += V * LANES) {
-    Floats totals[R][V];
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) totals[r][v] = first ? Floats{} : load<Floats>(y + r * y_stride + lane + v * LANES);
-    for (int64_t block = 0; block < w.blocks; ++block) {
-      OpenCodes<V> open;
-      w.open(block, lane, open);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const int64_t at = r * w.blocks + block;
-        w.add(totals[r], open, block, lane, words + at * BLOCK_WORDS, scale[at],
-              corrections + at * Chunk::CORRECTIONS);
+  constexpr int V = GROUP_VECTORS<R>, PARTS = R <= FEW_ROWS ? PANEL / LANES / V : 1;
+  for (int64_t start = 0; start < PANEL; start += PARTS * V * LANES) {
+    const auto at = [=](int r, int part, int v) { return y + r * y_stride + start + (part * V + v) * LANES; };
+    Floats totals[PARTS][R][V];
+    for (int part = 0; part < PARTS; ++part)
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) totals[part][r][v] = first ? Floats{} : load<Floats>(at(r, part, v));
+    for (int64_t block = 0; block < w.blocks; ++block)
+#pragma GCC unroll 4
+      for (int part = 0; part < PARTS; ++part) {
+        const int64_t lane = start + part * V * LANES;
+        OpenCodes<V> open;
+        w.open(block, lane, open);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          const int64_t from = r * w.blocks + block;
+          w.add(totals[part][r], open, block, lane, words + from * BLOCK_WORDS, scale[from],
+                corrections + from * Chunk::CORRECTIONS);
+        }
       }
-    }
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) store(y + r * y_stride + lane + v * LANES, &totals[r][v]);
+    for (int part = 0; part < PARTS; ++part)
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) store(at(r, part, v), &totals[part][r][v]);
   }
 }
 
