@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxchat.checkpoints.huggingface import Piece
 from jaxchat.checkpoints.tensor_slices import TensorSlice
-from jaxchat.kernels.matmul.grouped import GroupedWeight, pack_rows
+from jaxchat.kernels.matmul.grouped import GroupedWeight, fits, pack_rows
 from jaxchat.kernels.matmul.native import PanelWeight, pack_table
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
 from jaxchat.models.param_specs import ParamSpec
@@ -37,6 +37,8 @@ class StoredPacking:
 
     def pack(self, spec: ParamSpec, pieces: Sequence[Piece]) -> PackedWeight | None:
         """Returns the parameter that `pieces` fill, or None if it cannot be kept as stored: it must then be widened."""
+        if not all(fits(rows) for _, rows in pieces if isinstance(rows, QuantisedRows)):
+            return None
         weights = [list(entry) for _, entry in groupby(pieces, lambda piece: _entry(spec, piece))]
         packed = self._same_form(spec, weights) or (None if spec.per_expert else self._joined(spec, pieces))
         if packed:

@@ -156,3 +156,11 @@ def test_experts_of_several_forms_are_widened(packing: StoredPacking) -> None:
     shape = (2, INPUTS, 20)
     slices = stacked([matrix("down", shape[1:], 1)] * 2)
     assert packing.pack(spec(*shape, contracted=(1,), axes="experts"), pieces_of(slices, 4, 5)) is None
+
+
+def test_forms_that_no_kernel_has_are_widened(packing: StoredPacking) -> None:
+    shape = (INPUTS, 20)
+    [(part, rows)] = pieces_of(matrix("w", shape, 1), 4)
+    halves = Factors(np.repeat(rows.scale.outer, 2, axis=1))
+    assert packing.pack(spec(*shape), [(part, replace(rows, group=16, scale=halves))]) is None
+    assert packing.bits == set()

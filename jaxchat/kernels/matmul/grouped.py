@@ -18,7 +18,7 @@ from jax import Array
 
 from jaxchat.kernels.cpp.build import register
 from jaxchat.kernels.matmul.native import PANEL, by_rows
-from jaxchat.quantised import BLOCK, Factors, QuantisedRows
+from jaxchat.quantised import BITS, BLOCK, Factors, QuantisedRows
 
 TARGET, TAKE = "matmul_grouped", "take_grouped"
 PART = "grouped"  # the library of these kernels
@@ -86,6 +86,12 @@ def native_grouped(folder: Path | None) -> str:
     return f"{TARGET}_{register(folder, (TARGET, TAKE), PART)}"
 
 
+def fits(rows: QuantisedRows) -> bool:
+    """Returns whether the kernels can multiply by rows of this form: whole blocks share scales, or halves of 6 bits."""
+    least = BLOCK // 2 if rows.bits == _TWICE else BLOCK
+    return rows.bits in BITS and rows.shape[1] % BLOCK == 0 and rows.group % least == 0
+
+
 def pack_rows(
     stack: Sequence[QuantisedRows],
     outputs: tuple[int, ...],
@@ -93,7 +99,7 @@ def pack_rows(
     target: str = "",
     inputs: int | None = None,
 ) -> GroupedWeight:
-    """Returns the weights of `stack`, all of one form, on the default device.
+    """Returns the weights of `stack`, all of one form that `fits`, on the default device.
 
     Args:
         stack: each weight `[N, k]`. Their orders of inputs may differ.
