@@ -51,6 +51,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> EchoRunner:
             close=lambda: None,
             **dict.fromkeys(("device", "attention", "matmul_backend"), "none"),
             parameters=0,
+            kv_bytes=0,
         )
 
     monkeypatch.setattr("jaxchat.runtime.load.load_runner", load_runner)
