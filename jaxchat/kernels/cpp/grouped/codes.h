@@ -177,8 +177,11 @@ struct Factors {
   // Returns the factor of one output.
   float at(int64_t panel, int64_t position, int64_t positions, int64_t lane) const {
     const int64_t first = lane / LANES * LANES;
-    const Floats factor = outer_at((panel * count + position * count / positions) * PANEL + first);
-    return (inner ? factor * inner_at(panel, position, positions, first) : factor)[lane % LANES];
+    Floats factor = outer_at((panel * count + position * count / positions) * PANEL + first);
+    if (inner) factor *= inner_at(panel, position, positions, first);
+    float factors[LANES];
+    store(factors, &factor);
+    return factors[lane % LANES];
   }
 
   Floats outer_at(int64_t where) const {
