@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.checkpoints.open_tensors import open_tensors
@@ -52,6 +53,7 @@ def convert(
         check_installed()
     config = read_stored_config(source)
     stored_dtype: DTypeName = dtype or ("bfloat16" if open_tensors(source).dtypes() == {"BF16"} else "float32")
+    changed: dict[str, Any] | None = None
     if quantize is None:
         params, digest = load_hf(source, config, dtype=stored_dtype, progress=progress)
         destination.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,8 @@ def convert(
     for path in text_files(source):  # config.json is last, so that an incomplete directory cannot be served
         copy = destination / path.relative_to(source)
         copy.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, copy)
-    if quantize:
-        (destination / "config.json").write_text(json.dumps(changed, indent=1), "utf-8")
+        if changed and path.name == "config.json":
+            copy.write_text(json.dumps(changed, indent=1), "utf-8")
+        else:
+            shutil.copyfile(path, copy)
     return stored_dtype

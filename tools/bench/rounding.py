@@ -10,13 +10,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.special import log_softmax
 from tokenizers import Tokenizer
 
 import jaxchat.bundled
@@ -25,10 +22,10 @@ from jaxchat.config import DTypeName
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 from jaxchat.kernels.rounding import round_to_int8
-from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.families import read_config
 from jaxchat.models.param_specs import param_specs
 from jaxchat.runtime.weight_packing import Int8Packing, pack
+from tools.quality.compare import agreement, divergence, predictor
 from tools.training import data
 from tools.training.template import render
 
@@ -97,21 +94,9 @@ def logits(directory: Path, tokens: list[np.ndarray], precision: Precision) -> l
     params, _ = load_hf(directory, config, dtype=precision.dtype)
     if precision.weights:
         params = pack(params, param_specs(config), Int8Packing({}))
-    decoder, positions = Decoder(config), jnp.arange(LENGTH)
-    attend = attend_rounded if precision.kv else causal
-
-    @jax.jit
-    def run(params: Any, ids: jax.Array) -> jax.Array:
-        return logits_of(decoder, params, hidden_states(decoder, params, ids, positions, attend))
-
+    predict = predictor(config, params, attend_rounded if precision.kv else causal)
     padded = (np.pad(ids, (0, LENGTH - len(ids))) for ids in tokens)
-    return [np.asarray(run(params, ids))[: len(own)] for own, ids in zip(tokens, padded, strict=True)]
-
-
-def divergence(exact: np.ndarray, actual: np.ndarray) -> float:
-    """Returns the mean Kullback-Leibler divergence, in nats, of the distributions with logits f32 `[T, V]`."""
-    p, q = (log_softmax(x.astype(np.float64), axis=-1) for x in (exact, actual))
-    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=-1)))
+    return [predict(ids)[: len(own)] for own, ids in zip(tokens, padded, strict=True)]
 
 
 def main() -> None:
@@ -129,8 +114,8 @@ def main() -> None:
     for name, precision in PRECISIONS.items():
         actual = np.concatenate(logits(args.model, tokens, precision))
         error = np.sqrt(np.mean((actual - exact) ** 2)) / spread
-        same = np.mean(actual.argmax(-1) == exact.argmax(-1))
-        print(f"| {name} | {error:.4f} | {divergence(exact, actual):.6f} | {100 * same:.2f} % |", flush=True)
+        far, same = divergence(exact, actual), agreement(exact, actual)
+        print(f"| {name} | {error:.4f} | {far:.6f} | {100 * same:.2f} % |", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,45 +13,24 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxchat.checkpoints.find_model import find_model
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import EngineConfig
-from jaxchat.kernels.attention.reference import causal
-from jaxchat.models.config import ModelConfig
-from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.parameters import load_parameters
+from tools.quality.compare import Predict, agreement, divergence, predictor
 from tools.quality.texts import ROOT, windows
 
 FORMS = {"stored": None, "int8": "int8", "int4": "int4"}
-Predict = Callable[[int, np.ndarray], np.ndarray]
-"""`predict(index, piece)` returns the log-probabilities, f32 `[length, V]`, after each token of a piece."""
 
 
-def ours(config: ModelConfig, params: dict[str, Any]) -> Predict:
-    """Returns the predictions of the decoder with these parameters."""
-    decoder = Decoder(config)
-
-    @jax.jit
-    def run(params: dict[str, Any], tokens: jax.Array) -> jax.Array:
-        places = jnp.arange(len(tokens))
-        hidden = hidden_states(decoder, params, tokens, places, causal)
-        return jax.nn.log_softmax(logits_of(decoder, params, hidden))
-
-    return lambda index, piece: np.asarray(run(params, jnp.asarray(piece)))
-
-
-def llama_cpp(python: Path, file: Path, pieces: np.ndarray) -> Predict:
-    """Returns the predictions of llama.cpp, whose environment has the interpreter `python`."""
+def llama_cpp(python: Path, file: Path, pieces: np.ndarray) -> np.ndarray:
+    """Returns the logits of llama.cpp, f16 `[count, length, V]`. Its environment has the interpreter `python`."""
     with tempfile.TemporaryDirectory() as folder:
         tokens, logits = Path(folder, "tokens.npy"), Path(folder, "logits.npy")
         np.save(tokens, pieces)
@@ -59,17 +38,8 @@ def llama_cpp(python: Path, file: Path, pieces: np.ndarray) -> Predict:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         if done.returncode:
             raise RuntimeError(done.stderr[-3000:])
-        found = np.load(logits)
-    return lambda index, piece: np.asarray(jax.nn.log_softmax(jnp.asarray(found[index], jnp.float32)))
-
-
-def distance(right: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Returns the mean divergence from `right`, in nats, and the share of equal most probable tokens.
-
-    Both arguments are log-probabilities `[length, V]`.
-    """
-    divergence = (np.exp(right) * (right - other)).sum(-1).mean()
-    return float(divergence), float((right.argmax(-1) == other.argmax(-1)).mean())
+        found: np.ndarray = np.load(logits)
+        return found
 
 
 def main() -> None:
@@ -86,24 +56,26 @@ def main() -> None:
     directory = find_model(args.model)
     config = read_stored_config(directory)
     pieces = windows(directory, args.pieces, args.length)
-    exact = ours(config, load_hf(directory, config)[0])
+    exact = predictor(config, load_hf(directory, config)[0])
     peers: dict[str, Predict] = {}
     for form in args.forms:
         engine = EngineConfig(quantize=FORMS[form])
         placement = Placement.create(engine.mesh, config)
         params, _, phrase = load_parameters(directory, config, config, engine, placement)
-        peers[f"{form}, {phrase}"] = ours(config, params)
-    if args.llama:
-        peers["llama.cpp"] = llama_cpp(args.llama, Path(args.model), pieces)
-    results: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
+        peers[f"{form}, {phrase}"] = predictor(config, params)
+    llama = llama_cpp(args.llama, Path(args.model), pieces) if args.llama else None
+    results: dict[str, list[tuple[float, float]]] = {}
     for index, piece in enumerate(pieces):
-        right = exact(index, piece)
-        for name, predict in peers.items():
-            results[name].append(distance(right, predict(index, piece)))
+        right = exact(piece)
+        found = {name: predict(piece) for name, predict in peers.items()}
+        if llama is not None:
+            found["llama.cpp"] = llama[index]
+        for name, actual in found.items():
+            results.setdefault(name, []).append((divergence(right, actual), agreement(right, actual)))
     print(f"{pieces.size} tokens\n\n| form | divergence, 1/1000 nat | same most probable token |\n|---|---|---|")
     for name, pairs in results.items():
-        divergence, same = map(np.mean, zip(*pairs, strict=True))
-        print(f"| {name} | {1000 * divergence:.2f} | {100 * same:.1f} % |")
+        far, same = map(np.mean, zip(*pairs, strict=True))
+        print(f"| {name} | {1000 * far:.2f} | {100 * same:.1f} % |")
 
 
 if __name__ == "__main__":

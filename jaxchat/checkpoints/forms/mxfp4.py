@@ -17,9 +17,10 @@ from jaxchat.quantised import Factors, QuantisedRows
 
 BLOCKS, SCALES = "_blocks", "_scales"
 _POSITIVE = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
-_VALUES = np.concatenate([_POSITIVE, -_POSITIVE])
-_PAIRS = np.stack([_VALUES[np.arange(256) & 15], _VALUES[np.arange(256) >> 4]], axis=-1)  # the two numbers in each byte
-_BIAS = 127  # of the exponents
+VALUES = np.concatenate([_POSITIVE, -_POSITIVE])
+"""The number of each code of 4 bits, f32 `[16]`."""
+_PAIRS = np.stack([VALUES[np.arange(256) & 15], VALUES[np.arange(256) >> 4]], axis=-1)  # the two numbers in each byte
+BIAS = 127  # of the exponents
 _NOT_A_NUMBER = 255  # among the exponents
 _ZERO, _BITS, _GROUP = 12, 5, 32
 _CODES = (2 * _PAIRS + _ZERO).astype(np.uint8)
@@ -50,7 +51,7 @@ class Mxfp4:
         """Returns the entries in the slice `index` of the first axis, decoded, f32 `[entries, in, out]`."""
         blocks, exponents = self._read(index)
         numbers = _PAIRS[blocks].reshape(*blocks.shape[:-1], -1)
-        numbers *= np.ldexp(np.float32(1), exponents - _BIAS)[..., None]
+        numbers *= np.ldexp(np.float32(1), exponents - BIAS)[..., None]
         return np.swapaxes(numbers.reshape(*blocks.shape[:2], -1), 1, 2)
 
     def quantised(self, index: slice) -> QuantisedRows | None:
@@ -59,7 +60,7 @@ class Mxfp4:
         if len(blocks) != 1:
             return None
         codes = _CODES[blocks[0]].reshape(blocks.shape[1], -1)
-        scales = Factors(np.ldexp(np.float32(1), exponents[0] - _BIAS - 1))
+        scales = Factors(np.ldexp(np.float32(1), exponents[0] - BIAS - 1))
         return QuantisedRows(codes, _BITS, _GROUP, scales, _ZERO)
 
     def _read(self, index: slice) -> tuple[np.ndarray, np.ndarray]:

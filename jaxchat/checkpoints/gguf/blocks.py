@@ -11,6 +11,7 @@ from collections.abc import Callable
 import ml_dtypes
 import numpy as np
 
+from jaxchat.checkpoints.forms.mxfp4 import BIAS, VALUES
 from jaxchat.checkpoints.gguf.tensor_types import TensorType
 from jaxchat.errors import ModelError
 from jaxchat.quantised import Factors, QuantisedRows
@@ -18,8 +19,7 @@ from jaxchat.quantised import Factors, QuantisedRows
 Read = Callable[[np.ndarray], QuantisedRows]
 """`read(blocks)` reads the u8 blocks `[n, b, s]` of rows."""
 _PLAIN = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
-_MXFP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
-_EXPONENT_BIAS, _LARGEST_EXPONENT = 127, 252  # with which six, the largest number, is finite in f32
+_LARGEST_EXPONENT = 252  # with which six, the largest number, is finite in f32
 _AT_ONCE = 1 << 20  # numbers that are decoded at once, which bounds the memory for intermediate results
 
 
@@ -74,8 +74,8 @@ def _mxfp4(kind: TensorType, rows: np.ndarray) -> np.ndarray:
     exponents = blocks[:, :1].astype(np.int32)
     if exponents.max() > _LARGEST_EXPONENT:
         raise ModelError("a scale is not a finite number, or too large")
-    scales = np.ldexp(np.float32(1), exponents - _EXPONENT_BIAS)
-    return (_MXFP4[_nibbles(blocks[:, 1:], 16)] * scales).reshape(len(rows), -1)
+    scales = np.ldexp(np.float32(1), exponents - BIAS)
+    return (VALUES[_nibbles(blocks[:, 1:], 16)] * scales).reshape(len(rows), -1)
 
 
 def _q8_0(blocks: np.ndarray) -> QuantisedRows:

@@ -18,11 +18,11 @@ from jax import Array
 
 from jaxchat.kernels.cpp.build import register
 from jaxchat.kernels.matmul.native import PANEL, by_rows
+from jaxchat.kernels.rounding import LIMIT
 from jaxchat.quantised import BITS, BLOCK, Factors, QuantisedRows
 
 TARGET, TAKE = "matmul_grouped", "take_grouped"
 PART = "grouped"  # the library of these kernels
-LIMIT = 127  # of a rounded activation
 TINY = 1e-30  # blocks of activations below are rounded to zero
 _WORDS, _LINE = BLOCK // 4, 64  # words of a block; bytes of a cache line
 _TWICE = 6  # bits of codes whose groups may be half a block

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
-import jaxchat
+import httpx
+
 from jaxchat.client import AsyncClient
-from serving.cli.flags import to_flags
-from tools.bench.workers.engine_config import engine_config
-from tools.bench.workers.line import Clock, Request, Settings, Times, serve
-from tools.server_process import ServerProcess
+from tools.bench.workers.doors import Doors
+from tools.bench.workers.line import Clock, Request, Settings, serve
 
 _TEXT = (
     "time year people way day man thing woman life child world school state family student group country problem hand "
@@ -25,28 +24,14 @@ _TEXT = (
 WORDS = _TEXT.split()
 
 
-class GgufDoor:
+class GgufDoor(Doors):
     """A server process and its client. `settings.model` is a GGUF file."""
 
     def __init__(self, settings: Settings) -> None:
-        self._server = ServerProcess(
-            "--model", settings.model, *to_flags(engine_config(settings)), "--startup-prompt", "none"
-        )
-        self.version = jaxchat.__version__
+        super().__init__(settings)
         self._added = asyncio.run(self._count("time"))[0] - 1
 
-    def run(self, requests: list[Request]) -> Times:
-        return asyncio.run(self._run(requests))
-
-    def close(self) -> None:
-        self._server.stop()
-
-    async def _run(self, requests: list[Request]) -> Times:
-        async with AsyncClient(self._server.grpc) as client:
-            clock = Clock()
-            return await asyncio.gather(*(self._one(request, clock, client) for request in requests))
-
-    async def _one(self, request: Request, clock: Clock, client: AsyncClient) -> list[float]:
+    async def _one(self, request: Request, clock: Clock, client: AsyncClient, http: httpx.AsyncClient) -> list[float]:
         await asyncio.sleep(max(request.at - clock.now(), 0.0))
         rng = Random(str(request.prompt))
         text = " ".join(rng.choice(WORDS) for _ in range(max(1, len(request.prompt) - self._added)))
