@@ -84,7 +84,7 @@ def _packed(name: str, rows: QuantisedRows) -> dict[str, np.ndarray]:
     shifts = rows.bits * np.arange(per_word, dtype=np.uint32)
     words = rows.codes.reshape(len(rows.codes), -1, per_word).astype(np.uint32) << shifts
     return {
-        f"{base}weight_packed": np.bitwise_or.reduce(words, axis=-1).view(np.int32),
+        f"{base}weight_packed": words.sum(axis=-1, dtype=np.uint32).view(np.int32),
         f"{base}weight_scale": rows.scale.outer,
         f"{base}weight_shape": np.array(rows.shape, np.int64),
     }

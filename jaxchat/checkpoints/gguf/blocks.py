@@ -72,7 +72,7 @@ def _dequantised(kind: TensorType, rows: np.ndarray) -> np.ndarray:
 def _mxfp4(kind: TensorType, rows: np.ndarray) -> np.ndarray:
     blocks = rows.reshape(-1, kind.size)
     exponents = blocks[:, :1].astype(np.int32)
-    if exponents.max() > _LARGEST_EXPONENT:
+    if np.any(exponents > _LARGEST_EXPONENT):
         raise ModelError("a scale is not a finite number, or too large")
     scales = np.ldexp(np.float32(1), exponents - BIAS)
     return (VALUES[_nibbles(blocks[:, 1:], 16)] * scales).reshape(len(rows), -1)

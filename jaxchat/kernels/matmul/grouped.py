@@ -6,6 +6,7 @@ block are summed as integers, exactly, and blocks in one order, so that a row's 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -210,7 +211,7 @@ def _codes(codes: np.ndarray, bits: int) -> Array:
         for row in range(bits - 4):
             per_byte = _WORDS // (bits - 4)
             parts = [high[:, :, row * per_byte + i] << (i * (bits - 4)) for i in range(per_byte)]
-            to[:, :, 4 + row] = np.bitwise_or.reduce(parts)
+            to[:, :, 4 + row] = functools.reduce(np.bitwise_or, parts)
     return jnp.asarray(packed.view(np.uint32)[..., 0])
 
 
