@@ -129,12 +129,17 @@ class DecodeWork:
 
     `new_pages` i32 `[R]` has the page that a sequence was just given, or -1. A row that is `constrained` (bool `[R]`)
     may sample only tokens whose bit is set in `token_mask`, u32 `[R, ceil(V / 32)]`.
+
+    A slot may be in several rows, one after the other. `drafts` i32 `[R]` then has -1 in its first row, and in each
+    further row a guess of the token that the row before it samples. A row counts only if its guess and those before it
+    were right. At most 15 rows of a slot have drafts. None: every slot is in one row.
     """
 
     slots: np.ndarray
     new_pages: np.ndarray
     constrained: np.ndarray | None = None
     token_mask: np.ndarray | None = None
+    drafts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The two kinds of program: `prefill` computes tokens of one prompt, `decode` advances some slots by one token.
+"""The two kinds of program: `prefill` computes tokens of one prompt, `decode` advances some slots by tokens.
 
 Both take `(params, pages, slots, packed, bits)`, donate pages and slots, and return them with a packed output. `bits`
 has the allowed tokens of each row that samples, as in `jaxchat.sampling.mask.TokenMask`.
@@ -17,12 +17,13 @@ from jax import Array
 from jaxchat.kernels.attention.backend import AttentionBackend, Cache, ModelAttention
 from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
+from jaxchat.runtime.drafts import Drafts
 from jaxchat.runtime.packing import PackedLayout
 from jaxchat.runtime.state import EngineShapes, KVPages, SlotState
 from jaxchat.sampling.logprobs import TOP
 from jaxchat.sampling.mask import TokenMask
 from jaxchat.sampling.sample import Sampled, Sampler
-from jaxchat.sampling.state import SamplingState
+from jaxchat.sampling.state import HistoryRows, SamplingState
 
 Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotState, Array]]
 
@@ -31,9 +32,9 @@ def decode_layout(rows: int) -> PackedLayout:
     """Returns the layout of the packed inputs of `decode` for R = `rows`. Each input is i32 `[R]`.
 
     `slots` are slot numbers, S in unused rows. `new_pages` are the ids of pages that were just added, or -1.
-    `constrained` is 1 in rows with a token mask, otherwise 0.
+    `constrained` is 1 in rows with a token mask, otherwise 0. `drafts` are those of `Drafts.tokens`.
     """
-    return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained")))
+    return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained", "drafts")))
 
 
 def prefill_layout(sizes: EngineShapes, bucket: int) -> PackedLayout:
@@ -67,9 +68,9 @@ def output_layout(rows: int, vocab: int) -> PackedLayout:
 def decode_program(
     decoder: Decoder, sizes: EngineShapes, sampler: Sampler, attention: ModelAttention, rows: int
 ) -> Step:
-    """Builds the program `decode[R]` for R = `rows`. It samples one token for each slot that a row names.
+    """Builds the program `decode[R]` for R = `rows`. It samples one token in each row.
 
-    Other slots keep their state.
+    Each slot that a row names advances by its accepted rows (`jaxchat.runtime.drafts`). Other slots keep their state.
     """
     layout = decode_layout(rows)
 
@@ -79,8 +80,9 @@ def decode_program(
         given = layout.unpack(packed)
         named = given["slots"]
         active = named < sizes.slots
-        slots = slots.add_pages(named, given["new_pages"], sizes.page_size)
-        here = slots.take(named)
+        drafts = Drafts.of(given["drafts"])
+        slots = slots.add_pages(named, drafts.index, given["new_pages"], sizes.page_size)
+        here = slots.take(named, drafts)
         column = (here.position // sizes.page_size)[:, None]
         page = jnp.take_along_axis(here.table, column, axis=1, mode="clip")[:, 0]
         page = jnp.where(active, page, sizes.pages)
@@ -94,8 +96,13 @@ def decode_program(
         hidden = hidden_states(decoder, params, here.token, here.position, cache.attend)
         logits = logits_of(decoder, params, hidden)
         token_mask = TokenMask(given["constrained"] != 0, bits)
-        sampled = sampler(logits, here.sampling, active, token_mask=token_mask, rows=named)
-        return cache.pages, slots.advance(named, sampled.tokens), _packed(sampled)
+        history = HistoryRows(named, drafts.before(sizes.vocab))
+        sampled = sampler(logits, here.sampling, active, token_mask=token_mask, history=history)
+        accepted = drafts.accepted(sampled.tokens)
+        advanced = slots.advance(
+            jnp.where(accepted, named, sizes.slots), sampled.tokens, drafts.last_accepted(accepted)
+        )
+        return cache.pages, advanced, _packed(sampled)
 
     return decode
 
@@ -130,7 +137,7 @@ def prefill_program(
             logits = logits_of(decoder, params, final)[:1]
             active = jnp.ones(1, bool)
             sampled = sampler(logits, row.sampling, active, token_mask=TokenMask(given["constrained"][None] != 0, bits))
-            return row.advance(jnp.zeros(1, jnp.int32), sampled.tokens), _packed(sampled)
+            return row.advance(jnp.zeros(1, jnp.int32), sampled.tokens, active), _packed(sampled)
 
         def go_on(row: SlotState) -> tuple[SlotState, Array]:
             return row, jnp.zeros(output_layout(1, sizes.vocab).size, jnp.int32)

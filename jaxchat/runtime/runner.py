@@ -187,6 +187,7 @@ class Runner:
             slots=_fill(work.slots, rows, self.sizes.slots),
             new_pages=_fill(work.new_pages, rows, -1),
             constrained=False if work.constrained is None else _fill(work.constrained, rows, False),
+            drafts=-1 if work.drafts is None else _fill(work.drafts, rows, -1),
         )
         token_mask = None if work.token_mask is None else _fill(work.token_mask, rows, 0)
         return self._dispatch(decode_name(rows), packed, token_mask, len(work.slots))

@@ -13,6 +13,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.backend import Cache, ModelAttention
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
+from jaxchat.runtime.drafts import Drafts
 from jaxchat.sampling.state import SamplingState
 
 
@@ -101,34 +102,37 @@ class SlotState:
             sampling=SamplingState.zeros(sizes.slots, sizes.vocab),
         )
 
-    def take(self, rows: Array) -> SlotState:
-        """Returns the state of the slots `rows`, i32 `[R]`, except the wide columns of `sampling`, which keep all S.
+    def take(self, rows: Array, drafts: Drafts) -> SlotState:
+        """Returns the state of R rows: that of the slots `rows`, i32 `[R]`, as if they had sampled each row's drafts.
 
-        Entries of S or more give meaningless values.
+        The wide columns of `sampling` keep all S slots. Entries of S or more give meaningless values.
         """
         token, position, table = (leaf.at[rows].get(mode="clip") for leaf in (self.token, self.position, self.table))
-        return SlotState(token, position, table, self.sampling.take(rows))
+        token = jnp.where(drafts.index > 0, drafts.tokens, token)
+        return SlotState(token, position + drafts.index, table, self.sampling.take(rows, drafts.index))
 
-    def add_pages(self, rows: Array, new_pages: Array, page_size: int) -> SlotState:
-        """Returns the slots with new pages in their tables, each in the column of its slot's position.
+    def add_pages(self, rows: Array, ahead: Array, new_pages: Array, page_size: int) -> SlotState:
+        """Returns the slots with new pages in their tables.
 
         Args:
             rows: i32 `[R]`, slots; entries of S or more are ignored.
+            ahead: i32 `[R]`, how many tokens after its slot's position the first token of a new page is.
             new_pages: i32 `[R]`, page ids; -1 adds nothing.
             page_size: tokens of a page.
         """
-        column = self.position.at[rows].get(mode="clip") // page_size
+        column = (self.position.at[rows].get(mode="clip") + ahead) // page_size
         column = jnp.where(new_pages >= 0, column, self.table.shape[1])
         return replace(self, table=self.table.at[rows, column].set(new_pages, mode="drop"))
 
-    def advance(self, rows: Array, tokens: Array) -> SlotState:
+    def advance(self, rows: Array, tokens: Array, last: Array) -> SlotState:
         """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
 
-        Other slots are unchanged. Entries of S or more in `rows` are ignored.
+        A slot may be in several rows, of which `last`, bool `[R]`, marks the one with its newest token. Other slots are
+        unchanged. Entries of S or more in `rows` are ignored.
         """
         return replace(
             self,
-            token=self.token.at[rows].set(tokens, mode="drop"),
+            token=self.token.at[jnp.where(last, rows, len(self.token))].set(tokens, mode="drop"),
             position=self.position.at[rows].add(1, mode="drop"),
             sampling=self.sampling.advance(rows, tokens),
         )

@@ -16,11 +16,11 @@ from jaxchat.sampling.logits import add_bias, apply_penalties, mask_padding, res
 from jaxchat.sampling.logprobs import Logprobs, logprobs
 from jaxchat.sampling.mask import TokenMask
 from jaxchat.sampling.processors import LogitsProcessor
-from jaxchat.sampling.state import SamplingState
+from jaxchat.sampling.state import HistoryRows, SamplingState
 from jaxchat.sampling.truncation import Truncation
 
 Sampler = Callable[..., "Sampled"]
-"""`sample` with its static arguments bound: `(logits, state, active, token_mask=..., rows=...) -> Sampled`."""
+"""`sample` with its static arguments bound: `(logits, state, active, token_mask=..., history=...) -> Sampled`."""
 GREEDY_BELOW = 1e-5  # temperatures under this are greedy
 
 
@@ -41,7 +41,7 @@ def sample(
     valid: int,
     report: LogprobsMode = "raw",
     token_mask: TokenMask | None = None,
-    rows: Array | None = None,
+    history: HistoryRows | None = None,
     processors: tuple[LogitsProcessor, ...] = (),
 ) -> Sampled:
     """Samples each row by its own parameters.
@@ -63,8 +63,7 @@ def sample(
             penalties, processors, exclusive tokens, bans and grammar, and in rows that are not greedy also after
             temperature and truncation. These describe the distribution from which the token was sampled.
         token_mask: tokens that grammars allow; None if no row has a grammar.
-        rows: i32 `[S]`, the row of `state.counts` and `state.prompt` that is each row's history; None if they
-            correspond one to one.
+        history: where each row's history is in `state.counts` and `state.prompt`; None if they correspond one to one.
         processors: applied in order after penalties and before exclusive tokens, bans, grammar and temperature. A
             processor therefore cannot bring back a banned or masked token. A row is also not `finite` if its largest
             logit after the processors, bans and grammar is not.
@@ -91,13 +90,13 @@ def sample(
     def penalised_logits() -> Array:
         """Returns the logits after bias and penalties."""
         mu = jax.lax.cond(biased, lambda: add_bias(raw_logits(), state), raw_logits)
-        return jax.lax.cond(penalised, lambda: apply_penalties(mu, _with_history(state, rows)), lambda: mu)
+        return jax.lax.cond(penalised, lambda: apply_penalties(mu, _with_history(state, history)), lambda: mu)
 
     def adjusted_logits() -> Array:
         """Returns the logits after bias, penalties, processors, exclusive tokens, bans and grammar."""
         mu = penalised_logits()
         if processors:
-            mu = mask_padding(_apply(processors, mu, _with_history(state, rows)), valid)
+            mu = mask_padding(_apply(processors, mu, _with_history(state, history)), valid)
         mu = jax.lax.cond(biased, lambda: restrict(mu, state), lambda: mu)
         if token_mask is None:
             return mu
@@ -136,7 +135,7 @@ def _apply(processors: tuple[LogitsProcessor, ...], mu: Array, state: SamplingSt
     return mu
 
 
-def _with_history(state: SamplingState, rows: Array | None) -> SamplingState:
+def _with_history(state: SamplingState, rows: HistoryRows | None) -> SamplingState:
     return state if rows is None else state.take_wide(rows)
 
 

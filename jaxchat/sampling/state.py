@@ -94,6 +94,15 @@ def _prompt_bits(slot: SlotInput) -> np.ndarray | int:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class HistoryRows:
+    """The rows of which `SamplingState.take_wide` returns the history. Slots of S or more have a meaningless one."""
+
+    slots: Array  # i32 [R]
+    sampled: Array  # i32 [R, D], tokens that each row takes for sampled after its slot's history; V adds nothing
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class SamplingState:
     """Sampling parameters and history of S slots over a vocabulary of V.
 
@@ -171,19 +180,23 @@ class SamplingState:
         }
         return replace(SamplingState.zeros(1, vocab), **values)
 
-    def take(self, rows: Array) -> SamplingState:
+    def take(self, rows: Array, ahead: Array) -> SamplingState:
         """Returns the state of the slots `rows`, i32 `[R]`, except `prompt` and `counts`, which keep all S slots.
 
         Entries of S or more give meaningless values.
-        """
-        return self._gathered(rows, wide=False)
 
-    def take_wide(self, rows: Array) -> SamplingState:
-        """Returns the state with only `prompt` and `counts` reduced to the slots `rows`, i32 `[R]`.
-
-        Complements `take`. Entries of S or more give meaningless values.
+        Args:
+            rows: i32 `[R]`, slots.
+            ahead: i32 `[R]`, how many tokens more than its slot each row takes for sampled.
         """
-        return self._gathered(rows, wide=True)
+        taken = self._gathered(rows, wide=False)
+        return replace(taken, step=taken.step + ahead)
+
+    def take_wide(self, rows: HistoryRows) -> SamplingState:
+        """Returns the state with only `prompt` and `counts` reduced to `rows`. Complements `take`."""
+        taken = self._gathered(rows.slots, wide=True)
+        sampled = rows.sampled
+        return replace(taken, counts=taken.counts.at[jnp.arange(len(sampled))[:, None], sampled].add(1, mode="drop"))
 
     def _gathered(self, rows: Array, *, wide: bool) -> SamplingState:
         names = [name for name, column in _columns() if bool(_WIDE & {*column.shape}) == wide]
@@ -192,7 +205,7 @@ class SamplingState:
     def advance(self, rows: Array, tokens: Array) -> SamplingState:
         """Returns the state after the slots `rows` sampled `tokens`, both i32 `[R]`.
 
-        Entries of S or more in `rows` are ignored. All S slots remain.
+        A slot may be in several rows. Entries of S or more in `rows` are ignored. All S slots remain.
         """
         counts = self.counts.at[rows, tokens].add(1, mode="drop")
         return replace(self, step=self.step.at[rows].add(1, mode="drop"), counts=counts)

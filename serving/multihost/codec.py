@@ -25,6 +25,8 @@ def encode(step: MultihostStep) -> pb.Step:
                 message.decode.constrained = _bytes(work.constrained)
             if work.token_mask is not None:
                 message.decode.token_mask = _bytes(work.token_mask)
+            if work.drafts is not None:
+                message.decode.drafts = _bytes(work.drafts)
         case SwapOutWork() as work:
             message.swap_out.CopyFrom(pb.SwapOut(slot=work.slot, pages=_bytes(work.pages)))
         case SwapInWork() as work:
@@ -53,6 +55,7 @@ def _work(message: pb.Step) -> Work:
                 _i32(step.new_pages),
                 np.frombuffer(step.constrained, bool) if step.HasField("constrained") else None,
                 _rows(step.token_mask, len(slots)) if step.HasField("token_mask") else None,
+                _i32(step.drafts) if step.HasField("drafts") else None,
             )
         case "swap_out":
             return SwapOutWork(message.swap_out.slot, _i32(message.swap_out.pages))

@@ -12,6 +12,7 @@ import pytest
 from jaxchat.registry import RegistryError
 from jaxchat.sampling.processors import LogitsProcessor, find_processors, register_logits_processor
 from jaxchat.sampling.sample import Sampled, sample
+from jaxchat.sampling.state import HistoryRows
 from tests.sampling.test_mask import token_mask
 from tests.sampling.test_sample import rows
 
@@ -93,8 +94,14 @@ def test_each_row_sees_its_own_history():
     counts[2, 0], counts[3, :2] = 1, 1
     state, named = rows(4, V, temperature=[0.0] * 4, counts=counts), jnp.array([3, 2])
     processors = (LogitsProcessor("tested", never_twice),)
-    step = jax.jit(lambda x: sample(x, state.take(named), jnp.ones(2, bool), VALID, rows=named, processors=processors))
-    assert list(step(jnp.asarray(logits, jnp.float32)).tokens) == [2, 1]
+
+    def chosen(*drafts: list[int]) -> list[int]:
+        here, history = state.take(named, jnp.zeros(2, jnp.int32)), HistoryRows(named, jnp.array(drafts))
+        step = jax.jit(lambda x: sample(x, here, jnp.ones(2, bool), VALID, history=history, processors=processors))
+        return step(jnp.asarray(logits, jnp.float32)).tokens.tolist()
+
+    assert chosen([V, V], [V, V]) == [2, 1]
+    assert chosen([2, V], [2, 1]) == [3, 3]
 
 
 def test_a_row_left_without_a_token_fails_alone():

@@ -15,7 +15,7 @@ from jaxchat.arithmetic import token_bits
 from jaxchat.sampling.gumbel import gumbel, step_keys
 from jaxchat.sampling.mask import expand_bits, mask_words
 from jaxchat.sampling.sample import sample
-from jaxchat.sampling.state import BIAS_ENTRIES, SamplingState
+from jaxchat.sampling.state import BIAS_ENTRIES, HistoryRows, SamplingState
 from jaxchat.sampling.top_p import top_p_mask
 from tests.sampling import oracle
 
@@ -227,8 +227,11 @@ def test_rows_may_name_the_histories_they_count_from():
         temperature=[0.0] * 5,
     )
     named = jnp.array([4, 1])
-    few = jax.jit(lambda x: sample(x, full.take(named), jnp.ones(2, bool), V, rows=named))(jnp.array(logits))
+    drafts = np.array([[V, V], [5, 5]])  # the second row takes token 5 for sampled twice more
+    here, history = full.take(named, jnp.array([0, 2])), HistoryRows(named, jnp.array(drafts))
+    few = jax.jit(lambda x: sample(x, here, jnp.ones(2, bool), V, history=history))(jnp.array(logits))
     for row, slot in enumerate((4, 1)):
         prompt = np.flatnonzero(expand_bits(full.prompt, V)[slot])
-        mu = oracle.adjusted(logits[row], (), np.asarray(full.counts[slot]), 0.0, 2.0, 3.0, prompt)
+        counts = np.asarray(full.counts[slot]) + np.bincount(drafts[row], minlength=V + 1)[:V]
+        mu = oracle.adjusted(logits[row], (), counts, 0.0, 2.0, 3.0, prompt)
         assert int(few.tokens[row]) == int(mu.argmax())

@@ -149,16 +149,18 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., logprobs: _Optional[bool] = ..., bias_ids: _Optional[_Iterable[int]] = ..., bias: _Optional[_Iterable[float]] = ..., top_k: _Optional[int] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ...) -> None: ...
 
 class Decode(_message.Message):
-    __slots__ = ("slots", "new_pages", "constrained", "token_mask")
+    __slots__ = ("slots", "new_pages", "constrained", "token_mask", "drafts")
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     NEW_PAGES_FIELD_NUMBER: _ClassVar[int]
     CONSTRAINED_FIELD_NUMBER: _ClassVar[int]
     TOKEN_MASK_FIELD_NUMBER: _ClassVar[int]
+    DRAFTS_FIELD_NUMBER: _ClassVar[int]
     slots: bytes
     new_pages: bytes
     constrained: bytes
     token_mask: bytes
-    def __init__(self, slots: _Optional[bytes] = ..., new_pages: _Optional[bytes] = ..., constrained: _Optional[bytes] = ..., token_mask: _Optional[bytes] = ...) -> None: ...
+    drafts: bytes
+    def __init__(self, slots: _Optional[bytes] = ..., new_pages: _Optional[bytes] = ..., constrained: _Optional[bytes] = ..., token_mask: _Optional[bytes] = ..., drafts: _Optional[bytes] = ...) -> None: ...
 
 class SwapOut(_message.Message):
     __slots__ = ("slot", "pages")

@@ -95,6 +95,7 @@ WORKS: list[Work] = [
     PrefillWork(0, np.zeros(0, np.int32), 0, False, PAGES[:0], 0, SamplingParams()),
     DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32)),
     DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32), np.array([True, False]), TOKEN_MASK),
+    DecodeWork(np.array([1, 1], np.int32), np.array([-1, 9], np.int32), drafts=np.array([-1, 7], np.int32)),
     SwapOutWork(1, PAGES),
     SwapInWork(1, PAGES, 2, Swapped(None, ())),
 ]
