@@ -232,7 +232,7 @@ def load_session(
         facts=facts,
     )
     return ChatSession(
-        _engine(runners, loaded.scheduling, engine.max_queued),
+        _engine(runners, {**loaded.scheduling, "max_drafts": engine.max_drafts}, engine.max_queued),
         tokenizer,
         template,
         info,

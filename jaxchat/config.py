@@ -18,8 +18,9 @@ KVDTypeName = Literal["int8"]
 CpuMatmul = Literal["native", "xla"]
 Determinism = Literal["exact", "fast"]
 NamedFinish = Literal["tool_calls", "stop"]
+MAX_DRAFTS = 15  # draft tokens of a sequence in one step
 BLOCK = 128  # tokens that attention reduces over at once; pages tile it
-AUTO = "auto"  # as `cache_dir`: the user's cache folder
+AUTO = "auto"  # as `cache_dir`: the user's cache folder; as `speculate`: as many drafts as save time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,12 @@ class EngineConfig(Settings):
         None,
         "int8 rounds weights to 8 bits for each output and activations to 8 bits for each token; int4 rounds weights "
         "to 4 bits in groups of 32, those of the vocabulary to 8: faster and less accurate; no value: as stored",
+    )
+    speculate: str = setting(
+        AUTO,
+        f"most guessed tokens of an answer that one step checks, from 1 to {MAX_DRAFTS}; auto takes as many as save "
+        "time, off none; answers are the same, bit for bit",
+        metavar="auto|off|N",
     )
     cpu_matmul: CpuMatmul = setting(
         "native",
@@ -130,6 +137,7 @@ class EngineConfig(Settings):
     )
 
     def validate(self) -> None:
+        _ = self.max_drafts  # raises ValueError
         if BLOCK % self.page_size:
             raise ValueError(f"page_size must divide {BLOCK}, got {self.page_size}")
         if self.prefill_chunk % self.page_size:
@@ -139,6 +147,15 @@ class EngineConfig(Settings):
         for size in self.prefill_buckets or ():
             if size % self.prefill_chunk:
                 raise ValueError(f"prefill_buckets must be multiples of prefill_chunk {self.prefill_chunk}, got {size}")
+
+    @property
+    def max_drafts(self) -> int:
+        """The most draft tokens of a sequence in one step, 0 for none. Raises ValueError if `speculate` has no such."""
+        names = {AUTO: MAX_DRAFTS, "off": 0}
+        count = names.get(self.speculate, int(self.speculate) if self.speculate.isdecimal() else -1)
+        if self.speculate not in names and not 1 <= count <= MAX_DRAFTS:
+            raise ValueError(f"speculate must be 'auto', 'off' or '1' to '{MAX_DRAFTS}', got {self.speculate!r}")
+        return count
 
     @property
     def mesh(self) -> MeshConfig:

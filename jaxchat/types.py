@@ -28,6 +28,9 @@ class Constraint(Protocol):
     def accept(self, token: int) -> None:
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
+    def rollback(self, tokens: int) -> None:
+        """Takes back the last `tokens` accepted tokens, none of which `is_end`."""
+
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
 
@@ -61,6 +64,8 @@ class GenerateRequest:
 
     The first `min_tokens` tokens of a choice are not `stop_tokens`, unless the grammar allows nothing else. If it then
     needs one for its text, that token does not end the choice.
+
+    `prediction` are tokens that the answer is expected to be like, i32 `[tokens]`. They can only save time.
     """
 
     prompt: np.ndarray  # i32 [tokens]
@@ -70,6 +75,7 @@ class GenerateRequest:
     stop_tokens: frozenset[int] = frozenset()
     min_tokens: int = 0
     grammar: Grammar | None = None
+    prediction: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,14 @@ class Load(Protocol):
     def preemptions(self) -> int:
         """Number of times that a sequence was swapped out to host memory since the start."""
 
+    @property
+    def drafts(self) -> int:
+        """Number of draft tokens that were checked since the start."""
+
+    @property
+    def accepted_drafts(self) -> int:
+        """Number of these that were right."""
+
 
 class Session(ChatBackend, Protocol):
     """A backend with an engine in this process, such as the result of `jaxchat.api.load_session`."""

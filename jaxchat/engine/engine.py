@@ -6,6 +6,7 @@ import itertools
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class EngineStopped(Exception):
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot of the load: sequences, KV pages, and the numbers of steps and preemptions since the start."""
+    """A snapshot of the load: sequences and KV pages; and since the start: steps, preemptions and draft tokens."""
 
     waiting: int
     running: int
@@ -46,6 +47,8 @@ class EngineStats:
     pages: int
     steps: int
     preemptions: int
+    drafts: int
+    accepted_drafts: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Engine:
         self._inbound = 0
         self._lock = threading.Lock()
         self._steps = 0
+        self._last_result: float | None = None  # when the newest step ended; None: the engine has been idle since
         self._open: dict[int, int] = {}  # number of unfinished sequences, by request id
         self.failure: BaseException | None = None
         self._stopped = False
@@ -134,8 +138,17 @@ class Engine:
     def stats(self) -> EngineStats:
         """The current load, read without a lock: each count is exact, but the counts may be one step apart."""
         s = self._scheduler
-        waiting = s.waiting + self._inbound
-        return EngineStats(waiting, s.running, s.pool.in_use, s.pool.total, self._steps, s.preemptions)
+        drafts = s.speculation
+        return EngineStats(
+            waiting=s.waiting + self._inbound,
+            running=s.running,
+            pages_in_use=s.pool.in_use,
+            pages=s.pool.total,
+            steps=self._steps,
+            preemptions=s.preemptions,
+            drafts=drafts.drafted,
+            accepted_drafts=drafts.accepted,
+        )
 
     def submit(self, request: GenerateRequest) -> int:
         """Queues all choices of a request and returns its id. Events may be delivered before this call returns.
@@ -202,12 +215,21 @@ class Engine:
         allowed = 1 if step and not step.awaited else 0
         while len(self._in_flight) > allowed:
             done, handle = self._in_flight.popleft()
-            events = self._scheduler.process_output(done, handle.wait())
+            outcome = handle.wait()
+            self._time(done)
+            events = self._scheduler.process_output(done, outcome)
             for event in events:
                 if event.finish:
                     self._close(event.request)
             if events:
                 self._deliver(events)
+
+    def _time(self, done: Step) -> None:
+        """Records how long a decode step took, if the device had work before it."""
+        now, before = time.perf_counter(), self._last_result
+        self._last_result = now
+        if before is not None and isinstance(done.work, DecodeWork):
+            self._scheduler.speculation.times.took(len(done.rows), done.awaited, now - before)
 
     def _dispatch(self, work: Work) -> StepHandle:
         match work:
@@ -227,6 +249,7 @@ class Engine:
         """
         while True:
             idle = not (self._scheduler.waiting or self._scheduler.running or self._in_flight)
+            self._last_result = None if idle else self._last_result
             try:
                 command = self._inbox.get(block=idle)
             except queue.Empty:

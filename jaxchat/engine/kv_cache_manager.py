@@ -40,6 +40,15 @@ class KVCacheManager:
         """Returns whether the next token needs another page."""
         return sequence.position == len(sequence.pages) * self.page_size
 
+    def reserve_next(self, sequence: Sequence) -> bool:
+        """Reserves a page for the next token if it needs one. Returns whether the sequence has room for the token."""
+        if not self.needs_page(sequence) or sequence.reserved_pages:
+            return True
+        if not self.pool.reserve(1):
+            return False
+        sequence.reserved_pages += 1
+        return True
+
     def cache_chunks(self, sequence: Sequence) -> None:
         """Caches the prompt chunks whose prefill was dispatched, for later prompts. The cache then owns their pages.
 

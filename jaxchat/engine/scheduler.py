@@ -9,15 +9,19 @@ another sequence is admitted. The oldest sequence therefore always proceeds, and
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
+from jaxchat.engine.decode_batch import DecodeBatch, rejected
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.prefill_policy import PrefillPolicy
 from jaxchat.engine.sequence import Sequence, accepts_token
+from jaxchat.engine.speculation import Speculation
+from jaxchat.engine.step_times import StepTimes
 from jaxchat.types import (
     DecodeWork,
     Finish,
@@ -42,7 +46,9 @@ class Step:
 
     @property
     def awaited(self) -> bool:
-        """Whether a constraint needs this step's result before the next step can be chosen."""
+        """Whether this step's result is needed before the next step can be chosen: by a constraint, or by drafts."""
+        if isinstance(self.work, DecodeWork) and self.work.drafts is not None:
+            return True
         masked = isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
         return masked and any(sequence.constraint for sequence in self.rows)
 
@@ -51,7 +57,15 @@ class Scheduler:
     """A scheduler of sequences over slots and pages. Results must be processed in the order of their steps."""
 
     def __init__(
-        self, *, slots: int, prefill_buckets: tuple[int, ...], page_size: int, pages: int, vocab: int = 0
+        self,
+        *,
+        slots: int,
+        prefill_buckets: tuple[int, ...],
+        decode_buckets: tuple[int, ...] = (),
+        page_size: int,
+        pages: int,
+        vocab: int = 0,
+        max_drafts: int = 0,
     ) -> None:
         """Starts with an empty queue.
 
@@ -59,9 +73,11 @@ class Scheduler:
             slots: number of sequences that can run together.
             prefill_buckets: sizes of the prefill steps in tokens, in ascending order, each a multiple of the first.
                 The first is the chunk size of the prefix cache.
+            decode_buckets: row counts of the decode programs, in ascending order; empty: one of `slots` rows.
             page_size: tokens of a KV page.
             pages: number of KV pages, including the null page.
             vocab: size V of the logits; 0 if no request has a grammar or `min_tokens`.
+            max_drafts: most draft tokens of a sequence in one step, at most 15.
         """
         self._words = cdiv(vocab, 32)
         self.slots = slots
@@ -75,6 +91,7 @@ class Scheduler:
         self._decoding: dict[int, Sequence] = {}  # by slot
         self._free_slots = list(range(slots - 1, -1, -1))
         self._prefill_policy = PrefillPolicy(prefill_buckets)
+        self.speculation = Speculation(StepTimes(decode_buckets or (slots,)), max_drafts)
 
     @property
     def running(self) -> int:
@@ -127,8 +144,14 @@ class Scheduler:
             step.rows[0].swapped = outcome
         if not isinstance(outcome, StepResult) or (isinstance(step.work, PrefillWork) and not step.work.last):
             return []
+        wrong: Collection[int] = ()
+        if isinstance(step.work, DecodeWork) and step.work.drafts is not None:
+            wrong = rejected(step.work.drafts, outcome.tokens)
+            self.speculation.count(step.work.drafts, len(wrong))
+            for row in wrong:
+                step.rows[row].dispatched -= 1
         # A sequence that ended while this step was in flight has a surplus token here, which is discarded.
-        return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if not s.finished]
+        return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if row not in wrong and not s.finished]
 
     def _admit(self) -> None:
         if self._prefilling or not self._queue or not self._free_slots:
@@ -194,15 +217,11 @@ class Scheduler:
 
     def _decode(self, sequences: list[Sequence]) -> Step:
         self._prefill_policy.decoded()
-        constrained, token_mask = np.array([s.constrained for s in sequences]), self._token_mask(sequences)
-        new_pages = np.full(len(sequences), -1, np.int32)
-        for row, sequence in enumerate(sequences):
-            if self._kv_cache.needs_page(sequence):
-                self._kv_cache.extend(sequence, sequence.position + 1)
-                new_pages[row] = sequence.pages[-1]
-            sequence.dispatched += 1
-        slots = np.array([s.slot for s in sequences], np.int32)
-        return Step(DecodeWork(slots, new_pages, constrained, token_mask), tuple(sequences))
+        drafts = self.speculation.drafts(sequences, awaited=any(s.constraint for s in sequences))
+        batch = DecodeBatch(self._kv_cache, self._words)
+        for sequence, guessed in zip(sequences, drafts, strict=True):
+            batch.add(sequence, guessed)
+        return Step(batch.work(), tuple(batch.sequences))
 
     def _swap_out(self, sequence: Sequence) -> Step:
         """Copies a sequence to the host and frees its slot and pages at once.
@@ -244,6 +263,7 @@ class Scheduler:
 
     def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:
         sequence.sampled += 1
+        sequence.tokens.append(int(result.tokens[row]))
         token, finish = int(result.tokens[row]), self._finish(sequence, row, result)
         if finish:
             self._end(sequence)

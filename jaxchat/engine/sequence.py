@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxchat.arithmetic import token_bits
 from jaxchat.engine.page_pool import Prefix
+from jaxchat.engine.prompt_lookup import PromptLookup
 from jaxchat.types import Constraint, GenerateRequest, Swapped
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class Sequence:
     swapped: Swapped | None = None  # its contents on the host while it is swapped out
     constraint: Constraint | None = None
     constraint_failed: bool = False  # the constraint could not compute the allowed tokens
+    tokens: list[int] = field(default_factory=list)  # the sampled tokens that have come back
+    lookup: PromptLookup | None = None  # made when drafts are first wanted
     _not_stopping: np.ndarray | None = None  # bits of the tokens that are not stop tokens, once they are needed
 
     @property

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-MAX_DRAFTS = 15  # of one sequence in one step
+from jaxchat.config import MAX_DRAFTS
 
 
 @jax.tree_util.register_dataclass

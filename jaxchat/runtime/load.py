@@ -78,6 +78,7 @@ class Loaded:
         return {
             "slots": sizes.slots,
             "prefill_buckets": self.runner.prefill_buckets,
+            "decode_buckets": self.runner.decode_buckets,
             "page_size": sizes.page_size,
             "pages": sizes.pages,
             "vocab": sizes.vocab,

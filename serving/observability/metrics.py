@@ -87,6 +87,8 @@ class _Gauges(Collector):
             yield gauge
         for name, text, value in (
             ("num_preemptions", "Sequences swapped out to host memory when pages were short.", load.preemptions),
+            ("spec_decode_num_draft_tokens", "Guessed tokens that were checked.", load.drafts),
+            ("spec_decode_num_accepted_tokens", "Guessed tokens that were right.", load.accepted_drafts),
             (
                 "compiles_after_ready",
                 "Programs compiled while serving; above 0 is a bug.",

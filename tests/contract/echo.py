@@ -85,7 +85,13 @@ class EchoRunner:
 
     def decode(self, work: DecodeWork) -> Pending:
         self.steps += 1
-        return self._pending([self._next(slot) for slot in work.slots])
+        drafts = np.full(len(work.slots), -1) if work.drafts is None else work.drafts
+        tokens: list[int] = []
+        right = True
+        for slot, draft in zip(work.slots, drafts, strict=True):
+            right = draft < 0 or (right and draft == tokens[-1])
+            tokens.append(self._next(slot) if right else END)
+        return self._pending(tokens)
 
     def swap_out(self, work: SwapOutWork) -> Pending:
         raise AssertionError("every slot has its full context")

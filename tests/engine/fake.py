@@ -35,7 +35,7 @@ class FakeRunner:
     """A device on which the n-th token of a choice is `first + n`.
 
     `first` is the last prompt token plus 1000 times the choice. Each place in a page holds a mark of all tokens up to
-    it, so a sequence that reads the place of another one is detected.
+    it, so a sequence that reads the place of another one is detected. Drafts are checked as a real device does.
     """
 
     def __init__(self, slots: int, pages: int = 100) -> None:
@@ -64,12 +64,17 @@ class FakeRunner:
         if self.fail_at == len(self.decodes):
             raise RuntimeError("device lost")
         self.decodes.append(work)
-        for slot, page in zip(work.slots, work.new_pages, strict=True):
-            row = self.rows[slot]
+        drafts = np.full(len(work.slots), -1) if work.drafts is None else work.drafts
+        rows: list[Row] = []
+        right = True
+        for slot, page, draft in zip(work.slots, work.new_pages, drafts, strict=True):
+            row = self.rows[slot] if draft < 0 else replace(rows[-1], token=int(draft))
+            right = draft < 0 or (right and draft == rows[-1].token)
             row = replace(row, table=row.table + [int(page)] * int(page >= 0))
             assert self._mark(row.table, row.position - 1) == row.mark, "a page holds another sequence's tokens"
-            self.rows[slot] = replace(self._write(row, row.token), token=row.token + 1)
-        return Done(result(np.array([self.rows[slot].token for slot in work.slots], np.int32)))
+            rows.append(replace(self._write(row, row.token), token=row.token + 1))
+            self.rows[slot] = rows[-1] if right else replace(self.rows[slot], table=row.table)
+        return Done(result(np.array([row.token for row in rows], np.int32)))
 
     def swap_out(self, work: SwapOutWork) -> Done:
         self.swaps.append(work)

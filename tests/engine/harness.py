@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,12 @@ CHUNK = 32
 
 
 class Harness:
-    def __init__(self, slots: int = 3, pages: int = 60, queue_limit: int = 1000, vocab: int = 0) -> None:
+    def __init__(
+        self, slots: int = 3, pages: int = 60, queue_limit: int = 1000, vocab: int = 0, **scheduling: Any
+    ) -> None:
         self.runner = FakeRunner(slots, pages)
-        self.scheduler = Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=vocab)
+        sizes = dict(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=vocab)
+        self.scheduler = Scheduler(**sizes, **scheduling)
         self.engine = Engine(self.runner, self.scheduler, queue_limit=queue_limit)
         self.events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
         self.engine.start(lambda events: [self.events.put(event) for event in events] and None)

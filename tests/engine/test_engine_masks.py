@@ -31,6 +31,9 @@ class Counting:
             raise ValueError(f"{token} instead of {self.next}")
         self.next += 1
 
+    def rollback(self, tokens: int) -> None:
+        self.next -= tokens
+
     def is_end(self, token: int) -> bool:
         return token == self.end
 

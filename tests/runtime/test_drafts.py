@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxchat.runtime.drafts import MAX_DRAFTS, Drafts
+from jaxchat.config import MAX_DRAFTS
+from jaxchat.runtime.drafts import Drafts
 from jaxchat.runtime.load import Loaded
 from jaxchat.types import DecodeWork, SamplingParams, StepResult
 from tests.runtime.test_runner import begin, load, pages_for

@@ -26,7 +26,9 @@ class FakeSession:
         self.failed = asyncio.Event()
         self.observers: list[Observer] = []
         self.running = 0
-        self.stats = SimpleNamespace(waiting=3, running=2, pages_in_use=5, pages=20, preemptions=0)
+        self.stats = SimpleNamespace(
+            waiting=3, running=2, pages_in_use=5, pages=20, preemptions=0, drafts=0, accepted_drafts=0
+        )
         self.compiles_after_ready = 0
         self.requests: list[v1.ChatCompletionRequest] = []
         self.request_ids: list[str] = []

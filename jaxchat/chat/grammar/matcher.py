@@ -98,6 +98,16 @@ class TokenConstraint:
         self._ended = self.is_end(token)
         self._use.tokens += 1
 
+    def rollback(self, tokens: int) -> None:
+        """Takes back the last `tokens` accepted tokens. None of them may be a stop token.
+
+        Raises:
+            RuntimeError: the grammar cannot be followed any more.
+        """
+        if not self._matcher.rollback(tokens):
+            self._use.failed = True
+            raise RuntimeError(f"the grammar cannot go back by {tokens} tokens")
+
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer: whether it is one of the model's stop tokens."""
         return token in self._stops

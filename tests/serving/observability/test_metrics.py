@@ -56,11 +56,13 @@ def test_load_is_read_at_each_scrape(session, metrics):
     assert values["kv_cache_usage_perc",] == 0.25
     assert values["compiles_after_ready_total",] == 0
     session.stats.running, session.stats.pages_in_use, session.compiles_after_ready = 4, 20, 1
-    session.stats.preemptions = 7
+    session.stats.preemptions, session.stats.drafts, session.stats.accepted_drafts = 7, 9, 8
     values = read(metrics)
     assert (values["num_requests_running",], values["kv_cache_usage_perc",]) == (4, 1)
     assert values["compiles_after_ready_total",] == 1
     assert values["num_preemptions_total",] == 7
+    assert values["spec_decode_num_draft_tokens_total",] == 9
+    assert values["spec_decode_num_accepted_tokens_total",] == 8
 
 
 def test_completed_requests(metrics):

@@ -1,0 +1,105 @@
+"""Builds decode steps: the rows of sequences and of their drafts, with pages and token masks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxchat.engine.kv_cache_manager import KVCacheManager
+from jaxchat.engine.sequence import Sequence, accepts_token
+from jaxchat.types import DecodeWork
+
+_NO_DRAFT = -1
+
+
+class DecodeBatch:
+    """The rows of one decode step. A sequence counts as dispatched once for each of its rows."""
+
+    def __init__(self, kv_cache: KVCacheManager, words: int) -> None:
+        """Starts without rows.
+
+        Args:
+            kv_cache: gives sequences the pages that they need.
+            words: length of a token mask, ceil(V / 32).
+        """
+        self._kv_cache = kv_cache
+        self._words = words
+        self.sequences: list[Sequence] = []  # of each row
+        self._new_pages: list[int] = []
+        self._drafts: list[int] = []
+        self._masks: dict[int, np.ndarray] = {}  # by row
+
+    def add(self, sequence: Sequence, drafts: list[int]) -> None:
+        """Adds the row for a sequence's next token, for which it has a page, and a row after each of its drafts.
+
+        Drafts are cut where the grammar forbids one, or where the pool has no page for its row.
+        """
+        mask, possible = self._mask(sequence)
+        sequence.constraint_failed = not possible
+        self._add_row(sequence, _NO_DRAFT, mask)
+        followed = 0
+        for draft in drafts:
+            if not (_allows(mask, draft) and self._kv_cache.reserve_next(sequence)):
+                break
+            if sequence.constraint:
+                if not accepts_token(sequence.constraint, draft):
+                    break
+                followed += 1
+            mask, possible = self._mask(sequence)
+            if not possible:
+                break
+            self._add_row(sequence, draft, mask)
+        if followed and sequence.constraint:
+            sequence.constraint.rollback(followed)
+
+    def work(self) -> DecodeWork:
+        """Returns the step."""
+        rows = len(self.sequences)
+        constrained, token_mask = np.zeros(rows, bool), None
+        if self._masks:
+            token_mask = np.zeros((rows, self._words), np.uint32)
+            for row, mask in self._masks.items():
+                constrained[row], token_mask[row] = True, mask
+        return DecodeWork(
+            slots=np.array([sequence.slot for sequence in self.sequences], np.int32),
+            new_pages=np.array(self._new_pages, np.int32),
+            constrained=constrained,
+            token_mask=token_mask,
+            drafts=np.array(self._drafts, np.int32) if max(self._drafts) > _NO_DRAFT else None,
+        )
+
+    def _mask(self, sequence: Sequence) -> tuple[np.ndarray | None, bool]:
+        """Returns the mask of a sequence's next row, None if all tokens may come; and whether its grammar can go on."""
+        if not sequence.constrained:
+            return None, True
+        mask = np.zeros(self._words, np.uint32)
+        return mask, sequence.fill_mask(mask)
+
+    def _add_row(self, sequence: Sequence, draft: int, mask: np.ndarray | None) -> None:
+        if mask is not None:
+            self._masks[len(self.sequences)] = mask
+        new_page = -1
+        if self._kv_cache.needs_page(sequence):
+            self._kv_cache.extend(sequence, sequence.position + 1)
+            new_page = sequence.pages[-1]
+        self.sequences.append(sequence)
+        self._new_pages.append(new_page)
+        self._drafts.append(draft)
+        sequence.dispatched += 1
+
+
+def _allows(mask: np.ndarray | None, token: int) -> bool:
+    return mask is None or bool(mask[token // 32] >> np.uint32(token % 32) & 1)
+
+
+def rejected(drafts: np.ndarray, tokens: np.ndarray) -> set[int]:
+    """Returns the rows of a decode step that do not count, because a draft of their sequence was wrong.
+
+    Args:
+        drafts: those of the step, i32 `[R]`, -1 in rows without.
+        tokens: the tokens that the rows sampled, i32 `[R]`.
+    """
+    wrong: set[int] = set()
+    for row in np.flatnonzero(drafts > _NO_DRAFT).tolist():
+        if row - 1 in wrong or drafts[row] != tokens[row - 1]:
+            wrong.add(row)
+    return wrong

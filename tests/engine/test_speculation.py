@@ -1,0 +1,196 @@
+"""Drafts: they save steps, and neither they nor swaps, cancellations or grammars between them change an answer."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxchat.engine.prompt_lookup import PromptLookup
+from jaxchat.engine.speculation import Speculation
+from jaxchat.engine.step_times import StepTimes
+from jaxchat.types import GenerateRequest
+from tests.engine.harness import Harness
+from tests.engine.test_engine_masks import Counting
+
+
+class Untimed(StepTimes):
+    """Times that make every program look equally fast, so that all free rows get drafts."""
+
+    def took(self, rows: int, awaited: bool, seconds: float) -> None:
+        return
+
+
+def speculating(max_drafts: int = 15, slots: int = 8, **more: Any) -> Harness:
+    """An engine that drafts wherever it can."""
+    harness = Harness(slots=slots, max_drafts=max_drafts, **more)
+    harness.scheduler.speculation = Speculation(Untimed((1, slots)), max_drafts)
+    return harness
+
+
+def copying(tokens: int, run: int = 40, start: int = 100, **more: Any) -> GenerateRequest:
+    """A request whose first choice repeats a run of its prompt: the fake device counts on from the last token."""
+    numbers = np.arange(start, start + run, dtype=np.int32)
+    return GenerateRequest(prompt=np.append(numbers, numbers[0]), max_tokens=tokens, **more)
+
+
+def test_right_drafts_save_steps_and_wrong_ones_change_nothing() -> None:
+    answers = []
+    for max_drafts in (0, 3, 15):
+        harness = speculating(max_drafts)
+        answers.append([event.token for event in harness.gather_one(copying(60))])
+        steps = len(harness.runner.decodes)
+        assert steps == 59 if not max_drafts else steps < 59 - 25
+        harness.settle()
+    assert answers[0] == answers[1] == answers[2] == list(range(100, 160))
+
+
+def test_an_answer_has_no_token_too_many() -> None:
+    harness = speculating()
+    for tokens in (1, 2, 3, 7, 20):
+        events = harness.gather_one(copying(tokens))
+        assert len(events) == tokens and events[-1].finish == "length"
+    stopping = copying(30, stop_tokens=frozenset({112}))
+    events = harness.gather_one(stopping)
+    assert [event.token for event in events] == list(range(100, 113)) and events[-1].finish == "stop"
+    harness.settle()
+
+
+def test_no_row_is_taken_from_a_sequence() -> None:
+    harness = speculating(slots=4, pages=200)
+    for number in range(4):
+        harness.engine.submit(copying(300, start=100 + number))
+    harness.gather(4)
+    harness.settle()
+    full = [work for work in harness.runner.decodes if len(set(work.slots.tolist())) == 4]
+    assert full and all(work.drafts is None for work in full)
+    assert all(len(work.slots) <= 4 for work in harness.runner.decodes)
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=30, deadline=None)
+def test_any_mix_of_requests_gives_the_same_answers_as_without_drafts(seed: int) -> None:
+    rng = random.Random(seed)
+    slots = rng.choice([2, 5, 9])
+    harness = speculating(rng.randint(1, 15), slots, pages=rng.choice([10, 14, 60]), vocab=4000)
+    requests: dict[int, GenerateRequest] = {}
+    dropped = set()
+    for _ in range(rng.randint(1, 12)):
+        request = copying(rng.randint(1, 60), rng.randint(3, 40), rng.randint(100, 400), choices=rng.choice([1, 1, 2]))
+        first = int(request.prompt[-1])
+        if rng.random() < 0.3:
+            request = replace(
+                request, stop_tokens=frozenset({first + rng.randint(0, 40)}), min_tokens=rng.randint(0, 9)
+            )
+        if rng.random() < 0.3:
+            request = replace(request, choices=1, stop_tokens=frozenset(), grammar=Counting(first))
+        number = harness.engine.submit(request)
+        if rng.random() < 0.2:
+            harness.engine.cancel(number)
+            dropped.add(number)
+        else:
+            requests[number] = request
+    actual = harness.gather(sum(request.choices for request in requests.values()))
+    for (number, choice), events in actual.items():
+        if number in dropped:
+            continue
+        request = requests[number]
+        first = int(request.prompt[-1]) + 1000 * choice
+        wanted = [first + step for step in range(request.max_tokens)]
+        ends = [step for step, token in enumerate(wanted) if token in request.stop_tokens]
+        assert [event.token for event in events] == (wanted[: ends[0] + 1] if ends else wanted)
+    harness.settle()
+
+
+def test_a_grammar_is_asked_for_each_draft_and_taken_back() -> None:
+    harness = speculating(vocab=2000)
+    grammar = Counting(100)
+    events = harness.gather_one(replace(copying(60), grammar=grammar))
+    assert [event.token for event in events] == list(range(100, 160))
+    masked = [work for work in harness.runner.decodes if work.drafts is not None]
+    assert len(harness.runner.decodes) < 40 and masked
+    for work in masked:
+        assert work.constrained.all() and work.token_mask.any(axis=1).all()
+    harness.settle()
+
+
+class TestPromptLookup:
+    def test_the_longest_match_is_taken(self) -> None:
+        lookup = PromptLookup(np.array([1, 2, 3, 9, 8, 7, 3, 5, 5, 1, 2], np.int32))
+        lookup.append(3)
+        assert [token for token, _ in lookup.guesses(3)] == [9, 8, 7]
+
+    def test_a_prediction_is_guessed_from_its_beginning(self) -> None:
+        lookup = PromptLookup(np.array([1, 2, 3], np.int32), np.array([50, 51, 52, 53], np.int32))
+        assert [token for token, _ in lookup.guesses(2)] == [50, 51]
+        lookup.append(50)
+        lookup.append(40)  # the answer departs from the prediction
+        assert 51 not in [token for token, _ in lookup.guesses(1)]
+        lookup.append(52)  # and comes back
+        assert [token for token, _ in lookup.guesses(2)] == [53, 1]
+
+    @given(st.lists(st.integers(0, 3), min_size=0, max_size=30), st.lists(st.integers(0, 3), max_size=40))
+    @settings(max_examples=60, deadline=None)
+    def test_guesses_follow_the_newest_tokens_somewhere(self, prompt: list[int], answer: list[int]) -> None:
+        lookup, known = PromptLookup(np.array(prompt, np.int32)), [*prompt]
+        for token in answer:
+            lookup.append(token)
+            known.append(token)
+            guesses = lookup.guesses(5)
+            assert all(0 <= right <= 1 for _, right in guesses)
+            if guesses:
+                run = [known[-1], *(token for token, _ in guesses)]
+                assert any(known[at : at + len(run)] == run for at in range(len(known) - 1))
+
+    def test_wrong_guesses_lower_the_estimate_and_right_ones_raise_it(self) -> None:
+        lookup = PromptLookup(np.tile(np.arange(9, dtype=np.int32), 4))
+        before = lookup.guesses(1)[0][1]
+        for token in range(9):
+            lookup.append(token)
+        assert lookup.guesses(1)[0][1] > before
+
+
+class TestStepTimes:
+    def test_unknown_programs_are_taken_for_as_fast_as_the_next_smaller(self) -> None:
+        times = StepTimes((1, 4, 8))
+        assert times.seconds(8, True) == 0
+        times.took(1, False, 0.010)
+        times.took(3, True, 0.020)
+        assert (times.seconds(1, True), times.seconds(4, True), times.seconds(8, True)) == (0.010, 0.020, 0.020)
+
+    def test_a_disturbed_step_is_forgotten(self) -> None:
+        times = StepTimes((1, 8))
+        times.took(8, True, 0.5)
+        times.took(8, True, 0.05)
+        assert times.seconds(8, True) == pytest.approx(0.05, rel=0.1)
+        times.took(8, True, 5.0)
+        assert times.seconds(8, True) < 0.06
+
+    def test_a_slow_program_is_tried_again_some_day(self) -> None:
+        times = StepTimes((1, 8))
+        times.took(1, True, 0.01)
+        times.took(8, True, 1.0)
+        for _ in range(3000):
+            times.took(1, True, 0.01)
+        assert times.seconds(8, True) < 0.02
+
+
+class TestSpeculation:
+    def policy(self, seconds: dict[int, float]) -> Speculation:
+        times = StepTimes(tuple(seconds))
+        for rows, each in seconds.items():
+            times.took(rows, False, each)
+            times.took(rows, True, each)
+        return Speculation(times, 15)
+
+    def test_drafts_ride_where_they_give_more_tokens_a_second(self) -> None:
+        gains = [0.9, 0.8, 0.7, 0.3, 0.1, 0.05, 0.05]
+        assert self.policy({1: 1.0, 4: 1.01, 8: 1.02})._best_count(gains, 1, False) == 7
+        assert self.policy({1: 1.0, 4: 1.5, 8: 2.5})._best_count(gains, 1, False) == 3
+        assert self.policy({1: 1.0, 4: 4.0, 8: 8.0})._best_count(gains, 1, False) == 0
+        assert self.policy({1: 1.0, 4: 1.5, 8: 2.5})._best_count([0.2, 0.1], 1, False) == 0
