@@ -28,6 +28,9 @@ class Constraint(Protocol):
     def accept(self, token: int) -> None:
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
+    def forced(self) -> list[int]:
+        """Returns tokens that probably come next, because the grammar allows no other text; often none."""
+
     def rollback(self, tokens: int) -> None:
         """Takes back the last `tokens` accepted tokens, none of which `is_end`."""
 

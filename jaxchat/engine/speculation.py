@@ -17,6 +17,7 @@ from jaxchat.engine.sequence import Sequence
 from jaxchat.engine.step_times import StepTimes
 
 _LEAST_GAIN = 0.05  # expected tokens of the least likely draft
+_FORCED = 0.95  # probability of a token that the grammar forces; the model may split the same text otherwise
 Drafts = list[list[int]]
 """The drafts of each sequence of a step, in order of position."""
 
@@ -86,13 +87,21 @@ class Speculation:
         if limit <= 0:
             return []
         found, gain = [], 1.0
-        for place, (token, right) in enumerate(_lookup(sequence).guesses(ahead + limit)):
+        for place, (token, right) in enumerate(_next_tokens(sequence, ahead + limit)):
             gain *= right
             if gain < _LEAST_GAIN or token in sequence.request.stop_tokens:
                 break
             if place >= ahead:
                 found.append((token, gain))
         return found
+
+
+def _next_tokens(sequence: Sequence, limit: int) -> list[tuple[int, float]]:
+    """Returns guesses of a sequence's next tokens, at most `limit`, each with the probability that it is right."""
+    guesses = _lookup(sequence).guesses(limit)
+    forced = sequence.constraint.forced()[:limit] if sequence.constraint else []
+    agree = [token for token, _ in guesses[: len(forced)]] == forced
+    return [(token, _FORCED) for token in forced] + (guesses[len(forced) :] if agree else [])
 
 
 def _lookup(sequence: Sequence) -> PromptLookup:

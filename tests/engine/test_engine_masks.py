@@ -31,6 +31,9 @@ class Counting:
             raise ValueError(f"{token} instead of {self.next}")
         self.next += 1
 
+    def forced(self) -> list[int]:
+        return []
+
     def rollback(self, tokens: int) -> None:
         self.next -= tokens
 

@@ -119,6 +119,18 @@ def test_a_grammar_is_asked_for_each_draft_and_taken_back() -> None:
     harness.settle()
 
 
+def test_forced_tokens_are_drafts() -> None:
+    class Forcing(Counting):
+        def forced(self) -> list[int]:
+            return [self.next, self.next + 1, self.next + 2]
+
+    harness = speculating(vocab=2000)
+    request = GenerateRequest(prompt=np.array([500], np.int32), max_tokens=41, grammar=Forcing(500))
+    assert [event.token for event in harness.gather_one(request)] == list(range(500, 541))
+    assert len(harness.runner.decodes) == 10  # four tokens in each
+    harness.settle()
+
+
 class TestPromptLookup:
     def test_the_longest_match_is_taken(self) -> None:
         lookup = PromptLookup(np.array([1, 2, 3, 9, 8, 7, 3, 5, 5, 1, 2], np.int32))

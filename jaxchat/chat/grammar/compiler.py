@@ -101,4 +101,4 @@ class GrammarCompiler:
         matcher = probe.matcher(self._tokenizer, grammar)
         if matcher.is_error():
             return combination_error(constraint.param, matcher.get_error())
-        return Grammar(matcher, len(self._tokens), self._stop_tokens, self._vocab)
+        return Grammar(matcher, self._tokenizer, len(self._tokens), self._stop_tokens, self._vocab)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from llguidance import LLMatcher
+from llguidance import LLMatcher, LLTokenizer
 
 from jaxchat.arithmetic import cdiv, token_bits
 
@@ -24,16 +24,20 @@ class _Use:
 class Grammar:
     """A compiled grammar, shared by all choices that follow it."""
 
-    def __init__(self, matcher: LLMatcher, tokens: int, ends: Sequence[int], vocab: int) -> None:
+    def __init__(
+        self, matcher: LLMatcher, tokenizer: LLTokenizer, tokens: int, ends: Sequence[int], vocab: int
+    ) -> None:
         """Wraps a matcher.
 
         Args:
             matcher: at the beginning of the grammar.
+            tokenizer: that of the matcher.
             tokens: number of token ids that the matcher knows.
             ends: ids of the stop tokens.
             vocab: V, the number of logits.
         """
         self._matcher = matcher
+        self._tokenizer = tokenizer
         self._tokens = tokens
         self._ends = token_bits(ends, vocab)
         self._stops = frozenset(ends)
@@ -46,23 +50,34 @@ class Grammar:
 
     def start(self) -> TokenConstraint:
         """Returns a constraint at the beginning of the grammar. Takes some microseconds."""
-        return TokenConstraint(self._matcher.deep_copy(), self._tokens, self._ends, self._stops, self._use)
+        matcher = self._matcher.deep_copy()
+        return TokenConstraint(matcher, self._tokenizer, self._tokens, self._ends, self._stops, self._use)
 
 
 class TokenConstraint:
     """A `jaxchat.types.Constraint` for one choice. Not thread-safe."""
 
-    def __init__(self, matcher: LLMatcher, tokens: int, ends: np.ndarray, stops: frozenset[int], use: _Use) -> None:
+    def __init__(
+        self,
+        matcher: LLMatcher,
+        tokenizer: LLTokenizer,
+        tokens: int,
+        ends: np.ndarray,
+        stops: frozenset[int],
+        use: _Use,
+    ) -> None:
         """Starts at the position of `matcher`.
 
         Args:
             matcher: a matcher that only this choice uses.
+            tokenizer: that of the matcher.
             tokens: number of token ids that the matcher knows.
             ends: the token mask of the stop tokens, u32 `[ceil(V / 32)]`.
             stops: ids of the stop tokens.
             use: the use of the grammar's lexer, which this choice updates.
         """
         self._matcher = matcher
+        self._tokenizer = tokenizer
         self._words = cdiv(tokens, 32)
         self._ends = ends
         self._stops = stops
@@ -97,6 +112,14 @@ class TokenConstraint:
             raise ValueError(f"token {token} is not allowed by the grammar here")
         self._ended = self.is_end(token)
         self._use.tokens += 1
+
+    def forced(self) -> list[int]:
+        """Returns tokens that probably come next, because the grammar allows no other text: names of fields, syntax.
+
+        The last token of the forced text is left out: the model may prefer one that includes what follows.
+        """
+        text = b"" if self._ended else self._matcher.compute_ff_bytes()
+        return list(self._tokenizer.tokenize_bytes(text)[:-1]) if text else []
 
     def rollback(self, tokens: int) -> None:
         """Takes back the last `tokens` accepted tokens. None of them may be a stop token.
