@@ -64,7 +64,7 @@ class ChatSession:
         self.info = info
         self.observers: list[Observer] = []
         self.failed = asyncio.Event()  # set once the engine has stopped by a failure
-        self._engine = engine
+        self.engine = engine
         self._tokenizer = tokenizer
         self._template = template
         self._model = model_of(info, template)
@@ -87,7 +87,7 @@ class ChatSession:
     @property
     def ready(self) -> bool:
         """Whether new requests are accepted."""
-        return self._engine.alive and not self._draining and not self.failed.is_set()
+        return self.engine.alive and not self._draining and not self.failed.is_set()
 
     @property
     def stop_tokens(self) -> frozenset[int]:
@@ -96,7 +96,7 @@ class ChatSession:
 
     @property
     def stats(self) -> EngineStats:
-        return self._engine.stats
+        return self.engine.stats
 
     @property
     def compiles_after_ready(self) -> int:
@@ -105,7 +105,7 @@ class ChatSession:
 
     def forget_prefixes(self) -> None:
         """Drops the cached prefixes that no sequence uses, for example before a measurement."""
-        self._engine.forget_prefixes()
+        self.engine.forget_prefixes()
 
     async def start(self) -> None:
         """Starts the engine. Its events are delivered to the running asyncio loop."""
@@ -115,7 +115,7 @@ class ChatSession:
             with suppress(RuntimeError):  # the loop may be closed, and then all readers are gone
                 loop.call_soon_threadsafe(*call)
 
-        self._engine.start(partial(schedule, self._route), partial(schedule, self._ended))
+        self.engine.start(partial(schedule, self._route), partial(schedule, self._ended))
 
     async def drain(self, grace: float) -> None:
         """Rejects new requests, and waits at most `grace` seconds for the open ones to end."""
@@ -134,7 +134,7 @@ class ChatSession:
         After `fail`, or a failure of the engine, does not wait.
         """
         self._draining = True
-        await asyncio.to_thread(self._engine.stop, 0.0 if self.failed.is_set() else None)
+        await asyncio.to_thread(self.engine.stop, 0.0 if self.failed.is_set() else None)
         self._release()
         await asyncio.to_thread(self._grammars.close)
         self._pool.shutdown()
@@ -219,7 +219,7 @@ class ChatSession:
         """Validates and interprets a request. Raises ChatError."""
         if self._draining:
             raise errors.draining()
-        if not self._engine.alive or self.failed.is_set():
+        if not self.engine.alive or self.failed.is_set():
             raise errors.engine_stopped()
         tool_choice = validate(request, vocab_size=self.info.vocab, model_ids=(self.info.id,), streamed=streamed)
         interpret = partial(
@@ -263,7 +263,7 @@ class ChatSession:
         number = self._submit(generate)
 
         def cancel(choice: int | None) -> None:
-            self._engine.cancel(number, choice)
+            self.engine.cancel(number, choice)
 
         run = OutputStream(builders, record, self.observers, cancel, self._config.max_buffered_bytes)
         self._running[number] = run
@@ -277,9 +277,9 @@ class ChatSession:
 
     def _submit(self, generate: GenerateRequest) -> int:
         try:
-            return self._engine.submit(generate)
+            return self.engine.submit(generate)
         except QueueFull:
-            raise errors.queue_full(self._engine.stats.waiting, self.info.queue) from None
+            raise errors.queue_full(self.engine.stats.waiting, self.info.queue) from None
         except EngineStopped:
             raise errors.engine_stopped() from None
 
@@ -290,7 +290,7 @@ class ChatSession:
                 run.feed(list(group))
 
     def _ended(self) -> None:
-        if self._engine.failure:
+        if self.engine.failure:
             self.failed.set()
 
 

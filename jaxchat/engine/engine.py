@@ -185,6 +185,10 @@ class Engine:
         """
         self._inbox.put(_Cancel(request_id, choice))
 
+    def limit_drafts(self, count: int) -> None:
+        """Sets the most draft tokens of a sequence in one step, 0 to 15, from the next step on."""
+        self._scheduler.speculation.limit = count
+
     def forget_prefixes(self) -> None:
         """Drops cached prefixes that no sequence uses, before the next step."""
         self._inbox.put(_Forget())

@@ -93,6 +93,11 @@ class DataParallelEngine:
         """Drops a request, or one choice of it, before the next step. Ignores those that have ended already."""
         self._engines[request_id % len(self._engines)].cancel(request_id, choice)
 
+    def limit_drafts(self, count: int) -> None:
+        """Sets the most draft tokens of a sequence in one step, 0 to 15, in every engine."""
+        for engine in self._engines:
+            engine.limit_drafts(count)
+
     def forget_prefixes(self) -> None:
         """Drops cached prefixes that no sequence uses, in every engine."""
         for engine in self._engines:

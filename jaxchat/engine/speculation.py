@@ -33,7 +33,7 @@ class Speculation:
             limit: most drafts of one sequence in a step, at most 15; 0: no drafts.
         """
         self.times = times
-        self._limit = limit
+        self.limit = limit
         self.drafted = self.accepted = 0  # since the start
 
     def count(self, drafts: np.ndarray, rejected: int) -> None:
@@ -50,9 +50,9 @@ class Speculation:
             awaited: whether the step is awaited even without drafts.
         """
         free = self.times.buckets[-1] - len(sequences)
-        if not (self._limit and free):
+        if not (self.limit and free):
             return [[] for _ in sequences]
-        guesses = [self._guesses(sequence, min(free, self._limit)) for sequence in sequences]
+        guesses = [self._guesses(sequence, min(free, self.limit)) for sequence in sequences]
         gains = heapq.nlargest(free, (gain for guess in guesses for _, gain in guess))
         count = self._best_count(gains, len(sequences), awaited)
         least = gains[count - 1] if count else 2.0

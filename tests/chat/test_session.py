@@ -78,7 +78,7 @@ def test_a_seeded_answer_is_the_same_alone_and_under_load(tiny_client: Client) -
 
 
 def test_thirty_two_streams_of_different_lengths_compile_nothing(tiny_client: Client) -> None:
-    runner = tiny_client.transport.session._engine._runner
+    runner = tiny_client.transport.session.engine._runner
 
     def stream(index: int) -> int:
         return len(list(create(tiny_client, seed=index, max_tokens=1 + index, n=1 + index % 3, stream=True)))

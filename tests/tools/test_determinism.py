@@ -37,7 +37,8 @@ def test_a_small_run_is_equal_bit_for_bit(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 differing answers; 0 compiles after ready" in done.stdout
     assert int(re.search(r"(\d+) sequences swapped out", done.stdout)[1]) > 0
-    assert len(re.findall(r"^\| [^|]+ \| 16 \|", done.stdout, re.MULTILINE)) == 4
+    assert len(re.findall(r"^\| [^|]+ \| 16 \|", done.stdout, re.MULTILINE)) == 7
+    assert int(re.search(r"(\d+) drafts accepted", done.stdout)[1]) > 0
 
 
 def test_a_differing_bit_is_counted(capsys) -> None:

@@ -1,8 +1,9 @@
-"""Compares seeded answers bit for bit: alone on an idle engine, under load, after a restart, over gRPC and REST.
+"""Compares seeded answers bit for bit: alone, under load, with and without drafts, restarted, over gRPC and REST.
 
     python -m tools.determinism --requests 1000
 
-Every request first runs alone, with an empty prefix cache. Then all requests run again, in process and against a
+Every request first runs alone, with an empty prefix cache and without draft tokens. Then all requests run again: alone
+with drafts; in process under load, with drafts and with a limit of drafts that changes all the time; and against a
 separate server process, over gRPC and REST, plain and streamed. Meanwhile, neighbours arrive, finish and are cancelled.
 The page pool is so small that sequences are swapped out and in all the time. Texts, calls, finish reasons and
 log-probabilities must be equal to the last bit. The exit status is 1 if an answer differs or a program is compiled
@@ -23,13 +24,15 @@ import openai
 import jaxchat
 from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.client import AsyncClient
-from jaxchat.config import EngineConfig
+from jaxchat.config import MAX_DRAFTS, EngineConfig
 from jaxchat.model_directory import find
 from serving.cli.flags import add_flags, from_flags, to_flags
 from tools.determinism.answers import Answer
 from tools.determinism.requests import Request, RequestSpace, random_request, template_fields
-from tools.determinism.ways import alone, asking, crowded, noise
+from tools.determinism.ways import alone, asking, changing, crowded, noise
 from tools.server_process import ServerProcess
+
+COUNTERS = "num_preemptions_total", "compiles_after_ready_total", "spec_decode_num_accepted_tokens_total"
 
 
 class Report:
@@ -60,6 +63,7 @@ async def run(args: argparse.Namespace) -> int:
     rng, began = Random(args.seed), time.monotonic()
     engine = from_flags(args, EngineConfig)
     async with await jaxchat.load_async(args.model, config=engine) as local:
+        # The limit of drafts changes no program, so one engine can do without.
         session: Any = local.transport.session
         model = session.model_id
         space = RequestSpace(
@@ -70,14 +74,20 @@ async def run(args: argparse.Namespace) -> int:
             **template_fields(load_template(find(args.model))),
         )
         requests = [random_request(rng, space) for _ in range(args.requests)]
+        session.engine.limit_drafts(0)
         expected = await alone(local, requests)
         report = Report(requests, expected)
-        report.add("alone", expected, time.monotonic() - began)
-        began = time.monotonic()
-        async with noise(local.chat.completions.create, model, args.neighbours, args.words, rng):
-            loaded = await crowded([asking(local, True), asking(local, False)], requests, args.at_once, rng)
-        report.add("in process, under load", loaded, time.monotonic() - began)
-        compiles, fingerprint, swaps = session.compiles_after_ready, session.info.fingerprint, session.stats.preemptions
+        report.add("alone, no drafts", expected, time.monotonic() - began)
+        for name, limits in (("no drafts", [0]), ("drafts", [MAX_DRAFTS]), ("drafts now and then", range(MAX_DRAFTS))):
+            began = time.monotonic()
+            async with changing(session.engine.limit_drafts, limits, rng):
+                if name == "drafts":
+                    report.add("alone, drafts", await alone(local, requests), time.monotonic() - began)
+                    began = time.monotonic()
+                async with noise(local.chat.completions.create, model, args.neighbours, args.words, rng):
+                    loaded = await crowded([asking(local, True), asking(local, False)], requests, args.at_once, rng)
+            report.add(f"in process, under load, {name}", loaded, time.monotonic() - began)
+        compiles, fingerprint, stats = session.compiles_after_ready, session.info.fingerprint, session.stats
     with ServerProcess("--model", args.model, "--startup-prompt", "none", *to_flags(engine)) as server:
         async with (
             AsyncClient(server.grpc) as client,
@@ -91,10 +101,11 @@ async def run(args: argparse.Namespace) -> int:
                 async with noise(client.chat.completions.create, model, args.neighbours, args.words, rng):
                     answers = await crowded(asks, requests, args.at_once, rng)
                 report.add(name, answers, time.monotonic() - began)
-        seen = server.metrics("num_preemptions_total", "compiles_after_ready_total")
-    swaps, compiles = swaps + int(seen["num_preemptions_total"]), compiles + int(seen["compiles_after_ready_total"])
+        seen = server.metrics(*COUNTERS)
+    swaps, accepted = stats.preemptions + int(seen[COUNTERS[0]]), stats.accepted_drafts + int(seen[COUNTERS[2]])
+    compiles += int(seen[COUNTERS[1]])
     print(f"\n{report.differing} differing answers; {compiles} compiles after ready; ", end="")
-    print(f"{swaps} sequences swapped out; fingerprint {fingerprint}")
+    print(f"{swaps} sequences swapped out; {accepted} drafts accepted; fingerprint {fingerprint}")
     return int(report.differing > 0 or compiles > 0)
 
 

@@ -67,6 +67,23 @@ async def crowded(asks: Sequence[Ask], requests: Sequence[Request], at_once: int
 
 
 @asynccontextmanager
+async def changing(limit_drafts: Callable[[int], None], limits: Sequence[int], rng: Random) -> AsyncIterator[None]:
+    """Calls `limit_drafts` within the context, every 50 ms with another of the `limits`."""
+
+    async def change() -> None:
+        while True:
+            limit_drafts(rng.choice(limits))
+            await asyncio.sleep(0.05)
+
+    task = asyncio.ensure_future(change())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+@asynccontextmanager
 async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
     """Keeps `streams` neighbours running within the context. Cancels about half of them before their answer ends.
 

@@ -113,7 +113,7 @@ def test_a_failing_device_fails_its_requests_and_shows(tiny_model: Path) -> None
         async with await started(tiny_model) as client:
             stream = await client.chat.completions.create(**ENDLESS, stream=True)
             await anext(stream)
-            client.transport.session._engine._runner.decode = None  # the next step raises
+            client.transport.session.engine._runner.decode = None  # the next step raises
             with pytest.raises(ChatError) as failed:
                 async for _ in stream:
                     pass
