@@ -38,7 +38,18 @@ BOUNDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The check of one compiled program of a case. `failed` has the names of the bounds that do not hold."""
+    """The check of one compiled program of a case.
+
+    Attributes:
+        case: the case.
+        plan: the plan of the case.
+        costs: the compiler's costs of the program.
+        memory: bytes on a device while the program runs and all others are loaded.
+        reads: time of a decode step without all-reduces, divided by that of reading weights and KV once. None for
+            prefill.
+        step: the same quotient for a decode step with all-reduces.
+        failed: names of the bounds that do not hold.
+    """
 
     case: Case
     plan: Plan
@@ -60,7 +71,7 @@ def check(case: Case) -> list[Result]:
 
 
 def check_program(case: Case, plan: Plan, aot: AotEngine, costs: ProgramCosts, code: int) -> Result:
-    """Checks one program against `BOUNDS`. Assumes that decoded sequences fill half of the context.
+    """Returns the check of one program against `BOUNDS`. Assumes that decoded sequences fill half of the context.
 
     Args:
         case: the case that the program belongs to.
@@ -112,7 +123,12 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
 
 
 def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
-    """Replaces the table between the marks in the document `target`. Cases without a result keep their old rows.
+    """Replaces the table between the marks in a document. Cases without a result keep their old rows.
+
+    Args:
+        results: the new results.
+        cases: the cases of the table, in the order of its rows.
+        target: the document.
 
     Raises:
         ValueError: a mark is missing or occurs twice.
@@ -129,7 +145,7 @@ def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.aot", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="check the cases whose 'model topology' has this text in it")
     parser.add_argument("--write", type=Path, help="document to put the table into")

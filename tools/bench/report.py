@@ -35,7 +35,11 @@ def as_json(records: list[Record], failures: dict[str, str], about: dict[str, An
 def markdown(records: list[Record], command: str) -> str:
     """Returns Markdown tables: rates, jaxchat's best rates relative to the others, and latencies.
 
-    Adds the command, the machine and the versions.
+    Adds the machine and the versions.
+
+    Args:
+        records: the results.
+        command: the command line that measured them, which is shown above the tables.
     """
     results = medians(records)
     cases = list(dict.fromkeys(record.case for record in records))

@@ -34,7 +34,13 @@ LENGTH = 256  # tokens of a conversation, or of a part of a file
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """A dtype of weights, and whether weights, or keys and values, are rounded to int8."""
+    """A precision in which to run the decoder.
+
+    Attributes:
+        dtype: dtype of the weights.
+        weights: whether weights are rounded to int8.
+        kv: whether keys and values are rounded to int8.
+    """
 
     dtype: DTypeName = "float32"
     weights: bool = False
@@ -77,7 +83,7 @@ def parts(directory: Path, files: list[Path]) -> list[np.ndarray]:
 
 
 def attend_rounded(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN) -> Array:
-    """Computes `causal` over keys and values that are rounded to int8."""
+    """Computes `causal` over keys and values that are rounded to int8. Arguments and result are those of `causal`."""
     (keys, key_scales), (values, value_scales) = (round_to_int8(x.astype(jnp.float32)) for x in (k, v))
     return causal(layer, q, keys * key_scales[..., None], values * value_scales[..., None], spec)
 

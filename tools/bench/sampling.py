@@ -53,7 +53,11 @@ def logits(rows: int, vocab: int) -> np.ndarray:
 
 
 def ours(x: np.ndarray) -> dict[str, Work]:
-    """Returns, by name, calls of jaxchat's sampler on logits `[S, V]` in each state, and one of the matrix product."""
+    """Returns calls of jaxchat's sampler in each state, and one of the matrix product, by name.
+
+    Args:
+        x: logits, f32 `[S, V]`.
+    """
     rows, vocab = x.shape
     on, inputs = jnp.ones(rows, bool), jnp.array(x)
     run = jax.jit(sample, static_argnums=3)
@@ -66,9 +70,13 @@ def ours(x: np.ndarray) -> dict[str, Work]:
 
 
 def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
-    """Samples from the nucleus of logits `[S, V]` by a full sort, and returns token ids `[S, 1]`.
+    """Samples from the nucleus of each row by a full sort, and returns token ids, i64 `[S, 1]`.
 
     The temperature is 0.8 and `top_p` is 0.9.
+
+    Args:
+        x: logits, f32 `[S, V]`.
+        rng: source of the random numbers.
     """
     z = x / 0.8
     p = np.exp(z - z.max(-1, keepdims=True))

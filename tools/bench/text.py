@@ -38,7 +38,13 @@ def tokenizer(vocab: int) -> Tokenizer:
 
 
 def prompt_tokens(rng: Random, count: int, vocab: int) -> list[int]:
-    """Returns `count` random token ids that are the prompt of one message. `prompt_text` returns that message."""
+    """Returns random token ids that are the prompt of one message. `prompt_text` returns that message.
+
+    Args:
+        rng: source of the random words.
+        count: number of token ids.
+        vocab: size of the vocabulary.
+    """
     start = vocab - len(SPECIAL) + 1
     words = ([_BLANK, rng.randrange(_WORDS_FROM, vocab - len(SPECIAL))] for _ in range((count - 1) // 2))
     return [start, *(token for word in words for token in word), *[_DOT] * ((count - 1) % 2)]

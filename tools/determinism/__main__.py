@@ -41,9 +41,14 @@ class Report:
         print("| phase | requests | choices | log-probabilities | differing | seconds |\n|---|---|---|---|---|---|")
 
     def add(self, phase: str, answers: list[Answer], seconds: float) -> None:
-        """Compares the answers of a phase, adds the differing ones to `differing` and prints a row.
+        """Compares the answers of a phase, adds the number of differing ones to `differing` and prints a row.
 
         Writes the first three differences to standard error.
+
+        Args:
+            phase: name of the phase.
+            answers: an answer to each request, in order.
+            seconds: duration of the phase.
         """
         pairs = list(zip(self._requests, self._expected, answers, strict=True))
         bad = [pair for pair in pairs if pair[1] != pair[2]]
@@ -99,7 +104,7 @@ async def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.determinism", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--requests", type=int, default=200)

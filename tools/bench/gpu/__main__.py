@@ -46,7 +46,7 @@ def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--models", nargs="+", default=["llama-3.2-1b", "llama-3-8b"])

@@ -69,7 +69,11 @@ class Clock:
 
 
 def serve(load: Callable[[Settings], LoadedPeer]) -> None:
-    """Loads a peer and answers messages until standard input ends. Sends the output of libraries to standard error."""
+    """Loads a peer and answers messages until standard input ends. Sends the output of libraries to standard error.
+
+    Args:
+        load: loads the peer that the settings describe.
+    """
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
 

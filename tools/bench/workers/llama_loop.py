@@ -21,7 +21,16 @@ BATCH = 512  # most tokens of one pass
 
 @dataclass(eq=False)
 class Running:
-    """A sequence in the KV cache."""
+    """A sequence in the KV cache.
+
+    Attributes:
+        index: number of the request in its run.
+        slot: llama.cpp's id of the sequence.
+        request: the request.
+        fed: tokens in the cache.
+        last: the newest token id.
+        times: seconds from the beginning of the run at which each token arrived.
+    """
 
     index: int
     slot: int
