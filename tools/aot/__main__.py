@@ -31,8 +31,8 @@ BOUNDS = {
     "fits": "arguments, temporaries and the code of all programs fit into a device's memory",
     "aliased": "KV pages and slots are updated in place",
     "gathers": "no all-gather outside branches, and none in them as large as a device's share of the logits",
-    "reads": f"bytes that move make a step at most {NEAR} x reading weights and KV once",
-    "step": f"with the sums over devices that nothing hides it is at most {NEAR} x that",
+    "reads": f"a decode step without all-reduces takes at most {NEAR} x as long as reading weights and KV once",
+    "step": f"the same with the all-reduces that run while nothing else does: at most {NEAR} x",
 }
 
 
@@ -54,9 +54,9 @@ class Result:
     case: Case
     plan: Plan
     costs: ProgramCosts
-    memory: int  # bytes on a device while the program runs and all others are loaded
-    reads: float | None  # step without all-reduces, as a multiple of reading weights and KV; None for prefill
-    step: float | None  # step with all-reduces, as the same multiple
+    memory: int
+    reads: float | None
+    step: float | None
     failed: frozenset[str]
 
 

@@ -37,8 +37,8 @@ class Peer:
     worker: str
     way: str = ""
     packages: tuple[str, ...] = ()
-    unwanted: tuple[str, ...] = ()  # comes with the packages and breaks them
-    build: tuple[tuple[str, str], ...] = ()  # environment variables of the installation
+    unwanted: tuple[str, ...] = ()
+    build: tuple[tuple[str, str], ...] = ()
 
     @property
     def has_int8(self) -> bool:

@@ -43,7 +43,7 @@ class Load:
     slots: int
     queued: int
     prompt: int
-    answer: tuple[int, int]  # fewest and most tokens
+    answer: tuple[int, int]
     pages: int
 
 

@@ -52,7 +52,7 @@ MARKED = (
 
 @contextmanager
 def marked() -> Iterator[None]:
-    """Marks the phases of the engine thread in traces that are recorded inside."""
+    """Marks the phases of the engine thread in traces that are recorded inside the `with` block."""
     with ExitStack() as stack:
         for phase, owner, name in MARKED:
             stack.enter_context(patch.object(owner, name, _marking(phase, getattr(owner, name))))
@@ -103,7 +103,12 @@ class Streams:
 
 
 def profile(streams: Streams, args: argparse.Namespace) -> Trace:
-    """Runs the load once to warm up and once under the profiler. Returns the trace of the second run."""
+    """Runs the load once to warm up and once under the profiler. Returns the trace of the second run.
+
+    Args:
+        streams: the engine.
+        args: the flags of the command line, of which `streams`, `prompt` and `tokens` describe the load.
+    """
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # a call of every Python function would cost more than it shows
     load = (args.streams, args.prompt, args.tokens)

@@ -30,7 +30,16 @@ FORMS = {"stored": None, "int8": "int8", "int4": "int4"}
 
 
 def llama_cpp(python: Path, file: Path, pieces: np.ndarray) -> np.ndarray:
-    """Returns the logits of llama.cpp, f16 `[count, length, V]`. Its environment has the interpreter `python`."""
+    """Returns the logits of llama.cpp, f16 `[count, length, V]`.
+
+    Args:
+        python: interpreter of an environment with llama.cpp.
+        file: the GGUF file.
+        pieces: token ids, i32 `[count, length]`.
+
+    Raises:
+        RuntimeError: llama.cpp fails. The message is what it wrote to standard error.
+    """
     with tempfile.TemporaryDirectory() as folder:
         tokens, logits = Path(folder, "tokens.npy"), Path(folder, "logits.npy")
         np.save(tokens, pieces)

@@ -76,7 +76,14 @@ class Transformers:
         self._decode = decode
 
     def prompt(self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool = True) -> Prompt:
-        """Returns the prompt of a conversation. Values that are null remain null."""
+        """Returns the prompt of a conversation, or the reason why the template refuses it. Does not drop keys with
+        null.
+
+        Args:
+            messages: the messages in JSON form.
+            tools: the tools in JSON form.
+            add_generation_prompt: whether the prompt ends with the beginning of an assistant turn.
+        """
         functions = list(tools) or None
         try:
             (text,), _ = render_jinja_template(

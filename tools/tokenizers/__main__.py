@@ -45,7 +45,17 @@ SHOWN = 5  # faults of each kind
 
 @dataclass
 class Row:
-    """The result for one tokenizer."""
+    """The result for one tokenizer.
+
+    Attributes:
+        name: name of its folder.
+        added: number of added tokens.
+        special: number of added tokens that are special.
+        texts: number of texts that were encoded.
+        sequences: number of id sequences that were decoded.
+        faults: kind and subject of each fault.
+        costs: costs of the long messages.
+    """
 
     name: str
     added: int

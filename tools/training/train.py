@@ -36,10 +36,17 @@ SAVE_EVERY = 120  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Settings of a training run of `minutes` minutes.
+    """Settings of a training run.
 
-    The learning rate rises to `peak` over `warmup` steps, and falls to 0 over the last fraction `decay` of the time.
-    `longest` is the maximum number of samples in a long conversation.
+    Attributes:
+        minutes: duration of the run.
+        layout: number of rows of each length in a batch, as pairs (rows, tokens).
+        peak: the highest learning rate.
+        seed: seed of parameters and samples.
+        optimizer: "muon" or "adamw".
+        warmup: steps over which the learning rate grows to `peak`.
+        decay: last fraction of the time, in which the learning rate decreases to 0.
+        longest: maximum number of samples in a long conversation.
     """
 
     minutes: float
@@ -76,7 +83,9 @@ def init(config: ModelConfig, seed: int) -> Params:
 def packed_attention(layout: Layout, segments: Array) -> Attend:
     """Returns a function that computes causal attention inside each conversation of a flat batch.
 
-    `segments`, i32 `[N]`, has the conversation of each token. 0 is padding.
+    Args:
+        layout: number of rows of each length, as pairs (rows, tokens).
+        segments: the conversation of each token, i32 `[N]`; 0 is padding.
     """
 
     def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
@@ -96,7 +105,14 @@ def packed_attention(layout: Layout, segments: Array) -> Attend:
 
 
 def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, ...]) -> Array:
-    """Returns the mean cross entropy of a batch's targets. `batch` has the fields of `Batch`, in order."""
+    """Returns the mean cross entropy of a batch's targets, in nats, f32 scalar.
+
+    Args:
+        params: parameters of the decoder.
+        decoder: the model.
+        layout: number of rows of each length, as pairs (rows, tokens).
+        batch: the fields of `Batch`, in order.
+    """
     tokens, positions, segments, where, labels, weights = batch
     with mixed_precision():
         hidden = decoder.apply({"params": params}, tokens, positions, attend=packed_attention(layout, segments))
@@ -148,7 +164,12 @@ def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransforma
 
 
 def save(path: Path, **content: Any) -> None:
-    """Writes a checkpoint atomically, so that a reader never sees a part of it."""
+    """Writes a checkpoint atomically, so that a reader never sees a part of it.
+
+    Args:
+        path: the file.
+        content: pytrees of arrays by name, which are copied from the device.
+    """
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(pickle.dumps(jax.device_get(content)))
     temporary.replace(path)

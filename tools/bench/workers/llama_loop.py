@@ -35,7 +35,7 @@ class Running:
     index: int
     slot: int
     request: Request
-    fed: int = 0  # tokens in the cache
+    fed: int = 0
     last: int = 0
     times: list[float] = field(default_factory=list)
 
