@@ -49,8 +49,8 @@ def load_hf(
         config: the configuration of the model.
         dtype: dtype of the loaded parameters, "float32" or "bfloat16".
         place: puts each finished parameter on its devices; by default on the default device.
-        keep: keeps weights of products, and the embedding, that are quantised. By default, and where it returns None,
-            they are dequantised.
+        keep: called for each quantised parameter that `keepable` allows, with its path and stored pieces. Returns the
+            parameter in quantised form, or None to have it dequantised. By default, all are dequantised.
         progress: called with the number of parameters read and their total number.
 
     Returns:
@@ -130,7 +130,7 @@ def _check(shards: TensorReader, stored: dict[ParamPath, Slices], config: ModelC
 
 
 def keepable(path: ParamPath, spec: ParamSpec) -> bool:
-    """Returns whether a parameter may stay quantised: one that tokens are multiplied by, or the embedding."""
+    """Returns whether a parameter may stay quantised: the embedding, or a weight that activations are multiplied by."""
     return bool(spec.contracted) or path == ("embed",)
 
 

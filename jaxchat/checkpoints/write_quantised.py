@@ -66,7 +66,9 @@ def write_quantised(
 
 
 def _matrices(reader: TensorReader, config: ModelConfig) -> set[str]:
-    """Returns the names of the stored matrices `[out, in]` that are rounded: all of whose inputs are whole groups."""
+    """Returns the names of the stored matrices `[out, in]` to round. Their number of inputs is a multiple of the
+    group's size.
+    """
     specs = param_specs(config)
     return {
         part.name

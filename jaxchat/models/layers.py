@@ -88,7 +88,7 @@ def parameter(module: nn.Module, specs: Specs, name: str) -> Array:
 
 
 def activate(name: Activation, x: Array) -> Array:
-    """Applies the activation function `name` to each element of `x`, f32."""
+    """Returns the activation function `name` of each element of `x`, f32 of any shape."""
     return jax.nn.silu(x) if name == "silu" else jax.nn.gelu(x, approximate=True)
 
 
@@ -131,7 +131,11 @@ def normalised(x: Array, eps: float) -> Array:
 
 
 class StepKeys:
-    """The keys and values that layers computed for the tokens of a step, and that later layers may reuse."""
+    """The keys and values that layers computed for the tokens of a step, and that later layers may reuse.
+
+    Args:
+        attend: computes attention, see `Attend`.
+    """
 
     def __init__(self, attend: Attend) -> None:
         self._attend = attend
@@ -155,7 +159,14 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, layer: int, x: Array, rope_tables: RopeTables | None, keys: StepKeys) -> Array:
-        """Maps `x[T, D]` to f32 `[T, D]`. `layer` is the layer's index. Without positions, `rope_tables` is None."""
+        """Maps `x[T, D]` to f32 `[T, D]`.
+
+        Args:
+            layer: the layer's index.
+            x: the input, f32.
+            rope_tables: the rotation of queries and keys; None for a layer without positions.
+            keys: the keys and values of earlier layers.
+        """
         c, tokens = self.config, x.shape[0]
         specs, spec, earlier = attention_specs(c), self._attention_spec(), c.kind.keys_of
         w = weight(self, specs, "qkv" if earlier is None else "q")

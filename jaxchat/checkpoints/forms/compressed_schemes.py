@@ -33,7 +33,7 @@ class Scheme:
     bits: int  # 4 or 8
     symmetric: bool  # whether zero points are not stored
     group_size: int  # -1: one group
-    block: Block | None
+    block: Block | None  # shape of the blocks that share a scale; None: rows or groups of inputs share one
     ordered: bool  # whether a group's inputs are not neighbours, so that `weight_g_idx` is needed
 
     def rank(self, module: str) -> int:
@@ -46,10 +46,17 @@ class Scheme:
 
 
 def scheme_of(module: str, quantization: Mapping[str, Any]) -> Scheme:
-    """Returns the scheme of a module that is stored quantised: by its name before a pattern, and its class last.
+    """Returns the scheme of a module that is stored quantised.
+
+    A group that names the module precedes one with a pattern for it, and that precedes one with its class.
+
+    Args:
+        module: name of the module, such as "model.layers.0.mlp.up_proj".
+        quantization: the `quantization_config` of `config.json`.
 
     Raises:
-        ModelError: no group has it as a target, it is to be ignored, or `read_schemes` raises one.
+        ModelError: no group has the module as a target, `ignore` lists the module, or a setting is missing, wrong or
+            not supported.
     """
     schemes = read_schemes(quantization)
     for entry in quantization_keys(quantization).words("ignore"):
@@ -64,7 +71,7 @@ def scheme_of(module: str, quantization: Mapping[str, Any]) -> Scheme:
 
 
 def read_schemes(quantization: Mapping[str, Any]) -> tuple[Scheme, ...]:
-    """Returns the schemes of all groups.
+    """Returns the schemes of all groups in `quantization`, the `quantization_config` of `config.json`.
 
     Raises:
         ModelError: a setting is missing, wrong or not supported.

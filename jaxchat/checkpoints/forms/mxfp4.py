@@ -2,7 +2,7 @@
 
 A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. Each
 byte of the blocks holds two numbers, the first one in its lower bits. Reading decodes to f32, and can read single
-entries of the axis E. Twice each number is a whole one from -12 to 12, so that codes of 5 bits hold it exactly.
+entries of the axis E. Twice each number is an integer from -12 to 12, which a code of 5 bits holds exactly.
 """
 
 from __future__ import annotations

@@ -29,14 +29,14 @@ def is_quantised(kind: TensorType) -> bool:
 
 
 def quantised_rows(kind: TensorType, rows: np.ndarray) -> QuantisedRows:
-    """Returns rows without loss. The codes are new arrays, the f16 scales may be views.
+    """Returns rows in their stored precision. Codes are copied. The f16 scales may be views of `rows`.
 
     Args:
         kind: a type for which `is_quantised` is true.
         rows: the stored bytes, u8 `[n, s]`.
 
     Raises:
-        ModelError: a scale is infinite or not a number, which only damage explains.
+        ModelError: a scale is infinite or not a number, so the file is damaged.
     """
     result = _READERS[kind.name](rows.reshape(len(rows), -1, kind.size))
     if not result.is_finite:

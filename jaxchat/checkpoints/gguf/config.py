@@ -108,7 +108,11 @@ def base_config(keys: ModelKeys, model: str) -> dict[str, Any]:
 
 
 def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
-    """Returns the keys about experts; `count` is the name of the key for their number."""
+    """Returns the keys of `config.json` about experts. `count` is the name of the key for their number.
+
+    Raises:
+        ModelError: a key of the file is missing or wrong.
+    """
     return {
         count: keys.integer("expert_count", least=1),
         "num_experts_per_tok": keys.integer("expert_used_count", least=1),
@@ -116,7 +120,7 @@ def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
 
 
 def check_all_read(keys: ModelKeys) -> None:
-    """Raises ModelError for a key of the architecture that no one has read, because it may change the model."""
+    """Raises ModelError for a key of the architecture that nothing has read, because it may change the model."""
     images = tuple(map(keys.name, _IMAGES))
     if unread := [key for key in keys.metadata.unread(keys.name("")) if not key.startswith(images)]:
         raise ModelError(f"{keys.file.path}: key {unread[0]} is not supported for this architecture")
@@ -175,7 +179,16 @@ def _yarn(keys: ModelKeys, original: int) -> dict[str, Any]:
 
 
 def windows(keys: ModelKeys, default: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `sliding_window`, and `layer_types` or else `default` for which layers have it; {} without a window."""
+    """Returns the keys of `config.json` about sliding windows: `sliding_window`, None without windows, and the layers
+    with one.
+
+    Args:
+        keys: the metadata.
+        default: keys that say which layers have a window, for files that do not.
+
+    Raises:
+        ModelError: a key of the file is wrong.
+    """
     window = keys.integer("attention.sliding_window", 0)
     pattern = keys.name("attention.sliding_window_pattern")
     if not keys.metadata.has(pattern):

@@ -174,7 +174,7 @@ class _Parser:
         return np.frombuffer(self._data[start : self._at], dtype)
 
     def _strings(self, count: int) -> list[str]:
-        """Reads strings, of which a vocabulary has some hundred thousand: without a call for each."""
+        """Reads `count` strings in one loop. A call for each would be slow: a vocabulary has some hundred thousand."""
         data, at, unpack = self._data, self._at, _LENGTH.unpack_from
         texts: list[bytes] = []
         if count * _LENGTH.size > len(data) - at:

@@ -28,9 +28,9 @@ class Metadata:
         return key in self._values
 
     def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
-        """Returns the whole number at `key`, which is at least `least`; of an array, the number that all entries are.
+        """Returns the whole number at `key`. It must be at least `least`.
 
-        Raises ModelError also if the entries of an array differ.
+        At an array, returns the number that all entries have in common. Raises ModelError if they differ.
         """
         value = self._get(key, default)
         if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "iu":
@@ -42,7 +42,9 @@ class Metadata:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Returns the finite number at `key`: the shortest decimal that the stored binary number is rounded from."""
+        """Returns the finite number at `key`. An f32 number becomes the shortest decimal that rounds to it, such as
+        1e-05.
+        """
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
             raise self.error(key, "must be a finite number")

@@ -72,20 +72,20 @@ class AttentionBackend(Protocol):
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.
 
-        Drops rows whose page id is N.
+        Drops rows whose page id is N. Returns the arrays of the cache.
         """
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` to whole pages, whose ids are `page_ids[T / page]`, i32.
 
-        Drops pages whose id is N.
+        Drops pages whose id is N. Returns the arrays of the cache.
         """
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         """Computes attention of one query per row over that row's keys.
 
         Args:
-            q: `[R, H, d]`.
+            q: queries, `[R, H, d]`, f32 or bf16.
             cache: the arrays of one layer, after the write.
             table: i32 `[R, P]`, page ids.
             lengths: i32 `[R]`, number of keys of each row, including its query's.
@@ -100,7 +100,7 @@ class AttentionBackend(Protocol):
         """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
         Args:
-            q: `[T, H, d]`, the queries at positions `start .. start + T - 1`; their keys are already in the cache.
+            q: `[T, H, d]`, f32 or bf16, the queries at positions `start .. start + T - 1`; their keys are already in the cache.
             cache: the arrays of one layer, after the write.
             table: i32 `[P]`, page ids.
             start: i32 scalar.

@@ -98,17 +98,27 @@ class KVLoop:
 
     @staticmethod
     def over(cache: Cache, q: Array, spec: AttentionSpec, tiling: Tiling) -> KVLoop:
-        """Creates a pass over pages of keys and values, each `[K, N, page, d]`, which are multiplied in q's dtype."""
+        """Creates a pass over pages of keys and values.
+
+        Args:
+            cache: the arrays of one layer. Keys and values are `[K, N, page, d]`.
+            q: the queries, `[.., d]`. Keys and values are multiplied in their dtype.
+            spec: how scores are computed and which keys are visible.
+            tiling: the tiling of the kernel.
+        """
         page, width = cache[0].shape[2:]
         scale = width**-0.5 if spec.scale is None else spec.scale
         return KVLoop(spec, scale, tiling.keys(page, padded_width(width), q.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
-        """Returns the number of splits for the keys from position `first` to `end`. Depends on these two alone."""
+        """Returns the number of splits for the keys from position `first` up to `end`, excluded; i32 scalars or arrays.
+
+        Depends on these positions alone, so that neighbours never change a sequence's bits.
+        """
         return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.min_blocks), 1, self.tiling.splits)
 
     def split_range(self, split: Array, first: Array, end: Array) -> SplitRange:
-        """Returns the blocks of one split of the keys from position `first` to `end`."""
+        """Returns the blocks of split number `split` of the keys from position `first` up to `end`, excluded; i32."""
         splits = self.splits(first, end)
         count = pl.cdiv(jnp.maximum(self._blocks(first, end) - split, 0), splits)
         return SplitRange(first // self.block + split, splits, jnp.where(split < splits, count, 0))

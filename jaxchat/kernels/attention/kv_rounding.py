@@ -18,7 +18,8 @@ def cache_shapes(tokens: tuple[int, int, int], width: int, dtype: str) -> Shapes
     """Returns the arrays of a layer with separate keys and values: these two, then the two of scales if they are int8.
 
     Args:
-        tokens: page, position in the page and KV head, in any order: the shape of the scales.
+        tokens: shape of the scales: numbers of pages, of tokens in a page, and of KV heads, in the order of the
+            backend.
         width: head dimension, the last axis of keys and values.
         dtype: dtype of keys and values.
     """

@@ -88,7 +88,11 @@ def library(folder: Path | None, part: str = "") -> tuple[ctypes.CDLL, str]:
 
 
 def is_built(folder: Path | None, part: str = "") -> bool:
-    """Returns whether `folder` already contains the kernels for this machine, those of `part` as for `register`.
+    """Returns whether `folder` already contains the kernels for this machine.
+
+    Args:
+        folder: folder for built kernels; None never contains any.
+        part: as for `register`.
 
     Raises:
         NativeError: the compiler is missing or fails, or XLA_FLAGS names unsupported instructions.

@@ -13,7 +13,7 @@ _DEFAULTS = dict(num_key_value_heads=32, rms_norm_eps=1e-5, sliding_window=4096)
 
 
 def read_4(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Exaone4ForCausalLM`."""
+    """Reads the configuration of `Exaone4ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     return ModelConfig(**sizes(keys), kinds=_kinds(keys), qk_norm=True, pre_norms=False, post_norms=True)
 

@@ -17,7 +17,7 @@ _ROPE = dict(rope_type="yarn", factor=32.0, truncate=False, original_max_positio
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `GptOssForCausalLM`."""
+    """Reads the configuration of `GptOssForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     if not keys.has("rope_parameters") and not len(keys.inner("rope_scaling")):
         keys = keys.replaced(dict(rope_parameters=_ROPE))
