@@ -107,7 +107,7 @@ class Placement:
         return self.sharding(spec.axes, spec.shape)
 
     def sharding(self, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> NamedSharding:
-        """Returns the sharding of an array with these logical axes.
+        """Returns the sharding of an array with the logical axes `axes` and the sizes `shape`.
 
         An axis that the mesh does not divide is not split.
         """

@@ -86,7 +86,8 @@ def suggest_config(
 ) -> EngineConfig:
     """Returns settings that suit accelerators: large chunks, large pages on a TPU, and few decode programs.
 
-    Few decode programs suffice, because a decode step mainly reads weights, whatever its number of rows.
+    Few decode programs suffice, because a decode step mainly reads weights, whatever its number of rows. The arguments
+    other than `topology` are settings of `EngineConfig`.
     """
     page = 128 if topology.chip.platform == "tpu" else 16
     return EngineConfig(

@@ -32,7 +32,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ChatServicer(service_pb2_grpc.ChatServiceServicer):
-    """The chat service of a backend. Cancelling an RPC cancels the call of the backend."""
+    """The chat service of a backend. Cancelling an RPC cancels the call of the backend.
+
+    Args:
+        backend: the service that answers the requests.
+        keys: valid API keys, of which each call requires one. None means that no call requires a key.
+    """
 
     def __init__(self, backend: ChatBackend, keys: ApiKeys | None = None):
         self._backend = backend

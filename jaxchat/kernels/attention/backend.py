@@ -100,7 +100,7 @@ class AttentionBackend(Protocol):
         """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
         Args:
-            q: `[T, H, d]`, f32 or bf16, the queries at positions `start .. start + T - 1`; their keys are already in the cache.
+            q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16. Their keys are in the cache already.
             cache: the arrays of one layer, after the write.
             table: i32 `[P]`, page ids.
             start: i32 scalar.

@@ -90,7 +90,7 @@ def prefill(
     """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
     Args:
-        q: `[T, H, d]`, f32 or bf16, the queries at positions `start .. start + T - 1`.
+        q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16.
         cache: keys and values, including those of these tokens, and their scales if they are int8.
         table: i32 `[P]`, page ids.
         start: i32 scalar.

@@ -90,7 +90,7 @@ def prefill_attention(q: Array, cache: Cache, table: Array, start: Array, spec: 
     """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
     Args:
-        q: `[T, H, d]`, f32 or bf16, the queries at positions `start .. start + T - 1`; their keys are already in the pages.
+        q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16. Their keys are in the pages already.
         cache: keys and values, each `[N, page, K, d]`; if they are int8, also their scales, each f32 `[N, page, K]`.
         table: `[P]` i32, page ids.
         start: i32 scalar.

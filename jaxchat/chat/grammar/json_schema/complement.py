@@ -1,7 +1,7 @@
 """Negates JSON Schemas, as `not`, `if` and `oneOf` require.
 
-The result is a list of alternatives, of which a value must satisfy at least one. Every value that does violates the
-original schema. Some values that violate it may satisfy none.
+The result is a list of alternatives. Every value that satisfies one of them violates the original schema. Some values
+that violate the schema may satisfy no alternative.
 """
 
 from __future__ import annotations

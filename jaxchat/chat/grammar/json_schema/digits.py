@@ -46,7 +46,13 @@ def limit_digits(schema: Schema) -> Schema:
 
 
 def definition_name(prefix: str, number: int, *, merged: bool) -> str:
-    """Returns the name of a definition. It tells whether the definition is only a part of intersections."""
+    """Returns the name of a definition, from which `is_merged` can tell whether it is only a part of intersections.
+
+    Args:
+        prefix: begins the name.
+        number: number of the definition.
+        merged: whether the definition is only a part of intersections.
+    """
     return f"{prefix}{'merged' if merged else 'd'}{number}"
 
 

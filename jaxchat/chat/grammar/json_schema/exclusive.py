@@ -20,7 +20,7 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
     """Returns the options of `oneOf` with their pointers, restricted so that a value of one violates all others.
 
     A restriction concerns only members that the other option requires, values of members that both declare, types,
-    bounds, and the number of items. Others would give unnatural answers.
+    bounds, and the number of items. Other restrictions would lead to unnatural answers.
 
     Args:
         document: the whole document.
