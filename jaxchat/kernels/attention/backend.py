@@ -100,7 +100,7 @@ class AttentionBackend(Protocol):
         """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
         Args:
-            q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16. Their keys are in the cache already.
+            q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16. The cache has their keys.
             cache: the arrays of one layer, after the write.
             table: i32 `[P]`, page ids.
             start: i32 scalar.
