@@ -99,6 +99,10 @@ def stored_parameters(shards: TensorReader, config: ModelConfig) -> dict[ParamPa
     """Returns the stored tensors of every parameter.
 
     If the family has several sets of names, uses the set that fits the most stored tensors.
+
+    Args:
+        shards: reader of the stored tensors.
+        config: the configuration of the model.
     """
     prefix, head = shards.prefix(config.names.prefixes), shards.head()
     forms = [

@@ -38,7 +38,7 @@ class TensorReader(ABC):
 
     @abstractmethod
     def read(self, part: TensorSlice) -> np.ndarray:
-        """Returns the rows of a stored tensor that `part` selects, floating-point numbers."""
+        """Returns the rows of a stored tensor that `part` selects, floating-point numbers `[rows, ..]`."""
 
     @abstractmethod
     def release(self) -> None:

@@ -122,7 +122,12 @@ class LocalTransport:
 
 
 class LocalChunkStream:
-    """The chunks of a session's answer. Garbage collection before the last chunk cancels the answer."""
+    """The chunks of a session's answer. Garbage collection before the last chunk cancels the answer.
+
+    Args:
+        transport: runs the session.
+        chunks: the chunks, which are read on the session's loop.
+    """
 
     def __init__(self, transport: LocalTransport, chunks: AsyncGenerator[v1.ChatCompletionChunk, None]) -> None:
         self._transport = transport

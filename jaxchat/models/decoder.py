@@ -78,13 +78,18 @@ class Decoder(nn.Module):
 
 
 def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array, attend: Attend) -> Array:
-    """Returns the hidden states, f32 `[T, D]`, that `Decoder.__call__` computes with the parameters `params`."""
+    """Returns the hidden states, f32 `[T, D]`, that `Decoder.__call__` computes with the parameters `params`.
+
+    The other arguments are those of `Decoder.__call__`.
+    """
     hidden: Array = decoder.apply({"params": params}, tokens, positions, attend=attend)  # type: ignore[assignment]
     return hidden
 
 
 def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
-    """Returns the logits, f32 `[T, V]`, that `Decoder.logits` computes with the parameters `params`."""
+    """Returns the logits of `hidden[T, D]`, f32 `[T, V]`, as `Decoder.logits` computes them with the parameters
+    `params`.
+    """
     logits: Array = decoder.apply({"params": params}, hidden, method=Decoder.logits)  # type: ignore[assignment]
     return logits
 

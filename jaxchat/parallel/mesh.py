@@ -129,7 +129,13 @@ class Placement:
         return jax.tree.map(one, params)
 
     def place(self, spec: ParamSpec, array: np.ndarray) -> jax.Array:
-        """Puts a loaded parameter on its devices, each of which receives only its part."""
+        """Puts a loaded parameter on its devices, each of which receives only its part. Returns it with the same shape
+        and dtype.
+
+        Args:
+            spec: the parameter's spec.
+            array: the parameter, with the shape of `spec`.
+        """
         placed: jax.Array = put(array, self.parameter(spec))
         return placed
 

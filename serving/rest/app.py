@@ -86,7 +86,7 @@ def create_app(
 
 
 class Api:
-    """The handlers of the REST endpoints."""
+    """The handlers of the REST endpoints. The arguments are those of `create_app`."""
 
     def __init__(self, backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float):
         self._backend = backend

@@ -41,6 +41,10 @@ MESSAGES = [{"role": "user", "content": "Tell me what jaxchat is, how to start i
 class Bare:
     """An engine that takes and returns token ids.
 
+    Args:
+        model: the model, as for `jaxchat.load`.
+        slots: number of slots.
+
     Attributes:
         bans: logit biases, as pairs of token id and bias, that exclude all stop tokens.
     """

@@ -112,7 +112,12 @@ def peers(x: np.ndarray) -> dict[str, Work]:
 
 
 def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
-    """Returns the median milliseconds of each call. The calls alternate."""
+    """Returns the median milliseconds of each call, by name. The calls alternate.
+
+    Args:
+        work: the calls by name.
+        repetitions: number of measurements of each call.
+    """
     times: dict[str, list[float]] = {name: [] for name in work}
     for repetition in range(-1, repetitions):  # the first round compiles
         for name, call in work.items():

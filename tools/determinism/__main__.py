@@ -33,7 +33,12 @@ from tools.server_process import ServerProcess
 
 
 class Report:
-    """A comparison of each phase's answers with the expected ones, printed as a Markdown table."""
+    """A comparison of each phase's answers with the expected ones, printed as a Markdown table.
+
+    Args:
+        requests: the requests of every phase.
+        expected: the right answer to each request.
+    """
 
     def __init__(self, requests: list[Request], expected: list[Answer]) -> None:
         self._requests, self._expected = requests, expected

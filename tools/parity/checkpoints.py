@@ -284,7 +284,7 @@ def perturb(model: torch.nn.Module) -> None:
 
 
 def logits(model: torch.nn.Module, tokens: list[int]) -> Any:
-    """Returns the logits of one sequence, NumPy f32 `[T, V]`."""
+    """Returns the logits of a sequence of token ids, NumPy f32 `[T, V]`."""
     with torch.no_grad():
         return model(torch.tensor([tokens])).logits[0].float().numpy()
 

@@ -68,7 +68,12 @@ def _marking(phase: str, method):  # type: ignore[no-untyped-def]
 
 
 class Streams:
-    """An engine with one decode program, and its load of random prompts."""
+    """An engine with one decode program, and its load of random prompts.
+
+    Args:
+        directory: directory of the model.
+        args: the flags of the command line.
+    """
 
     def __init__(self, directory: Path, args: argparse.Namespace) -> None:
         config = EngineConfig(

@@ -30,7 +30,12 @@ from tools.templates.table import Row, table
 
 
 def row_of(source: Source, directory: Path) -> Row:
-    """Returns the results of one template. Writes a model with that template to `directory`, which must not exist."""
+    """Returns the results of one template.
+
+    Args:
+        source: the template.
+        directory: directory to which a model with that template is written. It must not exist.
+    """
     write_model(source, directory)
     try:
         ours = Jaxchat(directory)

@@ -153,7 +153,13 @@ def _matrices(params: Params) -> Any:
 
 
 def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransformation) -> Callable[..., Any]:
-    """Returns a compiled training step: (params, state, batch, learning rate) -> (params, state, loss)."""
+    """Returns a compiled training step: (params, state, batch, learning rate) -> (params, state, loss).
+
+    Args:
+        decoder: the model.
+        layout: number of rows of each length in a batch, as pairs (rows, tokens).
+        update: the optimizer, whose updates the step multiplies by the learning rate.
+    """
 
     def step(params: Params, state: Any, batch: tuple[Array, ...], rate: Array) -> tuple[Params, Any, Array]:
         value, gradient = jax.value_and_grad(loss)(params, decoder, layout, batch)

@@ -64,6 +64,10 @@ class ChoiceBuilder:
     A token's log-probability entry is released together with the token's first character. It is dropped if a stop
     string cuts off that character.
 
+    Args:
+        tokenizer: the model's tokenizer.
+        options: the settings of the request.
+
     Attributes:
         tokens: number of tokens fed so far.
         buffered_bytes: approximate size of the output that `take` has not returned yet.

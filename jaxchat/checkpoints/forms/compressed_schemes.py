@@ -26,7 +26,7 @@ _UNSUPPORTED = ("transform_config", "moe_sparsity_config")
 
 @dataclass(frozen=True)
 class Scheme:
-    """How the weights of a group of modules are stored."""
+    """The form in which the weights of a group of modules are stored."""
 
     targets: tuple[str, ...]  # names of modules, patterns after "re:", or classes
     form: str  # PACKED, INTEGERS or FLOATS

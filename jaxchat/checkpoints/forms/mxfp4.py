@@ -75,15 +75,19 @@ class Mxfp4Form:
     """The stored form MXFP4: each tensor is stored as blocks of numbers and the scales of the blocks."""
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the blocks and the scales of each tensor, by its name.
+        """Returns the names of the blocks and the scales of each tensor, by the tensor's name.
 
-        A tensor is in this form if a name has the suffix `_blocks`.
+        A tensor is in this form if a stored name has the suffix `_blocks`.
         """
         tensors = sorted(name.removesuffix(BLOCKS) for name in names if name.endswith(BLOCKS))
         return {name: (f"{name}{BLOCKS}", f"{name}{SCALES}") for name in tensors}
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> Mxfp4:
-        """Returns the tensor stored as blocks and scales. Raises ModelError if their shapes or dtypes do not match."""
+        """Returns the tensor `name`, whose `parts` are its blocks and scales.
+
+        Raises:
+            ModelError: the shapes or dtypes of the parts do not match.
+        """
         return Mxfp4(parts[f"{name}{BLOCKS}"], parts[f"{name}{SCALES}"])
 
 

@@ -20,7 +20,7 @@ _IMAGES = ("vision.", "mm.")  # beginnings of keys about the part of a model tha
 
 @dataclass(frozen=True)
 class ModelKeys:
-    """The keys of one architecture, such as `llama.block_count`, and the tensors beside them."""
+    """A reader of the keys of one architecture, such as `llama.block_count`, and of the tensors in the same file."""
 
     file: GgufFile
     metadata: Metadata
@@ -58,7 +58,7 @@ class ModelKeys:
         return self.file.tensors[tensor].shape
 
     def factors(self, tensor: str) -> list[float]:
-        """Returns the numbers of a vector of factors in the file."""
+        """Returns the numbers of the tensor `tensor`, a vector of factors in the file."""
         stored = self.file.tensors[tensor]
         data = np.fromfile(stored.path, np.uint8, stored.size, offset=stored.offset)
         return [float(number) for number in floats(stored.type, data[None])[0]]

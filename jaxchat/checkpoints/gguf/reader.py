@@ -40,7 +40,11 @@ class GgufReader(TensorReader):
         return kind if kind in ("F16", "BF16") else "F32"
 
     def read(self, part: TensorSlice) -> np.ndarray:
-        """Returns the rows of a stored tensor that `part` selects; quantised ones in f32."""
+        """Returns the rows of a stored tensor that `part` selects, `[rows, ..]`. Quantised rows become f32.
+
+        Raises:
+            ModelError: the rows are damaged.
+        """
         origin = self._origins[part.name]
         start, end = part.rows or (0, origin.shape[0])
         try:
@@ -59,7 +63,11 @@ class GgufReader(TensorReader):
         return np.asarray(numbers, np.float32) - np.float32(origin.added)
 
     def quantised(self, part: TensorSlice) -> QuantisedRows | None:
-        """Returns the rows that `part` selects as they are stored, or None if they are not quantised rows."""
+        """Returns the rows that `part` selects as they are stored, or None if they are not quantised rows.
+
+        Raises:
+            ModelError: the rows are damaged.
+        """
         origin = self._origins[part.name]
         kind = self._first(origin).type
         if not is_quantised(kind) or origin.compose or len(origin.shape) != 2:

@@ -58,9 +58,14 @@ class Pages:
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Loads block number `index`, which has `block` keys: each array of the cache, d padded to `padded_width(d)`.
+        """Loads one block of keys: each array of the cache, with d padded to `padded_width(d)`.
 
         Positions from `end` on are zeros, because the memory there may hold NaN.
+
+        Args:
+            index: number of the block, i32 scalar.
+            block: number of keys in a block.
+            end: position after the last key, i32 scalar.
         """
         keys, values, *scales = self.cache
         page, width = keys.shape[-2:]
@@ -134,9 +139,9 @@ class KVLoop:
         Args:
             q: `[T, d]`.
             pages: keys, values and table.
-            queries: positions of the queries, broadcastable to `[T, block]`.
+            queries: positions of the queries, i32, broadcastable to `[T, block]`.
             split_range: the blocks to visit.
-            end: position after the last key.
+            end: position after the last key, i32 scalar.
             sums: sums to start from.
         """
 

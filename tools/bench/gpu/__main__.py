@@ -26,13 +26,13 @@ PEERS = {
 
 
 def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:
-    """Runs a peer for at most `seconds` and returns its last results, or {} if it printed none.
+    """Runs a peer and returns its last results, or {} if it printed none.
 
     Args:
         command: the module of the peer and its flags.
         args: the flags of `tools.bench.gpu.engine.add_arguments`.
         model: a name that `jaxchat plan` knows, or a `config.json`.
-        seconds: the limit.
+        seconds: maximum time of the run.
     """
     numbers = ("prompt", "steps", "rounds", "max_seq_len")
     flags = [word for name in numbers for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]

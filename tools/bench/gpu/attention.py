@@ -91,10 +91,10 @@ def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Ar
 
     Args:
         attend: the attention to time.
-        q: queries, bf16 `[R or T, H, d]`.
-        caches: keys and values of each layer, as `attend` takes them.
-        table: page table, i32.
-        place: last argument of `attend`: lengths of rows, or the position of the first query, i32.
+        q: queries, bf16 `[R, H, d]` or `[T, H, d]`.
+        caches: keys and values of each layer, bf16, in the shapes that `attend` takes.
+        table: page table, i32 `[R, P]` or `[P]`.
+        place: last argument of `attend`, i32: the lengths `[R]` of rows, or the position of the first query.
     """
 
     @jax.jit

@@ -52,6 +52,9 @@ class Running:
 class LlamaLoop:
     """A peer with one context of llama.cpp, whose sequences share the KV cache.
 
+    Args:
+        settings: the first message to the worker.
+
     Raises:
         RuntimeError: llama.cpp cannot load the model.
     """

@@ -56,7 +56,7 @@ MINUS = (
 
 
 def equation(a: int, sign: str, b: int) -> str:
-    """Returns an equation, such as `47 + 38 = 85.`"""
+    """Returns the equation for `a sign b`, such as `47 + 38 = 85.`"""
     return f"{a} {sign} {b} = {a + b if sign == '+' else a - b}."
 
 

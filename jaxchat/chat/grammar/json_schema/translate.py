@@ -50,6 +50,10 @@ class Translator:
 
     The target of a reference becomes a numbered definition. It becomes a second one if it is referred to both as a
     complete schema and as a part of an intersection.
+
+    Args:
+        document: the document.
+        prefix: begins the names of definitions.
     """
 
     def __init__(self, document: Document, prefix: str) -> None:
