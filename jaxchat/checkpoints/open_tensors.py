@@ -1,4 +1,4 @@
-"""Opens the stored tensors of a model directory, whatever files they are in."""
+"""Opens the stored tensors of a model directory in any supported file format."""
 
 from __future__ import annotations
 

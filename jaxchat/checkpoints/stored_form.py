@@ -30,7 +30,7 @@ class QuantisedTensor(StoredTensor, Protocol):
         """Returns the rows in the slice `index` in quantised form, or None if they must be widened.
 
         `dequantised` of the result equals `[index]` of this tensor. For a stack of matrices `[entries, in, out]`, the
-        slice must have one entry, and the result has a row for each of its outputs: the transposed matrix.
+        slice must have one entry. The result is then the transposed matrix, with a row for each output.
         """
 
 

@@ -1,4 +1,4 @@
-"""The protocol of readers of stored tensors, which loading uses whatever files the tensors are in."""
+"""The protocol of readers of stored tensors. Loading uses it for every file format."""
 
 from __future__ import annotations
 

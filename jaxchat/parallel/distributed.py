@@ -1,4 +1,4 @@
-"""Several processes as one JAX program: joining and leaving, and arrays of which each process has a part."""
+"""Several processes as one JAX program: joining and leaving, and arrays that are divided among processes."""
 
 from __future__ import annotations
 

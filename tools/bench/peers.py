@@ -47,7 +47,7 @@ class Peer:
 
     @property
     def with_gguf(self) -> Peer | None:
-        """The peer that serves a GGUF file as it is; None if this one cannot."""
+        """The variant of this peer that serves a GGUF file without converting it; None if there is none."""
         if self.way == "grpc":
             return replace(self, worker="gguf_door")
         return self if self.worker == "llama_loop" else None

@@ -60,7 +60,13 @@ def markdown(records: list[Record], command: str) -> str:
 
 
 def put(document: Path, name: str, text: str) -> None:
-    """Replaces the text between the markers `name` of a document. Appends markers and text if there are none."""
+    """Replaces the text between the markers of a document. Appends markers and text if there are none.
+
+    Args:
+        document: the document.
+        name: name in the markers, `<!-- name: begin -->` and `<!-- name: end -->`.
+        text: the new text.
+    """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, marker, remainder = document.read_text("utf-8").partition(begin)
     after = remainder.partition(end)[2] if marker else "\n"

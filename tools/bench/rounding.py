@@ -1,8 +1,8 @@
 """Measures how rounding changes a model's logits, relative to float32: `python -m tools.bench.rounding`
 
 Runs conversations that the bundled model was not trained on, or files, through the decoder in each precision, without a
-cache. Compares every position: the error of the logits relative to their spread, the divergence of the distribution of
-the next token, and how often the likeliest token is the same.
+cache. Compares every position and prints three figures. They are the error of the logits relative to their spread, the
+divergence of the distribution of the next token, and how often the likeliest token is the same.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measures the cost of each sampling feature: `python -m tools.bench.sampling`.
 
 Times one call of the sampler at several batch and vocabulary sizes. For comparison, also times the matrix product that
-computes the logits (f32, width 896), and samplers that sort all logits, in torch and in NumPy. Alternates all of them,
-so that a noisy machine disturbs them equally. Prints medians in milliseconds.
+computes the logits (f32, width 896), and samplers of torch and NumPy that sort all logits. Alternates all of these, so
+that a noisy machine disturbs them equally. Prints medians in milliseconds.
 """
 
 from __future__ import annotations

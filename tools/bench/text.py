@@ -1,6 +1,6 @@
 """A tokenizer of a given size, and texts that have an exact number of tokens.
 
-A word has four letters, in lower and upper case by turns, such as `bCdF`. It is one token, merged from two pairs of
+A word has four letters, alternately in lower and upper case, such as `bCdF`. It is one token, merged from two pairs of
 letters. The blank before a word is another token. The vocabulary has 256 bytes, 400 pairs, the words, and three control
 tokens, with ids in this order.
 """

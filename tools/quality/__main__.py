@@ -2,9 +2,11 @@
 
     python -m tools.quality MODEL [--forms stored int8 int4] [--llama PYTHON]
 
-MODEL is a directory or a GGUF file. Scores pieces of the repository's own documents and code, and prints a table: the
-mean Kullback-Leibler divergence of the next token's distribution from that of the float32 weights, in thousandths of a
-nat, and how often the most probable token is the same. `stored` serves a quantised checkpoint as it is stored.
+MODEL is a directory or a GGUF file. Scores pieces of the repository's own documents and code, and prints a table with
+two figures. One is the mean Kullback-Leibler divergence between the distributions of the next token, in thousandths of
+a nat. The other is how often the most probable token is the same. `stored` serves a quantised checkpoint without
+rounding it again.
+
 `--llama` also measures llama.cpp on a GGUF file. PYTHON is the interpreter of an environment that has it.
 """
 

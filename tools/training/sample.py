@@ -19,8 +19,12 @@ HELD_OUT_ONE_IN = 10
 class Sample:
     """A conversation whose last turn, by the assistant, is the answer to learn and to check.
 
-    `key` is the content that training must not see if the sample is held out, such as a pair of numbers, a name or the
-    wording of a question. `check` says how the last turn is compared: as text, parsed JSON or tool calls.
+    Attributes:
+        skill: name of the skill.
+        key: what training must not see if the sample is held out, such as a pair of numbers, a name or a question.
+        messages: the turns.
+        tools: declarations of tools.
+        check: how the last turn is compared: as text, as JSON or as tool calls.
     """
 
     skill: str

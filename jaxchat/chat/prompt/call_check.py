@@ -22,8 +22,12 @@ _TEXT: Message = {"role": "assistant", "content": "probed_answer"}
 def misreads(render: Render, tool_format: ToolFormat) -> bool:
     """Returns whether a format's parser fails to recover a call that the template has written into the history.
 
-    Also returns False if this cannot be tested: the template raises or does not print the call, the text of the call
-    cannot be isolated, the arguments are printed as a Python dictionary, or the format has no parser.
+    Also returns False if this cannot be tested:
+
+    - The template raises or does not print the call.
+    - The text of the call cannot be isolated.
+    - The arguments are printed as a Python dictionary.
+    - The format has no parser.
 
     Args:
         render: `render(messages, tools, begins)` renders a conversation, followed by the beginning of an answer if

@@ -1,4 +1,5 @@
-"""Encodes text: by the `fastokens` library where it gives the ids of the `tokenizers` library, elsewhere by that one.
+"""Encodes text with the `fastokens` library if it gives the same ids as the `tokenizers` library, otherwise with the
+latter.
 
 `fastokens` takes a tenth to a fiftieth of the time, but supports fewer kinds of tokenizers and fewer platforms.
 """

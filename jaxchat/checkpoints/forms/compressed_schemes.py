@@ -37,7 +37,7 @@ class Scheme:
     ordered: bool  # whether a group's inputs are not neighbours, so that `weight_g_idx` is needed
 
     def rank(self, module: str) -> int:
-        """Returns 0, 1 or 2 if the module is a target by its name, by a pattern or by its class; 3 if it is none."""
+        """Returns how a module is a target: 0 by its name, 1 by a pattern, 2 by its class, 3 if in no way."""
         if module in self.targets:
             return 0
         if any(_matches(target, module) for target in self.targets):

@@ -1,4 +1,4 @@
-"""The file that names the GGUF files of which a directory is a view, and what a view is made from."""
+"""The file in a view that names the view's GGUF files, and the digest of everything that a view is made from."""
 
 from __future__ import annotations
 

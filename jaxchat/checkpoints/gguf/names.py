@@ -1,7 +1,7 @@
 """Finds, for each Hugging Face name, the tensors of a GGUF file that it is read from.
 
-The conversion to GGUF renames tensors, stacks those of experts, adds 1 to the norms of Gemma and reorders the rows of
-queries and keys of Llama. An `Origin` says how to undo that.
+The conversion to GGUF renames tensors and stacks those of experts. It adds 1 to the norms of Gemma, and reorders the
+rows of queries and keys of Llama. An `Origin` says how to undo that.
 """
 
 from __future__ import annotations

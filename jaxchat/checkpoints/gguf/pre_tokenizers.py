@@ -1,7 +1,7 @@
 """The registry of pre-tokenizers: how byte-level BPE vocabularies in GGUF files split text before merging.
 
-`tokenizer.ggml.pre` names one. It stands for the normalizer, the patterns and the options of the `tokenizer.json` that
-the vocabulary came from, which the file itself does not hold.
+The key `tokenizer.ggml.pre` names one. The file does not store the normalizer, the patterns and the options of the
+original `tokenizer.json`. This name stands for them.
 """
 
 from __future__ import annotations

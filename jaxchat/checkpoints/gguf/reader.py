@@ -18,7 +18,7 @@ from jaxchat.quantised import QuantisedRows
 
 
 class GgufReader(TensorReader):
-    """A reader of the GGUF files of which a directory is a view, see `gguf.view`.
+    """A reader of the GGUF files that a view (see `gguf.view`) was made from.
 
     Tensors have the names, shapes and order of rows of the Hugging Face checkpoint that the file was made from.
     """

@@ -37,7 +37,13 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens by id."""
+    """The tokens of a vocabulary, by id.
+
+    Attributes:
+        tokens: spelling of each token.
+        kinds: kind of each token, a number of `Kind`, i32 `[tokens]`.
+        scores: score of each token, f32 `[tokens]`; None if the file has none.
+    """
 
     tokens: list[str]
     kinds: np.ndarray  # i32 [tokens], of `Kind`

@@ -50,8 +50,9 @@ class Tiling:
 class Pages:
     """The Pallas refs of one kernel instance.
 
-    They are the keys and values `[N, page, d]` of one KV head, with their scales `[N, page]` if they are int8, and the
-    page table i32 `[P]` of one sequence.
+    Attributes:
+        cache: keys and values `[N, page, d]` of one KV head, and their scales `[N, page]` if they are int8.
+        table: page table of one sequence, i32 `[P]`.
     """
 
     cache: tuple[Any, ...]

@@ -24,7 +24,7 @@ class JoinedWeight:
 
     @property
     def dtype(self) -> jnp.dtype:
-        """The dtype of what else the model computes with."""
+        """The dtype of the model's other weights and of its activations."""
         return self.parts[0].dtype
 
 

@@ -1,8 +1,8 @@
 """Measures jaxchat and `transformers` on a GPU: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
 
-Models have random weights, and each peer runs in a separate process. Reports the tokens per second of prefill and of
-decoding for several users at once, with their share of the roofline: the maker's peak rate for prefill, and the time of
-reading weights and KV for decoding.
+Models have random weights, and each peer runs in a separate process. Reports the tokens per second of prefill, and of
+decoding for several users at once, with their share of the roofline. The roofline is the maker's peak rate for prefill,
+and the time of reading weights and KV for decoding.
 """
 
 from __future__ import annotations

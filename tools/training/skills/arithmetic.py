@@ -78,5 +78,5 @@ def sample(rng: Random, a: int, sign: str, b: int) -> Sample:
 
 
 def make(rng: Random) -> Sample:
-    """Returns a random question with its answer."""
+    """Returns a random question with its answer. The key is the pair of numbers with the sign."""
     return sample(rng, *operands(rng))
