@@ -51,7 +51,7 @@ class TensorReader(ABC):
     def quantised(self, part: TensorSlice) -> QuantisedRows | None:
         """Returns the rows that `part` selects as they are stored, or None if they are not stored as quantised rows.
 
-        Their `dequantised` equals what `read` returns.
+        `dequantised` of the result equals `read(part)`.
         """
         return None
 

@@ -4,10 +4,11 @@
     python -m tools.bench --dtype float32 --document docs/performance.md
     python -m tools.bench --gguf FILE --document docs/performance.md
 
-With --gguf, the model is a real one in that file, served as it is by jaxchat over gRPC and by llama.cpp.
+With --gguf, the model is the real one in that file. jaxchat, over gRPC, and llama.cpp serve the file without converting
+it.
 
-Other engines have separate environments under the cache folder, which --install-peers creates. Without its environment,
-a peer is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
+Other engines have separate environments in the cache folder, which --install-peers creates. A peer without its
+environment is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
 """
 
 from __future__ import annotations

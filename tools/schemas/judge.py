@@ -3,7 +3,7 @@
     python -m tools.schemas.judge --count 2000
 
 Random walks under the token mask must end in values that the package `jsonschema` accepts for the schema as it was
-sent. Values that `jsonschema` accepts must be admitted by the mask. The exit status is 1 if one of them is wrong.
+sent. The mask must admit values that `jsonschema` accepts. The exit status is 1 if a value violates one of these rules.
 """
 
 from __future__ import annotations

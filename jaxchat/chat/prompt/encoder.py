@@ -113,9 +113,17 @@ class FastEncoder:
 def _prepared(
     source: str, kind: str, control: Collection[str], aliases: Sequence[AddedToken], ids: dict[str, int]
 ) -> str:
-    """Returns a `tokenizer.json` with aliases added. Its control tokens are special, because text has no special ones.
+    """Returns a `tokenizer.json` with aliases added, in which control tokens are special.
 
-    Whether a token is special changes nothing else. Old files leave out the `kind` of the model.
+    `ids_of_text` splits the spellings of special tokens like ordinary text, but keeps aliases. Whether a token is
+    special changes nothing else.
+
+    Args:
+        source: the text of a `tokenizer.json`.
+        kind: type of the model, which old files leave out.
+        control: spellings of the control tokens.
+        aliases: tokens to add.
+        ids: ids of the aliases by spelling.
     """
     spec: dict[str, Any] = json.loads(source)
     added = [

@@ -1,4 +1,4 @@
-"""Reads rows of GGUF blocks: quantised ones into `QuantisedRows`, all of them into floats.
+"""Reads rows of GGUF blocks: into floats, or into `QuantisedRows` if they are quantised.
 
 A block holds numbers of one row: their codes, packed, and the f16 scales of the block. Blocks of 256 (the types K) also
 hold small whole numbers that scale each group of 16 or 32. Letters: n rows, k inputs, b blocks of a row, s bytes.

@@ -95,9 +95,10 @@ def gemma_3(keys: ModelKeys, base: Config) -> Config:
 
 
 def _query_scalar(keys: ModelKeys, exception: int) -> int:
-    """Returns the number whose root divides attention scores: the head dimension, except in the models with 27 B.
+    """Returns the number by whose square root attention scores are divided: the head dimension, except in the 27B
+    models.
 
-    The files lack this setting; their readers tell these models by the number of layers.
+    The files lack this setting. As other readers do, recognises these models by their number of layers, `exception`.
     """
     if keys.integer("block_count") == exception:
         return keys.integer("embedding_length") // keys.integer("attention.head_count")

@@ -27,7 +27,8 @@ def model_keys(file: GgufFile) -> ModelKeys:
 
 
 def digest(file: GgufFile) -> str:
-    """Returns a digest of all that a view is made from: headers, paths, sizes and times of the files, and our version.
+    """Returns a digest of what a view depends on: headers, paths, sizes and times of its GGUF files, and jaxchat's
+    version.
 
     Raises:
         ModelError: a file has vanished.

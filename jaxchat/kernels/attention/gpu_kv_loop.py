@@ -22,15 +22,23 @@ Block = tuple[Array, ...]  # keys and values [block, d], d as padded; if they ar
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """The tiling of a kernel: keys in a block, warps of a kernel instance, and stages of its load pipeline.
+    """The tiling of a kernel.
 
-    A row's keys are divided into splits: one for every `min_blocks` blocks, rounded up, but at most `splits`. In a
-    prefill step, a kernel instance computes `queries` queries.
+    A row's keys are divided into splits: one for every `min_blocks` blocks, rounded up, but at most `splits`.
+
+    Attributes:
+        block: number of keys in a block, for keys of 128 numbers in bf16. Larger keys make smaller blocks.
+        warps: number of warps of a kernel instance.
+        stages: number of stages of its load pipeline: one for page ids, one for accumulation, the others for keys and
+            values in flight.
+        splits: maximum number of splits.
+        min_blocks: number of blocks in a split while there are fewer than `splits`.
+        queries: number of queries that a kernel instance computes in a prefill step.
     """
 
-    block: int  # for keys of 128 numbers in bf16; larger keys make smaller blocks
+    block: int
     warps: int
-    stages: int  # one for page ids, one for accumulation, the others for keys and values in flight
+    stages: int
     splits: int = 1
     min_blocks: int = 1
     queries: int = 1

@@ -122,7 +122,7 @@ def flags() -> tuple[str, ...]:
     """Returns the compiler flags: code for this machine, or for the CPU that XLA is restricted to.
 
     The environment variable XLA_FLAGS may restrict XLA. If the kernels ignored it, a machine with AVX-512 could not
-    reproduce the bits of a machine without.
+    reproduce the bits of a machine without AVX-512.
 
     Raises:
         NativeError: XLA is restricted to instructions that the kernels do not support.

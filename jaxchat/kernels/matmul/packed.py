@@ -56,7 +56,7 @@ def take(w: PackedWeight, outputs: Array) -> Array:
     """Returns the weights of the outputs numbered `outputs[T]` (int), `[T, k]`, such as rows of an embedding table.
 
     Raises:
-        TypeError: the weight has several parts, which tables have not.
+        TypeError: the weight is a `JoinedWeight`, which a table never is.
     """
     if isinstance(w, JoinedWeight):
         raise TypeError("a table is packed as a whole")

@@ -1,6 +1,6 @@
 """gpt-oss (arXiv 2508.10925): experts with biases and a bounded gate, attention sinks, a window in every other layer.
 
-Its checkpoints are published in MXFP4, see `checkpoints.mxfp4`.
+Its checkpoints are published in MXFP4, see `checkpoints.forms.mxfp4`.
 """
 
 from __future__ import annotations

@@ -117,7 +117,8 @@ def _patterns(value: Any, location: str) -> dict[str, Any]:
 def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> None:
     """Adds a format that can be enforced to `result`. Other formats are annotations.
 
-    So are times beside a pattern of the whole text: generators write times without a zone or seconds in this way.
+    Formats of times are annotations too if a pattern covers the whole text. Generators describe times without a zone or
+    seconds in this way.
     """
     if not isinstance(name, str):
         raise UnsupportedSchema(child_pointer(pointer, "format"), "expected the name of a format.", "format")
