@@ -162,7 +162,7 @@ def _assemble(shards: TensorReader, shape: Shape, slices: Slices, dtype: np.dtyp
         digest.update(f"{part.name}{tensor.dtype}{tensor.shape}".encode())
         digest.update(np.ascontiguousarray(tensor).view(np.uint8).data)
         array[part.place] = part.from_stored(tensor)
-    if array.nbytes > MAPPED // 4:  # placing and packing may hold it twice, which is enough
+    if array.nbytes > MAPPED // 4:  # free memory first: placing and packing may hold it twice
         shards.release()
     return array
 

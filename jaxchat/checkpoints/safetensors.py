@@ -21,7 +21,7 @@ from jaxchat.model_directory import INDEX, SINGLE, check_contents, read_if_there
 from jaxchat.quantised import QuantisedRows
 
 _WRAPPERS = ("module.", "base_model.model.")  # of DistributedDataParallel and of PEFT
-_COMPILED = "_orig_mod."  # torch.compile puts it where the compiled module is
+_COMPILED = "_orig_mod."  # torch.compile adds it to the name of a compiled module
 
 
 class SafetensorsReader(TensorReader):

@@ -15,7 +15,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", -1),  # the server has the limit, and it is a setting there
+    ("grpc.max_send_message_length", -1),  # the limit is a setting of the server
 )
 
 

@@ -15,7 +15,7 @@ from jaxchat.errors import ChatError, internal, safe_text, timeout
 
 DOMAIN = "jaxchat"
 DETAILS_KEY = "grpc-status-details-bin"
-MAX_TEXT_BYTES = 600  # of a message or path, which are in the trailers several times; clients refuse above 8 KiB
+MAX_TEXT_BYTES = 600  # of a message or path. Trailers repeat them, and clients refuse more than 8 KiB.
 
 _STATUS = {
     400: grpc.StatusCode.INVALID_ARGUMENT,

@@ -147,7 +147,7 @@ class LocalChunkStream:
             self._transport.run(self._chunks.aclose())
 
     def __del__(self) -> None:
-        if not self._ended:  # `run` would deadlock in a collection on the loop's own thread
+        if not self._ended:  # not `run`, which would deadlock if garbage is collected on the loop's thread
             self._transport.begin(self._chunks.aclose())
 
 

@@ -135,7 +135,7 @@ class GrpcServer:
                     0,
                 ),  # a second server on the same port is an error, and does not share it silently
                 ("grpc.http2.min_ping_interval_without_data_ms", least_ping_ms),
-                ("grpc.keepalive_permit_without_calls", 1),  # else idle connections may ping every two hours only
+                ("grpc.keepalive_permit_without_calls", 1),  # otherwise idle ones may ping only every two hours
             ]
         )
         add_methods(self._chat, self._server)

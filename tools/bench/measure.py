@@ -18,7 +18,7 @@ from tools.bench.peers import Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
 from tools.bench.workers.line import Settings
 
-CALM = 0.05  # of the processors may go to others without a second try
+CALM = 0.05  # fraction of the processors that others may use without a second try
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ class Bench:
 
     def _roofline(self, case: Case, figures: Figures, limits: Limits) -> Figures:
         """Returns the measured rate as a fraction of the rate that the probes' limits allow."""
-        if case.kind == "mix" or self._dtype == "gguf":  # several types of weights, products of several kinds
+        if case.kind == "mix" or self._dtype == "gguf":  # no single limit: requests or weights of several kinds
             return {}
         rows = case.streams if case.kind == "decode" else int(case.size)
         possible = rows / floor_seconds(self._weights, self._dtype, rows, limits)

@@ -49,7 +49,7 @@ class Environment:
         """Returns the command that runs a client's program in the environment's folder."""
         if self.language == "Python":
             return [str(self._python), str(client.path)]
-        for program in PROGRAMS.glob("*.mjs"):  # modules are looked up from the importing file on
+        for program in PROGRAMS.glob("*.mjs"):  # node searches for modules from the importing file's folder on
             (self.folder / program.name).write_bytes(program.read_bytes())
         return ["node", client.program]
 

@@ -36,7 +36,7 @@ class Edges:
         for cut in self._cuts:
             if cut in text:
                 start = 0
-                for piece in text.split(cut):  # as templates do; what they find of other cuts does not matter
+                for piece in text.split(cut):  # as templates do; other cuts are searched for separately
                     edges += self._of_piece(piece, start)
                     start += len(piece) + len(cut)
         return edges

@@ -80,7 +80,7 @@ class XmlCallParser(StreamParser):
 
     def _open(self, key: str, mark: str, pieces: list[Segment]) -> None:
         schema = self._arguments_of.schema_of(key)
-        self._repeated = key in self._keys  # an undeclared name, which the grammar cannot hold to one occurrence
+        self._repeated = key in self._keys  # the grammar cannot forbid to repeat an undeclared name
         self._value = value_text(schema or True, self._arguments_of.definitions)
         if mark:
             text = mark == self._marks[0]

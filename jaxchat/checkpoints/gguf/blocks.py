@@ -19,7 +19,7 @@ from jaxchat.quantised import Factors, QuantisedRows
 Read = Callable[[np.ndarray], QuantisedRows]
 """`read(blocks)` reads the u8 blocks `[n, b, s]` of rows."""
 _PLAIN = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
-_LARGEST_EXPONENT = 252  # with which six, the largest number, is finite in f32
+_LARGEST_EXPONENT = 252  # the largest number, 6, is finite in f32 up to this exponent
 _AT_ONCE = 1 << 20  # numbers that are decoded at once, which bounds the memory for intermediate results
 
 

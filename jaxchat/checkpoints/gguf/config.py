@@ -131,7 +131,7 @@ def _rope_scaling(keys: ModelKeys, context: int) -> dict[str, Any]:
     kind = keys.metadata.word(keys.name("rope.scaling.type"), "none")
     original = keys.integer("rope.scaling.original_context_length", context)
     if keys.stores("rope_freqs.weight"):
-        # The file has one divisor for each frequency instead of the settings of Llama 3.1 that they result from.
+        # The file has a divisor for each frequency, computed from the settings of Llama 3.1, which it lacks.
         factors = keys.factors("rope_freqs.weight")
         return {"rope_scaling": _longrope(factors, factors, context, 1.0)}
     if keys.stores("rope_factors_long.weight"):

@@ -17,7 +17,7 @@ from jaxchat.checkpoints.gguf.names import Origin
 from jaxchat.errors import ModelError
 from jaxchat.model_directory import GGUF, read_object
 
-_FORM = 1  # of views; a change makes views that an earlier version wrote useless
+_FORM = 1  # version of the form of views; a new one makes older views unusable
 
 
 def model_keys(file: GgufFile) -> ModelKeys:

@@ -21,7 +21,7 @@ class PreTokenizer:
     digits: bool = False  # each digit is a part
     words: bool = False  # the last step also splits as GPT-2 did
     composed: bool = False  # text is normalised to Unicode's form NFC
-    whole_words: bool = False  # a part that is a token is not split into others that merges would give
+    whole_words: bool = False  # a part that is a token stays one, even if merges give others
 
     def pre_tokenizer(self) -> pre_tokenizers.PreTokenizer:
         """Returns the object of the `tokenizers` library."""

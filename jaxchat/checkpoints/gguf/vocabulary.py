@@ -87,7 +87,7 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
             raise metadata.error(key, f"must have an entry for each of {len(tokens)} tokens")
     if kinds is None:
         kinds = np.full(len(tokens), Kind.NORMAL, np.int32)
-    used = len(tokens) - _unused_at_the_end(kinds)  # they fill the embedding up, and have no spelling
+    used = len(tokens) - _unused_at_the_end(kinds)  # these only pad the embedding
     if len(set(tokens[:used])) != used:
         repeated = next(_repeated(tokens[:used]))
         raise metadata.error(TOKENS, f"must not hold token {repeated!r} twice")

@@ -14,7 +14,7 @@ from jax.experimental.pallas import triton as plgpu
 from jaxchat.kernels.attention.backend import Cache
 from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
-MIN_ROWS = 16  # least rows of a matrix product on tensor cores
+MIN_ROWS = 16  # minimum number of rows of a matrix product on tensor cores
 
 Sums = tuple[Array, Array, Array]  # f32: largest score [rows], sum of weights [rows], weighted values [rows, d]
 Block = tuple[Array, ...]  # keys and values [block, d], d as padded; if they are int8, also their scales [block]

@@ -161,7 +161,7 @@ def _gather(cache: Cache, table: Array, index: Array) -> tuple[Array, Array, Arr
     """Returns block `index` of the sequence with `table[P]`: keys and values `[B, K, d]` f32, positions `[B]`."""
     page = cache[0].shape[1]
     count = BLOCK // page
-    # Padded to whole blocks, so that the slice never shifts.
+    # Padded to whole blocks, because a slice that exceeds the end would begin earlier.
     ids = jax.lax.dynamic_slice_in_dim(jnp.pad(table, (0, -len(table) % count)), index * count, count)
     k, v, *scales = (_widened(pages[ids].reshape(BLOCK, *pages.shape[2:])) for pages in cache)
     if scales:

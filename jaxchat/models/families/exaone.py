@@ -21,7 +21,7 @@ def read_4(keys: HFConfigReader) -> ModelConfig:
 def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     layers, window = keys.integer("num_hidden_layers"), optional_window(keys)
     sliding = (False,) * layers
-    if window and not keys.words("layer_types"):  # otherwise the pattern may be a word, which is not used
+    if window and not keys.words("layer_types"):  # otherwise the pattern has no effect, and may be a string
         every = keys.integer("sliding_window_pattern", 4)
         sliding = tuple((index + 1) % every != 0 for index in range(layers))
     rope_tables, window_sizes = rope(keys), windows(keys, sliding, window)

@@ -26,7 +26,7 @@ class Settings:
 
     model: str  # a directory in Hugging Face form, or a GGUF file
     dtype: str  # float32, bfloat16, int8 for weights of 8 bits, or gguf for those of a GGUF file
-    slots: int  # most sequences that may be decoded together
+    slots: int  # maximum number of sequences that are decoded together
     max_seq_len: int  # longest prompt plus answer in tokens
     threads: int
     way: str = ""  # for jaxchat: grpc or rest

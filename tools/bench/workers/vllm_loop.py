@@ -13,7 +13,7 @@ class VllmLoop:
     """
 
     def __init__(self, settings: Settings) -> None:
-        # Read when vllm is imported: the engine in this process, and gigabytes of KV cache.
+        # vllm reads these when it is imported. They keep the engine in this process and bound the KV cache (GB).
         os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2"}
         import vllm
 

@@ -114,7 +114,7 @@ class _Limiter:
 
     def _limit_numbers(self, part: Schema, result: Schema) -> None:
         if part.keys() in ({"anyOf"}, {"$ref"}) or part.keys() & {"const", "enum"}:
-            return  # limited in the options and in the definition, or finite
+            return  # options and definitions are limited themselves, and enums are finite
         allowed = kinds(part, self._definitions, self._kinds)
         if "number" not in allowed:
             return

@@ -85,7 +85,7 @@ def _natural(document: Document, schema: Any, pointer: str, names: set[str], dep
             else:
                 yield from negated(document, schema, keyword, pointer, depth)
         except UnsupportedSchema:
-            continue  # what cannot be negated does not tell options apart
+            continue  # a keyword that cannot be negated cannot separate options
 
 
 def _wrong_members(document: Document, schema: Schema, pointer: str, names: set[str]) -> Iterator[Schema]:
