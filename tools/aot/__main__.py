@@ -147,9 +147,9 @@ def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
 def main() -> int:
     """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.aot", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", default="", help="check the cases whose 'model topology' has this text in it")
+    parser.add_argument("--only", default="", help="check only the cases whose 'model topology' contains this text")
     parser.add_argument("--write", type=Path, help="document to put the table into")
-    parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="number of cases to check at a time")
     args = parser.parse_args()
     cases = [case for case in CASES if args.only in f"{case.model} {case.topology}"]
     results: list[Result] = []

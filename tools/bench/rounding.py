@@ -109,7 +109,7 @@ def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.rounding", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="folder with the bundled tokenizer")
-    parser.add_argument("--count", type=int, default=20, help="conversations a skill")
+    parser.add_argument("--count", type=int, default=20, help="conversations of each skill")
     parser.add_argument("--files", type=Path, nargs="*", help="texts to read in place of conversations")
     args = parser.parse_args()
     tokens = parts(args.model, args.files) if args.files else conversations(args.model, args.count)

@@ -158,7 +158,9 @@ def main() -> int:
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--queued", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--limit", type=float, default=2.0, help="milliseconds that a step may take at most (p99)")
+    parser.add_argument(
+        "--limit", type=float, default=2.0, help="maximum time of a step (99th percentile), in milliseconds"
+    )
     args = parser.parse_args()
     print("| load | slots | queued | rows | swaps | step ms, median | p99 | cancel us, median | p99 |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)

@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--max-seq-len", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=12, help="of each measurement")
+    parser.add_argument("--steps", type=int, default=12, help="steps of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     config = SHAPES[args.shape]

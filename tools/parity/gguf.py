@@ -144,7 +144,7 @@ def main() -> int:
     """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.parity.gguf", description=__doc__.splitlines()[0])
     parser.add_argument("llama_cpp", type=Path, help="a copy of the repository of llama.cpp")
-    parser.add_argument("--only", nargs="*", default=[], help="parts of names of families; all where none is given")
+    parser.add_argument("--only", nargs="*", default=[], help="parts of the names of families; default: all")
     args = parser.parse_args()
     sys.path[1:1] = [str(args.llama_cpp / "gguf-py"), str(args.llama_cpp)]
     logging.disable(logging.WARNING)

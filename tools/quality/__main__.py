@@ -60,7 +60,9 @@ def main() -> None:
     )
     parser.add_argument("model")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
-    parser.add_argument("--llama", type=Path, help="Python of an environment with llama.cpp, which reads a GGUF file")
+    parser.add_argument(
+        "--llama", type=Path, help="interpreter of an environment with llama.cpp; MODEL must be a GGUF file"
+    )
     parser.add_argument("--pieces", type=int, default=16)
     parser.add_argument("--length", type=int, default=256, help="tokens of a piece")
     args = parser.parse_args()

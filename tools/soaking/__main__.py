@@ -131,7 +131,12 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--max-queued", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--allowed-growth", type=float, default=64.0, help="MiB from first to last quarter")
+    parser.add_argument(
+        "--allowed-growth",
+        type=float,
+        default=64.0,
+        help="maximum growth of memory from the first to the last quarter, in MiB",
+    )
     sys.exit(run(parser.parse_args()))
 
 

@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--gil", type=float, default=5.0, help="bound of the time for which one call holds the GIL, in ms"
     )
-    parser.add_argument("--repetitions", type=int, default=3, help="the least time of these counts")
+    parser.add_argument("--repetitions", type=int, default=3, help="number of runs, of which the fastest counts")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     for directory in args.directories:

@@ -240,14 +240,18 @@ def main() -> None:
         "--work", type=Path, default=Path("build/bundled"), help="folder of tokenizer.json and checkpoint.pkl"
     )
     parser.add_argument("--minutes", type=float, default=50)
-    parser.add_argument("--layout", type=parse_layout, default="6x128,2x384,1x640", help="rows x tokens of a step")
+    parser.add_argument("--layout", type=parse_layout, default="6x128,2x384,1x640", help="rows x tokens of a batch")
     parser.add_argument("--rate", type=float, default=3.5e-3, help="highest learning rate")
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
-    parser.add_argument("--decay", type=float, default=0.6, help="last part of the time, in which the rate falls to 0")
+    parser.add_argument(
+        "--decay", type=float, default=0.6, help="last fraction of the time, in which the rate decreases to 0"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="checkpoint or exported model folder to go on from")
-    parser.add_argument("--weights", type=parse_weights, default={}, help="for example arithmetic=8,capitals=4")
-    parser.add_argument("--longest", type=int, default=14, help="most exchanges of a long conversation")
+    parser.add_argument("--start", type=Path, help="checkpoint or exported model folder to start from")
+    parser.add_argument(
+        "--weights", type=parse_weights, default={}, help="relative frequency by skill, such as arithmetic=8,capitals=4"
+    )
+    parser.add_argument("--longest", type=int, default=14, help="maximum number of samples in a long conversation")
     args = parser.parse_args()
     config = TrainingConfig(
         minutes=args.minutes,

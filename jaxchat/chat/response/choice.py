@@ -86,9 +86,7 @@ class ChoiceBuilder:
         self._markers = (calls.markers if calls and parser else ()) + (reasoning.markers if reasoning else ())
         self._stop = StopMatcher(options.stops)
         self._delta = ChoiceDelta()
-        self._first_space = (
-            tokenizer.strips_first_space
-        )  # whether a space that the tokenizer added may come
+        self._first_space = tokenizer.strips_first_space  # whether a space that the tokenizer added may come
         self._decoded = 0
         self._content = 0
         self._released = 0

@@ -51,7 +51,7 @@ def main() -> int:
     add_arguments(parser)
     parser.add_argument("--models", nargs="+", default=["llama-3.2-1b", "llama-3-8b"])
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--seconds", type=float, default=600.0, help="that a peer may take")
+    parser.add_argument("--seconds", type=float, default=600.0, help="maximum time of a peer, in seconds")
     parser.add_argument("--json", type=Path, help="file for all figures")
     args = parser.parse_args()
     every_result: dict[str, Any] = {}

@@ -163,9 +163,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.bench.gpu.attention", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--heads", type=int, default=32)
     parser.add_argument("--kv-heads", type=int, default=8)
-    parser.add_argument("--width", type=int, default=128, help="of a head")
-    parser.add_argument("--bandwidth", type=float, default=3.35e12, help="bytes a second, for the floor")
-    parser.add_argument("--flops", type=float, default=989e12, help="operations a second, for the floor")
+    parser.add_argument("--width", type=int, default=128, help="head dimension")
+    parser.add_argument("--bandwidth", type=float, default=3.35e12, help="peak bytes per second, for the roofline")
+    parser.add_argument("--flops", type=float, default=989e12, help="peak operations per second, for the roofline")
     for line in measure(parser.parse_args()):
         print(json.dumps(line), flush=True)
 

@@ -172,8 +172,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that describe a measurement."""
     parser.add_argument("--model", default="llama-3-8b", help="a name that `jaxchat plan` knows, or a config.json")
     parser.add_argument("--users", nargs="+", type=int, default=[1, 8, 64])
-    parser.add_argument("--prompt", type=int, default=1024, help="tokens")
-    parser.add_argument("--steps", type=int, default=64, help="of each measurement of decoding")
+    parser.add_argument("--prompt", type=int, default=1024, help="tokens of each prompt")
+    parser.add_argument("--steps", type=int, default=64, help="steps of each measurement of decoding")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-seq-len", type=int, default=2048)
 
