@@ -57,7 +57,7 @@ class StoredForm(Protocol):
         Args:
             name: name of the represented tensor.
             parts: a slice of each stored tensor by its name, with `get_shape`, `get_dtype` and `[index]`.
-            quantization: as for `find`.
+            quantization: `quantization_config` of the `config.json`; empty if it is missing.
 
         Raises:
             ModelError: the shapes or dtypes of the parts do not match.

@@ -22,8 +22,10 @@ class Decoder(nn.Module):
     """The decoder of every family, for one flat array of tokens.
 
     Layers are unrolled, with one parameter subtree each: scanning stacked weights would copy them in every step on CPU
-    and GPU. The array of a decode step has one token of each of R sequences. That of a prefill step has T tokens of one
-    sequence. Training packs several conversations into one array; its `attend` keeps them from attending to each other.
+    and GPU.
+
+    The array of a decode step has one token of each of R sequences. The array of a prefill step has T tokens of one
+    sequence. Training packs several conversations into one array; its `attend` prevents attention between them.
     """
 
     config: ModelConfig

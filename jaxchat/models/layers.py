@@ -70,11 +70,11 @@ def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype:
     XLA:CPU widens all entries of bf16 weights before it extracts one. Without the C++ kernels this is slow.
 
     Args:
-        equation: as for `matmul`, without the axis of the stack.
-        x: as for `matmul`.
+        equation: as for einsum, without the axis of the stack; the axes that x and w have in common are contracted.
+        x: activations `[T, ..]`, cast to the dtype of w unless w is packed.
         w: the stack of weights.
         index: the entry, i32 scalar.
-        reduce_dtype: as for `matmul`.
+        reduce_dtype: the dtype to which each device rounds its partial sum, as in `matmul`.
     """
     if isinstance(w, PackedWeight):
         return packed.matmul_entry(x.reshape(x.shape[0], -1), w, index)
@@ -166,7 +166,7 @@ class StepKeys:
     def attend_to(self, earlier: int, q: Array, spec: AttentionSpec) -> Array:
         """Computes attention over the keys and values of the layer with the index `earlier`, which `attend` has kept.
 
-        `q`, `spec` and the result are as for `Attend`.
+        `q` and the result are `[T, H, d]`, f32 or bf16.
         """
         return self._attend(earlier, q, *self._of_layer[earlier], spec)
 

@@ -72,7 +72,7 @@ class Behind(Running):
     Args:
         front: fields of the REST server's `RestConfig`.
         backend: fields of its `BackendConfig`.
-        config: as for `Running`.
+        config: fields of `ServeConfig` that replace the defaults of tests.
     """
 
     def __init__(

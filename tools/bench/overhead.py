@@ -42,7 +42,7 @@ class Bare:
     """An engine that takes and returns token ids.
 
     Args:
-        model: the model, as for `jaxchat.load`.
+        model: "bundled", a model directory or a hub id.
         slots: number of slots.
 
     Attributes:

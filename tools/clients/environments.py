@@ -28,7 +28,9 @@ class Environment:
 
     @property
     def recipe(self) -> str:
-        """Text of all that the folder is made from: the packages, and the interpreter or the protocol."""
+        """A text that changes when the folder must be made again. It names the packages, and has the version of Python
+        or the protocol's sources.
+        """
         if self.language == "Python":
             return "\n".join((sys.version, *self.packages))
         return "\n".join((*self.packages, *(path.read_text("utf-8") for path in sorted(ROOT.glob("proto/**/*.proto")))))

@@ -85,8 +85,9 @@ class Transformers:
         self._decode = decode
 
     def prompt(self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool = True) -> Prompt:
-        """Returns the prompt of a conversation, or the reason why the template refuses it. Does not drop keys with
-        null.
+        """Returns the prompt of a conversation, or the reason why the template refuses it.
+
+        The template receives keys with null as they are.
 
         Args:
             messages: the messages in JSON form.

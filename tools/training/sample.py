@@ -35,7 +35,10 @@ class Sample:
 
     @property
     def held_out(self) -> bool:
-        """Whether the sample is held out. One key in ten is. Depends only on skill and key, so splits share no key."""
+        """Whether the sample is kept out of training, which is so for one key in ten.
+
+        It depends only on the skill and the key, so no key is in both parts.
+        """
         return zlib.crc32(f"{self.skill}:{self.key}".encode()) % HELD_OUT_ONE_IN == 0
 
     @property

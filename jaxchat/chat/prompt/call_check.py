@@ -47,7 +47,8 @@ def answer_with_call(render: Render, arguments: dict[str, Any], kind: str) -> st
     Returns None if the template raises, or the text cannot be isolated from the rest of the prompt.
 
     Args:
-        render: as for `misreads`.
+        render: `render(messages, tools, begins)` renders a conversation, followed by the beginning of an answer if
+            `begins` is true. May raise any exception.
         arguments: the arguments of the call.
         kind: the JSON type of every argument.
     """

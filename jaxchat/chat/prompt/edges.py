@@ -1,4 +1,4 @@
-"""Finds the places in a message where a chat template could complete a part of a control token to the whole."""
+"""Finds the places in a message where a chat template could add the missing part of a control token."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     form, sets `calls` only: to False if it leaves calls out, and to True if it refuses them.
 
     Args:
-        render: as for `probing.shows`.
+        render: `render(traits, messages, tools)` adapts messages and tools to `traits` and renders them. May raise any
+            exception.
         traits: the traits found so far.
     """
     if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls

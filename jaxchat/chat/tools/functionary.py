@@ -95,7 +95,7 @@ class RecipientParser(StreamParser):
 
         Args:
             callable: whether calls are allowed. Otherwise everything except the recipient "all" is content.
-            forced: as for `StreamParser`.
+            forced: whether the answer consists of calls only, so that other text is not content.
         """
         super().__init__(self._first, forced=forced)
         self._callable = callable

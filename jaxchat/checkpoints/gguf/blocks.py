@@ -52,7 +52,7 @@ def floats(kind: TensorType, rows: np.ndarray) -> np.ndarray:
         rows: the stored bytes, u8 `[n, s]`.
 
     Raises:
-        ModelError: as for `quantised_rows`.
+        ModelError: a scale is infinite or not a number, so the file is damaged.
     """
     if kind.name in _PLAIN:
         return rows.view(_PLAIN[kind.name])

@@ -27,7 +27,7 @@ class ModelKeys:
     architecture: str  # as in `general.architecture`
 
     def name(self, key: str) -> str:
-        """Returns the full name of a key."""
+        """Returns a key's full name, which begins with the architecture, as in `llama.block_count`."""
         return f"{self.architecture}.{key}"
 
     def has(self, key: str) -> bool:
@@ -179,12 +179,14 @@ def _yarn(keys: ModelKeys, original: int) -> dict[str, Any]:
 
 
 def windows(keys: ModelKeys, default: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the keys of `config.json` about sliding windows: `sliding_window`, None without windows, and the layers
-    with one.
+    """Returns the keys of a `config.json` about sliding windows.
+
+    `sliding_window` is in tokens, or None if the model has no windows. `layer_types` says which layers have a window. If the
+    file does not say it, the keys of `default` replace `layer_types`.
 
     Args:
         keys: the metadata.
-        default: keys that say which layers have a window, for files that do not.
+        default: keys that say which layers have a window, such as `sliding_window_pattern`.
 
     Raises:
         ModelError: a key of the file is wrong.

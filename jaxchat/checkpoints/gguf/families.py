@@ -106,7 +106,7 @@ def _query_scalar(keys: ModelKeys, exception: int) -> int:
 
 
 def window(keys: ModelKeys, base: Config) -> Config:
-    """Returns the window of Phi 3 and EXAONE 4, and the layers that have it."""
+    """Returns the window of Phi 3 and EXAONE 4, and the layers that have it. Raises ModelError if a key is wrong."""
     return windows(keys, {})
 
 

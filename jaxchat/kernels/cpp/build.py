@@ -65,7 +65,7 @@ def library(folder: Path | None, part: str = "") -> tuple[ctypes.CDLL, str]:
 
     Args:
         folder: folder for built kernels; None builds them for this process alone.
-        part: as for `register`.
+        part: the subfolder with the sources of a separate library; "" for the kernels that every model needs.
 
     Returns:
         The library and its identity: 12 hex digits of a digest of sources, flags, compiler and CPU.
@@ -92,7 +92,7 @@ def is_built(folder: Path | None, part: str = "") -> bool:
 
     Args:
         folder: folder for built kernels; None never contains any.
-        part: as for `register`.
+        part: the subfolder with the sources of a separate library; "" for the kernels that every model needs.
 
     Raises:
         NativeError: the compiler is missing or fails, or XLA_FLAGS names unsupported instructions.

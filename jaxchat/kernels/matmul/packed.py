@@ -53,7 +53,7 @@ def matmul_entry(x: Array, w: PackedWeight, index: Array) -> Array:
 
 
 def take(w: PackedWeight, outputs: Array) -> Array:
-    """Returns the weights of the outputs numbered `outputs[T]` (int), `[T, k]`, such as rows of an embedding table.
+    """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`, such as rows of an embedding table.
 
     Raises:
         TypeError: the weight is a `JoinedWeight`, which a table never is.

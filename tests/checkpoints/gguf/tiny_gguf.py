@@ -170,7 +170,7 @@ def write_tiny(path: Path, directory: Path, kinds: Mapping[str, str] | None = No
     Args:
         path: the file.
         directory: a model in Hugging Face form.
-        kinds: as for `write`.
+        kinds: GGUF types by the end of tensor names; other tensors are F32.
         changes: changed metadata by key; None removes a key.
     """
     metadata = {**metadata_of(directory), **changes}

@@ -142,9 +142,8 @@ def decode(runner: Runner, users: int, steps: int) -> float:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the device, its peak rates and the figures of the model, by name.
 
-    Figures are medians over the rounds: tokens per second of prefill, and seconds per decode step by number of users
-    and
-    sampling.
+    Figures are medians over the rounds: tokens per second of prefill, and seconds per decode step for each number of
+    users and way of sampling.
 
     Args:
         args: the flags of the command line.

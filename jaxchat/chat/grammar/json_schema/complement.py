@@ -57,7 +57,14 @@ def complement(document: Document, schema: Any, pointer: str, depth: int = 0) ->
 
 
 def negated(document: Document, schema: Schema, keyword: str, pointer: str, depth: int = 0) -> list[Schema]:
-    """Returns alternatives that violate one keyword of a schema. The other arguments are those of `complement`.
+    """Returns alternatives that violate one keyword of a schema.
+
+    Args:
+        document: the whole document.
+        schema: a schema in the document.
+        keyword: the keyword.
+        pointer: JSON pointer of `schema`.
+        depth: number of references and subschemas on the way to `schema`.
 
     Raises:
         UnsupportedSchema: the keyword cannot be negated, or the document takes too many comparisons.

@@ -12,8 +12,9 @@ from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema,
 
 
 def conditions(document: Document, schema: Schema, pointer: str) -> Iterator[tuple[str, Schema | bool]]:
-    """Yields pairs of a JSON pointer and a schema. The schemas replace the conditions of `schema`; a value must satisfy
-    all.
+    """Yields the schemas that replace the conditions of `schema`, each after its JSON pointer.
+
+    A value must satisfy all of them.
 
     Args:
         document: the whole document.
