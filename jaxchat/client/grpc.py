@@ -114,7 +114,12 @@ class GrpcChunkStream:
 
 
 class AsyncGrpcTransport(_Connection):
-    """A gRPC connection to a jaxchat server, for one asyncio loop. The arguments are those of `GrpcTransport`."""
+    """A gRPC connection to a jaxchat server, for one asyncio loop.
+
+    Args:
+        target: a gRPC target such as `host:port`.
+        options: the fields of `GrpcOptions`.
+    """
 
     def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
         super().__init__(grpc.aio, target, **options)

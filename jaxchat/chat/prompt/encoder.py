@@ -55,7 +55,14 @@ def make_encoder(source: str, library: Tokenizer, control: Collection[str], alia
 
 
 class LibraryEncoder:
-    """An encoder that uses the `tokenizers` library. The arguments are those of `make_encoder`."""
+    """An encoder that uses the `tokenizers` library.
+
+    Args:
+        source: the text of a `tokenizer.json`.
+        library: the tokenizer made from it, without truncation and padding.
+        control: spellings of the control tokens.
+        aliases: tokens to add.
+    """
 
     def __init__(
         self, source: str, library: Tokenizer, control: Collection[str], aliases: Sequence[AddedToken]
@@ -81,11 +88,17 @@ class LibraryEncoder:
 
 
 class FastEncoder:
-    """An encoder that uses the `fastokens` library. The arguments are those of `make_encoder`.
+    """An encoder that uses the `fastokens` library.
+
+    Args:
+        source: the text of a `tokenizer.json`.
+        library: the tokenizer made from it, without truncation and padding.
+        control: spellings of the control tokens.
+        aliases: tokens to add.
 
     Raises:
-        ImportError: the library is not installed.
-        ValueError: the library does not support the tokenizer.
+        ImportError: the `fastokens` library is not installed.
+        ValueError: `fastokens` does not support the tokenizer.
     """
 
     def __init__(

@@ -27,7 +27,13 @@ class XmlCallParser(StreamParser):
     """
 
     def __init__(self, tool_format: XmlToolFormat, signatures: Signatures, *, forced: bool) -> None:
-        """Prepares the patterns of `tool_format`. With `forced`, only calls are expected: other text is not content."""
+        """Prepares the patterns of a format.
+
+        Args:
+            tool_format: the format.
+            signatures: the arguments of the functions of the request.
+            forced: whether the answer consists of calls only, so that other text is not content.
+        """
         self._format, self._signatures = tool_format, signatures
         ended = _any(tool_format.name_end) if "".join(tool_format.name_end).strip() else r"(?=[^A-Za-z0-9_-])"
         self._named = re.compile(rf"{_any(tool_format.before)}({NAME}){ended}")

@@ -24,7 +24,11 @@ class GgufReader(TensorReader):
     """
 
     def __init__(self, directory: Path) -> None:
-        """Opens the files. Raises ModelError if one is missing, damaged, or changed since the view was made."""
+        """Opens the GGUF files of the view `directory`.
+
+        Raises:
+            ModelError: a file is missing, damaged, or changed since the view was made.
+        """
         self._file, self._origins = open_view(directory)
         self.files = {name: self._first(origin).path for name, origin in self._origins.items()}
         self._mapped = {path: _map(path) for path in self._file.paths}

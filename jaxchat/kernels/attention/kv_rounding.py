@@ -15,7 +15,7 @@ from jaxchat.kernels.rounding import round_to_int8
 
 
 def cache_shapes(tokens: tuple[int, int, int], width: int, dtype: str) -> Shapes:
-    """Returns the arrays of a layer with separate keys and values: these two, then the two of scales if they are int8.
+    """Returns the shapes and dtypes of a layer's arrays: keys and values, then their scales if the dtype is int8.
 
     Args:
         tokens: shape of the scales: numbers of pages, of tokens in a page, and of KV heads, in the order of the
