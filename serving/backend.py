@@ -39,7 +39,10 @@ class ChatBackend(Protocol):
 
 
 class Load(Protocol):
-    """A snapshot of an engine's load: numbers of sequences, and of KV pages."""
+    """A snapshot of an engine's load.
+
+    `waiting` and `running` are numbers of sequences. `pages_in_use` and `pages` are numbers of KV pages.
+    """
 
     @property
     def waiting(self) -> int: ...

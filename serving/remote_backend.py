@@ -36,6 +36,9 @@ class RemoteBackend:
     Belongs to one asyncio loop. Reconnects automatically. Calls raise `ChatError` with status 503 while the server is
     unreachable or this backend is draining.
 
+    Args:
+        config: address and TLS files of the server.
+
     Raises:
         ValueError: a TLS file is unusable. The message names flag and file.
     """

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 class Servers:
     """The servers that `config` switches on, all for one backend.
 
+    Args:
+        backend: the service that answers the requests.
+        config: settings of the servers.
+        metrics: the source of the metrics page; None omits the page.
+
     Raises:
         ValueError: the file of API keys or a TLS file is unusable. The message names flag and file.
     """
@@ -87,7 +92,18 @@ def rest_server(
     tls: ServerTls | None,
     metrics: Metrics | None = None,
 ) -> RestServer:
-    """Returns a REST server that is not started yet. Raises ValueError if the settings turn REST off."""
+    """Returns a REST server that is not started yet.
+
+    Args:
+        backend: the service that answers the requests.
+        config: settings of the server.
+        keys: valid API keys. None means that no call requires a key.
+        tls: certificate and key. None means that connections are not encrypted.
+        metrics: the source of the metrics page; None omits the page.
+
+    Raises:
+        ValueError: the settings turn REST off.
+    """
     from serving.rest import create_app  # the extra `rest`
     from serving.rest.server import RestServer
 

@@ -32,9 +32,10 @@ def size(folder: Path) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A home of the tests' own, for the cache in it: what one test, process or run compiles, no other compiles again.
+    """Sets HOME to a folder for tests, whose caches later processes and runs use again.
 
-    Compiled programs and kernels are found by all that decides them, so those of an older run are never wrong.
+    Cached programs and kernels are found by a digest of everything that decides them, so those of older runs are not
+    wrong.
     """
     if not hasattr(config, "workerinput"):  # workers of a parallel run inherit it
         home = config.rootpath / ".pytest_home"
@@ -49,20 +50,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with a test that is marked `first` lead, so that no worker is left with a long one at the end."""
+    """Runs files with a test marked `first` before all others, so that no worker ends with a long file."""
     leading = {item.path for item in items if item.get_closest_marker("first")}
     items.sort(key=lambda item: item.path not in leading)
 
 
 def pytest_collection_finish() -> None:
-    """Excludes what the imports have made from garbage collection, which takes a second otherwise."""
+    """Excludes the objects that imports have created from garbage collection, which would otherwise take a second each
+    time.
+    """
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def forgetting() -> Iterator[None]:
-    """Drops what tests have compiled, once it is much. jax would keep it, gigabytes of it, until the end of the run."""
+    """Drops compiled programs once the process is large. jax would keep gigabytes of them until the end of the run."""
     yield
     if psutil.Process().memory_info().rss < MUCH:
         return
@@ -74,18 +77,18 @@ def forgetting() -> Iterator[None]:
 
 @pytest.fixture
 def greedy_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that the test loads sample greedily, so that their programs compile soon."""
+    """Makes models that the test loads sample greedily, so that their programs compile faster."""
     monkeypatch.setattr("jaxchat.runtime.load.sample", greedy.greedy)
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of a tiny random model."""
+    """Writes a tiny random model and returns its directory."""
     return tiny.write(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def tiny_client(tiny_model: Path) -> Iterator[Client]:
-    """An engine of 4 slots on the tiny model, shared by all tests that leave it as they found it."""
+    """Yields a client of an engine with 4 slots on the tiny model. Tests that share it must leave it idle."""
     with load(str(tiny_model), slots=4, prefill_chunk=32) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Cases that `make test` leaves to `make exhaustive`: they show on more of the same what others show already."""
+"""Marks cases that only `make exhaustive` runs. `make test` omits them, because other cases cover the same code."""
 
 from __future__ import annotations
 

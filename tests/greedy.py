@@ -1,4 +1,4 @@
-"""A sampler for tests of programs whose subject is not sampling: they compile in a third of the time."""
+"""A greedy sampler for tests whose subject is not sampling. Programs with it compile in a third of the time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from jaxchat.sampling.sample import Sampled, first_argmax
 
 
 def greedy(logits: jax.Array, *state: Any, valid: int, token_mask: TokenMask, **others: Any) -> Sampled:
-    """Takes the likeliest token that the grammar allows. Always reports log-probabilities. Stands in for `sample`."""
+    """Takes the likeliest token that the grammar allows. Always reports log-probabilities. Replaces `sample`.
+
+    Args:
+        logits: f32 `[S, V]`.
+        state: ignored.
+        valid: number of token ids that are not padding.
+        token_mask: the tokens that grammars allow.
+        others: ignored.
+    """
     raw = mask_padding(logits, valid)
     allowed = token_mask.keep(raw, raw)
     top = jnp.max(allowed, axis=-1)

@@ -38,7 +38,7 @@ EXPERTS = dict(architectures=["MixtralForCausalLM"], num_local_experts=6, num_ex
 
 
 def tokenizer_json() -> str:
-    """A byte-level tokenizer of 256 bytes, one merge, the special tokens and the two ordinary added ones."""
+    """Returns a byte-level `tokenizer.json`: 256 bytes, one merge, the special tokens and two ordinary added ones."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {char: index for index, char in enumerate([*alphabet, "he"])}
     tokenizer = Tokenizer(models.BPE(vocab, [("h", "e")]))
@@ -50,7 +50,9 @@ def tokenizer_json() -> str:
 
 
 def write(directory: Path, **changes: Any) -> Path:
-    """Writes the model, `CONFIG` with `changes`. Its weights are drawn from a fixed key, so every run has the same."""
+    """Writes a model with a fixed random seed to `directory`, and returns it. `changes` are changed entries of
+    `CONFIG`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     raw = {**CONFIG, **changes}
     config = from_hugging_face(raw)

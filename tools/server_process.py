@@ -16,9 +16,18 @@ COUNTERS = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc
 
 
 class ServerProcess:
-    """A process of `jaxchat serve` on free ports. `grpc` is `host:port`. `rest` is a URL that ends in /v1.
+    """A process of `jaxchat serve` on free ports. The constructor waits until the server is ready.
 
-    The constructor waits until the server is ready. It raises RuntimeError if the server does not start.
+    Args:
+        flags: further flags of the command line.
+
+    Attributes:
+        grpc: the gRPC address, `host:port`.
+        rest: the REST URL, which ends in /v1.
+        model: name of the served model.
+
+    Raises:
+        RuntimeError: the server does not start.
     """
 
     def __init__(self, *flags: str) -> None:

@@ -34,7 +34,8 @@ def convert(
         dtype: dtype of the written weights. None means bfloat16 if all weights of the source are bfloat16, otherwise
             float32.
         quantize: rounds weights to 4 or 8 bits in groups of 32, and writes them in Hugging Face format, as
-            `write_quantised` does. `dtype` is then that of the others. None writes Orbax format.
+            `write_quantised` does. `dtype` is then the dtype of the weights that are not rounded. None writes Orbax
+            format.
         progress: called with the number of parameters read and their total number.
 
     Returns:

@@ -10,7 +10,8 @@ from jaxchat.model_directory import find, gguf_file
 
 
 def find_model(model: str, cache_dir: str | None = AUTO) -> Path:
-    """Returns the directory of a model; for a GGUF file, or a directory that holds one, a view of the file.
+    """Returns the directory of a model. For a GGUF file, or a directory that holds one, returns its view, see
+    `gguf.view`.
 
     Args:
         model: "bundled", a path, or a hub id, which is downloaded.

@@ -17,10 +17,10 @@ _LENGTH = 8  # bytes that hold the length of the header
 
 
 class Float8File:
-    """The 8-bit floats in a safetensors file that `safetensors` has checked."""
+    """The 8-bit floats in a safetensors file, which `safetensors` must have checked before."""
 
     def __init__(self, path: Path) -> None:
-        """Reads the header. Raises ModelError if it cannot be read."""
+        """Reads the header of the file `path`. Raises ModelError if it cannot be read."""
         self.path = path
         try:
             with path.open("rb") as file:
@@ -31,20 +31,26 @@ class Float8File:
         self.start = _LENGTH + length
 
     def slice(self, name: str) -> Float8Slice:
-        """Returns the slice of a tensor of dtype `E4M3`."""
+        """Returns the slice of the tensor `name`, whose dtype is `E4M3`."""
         entry = self.header[name]
         return Float8Slice(self.path, entry["shape"], self.start + entry["data_offsets"][0])
 
 
 class Float8Slice:
-    """A tensor of 8-bit floats with the methods of a slice of a safetensors file."""
+    """A tensor of 8-bit floats with the methods of a slice of a safetensors file.
+
+    Args:
+        path: the file.
+        shape: shape of the tensor.
+        offset: where the tensor begins in the file, in bytes.
+    """
 
     def __init__(self, path: Path, shape: list[int], offset: int) -> None:
-        """Takes the place of the tensor in a file, `offset` in bytes."""
+        """Stores the arguments."""
         self._path, self._shape, self._offset = path, shape, offset
 
     def get_shape(self) -> list[int]:
-        """Returns the shape."""
+        """Returns the shape of the tensor."""
         return self._shape
 
     def get_dtype(self) -> str:

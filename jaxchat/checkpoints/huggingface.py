@@ -49,8 +49,8 @@ def load_hf(
         config: the configuration of the model.
         dtype: dtype of the loaded parameters, "float32" or "bfloat16".
         place: puts each finished parameter on its devices; by default on the default device.
-        keep: keeps weights of products, and the embedding, that are quantised. By default, and where it returns None,
-            they are dequantised.
+        keep: called for each quantised parameter that `keepable` allows, with its path and stored pieces. Returns the
+            parameter in quantised form, or None to have it dequantised. By default, all are dequantised.
         progress: called with the number of parameters read and their total number.
 
     Returns:
@@ -99,6 +99,10 @@ def stored_parameters(shards: TensorReader, config: ModelConfig) -> dict[ParamPa
     """Returns the stored tensors of every parameter.
 
     If the family has several sets of names, uses the set that fits the most stored tensors.
+
+    Args:
+        shards: reader of the stored tensors.
+        config: the configuration of the model.
     """
     prefix, head = shards.prefix(config.names.prefixes), shards.head()
     forms = [
@@ -130,7 +134,7 @@ def _check(shards: TensorReader, stored: dict[ParamPath, Slices], config: ModelC
 
 
 def keepable(path: ParamPath, spec: ParamSpec) -> bool:
-    """Returns whether a parameter may stay quantised: one that tokens are multiplied by, or the embedding."""
+    """Returns whether a parameter may stay quantised: the embedding, or a weight that activations are multiplied by."""
     return bool(spec.contracted) or path == ("embed",)
 
 
@@ -158,7 +162,7 @@ def _assemble(shards: TensorReader, shape: Shape, slices: Slices, dtype: np.dtyp
         digest.update(f"{part.name}{tensor.dtype}{tensor.shape}".encode())
         digest.update(np.ascontiguousarray(tensor).view(np.uint8).data)
         array[part.place] = part.from_stored(tensor)
-    if array.nbytes > MAPPED // 4:  # placing and packing may hold it twice, which is enough
+    if array.nbytes > MAPPED // 4:  # free memory first: placing and packing may hold it twice
         shards.release()
     return array
 

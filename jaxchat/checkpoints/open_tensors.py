@@ -1,4 +1,4 @@
-"""Opens the stored tensors of a model directory, whatever files they are in."""
+"""Opens the stored tensors of a model directory in any supported file format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from jaxchat.model_directory import GGUF
 
 
 def open_tensors(directory: Path) -> TensorReader:
-    """Returns a reader of the tensors of `directory`: of the GGUF files that it is a view of, or of its safetensors.
+    """Returns a reader of the tensors of a model directory. For a view of GGUF files it reads these, otherwise
+    safetensors.
 
     Raises:
         ModelError: a file is missing or damaged.

@@ -21,7 +21,7 @@ from jaxchat.model_directory import INDEX, SINGLE, check_contents, read_if_there
 from jaxchat.quantised import QuantisedRows
 
 _WRAPPERS = ("module.", "base_model.model.")  # of DistributedDataParallel and of PEFT
-_COMPILED = "_orig_mod."  # torch.compile puts it where the compiled module is
+_COMPILED = "_orig_mod."  # torch.compile adds it to the name of a compiled module
 
 
 class SafetensorsReader(TensorReader):
@@ -67,7 +67,9 @@ class SafetensorsReader(TensorReader):
         return dtype
 
     def read(self, part: TensorSlice) -> np.ndarray:
-        """Returns the rows of a stored tensor that `part` selects. Raises ModelError if they cannot be read."""
+        """Returns the rows of a stored tensor that `part` selects, `[rows, ..]`. Raises ModelError if they cannot be
+        read.
+        """
         composed = part.name in self._composed
         stored = self._slice(part.name)
         with self._located(part.name):

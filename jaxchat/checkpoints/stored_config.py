@@ -38,7 +38,11 @@ def read_stored_config(directory: Path) -> ModelConfig:
 
 
 def has_other_head(shards: TensorReader, config: ModelConfig) -> bool:
-    """Returns whether the checkpoint stores a head that differs from the embedding. Returns False if either is missing.
+    """Returns whether a checkpoint stores a head that differs from the embedding. Returns False if either is missing.
+
+    Args:
+        shards: reader of the stored tensors.
+        config: the configuration of the model.
 
     Raises:
         ModelError: the head or the embedding has the wrong shape or cannot be read.

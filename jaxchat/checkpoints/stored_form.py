@@ -24,13 +24,13 @@ class StoredTensor(Protocol):
 
 @runtime_checkable
 class QuantisedTensor(StoredTensor, Protocol):
-    """A stored tensor that may be multiplied by in its stored form, without being widened."""
+    """A stored tensor with which products can be computed in its stored form, without widening it."""
 
     def quantised(self, index: slice) -> QuantisedRows | None:
-        """Returns the rows in the slice `index`, or None if they must be widened.
+        """Returns the rows in the slice `index` in quantised form, or None if they must be widened.
 
-        Their `dequantised` equals what `[index]` returns. Rows of a stack of matrices `[entries, in, out]` are the
-        outputs of the one entry in the slice; the matrix is then transposed.
+        `dequantised` of the result equals `[index]` of this tensor. For a stack of matrices `[entries, in, out]`, the
+        slice must have one entry. The result is then the transposed matrix, with a row for each output.
         """
 
 
@@ -57,7 +57,7 @@ class StoredForm(Protocol):
         Args:
             name: name of the represented tensor.
             parts: a slice of each stored tensor by its name, with `get_shape`, `get_dtype` and `[index]`.
-            quantization: as for `find`.
+            quantization: `quantization_config` of the `config.json`; empty if it is missing.
 
         Raises:
             ModelError: the shapes or dtypes of the parts do not match.

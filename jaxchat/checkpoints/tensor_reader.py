@@ -1,4 +1,4 @@
-"""The protocol of readers of stored tensors, which loading uses whatever files the tensors are in."""
+"""The protocol of readers of stored tensors. Loading uses it for every file format."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TensorReader(ABC):
 
     @abstractmethod
     def read(self, part: TensorSlice) -> np.ndarray:
-        """Returns the rows of a stored tensor that `part` selects, floating-point numbers."""
+        """Returns the rows of a stored tensor that `part` selects, floating-point numbers `[rows, ..]`."""
 
     @abstractmethod
     def release(self) -> None:
@@ -51,7 +51,7 @@ class TensorReader(ABC):
     def quantised(self, part: TensorSlice) -> QuantisedRows | None:
         """Returns the rows that `part` selects as they are stored, or None if they are not stored as quantised rows.
 
-        Their `dequantised` equals what `read` returns.
+        `dequantised` of the result equals `read(part)`.
         """
         return None
 

@@ -1,7 +1,7 @@
 """Writes a model whose weights are rounded to groups, as a checkpoint that this and other servers read.
 
-The form is the `pack-quantized` one of compressed-tensors: codes packed into words of 32 bits, lowest bits first, one
-scale for each group of 32 inputs. Embedding, head, norms and routers stay as they are.
+The form is `pack-quantized` of compressed-tensors. Codes are packed into words of 32 bits, lowest bits first, and each
+group of 32 inputs has one scale. Embedding, head, norms and routers stay as they are.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def write_quantised(
 
 
 def _matrices(reader: TensorReader, config: ModelConfig) -> set[str]:
-    """Returns the names of the stored matrices `[out, in]` that are rounded: all of whose inputs are whole groups."""
+    """Returns the names of the stored matrices `[out, in]` to round. Their number of inputs is a multiple of the
+    group's size.
+    """
     specs = param_specs(config)
     return {
         part.name

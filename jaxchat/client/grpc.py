@@ -15,7 +15,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", -1),  # the server has the limit, and it is a setting there
+    ("grpc.max_send_message_length", -1),  # the limit is a setting of the server
 )
 
 
@@ -114,7 +114,12 @@ class GrpcChunkStream:
 
 
 class AsyncGrpcTransport(_Connection):
-    """A gRPC connection to a jaxchat server, for one asyncio loop. The arguments are those of `GrpcTransport`."""
+    """A gRPC connection to a jaxchat server, for one asyncio loop.
+
+    Args:
+        target: a gRPC target such as `host:port`.
+        options: the fields of `GrpcOptions`.
+    """
 
     def __init__(self, target: str, **options: Unpack[GrpcOptions]) -> None:
         super().__init__(grpc.aio, target, **options)

@@ -15,7 +15,7 @@ from jaxchat.errors import ChatError, internal, safe_text, timeout
 
 DOMAIN = "jaxchat"
 DETAILS_KEY = "grpc-status-details-bin"
-MAX_TEXT_BYTES = 600  # of a message or path, which are in the trailers several times; clients refuse above 8 KiB
+MAX_TEXT_BYTES = 600  # of a message or path. Trailers repeat them, and clients refuse more than 8 KiB.
 
 _STATUS = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -68,7 +68,9 @@ def to_details(error: ChatError, request_id: str) -> bytes:
 
 
 def fit(error: ChatError) -> ChatError:
-    """Returns the error with a message and a path that fit into trailers, however many bytes their characters take."""
+    """Returns the error with message and path shortened to at most `MAX_TEXT_BYTES` bytes each, so that they fit into
+    trailers.
+    """
     return replace(error, message=_fit(error.message), param=None if error.param is None else _fit(error.param))
 
 

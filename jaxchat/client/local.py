@@ -122,7 +122,12 @@ class LocalTransport:
 
 
 class LocalChunkStream:
-    """The chunks of a session's answer. Garbage collection before the last chunk cancels the answer."""
+    """The chunks of a session's answer. Garbage collection before the last chunk cancels the answer.
+
+    Args:
+        transport: runs the session.
+        chunks: the chunks, which are read on the session's loop.
+    """
 
     def __init__(self, transport: LocalTransport, chunks: AsyncGenerator[v1.ChatCompletionChunk, None]) -> None:
         self._transport = transport
@@ -142,7 +147,7 @@ class LocalChunkStream:
             self._transport.run(self._chunks.aclose())
 
     def __del__(self) -> None:
-        if not self._ended:  # `run` would deadlock in a collection on the loop's own thread
+        if not self._ended:  # not `run`, which would deadlock if garbage is collected on the loop's thread
             self._transport.begin(self._chunks.aclose())
 
 

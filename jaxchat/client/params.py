@@ -40,7 +40,7 @@ class FunctionCallParam(TypedDict):
 
 
 class ToolCallParam(TypedDict):
-    """A tool call that the assistant made. `index`, as chunks have it, has no effect."""
+    """A tool call that the assistant made. `index`, which calls in chunks have, is accepted and has no effect."""
 
     id: str
     type: Literal["function"]
@@ -55,9 +55,9 @@ class MessageParam(TypedDict, total=False):
     `tool_calls` or `function_call`. `content` may be absent with the roles "assistant" and "function". With the role
     "function" it must be a string.
 
-    Only the role "assistant" may have `refusal`, which takes the place of the content, and `reasoning_content`, the
-    thoughts of an earlier answer, for chat templates that show them. `annotations`, `id` and `parsed` repeat what a
-    message says or name it, and have no effect.
+    Only the role "assistant" may have `refusal`, which takes the place of the content. Only this role may have
+    `reasoning_content`, the thoughts of an earlier answer, for chat templates that show them. `annotations`, `id` and
+    `parsed` repeat what a message says or name it, and have no effect.
     """
 
     role: Required[RoleName]

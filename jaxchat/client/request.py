@@ -16,6 +16,11 @@ def build_request(params: Mapping[str, Any], *, stream: bool | None, default_mod
 
     Messages may be objects with `model_dump()`, such as the message of an earlier answer.
 
+    Args:
+        params: the keywords of `create`.
+        stream: whether to stream the answer in chunks.
+        default_model: model of requests without `model`; None if every request must name a model.
+
     Raises:
         ChatError: a parameter is unknown or has a wrong type. Bounds are checked later, by the session.
     """

@@ -16,6 +16,10 @@ class Stream(Iterator[ChatCompletionChunk]):
 
     The constructor waits for the first chunk, so that `create` raises the error of a rejected request. Iteration raises
     `ChatError` if the answer fails.
+
+    Args:
+        chunks: the protobuf chunks.
+        include_usage: whether `model_dump()` of every chunk has the key `usage`.
     """
 
     def __init__(self, chunks: ChunkStream, *, include_usage: bool) -> None:
@@ -57,6 +61,10 @@ class AsyncStream(AsyncIterator[ChatCompletionChunk]):
     """The chunks of a streamed answer. Closing the stream, or leaving its `async with` block, cancels the answer.
 
     Iteration raises `ChatError` if the answer fails.
+
+    Args:
+        chunks: the protobuf chunks.
+        include_usage: whether `model_dump()` of every chunk has the key `usage`.
     """
 
     def __init__(self, chunks: AsyncChunkStream, *, include_usage: bool) -> None:

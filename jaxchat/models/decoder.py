@@ -22,8 +22,10 @@ class Decoder(nn.Module):
     """The decoder of every family, for one flat array of tokens.
 
     Layers are unrolled, with one parameter subtree each: scanning stacked weights would copy them in every step on CPU
-    and GPU. The array of a decode step has one token of each of R sequences. That of a prefill step has T tokens of one
-    sequence. Training packs several conversations into one array; its `attend` keeps them from attending to each other.
+    and GPU.
+
+    The array of a decode step has one token of each of R sequences. The array of a prefill step has T tokens of one
+    sequence. Training packs several conversations into one array; its `attend` prevents attention between them.
     """
 
     config: ModelConfig
@@ -78,13 +80,18 @@ class Decoder(nn.Module):
 
 
 def hidden_states(decoder: Decoder, params: Any, tokens: Array, positions: Array, attend: Attend) -> Array:
-    """Returns the hidden states, f32 `[T, D]`, that `Decoder.__call__` computes with the parameters `params`."""
+    """Returns the hidden states, f32 `[T, D]`, that `Decoder.__call__` computes with the parameters `params`.
+
+    The other arguments are those of `Decoder.__call__`.
+    """
     hidden: Array = decoder.apply({"params": params}, tokens, positions, attend=attend)  # type: ignore[assignment]
     return hidden
 
 
 def logits_of(decoder: Decoder, params: Any, hidden: Array) -> Array:
-    """Returns the logits, f32 `[T, V]`, that `Decoder.logits` computes with the parameters `params`."""
+    """Returns the logits of `hidden[T, D]`, f32 `[T, V]`, as `Decoder.logits` computes them with the parameters
+    `params`.
+    """
     logits: Array = decoder.apply({"params": params}, hidden, method=Decoder.logits)  # type: ignore[assignment]
     return logits
 

@@ -24,10 +24,11 @@ from jaxchat.models.rope import RopeTables, rotate
 from jaxchat.models.sharding import TensorParallel
 
 Attend = Callable[[int, Array, Array, Array, AttentionSpec], Array]
-"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`; the decoder's caller owns the KV cache.
+"""`attend(layer, q[T, H, d], k[T, K, d], v[T, K, d], spec) -> [T, H, d]`, f32 or bf16.
 
-`layer` is the index of the layer whose keys and values the queries attend to. A layer that reuses an earlier layer's
-keys and values passes the earlier layer's index, `k` and `v`, which are in the cache already.
+The decoder's caller owns the KV cache. `layer` is the index of the layer whose keys and values the queries attend to. A
+layer that reuses the keys and values of an earlier layer passes that layer's index, and its `k` and `v`, which are in
+the cache already.
 """
 Weight = Array | PackedWeight
 
@@ -64,9 +65,16 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
 
 
 def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype: str = "float32") -> Array:
-    """Applies `matmul` to `x` and `w[index]`, one entry of a stack of weights. `index` is an i32 scalar.
+    """Applies `matmul` to `x` and `w[index]`, one entry of a stack of weights.
 
     XLA:CPU widens all entries of bf16 weights before it extracts one. Without the C++ kernels this is slow.
+
+    Args:
+        equation: as for einsum, without the axis of the stack; the axes that x and w have in common are contracted.
+        x: activations `[T, ..]`, cast to the dtype of w unless w is packed.
+        w: the stack of weights.
+        index: the entry, i32 scalar.
+        reduce_dtype: the dtype to which each device rounds its partial sum, as in `matmul`.
     """
     if isinstance(w, PackedWeight):
         return packed.matmul_entry(x.reshape(x.shape[0], -1), w, index)
@@ -88,12 +96,18 @@ def parameter(module: nn.Module, specs: Specs, name: str) -> Array:
 
 
 def activate(name: Activation, x: Array) -> Array:
-    """Applies the activation function `name` to each element of `x`, f32."""
+    """Returns the activation function `name` of each element of `x`, f32 of any shape."""
     return jax.nn.silu(x) if name == "silu" else jax.nn.gelu(x, approximate=True)
 
 
 def clamped(clamp: Clamp, gate: Array, up: Array) -> Array:
-    """Returns the bounded SwiGLU of `config.Clamp`, elementwise, for `gate` and `up`, f32 of the same shape."""
+    """Returns the bounded SwiGLU of `config.Clamp`, elementwise.
+
+    Args:
+        clamp: its constants.
+        gate: f32 of any shape.
+        up: f32 of the same shape.
+    """
     gate = jnp.minimum(gate, clamp.limit)
     return gate * jax.nn.sigmoid(clamp.alpha * gate) * (jnp.clip(up, -clamp.limit, clamp.limit) + 1)
 
@@ -124,26 +138,36 @@ class Norm(nn.Module):
 
 
 def normalised(x: Array, eps: float) -> Array:
-    """Returns `x / sqrt(mean(x**2) + eps)` over the last axis, computed in f32."""
+    """Returns `x / sqrt(mean(x**2) + eps)`, f32 `[..., d]`, with the mean over the last axis of `x[..., d]`."""
     x = x.astype(jnp.float32)
     mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
     return x * jax.lax.rsqrt(mean_square + eps)
 
 
 class StepKeys:
-    """The keys and values that layers computed for the tokens of a step, and that later layers may reuse."""
+    """The keys and values that layers computed for the tokens of a step, and that later layers may reuse.
+
+    Args:
+        attend: computes attention, see `Attend`.
+    """
 
     def __init__(self, attend: Attend) -> None:
         self._attend = attend
         self._of_layer: dict[int, tuple[Array, Array]] = {}
 
     def attend(self, layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec) -> Array:
-        """Attends to `k` and `v` of the layer with the index `layer`, and keeps both for later layers. See `Attend`."""
+        """Computes attention over `k` and `v` of the layer with the index `layer`, and keeps both for later layers.
+
+        The arguments and the result are those of `Attend`.
+        """
         self._of_layer[layer] = k, v
         return self._attend(layer, q, k, v, spec)
 
     def attend_to(self, earlier: int, q: Array, spec: AttentionSpec) -> Array:
-        """Attends to the keys and values of the layer with the index `earlier`, which `attend` has kept."""
+        """Computes attention over the keys and values of the layer with the index `earlier`, which `attend` has kept.
+
+        `q` and the result are `[T, H, d]`, f32 or bf16.
+        """
         return self._attend(earlier, q, *self._of_layer[earlier], spec)
 
 
@@ -155,7 +179,14 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, layer: int, x: Array, rope_tables: RopeTables | None, keys: StepKeys) -> Array:
-        """Maps `x[T, D]` to f32 `[T, D]`. `layer` is the layer's index. Without positions, `rope_tables` is None."""
+        """Maps `x[T, D]` to f32 `[T, D]`.
+
+        Args:
+            layer: the layer's index.
+            x: the input, f32.
+            rope_tables: the rotation of queries and keys; None for a layer without positions.
+            keys: the keys and values of earlier layers.
+        """
         c, tokens = self.config, x.shape[0]
         specs, spec, earlier = attention_specs(c), self._attention_spec(), c.kind.keys_of
         w = weight(self, specs, "qkv" if earlier is None else "q")

@@ -47,8 +47,8 @@ class MoE(nn.Module):
         """Maps `x[T, D]` to f32 `[T, D]`.
 
         Args:
-            x: the input of the experts, and of the router if `stream` is None.
-            stream: `[T, D]`, the residual stream, for a router with a separate norm.
+            x: the input of the experts, f32. The router reads it too if `stream` is None.
+            stream: the residual stream, f32 `[T, D]`, for a router with a separate norm.
         """
         c, e = self.config, self.experts
         specs = moe_specs(c, e)

@@ -1,7 +1,7 @@
 """Per-layer embeddings (PLE): an input of each layer in addition to the residual stream, as in Gemma 3n and 4.
 
-The input is the mean, scaled by sqrt(2), of two parts: a second, narrow embedding of the token for each layer, and a
-normalised projection of the token's main embedding.
+The input is the mean of two parts, scaled by sqrt(2). One part is a second, narrow embedding of the token for each
+layer. The other part is a normalised projection of the token's main embedding.
 """
 
 from __future__ import annotations

@@ -51,7 +51,15 @@ class RopeTables(NamedTuple):
 
 
 def frequencies(config: RopeConfig, head_dim: int) -> tuple[np.ndarray, float]:
-    """Returns angular frequencies `[r/2]` (f32, radians per position) and a factor that multiplies cosine and sine."""
+    """Returns the frequencies and the magnitude of a rotary embedding.
+
+    Args:
+        config: the rotary base and frequency scaling.
+        head_dim: d.
+
+    Returns:
+        Angular frequencies, f32 `[r/2]`, in radians per position, and the factor that multiplies cosine and sine.
+    """
     width = config.rotated(head_dim)
     base = 1.0 / config.theta ** (np.arange(0, width, 2, dtype=np.float64) / width)
     scaled, magnitude = base, 1.0
@@ -126,7 +134,7 @@ def _query_scale(config: RopeConfig, positions: Array) -> Array:
 
 
 def rotate(x: Array, tables: RopeTables) -> Array:
-    """Rotates the first r dimensions of each head of `x[T, heads, d]`. Returns f32 of the same shape.
+    """Rotates the first r dimensions of each head of `x[T, heads, d]` by `tables`. Returns f32 of the same shape.
 
     Interleaved pairs are reordered: the first elements of all pairs precede the second ones. Attention scores do not
     change, because queries and keys are permuted alike.

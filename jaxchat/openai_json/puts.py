@@ -62,7 +62,12 @@ def plain(reader: readers.Reader[Any]) -> Put:
 
 
 def object_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """Returns a `Put` for a field that is a message. `table` and `later` are as for `fill`."""
+    """Returns a `Put` for a field that is a message.
+
+    Args:
+        table: the functions for the keys of the object.
+        later: names of keys that errors call unsupported instead of unknown.
+    """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         inner = getattr(message, key)
@@ -73,7 +78,12 @@ def object_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
 
 
 def objects_of(table: Table, later: frozenset[str] = frozenset()) -> Put:
-    """Returns a `Put` for a field that is a list of messages. `table` and `later` are as for `fill`."""
+    """Returns a `Put` for a field that is a list of messages.
+
+    Args:
+        table: the functions for the keys of each object.
+        later: names of keys that errors call unsupported instead of unknown.
+    """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         for i, item in enumerate(readers.array(value, path)):
@@ -113,7 +123,7 @@ def only(*served: Any) -> Put:
 def echo(reader: readers.Reader[Any]) -> Put:
     """Returns a `Put` that only checks a value with `reader`, and leaves the message as it is.
 
-    Clients send such values back with the messages of answers. They repeat what the message says.
+    For values that clients send back with the messages of answers, and that repeat what other fields say.
     """
 
     def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:

@@ -47,8 +47,8 @@ def integer(bits: int, least: int | None = None) -> Reader[int]:
 
     Args:
         bits: 32 or 64.
-        least: the field's lower bound for the error of a value below all integers of this width. It is checked
-            elsewhere. For None, the error names the smallest integer.
+        least: lower bound that the error names for a value too small for the width. The reader does not check it for
+            other values. None names the smallest integer of the width.
     """
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 

@@ -95,7 +95,7 @@ def _put_logit_bias(request: Any, key: str, value: Any, path: str, allow_unknown
         token_id = readers.integer(32, least=0)(int(token.lstrip("0")[:20] or "0"), path)
         if token_id in request.logit_bias:
             raise invalid(path, f"token {token_id} is given twice.")
-        if abs(readers.number(bias, path)) > MAX_BIAS:  # checked here, because the 32 bits of the field round it
+        if abs(readers.number(bias, path)) > MAX_BIAS:  # checked here, because the 32-bit field rounds the value
             raise bias_out_of_range(token_id, bias)
         request.logit_bias[token_id] = bias
 

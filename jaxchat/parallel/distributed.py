@@ -1,4 +1,4 @@
-"""Several processes as one JAX program: joining and leaving, and arrays of which each process has a part."""
+"""Several processes as one JAX program: joining and leaving, and arrays that are divided among processes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def leave() -> None:
 
 
 def block_each_step(sharding: NamedSharding) -> bool:
-    """Returns whether a step must end before the next one begins.
+    """Returns whether a step must end before the next one begins, for arrays with this sharding.
 
     Collectives between processes on CPUs could deadlock if several steps were in flight.
     """

@@ -107,7 +107,7 @@ class Placement:
         return self.sharding(spec.axes, spec.shape)
 
     def sharding(self, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> NamedSharding:
-        """Returns the sharding of an array with these logical axes.
+        """Returns the sharding of an array with the logical axes `axes` and the sizes `shape`.
 
         An axis that the mesh does not divide is not split.
         """
@@ -129,7 +129,13 @@ class Placement:
         return jax.tree.map(one, params)
 
     def place(self, spec: ParamSpec, array: np.ndarray) -> jax.Array:
-        """Puts a loaded parameter on its devices, each of which receives only its part."""
+        """Puts a loaded parameter on its devices, each of which receives only its part. Returns it with the same shape
+        and dtype.
+
+        Args:
+            spec: the parameter's spec.
+            array: the parameter, with the shape of `spec`.
+        """
         placed: jax.Array = put(array, self.parameter(spec))
         return placed
 

@@ -131,7 +131,7 @@ class AotEngine:
         )
 
     def compile(self, name: str) -> ProgramCosts:
-        """Compiles the program `name`, which can take minutes, and returns its costs."""
+        """Compiles the program `name`, a key of `program_specs`, and returns its costs. Can take minutes."""
         spec = self.program_specs[name]
         start, mesh = time.perf_counter(), self.placement.mesh
         assert isinstance(mesh, Mesh)

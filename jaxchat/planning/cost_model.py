@@ -52,7 +52,16 @@ def all_reduce_seconds(size: int, topology: Topology, devices: int) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """A cost model of one step. `params` is a pytree of shapes with shardings. `dtype` is that of the weights."""
+    """A cost model of one step.
+
+    Attributes:
+        model: the configuration of the model.
+        topology: the slice.
+        devices: number of devices that the model is split over.
+        dtype: dtype of the weights.
+        params: shapes of the parameters with their shardings, a pytree.
+        per_token: bytes of KV on a device for each token.
+    """
 
     model: ModelConfig
     topology: Topology

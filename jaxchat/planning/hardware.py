@@ -13,17 +13,24 @@ GIB = 1024**3
 
 @dataclass(frozen=True, kw_only=True)
 class Chip:
-    """One device. Rates are the maker's peak rates, per second.
+    """One kind of device. Rates are the maker's peak rates, per second.
 
-    `memory` is the memory that programs can use: what the compiler allows on a TPU, and 90 % of all memory on a GPU.
+    Attributes:
+        platform: JAX's name of the platform.
+        memory: bytes of memory that programs can use: what the compiler allows on a TPU, and 90 % of all memory on a
+            GPU.
+        bandwidth: bytes read from or written to memory.
+        flops: operations in bfloat16.
+        link: bytes sent to one neighbour, one way. For a GPU, half of the rate to its switch.
+        host: devices of the largest host. TPU slices with several hosts have four on each.
     """
 
     platform: Literal["tpu", "gpu"]
-    memory: float  # bytes
-    bandwidth: float  # bytes of memory
-    flops: float  # bfloat16
-    link: float  # bytes to one neighbour, one way; for a GPU, half of the rate to its switch
-    host: int  # devices of the largest host; TPU slices with several hosts have four on each
+    memory: float
+    bandwidth: float
+    flops: float
+    link: float
+    host: int
 
 
 CHIPS = {

@@ -34,7 +34,17 @@ class HloArray:
 
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
-    """One instruction of a computation, with the arrays of its result and the names of its operands."""
+    """One instruction of a computation.
+
+    Attributes:
+        name: its name.
+        operation: its opcode, such as "fusion".
+        result: the arrays of its result.
+        operands: names of the instructions whose results it reads.
+        called: names of the computations that it runs.
+        target: target of a custom call; "" for other operations.
+        number: number of a parameter; meaningless for other operations.
+    """
 
     name: str
     operation: str

@@ -1,8 +1,8 @@
 """Plans an engine on a slice of accelerators, from shapes alone: neither devices nor weights are needed.
 
 Memory is exact for weights, KV pages and slots, because the engine uses the same shapes and shardings. It is estimated
-for the programs' workspace. The time of a step is the time of its reads or of its matrix products, whichever
-is larger, at the maker's peak rates, plus the time of its all-reduces. Real programs are slower.
+for the programs' workspace. The time of a step is that of its reads or of its matrix products, whichever is longer,
+plus that of its all-reduces. All are computed at the maker's peak rates. Real programs are slower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from jaxchat.runtime.state import EngineShapes
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The memory that an engine takes on each device, in bytes."""
+    """The memory that an engine takes on each device, in bytes.
+
+    Attributes:
+        weights: the parameters.
+        pages: the KV pages.
+        slots: the sampling state of the slots.
+        workspace: temporary memory and code of the programs.
+    """
 
     weights: int
     pages: int
@@ -86,7 +93,8 @@ def suggest_config(
 ) -> EngineConfig:
     """Returns settings that suit accelerators: large chunks, large pages on a TPU, and few decode programs.
 
-    Few decode programs suffice, because a decode step mainly reads weights, whatever its number of rows.
+    Few decode programs suffice, because a decode step mainly reads weights, whatever its number of rows. The arguments
+    other than `topology` are settings of `EngineConfig`.
     """
     page = 128 if topology.chip.platform == "tpu" else 16
     return EngineConfig(

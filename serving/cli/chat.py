@@ -63,7 +63,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Conversation:
-    """A conversation in the terminal. `ask` sends messages and returns the streamed answer."""
+    """A conversation in the terminal.
+
+    Args:
+        ask: sends messages and returns the streamed answer.
+        system: text of the system message; None for none.
+    """
 
     def __init__(self, ask: Ask, system: str | None):
         self._ask = ask

@@ -19,7 +19,14 @@ NOTE = f"The word {NONE} turns off what a setting marked |{NONE} is for."
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type, title: str, only: Collection[str] = ()) -> None:
-    """Adds a `--kebab-name` flag for each setting of `config`, or for those in `only`."""
+    """Adds a `--kebab-name` flag for each setting of a configuration class.
+
+    Args:
+        parser: receives the flags.
+        config: the configuration class.
+        title: heading of the flags in the help.
+        only: names of the settings to add; empty for all.
+    """
     parser.epilog = NOTE
     group = parser.add_argument_group(title)
     types = setting_types(config)

@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 def lead(model: str, engine: EngineConfig, config: MultihostConfig, serve: Callable[[Leader], int]) -> int:
     """Waits for all followers, calls `serve` and returns its status. If the status is 0, ends the followers' run.
 
+    Args:
+        model: the model, as in `--model`.
+        engine: settings of the engine.
+        config: settings of this process and its followers.
+        serve: serves with the given leader until it is stopped, and returns an exit status.
+
     Raises:
         ModelError: the model is not found, or lacks `config.json` or `tokenizer.json`.
         OSError: a file of the model cannot be read, or the address is taken.
@@ -48,6 +54,12 @@ def run_follower(model: str, engine: EngineConfig, config: MultihostConfig, repo
     """Runs the leader's steps and returns 0 when the leader ends the run.
 
     SIGTERM and Ctrl-C ask the leader to end the run. A second signal of the same kind ends this process.
+
+    Args:
+        model: the model, as in `--model`.
+        engine: settings of the engine.
+        config: settings of this process and its leader.
+        report: called with the progress of loading and compiling.
 
     Raises:
         MultihostError: a process does not join in time or differs from the leader, or the leader is lost.

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the plan. Returns 0 if the model fits, 1 if not. Raises the exceptions of `jaxchat.api.plan`."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the plan is for hardware that this machine need not have
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # uses the compiler only, of which several may run
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # only the compiler is used, and several may run at once
     quiet_compiler()
     from jaxchat.api import plan  # imports jax
 

@@ -32,7 +32,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ChatServicer(service_pb2_grpc.ChatServiceServicer):
-    """The chat service of a backend. Cancelling an RPC cancels the call of the backend."""
+    """The chat service of a backend. Cancelling an RPC cancels the call of the backend.
+
+    Args:
+        backend: the service that answers the requests.
+        keys: valid API keys, of which each call requires one. None means that no call requires a key.
+    """
 
     def __init__(self, backend: ChatBackend, keys: ApiKeys | None = None):
         self._backend = backend
@@ -130,7 +135,7 @@ class GrpcServer:
                     0,
                 ),  # a second server on the same port is an error, and does not share it silently
                 ("grpc.http2.min_ping_interval_without_data_ms", least_ping_ms),
-                ("grpc.keepalive_permit_without_calls", 1),  # else idle connections may ping every two hours only
+                ("grpc.keepalive_permit_without_calls", 1),  # otherwise idle ones may ping only every two hours
             ]
         )
         add_methods(self._chat, self._server)

@@ -12,7 +12,7 @@ def options(heartbeat: float) -> list[tuple[str, int]]:
     half = int(heartbeat * 500)
     return [
         ("grpc.keepalive_time_ms", half),
-        ("grpc.keepalive_timeout_ms", half),  # applies if nothing was read since the ping; otherwise the next one does
+        ("grpc.keepalive_timeout_ms", half),  # if nothing was read since the ping; otherwise ping_timeout applies
         ("grpc.http2.ping_timeout_ms", half),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),

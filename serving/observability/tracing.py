@@ -15,7 +15,11 @@ _SHOWN = 200  # characters of a model name; clients may send any
 
 
 class Tracing:
-    """An observer that makes a span for each request. A background thread sends the spans in batches."""
+    """An observer that makes a span for each request. A background thread sends the spans in batches.
+
+    Args:
+        exporter: sends the spans.
+    """
 
     def __init__(self, exporter: SpanExporter):
         self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: "jaxchat"}))

@@ -86,7 +86,14 @@ def create_app(
 
 
 class Api:
-    """The handlers of the REST endpoints."""
+    """The handlers of the REST endpoints.
+
+    Args:
+        backend: the service that answers the requests.
+        max_body: largest request body, in bytes.
+        allow_unknown: whether to ignore unknown JSON keys instead of rejecting them.
+        keep_alive: seconds between comments on a stream that waits for its first token.
+    """
 
     def __init__(self, backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float):
         self._backend = backend

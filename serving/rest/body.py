@@ -87,7 +87,7 @@ class GzipDecoder:
         self._begun = False
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        """Returns at most `limit` bytes of what `data` decodes to; `limit` is positive.
+        """Decodes the next part of the data. Returns at most `limit` bytes, which must be positive, and drops the rest.
 
         Raises:
             ChatError: 400 for data that is not gzip.

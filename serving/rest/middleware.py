@@ -77,7 +77,13 @@ def seed_header(answer: v1.ChatCompletion | v1.ChatCompletionChunk) -> dict[str,
 
 
 class RequireKey:
-    """ASGI middleware that answers requests without a valid key with status 401, before it reads the body."""
+    """ASGI middleware that answers requests without a valid key with status 401, before it reads the body.
+
+    Args:
+        app: the application.
+        keys: valid API keys.
+        open_paths: paths that do not require a key.
+    """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, *, open_paths: Collection[str]):
         self._app = app

@@ -18,7 +18,14 @@ class _Server(uvicorn.Server):
 
 
 class RestServer:
-    """An HTTP server for one application. `port` is known after `start`."""
+    """An HTTP server for one application. `port` is known after `start`.
+
+    Args:
+        app: the application.
+        host: address to listen on.
+        port: port to listen on. 0 picks a free one.
+        tls: certificate and key. None means that connections are not encrypted.
+    """
 
     def __init__(self, app: ASGIApp, *, host: str, port: int, tls: ServerTls | None = None):
         self.host, self.port = host, port

@@ -31,6 +31,11 @@ class EventStream(Response):
 
     An error before the first event becomes a plain JSON error. A later error becomes an event and ends the stream
     without `[DONE]`, which marks the answer as incomplete. A disconnect of the client cancels the backend's call.
+
+    Args:
+        chunks: the chunks of the answer.
+        include_usage: whether every event has the key `usage`.
+        keep_alive: seconds between comments while the first token is awaited.
     """
 
     def __init__(self, chunks: AsyncIterator[v1.ChatCompletionChunk], include_usage: bool, keep_alive: float) -> None:
@@ -87,7 +92,11 @@ class EventStream(Response):
 
 
 class Events:
-    """A writer of server-sent events. The first event starts the response."""
+    """A writer of server-sent events. The first event starts the response.
+
+    Args:
+        send: sends an ASGI message.
+    """
 
     def __init__(self, send: Send):
         self._send = send

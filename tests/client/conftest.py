@@ -1,4 +1,4 @@
-"""The servers of the serving tests, which the clients call."""
+"""The servers of the serving tests, as fixtures for tests of clients."""
 
 from tests.serving.conftest import certificates, module_server, run, server
 

@@ -1,4 +1,4 @@
-"""One form for answers of every front door. Reading a stream checks the rules that hold for all streams."""
+"""Answers of all front doors in one form. Reading a stream checks the rules that hold for all streams."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Call:
 
 @dataclass
 class ChoiceAnswer:
-    """One choice."""
+    """One choice of an answer. `function` is the call of a legacy function."""
 
     text: str | None = None
     finish: str | None = None
@@ -49,7 +49,7 @@ class ChoiceAnswer:
 
 @dataclass
 class Answer:
-    """A whole answer; the first four are the same in all of a stream's chunks."""
+    """A whole answer. All chunks of a stream have the same identity."""
 
     identity: tuple[str, int, str, str]  # id, created, model, system_fingerprint
     choices: list[ChoiceAnswer]
@@ -76,7 +76,9 @@ class Answer:
 
 
 def read_completion(answer: Any, seed: int | None) -> Answer:
-    """From a `ChatCompletion`, of the openai package, of the typed client or of protobuf."""
+    """Reads a `ChatCompletion` of the openai package, the typed client or protobuf. `seed` is the seed that the door
+    reports.
+    """
     for place, choice in enumerate(answer.choices):
         assert choice.index == place
         assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
@@ -86,7 +88,11 @@ def read_completion(answer: Any, seed: int | None) -> Answer:
 
 
 def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
-    """From `ChatCompletionChunk`s: role chunks first, one end for each choice, usage last, one identity."""
+    """Reads a stream of `ChatCompletionChunk`s. `seed` is the seed that the door reports.
+
+    Asserts that role chunks are first, that each choice has one end, that the usage is last, and that all chunks have
+    one identity.
+    """
     chunks = list(chunks)
     (identity,) = {_identity(chunk) for chunk in chunks}
     reports = [found for chunk in chunks if (found := field_of(chunk, "usage"))]
@@ -180,7 +186,7 @@ def _finish_word(reason: Any) -> str | None:
 
 
 def field_of(message: Any, name: str) -> Any:
-    """The field of an answer of any door; None where it is absent."""
+    """Returns a field of an answer of any door, or None if it is absent."""
     if isinstance(message, Message) and not message.HasField(name):
         return None
     return getattr(message, name, None)

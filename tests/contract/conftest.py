@@ -1,4 +1,4 @@
-"""Two places for the conformance tests, the tiny model and the echo, and their front doors."""
+"""Fixtures for the contract tests: servers for the tiny model and for the echo, and their front doors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.contract.place import Place
 
 @pytest.fixture(scope="module")
 def tiny_place(tiny_client: Client) -> Iterator[Place]:
-    """Servers before a real engine with a tiny random model."""
+    """Yields servers for a real engine with a tiny random model."""
     with Place(tiny_client) as place:
         yield place
 
@@ -30,7 +30,7 @@ def echo_client() -> Iterator[tuple[Client, EchoRunner]]:
 
 @pytest.fixture(scope="module")
 def echo_place(echo_client: tuple[Client, EchoRunner]) -> Iterator[Place]:
-    """Servers before a real engine whose model repeats the last user message."""
+    """Yields servers for a real engine whose model repeats the last user message."""
     with Place(echo_client[0]) as place:
         yield place
 
@@ -42,21 +42,21 @@ def runner(echo_client: tuple[Client, EchoRunner]) -> EchoRunner:
 
 @pytest.fixture(params=NAMES)
 def door(request: pytest.FixtureRequest, tiny_place: Place) -> Iterator[Door]:
-    """Each front door of the tiny model; every test leaves it idle."""
+    """Yields each front door of the tiny model. Checks that the test leaves it idle."""
     yield tiny_place.door(request.param)
     tiny_place.wait_until_idle()
 
 
 @pytest.fixture(params=NAMES)
 def echo(request: pytest.FixtureRequest, echo_place: Place) -> Iterator[Door]:
-    """Each front door of the echo; every test leaves it idle."""
+    """Yields each front door of the echo. Checks that the test leaves it idle."""
     yield echo_place.door(request.param)
     echo_place.wait_until_idle()
 
 
 @pytest.fixture(autouse=True)
 def honest(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that claims to cover a field has sent it, or received it."""
+    """Asserts that a test has sent or received every field that it claims to cover."""
     covering.SEEN.sent.clear()
     covering.SEEN.received.clear()
     yield

@@ -1,4 +1,4 @@
-"""Which test proves which field of the protocol: registered by decorators, checked against what was really sent."""
+"""Records which test covers which field of the protocol. Decorators make the claims, which are checked on the wire."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXEMPT = frozenset({"ChatCompletionRequest.user"})
 
 
 def covers(*fields: str) -> Callable[[Test], Test]:
-    """Marks a test that shows the effect of `fields` (`Message.field`); the fixture `honest` checks that it does."""
+    """Marks a test that shows the effect of `fields`, each a `Message.field`. The fixture `honest` checks the claim."""
 
     def mark(test: Test) -> Test:
         for field in fields:
@@ -33,13 +33,13 @@ def covers(*fields: str) -> Callable[[Test], Test]:
 
 
 def all_fields() -> set[str]:
-    """`Message.field` for every field that a call of the service can carry, at any depth."""
+    """Returns `Message.field` for every field that a call of the service can carry, at any depth."""
     methods = service_pb2.DESCRIPTOR.services_by_name["ChatService"].methods
     return _reachable(method.input_type for method in methods) | answer_fields()
 
 
 def answer_fields() -> set[str]:
-    """Those of them that answers can carry."""
+    """Returns `Message.field` for every field that an answer can carry, at any depth."""
     methods = service_pb2.DESCRIPTOR.services_by_name["ChatService"].methods
     return _reachable(method.output_type for method in methods)
 
@@ -56,7 +56,7 @@ def _reachable(roots: Iterable[Descriptor]) -> set[str]:
 
 
 def fields_of(message: Message) -> Iterator[str]:
-    """`Message.field` for every field that is set in `message`, at any depth."""
+    """Yields `Message.field` for every field that is set in `message`, at any depth."""
     for field, value in message.ListFields():
         yield f"{message.DESCRIPTOR.name}.{field.name}"
         if _is_plain_message(field):
@@ -76,7 +76,10 @@ class Seen:
         self.received: set[str] = set()
 
     def unproven(self, claimed: Iterable[str]) -> set[str]:
-        """What a test claims but never touched. Of answers only the kinds of message that came back are judged."""
+        """Returns the fields that a test claims but has neither sent nor received.
+
+        Leaves out fields of answer messages of which none came back.
+        """
         kinds = {field.partition(".")[0] for field in self.received}
         absent = {field for field in answer_fields() if field.partition(".")[0] not in kinds}
         return set(claimed) - self.sent - self.received - absent

@@ -1,7 +1,10 @@
 """The front doors, plain and streamed.
 
-`openai` is the openai package over REST, `client` the typed client over gRPC, `stub` a bare gRPC stub, `local` the
-typed client in process and `async` its asyncio form.
+- `openai`: the openai package over REST.
+- `client`: the typed client over gRPC.
+- `stub`: a bare gRPC stub.
+- `local`: the typed client in process.
+- `async`: the asyncio form of the typed client in process.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ _STATUS |= {401: "UNAUTHENTICATED", 504: "DEADLINE_EXCEEDED"}
 
 @dataclass
 class Refusal:
-    """An error as the client sees it."""
+    """An error as the client sees it. `retry_after` is in seconds."""
 
     status: int
     type: str
@@ -48,7 +51,7 @@ class Refusal:
 
 
 class Door:
-    """`ask(**fields)` gives an answer, `refused(**fields)` an error; fields are those of the REST body."""
+    """A way to send requests. Their fields are those of the REST body."""
 
     def __init__(self, name: str, place: Place) -> None:
         self.kind, _, stream = name.partition(" ")
@@ -56,7 +59,9 @@ class Door:
         self._place, self._rest, self._stub, self._model = place, place.openai, place.stub, place.model
 
     def ask(self, **fields: Any) -> Answer:
-        """A legal answer. Streams are asked for usage too, unless `fields` has stream options of its own."""
+        """Returns the answer to a valid request. Asks streams for their usage too, unless `fields` has
+        `stream_options`.
+        """
         fields = self._with_defaults(fields)
         SEEN.sent.update(fields_of(request_from_kwargs(**fields).request))
         if self.kind == "openai":
@@ -64,14 +69,14 @@ class Door:
         return _read_answer(self._call_stub(fields) if self.kind == "stub" else self._call_client(fields), self.stream)
 
     def refused(self, **fields: Any) -> Refusal:
-        """The error that the request ends in; a stream may have begun before."""
+        """Returns the error with which the request ends. A stream may have begun before."""
         fields = self._with_defaults(fields)
         if self.kind == "openai":
             return self._refused_openai(fields)
         return self._refused_stub(fields) if self.kind == "stub" else self._refused_client(fields)
 
     def can_say(self, **fields: Any) -> bool:
-        """Whether the request can be put into this door's form: protobuf has no place for wrong types."""
+        """Returns whether this door can express the request. Protobuf cannot express values of the wrong type."""
         try:
             request_from_json(self._with_defaults(fields))
             return True
@@ -91,7 +96,9 @@ class Door:
         return read(raw.parse(), int(seed) if seed is not None else None)
 
     def _call_client(self, fields: dict[str, Any]) -> Any:
-        """The answer of a typed client. The asynchronous one runs on the session's own loop, to the end of a stream."""
+        """Returns the answer of a typed client. Runs the asynchronous one on the session's loop, to the end of a
+        stream.
+        """
         if self.kind == "async":
             return self._place.in_process.transport.run(self._call_async_client(fields))
         client = self._place.client if self.kind == "client" else self._place.in_process
@@ -136,7 +143,7 @@ class Door:
 
 
 def refusal_of(error: Any) -> Refusal:
-    """Reads and checks the details that every error of the service carries."""
+    """Returns the refusal in a gRPC error. Asserts that it has the details that every error of the service has."""
     status = rpc_status.from_call(error)
     assert status is not None and status.message == error.details()
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
@@ -163,7 +170,9 @@ def _read_answer(answer: Any, stream: bool) -> Answer:
 
 
 def _openai_arguments(fields: dict[str, Any]) -> dict[str, Any]:
-    """What the package has no parameter for, and nulls, which it would leave out, go into `extra_body`."""
+    """Returns the arguments of `create`. Puts fields without a parameter, and nulls, which it would omit, into
+    `extra_body`.
+    """
     extra = {key: value for key, value in fields.items() if key not in _PARAMETERS or value is None}
     known = {key: value for key, value in fields.items() if key not in extra}
     return {"model": "", "messages": [], **known, "extra_body": extra}

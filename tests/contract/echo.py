@@ -1,8 +1,8 @@
-"""A device that repeats: the answer is the last user message, token by token. The engine and all above it are real.
+"""A device whose model repeats the last user message token by token. The engine and everything above it are real.
 
-With it a test decides what the model says. Choices take turns with the parts that `SPLIT` divides the message into;
-`NOT_FINITE` in the message is a step whose numbers are not finite, `LOST` one at which the device is lost, `PAUSE` one
-at which the engine is held until somebody opens the runner's gate.
+A test thus decides what the model says. Choices take turns with the parts into which `SPLIT` divides the message. Other
+control characters in the message cause events: `NOT_FINITE` a step with numbers that are not finite, `LOST` the loss of
+the device, and `PAUSE` a step that waits until the test opens the runner's gate.
 """
 
 from __future__ import annotations
@@ -60,7 +60,15 @@ class Pending:
 
 
 class EchoRunner:
-    """`prompts` has the text of every prompt, `steps` counts, a cleared `gate` holds the engine at its next result."""
+    """A `StepRunner` whose model repeats the last user message.
+
+    Attributes:
+        gate: while it is cleared, the engine waits at its next result.
+        held: set while the engine waits.
+        prompts: the text of every prompt.
+        steps: number of steps.
+        prefilled: number of prompt tokens that were computed.
+    """
 
     def __init__(self, slots: int, pages: int) -> None:
         self.gate = threading.Event()
@@ -152,7 +160,15 @@ def echo_session(
     template: str = TEMPLATE,
     today: Callable[[], date] = utc_today,
 ) -> tuple[ChatSession, EchoRunner]:
-    """A session that is ready but for `start`."""
+    """Returns a session that is not started, and its runner.
+
+    Args:
+        slots: number of slots.
+        queue: maximum number of waiting sequences.
+        chat: settings of the session.
+        template: the chat template.
+        today: returns the day for the template.
+    """
     pages = slots * CONTEXT // PAGE + 1
     runner = EchoRunner(slots, pages)
     scheduler = Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=5000)

@@ -1,4 +1,4 @@
-"""Places with little room, and callers that go away."""
+"""Servers with few slots and a short queue, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ LONG = "x" * 1500
 
 @contextlib.contextmanager
 def small_place(slots: int = 1, queue: int = 1, **limits: float) -> Iterator[tuple[Place, EchoRunner]]:
-    """A place of its own."""
+    """Yields servers for a separate echo session, and its runner.
+
+    Args:
+        slots: number of slots.
+        queue: maximum number of waiting sequences.
+        limits: fields of `ChatConfig`.
+    """
     session, runner = echo_session(slots=slots, queue=queue, chat=ChatConfig(**limits))
     with Client(LocalTransport(session)) as client, Place(client) as place:
         yield place, runner
@@ -36,7 +42,13 @@ def chat_request(text: str) -> v1.ChatCompletionRequest:
 
 
 class AbandonedRequest:
-    """A request whose answer nobody waits for, over one protocol; `leave` goes away without a word."""
+    """A request over REST or gRPC whose answer is not read. `disconnect` ends it without notice.
+
+    Args:
+        place: the servers.
+        how: "stub", "stub stream", "openai" or "openai stream".
+        text: the user's message.
+    """
 
     def __init__(self, place: Place, how: str, text: str) -> None:
         if how.startswith("stub"):
@@ -62,5 +74,5 @@ def send_post(place: Place, body: str) -> socket.socket:
 
 
 def wait_until_forgotten(place: Place, others: int = 0) -> None:
-    """Until the server has noticed, which is when the session has forgotten the request."""
+    """Waits until the session has noticed the disconnect and has only `others` other requests."""
     place.wait_until(lambda: len(place.session._running) == others)

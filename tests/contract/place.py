@@ -1,4 +1,4 @@
-"""Real servers on free loopback ports before a session, with clients for every front door."""
+"""Real servers on free loopback ports for one session, with clients for every front door."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ async def _start_servers(session: ChatSession, **settings: str) -> Servers:
 
 
 class Place:
-    """Servers with `settings` on the loop of `in_process`, an in-process client that is left running at the end."""
+    """Servers for the session of an in-process client, which stays open at the end.
+
+    Args:
+        in_process: the client, on whose asyncio loop the servers run.
+        settings: fields of `ServeConfig`.
+    """
 
     def __init__(self, in_process: Client, **settings: str) -> None:
         self.in_process, self.session = in_process, in_process.transport.session
@@ -53,16 +58,16 @@ class Place:
 
     @property
     def load(self) -> tuple[int, int, int]:
-        """Sequences that wait, sequences that run, pages in use."""
+        """The numbers of waiting sequences, running sequences, and pages in use."""
         stats = self.session.stats
         return stats.waiting, stats.running, stats.pages_in_use
 
     def wait_for_load(self, waiting: int, running: int) -> None:
-        """Waits until so many sequences wait and run."""
+        """Waits until `waiting` sequences wait and `running` sequences run."""
         self.wait_until(lambda: self.load[:2] == (waiting, running))
 
     def wait_until_idle(self) -> None:
-        """Waits until queue, slots and pages are all free, and nobody is in between."""
+        """Waits until queue, slots and pages are free and the session has no request."""
         self.wait_until(lambda: self.load == (0, 0, 0) and not self.session._running)
 
     def wait_until(self, reached) -> None:

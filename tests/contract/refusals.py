@@ -1,4 +1,4 @@
-"""What is refused, field by field: the REST body's fields, the path that the error names, and what it must say."""
+"""Invalid values of request fields, with the field that the error must name and texts that its message must contain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "s", "schema": {
 
 @dataclass(frozen=True)
 class Case:
-    """`fields` of a request, the protocol field they break ("" for none), and the error; `says` is in its message."""
+    """An invalid request and its error.
+
+    Attributes:
+        field: the protocol field that is invalid, as `Message.field`; "" for none.
+        fields: the fields of the request.
+        param: the `param` of the error.
+        says: texts that the message contains.
+        code: the `code` of the error.
+        status: the HTTP status.
+    """
 
     field: str
     fields: dict[str, Any]
@@ -25,12 +34,28 @@ class Case:
 
 
 def asked(name: str, value: Any, *says: str, param: str | None = None, code: str | None = None, **more: Any) -> Case:
-    """One field of the request with a bad value."""
+    """Returns a case with a bad value of one field of the request.
+
+    Args:
+        name: the field.
+        value: the bad value.
+        says: texts that the message contains.
+        param: the `param` of the error; by default `name`.
+        code: the `code` of the error.
+        more: further fields of the request.
+    """
     return Case(f"ChatCompletionRequest.{name}", {name: value, **more}, param or name, says, code)
 
 
 def said(field: str, param: str, *messages: Any, says: tuple[str, ...] = ()) -> Case:
-    """A bad conversation."""
+    """Returns a case with a bad conversation.
+
+    Args:
+        field: the protocol field that is invalid, as `Message.field`; "" for none.
+        param: end of the error's `param`, after "messages."; "" for none.
+        messages: the conversation.
+        says: texts that the message contains.
+    """
     return Case(field, {"messages": list(messages)}, f"messages.{param}" if param else "messages", says)
 
 

@@ -1,4 +1,4 @@
-"""What is refused of tools, functions, formats and unknown fields."""
+"""Invalid tools, functions and formats, and unknown fields, in the form of `tests.contract.refusals`."""
 
 from __future__ import annotations
 

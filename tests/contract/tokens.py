@@ -1,4 +1,4 @@
-"""Ids and bytes of the tokens that the tiny model and the echo share."""
+"""Ids and bytes of the tokens in the vocabulary of the tiny model and the echo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device that computes nothing: it keeps pages as a real one would, checks them, and answers predictable tokens."""
+"""A device without computation. It keeps pages like a real device, checks them, and returns predictable tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ class Done:
 
 @dataclass(frozen=True)
 class Row:
-    """A slot: its last token, the number of tokens in its pages, the mark of the last of them, its page table."""
+    """A slot.
+
+    Attributes:
+        token: its last token.
+        position: number of tokens in its pages.
+        mark: mark of the last of these tokens.
+        table: its page table.
+    """
 
     token: int = 0
     position: int = 0

@@ -1,4 +1,4 @@
-"""An engine before the fake device, for tests that submit requests and gather their events."""
+"""An engine with the fake device, for tests that submit requests and collect their events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Harness:
         self.engine.start(lambda events: [self.events.put(event) for event in events] and None)
 
     def gather(self, choices: int) -> dict[tuple[int, int], list[TokenEvent]]:
-        """Events by request and choice until `choices` of them have finished."""
+        """Returns the events by request and choice, once `choices` choices have finished."""
         actual: dict[tuple[int, int], list[TokenEvent]] = {}
         while choices:
             event = self.events.get(timeout=10)
@@ -37,12 +37,12 @@ class Harness:
         return actual
 
     def gather_one(self, request: GenerateRequest) -> list[TokenEvent]:
-        """Events of a request with one choice."""
+        """Submits a request with one choice and returns its events."""
         number = self.engine.submit(request)
         return self.gather(1)[number, 0]
 
     def settle(self) -> None:
-        """Waits until the engine has nothing more to do."""
+        """Waits until the engine is idle, and stops it."""
         deadline = time.monotonic() + 10
         while self.left() != (0, 0, 0) and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -50,7 +50,7 @@ class Harness:
         assert self.left() == (0, 0, 0)
 
     def left(self) -> tuple[int, int, int]:
-        """Counts waiting and running sequences, and pages in use."""
+        """Returns the numbers of waiting sequences, running sequences, and pages in use."""
         stats = self.engine.stats
         return stats.waiting, stats.running, stats.pages_in_use
 

@@ -1,4 +1,4 @@
-"""An independent sampler in float64 NumPy, written from the contract and sharing no code with the package."""
+"""An independent sampler in float64 NumPy, written from the API's definition. Shares no code with the package."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import numpy as np
 
 
 def adjusted(logits, bias=(), counts=None, frequency=0.0, presence=0.0, repetition=1.0, prompt=()):
-    """Returns the logits of one row after bias, penalties, exclusive tokens and bans.
+    """Returns the logits of one row after bias, penalties, exclusive tokens and bans, f64 `[V]`.
 
-    `prompt` has the ids of the prompt's tokens.
+    Args:
+        logits: `[V]`.
+        bias: pairs of token id and bias.
+        counts: how often the answer has each token, `[V]`; None for an empty answer.
+        frequency: the frequency penalty.
+        presence: the presence penalty.
+        repetition: the repetition penalty.
+        prompt: ids of the prompt's tokens.
     """
     mu = np.array(logits, np.float64)
     original_support = mu > -np.inf
@@ -27,7 +34,15 @@ def adjusted(logits, bias=(), counts=None, frequency=0.0, presence=0.0, repetiti
 
 
 def kept(mu, temperature, top_p, top_k=0, min_p=0.0):
-    """Returns the ids of the tokens that may be sampled, likeliest first, and their renormalised probabilities."""
+    """Returns the ids of the tokens that may be sampled, likeliest first, and their renormalised probabilities.
+
+    Args:
+        mu: the result of `adjusted`, f64 `[V]`.
+        temperature: above 0.
+        top_p: probability of the nucleus.
+        top_k: maximum number of tokens; 0 or less for no limit.
+        min_p: minimum probability, relative to the likeliest token.
+    """
     z = mu / temperature
     p = np.exp(z - z.max())
     p /= p.sum()

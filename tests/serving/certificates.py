@@ -1,4 +1,4 @@
-"""Certificates made for one test run."""
+"""Certificates that are generated for one test run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import trustme
 
 
 class Certificates:
-    """PEM files: of an authority, of a server on loopback, of a client, and of an authority that signed neither."""
+    """PEM files of an authority, a server on loopback, a client, and an authority that signed neither."""
 
     def __init__(self, directory: Path) -> None:
         authority = trustme.CA()

@@ -1,4 +1,4 @@
-"""Real servers on free loopback ports before the fake session, in a loop on a thread of their own."""
+"""Real servers on free loopback ports for the fake session, on an asyncio loop in a separate thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ PATIENCE = 10  # seconds until a test gives up on what should happen at once
 
 
 class Running:
-    """Servers that run; `wait` runs a coroutine on their loop. `config` overrides fields of the configuration."""
+    """Running servers. `wait` runs a coroutine on their loop.
+
+    Args:
+        config: fields of `ServeConfig` that replace the defaults of tests.
+    """
 
     def __init__(self, **config: Any) -> None:
         self.loop = asyncio.new_event_loop()
@@ -51,7 +55,7 @@ class Running:
         return self.servers.rest_url
 
     def set_ready(self, ready: bool) -> None:
-        """The session is ready or not, and health says so."""
+        """Sets whether the session is ready, and what health checks report."""
         self.session.ready = ready
         self.wait(self.servers._grpc.set_serving(ready))
 
@@ -63,7 +67,13 @@ class Running:
 
 
 class Behind(Running):
-    """REST that reaches the session by gRPC. `front` and `backend` have fields of the front's own configuration."""
+    """Running servers, and a REST server that reaches their session over gRPC.
+
+    Args:
+        front: fields of the REST server's `RestConfig`.
+        backend: fields of its `BackendConfig`.
+        config: fields of `ServeConfig` that replace the defaults of tests.
+    """
 
     def __init__(
         self, *, front: dict[str, Any] | None = None, backend: dict[str, Any] | None = None, **config: Any
@@ -103,14 +113,16 @@ def module_server() -> Iterator[Running]:
 
 @pytest.fixture
 def server(module_server: Running) -> Iterator[Running]:
-    """One server for a whole file; every test leaves it idle."""
+    """Yields one server for a whole file. Checks that each test leaves it idle."""
     yield module_server
     module_server.wait(module_server.session.until_running(0))
 
 
 @pytest.fixture
 def run() -> Iterator[Callable[..., Running]]:
-    """Starts servers with settings of their own: `run(api_keys=...)`, or of another kind: `run(kind=Behind, ...)`."""
+    """Yields a function that starts servers with the given settings, such as `run(api_keys=...)` or `run(kind=Behind,
+    ...)`.
+    """
     started: list[Running] = []
 
     def start(kind: type[Running] = Running, **settings: Any) -> Running:

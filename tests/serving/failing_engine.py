@@ -1,4 +1,4 @@
-"""The command `jaxchat` with a device that breaks at the signal SIGUSR1, during the next step."""
+"""The command `jaxchat` with a device that fails in the step after the signal SIGUSR1."""
 
 from __future__ import annotations
 

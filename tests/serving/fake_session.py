@@ -1,4 +1,6 @@
-"""A chat session without a model: answers with the words of the last message. Speaks the whole session protocol."""
+"""A chat session without a model. It answers with the words of the last message, and implements the session's
+interface.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ MODEL = "fake"
 
 
 class FakeSession:
-    """The last message chooses what happens: `hang` never ends, `tear` breaks in the middle, `full` is refused."""
+    """A session that the last message controls: `hang` never ends, `tear` fails midway, and `full` is rejected."""
 
     model_id = MODEL
 

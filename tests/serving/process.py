@@ -1,4 +1,4 @@
-"""The real server in a process of its own."""
+"""Starts the real server in a separate process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ MODULE = ("-m", "serving.cli.main")
 
 @dataclass(frozen=True)
 class Process:
-    """`rest` ends in /v1; `said` is what it printed until it was ready."""
+    """A running server.
+
+    Attributes:
+        grpc: `host:port`.
+        rest: URL that ends in /v1.
+        said: what it printed until it was ready.
+        process: the process.
+    """
 
     grpc: str
     rest: str
@@ -30,13 +37,26 @@ class Process:
 
 
 def serve(model: Path, *flags: str, program: tuple[str, ...] = MODULE, log: Path | None = None) -> Process:
-    """A server of 4 slots on free ports, ready. `program` is run instead of the command; `log` takes its stderr."""
+    """Starts a server of 4 slots on free ports, and waits until it is ready.
+
+    Args:
+        model: directory of the model.
+        flags: further flags.
+        program: arguments of Python that run the command.
+        log: file for standard error; None for that of the tests.
+    """
     sizes = ("--slots", "4", "--prefill-chunk", "32")
     return start("serve", "--model", str(model), "--grpc-port", "0", *sizes, *flags, program=program, log=log)
 
 
 def start(*arguments: str, program: tuple[str, ...] = MODULE, log: Path | None = None) -> Process:
-    """A command that serves REST on a free port, ready."""
+    """Starts a command that serves REST on a free port, and waits until it is ready.
+
+    Args:
+        arguments: arguments of the command.
+        program: arguments of Python that run the command.
+        log: file for standard error; None for that of the tests.
+    """
     command = [sys.executable, *program, *arguments, "--rest-port", "0"]
     with open(log, "w") if log else _inherited() as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)

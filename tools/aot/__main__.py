@@ -31,21 +31,32 @@ BOUNDS = {
     "fits": "arguments, temporaries and the code of all programs fit into a device's memory",
     "aliased": "KV pages and slots are updated in place",
     "gathers": "no all-gather outside branches, and none in them as large as a device's share of the logits",
-    "reads": f"bytes that move make a step at most {NEAR} x reading weights and KV once",
-    "step": f"with the sums over devices that nothing hides it is at most {NEAR} x that",
+    "reads": f"a decode step without all-reduces takes at most {NEAR} x as long as reading weights and KV once",
+    "step": f"the same with the all-reduces that run while nothing else does: at most {NEAR} x",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The check of one compiled program of a case. `failed` has the names of the bounds that do not hold."""
+    """The check of one compiled program of a case.
+
+    Attributes:
+        case: the case.
+        plan: the plan of the case.
+        costs: the compiler's costs of the program.
+        memory: bytes on a device while the program runs and all others are loaded.
+        reads: time of a decode step without all-reduces, divided by that of reading weights and KV once. None for
+            prefill.
+        step: the same quotient for a decode step with all-reduces.
+        failed: names of the bounds that do not hold.
+    """
 
     case: Case
     plan: Plan
     costs: ProgramCosts
-    memory: int  # bytes on a device while the program runs and all others are loaded
-    reads: float | None  # step without all-reduces, as a multiple of reading weights and KV; None for prefill
-    step: float | None  # step with all-reduces, as the same multiple
+    memory: int
+    reads: float | None
+    step: float | None
     failed: frozenset[str]
 
 
@@ -60,7 +71,7 @@ def check(case: Case) -> list[Result]:
 
 
 def check_program(case: Case, plan: Plan, aot: AotEngine, costs: ProgramCosts, code: int) -> Result:
-    """Checks one program against `BOUNDS`. Assumes that decoded sequences fill half of the context.
+    """Returns the check of one program against `BOUNDS`. Assumes that decoded sequences fill half of the context.
 
     Args:
         case: the case that the program belongs to.
@@ -112,7 +123,12 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
 
 
 def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
-    """Replaces the table between the marks in the document `target`. Cases without a result keep their old rows.
+    """Replaces the table between the marks in a document. Cases without a result keep their old rows.
+
+    Args:
+        results: the new results.
+        cases: the cases of the table, in the order of its rows.
+        target: the document.
 
     Raises:
         ValueError: a mark is missing or occurs twice.
@@ -129,11 +145,11 @@ def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.aot", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", default="", help="check the cases whose 'model topology' has this text in it")
+    parser.add_argument("--only", default="", help="check only the cases whose 'model topology' contains this text")
     parser.add_argument("--write", type=Path, help="document to put the table into")
-    parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="number of cases to check at a time")
     args = parser.parse_args()
     cases = [case for case in CASES if args.only in f"{case.model} {case.topology}"]
     results: list[Result] = []

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A model on a slice. `known` has the name and the reason of each bound that is known not to hold."""
+    """A model on a slice of a TPU pod.
+
+    Attributes:
+        model: a name in `MODEL_SHAPES`.
+        topology: the slice, such as "v5e:2x4".
+        slots: sequences that are decoded together.
+        context: maximum length of a sequence, in tokens.
+        known: name and reason of each bound that is known not to hold.
+    """
 
     model: str
     topology: str

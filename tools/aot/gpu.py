@@ -44,7 +44,7 @@ def failures(costs: ProgramCosts, layers: int, memory: float) -> list[str]:
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.aot.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=MODEL_SHAPES, default="llama-3-8b")
     args = parser.parse_args()

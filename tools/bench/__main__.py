@@ -4,10 +4,11 @@
     python -m tools.bench --dtype float32 --document docs/performance.md
     python -m tools.bench --gguf FILE --document docs/performance.md
 
-With --gguf, the model is a real one in that file, served as it is by jaxchat over gRPC and by llama.cpp.
+With --gguf, the model is the real one in that file. jaxchat, over gRPC, and llama.cpp serve the file without converting
+it.
 
-Other engines have separate environments under the cache folder, which --install-peers creates. Without its environment,
-a peer is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
+Other engines have separate environments in the cache folder, which --install-peers creates. A peer without its
+environment is omitted. Peers alternate, and each runs alone. Every case is measured between two probes of the machine.
 """
 
 from __future__ import annotations
@@ -99,13 +100,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=[name for name in PEERS if "avx2" not in name])
     parser.add_argument("--avx2", action="store_true", help="no instructions beyond AVX2; name llama.cpp-avx2 as peer")
-    parser.add_argument("--slots", type=int, nargs="+", default=[8, 32], help="of jaxchat; more for more streams only")
+    parser.add_argument(
+        "--slots",
+        type=int,
+        nargs="+",
+        default=[8, 32],
+        help="slots of jaxchat; further numbers run only cases with more streams",
+    )
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--tries", type=int, default=1, help="of a case while other processes disturb it")
-    parser.add_argument("--install-peers", action="store_true", help="make the environments of peers that have none")
+    parser.add_argument(
+        "--tries", type=int, default=1, help="maximum number of measurements of a case that other processes disturb"
+    )
+    parser.add_argument("--install-peers", action="store_true", help="create missing environments of peers")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "jaxchat" / "bench")
-    parser.add_argument("--json", type=Path, help="keeps every figure of every repetition")
-    parser.add_argument("--document", type=Path, help="gets the tables and, in a folder beside it, the plots")
+    parser.add_argument("--json", type=Path, help="file for every figure of every repetition")
+    parser.add_argument("--document", type=Path, help="document for the tables; plots go into a folder beside it")
     return parser
 
 

@@ -66,9 +66,11 @@ class Case:
         return 3 if self.kind == "prefill" else 1
 
     def requests(self, seed: int, vocab: int) -> list[Request]:
-        """Returns the requests of the case, which depend on `seed`. `vocab` is the size of the vocabulary.
+        """Returns the requests of the case. Prompts have no common prefix.
 
-        Prompts have no common prefix.
+        Args:
+            seed: seed of the prompts and of the times of arrival.
+            vocab: size of the vocabulary.
         """
         rng = Random(f"{self.name} {seed}")
 
@@ -84,12 +86,25 @@ class Case:
         return [ask(float(at), rng.choice((SHORT, SHORT, SHORT, LONG)), ANSWER) for at in moments]
 
     def warm_up(self, vocab: int) -> list[Request]:
-        """Returns a few requests with the prompt lengths of the case and answers of at most 4 tokens."""
+        """Returns a few requests with the prompt lengths of the case and answers of at most 4 tokens.
+
+        Args:
+            vocab: size of the vocabulary.
+        """
         first = self.requests(-1, vocab)[: max(self.streams, 2)]
         return [replace(request, at=0.0, tokens=min(request.tokens, 4)) for request in first]
 
     def figures(self, requests: list[Request], times: Times) -> Figures:
-        """Returns rates in tokens per second and latencies in seconds, computed from the times of the tokens."""
+        """Returns the figures of one run.
+
+        Rates are in tokens per second: "rate" of prefill or of steady decoding and, except for prefill, "overall" from
+        the beginning of the run to the last token. A mix also has percentiles in seconds: "first_p50" to the first
+        token, "gap_p50" between tokens, and the same for 95 and 99.
+
+        Args:
+            requests: the requests of the run.
+            times: for each request, the seconds from the beginning of the run at which its tokens arrived.
+        """
         first = [arrivals[0] - request.at for request, arrivals in zip(requests, times, strict=True)]
         if self.kind == "prefill":
             return {"rate": len(requests[0].prompt) / first[0]}
@@ -101,7 +116,11 @@ class Case:
 
 
 def steady_rate(times: Times) -> float:
-    """Returns the tokens per second while the largest number of streams decode. Uses the longest such span."""
+    """Returns the tokens per second in the longest span in which the largest number of streams decode at once.
+
+    Args:
+        times: for each stream, the seconds at which its tokens arrived, in ascending order.
+    """
     changes = sorted([(arrivals[0], 1) for arrivals in times] + [(arrivals[-1], -1) for arrivals in times])
     active, most, window = 0, 0, (0.0, 0.0)
     for (moment, change), (until, _) in pairwise(changes):

@@ -18,7 +18,7 @@ from tools.bench.peers import Peer, Worker
 from tools.bench.probe import Limits, Probe, floor_seconds
 from tools.bench.workers.line import Settings
 
-CALM = 0.05  # of the processors may go to others without a second try
+CALM = 0.05  # fraction of the processors that others may use without a second try
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,13 @@ class PeerSetup:
 
 @dataclass(frozen=True)
 class Measured:
-    """The result of one try: figures, mean of the two probes, and the fraction of processor time used by others."""
+    """The result of one try.
+
+    Attributes:
+        figures: the figures of the case.
+        limits: mean of the probes before and after it.
+        others: fraction of processor time that other processes used meanwhile.
+    """
 
     figures: Figures
     limits: Limits
@@ -45,7 +51,17 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The result of one case of one peer in one repetition."""
+    """The result of one case of one peer in one repetition.
+
+    Attributes:
+        label: name of the peer, with its number of slots.
+        version: version of the peer.
+        case: name of the case.
+        repetition: number of the repetition.
+        figures: the figures of the case.
+        limits: mean of the probes before and after it.
+        others: fraction of processor time that other processes used meanwhile.
+    """
 
     label: str
     version: str
@@ -97,7 +113,12 @@ class Bench:
         self.failures: dict[str, str] = {}
 
     def run(self, setups: list[PeerSetup], repetitions: int) -> Iterator[Record]:
-        """Yields each record once it is measured. Adds a peer that fails to `failures` and does not run it again."""
+        """Yields each record once it is measured. Adds a peer that fails to `failures` and does not run it again.
+
+        Args:
+            setups: the peers, which take turns.
+            repetitions: number of times that each case is measured.
+        """
         for repetition in range(repetitions):
             for setup in setups:
                 if setup.label in self.failures:
@@ -153,7 +174,7 @@ class Bench:
 
     def _roofline(self, case: Case, figures: Figures, limits: Limits) -> Figures:
         """Returns the measured rate as a fraction of the rate that the probes' limits allow."""
-        if case.kind == "mix" or self._dtype == "gguf":  # several types of weights, products of several kinds
+        if case.kind == "mix" or self._dtype == "gguf":  # no single limit: requests or weights of several kinds
             return {}
         rows = case.streams if case.kind == "decode" else int(case.size)
         possible = rows / floor_seconds(self._weights, self._dtype, rows, limits)

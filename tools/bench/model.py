@@ -17,6 +17,11 @@ def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
     """Writes a model to `directory` unless it exists, and returns `directory`.
 
     Writes `config.json` last, so a directory with that file is complete.
+
+    Args:
+        directory: the model directory.
+        config: the shape of the model.
+        dtype: dtype of the weights.
     """
     if (directory / "config.json").exists():
         return directory
@@ -33,7 +38,12 @@ def make(directory: Path, config: ModelConfig, dtype: str) -> Path:
 
 
 def hugging_face(config: ModelConfig, dtype: str) -> dict[str, Any]:
-    """Returns the `config.json` of a Qwen2 model with the shape `config`. All layers of `config` must be equal."""
+    """Returns the `config.json` of a Qwen2 model.
+
+    Args:
+        config: the shape of the model. All layers must be equal.
+        dtype: the entry `dtype`.
+    """
     rope = config.kinds[0].rope
     assert rope, "every layer of this family has rotary positions"
     return {

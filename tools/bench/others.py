@@ -24,7 +24,7 @@ class Others:
 
     @staticmethod
     def seconds() -> tuple[float, float, float]:
-        """Returns three times in seconds: the clock, and the processor time of all processes and of this one.
+        """Returns three times in seconds: the clock, the processor time of all processes, and that of this process.
 
         The time of this process includes that of its children.
         """

@@ -39,7 +39,15 @@ MESSAGES = [{"role": "user", "content": "Tell me what jaxchat is, how to start i
 
 
 class Bare:
-    """An engine that takes and returns token ids. `bans` are the logit biases that exclude stop tokens."""
+    """An engine that takes and returns token ids.
+
+    Args:
+        model: "bundled", a model directory or a hub id.
+        slots: number of slots.
+
+    Attributes:
+        bans: logit biases, as pairs of token id and bias, that exclude all stop tokens.
+    """
 
     def __init__(self, model: str, slots: int) -> None:
         directory = find(model)
@@ -74,7 +82,14 @@ class Bare:
 
 
 class Streams:
-    """The load of `Bare` as chat streams, through a session, gRPC or REST. `bans` are logit biases of each stream."""
+    """The load of `Bare` as chat streams, through a session, gRPC or REST.
+
+    Args:
+        model: id of the model.
+        streams: number of streams at once.
+        tokens: tokens of each answer.
+        bans: logit biases of each stream, as pairs of token id and bias.
+    """
 
     def __init__(self, model: str, streams: int, tokens: int, bans: tuple[tuple[int, float], ...]) -> None:
         self._count = streams
@@ -109,7 +124,12 @@ async def timed(work: Awaitable[None], tokens: int) -> float:
 
 
 async def measure(args: argparse.Namespace, server: ServerProcess) -> dict[str, list[float]]:
-    """Returns the tokens per second of each repetition, by load."""
+    """Returns the tokens per second of each repetition, by load.
+
+    Args:
+        args: the flags of the command line.
+        server: a server with the same model and number of slots.
+    """
     bare, total = Bare(args.model, args.slots), args.streams * args.tokens
     limits = httpx.Limits(max_connections=None)
     async with (

@@ -20,17 +20,25 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A program to measure: the module of its worker and the packages of its environment.
+    """A program to measure.
 
     jaxchat's own peers have no packages, because they run in the environment of this process.
+
+    Attributes:
+        name: name in tables and on the command line.
+        worker: module in `tools.bench.workers` that runs the program.
+        way: "grpc" or "rest" for a peer that is a server of jaxchat; otherwise "".
+        packages: requirements of the peer's environment, for pip.
+        unwanted: packages that are installed with the others and break them.
+        build: environment variables of the installation.
     """
 
     name: str
     worker: str
     way: str = ""
     packages: tuple[str, ...] = ()
-    unwanted: tuple[str, ...] = ()  # comes with the packages and breaks them
-    build: tuple[tuple[str, str], ...] = ()  # environment variables of the installation
+    unwanted: tuple[str, ...] = ()
+    build: tuple[tuple[str, str], ...] = ()
 
     @property
     def has_int8(self) -> bool:
@@ -39,7 +47,7 @@ class Peer:
 
     @property
     def with_gguf(self) -> Peer | None:
-        """The peer that serves a GGUF file as it is; None if this one cannot."""
+        """The variant of this peer that serves a GGUF file without converting it; None if there is none."""
         if self.way == "grpc":
             return replace(self, worker="gguf_door")
         return self if self.worker == "llama_loop" else None
@@ -76,18 +84,22 @@ PEERS = {
 
 
 def python_of(peer: Peer, cache: Path) -> Path:
-    """Returns the interpreter that runs a peer."""
+    """Returns the interpreter that runs a peer. The peers' environments are in the folder `cache`."""
     return Path(sys.executable) if peer.ours else cache / "peers" / peer.name / "bin" / "python"
 
 
 def installed(peer: Peer, cache: Path) -> bool:
-    """Returns whether the peer's environment is complete."""
+    """Returns whether the peer's environment in the folder `cache` is complete."""
     stamp = _stamp(peer, cache)
     return peer.ours or (stamp.exists() and stamp.read_text() == _recipe(peer))
 
 
 def install(peer: Peer, cache: Path) -> None:
-    """Creates the peer's environment unless it exists. Raises CalledProcessError if a command fails."""
+    """Creates the peer's environment in the folder `cache` unless it exists.
+
+    Raises:
+        CalledProcessError: a command fails.
+    """
     if installed(peer, cache):
         return
     python = python_of(peer, cache)
@@ -100,9 +112,16 @@ def install(peer: Peer, cache: Path) -> None:
 
 
 def prepare(peer: Peer, model: Path, dtype: str, cache: Path) -> None:
-    """Converts the model to the format that the peer reads, if the peer does not read Hugging Face's.
+    """Converts the model to GGUF if the peer reads GGUF and the model has no such file yet.
 
-    Raises CalledProcessError if the conversion fails.
+    Args:
+        peer: the peer.
+        model: directory of the model, which receives the file.
+        dtype: dtype of the matrices: float32, bfloat16 or int8.
+        cache: folder with the peers' environments.
+
+    Raises:
+        CalledProcessError: the conversion fails.
     """
     if peer.worker == "llama_loop" and not gguf_path(model).exists():
         command = [python_of(peer, cache), "-m", "tools.bench.workers.gguf_form", str(model), dtype]
@@ -110,7 +129,16 @@ def prepare(peer: Peer, model: Path, dtype: str, cache: Path) -> None:
 
 
 class Worker:
-    """A process that runs a peer. Raises RuntimeError, with the process's message, if the model does not load."""
+    """A process that runs a peer.
+
+    Args:
+        peer: the peer.
+        settings: the first message to the worker.
+        cache: folder with the peers' environments.
+
+    Raises:
+        RuntimeError: the model does not load. The message is that of the process.
+    """
 
     def __init__(self, peer: Peer, settings: Settings, cache: Path) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
@@ -125,7 +153,11 @@ class Worker:
         self.version = str(self._ask(asdict(settings))["version"])
 
     def run(self, requests: list[Request]) -> Times:
-        """Returns the time of each token by request. Raises RuntimeError with the worker's message if the run fails."""
+        """Returns, for each request, the seconds from the beginning of the run at which its tokens arrived.
+
+        Raises:
+            RuntimeError: the run fails. The message is that of the worker.
+        """
         times: Times = self._ask({"requests": [asdict(request) for request in requests]})["times"]  # type: ignore[assignment]
         return times
 

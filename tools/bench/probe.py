@@ -43,9 +43,15 @@ class Probe:
 
 
 def floor_seconds(weights: int, dtype: str, rows: int, limits: Limits) -> float:
-    """Returns the shortest possible time, in seconds, of a pass over `rows` tokens.
+    """Returns the shortest possible time of a pass, in seconds.
 
-    The pass reads each of `weights` weights once, and computes two operations per weight and row.
+    The pass reads each weight once, and computes two operations per weight and row.
+
+    Args:
+        weights: number of weights.
+        dtype: dtype of the weights.
+        rows: number of tokens.
+        limits: rates of the machine.
     """
     return max(weights * jnp.dtype(dtype).itemsize / limits.bandwidth, 2 * weights * rows / limits.matmul)
 

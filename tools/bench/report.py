@@ -35,7 +35,11 @@ def as_json(records: list[Record], failures: dict[str, str], about: dict[str, An
 def markdown(records: list[Record], command: str) -> str:
     """Returns Markdown tables: rates, jaxchat's best rates relative to the others, and latencies.
 
-    Adds the command, the machine and the versions.
+    Adds the machine and the versions.
+
+    Args:
+        records: the results.
+        command: the command line that measured them, which is shown above the tables.
     """
     results = medians(records)
     cases = list(dict.fromkeys(record.case for record in records))
@@ -56,7 +60,13 @@ def markdown(records: list[Record], command: str) -> str:
 
 
 def put(document: Path, name: str, text: str) -> None:
-    """Replaces the text between the markers `name` of a document. Appends markers and text if there are none."""
+    """Replaces the text between the markers of a document. Appends markers and text if there are none.
+
+    Args:
+        document: the document.
+        name: name in the markers, `<!-- name: begin -->` and `<!-- name: end -->`.
+        text: the new text.
+    """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, marker, remainder = document.read_text("utf-8").partition(begin)
     after = remainder.partition(end)[2] if marker else "\n"

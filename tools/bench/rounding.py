@@ -1,8 +1,8 @@
 """Measures how rounding changes a model's logits, relative to float32: `python -m tools.bench.rounding`
 
 Runs conversations that the bundled model was not trained on, or files, through the decoder in each precision, without a
-cache. Compares every position: the error of the logits relative to their spread, the divergence of the distribution of
-the next token, and how often the likeliest token is the same.
+cache. Compares every position and prints three figures. They are the error of the logits relative to their spread, the
+divergence of the distribution of the next token, and how often the likeliest token is the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ LENGTH = 256  # tokens of a conversation, or of a part of a file
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """A dtype of weights, and whether weights, or keys and values, are rounded to int8."""
+    """A precision in which to run the decoder.
+
+    Attributes:
+        dtype: dtype of the weights.
+        weights: whether weights are rounded to int8.
+        kv: whether keys and values are rounded to int8.
+    """
 
     dtype: DTypeName = "float32"
     weights: bool = False
@@ -77,7 +83,7 @@ def parts(directory: Path, files: list[Path]) -> list[np.ndarray]:
 
 
 def attend_rounded(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN) -> Array:
-    """Computes `causal` over keys and values that are rounded to int8."""
+    """Computes `causal` over keys and values that are rounded to int8. Arguments and result are those of `causal`."""
     (keys, key_scales), (values, value_scales) = (round_to_int8(x.astype(jnp.float32)) for x in (k, v))
     return causal(layer, q, keys * key_scales[..., None], values * value_scales[..., None], spec)
 
@@ -103,7 +109,7 @@ def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="tools.bench.rounding", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="folder with the bundled tokenizer")
-    parser.add_argument("--count", type=int, default=20, help="conversations a skill")
+    parser.add_argument("--count", type=int, default=20, help="conversations of each skill")
     parser.add_argument("--files", type=Path, nargs="*", help="texts to read in place of conversations")
     args = parser.parse_args()
     tokens = parts(args.model, args.files) if args.files else conversations(args.model, args.count)

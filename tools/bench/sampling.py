@@ -1,8 +1,8 @@
 """Measures the cost of each sampling feature: `python -m tools.bench.sampling`.
 
 Times one call of the sampler at several batch and vocabulary sizes. For comparison, also times the matrix product that
-computes the logits (f32, width 896), and samplers that sort all logits, in torch and in NumPy. Alternates all of them,
-so that a noisy machine disturbs them equally. Prints medians in milliseconds.
+computes the logits (f32, width 896), and samplers of torch and NumPy that sort all logits. Alternates all of these, so
+that a noisy machine disturbs them equally. Prints medians in milliseconds.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ def logits(rows: int, vocab: int) -> np.ndarray:
 
 
 def ours(x: np.ndarray) -> dict[str, Work]:
-    """Returns, by name, calls of jaxchat's sampler on logits `[S, V]` in each state, and one of the matrix product."""
+    """Returns calls of jaxchat's sampler in each state, and one of the matrix product, by name.
+
+    Args:
+        x: logits, f32 `[S, V]`.
+    """
     rows, vocab = x.shape
     on, inputs = jnp.ones(rows, bool), jnp.array(x)
     run = jax.jit(sample, static_argnums=3)
@@ -66,9 +70,13 @@ def ours(x: np.ndarray) -> dict[str, Work]:
 
 
 def numpy_nucleus(x: np.ndarray, rng: np.random.Generator) -> Any:
-    """Samples from the nucleus of logits `[S, V]` by a full sort, and returns token ids `[S, 1]`.
+    """Samples from the nucleus of each row by a full sort, and returns token ids, i64 `[S, 1]`.
 
     The temperature is 0.8 and `top_p` is 0.9.
+
+    Args:
+        x: logits, f32 `[S, V]`.
+        rng: source of the random numbers.
     """
     z = x / 0.8
     p = np.exp(z - z.max(-1, keepdims=True))
@@ -104,7 +112,12 @@ def peers(x: np.ndarray) -> dict[str, Work]:
 
 
 def measure(work: dict[str, Work], repetitions: int) -> dict[str, float]:
-    """Returns the median milliseconds of each call. The calls alternate."""
+    """Returns the median milliseconds of each call, by name. The calls alternate.
+
+    Args:
+        work: the calls by name.
+        repetitions: number of measurements of each call.
+    """
     times: dict[str, list[float]] = {name: [] for name in work}
     for repetition in range(-1, repetitions):  # the first round compiles
         for name, call in work.items():

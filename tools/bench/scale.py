@@ -28,19 +28,35 @@ PAGE, CHUNK = 16, 512  # as for an accelerator
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """A load on the scheduler. `prompt` counts tokens. `pages` is the size of the page pool divided by the slots."""
+    """A load on the scheduler.
+
+    Attributes:
+        name: name in the table.
+        slots: sequences that may run at once.
+        queued: sequences that wait for a slot.
+        prompt: tokens of each prompt.
+        answer: minimum and maximum number of tokens of an answer.
+        pages: size of the page pool, divided by the number of slots.
+    """
 
     name: str
     slots: int
     queued: int
     prompt: int
-    answer: tuple[int, int]  # fewest and most tokens
+    answer: tuple[int, int]
     pages: int
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The processor times of steps (ms) and of cancellations (us), the mean rows of a step, and the swap-outs."""
+    """Measurements of a load.
+
+    Attributes:
+        steps: processor time of each step, in milliseconds.
+        cancels: processor time of each cancellation, in microseconds.
+        rows: mean number of sequences in a step.
+        swaps: number of sequences that were swapped out.
+    """
 
     steps: list[float]
     cancels: list[float]
@@ -115,7 +131,12 @@ def _timed(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def loads(slots: int, queued: int) -> list[Load]:
-    """Returns the loads: decoding with more and more rows, then an empty queue, short requests, and few pages."""
+    """Returns the loads: decoding with more and more rows, an empty queue, short requests, and few pages.
+
+    Args:
+        slots: number of slots of the largest load.
+        queued: number of waiting sequences, except with an empty queue.
+    """
     long, short = (100_000, 100_000), (512, 2048)
     few = [
         Load(name="decode", slots=n, queued=queued, prompt=32, answer=long, pages=1000)
@@ -132,12 +153,14 @@ def loads(slots: int, queued: int) -> list[Load]:
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.bench.scale", description=__doc__.splitlines()[0])
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--queued", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--limit", type=float, default=2.0, help="milliseconds that a step may take at most (p99)")
+    parser.add_argument(
+        "--limit", type=float, default=2.0, help="maximum time of a step (99th percentile), in milliseconds"
+    )
     args = parser.parse_args()
     print("| load | slots | queued | rows | swaps | step ms, median | p99 | cancel us, median | p99 |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)

@@ -27,7 +27,13 @@ COMPILES = "compiles_after_ready_total"
 
 
 def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[ServerProcess, float]:
-    """Starts a server and returns it with the seconds until it was ready."""
+    """Starts a server and returns it with the seconds until it was ready.
+
+    Args:
+        directory: directory of the model.
+        cache: folder for compiled programs.
+        args: the flags of the command line.
+    """
     flags = (
         "--model",
         str(directory),
@@ -55,7 +61,15 @@ def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> t
 
 
 def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> tuple[float, float]:
-    """Returns the seconds to the first token of two turns: one with `history` tokens, and the one after that."""
+    """Returns the seconds to the first token of the first turn and of the second turn.
+
+    Args:
+        client: client of the server.
+        model: id of the model.
+        rng: source of the random words.
+        history: tokens of the first turn's message.
+        vocab: size of the vocabulary.
+    """
     messages = [{"role": "user", "content": prompt_text(prompt_tokens(rng, history, vocab))}]
     one, answer = first_token(client, model, messages)
     question = prompt_text(prompt_tokens(rng, QUESTION, vocab))
@@ -69,7 +83,7 @@ def programs(cache: str) -> int:
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="tools.bench.second", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

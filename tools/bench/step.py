@@ -1,9 +1,10 @@
 """Measures decode steps: the cost of sampling features and of fixed shapes. `python -m tools.bench.step --shape 0.5B`
 
 Runs the compiled programs without an engine, on a model with random weights. The first table has a step of S active
-slots with each sampling feature, compared with a greedy step. The second table has fewer users than slots. It compares
-two programs: the smallest program that computes the same bits as the program of S rows, so that answers do not depend
-on the load; and a program with exactly one row per user, whose bits may differ. Prints medians over alternating steps.
+slots with each sampling feature, compared with a greedy step. The second table has fewer users than slots, and compares
+two programs. One is the smallest program that computes the same bits as the program of S rows, as answers may not
+depend
+on the load. The other has exactly one row per user, and its bits may differ. Prints medians over alternating steps.
 """
 
 from __future__ import annotations
@@ -45,9 +46,15 @@ FEATURES = {
 def make(
     config: ModelConfig, params: dict[str, object], slots: int, decode_sizes: tuple[int, ...], args: argparse.Namespace
 ) -> Runner:
-    """Returns a warmed-up runner with `slots` slots.
+    """Returns a warmed-up runner.
 
-    Compiles a decode program for each of `decode_sizes`. Keeps those that compute the same bits as the largest one.
+    Args:
+        config: the model.
+        params: its parameters.
+        slots: number of slots.
+        decode_sizes: rows of the decode programs to compile. Those whose bits differ from the largest one's are
+            dropped.
+        args: the flags of the command line.
     """
     engine = EngineConfig(slots=slots, max_seq_len=args.max_seq_len, dtype=args.dtype, kv_dtype=args.kv_dtype)
     placement = Placement.create(engine.mesh, config)
@@ -96,7 +103,12 @@ def stepper(runner: Runner, users: int) -> Callable[[], float]:
 
 
 def features(runner: Runner, args: argparse.Namespace) -> dict[str, float]:
-    """Returns the median milliseconds of a decode step with all slots, by the sampling feature in use."""
+    """Returns the median milliseconds of a decode step with all slots, by the sampling feature in use.
+
+    Args:
+        runner: a runner with `args.slots` slots.
+        args: the flags of the command line.
+    """
     times: dict[str, list[float]] = {name: [] for name in FEATURES}
     for _ in range(args.rounds):
         for name, sampling in FEATURES.items():
@@ -117,7 +129,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--max-seq-len", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=12, help="of each measurement")
+    parser.add_argument("--steps", type=int, default=12, help="steps of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     config = SHAPES[args.shape]

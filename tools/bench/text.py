@@ -1,6 +1,6 @@
 """A tokenizer of a given size, and texts that have an exact number of tokens.
 
-A word has four letters, in lower and upper case by turns, such as `bCdF`. It is one token, merged from two pairs of
+A word has four letters, alternately in lower and upper case, such as `bCdF`. It is one token, merged from two pairs of
 letters. The blank before a word is another token. The vocabulary has 256 bytes, 400 pairs, the words, and three control
 tokens, with ids in this order.
 """
@@ -38,7 +38,13 @@ def tokenizer(vocab: int) -> Tokenizer:
 
 
 def prompt_tokens(rng: Random, count: int, vocab: int) -> list[int]:
-    """Returns `count` random token ids that are the prompt of one message. `prompt_text` returns that message."""
+    """Returns random token ids that are the prompt of one message. `prompt_text` returns that message.
+
+    Args:
+        rng: source of the random words.
+        count: number of token ids.
+        vocab: size of the vocabulary.
+    """
     start = vocab - len(SPECIAL) + 1
     words = ([_BLANK, rng.randrange(_WORDS_FROM, vocab - len(SPECIAL))] for _ in range((count - 1) // 2))
     return [start, *(token for word in words for token in word), *[_DOT] * ((count - 1) % 2)]

@@ -32,7 +32,9 @@ def select(names: Sequence[str]) -> list[ChatClient]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.clients", description=__doc__.split("\n")[0])
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help="names of clients; default: all")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".clients", metavar="FOLDER", help="environments")
+    parser.add_argument(
+        "--cache", type=Path, default=ROOT / ".clients", metavar="FOLDER", help="folder for the environments"
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this document")
     args = parser.parse_args(argv)
     try:

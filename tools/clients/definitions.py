@@ -19,7 +19,8 @@ class ChatClient:
         name: name for users.
         program: file in `tests/clients`, which runs with the packages installed.
         packages: requirements for pip, or for npm if the program is JavaScript. The first one is the client itself.
-        environment: clients of one environment are installed together. Default: one that has the program's name.
+        environment: folder to install into. Clients with the same folder are installed together. Default: the name of
+            the program without its suffix.
     """
 
     name: str

@@ -28,7 +28,9 @@ class Environment:
 
     @property
     def recipe(self) -> str:
-        """Text of all that the folder is made from: the packages, and the interpreter or the protocol."""
+        """A text that changes when the folder must be made again. It names the packages, and has the version of Python
+        or the protocol's sources.
+        """
         if self.language == "Python":
             return "\n".join((sys.version, *self.packages))
         return "\n".join((*self.packages, *(path.read_text("utf-8") for path in sorted(ROOT.glob("proto/**/*.proto")))))
@@ -49,7 +51,7 @@ class Environment:
         """Returns the command that runs a client's program in the environment's folder."""
         if self.language == "Python":
             return [str(self._python), str(client.path)]
-        for program in PROGRAMS.glob("*.mjs"):  # modules are looked up from the importing file on
+        for program in PROGRAMS.glob("*.mjs"):  # node searches for modules from the importing file's folder on
             (self.folder / program.name).write_bytes(program.read_bytes())
         return ["node", client.program]
 
@@ -72,7 +74,7 @@ class Environment:
 
 
 def environment_of(client: ChatClient, clients: Sequence[ChatClient], cache: Path) -> Environment:
-    """Returns a client's environment, with the packages of all `clients` that share it."""
+    """Returns a client's environment, a folder in `cache`, with the packages of all `clients` that share it."""
     sharing = [other for other in clients if other.folder == client.folder]
     packages = dict.fromkeys(package for other in sharing for package in other.packages)
     return Environment(cache / client.folder, client.language, tuple(packages))

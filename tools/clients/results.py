@@ -53,6 +53,8 @@ def run(client: ChatClient, environment: Environment, *, rest: str, grpc: str, m
     """Installs a client and runs its program against a server. A failure of either is in the result.
 
     Args:
+        client: the client.
+        environment: the environment to install it into.
         rest: URL that ends in /v1.
         grpc: host:port.
         model: id of the model.
@@ -85,7 +87,13 @@ def run(client: ChatClient, environment: Environment, *, rest: str, grpc: str, m
 
 
 def read(client: ChatClient, output: str, status: int) -> Result:
-    """Returns the result of a program that ended. A program without any check has not passed."""
+    """Returns the result of a program that ended. A program without any check has not passed.
+
+    Args:
+        client: the client that the program drives.
+        output: what the program printed.
+        status: exit status of the program.
+    """
     checks = {name: verdict == "passed" for name, verdict in REPORT.findall(output)}
     return Result(client, checks, status == 0 and bool(checks) and all(checks.values()), output)
 

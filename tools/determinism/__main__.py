@@ -36,7 +36,12 @@ COUNTERS = "num_preemptions_total", "compiles_after_ready_total", "spec_decode_n
 
 
 class Report:
-    """A comparison of each phase's answers with the expected ones, printed as a Markdown table."""
+    """A comparison of each phase's answers with the expected ones, printed as a Markdown table.
+
+    Args:
+        requests: the requests of every phase.
+        expected: the right answer to each request.
+    """
 
     def __init__(self, requests: list[Request], expected: list[Answer]) -> None:
         self._requests, self._expected = requests, expected
@@ -44,9 +49,14 @@ class Report:
         print("| phase | requests | choices | log-probabilities | differing | seconds |\n|---|---|---|---|---|---|")
 
     def add(self, phase: str, answers: list[Answer], seconds: float) -> None:
-        """Compares the answers of a phase, adds the differing ones to `differing` and prints a row.
+        """Compares the answers of a phase, adds the number of differing ones to `differing` and prints a row.
 
         Writes the first three differences to standard error.
+
+        Args:
+            phase: name of the phase.
+            answers: an answer to each request, in order.
+            seconds: duration of the phase.
         """
         pairs = list(zip(self._requests, self._expected, answers, strict=True))
         bad = [pair for pair in pairs if pair[1] != pair[2]]
@@ -110,12 +120,12 @@ async def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.determinism", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--longest", type=int, default=48, help="most tokens of an answer")
-    parser.add_argument("--words", type=int, default=150, help="most words of a prompt")
+    parser.add_argument("--longest", type=int, default=48, help="maximum number of tokens of an answer")
+    parser.add_argument("--words", type=int, default=150, help="maximum number of words of a prompt")
     parser.add_argument("--at-once", type=int, default=12, help="compared requests in flight")
     parser.add_argument("--neighbours", type=int, default=6, help="other requests in flight")
     parser.add_argument("--seed", type=int, default=0)

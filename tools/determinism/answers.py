@@ -13,11 +13,16 @@ Entry = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 
 @dataclass
 class Choice:
-    """Text, calls, finish reason, log-probabilities and token ids of one choice.
+    """One choice of an answer.
 
-    `entries` has one entry for each token: its bytes, the bits of its log-probability as float32, and the same for each
-    of its top log-probabilities. `prompt` and `tokens` have the ids of the prompt and of the choice, if the request
-    asks for them.
+    Attributes:
+        text: the text.
+        calls: name and arguments of each tool call.
+        finish: the finish reason.
+        entries: for each token, its bytes, the bits of its log-probability as float32, and bytes and bits of each of
+            its top log-probabilities.
+        prompt: token ids of the prompt, if the request asks for them.
+        tokens: token ids of the choice, if the request asks for them.
     """
 
     text: str = ""

@@ -85,9 +85,16 @@ async def changing(limit_drafts: Callable[[int], None], limits: Sequence[int], r
 
 @asynccontextmanager
 async def noise(create: Callable[..., Any], model: str, streams: int, words: int, rng: Random) -> AsyncIterator[None]:
-    """Keeps `streams` neighbours running within the context. Cancels about half of them before their answer ends.
+    """Keeps `streams` neighbours running inside the `async with` block. Cancels about half of them before their end.
 
-    `create` sends a request. If neighbours raise exceptions, the first of these is raised at the end of the context.
+    Raises the first exception of a neighbour at the end of the block.
+
+    Args:
+        create: sends a request and returns its stream.
+        model: id of the model.
+        streams: number of neighbours at once.
+        words: maximum number of words of a neighbour's message.
+        rng: source of the random neighbours.
     """
 
     async def one() -> None:

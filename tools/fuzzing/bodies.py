@@ -66,7 +66,12 @@ def valid(rng: random.Random, model: str) -> dict[str, Any]:
 
 
 def body(rng: random.Random, model: str) -> tuple[str, bytes]:
-    """Returns the kind and the bytes of a random body."""
+    """Returns the kind of a random body ("valid", "mutated", "random" or "damaged") and its bytes.
+
+    Args:
+        rng: source of the random choices.
+        model: id of the model, which every body names at first.
+    """
     kind = rng.choices(("valid", "mutated", "random", "damaged"), (2, 5, 2, 1))[0]
     if kind == "random":
         return kind, encoded(tame({"model": model} | {k: junk.value(rng) for k in rng.sample(sorted(FIELDS), 3)}))

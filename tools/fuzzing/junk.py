@@ -56,7 +56,12 @@ KEYS = ["role", "content", "type", "text", "name", "id", "function", "arguments"
 
 
 def value(rng: random.Random, depth: int = 3) -> Any:
-    """Returns a random JSON value, possibly with lone surrogates or numbers without a JSON form."""
+    """Returns a random JSON value, possibly with lone surrogates or numbers without a JSON form.
+
+    Args:
+        rng: source of the random choices.
+        depth: maximum number of nested arrays and objects. A few values have more on purpose.
+    """
     kind = rng.randrange(8 if depth else 5)
     if kind == 0:
         return rng.choice([None, True, False])

@@ -18,7 +18,7 @@ _TEXTS = [text for text in junk.TEXTS if text.isprintable() or "\x00" in text] +
 
 
 def request(rng: random.Random, model: str) -> tuple[str, bytes]:
-    """Returns the kind and the bytes of a random request."""
+    """Returns the kind of a random request ("valid", "mutated", "random", "unknown" or "damaged") and its bytes."""
     kind = rng.choices(("valid", "mutated", "random", "unknown", "damaged"), (2, 4, 2, 1, 1))[0]
     message = v1.ChatCompletionRequest(model=model)
     if kind != "random":
@@ -42,7 +42,14 @@ def _valid(rng: random.Random, model: str) -> v1.ChatCompletionRequest:
 
 
 def fill(rng: random.Random, message: Message, chance: float, depth: int = 0) -> None:
-    """Sets each field of `message` to a random value of its type, with probability `chance`."""
+    """Sets each field of `message` to a random value of its type, with probability `chance`.
+
+    Args:
+        rng: source of the random values.
+        message: the message to change.
+        chance: the probability, from 0 to 1.
+        depth: number of messages around `message`. With more than four, no field is set.
+    """
     for field in message.DESCRIPTOR.fields:
         if rng.random() > chance or depth > 4:
             continue

@@ -47,11 +47,13 @@ def run(args: argparse.Namespace) -> int:
 def main() -> int:
     """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.parity", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", default=[], help="parts of names of families; all where none is given")
+    parser.add_argument("--only", nargs="*", default=[], help="parts of the names of families; default: all")
     parser.add_argument("--dtypes", nargs="*", default=DTYPES, choices=DTYPES)
     parser.add_argument("--meshes", nargs="*", default=MESHES, type=int, help="numbers of devices")
-    parser.add_argument("--here", action="store_true", help="on the devices at hand, such as a GPU, not virtual ones")
-    parser.add_argument("--write", type=Path, help="page whose table, between markers, gets what is measured")
+    parser.add_argument(
+        "--here", action="store_true", help="use this machine's devices, such as a GPU, instead of virtual ones"
+    )
+    parser.add_argument("--write", type=Path, help="page whose table, between markers, gets the results")
     args = parser.parse_args()
     if not args.here:
         jax.config.update("jax_platforms", "cpu")

@@ -18,15 +18,15 @@ SHAPE = dict(
     num_attention_heads=8,
     num_key_value_heads=2,
     max_position_embeddings=512,
-    initializer_range=0.15,  # larger than usual: attention that hardly looks anywhere would hide mistakes
+    initializer_range=0.15,  # larger than usual, because nearly uniform attention would hide mistakes
     pad_token_id=0,
     bos_token_id=1,
     eos_token_id=2,
     tie_word_embeddings=False,
 )
-WINDOW = 40  # shorter than a block of attention and than the prompts, no multiple of anything
-EXPERT = 0.2  # of the experts' outputs: at a near tie, rounding may decide which one the router takes
-QUERY = 0.25  # of queries whose scores have no scale but that of a norm: sharper attention would enlarge rounding
+WINDOW = 40  # shorter than the prompts and a block of attention, and not a multiple of any size
+EXPERT = 0.2  # factor of the experts' outputs: rounding may decide between two nearly equal experts
+QUERY = 0.25  # factor of queries that only a norm scales: sharper attention would enlarge rounding errors
 LLAMA3_ROPE = dict(
     rope_type="llama3",
     factor=8.0,
@@ -236,7 +236,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 WHOLE = ("qwen 3, whole experts",)
 """Cases in which each device has whole experts, in place of a part of every expert."""
-_NORM_OF_EXPERTS = "post_feedforward_layernorm_2.weight"  # in Gemma 4, undoes what is done to `down_proj`
+_NORM_OF_EXPERTS = "post_feedforward_layernorm_2.weight"  # in Gemma 4, undoes a scaling of `down_proj`
 _MODEL_OF = {"Gemma3Text": "Gemma3", "Gemma4Text": "Gemma4"}
 
 
@@ -284,7 +284,7 @@ def perturb(model: torch.nn.Module) -> None:
 
 
 def logits(model: torch.nn.Module, tokens: list[int]) -> Any:
-    """Returns the logits of one sequence, NumPy f32 `[T, V]`."""
+    """Returns the logits of a sequence of token ids, NumPy f32 `[T, V]`."""
     with torch.no_grad():
         return model(torch.tensor([tokens])).logits[0].float().numpy()
 

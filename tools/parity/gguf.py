@@ -2,10 +2,12 @@
 
     python -m tools.parity.gguf LLAMA_CPP
 
-LLAMA_CPP is a copy of the repository of llama.cpp, whose scripts convert small random checkpoints, written by
-`transformers`. Prints a line for each family: whether its parameters are equal bit for bit, and which settings of the
-model differ. Some must: the files lack them. The exit status is 1 if parameters differ by more than the norms of Gemma
-do, which the conversion rounds, or if nothing was compared.
+LLAMA_CPP is a copy of llama.cpp's repository. Its scripts convert small random checkpoints that `transformers` writes.
+Prints a line for each family: whether its parameters are equal bit for bit, and which settings of the model differ.
+Some settings always differ, because GGUF files do not store them.
+
+The exit status is 1 if nothing was compared, or if a parameter differs by more than 1e-6. The norms of Gemma differ by
+less, because the conversion rounds them.
 """
 
 from __future__ import annotations
@@ -42,7 +44,12 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def convert(directory: Path, target: Path) -> None:
-    """Converts a checkpoint with the scripts of llama.cpp. Raises what they raise."""
+    """Converts a checkpoint with the scripts of llama.cpp, and raises the exceptions that they raise.
+
+    Args:
+        directory: the checkpoint that `write` has written.
+        target: the GGUF file to write.
+    """
     import conversion  # of llama.cpp
     import gguf
 
@@ -61,7 +68,12 @@ def convert(directory: Path, target: Path) -> None:
 
 
 def write(directory: Path, case: str) -> None:
-    """Writes the checkpoint of a case, with the files and keys that the conversion looks for."""
+    """Writes the checkpoint of a case, with the files and keys that the conversion looks for.
+
+    Args:
+        directory: the model directory to write.
+        case: the key in `CASES` of `tools.parity.checkpoints`.
+    """
     kind, changes = checkpoints.CASES[case]
     checkpoints.write_model(directory, kind, **{**changes, **CHANGES.get(case, {})})
     path = directory / "config.json"
@@ -71,7 +83,12 @@ def write(directory: Path, case: str) -> None:
 
 
 def view_of(path: Path, directory: Path) -> Path:
-    """Writes a view of a file without tokenizer and template."""
+    """Writes a model directory that refers to a GGUF file and has neither tokenizer nor chat template.
+
+    Args:
+        path: the GGUF file.
+        directory: the directory to write, which must not exist. It is also the result.
+    """
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps(read_gguf_config(path)))
     (directory / "gguf.json").write_text(manifest(open_gguf(path)))
@@ -85,7 +102,15 @@ def settings(first: ModelConfig, second: ModelConfig) -> list[str]:
 
 
 def difference(first: Path, second: Path) -> tuple[float, list[str]]:
-    """Returns the largest difference of parameters of two models, and the settings that differ."""
+    """Returns the largest absolute difference between parameters of two models, and the names of differing settings.
+
+    Args:
+        first: directory of a model.
+        second: directory of the other model.
+
+    Raises:
+        ModelError: one of the directories cannot be served.
+    """
     configs = [read_stored_config(directory) for directory in (first, second)]
     params = (load_hf(directory, config)[0] for directory, config in zip((first, second), configs, strict=True))
     far = jax.tree.map(lambda one, other: float(np.abs(np.asarray(one) - np.asarray(other)).max()), *params)
@@ -93,7 +118,12 @@ def difference(first: Path, second: Path) -> tuple[float, list[str]]:
 
 
 def compared(case: str, folder: Path) -> Iterator[float]:
-    """Compares one case, prints the result and yields the largest difference of parameters, if it was converted."""
+    """Compares one case and prints the result. Yields the largest difference of a parameter if the case was compared.
+
+    Args:
+        case: the key in `CASES` of `tools.parity.checkpoints`.
+        folder: an empty folder for the checkpoint and the GGUF file.
+    """
     directory, path = folder / "checkpoint", folder / "model.gguf"
     write(directory, case)
     try:
@@ -114,7 +144,7 @@ def main() -> int:
     """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.parity.gguf", description=__doc__.splitlines()[0])
     parser.add_argument("llama_cpp", type=Path, help="a copy of the repository of llama.cpp")
-    parser.add_argument("--only", nargs="*", default=[], help="parts of names of families; all where none is given")
+    parser.add_argument("--only", nargs="*", default=[], help="parts of the names of families; default: all")
     args = parser.parse_args()
     sys.path[1:1] = [str(args.llama_cpp / "gguf-py"), str(args.llama_cpp)]
     logging.disable(logging.WARNING)

@@ -52,7 +52,14 @@ class Cell:
 
 
 def cells(only: Sequence[str], dtypes: Sequence[DTypeName], meshes: Sequence[int]) -> Iterator[Cell]:
-    """Yields the results of the cases whose names contain one of `only`, or of all cases if `only` is empty."""
+    """Yields the result of each case in each dtype on each mesh.
+
+    Args:
+        only: parts of names of cases. Cases whose names contain none of them are left out. All cases run if it is
+            empty.
+        dtypes: dtypes of weights and activations.
+        meshes: numbers of devices.
+    """
     for case in CASES:
         if only and not any(word in case for word in only):
             continue

@@ -52,7 +52,7 @@ MARKED = (
 
 @contextmanager
 def marked() -> Iterator[None]:
-    """Marks the phases of the engine thread in traces that are recorded inside."""
+    """Marks the phases of the engine thread in traces that are recorded inside the `with` block."""
     with ExitStack() as stack:
         for phase, owner, name in MARKED:
             stack.enter_context(patch.object(owner, name, _marking(phase, getattr(owner, name))))
@@ -68,7 +68,12 @@ def _marking(phase: str, method):  # type: ignore[no-untyped-def]
 
 
 class Streams:
-    """An engine with one decode program, and its load of random prompts."""
+    """An engine with one decode program, and its load of random prompts.
+
+    Args:
+        directory: directory of the model.
+        args: the flags of the command line.
+    """
 
     def __init__(self, directory: Path, args: argparse.Namespace) -> None:
         config = EngineConfig(
@@ -103,7 +108,12 @@ class Streams:
 
 
 def profile(streams: Streams, args: argparse.Namespace) -> Trace:
-    """Runs the load once to warm up and once under the profiler. Returns the trace of the second run."""
+    """Runs the load once to warm up and once under the profiler. Returns the trace of the second run.
+
+    Args:
+        streams: the engine.
+        args: the flags of the command line, of which `streams`, `prompt` and `tokens` describe the load.
+    """
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # a call of every Python function would cost more than it shows
     load = (args.streams, args.prompt, args.tokens)
@@ -149,8 +159,8 @@ def main() -> None:
     model.add_argument("--shape", choices=SHAPES, help="a random model of this shape instead")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--prompt", type=int, default=128, help="tokens")
-    parser.add_argument("--tokens", type=int, default=24, help="of each answer")
+    parser.add_argument("--prompt", type=int, default=128, help="tokens of each prompt")
+    parser.add_argument("--tokens", type=int, default=24, help="tokens of each answer")
     parser.add_argument("--max-seq-len", type=int, default=1024)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "jaxchat" / "bench")
     parser.add_argument("--output", type=Path, default=Path("profile.png"))

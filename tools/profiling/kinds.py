@@ -25,7 +25,11 @@ _CONTAINER = re.compile(r"[\])}] (while|conditional|call)\(")
 
 
 class Kinds:
-    """A map from each operation of one program to its kind. `containers` are loops, branches and calls."""
+    """A map from the name of each operation in a program to its kind, one of `KINDS`.
+
+    Attributes:
+        containers: names of the operations that run others: loops, branches and calls.
+    """
 
     def __init__(self, hlo: str) -> None:
         """Parses the optimised HLO text of a program."""
@@ -70,10 +74,14 @@ class Kinds:
 
 
 def kind_of(name: str, scope: str) -> str:
-    """Returns the kind of the operation `name` in `scope`, a scope of the traced function.
+    """Returns the kind of an operation.
 
     Operations with "copy" in their names, and those in the scope of a parameter, are copies. Operations outside the
     decoder are sampling, including the few that unpack the input and store the slots' state.
+
+    Args:
+        name: name of the operation.
+        scope: the named scopes around it, as in `op_name` of the HLO; "" if unknown.
     """
     if "copy" in name or scope.startswith("params["):
         return "copies"

@@ -42,7 +42,12 @@ class Trace:
 
 
 def read(directory: Path, programs: Mapping[str, Kinds]) -> Trace:
-    """Reads the newest trace in `directory` and its subfolders. `programs` has the kinds by HLO module name."""
+    """Reads the newest trace in `directory` and its subfolders.
+
+    Args:
+        directory: folder that the profiler wrote to.
+        programs: the kinds of operations of each program to read, by the name of its HLO module.
+    """
     path = max(directory.rglob("*.trace.json.gz"), key=lambda file: file.stat().st_mtime)
     with gzip.open(path, "rt") as file:
         events = [event for event in json.load(file)["traceEvents"] if event.get("ph") == "X"]

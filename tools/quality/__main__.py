@@ -2,9 +2,11 @@
 
     python -m tools.quality MODEL [--forms stored int8 int4] [--llama PYTHON]
 
-MODEL is a directory or a GGUF file. Scores pieces of the repository's own documents and code, and prints a table: the
-mean Kullback-Leibler divergence of the next token's distribution from that of the float32 weights, in thousandths of a
-nat, and how often the most probable token is the same. `stored` serves a quantised checkpoint as it is stored.
+MODEL is a directory or a GGUF file. Scores pieces of the repository's own documents and code, and prints a table with
+two figures. One is the mean Kullback-Leibler divergence between the distributions of the next token, in thousandths of
+a nat. The other is how often the most probable token is the same. `stored` serves a quantised checkpoint without
+rounding it again.
+
 `--llama` also measures llama.cpp on a GGUF file. PYTHON is the interpreter of an environment that has it.
 """
 
@@ -30,7 +32,16 @@ FORMS = {"stored": None, "int8": "int8", "int4": "int4"}
 
 
 def llama_cpp(python: Path, file: Path, pieces: np.ndarray) -> np.ndarray:
-    """Returns the logits of llama.cpp, f16 `[count, length, V]`. Its environment has the interpreter `python`."""
+    """Returns the logits of llama.cpp, f16 `[count, length, V]`.
+
+    Args:
+        python: interpreter of an environment with llama.cpp.
+        file: the GGUF file.
+        pieces: token ids, i32 `[count, length]`.
+
+    Raises:
+        RuntimeError: llama.cpp fails. The message is what it wrote to standard error.
+    """
     with tempfile.TemporaryDirectory() as folder:
         tokens, logits = Path(folder, "tokens.npy"), Path(folder, "logits.npy")
         np.save(tokens, pieces)
@@ -49,7 +60,9 @@ def main() -> None:
     )
     parser.add_argument("model")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
-    parser.add_argument("--llama", type=Path, help="Python of an environment with llama.cpp, which reads a GGUF file")
+    parser.add_argument(
+        "--llama", type=Path, help="interpreter of an environment with llama.cpp; MODEL must be a GGUF file"
+    )
     parser.add_argument("--pieces", type=int, default=16)
     parser.add_argument("--length", type=int, default=256, help="tokens of a piece")
     args = parser.parse_args()

@@ -20,7 +20,13 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def predictor(config: ModelConfig, params: dict[str, Any], attend: Attend = causal) -> Predict:
-    """Returns the predictions of the decoder with these parameters. Each length of text is compiled once."""
+    """Returns a function from token ids, i32 `[T]`, to logits, f32 `[T, V]`. It compiles once for each T.
+
+    Args:
+        config: the model.
+        params: its parameters.
+        attend: how attention is computed.
+    """
     decoder = Decoder(config)
 
     @jax.jit
@@ -31,11 +37,16 @@ def predictor(config: ModelConfig, params: dict[str, Any], attend: Attend = caus
 
 
 def divergence(exact: np.ndarray, actual: np.ndarray) -> float:
-    """Returns the mean Kullback-Leibler divergence, in nats, of the distributions with logits f32 `[T, V]`."""
+    """Returns the mean Kullback-Leibler divergence over all positions, in nats.
+
+    Args:
+        exact: logits of the true distributions, f32 `[T, V]`.
+        actual: logits of the distributions to judge, f32 `[T, V]`.
+    """
     p, q = (log_softmax(x.astype(np.float64), axis=-1) for x in (exact, actual))
     return float(np.mean(np.sum(np.exp(p) * (p - q), axis=-1)))
 
 
 def agreement(exact: np.ndarray, actual: np.ndarray) -> float:
-    """Returns how often the most probable token is the same, for logits f32 `[T, V]`."""
+    """Returns the fraction of positions whose most probable token is the same, for logits f32 `[T, V]`."""
     return float(np.mean(actual.argmax(-1) == exact.argmax(-1)))

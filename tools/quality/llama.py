@@ -12,7 +12,16 @@ import numpy as np
 
 
 def main(file: str, tokens: str, target: str) -> None:
-    """Writes the logits, f16 `[count, length, V]`, of the token ids i32 `[count, length]` in `tokens`."""
+    """Writes the logits of each piece of text.
+
+    Args:
+        file: the GGUF file.
+        tokens: file with the token ids, i32 `[count, length]`.
+        target: file for the logits, f16 `[count, length, V]`.
+
+    Raises:
+        RuntimeError: llama.cpp reports an error.
+    """
     pieces = np.load(tokens)
     count, length = pieces.shape
     llama.llama_backend_init()

@@ -13,13 +13,13 @@ PATTERNS = ("README.md", "docs/*.md", "jaxchat/**/*.py", "serving/**/*.py")
 
 
 def windows(directory: Path, count: int, length: int, seed: int = 0) -> np.ndarray:
-    """Returns `count` pieces of text from random places, int32 `[count, length]` token ids.
+    """Returns pieces of text from random places, as token ids i32 `[count, length]`.
 
     Args:
         directory: a model directory with tokenizer.json.
         count: number of pieces.
         length: tokens of a piece.
-        seed: of the places.
+        seed: seed of the random places.
     """
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     texts = [path.read_text("utf-8") for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]

@@ -20,8 +20,8 @@ def main() -> int:
     """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.real_model", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="the model directory")
-    parser.add_argument("--gguf", action="store_true", help="serves the GGUF file from which the directory was made")
-    parser.add_argument("--tokens", type=int, default=64, help="of each greedy answer, at most")
+    parser.add_argument("--gguf", action="store_true", help="serve the GGUF file from which the directory was made")
+    parser.add_argument("--tokens", type=int, default=64, help="maximum number of tokens of a greedy answer")
     args = parser.parse_args()
     fetch(args.folder)
     model = args.folder.with_name(f"{args.folder.name}.gguf") if args.gguf else args.folder

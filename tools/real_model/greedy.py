@@ -36,16 +36,18 @@ PROMPTS = [
 
 @dataclass(frozen=True)
 class Answer:
-    """A greedy answer of `transformers`: its token ids without the end token, and how clearly each was chosen.
+    """A greedy answer of `transformers`.
 
-    `scores` has the logits `[V]` of each step.
+    Attributes:
+        ids: token ids, without the end token.
+        scores: the logits of each step, f32 `[V]`.
     """
 
     ids: list[int]
     scores: tuple[torch.Tensor, ...]
 
     def gap(self, step: int, other: int) -> float:
-        """Returns by how much the logit of the token chosen in a step is above that of the token `other`."""
+        """Returns the logit of the token chosen in a step minus that of the token `other`."""
         return float(self.scores[step].max() - self.scores[step][other])
 
 
@@ -92,13 +94,13 @@ def ours(model: Path, tokens: int) -> list[list[int]]:
 def compare(folder: Path, tokens: int, model: Path | None = None) -> int:
     """Prints for each prompt whether the answers are equal. Returns the number of answers that differ.
 
-    An answer of a quantised model may differ where two tokens are nearly as probable, because its products round
-    activations. The difference of their logits by `transformers` is printed.
+    Products with quantised weights round activations, so answers may differ where two tokens are nearly as probable.
+    The difference between their logits, computed by `transformers`, is printed.
 
     Args:
         folder: the model directory in float32.
         tokens: maximum length of an answer, in tokens.
-        model: what we serve, by default the directory.
+        model: the model that jaxchat serves; None for `folder`.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     different = 0

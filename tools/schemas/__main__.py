@@ -48,7 +48,13 @@ def random_model(directory: Path) -> Path:
 
 
 async def judge(client: AsyncClient, schema: dict[str, Any], seed: int) -> str:
-    """Returns the verdict on an answer that `schema` constrains. A verdict on a wrong answer begins with WRONG."""
+    """Returns the verdict on the answer to one request. A verdict on a wrong answer begins with WRONG.
+
+    Args:
+        client: a client of the random model.
+        schema: the JSON Schema that constrains the answer.
+        seed: seed of the request.
+    """
     started, limit = "", FIRST
     while True:
         try:
@@ -70,7 +76,14 @@ async def judge(client: AsyncClient, schema: dict[str, Any], seed: int) -> str:
 
 
 async def answer(client: AsyncClient, schema: dict[str, Any], seed: int, limit: int) -> tuple[str, bool]:
-    """Returns the text of an answer of at most `limit` tokens, and whether the text is complete."""
+    """Returns the text of one answer, and whether the text is complete.
+
+    Args:
+        client: a client of the random model.
+        schema: the JSON Schema that constrains the answer.
+        seed: seed of the request.
+        limit: maximum number of tokens.
+    """
     reply = await client.chat.completions.create(
         messages=ASK, seed=seed, temperature=1.0, max_tokens=limit,
         response_format={"type": "json_schema", "json_schema": {"name": "made", "schema": schema}},

@@ -3,7 +3,7 @@
     python -m tools.schemas.judge --count 2000
 
 Random walks under the token mask must end in values that the package `jsonschema` accepts for the schema as it was
-sent. Values that `jsonschema` accepts must be admitted by the mask. The exit status is 1 if one of them is wrong.
+sent. The mask must admit values that `jsonschema` accepts. The exit status is 1 if a value violates one of these rules.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ class Judge:
         self._closing[list(self._tokenizer.stop_tokens)] = True
 
     def verdicts(self, shape: Shape, seed: int) -> Iterator[str]:
-        """Yields the verdicts on a schema. Those on wrong grammars begin with WRONG."""
+        """Yields the verdicts on a schema. Those on wrong grammars begin with WRONG.
+
+        Args:
+            shape: the schema, and a function that draws values for it.
+            seed: seed of the values and of the random answers.
+        """
         request = v1.ChatCompletionRequest(model="m")
         request.response_format.type = v1.RESPONSE_FORMAT_TYPE_JSON_SCHEMA
         request.response_format.json_schema.name = "judged"
@@ -143,7 +148,7 @@ _IN_PLACE = ("allOf", "anyOf", "oneOf")
 
 
 def closed(schema: Any) -> Any:
-    """Returns a schema of 2020-12 that forbids undeclared members, which answers never have."""
+    """Returns a schema of 2020-12 that forbids undeclared members. The answers of jaxchat never have any."""
     if not isinstance(schema, dict):
         return schema
     result = dict(schema)
@@ -164,7 +169,9 @@ def closed(schema: Any) -> Any:
 
 
 def _members_closed(schema: Any) -> Any:
-    """Returns a part of an intersection, of which only the values of members are closed."""
+    """Returns a part of an `allOf` or a similar list, closed only inside its members. Other parts may declare more
+    members.
+    """
     result = closed(schema)
     return {name: value for name, value in result.items() if name != "unevaluatedProperties"}
 

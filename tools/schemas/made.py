@@ -19,7 +19,12 @@ LITERALS: tuple[Any, ...] = (1, -3, 1.5, "a", "é\n", "", None, True, [1, "a"], 
 
 
 def random_schema(chance: random.Random, depth: int = 3) -> dict[str, Any]:
-    """Returns a random schema, nested up to `depth` levels, with up to two shared definitions."""
+    """Returns a random schema with up to two shared definitions, and sometimes a recursive one.
+
+    Args:
+        chance: source of the random choices.
+        depth: maximum number of nested schemas.
+    """
     definitions = {f"d{i}": part(chance, 1, []) for i in range(chance.randrange(3))}
     schema = part(chance, depth, list(definitions))
     if chance.random() < 0.2:

@@ -38,7 +38,13 @@ def constrained(schemas: list[dict[str, Any]], seed: int) -> dict[str, Any]:
 
 
 async def load(client: AsyncClient, requests: list[dict[str, Any]], at_once: int) -> tuple[float, dict[int, bytes]]:
-    """Runs the requests, `at_once` at a time. Returns tokens per second, and the free answers by seed."""
+    """Runs requests. Returns tokens per second, and the serialized free answers by seed.
+
+    Args:
+        client: a client of the model.
+        requests: fields of each request.
+        at_once: number of requests in flight.
+    """
     pending, answers, tokens = iter(requests), dict[int, bytes](), 0
 
     async def worker() -> None:

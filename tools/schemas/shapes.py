@@ -13,7 +13,12 @@ SAFE = 2**53 - 1  # the largest safe integer of JavaScript
 
 @dataclass(frozen=True)
 class Shape:
-    """A schema, and a function that draws values which should satisfy it."""
+    """A schema with a source of values.
+
+    Attributes:
+        schema: the JSON Schema.
+        sample: draws a value that should satisfy the schema.
+    """
 
     schema: dict[str, Any]
     sample: Sample

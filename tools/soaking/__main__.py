@@ -1,7 +1,9 @@
 """Loads a server with twice as many clients as slots and queue hold: `python -m tools.soaking --minutes 10`.
 
 Starts a real server process. Of the requests, 30 % are cancelled, 10 % read slowly, 20 % have a deadline and 10 % are
-malformed. The exit status is 1 if a request ends in a way that its kind does not allow, the engine is not idle
+malformed.
+
+The exit status is 1 in any of these cases: a request ends in a way that its kind does not allow, the engine is not idle
 afterwards, memory grows, a program is compiled, or the server fails.
 """
 
@@ -129,7 +131,12 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--max-queued", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--allowed-growth", type=float, default=64.0, help="MiB from first to last quarter")
+    parser.add_argument(
+        "--allowed-growth",
+        type=float,
+        default=64.0,
+        help="maximum growth of memory from the first to the last quarter, in MiB",
+    )
     sys.exit(run(parser.parse_args()))
 
 

@@ -5,8 +5,9 @@
 
 A folder holds `*.jinja` files or directories of models, or is itself the directory of a model. Each template renders
 many conversations, both as for a request to the server and by `apply_chat_template`. Prints a row for each template.
-The exit status is 1 if jaxchat cannot load a template that `transformers` can, if a difference is not explained by a
-rule of `tools.templates.rules`, or if no template is selected.
+
+The exit status is 1 in any of these cases: jaxchat cannot load a template that `transformers` can, no rule of
+`tools.templates.rules` explains a difference, or no template is selected.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ from tools.templates.table import Row, table
 
 
 def row_of(source: Source, directory: Path) -> Row:
-    """Returns the results of one template. Writes a model with that template to `directory`, which must not exist."""
+    """Returns the results of one template.
+
+    Args:
+        source: the template.
+        directory: directory to which a model with that template is written. It must not exist.
+    """
     write_model(source, directory)
     try:
         ours = Jaxchat(directory)

@@ -50,7 +50,12 @@ def compare_all(ours: Jaxchat, theirs: Transformers, conversations: Sequence[Con
     """Returns the comparison of each conversation.
 
     A rule explains differences only if at least one conversation needs it. A conversation needs a rule if the template
-    refuses its plain form or leaves out a part of it. A few rules always explain differences.
+    refuses its plain form or leaves out a part of it. The rules in `ALWAYS` explain differences in any case.
+
+    Args:
+        ours: jaxchat's renderer.
+        theirs: the renderer of `transformers`, with the same template.
+        conversations: the conversations to render with both.
     """
     compared = [_compare(ours, theirs, conversation) for conversation in conversations]
     needed = ALWAYS.union(*(comparison.rules for comparison in compared if comparison.gains))

@@ -33,7 +33,11 @@ class Prompt:
 
 
 class Jaxchat:
-    """A renderer of one model's prompts that uses jaxchat's own code."""
+    """A renderer of one model's prompts that uses jaxchat's own code.
+
+    Args:
+        directory: directory of the model.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Loads template and tokenizer of a model. Raises ModelError if one of them cannot be served."""
@@ -68,7 +72,12 @@ class Jaxchat:
 
 
 class Transformers:
-    """A renderer of prompts by `apply_chat_template` for one model."""
+    """A renderer of prompts by `apply_chat_template` for one model.
+
+    Args:
+        directory: directory of the model.
+        decode: returns the text of token ids.
+    """
 
     def __init__(self, directory: Path, decode: Callable[[Sequence[int]], str]) -> None:
         """Loads the tokenizer with its templates. `decode` converts token ids to text."""
@@ -76,7 +85,15 @@ class Transformers:
         self._decode = decode
 
     def prompt(self, messages: Sequence[Json], tools: Sequence[Json], *, add_generation_prompt: bool = True) -> Prompt:
-        """Returns the prompt of a conversation. Values that are null remain null."""
+        """Returns the prompt of a conversation, or the reason why the template refuses it.
+
+        The template receives keys with null as they are.
+
+        Args:
+            messages: the messages in JSON form.
+            tools: the tools in JSON form.
+            add_generation_prompt: whether the prompt ends with the beginning of an assistant turn.
+        """
         functions = list(tools) or None
         try:
             (text,), _ = render_jinja_template(

@@ -30,6 +30,11 @@ def restored(plain: Form, adapted: Form, rule: str) -> Form:
 
     Returns the plain form if the rule changes more than one key of a message, or the two forms have different numbers
     of messages.
+
+    Args:
+        plain: messages and tools of the plain form.
+        adapted: messages and tools that jaxchat gives to the template.
+        rule: name of the rule.
     """
     if rule not in KEYS or len(plain[0]) != len(adapted[0]):
         return plain
@@ -38,7 +43,12 @@ def restored(plain: Form, adapted: Form, rule: str) -> Form:
 
 
 def rules_between(plain: Form, adapted: Form) -> list[str]:
-    """Returns the names of the rules that lead from the plain form of a conversation to its adapted form."""
+    """Returns the names of the rules that lead from the plain form of a conversation to its adapted form.
+
+    Args:
+        plain: messages and tools of the plain form.
+        adapted: messages and tools that jaxchat gives to the template.
+    """
     return [name for name, applies in RULES.items() if applies(plain, adapted)]
 
 

@@ -59,7 +59,7 @@ def write_model(source: Source, directory: Path) -> None:
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     markers = list(dict.fromkeys(_MARKER.findall(text)))
     if not (directory / "tokenizer.json").exists():
-        config.pop("added_tokens_decoder", None)  # whose ids are those of the missing tokenizer
+        config.pop("added_tokens_decoder", None)  # its ids are those of the missing tokenizer
         named = [value for key, value in config.items() if key.endswith("_token")]
         named = [value["content"] if isinstance(value, dict) else value for value in named]
         tokens = list(dict.fromkeys([*(name for name in named if isinstance(name, str)), *markers]))

@@ -2,13 +2,17 @@
 
     python -m tools.tokenizers ~/models/llama-3 ~/models/gemma-3
 
-Each folder holds `tokenizer.json` and, if there is one, `tokenizer_config.json`. Prints a row for each folder: the
-numbers of added and of special tokens, of texts and of id sequences, and of faults by kind. Ids of prompts, bytes of
-tokens and streamed texts must be those of `transformers`, and no text may forge a control token. Details of faults
-follow. The exit status is 1 if there are faults.
+Each folder holds `tokenizer.json` and, if there is one, `tokenizer_config.json`. Ids of prompts, bytes of tokens and
+streamed texts must be those of `transformers`, and no text may forge a control token. Prints a row for each folder,
+followed by details of faults. The exit status is 1 if there are faults.
 
-The last columns are times for messages of 32,000 characters: our highest CPU time, the library's CPU time for the same
-message, the largest difference between the two for any message, and the longest time for which one call held the GIL.
+A row has the numbers of added and special tokens, of texts, of id sequences, and of faults by kind. Its last columns
+are times for messages of 32,000 characters:
+
+- our highest CPU time;
+- the library's CPU time for the same message;
+- the largest difference between the two for any message;
+- the longest time for which one call held the GIL.
 """
 
 from __future__ import annotations
@@ -45,7 +49,17 @@ SHOWN = 5  # faults of each kind
 
 @dataclass
 class Row:
-    """The result for one tokenizer."""
+    """The result for one tokenizer.
+
+    Attributes:
+        name: name of its folder.
+        added: number of added tokens.
+        special: number of added tokens that are special.
+        texts: number of texts that were encoded.
+        sequences: number of id sequences that were decoded.
+        faults: kind and subject of each fault.
+        costs: costs of the long messages.
+    """
 
     name: str
     added: int
@@ -108,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--gil", type=float, default=5.0, help="bound of the time for which one call holds the GIL, in ms"
     )
-    parser.add_argument("--repetitions", type=int, default=3, help="the least time of these counts")
+    parser.add_argument("--repetitions", type=int, default=3, help="number of runs, of which the fastest counts")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     for directory in args.directories:

@@ -14,17 +14,25 @@ from tokenizers import Tokenizer
 from tools.tokenizers.subject import Subject
 
 SWITCH = 1e-4  # seconds after which Python code lets another thread run; a longer stop is one call that holds the GIL
-_DOUBTFUL, _MORE = 2.0, 5  # on a busy machine the second thread may wait for a core: measured again above these ms
+_DOUBTFUL, _MORE = 2.0, 5  # ms, and tries: on a busy machine, the second thread may have waited for a core, not the GIL
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one message, in milliseconds."""
+    """The cost of one message.
+
+    Attributes:
+        kind: name of the message.
+        ours: CPU time from the request to the ids, in milliseconds.
+        library: CPU time in which the library alone encodes the prompt, in milliseconds. The longer one of two: with
+            control tokens read as text, and as tokens.
+        stop: longest time for which this thread held the GIL, in milliseconds.
+    """
 
     kind: str
-    ours: float  # CPU time from the request to the ids
-    library: float  # CPU time in which the library alone encodes the prompt, its control tokens taken for text or not
-    stop: float  # longest time for which this thread held the GIL
+    ours: float
+    library: float
+    stop: float
 
     @property
     def added(self) -> float:
@@ -39,7 +47,8 @@ def cost(subject: Subject, library: Tokenizer, kind: str, text: str, repetitions
         library: a separate tokenizer object of the library. Its settings are changed.
         kind: name of the message in results.
         text: the message.
-        repetitions: number of runs, of which the fastest counts.
+        repetitions: number of runs, of which the fastest counts. Long holds of the GIL are measured up to five times
+            more.
     """
     rendered = subject.rendered(text)
     alone = []

@@ -25,7 +25,12 @@ Cache = tuple[tuple[Array, Array], ...]
 
 
 class Greedy:
-    """A greedy decoder of the model in a folder. Answers have at most `longest_answer` tokens."""
+    """A greedy decoder of the bundled model's architecture.
+
+    Args:
+        directory: folder with the model and its tokenizer.
+        longest_answer: maximum number of tokens of an answer.
+    """
 
     def __init__(self, directory: Path, longest_answer: int = 160) -> None:
         self.config = read_config(directory)

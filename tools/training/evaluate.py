@@ -23,7 +23,13 @@ _CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 def direct(directory: Path, temperature: float, **engine: str) -> Answer:
     """Returns a function that answers samples with `tools.training.decode`, greedily in float32.
 
-    Raises ValueError if `temperature` is not 0. Ignores `engine`.
+    Args:
+        directory: the model directory.
+        temperature: must be 0.
+        engine: ignored; `in_process` uses it.
+
+    Raises:
+        ValueError: `temperature` is not 0.
     """
     if temperature:
         raise ValueError(f"temperature must be 0 with the direct backend, got {temperature}")
@@ -38,7 +44,13 @@ def direct(directory: Path, temperature: float, **engine: str) -> Answer:
 
 
 def in_process(directory: Path, temperature: float, **engine: Any) -> Answer:
-    """Returns a function that answers samples with the client of `jaxchat.load(directory, **engine)`."""
+    """Returns a function that answers samples with the client of `jaxchat.load`.
+
+    Args:
+        directory: the model directory.
+        temperature: temperature of all requests, whose seed is 1.
+        engine: keyword arguments of `jaxchat.load`.
+    """
     import jaxchat
 
     client = jaxchat.load(str(directory), **engine)
@@ -91,7 +103,15 @@ def _parsed(text: str) -> Any:
 
 
 def measure(answer: Answer, skill: str, count: int, seed: int, show: int) -> tuple[int, int]:
-    """Returns the numbers of samples and of exact answers of one skill. Prints up to `show` wrong answers."""
+    """Returns the numbers of samples and of exact answers of one skill.
+
+    Args:
+        answer: answers samples.
+        skill: name of the skill.
+        count: maximum number of samples.
+        seed: seed of the samples.
+        show: maximum number of wrong answers to print.
+    """
     samples, right = data.held_out(seed, skill, count), 0
     samples.sort(key=lambda s: len(render(s.prompt, list(s.tools))))
     for start in range(0, len(samples), BATCH):
@@ -115,12 +135,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=jaxchat.bundled.path(), help="model folder")
     parser.add_argument("--backend", choices=BACKENDS, default="direct")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the jaxchat backend")
-    parser.add_argument("--quantize", choices=("int8", "int4"), help="of the jaxchat backend")
-    parser.add_argument("--temperature", type=float, default=0.0, help="of the jaxchat backend, with seed 1")
-    parser.add_argument("--count", type=int, default=200, help="examples a skill")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="for the jaxchat backend")
+    parser.add_argument("--quantize", choices=("int8", "int4"), help="rounds weights of the jaxchat backend")
+    parser.add_argument("--temperature", type=float, default=0.0, help="for the jaxchat backend, with seed 1")
+    parser.add_argument("--count", type=int, default=200, help="samples of each skill")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--show", type=int, default=0, help="failures to print a skill")
+    parser.add_argument("--show", type=int, default=0, help="wrong answers of each skill to print")
     parser.add_argument("--skills", type=lambda text: text.split(","), default=list(data.SKILLS))
     args = parser.parse_args()
     answer = BACKENDS[args.backend](args.model, args.temperature, dtype=args.dtype, quantize=args.quantize)

@@ -22,7 +22,12 @@ from tools.training.train import config_of
 
 
 def model_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Returns the content of `config.json`."""
+    """Returns the content of `config.json`.
+
+    Args:
+        config: the model.
+        tokenizer: its tokenizer, which gives the ids of special tokens.
+    """
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -48,7 +53,12 @@ def model_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def tokenizer_config(config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Returns the content of `tokenizer_config.json`, including the chat template."""
+    """Returns the content of `tokenizer_config.json`, including the chat template.
+
+    Args:
+        config: the model.
+        tokenizer: its tokenizer, which gives the ids of added tokens.
+    """
     added = {
         str(tokenizer.token_to_id(token)): {
             "content": token,

@@ -40,7 +40,10 @@ product.defvjp(_forward, _backward)
 
 
 def matmul(equation: str, x: Array, w: Array, reduce_dtype: str = "float32") -> Array:
-    """Replaces `jaxchat.models.layers.matmul` on one device: takes bf16 inputs, sums in f32 and returns f32."""
+    """Replaces `jaxchat.models.layers.matmul` on one device. Rounds `x` and `w` to bf16, sums in f32 and returns f32.
+
+    The arguments are those of `jaxchat.models.layers.matmul`. `reduce_dtype` has no effect.
+    """
     del reduce_dtype  # training does not sum over devices
     inputs, _ = equation.split("->")
     left, right = inputs.split(",")

@@ -21,9 +21,13 @@ TRIES = 16  # conversations without room before a batch is called full
 class Batch:
     """A batch of N flat tokens, of which at most M = N / 2 are targets to predict.
 
-    `tokens`, `positions` and `segments` are i32 `[N]`. A segment is one conversation; 0 is padding. `where`, i32 `[M]`,
-    is the index of the token before each target. `labels`, i32 `[M]`, are the targets. `weights`, f32 `[M]`, are 1 for
-    targets and 0 for padding.
+    Attributes:
+        tokens: token ids, i32 `[N]`.
+        positions: position of each token in its conversation, i32 `[N]`.
+        segments: the conversation of each token, i32 `[N]`; 0 is padding.
+        where: index of the token before each target, i32 `[M]`.
+        labels: the targets, i32 `[M]`.
+        weights: 1 for targets and 0 for padding, f32 `[M]`.
     """
 
     tokens: np.ndarray
@@ -35,7 +39,7 @@ class Batch:
 
 
 def parse_layout(text: str) -> Layout:
-    """Parses `8x128,3x384` to `((8, 128), (3, 384))`."""
+    """Parses `ROWS x TOKENS` pairs: `8x128,3x384` becomes `((8, 128), (3, 384))`. Raises ValueError for other forms."""
     return tuple((int(rows), int(length)) for rows, length in (part.split("x") for part in text.split(",")))
 
 
@@ -59,6 +63,11 @@ class Packer:
     """A packer of conversations into batches of one layout.
 
     Conversations that do not fit wait for the next batch. Those longer than the longest row are dropped.
+
+    Args:
+        samples: conversations, without end.
+        tokenizer: tokenizer of the model.
+        layout: number of rows of each length, as pairs (rows, tokens).
     """
 
     def __init__(self, samples: Iterator[Sample], tokenizer: Tokenizer, layout: Layout) -> None:

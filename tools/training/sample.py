@@ -19,8 +19,12 @@ HELD_OUT_ONE_IN = 10
 class Sample:
     """A conversation whose last turn, by the assistant, is the answer to learn and to check.
 
-    `key` is the content that training must not see if the sample is held out, such as a pair of numbers, a name or the
-    wording of a question. `check` says how the last turn is compared: as text, parsed JSON or tool calls.
+    Attributes:
+        skill: name of the skill.
+        key: what training must not see if the sample is held out, such as a pair of numbers, a name or a question.
+        messages: the turns.
+        tools: declarations of tools.
+        check: how the last turn is compared: as text, as JSON or as tool calls.
     """
 
     skill: str
@@ -31,7 +35,10 @@ class Sample:
 
     @property
     def held_out(self) -> bool:
-        """Whether the sample is held out. One key in ten is. Depends only on skill and key, so splits share no key."""
+        """Whether the sample is kept out of training, which is so for one key in ten.
+
+        It depends only on the skill and the key, so no key is in both parts.
+        """
         return zlib.crc32(f"{self.skill}:{self.key}".encode()) % HELD_OUT_ONE_IN == 0
 
     @property

@@ -15,8 +15,8 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MARKERS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 VOCABULARY = 2560
 
-# A space joins a lower-case word or punctuation, never a capitalised word or a digit: a name or number then
-# has the same tokens after a space, a quote or a line break, and copying it is a matter of looking it up.
+# A space joins a lower-case word or punctuation, never a capitalised word or a digit. A name or number therefore has
+# the same tokens after a space, a quote or a line break, so that the model can copy it token by token.
 SPLIT = (
     r" ?\p{Ll}+|\p{Lu}+\p{Ll}*|[\p{Lt}\p{Lm}\p{Lo}\p{M}]+"  # words
     r"|\p{N}| ?[^\s\p{L}\p{N}\p{M}]+|\s*[\r\n]+|\s+(?!\S)|\s+"  # digits one by one, punctuation, blanks

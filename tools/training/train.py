@@ -36,10 +36,17 @@ SAVE_EVERY = 120  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Settings of a training run of `minutes` minutes.
+    """Settings of a training run.
 
-    The learning rate rises to `peak` over `warmup` steps, and falls to 0 over the last fraction `decay` of the time.
-    `longest` is the maximum number of samples in a long conversation.
+    Attributes:
+        minutes: duration of the run.
+        layout: number of rows of each length in a batch, as pairs (rows, tokens).
+        peak: the highest learning rate.
+        seed: seed of parameters and samples.
+        optimizer: "muon" or "adamw".
+        warmup: steps over which the learning rate grows to `peak`.
+        decay: last fraction of the time, in which the learning rate decreases to 0.
+        longest: maximum number of samples in a long conversation.
     """
 
     minutes: float
@@ -76,7 +83,9 @@ def init(config: ModelConfig, seed: int) -> Params:
 def packed_attention(layout: Layout, segments: Array) -> Attend:
     """Returns a function that computes causal attention inside each conversation of a flat batch.
 
-    `segments`, i32 `[N]`, has the conversation of each token. 0 is padding.
+    Args:
+        layout: number of rows of each length, as pairs (rows, tokens).
+        segments: the conversation of each token, i32 `[N]`; 0 is padding.
     """
 
     def attend(layer: int, q: Array, k: Array, v: Array, form: AttentionSpec) -> Array:
@@ -96,7 +105,14 @@ def packed_attention(layout: Layout, segments: Array) -> Attend:
 
 
 def loss(params: Params, decoder: Decoder, layout: Layout, batch: tuple[Array, ...]) -> Array:
-    """Returns the mean cross entropy of a batch's targets. `batch` has the fields of `Batch`, in order."""
+    """Returns the mean cross entropy of a batch's targets, in nats, f32 scalar.
+
+    Args:
+        params: parameters of the decoder.
+        decoder: the model.
+        layout: number of rows of each length, as pairs (rows, tokens).
+        batch: the fields of `Batch`, in order.
+    """
     tokens, positions, segments, where, labels, weights = batch
     with mixed_precision():
         hidden = decoder.apply({"params": params}, tokens, positions, attend=packed_attention(layout, segments))
@@ -137,7 +153,13 @@ def _matrices(params: Params) -> Any:
 
 
 def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransformation) -> Callable[..., Any]:
-    """Returns a compiled training step: (params, state, batch, learning rate) -> (params, state, loss)."""
+    """Returns a compiled training step: (params, state, batch, learning rate) -> (params, state, loss).
+
+    Args:
+        decoder: the model.
+        layout: number of rows of each length in a batch, as pairs (rows, tokens).
+        update: the optimizer, whose updates the step multiplies by the learning rate.
+    """
 
     def step(params: Params, state: Any, batch: tuple[Array, ...], rate: Array) -> tuple[Params, Any, Array]:
         value, gradient = jax.value_and_grad(loss)(params, decoder, layout, batch)
@@ -148,7 +170,12 @@ def make_step(decoder: Decoder, layout: Layout, update: optax.GradientTransforma
 
 
 def save(path: Path, **content: Any) -> None:
-    """Writes a checkpoint atomically, so that a reader never sees a part of it."""
+    """Writes a checkpoint atomically, so that a reader never sees a part of it.
+
+    Args:
+        path: the file.
+        content: pytrees of arrays by name, which are copied from the device.
+    """
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(pickle.dumps(jax.device_get(content)))
     temporary.replace(path)
@@ -213,14 +240,18 @@ def main() -> None:
         "--work", type=Path, default=Path("build/bundled"), help="folder of tokenizer.json and checkpoint.pkl"
     )
     parser.add_argument("--minutes", type=float, default=50)
-    parser.add_argument("--layout", type=parse_layout, default="6x128,2x384,1x640", help="rows x tokens of a step")
+    parser.add_argument("--layout", type=parse_layout, default="6x128,2x384,1x640", help="rows x tokens of a batch")
     parser.add_argument("--rate", type=float, default=3.5e-3, help="highest learning rate")
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
-    parser.add_argument("--decay", type=float, default=0.6, help="last part of the time, in which the rate falls to 0")
+    parser.add_argument(
+        "--decay", type=float, default=0.6, help="last fraction of the time, in which the rate decreases to 0"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="checkpoint or exported model folder to go on from")
-    parser.add_argument("--weights", type=parse_weights, default={}, help="for example arithmetic=8,capitals=4")
-    parser.add_argument("--longest", type=int, default=14, help="most exchanges of a long conversation")
+    parser.add_argument("--start", type=Path, help="checkpoint or exported model folder to start from")
+    parser.add_argument(
+        "--weights", type=parse_weights, default={}, help="relative frequency by skill, such as arithmetic=8,capitals=4"
+    )
+    parser.add_argument("--longest", type=int, default=14, help="maximum number of samples in a long conversation")
     args = parser.parse_args()
     config = TrainingConfig(
         minutes=args.minutes,

@@ -55,9 +55,8 @@ class GrammarCompiler:
     def compiled(self, constraint: OutputConstraint) -> Grammar:
         """Returns the grammar for the answers to a request. Compiles it if it is not cached.
 
-        Compiling blocks for up to 10 s for all probes of this request, which take up to 3 s of processor time. Before
-        each probe it waits up to 10 s more while other requests are probed, and up to 30 s more if the sandbox must
-        start.
+        Blocks for up to 10 s for all probes of this request, which take up to 3 s of processor time. Also waits before
+        each probe: up to 10 s while other requests are probed, and up to 30 s if the sandbox must start.
 
         Raises:
             ChatError: 400 if the constraint cannot be enforced, or takes too much processor time. The error names the

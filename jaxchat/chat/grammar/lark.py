@@ -83,7 +83,7 @@ class LarkWriter:
     def json(self, schema: Schema | str) -> str:
         """Returns a Lark expression for JSON text that follows the translated `schema`.
 
-        Returns a `schema` that is text unchanged, because it is a Lark expression already.
+        Text instead of a schema is a Lark expression already, and is returned unchanged.
         """
         if isinstance(schema, str):
             return schema

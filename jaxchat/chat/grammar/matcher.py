@@ -15,7 +15,9 @@ RECOMPILE_AFTER = 20_000  # tokens
 
 @dataclass
 class _Use:
-    """A count of the tokens that passed a lexer, which several choices share. Its states grow in number with use."""
+    """The use of a lexer that several choices share: the number of tokens that passed it. Its states grow in number
+    with use.
+    """
 
     tokens: int = 0
     failed: bool = False

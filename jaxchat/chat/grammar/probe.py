@@ -1,9 +1,9 @@
 """Compiles grammars and probes them for errors. Run as a script, this module is a process that may be killed.
 
-The process imports the grammar library and the standard library only. It reads messages from standard input, each 4
-bytes of length and then JSON: first the tokenizer, then grammars, each with the processor time that it may take, in
-seconds. It answers a grammar with a message in the same form: the grammar's error, or an empty string, and the time
-that it took. If a grammar takes more, a signal ends the process.
+The process imports the grammar library and the standard library only. Each message consists of 4 bytes of length and
+JSON. From standard input, the process first reads the tokenizer, and then grammars, each with its limit of processor
+time in seconds. It answers each grammar with the grammar's error, or an empty string, and the time that it took. If a
+grammar exceeds its limit, a signal ends the process.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class Sandbox:
         """Prepares the first message to the process.
 
         Args:
-            tokens: as for `probe.grammar_tokenizer`.
-            ends: as for `probe.grammar_tokenizer`.
+            tokens: bytes of each token by id, empty for control tokens.
+            ends: ids of the stop tokens, at least one.
             cpu_seconds: limit of one probe's processor time.
         """
         self._hello = [[token.hex() for token in tokens], ends]

@@ -121,10 +121,16 @@ def check_limits(text: str, param: str) -> None:
 
 
 def request_schema(schema: SchemaText, param: str, *, object_only: bool = False, strict: bool = False) -> SchemaSource:
-    """Returns the source for a request's schema."""
+    """Returns the source for a request's schema. The arguments are the fields of `SchemaSource`."""
     return SchemaSource(schema, param, object_only, strict)
 
 
 def known_schema(text: str, param: str, *, object_only: bool = False) -> SchemaSource:
-    """Returns the source for a built-in schema, used where the request gives none."""
+    """Returns the source for a built-in schema, which is used where the request gives none.
+
+    Args:
+        text: the schema as JSON text.
+        param: the request field that errors name.
+        object_only: whether only objects may satisfy the schema.
+    """
     return SchemaSource(parse_schema(text, param), param, object_only)

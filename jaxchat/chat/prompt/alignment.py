@@ -58,7 +58,8 @@ def _codes(text: str) -> np.ndarray:
 
 
 def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[int], list[int]] | None:
-    """Returns indices of the decoy and, for each, how much further on the text from there stands in `rendered`.
+    """Returns indices of the decoy, and for each the shift of the text from there on: its place in `rendered` minus
+    that in the decoy.
 
     Returns None if the renderings differ in more than the letters of decoys.
     """

@@ -22,8 +22,12 @@ _TEXT: Message = {"role": "assistant", "content": "probed_answer"}
 def misreads(render: Render, tool_format: ToolFormat) -> bool:
     """Returns whether a format's parser fails to recover a call that the template has written into the history.
 
-    Also returns False if this cannot be tested: the template raises or does not print the call, the text of the call
-    cannot be isolated, the arguments are printed as a Python dictionary, or the format has no parser.
+    Also returns False if this cannot be tested:
+
+    - The template raises or does not print the call.
+    - The text of the call cannot be isolated.
+    - The arguments are printed as a Python dictionary.
+    - The format has no parser.
 
     Args:
         render: `render(messages, tools, begins)` renders a conversation, followed by the beginning of an answer if
@@ -43,7 +47,8 @@ def answer_with_call(render: Render, arguments: dict[str, Any], kind: str) -> st
     Returns None if the template raises, or the text cannot be isolated from the rest of the prompt.
 
     Args:
-        render: as for `misreads`.
+        render: `render(messages, tools, begins)` renders a conversation, followed by the beginning of an answer if
+            `begins` is true. May raise any exception.
         arguments: the arguments of the call.
         kind: the JSON type of every argument.
     """

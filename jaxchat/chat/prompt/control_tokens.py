@@ -1,8 +1,8 @@
 """Distinguishes the control tokens that a chat template writes from the same spellings in message text.
 
 Templates always see the true text. If a message holds the spelling of a control token, the template is rendered a
-second time with decoys: messages of equal length in which a letter of each such spelling differs. The control tokens
-in the second rendering are the template's own, and `alignment` finds their places in the first one. All other
+second time with decoys. These are messages of equal length in which a letter of each such spelling differs. The control
+tokens in the second rendering are the template's own, and `alignment` finds their places in the first one. All other
 spellings in the first rendering are text.
 """
 

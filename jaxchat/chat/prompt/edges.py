@@ -1,4 +1,4 @@
-"""Finds the places in a message where a chat template could complete a part of a control token to the whole."""
+"""Finds the places in a message where a chat template could add the missing part of a control token."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Edges:
         for cut in self._cuts:
             if cut in text:
                 start = 0
-                for piece in text.split(cut):  # as templates do; what they find of other cuts does not matter
+                for piece in text.split(cut):  # as templates do; other cuts are searched for separately
                     edges += self._of_piece(piece, start)
                     start += len(piece) + len(cut)
         return edges

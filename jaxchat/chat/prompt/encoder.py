@@ -1,4 +1,5 @@
-"""Encodes text: by the `fastokens` library where it gives the ids of the `tokenizers` library, elsewhere by that one.
+"""Encodes text with the `fastokens` library if it gives the same ids as the `tokenizers` library, otherwise with the
+latter.
 
 `fastokens` takes a tenth to a fiftieth of the time, but supports fewer kinds of tokenizers and fewer platforms.
 """
@@ -54,7 +55,14 @@ def make_encoder(source: str, library: Tokenizer, control: Collection[str], alia
 
 
 class LibraryEncoder:
-    """An encoder that uses the `tokenizers` library. The arguments are those of `make_encoder`."""
+    """An encoder that uses the `tokenizers` library.
+
+    Args:
+        source: the text of a `tokenizer.json`.
+        library: the tokenizer made from it, without truncation and padding.
+        control: spellings of the control tokens.
+        aliases: tokens to add.
+    """
 
     def __init__(
         self, source: str, library: Tokenizer, control: Collection[str], aliases: Sequence[AddedToken]
@@ -80,11 +88,17 @@ class LibraryEncoder:
 
 
 class FastEncoder:
-    """An encoder that uses the `fastokens` library. The arguments are those of `make_encoder`.
+    """An encoder that uses the `fastokens` library.
+
+    Args:
+        source: the text of a `tokenizer.json`.
+        library: the tokenizer made from it, without truncation and padding.
+        control: spellings of the control tokens.
+        aliases: tokens to add.
 
     Raises:
-        ImportError: the library is not installed.
-        ValueError: the library does not support the tokenizer.
+        ImportError: the `fastokens` library is not installed.
+        ValueError: `fastokens` does not support the tokenizer.
     """
 
     def __init__(
@@ -112,9 +126,17 @@ class FastEncoder:
 def _prepared(
     source: str, kind: str, control: Collection[str], aliases: Sequence[AddedToken], ids: dict[str, int]
 ) -> str:
-    """Returns a `tokenizer.json` with aliases added. Its control tokens are special, because text has no special ones.
+    """Returns a `tokenizer.json` with aliases added, in which control tokens are special.
 
-    Whether a token is special changes nothing else. Old files leave out the `kind` of the model.
+    `ids_of_text` splits the spellings of special tokens like ordinary text, but keeps aliases. Whether a token is
+    special changes nothing else.
+
+    Args:
+        source: the text of a `tokenizer.json`.
+        kind: type of the model, which old files leave out.
+        control: spellings of the control tokens.
+        aliases: tokens to add.
+        ids: ids of the aliases by spelling.
     """
     spec: dict[str, Any] = json.loads(source)
     added = [

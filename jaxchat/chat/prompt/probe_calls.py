@@ -14,9 +14,14 @@ from jaxchat.chat.prompt.template_traits import CallForm, EmptyContent, Template
 def probe_calls(render: Render, traits: TemplateTraits) -> TemplateTraits:
     """Returns `traits` with the traits of calls and results filled in.
 
-    Tries the forms in which a message with calls can be given to the template. Chooses the first whose calls it prints,
-    if possible without the word "None" in the prompt. If it prints them in none, sets `calls` only: to False if the
-    template leaves calls out, and to True if it refuses them.
+    Tries the forms in which a message with calls can be given to the template, and chooses the first in which the
+    template prints the calls. Prefers forms without the word "None" in the prompt. If the template prints calls in no
+    form, sets `calls` only: to False if it leaves calls out, and to True if it refuses them.
+
+    Args:
+        render: `render(traits, messages, tools)` adapts messages and tools to `traits` and renders them. May raise any
+            exception.
+        traits: the traits found so far.
     """
     if traits.tools == "text" and not traits.writes_calls:  # tools are refused, but history may hold calls
         render = _without_tools(render)

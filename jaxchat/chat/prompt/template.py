@@ -253,7 +253,7 @@ def _drops(
     changed[index] = messages[index] | {"content": PROBE}
     try:
         return PROBE not in render(changed, tools)
-    except Exception:  # the template reads the message, as it refuses this text
+    except Exception:  # it refuses this text, so it reads the message
         return False
 
 

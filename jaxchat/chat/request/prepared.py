@@ -29,7 +29,10 @@ from jaxchat.types import SamplingParams
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedRequest:
-    """The contents of a validated request, with defaults filled in."""
+    """The contents of a validated request, with defaults filled in.
+
+    `choices` is the number of choices, and `stop_tokens` are ids of tokens that end an answer.
+    """
 
     prompt: np.ndarray  # i32 [tokens]
     choices: int

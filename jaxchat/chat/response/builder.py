@@ -12,7 +12,13 @@ from jaxchat.chat.tools.stream_parser import CallPart
 
 
 class ResponseBuilder:
-    """A builder of the protobuf messages of one answer. All have the same id, time, model, fingerprint and seed."""
+    """A builder of the protobuf messages of one answer. All have the same id, time, model, fingerprint and seed.
+
+    Args:
+        record: the record of the request, whose token counts become the usage.
+        fingerprint: the `system_fingerprint`.
+        prepared: the interpreted request.
+    """
 
     def __init__(self, record: Record, fingerprint: str, prepared: PreparedRequest) -> None:
         self._record = record

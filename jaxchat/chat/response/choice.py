@@ -64,6 +64,10 @@ class ChoiceBuilder:
     A token's log-probability entry is released together with the token's first character. It is dropped if a stop
     string cuts off that character.
 
+    Args:
+        tokenizer: the model's tokenizer.
+        options: the settings of the request.
+
     Attributes:
         tokens: number of tokens fed so far.
         buffered_bytes: approximate size of the output that `take` has not returned yet.
@@ -82,7 +86,7 @@ class ChoiceBuilder:
         self._markers = (calls.markers if calls and parser else ()) + (reasoning.markers if reasoning else ())
         self._stop = StopMatcher(options.stops)
         self._delta = ChoiceDelta()
-        self._first_space = tokenizer.strips_first_space  # whether a space may come that the tokenizer has added
+        self._first_space = tokenizer.strips_first_space  # whether a space that the tokenizer added may come
         self._decoded = 0
         self._content = 0
         self._released = 0

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 
 class StopMatcher:
-    """A filter that passes text on until a stop string is complete. Holds back text that may begin a stop string."""
+    """A filter that passes text on until a stop string is complete. Holds back text that may begin a stop string.
+
+    Args:
+        stops: the stop strings.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)

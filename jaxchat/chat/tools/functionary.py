@@ -1,7 +1,7 @@
 """The format of functionary 3.2: an answer is a series of messages, each to the user ("all") or to a function.
 
-The prompt ends with `>>>`, so an answer begins with the first recipient: `all`, a line break and text, or the name of a
-function, a line break and arguments. Each further message begins with `>>>`.
+The prompt ends with `>>>`, so an answer begins with the first recipient. This is `all`, a line break and text, or the
+name of a function, a line break and arguments. Each further message begins with `>>>`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class RecipientParser(StreamParser):
 
         Args:
             callable: whether calls are allowed. Otherwise everything except the recipient "all" is content.
-            forced: as for `StreamParser`.
+            forced: whether the answer consists of calls only, so that other text is not content.
         """
         super().__init__(self._first, forced=forced)
         self._callable = callable

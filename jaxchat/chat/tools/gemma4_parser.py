@@ -27,7 +27,7 @@ class Gemma4Parser(StreamParser):
     """
 
     def __init__(self, opening: str, *, forced: bool) -> None:
-        """Starts before the opening. `forced` is as for `StreamParser`."""
+        """Starts before the opening. With `forced`, only calls are expected: other text is not content."""
         super().__init__(self._content, forced=forced)
         self._opening = opening
         self._open: list[str] = []  # brackets that have not been closed

@@ -94,7 +94,7 @@ class ChannelParser(StreamParser):
     """
 
     def __init__(self, *, forced: bool = False, callable: bool = True) -> None:
-        """Starts before the first header. `forced` is as for `StreamParser`."""
+        """Starts before the first header. With `forced`, only calls are expected: other text is not content."""
         super().__init__(self._before, forced=forced)
         self._callable = callable
         self._recipient = ""  # what stands before the header

@@ -26,7 +26,7 @@ class ToolCallParser(StreamParser):
     """
 
     def __init__(self, tool_format: JsonToolFormat, *, forced: bool = False) -> None:
-        """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
+        """Prepares the patterns of `tool_format`. With `forced`, only calls are expected: other text is not content."""
         self._tool_format = tool_format
         bracket = r"\[\s*" if tool_format.bare and tool_format.before else ""
         self._brace = re.compile(rf"\s*{bracket}\{{\s*")

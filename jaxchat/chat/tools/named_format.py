@@ -101,7 +101,7 @@ class NamedCallParser(StreamParser):
     """
 
     def __init__(self, tool_format: NamedToolFormat, *, forced: bool) -> None:
-        """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
+        """Prepares the patterns of `tool_format`. With `forced`, only calls are expected: other text is not content."""
         self._opening = tool_format.opening
         number = re.escape(tool_format.number) + tool_format.number_form if tool_format.number else ""
         label = tool_format.label_form + loose(tool_format.label_end) + r"\s*" if tool_format.label else ""

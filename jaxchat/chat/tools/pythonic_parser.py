@@ -27,7 +27,7 @@ class PythonicParser(StreamParser):
         Args:
             opening: the text before the list; may be empty.
             closing: the text after the list; may be empty.
-            forced: as for `StreamParser`.
+            forced: whether the answer consists of calls only, so that other text is not content.
         """
         self._opening = opening
         self._close = re.compile(r"\s*\]\s*" + re.escape(closing))

@@ -82,15 +82,15 @@ class StreamParser:
         return found
 
     def pass_content(self, pieces: list[Segment]) -> bool:
-        """Moves all pending text to `pieces`, as content. Returns False: the state needs more text."""
+        """Moves all pending text to `pieces`, as content. Returns False, because the state needs more text."""
         pieces.append(self._held)
         self._held = ""
         return False
 
     def leave_out(self, pieces: list[Segment]) -> bool:
-        """Moves all pending text to `pieces`, as `Syntax`. Returns False: the state needs more text.
+        """Moves all pending text to `pieces`, as `Syntax`. Returns False, because the state needs more text.
 
-        This is the state where the grammar does not allow text.
+        A state for the places where the grammar does not allow text.
         """
         pieces.append(Syntax(len(self._held)))
         self._held = ""

@@ -63,7 +63,12 @@ class ValueText:
 
 
 def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
-    """Returns the form in which values of a translated schema are written."""
+    """Returns the form in which values of a translated schema are written.
+
+    Args:
+        schema: the translated schema.
+        definitions: the schemas to which references point, by name.
+    """
     allowed = kinds(schema, definitions)
     texts = _texts(schema, definitions) if "string" in allowed else None
     if texts is None or allowed == {"string"}:
@@ -74,7 +79,12 @@ def value_text(schema: Schema | bool, definitions: Schema) -> ValueText:
 
 
 def valid_words(schema: Schema | bool, definitions: Schema) -> list[str]:
-    """Returns those of the words `True`, `False` and `None` whose values a schema allows."""
+    """Returns those of the words `True`, `False` and `None` whose values a schema allows.
+
+    Args:
+        schema: the translated schema.
+        definitions: the schemas to which references point, by name.
+    """
     return [word for word, value in LITERALS.items() if is_valid(value, schema, definitions)]
 
 

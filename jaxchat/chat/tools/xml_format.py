@@ -59,10 +59,10 @@ class XmlToolFormat:
 
     @property
     def next_texts(self) -> tuple[str, str]:
-        """The beginnings of the next argument and of the end of the call. One of them follows `value_end`.
+        """The beginnings of the next argument and of the end of the call, one of which follows each `value_end`.
 
-        White space may stand before it. A value ends at the first `value_end` that is followed by one of these texts,
-        so values may contain `value_end`.
+        White space may precede it. A value ends at the first `value_end` that is followed by one of these texts, so
+        values may contain `value_end`.
         """
         return "".join(self.key), "".join(self.end).split()[0]
 

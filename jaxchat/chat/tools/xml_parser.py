@@ -27,7 +27,13 @@ class XmlCallParser(StreamParser):
     """
 
     def __init__(self, tool_format: XmlToolFormat, signatures: Signatures, *, forced: bool) -> None:
-        """Prepares the patterns of `tool_format`. `forced` is as for `StreamParser`."""
+        """Prepares the patterns of a format.
+
+        Args:
+            tool_format: the format.
+            signatures: the arguments of the functions of the request.
+            forced: whether the answer consists of calls only, so that other text is not content.
+        """
         self._format, self._signatures = tool_format, signatures
         ended = _any(tool_format.name_end) if "".join(tool_format.name_end).strip() else r"(?=[^A-Za-z0-9_-])"
         self._named = re.compile(rf"{_any(tool_format.before)}({NAME}){ended}")
@@ -80,7 +86,7 @@ class XmlCallParser(StreamParser):
 
     def _open(self, key: str, mark: str, pieces: list[Segment]) -> None:
         schema = self._arguments_of.schema_of(key)
-        self._repeated = key in self._keys  # an undeclared name, which the grammar cannot hold to one occurrence
+        self._repeated = key in self._keys  # the grammar cannot forbid to repeat an undeclared name
         self._value = value_text(schema or True, self._arguments_of.definitions)
         if mark:
             text = mark == self._marks[0]

@@ -1,7 +1,7 @@
 """AWQ: codes of 4 bits in groups of inputs, in the packing "gemm" of AutoAWQ.
 
-A weight `[n, k]` is stored transposed: `qweight` i32 `[k, n / 8]`, `qzeros` i32 `[k / g, n / 8]` and `scales`
-`[k / g, n]`. A word holds eight neighbouring outputs, those of even numbers first.
+A weight `[n, k]` is stored transposed: `qweight` i32 `[k, n / 8]`, `qzeros` i32 `[k / g, n / 8]` and `scales` `[k / g,
+n]`, for groups of g inputs. A word holds eight neighbouring outputs, those of even numbers first.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class AwqMatrix(QuantisedMatrix):
         self._qzeros = parts.take("qzeros", "I32", shape=(groups, words)) if "qzeros" in parts else None
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop`."""
+        """Reads the rows from `start` to `stop - 1`."""
         first, last = start // _PER_WORD, -(-stop // _PER_WORD)
         codes = _outputs(self._qweight[:, first:last])[start - first * _PER_WORD : stop - first * _PER_WORD]
         zeros = _MIDDLE if self._qzeros is None else zero_points(_outputs(self._qzeros[:]), start, stop)
@@ -90,7 +90,7 @@ class AwqForm:
         Settings.read(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the parts of each weight, by its name: a weight is stored so if it has a `qweight`."""
+        """Returns the names of the stored parts of each AWQ weight, by the weight's name. Each has a `qweight`."""
         if quantization.get("quant_method") != METHOD:
             return {}
         always = Settings.read(quantization).zeros

@@ -1,9 +1,11 @@
 """bitsandbytes: 4-bit codes that index a table of numbers (NF4 and FP4), and int8 with a scale for each output.
 
-In 4 bits, a weight of shape (n, k) is stored flat, `weight` u8 `[n * k / 2, 1]`, the first code of a byte in its higher
-bits, with one scale in `weight.absmax` for each block of codes and the table in `weight.quant_map`. Scales may be codes
-themselves: of another table, times a scale of their block, plus an offset. `weight.quant_state.bitsandbytes__nf4` holds
-the remaining numbers as JSON. In 8 bits, `weight` i8 `[n, k]` is multiplied by `SCB / 127`, f32 `[n]`.
+In 4 bits, a weight of shape (n, k) is stored flat: `weight` is u8 `[n * k / 2, 1]`, with the first code of a byte in
+its higher bits. `weight.quant_map` is the table, and `weight.absmax` has one scale for each block of codes. Scales may
+be quantised too. Each is then an entry of a second table, times the scale of its block of scales, plus an offset.
+`weight.quant_state.bitsandbytes__nf4` holds the remaining numbers as JSON.
+
+In 8 bits, `weight` i8 `[n, k]` is multiplied by `SCB / 127`, f32 `[n]`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,15 @@ class TableMatrix:
     """A weight `[n, k]` of 4-bit codes that index a table. It has the methods of a slice of a safetensors file."""
 
     def __init__(self, parts: Parts, state: str) -> None:
-        """Wraps the stored parts. Raises ModelError if their shapes and dtypes do not fit `state`, a part's name."""
+        """Wraps the stored parts.
+
+        Args:
+            parts: the parts of the weight.
+            state: end of the name of the part with the quantisation state.
+
+        Raises:
+            ModelError: the shapes or dtypes of the parts do not fit the state.
+        """
         self._state = _json(parts.take(f"weight.{state}", "U8"), state)
         self.shape = self._shape()
         size, self._block = self.shape[0] * self.shape[1], self._state.integer("blocksize")
@@ -96,7 +106,7 @@ class Int8Matrix(QuantisedMatrix):
             raise ModelError("weight_format must be 0, rows of numbers; the layouts for certain GPUs are not read")
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop`."""
+        """Reads the rows from `start` to `stop - 1`."""
         codes = self._numbers[start:stop].view(np.uint8) ^ np.uint8(_MIDDLE)
         scales = self._scales[start:stop] / np.float32(_LARGEST)
         return QuantisedRows(codes, 8, self.group, factors(scales[:, None]), _MIDDLE)
@@ -112,7 +122,10 @@ class BitsAndBytesForm:
             raise keys.error("bnb_4bit_quant_storage", 'must be "uint8"')
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the parts of each weight, by its name: in 4 bits it has a state, in 8 bits `SCB`."""
+        """Returns the names of the stored parts of each weight, by the weight's name.
+
+        A weight of 4 bits has a quantisation state. A weight of 8 bits has `SCB`.
+        """
         if quantization.get("quant_method") != METHOD:
             return {}
         found = {}

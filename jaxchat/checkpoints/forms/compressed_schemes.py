@@ -26,18 +26,18 @@ _UNSUPPORTED = ("transform_config", "moe_sparsity_config")
 
 @dataclass(frozen=True)
 class Scheme:
-    """How the weights of a group of modules are stored."""
+    """The form in which the weights of a group of modules are stored."""
 
     targets: tuple[str, ...]  # names of modules, patterns after "re:", or classes
     form: str  # PACKED, INTEGERS or FLOATS
     bits: int  # 4 or 8
     symmetric: bool  # whether zero points are not stored
     group_size: int  # -1: one group
-    block: Block | None
+    block: Block | None  # shape of the blocks that share a scale; None: rows or groups of inputs share one
     ordered: bool  # whether a group's inputs are not neighbours, so that `weight_g_idx` is needed
 
     def rank(self, module: str) -> int:
-        """Returns 0, 1 or 2 if the module is a target by its name, by a pattern or by its class; 3 if it is none."""
+        """Returns how a module is a target: 0 by its name, 1 by a pattern, 2 by its class, 3 if in no way."""
         if module in self.targets:
             return 0
         if any(_matches(target, module) for target in self.targets):
@@ -46,10 +46,17 @@ class Scheme:
 
 
 def scheme_of(module: str, quantization: Mapping[str, Any]) -> Scheme:
-    """Returns the scheme of a module that is stored quantised: by its name before a pattern, and its class last.
+    """Returns the scheme of a module that is stored quantised.
+
+    A group that names the module precedes one with a pattern for it, and that precedes one with its class.
+
+    Args:
+        module: name of the module, such as "model.layers.0.mlp.up_proj".
+        quantization: the `quantization_config` of `config.json`.
 
     Raises:
-        ModelError: no group has it as a target, it is to be ignored, or `read_schemes` raises one.
+        ModelError: no group has the module as a target, `ignore` lists the module, or a setting is missing, wrong or
+            not supported.
     """
     schemes = read_schemes(quantization)
     for entry in quantization_keys(quantization).words("ignore"):
@@ -64,7 +71,7 @@ def scheme_of(module: str, quantization: Mapping[str, Any]) -> Scheme:
 
 
 def read_schemes(quantization: Mapping[str, Any]) -> tuple[Scheme, ...]:
-    """Returns the schemes of all groups.
+    """Returns the schemes of all groups in `quantization`, the `quantization_config` of `config.json`.
 
     Raises:
         ModelError: a setting is missing, wrong or not supported.

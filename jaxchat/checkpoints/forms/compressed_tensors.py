@@ -1,9 +1,11 @@
 """compressed-tensors, the forms of llm-compressor: integers packed into words, plain integers, and 8-bit floats.
 
-A weight `[n, k]` has `weight_scale` `[n, k / g]`, and `weight_zero_point` unless its codes are symmetric. Packed,
-`weight_packed` i32 `[n, k * bits / 32]` holds codes from 0, lowest bits first, `weight_shape` is (n, k), and zero
-points are packed likewise, over outputs. `weight_g_idx` is the group of each input if a group's are not neighbours.
-Integers and floats are stored as `weight`. Scales of activations are not needed: kernels round what they are given.
+A weight `[n, k]` has `weight_scale` `[n, k / g]`, for groups of g inputs, and `weight_zero_point` unless its codes are
+symmetric. Packed integers are codes from 0 in `weight_packed` i32 `[n, k * bits / 32]`, lowest bits first. Zero points
+are then packed likewise, over outputs, and `weight_shape` is (n, k). `weight_g_idx` has the group of each input if the
+inputs of a group are not neighbours. Plain integers and floats are stored as `weight`.
+
+Scales of activations are not read, because the kernels find their own.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class CompressedMatrix(QuantisedMatrix):
         self._g_idx = parts.take("weight_g_idx", "I32", shape=shape[1:]) if "weight_g_idx" in parts else None
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop`."""
+        """Reads the rows from `start` to `stop - 1`."""
         stored = self._codes[start:stop]
         codes = unpacked(stored, self._bits)[:, : self.shape[1]] if self._packed else self._unsigned(stored)
         order = self._order()
@@ -121,7 +123,9 @@ class CompressedTensorsForm:
         read_schemes(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the parts of each weight, by its name: it is stored so if it has codes or scales."""
+        """Returns the names of the stored parts of each weight in this form, by the weight's name. Each has codes or
+        scales.
+        """
         if quantization.get("quant_method") != METHOD:
             return {}
         stems = {name.removesuffix(end) for name in names for end in _ENDS if name.endswith(f".{end}")}

@@ -1,7 +1,7 @@
 """FP8: weights of 8-bit floats (E4M3) with scales, as DeepSeek, Qwen and Mistral publish them.
 
-A tensor `name` has its scales in `name_scale_inv`, by which the floats are multiplied, one for each block of 128 x 128;
-or in `name_scale`, one for the tensor or for each output. Scales of activations are not needed, because activations are
+The floats of a tensor `name` are multiplied by its scales. `name_scale_inv` has one scale for each block of 128 x 128,
+and `name_scale` has one for the tensor or for each output. Scales of activations are not read, because activations are
 not rounded to 8-bit floats.
 """
 
@@ -32,7 +32,7 @@ class Fp8Form:
         _block(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the parts of each tensor, by its name: a tensor is stored so if it has a scale."""
+        """Returns the names of the stored parts of each FP8 tensor, by the tensor's name. Each has scales."""
         if quantization.get("quant_method") != METHOD:
             return {}
         found = {}
@@ -52,7 +52,7 @@ class Fp8Form:
 
 
 def _block(quantization: Mapping[str, Any]) -> Block | None:
-    """Returns the shape of a block. If the key is absent it is that of DeepSeek; null: scales have none."""
+    """Returns the shape of a block: that in the settings, 128 x 128 if the key is absent, or None if it is null."""
     if quantization.get("weight_block_size", ()) is None:
         return None
     return block_shape(quantization_keys(quantization), "weight_block_size", [_BLOCK, _BLOCK])

@@ -1,9 +1,11 @@
 """GPTQ: codes of 4 or 8 bits in groups of inputs, as AutoGPTQ and GPTQModel store them.
 
-A weight `[n, k]` is stored transposed, eight or four codes in a word, lowest bits first: `qweight` i32 `[k / 8, n]`,
-`qzeros` i32 `[G, n / 8]` and `scales` `[G, n]` for G groups, and `g_idx` i32 `[k]`, the group of each input. With
-activation order (`desc_act`) a group's inputs are not neighbours. The format "gptq" stores zero points less one,
-subtracted from each word as a whole; "gptq_v2" stores them as they are.
+A weight `[n, k]` is stored transposed, eight or four codes in a word, lowest bits first. For G groups and codes of 4
+bits, `qweight` is i32 `[k / 8, n]`, `qzeros` i32 `[G, n / 8]`, and `scales` `[G, n]`. `g_idx`, i32 `[k]`, has the group
+of each input. With activation order (`desc_act`), the inputs of a group are not neighbours.
+
+The format "gptq" stores each zero point minus one: a word is the word of zero points minus a word of ones, with borrows
+between its codes. The format "gptq_v2" stores zero points as they are.
 """
 
 from __future__ import annotations
@@ -87,7 +89,7 @@ class GptqMatrix(QuantisedMatrix):
         self._ones = np.uint32(_ONES[self._bits] if settings.version == 1 else 0)
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop`."""
+        """Reads the rows from `start` to `stop - 1`."""
         outputs, inputs = self.shape
         codes = unpacked(self._qweight[:, start:stop].T, self._bits)
         order = None if self._g_idx is None else input_order(self._g_idx[:], inputs // self.group, "g_idx")
@@ -110,7 +112,7 @@ class GptqForm:
         Settings.read(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the parts of each weight, by its name: a weight is stored so if it has a `qweight`."""
+        """Returns the names of the stored parts of each GPTQ weight, by the weight's name. Each has a `qweight`."""
         if quantization.get("quant_method") != METHOD:
             return {}
         ordered = Settings.read(quantization).ordered

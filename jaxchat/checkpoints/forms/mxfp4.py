@@ -2,7 +2,7 @@
 
 A tensor `[E, in, out]` is stored as `.._blocks` u8 `[E, out, in / 32, 16]` and `.._scales` u8 `[E, out, in / 32]`. Each
 byte of the blocks holds two numbers, the first one in its lower bits. Reading decodes to f32, and can read single
-entries of the axis E. Twice each number is a whole one from -12 to 12, so that codes of 5 bits hold it exactly.
+entries of the axis E. Twice each number is an integer from -12 to 12, which a code of 5 bits holds exactly.
 """
 
 from __future__ import annotations
@@ -75,15 +75,19 @@ class Mxfp4Form:
     """The stored form MXFP4: each tensor is stored as blocks of numbers and the scales of the blocks."""
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the blocks and the scales of each tensor, by its name.
+        """Returns the names of the blocks and the scales of each tensor, by the tensor's name.
 
-        A tensor is in this form if a name has the suffix `_blocks`.
+        A tensor is in this form if a stored name has the suffix `_blocks`.
         """
         tensors = sorted(name.removesuffix(BLOCKS) for name in names if name.endswith(BLOCKS))
         return {name: (f"{name}{BLOCKS}", f"{name}{SCALES}") for name in tensors}
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> Mxfp4:
-        """Returns the tensor stored as blocks and scales. Raises ModelError if their shapes or dtypes do not match."""
+        """Returns the tensor `name`, whose `parts` are its blocks and scales.
+
+        Raises:
+            ModelError: the shapes or dtypes of the parts do not match.
+        """
         return Mxfp4(parts[f"{name}{BLOCKS}"], parts[f"{name}{SCALES}"])
 
 

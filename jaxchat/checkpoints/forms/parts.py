@@ -27,7 +27,12 @@ def quantization_keys(quantization: Mapping[str, Any]) -> HFConfigReader:
 
 @dataclass(frozen=True)
 class Parts:
-    """The stored tensors of one weight, by the ends of their names."""
+    """The stored tensors of one weight. Methods name a tensor by the end of its name.
+
+    Attributes:
+        stem: the text that begins all names.
+        slices: a slice of each tensor by its whole name.
+    """
 
     stem: str  # begins their names
     slices: Mapping[str, Any]
@@ -36,7 +41,11 @@ class Parts:
         return f"{self.stem}{end}" in self.slices
 
     def matrix(self, end: str, *dtypes: str) -> tuple[int, int]:
-        """Returns the shape of a stored matrix. Raises ModelError if it has another dtype, or is not a matrix."""
+        """Returns the shape of the stored matrix whose name ends in `end`.
+
+        Raises:
+            ModelError: its dtype is none of `dtypes`, or it is not a matrix.
+        """
         shape = self.take(end, *dtypes).get_shape()
         if len(shape) != 2 or not all(shape):
             raise ModelError(f"{end} has shape {tuple(shape)}, expected a matrix")
@@ -44,7 +53,11 @@ class Parts:
         return rows, columns
 
     def take(self, end: str, *dtypes: str, shape: tuple[int, ...] | None = None) -> Any:
-        """Returns the slice of a stored tensor. Raises ModelError if it has another dtype than those, or shape."""
+        """Returns the slice of the stored tensor whose name ends in `end`.
+
+        Raises:
+            ModelError: its dtype is none of `dtypes`, or its shape is not `shape`, unless that is None.
+        """
         part = self.slices[f"{self.stem}{end}"]
         if part.get_dtype() not in dtypes:
             raise ModelError(f"{end} has dtype {part.get_dtype()}, expected {' or '.join(dtypes)}")
@@ -57,7 +70,7 @@ class QuantisedMatrix(ABC):
     """A weight `[n, k]` that is stored as quantised rows. It has the methods of a slice of a safetensors file."""
 
     def __init__(self, shape: tuple[int, int], group: int) -> None:
-        """Takes the shape of the weight, and the number of inputs in a group, which divides k."""
+        """Stores the shape (n, k) of the weight, and the number of inputs in a group, which divides k."""
         self.shape, self.group = shape, group
 
     def get_shape(self) -> list[int]:
@@ -78,7 +91,7 @@ class QuantisedMatrix(ABC):
 
     @abstractmethod
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop`. Raises ModelError if the stored parts are damaged."""
+        """Reads the rows from `start` to `stop - 1`. Raises ModelError if the stored parts are damaged."""
 
     def _checked(self, index: slice) -> QuantisedRows:
         start, stop, _ = index.indices(self.shape[0])
@@ -89,10 +102,14 @@ class QuantisedMatrix(ABC):
 
 
 def group_size(inputs: int, size: int) -> int:
-    """Returns the number of inputs in a group; `size` is -1 for one group.
+    """Returns the number of inputs in a group.
+
+    Args:
+        inputs: number of inputs of the weight.
+        size: the setting in `config.json`; -1 for one group.
 
     Raises:
-        ModelError: the number does not divide that of all inputs.
+        ModelError: `size` does not divide `inputs`.
     """
     group = inputs if size == -1 else size
     if group < 1 or inputs % group:
@@ -101,7 +118,12 @@ def group_size(inputs: int, size: int) -> int:
 
 
 def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
-    """Returns the codes of 4 or 8 bits in words i32 `[.., w]`, u8 `[.., w * 32 / bits]`, lowest bits first."""
+    """Returns the codes in words, lowest bits first, u8 `[.., w * 32 / bits]`.
+
+    Args:
+        words: the words, i32 `[.., w]`.
+        bits: bits of a code: 4 or 8.
+    """
     octets = np.ascontiguousarray(words.astype("<i4", copy=False)).view(np.uint8)
     if bits == 8:
         return octets
@@ -109,7 +131,8 @@ def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
 
 
 def input_order(groups: np.ndarray, count: int, end: str) -> np.ndarray | None:
-    """Returns the order of inputs, i32 `[k]`, in which each group's are neighbours, or None if they are already.
+    """Returns an order of inputs, i32 `[k]`, that brings those of each group together. Returns None if they are in
+    order.
 
     Args:
         groups: the group of each input, i32 `[k]`.
@@ -130,21 +153,36 @@ def input_order(groups: np.ndarray, count: int, end: str) -> np.ndarray | None:
 
 
 def factors(scales: np.ndarray) -> Factors:
-    """Returns the scales `[n, k / g]` as factors: bf16 is widened to f32, exactly."""
+    """Returns scales `[n, k / g]`, f16, bf16 or f32, as factors. Widens bf16 to f32, which is exact."""
     return Factors(np.ascontiguousarray(scales if scales.dtype == np.float16 else scales.astype(np.float32)))
 
 
 def zero_points(zeros: np.ndarray, start: int, stop: int) -> int | np.ndarray:
-    """Returns the zero points of some rows of `zeros`, u8 `[n, k / g]`: one number if those of all rows are equal."""
+    """Returns the zero points of rows `start` to `stop - 1`, u8 `[rows, k / g]`, or one number if all of `zeros` are
+    equal.
+
+    Args:
+        zeros: the zero points of all rows, u8 `[n, k / g]`.
+        start: the first row.
+        stop: the row after the last one.
+    """
     first = int(zeros.flat[0])
     return first if (zeros == first).all() else np.ascontiguousarray(zeros[start:stop])
 
 
 def row_factors(parts: Parts, end: str, shape: tuple[int, int], group: int, *dtypes: str) -> Any:
-    """Returns the stored scales or zero points of a matrix: one for each group, or one for each row, or one for all.
+    """Returns the slice of the stored scales or zero points of a matrix. There is one for each group, for each row, or
+    for all.
+
+    Args:
+        parts: the parts of the weight.
+        end: end of the tensor's name.
+        shape: shape (n, k) of the matrix.
+        group: number of inputs in a group.
+        dtypes: the allowed dtypes.
 
     Raises:
-        ModelError: their number or dtype is another.
+        ModelError: the tensor has another shape or dtype.
     """
     rows, groups = shape[0], shape[1] // group
     stored = parts.take(end, *dtypes)
@@ -155,7 +193,12 @@ def row_factors(parts: Parts, end: str, shape: tuple[int, int], group: int, *dty
 
 
 def spread(stored: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Reads scales or zero points that `row_factors` allows, as `shape`, which is `[n, k / g]`."""
+    """Reads scales or zero points and broadcasts them to one for each row and group.
+
+    Args:
+        stored: a slice that `row_factors` has returned.
+        shape: shape of the result, (n, k / g).
+    """
     array = np.asarray(stored[...] if stored.get_shape() == [] else stored[:])
     return np.broadcast_to(
         array.reshape(-1, shape[1]) if array.size == math.prod(shape) else array.reshape(1, 1), shape

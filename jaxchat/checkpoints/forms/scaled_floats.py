@@ -1,6 +1,6 @@
 """Weights of 8-bit floats (E4M3) times scales: one for all, one for each output, or one for each block.
 
-They are widened to f32 as they are read, which is exact up to the rounding of one product.
+Reading widens floats to f32 and multiplies them by their scales, with one rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ Block = tuple[int, int]
 
 
 def block_shape(keys: HFConfigReader, key: str, default: list[int] | None) -> Block:
-    """Returns the shape of a block from `keys`. Raises ModelError if it is not two whole numbers."""
+    """Returns the shape of a block of weights that share a scale.
+
+    Args:
+        keys: the settings.
+        key: the key of the shape.
+        default: the shape if the key is absent.
+
+    Raises:
+        ModelError: the value is not a list of two whole numbers above 0.
+    """
     value = keys.values.get(key, default)
     if not (isinstance(value, list) and len(value) == 2 and all(type(size) is int and size > 0 for size in value)):
         raise keys.error(key, "must be a list of two whole numbers above 0")

@@ -1,4 +1,4 @@
-"""Reads rows of GGUF blocks: quantised ones into `QuantisedRows`, all of them into floats.
+"""Reads rows of GGUF blocks: into floats, or into `QuantisedRows` if they are quantised.
 
 A block holds numbers of one row: their codes, packed, and the f16 scales of the block. Blocks of 256 (the types K) also
 hold small whole numbers that scale each group of 16 or 32. Letters: n rows, k inputs, b blocks of a row, s bytes.
@@ -19,7 +19,7 @@ from jaxchat.quantised import Factors, QuantisedRows
 Read = Callable[[np.ndarray], QuantisedRows]
 """`read(blocks)` reads the u8 blocks `[n, b, s]` of rows."""
 _PLAIN = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
-_LARGEST_EXPONENT = 252  # with which six, the largest number, is finite in f32
+_LARGEST_EXPONENT = 252  # the largest number, 6, is finite in f32 up to this exponent
 _AT_ONCE = 1 << 20  # numbers that are decoded at once, which bounds the memory for intermediate results
 
 
@@ -29,14 +29,14 @@ def is_quantised(kind: TensorType) -> bool:
 
 
 def quantised_rows(kind: TensorType, rows: np.ndarray) -> QuantisedRows:
-    """Returns rows without loss. The codes are new arrays, the f16 scales may be views.
+    """Returns rows in their stored precision. Codes are copied. The f16 scales may be views of `rows`.
 
     Args:
         kind: a type for which `is_quantised` is true.
         rows: the stored bytes, u8 `[n, s]`.
 
     Raises:
-        ModelError: a scale is infinite or not a number, which only damage explains.
+        ModelError: a scale is infinite or not a number, so the file is damaged.
     """
     result = _READERS[kind.name](rows.reshape(len(rows), -1, kind.size))
     if not result.is_finite:
@@ -52,7 +52,7 @@ def floats(kind: TensorType, rows: np.ndarray) -> np.ndarray:
         rows: the stored bytes, u8 `[n, s]`.
 
     Raises:
-        ModelError: as for `quantised_rows`.
+        ModelError: a scale is infinite or not a number, so the file is damaged.
     """
     if kind.name in _PLAIN:
         return rows.view(_PLAIN[kind.name])

@@ -20,14 +20,14 @@ _IMAGES = ("vision.", "mm.")  # beginnings of keys about the part of a model tha
 
 @dataclass(frozen=True)
 class ModelKeys:
-    """The keys of one architecture, such as `llama.block_count`, and the tensors beside them."""
+    """A reader of the keys of one architecture, such as `llama.block_count`, and of the tensors in the same file."""
 
     file: GgufFile
     metadata: Metadata
     architecture: str  # as in `general.architecture`
 
     def name(self, key: str) -> str:
-        """Returns the full name of a key."""
+        """Returns a key's full name, which begins with the architecture, as in `llama.block_count`."""
         return f"{self.architecture}.{key}"
 
     def has(self, key: str) -> bool:
@@ -58,7 +58,7 @@ class ModelKeys:
         return self.file.tensors[tensor].shape
 
     def factors(self, tensor: str) -> list[float]:
-        """Returns the numbers of a vector of factors in the file."""
+        """Returns the numbers of a tensor of the file that has one axis, such as factors of frequencies."""
         stored = self.file.tensors[tensor]
         data = np.fromfile(stored.path, np.uint8, stored.size, offset=stored.offset)
         return [float(number) for number in floats(stored.type, data[None])[0]]
@@ -108,7 +108,11 @@ def base_config(keys: ModelKeys, model: str) -> dict[str, Any]:
 
 
 def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
-    """Returns the keys about experts; `count` is the name of the key for their number."""
+    """Returns the keys of `config.json` about experts. `count` is the name of the key for their number.
+
+    Raises:
+        ModelError: a key of the file is missing or wrong.
+    """
     return {
         count: keys.integer("expert_count", least=1),
         "num_experts_per_tok": keys.integer("expert_used_count", least=1),
@@ -116,7 +120,7 @@ def experts(keys: ModelKeys, count: str) -> dict[str, Any]:
 
 
 def check_all_read(keys: ModelKeys) -> None:
-    """Raises ModelError for a key of the architecture that no one has read, because it may change the model."""
+    """Raises ModelError for a key of the architecture that nothing has read, because it may change the model."""
     images = tuple(map(keys.name, _IMAGES))
     if unread := [key for key in keys.metadata.unread(keys.name("")) if not key.startswith(images)]:
         raise ModelError(f"{keys.file.path}: key {unread[0]} is not supported for this architecture")
@@ -127,7 +131,7 @@ def _rope_scaling(keys: ModelKeys, context: int) -> dict[str, Any]:
     kind = keys.metadata.word(keys.name("rope.scaling.type"), "none")
     original = keys.integer("rope.scaling.original_context_length", context)
     if keys.stores("rope_freqs.weight"):
-        # The file has one divisor for each frequency instead of the settings of Llama 3.1 that they result from.
+        # The file has a divisor for each frequency, computed from the settings of Llama 3.1, which it lacks.
         factors = keys.factors("rope_freqs.weight")
         return {"rope_scaling": _longrope(factors, factors, context, 1.0)}
     if keys.stores("rope_factors_long.weight"):
@@ -175,7 +179,18 @@ def _yarn(keys: ModelKeys, original: int) -> dict[str, Any]:
 
 
 def windows(keys: ModelKeys, default: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `sliding_window`, and `layer_types` or else `default` for which layers have it; {} without a window."""
+    """Returns the keys of a `config.json` about sliding windows.
+
+    `sliding_window` is in tokens, or None if the model has no windows. `layer_types` says which layers have a window.
+    If the file does not say it, the keys of `default` replace `layer_types`.
+
+    Args:
+        keys: the metadata.
+        default: keys that say which layers have a window, such as `sliding_window_pattern`.
+
+    Raises:
+        ModelError: a key of the file is wrong.
+    """
     window = keys.integer("attention.sliding_window", 0)
     pattern = keys.name("attention.sliding_window_pattern")
     if not keys.metadata.has(pattern):

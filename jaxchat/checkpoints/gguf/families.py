@@ -1,7 +1,7 @@
 """Reads the parts of a configuration in which the architectures of GGUF files differ.
 
-Each function gets the metadata and the keys of `base_config`. It returns the keys of a `config.json` that replace or
-add to those, and raises ModelError if a key is missing, wrong or not supported.
+Each function gets the metadata and `base`, the result of `base_config`. It returns the keys of a `config.json` that
+replace or add to `base`. It raises ModelError if a key is missing, wrong or not supported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LAYERS_OF_GEMMA_2_27B, _LAYERS_OF_GEMMA_3_27B = 46, 62
 
 
 def llama(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Mixtral if there are experts, otherwise nothing: Llama, Mistral and SmolLM 2."""
+    """Returns the keys of Mixtral that `base` lacks if there are experts. Llama, Mistral and SmolLM 2 need none."""
     if not keys.has("expert_count") or not keys.integer("expert_count"):
         keys.metadata.ignore(keys.name("expert_used_count"))
         return {}
@@ -41,12 +41,12 @@ def _with_query_scale(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Qwen 2 and 3 without experts."""
+    """Returns the keys of Qwen 2 and 3 without experts that `base` lacks."""
     return {"use_sliding_window": False, "sliding_window": None}
 
 
 def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Qwen 2 with experts."""
+    """Returns the keys of Qwen 2 with experts that `base` lacks. Raises ModelError if one is missing or wrong."""
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -60,7 +60,7 @@ def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen_3_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Qwen 3 with experts."""
+    """Returns the keys of Qwen 3 with experts that `base` lacks. Raises ModelError if one is missing or wrong."""
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -74,7 +74,7 @@ def _expert_dim(keys: ModelKeys) -> int:
 
 
 def gemma_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Gemma 2."""
+    """Returns the keys of Gemma 2 that `base` lacks. Raises ModelError if one is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_2_27B),
         "attn_logit_softcapping": keys.number("attn_logit_softcapping", 50.0),
@@ -84,7 +84,7 @@ def gemma_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def gemma_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Gemma 3."""
+    """Returns the keys of Gemma 3 that `base` lacks. Raises ModelError if one is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_3_27B),
         "final_logit_softcapping": keys.number("final_logit_softcapping", 0.0),
@@ -95,9 +95,10 @@ def gemma_3(keys: ModelKeys, base: Config) -> Config:
 
 
 def _query_scalar(keys: ModelKeys, exception: int) -> int:
-    """Returns the number whose root divides attention scores: the head dimension, except in the models with 27 B.
+    """Returns the number by whose square root attention scores are divided: the head dimension, except in the 27B
+    models.
 
-    The files lack this setting; their readers tell these models by the number of layers.
+    The files lack this setting. As other readers do, recognises these models by their number of layers, `exception`.
     """
     if keys.integer("block_count") == exception:
         return keys.integer("embedding_length") // keys.integer("attention.head_count")
@@ -105,12 +106,12 @@ def _query_scalar(keys: ModelKeys, exception: int) -> int:
 
 
 def window(keys: ModelKeys, base: Config) -> Config:
-    """Returns the window of Phi 3 and EXAONE 4, and the layers that have it."""
+    """Returns the window of Phi 3 and EXAONE 4, and the layers that have it. Raises ModelError if a key is wrong."""
     return windows(keys, {})
 
 
 def gpt_oss(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of gpt-oss."""
+    """Returns the keys of gpt-oss that `base` lacks. Raises ModelError if one is missing or wrong."""
     return {
         **experts(keys, "num_local_experts"),
         "intermediate_size": keys.integer("expert_feed_forward_length", _expert_dim(keys)),
@@ -120,7 +121,7 @@ def gpt_oss(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Granite 3."""
+    """Returns the keys of Granite 3 that `base` lacks. Raises ModelError if one is missing or wrong."""
     return {
         "embedding_multiplier": keys.number("embedding_scale", 1.0),
         "attention_multiplier": keys.number("attention.scale", 1.0),
@@ -130,7 +131,7 @@ def granite(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Granite 3 with experts."""
+    """Returns the keys of Granite 3 with experts that `base` lacks. Raises ModelError if one is missing or wrong."""
     if keys.has("expert_shared_feed_forward_length"):
         raise ModelError(f"{keys.file.path}: shared experts of granitemoe are not supported")
     return {**granite(keys, base), **experts(keys, "num_local_experts")}
@@ -149,7 +150,7 @@ def olmo_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Command R."""
+    """Returns the keys of Command R that `base` lacks. Raises ModelError if one is missing or wrong."""
     return {
         "layer_norm_eps": keys.number("attention.layer_norm_epsilon"),
         "logit_scale": keys.number("logit_scale"),
@@ -157,10 +158,10 @@ def cohere(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Command R7B."""
+    """Returns the keys of Command R7B that `base` lacks. Raises ModelError if one is missing or wrong."""
     return {**cohere(keys, base), **windows(keys, {"sliding_window_pattern": 4})}
 
 
 def seed_oss(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys of Seed-OSS."""
+    """Returns the keys of Seed-OSS that `base` lacks."""
     return {"attention_out_bias": keys.stores("blk.0.attn_output.bias")}

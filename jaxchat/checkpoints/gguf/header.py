@@ -109,7 +109,7 @@ class _Parser:
         self._at = len(GGUF_MAGIC)
         version = self._scalar("I")
         if version not in VERSIONS:
-            if version & 0xFFFF == 0:  # the low bytes of a small number that was written in the other order
+            if version & 0xFFFF == 0:  # a small number in the other byte order
                 raise self._error("is big-endian, which is not supported; convert the model for little-endian machines")
             raise self._error(f"has version {version} of GGUF, supported: {', '.join(map(str, VERSIONS))}")
         counts = self._scalar("Q"), self._scalar("Q")
@@ -174,7 +174,7 @@ class _Parser:
         return np.frombuffer(self._data[start : self._at], dtype)
 
     def _strings(self, count: int) -> list[str]:
-        """Reads strings, of which a vocabulary has some hundred thousand: without a call for each."""
+        """Reads `count` strings in one loop. A call for each would be slow: a vocabulary has some hundred thousand."""
         data, at, unpack = self._data, self._at, _LENGTH.unpack_from
         texts: list[bytes] = []
         if count * _LENGTH.size > len(data) - at:

@@ -1,4 +1,4 @@
-"""The file that names the GGUF files of which a directory is a view, and what a view is made from."""
+"""The file in a view that names the view's GGUF files, and the digest of everything that a view is made from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxchat.checkpoints.gguf.names import Origin
 from jaxchat.errors import ModelError
 from jaxchat.model_directory import GGUF, read_object
 
-_FORM = 1  # of views; a change makes views that an earlier version wrote useless
+_FORM = 1  # version of the form of views; a new one makes older views unusable
 
 
 def model_keys(file: GgufFile) -> ModelKeys:
@@ -27,7 +27,8 @@ def model_keys(file: GgufFile) -> ModelKeys:
 
 
 def digest(file: GgufFile) -> str:
-    """Returns a digest of all that a view is made from: headers, paths, sizes and times of the files, and our version.
+    """Returns a digest of what a view depends on: headers, paths, sizes and times of its GGUF files, and jaxchat's
+    version.
 
     Raises:
         ModelError: a file has vanished.

@@ -16,6 +16,10 @@ class Metadata:
 
     Methods that read a value raise ModelError, which names the file and the key, if the value has another type or is
     out of range, or if the key is absent and has no default.
+
+    Args:
+        path: the file, for errors.
+        values: the metadata by key.
     """
 
     def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
@@ -28,9 +32,9 @@ class Metadata:
         return key in self._values
 
     def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
-        """Returns the whole number at `key`, which is at least `least`; of an array, the number that all entries are.
+        """Returns the whole number at `key`, which must be at least `least`, or `default` if the key is absent.
 
-        Raises ModelError also if the entries of an array differ.
+        At an array, returns the number that all entries have in common. Raises ModelError if they differ.
         """
         value = self._get(key, default)
         if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "iu":
@@ -42,21 +46,24 @@ class Metadata:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Returns the finite number at `key`: the shortest decimal that the stored binary number is rounded from."""
+        """Returns the finite number at `key`, or `default` if the key is absent.
+
+        An f32 number becomes the shortest decimal that rounds to it, such as 1e-05.
+        """
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
             raise self.error(key, "must be a finite number")
         return float(str(np.float32(value))) if np.float32(value) == value else float(value)
 
     def flag(self, key: str, default: bool | None = None) -> bool:
-        """Returns the boolean at `key`."""
+        """Returns the boolean at `key`, or `default` if the key is absent."""
         value = self._get(key, default)
         if not isinstance(value, bool):
             raise self.error(key, "must be true or false")
         return value
 
     def word(self, key: str, default: str | None = None) -> str:
-        """Returns the string at `key`."""
+        """Returns the string at `key`, or `default` if the key is absent."""
         value = self._get(key, default)
         if not isinstance(value, str):
             raise self.error(key, "must be a string")
@@ -70,7 +77,12 @@ class Metadata:
         return value
 
     def numbers(self, key: str, kinds: str = "iu") -> np.ndarray | None:
-        """Returns the array at `key`, or None if it is absent. Its dtype has one of the NumPy `kinds`."""
+        """Returns the array at `key`, `[n]`, or None if the key is absent.
+
+        Args:
+            key: the key.
+            kinds: letters of `numpy.dtype.kind` that the array may have.
+        """
         value = self._get(key, np.zeros(0, np.int32))
         if not isinstance(value, np.ndarray) or (value.size and value.dtype.kind not in kinds):
             raise self.error(key, "must be an array of numbers")

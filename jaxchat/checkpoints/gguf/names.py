@@ -1,7 +1,7 @@
 """Finds, for each Hugging Face name, the tensors of a GGUF file that it is read from.
 
-The conversion to GGUF renames tensors, stacks those of experts, adds 1 to the norms of Gemma and reorders the rows of
-queries and keys of Llama. An `Origin` says how to undo that.
+The conversion to GGUF renames tensors and stacks those of experts. It adds 1 to the norms of Gemma, and reorders the
+rows of queries and keys of Llama. An `Origin` says how to undo that.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Renaming:
-    """How the tensors of an architecture differ from those of Llama in Hugging Face form."""
+    """The differences between the tensors of an architecture and those of Llama in Hugging Face form."""
 
     layer: Mapping[str, str]  # names in a layer that differ, without `.weight`; "" for those that `mixed` covers
     reordered: bool = False  # rows of queries and keys are
@@ -100,9 +100,10 @@ class Renaming:
 
 
 def row_order(rows: int, heads: int) -> np.ndarray:
-    """Returns, for each row of a matrix of queries or keys, its place in the file.
+    """Returns the place in the file of each row of a matrix of queries or keys, i64 `[rows]`.
 
-    The conversion moves the two halves of each head, whose elements are rotated in pairs, into alternating rows.
+    RoPE rotates element i of the first half of a head together with element i of the second half. The conversion makes
+    such pairs neighbours, so that the rows of the two halves alternate.
 
     Args:
         rows: number of rows, a multiple of twice `heads`.

@@ -1,7 +1,7 @@
 """The registry of pre-tokenizers: how byte-level BPE vocabularies in GGUF files split text before merging.
 
-`tokenizer.ggml.pre` names one. It stands for the normalizer, the patterns and the options of the `tokenizer.json` that
-the vocabulary came from, which the file itself does not hold.
+The key `tokenizer.ggml.pre` names one. The file does not store the normalizer, the patterns and the options of the
+original `tokenizer.json`. This name stands for them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class PreTokenizer:
     digits: bool = False  # each digit is a part
     words: bool = False  # the last step also splits as GPT-2 did
     composed: bool = False  # text is normalised to Unicode's form NFC
-    whole_words: bool = False  # a part that is a token is not split into others that merges would give
+    whole_words: bool = False  # a part that is a token stays one, even if merges give others
 
     def pre_tokenizer(self) -> pre_tokenizers.PreTokenizer:
         """Returns the object of the `tokenizers` library."""

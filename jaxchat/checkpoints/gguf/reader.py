@@ -18,13 +18,17 @@ from jaxchat.quantised import QuantisedRows
 
 
 class GgufReader(TensorReader):
-    """A reader of the GGUF files of which a directory is a view, see `gguf.view`.
+    """A reader of the GGUF files that a view (see `gguf.view`) was made from.
 
     Tensors have the names, shapes and order of rows of the Hugging Face checkpoint that the file was made from.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Opens the files. Raises ModelError if one is missing, damaged, or changed since the view was made."""
+        """Opens the GGUF files of the view `directory`.
+
+        Raises:
+            ModelError: a file is missing, damaged, or changed since the view was made.
+        """
         self._file, self._origins = open_view(directory)
         self.files = {name: self._first(origin).path for name, origin in self._origins.items()}
         self._mapped = {path: _map(path) for path in self._file.paths}
@@ -40,7 +44,11 @@ class GgufReader(TensorReader):
         return kind if kind in ("F16", "BF16") else "F32"
 
     def read(self, part: TensorSlice) -> np.ndarray:
-        """Returns the rows of a stored tensor that `part` selects; quantised ones in f32."""
+        """Returns the rows of a stored tensor that `part` selects, `[rows, ..]`. Quantised rows become f32.
+
+        Raises:
+            ModelError: the rows are damaged.
+        """
         origin = self._origins[part.name]
         start, end = part.rows or (0, origin.shape[0])
         try:
@@ -59,7 +67,11 @@ class GgufReader(TensorReader):
         return np.asarray(numbers, np.float32) - np.float32(origin.added)
 
     def quantised(self, part: TensorSlice) -> QuantisedRows | None:
-        """Returns the rows that `part` selects as they are stored, or None if they are not quantised rows."""
+        """Returns the rows that `part` selects as they are stored, or None if they are not quantised rows.
+
+        Raises:
+            ModelError: the rows are damaged.
+        """
         origin = self._origins[part.name]
         kind = self._first(origin).type
         if not is_quantised(kind) or origin.compose or len(origin.shape) != 2:

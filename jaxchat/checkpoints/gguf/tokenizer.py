@@ -71,9 +71,9 @@ def _pair(metadata: Metadata, merge: str) -> tuple[str, str]:
 
 
 def _vocab_without(vocabulary: Vocabulary, added: list[int]) -> dict[str, int]:
-    """Returns the ids of tokens that merges make: all but the added ones, if those follow all others without a gap.
+    """Returns the ids of tokens, without the added ones if these follow all others without a gap.
 
-    The library numbers added tokens that are not in the vocabulary itself. If they would get other ids, the vocabulary
+    The library itself numbers added tokens that are not in the vocabulary. If they would get other ids, the vocabulary
     keeps them.
     """
     count = len(vocabulary.tokens) - len(added)

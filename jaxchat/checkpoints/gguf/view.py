@@ -46,7 +46,7 @@ def view(path: Path, cache_dir: str | None = AUTO) -> Path:
         return directory
     texts = dict(_texts(file))
     try:
-        for name, text in texts.items():  # each appears whole, and those of another process are the same
+        for name, text in texts.items():  # each appears as a whole, and other processes write the same
             keep(directory / name, text.encode())
         time = path.stat().st_mtime
         os.utime(directory / _CONFIG, (time, time))  # the time at which the API says that the model was made

@@ -37,18 +37,24 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens by id."""
+    """The tokens of a vocabulary, by id.
+
+    Attributes:
+        tokens: spelling of each token.
+        kinds: kind of each token, a number of `Kind`, i32 `[tokens]`.
+        scores: score of each token, f32 `[tokens]`; None if the file has none.
+    """
 
     tokens: list[str]
     kinds: np.ndarray  # i32 [tokens], of `Kind`
     scores: np.ndarray | None  # f32 [tokens]
 
     def ids(self, *kinds: Kind) -> np.ndarray:
-        """Returns the ids of all tokens of some kinds, i64, sorted."""
+        """Returns the ids of all tokens whose kind is one of `kinds`, i64 `[ids]`, sorted."""
         return np.flatnonzero(np.isin(self.kinds, kinds))
 
     def with_spaces(self, mark: str) -> Vocabulary:
-        """Returns the vocabulary with `mark` for each space in tokens that the user has defined."""
+        """Returns the vocabulary with `mark` in place of each space in tokens of the kind `USER_DEFINED`."""
         tokens = [*self.tokens]
         for id_ in self.ids(Kind.USER_DEFINED):
             tokens[id_] = tokens[id_].replace(" ", mark)
@@ -58,8 +64,8 @@ class Vocabulary:
         """Returns the tokens that are found in text before it is split, with their ids.
 
         Args:
-            keep_space_after: the special tokens that do not swallow the space after them, if all others do; None: none
-                does.
+            keep_space_after: the special tokens after which a space is kept. All other special tokens absorb the space
+                that follows. None: no token does.
         """
         ids = self.ids(Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED)
         return [(int(id_), self._added(int(id_), keep_space_after)) for id_ in ids]
@@ -81,7 +87,7 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
             raise metadata.error(key, f"must have an entry for each of {len(tokens)} tokens")
     if kinds is None:
         kinds = np.full(len(tokens), Kind.NORMAL, np.int32)
-    used = len(tokens) - _unused_at_the_end(kinds)  # they fill the embedding up, and have no spelling
+    used = len(tokens) - _unused_at_the_end(kinds)  # these only pad the embedding
     if len(set(tokens[:used])) != used:
         repeated = next(_repeated(tokens[:used]))
         raise metadata.error(TOKENS, f"must not hold token {repeated!r} twice")
@@ -89,18 +95,33 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
 
 
 def named_ids(metadata: Metadata, vocabulary: Vocabulary) -> dict[str, int]:
-    """Returns the ids of the tokens that have a part, by the names of `tokenizer_config.json`, such as "eos_token".
+    """Returns the ids of tokens with a role, by the names of the roles in `tokenizer_config.json`, such as "eos_token".
 
-    Leaves out a padding token that is not in the vocabulary: many fine-tunes name one, and nothing served is padded.
+    Leaves out a padding token that is not in the vocabulary. Many fine-tunes name one, and the server never pads.
+
+    Args:
+        metadata: the metadata of the file.
+        vocabulary: its tokens.
+
+    Raises:
+        ModelError: another of these tokens is not in the vocabulary.
     """
     ids = {name: _id(metadata, key, vocabulary) for key, name in _NAMED.items()}
     return {name: id_ for name, id_ in ids.items() if id_ is not None}
 
 
 def stop_ids(metadata: Metadata, vocabulary: Vocabulary) -> list[int]:
-    """Returns the ids of the tokens that end an answer, sorted: those that the file names, and those spelled like ends.
+    """Returns the ids of the tokens that end an answer, sorted: those that the file names, and those with known
+    spellings.
 
-    The conversion loses the list of such tokens in `generation_config.json`, as for Phi 3 and early files of Llama 3.
+    Files lack the list of such tokens in `generation_config.json`, as for Phi 3 and early files of Llama 3.
+
+    Args:
+        metadata: the metadata of the file.
+        vocabulary: its tokens.
+
+    Raises:
+        ModelError: a named token is not in the vocabulary.
     """
     named = {id_ for key in _STOPS if (id_ := _id(metadata, key, vocabulary)) is not None}
     control = {vocabulary.tokens[id_]: int(id_) for id_ in vocabulary.ids(Kind.CONTROL, Kind.USER_DEFINED)}

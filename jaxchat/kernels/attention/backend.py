@@ -21,17 +21,25 @@ Shapes = tuple[jax.ShapeDtypeStruct, ...]
 class AttentionShape:
     """The properties of a layer, and of its model, that decide whether a backend can compute its attention.
 
-    `shards` is the number of devices that the heads are split over. `page` is the number of tokens in a KV page.
-    `dtype` is that of keys and values as they are computed, and `kv_dtype` that to which they are rounded in pages.
-    `windows`, `caps` and `sinks` say whether any layer of the model has a window, a cap of scores or attention sinks.
+    Attributes:
+        num_heads: H.
+        num_kv_heads: K.
+        head_dim: d.
+        dtype: dtype of keys and values as they are computed.
+        page: number of tokens in a KV page.
+        kv_dtype: dtype to which keys and values are rounded in pages; None if they are not rounded.
+        shards: number of devices that the heads are split over.
+        windows: whether any layer of the model has a window.
+        caps: whether any layer of the model has a cap of scores.
+        sinks: whether any layer of the model has attention sinks.
     """
 
-    num_heads: int  # H
-    num_kv_heads: int  # K
-    head_dim: int  # d
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
     dtype: str
     page: int
-    kv_dtype: str | None = None  # None: not rounded
+    kv_dtype: str | None = None
     shards: int = 1
     windows: bool = False
     caps: bool = False
@@ -72,20 +80,20 @@ class AttentionBackend(Protocol):
     def write_tokens(self, cache: Cache, k: Array, v: Array, page_ids: Array, offsets: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` row by row at `page_ids[T]` and `offsets[T]`, both i32.
 
-        Drops rows whose page id is N.
+        Drops rows whose page id is N. Returns the arrays of the cache.
         """
 
     def write_chunk(self, cache: Cache, k: Array, v: Array, page_ids: Array) -> Cache:
         """Writes `k[T, K, d]` and `v[T, K, d]` to whole pages, whose ids are `page_ids[T / page]`, i32.
 
-        Drops pages whose id is N.
+        Drops pages whose id is N. Returns the arrays of the cache.
         """
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         """Computes attention of one query per row over that row's keys.
 
         Args:
-            q: `[R, H, d]`.
+            q: queries, `[R, H, d]`, f32 or bf16.
             cache: the arrays of one layer, after the write.
             table: i32 `[R, P]`, page ids.
             lengths: i32 `[R]`, number of keys of each row, including its query's.
@@ -100,7 +108,7 @@ class AttentionBackend(Protocol):
         """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
         Args:
-            q: `[T, H, d]`, the queries at positions `start .. start + T - 1`; their keys are already in the cache.
+            q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16. The cache has their keys.
             cache: the arrays of one layer, after the write.
             table: i32 `[P]`, page ids.
             start: i32 scalar.
@@ -113,9 +121,11 @@ class AttentionBackend(Protocol):
 
 @dataclass(frozen=True)
 class ModelAttention:
-    """The backend of each layer of a model. All have the same name and axes, but the layers' heads may differ.
+    """The backends of a model. All have the same name and axes, but the layers' heads may differ.
 
-    The entry is None for a layer that uses the keys and values of an earlier layer, with the backend of that layer.
+    Attributes:
+        layers: the backend of each layer; None for a layer that uses the keys and values of an earlier layer. That
+            layer's backend then serves both.
     """
 
     layers: tuple[AttentionBackend | None, ...]

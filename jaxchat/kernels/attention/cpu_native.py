@@ -36,7 +36,7 @@ def native_attention(folder: Path | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NativeAttention(XlaAttention):
-    """The C++ backend, with the pages of `XlaAttention`. `target` is the custom call for their dtype."""
+    """The C++ backend, with the pages of `XlaAttention`. `target` is the custom call for the dtype of the pages."""
 
     target: str
     name = "native"

@@ -41,7 +41,7 @@ def decode(
     """Computes attention of one query per row over that row's keys.
 
     Args:
-        q: `[R, H, d]`.
+        q: queries, `[R, H, d]`, f32 or bf16.
         cache: keys and values, and their scales if they are int8.
         table: i32 `[R, P]`, page ids.
         lengths: i32 `[R]`, number of keys of each row, including its query's. The result of a row without keys is 0.
@@ -90,7 +90,7 @@ def prefill(
     """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
     Args:
-        q: `[T, H, d]`, the queries at positions `start .. start + T - 1`.
+        q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16.
         cache: keys and values, including those of these tokens, and their scales if they are int8.
         table: i32 `[P]`, page ids.
         start: i32 scalar.
@@ -210,7 +210,7 @@ def _prefill_tile(
 ) -> None:
     """Computes attention for one kernel instance's queries, which are successive tokens in one head.
 
-    The first of `refs`, as many as `arrays` says, are the cache.
+    The first `arrays` entries of `refs` are the cache. Then follow the sinks, if there are any, and the result.
     """
     cache, (*sink_refs, out_ref) = refs[:arrays], refs[arrays:]
     tile = q_ref.shape[0]

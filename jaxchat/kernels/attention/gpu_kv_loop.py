@@ -14,7 +14,7 @@ from jax.experimental.pallas import triton as plgpu
 from jaxchat.kernels.attention.backend import Cache
 from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
-MIN_ROWS = 16  # least rows of a matrix product on tensor cores
+MIN_ROWS = 16  # minimum number of rows of a matrix product on tensor cores
 
 Sums = tuple[Array, Array, Array]  # f32: largest score [rows], sum of weights [rows], weighted values [rows, d]
 Block = tuple[Array, ...]  # keys and values [block, d], d as padded; if they are int8, also their scales [block]
@@ -22,15 +22,23 @@ Block = tuple[Array, ...]  # keys and values [block, d], d as padded; if they ar
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """The tiling of a kernel: keys in a block, warps of a kernel instance, and stages of its load pipeline.
+    """The tiling of a kernel.
 
-    A row's keys are divided into splits: one for every `min_blocks` blocks, rounded up, but at most `splits`. In a
-    prefill step, a kernel instance computes `queries` queries.
+    A row's keys are divided into splits: one for every `min_blocks` blocks, rounded up, but at most `splits`.
+
+    Attributes:
+        block: number of keys in a block, for keys of 128 numbers in bf16. Larger keys make smaller blocks.
+        warps: number of warps of a kernel instance.
+        stages: number of stages of its load pipeline: one for page ids, one for accumulation, the others for keys and
+            values in flight.
+        splits: maximum number of splits.
+        min_blocks: number of blocks in a split while there are fewer than `splits`.
+        queries: number of queries that a kernel instance computes in a prefill step.
     """
 
-    block: int  # for keys of 128 numbers in bf16; larger keys make smaller blocks
+    block: int
     warps: int
-    stages: int  # one for page ids, one for accumulation, the others for keys and values in flight
+    stages: int
     splits: int = 1
     min_blocks: int = 1
     queries: int = 1
@@ -50,17 +58,23 @@ class Tiling:
 class Pages:
     """The Pallas refs of one kernel instance.
 
-    They are the keys and values `[N, page, d]` of one KV head, with their scales `[N, page]` if they are int8, and the
-    page table i32 `[P]` of one sequence.
+    Attributes:
+        cache: keys and values `[N, page, d]` of one KV head, and their scales `[N, page]` if they are int8.
+        table: page table of one sequence, i32 `[P]`.
     """
 
     cache: tuple[Any, ...]
     table: Any
 
     def fetch(self, index: Array, block: int, end: Array) -> Block:
-        """Loads block number `index`, which has `block` keys: each array of the cache, d padded to `padded_width(d)`.
+        """Loads one block of keys: each array of the cache, with d padded to `padded_width(d)`.
 
         Positions from `end` on are zeros, because the memory there may hold NaN.
+
+        Args:
+            index: number of the block, i32 scalar.
+            block: number of keys in a block.
+            end: position after the last key, i32 scalar.
         """
         keys, values, *scales = self.cache
         page, width = keys.shape[-2:]
@@ -98,17 +112,27 @@ class KVLoop:
 
     @staticmethod
     def over(cache: Cache, q: Array, spec: AttentionSpec, tiling: Tiling) -> KVLoop:
-        """Creates a pass over pages of keys and values, each `[K, N, page, d]`, which are multiplied in q's dtype."""
+        """Creates a pass over pages of keys and values.
+
+        Args:
+            cache: the arrays of one layer. Keys and values are `[K, N, page, d]`.
+            q: the queries, `[.., d]`. Keys and values are multiplied in their dtype.
+            spec: how scores are computed and which keys are visible.
+            tiling: the tiling of the kernel.
+        """
         page, width = cache[0].shape[2:]
         scale = width**-0.5 if spec.scale is None else spec.scale
         return KVLoop(spec, scale, tiling.keys(page, padded_width(width), q.dtype.itemsize), tiling)
 
     def splits(self, first: Array, end: Array) -> Array:
-        """Returns the number of splits for the keys from position `first` to `end`. Depends on these two alone."""
+        """Returns the number of splits for the keys from position `first` up to `end`, excluded; i32 scalars or arrays.
+
+        Depends on these positions alone, so that neighbours never change a sequence's bits.
+        """
         return jnp.clip(pl.cdiv(self._blocks(first, end), self.tiling.min_blocks), 1, self.tiling.splits)
 
     def split_range(self, split: Array, first: Array, end: Array) -> SplitRange:
-        """Returns the blocks of one split of the keys from position `first` to `end`."""
+        """Returns the blocks of split number `split` of the keys from position `first` up to `end`, excluded; i32."""
         splits = self.splits(first, end)
         count = pl.cdiv(jnp.maximum(self._blocks(first, end) - split, 0), splits)
         return SplitRange(first // self.block + split, splits, jnp.where(split < splits, count, 0))
@@ -124,9 +148,9 @@ class KVLoop:
         Args:
             q: `[T, d]`.
             pages: keys, values and table.
-            queries: positions of the queries, broadcastable to `[T, block]`.
+            queries: positions of the queries, i32, broadcastable to `[T, block]`.
             split_range: the blocks to visit.
-            end: position after the last key.
+            end: position after the last key, i32 scalar.
             sums: sums to start from.
         """
 

@@ -15,10 +15,11 @@ from jaxchat.kernels.rounding import round_to_int8
 
 
 def cache_shapes(tokens: tuple[int, int, int], width: int, dtype: str) -> Shapes:
-    """Returns the arrays of a layer with separate keys and values: these two, then the two of scales if they are int8.
+    """Returns the shapes and dtypes of a layer's arrays: keys and values, then their scales if the dtype is int8.
 
     Args:
-        tokens: page, position in the page and KV head, in any order: the shape of the scales.
+        tokens: shape of the scales: numbers of pages, of tokens in a page, and of KV heads, in the order of the
+            backend.
         width: head dimension, the last axis of keys and values.
         dtype: dtype of keys and values.
     """
@@ -27,9 +28,12 @@ def cache_shapes(tokens: tuple[int, int, int], width: int, dtype: str) -> Shapes
 
 
 def rounded(k: Array, v: Array, kv_dtype: str | None) -> Cache:
-    """Returns what is written into each array of `cache_shapes` for keys and values, both `[T, K, d]`.
+    """Returns the arrays to write for new keys and values, in the order of `cache_shapes`.
 
-    If `kv_dtype` is int8, these are s8 `[T, K, d]` and scales f32 `[T, K]`, otherwise `k` and `v`.
+    Args:
+        k: keys, `[T, K, d]`.
+        v: values, `[T, K, d]`.
+        kv_dtype: "int8" for integers s8 `[T, K, d]` and their scales f32 `[T, K]`; None for `k` and `v` unchanged.
     """
     if not kv_dtype:
         return k, v

@@ -16,9 +16,9 @@ def causal(layer: int, q: Array, k: Array, v: Array, spec: AttentionSpec = PLAIN
 
     Args:
         layer: unused. The signature is that of `models.layers.Attend`.
-        q: `[T, H, d]`.
-        k: `[T, K, d]`.
-        v: `[T, K, d]`.
+        q: queries, `[T, H, d]`, f32 or bf16.
+        k: keys, `[T, K, d]`, f32 or bf16.
+        v: values, `[T, K, d]`, f32 or bf16.
         spec: how scores are computed and which keys are visible.
 
     Returns:

@@ -25,7 +25,8 @@ ATTENTION_BACKENDS: Registry[AttentionFactory] = Registry(
 
 
 def register_attention_backend(name: str, factory: AttentionFactory, *, replace: bool = False) -> None:
-    """Adds a backend, which `EngineConfig.attention` may name. On its platforms, "auto" prefers it to earlier ones.
+    """Adds a backend, which `EngineConfig.attention` may name. On its platforms, "auto" prefers it to those registered
+    before.
 
     Raises:
         RegistryError: the name is taken, and `replace` is false.

@@ -20,16 +20,21 @@ class AttentionSpec:
     sinks: Array | None = None  # [H], each head's score of a key without value (gpt-oss, arXiv 2508.10925)
 
     def scaled(self, q: Array) -> Array:
-        """Returns queries `[..., d]` in f32, times the scale."""
+        """Returns the queries `q[..., d]` in f32, multiplied by the scale."""
         scale = q.shape[-1] ** -0.5 if self.scale is None else self.scale
         return q.astype(jnp.float32) * scale
 
     def capped(self, scores: Array) -> Array:
-        """Returns `scores`, of any shape, with the cap applied."""
+        """Returns `scores`, f32 of any shape, with the cap applied."""
         return self.cap * jnp.tanh(scores / self.cap) if self.cap else scores
 
     def visible(self, queries: Array, keys: Array) -> Array:
-        """Returns whether each query sees each key, bool. Takes their positions, i32, in shapes that broadcast."""
+        """Returns whether each query sees each key, bool.
+
+        Args:
+            queries: positions of the queries, i32.
+            keys: positions of the keys, i32. The shapes of both broadcast to that of the result.
+        """
         causal = keys <= queries
         return causal & (keys > queries - self.window) if self.window else causal
 

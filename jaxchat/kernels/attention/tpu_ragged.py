@@ -21,7 +21,7 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 Kernel = Callable[..., Array]
 LANES = 128  # the head width that the kernel is written for
 KEYS_PER_BLOCK = 1024  # keys of a block in vector memory; most entries of the kernel's own table amount to this
-QUERIES_PER_BLOCK = 32  # likewise; fixed, so that programs of different row counts reduce in the same order
+QUERIES_PER_BLOCK = 32  # fixed, so that programs of different row counts reduce in the same order
 
 
 def unsupported_reason(shape: AttentionShape) -> str:

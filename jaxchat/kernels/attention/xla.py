@@ -51,7 +51,7 @@ def decode_attention(
     """Computes attention of one query per row over that row's keys.
 
     Args:
-        q: `[R, H, d]`.
+        q: queries, `[R, H, d]`, f32 or bf16.
         cache: keys and values, each `[N, page, K, d]`; if they are int8, also their scales, each f32 `[N, page, K]`.
         table: `[R, P]` i32, page ids.
         lengths: `[R]` i32, number of keys of each row, including its query's.
@@ -90,7 +90,7 @@ def prefill_attention(q: Array, cache: Cache, table: Array, start: Array, spec: 
     """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
 
     Args:
-        q: `[T, H, d]`, the queries at positions `start .. start + T - 1`; their keys are already in the pages.
+        q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16. Their keys are in the pages already.
         cache: keys and values, each `[N, page, K, d]`; if they are int8, also their scales, each f32 `[N, page, K]`.
         table: `[P]` i32, page ids.
         start: i32 scalar.
@@ -161,7 +161,7 @@ def _gather(cache: Cache, table: Array, index: Array) -> tuple[Array, Array, Arr
     """Returns block `index` of the sequence with `table[P]`: keys and values `[B, K, d]` f32, positions `[B]`."""
     page = cache[0].shape[1]
     count = BLOCK // page
-    # Padded to whole blocks, so that the slice never shifts.
+    # Padded to whole blocks, because a slice that exceeds the end would begin earlier.
     ids = jax.lax.dynamic_slice_in_dim(jnp.pad(table, (0, -len(table) % count)), index * count, count)
     k, v, *scales = (_widened(pages[ids].reshape(BLOCK, *pages.shape[2:])) for pages in cache)
     if scales:

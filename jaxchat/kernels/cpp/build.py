@@ -65,7 +65,7 @@ def library(folder: Path | None, part: str = "") -> tuple[ctypes.CDLL, str]:
 
     Args:
         folder: folder for built kernels; None builds them for this process alone.
-        part: as for `register`.
+        part: the subfolder with the sources of a separate library; "" for the kernels that every model needs.
 
     Returns:
         The library and its identity: 12 hex digits of a digest of sources, flags, compiler and CPU.
@@ -88,7 +88,11 @@ def library(folder: Path | None, part: str = "") -> tuple[ctypes.CDLL, str]:
 
 
 def is_built(folder: Path | None, part: str = "") -> bool:
-    """Returns whether `folder` already contains the kernels for this machine, those of `part` as for `register`.
+    """Returns whether `folder` already contains the kernels for this machine.
+
+    Args:
+        folder: folder for built kernels; None never contains any.
+        part: the subfolder with the sources of a separate library; "" for the kernels that every model needs.
 
     Raises:
         NativeError: the compiler is missing or fails, or XLA_FLAGS names unsupported instructions.
@@ -118,7 +122,7 @@ def flags() -> tuple[str, ...]:
     """Returns the compiler flags: code for this machine, or for the CPU that XLA is restricted to.
 
     The environment variable XLA_FLAGS may restrict XLA. If the kernels ignored it, a machine with AVX-512 could not
-    reproduce the bits of a machine without.
+    reproduce the bits of a machine without AVX-512.
 
     Raises:
         NativeError: XLA is restricted to instructions that the kernels do not support.

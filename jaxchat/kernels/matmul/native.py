@@ -158,7 +158,9 @@ def by_rows(multiply: Callable[[Array, Array], Array], x: Array, w: Array) -> Ar
 
 
 def reference(x: Array, w: PanelWeight) -> Array:
-    """Computes the product of `matmul` by XLA instead of C++, as a reference for tests."""
+    """Computes the product of `matmul` by XLA instead of C++, as a reference for tests: `x[T, k]` to f32 `[T,
+    outputs...]`.
+    """
     precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     rows = w.take(jnp.arange(prod(w.outputs)))
     rounded = x.astype(w.dtype)

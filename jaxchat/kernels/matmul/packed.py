@@ -24,7 +24,7 @@ class JoinedWeight:
 
     @property
     def dtype(self) -> jnp.dtype:
-        """The dtype of what else the model computes with."""
+        """The dtype of the model's other weights and of its activations."""
         return self.parts[0].dtype
 
 
@@ -53,10 +53,10 @@ def matmul_entry(x: Array, w: PackedWeight, index: Array) -> Array:
 
 
 def take(w: PackedWeight, outputs: Array) -> Array:
-    """Returns the weights of the outputs numbered `outputs[T]` (int), `[T, k]`, such as rows of an embedding table.
+    """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`, such as rows of an embedding table.
 
     Raises:
-        TypeError: the weight has several parts, which tables have not.
+        TypeError: the weight is a `JoinedWeight`, which a table never is.
     """
     if isinstance(w, JoinedWeight):
         raise TypeError("a table is packed as a whole")

@@ -18,8 +18,9 @@ def round_rows(w: np.ndarray, bits: int) -> QuantisedRows:
     """Rounds `w[N, k]`, f32, to `scale * (code - zero)`, where zero is half of the codes.
 
     Rows are padded with zeros to whole groups. With 8 bits, a scale just holds the largest number of its group. With 4
-    bits, the scale has the least squared error, where errors count as much as the squares of the numbers, among those
-    that best fit the codes of some scales nearby. llama.cpp finds the scales of its type Q4_0 that way.
+    bits, several codings of the group with nearby scales are tried. Each gets the scale that fits it best, and the one
+    with the least squared error is kept. Errors are weighted by the squares of the numbers. llama.cpp finds the scales
+    of its type Q4_0 that way.
 
     Args:
         w: the weights of N outputs.

@@ -116,7 +116,7 @@ def read_config(directory: Path) -> ModelConfig:
     Raises:
         ModelError: the file is missing or not JSON, the directory holds another kind of checkpoint, or
             `from_hugging_face` rejects the keys.
-        RegistryError: as for `from_hugging_face`.
+        RegistryError: an installed package with families cannot be imported, or offers a name that is taken.
     """
     check_contents(directory)
     return from_hugging_face(read_object(directory / "config.json"))

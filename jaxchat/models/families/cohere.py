@@ -18,7 +18,7 @@ _DEFAULTS_2 = _DEFAULTS | dict(sliding_window=4096)
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `CohereForCausalLM`. Raises ModelError if a setting is not supported."""
+    """Reads the configuration of `CohereForCausalLM`. Raises ModelError if a key is missing, wrong or not supported."""
     keys = keys.or_else(_DEFAULTS)
     if keys.flag("use_qk_norm"):
         raise ModelError("config.json: use_qk_norm is not supported")
@@ -26,7 +26,7 @@ def read(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Cohere2ForCausalLM`."""
+    """Reads the configuration of `Cohere2ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS_2)
     every = keys.integer("sliding_window_pattern", 4)
     sliding = tuple((index + 1) % every != 0 for index in range(keys.integer("num_hidden_layers")))

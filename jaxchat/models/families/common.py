@@ -31,7 +31,8 @@ ACTIVATIONS: dict[str, Activation] = {
 def sizes(keys: HFConfigReader) -> dict[str, Any]:
     """Returns the arguments of `ModelConfig` that every family reads from the same keys.
 
-    Absent keys get the defaults of Llama. A family with other defaults passes `keys.or_else(...)`.
+    Absent keys get the defaults of Llama. A family with other defaults passes `keys.or_else(...)`. Raises ModelError if
+    a key is missing or wrong.
     """
     heads, width = keys.integer("num_attention_heads"), keys.integer("hidden_size")
     return dict(
@@ -50,7 +51,11 @@ def sizes(keys: HFConfigReader) -> dict[str, Any]:
 
 
 def activation(keys: HFConfigReader, key: str, default: str) -> Activation:
-    """Returns the activation that `key` names. Raises ModelError if it is not supported."""
+    """Returns the activation that `key` names, or the activation `default` if the key is absent.
+
+    Raises:
+        ModelError: the activation is not supported.
+    """
     name = keys.word(key, default)
     if name not in ACTIVATIONS:
         raise keys.error(key, f"is not supported; supported: {', '.join(ACTIVATIONS)}")
@@ -169,7 +174,7 @@ def rope_by_type(keys: HFConfigReader, full_theta: float, sliding_theta: float) 
 
 
 def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tuple[int, ...]:
-    """Returns the window of each layer in tokens; 0 means none. `default` applies if `layer_types` is absent.
+    """Returns the window of each layer in tokens; 0 means none.
 
     Args:
         keys: the configuration.
@@ -190,7 +195,11 @@ def windows(keys: HFConfigReader, default: tuple[bool, ...], window: int) -> tup
 
 
 def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
-    """Returns the window of each layer, for a family whose layers all have the same `window`; 0 means none.
+    """Returns the window of each layer, for a family whose layers all have the same one.
+
+    Args:
+        keys: the configuration.
+        window: the window of all layers, in tokens; 0 for none.
 
     Raises:
         ModelError: `layer_types` contradicts `window`. The family's reference implementation ignores `layer_types`.
@@ -205,12 +214,19 @@ def same_windows(keys: HFConfigReader, window: int) -> tuple[int, ...]:
 
 
 def optional_window(keys: HFConfigReader) -> int:
-    """Returns the value of `sliding_window`, or 0 if the key is absent or null."""
+    """Returns the value of `sliding_window`, in tokens, or 0 if the key is absent or null. Raises ModelError if it is
+    wrong.
+    """
     return keys.integer("sliding_window") if keys.has("sliding_window") else 0
 
 
 def kinds(rope: RopeConfig | None, windows: tuple[int, ...]) -> tuple[LayerKind, ...]:
-    """Returns the kind of each layer, for layers that differ only in their windows. `windows` has one entry a layer."""
+    """Returns the kind of each layer, for layers that differ only in their windows.
+
+    Args:
+        rope: the rotary embedding of all layers; None for layers without positions.
+        windows: the window of each layer in tokens; 0 for none.
+    """
     return tuple(LayerKind(rope=rope, window=window) for window in windows)
 
 

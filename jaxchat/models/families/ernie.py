@@ -18,7 +18,7 @@ _DEFAULTS = dict(
 
 
 def read_4_5(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Ernie4_5ForCausalLM`."""
+    """Reads the configuration of `Ernie4_5ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     bias = keys.flag("use_bias")
     return ModelConfig(

@@ -13,7 +13,7 @@ _DEFAULTS = dict(num_key_value_heads=32, rms_norm_eps=1e-5, sliding_window=4096)
 
 
 def read_4(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Exaone4ForCausalLM`."""
+    """Reads the configuration of `Exaone4ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     return ModelConfig(**sizes(keys), kinds=_kinds(keys), qk_norm=True, pre_norms=False, post_norms=True)
 
@@ -21,7 +21,7 @@ def read_4(keys: HFConfigReader) -> ModelConfig:
 def _kinds(keys: HFConfigReader) -> tuple[LayerKind, ...]:
     layers, window = keys.integer("num_hidden_layers"), optional_window(keys)
     sliding = (False,) * layers
-    if window and not keys.words("layer_types"):  # otherwise the pattern may be a word, which is not used
+    if window and not keys.words("layer_types"):  # otherwise the pattern has no effect, and may be a string
         every = keys.integer("sliding_window_pattern", 4)
         sliding = tuple((index + 1) % every != 0 for index in range(layers))
     rope_tables, window_sizes = rope(keys), windows(keys, sliding, window)

@@ -40,7 +40,7 @@ _DEFAULTS_3 = _SHARED | dict(vocab_size=262_208, num_attention_heads=8, max_posi
 
 
 def read_1(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `GemmaForCausalLM`. Raises ModelError if a setting is not supported."""
+    """Reads the configuration of `GemmaForCausalLM`. Raises ModelError if a key is missing, wrong or not supported."""
     keys = keys.or_else(_DEFAULTS_1)
     if keys.word("hidden_act", "") == "gelu":  # in the first published checkpoints, which mean the approximation
         keys = keys.replaced(dict(hidden_act="gelu_pytorch_tanh"))
@@ -59,7 +59,7 @@ def read_1(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Gemma2ForCausalLM`. Raises ModelError if a setting is not supported."""
+    """Reads the configuration of `Gemma2ForCausalLM`. Raises ModelError if a key is missing, wrong or not supported."""
     keys = keys.or_else(_DEFAULTS_2)
     every_other = tuple(index % 2 == 0 for index in range(keys.integer("num_hidden_layers")))
     return ModelConfig(
@@ -72,7 +72,7 @@ def read_2(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """Reads the configuration of `Gemma3ForCausalLM`. Raises ModelError if a setting is not supported.
+    """Reads the configuration of `Gemma3ForCausalLM`. Raises ModelError if a key is missing, wrong or not supported.
 
     Ignores `attn_logit_softcapping`, which `transformers` reads but does not apply.
     """

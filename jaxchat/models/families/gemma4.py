@@ -47,7 +47,7 @@ _ROPE = dict(
 
 
 def read(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
-    """Reads the configuration of `Gemma4ForCausalLM`. Raises ModelError if a setting is not supported."""
+    """Reads the configuration of `Gemma4ForCausalLM`. Raises ModelError if a key is missing, wrong or not supported."""
     keys = keys.or_else(_DEFAULTS)
     _check_supported(keys)
     settings = sizes(keys) | dict(activation=activation(keys, "hidden_activation", "gelu_pytorch_tanh"))
@@ -69,7 +69,10 @@ def read(keys: HFConfigReader, names: Names = _NAMES) -> ModelConfig:
 
 
 def read_text(keys: HFConfigReader) -> ModelConfig:
-    """Reads the text part of `Gemma4ForConditionalGeneration` and ignores its image and audio parts."""
+    """Reads the text part of `Gemma4ForConditionalGeneration` and ignores its image and audio parts.
+
+    Raises ModelError if a key is missing or wrong.
+    """
     return read(text_part(keys, tied=True), names_in_llava(_NAMES, _OTHER_PARTS))
 
 

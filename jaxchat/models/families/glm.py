@@ -22,7 +22,7 @@ _DEFAULTS = dict(
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `GlmForCausalLM`."""
+    """Reads the configuration of `GlmForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     return ModelConfig(
         **sizes(keys),
@@ -33,5 +33,5 @@ def read(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_4(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Glm4ForCausalLM`."""
+    """Reads the configuration of `Glm4ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     return replace(read(keys), post_norms=True)

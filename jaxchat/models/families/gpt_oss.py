@@ -1,6 +1,6 @@
 """gpt-oss (arXiv 2508.10925): experts with biases and a bounded gate, attention sinks, a window in every other layer.
 
-Its checkpoints are published in MXFP4, see `checkpoints.mxfp4`.
+Its checkpoints are published in MXFP4, see `checkpoints.forms.mxfp4`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ROPE = dict(rope_type="yarn", factor=32.0, truncate=False, original_max_positio
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `GptOssForCausalLM`."""
+    """Reads the configuration of `GptOssForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     if not keys.has("rope_parameters") and not len(keys.inner("rope_scaling")):
         keys = keys.replaced(dict(rope_parameters=_ROPE))

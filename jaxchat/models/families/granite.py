@@ -22,7 +22,7 @@ _NAMES_EXPERTS = Names(
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `GraniteForCausalLM`."""
+    """Reads the configuration of `GraniteForCausalLM`. Raises ModelError if a key is missing or wrong."""
     return replace(
         llama.read(keys),
         embed_scale=keys.number("embedding_multiplier", 1.0),
@@ -33,7 +33,7 @@ def read(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_experts(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `GraniteMoeForCausalLM`."""
+    """Reads the configuration of `GraniteMoeForCausalLM`. Raises ModelError if a key is missing or wrong."""
     model = read(keys)
     experts = Experts(
         count=keys.integer("num_local_experts", 8),

@@ -14,7 +14,7 @@ _DEFAULTS = dict(rms_norm_eps=1e-5)
 
 
 def read_dense(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `HunYuanDenseV1ForCausalLM`."""
+    """Reads the configuration of `HunYuanDenseV1ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     settings, bias = sizes(keys), keys.flag("attention_bias")
     return ModelConfig(

@@ -8,7 +8,7 @@ from jaxchat.models.hf_config import HFConfigReader
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `LlamaForCausalLM`."""
+    """Reads the configuration of `LlamaForCausalLM`. Raises ModelError if a key is missing or wrong."""
     bias = keys.flag("attention_bias")
     return ModelConfig(
         **sizes(keys),

@@ -39,7 +39,10 @@ _NAMES_3 = names_in_llava(Names())
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `MistralForCausalLM` and `MinistralForCausalLM`."""
+    """Reads the configuration of `MistralForCausalLM` and `MinistralForCausalLM`.
+
+    Raises ModelError if a key is missing or wrong.
+    """
     keys = keys.or_else(_DEFAULTS)
     window = optional_window(keys)
     every = (window > 0,) * keys.integer("num_hidden_layers")
@@ -47,7 +50,7 @@ def read(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_ministral_3(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Ministral3ForCausalLM`."""
+    """Reads the configuration of `Ministral3ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS_MINISTRAL_3)
     if not keys.has("rope_parameters") and not len(keys.inner("rope_scaling")):
         keys = keys.replaced(dict(rope_parameters=_ROPE_MINISTRAL_3))

@@ -16,7 +16,7 @@ _DEFAULTS = dict(num_key_value_heads=8, max_position_embeddings=131_072, rms_nor
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `MixtralForCausalLM`."""
+    """Reads the configuration of `MixtralForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     rope_tables, window_sizes = rope(keys, 1e6), same_windows(keys, optional_window(keys))
     experts = Experts(

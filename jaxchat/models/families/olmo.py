@@ -16,7 +16,7 @@ _BASE_3 = 500_000.0
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Olmo2ForCausalLM`."""
+    """Reads the configuration of `Olmo2ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     return _with_layers(keys, kinds(rope(keys), same_windows(keys, 0)))
 

@@ -26,13 +26,16 @@ _VL_EXPERTS = replace(_VL, stacking="in_out", others=(replace(_VL, stacking="out
 
 
 def read_2(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Qwen2ForCausalLM`."""
+    """Reads the configuration of `Qwen2ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     return ModelConfig(**sizes(keys), kinds=_kinds(keys), qkv_bias=True)
 
 
 def read_2_text(keys: HFConfigReader) -> ModelConfig:
-    """Reads the text part of `Qwen2VLForConditionalGeneration` and `Qwen2_5_VLForConditionalGeneration`."""
+    """Reads the text part of `Qwen2VLForConditionalGeneration` and `Qwen2_5_VLForConditionalGeneration`.
+
+    Raises ModelError if a key is missing or wrong.
+    """
     tied = keys.inner("text_config").flag("tie_word_embeddings") or keys.flag("tie_word_embeddings")
     text = keys.inner("text_config") if keys.has("text_config") else keys  # published ones have no such part
     text = _without_sections(text.or_else(_DEFAULTS_VL_2).replaced(dict(tie_word_embeddings=tied)))
@@ -40,7 +43,10 @@ def read_2_text(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_2_experts(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Qwen2MoeForCausalLM`, in which every token also passes through a shared expert."""
+    """Reads the configuration of `Qwen2MoeForCausalLM`, in which every token also passes through a shared expert.
+
+    Raises ModelError if a key is missing or wrong.
+    """
     keys = keys.or_else(_DEFAULTS_2_EXPERTS)
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
     full = keys.integer("max_window_layers", 28, least=0)
@@ -58,7 +64,7 @@ def read_2_experts(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `Qwen3ForCausalLM`."""
+    """Reads the configuration of `Qwen3ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     return _version_3(keys, _kinds(keys), head_dim=keys.integer("head_dim", 128))
 
@@ -67,6 +73,8 @@ def read_3_experts(keys: HFConfigReader) -> ModelConfig:
     """Reads the configuration of `Qwen3MoeForCausalLM`.
 
     By default all layers have experts. All layers have the same window, or none.
+
+    Raises ModelError if a key is missing or wrong.
     """
     keys = keys.or_else(_DEFAULTS_EXPERTS)
     window = optional_window(keys) if keys.flag("use_sliding_window") else 0
@@ -84,13 +92,13 @@ def read_3_experts(keys: HFConfigReader) -> ModelConfig:
 
 
 def read_3_text(keys: HFConfigReader) -> ModelConfig:
-    """Reads the text part of `Qwen3VLForConditionalGeneration`."""
+    """Reads the text part of `Qwen3VLForConditionalGeneration`. Raises ModelError if a key is missing or wrong."""
     text = text_part(keys, tied=False).or_else(_DEFAULTS_VL_3)
     return _version_3(text, kinds(rope(text, 5e5), same_windows(text, 0)), names=_VL)
 
 
 def read_3_experts_text(keys: HFConfigReader) -> ModelConfig:
-    """Reads the text part of `Qwen3VLMoeForConditionalGeneration`."""
+    """Reads the text part of `Qwen3VLMoeForConditionalGeneration`. Raises ModelError if a key is missing or wrong."""
     text = text_part(keys, tied=False).or_else(_DEFAULTS_VL_3_EXPERTS)
     return _version_3(
         text,

@@ -10,7 +10,7 @@ _DEFAULTS = dict(num_key_value_heads=8, head_dim=128, max_position_embeddings=52
 
 
 def read(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `SeedOssForCausalLM`."""
+    """Reads the configuration of `SeedOssForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     return ModelConfig(
         **sizes(keys),

@@ -10,7 +10,7 @@ _DEFAULTS = dict(num_key_value_heads=4, max_position_embeddings=32_768, tie_word
 
 
 def read_3(keys: HFConfigReader) -> ModelConfig:
-    """Reads the configuration of `SmolLM3ForCausalLM`."""
+    """Reads the configuration of `SmolLM3ForCausalLM`. Raises ModelError if a key is missing or wrong."""
     keys = keys.or_else(_DEFAULTS)
     bias = keys.flag("attention_bias")
     mlp_bias = keys.flag("mlp_bias")

@@ -1,4 +1,6 @@
-"""A model without weights: walks through grammars, every allowed token alike, inclined to end."""
+"""Random walks through grammars without a model. Allowed tokens are equally likely, but tokens near an end are
+preferred.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,14 @@ def grammars() -> GrammarCompiler:
 
 
 def constraint_of(request: v1.ChatCompletionRequest) -> OutputConstraint:
-    """What a request asks of the form of its answers, which is something."""
+    """Returns the output constraint of a request that has one."""
     constraint = output_constraint(request, check_tools(request))
     assert constraint is not None
     return constraint
 
 
 def byte_fallback() -> ChatTokenizer:
-    """A tokenizer in the manner of SentencePiece: 256 byte tokens, some pieces with U+2581 for a space."""
+    """Returns a tokenizer like SentencePiece's: 256 byte tokens, and some pieces with U+2581 for a space."""
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     pieces += [
         "\u2581",
@@ -68,7 +70,13 @@ def byte_fallback() -> ChatTokenizer:
 
 
 def request(schema: Any = None, *, text: str = "JSON, please", word: str = "schema") -> v1.ChatCompletionRequest:
-    """A request for an answer that follows `schema`, or for any object (`word="object"`)."""
+    """Returns a request for an answer that follows `schema`.
+
+    Args:
+        schema: the JSON Schema.
+        text: the user's message.
+        word: "schema", or "object" for an answer that may be any object.
+    """
     message = v1.ChatCompletionRequest(model="m")
     message.messages.add(role=v1.ROLE_USER, text=text)
     if word == "object":
@@ -82,7 +90,11 @@ def request(schema: Any = None, *, text: str = "JSON, please", word: str = "sche
 
 
 def allowed(row: np.ndarray) -> np.ndarray:
-    """The ids whose bits are set, i64 `[n]`."""
+    """Returns the ids of the tokens that a token mask allows, i64 `[n]`.
+
+    Args:
+        row: the mask, u32 `[words]`.
+    """
     return np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little"))
 
 
@@ -97,7 +109,15 @@ def walk(
     tokenizer: ChatTokenizer | None = None,
     source: GrammarCompiler | None = None,
 ) -> tuple[str | bytes, bool]:
-    """Text of at most `steps` tokens, and whether it ended; bytes when it was cut within a character."""
+    """Returns a random answer: its text and True if it ended, otherwise its bytes and False.
+
+    Args:
+        request: the request whose grammar the answer follows.
+        seed: seed of the random choices.
+        steps: maximum number of tokens.
+        tokenizer: the tokenizer; by default that of the bundled model.
+        source: compiles the grammar; by default for the bundled model.
+    """
     tokenizer, source = tokenizer or bundled(), source or grammars()
     closing = closers(tokenizer)
     grammar = source.compiled(constraint_of(request))
@@ -120,13 +140,13 @@ def walk(
 
 @cache
 def closers(tokenizer: ChatTokenizer) -> frozenset[int]:
-    """Tokens that bring an end nearer."""
+    """Returns the ids of the tokens that bring the end of an answer nearer."""
     ending = {token for token in range(tokenizer.size) if tokenizer.bytes_of(token) in (b'"', b"}", b"]", b'"}', b'"]')}
     return frozenset(ending | tokenizer.stop_tokens)
 
 
 def follows(request: v1.ChatCompletionRequest, text: str, source: GrammarCompiler | None = None) -> bool:
-    """Whether the grammar takes a text byte by byte, and may end after it."""
+    """Returns whether the grammar of a request accepts a text byte by byte, and may end after it."""
     grammar = (source or grammars()).compiled(constraint_of(request))
     constraint, row = grammar.start(), empty_row(bundled())
     singles = {

@@ -18,7 +18,7 @@ DECODER = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(
 
 
 def pieces(*more: str) -> dict[str, int]:
-    """The vocabulary of a SentencePiece model that holds control tokens, as real ones do."""
+    """Returns the vocabulary of a SentencePiece model that contains control tokens and the pieces `more`."""
     names = ["<pad>", "<s>", "</s>", "<unk>", *BYTES, *CHARS, SPACE, "\n", "ll", "hell", *WORDS, *more]
     return {name: index for index, name in enumerate(dict.fromkeys(names))}
 
@@ -30,7 +30,9 @@ def sentencepiece(*more: str) -> Tokenizer:
 
 
 def gemma() -> str:
-    """Runs of spaces and tags of HTML are added tokens that are not special; the turns' own are."""
+    """Returns a tokenizer like Gemma's. Its control tokens are special; runs of spaces and HTML tags are added but not
+    special.
+    """
     runs = [SPACE * size for size in range(2, 9)]
     made = sentencepiece(*runs, "<b>", "</b>", "<turn>", "</turn>")
     made.normalizer = normalizers.Replace(" ", SPACE)
@@ -41,7 +43,7 @@ def gemma() -> str:
 
 
 def many(count: int = 4000) -> str:
-    """A byte-level tokenizer with thousands of added tokens that begin alike."""
+    """Returns a byte-level tokenizer with `count` added tokens that begin alike."""
     made = Tokenizer.from_str(tiny.tokenizer_json())
     made.add_special_tokens([f"<|reserved_{index}|>" for index in range(count // 2)])
     made.add_tokens([f"<unused_{index}>" for index in range(count // 2)])
@@ -49,7 +51,12 @@ def many(count: int = 4000) -> str:
 
 
 def metaspace(scheme: str, turns: Iterable[str] = ("[INST]", "[/INST]")) -> str:
-    """The form of Llama 2 that is not legacy; the tokens of turns are not special."""
+    """Returns a tokenizer like that of Llama 2 without its legacy behaviour.
+
+    Args:
+        scheme: where a space is put in front of text: "first", "always" or "never".
+        turns: added tokens around turns, which are not special.
+    """
     made = sentencepiece()
     made.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme, split=False)
     made.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(SPACE, prepend_scheme=scheme)])
@@ -58,7 +65,7 @@ def metaspace(scheme: str, turns: Iterable[str] = ("[INST]", "[/INST]")) -> str:
 
 
 def legacy() -> str:
-    """The form of Llama 2: its normaliser puts a space in front of every stretch of text."""
+    """Returns a tokenizer like that of Llama 2, whose normaliser puts a space in front of every stretch of text."""
     made = sentencepiece()
     made.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
     made.decoder = decoders.Sequence([*DECODER, decoders.Strip(" ", 1, 0)])
@@ -67,7 +74,7 @@ def legacy() -> str:
 
 
 def unigram() -> str:
-    """A model that finds the pieces of its vocabulary in text, also those of control tokens."""
+    """Returns a Unigram tokenizer, whose model finds all pieces of its vocabulary in text, including control tokens."""
     vocab = [(name, 0.0 if name.startswith("<") else -2.0) for name in pieces()]
     made = Tokenizer(models.Unigram(vocab, unk_id=3, byte_fallback=True))
     made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" ", SPACE)])
@@ -77,14 +84,21 @@ def unigram() -> str:
 
 
 def byte_level(normalizer: normalizers.Normalizer) -> str:
-    """The form of Qwen 3 (NFC) and Claude (NFKC); the normaliser of DeepSeek V3 is an empty sequence."""
+    """Returns a byte-level tokenizer with a normaliser: NFC as Qwen 3, NFKC as Claude, or an empty sequence as DeepSeek
+    V3.
+    """
     made = Tokenizer.from_str(tiny.tokenizer_json())
     made.normalizer = normalizer
     return made.to_str()
 
 
 def flagged(source: str = "", **flags: bool) -> str:
-    """A tokenizer whose added tokens have flags such as `rstrip`; a byte-level one if no other is given."""
+    """Returns a tokenizer whose added tokens have the flags `flags`, such as `rstrip=True`.
+
+    Args:
+        source: the text of a `tokenizer.json`; "" for a byte-level one.
+        flags: values of flags by name.
+    """
     spec = json.loads(source or tiny.tokenizer_json())
     for token in spec["added_tokens"]:
         token |= flags

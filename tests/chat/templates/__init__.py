@@ -1,4 +1,4 @@
-"""Chat templates in the manner of the families that the product serves."""
+"""Chat templates like those of the model families that the product serves."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ NAMES = ("llama3", "mistral", "qwen", "gemma", "phi", "smollm", "harmony")
 
 
 def source(name: str) -> str:
-    """The text of a template."""
+    """Returns the text of a template."""
     return (Path(__file__).parent / f"{name}.jinja").read_text("utf-8")

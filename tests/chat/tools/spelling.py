@@ -1,4 +1,4 @@
-"""Calls as the models of each format write them, made without the descriptions of the formats."""
+"""Writes calls as the models of each format do, independently of the formats' descriptions in the package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def dumps(value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value as the formats with tags have it."""
+    """Returns a value as formats with tags write it: a string without quotes, any other value as JSON."""
     return value if isinstance(value, str) else dumps(value)
 
 
@@ -23,7 +23,7 @@ def objects(calls: Calls, key: str = "arguments") -> list[str]:
 
 
 def in_order(name: str, calls: Calls) -> Calls:
-    """Calls with arguments in the order that models of the format know."""
+    """Returns calls with their arguments in the order in which models of the format `name` write them."""
 
     def ordered(value: Any) -> Any:
         return {key: ordered(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
@@ -107,7 +107,7 @@ def dsml(calls: Calls, block: str) -> str:
 
 
 def action(calls: Calls) -> str:
-    """Calls as the first Command R has them, in JSON over several lines."""
+    """Returns calls as the first Command R writes them: JSON over several lines."""
     listed = json.dumps(
         [{"tool_name": name, "parameters": given} for name, given in calls], indent=4, ensure_ascii=False
     )
@@ -131,7 +131,7 @@ def mcp(calls: Calls) -> str:
 
 
 def gemma(value: Any) -> str:
-    """A value as Gemma 4 writes it."""
+    """Returns a value as Gemma 4 writes it."""
     if isinstance(value, str):
         return f'<|"|>{value}<|"|>'
     if isinstance(value, list):

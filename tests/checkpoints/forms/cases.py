@@ -1,4 +1,4 @@
-"""The forms that tests write, by name."""
+"""The quantised forms that tests write, by name."""
 
 from __future__ import annotations
 

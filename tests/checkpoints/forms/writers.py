@@ -1,4 +1,4 @@
-"""Writes random weights in quantised forms, after the formats' definitions, with the numbers that they stand for."""
+"""Writes random weights in quantised forms by the formats' definitions, and returns the numbers that they represent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ FLOAT8 = ml_dtypes.float8_e4m3fn
 
 @dataclass(frozen=True)
 class Case:
-    """A form: its `quantization_config`, a writer of weights, and the bits of codes that kernels multiply by."""
+    """A stored form.
+
+    Attributes:
+        quantization: the `quantization_config` of the checkpoint.
+        write: `write(rng, module, n, k)` returns the stored tensors of a weight, and the weight, f32 `[n, k]`.
+        bits: bits of the codes that kernels multiply by; None if weights are widened.
+        order: whether a group's inputs are not neighbours.
+    """
 
     quantization: dict[str, Any]
     write: Write
@@ -31,7 +38,7 @@ class Case:
 
 
 def pack(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Packs codes along the last axis, zeros at its end, lowest bits first."""
+    """Packs codes `[n, k]` into words i32 `[n, ceil(k * bits / 32)]`, lowest bits first. Pads them with zeros."""
     per_word = 32 // bits
     padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % per_word)))
     words = np.zeros((len(codes), padded.shape[1] // per_word), np.uint32)
@@ -41,12 +48,19 @@ def pack(codes: np.ndarray, bits: int) -> np.ndarray:
 
 
 def scales_of(rng: np.random.Generator, largest: float, *shape: int, dtype: Any = np.float16) -> np.ndarray:
-    """Returns scales that make numbers up to `largest` those of an ordinary weight."""
+    """Returns random scales of the given shape, with which codes up to `largest` become typical weights."""
     return (rng.uniform(0.2, 0.6, shape) / largest).astype(dtype)
 
 
 def weight_of(codes: np.ndarray, zeros: Any, scales: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Returns `(codes - zeros) * scales` in f32, where `groups` are those of the inputs."""
+    """Returns the weight `(codes - zeros) * scales`, f32 `[n, k]`.
+
+    Args:
+        codes: codes `[n, k]`.
+        zeros: zero points, broadcastable to `[n, G]`.
+        scales: scales `[n, G]`.
+        groups: the group of each input, `[k]`.
+    """
     zeros = np.broadcast_to(zeros, scales.shape)[:, groups].astype(np.float32)
     return (codes.astype(np.float32) - zeros) * scales.astype(np.float32)[:, groups]
 
@@ -95,7 +109,13 @@ def awq(group: int = 32, *, zero_point: bool = True) -> Case:
 
 
 def compressed(form: str, dtype: Any = ml_dtypes.bfloat16, **weights: Any) -> Case:
-    """Returns a case of compressed-tensors whose `weights` are as in `config_groups`, by default symmetric channels."""
+    """Returns a case of compressed-tensors.
+
+    Args:
+        form: the format, such as "pack-quantized".
+        dtype: dtype of the scales.
+        weights: entries of `weights` in `config_groups`; by default symmetric int8 with a scale for each output.
+    """
     weights = dict(num_bits=8, type="int", symmetric=True, strategy="channel") | weights
     bits, strategy = weights["num_bits"], weights["strategy"]
     middle = 2 ** (bits - 1)
@@ -132,7 +152,14 @@ def compressed(form: str, dtype: Any = ml_dtypes.bfloat16, **weights: Any) -> Ca
 
 
 def floats(strategy: str, scale: str, quantization: dict[str, Any], block: int = 128) -> Case:
-    """Returns a case of 8-bit floats, with scales for the "tensor", for each "channel" or for each "block"."""
+    """Returns a case of 8-bit floats.
+
+    Args:
+        strategy: what has one scale: "tensor", "channel" or "block".
+        scale: end of the name of the scales.
+        quantization: the `quantization_config`.
+        block: width and height of a block.
+    """
 
     def write(rng: np.random.Generator, module: str, n: int, k: int) -> tuple[Tensors, np.ndarray]:
         numbers = (rng.standard_normal((n, k)) * 50).astype(FLOAT8)
@@ -164,7 +191,13 @@ def fp8(strategy: str, block: int = 128) -> Case:
 
 
 def bitsandbytes(kind: str = "nf4", *, nested: bool = False, block: int = 64) -> Case:
-    """Returns a case of bitsandbytes: "nf4", whose table is an arbitrary one here, or "int8"."""
+    """Returns a case of bitsandbytes.
+
+    Args:
+        kind: "nf4", here with an arbitrary table, or "int8".
+        nested: whether the scales are quantised too.
+        block: number of codes that share a scale.
+    """
 
     def write_int8(rng: np.random.Generator, module: str, n: int, k: int) -> tuple[Tensors, np.ndarray]:
         numbers = rng.integers(-127, 128, (n, k), np.int8)
@@ -201,7 +234,7 @@ def bitsandbytes(kind: str = "nf4", *, nested: bool = False, block: int = 64) ->
 
 
 def tensor_of(array: np.ndarray) -> torch.Tensor:
-    """Returns an array as a tensor, also of dtypes that NumPy itself has not."""
+    """Returns an array as a torch tensor. Supports bf16 and 8-bit floats, which NumPy itself lacks."""
     array = np.array(array, order="C")
     if array.dtype == FLOAT8:
         return torch.from_numpy(array.view(np.uint8)).view(torch.float8_e4m3fn)
@@ -211,7 +244,7 @@ def tensor_of(array: np.ndarray) -> torch.Tensor:
 
 
 def save(directory: Path, tensors: Tensors, quantization: dict[str, Any] | None = None) -> None:
-    """Writes `model.safetensors`, also with 8-bit floats, and `config.json` with `quantization`."""
+    """Writes `model.safetensors`, and adds `quantization` to `config.json` unless it is None. Supports 8-bit floats."""
     save_file({name: tensor_of(array) for name, array in tensors.items()}, directory / "model.safetensors")
     if quantization is not None:
         file = directory / "config.json"

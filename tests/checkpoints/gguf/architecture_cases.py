@@ -1,4 +1,4 @@
-"""Architectures in GGUF files: their metadata, and the `config.json` that they stand for."""
+"""Architectures in GGUF files: their metadata, and the `config.json` that corresponds to each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,15 @@ EXPERTS = {"expert_count": 6, "expert_used_count": 2}
 
 @dataclass(frozen=True)
 class Case:
-    """An architecture: keys of its files beside `SIZES`, and those of its `config.json` beside `HF_SIZES`."""
+    """An architecture.
+
+    Attributes:
+        name: the architecture in GGUF files.
+        model: prefix of its name in Hugging Face form.
+        keys: metadata of its files in addition to `SIZES`.
+        hugging_face: keys of its `config.json` in addition to `HF_SIZES`.
+        tensors: names of tensors that its files contain, each with one number in a row.
+    """
 
     name: str
     model: str

@@ -1,4 +1,4 @@
-"""The tiny model of `tests.tiny` as the conversion of llama.cpp writes it, and GGUF files of arbitrary content."""
+"""Writes the tiny model of `tests.tiny` as llama.cpp's conversion would, and GGUF files of arbitrary content."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ Values = Mapping[str, Any]
 
 
 def write_checkpoint(directory: Path, **changes: Any) -> Path:
-    """Writes a tiny Llama in Hugging Face form, as `tests.tiny` does but of random numbers, without jax."""
+    """Writes a tiny Llama with random weights in Hugging Face form, like `tests.tiny.write` but without jax.
+
+    Args:
+        directory: the directory to write, which is also the result.
+        changes: entries of `config.json` that replace or extend `tests.tiny.CONFIG`.
+    """
     config = {**tiny.CONFIG, "hidden_size": 64, "tie_word_embeddings": False, **changes}
     width, inner, heads, kv_heads = (
         config[key] for key in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
@@ -58,7 +63,14 @@ def write_checkpoint(directory: Path, **changes: Any) -> Path:
 def write(
     path: Path, tensors: Mapping[str, np.ndarray], metadata: Values, kinds: Mapping[str, str] | None = None
 ) -> Path:
-    """Writes a file with `tensors`, quantised as `kinds` says for names that end so, and `metadata`."""
+    """Writes a GGUF file and returns its path.
+
+    Args:
+        path: the file.
+        tensors: the tensors by name.
+        metadata: values by key.
+        kinds: GGUF types by the end of tensor names; other tensors are F32.
+    """
     writer = GGUFWriter(path, str(metadata["general.architecture"]))
     for key, value in metadata.items():
         put(writer, key, value)
@@ -74,7 +86,7 @@ def write(
 
 
 def put(writer: GGUFWriter, key: str, value: Any) -> None:
-    """Adds a key with the type that llama.cpp uses for values like this one."""
+    """Adds a key with the type that llama.cpp uses for such values."""
     if key == "general.architecture":
         return
     adders: dict[type, Callable[[str, Any], None]] = {
@@ -153,7 +165,14 @@ def vocabulary_of(directory: Path, size: int) -> dict[str, Any]:
 
 
 def write_tiny(path: Path, directory: Path, kinds: Mapping[str, str] | None = None, **changes: Any) -> Path:
-    """Writes the model in `directory` as a GGUF file, with `changes` of metadata; None leaves a key out."""
+    """Writes the model in `directory` as a GGUF file and returns the file's path.
+
+    Args:
+        path: the file.
+        directory: a model in Hugging Face form.
+        kinds: GGUF types by the end of tensor names; other tensors are F32.
+        changes: changed metadata by key; None removes a key.
+    """
     metadata = {**metadata_of(directory), **changes}
     return write(
         path, tensors_of(directory), {key: value for key, value in metadata.items() if value is not None}, kinds

@@ -37,7 +37,13 @@ def free_port() -> int:
 
 @dataclass
 class MultihostServer:
-    """The processes of one model. `server` is the ready leader; `logs` have each process's stderr, leader first."""
+    """The processes that serve one model.
+
+    Attributes:
+        server: the leader, which is ready.
+        followers: the other processes.
+        logs: standard error of each process, the leader's first.
+    """
 
     server: Process
     followers: list[subprocess.Popen[str]]
@@ -58,7 +64,14 @@ class MultihostServer:
 def launch(
     arguments: Sequence[str], log: Path, *, devices: int = 1, program: Sequence[str] = MODULE
 ) -> subprocess.Popen[str]:
-    """Starts one process with `devices` virtual CPU devices."""
+    """Starts one process of the server.
+
+    Args:
+        arguments: arguments of `jaxchat serve`.
+        log: file for standard error.
+        devices: number of virtual CPU devices.
+        program: arguments of Python that run the command.
+    """
     flags = f"--xla_force_host_platform_device_count={devices}"
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, *program, "serve", *arguments]
@@ -67,13 +80,13 @@ def launch(
 
 
 def member(model: Path, processes: int, process_id: int, port: int, *flags: str) -> list[str]:
-    """Returns the arguments of one process of a multihost server."""
+    """Returns the arguments of process `process_id` of `processes` processes, with the coordinator on `port`."""
     place = ("--processes", str(processes), "--process-id", str(process_id), "--coordinator", f"127.0.0.1:{port}")
     return ["--model", str(model), *SIZES, "--grpc-port", "0", "--rest-port", "0", *place, *flags]
 
 
 def ready(process: subprocess.Popen[str], log: Path) -> Process:
-    """Returns a server once it reports to be ready."""
+    """Returns the server of a process once it reports that it is ready. Fails with its `log` if it ends before."""
     assert process.stdout is not None
     output = ""
     for line in process.stdout:
@@ -94,7 +107,17 @@ def start_multihost(
     port: int = 0,
     programs: Sequence[str] = MODULE,
 ) -> MultihostServer:
-    """Starts a model split over the devices of several processes that run `programs`, and waits until it is ready."""
+    """Starts a model split over the devices of several processes, and waits until it is ready.
+
+    Args:
+        model: directory of the model.
+        folder: folder for logs.
+        flags: further flags of all processes.
+        processes: number of processes.
+        devices: devices of each process.
+        port: port of the coordinator; 0 picks a free one.
+        programs: arguments of Python that run the command.
+    """
     port = port or free_port()
     split = ("--tensor-parallel", str(processes * devices), *flags)
     logs = [folder / f"log{index}" for index in range(processes)]
@@ -108,7 +131,10 @@ def start_multihost(
 def start_single(
     model: Path, folder: Path, *flags: str, devices: int, programs: Sequence[str] = MODULE
 ) -> MultihostServer:
-    """Starts one process with all devices, for the answers that several processes must equal."""
+    """Starts one process with all `devices`, whose answers those of several processes must equal.
+
+    The other arguments are those of `start_multihost`.
+    """
     log = folder / "single"
     arguments = ["--model", str(model), *SIZES, "--grpc-port", "0", "--rest-port", "0", *flags]
     process = launch([*arguments, "--tensor-parallel", str(devices)], log, devices=devices, program=programs)

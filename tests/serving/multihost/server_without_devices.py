@@ -1,4 +1,4 @@
-"""The command `jaxchat` with a session without a model: leaders and followers that do everything except compute."""
+"""The command `jaxchat` with leaders and followers that have no model: they do everything except compute."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Measures jaxchat and `transformers` on a GPU: `python -m tools.bench.gpu --models llama-3.2-1b llama-3-8b`.
 
-Models have random weights, and each peer runs in a separate process. Reports the tokens per second of prefill and of
-decoding for several users at once, with their share of the roofline: the maker's peak rate for prefill, and the time of
-reading weights and KV for decoding.
+Models have random weights, and each peer runs in a separate process. Reports the tokens per second of prefill, and of
+decoding for several users at once, with their share of the roofline. The roofline is the maker's peak rate for prefill,
+and the time of reading weights and KV for decoding.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PEERS = {
 
 
 def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float) -> dict[str, Any]:
-    """Runs a peer for at most `seconds` and returns its last results, or {} if it printed none.
+    """Runs a peer and returns its last results, or {} if it printed none.
 
     Args:
         command: the module of the peer and its flags.
         args: the flags of `tools.bench.gpu.engine.add_arguments`.
         model: a name that `jaxchat plan` knows, or a `config.json`.
-        seconds: the limit.
+        seconds: maximum time of the run.
     """
     numbers = ("prompt", "steps", "rounds", "max_seq_len")
     flags = [word for name in numbers for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
@@ -46,12 +46,12 @@ def ask(command: list[str], args: argparse.Namespace, model: str, seconds: float
 
 
 def main() -> int:
-    """Runs the command line."""
+    """Runs the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools.bench.gpu", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--models", nargs="+", default=["llama-3.2-1b", "llama-3-8b"])
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--seconds", type=float, default=600.0, help="that a peer may take")
+    parser.add_argument("--seconds", type=float, default=600.0, help="maximum time of a peer, in seconds")
     parser.add_argument("--json", type=Path, help="file for all figures")
     args = parser.parse_args()
     every_result: dict[str, Any] = {}

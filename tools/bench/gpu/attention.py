@@ -30,7 +30,7 @@ Attend = Callable[[Array, Array, Array, Array, Array], Array]
 
 
 def shipped(q: Array, keys: Array, values: Array, table: Array, lengths: Array) -> Array:
-    """Runs jax's own paged attention kernel. Takes the arguments of `gathered` and returns `[R, H, d]`."""
+    """Runs jax's own paged attention kernel. Takes the arguments of `gathered` and returns bf16 `[R, H, d]`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
@@ -38,7 +38,7 @@ def shipped(q: Array, keys: Array, values: Array, table: Array, lengths: Array) 
 
 
 def gathered(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN on a contiguous copy of each row's pages, and returns `[R, H, d]`.
+    """Runs cuDNN on a contiguous copy of each row's pages, and returns bf16 `[R, H, d]`.
 
     Args:
         q: queries, bf16 `[R, H, d]`.
@@ -54,7 +54,7 @@ def gathered(q: Array, keys: Array, values: Array, table: Array, lengths: Array,
 
 
 def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN over rows with contiguous keys and values, bf16 `[R, tokens, K, d]`. Returns `[R, H, d]`.
+    """Runs cuDNN over rows with contiguous keys and values, bf16 `[R, tokens, K, d]`. Returns bf16 `[R, H, d]`.
 
     Ignores `table`. The other arguments are as for `gathered`.
     """
@@ -65,7 +65,7 @@ def contiguous(q: Array, keys: Array, values: Array, table: Array, lengths: Arra
 
 
 def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Array, by: Any = "cudnn") -> Array:
-    """Runs cuDNN with a causal mask over a contiguous copy of one sequence's pages, and returns `[T, H, d]`.
+    """Runs cuDNN with a causal mask over a contiguous copy of one sequence's pages, and returns bf16 `[T, H, d]`.
 
     Args:
         q: queries, bf16 `[T, H, d]`, at positions from `start` on.
@@ -82,12 +82,20 @@ def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Ar
 
 
 def ours(kernel: Callable[..., Array]) -> Attend:
-    """Returns a kernel of `gpu_flash` as a function of keys and values."""
+    """Returns a kernel of `gpu_flash` as a function that takes the arguments of `gathered` or `chunk_gathered`."""
     return lambda q, keys, values, table, place: kernel(q, (keys, values), table, place, PLAIN)
 
 
 def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
-    """Returns the median microseconds of one layer. `place` is passed to `attend` after `table`."""
+    """Returns the median microseconds of one layer of attention.
+
+    Args:
+        attend: the attention to time.
+        q: queries, bf16 `[R, H, d]` or `[T, H, d]`.
+        caches: keys and values of each layer, bf16, in the shapes that `attend` takes.
+        table: page table, i32 `[R, P]` or `[P]`.
+        place: last argument of `attend`, i32: the lengths `[R]` of rows, or the position of the first query.
+    """
 
     @jax.jit
     def run(q: Array, caches: Any, table: Array, place: Array) -> Array:
@@ -108,6 +116,9 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns the results of all kernels, with the roofline (`floor`) and the time (`us`), both in microseconds.
 
     A kernel that fails has the key `error` instead.
+
+    Args:
+        args: the flags of the command line.
     """
     H, K, d = args.heads, args.kv_heads, args.width
     drawn = partial(jax.random.normal, dtype=jnp.bfloat16)
@@ -152,9 +163,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.bench.gpu.attention", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--heads", type=int, default=32)
     parser.add_argument("--kv-heads", type=int, default=8)
-    parser.add_argument("--width", type=int, default=128, help="of a head")
-    parser.add_argument("--bandwidth", type=float, default=3.35e12, help="bytes a second, for the floor")
-    parser.add_argument("--flops", type=float, default=989e12, help="operations a second, for the floor")
+    parser.add_argument("--width", type=int, default=128, help="head dimension")
+    parser.add_argument("--bandwidth", type=float, default=3.35e12, help="peak bytes per second, for the roofline")
+    parser.add_argument("--flops", type=float, default=989e12, help="peak operations per second, for the roofline")
     for line in measure(parser.parse_args()):
         print(json.dumps(line), flush=True)
 

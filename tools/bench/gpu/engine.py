@@ -45,7 +45,13 @@ def probe() -> dict[str, float]:
 
 
 def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[str, Any]:
-    """Returns random parameters, drawn on the device, as a pytree for `Decoder.apply`."""
+    """Returns random parameters, drawn on the device, as a pytree for `Decoder.apply`.
+
+    Args:
+        model: the model.
+        placement: the devices and how parameters are split over them.
+        dtype: dtype of the parameters.
+    """
 
     @partial(jax.jit, static_argnums=1)
     def draw(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -61,6 +67,10 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
     """Returns a warmed-up runner with random weights.
 
     It has decode programs of 8 rows and of all slots, and the prefill buckets that `jaxchat plan` suggests.
+
+    Args:
+        model: the model.
+        args: the flags of the command line. The largest of `args.users` is the number of slots.
     """
     slots = max(args.users)
     engine = EngineConfig(
@@ -93,7 +103,14 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
 
 
 def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> float:
-    """Prefills a random prompt of `prompt` tokens in each of the first `users` slots. Returns tokens per second."""
+    """Prefills a random prompt in each of the first `users` slots. Returns tokens per second.
+
+    Args:
+        runner: a runner with at least `users` slots.
+        users: number of prompts.
+        prompt: length of each prompt, in tokens.
+        sampling: how the slots sample from then on.
+    """
     sizes, rng = runner.sizes, np.random.default_rng(0)
     tokens = rng.integers(0, sizes.vocab, prompt).astype(np.int32)
     began = time.perf_counter()
@@ -107,7 +124,10 @@ def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> f
 
 
 def decode(runner: Runner, users: int, steps: int) -> float:
-    """Returns the seconds per decode step. Like the engine, dispatches each step before it reads the previous one."""
+    """Returns the seconds per decode step of the first `users` slots, over `steps` steps.
+
+    Like the engine, dispatches each step before it reads the previous one.
+    """
     work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
     runner.decode(work).wait()
     began, before = time.perf_counter(), runner.decode(work)
@@ -120,7 +140,14 @@ def decode(runner: Runner, users: int, steps: int) -> float:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns medians over the rounds: tokens per second of prefill, and seconds per decode step."""
+    """Returns the device, its peak rates and the figures of the model, by name.
+
+    Figures are medians over the rounds: tokens per second of prefill, and seconds per decode step for each number of
+    users and way of sampling.
+
+    Args:
+        args: the flags of the command line.
+    """
     results: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
     began = time.perf_counter()
     runner = make(read_shape(args.model), args)
@@ -144,8 +171,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that describe a measurement."""
     parser.add_argument("--model", default="llama-3-8b", help="a name that `jaxchat plan` knows, or a config.json")
     parser.add_argument("--users", nargs="+", type=int, default=[1, 8, 64])
-    parser.add_argument("--prompt", type=int, default=1024, help="tokens")
-    parser.add_argument("--steps", type=int, default=64, help="of each measurement of decoding")
+    parser.add_argument("--prompt", type=int, default=1024, help="tokens of each prompt")
+    parser.add_argument("--steps", type=int, default=64, help="steps of each measurement of decoding")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-seq-len", type=int, default=2048)
 

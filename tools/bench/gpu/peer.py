@@ -21,9 +21,13 @@ KINDS = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3MoeForC
 
 
 class Stepper:
-    """A model of `transformers` with random bf16 weights. `compiled` uses torch.compile and a static cache.
+    """A model of `transformers` with random bf16 weights, which decodes greedily.
 
-    Decodes greedily. `context` is the size of the static cache in tokens.
+    Args:
+        model: a name in `MODEL_SHAPES`, or the path of a `config.json`.
+        device: torch's name of the device, such as "cuda".
+        context: size of the static cache, in tokens.
+        compiled: whether to use torch.compile and a static cache.
     """
 
     def __init__(self, model: str, device: str, context: int, *, compiled: bool) -> None:
@@ -44,7 +48,9 @@ class Stepper:
 
     @torch.inference_mode()
     def prefill(self, users: int, prompt: int) -> tuple[Any, torch.Tensor, float]:
-        """Prefills random prompts of `prompt` tokens. Returns KV cache, next tokens `[users, 1]`, and seconds."""
+        """Prefills `users` random prompts of `prompt` tokens. Returns KV cache, next tokens i64 `[users, 1]`, and
+        seconds.
+        """
         tokens = torch.randint(0, self.config.vocab_size, (users, prompt), device=self.device)
         cache: Any = (
             StaticCache(config=self.config, max_cache_len=self.context)
@@ -61,7 +67,13 @@ class Stepper:
 
     @torch.inference_mode()
     def decode(self, users: int, prompt: int, steps: int) -> float:
-        """Returns the seconds per decode step over `steps` steps. Three earlier steps warm up and capture the graph."""
+        """Returns the seconds per decode step. Three steps before the measured ones warm up and capture the graph.
+
+        Args:
+            users: number of sequences.
+            prompt: tokens of each prompt.
+            steps: number of steps to measure.
+        """
         cache, token, _ = self.prefill(users, prompt)
         position = torch.tensor([prompt], device=self.device)
         for step in range(steps + 3):

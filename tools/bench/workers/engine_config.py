@@ -7,7 +7,7 @@ from tools.bench.workers.line import Settings
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    """Returns the engine's settings for a run. With int8 weights, and those of a GGUF file, activations are float32."""
+    """Returns the engine's settings for a run. Activations are float32 if weights are int8 or come from a GGUF file."""
     rounded = settings.dtype == "int8"
     return EngineConfig(
         slots=settings.slots,

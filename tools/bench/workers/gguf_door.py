@@ -1,7 +1,7 @@
 """Runs jaxchat's server with a GGUF file in a separate process, and sends it requests over gRPC.
 
-The tokenizer is that of the model, so a prompt of given length is made of common words, whose first tokens the chat
-template adds. Answers ignore end tokens, and their tokens are counted by their ids.
+Each prompt consists of common words, because the file has its own tokenizer: about one token a word, after the tokens
+that the chat template adds. Answers do not end at end tokens. Their length is the number of token ids received.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class GgufDoor(Doors):
         return times
 
     async def _count(self, text: str) -> tuple[int, int]:
-        """Returns the tokens of a prompt and of its answer."""
+        """Returns the number of tokens in the prompt of the message `text`, and in its answer of at most one token."""
         async with AsyncClient(self._server.grpc) as client:
             times, prompt = await self._ask(client, text, 1, Clock())
             return prompt, len(times)

@@ -40,7 +40,12 @@ def gguf_name(name: str) -> str:
 
 
 def write(directory: Path, dtype: str) -> None:
-    """Writes the GGUF file of a model, with matrices in `dtype` and vectors in float32. int8 is GGUF's Q8_0."""
+    """Writes the GGUF file of a model.
+
+    Args:
+        directory: directory of the model.
+        dtype: dtype of matrices: float32, bfloat16, or int8 for GGUF's Q8_0. Vectors are float32.
+    """
     import gguf
     import numpy as np
     from safetensors import safe_open

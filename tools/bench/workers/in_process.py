@@ -18,7 +18,7 @@ from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 
 
 class InProcess:
-    """A peer with jaxchat's engine. Its events arrive on the engine thread."""
+    """A peer with jaxchat's engine for the given settings. Its events arrive on the engine thread."""
 
     def __init__(self, settings: Settings) -> None:
         directory = Path(settings.model)

@@ -24,9 +24,9 @@ from typing import Any, Protocol
 class Settings:
     """The first message to every worker."""
 
-    model: str  # a directory in Hugging Face form
-    dtype: str  # float32, bfloat16, or int8 for weights of 8 bits
-    slots: int  # most sequences that may be decoded together
+    model: str  # a directory in Hugging Face form, or a GGUF file
+    dtype: str  # float32, bfloat16, int8 for weights of 8 bits, or gguf for those of a GGUF file
+    slots: int  # maximum number of sequences that are decoded together
     max_seq_len: int  # longest prompt plus answer in tokens
     threads: int
     way: str = ""  # for jaxchat: grpc or rest
@@ -46,7 +46,10 @@ Times = list[list[float]]
 
 
 class LoadedPeer(Protocol):
-    """A peer that has loaded its model. `run` returns, for each request, the times at which its tokens arrived."""
+    """A peer that has loaded its model.
+
+    `run` returns, for each request, the seconds from the beginning of the run at which its tokens arrived.
+    """
 
     version: str
 
@@ -69,7 +72,11 @@ class Clock:
 
 
 def serve(load: Callable[[Settings], LoadedPeer]) -> None:
-    """Loads a peer and answers messages until standard input ends. Sends the output of libraries to standard error."""
+    """Loads a peer and answers messages until standard input ends. Sends the output of libraries to standard error.
+
+    Args:
+        load: loads the peer that the settings describe.
+    """
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
 

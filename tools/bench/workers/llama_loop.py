@@ -21,12 +21,21 @@ BATCH = 512  # most tokens of one pass
 
 @dataclass(eq=False)
 class Running:
-    """A sequence in the KV cache."""
+    """A sequence in the KV cache.
+
+    Attributes:
+        index: number of the request in its run.
+        slot: llama.cpp's id of the sequence.
+        request: the request.
+        fed: tokens in the cache.
+        last: the newest token id.
+        times: seconds from the beginning of the run at which each token arrived.
+    """
 
     index: int
     slot: int
     request: Request
-    fed: int = 0  # tokens in the cache
+    fed: int = 0
     last: int = 0
     times: list[float] = field(default_factory=list)
 
@@ -42,6 +51,9 @@ class Running:
 
 class LlamaLoop:
     """A peer with one context of llama.cpp, whose sequences share the KV cache.
+
+    Args:
+        settings: the first message to the worker.
 
     Raises:
         RuntimeError: llama.cpp cannot load the model.

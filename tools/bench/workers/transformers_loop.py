@@ -14,7 +14,7 @@ from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 
 
 class TransformersLoop:
-    """A peer with a model of `transformers` in eager mode."""
+    """A peer with a model of `transformers` in eager mode, for the given settings."""
 
     def __init__(self, settings: Settings) -> None:
         torch.set_num_threads(settings.threads)

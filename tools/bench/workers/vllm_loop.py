@@ -8,10 +8,12 @@ from tools.bench.workers.line import Clock, Request, Settings, Times, serve
 
 
 class VllmLoop:
-    """A peer with vLLM's engine and scheduler. It runs in eager mode, because vLLM's compiler takes minutes."""
+    """A peer with vLLM's engine and scheduler for the given settings. Runs in eager mode: vLLM's compiler takes
+    minutes.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        # Read when vllm is imported: the engine in this process, and gigabytes of KV cache.
+        # vllm reads these when it is imported. They keep the engine in this process and bound the KV cache (GB).
         os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2"}
         import vllm
 

@@ -56,7 +56,7 @@ MINUS = (
 
 
 def equation(a: int, sign: str, b: int) -> str:
-    """Returns an equation, such as `47 + 38 = 85.`"""
+    """Returns the equation for `a sign b`, such as `47 + 38 = 85.`"""
     return f"{a} {sign} {b} = {a + b if sign == '+' else a - b}."
 
 
@@ -78,5 +78,5 @@ def sample(rng: Random, a: int, sign: str, b: int) -> Sample:
 
 
 def make(rng: Random) -> Sample:
-    """Returns a random question with its answer."""
+    """Returns a random question with its answer. The key is the pair of numbers with the sign."""
     return sample(rng, *operands(rng))

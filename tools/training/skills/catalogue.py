@@ -16,7 +16,13 @@ Fill = Callable[[Random], Any]
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter of a tool: its JSON type, a generator of values, and all its values if they are an enumeration."""
+    """A parameter of a tool.
+
+    Attributes:
+        kind: its JSON type.
+        fill: draws a value.
+        enum: all values, if the schema declares them as an enumeration.
+    """
 
     kind: str
     fill: Fill
@@ -29,10 +35,15 @@ class Param:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool with templates for requests (`asks`) and for the answer after its result.
+    """A tool, with texts for conversations that use it.
 
-    The fields of templates are arguments, and in `answer` also fields of the result. A parameter that some request
-    omits is not required.
+    Attributes:
+        names: names of which a declaration has one.
+        description: what the tool does.
+        params: parameters by name. One that some request omits is not required.
+        asks: templates of requests. Their fields are names of parameters.
+        returns: generators of the fields of a result, by name.
+        answer: template of the answer after a result. Its fields are parameters and fields of the result.
     """
 
     names: tuple[str, ...]
@@ -60,7 +71,15 @@ class Tool:
 
 
 def param(spec: str) -> Param:
-    """Parses `integer 1 180`, `number`, `one of on|off`, `choice done|ok`, or a name in `values.STRINGS`."""
+    """Returns the parameter that a text describes.
+
+    Args:
+        spec: `integer LOW HIGH` with HIGH excluded, `number`, `one of A|B` for an enumeration, `choice A|B` for a
+            string that has one of the values but does not declare them, or a name in `values.STRINGS`.
+
+    Raises:
+        KeyError: the text is none of these.
+    """
     match spec.split():
         case ["integer", low, high]:
             return Param("integer", lambda rng: rng.randrange(int(low), int(high)))

@@ -64,7 +64,10 @@ def clock(rng: Random) -> str:
 
 
 def price(rng: Random) -> float | int:
-    """Returns a price: an integer, or a number with two decimals. The last is not 0, so that JSON keeps both."""
+    """Returns a price: an integer, or a number with two decimals.
+
+    The second decimal is never 0, so that the JSON text of the number keeps both.
+    """
     whole = rng.randrange(1, 1000)
     return whole if rng.random() < 0.5 else float(f"{whole}.{rng.randrange(10)}{rng.randrange(1, 10)}")
 

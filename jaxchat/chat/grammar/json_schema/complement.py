@@ -1,7 +1,7 @@
 """Negates JSON Schemas, as `not`, `if` and `oneOf` require.
 
-The result is a list of alternatives, of which a value must satisfy at least one. Every value that does violates the
-original schema. Some values that violate it may satisfy none.
+The result is a list of alternatives. Every value that satisfies one of them violates the original schema. Some values
+that violate the schema may satisfy no alternative.
 """
 
 from __future__ import annotations
@@ -57,7 +57,14 @@ def complement(document: Document, schema: Any, pointer: str, depth: int = 0) ->
 
 
 def negated(document: Document, schema: Schema, keyword: str, pointer: str, depth: int = 0) -> list[Schema]:
-    """Returns alternatives that violate one keyword of a schema. The other arguments are those of `complement`.
+    """Returns alternatives that violate one keyword of a schema.
+
+    Args:
+        document: the whole document.
+        schema: a schema in the document.
+        keyword: the keyword.
+        pointer: JSON pointer of `schema`.
+        depth: number of references and subschemas on the way to `schema`.
 
     Raises:
         UnsupportedSchema: the keyword cannot be negated, or the document takes too many comparisons.

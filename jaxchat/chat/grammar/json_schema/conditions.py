@@ -12,7 +12,14 @@ from jaxchat.chat.grammar.json_schema.keywords import Schema, UnsupportedSchema,
 
 
 def conditions(document: Document, schema: Schema, pointer: str) -> Iterator[tuple[str, Schema | bool]]:
-    """Yields JSON pointers with schemas that replace the conditions of `schema`. A value must satisfy all of them.
+    """Yields the schemas that replace the conditions of `schema`, each after its JSON pointer.
+
+    A value must satisfy all of them.
+
+    Args:
+        document: the whole document.
+        schema: a schema in the document.
+        pointer: JSON pointer of `schema`.
 
     Raises:
         UnsupportedSchema: a condition is malformed, or has a keyword that cannot be negated.

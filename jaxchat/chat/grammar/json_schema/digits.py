@@ -1,7 +1,7 @@
 """Limits the digits of numbers, so that an answer cannot consist of endless digits.
 
-A number has at most 17 significant digits, in one of three forms: an integer, 13 digits before the point and 4 after
-it, or 8 before and 9 after. It has no exponent, because the grammar library cannot limit one.
+A number is an integer of at most 17 digits, or has at most 13 digits before the point and 4 after it, or 8 before and 9
+after. It has no exponent, because the grammar library cannot limit one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,13 @@ def limit_digits(schema: Schema) -> Schema:
 
 
 def definition_name(prefix: str, number: int, *, merged: bool) -> str:
-    """Returns the name of a definition. It tells whether the definition is only a part of intersections."""
+    """Returns the name of a definition, from which `is_merged` can tell whether it is only a part of intersections.
+
+    Args:
+        prefix: begins the name.
+        number: number of the definition.
+        merged: whether the definition is only a part of intersections.
+    """
     return f"{prefix}{'merged' if merged else 'd'}{number}"
 
 
@@ -108,7 +114,7 @@ class _Limiter:
 
     def _limit_numbers(self, part: Schema, result: Schema) -> None:
         if part.keys() in ({"anyOf"}, {"$ref"}) or part.keys() & {"const", "enum"}:
-            return  # limited in the options and in the definition, or finite
+            return  # options and definitions are limited themselves, and enums are finite
         allowed = kinds(part, self._definitions, self._kinds)
         if "number" not in allowed:
             return

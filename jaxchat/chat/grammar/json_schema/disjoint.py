@@ -126,7 +126,7 @@ class _Known:
     def member(self, name: str) -> list[Any]:
         """Returns schemas that a member with this name must satisfy.
 
-        Leaves out those under `patternProperties`. A part that has this keyword therefore counts only by `properties`.
+        Ignores `patternProperties`. Of a part with that keyword, uses only `properties`.
         """
         schemas = []
         for part in self._parts:

@@ -20,7 +20,7 @@ def exclusive_options(document: Document, schema: Schema, pointer: str) -> list[
     """Returns the options of `oneOf` with their pointers, restricted so that a value of one violates all others.
 
     A restriction concerns only members that the other option requires, values of members that both declare, types,
-    bounds, and the number of items. Others would give unnatural answers.
+    bounds, and the number of items. Other restrictions would lead to unnatural answers.
 
     Args:
         document: the whole document.
@@ -85,7 +85,7 @@ def _natural(document: Document, schema: Any, pointer: str, names: set[str], dep
             else:
                 yield from negated(document, schema, keyword, pointer, depth)
         except UnsupportedSchema:
-            continue  # what cannot be negated does not tell options apart
+            continue  # a keyword that cannot be negated cannot separate options
 
 
 def _wrong_members(document: Document, schema: Schema, pointer: str, names: set[str]) -> Iterator[Schema]:

@@ -136,6 +136,11 @@ class UnsupportedSchema(Exception):
 
     Its message names the keyword, if one causes it, and the JSON pointer, as in `#/properties/a`. Long pointers are
     shortened in the middle.
+
+    Args:
+        pointer: JSON pointer of the part at fault.
+        reason: a sentence that says why it is not supported.
+        keyword: the keyword at fault; None if no single keyword is.
     """
 
     def __init__(self, pointer: str, reason: str, keyword: str | None = None) -> None:

@@ -29,8 +29,8 @@ EQUIVALENT = {  # patterns of widely used libraries, and the same without lookar
 def without_lookaheads(pattern: str) -> list[str]:
     """Returns ECMA-262 patterns without leading lookaheads. A text must match all of them.
 
-    The texts are those that `pattern` matches, or fewer where dialects differ in what `.` matches. Returns `[pattern]`
-    if it does not begin with `^` and a lookahead, or if it has alternatives after the lookaheads.
+    Together they match the texts that `pattern` matches, or fewer where dialects differ in what `.` matches. Returns
+    `[pattern]` if it does not begin with `^` and a lookahead, or if it has alternatives after the lookaheads.
 
     Raises:
         ValueError: a leading lookahead cannot be written without lookaround.

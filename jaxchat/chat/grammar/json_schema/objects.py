@@ -167,10 +167,11 @@ _KNOWN = {"type", "properties", "required", "additionalProperties"}
 def in_any_order(schema: Schema) -> Schema:
     """Returns an equivalent schema that allows any order of the declared arguments, if there are 2 to 4 of them.
 
-    Returns a schema unchanged if it has other numbers of arguments, or keywords besides those of declared arguments.
+    Returns the schema unchanged if it has another number of arguments, or keywords other than those for declared
+    arguments.
 
     The grammar library writes an object in one order only. A model that has learned another order fills in wrong values
-    if it is forced into this one.
+    if it is forced into the given one.
     """
     members = schema.get("properties", {})
     if not 2 <= len(members) <= MAX_REORDERED or schema.keys() - _KNOWN:

@@ -13,7 +13,8 @@ _REPLACED = frozenset({"nullable", "dependencies", "exclusiveMinimum", "exclusiv
 def modern(schema: Schema, pointer: str) -> Schema:
     """Returns an equivalent schema without `nullable`, `dependencies`, lists of `items` and boolean exclusive bounds.
 
-    Subschemas are not rewritten. A true exclusive bound without its bound stays; translation reports the error.
+    Subschemas are not rewritten. `exclusiveMinimum: true` without `minimum`, and `exclusiveMaximum: true` without
+    `maximum`, are kept: translation reports them as errors.
 
     Raises:
         UnsupportedSchema: one of these keywords has a value of the wrong type, or `prefixItems` is beside a list of

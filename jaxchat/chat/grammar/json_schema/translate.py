@@ -48,8 +48,12 @@ def translate(
 class Translator:
     """A translator of one schema document.
 
-    The target of a reference becomes a numbered definition. It becomes a second one if it is referred to both as a
-    complete schema and as a part of an intersection.
+    The target of a reference becomes a numbered definition. A target that is used both as a complete schema and as a
+    part of an intersection becomes two definitions.
+
+    Args:
+        document: the document.
+        prefix: begins the names of definitions.
     """
 
     def __init__(self, document: Document, prefix: str) -> None:

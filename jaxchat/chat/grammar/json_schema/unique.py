@@ -1,4 +1,4 @@
-"""Writes arrays of distinct items as a list of all of them, where the items have few values."""
+"""Writes arrays of distinct items as a list of all such arrays, for items with few values."""
 
 from __future__ import annotations
 

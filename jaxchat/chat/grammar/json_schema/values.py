@@ -20,7 +20,15 @@ _MULTIPLES = (0.001, 1_000_000)
 
 
 def translate_number(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Translates `multipleOf` and the bounds of a number. Raises `UnsupportedSchema` for one that is not supported."""
+    """Translates `multipleOf` and the bounds of a number.
+
+    Args:
+        schema: a schema of the request.
+        pointer: the JSON pointer of `schema`.
+
+    Raises:
+        UnsupportedSchema: a keyword has an unsupported value.
+    """
     result = {}
     for keyword in sorted(keywords.NUMBER & schema.keys()):
         if keyword == "multipleOf":
@@ -59,7 +67,15 @@ def _bound(value: Any, pointer: str, keyword: str) -> int | float | None:
 
 
 def translate_string(schema: dict[str, Any], pointer: str) -> dict[str, Any]:
-    """Translates the length, pattern and format of a string. Raises `UnsupportedSchema` for an invalid value."""
+    """Translates the length, pattern and format of a string.
+
+    Args:
+        schema: a schema of the request.
+        pointer: the JSON pointer of `schema`.
+
+    Raises:
+        UnsupportedSchema: a keyword has an invalid value.
+    """
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_LENGTH)
         for keyword in ("minLength", "maxLength")
@@ -101,7 +117,8 @@ def _patterns(value: Any, location: str) -> dict[str, Any]:
 def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> None:
     """Adds a format that can be enforced to `result`. Other formats are annotations.
 
-    So are times beside a pattern of the whole text: generators write times without a zone or seconds in this way.
+    Formats of times are annotations too if a pattern covers the whole text. Generators describe times without a zone or
+    seconds in this way.
     """
     if not isinstance(name, str):
         raise UnsupportedSchema(child_pointer(pointer, "format"), "expected the name of a format.", "format")
@@ -120,7 +137,17 @@ def _format(name: Any, pointer: str, result: dict[str, Any], beside: Any) -> Non
 def translate_array(
     translate_part: TranslatePart, document: Document, schema: dict[str, Any], pointer: str
 ) -> dict[str, Any]:
-    """Translates the items of an array and their number. Raises `UnsupportedSchema` if one cannot be enforced."""
+    """Translates the items of an array and their number.
+
+    Args:
+        translate_part: translates a subschema.
+        document: the whole document.
+        schema: a schema of the request.
+        pointer: the JSON pointer of `schema`.
+
+    Raises:
+        UnsupportedSchema: a keyword or an item cannot be enforced.
+    """
     result: dict[str, Any] = {
         keyword: keywords.count(schema[keyword], pointer, keyword, keywords.MAX_COUNT)
         for keyword in ("minItems", "maxItems")
