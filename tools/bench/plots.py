@@ -56,3 +56,22 @@ def _latency(results: Medians, path: Path) -> None:
     panes[0].legend(fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def draw_ratios(ratios: dict[tuple[str, int], float], path: Path) -> Path:
+    """Writes a picture of speed ratios by task and number of users. Returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    tasks, users = (list(dict.fromkeys(keys)) for keys in zip(*ratios, strict=True))
+    width = 0.8 / len(users)
+    for index, count in enumerate(users):
+        heights = [ratios.get((task, count), np.nan) for task in tasks]
+        places = np.arange(len(tasks)) + width * (index - (len(users) - 1) / 2)
+        axes.bar(places, heights, width, label=f"{count} user{'s' * (count > 1)}")
+    axes.axhline(1, color="grey", linewidth=0.8)
+    axes.set_xticks(range(len(tasks)), tasks)
+    axes.set_ylabel("tokens per second with drafts, as a multiple of without")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path
