@@ -1,4 +1,4 @@
-"""Draft tokens in a decode step: guesses of a sequence's next tokens, each in a row of its own.
+"""Draft tokens in a decode step: guesses of the next tokens of a sequence, each in a separate row.
 
 A sequence's first row has its newest token at position p. Its next rows have the drafts d_1, d_2, ... at positions
 p + 1, p + 2, ... Row i samples what the sequence would sample if it had continued with d_1 .. d_i. A row is accepted if

@@ -105,7 +105,7 @@ def summarise() -> tuple[Request, ...]:
 
 
 QUESTIONS = (
-    "Write a short story about a lighthouse keeper who finds a letter in a bottle.",
+    "Write a short story about a lighthouse keeper and a letter that came in a bottle.",
     "Why is the sky blue in the day and red in the evening?",
     "Plan a weekend in Lisbon for two people who like food and old trams.",
     "Explain to a ten-year-old how a computer adds two numbers.",
