@@ -151,11 +151,10 @@ class EngineConfig(Settings):
     @property
     def max_drafts(self) -> int:
         """The most draft tokens of a sequence in one step, 0 for none. Raises ValueError if `speculate` has no such."""
-        names = {AUTO: MAX_DRAFTS, "off": 0}
-        count = names.get(self.speculate, int(self.speculate) if self.speculate.isdecimal() else -1)
-        if self.speculate not in names and not 1 <= count <= MAX_DRAFTS:
+        names = {AUTO: MAX_DRAFTS, "off": 0, **{str(count): count for count in range(1, MAX_DRAFTS + 1)}}
+        if self.speculate not in names:
             raise ValueError(f"speculate must be 'auto', 'off' or '1' to '{MAX_DRAFTS}', got {self.speculate!r}")
-        return count
+        return names[self.speculate]
 
     @property
     def mesh(self) -> MeshConfig:

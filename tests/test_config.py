@@ -103,3 +103,14 @@ def test_prefill_sizes(settings: dict[str, Any], sizes: tuple[int, ...]) -> None
 )
 def test_decode_sizes(settings: dict[str, Any], sizes: tuple[int, ...]) -> None:
     assert EngineConfig(**settings).decode_sizes == sizes
+
+
+@pytest.mark.parametrize(("speculate", "drafts"), [("auto", 15), ("off", 0), ("1", 1), ("15", 15)])
+def test_speculate_bounds_the_drafts(speculate: str, drafts: int) -> None:
+    assert EngineConfig(speculate=speculate).max_drafts == drafts
+
+
+@pytest.mark.parametrize("wrong", ["0", "16", "-1", "on", "3.5", "٣"])
+def test_other_values_of_speculate_are_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match=f"speculate must be 'auto', 'off' or '1' to '15', got {wrong!r}"):
+        EngineConfig(speculate=wrong)

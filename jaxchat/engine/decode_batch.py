@@ -36,6 +36,8 @@ class DecodeBatch:
         mask, possible = self._mask(sequence)
         sequence.constraint_failed = not possible
         self._add_row(sequence, _NO_DRAFT, mask)
+        if not drafts:
+            return
         followed = 0
         for draft in drafts:
             if not (_allows(mask, draft) and self._kv_cache.reserve_next(sequence)):
@@ -77,12 +79,8 @@ class DecodeBatch:
     def _add_row(self, sequence: Sequence, draft: int, mask: np.ndarray | None) -> None:
         if mask is not None:
             self._masks[len(self.sequences)] = mask
-        new_page = -1
-        if self._kv_cache.needs_page(sequence):
-            self._kv_cache.extend(sequence, sequence.position + 1)
-            new_page = sequence.pages[-1]
+        self._new_pages.append(self._kv_cache.extend_by_one(sequence))
         self.sequences.append(sequence)
-        self._new_pages.append(new_page)
         self._drafts.append(draft)
         sequence.dispatched += 1
 

@@ -36,6 +36,13 @@ class KVCacheManager:
             sequence.pages.append(self.pool.take())
             sequence.reserved_pages -= 1
 
+    def extend_by_one(self, sequence: Sequence) -> int:
+        """Takes a reserved page if the next token needs one. Returns that page, or -1."""
+        if sequence.position < len(sequence.pages) * self.page_size:
+            return -1
+        self.extend(sequence, sequence.position + 1)
+        return sequence.pages[-1]
+
     def needs_page(self, sequence: Sequence) -> bool:
         """Returns whether the next token needs another page."""
         return sequence.position == len(sequence.pages) * self.page_size

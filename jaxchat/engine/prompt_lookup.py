@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_SIZES = (3, 1)  # tokens that must be equal; a longer match replaces a shorter one
+_RUN = 3  # tokens of a long match; a short one is of the newest token alone
 _LONGEST = 8  # matches of this length and more have one rate
 _ID_BITS = 20  # three ids in one key; ids that share bits only lead to a wrong guess
 _WEIGHT = 4.0  # of the first estimate of a rate, in guesses
@@ -33,7 +33,8 @@ class PromptLookup:
         before = prompt if prediction is None else np.concatenate((prediction, prompt))
         self._tokens: list[int] = before.tolist()
         self._before = len(before)
-        self._after = {size: _places(before, size) for size in _SIZES}
+        self._after_token = _places(before, 1)
+        self._after_run = _places(before, _RUN)
         self._place = 0 if prediction is not None and len(prediction) else -1  # of the next guess; -1: there is none
         self._length = _LONGEST if self._place == 0 else 0  # how many tokens before the guess are the newest tokens
         self._right = [_WEIGHT * rate for rate in _FIRST]
@@ -48,50 +49,53 @@ class PromptLookup:
 
     def append(self, token: int) -> None:
         """Adds the sequence's next token."""
-        if self._place >= 0:
-            right = self._tokens[self._place] == token
-            self._count(right)
-            self._place, self._length = (self._place + 1, self._length + 1) if right else (-1, 0)
-        self._index_end()
-        self._tokens.append(token)
-        if self._length < max(_SIZES):
+        tokens, place = self._tokens, self._place
+        if place >= 0:
+            index = min(self._length, _LONGEST)
+            self._guesses[index] = self._guesses[index] * _MEMORY + 1
+            self._right[index] *= _MEMORY
+            if tokens[place] == token:
+                self._right[index] += 1
+                self._place, self._length = place + 1, self._length + 1
+            else:
+                self._place, self._length = -1, 0
+        if tokens:
+            self._after_token[tokens[-1]] = len(tokens)
+        if len(tokens) >= _RUN:
+            self._after_run[_key(tokens)] = len(tokens)
+        tokens.append(token)
+        if self._length < _RUN:
             self._search()
 
     def guesses(self, limit: int) -> list[tuple[int, float]]:
-        """Returns the next tokens, at most `limit`, each with the probability that it is right if those before are."""
+        """Returns the next tokens, each with the probability that it is right if those before it are.
+
+        There are `limit` or none. Where the place is near the end, what follows it is repeated.
+        """
         if self._place < 0:
             return []
         tokens = self._tokens[self._place : self._place + limit]
+        while len(tokens) < limit:
+            tokens += tokens[: limit - len(tokens)]
         return [(token, self._rate(self._length + ahead)) for ahead, token in enumerate(tokens)]
 
     def _rate(self, length: int) -> float:
         index = min(length, _LONGEST)
         return self._right[index] / self._guesses[index]
 
-    def _count(self, right: bool) -> None:
-        index = min(self._length, _LONGEST)
-        self._right[index] = self._right[index] * _MEMORY + right
-        self._guesses[index] = self._guesses[index] * _MEMORY + 1
-
     def _search(self) -> None:
-        """Finds a place with at least one more equal token than the current one."""
-        for size in _SIZES:
-            place = self._after[size].get(self._key(size), -1) if len(self._tokens) > size > self._length else -1
-            if place >= 0:
-                self._place, self._length = place, size
-                return
+        """Finds a place with a long match, or with a short one if there is none yet."""
+        tokens = self._tokens
+        place = self._after_run.get(_key(tokens), -1) if len(tokens) > _RUN else -1
+        if place >= 0:
+            self._place, self._length = place, _RUN
+        elif tokens and not self._length and (place := self._after_token.get(tokens[-1], -1)) >= 0:
+            self._place, self._length = place, 1
 
-    def _index_end(self) -> None:
-        """Adds the place after the newest tokens, at which the next token will be."""
-        for size in _SIZES:
-            if len(self._tokens) >= size:
-                self._after[size][self._key(size)] = len(self._tokens)
 
-    def _key(self, size: int) -> int:
-        key = 0
-        for token in self._tokens[-size:]:
-            key = key << _ID_BITS | token
-        return key
+def _key(tokens: list[int]) -> int:
+    """Returns the key of the newest `_RUN` tokens."""
+    return (tokens[-3] << _ID_BITS | tokens[-2]) << _ID_BITS | tokens[-1]
 
 
 def _places(tokens: np.ndarray, size: int) -> dict[int, int]:

@@ -17,6 +17,7 @@ from jaxchat.engine.sequence import Sequence
 from jaxchat.engine.step_times import StepTimes
 
 _LEAST_GAIN = 0.05  # expected tokens of the least likely draft
+_TURN = 64  # sequences that may have drafts in one step; in a larger one they take turns
 _FORCED = 0.95  # probability of a token that the grammar forces; the model may split the same text otherwise
 Drafts = list[list[int]]
 """The drafts of each sequence of a step, in order of position."""
@@ -34,6 +35,7 @@ class Speculation:
         """
         self.times = times
         self.limit = limit
+        self._turn = 0  # index of the first sequence that may have drafts
         self.drafted = self.accepted = 0  # since the start
 
     def count(self, drafts: np.ndarray, rejected: int) -> None:
@@ -52,7 +54,13 @@ class Speculation:
         free = self.times.buckets[-1] - len(sequences)
         if not (self.limit and free):
             return [[] for _ in sequences]
-        guesses = [self._guesses(sequence, min(free, self.limit)) for sequence in sequences]
+        turn = min(len(sequences), _TURN)
+        self._turn = (self._turn + turn) % len(sequences)
+        most = min(self.limit, max(1, 2 * free // turn))  # twice an even share, to spend little time here
+        guesses: list[list[tuple[int, float]]] = [[] for _ in sequences]
+        for index in range(self._turn, self._turn + turn):
+            index %= len(sequences)
+            guesses[index] = self._guesses(sequences[index], most)
         gains = heapq.nlargest(free, (gain for guess in guesses for _, gain in guess))
         count = self._best_count(gains, len(sequences), awaited)
         least = gains[count - 1] if count else 2.0
@@ -108,7 +116,7 @@ def _lookup(sequence: Sequence) -> PromptLookup:
     """Returns the sequence's lookup, which knows all its tokens. It is made when it is first needed."""
     if sequence.lookup is None:
         sequence.lookup = PromptLookup(sequence.prompt, sequence.request.prediction)
-    known = sequence.lookup.answered
-    for token in sequence.tokens[known:]:
-        sequence.lookup.append(token)
-    return sequence.lookup
+    lookup = sequence.lookup
+    for token in sequence.tokens[lookup.answered :]:
+        lookup.append(token)
+    return lookup

@@ -146,6 +146,11 @@ class TestPromptLookup:
         lookup.append(52)  # and comes back
         assert [token for token, _ in lookup.guesses(2)] == [53, 1]
 
+    def test_a_loop_is_guessed_to_go_on(self) -> None:
+        lookup = PromptLookup(np.array([9, 4, 5, 6, 4, 5, 6, 4, 5], np.int32))
+        lookup.append(6)
+        assert [token for token, _ in lookup.guesses(7)] == [4, 5, 6, 4, 5, 6, 4]
+
     @given(st.lists(st.integers(0, 3), min_size=0, max_size=30), st.lists(st.integers(0, 3), max_size=40))
     @settings(max_examples=60, deadline=None)
     def test_guesses_follow_the_newest_tokens_somewhere(self, prompt: list[int], answer: list[int]) -> None:
@@ -157,7 +162,8 @@ class TestPromptLookup:
             assert all(0 <= right <= 1 for _, right in guesses)
             if guesses:
                 run = [known[-1], *(token for token, _ in guesses)]
-                assert any(known[at : at + len(run)] == run for at in range(len(known) - 1))
+                longer = [*known, *run[1:]]  # a guess may go on into itself
+                assert any(longer[at : at + len(run)] == run for at in range(len(known) - 1))
 
     def test_wrong_guesses_lower_the_estimate_and_right_ones_raise_it(self) -> None:
         lookup = PromptLookup(np.tile(np.arange(9, dtype=np.int32), 4))

@@ -37,6 +37,7 @@ class Load:
         prompt: tokens of each prompt.
         answer: minimum and maximum number of tokens of an answer.
         pages: size of the page pool, divided by the number of slots.
+        drafts: most draft tokens of a sequence in a step; if there are any, half of the slots stay free for them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Load:
     prompt: int
     answer: tuple[int, int]
     pages: int
+    drafts: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,14 @@ class Host:
 
     def __init__(self, load: Load) -> None:
         self._load, self._rng, self._number = load, Random(0), 0
-        pages = 1 + load.slots * load.pages
-        self._scheduler = Scheduler(slots=load.slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages)
+        self._scheduler = Scheduler(
+            slots=load.slots,
+            prefill_buckets=(CHUNK,),
+            page_size=PAGE,
+            pages=1 + load.slots * load.pages,
+            max_drafts=load.drafts,
+        )
+        self._most = load.slots // 2 if load.drafts else load.slots
         self._in_flight: deque[Step] = deque()
         self._live: set[int] = set()
         self._fill()
@@ -78,7 +86,7 @@ class Host:
     def run(self, steps: int) -> Measured:
         """Fills the slots as far as possible, then times `steps` steps. Cancels a queued request after each step."""
         for _ in range(8 * self._load.slots):
-            if self._scheduler.running < self._load.slots:
+            if self._scheduler.running < self._most:
                 self._step()
         for _ in range(steps // 10):
             self._step()
@@ -94,7 +102,7 @@ class Host:
         return Measured(times, cancels, statistics.mean(rows), self._scheduler.preemptions)
 
     def _fill(self) -> None:
-        while self._scheduler.waiting + self._scheduler.running < self._load.slots + self._load.queued:
+        while self._scheduler.waiting + self._scheduler.running < self._most + self._load.queued:
             self._number += 1
             prompt = np.full(self._load.prompt, self._number, np.int32)
             request = GenerateRequest(prompt=prompt, max_tokens=self._rng.randint(*self._load.answer))
@@ -105,7 +113,7 @@ class Host:
         spent, step = _timed(self._scheduler.schedule)
         if step:
             self._in_flight.append(step)
-        if len(self._in_flight) > 1 or (not step and self._in_flight):
+        if len(self._in_flight) > (step is not None and not step.awaited):
             done = self._in_flight.popleft()
             outcome = _outcome(done)
             spent += _timed(lambda: self._scheduler.process_output(done, outcome))[0]
@@ -131,7 +139,7 @@ def _timed(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def loads(slots: int, queued: int) -> list[Load]:
-    """Returns the loads: decoding with more and more rows, an empty queue, short requests, and few pages.
+    """Returns the loads: decoding with more and more rows, an empty queue, drafts, short requests, and few pages.
 
     Args:
         slots: number of slots of the largest load.
@@ -146,6 +154,7 @@ def loads(slots: int, queued: int) -> list[Load]:
         *few,
         Load(name="decode, empty queue", slots=slots, queued=0, prompt=32, answer=long, pages=1000),
         Load(name="decode", slots=slots, queued=queued, prompt=32, answer=long, pages=1000),
+        Load(name="decode, drafts", slots=slots, queued=0, prompt=2000, answer=long, pages=1000, drafts=15),
         Load(name="come and go", slots=slots, queued=queued, prompt=200, answer=short, pages=64),
         Load(name="long prompts, few pages", slots=slots, queued=queued, prompt=6000, answer=short, pages=60),
         Load(name="swapping", slots=slots, queued=queued, prompt=200, answer=short, pages=24),
