@@ -97,6 +97,7 @@ class Engine:
         self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Forget | _Stop] = queue.SimpleQueue()
         self._in_flight: deque[tuple[Step, StepHandle]] = deque()
         self._ids = ids or itertools.count(1)
+        self._events: list[TokenEvent] = []  # not yet delivered
         self._inbound = 0
         self._lock = threading.Lock()
         self._steps = 0
@@ -110,8 +111,8 @@ class Engine:
         """Starts the engine thread.
 
         Args:
-            deliver: called on the engine thread with new events, after each step that has any. Also called when the
-                thread ends, with the failures of unfinished requests.
+            deliver: called on the engine thread with new events, after each step that has any, at the latest when the
+                next step has begun. Also called when the thread ends, with the failures of unfinished requests.
             ended: called when the thread ends, after all events. At that time, `failure` is None if the engine was
                 stopped, and otherwise the error.
         """
@@ -210,12 +211,14 @@ class Engine:
         """Dispatches the next step, if any, and processes the results of all but the newest step.
 
         If the scheduler needs the newest step's result (`Step.awaited`), processes that result too. Without a new step,
-        processes all results.
+        processes all results. Events are delivered while the device is busy, because their receiver takes processor
+        time that the next step's dispatch would wait for.
         """
         step = self._scheduler.schedule()
         if step:
             self._in_flight.append((step, self._dispatch(step.work)))
             self._steps += 1
+        self._deliver_events()
         allowed = 1 if step and not step.awaited else 0
         while len(self._in_flight) > allowed:
             done, handle = self._in_flight.popleft()
@@ -225,8 +228,14 @@ class Engine:
             for event in events:
                 if event.finish:
                     self._close(event.request)
-            if events:
-                self._deliver(events)
+            self._events += events
+            if self._in_flight:
+                self._deliver_events()
+
+    def _deliver_events(self) -> None:
+        if self._events:
+            events, self._events = self._events, []
+            self._deliver(events)
 
     def _time(self, done: Step) -> None:
         """Records how long a decode step took, if the device had work before it."""
@@ -253,7 +262,9 @@ class Engine:
         """
         while True:
             idle = not (self._scheduler.waiting or self._scheduler.running or self._in_flight)
-            self._last_result = None if idle else self._last_result
+            if idle:
+                self._last_result = None
+                self._deliver_events()
             try:
                 command = self._inbox.get(block=idle)
             except queue.Empty:
@@ -286,7 +297,6 @@ class Engine:
             command = self._inbox.get()
             if isinstance(command, _Submit):
                 self._open[command.sequences[0].request_id] = len(command.sequences)
-        events = [TokenEvent(request_id, -1, -1, "engine_failure") for request_id in self._open]
+        self._events += [TokenEvent(request_id, -1, -1, "engine_failure") for request_id in self._open]
         self._open.clear()
-        if events:
-            self._deliver(events)
+        self._deliver_events()
