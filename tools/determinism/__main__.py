@@ -2,8 +2,9 @@
 
     python -m tools.determinism --requests 1000
 
-Every request first runs alone, with an empty prefix cache. Then all requests run again, in process and against a
-separate server process, over gRPC and REST, plain and streamed. Meanwhile, neighbours arrive, finish and are cancelled.
+Every request first runs alone, with an empty prefix cache. Then all requests run again, most of them with predictions
+of their answers, right and wrong ones: in process and against a separate server process, over gRPC and REST, plain and
+streamed. Meanwhile, neighbours arrive, finish and are cancelled.
 The page pool is so small that sequences are swapped out and in all the time. Texts, calls, finish reasons and
 log-probabilities must be equal to the last bit. The exit status is 1 if an answer differs or a program is compiled
 after ready.
@@ -27,7 +28,7 @@ from jaxchat.config import EngineConfig
 from jaxchat.model_directory import find
 from serving.cli.flags import add_flags, from_flags, to_flags
 from tools.determinism.answers import Answer
-from tools.determinism.requests import Request, RequestSpace, random_request, template_fields
+from tools.determinism.requests import Request, RequestSpace, random_request, template_fields, with_prediction
 from tools.determinism.ways import alone, asking, crowded, noise
 from tools.server_process import ServerProcess
 
@@ -71,6 +72,9 @@ async def run(args: argparse.Namespace) -> int:
         )
         requests = [random_request(rng, space) for _ in range(args.requests)]
         expected = await alone(local, requests)
+        requests = [
+            with_prediction(rng, request, answer[0].text) for request, answer in zip(requests, expected, strict=True)
+        ]
         report = Report(requests, expected)
         report.add("alone", expected, time.monotonic() - began)
         began = time.monotonic()
