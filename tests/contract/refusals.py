@@ -123,7 +123,7 @@ TEXTS = [
             ("text", {"type": "content", "content": 5}, "content", ("5",)),
             ("text", {"type": "content", "content": "x" * 4097}, "content", ("at most 4096", "got 4097")),
             ("text", {"type": "content", "content": "x" * 70_000}, "content", ("at most 4096", "more than 65536")),
-            ("parts", {"type": "content", "content": []}, "content", ("at least one part",)),
+            ("parts", {"type": "content", "content": []}, "content", ("must have it",)),
             ("parts", {"type": "content", "content": [{"type": "text"}]}, "content.0.text", ()),
             ("parts", {"type": "content", "content": [{"type": "image_url"}]}, "content.0.type", ("text only",)),
             ("parts", {"type": "content", "content": [{"type": "refusal", "refusal": "a"}]}, "content.0.type", ()),
