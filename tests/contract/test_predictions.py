@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,18 @@ def test_a_right_prediction_saves_steps(tiny_place: Place, monkeypatch: pytest.M
     text, steps = ask()
     again, saving = ask(**predicting(text))
     assert again == text and saving < steps / 2, (steps, saving)
+
+
+def test_usage_is_the_same_alone_and_under_load(tiny_place: Place) -> None:
+    door = tiny_place.door("client stream")
+    asked = ASKED | predicting((door.ask(**ASKED).text or "")[:20] + "zz")
+    alone = door.ask(**asked)
+    with ThreadPoolExecutor(6) as pool:
+        loaded = list(pool.map(lambda _: door.ask(**asked), range(12)))
+    assert alone.predicted and alone.predicted[0] >= 15
+    assert {answer.predicted for answer in loaded} == {alone.predicted}
+    assert all(same(answer) == same(alone) for answer in loaded)
+    tiny_place.wait_until_idle()
 
 
 @covers(

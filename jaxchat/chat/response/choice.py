@@ -57,7 +57,7 @@ class ChoiceOptions:
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # the finish reason of an answer with calls
     top_logprobs: int | None = None  # None: without log-probabilities
     exact_logprobs: bool = False
-    prediction: Prediction | None = None
+    prediction: Prediction | None = None  # compared with the tokens of the choice, for the usage
 
 
 class ChoiceBuilder:
