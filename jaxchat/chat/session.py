@@ -247,6 +247,7 @@ class ChatSession:
             stop_tokens=prepared.stop_tokens,
             min_tokens=prepared.min_tokens,
             grammar=grammar,
+            prediction=prepared.prediction,
         )
 
     def _max_tokens(self, limit: int | None, least: int, prompt: int) -> int:

@@ -188,26 +188,45 @@ class PromptTokensDetails(AnswerObject):
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
+class CompletionTokensDetails(AnswerObject):
+    """Counts of the sampled tokens. Those of a request's `prediction` that the answer repeats are accepted.
+
+    The counts are sums over all choices. They are None if the request has no prediction.
+    """
+
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+
+    @classmethod
+    def from_proto(cls, proto: v1.CompletionTokensDetails) -> Self:
+        accepted, rejected = (optional(proto, f"{word}_prediction_tokens") for word in ("accepted", "rejected"))
+        return cls(proto=proto, accepted_prediction_tokens=accepted, rejected_prediction_tokens=rejected)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Usage(AnswerObject):
     """Token counts: the prompt, counted once for all choices, the sampled tokens of all choices, and their sum.
 
-    `prompt_tokens_details` is None if the server is older and does not send it.
+    `prompt_tokens_details` is None if the server is older and does not send it. `completion_tokens_details` is None
+    unless the request has a prediction.
     """
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.Usage) -> Self:
-        details = optional(proto, "prompt_tokens_details")
+        prompt, completion = (optional(proto, f"{part}_tokens_details") for part in ("prompt", "completion"))
         return cls(
             proto=proto,
             prompt_tokens=proto.prompt_tokens,
             completion_tokens=proto.completion_tokens,
             total_tokens=proto.total_tokens,
-            prompt_tokens_details=PromptTokensDetails.from_proto(details) if details else None,
+            prompt_tokens_details=PromptTokensDetails.from_proto(prompt) if prompt else None,
+            completion_tokens_details=CompletionTokensDetails.from_proto(completion) if completion else None,
         )
 
 

@@ -154,6 +154,13 @@ class StructuredOutputsParam(TypedDict, total=False):
     json: Mapping[str, Any] | str
 
 
+class PredictionParam(TypedDict):
+    """A text that the answer is expected to be like. It saves time where it is right, and never changes the answer."""
+
+    type: Literal["content"]
+    content: str | Sequence[TextPartParam]
+
+
 Message: TypeAlias = MessageParam | SupportsModelDump | v1.ChatMessage | v1.AssistantMessage
 
 
@@ -198,6 +205,7 @@ class ParseParams(TypedDict, total=False):
     ignore_eos: bool | None
     stop_token_ids: Sequence[int] | None
     return_token_ids: bool | None
+    prediction: PredictionParam | None
 
 
 class ChatParams(ParseParams, total=False):

@@ -21,7 +21,6 @@ LATER_FIELDS = frozenset(
     {
         "audio",
         "moderation",
-        "prediction",
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
@@ -209,6 +208,7 @@ STRUCTURED_OUTPUTS: Table = {
     "grammar": _text,
     "json": _put_schema,
 }
+PREDICTION: Table = {"type": puts.plain(readers.word(enums.PREDICTION_TYPES)), "content": _put_content}
 REQUEST: Table = {
     "model": _text,
     "messages": puts.objects_of(MESSAGE, LATER_MESSAGE_FIELDS),
@@ -247,4 +247,5 @@ REQUEST: Table = {
     "stop_token_ids": _put_list(readers.integer(32)),
     "return_token_ids": _flag,
     "structured_outputs": puts.object_of(STRUCTURED_OUTPUTS),
+    "prediction": puts.object_of(PREDICTION),
 }

@@ -205,11 +205,17 @@ def _usage(usage: v1.Usage) -> Json:
     }
     if usage.HasField("prompt_tokens_details"):
         result["prompt_tokens_details"] = _prompt_details(usage.prompt_tokens_details)
+    if usage.HasField("completion_tokens_details"):
+        result["completion_tokens_details"] = _completion_details(usage.completion_tokens_details)
     return result
 
 
 def _prompt_details(details: v1.PromptTokensDetails) -> Json:
     return {"cached_tokens": details.cached_tokens}
+
+
+def _completion_details(details: v1.CompletionTokensDetails) -> Json:
+    return {field.name: count for field, count in details.ListFields()}
 
 
 _WRITERS: dict[type[Message], Callable[[Any], Json]] = {
@@ -225,6 +231,7 @@ _WRITERS: dict[type[Message], Callable[[Any], Json]] = {
     v1.TopLogprob: _entry,
     v1.Usage: _usage,
     v1.PromptTokensDetails: _prompt_details,
+    v1.CompletionTokensDetails: _completion_details,
     v1.Model: model_to_json,
     v1.ChatTemplate: chat_template_to_json,
 }

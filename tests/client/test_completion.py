@@ -106,6 +106,20 @@ def test_token_ids_are_none_where_they_were_not_asked_for():
     assert (chunk.prompt_token_ids, chunk.choices[0].token_ids) == ((4,), (5,))
 
 
+def test_counts_of_a_prediction_are_none_without_one():
+    details = v1.CompletionTokensDetails(accepted_prediction_tokens=0, rejected_prediction_tokens=4)
+    usage = v1.Usage(prompt_tokens=2, completion_tokens=3, total_tokens=5, completion_tokens_details=details)
+    answer = ChatCompletion.from_proto(v1.ChatCompletion(usage=usage)).usage
+    assert answer.completion_tokens_details.accepted_prediction_tokens == 0
+    assert answer.model_dump()["completion_tokens_details"] == answer.completion_tokens_details.model_dump()
+    assert answer.completion_tokens_details.model_dump() == {
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 4,
+    }
+    without = ChatCompletion.from_proto(COMPLETIONS[0]).usage
+    assert without.completion_tokens_details is None and "completion_tokens_details" not in without.model_dump()
+
+
 def test_answers_are_values():
     answer, same = (ChatCompletion.from_proto(COMPLETIONS[1]) for _ in range(2))
     other = ChatCompletion.from_proto(COMPLETIONS[0])

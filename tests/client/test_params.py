@@ -17,6 +17,7 @@ PAIRS = [
     ("ResponseFormatParam", request.RESPONSE_FORMAT),
     ("JsonSchemaParam", request.JSON_SCHEMA),
     ("StructuredOutputsParam", request.STRUCTURED_OUTPUTS),
+    ("PredictionParam", request.PREDICTION),
 ]
 
 

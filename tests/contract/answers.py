@@ -57,6 +57,7 @@ class Answer:
     seed: int | None
     cached: int | None = None  # tokens of the prompt, reported beside the usage
     prompt_token_ids: list[int] = field(default_factory=list)
+    predicted: tuple[int, int] | None = None  # accepted and rejected tokens of the prediction
 
     @property
     def text(self) -> str | None:
@@ -84,7 +85,7 @@ def read_completion(answer: Any, seed: int | None) -> Answer:
         assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
     usage, choices = answer.usage, [_read_choice(choice) for choice in answer.choices]
     cached, prompt = usage.prompt_tokens_details.cached_tokens, _ids(answer, "prompt_token_ids")
-    return Answer(_identity(answer), choices, _usage(usage), seed, cached, prompt)
+    return Answer(_identity(answer), choices, _usage(usage), seed, cached, prompt, _predicted(usage))
 
 
 def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
@@ -110,7 +111,8 @@ def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
     cached = reports[0].prompt_tokens_details.cached_tokens if reports else None
     prompt, *others = (_ids(chunk, "prompt_token_ids") for chunk in chunks)
     assert not any(others)
-    return Answer(identity, choices, usage[0] if usage else None, seed, cached, prompt)
+    predicted = _predicted(reports[0]) if reports else None
+    return Answer(identity, choices, usage[0] if usage else None, seed, cached, prompt, predicted)
 
 
 def _append_chunk(said: ChoiceAnswer, choice: Any) -> None:
@@ -177,6 +179,11 @@ def _identity(answer: Any) -> tuple[str, int, str, str]:
 
 def _usage(usage: Any) -> tuple[int, int, int]:
     return usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+
+
+def _predicted(usage: Any) -> tuple[int, int] | None:
+    details = field_of(usage, "completion_tokens_details")
+    return details and (details.accepted_prediction_tokens, details.rejected_prediction_tokens)
 
 
 def _finish_word(reason: Any) -> str | None:

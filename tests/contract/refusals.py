@@ -136,6 +136,24 @@ TEXTS = [
         )
     ],
     asked("structured_outputs", {"regexp": "a"}, param="structured_outputs.regexp", code="unknown_parameter"),
+    *[asked("prediction", value, "an object") for value in ("a", [], 5, True)],
+    asked("prediction", {"type": "content", "mood": 1}, param="prediction.mood", code="unknown_parameter"),
+    *[
+        Case(f"Prediction.{field}", {"prediction": value}, f"prediction.{path}", says)
+        for field, value, path, says in (
+            ("type", {"content": "a"}, "type", ("'content'",)),
+            ("type", {"type": "text", "content": "a"}, "type", ("'content'", "'text'")),
+            ("text", {"type": "content"}, "content", ()),
+            ("text", {"type": "content", "content": None}, "content", ()),
+            ("text", {"type": "content", "content": 5}, "content", ("5",)),
+            ("text", {"type": "content", "content": "x" * 4097}, "content", ("at most 4096", "got 4097")),
+            ("text", {"type": "content", "content": "x" * 70_000}, "content", ("at most 4096", "more than 65536")),
+            ("parts", {"type": "content", "content": []}, "content", ("must have it",)),
+            ("parts", {"type": "content", "content": [{"type": "text"}]}, "content.0.text", ()),
+            ("parts", {"type": "content", "content": [{"type": "image_url"}]}, "content.0.type", ("text only",)),
+            ("parts", {"type": "content", "content": [{"type": "refusal", "refusal": "a"}]}, "content.0.type", ()),
+        )
+    ],
     asked("stop", ["a", "b", "c", "d", "e"], "4", "5"),
     *[asked("stop", value, "empty") for value in ("", ["a", ""])],
     *[asked("stop", value) for value in ([1], {}, 5, [None], [["a"]])],

@@ -93,7 +93,7 @@ FORMATS = [
         for flag in (False, None)
     ],
 ]
-LATER = ("service_tier", "store", "metadata", "modalities", "audio", "prediction")
+LATER = ("service_tier", "store", "metadata", "modalities", "audio", "verbosity")
 UNKNOWN = [
     *[Case("", {name: "x"}, name, (name,), "unsupported_parameter") for name in LATER],
     *[

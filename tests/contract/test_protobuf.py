@@ -58,6 +58,9 @@ CASES = [
     (chat_request(response_format=v1.ResponseFormat()), "response_format", None),
     (chat_request(response_format=v1.ResponseFormat(type=5)), "response_format.type", None),
     (chat_request(stop=[""]), "stop", None),
+    (chat_request(prediction=v1.Prediction(text="a")), "prediction.type", None),
+    (chat_request(prediction=v1.Prediction(type=7, text="a")), "prediction.type", None),
+    (chat_request(prediction=v1.Prediction(type=1, parts=v1.ContentParts())), "prediction.content", None),
     (chat_request(structured_outputs=v1.StructuredOutputs()), "structured_outputs", None),
     *[
         (chat_request(structured_outputs=v1.StructuredOutputs(json=text)), "structured_outputs.json", None)

@@ -118,6 +118,7 @@ BOUNDS = [
     {"logit_bias": {"1": 100, "2": -100.0}},
     *[{"service_tier": tier, "store": False, "metadata": {}, "modalities": ["text"]} for tier in ("auto", "default")],
     {"user": "", "modalities": []},
+    {"prediction": {"type": "content", "content": "x" * 4096}},
 ]
 
 

@@ -19,7 +19,7 @@ from jaxchat.openai_json.request import request_from_json
 from tests import tiny
 from tools.determinism.__main__ import Report
 from tools.determinism.answers import Choice, from_chunks, from_completion
-from tools.determinism.requests import RequestSpace, random_request
+from tools.determinism.requests import RequestSpace, random_request, with_prediction
 
 pytestmark = pytest.mark.first
 
@@ -63,7 +63,7 @@ FIELDS = {
         "ignore_eos",
         "n",
     ),
-    *("structured_outputs", "return_token_ids", "chat_template_kwargs", "reasoning_effort"),
+    *("structured_outputs", "return_token_ids", "chat_template_kwargs", "reasoning_effort", "prediction"),
 }
 
 
@@ -73,7 +73,7 @@ def test_random_requests_are_valid_and_have_every_sampling_field() -> None:
     )
     rng, seen = Random(1), set[str]()
     for _ in range(300):
-        sent = random_request(rng, space)
+        sent = with_prediction(rng, random_request(rng, space), "hello there")
         request = request_from_json(sent).request
         validate(request, vocab_size=space.vocab, model_ids=("m",))
         stop_tokens(request, frozenset({0}), constrained=output_constraint(request, ToolChoice()) is not None)

@@ -2,9 +2,10 @@
 
     python -m tools.determinism --requests 1000
 
-Every request first runs alone, with an empty prefix cache and without draft tokens. Then all requests run again: alone
-with drafts; in process under load, with drafts and with a limit of drafts that changes all the time; and against a
-separate server process, over gRPC and REST, plain and streamed. Meanwhile, neighbours arrive, finish and are cancelled.
+Every request first runs alone, with an empty prefix cache and without draft tokens. Then all requests run again, most of
+them with predictions of their answers, right and wrong ones: alone with drafts; in process under load, without drafts,
+with them and with a limit of drafts that changes all the time; and against a separate server process, over gRPC and
+REST, plain and streamed. Meanwhile, neighbours arrive, finish and are cancelled.
 The page pool is so small that sequences are swapped out and in all the time. Texts, calls, finish reasons and
 log-probabilities must be equal to the last bit. The exit status is 1 if an answer differs or a program is compiled
 after ready.
@@ -28,7 +29,7 @@ from jaxchat.config import MAX_DRAFTS, EngineConfig
 from jaxchat.model_directory import find
 from serving.cli.flags import add_flags, from_flags, to_flags
 from tools.determinism.answers import Answer
-from tools.determinism.requests import Request, RequestSpace, random_request, template_fields
+from tools.determinism.requests import Request, RequestSpace, random_request, template_fields, with_prediction
 from tools.determinism.ways import alone, asking, changing, crowded, noise
 from tools.server_process import ServerProcess
 
@@ -86,6 +87,9 @@ async def run(args: argparse.Namespace) -> int:
         requests = [random_request(rng, space) for _ in range(args.requests)]
         session.engine.limit_drafts(0)
         expected = await alone(local, requests)
+        requests = [
+            with_prediction(rng, request, answer[0].text) for request, answer in zip(requests, expected, strict=True)
+        ]
         report = Report(requests, expected)
         report.add("alone, no drafts", expected, time.monotonic() - began)
         for name, limits in (("no drafts", [0]), ("drafts", [MAX_DRAFTS]), ("drafts now and then", range(MAX_DRAFTS))):

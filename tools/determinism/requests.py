@@ -85,6 +85,19 @@ def random_request(rng: Random, space: RequestSpace) -> Request:
     return request | _endings(rng, space.vocab, request["max_tokens"]) | _template_fields(rng, space)
 
 
+def with_prediction(rng: Random, request: Request, answer: str) -> Request:
+    """Returns the request as it is, or with a prediction that is right, right in its first half, or wrong.
+
+    Args:
+        rng: the source of randomness.
+        request: a request without a prediction.
+        answer: the text of its first choice, which no prediction may change.
+    """
+    wrong = " ".join(rng.choices(WORDS, k=12))
+    text = rng.choice(("", answer, answer[: len(answer) // 2] + wrong, wrong))
+    return {**request, "prediction": {"type": "content", "content": text}} if text else request
+
+
 def _distribution(rng: Random) -> Request:
     fields: Request = {
         "temperature": rng.choice((0, 0.3, 0.8, 1, 1, 1.6, 2)),

@@ -48,6 +48,11 @@ FIELDS: dict[str, list[Any]] = {
     "ignore_eos": [False, True],
     "stop_token_ids": [[], [5], [1, 2, 3]],
     "return_token_ids": [True],
+    "prediction": [
+        {"type": "content", "content": ""},
+        {"type": "content", "content": "hi <|im_end|>"},
+        {"type": "content", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    ],
     "structured_outputs": [{"regex": "[ab]+"}, {"choice": ["a", "b"]}, {"grammar": 'start: "a"'}, {"json": SCHEMA}],
 }
 MAX_CHOICES = 4

@@ -1,4 +1,4 @@
-"""Builds the prompt tokens of a request from its messages and tools."""
+"""Builds the prompt tokens of a request from its messages and tools, and the tokens of its prediction."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.errors import ChatError, context_length_exceeded, invalid, renamed, safe_repr
 
 _NOT_TEXT = "The model's chat template cannot show a control token in these values as text."
+_PREDICTION = "prediction.content"
 _PROBE = 16  # characters for each token of the context; ordinary text has fewer
 
 
@@ -44,7 +45,9 @@ def prompt_tokens(
             far longer than `context`, or if the prompt has a token that the model does not know. 400 on
             `messages` or `chat_template_kwargs` if they spell a control token that the template cannot show as text.
     """
-    _check_length(request, tokenizer, context)
+    texts = [(text_of(message) or "") + message.reasoning_content for message in request.messages]
+    if count := _excess("".join(texts), tokenizer, context):
+        raise context_length_exceeded(context, count, more=True)
     variables = variables or template.variables()
     messages = template_messages(
         request.messages,
@@ -67,22 +70,49 @@ def prompt_tokens(
         if error.param == "messages" and decoy and not tokenizer.control_tokens.decoy(conversation):
             error = invalid("chat_template_kwargs", _NOT_TEXT)
         raise _as_requested(error, request, tool_choice) from None
-    _check_known(ids, tokenizer, vocab)
+    _check_known(ids, tokenizer, vocab, "messages", "prompt")
     return np.array(ids, np.int32)
 
 
-def _check_known(ids: list[int], tokenizer: ChatTokenizer, vocab: int) -> None:
+def prediction_tokens(
+    request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int, vocab: int
+) -> np.ndarray | None:
+    """Returns the prediction of a validated request as token ids, i32 `[tokens]`, or None if it has no text.
+
+    Args:
+        request: a validated request.
+        tokenizer: the model's tokenizer.
+        context: maximum length of a prediction, in tokens.
+        vocab: number of token ids that the model knows, those below `vocab`.
+
+    Raises:
+        ChatError: 400 on `prediction.content` if it is longer than `context`, or has a token that the model does not
+            know.
+    """
+    text = request.prediction.text or "".join(part.text for part in request.prediction.parts.parts)
+    excess = _excess(text, tokenizer, context)
+    ids = [] if excess else tokenizer.encode_text(text)
+    if (count := excess or len(ids)) > context:
+        message = f"at most {context} tokens are allowed, got {'more than ' if excess else ''}{count}."
+        raise invalid(_PREDICTION, message)
+    _check_known(ids, tokenizer, vocab, _PREDICTION, "prediction")
+    return np.array(ids, np.int32) if ids else None
+
+
+def _check_known(ids: list[int], tokenizer: ChatTokenizer, vocab: int, param: str, holder: str) -> None:
     if (highest := max(ids, default=0)) >= vocab:
         token = f"{safe_repr(tokenizer.spelling_of(highest))}, id {highest}"
-        raise invalid("messages", f"the prompt holds the token {token}, but the model knows {vocab} tokens only.")
+        raise invalid(param, f"the {holder} holds the token {token}, but the model knows {vocab} tokens only.")
 
 
-def _check_length(request: v1.ChatCompletionRequest, tokenizer: ChatTokenizer, context: int) -> None:
-    """Raises `ChatError` for texts far longer than the context. To be fast, counts only tokens of their beginning."""
-    texts = [(text_of(message) or "") + message.reasoning_content for message in request.messages]
+def _excess(text: str, tokenizer: ChatTokenizer, context: int) -> int:
+    """Returns 0, or the number of tokens of a text's beginning if they are far more than the context.
+
+    Texts that are too long are refused fast, because only their beginning is encoded.
+    """
     probe = _PROBE * context
-    if sum(map(len, texts)) > probe and (count := tokenizer.count("".join(texts)[:probe])) > 2 * context:
-        raise context_length_exceeded(context, count, more=True)
+    count = tokenizer.count(text[:probe]) if len(text) > probe else 0
+    return count if count > 2 * context else 0
 
 
 def _instruction(request: v1.ChatCompletionRequest) -> str:

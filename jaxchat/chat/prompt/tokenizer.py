@@ -84,9 +84,13 @@ class ChatTokenizer:
             raise invalid("messages", _NOT_TEXT)
         return self._encode_with_aliases(rendered, spans)
 
+    def encode_text(self, text: str) -> list[int]:
+        """Returns the ids of a text. Spellings of control tokens in it are ordinary text."""
+        return self._encode_with_aliases(text, [])
+
     def count(self, text: str) -> int:
-        """Returns the number of tokens of a text. Spellings of control tokens in it count as ordinary text."""
-        return len(self._encoder.ids_of_text(text))
+        """Returns the number of tokens of a text, as `encode_text` gives them."""
+        return len(self.encode_text(text))
 
     def bytes_of(self, token: int) -> bytes:
         """Returns a token's bytes, possibly a fragment of a character; b"" for a special token or an unknown id."""

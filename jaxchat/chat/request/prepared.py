@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 
 from jaxchat import v1
 from jaxchat.chat.grammar.constraint import OutputConstraint, output_constraint
-from jaxchat.chat.prompt.build import prompt_tokens
+from jaxchat.chat.prompt.build import prediction_tokens, prompt_tokens
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.request.params import (
@@ -23,6 +23,7 @@ from jaxchat.chat.request.params import (
 from jaxchat.chat.request.template_kwargs import template_kwargs
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
+from jaxchat.chat.response.prediction import Prediction
 from jaxchat.config import NamedFinish
 from jaxchat.types import SamplingParams
 
@@ -35,6 +36,7 @@ class PreparedRequest:
     """
 
     prompt: np.ndarray  # i32 [tokens]
+    prediction: np.ndarray | None  # i32 [tokens]; None: the request has none
     choices: int
     max_tokens: int | None  # None: limited by the context only
     min_tokens: int
@@ -66,7 +68,7 @@ def prepare(
         tool_choice: the result of `validate`.
         template: the model's chat template.
         tokenizer: the model's tokenizer.
-        context: maximum length of a prompt, in tokens.
+        context: maximum length of a prompt and of a prediction, in tokens.
         vocab: number of token ids that the model knows.
         named_finish: the finish reason of an answer that had to call a named function.
 
@@ -74,13 +76,18 @@ def prepare(
         ChatError: 400 if the chat template refuses the conversation or cannot show a part of it, or if the conversation
             is far too long or holds a token that the model does not know. 400 also if a schema, the response format or
             a template variable is invalid, if `ignore_eos` is set and a grammar constrains the answer, or if the
-            request allows calls and the model's tool format is unknown.
+            request allows calls and the model's tool format is unknown, or if the prediction is too long or holds a
+            token that the model does not know.
     """
     check_callable(tool_choice, template.tool_format)
     variables = template.variables(template_kwargs(request, template, tools=tool_choice.visible))
     constraint = output_constraint(request, tool_choice)
+    prompt = prompt_tokens(request, tool_choice, template, tokenizer, context, vocab, variables)
+    prediction = prediction_tokens(request, tokenizer, context, vocab)
+    options = choice_options(request, tool_choice, named_finish, template.tool_format, template.reasoning_format)
     return PreparedRequest(
-        prompt=prompt_tokens(request, tool_choice, template, tokenizer, context, vocab, variables),
+        prompt=prompt,
+        prediction=prediction,
         choices=choices(request),
         max_tokens=requested_tokens(request),
         min_tokens=request.min_tokens,
@@ -88,7 +95,7 @@ def prepare(
         sampling=sampling(request),
         tool_choice=tool_choice,
         constraint=constraint,
-        options=choice_options(request, tool_choice, named_finish, template.tool_format, template.reasoning_format),
+        options=replace(options, prediction=None if prediction is None else Prediction(prediction)),
         logprobs=request.logprobs,
         token_ids=request.return_token_ids,
         include_usage=request.stream_options.include_usage,

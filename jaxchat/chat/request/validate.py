@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from jaxchat import v1
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.request.validate_fields import check_known
-from jaxchat.chat.request.validate_messages import check_messages
+from jaxchat.chat.request.validate_messages import check_messages, check_parts
 from jaxchat.chat.request.validate_tools import check_format, check_structured_outputs, check_tools
 from jaxchat.errors import MAX_BIAS, bias_out_of_range, invalid, missing, model_not_found, safe_repr
 
@@ -128,4 +128,17 @@ def _logit_bias(request: v1.ChatCompletionRequest, vocab_size: int) -> None:
             raise bias_out_of_range(token, bias)
 
 
-RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _min_tokens, _stop)
+def _prediction(request: v1.ChatCompletionRequest) -> None:
+    if not request.HasField("prediction"):
+        return
+    prediction = request.prediction
+    if not prediction.type:
+        raise missing("prediction.type", "A prediction must have the type 'content'.")
+    kind = prediction.WhichOneof("content_kind")
+    if kind is None:
+        raise missing("prediction.content", "A prediction must have it.")
+    if kind == "parts":
+        check_parts(prediction.parts, "prediction.content", "a prediction", refusals=False)
+
+
+RULES: tuple[Rule, ...] = (check_messages, _ranges, _logprobs, _max_tokens, _min_tokens, _stop, _prediction)

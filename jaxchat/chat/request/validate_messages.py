@@ -76,18 +76,35 @@ def _check_content(message: v1.ChatMessage, rule: RoleRule, word: str, path: str
         return
     if not rule.parts:
         raise invalid(f"{path}.content", f"expected a string in a message of role '{word}', got an array.")
-    if not message.parts.parts:
-        raise invalid(f"{path}.content", "expected at least one part, got an empty array.")
-    for j, part in enumerate(message.parts.parts):
-        _check_part(part, f"{path}.content.{j}", message.role, word)
+    check_parts(
+        message.parts, f"{path}.content", f"a message of role '{word}'", refusals=message.role == v1.ROLE_ASSISTANT
+    )
 
 
-def _check_part(part: v1.ContentPart, path: str, role: v1.Role, word: str) -> None:
+def check_parts(content: v1.ContentParts, path: str, holder: str, *, refusals: bool) -> None:
+    """Checks a content that is given in parts.
+
+    Args:
+        content: the parts.
+        path: path of the content in the request, for errors.
+        holder: a phrase for what has the content, for errors.
+        refusals: whether parts of the type `refusal` are allowed.
+
+    Raises:
+        ChatError: 400 on the content if it has no part, or on the first invalid part.
+    """
+    if not content.parts:
+        raise invalid(path, "expected at least one part, got an empty array.")
+    for j, part in enumerate(content.parts):
+        _check_part(part, f"{path}.{j}", holder, refusals)
+
+
+def _check_part(part: v1.ContentPart, path: str, holder: str, refusals: bool) -> None:
     if not part.type:
         raise missing(f"{path}.type")
     refuses = part.type == v1.CONTENT_PART_TYPE_REFUSAL
-    if refuses and role != v1.ROLE_ASSISTANT:
-        raise invalid(f"{path}.type", f"'refusal' is not allowed in a message of role '{word}'.")
+    if refuses and not refusals:
+        raise invalid(f"{path}.type", f"'refusal' is not allowed in {holder}.")
     needed, other = ("refusal", "text") if refuses else ("text", "refusal")
     if not part.HasField(needed):
         raise missing(f"{path}.{needed}", f"A part of type '{needed}' must have it.")

@@ -27,6 +27,7 @@ class ResponseBuilder:
         self._id = random_id("chatcmpl-", 29)
         self._fingerprint = fingerprint
         self._seed = prepared.sampling.seed
+        self._predicted = 0 if prepared.prediction is None else len(prepared.prediction) * prepared.choices
         self._prompt = prepared.prompt.tolist() if prepared.token_ids else []
         record.prompt_tokens = len(prepared.prompt)
 
@@ -121,6 +122,15 @@ class ResponseBuilder:
             completion_tokens=completion,
             total_tokens=prompt + completion,
             prompt_tokens_details=v1.PromptTokensDetails(cached_tokens=self._record.cached_tokens),
+            completion_tokens_details=self._completion_details(),
+        )
+
+    def _completion_details(self) -> v1.CompletionTokensDetails | None:
+        if not self._predicted:
+            return None
+        accepted = self._record.accepted_prediction_tokens
+        return v1.CompletionTokensDetails(
+            accepted_prediction_tokens=accepted, rejected_prediction_tokens=self._predicted - accepted
         )
 
     def _signed_seed(self) -> int:

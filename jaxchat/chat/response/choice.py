@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxchat import v1
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.response.prediction import Prediction, PredictionMatcher
 from jaxchat.chat.response.reasoning import ReasoningFormat
 from jaxchat.chat.response.stop import StopMatcher
 from jaxchat.chat.tools.format import ToolFormat
@@ -56,6 +57,7 @@ class ChoiceOptions:
     called: v1.FinishReason = v1.FINISH_REASON_TOOL_CALLS  # the finish reason of an answer with calls
     top_logprobs: int | None = None  # None: without log-probabilities
     exact_logprobs: bool = False
+    prediction: Prediction | None = None  # compared with the tokens of the choice, for the usage
 
 
 class ChoiceBuilder:
@@ -92,6 +94,7 @@ class ChoiceBuilder:
         self._released = 0
         self._unstoppable = 0  # position in the content up to which no stop string may end
         self._waiting: deque[tuple[int, v1.TokenLogprob]] = deque()
+        self._matcher = PredictionMatcher(options.prediction) if options.prediction else None
         self.tokens = 0
         self.buffered_bytes = 0
         self.reason = v1.FINISH_REASON_UNSPECIFIED
@@ -100,9 +103,16 @@ class ChoiceBuilder:
     def finished(self) -> bool:
         return self.reason != v1.FINISH_REASON_UNSPECIFIED
 
+    @property
+    def accepted_prediction_tokens(self) -> int:
+        """Number of the prediction's tokens that the choice repeats so far; 0 without a prediction."""
+        return self._matcher.accepted if self._matcher else 0
+
     def feed(self, event: TokenEvent) -> None:
         """Processes the next token. Sets `reason`, which makes `finished` true, if the token ends the choice."""
         self.tokens += 1
+        if self._matcher:
+            self._matcher.append(event.token)
         if self._options.token_ids:
             self._delta.tokens.append(event.token)
             self.buffered_bytes += _ID_BYTES

@@ -62,6 +62,8 @@ def tool(name="f", **function):
         {"tool_choice": v1.ToolChoice(mode=v1.TOOL_CHOICE_MODE_NONE)},
         {"function_call": v1.FunctionCallChoice(mode=v1.TOOL_CHOICE_MODE_NONE)},
         {"stream_options": v1.StreamOptions()},
+        {"prediction": v1.Prediction(type=1, text="")},
+        {"prediction": v1.Prediction(type=1, parts=v1.ContentParts(parts=[v1.ContentPart(type=1, text="a")])), "n": 2},
     ],
     ids=str,
 )
@@ -92,6 +94,14 @@ WRONG = [
     ({"n": 129}, "n"),
     ({"stop": list("abcde")}, "stop"),
     ({"stop": [""]}, "stop"),
+    ({"prediction": v1.Prediction()}, "prediction.type"),
+    ({"prediction": v1.Prediction(type=1)}, "prediction.content"),
+    ({"prediction": v1.Prediction(type=1, parts=v1.ContentParts())}, "prediction.content"),
+    ({"prediction": v1.Prediction(type=1, parts={"parts": [{"type": 1}]})}, "prediction.content.0.text"),
+    (
+        {"prediction": v1.Prediction(type=1, parts={"parts": [{"type": 2, "refusal": "a"}]})},
+        "prediction.content.0.type",
+    ),
     ({"response_format": v1.ResponseFormat()}, "response_format"),
     ({"response_format": v1.ResponseFormat(type=3)}, "response_format"),
     ({"response_format": v1.ResponseFormat(type=77)}, "response_format.type"),

@@ -1,0 +1,58 @@
+"""Counts the tokens of a request's prediction that an answer repeats.
+
+The count depends on the prediction and on the answer alone. It is not the number of drafts that the engine accepted,
+which depends on load.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+
+class Prediction:
+    """The tokens that an answer is expected to be like, with the places at which it may come back to them."""
+
+    def __init__(self, tokens: np.ndarray) -> None:
+        """Indexes a prediction. `tokens` are i32 `[tokens]`."""
+        self.tokens: list[int] = tokens.tolist()
+        self._after: dict[tuple[int, ...], int] = {}  # the last place that follows each run of one or three tokens
+        for size in (1, 3):
+            runs = zip(*(self.tokens[first:] for first in range(size)), strict=False)
+            self._after.update(zip(runs, range(size, len(self.tokens)), strict=False))
+
+    def place_after(self, newest: tuple[int, ...]) -> int | None:
+        """Returns the last place that follows the `newest` three tokens or else the newest one, None without such."""
+        return self._after.get(newest) or self._after.get(newest[-1:])
+
+
+class PredictionMatcher:
+    """A comparison of one choice with the prediction.
+
+    Tokens are compared with those of the prediction, from its first one on, and equal ones are accepted. After a
+    difference, and after the end of the prediction, the comparison continues with the last token of the prediction that
+    follows the choice's newest three tokens there, or else its newest one.
+    """
+
+    def __init__(self, prediction: Prediction) -> None:
+        self._prediction = prediction
+        self._place: int | None = 0  # of the prediction's next token; None: unknown
+        self._newest: deque[int] = deque(maxlen=3)
+        self._accepted: set[int] = set()  # places
+
+    @property
+    def accepted(self) -> int:
+        """The number of the prediction's tokens that were accepted, each counted once."""
+        return len(self._accepted)
+
+    def append(self, token: int) -> None:
+        """Compares the choice's next token."""
+        self._newest.append(token)
+        tokens, place = self._prediction.tokens, self._place
+        if place is not None and tokens[place] == token:
+            self._accepted.add(place)
+            if place + 1 < len(tokens):
+                self._place = place + 1
+                return
+        self._place = self._prediction.place_after(tuple(self._newest))
