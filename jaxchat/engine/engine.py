@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from jaxchat.engine.prompt_lookup import PromptIndex
 from jaxchat.engine.scheduler import Scheduler, Step
 from jaxchat.engine.sequence import Sequence
 from jaxchat.types import (
@@ -166,7 +167,9 @@ class Engine:
                 raise QueueFull
             self._inbound += request.choices
             request_id = next(self._ids)
-            self._inbox.put(_Submit([Sequence(request_id, choice, request) for choice in range(request.choices)]))
+            index = PromptIndex(request.prompt, request.prediction)
+            choices = range(request.choices)
+            self._inbox.put(_Submit([Sequence(request_id, choice, request, index=index) for choice in choices]))
         return request_id
 
     def _has_room(self, choices: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxchat.arithmetic import token_bits
 from jaxchat.engine.page_pool import Prefix
-from jaxchat.engine.prompt_lookup import PromptLookup
+from jaxchat.engine.prompt_lookup import PromptIndex, PromptLookup
 from jaxchat.types import Constraint, GenerateRequest, Swapped
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class Sequence:
     constraint: Constraint | None = None
     constraint_failed: bool = False  # the constraint could not compute the allowed tokens
     tokens: list[int] = field(default_factory=list)  # the sampled tokens that have come back
+    index: PromptIndex | None = None  # that of all choices of the request
     lookup: PromptLookup | None = None  # made when drafts are first wanted
     _not_stopping: np.ndarray | None = None  # bits of the tokens that are not stop tokens, once they are needed
 
@@ -90,6 +91,13 @@ class Sequence:
             return False
         early = self.sampled <= self.request.min_tokens
         return not (early and self.constraint and not self.constraint.is_end(token))
+
+    @property
+    def prompt_index(self) -> PromptIndex:
+        """The tokens before the answer, for its lookup."""
+        if self.index is None:
+            self.index = PromptIndex(self.prompt, self.request.prediction)
+        return self.index
 
     @property
     def prompt(self) -> np.ndarray:

@@ -115,7 +115,7 @@ def _next_tokens(sequence: Sequence, limit: int) -> list[tuple[int, float]]:
 def _lookup(sequence: Sequence) -> PromptLookup:
     """Returns the sequence's lookup, which knows all its tokens. It is made when it is first needed."""
     if sequence.lookup is None:
-        sequence.lookup = PromptLookup(sequence.prompt, sequence.request.prediction)
+        sequence.lookup = PromptLookup(sequence.prompt_index)
     lookup = sequence.lookup
     for token in sequence.tokens[lookup.answered :]:
         lookup.append(token)

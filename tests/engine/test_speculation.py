@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxchat.engine.prompt_lookup import PromptLookup
+from jaxchat.engine.prompt_lookup import PromptIndex, PromptLookup
 from jaxchat.engine.speculation import Speculation
 from jaxchat.engine.step_times import StepTimes
 from jaxchat.types import GenerateRequest
@@ -131,14 +131,18 @@ def test_forced_tokens_are_drafts() -> None:
     harness.settle()
 
 
+def look(*before: np.ndarray) -> PromptLookup:
+    return PromptLookup(PromptIndex(*before))
+
+
 class TestPromptLookup:
     def test_the_longest_match_is_taken(self) -> None:
-        lookup = PromptLookup(np.array([1, 2, 3, 9, 8, 7, 3, 5, 5, 1, 2], np.int32))
+        lookup = look(np.array([1, 2, 3, 9, 8, 7, 3, 5, 5, 1, 2], np.int32))
         lookup.append(3)
         assert [token for token, _ in lookup.guesses(3)] == [9, 8, 7]
 
     def test_a_prediction_is_guessed_from_its_beginning(self) -> None:
-        lookup = PromptLookup(np.array([1, 2, 3], np.int32), np.array([50, 51, 52, 53], np.int32))
+        lookup = look(np.array([1, 2, 3], np.int32), np.array([50, 51, 52, 53], np.int32))
         assert [token for token, _ in lookup.guesses(2)] == [50, 51]
         lookup.append(50)
         lookup.append(40)  # the answer departs from the prediction
@@ -147,14 +151,14 @@ class TestPromptLookup:
         assert [token for token, _ in lookup.guesses(2)] == [53, 1]
 
     def test_a_loop_is_guessed_to_go_on(self) -> None:
-        lookup = PromptLookup(np.array([9, 4, 5, 6, 4, 5, 6, 4, 5], np.int32))
+        lookup = look(np.array([9, 4, 5, 6, 4, 5, 6, 4, 5], np.int32))
         lookup.append(6)
         assert [token for token, _ in lookup.guesses(7)] == [4, 5, 6, 4, 5, 6, 4]
 
     @given(st.lists(st.integers(0, 3), min_size=0, max_size=30), st.lists(st.integers(0, 3), max_size=40))
     @settings(max_examples=60, deadline=None)
     def test_guesses_follow_the_newest_tokens_somewhere(self, prompt: list[int], answer: list[int]) -> None:
-        lookup, known = PromptLookup(np.array(prompt, np.int32)), [*prompt]
+        lookup, known = look(np.array(prompt, np.int32)), [*prompt]
         for token in answer:
             lookup.append(token)
             known.append(token)
@@ -166,7 +170,7 @@ class TestPromptLookup:
                 assert any(longer[at : at + len(run)] == run for at in range(len(known) - 1))
 
     def test_wrong_guesses_lower_the_estimate_and_right_ones_raise_it(self) -> None:
-        lookup = PromptLookup(np.tile(np.arange(9, dtype=np.int32), 4))
+        lookup = look(np.tile(np.arange(9, dtype=np.int32), 4))
         before = lookup.guesses(1)[0][1]
         for token in range(9):
             lookup.append(token)

@@ -2,7 +2,7 @@
 
     python -m tools.determinism --requests 1000
 
-Every request first runs alone, with an empty prefix cache and without draft tokens. Then all requests run again, most of
+Every request first runs alone, with an empty prefix cache and without drafts. Then all requests run again, most of
 them with predictions of their answers, right and wrong ones: alone with drafts; in process under load, without drafts,
 with them and with a limit of drafts that changes all the time; and against a separate server process, over gRPC and
 REST, plain and streamed. Meanwhile, neighbours arrive, finish and are cancelled.
