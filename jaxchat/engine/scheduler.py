@@ -8,7 +8,6 @@ another sequence is admitted. The oldest sequence therefore always proceeds, and
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from jaxchat.arithmetic import cdiv
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
-from jaxchat.engine.prefill_policy import PrefillPolicy
+from jaxchat.engine.prefill_queue import PrefillQueue
 from jaxchat.engine.sequence import Sequence, accepts_token
 from jaxchat.types import (
     DecodeWork,
@@ -68,13 +67,13 @@ class Scheduler:
         self.pool = PagePool(pages)
         self.preemptions = 0
         self._kv_cache = KVCacheManager(self.pool, chunk=prefill_buckets[0], page_size=page_size)
-        self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by arrival
         self._requests: dict[int, list[Sequence]] = {}  # unfinished sequences, by request id
         self._swapped: list[Sequence] = []  # oldest first
-        self._prefilling: Sequence | None = None
         self._decoding: dict[int, Sequence] = {}  # by slot
         self._free_slots = list(range(slots - 1, -1, -1))
-        self._prefill_policy = PrefillPolicy(prefill_buckets)
+        self._prefill_queue = PrefillQueue(
+            self._kv_cache, self._free_slots, prefill_buckets=prefill_buckets, mask_words=self._words
+        )
 
     @property
     def running(self) -> int:
@@ -84,11 +83,11 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """The number of sequences without a slot."""
-        return len(self._queue) + len(self._swapped)
+        return len(self._prefill_queue) + len(self._swapped)
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
-        self._queue[sequence.arrival] = sequence
+        self._prefill_queue.add(sequence)
         self._requests.setdefault(sequence.request_id, []).append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
@@ -108,13 +107,13 @@ class Scheduler:
             if self._readmit(self._swapped[0]):
                 return self._swap_in(self._swapped.pop(0))
         else:
-            self._admit()
+            self._prefill_queue.admit(self._headroom())
         ready = [s for s in self._decoding.values() if s.ready]
         out_of_pages = not self._reserve_pages(ready)
         if out_of_pages and len(self._decoding) > 1:
             return self._swap_out(max(self._decoding.values(), key=lambda s: s.arrival))
-        if self._prefilling and (size := self._prefill_size(self._prefilling, 0 if out_of_pages else len(ready))):
-            return self._prefill(self._prefilling, size)
+        if prefill := self._prefill_queue.schedule(0 if out_of_pages else len(ready)):
+            return self._prefill(*prefill)
         return self._decode(ready) if ready else None
 
     def process_output(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
@@ -130,53 +129,16 @@ class Scheduler:
         # A sequence that ended while this step was in flight has a surplus token here, which is discarded.
         return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if not s.finished]
 
-    def _admit(self) -> None:
-        if self._prefilling or not self._queue or not self._free_slots:
-            return
-        sequence = next(iter(self._queue.values()))
-        if not self._kv_cache.allocate(sequence, len(sequence.prompt), self._headroom()):
-            return
-        self._queue.popitem(last=False)
-        sequence.prefilled = sequence.cached_tokens = len(sequence.pages) * self._kv_cache.page_size
-        sequence.slot = self._free_slots.pop()
-        sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
-        self._prefilling = sequence
-
     def _headroom(self) -> int:
         """Returns the number of pages that admission leaves free, one for each running sequence.
 
         Otherwise a new sequence could be swapped out at once.
         """
-        return len(self._decoding) + (self._prefilling is not None)
+        return len(self._decoding) + (self._prefill_queue.prefilling is not None)
 
-    def _prefill_size(self, sequence: Sequence, running: int) -> int:
-        """Returns the size of the next prefill step in tokens, or 0 if a decode step is next."""
-        startable = 1 + min(len(self._queue), len(self._free_slots))
-        return self._prefill_policy.next_size(len(sequence.prompt) - sequence.prefilled, running, startable)
-
-    def _prefill(self, sequence: Sequence, size: int) -> Step:
-        start = sequence.prefilled
-        tokens = sequence.prompt[start : start + size]
-        self._prefill_policy.prefilled(size)
-        sequence.prefilled = start + len(tokens)
-        self._kv_cache.extend(sequence, sequence.prefilled)
-        last = sequence.prefilled == len(sequence.prompt)
-        work = PrefillWork(
-            slot=sequence.slot,
-            tokens=tokens,
-            start=start,
-            last=last,
-            pages=np.array(sequence.pages, np.int32),
-            choice=sequence.choice,
-            sampling=sequence.request.sampling,
-            token_mask=self._token_mask([sequence]) if last else None,
-            prompt=sequence.prompt if last and sequence.request.sampling.repetition_penalty != 1 else None,
-        )
-        self._kv_cache.cache_chunks(sequence)
-        if last:
-            sequence.dispatched = 1
+    def _prefill(self, work: PrefillWork, sequence: Sequence) -> Step:
+        if work.last:
             self._decoding[sequence.slot] = sequence
-            self._prefilling = None
         return Step(work, (sequence,))
 
     def _reserve_pages(self, ready: list[Sequence]) -> bool:
@@ -193,7 +155,7 @@ class Scheduler:
         return True
 
     def _decode(self, sequences: list[Sequence]) -> Step:
-        self._prefill_policy.decoded()
+        self._prefill_queue.policy.decoded()
         constrained, token_mask = np.array([s.constrained for s in sequences]), self._token_mask(sequences)
         new_pages = np.full(len(sequences), -1, np.int32)
         for row, sequence in enumerate(sequences):
@@ -274,7 +236,7 @@ class Scheduler:
         """
         sequence.finished = True
         self._forget(sequence)
-        if self._queue.pop(sequence.arrival, None):
+        if self._prefill_queue.discard(sequence):
             return
         if sequence in self._swapped:
             self._swapped.remove(sequence)
@@ -289,8 +251,8 @@ class Scheduler:
 
     def _vacate(self, sequence: Sequence) -> None:
         """Frees the slot and the pages of a sequence."""
-        if self._prefilling is sequence:
-            self._prefilling = None
+        if self._prefill_queue.prefilling is sequence:
+            self._prefill_queue.prefilling = None
         self._decoding.pop(sequence.slot, None)
         self._kv_cache.free(sequence)
         self._free_slots.append(sequence.slot)
