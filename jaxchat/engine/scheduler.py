@@ -1,9 +1,10 @@
 """Chooses each step: which sequence gets a slot, which prompt is prefilled, and which sequences decode.
 
 The order is first come, first served. A sequence is admitted when a slot is free and the pool has pages for its prompt.
-Prompts are prefilled one at a time, in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`). When
-the pool is exhausted, the newest running sequence is swapped out to host memory. It is swapped in, bit for bit, before
-another sequence is admitted. The oldest sequence therefore always proceeds, and no sequence is lost.
+Prompts are prefilled in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`), several in one step
+(`jaxchat.engine.prefill_queue`). When the pool is exhausted, the newest running sequence is swapped out to host memory.
+It is swapped in, bit for bit, before another sequence is admitted. The oldest sequence therefore always proceeds, and
+no sequence is lost.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from jaxchat.types import (
 
 @dataclass(frozen=True)
 class Step:
-    """Work for the device, and the sequence of each row of its result."""
+    """Work for the device, and the sequences of the first rows of its result. Later rows are meaningless."""
 
     work: Work
     rows: tuple[Sequence, ...]
@@ -42,7 +43,13 @@ class Step:
     @property
     def awaited(self) -> bool:
         """Whether a constraint needs this step's result before the next step can be chosen."""
-        masked = isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
+        match self.work:
+            case PrefillWork():
+                masked = any(part.token_mask is not None for part in self.work.slices)
+            case DecodeWork():
+                masked = self.work.token_mask is not None
+            case _:
+                masked = False
         return masked and any(sequence.constraint for sequence in self.rows)
 
 
@@ -87,6 +94,7 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
+        sequence.running_before = len(self._decoding)
         self._prefill_queue.add(sequence)
         self._requests.setdefault(sequence.request_id, []).append(sequence)
 
@@ -103,17 +111,18 @@ class Scheduler:
 
     def schedule(self) -> Step | None:
         """Chooses the next step and returns it. Returns None if no sequence can proceed now."""
-        if self._swapped:
-            if self._readmit(self._swapped[0]):
-                return self._swap_in(self._swapped.pop(0))
-        else:
-            self._prefill_queue.admit(self._headroom())
+        if self._swapped and self._readmit(self._swapped[0]):
+            return self._swap_in(self._swapped.pop(0))
         ready = [s for s in self._decoding.values() if s.ready]
         out_of_pages = not self._reserve_pages(ready)
         if out_of_pages and len(self._decoding) > 1:
             return self._swap_out(max(self._decoding.values(), key=lambda s: s.arrival))
-        if prefill := self._prefill_queue.schedule(0 if out_of_pages else len(ready)):
-            return self._prefill(*prefill)
+        prefill = self._prefill_queue.schedule(
+            0 if out_of_pages else len(ready), self._headroom(), admitting=not self._swapped
+        )
+        if prefill:
+            self._decoding |= {sequence.slot: sequence for sequence in prefill.completed}
+            return Step(prefill.work, tuple(prefill.completed))
         return self._decode(ready) if ready else None
 
     def process_output(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
@@ -124,7 +133,7 @@ class Scheduler:
         """
         if isinstance(outcome, Swapped):
             step.rows[0].swapped = outcome
-        if not isinstance(outcome, StepResult) or (isinstance(step.work, PrefillWork) and not step.work.last):
+        if not isinstance(outcome, StepResult):
             return []
         # A sequence that ended while this step was in flight has a surplus token here, which is discarded.
         return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if not s.finished]
@@ -135,11 +144,6 @@ class Scheduler:
         Otherwise a new sequence could be swapped out at once.
         """
         return len(self._decoding) + (self._prefill_queue.prefilling is not None)
-
-    def _prefill(self, work: PrefillWork, sequence: Sequence) -> Step:
-        if work.last:
-            self._decoding[sequence.slot] = sequence
-        return Step(work, (sequence,))
 
     def _reserve_pages(self, ready: list[Sequence]) -> bool:
         """Reserves a page for each sequence whose next token needs one.
