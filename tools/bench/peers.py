@@ -112,7 +112,15 @@ def prepare(peer: Peer, model: Path, dtype: str, cache: Path) -> None:
 class Worker:
     """A process that runs a peer. Raises RuntimeError, with the process's message, if the model does not load."""
 
-    def __init__(self, peer: Peer, settings: Settings, cache: Path) -> None:
+    def __init__(self, peer: Peer, settings: Settings, cache: Path, root: Path = ROOT) -> None:
+        """Starts the process, and waits until it has loaded the model.
+
+        Args:
+            peer: the peer to run.
+            settings: what it loads.
+            cache: folder with the peers' environments.
+            root: the checkout whose code it runs.
+        """
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
         self._process = subprocess.Popen(
             [python_of(peer, cache), "-m", f"tools.bench.workers.{peer.worker}"],
@@ -120,7 +128,8 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            cwd=ROOT,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
         )
         self.version = str(self._ask(asdict(settings))["version"])
 
