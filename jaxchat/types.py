@@ -112,13 +112,13 @@ class TokenEvent:
 
 
 @dataclass(frozen=True)
-class PrefillWork:
-    """A prefill step: `tokens` i32 `[T]` of one prompt, at positions from `start`, a multiple of C.
+class PrefillSlice:
+    """Successive tokens of one prompt: `tokens` i32 `[n]`, n > 0, at positions from `start`, where a page begins.
 
-    T is at most the largest prefill bucket. `slot` is the sequence's slot, and `pages` i32 `[<= P]` are all its pages
-    so far, in order of position. `choice` is the index of the choice. The `last` step of a prompt also samples the
-    first token. If `token_mask` u32 `[1, ceil(V / 32)]` is given, only tokens whose bit is set may be sampled. The last
-    step has the whole `prompt`, i32 `[tokens]`, if the answer has a repetition penalty.
+    `slot` is the sequence's slot, and `pages` i32 `[<= P]` are all its pages so far, in order of position. `choice` is
+    the index of the choice. After the `last` slice of a prompt, the first token is sampled. If `token_mask` u32
+    `[ceil(V / 32)]` is given, only tokens whose bit is set may be sampled. The last slice has the whole `prompt`, i32
+    `[tokens]`, if the answer has a repetition penalty.
     """
 
     slot: int
@@ -130,6 +130,30 @@ class PrefillWork:
     sampling: SamplingParams
     token_mask: np.ndarray | None = None
     prompt: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class PrefillWork:
+    """A prefill step: one or more `slices`, each of another prompt.
+
+    Together they have at most T tokens, the size of a prefill bucket, and they number at most `most_slices(T)`. A layer
+    writes all keys and values of the step before it reads any, so a prompt may read what another slice writes.
+    """
+
+    slices: tuple[PrefillSlice, ...]
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of all slices."""
+        return sum(len(part.tokens) for part in self.slices)
+
+
+def most_slices(bucket: int) -> int:
+    """Returns the largest number of slices in a prefill step of `bucket` tokens: one for every 8, from 2 to 16.
+
+    Each lengthens the step's input by about 30 kB.
+    """
+    return min(max(bucket // 8, 2), 16)
 
 
 @dataclass(frozen=True)
@@ -189,11 +213,11 @@ Work = PrefillWork | DecodeWork | SwapOutWork | SwapInWork
 
 @dataclass(frozen=True)
 class StepResult:
-    """The tokens that a step sampled. It has one row for each slot of a decode step, or one row for a prefill step.
+    """The tokens that a step sampled, in a row for each slot of a decode step or each slice of a prefill step.
 
     `finite` is false in a row whose largest logit is not finite; the row's other values are then meaningless.
-    Log-probabilities are natural logarithms, and meaningless in rows that do not ask for them. After a prefill step
-    that is not the last of its prompt, all values are meaningless.
+    Log-probabilities are natural logarithms, and meaningless in rows that do not ask for them. All values are
+    meaningless in the row of a slice that is not the last of its prompt.
     """
 
     tokens: np.ndarray  # i32 [rows]

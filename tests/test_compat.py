@@ -12,6 +12,7 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 from jaxchat.compat import building_kernels
 from jaxchat.kernels.attention.backend import AttentionShape
 from jaxchat.kernels.attention.gpu_triton import TritonAttention
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import PLAIN
 
 ROWS, CHUNK, H, K, d, PAGE = 4, 32, 8, 2, 64, 16
@@ -33,7 +34,7 @@ def test_kernels_of_a_gpu_are_lowered(program: str, kv_dtype: str | None) -> Non
 
     def prefill(q, kv, cache, table, start):
         cache = backend.write_chunk(cache, kv, kv, table[: CHUNK // PAGE])
-        return backend.prefill(q, cache, table, start, PLAIN)
+        return backend.prefill(q, cache, RaggedBatch.single(table, start, CHUNK), PLAIN)
 
     tokens = ROWS if program == "decode" else CHUNK
     q, kv = (jax.ShapeDtypeStruct((tokens, heads, d), jnp.bfloat16) for heads in (H, K))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from jaxchat.arithmetic import cdiv
 from jaxchat.engine.page_pool import PagePool
 from jaxchat.engine.sequence import Sequence
@@ -29,6 +31,14 @@ class KVCacheManager:
             return False
         sequence.prefixes, sequence.pages, sequence.reserved_pages = hits, shared, needed
         return True
+
+    def missing(self, sequence: Sequence) -> int:
+        """Returns the number of prompt tokens that must be computed, because no cached chunk has them."""
+        return len(sequence.prompt) - self.chunk * self.pool.count_prefix(self._chunks(sequence))
+
+    def missing_after(self, sequence: Sequence) -> int:
+        """Returns the number that `missing` returns once another sequence with the same prompt was computed."""
+        return (len(sequence.prompt) - 1) % self.chunk + 1
 
     def extend(self, sequence: Sequence, tokens: int) -> None:
         """Takes reserved pages until the sequence has room for `tokens` tokens."""
@@ -87,10 +97,10 @@ class KVCacheManager:
         """Returns the number of the sequence's pages that belong to the prefix cache. They are its first pages."""
         return len(sequence.prefixes) * self._pages_per_chunk
 
-    def _chunks(self, sequence: Sequence) -> list[bytes]:
-        """Returns the whole chunks of the prompt that may come from the cache, as bytes.
+    def _chunks(self, sequence: Sequence) -> Iterator[bytes]:
+        """Yields the whole chunks of the prompt that may come from the cache, as bytes.
 
         The last prompt token is never among them: its logits must be computed.
         """
-        count = (len(sequence.prompt) - 1) // self.chunk
-        return [sequence.prompt[i * self.chunk : (i + 1) * self.chunk].tobytes() for i in range(count)]
+        for end in range(self.chunk, len(sequence.prompt), self.chunk):
+            yield sequence.prompt[end - self.chunk : end].tobytes()

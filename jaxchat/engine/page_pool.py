@@ -6,6 +6,7 @@ Every operation except `clear` takes time proportional to the number of pages or
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -75,20 +76,20 @@ class PagePool:
         """
         self._free.extend(pages)
 
-    def match_prefix(self, chunks: list[bytes]) -> list[Prefix]:
+    def match_prefix(self, chunks: Iterable[bytes]) -> list[Prefix]:
         """Returns the cached chunks with which a prompt begins, in order, and adds one use to each.
 
         Args:
             chunks: the tokens of each whole chunk of the prompt, as bytes.
         """
-        prefixes: list[Prefix] = []
-        for tokens in chunks:
-            prefix = self._prefixes.get((prefixes[-1].serial if prefixes else 0, tokens))
-            if prefix is None:
-                break
+        prefixes = list(self._cached(chunks))
+        for prefix in prefixes:
             self._use(prefix)
-            prefixes.append(prefix)
         return prefixes
+
+    def count_prefix(self, chunks: Iterable[bytes]) -> int:
+        """Returns the number of chunks that `match_prefix` would return. Uses none."""
+        return sum(1 for _ in self._cached(chunks))
 
     def insert_prefix(self, parent: Prefix | None, tokens: bytes, pages: tuple[int, ...]) -> Prefix | None:
         """Caches a chunk that prefill has just written, with one use by the caller.
@@ -123,6 +124,15 @@ class PagePool:
         """Evicts all cached chunks without a user."""
         while self._idle:
             self._evict()
+
+    def _cached(self, chunks: Iterable[bytes]) -> Iterator[Prefix]:
+        parent = 0
+        for tokens in chunks:
+            prefix = self._prefixes.get((parent, tokens))
+            if prefix is None:
+                return
+            yield prefix
+            parent = prefix.serial
 
     def _use(self, prefix: Prefix) -> None:
         if not prefix.users:

@@ -23,28 +23,38 @@ class PrefillPolicy:
         self._quota = max(size for size in prefill_buckets if size <= 2 * prefill_buckets[0])
         self._used = self._allowed = 0  # prompt tokens since the last decode step
 
+    def allowance(self, running: int, startable: int) -> int:
+        """Returns the prompt tokens that may still run before the next decode step; 0 or less if that is next.
+
+        Args:
+            running: number of sequences that could decode now.
+            startable: number of sequences that could start now: the one to prefill, and waiting ones with free slots.
+        """
+        most = self._buckets[-1]
+        if not self._used and running:
+            self._allowed = min(self._quota * max(1, startable // running), most)
+        return self._allowed - self._used if running else most
+
     def next_size(self, tokens: int, running: int, startable: int) -> int:
         """Returns the size of the next prefill step in tokens, or 0 if a decode step is next.
 
         Args:
-            tokens: prompt tokens that remain to be prefilled.
-            running: number of sequences that could decode now.
-            startable: number of sequences that could start now: the one to prefill, and waiting ones with free slots.
+            tokens: prompt tokens that could be computed now.
+            running: as for `allowance`.
+            startable: as for `allowance`.
         """
-        least, most = self._buckets[0], self._buckets[-1]
-        if not self._used and running:
-            self._allowed = min(self._quota * max(1, startable // running), most)
-        remaining = self._allowed - self._used if running else most
+        remaining = self.allowance(running, startable)
         if remaining <= 0:
             return 0
+        least = self._buckets[0]
         fitting = [size for size in self._buckets if size <= max(remaining, least)]
         # A larger step that would be nearly full takes at most as long as several smaller ones.
         nearly_full = (size for below, size in pairwise(fitting) if size - below < tokens <= size)
         return next(nearly_full, None) or max((size for size in fitting if size <= tokens), default=least)
 
     def prefilled(self, tokens: int) -> None:
-        """Records a prefill step of `tokens` tokens."""
-        self._used += tokens
+        """Records a prefill step with `tokens` tokens, which counts as the smallest bucket that holds them."""
+        self._used += next(size for size in self._buckets if size >= tokens)
 
     def decoded(self) -> None:
         """Records a decode step."""

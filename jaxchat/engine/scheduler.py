@@ -1,14 +1,14 @@
 """Chooses each step: which sequence gets a slot, which prompt is prefilled, and which sequences decode.
 
 The order is first come, first served. A sequence is admitted when a slot is free and the pool has pages for its prompt.
-Prompts are prefilled one at a time, in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`). When
-the pool is exhausted, the newest running sequence is swapped out to host memory. It is swapped in, bit for bit, before
-another sequence is admitted. The oldest sequence therefore always proceeds, and no sequence is lost.
+Prompts are prefilled in steps that alternate with decode steps (`jaxchat.engine.prefill_policy`), several in one step
+(`jaxchat.engine.prefill_queue`). When the pool is exhausted, the newest running sequence is swapped out to host memory.
+It is swapped in, bit for bit, before another sequence is admitted. The oldest sequence therefore always proceeds, and
+no sequence is lost.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from jaxchat.arithmetic import cdiv
 from jaxchat.engine.decode_batch import DecodeBatch, rejected
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.page_pool import PagePool
-from jaxchat.engine.prefill_policy import PrefillPolicy
+from jaxchat.engine.prefill_queue import PrefillQueue
 from jaxchat.engine.sequence import Sequence, accepts_token
 from jaxchat.engine.speculation import Speculation
 from jaxchat.engine.step_times import StepTimes
@@ -39,7 +39,7 @@ from jaxchat.types import (
 
 @dataclass(frozen=True)
 class Step:
-    """Work for the device, and the sequence of each row of its result."""
+    """Work for the device, and the sequences of the first rows of its result. Later rows are meaningless."""
 
     work: Work
     rows: tuple[Sequence, ...]
@@ -47,9 +47,15 @@ class Step:
     @property
     def awaited(self) -> bool:
         """Whether this step's result is needed before the next step can be chosen: by a constraint, or by drafts."""
-        if isinstance(self.work, DecodeWork) and self.work.drafts is not None:
-            return True
-        masked = isinstance(self.work, PrefillWork | DecodeWork) and self.work.token_mask is not None
+        match self.work:
+            case PrefillWork():
+                masked = any(part.token_mask is not None for part in self.work.slices)
+            case DecodeWork():
+                if self.work.drafts is not None:
+                    return True
+                masked = self.work.token_mask is not None
+            case _:
+                masked = False
         return masked and any(sequence.constraint for sequence in self.rows)
 
 
@@ -84,13 +90,13 @@ class Scheduler:
         self.pool = PagePool(pages)
         self.preemptions = 0
         self._kv_cache = KVCacheManager(self.pool, chunk=prefill_buckets[0], page_size=page_size)
-        self._queue: OrderedDict[tuple[int, int], Sequence] = OrderedDict()  # by arrival
         self._requests: dict[int, list[Sequence]] = {}  # unfinished sequences, by request id
         self._swapped: list[Sequence] = []  # oldest first
-        self._prefilling: Sequence | None = None
         self._decoding: dict[int, Sequence] = {}  # by slot
         self._free_slots = list(range(slots - 1, -1, -1))
-        self._prefill_policy = PrefillPolicy(prefill_buckets)
+        self._prefill_queue = PrefillQueue(
+            self._kv_cache, self._free_slots, prefill_buckets=prefill_buckets, mask_words=self._words
+        )
         self.speculation = Speculation(StepTimes(decode_buckets or (slots,)), max_drafts)
 
     @property
@@ -101,11 +107,12 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """The number of sequences without a slot."""
-        return len(self._queue) + len(self._swapped)
+        return len(self._prefill_queue) + len(self._swapped)
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
-        self._queue[sequence.arrival] = sequence
+        sequence.running_before = len(self._decoding)
+        self._prefill_queue.add(sequence)
         self._requests.setdefault(sequence.request_id, []).append(sequence)
 
     def cancel(self, request_id: int, choice: int | None = None) -> int:
@@ -121,17 +128,18 @@ class Scheduler:
 
     def schedule(self) -> Step | None:
         """Chooses the next step and returns it. Returns None if no sequence can proceed now."""
-        if self._swapped:
-            if self._readmit(self._swapped[0]):
-                return self._swap_in(self._swapped.pop(0))
-        else:
-            self._admit()
+        if self._swapped and self._readmit(self._swapped[0]):
+            return self._swap_in(self._swapped.pop(0))
         ready = [s for s in self._decoding.values() if s.ready]
         out_of_pages = not self._reserve_pages(ready)
         if out_of_pages and len(self._decoding) > 1:
             return self._swap_out(max(self._decoding.values(), key=lambda s: s.arrival))
-        if self._prefilling and (size := self._prefill_size(self._prefilling, 0 if out_of_pages else len(ready))):
-            return self._prefill(self._prefilling, size)
+        prefill = self._prefill_queue.schedule(
+            0 if out_of_pages else len(ready), self._headroom(), admitting=not self._swapped
+        )
+        if prefill:
+            self._decoding |= {sequence.slot: sequence for sequence in prefill.completed}
+            return Step(prefill.work, tuple(prefill.completed))
         return self._decode(ready) if ready else None
 
     def process_output(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
@@ -142,7 +150,7 @@ class Scheduler:
         """
         if isinstance(outcome, Swapped):
             step.rows[0].swapped = outcome
-        if not isinstance(outcome, StepResult) or (isinstance(step.work, PrefillWork) and not step.work.last):
+        if not isinstance(outcome, StepResult):
             return []
         wrong: Collection[int] = ()
         if isinstance(step.work, DecodeWork) and step.work.drafts is not None:
@@ -153,54 +161,12 @@ class Scheduler:
         # A sequence that ended while this step was in flight has a surplus token here, which is discarded.
         return [self._accept(s, row, outcome) for row, s in enumerate(step.rows) if row not in wrong and not s.finished]
 
-    def _admit(self) -> None:
-        if self._prefilling or not self._queue or not self._free_slots:
-            return
-        sequence = next(iter(self._queue.values()))
-        if not self._kv_cache.allocate(sequence, len(sequence.prompt), self._headroom()):
-            return
-        self._queue.popitem(last=False)
-        sequence.prefilled = sequence.cached_tokens = len(sequence.pages) * self._kv_cache.page_size
-        sequence.slot = self._free_slots.pop()
-        sequence.constraint = sequence.request.grammar.start() if sequence.request.grammar else None
-        self._prefilling = sequence
-
     def _headroom(self) -> int:
         """Returns the number of pages that admission leaves free, one for each running sequence.
 
         Otherwise a new sequence could be swapped out at once.
         """
-        return len(self._decoding) + (self._prefilling is not None)
-
-    def _prefill_size(self, sequence: Sequence, running: int) -> int:
-        """Returns the size of the next prefill step in tokens, or 0 if a decode step is next."""
-        startable = 1 + min(len(self._queue), len(self._free_slots))
-        return self._prefill_policy.next_size(len(sequence.prompt) - sequence.prefilled, running, startable)
-
-    def _prefill(self, sequence: Sequence, size: int) -> Step:
-        start = sequence.prefilled
-        tokens = sequence.prompt[start : start + size]
-        self._prefill_policy.prefilled(size)
-        sequence.prefilled = start + len(tokens)
-        self._kv_cache.extend(sequence, sequence.prefilled)
-        last = sequence.prefilled == len(sequence.prompt)
-        work = PrefillWork(
-            slot=sequence.slot,
-            tokens=tokens,
-            start=start,
-            last=last,
-            pages=np.array(sequence.pages, np.int32),
-            choice=sequence.choice,
-            sampling=sequence.request.sampling,
-            token_mask=self._token_mask([sequence]) if last else None,
-            prompt=sequence.prompt if last and sequence.request.sampling.repetition_penalty != 1 else None,
-        )
-        self._kv_cache.cache_chunks(sequence)
-        if last:
-            sequence.dispatched = 1
-            self._decoding[sequence.slot] = sequence
-            self._prefilling = None
-        return Step(work, (sequence,))
+        return len(self._decoding) + (self._prefill_queue.prefilling is not None)
 
     def _reserve_pages(self, ready: list[Sequence]) -> bool:
         """Reserves a page for each sequence whose next token needs one.
@@ -216,7 +182,7 @@ class Scheduler:
         return True
 
     def _decode(self, sequences: list[Sequence]) -> Step:
-        self._prefill_policy.decoded()
+        self._prefill_queue.policy.decoded()
         drafts = self.speculation.drafts(sequences, awaited=any(s.constraint for s in sequences))
         batch = DecodeBatch(self._kv_cache, self._words)
         for sequence, guessed in zip(sequences, drafts, strict=True):
@@ -252,15 +218,6 @@ class Scheduler:
         sequence.swapped = None
         return Step(work, (sequence,))
 
-    def _token_mask(self, sequences: list[Sequence]) -> np.ndarray | None:
-        """Returns the tokens that constrained rows may sample, as bits u32 `[R, ceil(V / 32)]`; None if no row is."""
-        if not any(s.constrained for s in sequences):
-            return None
-        bits = np.zeros((len(sequences), self._words), np.uint32)
-        for row, sequence in zip(bits, sequences, strict=True):
-            sequence.constraint_failed = not sequence.fill_mask(row)
-        return bits
-
     def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:
         sequence.sampled += 1
         sequence.tokens.append(int(result.tokens[row]))
@@ -294,7 +251,7 @@ class Scheduler:
         """
         sequence.finished = True
         self._forget(sequence)
-        if self._queue.pop(sequence.arrival, None):
+        if self._prefill_queue.discard(sequence):
             return
         if sequence in self._swapped:
             self._swapped.remove(sequence)
@@ -309,8 +266,8 @@ class Scheduler:
 
     def _vacate(self, sequence: Sequence) -> None:
         """Frees the slot and the pages of a sequence."""
-        if self._prefilling is sequence:
-            self._prefilling = None
+        if self._prefill_queue.prefilling is sequence:
+            self._prefill_queue.prefilling = None
         self._decoding.pop(sequence.slot, None)
         self._kv_cache.free(sequence)
         self._free_slots.append(sequence.slot)

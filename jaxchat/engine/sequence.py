@@ -23,6 +23,7 @@ class Sequence:
     choice: int
     request: GenerateRequest
     slot: int = -1
+    running_before: int = 0  # number of sequences that decoded when this one was queued
     prefilled: int = 0  # prompt tokens whose prefill has been dispatched
     cached_tokens: int = 0  # prompt tokens that need no prefill, as cached pages hold them
     dispatched: int = 0  # sampled tokens whose step has been dispatched
@@ -103,6 +104,11 @@ class Sequence:
     def prompt(self) -> np.ndarray:
         """The prompt's tokens, i32 `[tokens]`."""
         return self.request.prompt
+
+    @property
+    def unfilled(self) -> int:
+        """The number of prompt tokens whose prefill is not dispatched."""
+        return len(self.prompt) - self.prefilled
 
     @property
     def exhausted(self) -> bool:

@@ -7,14 +7,26 @@ a prompt may be cut into steps of any sizes that agree.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
 from jaxchat.config import BLOCK
 from jaxchat.runtime.runner import Runner
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork, Swapped
+from jaxchat.types import (
+    DecodeWork,
+    PrefillSlice,
+    PrefillWork,
+    SamplingParams,
+    StepResult,
+    SwapInWork,
+    SwapOutWork,
+    most_slices,
+)
 
-SEQUENCES, STEPS = 8, 4
+SEQUENCES, PROMPTS, STEPS = 8, 3, 4
 
 
 def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
@@ -35,19 +47,30 @@ def agreeing_decode_buckets(runner: Runner) -> tuple[int, ...]:
 def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
     """Returns the sizes of `runner.prefill_buckets` whose programs agree bit for bit with that of C tokens.
 
-    The result includes C, the smallest size. The same random prompts are computed in steps of each size. Then a few
-    tokens are decoded, because their log-probabilities depend on all keys and values. Leaves meaningless values in
-    slots and pages, which are never read.
+    The result includes C, the smallest size. The same random prompts are computed in steps of each size, each prompt
+    alone and then several prompts in one step. Then a few tokens are decoded, because their log-probabilities depend on
+    all keys and values. Leaves meaningless values in slots and pages, which are never read.
     """
     least, *larger = runner.prefill_buckets
     if not larger:
         return (least,)
 
-    def bits(size: int) -> list[bytes]:
-        return _Trial(runner, 2, larger[-1] + least, size).decode(runner.decode_buckets[-1])
+    def bits(size: int, *, mixed: bool) -> list[bytes]:
+        trial = _Trial(runner, PROMPTS, larger[-1] + least, size, mixed=mixed)
+        return trial.decode(runner.decode_buckets[-1])
 
-    expected = bits(least)
-    return least, *(size for size in larger if bits(size) == expected)
+    expected = bits(least, mixed=False)
+    return least, *(size for size in larger if all(bits(size, mixed=mixed) == expected for mixed in (False, True)))
+
+
+def prompts_agree(runner: Runner) -> bool:
+    """Returns whether prompts get the same bits alone and in steps of C tokens with others.
+
+    Leaves meaningless values in slots and pages, which are never read.
+    """
+    least, rows = runner.prefill_buckets[0], runner.decode_buckets[-1]
+    alone, mixed = (_Trial(runner, PROMPTS, 2 * least, least, mixed=mixed).decode(rows) for mixed in (False, True))
+    return alone == mixed
 
 
 def rows_agree(runner: Runner) -> bool:
@@ -64,7 +87,7 @@ def rows_agree(runner: Runner) -> bool:
 class _Trial:
     """Random sequences, prefilled and swapped out to the host. Each program decodes the same copies of them."""
 
-    def __init__(self, runner: Runner, count_limit: int, longest: int, bucket: int) -> None:
+    def __init__(self, runner: Runner, count_limit: int, longest: int, bucket: int, *, mixed: bool = False) -> None:
         """Prefills the sequences and swaps them out.
 
         Args:
@@ -72,6 +95,7 @@ class _Trial:
             count_limit: largest number of sequences.
             longest: tokens of every fourth sequence from the second on, as far as the context allows.
             bucket: size of the prefill steps in tokens.
+            mixed: whether steps have slices of several sequences where these fit.
         """
         self._runner = runner
         sizes, rng = runner.sizes, np.random.default_rng(0)
@@ -79,20 +103,24 @@ class _Trial:
         per_sequence = cdiv(longest + STEPS, sizes.page_size)
         count = max(1, min(count_limit, sizes.slots, (sizes.pages - 1) // per_sequence))
         self._pages = np.arange(1, count * per_sequence + 1, dtype=np.int32).reshape(count, per_sequence)
-        self._swapped: list[Swapped] = []
-        self._first: list[bytes] = []  # bits of each prompt's first token
+        self._first = [b""] * count  # bits of each prompt's first token
+        size = max(bucket // 2 // sizes.page_size, 1) * sizes.page_size if mixed else bucket
+        slices: list[list[PrefillSlice]] = []  # of each sequence
         for slot, pages in enumerate(self._pages):
             single = count == 1
             length = longest if slot % 4 == 1 or single else int(rng.integers(1, min(sizes.chunk, longest) + 1))
             tokens = rng.integers(0, sizes.vocab, length).astype(np.int32)
             sampling = SamplingParams(logprobs=True, seed=slot, temperature=slot % 2, frequency_penalty=0.1 * slot)
-            for start in range(0, length, bucket):
-                part = tokens[start : start + bucket]
-                last = start + len(part) == length
-                work = PrefillWork(slot, part, start, last, pages, 0, sampling)
-                step = runner.prefill_in(bucket, work).wait()
-            self._first.append(_bits(step, 0))
-            self._swapped.append(runner.swap_out(SwapOutWork(slot, pages)).wait())
+            cuts = range(0, length, size)
+            slices.append(
+                [PrefillSlice(slot, tokens[i : i + size], i, i + size >= length, pages, 0, sampling) for i in cuts]
+            )
+        for step in _interleaved(slices, bucket) if mixed else ((part,) for each in slices for part in each):
+            result = runner.prefill_in(bucket, PrefillWork(step)).wait()
+            for row, part in enumerate(step):
+                if part.last:
+                    self._first[part.slot] = _bits(result, row)
+        self._swapped = [runner.swap_out(SwapOutWork(slot, pages)).wait() for slot, pages in enumerate(self._pages)]
 
     def everywhere(self) -> list[list[bytes]]:
         """Returns for each sequence the bits that each of its copies computes.
@@ -122,6 +150,20 @@ class _Trial:
             steps = [self._runner.decode_in(rows, work).wait() for _ in range(STEPS)]
             bits += [_bits(step, row) for row in range(len(group)) for step in steps]
         return bits
+
+
+def _interleaved(slices: list[list[PrefillSlice]], bucket: int) -> Iterator[tuple[PrefillSlice, ...]]:
+    """Yields steps with the next slice of each sequence that fits, in rotation, until all slices are in a step."""
+    queues = deque(deque(each) for each in slices)
+    while any(queues):
+        room = bucket
+        step: list[PrefillSlice] = []
+        for queue in queues:
+            if queue and len(queue[0].tokens) <= room and len(step) < most_slices(bucket):
+                step.append(queue.popleft())
+                room -= len(step[-1].tokens)
+        queues.rotate(1)
+        yield tuple(step)
 
 
 def _bits(step: StepResult, row: int) -> bytes:

@@ -22,7 +22,7 @@ from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.runtime.compile import compile_cache
-from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets, rows_agree
+from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets, prompts_agree, rows_agree
 from jaxchat.runtime.matmul_backend import select_attention
 from jaxchat.runtime.parameters import load_parameters
 from jaxchat.runtime.process_tuning import trim_afterwards
@@ -230,10 +230,15 @@ def _restrict_to_agreeing(runners: tuple[Runner, ...], weights: str, record: Sta
 
 
 def _find_agreement(first: Runner) -> Agreement:
-    """Returns the programs that agree. Raises ValueError if bits depend on the slot or the row."""
+    """Returns the programs that agree. Raises ValueError if bits depend on the slot, the row or other prompts."""
     if not rows_agree(first):
         raise ValueError(
             "determinism exact: on these devices the numbers of a sequence depend on its slot, so that "
+            "load could change an answer; determinism fast allows it"
+        )
+    if not prompts_agree(first):
+        raise ValueError(
+            "determinism exact: on these devices the numbers of a prompt depend on other prompts in its steps, so that "
             "load could change an answer; determinism fast allows it"
         )
     return Agreement(agreeing_prefill_buckets(first), agreeing_decode_buckets(first))

@@ -24,6 +24,7 @@ from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefil
 from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
 from jaxchat.sampling.mask import mask_words
 from jaxchat.sampling.sample import Sampler
+from jaxchat.types import most_slices
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def program_specs(
     programs = {}
     for bucket in sizes.prefill_buckets:
         step = prefill_program(decoder, sizes, sampler, attention, bucket)
-        programs[prefill_name(bucket)] = ProgramSpec(step, prefill_layout(sizes, bucket), bucket, 1)
+        programs[prefill_name(bucket)] = ProgramSpec(step, prefill_layout(sizes, bucket), bucket, most_slices(bucket))
     for rows in decode_sizes:
         step = decode_program(decoder, sizes, sampler, attention, rows)
         programs[decode_name(rows)] = ProgramSpec(step, decode_layout(rows), rows, rows)

@@ -1,4 +1,4 @@
-"""The two kinds of program: `prefill` computes tokens of one prompt, `decode` advances some slots by tokens.
+"""The two kinds of program: `prefill` computes tokens of prompts, `decode` advances some slots by tokens.
 
 Both take `(params, pages, slots, packed, bits)`, donate pages and slots, and return them with a packed output. `bits`
 has the allowed tokens of each row that samples, as in `jaxchat.sampling.mask.TokenMask`.
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxchat.kernels.attention.backend import AttentionBackend, Cache, ModelAttention
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import AttentionSpec
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.runtime.drafts import Drafts
@@ -24,6 +25,7 @@ from jaxchat.sampling.logprobs import TOP
 from jaxchat.sampling.mask import TokenMask
 from jaxchat.sampling.sample import Sampled, Sampler
 from jaxchat.sampling.state import HistoryRows, SamplingState
+from jaxchat.types import most_slices
 
 Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotState, Array]]
 
@@ -38,21 +40,25 @@ def decode_layout(rows: int) -> PackedLayout:
 
 
 def prefill_layout(sizes: EngineShapes, bucket: int) -> PackedLayout:
-    """Returns the layout of the packed inputs of `prefill` for `bucket` tokens.
+    """Returns the layout of the packed inputs of `prefill` for T = `bucket` tokens of up to B slices.
 
-    The inputs are the tokens, their positions and pages, and all sampling parameters.
+    The inputs are the tokens, i32 `[T]`, slice after slice; for each slice, its first row and after the last one the
+    number of rows, i32 `[B + 1]`, the position of its first token, its page table and all sampling parameters. `slots`
+    are the slots of slices that are the last of their prompts, S for others.
     """
-    scalars = [(name, (), "int32") for name in ("slot", "start", "count", "last", "constrained")]
+    slices = most_slices(bucket)
+    scalars = [(name, (slices,), "int32") for name in ("slots", "starts", "constrained")]
     arrays = [
         ("tokens", (bucket,), "int32"),
-        ("chunk_pages", (bucket // sizes.page_size,), "int32"),
-        ("table", (sizes.table,), "int32"),
+        ("bounds", (slices + 1,), "int32"),
+        ("tables", (slices, sizes.table), "int32"),
     ]
-    return PackedLayout((*scalars, *SamplingState.packed_fields(sizes.vocab), *arrays))
+    sampling = [(name, (slices, *shape), dtype) for name, shape, dtype in SamplingState.packed_fields(sizes.vocab)]
+    return PackedLayout((*scalars, *sampling, *arrays))
 
 
 def output_layout(rows: int, vocab: int) -> PackedLayout:
-    """Returns the layout of the packed outputs of either program: one row after `prefill`, R after `decode`."""
+    """Returns the layout of the packed outputs of either program: a row for each slice or each row of `decode`."""
     row, top = (rows,), (rows, min(TOP, vocab))
     return PackedLayout(
         (
@@ -112,7 +118,7 @@ def prefill_program(
 ) -> Step:
     """Builds the program `prefill[T]` for T = `bucket`. It writes the keys and values of its tokens.
 
-    In the last step of a prompt, the program also samples the first new token.
+    The program also samples the first new token of each prompt that ends in the step.
     """
     layout = prefill_layout(sizes, bucket)
 
@@ -120,32 +126,42 @@ def prefill_program(
         params: Any, pages: KVPages, slots: SlotState, packed: Array, bits: Array
     ) -> tuple[KVPages, SlotState, Array]:
         given = layout.unpack(packed)
-        start, count = given["start"], given["count"]
+        batch = RaggedBatch(given["tables"], given["starts"], given["bounds"])
         cache = _Cache(
             pages,
             attention,
-            write=lambda backend, held, k, v: backend.write_chunk(held, k, v, given["chunk_pages"]),
-            read=lambda backend, q, held, form: backend.prefill(q, held, given["table"], start, form),
+            write=_page_writer(batch, sizes, bucket),
+            read=lambda backend, q, held, form: backend.prefill(q, held, batch, form),
         )
-        positions = start + jnp.arange(bucket)
-        hidden = hidden_states(decoder, params, given["tokens"], positions, cache.attend)
-        fresh = _fresh_row(given, sizes)
+        hidden = hidden_states(decoder, params, given["tokens"], batch.positions(bucket), cache.attend)
+        fresh, active = _fresh_rows(given, batch, sizes), given["slots"] < sizes.slots
 
-        def finish(row: SlotState) -> tuple[SlotState, Array]:
-            # Two rows, not one: XLA:CPU has a slow path for products with a single bf16 row.
-            final = jnp.broadcast_to(hidden[count - 1], (2, hidden.shape[-1]))
-            logits = logits_of(decoder, params, final)[:1]
-            active = jnp.ones(1, bool)
-            sampled = sampler(logits, row.sampling, active, token_mask=TokenMask(given["constrained"][None] != 0, bits))
-            return row.advance(jnp.zeros(1, jnp.int32), sampled.tokens, active), _packed(sampled)
+        def sample() -> Array:
+            # At least two rows, see `most_slices`: XLA:CPU has a slow path for products with a single bf16 row.
+            logits = logits_of(decoder, params, hidden[batch.bounds[1:] - 1])
+            token_mask = TokenMask(given["constrained"] != 0, bits)
+            return _packed(sampler(logits, fresh.sampling, active, token_mask=token_mask))
 
-        def go_on(row: SlotState) -> tuple[SlotState, Array]:
-            return row, jnp.zeros(output_layout(1, sizes.vocab).size, jnp.int32)
-
-        row, output = jax.lax.cond(given["last"] != 0, finish, go_on, fresh)
-        return cache.pages, slots.put(given["slot"], row), output
+        output = output_layout(len(active), sizes.vocab)
+        sampled = jax.lax.cond(jnp.any(active), sample, lambda: jnp.zeros(output.size, jnp.int32))
+        slots = slots.put_rows(given["slots"], fresh)
+        return cache.pages, slots.advance(given["slots"], output.unpack(sampled)["tokens"], active), sampled
 
     return prefill
+
+
+def _page_writer(
+    batch: RaggedBatch, sizes: EngineShapes, bucket: int
+) -> Callable[[AttentionBackend, Cache, Array, Array], Cache]:
+    """Returns a function that writes the keys and values of a batch of `bucket` rows, page by page.
+
+    What it writes after the last token of a sequence is meaningless. It never writes to the null page.
+    """
+    tiles = batch.tiles(bucket, sizes.page_size)
+    page_ids = batch.tables[tiles.sequences, jnp.minimum(tiles.starts // sizes.page_size, sizes.table - 1)]
+    page_ids = jnp.where((tiles.counts > 0) & (page_ids > 0), page_ids, sizes.pages)
+    rows = tiles.rows.ravel()
+    return lambda backend, held, k, v: backend.write_chunk(held, k[rows], v[rows], page_ids)
 
 
 @dataclass
@@ -167,11 +183,10 @@ class _Cache:
         return self.read(backend, q, self.pages.layers[layer], form)
 
 
-def _fresh_row(given: dict[str, Array], sizes: EngineShapes) -> SlotState:
-    """Returns the state of a slot before its first sampled token, with the position of the prompt's last token."""
-    last = (given["start"] + given["count"] - 1)[None]
-    sampling = SamplingState.started(given, sizes.vocab)
-    return SlotState(jnp.zeros(1, jnp.int32), last, given["table"][None], sampling)
+def _fresh_rows(given: dict[str, Array], batch: RaggedBatch, sizes: EngineShapes) -> SlotState:
+    """Returns the state of slots before their first sampled tokens, with the positions of the prompts' last tokens."""
+    last = batch.starts + batch.counts - 1
+    return SlotState(jnp.zeros_like(last), last, batch.tables, SamplingState.started(given, sizes.vocab))
 
 
 def _packed(sampled: Sampled) -> Array:

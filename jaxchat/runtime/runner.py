@@ -27,7 +27,17 @@ from jaxchat.runtime.swap import PendingSwapOut, Swapper
 from jaxchat.sampling.mask import mask_words
 from jaxchat.sampling.sample import Sampler
 from jaxchat.sampling.state import SamplingState
-from jaxchat.types import DecodeWork, PrefillWork, Progress, SamplingParams, StepResult, SwapInWork, SwapOutWork
+from jaxchat.types import (
+    DecodeWork,
+    PrefillSlice,
+    PrefillWork,
+    Progress,
+    SamplingParams,
+    StepResult,
+    SwapInWork,
+    SwapOutWork,
+    most_slices,
+)
 
 
 @dataclass(frozen=True)
@@ -170,12 +180,21 @@ class Runner:
         return [f"{name}:{self._digests[name]}" for name in sorted(self.programs)]
 
     def prefill(self, work: PrefillWork) -> Handle:
-        """Dispatches a prefill step in the smallest program that holds its tokens."""
-        return self.prefill_in(next(size for size in self.prefill_buckets if size >= len(work.tokens)), work)
+        """Dispatches a prefill step in the smallest program that holds its tokens and its slices."""
+        tokens, slices = work.tokens, len(work.slices)
+        holding = (size for size in self.prefill_buckets if size >= tokens and most_slices(size) >= slices)
+        return self.prefill_in(next(holding), work)
 
     def prefill_in(self, bucket: int, work: PrefillWork) -> Handle:
         """Dispatches a prefill step in the program of `bucket` tokens."""
-        return self._dispatch(prefill_name(bucket), self._pack_prefill(bucket, work), work.token_mask, 1)
+        name, slices = prefill_name(bucket), work.slices
+        masks = [part.token_mask for part in slices]
+        bits = None
+        if any(mask is not None for mask in masks):
+            bits = np.zeros((most_slices(bucket), mask_words(self.sizes.vocab)), np.uint32)
+            for row, mask in zip(bits, masks, strict=False):
+                row[:] = 0 if mask is None else mask
+        return self._dispatch(name, self._pack_prefill(bucket, slices), bits, len(slices))
 
     def decode(self, work: DecodeWork) -> Handle:
         """Dispatches a decode step in the smallest program that has a row for each of its slots."""
@@ -210,7 +229,8 @@ class Runner:
 
     def _run_idle(self) -> None:
         nothing = np.zeros(0, np.int32)
-        self.prefill(PrefillWork(0, np.zeros(1, np.int32), 0, True, nothing, 0, SamplingParams(temperature=0.0))).wait()
+        greedy = SamplingParams(temperature=0.0)
+        self.prefill(PrefillWork((PrefillSlice(0, np.zeros(1, np.int32), 0, True, nothing, 0, greedy),))).wait()
         for rows in self.decode_buckets:
             self.decode_in(rows, DecodeWork(nothing, nothing)).wait()
         self.swap_in(SwapInWork(0, nothing, 0, self.swap_out(SwapOutWork(0, nothing)).wait()))
@@ -225,20 +245,34 @@ class Runner:
         self._keep_step()
         return Handle(output, self._outputs[name], rows)
 
-    def _pack_prefill(self, bucket: int, work: PrefillWork) -> np.ndarray:
-        sizes = self.sizes
-        first, count = work.start // sizes.page_size, bucket // sizes.page_size
+    def _pack_prefill(self, bucket: int, slices: tuple[PrefillSlice, ...]) -> np.ndarray:
+        sizes, rows = self.sizes, most_slices(bucket)
+        ends = np.cumsum([0, *(len(part.tokens) for part in slices)], dtype=np.int32)
+        bounds = np.full(rows + 1, ends[-1], np.int32)
+        bounds[: len(ends)] = ends
+        tables = np.zeros((rows, sizes.table), np.int32)
+        for table, part in zip(tables, slices, strict=False):
+            table[: len(part.pages)] = part.pages
         return self._sources[prefill_name(bucket)].layout.pack(
-            slot=work.slot,
-            start=work.start,
-            count=len(work.tokens),
-            last=work.last,
-            constrained=work.token_mask is not None,
-            tokens=_fill(work.tokens, bucket, 0),
-            chunk_pages=_fill(work.pages[first : first + count], count, sizes.pages),
-            table=_fill(work.pages, sizes.table, 0),
-            **SamplingState.packed_values(work.sampling, work.choice, sizes.vocab, work.prompt),
+            slots=_fill(np.array([part.slot if part.last else sizes.slots for part in slices]), rows, sizes.slots),
+            starts=_fill(np.array([part.start for part in slices]), rows, 0),
+            constrained=_fill(np.array([part.token_mask is not None for part in slices]), rows, False),
+            tokens=_fill(np.concatenate([part.tokens for part in slices]), bucket, 0),
+            bounds=bounds,
+            tables=tables,
+            **self._pack_sampling(slices, rows),
         )
+
+    def _pack_sampling(self, slices: tuple[PrefillSlice, ...], rows: int) -> dict[str, np.ndarray]:
+        """Returns the sampling parameters of slices that are the last of their prompts, and zeros in other rows."""
+        vocab = self.sizes.vocab
+        arrays = {name: np.zeros((rows, *shape), dtype) for name, shape, dtype in SamplingState.packed_fields(vocab)}
+        for row, part in enumerate(slices):
+            if part.last:
+                values = SamplingState.packed_values(part.sampling, part.choice, vocab, part.prompt)
+                for name, value in values.items():
+                    arrays[name][row] = value
+        return arrays
 
 
 def _fill(values: np.ndarray, size: int, rest: int) -> np.ndarray:

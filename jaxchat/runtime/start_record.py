@@ -16,7 +16,7 @@ import jax
 from jaxchat.cache import keep
 from jaxchat.kernels.cpp.build import cpu
 
-_FORMAT = "1"  # changes whenever `jaxchat.runtime.determinism` compares programs in another way
+_FORMAT = "2"  # changes whenever `jaxchat.runtime.determinism` compares programs in another way
 
 
 @dataclass(frozen=True)

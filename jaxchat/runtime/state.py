@@ -145,6 +145,13 @@ class SlotState:
         """Returns the state with slot `slot` (i32 scalar) replaced by `row` (S = 1)."""
         return jax.tree.map(lambda all_, row: jax.lax.dynamic_update_slice_in_dim(all_, row, slot, 0), self, row)
 
+    def put_rows(self, slots: Array, rows: SlotState) -> SlotState:
+        """Returns the state with each slot of `slots`, i32 `[R]`, replaced by a row of `rows` (S = R).
+
+        Entries of S or more are ignored.
+        """
+        return jax.tree.map(lambda all_, rows: all_.at[slots].set(rows, mode="drop"), self, rows)
+
 
 def slot_shardings(slots: SlotState, placement: Placement) -> SlotState:
     """Returns the sharding of each array of the slots. Counts `[S, V]` are split by vocabulary, as logits are."""

@@ -168,17 +168,17 @@ class SamplingState:
 
     @staticmethod
     def started(packed: Mapping[str, Array], vocab: int) -> SamplingState:
-        """Returns the state of one slot at the start of a request.
+        """Returns the state of R slots at the start of their requests.
 
         Args:
-            packed: the unpacked arrays of `packed_fields`, by name.
+            packed: the unpacked arrays of `packed_fields` by name, each with a first axis of R.
             vocab: V, the size of the vocabulary.
         """
         values = {
-            name: packed[name][None] != 0 if column.dtype == "bool" else packed[name][None]
+            name: packed[name] != 0 if column.dtype == "bool" else packed[name]
             for name, column in _columns(given_only=True)
         }
-        return replace(SamplingState.zeros(1, vocab), **values)
+        return replace(SamplingState.zeros(len(values["choice"]), vocab), **values)
 
     def take(self, rows: Array, ahead: Array) -> SamplingState:
         """Returns the state of the slots `rows`, i32 `[R]`, except `prompt` and `counts`, which keep all S slots.

@@ -7,7 +7,17 @@ from dataclasses import fields
 import numpy as np
 
 from jaxchat.multihost.v1 import multihost_pb2 as pb
-from jaxchat.types import DecodeWork, MultihostStep, PrefillWork, SamplingParams, SwapInWork, SwapOutWork, Swapped, Work
+from jaxchat.types import (
+    DecodeWork,
+    MultihostStep,
+    PrefillSlice,
+    PrefillWork,
+    SamplingParams,
+    SwapInWork,
+    SwapOutWork,
+    Swapped,
+    Work,
+)
 
 STORED_LOCALLY = Swapped(None, ())
 """A placeholder for the data of a swapped sequence. Each process replaces it by its stored part of that data."""
@@ -18,7 +28,7 @@ def encode(step: MultihostStep) -> pb.Step:
     message = pb.Step(saved=step.saved, forgotten=step.forgotten)
     match step.work:
         case PrefillWork() as work:
-            message.prefill.CopyFrom(_from_prefill(work))
+            message.prefill.CopyFrom(pb.Prefill(slices=map(_from_slice, work.slices)))
         case DecodeWork() as work:
             message.decode.slots, message.decode.new_pages = _bytes(work.slots), _bytes(work.new_pages)
             if work.constrained is not None:
@@ -46,7 +56,7 @@ def decode(message: pb.Step) -> MultihostStep:
 def _work(message: pb.Step) -> Work:
     match message.WhichOneof("work"):
         case "prefill":
-            return _to_prefill(message.prefill)
+            return PrefillWork(tuple(map(_to_slice, message.prefill.slices)))
         case "decode":
             step = message.decode
             slots = _i32(step.slots)
@@ -64,22 +74,22 @@ def _work(message: pb.Step) -> Work:
     raise ValueError("a step without work")
 
 
-def _from_prefill(work: PrefillWork) -> pb.Prefill:
-    return pb.Prefill(
-        slot=work.slot,
-        tokens=_bytes(work.tokens),
-        start=work.start,
-        last=work.last,
-        pages=_bytes(work.pages),
-        choice=work.choice,
-        sampling=_from_sampling(work.sampling),
-        token_mask=None if work.token_mask is None else _bytes(work.token_mask),
-        prompt=None if work.prompt is None else _bytes(work.prompt),
+def _from_slice(piece: PrefillSlice) -> pb.PrefillSlice:
+    return pb.PrefillSlice(
+        slot=piece.slot,
+        tokens=_bytes(piece.tokens),
+        start=piece.start,
+        last=piece.last,
+        pages=_bytes(piece.pages),
+        choice=piece.choice,
+        sampling=_from_sampling(piece.sampling),
+        token_mask=None if piece.token_mask is None else _bytes(piece.token_mask),
+        prompt=None if piece.prompt is None else _bytes(piece.prompt),
     )
 
 
-def _to_prefill(message: pb.Prefill) -> PrefillWork:
-    return PrefillWork(
+def _to_slice(message: pb.PrefillSlice) -> PrefillSlice:
+    return PrefillSlice(
         slot=message.slot,
         tokens=_i32(message.tokens),
         start=message.start,
@@ -87,7 +97,7 @@ def _to_prefill(message: pb.Prefill) -> PrefillWork:
         pages=_i32(message.pages),
         choice=message.choice,
         sampling=_to_sampling(message.sampling),
-        token_mask=_rows(message.token_mask, 1) if message.HasField("token_mask") else None,
+        token_mask=_rows(message.token_mask, 1)[0] if message.HasField("token_mask") else None,
         prompt=_i32(message.prompt) if message.HasField("prompt") else None,
     )
 

@@ -23,7 +23,7 @@ from jaxchat.chat.session import ChatSession
 from jaxchat.config import ChatConfig
 from jaxchat.engine.engine import Engine
 from jaxchat.engine.scheduler import Scheduler
-from jaxchat.types import DecodeWork, PrefillWork, StepResult, SwapInWork, SwapOutWork
+from jaxchat.types import DecodeWork, PrefillSlice, PrefillWork, StepResult, SwapInWork, SwapOutWork
 from tests import tiny
 
 SPLIT, NOT_FINITE, LOST, PAUSE = "\x1f", "\x07", "\x18", "\x11"
@@ -82,14 +82,8 @@ class EchoRunner:
 
     def prefill(self, work: PrefillWork) -> Pending:
         self.steps += 1
-        self.prefilled += len(work.tokens)
-        for at, token in enumerate(work.tokens, work.start):
-            self._pages[work.pages[at // PAGE], at % PAGE] = token
-        if work.last:
-            prompt = self._pages[work.pages].ravel()[: work.start + len(work.tokens)].tolist()
-            self.prompts.append(LIBRARY.decode(prompt, skip_special_tokens=False))
-            self._script[work.slot] = _choice_part(_last_user_message(prompt), work.choice)
-        return self._pending([self._next(work.slot) if work.last else END])
+        self.prefilled += work.tokens
+        return self._pending([self._prefill(part) for part in work.slices])
 
     def decode(self, work: DecodeWork) -> Pending:
         self.steps += 1
@@ -106,6 +100,16 @@ class EchoRunner:
 
     def swap_in(self, work: SwapInWork) -> Pending:
         raise AssertionError("nothing was swapped out")
+
+    def _prefill(self, part: PrefillSlice) -> int:
+        for at, token in enumerate(part.tokens, part.start):
+            self._pages[part.pages[at // PAGE], at % PAGE] = token
+        if not part.last:
+            return END
+        prompt = self._pages[part.pages].ravel()[: part.start + len(part.tokens)].tolist()
+        self.prompts.append(LIBRARY.decode(prompt, skip_special_tokens=False))
+        self._script[part.slot] = _choice_part(_last_user_message(prompt), part.choice)
+        return self._next(part.slot)
 
     def _next(self, slot: int) -> int:
         token = self._script[slot].pop(0) if self._script[slot] else END

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.types import DecodeWork, Outcome, PrefillWork, StepResult, SwapInWork, SwapOutWork, Swapped
+from jaxchat.types import (
+    DecodeWork,
+    Outcome,
+    PrefillSlice,
+    PrefillWork,
+    StepResult,
+    SwapInWork,
+    SwapOutWork,
+    Swapped,
+)
 
 PAGE = 16
 
@@ -48,7 +57,8 @@ class FakeRunner:
     def __init__(self, slots: int, pages: int = 100) -> None:
         self.rows = [Row() for _ in range(slots)]
         self.marks = np.zeros((pages, PAGE), np.int64)
-        self.prefills: list[PrefillWork] = []
+        self.prefill_steps: list[PrefillWork] = []
+        self.prefills: list[PrefillSlice] = []  # the slices of all steps
         self.decodes: list[DecodeWork] = []
         self.swaps: list[SwapOutWork | SwapInWork] = []
         self.fail_at: int | None = None
@@ -56,15 +66,22 @@ class FakeRunner:
         self.ready.set()
 
     def prefill(self, work: PrefillWork) -> Done:
-        self.prefills.append(work)
-        row = Row(position=work.start, table=work.pages.tolist())
-        row = replace(row, mark=self._mark(row.table, work.start - 1))
-        for token in work.tokens:
+        assert work.slices
+        self.prefill_steps.append(work)
+        self.prefills += work.slices
+        return Done(result(np.array([self._prefill(part) for part in work.slices], np.int32)))
+
+    def _prefill(self, part: PrefillSlice) -> int:
+        """Writes a part and returns the first token of the answer. Reads what earlier slices of the step wrote."""
+        assert len(part.tokens) and part.start % PAGE == 0
+        row = Row(position=part.start, table=part.pages.tolist())
+        row = replace(row, mark=self._mark(row.table, part.start - 1))
+        for token in part.tokens:
             row = self._write(row, int(token))
-        first = int(work.tokens[-1]) + 1000 * work.choice
-        if work.last:
-            self.rows[work.slot] = replace(row, token=first)
-        return Done(result(np.array([first], np.int32)))
+        first = int(part.tokens[-1]) + 1000 * part.choice
+        if part.last:
+            self.rows[part.slot] = replace(row, token=first)
+        return first
 
     def decode(self, work: DecodeWork) -> Done:
         self.ready.wait()

@@ -42,7 +42,7 @@ def test_pages_handed_to_the_device_cover_every_position_and_never_overlap() -> 
     for work in harness.runner.prefills:
         assert len(work.pages) * PAGE >= work.start + len(work.tokens)
         assert len(set(work.pages)) == len(work.pages) and 0 not in work.pages
-        assert work.start % CHUNK == 0
+        assert work.start % PAGE == 0
 
 
 def test_choices_share_the_whole_chunks_of_their_prompt() -> None:

@@ -95,7 +95,7 @@ def test_stop_tokens_are_banned_for_the_first_tokens_without_waiting_for_results
     assert first.token_mask is not None and others[0].token_mask is None
     masks = [work for work in harness.runner.decodes if work.token_mask is not None]
     assert len(masks) == 2 and all(work.constrained.sum() == 1 for work in masks)
-    for row in (first.token_mask[0], *(work.token_mask[work.constrained.argmax()] for work in masks)):
+    for row in (first.token_mask, *(work.token_mask[work.constrained.argmax()] for work in masks)):
         assert _ids(~row) == [banned]
     assert not any(Step(work, ()).awaited for work in masks)
     harness.settle()
@@ -116,8 +116,8 @@ def test_a_grammar_that_allows_nothing_but_the_end_ends_a_short_answer() -> None
     request = replace(request, grammar=Ending(start, start + 2), min_tokens=9, stop_tokens=frozenset({0, start + 2}))
     actual = harness.gather_one(request)
     assert [event.finish for event in actual] == [None, None, "stop"]
-    masks = [harness.runner.prefills[-1].token_mask, *(work.token_mask for work in harness.runner.decodes)]
-    assert [_ids(mask[0]) for mask in masks[:3]] == [[start], [start + 1], [start + 2]]
+    masks = [harness.runner.prefills[-1].token_mask, *(work.token_mask[0] for work in harness.runner.decodes)]
+    assert [_ids(mask) for mask in masks[:3]] == [[start], [start + 1], [start + 2]]
     harness.settle()
 
 

@@ -18,7 +18,7 @@ from jaxchat.models.families import from_hugging_face, read_config
 from jaxchat.models.rope import RopeConfig, frequencies
 from jaxchat.parallel.padding import padded_config
 from jaxchat.planning.model_shapes import MODEL_SHAPES
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+from jaxchat.types import DecodeWork, PrefillSlice, PrefillWork, SamplingParams
 from tools.parity import checkpoints, measure
 
 PUBLISHED = [name for name in MODEL_SHAPES if name.startswith("gemma-4")]
@@ -133,7 +133,7 @@ def test_shared_keys_are_stored_once_and_a_cached_prefix_and_neighbours_change_n
         for first in range(start, len(prompt), chunk):
             part = prompt[first : first + chunk]
             last = first + len(part) == len(prompt)
-            runner.prefill(PrefillWork(slot, part, first, last, pages, 0, GREEDY)).wait()
+            runner.prefill(PrefillWork((PrefillSlice(slot, part, first, last, pages, 0, GREEDY),))).wait()
         return recorder.last().copy()
 
     whole = prefill(0, pages, 0)

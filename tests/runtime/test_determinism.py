@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxchat.config import CpuMatmul, EngineConfig
-from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets
+from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets, prompts_agree
 from jaxchat.runtime.load import load_runner
 from tests.exhaustive import mostly_exhaustive
 from tools.parity import checkpoints
@@ -33,5 +33,6 @@ def test_programs_of_all_sizes_agree(tmp_path: Path, case: str, cpu_matmul: CpuM
         determinism="fast",
     )
     runner = load_runner(tmp_path, engine, valid=checkpoints.VOCAB, text_digest="").runner
+    assert prompts_agree(runner)
     assert agreeing_decode_buckets(runner) == ROWS
     assert agreeing_prefill_buckets(runner) == CHUNKS

@@ -17,7 +17,7 @@ from jaxchat.kernels.cpp import build
 from jaxchat.runtime.load import Loaded, load_runner
 from jaxchat.sampling.processors import register_logits_processor
 from jaxchat.sampling.state import SamplingState
-from jaxchat.types import PrefillWork, SamplingParams
+from jaxchat.types import PrefillSlice, PrefillWork, SamplingParams
 
 SIZES = dict(slots=2, prefill_chunk=32, max_seq_len=64, prefill_buckets=(32,))
 
@@ -99,7 +99,8 @@ def test_logits_processors_are_part_of_the_fingerprint(tiny_model: Path) -> None
         register_logits_processor("test-without", Without(first), replace=True)
         runner = loaded(tiny_model, logits_processors=("test-without",))
         fingerprints.add(runner.fingerprint)
-        work = PrefillWork(0, np.zeros(1, np.int32), 0, True, np.ones(1, np.int32), 0, SamplingParams(temperature=0.0))
+        greedy, one = SamplingParams(temperature=0.0), np.ones(1, np.int32)
+        work = PrefillWork((PrefillSlice(0, np.zeros(1, np.int32), 0, True, one, 0, greedy),))
         assert runner.runner.prefill(work).wait().tokens[0] > first
     assert len(fingerprints) == 3
 

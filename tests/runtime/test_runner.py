@@ -16,11 +16,20 @@ import numpy as np
 import pytest
 
 from jaxchat.config import EngineConfig
-from jaxchat.runtime.determinism import agreeing_decode_buckets, rows_agree
+from jaxchat.runtime.determinism import agreeing_decode_buckets, agreeing_prefill_buckets, prompts_agree, rows_agree
 from jaxchat.runtime.load import Loaded, load_runner
 from jaxchat.runtime.packing import PackedLayout
+from jaxchat.runtime.programs import prefill_layout
 from jaxchat.runtime.start_record import StartRecord
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams, StepResult, SwapInWork, SwapOutWork
+from jaxchat.types import (
+    DecodeWork,
+    PrefillSlice,
+    PrefillWork,
+    SamplingParams,
+    StepResult,
+    SwapInWork,
+    SwapOutWork,
+)
 from tests.exhaustive import mostly_exhaustive
 
 pytestmark = pytest.mark.first
@@ -53,8 +62,8 @@ def begin(loaded: Loaded, prompt: np.ndarray, slot: int, pages: np.ndarray, samp
     for start in range(0, len(prompt), chunk):
         tokens = prompt[start : start + chunk]
         last = start + len(tokens) == len(prompt)
-        work = PrefillWork(slot, tokens, start, last, pages, 0, sampling, prompt=prompt if last else None)
-        result = loaded.runner.prefill(work).wait()
+        part = PrefillSlice(slot, tokens, start, last, pages, 0, sampling, prompt=prompt if last else None)
+        result = loaded.runner.prefill(PrefillWork((part,))).wait()
     return int(result.tokens[0])
 
 
@@ -213,10 +222,37 @@ def test_rows_that_disagree_are_noticed(tiny_model: Path) -> None:
     assert not rows_agree(runner)
 
 
+def test_prompts_that_change_each_other_are_noticed(tiny_model: Path) -> None:
+    runner = load(tiny_model, prefill_buckets=(64,), determinism="fast").runner
+    assert prompts_agree(runner) and agreeing_prefill_buckets(runner) == (32, 64)
+    exact = dict(runner.programs)
+
+    def inexact(size: int) -> Any:
+        """Returns a program that changes the last bit of all values where its step has a second slice."""
+        layout = prefill_layout(runner.sizes, size)
+
+        def step(*given: Any) -> tuple[Any, Any, jax.Array]:
+            bounds = layout.host_views(np.array(given[3]))["bounds"]
+            pages, slots, output = exact[f"prefill[{size}]"](*given)
+            return pages, slots, output + int(bounds[2] > bounds[1])
+
+        return step
+
+    runner.programs["prefill[64]"] = inexact(64)
+    assert agreeing_prefill_buckets(runner) == (32,)
+    runner.programs["prefill[32]"] = inexact(32)
+    assert not prompts_agree(runner)
+
+
 def test_devices_whose_rows_disagree_are_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jaxchat.runtime.load.rows_agree", lambda runner: False)
     monkeypatch.setattr(StartRecord, "agreement", lambda *_: None)  # of earlier tests
     with pytest.raises(ValueError, match=r"determinism exact: .* depend on its slot"):
+        load(tiny_model)
+    monkeypatch.undo()
+    monkeypatch.setattr("jaxchat.runtime.load.prompts_agree", lambda runner: False)
+    monkeypatch.setattr(StartRecord, "agreement", lambda *_: None)
+    with pytest.raises(ValueError, match=r"determinism exact: .* depend on other prompts"):
         load(tiny_model)
     load(tiny_model, determinism="fast")  # is not refused
 

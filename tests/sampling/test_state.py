@@ -31,7 +31,8 @@ PARAMS = SamplingParams(
 
 def started(params: SamplingParams, choice: int = 0, prompt: np.ndarray | None = None) -> SamplingState:
     """The state of a slot, through a packed buffer."""
-    layout = PackedLayout(SamplingState.packed_fields(VOCAB))
+    fields = SamplingState.packed_fields(VOCAB)
+    layout = PackedLayout(tuple((name, (1, *shape), dtype) for name, shape, dtype in fields))
     packed = layout.pack(**SamplingState.packed_values(params, choice, VOCAB, prompt))
     return jax.jit(lambda buffer: SamplingState.started(layout.unpack(buffer), VOCAB))(packed)
 

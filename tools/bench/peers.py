@@ -140,7 +140,15 @@ class Worker:
         RuntimeError: the model does not load. The message is that of the process.
     """
 
-    def __init__(self, peer: Peer, settings: Settings, cache: Path) -> None:
+    def __init__(self, peer: Peer, settings: Settings, cache: Path, root: Path = ROOT) -> None:
+        """Starts the process, and waits until it has loaded the model.
+
+        Args:
+            peer: the peer to run.
+            settings: what it loads.
+            cache: folder with the peers' environments.
+            root: the checkout whose code it runs.
+        """
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
         self._process = subprocess.Popen(
             [python_of(peer, cache), "-m", f"tools.bench.workers.{peer.worker}"],
@@ -148,7 +156,8 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            cwd=ROOT,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
         )
         self.version = str(self._ask(asdict(settings))["version"])
 

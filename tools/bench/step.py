@@ -27,7 +27,7 @@ from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
 from jaxchat.runtime.weight_packing import pack
 from jaxchat.sampling.sample import sample
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+from jaxchat.types import DecodeWork, PrefillSlice, PrefillWork, SamplingParams
 from tools.bench.shapes import SHAPES, random_params
 
 NUCLEUS = SamplingParams(temperature=0.8, top_p=0.9)
@@ -87,7 +87,7 @@ def begin(runner: Runner, sampling: SamplingParams, users: int, prompt: int) -> 
         tokens = rng.integers(0, sizes.vocab, prompt).astype(np.int32)
         for start in range(0, prompt, sizes.chunk):
             part, last = tokens[start : start + sizes.chunk], start + sizes.chunk >= prompt
-            runner.prefill(PrefillWork(slot, part, start, last, pages, 0, sampling)).wait()
+            runner.prefill(PrefillWork((PrefillSlice(slot, part, start, last, pages, 0, sampling),))).wait()
 
 
 def stepper(runner: Runner, users: int) -> Callable[[], float]:

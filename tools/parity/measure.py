@@ -23,7 +23,7 @@ from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
 from jaxchat.sampling.logprobs import Logprobs
 from jaxchat.sampling.sample import Sampled
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+from jaxchat.types import DecodeWork, PrefillSlice, PrefillWork, SamplingParams
 from tools.parity.checkpoints import logits
 
 MAX_SEQ_LEN = 256
@@ -136,7 +136,7 @@ def _answer(recording: RecordingRunner, tokens: list[int]) -> Any:
     for start in range(0, len(prompt), chunk):
         part = prompt[start : start + chunk]
         last = start + len(part) == len(prompt)
-        step = runner.prefill(PrefillWork(slot, part, start, last, pages, 0, greedy)).wait()
+        step = runner.prefill(PrefillWork((PrefillSlice(slot, part, start, last, pages, 0, greedy),))).wait()
     yield recording.last()
     for _ in range(STEPS):
         tokens.append(int(step.tokens[0]))

@@ -10,6 +10,7 @@ import jax
 from jax import Array
 from jax.sharding import AbstractMesh, Mesh
 
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import AttentionSpec
 
 Cache = tuple[Array, ...]
@@ -104,18 +105,17 @@ class AttentionBackend(Protocol):
             `[R, H, d]`, f32 or the dtype of q.
         """
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-        """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
+    def prefill(self, q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec) -> Array:
+        """Computes causal attention of successive tokens of several sequences, each over its own tokens up to them.
 
         Args:
-            q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16. The cache has their keys.
+            q: queries of the batch's rows, `[T, H, d]`, f32 or bf16. The cache has their keys.
             cache: the arrays of one layer, after the write.
-            table: i32 `[P]`, page ids.
-            start: i32 scalar.
+            batch: the sequences and their rows.
             spec: how scores are computed and which keys are visible.
 
         Returns:
-            `[T, H, d]`, f32 or the dtype of q.
+            `[T, H, d]`, f32 or the dtype of q. Rows of padding are meaningless but finite.
         """
 
 

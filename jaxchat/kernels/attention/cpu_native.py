@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from jaxchat.kernels.attention.backend import AttentionFactory, Cache
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 from jaxchat.kernels.attention.xla import XlaAttention
 from jaxchat.kernels.cpp.build import register
@@ -42,29 +43,33 @@ class NativeAttention(XlaAttention):
     name = "native"
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
-        return self._attend(q, cache, table, jnp.where(active, lengths, 0), spec)
+        bounds = jnp.arange(len(q) + 1, dtype=jnp.int32)
+        return self._attend(q, cache, table, bounds, jnp.where(active, lengths, 0), spec)
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-        return self._attend(q, cache, table[None], start + 1 + jnp.arange(q.shape[0]), spec)
+    def prefill(self, q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec) -> Array:
+        return self._attend(q, cache, batch.tables, batch.bounds, batch.positions(len(q)) + 1, spec)
 
-    def _attend(self, q: Array, cache: Cache, table: Array, lengths: Array, spec: AttentionSpec) -> Array:
+    def _attend(
+        self, q: Array, cache: Cache, table: Array, bounds: Array, lengths: Array, spec: AttentionSpec
+    ) -> Array:
         """Calls the kernel.
 
         Args:
-            q: `[T, H, d]`, queries of B sequences. Each sequence has T / B successive rows.
+            q: `[T, H, d]`, queries of B sequences.
             cache: keys and values, and their scales if they are int8.
-            table: `[B, P]`, page ids.
-            lengths: `[T]`, number of keys up to each query, including its own.
+            table: i32 `[B, P]`, page ids.
+            bounds: i32 `[B + 1]`; rows `bounds[i]` to `bounds[i + 1] - 1` of q belong to sequence i.
+            lengths: i32 `[T]`, number of keys up to each query, including its own.
             spec: how scores are computed and which keys are visible.
 
         Returns:
-            f32 `[T, H, d]`.
+            f32 `[T, H, d]`, zeros in rows without a sequence.
         """
         sinks = jnp.full(q.shape[1], MASKED) if spec.sinks is None else jnp.asarray(spec.sinks)
         seen = jnp.minimum(lengths, table.shape[1] * self.shape.page).astype(jnp.int32)
         call = jax.ffi.ffi_call(self.target, jax.ShapeDtypeStruct(q.shape, jnp.float32))
         mixed: Array = call(
-            *(spec.scaled(q), *cache, table, seen, sinks.astype(jnp.float32)),
+            *(spec.scaled(q), *cache, table, bounds, seen, sinks.astype(jnp.float32)),
             window=np.int64(spec.window),
             cap=np.float32(spec.cap),
         )

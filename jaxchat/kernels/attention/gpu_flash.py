@@ -28,6 +28,7 @@ from jaxchat.kernels.attention.gpu_kv_loop import (
     head_mask,
     padded_width,
 )
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import MASKED, AttentionSpec
 
 DECODE = Tiling(block=64, warps=4, stages=3, splits=16, min_blocks=2)
@@ -84,51 +85,49 @@ def decode(
     return _merged(sums, lengths, loop, q.dtype, interpret).reshape(q.shape)
 
 
-def prefill(
-    q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec, *, interpret: bool = False
-) -> Array:
-    """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
+def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, interpret: bool = False) -> Array:
+    """Computes causal attention of successive tokens of several sequences, each over its own tokens up to them.
 
     Args:
-        q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16.
+        q: queries of the batch's rows, `[T, H, d]`, f32 or bf16.
         cache: keys and values, including those of these tokens, and their scales if they are int8.
-        table: i32 `[P]`, page ids.
-        start: i32 scalar.
+        batch: the sequences and their rows.
         spec: how scores are computed and which keys are visible.
         interpret: whether to run without a GPU, slowly.
 
     Returns:
-        `[T, H, d]` of the dtype of q.
+        `[T, H, d]` of the dtype of q, zeros in padding.
     """
     count, heads, width = q.shape
-    kv_heads = len(cache[0])
-    q = jnp.pad(q, ((0, -count % MIN_ROWS), (0, 0), (0, 0)))
-    chunk, group = len(q), heads // kv_heads
-    tile = min(PREFILL.queries, chunk & -chunk)  # a power of two that divides it
+    group = heads // len(cache[0])
+    size = min(PREFILL.queries, max(MIN_ROWS, pl.next_power_of_2(count)))
+    tiles = batch.tiles(count, size)
     loop = KVLoop.over(cache, q, spec, PREFILL)
 
     def pages(array: Array) -> pl.BlockSpec:
         return pl.BlockSpec((None, *array.shape[1:]), lambda head, part: (head // group, *[0] * (array.ndim - 1)))
 
-    queries = pl.BlockSpec((tile, None, padded_width(width)), lambda head, part: (part, head, 0))
+    of_head = pl.BlockSpec((count, None, width), lambda head, part: (0, head, 0))
+    of_tile = pl.BlockSpec((None,), lambda head, part: (part,))
     sinks = _sinks(spec, heads)
     attended: Array = pl.pallas_call(
-        partial(_prefill_tile, loop=loop, arrays=len(cache), count=count, width=width),
-        grid=(heads, chunk // tile),
+        partial(_prefill_tile, loop=loop, arrays=len(cache), size=size),
+        grid=(heads, len(tiles.counts)),
         in_specs=[
-            queries,
-            pl.BlockSpec(table.shape, lambda head, part: (0,)),
-            pl.BlockSpec((None,), lambda head, part: (0,)),
+            of_head,
+            pl.BlockSpec((None, batch.tables.shape[1]), lambda head, part: (part, 0)),
+            *[of_tile] * 3,
             *map(pages, cache),
             *[pl.BlockSpec((None,), lambda head, part: (head,)) for _ in sinks],
         ],
-        out_specs=queries,
+        out_specs=of_head,
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(num_warps=PREFILL.warps, num_stages=PREFILL.stages),
         name="flash_prefill",
-    )(q, table, start.reshape(1), *cache, *sinks)
-    return attended[:count]
+    )(q, batch.tables[tiles.sequences], tiles.rows[:, 0], tiles.starts, tiles.ends, *cache, *sinks)
+    in_use = jnp.arange(count) < batch.bounds[-1]  # no instance writes other rows
+    return jnp.where(in_use[:, None, None], attended, jnp.zeros_like(attended))
 
 
 def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int) -> None:
@@ -206,26 +205,34 @@ def _merge(
 
 
 def _prefill_tile(
-    q_ref: Any, table_ref: Any, start_ref: Any, *refs: Any, loop: KVLoop, arrays: int, count: int, width: int
+    q_ref: Any,
+    table_ref: Any,
+    row_ref: Any,
+    start_ref: Any,
+    end_ref: Any,
+    *refs: Any,
+    loop: KVLoop,
+    arrays: int,
+    size: int,
 ) -> None:
-    """Computes attention for one kernel instance's queries, which are successive tokens in one head.
+    """Computes attention for one kernel instance's queries, which are up to `size` successive tokens in one head.
 
     The first `arrays` entries of `refs` are the cache. Then follow the sinks, if there are any, and the result.
     """
     cache, (*sink_refs, out_ref) = refs[:arrays], refs[arrays:]
-    tile = q_ref.shape[0]
-    first = start_ref[...] + pl.program_id(1) * tile
-    end = jnp.minimum(first + tile, start_ref[...] + count)
-    sums = empty_sums(*q_ref.shape)
+    start, end, width = start_ref[...], end_ref[...], q_ref.shape[-1]
+    positions = start + jnp.arange(size)
+    lane = jax.lax.broadcasted_iota(jnp.int32, (size, padded_width(width)), 1)
+    row = jnp.broadcast_to((row_ref[...] + jnp.arange(size))[:, None], lane.shape)
+    mask = head_mask((positions < end)[:, None], lane.shape, width)
+    sums = empty_sums(*lane.shape)
     if sink_refs:
-        sums = jnp.zeros(tile, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
-    queries = (first + jnp.arange(tile))[:, None]
-    split_range = loop.split_range(jnp.int32(0), loop.spec.first(first), end)
-    mask = head_mask(True, q_ref.shape, width)
-    q = plgpu.load(q_ref, mask=mask, other=0.0)
-    _, total, mixed = loop.run(q, Pages(cache, table_ref), queries, split_range, end, sums)
+        sums = jnp.zeros(size, jnp.float32) + sink_refs[0][...], sums[1] + 1.0, sums[2]
+    split_range = loop.split_range(jnp.int32(0), loop.spec.first(start), end)
+    q = plgpu.load(q_ref.at[row, lane], mask=mask, other=0.0)
+    _, total, mixed = loop.run(q, Pages(cache, table_ref), positions[:, None], split_range, end, sums)
     out = mixed / jnp.where(total > 0, total, 1.0)[:, None]
-    plgpu.store(out_ref, out.astype(out_ref.dtype), mask=mask)
+    plgpu.store(out_ref.at[row, lane], out.astype(out_ref.dtype), mask=mask)
 
 
 def _sinks(spec: AttentionSpec, heads: int) -> list[Array]:

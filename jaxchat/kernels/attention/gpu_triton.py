@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache, Shapes
 from jaxchat.kernels.attention.kv_rounding import cache_shapes, rounded
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import AttentionSpec
 
 MAX_PAGE_BYTES = 32 * 1024  # of a page of one head in shared memory, with the head padded to a power of two
@@ -72,25 +74,25 @@ class TritonAttention:
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._sharded(gpu_flash.decode, spec)(q, cache, table, jnp.where(active, lengths, 0))
+        return self._sharded(gpu_flash.decode, spec)(q, cache, (table, jnp.where(active, lengths, 0)))
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
+    def prefill(self, q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec) -> Array:
         from jaxchat.kernels.attention import gpu_flash
 
-        return self._sharded(gpu_flash.prefill, spec)(q, cache, table, start)
+        return self._sharded(gpu_flash.prefill, spec)(q, cache, (batch,))
 
     def _sharded(self, kernel: Callable[..., Array], spec: AttentionSpec) -> Callable[..., Array]:
-        """Returns the kernel, applied to each device's heads."""
+        """Returns the kernel, applied to each device's heads. Takes queries, cache, and a tuple of other arguments."""
         sinks = () if spec.sinks is None else (spec.sinks,)
 
-        def local(q: Array, cache: Cache, table: Array, place: Array, *sinks: Array) -> Array:
+        def local(q: Array, cache: Cache, places: tuple[Any, ...], *sinks: Array) -> Array:
             own = replace(spec, sinks=sinks[0]) if sinks else spec
-            return kernel(q, cache, table, place, own, interpret=self.interpret)
+            return kernel(q, cache, *places, own, interpret=self.interpret)
 
         heads, first, replicated = self._specs
-        specs = (heads, first, replicated, replicated, *(first for _ in sinks))
+        specs = (heads, first, replicated, *(first for _ in sinks))
         sharded = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=heads, check_vma=False)
-        return lambda *arrays: sharded(*arrays, *sinks)
+        return lambda q, cache, places: sharded(q, cache, places, *sinks)
 
 
 TRITON = AttentionFactory(

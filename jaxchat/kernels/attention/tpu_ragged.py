@@ -16,6 +16,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from jaxchat.compat import ragged_paged_attention
 from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, AttentionTarget, Cache, Shapes
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import AttentionSpec
 
 Kernel = Callable[..., Array]
@@ -64,16 +65,17 @@ class RaggedAttention:
         return (pages.at[page_ids].set(new, mode="drop"),)
 
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
-        seen = jnp.where(active, lengths, 1)
-        return self._attend(q, cache, table, seen, jnp.arange(len(q) + 1, dtype=jnp.int32), spec)
+        seen, bounds = jnp.where(active, lengths, 1), jnp.arange(len(q) + 1, dtype=jnp.int32)
+        return self._attend(q, cache, table, seen, bounds, jnp.int32(len(q)), spec)
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-        chunk = len(q)
-        table = jnp.pad(table, (0, -len(table) % (chunk // self.shape.page)))  # the last step may end past the table
-        return self._attend(q, cache, table[None], (start + chunk)[None], jnp.array([0, chunk], jnp.int32), spec)
+    def prefill(self, q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec) -> Array:
+        lengths, used = batch.starts + batch.counts, jnp.sum(batch.counts > 0, dtype=jnp.int32)
+        attended = self._attend(q, cache, batch.tables, lengths, batch.bounds, used, spec)
+        in_use = jnp.arange(len(q)) < batch.bounds[-1]  # the kernel leaves other rows as they are in memory
+        return jnp.where(in_use[:, None, None], attended, 0)
 
     def _attend(
-        self, q: Array, cache: Cache, table: Array, lengths: Array, bounds: Array, spec: AttentionSpec
+        self, q: Array, cache: Cache, table: Array, lengths: Array, bounds: Array, used: Array, spec: AttentionSpec
     ) -> Array:
         """Computes attention over B sequences.
 
@@ -83,6 +85,7 @@ class RaggedAttention:
             table: i32 `[B, P]`, page ids.
             lengths: i32 `[B]`, tokens of each sequence, including its queries.
             bounds: i32 `[B + 1]`; rows `bounds[i]` to `bounds[i + 1] - 1` of q belong to sequence i.
+            used: i32 scalar, number of sequences; the others have no rows.
             spec: how scores are computed and which keys are visible.
 
         Returns:
@@ -91,14 +94,14 @@ class RaggedAttention:
         kernel, shape = self.load(), self.shape
         blocks = min(table.shape[1], KEYS_PER_BLOCK // shape.page)
 
-        def local(q: Array, pages: Array, lengths: Array, table: Array, bounds: Array) -> Array:
+        def local(q: Array, pages: Array, lengths: Array, table: Array, bounds: Array, used: Array) -> Array:
             return kernel(
                 q,
                 pages,
                 lengths,
                 table,
                 bounds,
-                jnp.array([len(table)], jnp.int32),
+                used[None],
                 sm_scale=shape.head_dim**-0.5 if spec.scale is None else spec.scale,
                 sliding_window=spec.window or None,
                 soft_cap=spec.cap or None,
@@ -110,11 +113,11 @@ class RaggedAttention:
         sharded = jax.shard_map(
             local,
             mesh=self.mesh,
-            in_specs=(heads, pages, replicated, replicated, replicated),
+            in_specs=(heads, pages, replicated, replicated, replicated, replicated),
             out_specs=heads,
             check_vma=False,
         )
-        return sharded(_padded_heads(q), cache[0], lengths, table, bounds)[..., : shape.head_dim]
+        return sharded(_padded_heads(q), cache[0], lengths, table, bounds, used)[..., : shape.head_dim]
 
 
 def _padded_heads(x: Array) -> Array:

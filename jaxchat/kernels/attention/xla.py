@@ -23,6 +23,7 @@ from jax import Array
 from jaxchat.config import BLOCK
 from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, Cache, Shapes
 from jaxchat.kernels.attention.kv_rounding import cache_shapes, rounded
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import MASKED, PLAIN, AttentionSpec
 
 Sums = tuple[Array, Array, Array]  # running maximum, sum of weights, weighted values
@@ -86,35 +87,38 @@ def decode_attention(
     return jax.lax.fori_loop(0, slots, row, jnp.zeros(grouped.shape, jnp.float32)).reshape(q.shape)
 
 
-def prefill_attention(q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec = PLAIN) -> Array:
-    """Computes causal attention of successive tokens of one sequence over themselves and all tokens before them.
+def prefill_attention(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec = PLAIN) -> Array:
+    """Computes causal attention of successive tokens of several sequences, each over its own tokens up to them.
 
     Args:
-        q: queries at positions `start .. start + T - 1`, `[T, H, d]`, f32 or bf16. Their keys are in the pages already.
+        q: queries of the batch's rows, `[T, H, d]`, f32 or bf16. Their keys are in the pages already.
         cache: keys and values, each `[N, page, K, d]`; if they are int8, also their scales, each f32 `[N, page, K]`.
-        table: `[P]` i32, page ids.
-        start: i32 scalar.
+        batch: the sequences and their rows.
         spec: how scores are computed and which keys are visible. Blocks before a window are not read.
 
     Returns:
-        `[T, H, d]` f32.
+        `[T, H, d]` f32. Rows of padding are meaningless but finite.
     """
+    tiles = batch.tiles(len(q), cache[0].shape[1])
 
-    def attend(queries: Array, first: Array) -> Array:
-        return _causal_block(queries, cache, table, first, spec)
+    def attend(rows: Array, sequence: Array, start: Array, end: Array) -> Array:
+        return _causal_block(q[rows], cache, batch.tables[sequence], start, end, spec)
 
-    def by_pages(q: Array) -> Array:
-        pages = q.reshape(-1, min(cache[0].shape[1], len(q)), *q.shape[1:])
-        firsts = start + pages.shape[1] * jnp.arange(len(pages))
-        return jax.lax.map(lambda page: attend(*page), (pages, firsts)).reshape(q.shape)
+    each = tiles.rows, tiles.sequences, tiles.starts, tiles.ends
+    # One by one on a CPU, where the order in which XLA sums depends on the number of rows.
+    mixed: Array = jax.lax.platform_dependent(
+        *each,
+        cpu=lambda *each: jax.lax.map(lambda tile: attend(*tile), each),
+        default=jax.vmap(attend),
+    )
+    return mixed.reshape(-1, *q.shape[1:])[tiles.places]
 
-    # XLA:CPU reduces in another order for more rows, so that the size of a step would change bits.
-    mixed: Array = jax.lax.platform_dependent(q, cpu=by_pages, default=lambda q: attend(q, start))
-    return mixed
 
+def _causal_block(q: Array, cache: Cache, table: Array, start: Array, end: Array, spec: AttentionSpec) -> Array:
+    """Computes attention of the queries `q[T, H, d]` of one sequence, at positions from `start`, to keys before `end`.
 
-def _causal_block(q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-    """Computes `prefill_attention` of all queries at once."""
+    Returns f32 `[T, H, d]`. Queries from `end` on are meaningless but finite.
+    """
     count, heads, width = q.shape
     kv_heads = cache[0].shape[2]
     grouped = spec.scaled(q).reshape(count, kv_heads, heads // kv_heads, width)
@@ -123,7 +127,7 @@ def _causal_block(q: Array, cache: Cache, table: Array, start: Array, spec: Atte
 
     def block(index: Array, sums: Sums) -> Sums:
         k, v, position = _gather(cache, table, index)
-        written = position < start + count
+        written = position < end
         scores = jnp.einsum("kgcd,bkd->kgcb", grouped, k, precision=jax.lax.Precision.HIGHEST)
         scores = jnp.where(spec.visible(queries[:, None], position), spec.capped(scores), MASKED)
         v = jnp.where(written[:, None, None], v, 0.0)
@@ -133,9 +137,7 @@ def _causal_block(q: Array, cache: Cache, table: Array, start: Array, spec: Atte
 
         return _accumulate(sums, scores, mix)
 
-    mixed = _loop_over_blocks(
-        block, spec.first(start), start + count, _initial_sums(spec, kv_heads, grouped.shape[:3], width)
-    )
+    mixed = _loop_over_blocks(block, spec.first(start), end, _initial_sums(spec, kv_heads, grouped.shape[:3], width))
     return mixed.transpose(2, 0, 1, 3).reshape(q.shape)
 
 
@@ -227,8 +229,8 @@ class XlaAttention:
     def decode(self, q: Array, cache: Cache, table: Array, lengths: Array, active: Array, spec: AttentionSpec) -> Array:
         return decode_attention(q, cache, table, lengths, active, spec)
 
-    def prefill(self, q: Array, cache: Cache, table: Array, start: Array, spec: AttentionSpec) -> Array:
-        return prefill_attention(q, cache, table, start, spec)
+    def prefill(self, q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec) -> Array:
+        return prefill_attention(q, cache, batch, spec)
 
 
 XLA = AttentionFactory(

@@ -101,6 +101,12 @@ class Step(_message.Message):
     def __init__(self, prefill: _Optional[_Union[Prefill, _Mapping]] = ..., decode: _Optional[_Union[Decode, _Mapping]] = ..., swap_out: _Optional[_Union[SwapOut, _Mapping]] = ..., swap_in: _Optional[_Union[SwapIn, _Mapping]] = ..., saved: _Optional[int] = ..., forgotten: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Prefill(_message.Message):
+    __slots__ = ("slices",)
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    slices: _containers.RepeatedCompositeFieldContainer[PrefillSlice]
+    def __init__(self, slices: _Optional[_Iterable[_Union[PrefillSlice, _Mapping]]] = ...) -> None: ...
+
+class PrefillSlice(_message.Message):
     __slots__ = ("slot", "tokens", "start", "last", "pages", "choice", "sampling", "token_mask", "prompt")
     SLOT_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]

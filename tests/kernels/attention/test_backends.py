@@ -14,6 +14,7 @@ from jaxchat.cache import cache_folder
 from jaxchat.kernels.attention.backend import AttentionShape
 from jaxchat.kernels.attention.cpu_native import NativeAttention, native_attention
 from jaxchat.kernels.attention.gpu_triton import TritonAttention
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.select import choose
 from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
@@ -119,7 +120,9 @@ def test_prefill_in_chunks(backend, sequence, spec):
     for start in range(0, LENGTH // CHUNK * CHUNK, CHUNK):
         here = slice(start, start + CHUNK)
         cache = backend.write_chunk(cache, k[here], v[here], TABLE[start // PAGE : (start + CHUNK) // PAGE])
-        got = jax.jit(partial(backend.prefill, spec=spec))(q[here], cache, TABLE, jnp.int32(start))
+        got = jax.jit(partial(backend.prefill, spec=spec))(
+            q[here], cache, RaggedBatch.single(TABLE, jnp.int32(start), CHUNK)
+        )
         np.testing.assert_allclose(got, expected[here], atol=1e-5)
 
 
@@ -128,8 +131,27 @@ def test_a_last_chunk_that_ends_past_the_table(backend, sequence, spec):
     expected = causal(0, q, k, v, spec)
     cache = prefilled(backend, k[:128], v[:128])
     cache = backend.write_chunk(cache, k[128:192], v[128:192], jnp.array([TABLE[8], TABLE[9], N, N]))
-    got = jax.jit(partial(backend.prefill, spec=spec))(q[128:192], cache, TABLE[:10], jnp.int32(128))
+    got = jax.jit(partial(backend.prefill, spec=spec))(
+        q[128:192], cache, RaggedBatch.single(TABLE[:10], jnp.int32(128), 32)
+    )
     np.testing.assert_allclose(got[:32], expected[128:160], atol=1e-5)
+
+
+def test_prompts_that_share_a_step_get_the_bits_that_they_get_alone(backend, sequence, spec):
+    """Three runs of one sequence's tokens, as if of three prompts, then a sequence without rows, then padding."""
+    q, k, v = sequence
+    padded = [jnp.pad(x, ((0, -LENGTH % CHUNK), (0, 0), (0, 0))) for x in (k, v)]
+    cache, attend = prefilled(backend, *padded), jax.jit(partial(backend.prefill, spec=spec))
+    starts, counts = np.array([48, 192, 0, 0]), np.array([20, 33, 1, 0])
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    rows = np.concatenate([start + np.arange(count) for start, count in zip(starts, counts, strict=True)])
+    given = jnp.pad(q[rows], ((0, CHUNK - len(rows)), (0, 0), (0, 0)), constant_values=jnp.nan)
+    batch = RaggedBatch(jnp.tile(TABLE, (4, 1)), jnp.array(starts), jnp.array(bounds))
+    together = attend(given, cache, batch)
+    np.testing.assert_allclose(together[: len(rows)], causal(0, q, k, v, spec)[rows], atol=1e-5)
+    for start, count, first in zip(starts, counts, bounds[:-1], strict=True):
+        alone = attend(jnp.roll(given, -first, axis=0), cache, RaggedBatch.single(TABLE, jnp.int32(start), count))
+        np.testing.assert_array_equal(alone[:count], together[first : first + count])
 
 
 def test_decode_token_by_token_after_prefill(backend, sequence, spec):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jaxchat.cache import cache_folder
 from jaxchat.kernels.attention.backend import AttentionShape
 from jaxchat.kernels.attention.cpu_native import NativeAttention, native_attention
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 
@@ -46,7 +47,12 @@ def written(backend, k, v, table):
 
 def prefilled(backend, q, cache, table, spec, chunk: int) -> np.ndarray:
     attend = jax.jit(partial(backend.prefill, spec=spec))
-    parts = [attend(q[start : start + chunk], cache, table, jnp.int32(start)) for start in range(0, LENGTH, chunk)]
+    parts = [
+        attend(
+            q[start : start + chunk], cache, RaggedBatch.single(table, jnp.int32(start), len(q[start : start + chunk]))
+        )
+        for start in range(0, LENGTH, chunk)
+    ]
     return np.concatenate(parts)
 
 

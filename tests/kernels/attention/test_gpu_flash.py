@@ -12,6 +12,7 @@ import pytest
 from jaxchat.arithmetic import cdiv
 from jaxchat.kernels.attention import gpu_flash
 from jaxchat.kernels.attention.gpu_kv_loop import KVLoop, Tiling
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 
@@ -67,7 +68,9 @@ def test_prefill(chunk: int, page: int, start: int, width: int) -> None:
     q, k, v = (random(length, n, width, seed=n + i) for i, n in enumerate((6, 2, 2)))
     table = np.random.default_rng(0).permutation(cdiv(length, page)) + 1
     actual = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=INTERPRET))(
-        q[start:], (paged(k, page, table), paged(v, page, table)), jnp.asarray(table, jnp.int32), jnp.int32(start)
+        q[start:],
+        (paged(k, page, table), paged(v, page, table)),
+        RaggedBatch.single(jnp.asarray(table, jnp.int32), jnp.int32(start), chunk),
     )
     np.testing.assert_allclose(actual, causal(0, q, k, v)[start:], atol=1e-5)
 

@@ -15,6 +15,7 @@ from jaxchat.cache import cache_folder
 from jaxchat.kernels.attention.backend import AttentionFactory, AttentionShape, AttentionTarget
 from jaxchat.kernels.attention.cpu_native import NativeAttention, native_attention
 from jaxchat.kernels.attention.gpu_triton import TritonAttention
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.select import choose
 from jaxchat.kernels.attention.spec import PLAIN, AttentionSpec
 from jaxchat.kernels.attention.xla import XlaAttention
@@ -97,7 +98,7 @@ def test_queries_attend_to_the_rounded_numbers(name, form):
     keys, values, key_scales, value_scales = (np.float64(array) for array in stored(backend, cache))
     expected = attention(np.asarray(Q), keys * key_scales[..., None], values * value_scales[..., None], spec)
     prefill, decode = (jax.jit(partial(step, spec=spec)) for step in (backend.prefill, backend.decode))
-    np.testing.assert_allclose(prefill(Q, cache, TABLE, jnp.int32(0)), expected, atol=1e-5)
+    np.testing.assert_allclose(prefill(Q, cache, RaggedBatch.single(TABLE, jnp.int32(0), len(Q))), expected, atol=1e-5)
     lengths = jnp.array([1, 16, 17, 129, LENGTH])
     rows = decode(Q[lengths - 1], cache, jnp.tile(TABLE, (5, 1)), lengths, jnp.ones(5, bool))
     np.testing.assert_allclose(rows, expected[lengths - 1], atol=1e-5)
@@ -122,9 +123,10 @@ def test_chunks_and_neighbours_change_no_bit(name):
     backend, spec = BACKENDS[name](), SPECS["window, cap and sinks"]
     cache = filled(backend)
     prefill, decode = (jax.jit(partial(step, spec=spec)) for step in (backend.prefill, backend.decode))
-    whole = np.asarray(prefill(Q, cache, TABLE, jnp.int32(0)))
+    whole = np.asarray(prefill(Q, cache, RaggedBatch.single(TABLE, jnp.int32(0), len(Q))))
     for chunk in (16, 32):
-        parts = [prefill(Q[i : i + chunk], cache, TABLE, jnp.int32(i)) for i in range(0, LENGTH, chunk)]
+        starts = range(0, LENGTH, chunk)
+        parts = [prefill(Q[i : i + chunk], cache, RaggedBatch.single(TABLE, jnp.int32(i), chunk)) for i in starts]
         assert np.concatenate(parts).tobytes() == whole.tobytes(), chunk
     alone = {}
     for positions in ([5], [159], [159, 5], [0, 159, 127, 128, 5]):
@@ -143,8 +145,10 @@ def test_the_kernel_computes_the_bits_of_f32_over_the_same_numbers():
     widened = (
         jnp.float32(numbers) * scales[..., None] for numbers, scales in ((keys, key_scales), (values, value_scales))
     )
-    expected = f32.prefill(Q, f32.write_chunk(empty(f32), *widened, TABLE), TABLE, jnp.int32(0), PLAIN)
-    actual = backend.prefill(Q, cache, TABLE, jnp.int32(0), PLAIN)
+    expected = f32.prefill(
+        Q, f32.write_chunk(empty(f32), *widened, TABLE), RaggedBatch.single(TABLE, jnp.int32(0), len(Q)), PLAIN
+    )
+    actual = backend.prefill(Q, cache, RaggedBatch.single(TABLE, jnp.int32(0), len(Q)), PLAIN)
     assert np.asarray(actual).tobytes() == np.asarray(expected).tobytes()
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.attention.xla import decode_attention, prefill_attention, write_chunk, write_tokens
 
@@ -55,7 +56,7 @@ def test_chunked_prefill_agrees_with_causal_attention():
         ids = table[start // PAGE : start // PAGE + 4]
         keys = write_chunk(keys, k[start : start + 64], ids)
         values = write_chunk(values, v[start : start + 64], ids)
-        got = prefill(q[start : start + 64], (keys, values), table, jnp.int32(start))
+        got = prefill(q[start : start + 64], (keys, values), RaggedBatch.single(table, jnp.int32(start), 64))
         np.testing.assert_allclose(got, expected[start : start + 64], atol=2e-6)
 
 

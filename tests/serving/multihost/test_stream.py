@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 
 from jaxchat.errors import MultihostError
-from jaxchat.types import DecodeWork, MultihostStep, PrefillWork, SamplingParams, SwapInWork, SwapOutWork, Swapped, Work
+from jaxchat.types import (
+    DecodeWork,
+    MultihostStep,
+    PrefillSlice,
+    PrefillWork,
+    SamplingParams,
+    SwapInWork,
+    SwapOutWork,
+    Swapped,
+    Work,
+)
 from serving.config import MultihostConfig
 from serving.multihost.codec import decode, encode
 from serving.multihost.follower import Follower
@@ -79,6 +89,8 @@ def members(processes: int, timeout: float = PATIENCE, **settings: Any) -> Itera
 def equal(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+    if isinstance(a, tuple):
+        return isinstance(b, tuple) and len(a) == len(b) and all(map(equal, a, b))
     if hasattr(a, "__dataclass_fields__"):
         return type(a) is type(b) and all(equal(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
     return bool(a == b)
@@ -90,9 +102,10 @@ SAMPLING = SamplingParams(
     logit_bias=((7, -100.0), (2, 0.1)), top_k=40, min_p=0.05, repetition_penalty=1.1,
 )  # fmt: skip
 TOKEN_MASK = np.array([[1, 2**32 - 1], [0, 5]], np.uint32)
+CHUNK = PrefillSlice(3, np.arange(5, dtype=np.int32), 64, True, PAGES, 2, SAMPLING, TOKEN_MASK[0], PAGES[1:])
 WORKS: list[Work] = [
-    PrefillWork(3, np.arange(5, dtype=np.int32), 64, True, PAGES, 2, SAMPLING, TOKEN_MASK[:1], PAGES[1:]),
-    PrefillWork(0, np.zeros(0, np.int32), 0, False, PAGES[:0], 0, SamplingParams()),
+    PrefillWork((CHUNK,)),
+    PrefillWork((CHUNK, PrefillSlice(0, np.zeros(0, np.int32), 0, False, PAGES[:0], 0, SamplingParams()))),
     DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32)),
     DecodeWork(np.array([1, 0], np.int32), np.array([-1, 9], np.int32), np.array([True, False]), TOKEN_MASK),
     DecodeWork(np.array([1, 1], np.int32), np.array([-1, 9], np.int32), drafts=np.array([-1, 7], np.int32)),

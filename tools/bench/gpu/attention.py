@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 
 from jaxchat.kernels.attention import gpu_flash
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import PLAIN
 
 LAYERS, PAGE, CONTEXT = 16, 16, 8192
@@ -83,7 +84,12 @@ def chunk_gathered(q: Array, keys: Array, values: Array, table: Array, start: Ar
 
 def ours(kernel: Callable[..., Array]) -> Attend:
     """Returns a kernel of `gpu_flash` as a function that takes the arguments of `gathered` or `chunk_gathered`."""
-    return lambda q, keys, values, table, place: kernel(q, (keys, values), table, place, PLAIN)
+    return lambda q, keys, values, *places: kernel(q, (keys, values), *places, PLAIN)
+
+
+def ours_prefill(q: Array, keys: Array, values: Array, table: Array, start: Array) -> Array:
+    """Runs the kernel for the prompt of one sequence, with the arguments of `chunk_gathered`."""
+    return gpu_flash.prefill(q, (keys, values), RaggedBatch.single(table, start, len(q)), PLAIN)
 
 
 def timed(attend: Attend, q: Array, caches: list[tuple[Array, Array]], table: Array, place: Array) -> float:
@@ -153,7 +159,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         q = drawn(jax.random.key(99), (chunk, H, d))
         what = f"prefill, {chunk} from {start}"
         floor = 1e6 * 4 * H * d * chunk * (start + chunk / 2) / args.flops
-        for who, attend in (("ours", ours(gpu_flash.prefill)), ("cuDNN, gathered", chunk_gathered)):
+        for who, attend in (("ours", ours_prefill), ("cuDNN, gathered", chunk_gathered)):
             note(what, who, floor, attend, q, caches, table, jnp.int32(start))
     return results
 

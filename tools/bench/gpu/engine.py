@@ -22,7 +22,7 @@ from jaxchat.runtime.program_specs import shapes_of_params
 from jaxchat.runtime.runner import Runner
 from jaxchat.runtime.state import EngineShapes
 from jaxchat.sampling.sample import sample
-from jaxchat.types import DecodeWork, PrefillWork, SamplingParams
+from jaxchat.types import DecodeWork, PrefillSlice, PrefillWork, SamplingParams
 from tools.bench.probe import fastest
 
 SAMPLINGS = {"greedy": SamplingParams(temperature=0.0), "nucleus": SamplingParams(temperature=0.8, top_p=0.9)}
@@ -118,7 +118,7 @@ def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> f
         pages = np.arange(sizes.table, dtype=np.int32) + 1 + slot * sizes.table
         for start in range(0, prompt, sizes.chunk):
             part, last = tokens[start : start + sizes.chunk], start + sizes.chunk >= prompt
-            step = runner.prefill(PrefillWork(slot, part, start, last, pages, 0, sampling))
+            step = runner.prefill(PrefillWork((PrefillSlice(slot, part, start, last, pages, 0, sampling),)))
     step.wait()
     return users * prompt / (time.perf_counter() - began)
 
