@@ -238,7 +238,7 @@ class ChatSession:
         """Returns the request for the engine, with its compiled grammar. Raises ChatError."""
         run, grammar = asyncio.get_running_loop().run_in_executor, None
         if prepared.constraint:
-            grammar = await run(self._schemas, self._grammars.compiled, prepared.constraint)
+            grammar = await run(self._schemas, self._grammars.after_thoughts, prepared.constraint, prepared.thoughts)
         return GenerateRequest(
             prompt=prepared.prompt,
             max_tokens=self._max_tokens(prepared.max_tokens, prepared.min_tokens, len(prepared.prompt)),

@@ -1,0 +1,121 @@
+"""Thoughts between an opening and a closing token, such as `<think>` and `</think>`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from jaxchat.chat.response.reasoning import Part
+
+if TYPE_CHECKING:
+    from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+
+
+@dataclass(frozen=True)
+class TagReasoning:
+    """A format of thoughts between two tokens.
+
+    Args:
+        opening: the spelling of the token before thoughts.
+        closing: the spelling of the token after thoughts.
+        labelled: whether a line that names the channel follows the opening. It is not a part of the thoughts.
+    """
+
+    opening: str
+    closing: str
+    labelled: bool = False
+
+    in_grammar = False
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The spellings of the two tokens."""
+        return self.opening, self.closing
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template contains the closing token. Some write only that one."""
+        return self.closing in template
+
+    def splitter(self, tokenizer: ChatTokenizer, prompt: Sequence[int]) -> TagSplitter:
+        """Returns the state at the beginning of an answer: inside thoughts if the prompt ends with the opening.
+
+        Args:
+            tokenizer: the model's tokenizer, in which both markers are added tokens.
+            prompt: the prompt's last tokens.
+        """
+        opening, closing = map(tokenizer.added_id_of, self.markers)
+        assert opening is not None and closing is not None
+        tags = _Tags(opening, closing, opening in tokenizer.special_tokens, self.labelled, tokenizer.bytes_of)
+        return TagSplitter(tags, "thought" if tags.opened_by(prompt) else "start")
+
+
+THINK = TagReasoning("<think>", "</think>")
+MISTRAL = TagReasoning("[THINK]", "[/THINK]")
+SEED_OSS = TagReasoning("<seed:think>", "</seed:think>")
+COMMAND_A = TagReasoning("<|START_THINKING|>", "<|END_THINKING|>")
+GEMMA4 = TagReasoning("<|channel>", "<channel|>", labelled=True)
+
+
+@dataclass(frozen=True)
+class _Tags:
+    """The two tokens of a format in one tokenizer. `anywhere`: thoughts may also begin after other text."""
+
+    opening: int
+    closing: int
+    anywhere: bool
+    labelled: bool
+    bytes_of: Callable[[int], bytes]
+
+    def opened_by(self, prompt: Sequence[int]) -> bool:
+        """Returns whether a prompt ends with the opening and white space.
+
+        An opening further in front may be text of a message.
+        """
+        for token in reversed(prompt):
+            if not self.bytes_of(token).isspace():
+                return token == self.opening
+        return False
+
+
+@dataclass(frozen=True)
+class TagSplitter:
+    """The state of an answer: before its first text, in the label of thoughts, in thoughts, or after its first text.
+
+    After the first text, an opening that is an ordinary token is text too: the model writes about the marker. One that
+    is a control token always opens thoughts, because text cannot contain it.
+    """
+
+    tags: _Tags
+    phase: Literal["start", "label", "thought", "answer"] = "start"
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the next token is a part of thoughts, unless it ends them."""
+        return self.phase in ("label", "thought")
+
+    @property
+    def openings(self) -> tuple[int, ...]:
+        """The opening before the first text of the answer, otherwise nothing."""
+        return (self.tags.opening,) if self.phase == "start" else ()
+
+    def next(self, token: int) -> tuple[Part, TagSplitter]:
+        """Returns what the next token belongs to, and the state after it."""
+        return self._inside(token) if self.thinking else self._outside(token)
+
+    def _inside(self, token: int) -> tuple[Part, TagSplitter]:
+        if token == self.tags.closing:
+            return "marker", replace(self, phase="start")
+        if self.phase == "thought":
+            return "thought", self
+        return "marker", replace(self, phase="thought") if b"\n" in self.tags.bytes_of(token) else self
+
+    def _outside(self, token: int) -> tuple[Part, TagSplitter]:
+        begins = self.phase == "start"
+        if token == self.tags.opening and (begins or self.tags.anywhere):
+            return "marker", replace(self, phase="label" if self.tags.labelled else "thought")
+        if begins and token == self.tags.closing:  # of thoughts that the prompt has closed already
+            return "marker", self
+        if begins and self.tags.bytes_of(token).strip():
+            return "content", replace(self, phase="answer")
+        return "content", self
