@@ -47,7 +47,7 @@ class ThoughtConstraint:
             row[:] = ~token_bits([token for token in self._stop_tokens if token < 32 * len(row)], 32 * len(row))
             return
         self._answer.fill(row)
-        for token in self._splitter.openings:
+        for token in self._splitter.extra_tokens:
             row[token // 32] |= np.uint32(1 << token % 32)
 
     def accept(self, token: int) -> None:
@@ -62,7 +62,7 @@ class ThoughtConstraint:
 
     def forced(self) -> list[int]:
         """Returns tokens that probably come next; none where the model may think."""
-        return [] if self._splitter.thinking or self._splitter.openings else self._answer.forced()
+        return [] if self._splitter.thinking or self._splitter.extra_tokens else self._answer.forced()
 
     def rollback(self, tokens: int) -> None:
         """Takes back the last `tokens` accepted tokens, none of which `is_end`.

@@ -100,12 +100,7 @@ def prepare(
         tool_choice=tool_choice,
         constraint=constraint,
         thoughts=None if reasoning and reasoning.in_grammar else splitter,
-        options=replace(
-            options,
-            prediction=None if prediction is None else Prediction(prediction),
-            splitter=splitter,
-            exact=bool(constraint and constraint.answer),
-        ),
+        options=replace(options, splitter=splitter, prediction=None if prediction is None else Prediction(prediction)),
         logprobs=request.logprobs,
         token_ids=request.return_token_ids,
         include_usage=request.stream_options.include_usage,

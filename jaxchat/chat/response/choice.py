@@ -56,7 +56,6 @@ class ChoiceOptions:
     token_ids: bool = False  # whether deltas have token ids
     calls: ToolFormat | None = None  # how calls, and answers without calls, are written; None: not extracted from text
     splitter: ThoughtSplitter | None = None  # tells thoughts from the answer; None: thoughts are content
-    exact: bool = False  # whether line breaks between thoughts and content belong to the content
     signatures: Signatures = NO_SIGNATURES  # the functions that may be called
     callable: bool = True  # whether calls are allowed
     forced: bool = False  # whether the answer consists of calls only
@@ -91,7 +90,6 @@ class ChoiceBuilder:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._splitter = options.splitter
         self._thoughts = ThoughtText()
-        self._after_thoughts = False  # whether line breaks that follow thoughts are left out
         calls, self._parser = options.calls, None
         if calls:
             self._parser = calls.parser(callable=options.callable, forced=options.forced, signatures=options.signatures)
@@ -153,7 +151,6 @@ class ChoiceBuilder:
             self._think(self._tokenizer.bytes_of(event.token))
             return False
         self._release_thoughts(self._thoughts.close())
-        self._after_thoughts = self._after_thoughts or (part == "marker" and not self._options.exact)
         return part == "content"
 
     def _think(self, piece: bytes) -> None:
@@ -169,12 +166,9 @@ class ChoiceBuilder:
     def _answer(self, event: TokenEvent) -> None:
         """Processes the next token of the answer outside thoughts."""
         piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
-        shown = piece.lstrip(b"\n") if self._after_thoughts else piece
-        if shown:
-            self._after_thoughts = False
-            if self._options.top_logprobs is not None:
-                self._waiting.append((self._decoded, self._entry(event, piece)))
-        self._show(self._decoder.decode(shown))
+        if self._options.top_logprobs is not None and piece:
+            self._waiting.append((self._decoded, self._entry(event, piece)))
+        self._show(self._decoder.decode(piece))
 
     def _bytes_of(self, token: int) -> bytes:
         name = self._tokenizer.special_tokens.get(token)

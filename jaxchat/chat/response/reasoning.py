@@ -28,8 +28,11 @@ class ThoughtSplitter(Protocol):
         """Whether the next token is a part of thoughts, unless it ends them."""
 
     @property
-    def openings(self) -> tuple[int, ...]:
-        """The tokens that begin thoughts in place of the answer; none inside thoughts and inside the answer."""
+    def extra_tokens(self) -> tuple[int, ...]:
+        """The tokens that may come besides those of the answer: those that begin thoughts or follow their end.
+
+        None inside thoughts and inside the answer.
+        """
 
     def next(self, token: int) -> tuple[Part, ThoughtSplitter]:
         """Returns what the next token belongs to, and the state after it."""

@@ -46,10 +46,19 @@ class TagReasoning:
         """
         opening, closing = map(tokenizer.added_id_of, self.markers)
         assert opening is not None and closing is not None
-        tags = _Tags(opening, closing, opening in tokenizer.special_tokens, self.labelled, tokenizer.bytes_of)
+        breaks = {tokenizer.encode_text(text)[-1] for text in ("\n", "\n\n")}
+        tags = _Tags(
+            opening=opening,
+            closing=closing,
+            breaks=tuple(token for token in sorted(breaks) if _is_break(tokenizer.bytes_of(token))),
+            anywhere=opening in tokenizer.special_tokens,
+            labelled=self.labelled,
+            bytes_of=tokenizer.bytes_of,
+        )
         return TagSplitter(tags, "thought" if tags.opened_by(prompt) else "start")
 
 
+_BREAKS = 2
 THINK = TagReasoning("<think>", "</think>")
 MISTRAL = TagReasoning("[THINK]", "[/THINK]")
 SEED_OSS = TagReasoning("<seed:think>", "</seed:think>")
@@ -57,13 +66,14 @@ COMMAND_A = TagReasoning("<|START_THINKING|>", "<|END_THINKING|>")
 GEMMA4 = TagReasoning("<|channel>", "<channel|>", labelled=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Tags:
-    """The two tokens of a format in one tokenizer. `anywhere`: thoughts may also begin after other text."""
+    """The tokens of a format in one tokenizer."""
 
     opening: int
     closing: int
-    anywhere: bool
+    breaks: tuple[int, ...]  # usual tokens of one or two line breaks
+    anywhere: bool  # whether thoughts may also begin after other text
     labelled: bool
     bytes_of: Callable[[int], bytes]
 
@@ -84,10 +94,13 @@ class TagSplitter:
 
     After the first text, an opening that is an ordinary token is text too: the model writes about the marker. One that
     is a control token always opens thoughts, because text cannot contain it.
+
+    Models write one or two tokens of line breaks after the closing. These belong to it.
     """
 
     tags: _Tags
     phase: Literal["start", "label", "thought", "answer"] = "start"
+    breaks: int = 0  # tokens of line breaks that may come and are not content, directly after thoughts
 
     @property
     def thinking(self) -> bool:
@@ -95,9 +108,10 @@ class TagSplitter:
         return self.phase in ("label", "thought")
 
     @property
-    def openings(self) -> tuple[int, ...]:
-        """The opening before the first text of the answer, otherwise nothing."""
-        return (self.tags.opening,) if self.phase == "start" else ()
+    def extra_tokens(self) -> tuple[int, ...]:
+        """The opening before the first text of the answer, and line breaks directly after thoughts."""
+        breaks = self.tags.breaks if self.breaks else ()
+        return (self.tags.opening, *breaks) if self.phase == "start" else ()
 
     def next(self, token: int) -> tuple[Part, TagSplitter]:
         """Returns what the next token belongs to, and the state after it."""
@@ -105,7 +119,7 @@ class TagSplitter:
 
     def _inside(self, token: int) -> tuple[Part, TagSplitter]:
         if token == self.tags.closing:
-            return "marker", replace(self, phase="start")
+            return "marker", replace(self, phase="start", breaks=_BREAKS)
         if self.phase == "thought":
             return "thought", self
         return "marker", replace(self, phase="thought") if b"\n" in self.tags.bytes_of(token) else self
@@ -116,6 +130,14 @@ class TagSplitter:
             return "marker", replace(self, phase="label" if self.tags.labelled else "thought")
         if begins and token == self.tags.closing:  # of thoughts that the prompt has closed already
             return "marker", self
-        if begins and self.tags.bytes_of(token).strip():
-            return "content", replace(self, phase="answer")
-        return "content", self
+        data = self.tags.bytes_of(token)
+        if self.breaks and _is_break(data):
+            return "marker", replace(self, breaks=self.breaks - 1)
+        if begins and data.strip():
+            return "content", replace(self, phase="answer", breaks=0)
+        return "content", replace(self, breaks=0) if self.breaks else self
+
+
+def _is_break(data: bytes) -> bool:
+    """Returns whether the bytes of a token are line breaks."""
+    return bool(data) and not data.strip(b"\n")

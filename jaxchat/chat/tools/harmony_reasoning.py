@@ -57,7 +57,7 @@ class HarmonySplitter:
     tokens: _Tokens
     header: bytes = b""
     thinking: bool = False
-    openings: tuple[int, ...] = ()
+    extra_tokens: tuple[int, ...] = ()
 
     def next(self, token: int) -> tuple[Part, HarmonySplitter]:
         """Returns what the next token belongs to, and the state after it."""

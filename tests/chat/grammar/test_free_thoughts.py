@@ -62,6 +62,9 @@ def accepts(state: Constraint, text: str) -> bool:
         ("", "<think>So.</think>So.", False),
         ("", '{"a"<think>', False),
         ("<think>\n", 'So.</think>{"a": 1}', True),
+        ("<think>\n", 'So.\n</think>\n\n{"a": 1}', True),
+        ("<think>\n", 'So.\n</think>\n\n\n{"a": 1}', False),
+        ("", '\n{"a": 1}', False),
         ("<think>\n", '{"a": 1}', False),  # still thoughts
         ("<think>\n\n</think>\n\n", '{"a": 1}', True),
     ],

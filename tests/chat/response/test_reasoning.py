@@ -106,11 +106,6 @@ def test_calls_are_read_after_thoughts_alone(thoughts: str) -> None:
     assert json.loads("".join(call.arguments for call in calls)) == {}
 
 
-@pytest.mark.parametrize(("exact", "content"), [(False, "x"), (True, "\n\nx")])
-def test_line_breaks_after_thoughts_are_content_where_a_rule_binds_the_content(exact: bool, content: str) -> None:
-    assert joined(said("<think>a</think>\n\nx", exact=exact)) == ("a", content)
-
-
 @pytest.mark.parametrize(("end", "finish"), [("", "LENGTH"), ("<|im_end|>", "STOP")])
 def test_an_answer_may_end_within_its_thoughts(end: str, finish: str) -> None:
     deltas = said(f"<think>So é{end}")

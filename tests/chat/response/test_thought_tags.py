@@ -24,6 +24,7 @@ TEXT = st.text("ab é<\n", max_size=8)
         ("a\n", "<think>\n\n</think>\n\n  Four.", "", "  Four."),
         ("a\n", "\n<think>So.</think>Four.", "So.", "\nFour."),
         ("a\n", "<think>a\n\nb</think>", "a\n\nb", ""),
+        ("a\n", "<think>a</think>\n\n\n b\n", "a", "\n b\n"),  # two line breaks belong to the marker
         ("a\n", "<think>never closed\n", "never closed", ""),
         ("a\n", "<think>one</think>\n<think>two</think>\nFour.", "one\ntwo", "Four."),
         ("say <think>x", "Four.", "", "Four."),  # text of a message
