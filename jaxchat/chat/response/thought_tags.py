@@ -55,7 +55,7 @@ class TagReasoning:
             labelled=self.labelled,
             bytes_of=tokenizer.bytes_of,
         )
-        return TagSplitter(tags, "thought" if tags.opened_by(prompt) else "start")
+        return tags.begin(prompt)
 
 
 _BREAKS = 2
@@ -77,15 +77,13 @@ class _Tags:
     labelled: bool
     bytes_of: Callable[[int], bytes]
 
-    def opened_by(self, prompt: Sequence[int]) -> bool:
-        """Returns whether a prompt ends with the opening and white space.
-
-        An opening further in front may be text of a message.
-        """
-        for token in reversed(prompt):
-            if not self.bytes_of(token).isspace():
-                return token == self.opening
-        return False
+    def begin(self, prompt: Sequence[int]) -> TagSplitter:
+        """Returns the state after a prompt. Only white space may follow a marker: others may be text of messages."""
+        last = next((token for token in reversed(prompt) if not self.bytes_of(token).isspace()), None)
+        if last == self.opening:
+            return TagSplitter(self, "thought")
+        complete = last == self.closing != prompt[-1]  # the prompt has the line breaks too
+        return TagSplitter(self, breaks=0 if complete else _BREAKS)
 
 
 @dataclass(frozen=True)
@@ -95,12 +93,13 @@ class TagSplitter:
     After the first text, an opening that is an ordinary token is text too: the model writes about the marker. One that
     is a control token always opens thoughts, because text cannot contain it.
 
-    Models write one or two tokens of line breaks after the closing. These belong to it.
+    Models write one or two tokens of line breaks after the closing, and some in front of the opening. These belong to
+    the markers.
     """
 
     tags: _Tags
     phase: Literal["start", "label", "thought", "answer"] = "start"
-    breaks: int = 0  # tokens of line breaks that may come and are not content, directly after thoughts
+    breaks: int = 0  # tokens of line breaks that may come and are not content
 
     @property
     def thinking(self) -> bool:
@@ -109,7 +108,7 @@ class TagSplitter:
 
     @property
     def extra_tokens(self) -> tuple[int, ...]:
-        """The opening before the first text of the answer, and line breaks directly after thoughts."""
+        """The opening and line breaks before the first text of the answer."""
         breaks = self.tags.breaks if self.breaks else ()
         return (self.tags.opening, *breaks) if self.phase == "start" else ()
 

@@ -64,7 +64,8 @@ def accepts(state: Constraint, text: str) -> bool:
         ("<think>\n", 'So.</think>{"a": 1}', True),
         ("<think>\n", 'So.\n</think>\n\n{"a": 1}', True),
         ("<think>\n", 'So.\n</think>\n\n\n{"a": 1}', False),
-        ("", '\n{"a": 1}', False),
+        ("", '\n<think>So.</think>{"a": 1}', True),
+        ("", ' {"a": 1}', False),
         ("<think>\n", '{"a": 1}', False),  # still thoughts
         ("<think>\n\n</think>\n\n", '{"a": 1}', True),
     ],
