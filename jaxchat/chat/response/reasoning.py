@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 
 Part = Literal["thought", "content", "marker"]
-"""What a token belongs to: the thoughts, the rest of the answer, or neither."""
+"""Tells whether a token belongs to the thoughts, to the rest of the answer, or to neither."""
 
 
 class ThoughtSplitter(Protocol):
