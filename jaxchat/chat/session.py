@@ -145,7 +145,7 @@ class ChatSession:
 
     def summary(self) -> list[tuple[str, str]]:
         """Returns facts for the start-up message, as (name, value)."""
-        return facts_about(self.info, self._template)
+        return facts_about(self.info, self._template, self._tokenizer)
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         """Returns the complete answer.

@@ -116,6 +116,15 @@ def check_markers(reasoning: ReasoningFormat | None, name: str, tokenizer: ChatT
         raise ModelError(f"reasoning_format {name!r}: the tokenizer has no added token {missing[0]!r}")
 
 
+def facts_of_thoughts(reasoning: ReasoningFormat | None, tokenizer: ChatTokenizer) -> list[tuple[str, str]]:
+    """Returns the lines of the start-up message about thoughts, as (name, value); none for a model without thoughts."""
+    if reasoning is None:
+        return []
+    if missing := _missing(reasoning, tokenizer):
+        return [("thoughts", f"left in the content: the tokenizer has no added token {missing[0]}")]
+    return [("thoughts", f"reasoning_content, marked by {' '.join(reasoning.markers)}")]
+
+
 def thought_splitter(
     reasoning: ReasoningFormat | None, tokenizer: ChatTokenizer, prompt: np.ndarray
 ) -> ThoughtSplitter | None:
