@@ -21,6 +21,7 @@ from jaxchat.chat.context import ModelInfo
 from jaxchat.chat.prompt.template_files import load_template
 from jaxchat.chat.prompt.template_variables import day_source
 from jaxchat.chat.prompt.tokenizer import load_tokenizer, missing_tokens
+from jaxchat.chat.response.reasoning import check_markers
 from jaxchat.chat.session import ChatSession
 from jaxchat.checkpoints.find_model import find_model
 from jaxchat.client import AsyncClient, Client
@@ -170,6 +171,7 @@ def load_session(
         directory, chat.tool_format, chat.reasoning_format, chat.template_kwargs, day_source(chat.fixed_day)
     )
     tokenizer = load_tokenizer(directory, template)
+    check_markers(template.reasoning_format, chat.reasoning_format, tokenizer)
     if not tokenizer.stop_tokens:
         warnings.warn(f"{directory}: no file names a stop token, so answers end at max_tokens only", stacklevel=2)
     text_digest = hashlib.sha256((tokenizer.digest + template.digest).encode()).hexdigest()

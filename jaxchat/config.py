@@ -205,8 +205,8 @@ class ChatConfig(Settings):
     )
     reasoning_format: str = setting(
         "auto",
-        "how the model marks thoughts, which are left out: harmony or a registered format; auto recognises it from the "
-        "chat template, none leaves all text in",
+        "how the model marks thoughts, which become reasoning_content: think, harmony or another registered format; "
+        "auto recognises it from the chat template, none leaves thoughts in the content",
         metavar="NAME",
     )
 

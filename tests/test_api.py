@@ -13,6 +13,7 @@ import pytest
 import jaxchat
 from jaxchat import api
 from jaxchat.config import ChatConfig, EngineConfig
+from jaxchat.errors import ModelError
 from tests.contract.echo import CHUNK, CONTEXT, PAGE, SOURCE, TEMPLATE, EchoRunner
 
 DAY = "2026-03-09"
@@ -80,6 +81,11 @@ def test_the_day_and_the_variables_of_the_operator_reach_the_template(model: Pat
 def test_a_variable_that_the_template_does_not_read_stops_the_start(model: Path) -> None:
     with pytest.raises(ValueError, match=r"does not read 'thinking'\. Variables that it reads: quiet"):
         jaxchat.load(str(model), progress=False, chat_template_kwargs='{"thinking": true}')
+
+
+def test_a_reasoning_format_whose_tokens_the_model_lacks_stops_the_start(model: Path) -> None:
+    with pytest.raises(ModelError, match="reasoning_format 'think': the tokenizer has no added token '<think>'"):
+        jaxchat.load(str(model), progress=False, reasoning_format="think")
 
 
 def test_settings_of_engine_and_requests_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ class Record:
         prompt_tokens: 0 until the prompt is tokenised.
         cached_tokens: number of the prompt's tokens that were not computed for the first choice.
         completion_tokens: sampled tokens of all choices so far.
+        reasoning_tokens: tokens of thoughts of the choices that have ended.
         accepted_prediction_tokens: tokens of the prediction that the choices that have ended repeat.
         first_token: seconds from acceptance to the first token; None before it.
         seconds: seconds from acceptance to the end; 0 while the request runs.
@@ -53,6 +54,7 @@ class Record:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
     accepted_prediction_tokens: int = 0
     first_token: float | None = None
     seconds: float = 0.0

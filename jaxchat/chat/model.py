@@ -5,6 +5,8 @@ from __future__ import annotations
 from jaxchat import v1
 from jaxchat.chat.context import ModelInfo
 from jaxchat.chat.prompt.template import ChatTemplate
+from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.response.reasoning import facts_of_thoughts
 from jaxchat.chat.tools.format import TOOL_FORMATS, UNKNOWN, ToolFormat, facts_of
 from jaxchat.errors import ChatError
 
@@ -34,9 +36,9 @@ def model_of(info: ModelInfo, template: ChatTemplate) -> v1.Model:
     return v1.Model(id=info.id, created=info.created, owned_by="jaxchat", chat_template=described)
 
 
-def facts_about(info: ModelInfo, template: ChatTemplate) -> list[tuple[str, str]]:
+def facts_about(info: ModelInfo, template: ChatTemplate, tokenizer: ChatTokenizer) -> list[tuple[str, str]]:
     """Returns the lines of the start-up message, as (name, value)."""
-    facts = *info.facts, *facts_of(template.tool_format)
+    facts = *info.facts, *facts_of(template.tool_format), *facts_of_thoughts(template.reasoning_format, tokenizer)
     return [("model", info.id), *facts, ("fingerprint", info.fingerprint_on(template.day))]
 
 

@@ -145,7 +145,7 @@ class ChatSession:
 
     def summary(self) -> list[tuple[str, str]]:
         """Returns facts for the start-up message, as (name, value)."""
-        return facts_about(self.info, self._template)
+        return facts_about(self.info, self._template, self._tokenizer)
 
     async def complete(self, request: v1.ChatCompletionRequest, call: RequestContext) -> v1.ChatCompletion:
         """Returns the complete answer.
@@ -238,7 +238,7 @@ class ChatSession:
         """Returns the request for the engine, with its compiled grammar. Raises ChatError."""
         run, grammar = asyncio.get_running_loop().run_in_executor, None
         if prepared.constraint:
-            grammar = await run(self._schemas, self._grammars.compiled, prepared.constraint)
+            grammar = await run(self._schemas, self._grammars.after_thoughts, prepared.constraint, prepared.thoughts)
         return GenerateRequest(
             prompt=prepared.prompt,
             max_tokens=self._max_tokens(prepared.max_tokens, prepared.min_tokens, len(prepared.prompt)),

@@ -54,12 +54,16 @@ class ToolCallDelta(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Delta(AnswerObject):
-    """An addition to a message: `content` to append, or additions to calls. Only a choice's first chunk has `role`."""
+    """An addition to a message: thoughts or `content` to append, or additions to calls.
+
+    Only a choice's first chunk has `role`. `reasoning_content` has thoughts, of models that think.
+    """
 
     role: Literal["assistant"] | None = None
     content: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] | None = None
     function_call: FunctionCallDelta | None = None
+    reasoning_content: str | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.Delta) -> Self:
@@ -71,6 +75,7 @@ class Delta(AnswerObject):
             content=optional(proto, "content"),
             tool_calls=calls or None,
             function_call=legacy,
+            reasoning_content=optional(proto, "reasoning_content"),
         )
 
 

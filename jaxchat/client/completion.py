@@ -69,6 +69,8 @@ class ToolCall(AnswerObject):
 class AssistantMessage(AnswerObject):
     """A message of the assistant. `content` is None if the message has only calls.
 
+    `reasoning_content` has the thoughts in front of the content, of models that think.
+
     This object may stand in `messages` of a later request.
     """
 
@@ -76,13 +78,20 @@ class AssistantMessage(AnswerObject):
     content: str | None
     tool_calls: tuple[ToolCall, ...] | None = None
     function_call: FunctionCall | None = None
+    reasoning_content: str | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.AssistantMessage, **more: Any) -> Self:
         calls = tuple(map(ToolCall.from_proto, proto.tool_calls))
         legacy = FunctionCall.from_proto(proto.function_call) if proto.HasField("function_call") else None
-        content = optional(proto, "content")
-        return cls(proto=proto, content=content, tool_calls=calls or None, function_call=legacy, **more)
+        return cls(
+            proto=proto,
+            content=optional(proto, "content"),
+            tool_calls=calls or None,
+            function_call=legacy,
+            reasoning_content=optional(proto, "reasoning_content"),
+            **more,
+        )
 
     def _repr_markdown_(self) -> str:
         return display.message_markdown(self)
@@ -191,16 +200,23 @@ class PromptTokensDetails(AnswerObject):
 class CompletionTokensDetails(AnswerObject):
     """Counts of the sampled tokens. Those of a request's `prediction` that the answer repeats are accepted.
 
-    The counts are sums over all choices. They are None if the request has no prediction.
+    The counts are sums over all choices. Those of the prediction are None if the request has none. `reasoning_tokens`
+    are thoughts, without the tokens that mark them; None if the server does not tell thoughts from answers.
     """
 
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
     @classmethod
     def from_proto(cls, proto: v1.CompletionTokensDetails) -> Self:
         accepted, rejected = (optional(proto, f"{word}_prediction_tokens") for word in ("accepted", "rejected"))
-        return cls(proto=proto, accepted_prediction_tokens=accepted, rejected_prediction_tokens=rejected)
+        return cls(
+            proto=proto,
+            accepted_prediction_tokens=accepted,
+            rejected_prediction_tokens=rejected,
+            reasoning_tokens=optional(proto, "reasoning_tokens"),
+        )
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -208,7 +224,7 @@ class Usage(AnswerObject):
     """Token counts: the prompt, counted once for all choices, the sampled tokens of all choices, and their sum.
 
     `prompt_tokens_details` is None if the server is older and does not send it. `completion_tokens_details` is None
-    unless the request has a prediction.
+    unless the request has a prediction or the model thinks.
     """
 
     prompt_tokens: int

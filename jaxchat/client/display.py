@@ -60,6 +60,8 @@ def message_markdown(message: AssistantMessage) -> str:
 def _message_parts(message: AssistantMessage) -> Iterator[str]:
     if message.content is not None:
         yield _short(message.content)
+    if message.reasoning_content:
+        yield f"reasoning_content={_short(message.reasoning_content)}"
     if message.tool_calls:
         yield f"tool_calls={_names(call.function.name for call in message.tool_calls)}"
     if message.function_call:

@@ -125,7 +125,11 @@ def _choice(choice: v1.Choice) -> Json:
 
 def _message(message: v1.AssistantMessage) -> Json:
     content = message.content if message.HasField("content") else None
-    return {"role": "assistant", "content": content} | _calls(message)
+    return {"role": "assistant", "content": content} | _thoughts(message) | _calls(message)
+
+
+def _thoughts(message: v1.AssistantMessage | v1.Delta) -> Json:
+    return {"reasoning_content": message.reasoning_content} if message.HasField("reasoning_content") else {}
 
 
 def _calls(message: v1.AssistantMessage | v1.ChatMessage) -> Json:
@@ -166,6 +170,7 @@ def _delta(delta: v1.Delta) -> Json:
         result = {"role": _ROLE_WORDS[delta.role], "content": None}
     if delta.HasField("content"):
         result["content"] = delta.content
+    result |= _thoughts(delta)
     if delta.tool_calls:
         result["tool_calls"] = [_call_fragment(call) for call in delta.tool_calls]
     if delta.HasField("function_call"):

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jaxchat.cache import cache_folder
-from jaxchat.client import Client, MessageParam, Stream, tls_credentials
+from jaxchat.client import Client, Delta, MessageParam, Stream, tls_credentials
 from jaxchat.config import ChatConfig, EngineConfig
 from jaxchat.errors import ChatError
 from serving.cli.environment import quiet_compiler
@@ -85,16 +85,25 @@ class Conversation:
         """Sends a message and prints the answer, which Ctrl-C ends early. Raises `ChatError` if the answer fails."""
         turns: list[MessageParam] = [*self._turns, {"role": "user", "content": text}]
         system: list[MessageParam] = [{"role": "system", "content": self._system}] if self._system else []
-        parts: list[str] = []
+        answer: MessageParam = {"role": "assistant", "content": ""}
         try:
             with self._ask(system + turns) as chunks:
                 for choice in (choice for chunk in chunks for choice in chunk.choices):
-                    parts.append(choice.delta.content or "")
-                    print(parts[-1], end="", flush=True)
+                    _print_delta(choice.delta, answer)
         except KeyboardInterrupt:
             print(" [stopped]", end="")
         print()
-        self._turns = [*turns, {"role": "assistant", "content": "".join(parts)}]
+        self._turns = [*turns, answer]
+
+
+def _print_delta(delta: Delta, answer: MessageParam) -> None:
+    """Prints new text and adds it to `answer`. Thoughts come in front of the text, and a blank line between them."""
+    thoughts, text = delta.reasoning_content or "", delta.content or ""
+    if thoughts:
+        answer["reasoning_content"] = (answer.get("reasoning_content") or "") + thoughts
+    begins = bool(text and answer.get("reasoning_content") and not answer["content"])
+    answer["content"] = f"{answer['content']}{text}"
+    print(thoughts + "\n\n" * begins + text, end="", flush=True)
 
 
 def _interact(chat: Conversation) -> None:

@@ -9,6 +9,7 @@ from jaxchat.chat.model import facts_about, model_of
 from jaxchat.chat.prompt.template import ChatTemplate
 from jaxchat.openai_json import answer_to_json
 from tests import tiny
+from tests.chat.response.thinking import tokenizer
 
 INFO = ModelInfo(id="m", created=3, vocab=1, logits=1, context=1, queue=1, fingerprint="fp")
 LOOP = "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
@@ -46,4 +47,17 @@ def test_a_format_that_the_operator_names_is_told() -> None:
 
 
 def test_the_start_tells_that_an_unknown_format_refuses_calls() -> None:
-    assert "--tool-format" in dict(facts_about(INFO, ChatTemplate(UNKNOWN + LOOP + "{% endfor %}", {})))["tool calls"]
+    assert (
+        "--tool-format"
+        in dict(facts_about(INFO, ChatTemplate(UNKNOWN + LOOP + "{% endfor %}", {}), tokenizer()))["tool calls"]
+    )
+
+
+def test_the_start_tells_where_thoughts_go() -> None:
+    def told(source: str, **settings: str) -> str | None:
+        template = ChatTemplate(f"{LOOP}{{% endfor %}}{source}", {}, **settings)
+        return dict(facts_about(INFO, template, tokenizer())).get("thoughts")
+
+    assert told("{# </think> #}") == "reasoning_content, marked by <think> </think>"
+    assert told("{# </seed:think> #}") == "left in the content: the tokenizer has no added token <seed:think>"
+    assert told("{# </think> #}", reasoning_format="none") is None and told("") is None

@@ -120,6 +120,21 @@ def test_counts_of_a_prediction_are_none_without_one():
     assert without.completion_tokens_details is None and "completion_tokens_details" not in without.model_dump()
 
 
+def test_thoughts_stand_beside_the_content():
+    details = v1.CompletionTokensDetails(reasoning_tokens=0)
+    proto = completion(v1.Choice(message=message(content="4", reasoning_content="2 + 2"), finish_reason=1))
+    proto.usage.completion_tokens_details.CopyFrom(details)
+    answer = ChatCompletion.from_proto(proto)
+    assert answer.choices[0].message.reasoning_content == "2 + 2" and "reasoning_content='2 + 2'" in repr(answer)
+    assert answer.choices[0].message.model_dump()["reasoning_content"] == "2 + 2"
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 0
+    assert answer.model_dump() == completion_to_json(proto)
+    delta = v1.Delta(reasoning_content="2")
+    (choice,) = ChatCompletionChunk.from_proto(v1.ChatCompletionChunk(choices=[v1.ChunkChoice(delta=delta)])).choices
+    assert choice.delta.reasoning_content == "2" and choice.delta.model_dump() == {"reasoning_content": "2"}
+    assert "reasoning_content" not in ChatCompletion.from_proto(COMPLETIONS[0]).choices[0].message.model_dump()
+
+
 def test_answers_are_values():
     answer, same = (ChatCompletion.from_proto(COMPLETIONS[1]) for _ in range(2))
     other = ChatCompletion.from_proto(COMPLETIONS[0])

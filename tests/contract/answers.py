@@ -41,6 +41,7 @@ class ChoiceAnswer:
     calls: list[Call] = field(default_factory=list)
     function: Call | None = None  # the legacy one
     token_ids: list[int] = field(default_factory=list)
+    thoughts: str | None = None
 
     @property
     def entry_bytes(self) -> bytes:
@@ -58,6 +59,7 @@ class Answer:
     cached: int | None = None  # tokens of the prompt, reported beside the usage
     prompt_token_ids: list[int] = field(default_factory=list)
     predicted: tuple[int, int] | None = None  # accepted and rejected tokens of the prediction
+    reasoning_tokens: int | None = None
 
     @property
     def text(self) -> str | None:
@@ -85,7 +87,7 @@ def read_completion(answer: Any, seed: int | None) -> Answer:
         assert choice.message.role in ("assistant", v1.ROLE_ASSISTANT)
     usage, choices = answer.usage, [_read_choice(choice) for choice in answer.choices]
     cached, prompt = usage.prompt_tokens_details.cached_tokens, _ids(answer, "prompt_token_ids")
-    return Answer(_identity(answer), choices, _usage(usage), seed, cached, prompt, _predicted(usage))
+    return Answer(_identity(answer), choices, _usage(usage), seed, cached, prompt, _predicted(usage), _reasoning(usage))
 
 
 def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
@@ -111,8 +113,8 @@ def read_chunks(chunks: Iterable[Any], seed: int | None) -> Answer:
     cached = reports[0].prompt_tokens_details.cached_tokens if reports else None
     prompt, *others = (_ids(chunk, "prompt_token_ids") for chunk in chunks)
     assert not any(others)
-    predicted = _predicted(reports[0]) if reports else None
-    return Answer(identity, choices, usage[0] if usage else None, seed, cached, prompt, predicted)
+    predicted, reasoning = (read(reports[0]) if reports else None for read in (_predicted, _reasoning))
+    return Answer(identity, choices, usage[0] if usage else None, seed, cached, prompt, predicted, reasoning)
 
 
 def _append_chunk(said: ChoiceAnswer, choice: Any) -> None:
@@ -125,6 +127,9 @@ def _append_chunk(said: ChoiceAnswer, choice: Any) -> None:
         said.text = (said.text or "") + text
     if logprobs is not None:
         said.entries = (said.entries or []) + [_read_entry(entry) for entry in logprobs.content]
+    if (thoughts := field_of(choice.delta, "reasoning_content")) is not None:
+        assert thoughts and not (said.text or said.calls or text)
+        said.thoughts = (said.thoughts or "") + thoughts
     for fragment in choice.delta.tool_calls or []:
         _append_call(said.calls, fragment)
     _append_function(said, field_of(choice.delta, "function_call"))
@@ -161,6 +166,7 @@ def _read_choice(choice: Any) -> ChoiceAnswer:
         calls=[Call(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or []],
         function=Call("", legacy.name, legacy.arguments) if legacy else None,
         token_ids=_ids(choice, "token_ids"),
+        thoughts=field_of(choice.message, "reasoning_content"),
     )
 
 
@@ -184,6 +190,11 @@ def _usage(usage: Any) -> tuple[int, int, int]:
 def _predicted(usage: Any) -> tuple[int, int] | None:
     details = field_of(usage, "completion_tokens_details")
     return details and (details.accepted_prediction_tokens, details.rejected_prediction_tokens)
+
+
+def _reasoning(usage: Any) -> int | None:
+    details = field_of(usage, "completion_tokens_details")
+    return details and details.reasoning_tokens
 
 
 def _finish_word(reason: Any) -> str | None:

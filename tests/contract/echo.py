@@ -162,6 +162,7 @@ def echo_session(
     queue: int = 256,
     chat: ChatConfig | None = None,
     template: str = TEMPLATE,
+    source: str = SOURCE,
     today: Callable[[], date] = utc_today,
 ) -> tuple[ChatSession, EchoRunner]:
     """Returns a session that is not started, and its runner.
@@ -171,6 +172,7 @@ def echo_session(
         queue: maximum number of waiting sequences.
         chat: settings of the session.
         template: the chat template.
+        source: the tokenizer, with the ids of `SOURCE`.
         today: returns the day for the template.
     """
     pages = slots * CONTEXT // PAGE + 1
@@ -180,6 +182,6 @@ def echo_session(
         id="echo", created=1, vocab=5000, logits=5000, context=CONTEXT, queue=queue, fingerprint="fp_0123456789"
     )
     chat_template = ChatTemplate(template, {}, today=today)
-    tokenizer = ChatTokenizer(SOURCE, {END}, chat_template)
+    tokenizer = ChatTokenizer(source, {END}, chat_template)
     engine = Engine(runner, scheduler, queue_limit=queue)
     return ChatSession(engine, tokenizer, chat_template, info, chat), runner

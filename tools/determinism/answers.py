@@ -23,6 +23,7 @@ class Choice:
             its top log-probabilities.
         prompt: token ids of the prompt, if the request asks for them.
         tokens: token ids of the choice, if the request asks for them.
+        thoughts: the thoughts in front of the text.
     """
 
     text: str = ""
@@ -31,6 +32,7 @@ class Choice:
     entries: tuple[Entry, ...] = ()
     prompt: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
+    thoughts: str = ""
 
 
 Answer = dict[int, Choice]
@@ -46,6 +48,7 @@ def from_completion(completion: Any) -> Answer:
             entries=_entries(choice.logprobs.content) if choice.logprobs else (),
             prompt=_ids(completion, "prompt_token_ids"),
             tokens=_ids(choice, "token_ids"),
+            thoughts=getattr(choice.message, "reasoning_content", None) or "",
         )
         for choice in completion.choices
     }
@@ -59,6 +62,7 @@ def from_chunks(chunks: Iterable[Any]) -> Answer:
     for part in (part for chunk in chunks for part in chunk.choices):
         choice = answer.setdefault(part.index, Choice(prompt=prompt))
         choice.text += part.delta.content or ""
+        choice.thoughts += getattr(part.delta, "reasoning_content", None) or ""
         choice.calls = _joined(choice.calls, part.delta.tool_calls or ())
         choice.finish = part.finish_reason or choice.finish
         choice.entries += _entries(part.logprobs.content) if part.logprobs else ()

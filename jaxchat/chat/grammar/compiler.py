@@ -9,12 +9,15 @@ from functools import partial
 
 from jaxchat.chat.grammar import probe
 from jaxchat.chat.grammar.constraint import OPTIONS, OutputConstraint, SlowSchema, combination_error
+from jaxchat.chat.grammar.free_thoughts import FreeThoughts
 from jaxchat.chat.grammar.lark import LarkWriter
 from jaxchat.chat.grammar.matcher import Grammar
 from jaxchat.chat.grammar.sandbox import Busy, Sandbox, TimeBudget
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+from jaxchat.chat.response.reasoning import ThoughtSplitter
 from jaxchat.chat.tools.format import ToolFormat, default_tool_format
 from jaxchat.errors import ChatError, overloaded, unsupported
+from jaxchat.types import Grammar as AnyGrammar
 
 
 class GrammarCompiler:
@@ -76,6 +79,18 @@ class GrammarCompiler:
         if isinstance(result, ChatError):
             raise replace(result)  # a cached exception would collect tracebacks
         return result
+
+    def after_thoughts(self, constraint: OutputConstraint, thoughts: ThoughtSplitter | None) -> AnyGrammar:
+        """Returns the grammar for answers that may begin with thoughts, which the constraint does not bind.
+
+        Blocks and raises as `compiled` does.
+
+        Args:
+            constraint: binds the answer after its thoughts.
+            thoughts: the state at the beginning of the answer; None if the constraint binds the whole answer.
+        """
+        grammar = self.compiled(constraint)
+        return FreeThoughts(grammar, thoughts, self._chat.stop_tokens) if thoughts else grammar
 
     def close(self) -> None:
         """Ends the process that probes grammars."""

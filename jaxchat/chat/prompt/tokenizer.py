@@ -100,6 +100,11 @@ class ChatTokenizer:
         """Returns the id of a token by its spelling in `tokenizer.json`, or None if it is unknown."""
         return self._full.token_to_id(token)
 
+    def added_id_of(self, token: str) -> int | None:
+        """Returns the id of an added token by its spelling, or None if the tokenizer has no such added token."""
+        id_ = self.id_of(token)
+        return id_ if id_ in self._added else None
+
     def spelling_of(self, token: int) -> str | None:
         """Returns the spelling of a token in `tokenizer.json`, or None if the id is unknown."""
         return self._full.id_to_token(token)

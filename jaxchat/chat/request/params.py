@@ -7,7 +7,6 @@ import secrets
 from jaxchat import v1
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
-from jaxchat.chat.response.reasoning import ReasoningFormat
 from jaxchat.chat.tools.format import UNKNOWN, ToolFormat
 from jaxchat.chat.tools.signatures import Signatures
 from jaxchat.config import NamedFinish
@@ -78,7 +77,6 @@ def choice_options(
     tool_choice: ToolChoice,
     named_finish: NamedFinish,
     tool_format: ToolFormat,
-    reasoning: ReasoningFormat | None = None,
 ) -> ChoiceOptions:
     """Returns the settings for turning the tokens of a choice into output.
 
@@ -87,14 +85,12 @@ def choice_options(
         tool_choice: the tool choice of the request.
         named_finish: the finish reason of an answer that had to call a named function. Legacy functions ignore it.
         tool_format: how the model writes calls.
-        reasoning: how the model marks thoughts; None if it does not mark them.
     """
     return ChoiceOptions(
         stops=tuple(request.stop),
         min_tokens=request.min_tokens,
         token_ids=request.return_token_ids,
         calls=tool_format,
-        reasoning=reasoning,
         signatures=Signatures(tuple(tool_choice.callable)),
         callable=tool_choice.visible,
         forced=tool_choice.mode == "required",

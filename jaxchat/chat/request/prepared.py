@@ -24,6 +24,7 @@ from jaxchat.chat.request.template_kwargs import template_kwargs
 from jaxchat.chat.request.tool_choice import ToolChoice
 from jaxchat.chat.response.choice import ChoiceOptions
 from jaxchat.chat.response.prediction import Prediction
+from jaxchat.chat.response.reasoning import ThoughtSplitter, thought_splitter
 from jaxchat.config import NamedFinish
 from jaxchat.types import SamplingParams
 
@@ -44,6 +45,7 @@ class PreparedRequest:
     sampling: SamplingParams
     tool_choice: ToolChoice
     constraint: OutputConstraint | None  # the source of the grammar; None: any text
+    thoughts: ThoughtSplitter | None  # the state in front of thoughts that `constraint` does not bind; None: none
     options: ChoiceOptions  # for turning the tokens of a choice into output
     logprobs: bool
     token_ids: bool  # whether the answer reports the token ids of the prompt and of each choice
@@ -84,7 +86,9 @@ def prepare(
     constraint = output_constraint(request, tool_choice)
     prompt = prompt_tokens(request, tool_choice, template, tokenizer, context, vocab, variables)
     prediction = prediction_tokens(request, tokenizer, context, vocab)
-    options = choice_options(request, tool_choice, named_finish, template.tool_format, template.reasoning_format)
+    reasoning = template.reasoning_format
+    splitter = thought_splitter(reasoning, tokenizer, prompt)
+    options = choice_options(request, tool_choice, named_finish, template.tool_format)
     return PreparedRequest(
         prompt=prompt,
         prediction=prediction,
@@ -95,7 +99,8 @@ def prepare(
         sampling=sampling(request),
         tool_choice=tool_choice,
         constraint=constraint,
-        options=replace(options, prediction=None if prediction is None else Prediction(prediction)),
+        thoughts=None if reasoning and reasoning.in_grammar else splitter,
+        options=replace(options, splitter=splitter, prediction=None if prediction is None else Prediction(prediction)),
         logprobs=request.logprobs,
         token_ids=request.return_token_ids,
         include_usage=request.stream_options.include_usage,

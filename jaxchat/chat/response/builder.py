@@ -28,6 +28,7 @@ class ResponseBuilder:
         self._fingerprint = fingerprint
         self._seed = prepared.sampling.seed
         self._predicted = 0 if prepared.prediction is None else len(prepared.prediction) * prepared.choices
+        self._thinks = prepared.options.splitter is not None
         self._prompt = prepared.prompt.tolist() if prepared.token_ids else []
         record.prompt_tokens = len(prepared.prompt)
 
@@ -75,6 +76,8 @@ class ResponseBuilder:
         return chunk
 
     def _chunk_choices(self, index: int, delta: ChoiceDelta) -> Iterable[v1.ChunkChoice]:
+        if delta.thoughts:
+            yield v1.ChunkChoice(index=index, delta=v1.Delta(reasoning_content=delta.thoughts))
         if delta.text or delta.entries:
             choice = v1.ChunkChoice(index=index, delta=v1.Delta(content=delta.text))
             if self._with_logprobs:
@@ -99,6 +102,8 @@ class ResponseBuilder:
         message = v1.AssistantMessage(role=v1.ROLE_ASSISTANT)
         if delta.text or not (delta.calls or self._tool_choice.mode == "required"):
             message.content = delta.text
+        if delta.thoughts:
+            message.reasoning_content = delta.thoughts
         if self._tool_choice.legacy and delta.calls:
             message.function_call.CopyFrom(_function_call(delta.calls[0]))
         else:
@@ -126,12 +131,15 @@ class ResponseBuilder:
         )
 
     def _completion_details(self) -> v1.CompletionTokensDetails | None:
-        if not self._predicted:
+        if not (self._predicted or self._thinks):
             return None
-        accepted = self._record.accepted_prediction_tokens
-        return v1.CompletionTokensDetails(
-            accepted_prediction_tokens=accepted, rejected_prediction_tokens=self._predicted - accepted
-        )
+        details = v1.CompletionTokensDetails()
+        if self._thinks:
+            details.reasoning_tokens = self._record.reasoning_tokens
+        if self._predicted:
+            details.accepted_prediction_tokens = accepted = self._record.accepted_prediction_tokens
+            details.rejected_prediction_tokens = self._predicted - accepted
+        return details
 
     def _signed_seed(self) -> int:
         """Returns the 64-bit seed as the API's signed integer, so that a client can repeat the answer."""

@@ -1,4 +1,4 @@
-"""Converts the tokens of one choice, as they arrive, to text, log-probability entries and tool calls."""
+"""Converts the tokens of one choice, as they arrive, to thoughts, text, log-probability entries and tool calls."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from jaxchat import v1
 from jaxchat.chat.prompt.tokenizer import ChatTokenizer
 from jaxchat.chat.response.prediction import Prediction, PredictionMatcher
-from jaxchat.chat.response.reasoning import ReasoningFormat
+from jaxchat.chat.response.reasoning import ThoughtSplitter
 from jaxchat.chat.response.stop import StopMatcher
+from jaxchat.chat.response.thought_text import ThoughtText
 from jaxchat.chat.tools.format import ToolFormat
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
 from jaxchat.chat.tools.stream_parser import CallPart, Segment, Syntax
@@ -26,8 +27,12 @@ _ENTRY_BYTES = 64  # approximate memory of one token in a log-probability entry
 
 @dataclass
 class ChoiceDelta:
-    """The output of a choice since the last delta: text, log-probability entries, calls, token ids, finish reason."""
+    """The output of a choice since the last delta.
 
+    Thoughts, text, log-probability entries of the text, calls, token ids, and the finish reason.
+    """
+
+    thoughts: str = ""
     text: str = ""
     entries: list[v1.TokenLogprob] = field(default_factory=list)
     calls: list[CallPart] = field(default_factory=list)
@@ -50,7 +55,7 @@ class ChoiceOptions:
     min_tokens: int = 0  # no stop string may end in the text of the first `min_tokens` tokens
     token_ids: bool = False  # whether deltas have token ids
     calls: ToolFormat | None = None  # how calls, and answers without calls, are written; None: not extracted from text
-    reasoning: ReasoningFormat | None = None  # how thoughts, which are removed, are marked; None: without thoughts
+    splitter: ThoughtSplitter | None = None  # tells thoughts from the answer; None: thoughts are content
     signatures: Signatures = NO_SIGNATURES  # the functions that may be called
     callable: bool = True  # whether calls are allowed
     forced: bool = False  # whether the answer consists of calls only
@@ -61,7 +66,9 @@ class ChoiceOptions:
 
 
 class ChoiceBuilder:
-    """A pipeline for the tokens of one choice: UTF-8 decoding, the tool-call parser and the stop matcher.
+    """A pipeline for the tokens of one choice: thoughts, UTF-8 decoding, the tool-call parser and the stop matcher.
+
+    Thoughts leave the pipeline first: only the rest of the answer has stop strings, calls and log-probability entries.
 
     A token's log-probability entry is released together with the token's first character. It is dropped if a stop
     string cuts off that character.
@@ -72,6 +79,7 @@ class ChoiceBuilder:
 
     Attributes:
         tokens: number of tokens fed so far.
+        reasoning_tokens: number of these that are thoughts.
         buffered_bytes: approximate size of the output that `take` has not returned yet.
         reason: the finish reason; FINISH_REASON_UNSPECIFIED while the choice runs.
     """
@@ -80,12 +88,12 @@ class ChoiceBuilder:
         self._tokenizer = tokenizer
         self._options = options
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        calls, reasoning = options.calls, options.reasoning
-        parser = None
+        self._splitter = options.splitter
+        self._thoughts = ThoughtText()
+        calls, self._parser = options.calls, None
         if calls:
-            parser = calls.parser(callable=options.callable, forced=options.forced, signatures=options.signatures)
-        self._parser = reasoning.parser(parser) if reasoning else parser
-        self._markers = (calls.markers if calls and parser else ()) + (reasoning.markers if reasoning else ())
+            self._parser = calls.parser(callable=options.callable, forced=options.forced, signatures=options.signatures)
+        self._markers = calls.markers if calls and self._parser else ()
         self._stop = StopMatcher(options.stops)
         self._delta = ChoiceDelta()
         self._first_space = tokenizer.strips_first_space  # whether a space that the tokenizer added may come
@@ -95,7 +103,7 @@ class ChoiceBuilder:
         self._unstoppable = 0  # position in the content up to which no stop string may end
         self._waiting: deque[tuple[int, v1.TokenLogprob]] = deque()
         self._matcher = PredictionMatcher(options.prediction) if options.prediction else None
-        self.tokens = 0
+        self.tokens = self.reasoning_tokens = 0
         self.buffered_bytes = 0
         self.reason = v1.FINISH_REASON_UNSPECIFIED
 
@@ -116,10 +124,8 @@ class ChoiceBuilder:
         if self._options.token_ids:
             self._delta.tokens.append(event.token)
             self.buffered_bytes += _ID_BYTES
-        piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
-        if self._options.top_logprobs is not None and piece:
-            self._waiting.append((self._decoded, self._entry(event, piece)))
-        self._show(self._decoder.decode(piece))
+        if self._is_content(event):
+            self._answer(event)
         if self._stop.matched:
             self._finish(v1.FINISH_REASON_STOP)
         elif event.finish:
@@ -131,10 +137,38 @@ class ChoiceBuilder:
         """Returns the output since the last call. Keeps token ids back until there is other output."""
         delta, self.buffered_bytes = self._delta, 0
         self._delta = ChoiceDelta()
-        if not (delta.text or delta.entries or delta.calls or delta.finish):
+        if not (delta.thoughts or delta.text or delta.entries or delta.calls or delta.finish):
             delta.tokens, self._delta.tokens = self._delta.tokens, delta.tokens
             self.buffered_bytes = _ID_BYTES * len(self._delta.tokens)
         return delta
+
+    def _is_content(self, event: TokenEvent) -> bool:
+        """Returns whether a token belongs to the answer. Takes those that do not."""
+        if self._splitter is None or event.finish == "stop":
+            return True
+        part, self._splitter = self._splitter.next(event.token)
+        if part == "thought":
+            self._think(self._tokenizer.bytes_of(event.token))
+            return False
+        self._release_thoughts(self._thoughts.close())
+        return part == "content"
+
+    def _think(self, piece: bytes) -> None:
+        self.reasoning_tokens += 1
+        if self._first_space and piece:
+            piece, self._first_space = piece.removeprefix(b" "), False
+        self._release_thoughts(self._thoughts.feed(piece))
+
+    def _release_thoughts(self, text: str) -> None:
+        self._delta.thoughts += text
+        self.buffered_bytes += len(text)
+
+    def _answer(self, event: TokenEvent) -> None:
+        """Processes the next token of the answer outside thoughts."""
+        piece = b"" if event.finish == "stop" else self._bytes_of(event.token)
+        if self._options.top_logprobs is not None and piece:
+            self._waiting.append((self._decoded, self._entry(event, piece)))
+        self._show(self._decoder.decode(piece))
 
     def _bytes_of(self, token: int) -> bytes:
         name = self._tokenizer.special_tokens.get(token)
@@ -184,6 +218,7 @@ class ChoiceBuilder:
 
     def _flush(self) -> None:
         """Releases text that was held back as the possible beginning of a character, a call or a stop string."""
+        self._release_thoughts(self._thoughts.close())
         self._show(self._decoder.decode(b"", final=True))
         if self._parser and not self._stop.matched:
             self._place(self._parser.flush())

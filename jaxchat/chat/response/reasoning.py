@@ -1,11 +1,41 @@
-"""Formats in which models mark their thoughts, and their registry. Answers leave thoughts out."""
+"""Formats in which models mark their thoughts, and their registry.
+
+Thoughts are told apart from the answer by the model's own tokens, never by text: text may spell a marker too.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from jaxchat.chat.tools.stream_parser import AnswerParser, Segment
-from jaxchat.registry import Registry
+import numpy as np
+
+from jaxchat.errors import ModelError
+from jaxchat.registry import Registry, RegistryError
+
+if TYPE_CHECKING:
+    from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+
+Part = Literal["thought", "content", "marker"]
+"""Tells whether a token belongs to the thoughts, to the rest of the answer, or to neither."""
+
+
+class ThoughtSplitter(Protocol):
+    """The state of one answer between two tokens. Immutable."""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the next token is a part of thoughts, unless it ends them."""
+
+    @property
+    def extra_tokens(self) -> tuple[int, ...]:
+        """The tokens that may come besides those of the answer: those that begin thoughts or follow their end.
+
+        None inside thoughts and inside the answer.
+        """
+
+    def next(self, token: int) -> tuple[Part, ThoughtSplitter]:
+        """Returns what the next token belongs to, and the state after it."""
 
 
 class ReasoningFormat(Protocol):
@@ -13,62 +43,47 @@ class ReasoningFormat(Protocol):
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """The control tokens around thoughts. Some models write these markers as ordinary text instead."""
+        """The spellings of the tokens around thoughts."""
+
+    @property
+    def in_grammar(self) -> bool:
+        """Whether the grammars of the model's tool format allow thoughts. Otherwise they bind only what follows."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether the source of a chat template uses this format."""
 
-    def parser(self, answer: AnswerParser | None) -> AnswerParser | None:
-        """Returns a new parser of one answer, or None if all text is content.
-
-        The parser converts thoughts to `Syntax`, which leaves them out of the answer.
+    def splitter(self, tokenizer: ChatTokenizer, prompt: Sequence[int]) -> ThoughtSplitter:
+        """Returns the state at the beginning of an answer.
 
         Args:
-            answer: the tool format's parser for the text outside thoughts; None if that text is content.
+            tokenizer: the model's tokenizer, in which every marker is an added token.
+            prompt: the prompt's last tokens. The chat template may have opened or closed thoughts there.
         """
 
 
-class ThoughtFilter:
-    """A parser that removes thoughts from an answer before another parser reads the remaining text."""
-
-    def __init__(self, thoughts: AnswerParser, answer: AnswerParser | None) -> None:
-        """Combines two parsers.
-
-        Args:
-            thoughts: converts thoughts to `Syntax` and passes other text on.
-            answer: parses the text that `thoughts` passes on; None if that text is content.
-        """
-        self._thoughts, self._answer = thoughts, answer
-
-    @property
-    def complete(self) -> int:
-        """The number of calls that have ended."""
-        return self._answer.complete if self._answer else 0
-
-    def feed(self, text: str) -> list[Segment]:
-        """Returns the segments that the new `text` completes, in order."""
-        return [part for segment in self._thoughts.feed(text) for part in self._read(segment)]
-
-    def flush(self) -> str:
-        """Ends the answer. Returns the text held back that turns out to be content."""
-        text = "".join(part for part in self._read(self._thoughts.flush()) if isinstance(part, str))
-        return text + (self._answer.flush() if self._answer else "")
-
-    def _read(self, segment: Segment) -> list[Segment]:
-        return self._answer.feed(segment) if self._answer and isinstance(segment, str) else [segment]
-
-
+_TAGS = "jaxchat.chat.response.thought_tags"
 REASONING_FORMATS: Registry[ReasoningFormat] = Registry(
-    "reasoning format", "jaxchat.reasoning_formats", {"harmony": "jaxchat.chat.tools.harmony:HARMONY_REASONING"}
+    "reasoning format",
+    "jaxchat.reasoning_formats",
+    {
+        "think": f"{_TAGS}:THINK",
+        "mistral": f"{_TAGS}:MISTRAL",
+        "seed-oss": f"{_TAGS}:SEED_OSS",
+        "command-a": f"{_TAGS}:COMMAND_A",
+        "gemma-4": f"{_TAGS}:GEMMA4",
+        "harmony": "jaxchat.chat.tools.harmony_reasoning:HARMONY_REASONING",
+    },
 )
+_TAIL = 32  # tokens of the prompt's end in which a chat template may open or close thoughts
 
 
 def register_reasoning_format(name: str, reasoning: ReasoningFormat, *, replace: bool = False) -> None:
     """Adds a format that `ChatConfig.reasoning_format` may name.
 
     Raises:
-        RegistryError: the name is taken and `replace` is false.
+        RegistryError: the name is taken and `replace` is false, or the object has no method `splitter`.
     """
+    _check(name, reasoning)
     REASONING_FORMATS.register(name, reasoning, replace=replace)
 
 
@@ -82,11 +97,55 @@ def find_reasoning_format(name: str, template: str) -> ReasoningFormat | None:
         template: the source of the chat template.
 
     Raises:
-        RegistryError: no format has that name.
+        RegistryError: no format has that name, or the format has no method `splitter`.
     """
     if name == "none":
         return None
     if name != "auto":
-        return REASONING_FORMATS.get(name)
-    recognised = (reasoning for _, reasoning in REASONING_FORMATS.items() if reasoning.recognises(template))
-    return next(recognised, None)
+        return _check(name, REASONING_FORMATS.get(name))
+    for known, reasoning in REASONING_FORMATS.items():
+        if _check(known, reasoning).recognises(template):
+            return reasoning
+    return None
+
+
+def check_markers(reasoning: ReasoningFormat | None, name: str, tokenizer: ChatTokenizer) -> None:
+    """Raises `ModelError` if a format that the operator named has a marker that is not a token of the model."""
+    missing = _missing(reasoning, tokenizer) if reasoning and name != "auto" else []
+    if missing:
+        raise ModelError(f"reasoning_format {name!r}: the tokenizer has no added token {missing[0]!r}")
+
+
+def facts_of_thoughts(reasoning: ReasoningFormat | None, tokenizer: ChatTokenizer) -> list[tuple[str, str]]:
+    """Returns the lines of the start-up message about thoughts, as (name, value); none for a model without thoughts."""
+    if reasoning is None:
+        return []
+    if missing := _missing(reasoning, tokenizer):
+        return [("thoughts", f"left in the content: the tokenizer has no added token {missing[0]}")]
+    return [("thoughts", f"reasoning_content, marked by {' '.join(reasoning.markers)}")]
+
+
+def thought_splitter(
+    reasoning: ReasoningFormat | None, tokenizer: ChatTokenizer, prompt: np.ndarray
+) -> ThoughtSplitter | None:
+    """Returns the state at the beginning of an answer, or None if thoughts are not told apart from the content.
+
+    Args:
+        reasoning: how the model marks thoughts; None if it does not mark them.
+        tokenizer: the model's tokenizer.
+        prompt: the prompt's token ids, i32 `[tokens]`.
+    """
+    if reasoning is None or _missing(reasoning, tokenizer):
+        return None
+    return reasoning.splitter(tokenizer, prompt[-_TAIL:].tolist())
+
+
+def _missing(reasoning: ReasoningFormat, tokenizer: ChatTokenizer) -> list[str]:
+    return [marker for marker in reasoning.markers if tokenizer.added_id_of(marker) is None]
+
+
+def _check(name: str, reasoning: ReasoningFormat) -> ReasoningFormat:
+    if not hasattr(reasoning, "splitter"):
+        message = f"reasoning format {name!r} has no method splitter; parsers of text are not supported any more"
+        raise RegistryError(message)
+    return reasoning

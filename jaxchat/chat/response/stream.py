@@ -134,6 +134,7 @@ class OutputStream:
         self._observe(event.choice)
         if builder.finished:
             self._record.finish_reasons += (_word(builder.reason),)
+            self._record.reasoning_tokens += builder.reasoning_tokens
             self._record.accepted_prediction_tokens += builder.accepted_prediction_tokens
             if not event.finish:
                 self._cancel(event.choice)

@@ -1,6 +1,6 @@
 """Harmony, the format of gpt-oss. An answer consists of messages to channels.
 
-Each message is text for the user, a call of a function, or a thought. Thoughts are left out.
+Each message is text for the user, a call of a function, or a thought. `harmony_reasoning` reads thoughts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.stream_parser import AnswerParser, Segment, StreamParser, Syntax
+from jaxchat.chat.tools.stream_parser import Segment, StreamParser, Syntax
 
 CHANNEL, MESSAGE, CONSTRAIN, START, END = "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"
 SHOWN = ("final", "commentary")
@@ -45,27 +45,6 @@ class HarmonyFormat:
 
 
 HARMONY = HarmonyFormat()
-
-
-@dataclass(frozen=True)
-class HarmonyReasoning:
-    """The format of thoughts that are messages to a channel hidden from the user, usually "analysis"."""
-
-    markers: tuple[str, ...] = HARMONY.markers
-
-    def recognises(self, template: str) -> bool:
-        """Returns whether a chat template uses channels."""
-        return HARMONY.recognises(template)
-
-    def parser(self, answer: AnswerParser | None) -> AnswerParser:
-        """Returns `answer`, because the parser of `HarmonyFormat` leaves out thoughts itself.
-
-        If `answer` is None, returns a new parser that leaves out thoughts and calls.
-        """
-        return answer or ChannelParser(callable=False)
-
-
-HARMONY_REASONING = HarmonyReasoning()
 
 
 def _rules(rules: AnswerRules, writer: LarkWriter) -> Iterator[str]:

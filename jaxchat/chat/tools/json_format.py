@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from jaxchat.chat.grammar.json_schema.objects import in_any_order
 from jaxchat.chat.grammar.lark import AnswerRules, LarkWriter, Schema, is_empty_object
-from jaxchat.chat.response.reasoning import ThoughtFilter
 from jaxchat.chat.tools.answer_rules import answer_rules
 from jaxchat.chat.tools.json_parser import TYPE, ToolCallParser, spaced
 from jaxchat.chat.tools.signatures import NO_SIGNATURES, Signatures
-from jaxchat.chat.tools.stream_parser import AnswerParser, MarkerFilter
+from jaxchat.chat.tools.stream_parser import AnswerParser, MarkerFilter, ParserChain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ class JsonToolFormat:
     def parser(self, *, callable: bool, forced: bool, signatures: Signatures = NO_SIGNATURES) -> AnswerParser | None:
         """Returns a new parser of one answer, or None if all its text is content."""
         parser = ToolCallParser(self, forced=forced) if callable else None
-        return ThoughtFilter(MarkerFilter(self.around), parser) if self.around else parser
+        return ParserChain(MarkerFilter(self.around), parser) if self.around else parser
 
     def grammar(self, rules: AnswerRules, writer: LarkWriter) -> str | None:
         """Returns the Lark grammar of an answer that may call functions, or None for requests without functions."""

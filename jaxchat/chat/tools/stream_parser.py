@@ -178,6 +178,36 @@ class MarkerFilter(StreamParser):
         return bool(found)
 
 
+class ParserChain:
+    """A parser that removes syntax from an answer before another parser reads the remaining text."""
+
+    def __init__(self, first: AnswerParser, second: AnswerParser | None) -> None:
+        """Combines two parsers.
+
+        Args:
+            first: converts some text to `Syntax` and passes other text on.
+            second: parses the text that `first` passes on; None if that text is content.
+        """
+        self._first, self._second = first, second
+
+    @property
+    def complete(self) -> int:
+        """The number of calls that have ended."""
+        return self._second.complete if self._second else 0
+
+    def feed(self, text: str) -> list[Segment]:
+        """Returns the segments that the new `text` completes, in order."""
+        return [part for segment in self._first.feed(text) for part in self._read(segment)]
+
+    def flush(self) -> str:
+        """Ends the answer. Returns the text held back that turns out to be content."""
+        text = "".join(part for part in self._read(self._first.flush()) if isinstance(part, str))
+        return text + (self._second.flush() if self._second else "")
+
+    def _read(self, segment: Segment) -> list[Segment]:
+        return self._second.feed(segment) if self._second and isinstance(segment, str) else [segment]
+
+
 def loose(parts: tuple[str, ...]) -> str:
     """Returns a pattern for the joined text of `parts`, with optional white space before it.
 

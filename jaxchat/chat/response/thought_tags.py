@@ -1,0 +1,142 @@
+"""Thoughts between an opening and a closing token, such as `<think>` and `</think>`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from jaxchat.chat.response.reasoning import Part
+
+if TYPE_CHECKING:
+    from jaxchat.chat.prompt.tokenizer import ChatTokenizer
+
+
+@dataclass(frozen=True)
+class TagReasoning:
+    """A format of thoughts between two tokens.
+
+    Args:
+        opening: the spelling of the token before thoughts.
+        closing: the spelling of the token after thoughts.
+        labelled: whether a line that names the channel follows the opening. It is not a part of the thoughts.
+    """
+
+    opening: str
+    closing: str
+    labelled: bool = False
+
+    in_grammar = False
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The spellings of the two tokens."""
+        return self.opening, self.closing
+
+    def recognises(self, template: str) -> bool:
+        """Returns whether a chat template contains the closing token. Some write only that one."""
+        return self.closing in template
+
+    def splitter(self, tokenizer: ChatTokenizer, prompt: Sequence[int]) -> TagSplitter:
+        """Returns the state at the beginning of an answer: inside thoughts if the prompt ends with the opening.
+
+        Args:
+            tokenizer: the model's tokenizer, in which both markers are added tokens.
+            prompt: the prompt's last tokens.
+        """
+        opening, closing = map(tokenizer.added_id_of, self.markers)
+        assert opening is not None and closing is not None
+        breaks = {tokenizer.encode_text(text)[-1] for text in ("\n", "\n\n")}
+        tags = _Tags(
+            opening=opening,
+            closing=closing,
+            breaks=tuple(token for token in sorted(breaks) if _is_break(tokenizer.bytes_of(token))),
+            anywhere=opening in tokenizer.special_tokens,
+            labelled=self.labelled,
+            bytes_of=tokenizer.bytes_of,
+        )
+        return tags.begin(prompt)
+
+
+_BREAKS = 2
+THINK = TagReasoning("<think>", "</think>")
+MISTRAL = TagReasoning("[THINK]", "[/THINK]")
+SEED_OSS = TagReasoning("<seed:think>", "</seed:think>")
+COMMAND_A = TagReasoning("<|START_THINKING|>", "<|END_THINKING|>")
+GEMMA4 = TagReasoning("<|channel>", "<channel|>", labelled=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tags:
+    """The tokens of a format in one tokenizer."""
+
+    opening: int
+    closing: int
+    breaks: tuple[int, ...]  # usual tokens of one or two line breaks
+    anywhere: bool  # whether thoughts may also begin after other text
+    labelled: bool
+    bytes_of: Callable[[int], bytes]
+
+    def begin(self, prompt: Sequence[int]) -> TagSplitter:
+        """Returns the state after a prompt. Only white space may follow a marker: others may be text of messages."""
+        last = next((token for token in reversed(prompt) if not self.bytes_of(token).isspace()), None)
+        if last == self.opening:
+            return TagSplitter(self, "thought")
+        complete = last == self.closing != prompt[-1]  # the prompt has the line breaks too
+        return TagSplitter(self, breaks=0 if complete else _BREAKS)
+
+
+@dataclass(frozen=True)
+class TagSplitter:
+    """The state of an answer: before its first text, in the label of thoughts, in thoughts, or after its first text.
+
+    After the first text, an opening that is an ordinary token is text too: the model writes about the marker. One that
+    is a control token always opens thoughts, because text cannot contain it.
+
+    Models write one or two tokens of line breaks after the closing, and some in front of the opening. These belong to
+    the markers.
+    """
+
+    tags: _Tags
+    phase: Literal["start", "label", "thought", "answer"] = "start"
+    breaks: int = 0  # tokens of line breaks that may come and are not content
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the next token is a part of thoughts, unless it ends them."""
+        return self.phase in ("label", "thought")
+
+    @property
+    def extra_tokens(self) -> tuple[int, ...]:
+        """The opening and line breaks before the first text of the answer."""
+        breaks = self.tags.breaks if self.breaks else ()
+        return (self.tags.opening, *breaks) if self.phase == "start" else ()
+
+    def next(self, token: int) -> tuple[Part, TagSplitter]:
+        """Returns what the next token belongs to, and the state after it."""
+        return self._inside(token) if self.thinking else self._outside(token)
+
+    def _inside(self, token: int) -> tuple[Part, TagSplitter]:
+        if token == self.tags.closing:
+            return "marker", replace(self, phase="start", breaks=_BREAKS)
+        if self.phase == "thought":
+            return "thought", self
+        return "marker", replace(self, phase="thought") if b"\n" in self.tags.bytes_of(token) else self
+
+    def _outside(self, token: int) -> tuple[Part, TagSplitter]:
+        begins = self.phase == "start"
+        if token == self.tags.opening and (begins or self.tags.anywhere):
+            return "marker", replace(self, phase="label" if self.tags.labelled else "thought")
+        if begins and token == self.tags.closing:  # of thoughts that the prompt has closed already
+            return "marker", self
+        data = self.tags.bytes_of(token)
+        if self.breaks and _is_break(data):
+            return "marker", replace(self, breaks=self.breaks - 1)
+        if begins and data.strip():
+            return "content", replace(self, phase="answer", breaks=0)
+        return "content", replace(self, breaks=0) if self.breaks else self
+
+
+def _is_break(data: bytes) -> bool:
+    """Returns whether the bytes of a token are line breaks."""
+    return bool(data) and not data.strip(b"\n")
