@@ -73,7 +73,7 @@ class EngineConfig(Settings):
     speculate: str = setting(
         AUTO,
         f"most guessed tokens of an answer that one step checks, from 1 to {MAX_DRAFTS}; auto takes as many as save "
-        "time, off none; answers are the same, bit for bit",
+        "time, off none; answers stay the same, bit for bit, with --determinism exact",
         metavar="auto|off|N",
     )
     cpu_matmul: CpuMatmul = setting(
@@ -150,8 +150,18 @@ class EngineConfig(Settings):
 
     @property
     def max_drafts(self) -> int:
-        """The most draft tokens of a sequence in one step, 0 for none. Raises ValueError if `speculate` has no such."""
-        names = {AUTO: MAX_DRAFTS, "off": 0, **{str(count): count for count in range(1, MAX_DRAFTS + 1)}}
+        """The most draft tokens of a sequence in one step, 0 for none.
+
+        With determinism "fast", "auto" means none: a draft could change the program that computes a token.
+
+        Raises:
+            ValueError: `speculate` is not "auto", "off" or a number from 1 to 15.
+        """
+        names = {
+            AUTO: MAX_DRAFTS if self.determinism == "exact" else 0,
+            "off": 0,
+            **{str(count): count for count in range(1, MAX_DRAFTS + 1)},
+        }
         if self.speculate not in names:
             raise ValueError(f"speculate must be 'auto', 'off' or '1' to '{MAX_DRAFTS}', got {self.speculate!r}")
         return names[self.speculate]

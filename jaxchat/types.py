@@ -29,10 +29,13 @@ class Constraint(Protocol):
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next, because the grammar allows no other text; often none."""
+        """Returns tokens that probably come next, because the grammar allows no other text; often none.
 
-    def rollback(self, tokens: int) -> None:
-        """Takes back the last `tokens` accepted tokens, none of which `is_end`."""
+        May raise any exception.
+        """
+
+    def copy(self) -> Constraint | None:
+        """Returns another constraint at the same place, to look ahead; None if that could harm this one."""
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
@@ -158,7 +161,7 @@ def most_slices(bucket: int) -> int:
 
 @dataclass(frozen=True)
 class DecodeWork:
-    """A decode step: one token for each of R `slots`, i32 `[R]`.
+    """A decode step of R rows, each of which samples one token. `slots` i32 `[R]` has the slot of each row.
 
     `new_pages` i32 `[R]` has the page that a sequence was just given, or -1. A row that is `constrained` (bool `[R]`)
     may sample only tokens whose bit is set in `token_mask`, u32 `[R, ceil(V / 32)]`.

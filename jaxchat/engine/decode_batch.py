@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxchat.engine.kv_cache_manager import KVCacheManager
-from jaxchat.engine.sequence import Sequence, accepts_token
+from jaxchat.engine.sequence import Sequence
 from jaxchat.types import DecodeWork
 
 _NO_DRAFT = -1
@@ -29,29 +29,40 @@ class DecodeBatch:
         self._masks: dict[int, np.ndarray] = {}  # by row
 
     def add(self, sequence: Sequence, drafts: list[int]) -> None:
-        """Adds the row for a sequence's next token, for which it has a page, and a row after each of its drafts.
+        """Adds a row for a sequence's next token, for which it has a page, and a row after each of its drafts.
 
-        Drafts are cut where the grammar forbids one, or where the pool has no page for its row.
+        Stops at the first draft that the grammar forbids, or after which it has no next token, or for whose row the
+        pool has no page.
+
+        Args:
+            sequence: the sequence.
+            drafts: guesses of its next tokens, without stop tokens.
         """
-        mask, possible = self._mask(sequence)
+        mask, possible = None, True
+        if sequence.constrained:
+            mask = np.zeros(self._words, np.uint32)
+            possible = sequence.fill_mask(mask)
         sequence.constraint_failed = not possible
         self._add_row(sequence, _NO_DRAFT, mask)
-        if not drafts:
+        if drafts and possible:
+            self._add_drafts(sequence, drafts, mask)
+
+    def _add_drafts(self, sequence: Sequence, drafts: list[int], mask: np.ndarray | None) -> None:
+        ahead = sequence.constraint.copy() if sequence.constraint else None
+        if sequence.constraint and not ahead:
             return
-        followed = 0
         for draft in drafts:
             if not (_allows(mask, draft) and self._kv_cache.reserve_next(sequence)):
-                break
-            if sequence.constraint:
-                if not accepts_token(sequence.constraint, draft):
-                    break
-                followed += 1
-            mask, possible = self._mask(sequence)
-            if not possible:
-                break
-            self._add_row(sequence, draft, mask)
-        if followed and sequence.constraint:
-            sequence.constraint.rollback(followed)
+                return
+            try:
+                if ahead:
+                    ahead.accept(draft)
+                if mask is not None:
+                    mask = np.zeros(self._words, np.uint32)
+                    sequence.write_mask(mask, ahead)
+            except Exception:  # the sequence itself may never come here
+                return
+            self._add_row(sequence, draft, mask if sequence.constrained else None)
 
     def work(self) -> DecodeWork:
         """Returns the step."""
@@ -68,13 +79,6 @@ class DecodeBatch:
             token_mask=token_mask,
             drafts=np.array(self._drafts, np.int32) if max(self._drafts) > _NO_DRAFT else None,
         )
-
-    def _mask(self, sequence: Sequence) -> tuple[np.ndarray | None, bool]:
-        """Returns the mask of a sequence's next row, None if all tokens may come; and whether its grammar can go on."""
-        if not sequence.constrained:
-            return None, True
-        mask = np.zeros(self._words, np.uint32)
-        return mask, sequence.fill_mask(mask)
 
     def _add_row(self, sequence: Sequence, draft: int, mask: np.ndarray | None) -> None:
         if mask is not None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from jaxchat.engine.prompt_lookup import PromptIndex
 from jaxchat.engine.scheduler import Scheduler, Step
 from jaxchat.engine.sequence import Sequence
+from jaxchat.engine.step_timer import StepTimer
 from jaxchat.types import (
     DecodeWork,
     GenerateRequest,
@@ -75,8 +76,8 @@ class Engine:
     """Continuous batching over a `StepRunner`. Methods are thread-safe.
 
     The host trails the device by one step: step N + 1 is dispatched before the result of step N is read. The device
-    therefore never waits for the host. A token that ends its sequence is followed by one surplus token, which is
-    discarded.
+    waits for the host only after steps with grammars or drafts, whose results decide what the next step is. A token
+    that ends its sequence may be followed by surplus tokens, which are discarded.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Engine:
         self._inbound = 0
         self._lock = threading.Lock()
         self._steps = 0
-        self._last_result: float | None = None  # when the newest step ended; None: the engine has been idle since
+        self._timer = StepTimer(scheduler.took)
         self._open: dict[int, int] = {}  # number of unfinished sequences, by request id
         self.failure: BaseException | None = None
         self._stopped = False
@@ -219,14 +220,17 @@ class Engine:
         """
         step = self._scheduler.schedule()
         if step:
+            if not self._in_flight:
+                self._timer.dispatched()
             self._in_flight.append((step, self._dispatch(step.work)))
             self._steps += 1
         self._deliver_events()
         allowed = 1 if step and not step.awaited else 0
         while len(self._in_flight) > allowed:
             done, handle = self._in_flight.popleft()
+            began = time.perf_counter()
             outcome = handle.wait()
-            self._time(done)
+            self._timer.ended(done, time.perf_counter() - began, bool(self._in_flight))
             events = self._scheduler.process_output(done, outcome)
             for event in events:
                 if event.finish:
@@ -239,13 +243,6 @@ class Engine:
         if self._events:
             events, self._events = self._events, []
             self._deliver(events)
-
-    def _time(self, done: Step) -> None:
-        """Records how long a decode step took, if the device had work before it."""
-        now, before = time.perf_counter(), self._last_result
-        self._last_result = now
-        if before is not None and isinstance(done.work, DecodeWork):
-            self._scheduler.speculation.times.took(len(done.rows), done.awaited, now - before)
 
     def _dispatch(self, work: Work) -> StepHandle:
         match work:
@@ -266,7 +263,7 @@ class Engine:
         while True:
             idle = not (self._scheduler.waiting or self._scheduler.running or self._in_flight)
             if idle:
-                self._last_result = None
+                self._timer.idle()
                 self._deliver_events()
             try:
                 command = self._inbox.get(block=idle)

@@ -15,33 +15,44 @@ _LONGEST = 8  # matches of this length and more have one rate
 _ID_BITS = 20  # three ids in one key; ids that share bits only lead to a wrong guess
 _WEIGHT = 4.0  # of the first estimate of a rate, in guesses
 _MEMORY = 0.97  # weight of a guess after each later one
+_FORCED = 0.95  # first estimate for tokens that a grammar forces
+_MOST = 32_768  # tokens of a prompt, and of a prediction, that are kept
 _FIRST = (0.0, 0.2, 0.4, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)  # first estimate by length, measured on edits and extracts
 
 
 class PromptIndex:
-    """The tokens before an answer, with the places after each token and each run. All choices of a request share it.
+    """The tokens before an answer. Finds what came after a token, or after three, where they occurred last.
 
-    It is built when it is first used: a sort of 60,000 tokens takes 10 ms, without the GIL.
+    All choices of a request share it. It is built when it is first used, which takes 10 ms for the most tokens.
     """
 
     def __init__(self, prompt: np.ndarray, prediction: np.ndarray | None = None) -> None:
-        """Keeps the tokens.
+        """Keeps the tokens: the last 32,768 of the prompt, after the first 32,768 of the prediction.
 
         Args:
             prompt: i32 `[tokens]`.
-            prediction: tokens that the answer is expected to be like, i32 `[tokens]`, or None. They come before the
-                prompt here.
+            prediction: tokens that the answer is expected to be like, i32 `[tokens]`, or None.
         """
-        self.tokens = prompt if prediction is None else np.concatenate((prediction, prompt))
+        prompt = prompt[-_MOST:]
+        self.tokens = prompt if prediction is None else np.concatenate((prediction[:_MOST], prompt))
         self.predicts = prediction is not None and len(prediction) > 0
 
     def after_token(self, token: int) -> int:
-        """Returns the last place after a token, or -1. The place after the newest token does not count."""
+        """Returns the place after the last occurrence of a token, or -1. The newest token does not count."""
         return _last(self._tokens_by_key, token, 1)
 
     def after_run(self, key: int) -> int:
-        """Returns the last place after a run of tokens with a key of `_key`, or -1, likewise."""
+        """Returns the place after the last occurrence of three tokens, or -1. The newest three do not count.
+
+        Args:
+            key: the tokens, as `_key` gives them.
+        """
         return _last(self._runs_by_key, key, _RUN)
+
+    @cached_property
+    def as_list(self) -> list[int]:
+        """The tokens."""
+        return list(map(int, self.tokens))
 
     @cached_property
     def _tokens_by_key(self) -> tuple[np.ndarray, np.ndarray]:
@@ -62,59 +73,65 @@ class PromptLookup:
     The probabilities are estimated from the sequence's own earlier guesses, whether they were used as drafts or not.
     """
 
-    def __init__(self, before: PromptIndex) -> None:
+    def __init__(self, before: PromptIndex, answer: list[int]) -> None:
         """Starts before the answer's first token. With a prediction, the first guess is its beginning.
 
         Args:
             before: the prompt and the prediction.
+            answer: the tokens of the answer, to which the caller appends. `catch_up` reads them.
         """
-        self._index = before
-        self._tokens: list[int] = before.tokens.tolist()
-        self._after_token: dict[int, int] = {}  # places in the answer; they come before those of the prompt
+        self._index, self._before, self._answer = before, before.as_list, answer
+        self._read = 0  # tokens of the answer
+        self._after_token: dict[int, int] = {}  # places in the answer, which are preferred to those before it
         self._after_run: dict[int, int] = {}
         self._place = 0 if before.predicts else -1  # of the next guess; -1: there is none
         self._length = _LONGEST if before.predicts else 0  # how many tokens before the guess are the newest tokens
         self._right = [_WEIGHT * rate for rate in _FIRST]
         self._guesses = [_WEIGHT] * len(_FIRST)
+        self._newest = tuple(self._before[-_RUN:])
         if self._place < 0:
             self._search()
 
-    @property
-    def answered(self) -> int:
-        """The number of tokens that were appended."""
-        return len(self._tokens) - len(self._index.tokens)
+    def catch_up(self) -> None:
+        """Reads the tokens that the answer has got since the last call."""
+        while self._read < len(self._answer):
+            self._follow(self._answer[self._read])
 
-    def append(self, token: int) -> None:
-        """Adds the sequence's next token."""
-        tokens, place = self._tokens, self._place
+    def guesses(self, limit: int) -> list[tuple[int, float]]:
+        """Returns exactly `limit` guesses of the next tokens, or none if their newest ones did not occur before.
+
+        Each has the probability that it is right if those before it are. What reaches the newest token is repeated.
+        """
+        if self._place < 0:
+            return []
+        tokens = self._before[self._place : self._place + limit]
+        rest = max(0, self._place - len(self._before))
+        tokens += self._answer[rest : min(self._read, rest + limit - len(tokens))]
+        while len(tokens) < limit:
+            tokens += tokens[: limit - len(tokens)]
+        return [(token, self._rate(self._length + ahead)) for ahead, token in enumerate(tokens)]
+
+    def _follow(self, token: int) -> None:
+        """Moves past one token of the answer: checks its guess, remembers its place and guesses what is next."""
+        place, before = self._place, len(self._before)
         if place >= 0:
             index = min(self._length, _LONGEST)
             self._guesses[index] = self._guesses[index] * _MEMORY + 1
             self._right[index] *= _MEMORY
-            if tokens[place] == token:
+            if token == (self._before[place] if place < before else self._answer[place - before]):
                 self._right[index] += 1
                 self._place, self._length = place + 1, self._length + 1
             else:
                 self._place, self._length = -1, 0
-        if tokens:
-            self._after_token[tokens[-1]] = len(tokens)
-        if len(tokens) >= _RUN:
-            self._after_run[_key(tokens)] = len(tokens)
-        tokens.append(token)
+        newest = self._newest
+        if newest:
+            self._after_token[newest[-1]] = before + self._read
+        if len(newest) == _RUN:
+            self._after_run[_key(newest)] = before + self._read
+        self._newest = (*newest[-_RUN + 1 :], token)
+        self._read += 1
         if self._length < _RUN:
             self._search()
-
-    def guesses(self, limit: int) -> list[tuple[int, float]]:
-        """Returns the next tokens, each with the probability that it is right if those before it are.
-
-        There are `limit` or none. Where the place is near the end, what follows it is repeated.
-        """
-        if self._place < 0:
-            return []
-        tokens = self._tokens[self._place : self._place + limit]
-        while len(tokens) < limit:
-            tokens += tokens[: limit - len(tokens)]
-        return [(token, self._rate(self._length + ahead)) for ahead, token in enumerate(tokens)]
 
     def _rate(self, length: int) -> float:
         index = min(length, _LONGEST)
@@ -122,23 +139,46 @@ class PromptLookup:
 
     def _search(self) -> None:
         """Finds a place with a long match, or with a short one if there is none yet."""
-        tokens = self._tokens
-        if len(tokens) > _RUN:
-            key = _key(tokens)
+        newest = self._newest
+        if len(newest) == _RUN:
+            key = _key(newest)
             place = self._after_run.get(key, -1)
             place = place if place >= 0 else self._index.after_run(key)
             if place >= 0:
                 self._place, self._length = place, _RUN
                 return
-        if tokens and not self._length:
-            place = self._after_token.get(tokens[-1], -1)
-            place = place if place >= 0 else self._index.after_token(tokens[-1])
+        if newest and not self._length:
+            place = self._after_token.get(newest[-1], -1)
+            place = place if place >= 0 else self._index.after_token(newest[-1])
             if place >= 0:
                 self._place, self._length = place, 1
 
 
-def _key(tokens: list[int]) -> int:
-    """Returns the key of the newest `_RUN` tokens."""
+class ForcedRate:
+    """How often tokens that a grammar forces are those that the model samples: it may split their text otherwise."""
+
+    def __init__(self) -> None:
+        self._right, self._guesses = _WEIGHT * _FORCED, _WEIGHT
+        self._place, self._tokens = 0, list[int]()
+
+    def next(self, forced: list[int], answer: list[int]) -> float:
+        """Compares the last guess with the answer, keeps `forced` as the next one, and returns its probability.
+
+        Args:
+            forced: tokens that the grammar forces after the answer.
+            answer: the tokens of the answer so far.
+        """
+        for guess, token in zip(self._tokens, answer[self._place :], strict=False):
+            self._guesses = self._guesses * _MEMORY + 1
+            self._right = self._right * _MEMORY + (guess == token)
+            if guess != token:
+                break
+        self._place, self._tokens = len(answer), forced
+        return self._right / self._guesses
+
+
+def _key(tokens: tuple[int, ...]) -> int:
+    """Returns the key of `_RUN` tokens."""
     return (tokens[-3] << _ID_BITS | tokens[-2]) << _ID_BITS | tokens[-1]
 
 

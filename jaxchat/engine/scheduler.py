@@ -142,6 +142,11 @@ class Scheduler:
             return Step(prefill.work, tuple(prefill.completed))
         return self._decode(ready) if ready else None
 
+    def took(self, step: Step, seconds: float) -> None:
+        """Tells how long a step took."""
+        if isinstance(step.work, DecodeWork):
+            self.speculation.times.took(len(step.rows), step.awaited, seconds)
+
     def process_output(self, step: Step, outcome: Outcome) -> list[TokenEvent]:
         """Applies the result of a step and frees the slots and pages of finished sequences.
 
@@ -220,8 +225,8 @@ class Scheduler:
 
     def _accept(self, sequence: Sequence, row: int, result: StepResult) -> TokenEvent:
         sequence.sampled += 1
-        sequence.tokens.append(int(result.tokens[row]))
         token, finish = int(result.tokens[row]), self._finish(sequence, row, result)
+        sequence.tokens.append(token)
         if finish:
             self._end(sequence)
         if finish in ("numerical_error", "grammar_error"):

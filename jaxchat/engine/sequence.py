@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxchat.arithmetic import token_bits
 from jaxchat.engine.page_pool import Prefix
-from jaxchat.engine.prompt_lookup import PromptIndex, PromptLookup
+from jaxchat.engine.prompt_lookup import ForcedRate, PromptIndex, PromptLookup
 from jaxchat.types import Constraint, GenerateRequest, Swapped
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Sequence:
     running_before: int = 0  # number of sequences that decoded when this one was queued
     prefilled: int = 0  # prompt tokens whose prefill has been dispatched
     cached_tokens: int = 0  # prompt tokens that need no prefill, as cached pages hold them
-    dispatched: int = 0  # sampled tokens whose step has been dispatched
+    dispatched: int = 0  # rows that have been dispatched to sample a token; rejected drafts are subtracted
     sampled: int = 0  # sampled tokens that have come back
     finished: bool = False
     pages: list[int] = field(default_factory=list)  # in order of position; the shared ones first
@@ -38,6 +38,7 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)  # the sampled tokens that have come back
     index: PromptIndex | None = None  # that of all choices of the request
     lookup: PromptLookup | None = None  # made when drafts are first wanted
+    forced_rate: ForcedRate = field(default_factory=ForcedRate)
     _not_stopping: np.ndarray | None = None  # bits of the tokens that are not stop tokens, once they are needed
 
     @property
@@ -64,17 +65,21 @@ class Sequence:
             False if the constraint raises an exception, otherwise True.
         """
         try:
-            if self.constraint:
-                self.constraint.fill(row)
-            else:
-                row[:] = ~np.uint32(0)
+            self.write_mask(row, self.constraint)
         except Exception:  # an error of any kind must end this choice alone
             log.exception("a grammar has no next token")
             return False
+        return True
+
+    def write_mask(self, row: np.ndarray, constraint: Constraint | None) -> None:
+        """Does what `fill_mask` does with a constraint at another place. Raises the exception of that constraint."""
+        if constraint:
+            constraint.fill(row)
+        else:
+            row[:] = ~np.uint32(0)
         if self.too_short:
             longer = row & self._going_on(len(row))
             row[:] = longer if longer.any() else row
-        return True
 
     def _going_on(self, words: int) -> np.ndarray:
         """Returns the tokens that are not stop tokens, as bits u32 `[words]`."""

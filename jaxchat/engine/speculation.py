@@ -8,6 +8,7 @@ chosen for the most expected tokens per second.
 from __future__ import annotations
 
 import heapq
+import logging
 from itertools import accumulate
 
 import numpy as np
@@ -18,9 +19,9 @@ from jaxchat.engine.step_times import StepTimes
 
 _LEAST_GAIN = 0.05  # expected tokens of the least likely draft
 _TURN = 64  # sequences that may have drafts in one step; in a larger one they take turns
-_FORCED = 0.95  # probability of a token that the grammar forces; the model may split the same text otherwise
 Drafts = list[list[int]]
 """The drafts of each sequence of a step, in order of position."""
+log = logging.getLogger(__name__)
 
 
 class Speculation:
@@ -47,29 +48,28 @@ class Speculation:
     def drafts(self, sequences: list[Sequence], awaited: bool) -> Drafts:
         """Returns the drafts of each sequence for the next step; none where they are not worth their time.
 
+        At most 64 sequences have drafts in a step. If there are more, they take turns.
+
         Args:
             sequences: the sequences of the step, one row each without drafts.
             awaited: whether the step is awaited even without drafts.
         """
+        chosen: Drafts = [[] for _ in sequences]
         free = self.times.buckets[-1] - len(sequences)
-        if not (self.limit and free):
-            return [[] for _ in sequences]
+        if not (self.limit and free and self._best_count([1.0] * free, len(sequences), awaited)):
+            return chosen
         turn = min(len(sequences), _TURN)
         self._turn = (self._turn + turn) % len(sequences)
         most = min(self.limit, max(1, 2 * free // turn))  # twice an even share, to spend little time here
-        guesses: list[list[tuple[int, float]]] = [[] for _ in sequences]
-        for index in range(self._turn, self._turn + turn):
-            index %= len(sequences)
-            guesses[index] = self._guesses(sequences[index], most)
-        gains = heapq.nlargest(free, (gain for guess in guesses for _, gain in guess))
-        count = self._best_count(gains, len(sequences), awaited)
-        least = gains[count - 1] if count else 2.0
-        chosen = [[token for token, gain in guess if gain >= least] for guess in guesses]
-        surplus = sum(map(len, chosen)) - count  # equal gains at the limit
-        for drafts in chosen:
-            while surplus > 0 and drafts:
-                drafts.pop()
-                surplus -= 1
+        tokens: dict[int, list[int]] = {}
+        gains: list[tuple[float, int]] = []  # with the index of the sequence
+        for place in range(self._turn, self._turn + turn):
+            index = place % len(sequences)
+            tokens[index], each = self._guesses(sequences[index], most)
+            gains += [(gain, index) for gain in each]
+        best = heapq.nlargest(free, gains)
+        for _, index in best[: self._best_count([gain for gain, _ in best], len(sequences), awaited)]:
+            chosen[index].append(tokens[index][len(chosen[index])])
         return chosen
 
     def _best_count(self, gains: list[float], rows: int, awaited: bool) -> int:
@@ -88,35 +88,37 @@ class Speculation:
                 best, speed = count, faster
         return best
 
-    def _guesses(self, sequence: Sequence, limit: int) -> list[tuple[int, float]]:
-        """Returns at most `limit` guessed tokens of a sequence, each with the expected tokens that it adds."""
+    def _guesses(self, sequence: Sequence, limit: int) -> tuple[list[int], list[float]]:
+        """Returns at most `limit` guessed tokens of a sequence, and the expected tokens that each adds."""
         ahead = sequence.dispatched - sequence.sampled
         limit = min(limit, sequence.request.max_tokens - sequence.dispatched - 1)
-        if limit <= 0:
-            return []
-        found, gain = [], 1.0
-        for place, (token, right) in enumerate(_next_tokens(sequence, ahead + limit)):
+        tokens: list[int] = []
+        gains: list[float] = []
+        gain = 1.0
+        for place, (token, right) in enumerate(_next_tokens(sequence, ahead + limit) if limit > 0 else ()):
             gain *= right
             if gain < _LEAST_GAIN or token in sequence.request.stop_tokens:
                 break
             if place >= ahead:
-                found.append((token, gain))
-        return found
+                tokens.append(token)
+                gains.append(gain)
+        return tokens, gains
 
 
 def _next_tokens(sequence: Sequence, limit: int) -> list[tuple[int, float]]:
     """Returns guesses of a sequence's next tokens, at most `limit`, each with the probability that it is right."""
-    guesses = _lookup(sequence).guesses(limit)
-    forced = sequence.constraint.forced()[:limit] if sequence.constraint else []
-    agree = [token for token, _ in guesses[: len(forced)]] == forced
-    return [(token, _FORCED) for token in forced] + (guesses[len(forced) :] if agree else [])
-
-
-def _lookup(sequence: Sequence) -> PromptLookup:
-    """Returns the sequence's lookup, which knows all its tokens. It is made when it is first needed."""
     if sequence.lookup is None:
-        sequence.lookup = PromptLookup(sequence.prompt_index)
+        sequence.lookup = PromptLookup(sequence.prompt_index, sequence.tokens)
     lookup = sequence.lookup
-    for token in sequence.tokens[lookup.answered :]:
-        lookup.append(token)
-    return lookup
+    lookup.catch_up()
+    guesses = lookup.guesses(limit)
+    if sequence.constraint is None:
+        return guesses
+    try:
+        forced = sequence.constraint.forced()[:limit]
+    except Exception:  # drafts must not end an answer
+        log.exception("a grammar does not tell what it forces")
+        return []
+    rate = sequence.forced_rate.next(forced, sequence.tokens)
+    agree = [token for token, _ in guesses[: len(forced)]] == forced
+    return [(token, rate) for token in forced] + (guesses[len(forced) :] if agree else [])

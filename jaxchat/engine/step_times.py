@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-_RISE = 0.1  # weight of a step that took longer than the estimate; a shorter one replaces it
-_FORGET = 0.002  # how much nearer to that of the next smaller program an unused estimate comes with each step
+_NEW = 0.2  # weight of a new step in an estimate
+_FIRST_STEPS = 4  # of a program, whose shortest counts: they touch memory that no step has touched before
+_FORGET = 0.002  # with each step, other estimates fall by this share of what they exceed those of smaller programs by
 
 
 class StepTimes:
-    """Estimates of the seconds between the results of two decode steps, by number of rows and whether it is awaited.
+    """Estimates of the seconds that a decode step takes, by the number of its rows and whether it is awaited.
 
-    The host cannot prepare the step after an awaited one meanwhile, so that time counts too. Estimates of programs that
-    have never run are those of the next smaller one, and other estimates come nearer to that with time. Each program is
-    therefore tried now and then, however slow it was once.
+    After an awaited step the device waits until the host has prepared the next one. That time is part of the step.
+
+    A program that has never run is taken for as fast as the next smaller one that has. Other estimates fall towards
+    that with time, so that each program is tried again some day, however slow it once was.
     """
 
     def __init__(self, buckets: tuple[int, ...]) -> None:
@@ -24,31 +26,29 @@ class StepTimes:
         """
         self.buckets = buckets
         self._seconds: dict[tuple[int, bool], float] = {}
-
-    def bucket(self, rows: int) -> int:
-        """Returns the row count of the smallest program that has `rows` rows."""
-        return self.buckets[bisect_left(self.buckets, rows)]
+        self._steps: dict[tuple[int, bool], int] = {}
 
     def took(self, rows: int, awaited: bool, seconds: float) -> None:
         """Adds a step of `rows` rows that took `seconds`."""
-        key = self.bucket(rows), awaited
+        key = self.buckets[bisect_left(self.buckets, rows)], awaited
         known = self._seconds.get(key, seconds)
-        # A step that another process disturbs can take any time.
-        self._seconds[key] = min(seconds, known + _RISE * (min(seconds, 2 * known) - known))
-        for other in self._seconds:
-            if other != key and (smaller := self._smaller(*other)) in self._seconds:
-                self._seconds[other] += _FORGET * (self._seconds[smaller] - self._seconds[other])
+        self._steps[key] = self._steps.get(key, 0) + 1
+        if self._steps[key] <= _FIRST_STEPS:
+            self._seconds[key] = min(known, seconds)
+        else:  # within bounds, because another process may disturb a step for any time
+            self._seconds[key] = known + _NEW * (min(max(seconds, known / 2), 2 * known) - known)
+        for other, estimate in self._seconds.items():
+            if other != key and 0 < (smaller := self._smaller(*other)) < estimate:
+                self._seconds[other] -= _FORGET * (estimate - smaller)
 
     def seconds(self, rows: int, awaited: bool) -> float:
         """Returns the estimate for a step of `rows` rows; 0 if no smaller program has run either."""
-        key: tuple[int, bool] | None = (self.bucket(rows), awaited)
-        while key and key not in self._seconds:
-            key = self._smaller(*key)
-        return self._seconds[key] if key else 0.0
+        key = self.buckets[bisect_left(self.buckets, rows)], awaited
+        return self._seconds[key] if key in self._seconds else self._smaller(*key)
 
-    def _smaller(self, rows: int, awaited: bool) -> tuple[int, bool] | None:
-        """Returns the program whose estimate bounds this one from below: the next smaller one, or without waiting."""
-        index = self.buckets.index(rows)
-        if index:
-            return self.buckets[index - 1], awaited
-        return (rows, False) if awaited else None
+    def _smaller(self, bucket: int, awaited: bool) -> float:
+        """Returns the estimate of the next smaller program that has run, awaited or not; 0 if there is none."""
+        for smaller in reversed(self.buckets[: self.buckets.index(bucket)]):
+            if (smaller, awaited) in self._seconds:
+                return self._seconds[smaller, awaited]
+        return self.seconds(bucket, False) if awaited else 0.0

@@ -35,7 +35,7 @@ from jaxchat.types import Report
 
 Agree = Callable[[dict[str, str]], None]
 """`agree(digests)` compares digests of weights and programs, by name, with those of the other processes."""
-_UNRELATED = ("cache_dir", "max_queued")  # settings that programs do not depend on
+_UNRELATED = ("cache_dir", "max_queued", "speculate")  # settings that programs do not depend on
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -34,8 +35,8 @@ class Counting:
     def forced(self) -> list[int]:
         return []
 
-    def rollback(self, tokens: int) -> None:
-        self.next -= tokens
+    def copy(self) -> Counting:
+        return copy(self)
 
     def is_end(self, token: int) -> bool:
         return token == self.end

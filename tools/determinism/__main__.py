@@ -92,7 +92,11 @@ async def run(args: argparse.Namespace) -> int:
         ]
         report = Report(requests, expected)
         report.add("alone, no drafts", expected, time.monotonic() - began)
-        for name, limits in (("no drafts", [0]), ("drafts", [MAX_DRAFTS]), ("drafts now and then", range(MAX_DRAFTS))):
+        for name, limits in (
+            ("no drafts", [0]),
+            ("drafts", [MAX_DRAFTS]),
+            ("drafts now and then", range(MAX_DRAFTS + 1)),
+        ):
             began = time.monotonic()
             async with changing(session.engine.limit_drafts, limits, rng):
                 if name == "drafts":

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 
 from jaxchat.arithmetic import token_bits
 from jaxchat.chat.response.reasoning import ThoughtSplitter
 from jaxchat.types import Constraint, Grammar
-
-_KEPT = 64  # tokens that can be taken back; drafts are fewer
 
 
 class FreeThoughts:
@@ -36,7 +32,6 @@ class ThoughtConstraint:
 
     def __init__(self, answer: Constraint, splitter: ThoughtSplitter, stop_tokens: frozenset[int]) -> None:
         self._answer, self._splitter, self._stop_tokens = answer, splitter, stop_tokens
-        self._states: deque[tuple[ThoughtSplitter, bool]] = deque(maxlen=_KEPT)  # and whether the grammar advanced
 
     def fill(self, row: np.ndarray) -> None:
         """Writes the token mask of the next step into `row`, contiguous u32 `[ceil(V / 32)]`.
@@ -57,24 +52,16 @@ class ThoughtConstraint:
             self._answer.accept(token)
         elif token in self._stop_tokens:
             raise ValueError(f"token {token} would end the answer within its thoughts")
-        self._states.append((self._splitter, part == "content"))
         self._splitter = after
 
     def forced(self) -> list[int]:
         """Returns tokens that probably come next; none where the model may think."""
         return [] if self._splitter.thinking or self._splitter.extra_tokens else self._answer.forced()
 
-    def rollback(self, tokens: int) -> None:
-        """Takes back the last `tokens` accepted tokens, none of which `is_end`.
-
-        Raises:
-            RuntimeError: the grammar cannot be followed any more.
-        """
-        states = [self._states.pop() for _ in range(tokens)]
-        if states:
-            self._splitter = states[-1][0]
-        if advanced := sum(in_grammar for _, in_grammar in states):
-            self._answer.rollback(advanced)
+    def copy(self) -> ThoughtConstraint | None:
+        """Returns a constraint at the same place; None if the grammar's constraint has no copy."""
+        answer = self._answer.copy()
+        return ThoughtConstraint(answer, self._splitter, self._stop_tokens) if answer else None
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer."""

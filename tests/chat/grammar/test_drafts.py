@@ -1,4 +1,4 @@
-"""Grammars and draft tokens: a constraint goes back as far as it went, and guesses what can only come."""
+"""Grammars and draft tokens: a copy of a constraint looks ahead, and what can only come is guessed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jaxchat.chat.grammar import matcher
 from tests.chat.grammar.walking import allowed, bundled, constraint_of, empty_row, grammars, request
 
 NAMES: dict[str, Any] = {"type": "object", "properties": {"first_name": {"type": "string"}, "age": {"type": "integer"}}}
@@ -24,21 +25,20 @@ def single(text: bytes) -> int:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 @pytest.mark.parametrize("seed", range(4))
-def test_going_back_leaves_no_trace(name: str, seed: int) -> None:
+def test_looking_ahead_leaves_no_trace(name: str, seed: int) -> None:
     grammar = grammars().compiled(constraint_of(request(SCHEMAS[name])))
     constraint, chance, row, again = grammar.start(), random.Random(seed), empty_row(bundled()), empty_row(bundled())
     for _ in range(40):
         constraint.fill(row)
-        followed = 0
         again[:] = row
+        ahead = constraint.copy()
+        assert ahead
         for _ in range(chance.randint(0, 6)):
             token = chance.choice(allowed(again).tolist())
+            ahead.accept(token)
+            ahead.fill(again)
             if constraint.is_end(token):
                 break
-            constraint.accept(token)
-            followed += 1
-            constraint.fill(again)
-        constraint.rollback(followed)
         constraint.fill(again)
         np.testing.assert_array_equal(again, row)
         token = chance.choice(allowed(row).tolist())
@@ -65,3 +65,11 @@ def test_nothing_is_forced_after_the_end() -> None:
     constraint.accept(single(b"1"))
     constraint.accept(min(bundled().stop_tokens))
     assert constraint.forced() == []
+
+
+def test_an_old_grammar_is_not_looked_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    constraint = grammars().compiled(constraint_of(request(SCHEMAS["object"]))).start()
+    assert constraint.copy()
+    monkeypatch.setattr(matcher, "RECOMPILE_AFTER", 0)
+    constraint.accept(single(b"{"))
+    assert constraint.copy() is None
