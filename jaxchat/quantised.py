@@ -129,6 +129,29 @@ def joined(parts: Sequence[QuantisedRows]) -> QuantisedRows:
     )
 
 
+def padded_rows(rows: QuantisedRows | np.ndarray, count: int) -> QuantisedRows | np.ndarray:
+    """Returns rows, quantised or not, with further rows of zeros, `count` in all."""
+    missing = count - len(rows.codes if isinstance(rows, QuantisedRows) else rows)
+    if not missing:
+        return rows
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.pad(array, ((0, missing), (0, 0)))
+
+    def padded_factors(factors: Factors) -> Factors:
+        return Factors(padded(factors.outer), None if factors.inner is None else padded(factors.inner))
+
+    if isinstance(rows, np.ndarray):
+        return padded(rows)
+    return replace(
+        rows,
+        codes=padded(rows.codes),
+        scale=padded_factors(rows.scale),
+        zero=rows.zero if isinstance(rows.zero, int) else padded(rows.zero),
+        minimum=None if rows.minimum is None else padded_factors(rows.minimum),
+    )
+
+
 def _joined_factors(parts: Sequence[Factors]) -> Factors:
     inner = [part.inner for part in parts if part.inner is not None]
     return Factors(np.concatenate([part.outer for part in parts]), np.concatenate(inner) if inner else None)

@@ -22,7 +22,7 @@ from jaxchat.kernels.matmul.grouped import GroupedWeight, native_grouped
 from jaxchat.kernels.matmul.packed import matmul_entry
 from jaxchat.models.families import read_config
 from jaxchat.models.param_specs import param_specs
-from jaxchat.runtime.stored_packing import StoredPacking
+from jaxchat.runtime.stored_packing import PanelRows, StoredPacking
 from tools.parity import checkpoints
 
 FILE = "model.safetensors"
@@ -105,7 +105,7 @@ def test_codes_of_five_bits_hold_the_numbers_of_an_expert(packed: Path) -> None:
 def test_experts_that_are_kept_multiply_as_the_widened_ones(packed: Path, native: bool) -> None:
     config = read_config(packed)
     specs = param_specs(config)
-    packing = StoredPacking("float32", native_grouped(cache_folder()) if native else "", {})
+    packing = StoredPacking(PanelRows("float32", native_grouped(cache_folder()) if native else ""))
     widened, _ = load_hf(packed, config)
     kept, _ = load_hf(packed, config, keep=lambda path, pieces: packing.pack(specs[path], pieces))
     for name in ("expert_gate_up", "expert_down"):
