@@ -107,6 +107,53 @@ class QuantisedRows:
         return in_order
 
 
+def imagined_rows(
+    shape: tuple[int, int], bits: int, group: int, *, scale: str = "float16", zeros: bool = False, ordered: bool = False
+) -> QuantisedRows:
+    """Returns rows of zeros that take no memory, for planning.
+
+    Args:
+        shape: the shape `(n, k)` of the weight.
+        bits: bits of a code.
+        group: inputs in a group.
+        scale: dtype of the scales, "float16" or "float32".
+        zeros: whether each group has its own zero point.
+        ordered: whether a group's inputs are not neighbours.
+    """
+    rows, inputs = shape
+
+    def nothing(dtype: str, *shape: int) -> np.ndarray:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+
+    groups = rows, inputs // group
+    return QuantisedRows(
+        nothing("uint8", rows, inputs),
+        bits,
+        group,
+        Factors(nothing(scale, *groups)),
+        nothing("uint8", *groups) if zeros else 1 << (bits - 1),
+        order=nothing("int32", inputs) if ordered else None,
+    )
+
+
+def repeated_row(row: QuantisedRows, count: int) -> QuantisedRows:
+    """Returns `count` copies of one row that take no more memory than it."""
+
+    def repeated(array: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(array, (count, array.shape[1]))
+
+    def factors(each: Factors) -> Factors:
+        return Factors(repeated(each.outer), None if each.inner is None else repeated(each.inner))
+
+    return replace(
+        row,
+        codes=repeated(row.codes),
+        scale=factors(row.scale),
+        zero=row.zero if isinstance(row.zero, int) else repeated(row.zero),
+        minimum=None if row.minimum is None else factors(row.minimum),
+    )
+
+
 def same_order(parts: Sequence[QuantisedRows]) -> bool:
     """Returns whether all parts have their inputs in one order."""
     orders = [part.order for part in parts if part.order is not None]
@@ -129,9 +176,9 @@ def joined(parts: Sequence[QuantisedRows]) -> QuantisedRows:
     )
 
 
-def padded_rows(rows: QuantisedRows | np.ndarray, count: int) -> QuantisedRows | np.ndarray:
-    """Returns rows, quantised or not, with further rows of zeros, `count` in all."""
-    missing = count - len(rows.codes if isinstance(rows, QuantisedRows) else rows)
+def padded_rows(rows: QuantisedRows, count: int) -> QuantisedRows:
+    """Returns rows with further ones of zeros, `count` in all."""
+    missing = count - rows.shape[0]
     if not missing:
         return rows
 
@@ -141,8 +188,6 @@ def padded_rows(rows: QuantisedRows | np.ndarray, count: int) -> QuantisedRows |
     def padded_factors(factors: Factors) -> Factors:
         return Factors(padded(factors.outer), None if factors.inner is None else padded(factors.inner))
 
-    if isinstance(rows, np.ndarray):
-        return padded(rows)
     return replace(
         rows,
         codes=padded(rows.codes),

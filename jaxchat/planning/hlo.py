@@ -210,5 +210,5 @@ def _instruction(line: str) -> Instruction | None:
 def _arrays(shape: str) -> Iterator[HloArray]:
     for kind, dimensions, layout in _ARRAY.findall(shape):
         bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
-        size = bits // 8 * math.prod(map(int, filter(None, dimensions.split(","))))
+        size = bits * math.prod(map(int, filter(None, dimensions.split(",")))) // 8  # 4 bits take half a byte
         yield HloArray(f"{kind}[{dimensions}]", size, "S(" in layout)

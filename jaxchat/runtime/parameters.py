@@ -18,7 +18,6 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import ParamPath, param_specs
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import pad
-from jaxchat.quantised import padded_rows
 from jaxchat.runtime.matmul_backend import choose_packing, choose_rows
 from jaxchat.runtime.process_tuning import release_freed_memory, trim_afterwards
 from jaxchat.runtime.stored_packing import RowsPacking, StoredPacking
@@ -115,14 +114,7 @@ class _Preparation:
 
     def kept(self, path: ParamPath, pieces: Sequence[Piece]) -> Any:
         """Returns the served form of a parameter that is stored quantised, or None if it must be widened."""
-        stored, served = self._stored[path], self._served[path]
-        if served.shape != stored.shape and served.padding != "vocab":
-            self.stored_packing.widened["heads are padded"] += 1
-            return None
-        if served.padding == "vocab":
-            rows = served.shape[served.axes.index("vocab")]
-            pieces = [(part, padded_rows(each, rows)) for part, each in pieces]
-        packed = self.stored_packing.pack(served, pieces)
+        packed = self.stored_packing.pack(self._served[path], pieces, self._stored[path])
         return None if packed is None else self._placed(jax.block_until_ready(packed))
 
     def loaded(self, path: ParamPath, array: np.ndarray) -> Any:

@@ -18,7 +18,7 @@ from jaxchat.kernels.matmul.grouped import GroupedWeight, fits, pack_rows
 from jaxchat.kernels.matmul.native import PanelWeight, pack_table
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
 from jaxchat.models.param_specs import ParamSpec
-from jaxchat.quantised import QuantisedRows, joined, same_order
+from jaxchat.quantised import QuantisedRows, joined, padded_rows, same_order
 
 _STACK = 3  # axes of a stack of matrices
 
@@ -27,16 +27,18 @@ _STACK = 3  # axes of a stack of matrices
 class RowParts:
     """The rows of one weight, all of one form and order of inputs, in several parts.
 
-    `outputs` are the numbers of the outputs to which the rows belong, in the order of the rows.
+    `outputs` are the numbers of all outputs, those of the rows first, in their order. Further ones are padding.
     """
 
     parts: tuple[QuantisedRows, ...]
     outputs: np.ndarray  # int [N]
 
     def joined(self) -> QuantisedRows:
-        """Returns the rows of all parts, in the order of the outputs."""
+        """Returns the rows of all parts in the order of the outputs, and rows of zeros for the padding."""
         rows = joined(self.parts)
-        return rows if np.array_equal(self.outputs, np.arange(len(self.outputs))) else rows[np.argsort(self.outputs)]
+        places = self.outputs[: rows.shape[0]]
+        in_order = np.array_equal(places, np.arange(len(places)))
+        return padded_rows(rows if in_order else rows[np.argsort(places)], len(self.outputs))
 
 
 class RowsPacking(Protocol):
@@ -95,11 +97,20 @@ class StoredPacking:
         self.bits: set[int] = set()
         self.widened: Counter[str] = Counter()
 
-    def pack(self, spec: ParamSpec, pieces: Sequence[Piece]) -> PackedWeight | None:
-        """Returns the parameter that `pieces` fill, or None if it cannot be kept as stored: it must then be widened."""
+    def pack(
+        self, spec: ParamSpec, pieces: Sequence[Piece], stored: ParamSpec | None = None
+    ) -> PackedWeight | None:
+        """Returns a parameter as it is stored, or None if it cannot be kept so: it must then be widened.
+
+        Args:
+            spec: the parameter as it is served, which may be padded to the devices.
+            pieces: the parts that fill it.
+            stored: the parameter without padding, by default `spec`.
+        """
         quantised = [rows for _, rows in pieces if isinstance(rows, QuantisedRows)]
         reasons = (self._layout.unsupported_reason(spec, rows) for rows in quantised)
-        reason = next((reason for reason in reasons if reason), None)
+        padded = (stored or spec).shape != spec.shape and spec.padding != "vocab"
+        reason = "their heads are padded" if padded else next((reason for reason in reasons if reason), None)
         packed = None if reason else self._packed(spec, pieces)
         if packed is None:
             self.widened[reason or "their parts have several forms"] += 1

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
+from jaxchat.arithmetic import cdiv
 from jaxchat.config import Quantize
 from jaxchat.kernels.matmul.rounding import round_outputs, round_rows
 from jaxchat.kernels.matmul.weight_only import Split, TiedTable, WeightLayout, WeightOnly
@@ -19,7 +20,7 @@ from jaxchat.kernels.matmul.weight_only_build import from_rows, shapes_of_rows, 
 from jaxchat.models.param_specs import ParamSpec
 from jaxchat.parallel.distributed import put
 from jaxchat.parallel.mesh import AXIS, Placement
-from jaxchat.quantised import BLOCK, QuantisedRows
+from jaxchat.quantised import BLOCK, QuantisedRows, imagined_rows
 from jaxchat.runtime.stored_packing import RowParts, outputs_of
 
 
@@ -97,15 +98,24 @@ class WeightOnlyPacking:
 
     def rounded(self, spec: ParamSpec, array: np.ndarray) -> WeightOnly | TiedTable:
         """Returns a parameter rounded, on its devices. `array` is in host memory, f32 or bf16."""
-        layout = weight_layout(spec, self.layout.placement)
         matrices = [np.asarray(matrix, np.float32) for matrix in _matrices(spec, array)]
         inputs = matrices[0].shape[1]
-        whole = layout.split != "inputs" or inputs % (BLOCK * layout.shards) == 0
-        if self.quantize == "int4" and "vocab" not in spec.axes and whole:
-            rows = [round_rows(matrix, 4) for matrix in matrices]
-        else:
-            rows = [round_outputs(matrix) for matrix in matrices]
+        rows = [round_rows(matrix, 4) if self._in_groups(spec) else round_outputs(matrix) for matrix in matrices]
         return self.layout.placed(spec, outputs_of(spec), rows, inputs)
+
+    def imagined(self, spec: ParamSpec) -> QuantisedRows:
+        """Returns rows of the form that `rounded` gives to each matrix of a parameter."""
+        inputs = prod(spec.shape[axis] for axis in spec.contracted)
+        shape = prod(outputs_of(spec)), inputs
+        if self._in_groups(spec):
+            return imagined_rows((shape[0], BLOCK * cdiv(inputs, BLOCK)), 4, BLOCK)
+        return imagined_rows(shape, 8, inputs, scale="float32")
+
+    def _in_groups(self, spec: ParamSpec) -> bool:
+        layout = weight_layout(spec, self.layout.placement)
+        inputs = prod(spec.shape[axis] for axis in spec.contracted)
+        whole = layout.split != "inputs" or inputs % (BLOCK * layout.shards) == 0
+        return self.quantize == "int4" and "vocab" not in spec.axes and whole
 
 
 def weight_layout(spec: ParamSpec, placement: Placement) -> WeightLayout:

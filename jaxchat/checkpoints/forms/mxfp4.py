@@ -8,12 +8,13 @@ entries of the axis E. Twice each number is a whole one from -12 to 12, so that 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jaxchat.errors import ModelError
-from jaxchat.quantised import Factors, QuantisedRows
+from jaxchat.quantised import Factors, QuantisedRows, imagined_rows
 
 BLOCKS, SCALES = "_blocks", "_scales"
 _POSITIVE = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
@@ -85,6 +86,14 @@ class Mxfp4Form:
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> Mxfp4:
         """Returns the tensor stored as blocks and scales. Raises ModelError if their shapes or dtypes do not match."""
         return Mxfp4(parts[f"{name}{BLOCKS}"], parts[f"{name}{SCALES}"])
+
+    def imagined(
+        self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
+    ) -> QuantisedRows | None:
+        """Returns rows of the form of one entry of a stack of matrices, or None for other tensors."""
+        if len(shape) != 3 or not name.endswith("_proj"):
+            return None
+        return replace(imagined_rows((shape[2], shape[1]), _BITS, _GROUP, scale="float32"), zero=_ZERO)
 
 
 MXFP4 = Mxfp4Form()
