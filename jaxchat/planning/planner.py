@@ -104,9 +104,7 @@ def suggest_config(
     )
 
 
-def make_plan(
-    model: ModelConfig, topology: Topology, engine: EngineConfig, stored: Stored = not_quantised
-) -> Plan:
+def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig, stored: Stored = not_quantised) -> Plan:
     """Plans an engine on a slice. `stored` has the forms in which the model's tensors are stored.
 
     If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips on which it fits.

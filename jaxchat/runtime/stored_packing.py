@@ -97,9 +97,7 @@ class StoredPacking:
         self.bits: set[int] = set()
         self.widened: Counter[str] = Counter()
 
-    def pack(
-        self, spec: ParamSpec, pieces: Sequence[Piece], stored: ParamSpec | None = None
-    ) -> PackedWeight | None:
+    def pack(self, spec: ParamSpec, pieces: Sequence[Piece], stored: ParamSpec | None = None) -> PackedWeight | None:
         """Returns a parameter as it is stored, or None if it cannot be kept so: it must then be widened.
 
         Args:

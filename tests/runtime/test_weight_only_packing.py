@@ -24,7 +24,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The facts of `weight_only_mesh` about each case: one process with virtual devices compares all of them."""
     folder = tmp_path_factory.mktemp("models")
     stored, cut, tied = (stored_model(folder / name, **changes) for name, changes in STORED.items())
-    dense, experts = tiny.write(folder / "dense", hidden_size=64), tiny.write(folder / "experts", hidden_size=64, **tiny.EXPERTS)
+    dense, experts = (
+        tiny.write(folder / "dense", hidden_size=64),
+        tiny.write(folder / "experts", hidden_size=64, **tiny.EXPERTS),
+    )
     cases = {
         "stored": (stored, {}),
         "stored, tied": (tied, {}),
