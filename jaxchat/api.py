@@ -125,8 +125,9 @@ def plan(
 
     shape, stored = read_model(str(bundled.path()) if model == "bundled" else model)
     chips = parse_topology(topology)
-    precision = dict(dtype=dtype, kv_dtype=kv_dtype, quantize=quantize)
-    engine = suggest_config(chips, slots=slots, max_seq_len=max_seq_len, **precision)
+    engine = suggest_config(
+        chips, slots=slots, max_seq_len=max_seq_len, dtype=dtype, kv_dtype=kv_dtype, quantize=quantize
+    )
     found = make_plan(shape, chips, engine, stored)
     if not compiled:
         return found

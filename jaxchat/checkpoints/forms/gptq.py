@@ -134,7 +134,7 @@ class GptqForm:
             ModelError: a setting is not supported or does not fit the shape.
         """
         settings, keys = Settings.read(quantization), quantization_keys(quantization)
-        if name == "lm_head.weight" and not keys.flag("lm_head") or "embed_tokens" in name:
+        if (name == "lm_head.weight" and not keys.flag("lm_head")) or "embed_tokens" in name:
             return None
         return imagined_matrix(
             name,

@@ -1,4 +1,4 @@
-"""Products with packed weights of every kind: panels for the C++ kernels, int8, groups, weight-only, and joined ones."""
+"""Products with packed weights of every kind: panels for the C++ kernels, int8, groups, weight-only, joined."""
 
 from __future__ import annotations
 
