@@ -51,6 +51,7 @@ class QuantisedRows:
     zero: int | np.ndarray = 0  # one for all, or u8 [n, k / g]
     minimum: Factors | None = None
     order: np.ndarray | None = None  # i32 [k]: codes[:, j] belong to input order[j] of the model; None: to input j
+    e2m1: bool = False  # whether `codes - zero` are twice the numbers of floats of 4 bits (E2M1)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -66,7 +67,7 @@ class QuantisedRows:
             for f in (self.scale, self.minimum)
         ]
         zero = self.zero if isinstance(self.zero, int) else "each"
-        return (self.bits, self.group, self.shape[1], zero, *factors)
+        return (self.bits, self.group, self.shape[1], zero, self.e2m1, *factors)
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:

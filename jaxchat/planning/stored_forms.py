@@ -57,13 +57,15 @@ def stored_in_gguf(path: Path) -> Stored:
 
     def stored(part: TensorSlice) -> QuantisedRows | None:
         origin = by_name.get(part.name)
-        if origin is None or origin.compose or len(origin.shape) != 2:
+        if origin is None or len(origin.shape) != (3 if origin.compose else 2):
             return None
-        kind = file.tensors[origin.tensors[0]].type
-        if not is_quantised(kind):
+        kind, *others = {file.tensors[name].type for name in origin.tensors}
+        if others or not is_quantised(kind):
             return None
         start, stop = _rows(part)
-        return repeated_row(_row(kind, origin.shape[1]), stop - start)
+        return repeated_row(
+            _row(kind, origin.shape[1]), stop - start
+        )  # the inputs of an expert come before its outputs
 
     return stored
 

@@ -61,7 +61,7 @@ class WeightOnly:
     has one more leading axis. With an `order`, input j of the codes is input `order[j]` of the model.
     """
 
-    codes: Any  # u4 for codes of 4 bits, otherwise u8
+    codes: Any  # u4 for codes of 4 bits, f4 for numbers in E2M1, otherwise u8
     scale: GroupFactors
     zeros: Any  # u8, as the factors, or None: all are `zero`
     minimum: GroupFactors | None

@@ -37,18 +37,18 @@ def from_rows(
         outer = [np.repeat(part.outer, repeats, axis=1) for part in parts]
         return GroupFactors(stacked(outer), stacked(inner) if inner else None)
 
-    codes = stacked([rows.codes for rows in stack]).astype(_code_dtype(first.bits))
+    codes = stacked([_stored_codes(rows) for rows in stack])
     if layout.order == "matrix":
         codes = codes.reshape(*codes.shape[:-2], -1, first.group, codes.shape[-1])
     zeros = [rows.zero for rows in stack if isinstance(rows.zero, np.ndarray)]
     minima = [rows.minimum for rows in stack if rows.minimum is not None]
     return WeightOnly(
         codes,
-        factors([rows.scale for rows in stack]),
+        factors([_scale(rows) for rows in stack]),
         stacked(zeros) if zeros else None,
         factors(minima) if minima else None,
         _orders(stack, layout),
-        first.zero if isinstance(first.zero, int) else 0,
+        _zero(first),
         inputs or first.shape[1],
         layout,
         jnp.dtype(dtype),
@@ -76,12 +76,12 @@ def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: 
     groups = first.shape[1] // first.group
     ordered = any(rows.order is not None for rows in stack)
     return WeightOnly(
-        shape(_code_dtype(first.bits), groups, first.group),
+        shape(_code_dtype(first), groups, first.group),
         factors(first.scale),
         None if isinstance(first.zero, int) else shape(np.uint8, groups),
         None if first.minimum is None else factors(first.minimum),
         jax.ShapeDtypeStruct((*front[: layout.stack], first.shape[1]), np.int32) if ordered else None,
-        first.zero if isinstance(first.zero, int) else 0,
+        _zero(first),
         first.shape[1],
         layout,
         jnp.dtype(dtype),
@@ -96,9 +96,25 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
     return rows.order is not None or parts % layout.shards > 0
 
 
-def _code_dtype(bits: int) -> jnp.dtype:
-    """Returns the dtype of codes: 4 bits take half a byte, 5 to 8 bits a byte."""
-    return jnp.dtype(jnp.uint4 if bits == 4 else jnp.uint8)
+def _code_dtype(rows: QuantisedRows) -> jnp.dtype:
+    """Returns the dtype of codes: 4 bits and E2M1 take half a byte, 5 to 8 bits a byte."""
+    if rows.e2m1:
+        return jnp.dtype(jnp.float4_e2m1fn)
+    return jnp.dtype(jnp.uint4 if rows.bits == 4 else jnp.uint8)
+
+
+def _stored_codes(rows: QuantisedRows) -> np.ndarray:
+    """Returns the codes in the dtype in which devices hold them; E2M1 as the numbers themselves."""
+    numbers = (rows.codes.astype(np.float32) - rows.zero) / 2 if rows.e2m1 else rows.codes
+    return numbers.astype(_code_dtype(rows))
+
+
+def _scale(rows: QuantisedRows) -> Factors:
+    return Factors(2 * rows.scale.outer, rows.scale.inner) if rows.e2m1 else rows.scale
+
+
+def _zero(rows: QuantisedRows) -> int:
+    return 0 if rows.e2m1 or not isinstance(rows.zero, int) else rows.zero
 
 
 def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
