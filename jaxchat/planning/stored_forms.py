@@ -63,9 +63,8 @@ def stored_in_gguf(path: Path) -> Stored:
         if others or not is_quantised(kind):
             return None
         start, stop = _rows(part)
-        return repeated_row(
-            _row(kind, origin.shape[1]), stop - start
-        )  # the inputs of an expert come before its outputs
+        inputs = origin.shape[1]  # of `[n, k]`, and of experts `[E, k, n]`
+        return repeated_row(_row(kind, inputs), stop - start)
 
     return stored
 
