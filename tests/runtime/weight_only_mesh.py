@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jaxchat.checkpoints.stored_config import read_stored_config
 from jaxchat.config import EngineConfig
 from jaxchat.kernels.attention.reference import causal
 from jaxchat.kernels.matmul.packed import PackedWeight
+from jaxchat.kernels.matmul.weight_only import WeightOnly
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.decoder import Decoder, hidden_states, logits_of
 from jaxchat.models.sharding import TensorParallel
@@ -61,16 +63,36 @@ def compare(folder: Path, **settings: Any) -> dict[str, Any]:
         "phrase": phrase,
         "weights": len(packed),
         "split": sum(any(jax.tree.leaves(weight)[0].sharding.spec) for weight in packed),
-        "same arrays": all(map(same, jax.tree.leaves(one), jax.tree.leaves(two))),
+        "same arrays": all(map(same, jax.tree.leaves(unpacked(one)), jax.tree.leaves(unpacked(two)))),
         "error": float(np.abs(logits(two, served, pair)[:, : model.vocab_size] - right).max() / np.abs(right).max()),
     }
+
+
+def unpacked(params: Any) -> Any:
+    """Returns the parameters with codes in place of words."""
+
+    def one(leaf: Any) -> Any:
+        return replace(leaf, codes=codes(leaf)) if isinstance(leaf, WeightOnly) else leaf
+
+    return jax.tree.map(one, params, is_leaf=lambda leaf: isinstance(leaf, WeightOnly))
+
+
+def codes(weight: WeightOnly) -> np.ndarray:
+    """Returns the codes as a matrix, whatever the number of inputs that a row of words has in common."""
+    array = np.asarray(weight.codes)
+    table = weight.layout.order == "table"
+    if array.dtype == np.uint32:
+        shifts = np.arange(0, 32, 4, dtype=np.uint32).reshape(8, *[1] * (0 if table else 2))
+        array = np.expand_dims(array, -1 if table else -3) >> shifts & 15
+    inner = array.shape[-1]
+    return array.reshape(len(array), -1) if table else array.reshape(-1, inner)
 
 
 def is_packed(leaf: Any) -> bool:
     return isinstance(leaf, PackedWeight)
 
 
-def same(first: jax.Array, second: jax.Array) -> bool:
+def same(first: Any, second: Any) -> bool:
     """Returns whether two arrays are equal; the second may have more rows or columns for a padded vocabulary."""
     whole = tuple(slice(size) for size in first.shape)
     return first.ndim == second.ndim and np.array_equal(np.asarray(first), np.asarray(second)[whole])

@@ -1,8 +1,9 @@
 """Quantised weights in the layout of dense ones, for accelerators and meshes. Activations are not rounded.
 
 XLA unpacks and scales the codes inside the product, so that memory reads only codes and scales. The order of axes
-decides whether it does: the compiler for TPUs fuses them if groups and their inputs are two axes in front of the
-outputs. Letters: k inputs in G groups of g; N outputs.
+decides whether it does: the compiler for TPUs fuses them if groups and their inputs are separate axes in front of the
+outputs, and if a word holds codes of eight groups, not of eight inputs. Arrays of 4-bit types would do too, but jax 0.10
+cannot pass them to compiled programs. Letters: k inputs in G groups of g; N outputs.
 """
 
 from __future__ import annotations
@@ -59,9 +60,13 @@ class WeightOnly:
     Arrays are those of JAX, or of NumPy before they are placed, or shapes or partition specs in their places. A matrix
     has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`, a table codes `[N, k]` and factors `[N, G]`. A stack
     has one more leading axis. With an `order`, input j of the codes is input `order[j]` of the model.
+
+    Eight codes of 4 bits share a word, the first one in its lowest bits. A matrix then has `[lead..., W, h, N]`: input
+    `(8 w + i) h + j` is code i of word `[w, j]`, and a group has one or several blocks of h inputs. A table has
+    `[N, k / 8]`: a word has neighbours.
     """
 
-    codes: Any  # u4 for codes of 4 bits, f4 for numbers in E2M1, otherwise u8
+    codes: Any  # u8, or u32 for words
     scale: GroupFactors
     zeros: Any  # u8, as the factors, or None: all are `zero`
     minimum: GroupFactors | None
@@ -70,11 +75,12 @@ class WeightOnly:
     inputs: int = field(metadata={"static": True})  # k of the model, without padding to whole groups
     layout: WeightLayout = field(metadata={"static": True})
     dtype: jnp.dtype = field(metadata={"static": True})  # of what else the model computes with
+    e2m1: bool = field(metadata={"static": True}, default=False)  # whether codes of 4 bits are floats
 
     def take(self, outputs: Array) -> Array:
         """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The weight is a table."""
         rows = jax.tree.map(lambda array: jnp.take(array, outputs, axis=0), replace(self, order=None))
-        weights = _dequantised(rows).reshape(len(outputs), -1)[:, : self.inputs]
+        weights = _scaled(rows, _numbers(rows))[:, : self.inputs]
         return weights if self.order is None else jnp.empty_like(weights).at[:, self.order].set(weights)
 
     def partition(self, axis: str) -> WeightOnly:
@@ -91,7 +97,7 @@ class WeightOnly:
 
         if layout.order == "table":
             codes = PartitionSpec(outputs, None)
-        elif self.codes.shape[-3] == 1:  # one group of all inputs, of which each device has some
+        elif self.codes.shape[-3] == 1 and layout.shards > 1:  # one group, of whose inputs each device has some
             codes = PartitionSpec(*front, None, groups, outputs)
         else:
             codes = PartitionSpec(*front, groups, None, outputs)
@@ -134,23 +140,21 @@ def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -
     """
     if isinstance(w, TiedTable):
         w = w.head
+    numbers = _numbers(w)
+    first = 1 if w.layout.order == "table" else w.layout.lead
+    sizes = numbers.shape[1:] if w.layout.order == "table" else numbers.shape[first:-1]  # of the axes of inputs
     x = (x if w.order is None else x[:, w.order]).astype(w.dtype)
-    x = jnp.pad(x, ((0, 0), (0, prod(_inputs(w)) - x.shape[1])))
+    x = jnp.pad(x, ((0, 0), (0, prod(sizes) - x.shape[1]))).reshape(len(x), *sizes)
     scale_after = _groups(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
-    weights = (_integers(w) if scale_after else _dequantised(w)).astype(w.dtype)
-    table, lead = w.layout.order == "table", w.layout.lead
-    axes = ((1,), (1,)) if table else ((1, 2), (lead, lead + 1))
+    weights = numbers if scale_after else _scaled(w, numbers)
+    axes = tuple(range(1, x.ndim)), tuple(range(first, first + len(sizes)))
 
     def multiply(x: Array, weights: Array) -> Array:
         exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
         result = jnp.dtype(reduce_dtype)
         return jax.lax.dot_general(x, weights, (axes, ((), ())), precision=exact, preferred_element_type=result)
 
-    if table:
-        weights = weights.reshape(len(weights), -1)
-    y: Array = jax.lax.platform_dependent(
-        x.reshape(len(x), *_inputs(w)), weights, cpu=partial(by_rows, multiply), default=multiply
-    )
+    y: Array = jax.lax.platform_dependent(x, weights.astype(w.dtype), cpu=partial(by_rows, multiply), default=multiply)
     y = y.astype(jnp.float32)
     if scale_after:
         y *= w.scale.outer.astype(jnp.float32).reshape(y.shape[1:])
@@ -169,37 +173,52 @@ def _groups(w: WeightOnly) -> int:
     return counts.shape[-1 if w.layout.order == "table" else -2]
 
 
-def _inputs(w: WeightOnly) -> tuple[int, ...]:
-    """Returns the sizes of the axes of inputs, G and g, or k of a table."""
-    lead = w.layout.lead
-    return w.codes.shape[1:] if w.layout.order == "table" else w.codes.shape[lead : lead + 2]
-
-
 def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
     """Returns the sizes of the axes of outputs on a device, which has `count` of those after the leading ones."""
     first, rest = layout.outputs[: layout.lead], layout.outputs[layout.lead + 1 :]
     return (*first, count // prod(rest), *rest)
 
 
-def _integers(w: WeightOnly) -> Array:
-    return w.codes.astype(jnp.float32) - w.zero
+def _numbers(w: WeightOnly) -> Array:
+    """Returns the codes less their zero points, f32: `[lead..., G, g, N]` or of words `[.., W, 8, h, N]`; `[N, k]`."""
+    codes, zero = w.codes, w.zero if w.zeros is None else 0
+    if codes.dtype == jnp.uint32:
+        axis = -1 if w.layout.order == "table" else -3
+        shifts = jnp.arange(0, 32, 4, dtype=jnp.uint32)
+        shifts = shifts.reshape(8, *[1] * (-1 - axis))
+        codes = (jnp.expand_dims(codes, axis) >> shifts & 15).astype(jnp.int32)
+    numbers = _floats(codes) if w.e2m1 else codes.astype(jnp.float32) - zero
+    return numbers.reshape(len(numbers), -1) if w.layout.order == "table" else numbers
 
 
-def _dequantised(w: WeightOnly) -> Array:
-    """Returns one weight in f32: `[lead..., G, g, N]`, or `[N, G, g]` of a table."""
-    table, groups = w.layout.order == "table", _groups(w)
-    axis = -1 if table else -2
+def _floats(codes: Array) -> Array:
+    """Returns the numbers that codes 0 .. 15 are in E2M1, f32."""
+    size = codes & 7
+    bits = (size << 22) + (126 << 23)  # exponent and mantissa move to their places in f32
+    number = jnp.where(size < 2, size * jnp.float32(0.5), jax.lax.bitcast_convert_type(bits, jnp.float32))
+    return jnp.where(codes < 8, number, -number)
+
+
+def _scaled(w: WeightOnly, numbers: Array) -> Array:
+    """Returns one weight in f32 with the axes of `numbers`."""
+    axis = -1 if w.layout.order == "table" else -2
+    blocks = _groups(w) if axis == -1 else prod(numbers.shape[w.layout.lead : -2])
 
     def spread(array: Array) -> Array:
-        """Adds the axis of a group's inputs."""
-        return jnp.expand_dims(array, -1 if table else -2)
+        """Repeats a factor of each group, or of several, for each block or input of the group."""
+        repeated = jnp.repeat(array, blocks // array.shape[axis], axis=axis)
+        if axis == -1:
+            return jnp.repeat(repeated, numbers.shape[1] // blocks, axis=1)
+        return repeated.reshape(*numbers.shape[:-2], 1, numbers.shape[-1])
 
     def values(factors: GroupFactors) -> Array:
-        outer = jnp.repeat(factors.outer.astype(jnp.float32), groups // factors.outer.shape[axis], axis=axis)
-        return spread(outer if factors.inner is None else outer * factors.inner.astype(jnp.float32))
+        outer = factors.outer.astype(jnp.float32)
+        if factors.inner is None:
+            return spread(outer)
+        outer = jnp.repeat(outer, _groups(w) // outer.shape[axis], axis=axis)
+        return spread(outer * factors.inner.astype(jnp.float32))
 
-    codes = w.codes.reshape(len(w.codes), groups, -1) if table else w.codes
-    weights = codes.astype(jnp.float32)
-    weights -= w.zero if w.zeros is None else spread(w.zeros.astype(jnp.float32))
-    weights *= values(w.scale)
-    return weights if w.minimum is None else weights - values(w.minimum)
+    if w.zeros is not None:
+        numbers -= spread(w.zeros.astype(jnp.float32))
+    numbers *= values(w.scale)
+    return numbers if w.minimum is None else numbers - values(w.minimum)

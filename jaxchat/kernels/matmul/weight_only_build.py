@@ -13,6 +13,9 @@ import numpy as np
 from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, WeightOnly
 from jaxchat.quantised import Factors, QuantisedRows
 
+_PER_WORD = 8  # codes
+_LEAST = 4  # inputs that a row of words has in common; TPUs have tiles of 4 and of 8 rows
+
 
 def from_rows(
     stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: jnp.dtype, inputs: int | None = None
@@ -37,9 +40,13 @@ def from_rows(
         outer = [np.repeat(part.outer, repeats, axis=1) for part in parts]
         return GroupFactors(stacked(outer), stacked(inner) if inner else None)
 
-    codes = stacked([_stored_codes(rows) for rows in stack])
-    if layout.order == "matrix":
-        codes = codes.reshape(*codes.shape[:-2], -1, first.group, codes.shape[-1])
+    codes = stacked([_codes_of_4_bits(rows) if rows.e2m1 else rows.codes for rows in stack])
+    size = _block(first, layout)
+    if layout.order == "table":
+        codes = _words(codes, 1) if size else codes
+    else:
+        codes = codes.reshape(*codes.shape[:-2], -1, size or first.group, codes.shape[-1])
+        codes = _words(codes, codes.ndim - 3) if size else codes
     zeros = [rows.zero for rows in stack if isinstance(rows.zero, np.ndarray)]
     minima = [rows.minimum for rows in stack if rows.minimum is not None]
     return WeightOnly(
@@ -48,10 +55,11 @@ def from_rows(
         stacked(zeros) if zeros else None,
         factors(minima) if minima else None,
         _orders(stack, layout),
-        _zero(first),
+        first.zero if isinstance(first.zero, int) else 0,
         inputs or first.shape[1],
         layout,
         jnp.dtype(dtype),
+        first.e2m1,
     )
 
 
@@ -73,18 +81,19 @@ def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: 
         inner = None if part.inner is None else shape(np.int8, part.inner.shape[1])
         return GroupFactors(shape(part.outer.dtype, _outer_size(part, first, layout)), inner)
 
-    groups = first.shape[1] // first.group
+    groups, size = first.shape[1] // first.group, _block(first, layout)
     ordered = any(rows.order is not None for rows in stack)
     return WeightOnly(
-        shape(_code_dtype(first), groups, first.group),
+        shape(np.uint32, first.shape[1] // (_PER_WORD * size), size) if size else shape(np.uint8, groups, first.group),
         factors(first.scale),
         None if isinstance(first.zero, int) else shape(np.uint8, groups),
         None if first.minimum is None else factors(first.minimum),
         jax.ShapeDtypeStruct((*front[: layout.stack], first.shape[1]), np.int32) if ordered else None,
-        _zero(first),
+        first.zero if isinstance(first.zero, int) else 0,
         first.shape[1],
         layout,
         jnp.dtype(dtype),
+        first.e2m1,
     )
 
 
@@ -96,25 +105,43 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
     return rows.order is not None or parts % layout.shards > 0
 
 
-def _code_dtype(rows: QuantisedRows) -> jnp.dtype:
-    """Returns the dtype of codes: 4 bits and E2M1 take half a byte, 5 to 8 bits a byte."""
-    if rows.e2m1:
-        return jnp.dtype(jnp.float4_e2m1fn)
-    return jnp.dtype(jnp.uint4 if rows.bits == 4 else jnp.uint8)
+def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
+    """Returns h, the inputs that a row of words has in common, or 0 if codes are not packed into words.
+
+    It is the largest for which a group has one, two, four ... blocks, and each device whole words.
+    """
+    if rows.bits != 4 and not rows.e2m1:
+        return 0
+    if layout.order == "table":
+        return 1 if rows.shape[1] % _PER_WORD == 0 else 0
+    shards = layout.shards if layout.split == "inputs" else 1
+    size = rows.group
+    while rows.shape[1] % (size * _PER_WORD * shards):
+        if size % (2 * _LEAST):
+            return 0
+        size //= 2
+    return size
 
 
-def _stored_codes(rows: QuantisedRows) -> np.ndarray:
-    """Returns the codes in the dtype in which devices hold them; E2M1 as the numbers themselves."""
-    numbers = (rows.codes.astype(np.float32) - rows.zero) / 2 if rows.e2m1 else rows.codes
-    return numbers.astype(_code_dtype(rows))
+def _words(codes: np.ndarray, axis: int) -> np.ndarray:
+    """Packs each eight neighbours on an axis, 0 .. 15, into a word u32, the first one into its lowest bits."""
+    shape = (*codes.shape[:axis], -1, _PER_WORD, *codes.shape[axis + 1 :])
+    first, *others = np.moveaxis(codes.reshape(shape), axis + 1, 0)
+    words = first.astype(np.uint32)
+    for index, each in enumerate(others, 1):
+        words |= each.astype(np.uint32) << np.uint32(4 * index)
+    return words
+
+
+def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
+    """Returns the codes of E2M1, u8 below 16, of numbers that are stored as their doubles."""
+    numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
+    return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 
 
 def _scale(rows: QuantisedRows) -> Factors:
+    """Returns the scales of the codes that devices have."""
     return Factors(2 * rows.scale.outer, rows.scale.inner) if rows.e2m1 else rows.scale
-
-
-def _zero(rows: QuantisedRows) -> int:
-    return 0 if rows.e2m1 or not isinstance(rows.zero, int) else rows.zero
 
 
 def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
