@@ -2,8 +2,8 @@
 
 XLA unpacks and scales the codes inside the product, so that memory reads only codes and scales. The order of axes
 decides whether it does: the compiler for TPUs fuses them if groups and their inputs are separate axes in front of the
-outputs, and if a word holds codes of eight groups, not of eight inputs. Arrays of 4-bit types would do too, but jax 0.10
-cannot pass them to compiled programs. Letters: k inputs in G groups of g; N outputs.
+outputs, and if a word holds codes of eight groups, not of eight inputs. Arrays of 4-bit types would do too, but
+compiled programs of jax 0.10 do not take them. Letters: k inputs in G groups of g; N outputs.
 """
 
 from __future__ import annotations
