@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
-_ARRAY = re.compile(r"\b(pred|bf16|[fsu]\d+(?:e\w+)?)\[([\d,]*)\](?:\{([^}]*)\})?")
-_BITS = re.compile(r"\D*(\d+)")  # of an element: the first number in the name of its type
+_ARRAY = re.compile(r"\b(pred|bf16|[fsu]\d+)\[([\d,]*)\](?:\{([^}]*)\})?")
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute")
@@ -210,7 +209,6 @@ def _instruction(line: str) -> Instruction | None:
 
 def _arrays(shape: str) -> Iterator[HloArray]:
     for kind, dimensions, layout in _ARRAY.findall(shape):
-        number = _BITS.match(kind)
-        bits = int(number[1]) if number else 8  # "pred" takes a byte
+        bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
         size = bits * math.prod(map(int, filter(None, dimensions.split(",")))) // 8  # 4 bits take half a byte
         yield HloArray(f"{kind}[{dimensions}]", size, "S(" in layout)

@@ -110,7 +110,7 @@ class _Preparation:
         bits = ", ".join(map(str, sorted(stored.bits))) if stored else ""
         phrase = f"of weights in {bits} bits {self.packing[1]}" if bits else self.packing[1]
         widened = stored.widened.items() if stored else ()
-        return "; ".join([phrase, *(f"{count} weights are widened, because {reason}" for reason, count in widened)])
+        return "; ".join([phrase, *(f"widened weights: {count} ({reason})" for reason, count in widened)])
 
     def kept(self, path: ParamPath, pieces: Sequence[Piece]) -> Any:
         """Returns the served form of a parameter that is stored quantised, or None if it must be widened."""

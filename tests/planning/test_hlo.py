@@ -115,3 +115,13 @@ def test_a_program_compiled_here():
     assert program.collectives() == []
     least = 4 * (4 * 64 + 64 * 32 + 4 * 32)
     assert least <= program.traffic() <= 2 * least
+
+
+def test_codes_of_4_bits_take_half_a_byte():
+    text = """\
+ENTRY %main (w: u4[64,32]) -> u4[64,32] {
+  %w = u4[64,32]{1,0:T(8,128)} parameter(0)
+  ROOT %copy = u4[64,32]{0,1:T(8,128)} copy(%w)
+}
+"""
+    assert Program(text).traffic() == 2 * 64 * 32 // 2
