@@ -137,6 +137,8 @@ class _Preparation:
         packing, _ = self.packing
         served = self._served[path]
         if isinstance(packing, WeightOnlyPacking):
+            if not array.is_fully_addressable:
+                raise ValueError(f"quantize {packing.quantize} over several hosts needs a model in Hugging Face format")
             return self._placed(packing.rounded(served, np.asarray(array))) if served.contracted else array
         return self._placed(packed_param(array, served, packing)) if packing else array
 

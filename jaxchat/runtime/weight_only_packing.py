@@ -98,14 +98,13 @@ class WeightOnlyPacking:
 
     def rounded(self, spec: ParamSpec, array: np.ndarray) -> WeightOnly | TiedTable:
         """Returns a parameter rounded, on its devices. `array` is in host memory, f32 or bf16."""
-        matrices = [np.asarray(matrix, np.float32) for matrix in _matrices(spec, array)]
-        inputs = matrices[0].shape[1]
+        matrices = (np.asarray(matrix, np.float32) for matrix in _matrices(spec, array))  # one at a time
         rows = [round_rows(matrix, 4) if self._in_groups(spec) else round_outputs(matrix) for matrix in matrices]
-        return self.layout.placed(spec, outputs_of(spec), rows, inputs)
+        return self.layout.placed(spec, outputs_of(spec), rows, _inputs(spec))
 
     def imagined(self, spec: ParamSpec) -> QuantisedRows:
         """Returns rows of the form that `rounded` gives to each matrix of a parameter."""
-        inputs = prod(spec.shape[axis] for axis in spec.contracted)
+        inputs = _inputs(spec)
         shape = prod(outputs_of(spec)), inputs
         if self._in_groups(spec):
             return imagined_rows((shape[0], BLOCK * cdiv(inputs, BLOCK)), 4, BLOCK)
@@ -113,8 +112,7 @@ class WeightOnlyPacking:
 
     def _in_groups(self, spec: ParamSpec) -> bool:
         layout = weight_layout(spec, self.layout.placement)
-        inputs = prod(spec.shape[axis] for axis in spec.contracted)
-        whole = layout.split != "inputs" or inputs % (BLOCK * layout.shards) == 0
+        whole = layout.split != "inputs" or _inputs(spec) % (BLOCK * layout.shards) == 0
         return self.quantize == "int4" and "vocab" not in spec.axes and whole
 
 
@@ -135,9 +133,10 @@ def weight_layout(spec: ParamSpec, placement: Placement) -> WeightLayout:
 
 
 def _tied(spec: ParamSpec, rows: QuantisedRows, layout: WeightLayout, make: Any) -> WeightOnly | TiedTable:
-    """Returns `make(layout)`. For a table that also serves as head and has several groups, makes both layouts."""
+    """Returns `make(layout)`. For a table that also serves as head, makes a matrix too if codes need unpacking."""
     weight: WeightOnly = make(layout)
-    if layout.order == "matrix" or not spec.contracted or rows.group == rows.shape[1]:
+    as_is = rows.group == rows.shape[1] and rows.bits > 4
+    if layout.order == "matrix" or not spec.contracted or as_is:
         return weight
     return TiedTable(weight, make(replace(layout, order="matrix")))
 
@@ -147,6 +146,9 @@ def _matrices(spec: ParamSpec, array: np.ndarray) -> Iterator[np.ndarray]:
     if spec.axes[0] == "vocab":
         yield array
         return
-    inputs = prod(spec.shape[axis] for axis in spec.contracted)
     for entry in array if spec.per_expert else [array]:
-        yield entry.reshape(inputs, -1).T
+        yield entry.reshape(_inputs(spec), -1).T
+
+
+def _inputs(spec: ParamSpec) -> int:
+    return prod(spec.shape[axis] for axis in spec.contracted)
