@@ -154,7 +154,8 @@ def bytes_moved(
         results: the result arrays of other instructions, by name.
         uncounted: shapes of arrays to leave out, such as `f32[2,3]`.
     """
-    if op.operation in _FREE or op.operation.endswith("-done") or op.name.startswith("bitcast"):
+    bitcast = op.name.startswith("bitcast") and not op.name.startswith("bitcast_convert")  # which computes
+    if op.operation in _FREE or op.operation.endswith("-done") or bitcast:
         return 0
 
     def slow(arrays: tuple[HloArray, ...]) -> list[HloArray]:

@@ -125,3 +125,19 @@ ENTRY %main (w: u4[64,32]) -> u4[64,32] {
 }
 """
     assert Program(text).traffic() == 2 * 64 * 32 // 2
+
+
+def test_conversions_of_bits_count_though_bitcasts_are_free():
+    text = """\
+ENTRY %main (scales: f16[64,32]) -> f32[64,32] {
+  %scales = f16[64,32]{1,0:T(8,128)(2,1)} parameter(0)
+  %bitcast.1 = f16[2,32,32]{2,1,0:T(8,128)(2,1)} bitcast(%scales)
+  ROOT %bitcast_convert_fusion = f32[64,32]{1,0:T(8,128)S(1)} fusion(%scales), kind=kLoop, calls=%decode
+}
+
+%decode (p: f16[64,32]) -> f32[64,32] {
+  %p = f16[64,32]{1,0} parameter(0)
+  ROOT %wide = f32[64,32]{1,0} convert(%p)
+}
+"""
+    assert Program(text).traffic() == 2 * 64 * 32
