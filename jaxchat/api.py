@@ -99,6 +99,7 @@ def plan(
     max_seq_len: int | None = None,
     dtype: DTypeName = "bfloat16",
     kv_dtype: KVDTypeName | None = None,
+    quantize: Quantize | None = None,
     compiled: bool = False,
 ) -> Plan:
     """Estimates memory and speed of a model on a slice of accelerators; see `jaxchat.planning.planner`.
@@ -110,6 +111,7 @@ def plan(
         max_seq_len: longest prompt plus answer in tokens; None: the model's own limit, at most 8192.
         dtype: precision of weights and KV pages.
         kv_dtype: "int8" rounds keys and values to 8 bits; None: as `dtype`.
+        quantize: "int8" or "int4" rounds weights; None: as stored, which `config.json` or the GGUF file says.
         compiled: whether to compile the programs too, and use the compiler's figures. Takes minutes; for TPUs only.
 
     Raises:
@@ -119,18 +121,20 @@ def plan(
             set, and the chips are not TPUs or the TPU compiler is missing.
     """
     from jaxchat.planning.hardware import parse_topology  # these import jax
-    from jaxchat.planning.model_shapes import read_shape
+    from jaxchat.planning.model_shapes import read_model
     from jaxchat.planning.planner import make_plan, suggest_config
 
-    shape = read_shape(str(bundled.path()) if model == "bundled" else model)
+    shape, stored = read_model(str(bundled.path()) if model == "bundled" else model)
     chips = parse_topology(topology)
-    engine = suggest_config(chips, slots=slots, max_seq_len=max_seq_len, dtype=dtype, kv_dtype=kv_dtype)
-    found = make_plan(shape, chips, engine)
+    engine = suggest_config(
+        chips, slots=slots, max_seq_len=max_seq_len, dtype=dtype, kv_dtype=kv_dtype, quantize=quantize
+    )
+    found = make_plan(shape, chips, engine, stored)
     if not compiled:
         return found
     from jaxchat.planning.aot import refine
 
-    return refine(found, shape)
+    return refine(found, shape, stored)
 
 
 def load_session(

@@ -67,8 +67,8 @@ class EngineConfig(Settings):
     )
     quantize: Quantize | None = setting(
         None,
-        "int8 rounds weights to 8 bits for each output and activations to 8 bits for each token; int4 rounds weights "
-        "to 4 bits in groups of 32, those of the vocabulary to 8: faster and less accurate; no value: as stored",
+        "int8 rounds weights to 8 bits for each output, int4 to 4 bits in groups of 32, and those of the vocabulary to "
+        "8; on one CPU device also activations, to 8 bits: faster and less accurate; no value: as stored",
     )
     speculate: str = setting(
         AUTO,

@@ -51,6 +51,7 @@ class QuantisedRows:
     zero: int | np.ndarray = 0  # one for all, or u8 [n, k / g]
     minimum: Factors | None = None
     order: np.ndarray | None = None  # i32 [k]: codes[:, j] belong to input order[j] of the model; None: to input j
+    e2m1: bool = False  # whether `codes - zero` are twice the numbers of floats of 4 bits (E2M1)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -66,7 +67,7 @@ class QuantisedRows:
             for f in (self.scale, self.minimum)
         ]
         zero = self.zero if isinstance(self.zero, int) else "each"
-        return (self.bits, self.group, self.shape[1], zero, *factors)
+        return (self.bits, self.group, self.shape[1], zero, self.e2m1, *factors)
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -107,6 +108,53 @@ class QuantisedRows:
         return in_order
 
 
+def imagined_rows(
+    shape: tuple[int, int], bits: int, group: int, *, scale: str = "float16", zeros: bool = False, ordered: bool = False
+) -> QuantisedRows:
+    """Returns rows of zeros that take no memory, for planning.
+
+    Args:
+        shape: the shape `(n, k)` of the weight.
+        bits: bits of a code.
+        group: inputs in a group.
+        scale: dtype of the scales, "float16" or "float32".
+        zeros: whether each group has its own zero point.
+        ordered: whether a group's inputs are not neighbours.
+    """
+    rows, inputs = shape
+
+    def nothing(dtype: str, *shape: int) -> np.ndarray:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+
+    groups = rows, inputs // group
+    return QuantisedRows(
+        nothing("uint8", rows, inputs),
+        bits,
+        group,
+        Factors(nothing(scale, *groups)),
+        nothing("uint8", *groups) if zeros else 1 << (bits - 1),
+        order=nothing("int32", inputs) if ordered else None,
+    )
+
+
+def repeated_row(row: QuantisedRows, count: int) -> QuantisedRows:
+    """Returns `count` copies of one row that take no more memory than it."""
+
+    def repeated(array: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(array, (count, array.shape[1]))
+
+    def factors(each: Factors) -> Factors:
+        return Factors(repeated(each.outer), None if each.inner is None else repeated(each.inner))
+
+    return replace(
+        row,
+        codes=repeated(row.codes),
+        scale=factors(row.scale),
+        zero=row.zero if isinstance(row.zero, int) else repeated(row.zero),
+        minimum=None if row.minimum is None else factors(row.minimum),
+    )
+
+
 def same_order(parts: Sequence[QuantisedRows]) -> bool:
     """Returns whether all parts have their inputs in one order."""
     orders = [part.order for part in parts if part.order is not None]
@@ -126,6 +174,27 @@ def joined(parts: Sequence[QuantisedRows]) -> QuantisedRows:
         scale=_joined_factors([part.scale for part in parts]),
         zero=np.concatenate(zeros) if zeros else first.zero,
         minimum=_joined_factors(minima) if minima else None,
+    )
+
+
+def padded_rows(rows: QuantisedRows, count: int) -> QuantisedRows:
+    """Returns rows with further ones of zeros, `count` in all."""
+    missing = count - rows.shape[0]
+    if not missing:
+        return rows
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.pad(array, ((0, missing), (0, 0)))
+
+    def padded_factors(factors: Factors) -> Factors:
+        return Factors(padded(factors.outer), None if factors.inner is None else padded(factors.inner))
+
+    return replace(
+        rows,
+        codes=padded(rows.codes),
+        scale=padded_factors(rows.scale),
+        zero=rows.zero if isinstance(rows.zero, int) else padded(rows.zero),
+        minimum=None if rows.minimum is None else padded_factors(rows.minimum),
     )
 
 

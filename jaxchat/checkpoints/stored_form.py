@@ -72,6 +72,26 @@ class CheckedForm(StoredForm, Protocol):
         """Raises ModelError, which names the key, if a setting in `quantization_config` is not supported."""
 
 
+@runtime_checkable
+class PlannedForm(StoredForm, Protocol):
+    """A stored form that says from `config.json` alone how a tensor is stored, so that memory can be planned."""
+
+    def imagined(
+        self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
+    ) -> QuantisedRows | None:
+        """Returns rows of the form in which a tensor is stored, or None if it is not kept quantised.
+
+        Args:
+            name: name of the represented tensor.
+            shape: its shape: `[n, k]`, or `[entries, k, n]` of a stack, of which the rows are one entry.
+            quantization: as for `find`.
+            scale: dtype of scales that are stored in the dtype of the model: "float16" or "float32".
+
+        Raises:
+            ModelError: a setting does not fit the shape.
+        """
+
+
 _HERE = "jaxchat.checkpoints.forms"
 CHECKPOINT_FORMS: Registry[StoredForm] = Registry(
     "checkpoint form",

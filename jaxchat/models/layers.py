@@ -37,7 +37,7 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
     """Multiplies activations by weights, accumulates in f32 and returns f32.
 
     In the result, the remaining axes of the activations precede those of the weights. If `w` is packed, all axes of `x`
-    after the first are contracted, and the arguments `equation` and `reduce_dtype` have no effect.
+    after the first are contracted, and the argument `equation` has no effect.
 
     The product requests an f32 result, because XLA:CPU would otherwise widen bf16 weights to f32 first (8x slower).
 
@@ -49,7 +49,7 @@ def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") ->
             "float32". See `TensorParallel`.
     """
     if isinstance(w, PackedWeight):
-        return packed.matmul(x.reshape(x.shape[0], -1), w)
+        return packed.matmul(x.reshape(x.shape[0], -1), w, reduce_dtype)
     left, right = equation.partition("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
     # einsum would contract in alphabetical order. A GPU transposes weights on every call if theirs is another order.
@@ -77,7 +77,7 @@ def matmul_entry(equation: str, x: Array, w: Weight, index: Array, reduce_dtype:
         reduce_dtype: the dtype to which each device rounds its partial sum, as in `matmul`.
     """
     if isinstance(w, PackedWeight):
-        return packed.matmul_entry(x.reshape(x.shape[0], -1), w, index)
+        return packed.matmul_entry(x.reshape(x.shape[0], -1), w, index, reduce_dtype)
     return matmul(equation, x, jax.lax.dynamic_index_in_dim(w, index, keepdims=False), reduce_dtype)
 
 

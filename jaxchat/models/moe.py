@@ -17,6 +17,7 @@ from jax import Array
 from jax.sharding import PartitionSpec
 
 from jaxchat.arithmetic import cdiv
+from jaxchat.kernels.matmul.packed import partition
 from jaxchat.models.config import Experts, ModelConfig
 from jaxchat.models.layers import (
     FeedForward,
@@ -87,9 +88,8 @@ class MoE(nn.Module):
         splits = (PartitionSpec(None, None, None, axis), PartitionSpec(None, axis), PartitionSpec(None, None, axis))
         if self.tensor_parallel.experts:
             splits = (PartitionSpec(axis),) * 3
-        summed = self.tensor_parallel.sum_over_devices(
-            mixed, (replicated, replicated, replicated, *splits[: len(weights)])
-        )
+        parts = [partition(w, split, axis) for w, split in zip(weights, splits, strict=False)]
+        summed = self.tensor_parallel.sum_over_devices(mixed, (replicated, replicated, replicated, *parts))
         y = summed(x, expert_ids, shares, *weights)
         if down_bias is not None:
             y += _weighted_sum(shares, down_bias[expert_ids])

@@ -25,13 +25,14 @@ from jaxchat.planning.cost_model import Cost, Estimate, all_reduce_seconds, byte
 from jaxchat.planning.hardware import Chip, Topology
 from jaxchat.planning.hlo import Collective, Program
 from jaxchat.planning.overlap import hidden_seconds
+from jaxchat.planning.params import planned_params
 from jaxchat.planning.planner import Plan
+from jaxchat.planning.stored_forms import Stored, not_quantised
 from jaxchat.runtime.program_specs import (
     choose_attention,
     decode_name,
     prefill_name,
     program_specs,
-    shapes_of_params,
     shapes_of_state,
 )
 from jaxchat.runtime.state import EngineShapes, KVPages
@@ -98,6 +99,7 @@ class AotEngine:
         engine: EngineConfig,
         devices: Sequence[jax.Device] = (),
         options: dict[str, Any] | None = None,
+        stored: Stored = not_quantised,
     ) -> None:
         """Prepares the programs without compiling any.
 
@@ -107,6 +109,7 @@ class AotEngine:
             engine: engine settings with `tensor_parallel` and `max_seq_len` set, such as those of a plan.
             devices: devices to compile for. By default those of the topology, which must be TPUs.
             options: compiler options.
+            stored: the forms in which the model's tensors are stored.
 
         Raises:
             ValueError: settings of `engine` do not fit the model. Or `devices` is empty, and the chips are not TPUs,
@@ -117,7 +120,7 @@ class AotEngine:
         self.sizes = EngineShapes.resolve(engine, padded)
         self.placement = Placement.create(engine.mesh, padded, devices or _devices(topology))
         self.attention = choose_attention(engine, padded, self.placement, topology.chip.platform).backend
-        self.params = shapes_of_params(padded, self.placement, engine.dtype)
+        self.params = planned_params(model, padded, self.placement, engine, stored)
         self.pages, self.slots = shapes_of_state(self.attention, self.sizes, self.placement)
         per_token = bytes_per_device(self.pages) / (self.sizes.pages * self.sizes.page_size)
         self.cost = Cost(padded, topology, engine.tensor_parallel, engine.dtype, self.params, per_token)
@@ -155,13 +158,18 @@ class AotEngine:
         )
 
 
-def refine(plan: Plan, model: ModelConfig) -> Plan:
+def refine(plan: Plan, model: ModelConfig, stored: Stored = not_quantised) -> Plan:
     """Compiles all programs and returns the plan with the compiler's workspace and step times.
+
+    Args:
+        plan: the plan.
+        model: the model that it is of.
+        stored: the forms in which the model's tensors are stored.
 
     Raises:
         ValueError: the chips are not TPUs, the TPU compiler is missing, or it does not know the slice.
     """
-    aot = AotEngine(model, plan.topology, plan.engine)
+    aot = AotEngine(model, plan.topology, plan.engine, stored=stored)
     costs = {name: aot.compile(name) for name in aot.program_specs}
 
     def step(name: str, estimate: Estimate) -> Estimate:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxchat.arithmetic import cdiv
+from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
+from jaxchat.kernels.matmul.weight_only import TiedTable, WeightOnly
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.moe import rows_of
 from jaxchat.models.param_specs import ParamPath, param_at, param_specs
@@ -42,7 +44,24 @@ class Estimate:
 
 def bytes_per_device(tree: Any) -> int:
     """Returns the bytes that a pytree of arrays, or of shapes with shardings, takes on one device."""
-    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return sum(_count(leaf) * jax.dtypes.itemsize_bits(leaf.dtype) // 8 for leaf in jax.tree.leaves(tree))
+
+
+def numbers_per_device(tree: Any) -> int:
+    """Returns the weights on one device that tokens are multiplied by. Of quantised weights, only codes count."""
+    return sum(_numbers(leaf) for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, PackedWeight)))
+
+
+def _numbers(weight: Any) -> int:
+    if isinstance(weight, JoinedWeight):
+        return sum(map(_numbers, weight.parts))
+    if isinstance(weight, TiedTable):
+        return _numbers(weight.head)
+    return _count(weight.codes if isinstance(weight, WeightOnly) else weight)
+
+
+def _count(leaf: Any) -> int:
+    return math.prod(leaf.sharding.shard_shape(leaf.shape))
 
 
 def all_reduce_seconds(size: int, topology: Topology, devices: int) -> float:
@@ -80,15 +99,19 @@ class Cost:
         """
         m, chip = self.model, self.topology.chip
         specs = param_specs(m)
-        looked_up = self._bytes(path for path, spec in specs.items() if spec.looked_up)  # only a few rows are read
-        experts = self._bytes(path for path, spec in specs.items() if spec.per_expert)
-        others = bytes_per_device(self.params) - looked_up - experts
+        looked_up = self._params(path for path, spec in specs.items() if spec.looked_up)
+        tables = [param.table for param in self._params(specs) if isinstance(param, TiedTable)]
+        per_expert = self._params(path for path, spec in specs.items() if spec.per_expert)
+        experts = bytes_per_device(per_expert)
+        # Of tables, only a few rows are read.
+        others = bytes_per_device(self.params) - bytes_per_device([*looked_up, *tables]) - experts
         fraction = m.experts.top_k / m.experts.count if m.experts else 0.0
         weights = others + experts * (1 - (1 - fraction) ** tokens)  # experts that at least one token has chosen
         # An expert with several blocks is read several times.
         reread = experts * max(0.0, self.blocks(tokens) / m.experts.count - 1) if m.experts else 0.0
         kv = self.per_token * sequences * self._read_keys(length) / chip.bandwidth
-        matmuls = tokens * (others + experts * fraction) / jnp.dtype(self.dtype).itemsize
+        idle = numbers_per_device(looked_up) + (1 - fraction) * numbers_per_device(per_expert)
+        matmuls = tokens * (numbers_per_device(self.params) - idle)
         scores = (
             2
             * tokens
@@ -123,8 +146,8 @@ class Cost:
         stored = sum(_key_size(layer) for layer in layers if layer.kind.keys_of is None)
         return sum(_key_size(layer) * _visible_keys(layer, length) for layer in layers) / stored
 
-    def _bytes(self, paths: Iterable[ParamPath]) -> int:
-        return bytes_per_device([param_at(self.params, path) for path in paths])
+    def _params(self, paths: Iterable[ParamPath]) -> list[Any]:
+        return [param_at(self.params, path) for path in paths]
 
 
 def _key_size(layer: ModelConfig) -> int:

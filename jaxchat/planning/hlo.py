@@ -164,7 +164,8 @@ def bytes_moved(
         results: the result arrays of other instructions, by name.
         uncounted: shapes of arrays to leave out, such as `f32[2,3]`.
     """
-    if op.operation in _FREE or op.operation.endswith("-done") or op.name.startswith("bitcast"):
+    bitcast = op.name.startswith("bitcast") and not op.name.startswith("bitcast_convert")  # which computes
+    if op.operation in _FREE or op.operation.endswith("-done") or bitcast:
         return 0
 
     def slow(arrays: tuple[HloArray, ...]) -> list[HloArray]:
@@ -220,5 +221,5 @@ def _instruction(line: str) -> Instruction | None:
 def _arrays(shape: str) -> Iterator[HloArray]:
     for kind, dimensions, layout in _ARRAY.findall(shape):
         bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
-        size = bits // 8 * math.prod(map(int, filter(None, dimensions.split(","))))
+        size = bits * math.prod(map(int, filter(None, dimensions.split(",")))) // 8  # 4 bits take half a byte
         yield HloArray(f"{kind}[{dimensions}]", size, "S(" in layout)

@@ -10,6 +10,7 @@ from jaxchat.errors import ModelError
 from jaxchat.model_directory import gguf_file, read_object
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.families import from_hugging_face
+from jaxchat.planning.stored_forms import Stored, not_quantised, stored_in_config, stored_in_gguf
 
 _LLAMA = dict(architectures=["LlamaForCausalLM"], vocab_size=128_256, rms_norm_eps=1e-5, rope_theta=500_000.0)
 _LLAMA_31 = dict(
@@ -52,10 +53,18 @@ def read_shape(model: str) -> ModelConfig:
     Raises:
         ModelError: the model is unknown, or its configuration is not valid JSON or not supported.
     """
+    return read_model(model)[0]
+
+
+def read_model(model: str) -> tuple[ModelConfig, Stored]:
+    """Reads the configuration of a model, and the forms in which its tensors are stored.
+
+    Arguments and errors are those of `read_shape`.
+    """
     if model.lower() in MODEL_SHAPES:
-        return from_hugging_face(MODEL_SHAPES[model.lower()])
+        return from_hugging_face(MODEL_SHAPES[model.lower()]), not_quantised
     if file := gguf_file(model):
-        return from_hugging_face(read_gguf_config(file))
+        return from_hugging_face(read_gguf_config(file)), stored_in_gguf(file)
     path = Path(model).expanduser()
     path = path / "config.json" if path.is_dir() else path
     if not path.exists():
@@ -63,7 +72,8 @@ def read_shape(model: str) -> ModelConfig:
         raise ModelError(
             f"{path}: no such file; give a folder with config.json, such a file, a GGUF file, or one of {names}"
         )
-    return from_hugging_face(read_object(path))
+    raw = read_object(path)
+    return from_hugging_face(raw), stored_in_config(raw)
 
 
 def _shape(

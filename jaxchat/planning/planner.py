@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from jaxchat.config import DTypeName, EngineConfig, KVDTypeName, MeshConfig
+from jaxchat.config import DTypeName, EngineConfig, KVDTypeName, MeshConfig, Quantize
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import param_count
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import padded_config
 from jaxchat.planning.cost_model import Cost, Estimate, bytes_per_device
 from jaxchat.planning.hardware import Topology, slices_of
-from jaxchat.runtime.program_specs import choose_attention, shapes_of_params, shapes_of_state
+from jaxchat.planning.params import planned_params
+from jaxchat.planning.stored_forms import Stored, not_quantised
+from jaxchat.runtime.program_specs import choose_attention, shapes_of_state
 from jaxchat.runtime.state import EngineShapes
 
 
@@ -90,6 +92,7 @@ def suggest_config(
     max_seq_len: int | None = None,
     dtype: DTypeName = "bfloat16",
     kv_dtype: KVDTypeName | None = None,
+    quantize: Quantize | None = None,
 ) -> EngineConfig:
     """Returns settings that suit accelerators: large chunks, large pages on a TPU, and few decode programs.
 
@@ -102,14 +105,15 @@ def suggest_config(
         max_seq_len=max_seq_len,
         dtype=dtype,
         kv_dtype=kv_dtype,
+        quantize=quantize,
         prefill_chunk=512,
         page_size=page,
         decode_buckets=(8,),
     )
 
 
-def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
-    """Plans an engine on a slice.
+def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig, stored: Stored = not_quantised) -> Plan:
+    """Plans an engine on a slice. `stored` has the forms in which the model's tensors are stored.
 
     If the model does not fit, `smallest_fit` of the plan names the smallest slice of the same chips on which it fits.
     If none is large enough, `smallest_fit` is "".
@@ -117,15 +121,15 @@ def make_plan(model: ModelConfig, topology: Topology, engine: EngineConfig) -> P
     Raises:
         ValueError: settings of `engine` do not fit the model.
     """
-    plan = plan_on(model, topology, engine)
+    plan = plan_on(model, topology, engine, stored)
     if plan.fits:
         return plan
     larger = (candidate for candidate in slices_of(topology) if candidate.devices > topology.devices)
-    smallest_fit = next((candidate.name for candidate in larger if plan_on(model, candidate, engine).fits), "")
-    return replace(plan, smallest_fit=smallest_fit)
+    fitting = (candidate.name for candidate in larger if plan_on(model, candidate, engine, stored).fits)
+    return replace(plan, smallest_fit=next(fitting, ""))
 
 
-def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Plan:
+def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig, stored: Stored = not_quantised) -> Plan:
     """Plans an engine and chooses its `tensor_parallel`, `data_parallel` and `max_seq_len`.
 
     `tensor_parallel` is the largest divisor of the slice's devices over which the model can be split without additional
@@ -141,7 +145,7 @@ def plan_on(model: ModelConfig, topology: Topology, engine: EngineConfig) -> Pla
     engine = replace(engine, max_seq_len=sizes.max_seq_len)
     placement = Placement.imagined(engine.mesh, padded)
     attention = choose_attention(engine, padded, placement, topology.chip.platform)
-    params = shapes_of_params(padded, placement, engine.dtype)
+    params = planned_params(model, padded, placement, engine, stored)
     pages, slots = shapes_of_state(attention.backend, sizes, placement)
     per_token = bytes_per_device(pages) / (sizes.pages * sizes.page_size)
     memory = Memory(

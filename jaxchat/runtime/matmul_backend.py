@@ -20,6 +20,8 @@ from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.models.config import ModelConfig
 from jaxchat.parallel.mesh import Placement
 from jaxchat.runtime.program_specs import choose_attention
+from jaxchat.runtime.stored_packing import PanelRows, RowsPacking
+from jaxchat.runtime.weight_only_packing import WeightOnlyPacking, WeightOnlyRows
 from jaxchat.runtime.weight_packing import Int4Packing, Int8Packing, Packing, PanelPacking
 from jaxchat.types import Report
 
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 def choose_packing(
     engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
-) -> tuple[Packing | None, str]:
+) -> tuple[Packing | WeightOnlyPacking | None, str]:
     """Returns the packing of weights for the matmul backend, and a phrase that describes the backend.
 
     The packing is None if the backend takes weights as the decoder defines them.
@@ -39,18 +41,31 @@ def choose_packing(
         placement: devices of the model.
         folder: folder for built kernels; None builds them for this process alone.
         report: called with the progress if kernels are built.
-
-    Raises:
-        ValueError: `engine.quantize` is set and `placement` has several devices.
     """
-    if engine.quantize and placement.mesh.size > 1:
-        raise ValueError(f"quantize {engine.quantize} serves one device, tensor_parallel is {placement.mesh.size}")
+    if engine.quantize and weight_only(placement):
+        layout = WeightOnlyRows(placement, engine.dtype)
+        return WeightOnlyPacking(layout, engine.quantize), f"of {engine.quantize} {_xla_reason(engine, placement)}"
     targets, phrase = matmul_calls(engine, placement, folder, report)
     if engine.quantize == "int8":
         return Int8Packing(targets), f"of int8 {phrase}"
     if engine.quantize == "int4":
         return Int4Packing(grouped_call(engine, placement, folder, report)), f"of int4 {phrase}"
     return (PanelPacking(targets) if targets else None), phrase
+
+
+def choose_rows(
+    engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
+) -> RowsPacking:
+    """Returns the layout on the devices of weights that are stored as quantised rows. Arguments: `choose_packing`."""
+    if weight_only(placement):
+        return WeightOnlyRows(placement, engine.dtype)
+    targets, _ = matmul_calls(engine, placement, folder, report)
+    return PanelRows(engine.dtype, grouped_call(engine, placement, folder, report), targets)
+
+
+def weight_only(placement: Placement) -> bool:
+    """Returns whether quantised weights keep the layout of dense ones: on accelerators and on several devices."""
+    return jax.default_backend() != "cpu" or placement.mesh.size > 1
 
 
 def matmul_calls(

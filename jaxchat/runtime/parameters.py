@@ -18,10 +18,11 @@ from jaxchat.models.config import ModelConfig
 from jaxchat.models.param_specs import ParamPath, param_specs
 from jaxchat.parallel.mesh import Placement
 from jaxchat.parallel.padding import pad
-from jaxchat.runtime.matmul_backend import choose_packing, grouped_call
+from jaxchat.runtime.matmul_backend import choose_packing, choose_rows
 from jaxchat.runtime.process_tuning import release_freed_memory, trim_afterwards
-from jaxchat.runtime.stored_packing import StoredPacking
-from jaxchat.runtime.weight_packing import Packing, PanelPacking, packed_param
+from jaxchat.runtime.stored_packing import RowsPacking, StoredPacking
+from jaxchat.runtime.weight_only_packing import WeightOnlyPacking
+from jaxchat.runtime.weight_packing import Packing, packed_param
 from jaxchat.types import Report
 
 
@@ -54,9 +55,8 @@ def load_parameters(
     logits = engine.slots * served.vocab_size if jax.default_backend() == "cpu" else 0
     with release_freed_memory(logits) if tune_process else trim_afterwards():
         choose = partial(choose_packing, engine, placement, cache_folder(engine.cache_dir), report)
-        call = partial(grouped_call, engine, placement, cache_folder(engine.cache_dir), report)
-        prepare = _Preparation(model, served, placement, choose, call, engine.dtype)
-        kept = engine.quantize is None and placement.mesh.size == 1 and jax.default_backend() == "cpu"
+        rows = partial(choose_rows, engine, placement, cache_folder(engine.cache_dir), report)
+        prepare = _Preparation(model, served, placement, choose, rows)
         if has_orbax(directory):
             report("loading weights", 0, 1)
             params, digest = restore_orbax(
@@ -68,7 +68,7 @@ def load_parameters(
                 model,
                 dtype=engine.dtype,
                 place=prepare.loaded,
-                keep=prepare.kept if kept else None,
+                keep=prepare.kept if engine.quantize is None else None,
                 progress=lambda done, total: report("loading weights", done, total),
             )
     return params, digest, prepare.phrase
@@ -85,43 +85,45 @@ class _Preparation:
         model: ModelConfig,
         served: ModelConfig,
         placement: Placement,
-        choose: Callable[[], tuple[Packing | None, str]],
-        call: Callable[[], str],
-        dtype: str,
+        choose: Callable[[], tuple[Packing | WeightOnlyPacking | None, str]],
+        rows: Callable[[], RowsPacking],
     ) -> None:
         self._stored, self._served = param_specs(model), param_specs(served)
         self._pad = partial(pad, model=model, target=served)
         self._placement = placement
-        self._choose, self._call, self._dtype = choose, call, dtype
+        self._choose, self._rows = choose, rows
 
     @cached_property
-    def packing(self) -> tuple[Packing | None, str]:
+    def packing(self) -> tuple[Packing | WeightOnlyPacking | None, str]:
         """The result of `choose_packing`. First use computes it, after the checkpoint was checked."""
         return self._choose()
 
     @cached_property
     def stored_packing(self) -> StoredPacking:
         """The packing of weights that are stored quantised. First use builds the kernels for it."""
-        packing, _ = self.packing
-        return StoredPacking(self._dtype, self._call(), packing.targets if isinstance(packing, PanelPacking) else {})
+        return StoredPacking(self._rows())
 
     @property
     def phrase(self) -> str:
-        """A phrase that describes the matmul backend and the sizes of stored codes."""
-        bits = sorted(self.stored_packing.bits) if "stored_packing" in self.__dict__ else []
-        return f"of weights in {', '.join(map(str, bits))} bits {self.packing[1]}" if bits else self.packing[1]
+        """A phrase that describes the matmul backend, the sizes of stored codes, and why some were widened."""
+        stored = self.stored_packing if "stored_packing" in self.__dict__ else None
+        bits = ", ".join(map(str, sorted(stored.bits))) if stored else ""
+        phrase = f"of weights in {bits} bits {self.packing[1]}" if bits else self.packing[1]
+        widened = stored.widened.items() if stored else ()
+        return "; ".join([phrase, *(f"widened weights: {count} ({reason})" for reason, count in widened)])
 
     def kept(self, path: ParamPath, pieces: Sequence[Piece]) -> Any:
         """Returns the served form of a parameter that is stored quantised, or None if it must be widened."""
-        spec = self._served[path]
-        if spec.shape != self._stored[path].shape:
-            return None
-        return self._placed(jax.block_until_ready(self.stored_packing.pack(spec, pieces)))
+        packed = self.stored_packing.pack(self._served[path], pieces, self._stored[path])
+        return None if packed is None else self._placed(jax.block_until_ready(packed))
 
     def loaded(self, path: ParamPath, array: np.ndarray) -> Any:
         """Returns the served form of a parameter of `model` that is in host memory."""
-        padded = self._pad(path, self._stored[path], array)
-        return self._packed(path, self._placement.place(self._served[path], padded))
+        served, padded = self._served[path], self._pad(path, self._stored[path], array)
+        packing, _ = self.packing
+        if isinstance(packing, WeightOnlyPacking) and served.contracted:
+            return self._placed(packing.rounded(served, padded))
+        return self._packed(path, self._placement.place(served, padded))
 
     def restored(self, path: ParamPath, array: jax.Array) -> Any:
         """Returns the served form of a parameter of `model` that is on its devices."""
@@ -133,7 +135,12 @@ class _Preparation:
 
     def _packed(self, path: ParamPath, array: jax.Array) -> Any:
         packing, _ = self.packing
-        return self._placed(packed_param(array, self._served[path], packing)) if packing else array
+        served = self._served[path]
+        if isinstance(packing, WeightOnlyPacking):
+            if not array.is_fully_addressable:
+                raise ValueError(f"quantize {packing.quantize} over several hosts needs a model in Hugging Face format")
+            return self._placed(packing.rounded(served, np.asarray(array))) if served.contracted else array
+        return self._placed(packed_param(array, served, packing)) if packing else array
 
     def _placed(self, packed: Any) -> Any:
         """Returns a packed parameter with the sharding of placed ones, which is a part of the compiled programs.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import prod
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,53 +18,122 @@ from jaxchat.kernels.matmul.grouped import GroupedWeight, fits, pack_rows
 from jaxchat.kernels.matmul.native import PanelWeight, pack_table
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight
 from jaxchat.models.param_specs import ParamSpec
-from jaxchat.quantised import QuantisedRows, joined, same_order
+from jaxchat.quantised import QuantisedRows, joined, padded_rows, same_order
 
 _STACK = 3  # axes of a stack of matrices
 
 
-class StoredPacking:
-    """Packs quantised rows for the products of one device. `bits` are the sizes of the codes that it has packed."""
+@dataclass(frozen=True)
+class RowParts:
+    """The rows of one weight, all of one form and order of inputs, in several parts.
 
-    def __init__(self, dtype: str, target: str, targets: dict[str, str]) -> None:
-        """Makes a packing for the custom calls of the C++ kernels, or for XLA.
+    `outputs` are the numbers of all outputs, those of the rows first, in their order. Further ones are padding.
+    """
+
+    parts: tuple[QuantisedRows, ...]
+    outputs: np.ndarray  # int [N]
+
+    def joined(self) -> QuantisedRows:
+        """Returns the rows of all parts in the order of the outputs, and rows of zeros for the padding."""
+        rows = joined(self.parts)
+        places = self.outputs[: rows.shape[0]]
+        in_order = np.array_equal(places, np.arange(len(places)))
+        return padded_rows(rows if in_order else rows[np.argsort(places)], len(self.outputs))
+
+
+class RowsPacking(Protocol):
+    """A layout on the devices for weights that are stored as quantised rows."""
+
+    def unsupported_reason(self, spec: ParamSpec, rows: QuantisedRows) -> str | None:
+        """Returns why rows of this form cannot be packed as a part of a parameter, or None if they can."""
+
+    def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> PackedWeight:
+        """Returns one weight, or the stack of an expert parameter, of rows that are supported.
 
         Args:
-            dtype: dtype of what else the model computes with, and of parts that are not quantised.
-            target: the custom call from `native_grouped`; empty: XLA multiplies.
-            targets: the custom calls by dtype from `native_matmuls`; empty: XLA multiplies.
+            spec: the parameter that the rows fill or, if it has several forms, fill in part.
+            outputs: sizes of the axes of outputs that the rows fill.
+            stack: each weight of the stack, all of one form.
         """
-        self._dtype, self._target, self._targets = jnp.dtype(dtype), target, targets
-        self.bits: set[int] = set()
 
-    def pack(self, spec: ParamSpec, pieces: Sequence[Piece]) -> PackedWeight | None:
-        """Returns the parameter that `pieces` fill, or None if it cannot be kept as stored: it must then be widened."""
-        if not all(fits(rows) for _, rows in pieces if isinstance(rows, QuantisedRows)):
+    def plain(self, spec: ParamSpec, outputs: tuple[int, ...], rows: np.ndarray) -> PackedWeight | None:
+        """Returns a part `[N, k]` that is not quantised, or None if it cannot stand beside quantised parts."""
+
+
+@dataclass(frozen=True)
+class PanelRows:
+    """The layout for the products of one CPU: by custom calls of the C++ kernels, or by XLA if they are empty."""
+
+    dtype: str  # of what else the model computes with, and of parts that are not quantised
+    target: str = ""  # the custom call from `native_grouped`
+    targets: Mapping[str, str] = field(default_factory=dict)  # the custom calls by dtype from `native_matmuls`
+
+    def unsupported_reason(self, spec: ParamSpec, rows: QuantisedRows) -> str | None:
+        """Returns why the kernels cannot multiply by rows of this form, or None if they can."""
+        return None if fits(rows) else "the kernels do not support their groups"
+
+    def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> GroupedWeight:
+        """Returns one weight, or a stack, in panels."""
+        return pack_rows([rows.joined() for rows in stack], outputs, jnp.dtype(self.dtype), self.target)
+
+    def plain(self, spec: ParamSpec, outputs: tuple[int, ...], rows: np.ndarray) -> PanelWeight | None:
+        """Returns a part that is not quantised, in panels; None without the C++ kernels."""
+        if not self.targets:
             return None
-        weights = [list(entry) for _, entry in groupby(pieces, lambda piece: _entry(spec, piece))]
-        packed = self._same_form(spec, weights) or (None if spec.per_expert else self._joined(spec, pieces))
-        if packed:
-            self.bits |= {rows.bits for _, rows in pieces if isinstance(rows, QuantisedRows)}
+        table = pack_table(jnp.asarray(rows, self.dtype), self.targets[self.dtype])
+        return replace(table, outputs=outputs)
+
+
+class StoredPacking:
+    """Packs quantised rows for products.
+
+    `bits` are the sizes of the codes that it has packed. `widened` has the number of parameters that it could not pack,
+    by reason.
+    """
+
+    def __init__(self, layout: RowsPacking) -> None:
+        """Makes a packing into a layout on the devices."""
+        self._layout = layout
+        self.bits: set[int] = set()
+        self.widened: Counter[str] = Counter()
+
+    def pack(self, spec: ParamSpec, pieces: Sequence[Piece], stored: ParamSpec | None = None) -> PackedWeight | None:
+        """Returns a parameter as it is stored, or None if it cannot be kept so: it must then be widened.
+
+        Args:
+            spec: the parameter as it is served, which may be padded to the devices.
+            pieces: the parts that fill it.
+            stored: the parameter without padding, by default `spec`.
+        """
+        quantised = [rows for _, rows in pieces if isinstance(rows, QuantisedRows)]
+        reasons = (self._layout.unsupported_reason(spec, rows) for rows in quantised)
+        padded = (stored or spec).shape != spec.shape and spec.padding != "vocab"
+        reason = "their heads are padded" if padded else next((reason for reason in reasons if reason), None)
+        packed = None if reason else self._packed(spec, pieces)
+        if packed is None:
+            self.widened[reason or "their parts have several forms"] += 1
+        else:
+            self.bits |= {rows.bits for rows in quantised}
         return packed
 
-    def _same_form(self, spec: ParamSpec, weights: Sequence[Sequence[Piece]]) -> GroupedWeight | None:
+    def _packed(self, spec: ParamSpec, pieces: Sequence[Piece]) -> PackedWeight | None:
+        weights = [list(entry) for _, entry in groupby(pieces, lambda piece: _entry(spec, piece))]
+        return self._same_form(spec, weights) or (None if spec.per_expert else self._joined(spec, pieces))
+
+    def _same_form(self, spec: ParamSpec, weights: Sequence[Sequence[Piece]]) -> PackedWeight | None:
         """Returns a parameter, or a stack of experts, all of whose pieces have one form."""
         rows = [rows for pieces in weights for _, rows in pieces if isinstance(rows, QuantisedRows)]
         if len(rows) < sum(map(len, weights)) or len({part.form for part in rows}) > 1:
             return None
-        outputs, stack = _outputs(spec), []
+        outputs, stack = outputs_of(spec), []
         for pieces in weights:
-            places = [_numbers(spec, part, outputs) for part, _ in pieces]
             if not all(_rows_are_outputs(spec, part, outputs) for part, _ in pieces):
                 return None
-            parts = [part for _, part in pieces if isinstance(part, QuantisedRows)]
+            parts = tuple(part for _, part in pieces if isinstance(part, QuantisedRows))
             if not same_order(parts):
                 return None
-            whole = joined(parts)
-            numbers = np.concatenate(places)
-            in_order = np.array_equal(numbers, np.arange(len(numbers)))
-            stack.append(whole if in_order else whole[np.argsort(numbers)])
-        return pack_rows(stack, outputs, self._dtype, self._target)
+            stack.append(RowParts(parts, np.concatenate([_numbers(spec, part, outputs) for part, _ in pieces])))
+        return self._layout.weight(spec, outputs, stack)
 
     def _joined(self, spec: ParamSpec, pieces: Sequence[Piece]) -> JoinedWeight | None:
         """Returns a parameter whose pieces have several forms and follow each other on one axis."""
@@ -70,16 +141,13 @@ class StoredPacking:
         axis = max((len(part.place) for part, _ in pieces), default=0) - 1 - inputs
         if axis < 0 or not all(part.transposed for part, _ in pieces):
             return None
-        parts = [self._part(rows, part.shape[inputs:]) for part, rows in pieces]
+        parts = [self._part(spec, rows, part.shape[inputs:]) for part, rows in pieces]
         return None if None in parts else JoinedWeight(tuple(part for part in parts if part), axis)
 
-    def _part(self, rows: QuantisedRows | np.ndarray, outputs: tuple[int, ...]) -> PanelWeight | GroupedWeight | None:
+    def _part(self, spec: ParamSpec, rows: QuantisedRows | np.ndarray, outputs: tuple[int, ...]) -> Any:
         if isinstance(rows, QuantisedRows):
-            return pack_rows([rows], outputs, self._dtype, self._target)
-        if not self._targets:
-            return None
-        table = pack_table(jnp.asarray(rows, self._dtype), self._targets[self._dtype.name])
-        return replace(table, outputs=outputs)
+            return self._layout.weight(spec, outputs, [RowParts((rows,), np.arange(prod(outputs)))])
+        return self._layout.plain(spec, outputs, rows)
 
 
 def _entry(spec: ParamSpec, piece: Piece) -> object:
@@ -89,7 +157,7 @@ def _entry(spec: ParamSpec, piece: Piece) -> object:
     return first.start if isinstance(first, slice) else first
 
 
-def _outputs(spec: ParamSpec) -> tuple[int, ...]:
+def outputs_of(spec: ParamSpec) -> tuple[int, ...]:
     """Returns the sizes of the axes of outputs: those of a table are its rows."""
     if spec.axes[0] == "vocab":
         return spec.shape[:1]

@@ -34,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help=text)
     text = "int8 rounds keys and values to 8 bits for each token and head (default: none, as --dtype)"
     parser.add_argument("--kv-dtype", type=optional(str), choices=("int8", None), metavar="{int8,none}", help=text)
+    text = "rounds weights to 8 or 4 bits (default: none, as the model is stored)"
+    parser.add_argument(
+        "--quantize", type=optional(str), choices=("int8", "int4", None), metavar="{int8,int4,none}", help=text
+    )
     text = "get memory and step times from the TPU compiler, which takes minutes: pip install 'jaxchat[tpu]'"
     parser.add_argument("--compile", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from jaxchat.api import plan  # imports jax
 
     sizes = dict(slots=args.slots, max_seq_len=args.max_seq_len)
-    precision = dict(dtype=args.dtype, kv_dtype=args.kv_dtype)
+    precision = dict(dtype=args.dtype, kv_dtype=args.kv_dtype, quantize=args.quantize)
     result = plan(args.model, args.topology, **sizes, **precision, compiled=args.compile)
     print(json.dumps(facts(args.model, result), indent=2) if args.json else table(args.model, result))
     return 0 if result.fits else 1
@@ -119,7 +123,8 @@ def command(model: str, plan: Plan) -> str:
 
 
 def _precision(engine: EngineConfig) -> str:
-    return f"{engine.dtype}, KV in {engine.kv_dtype}" if engine.kv_dtype else engine.dtype
+    weights = f"{engine.quantize} and {engine.dtype}" if engine.quantize else engine.dtype
+    return f"{weights}, KV in {engine.kv_dtype}" if engine.kv_dtype else weights
 
 
 def _verdict(plan: Plan) -> str:

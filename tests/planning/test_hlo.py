@@ -115,3 +115,29 @@ def test_a_program_compiled_here():
     assert program.collectives() == []
     least = 4 * (4 * 64 + 64 * 32 + 4 * 32)
     assert least <= program.traffic() <= 2 * least
+
+
+def test_codes_of_4_bits_take_half_a_byte():
+    text = """\
+ENTRY %main (w: u4[64,32]) -> u4[64,32] {
+  %w = u4[64,32]{1,0:T(8,128)} parameter(0)
+  ROOT %copy = u4[64,32]{0,1:T(8,128)} copy(%w)
+}
+"""
+    assert Program(text).traffic() == 2 * 64 * 32 // 2
+
+
+def test_conversions_of_bits_count_though_bitcasts_are_free():
+    text = """\
+ENTRY %main (scales: f16[64,32]) -> f32[64,32] {
+  %scales = f16[64,32]{1,0:T(8,128)(2,1)} parameter(0)
+  %bitcast.1 = f16[2,32,32]{2,1,0:T(8,128)(2,1)} bitcast(%scales)
+  ROOT %bitcast_convert_fusion = f32[64,32]{1,0:T(8,128)S(1)} fusion(%scales), kind=kLoop, calls=%decode
+}
+
+%decode (p: f16[64,32]) -> f32[64,32] {
+  %p = f16[64,32]{1,0} parameter(0)
+  ROOT %wide = f32[64,32]{1,0} convert(%p)
+}
+"""
+    assert Program(text).traffic() == 2 * 64 * 32

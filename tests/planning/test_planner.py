@@ -14,7 +14,7 @@ from jaxchat.arithmetic import cdiv
 from jaxchat.errors import ModelError
 from jaxchat.planning.cost_model import Cost
 from jaxchat.planning.hardware import SLICES, parse_topology
-from jaxchat.planning.model_shapes import MODEL_SHAPES, read_shape
+from jaxchat.planning.model_shapes import MODEL_SHAPES, read_model, read_shape
 from jaxchat.planning.planner import make_plan, plan_on, suggest_config
 from jaxchat.runtime.load import load_runner
 
@@ -171,3 +171,52 @@ def test_blocks_of_experts_on_average():
         drawn = [np.stack([rng.permutation(128)[:8] for _ in range(tokens)]) for _ in range(60)]
         counted = [np.sum(-(-np.bincount(one.ravel(), minlength=128) // size)) for one in drawn]
         assert cost.blocks(tokens) == pytest.approx(np.mean(counted), rel=0.02)
+
+
+LAYER = 4096 * 128 * (32 + 8 + 8) + 32 * 128 * 4096 + 3 * 4096 * 14_336  # weights of a layer of llama-3-8b
+OUTPUTS = 128 * (32 + 8 + 8) + 4096 + 2 * 14_336 + 4096  # their outputs
+VOCABULARY, NORMS = 128_256 * 4096, (2 * 32 + 1) * 4096
+
+
+def test_an_8b_model_in_8_bits_on_one_chip():
+    plan = planned("llama-3-8b", "v5e:1x1", quantize="int8")
+    head = VOCABULARY + 4 * 128_256
+    assert plan.memory.weights == 32 * (LAYER + 4 * OUTPUTS) + head + 2 * (VOCABULARY + NORMS)
+    assert plan.decode_one.weights == pytest.approx((plan.memory.weights - 2 * VOCABULARY) / 819e9)
+    assert plan.fits and not planned("llama-3-8b", "v5e:1x1").fits
+    products = 2 * 512 * (plan.parameters - VOCABULARY) + 4 * 32 * 32 * 128 * 512 * 4096
+    assert plan.prefill.seconds == pytest.approx(products / 197e12, rel=1e-3)
+
+
+def test_an_8b_model_in_4_bits_on_one_chip():
+    plan = planned("llama-3-8b", "v5e:1x1", quantize="int4", max_seq_len=4096)
+    head = VOCABULARY + 4 * 128_256  # in 8 bits
+    assert plan.memory.weights == 32 * (LAYER // 2 + 2 * LAYER // 32) + head + 2 * (VOCABULARY + NORMS)
+    assert plan.capacity > planned("llama-3-8b", "v5e:1x1", quantize="int8", max_seq_len=4096).capacity
+
+
+def test_a_70b_model_in_4_bits_on_eight_chips():
+    plan = planned("llama-3-70b", "v5e:2x4", quantize="int4")
+    layer = 8192 * 128 * (64 + 8 + 8) + 64 * 128 * 8192 + 3 * 8192 * 28_672
+    vocab = cdiv(128_256, 1024) * 1024
+    rest = 2 * (2 * 80 + 1) * 8192  # every device has all norms
+    table, head = 2 * vocab * 8192, vocab * 8192 + 4 * vocab
+    assert plan.memory.weights == (80 * (layer // 2 + 2 * layer // 32) + table + head) // 8 + rest
+    assert plan.fits and plan.engine.tensor_parallel == 8 and not planned("llama-3-70b", "v5e:2x4").fits
+
+
+def test_a_stored_form_counts_as_it_is_stored(tmp_path):
+    quantization = dict(quant_method="awq", bits=4, group_size=128, version="gemm", zero_point=True)
+    raw = {**MODEL_SHAPES["llama-3-8b"], "quantization_config": quantization, "torch_dtype": "float16"}
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    chips, (model, stored) = parse_topology("v5e:1x1"), read_model(str(tmp_path))
+    plan = make_plan(model, chips, suggest_config(chips), stored)
+    weights = LAYER // 2 + (2 + 1) * LAYER // 128  # codes, and an f16 scale and a zero point for each group
+    assert plan.memory.weights == 32 * weights + 2 * (2 * VOCABULARY + NORMS)
+
+
+def test_a_form_that_cannot_be_served_cannot_be_planned(tmp_path):
+    raw = {**MODEL_SHAPES["llama-3-8b"], "quantization_config": dict(quant_method="awq", bits=3)}
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    with pytest.raises(ModelError, match=r"quantization_config\.bits must be 4"):
+        read_model(str(tmp_path))

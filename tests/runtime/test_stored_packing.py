@@ -17,7 +17,7 @@ from jaxchat.kernels.matmul.native import native_matmuls
 from jaxchat.kernels.matmul.packed import JoinedWeight, PackedWeight, matmul, matmul_entry
 from jaxchat.models.param_specs import ParamSpec
 from jaxchat.quantised import Factors, QuantisedRows
-from jaxchat.runtime.stored_packing import StoredPacking
+from jaxchat.runtime.stored_packing import PanelRows, StoredPacking
 
 INPUTS = 96
 
@@ -42,8 +42,8 @@ def spec(*shape: int, contracted: tuple[int, ...] = (0,), axes: str | None = Non
 @pytest.fixture(params=["native", ""])
 def packing(request: pytest.FixtureRequest) -> StoredPacking:
     if not request.param:
-        return StoredPacking("float32", "", {})
-    return StoredPacking("float32", native_grouped(cache_folder()), native_matmuls(cache_folder()))
+        return StoredPacking(PanelRows("float32"))
+    return StoredPacking(PanelRows("float32", native_grouped(cache_folder()), native_matmuls(cache_folder())))
 
 
 def dense(pieces: list[Piece], shape: tuple[int, ...]) -> np.ndarray:

@@ -210,6 +210,15 @@ def test_a_plan_that_does_not_fit(capsys):
     assert "it fits on v5e:4x4" in capsys.readouterr().out
 
 
+def test_a_plan_with_rounded_weights_keys_and_values(capsys):
+    arguments = ["plan", "llama-3-70b", "--topology", "v5e:2x4", "--quantize", "int4", "--kv-dtype", "int8", "--json"]
+    assert main(arguments) == 0
+    facts = json.loads(capsys.readouterr().out)
+    serve = from_flags(_parser().parse_args(facts["command"].split()[1:]), EngineConfig)
+    assert (serve.quantize, serve.kv_dtype) == ("int4", "int8")
+    assert facts["memory"]["weights"] < facts["parameters"] * 5 / 8 / 8 + 3e8  # 4.5 bits, and a table in bfloat16
+
+
 @pytest.mark.parametrize(
     ("topology", "hosts"), [("v5e:2x4", 1), ("v5p:2x2x1", 1), ("V5P:2x2x2", 2), ("v6e:4x4", 4), ("h200:8", 1)]
 )

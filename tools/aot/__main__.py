@@ -63,7 +63,7 @@ class Result:
 def check(case: Case) -> list[Result]:
     """Compiles all programs of a case and checks each. Raises ValueError if the TPU compiler is missing."""
     topology, model = parse_topology(case.topology), read_shape(case.model)
-    engine = suggest_config(topology, slots=case.slots, max_seq_len=case.context)
+    engine = suggest_config(topology, slots=case.slots, max_seq_len=case.context, quantize=case.quantize)
     plan = make_plan(model, topology, engine)
     aot = AotEngine(model, topology, plan.engine)
     programs = [aot.compile(name) for name in aot.program_specs]
@@ -103,7 +103,7 @@ def row(one: Result) -> str:
     """Returns a result as one row of the Markdown table."""
     costs, chip = one.costs, one.plan.topology.chip
     sums = all_reduce_seconds(costs.all_reduced_bytes, one.plan.topology, one.plan.engine.tensor_parallel)
-    hidden = "-" if one.step is None else f"{costs.hidden_seconds / sums:.0%}"
+    hidden = "-" if one.step is None or not sums else f"{costs.hidden_seconds / sums:.0%}"
     verdict = "yes" if not one.failed else f"**not {', '.join(sorted(one.failed))}**"
     return (
         f"{_begin(one.case)} {costs.name} | {one.memory / GIB:.2f} of {chip.memory / GIB:.2f} "
@@ -117,7 +117,7 @@ def unexpected(case: Case, results: list[Result]) -> list[str]:
     """Returns a sentence for each bound that fails unexpectedly, or that holds although it is known to fail."""
     failed = frozenset().union(*(one.failed for one in results))
     known = {name for name, _ in case.known}
-    place = f"{case.model} on {case.topology}"
+    place = f"{case.name} on {case.topology}"
     new = [f"{place}: fails {name}: {BOUNDS[name]}" for name in sorted(failed - known)]
     return new + [f"{place}: {name} holds now; take it from the list" for name in sorted(known - failed)]
 
@@ -140,7 +140,7 @@ def write(results: list[Result], cases: Sequence[Case], target: Path) -> None:
     for case in cases:
         new = [row(one) for one in results if one.case == case]
         lines += new or [line for line in old.splitlines() if line.startswith(_begin(case))]
-    known = [f"- {case.model} on {case.topology}, {name}: {why}." for case in cases for name, why in case.known]
+    known = [f"- {case.name} on {case.topology}, {name}: {why}." for case in cases for name, why in case.known]
     target.write_text("\n".join([head + begin, HEAD, *lines, "", *known, end + tail]), "utf-8")
 
 
@@ -151,13 +151,13 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="document to put the table into")
     parser.add_argument("--jobs", type=int, default=1, help="number of cases to check at a time")
     args = parser.parse_args()
-    cases = [case for case in CASES if args.only in f"{case.model} {case.topology}"]
+    cases = [case for case in CASES if args.only in f"{case.name} {case.topology}"]
     results: list[Result] = []
     surprises: list[str] = []
     with ThreadPoolExecutor(args.jobs) as pool:
         for case, checked in zip(cases, pool.map(check, cases), strict=True):
             seconds = ", ".join(f"{one.costs.name} {one.costs.seconds:.0f} s" for one in checked)
-            print(f"{case.model} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
+            print(f"{case.name} on {case.topology}: compiled {seconds}", file=sys.stderr, flush=True)
             results += checked
             surprises += unexpected(case, checked)
     print("\n".join([HEAD, *map(row, results)]))
@@ -168,7 +168,7 @@ def main() -> int:
 
 
 def _begin(case: Case) -> str:
-    return f"| {case.model} | {case.topology} |"
+    return f"| {case.name} | {case.topology} |"
 
 
 def _times(ratio: float | None) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxchat.config import Quantize
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -22,9 +24,15 @@ class Case:
 
     model: str
     topology: str
+    quantize: Quantize | None = None
     slots: int = 64
     context: int = 8192
     known: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The model, and how its weights are rounded."""
+        return f"{self.model}, {self.quantize}" if self.quantize else self.model
 
 
 CASES = (
@@ -38,4 +46,14 @@ CASES = (
     Case(model="llama-3-70b", topology="v5e:4x4"),
     Case(model="llama-3-70b", topology="v6e:2x4"),
     Case(model="llama-3-70b", topology="v5p:2x2x2"),
+    Case(model="llama-3-8b", topology="v5e:1x1", quantize="int8"),
+    Case(model="llama-3-8b", topology="v5e:1x1", quantize="int4"),
+    Case(
+        model="llama-3-70b",
+        topology="v5e:2x4",
+        quantize="int4",
+        known=(
+            ("gathers", "a prefill gathers the bits that say which tokens prompts have, 1 MB, as dense models do too"),
+        ),
+    ),
 )

@@ -18,6 +18,7 @@ from jaxchat.checkpoints.forms.parts import (
     QuantisedMatrix,
     factors,
     group_size,
+    imagined_matrix,
     quantization_keys,
     unpacked,
     zero_points,
@@ -103,6 +104,20 @@ class AwqForm:
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> AwqMatrix:
         """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""
         return AwqMatrix(Parts(name.removesuffix("weight"), parts), Settings.read(quantization))
+
+    def imagined(
+        self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
+    ) -> QuantisedRows | None:
+        """Returns rows of the form of a weight, or None if it is not converted.
+
+        Raises:
+            ModelError: a setting is not supported or does not fit the shape.
+        """
+        settings = Settings.read(quantization)
+        skipped = ("lm_head", "embed_tokens", *quantization_keys(quantization).words("modules_to_not_convert"))
+        if any(module in name for module in skipped):
+            return None
+        return imagined_matrix(name, shape, _BITS, settings.group_size, scale, zeros=settings.zeros)
 
 
 AWQ = AwqForm()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.checkpoints.forms.parts import Parts, QuantisedMatrix, factors, quantization_keys
+from jaxchat.checkpoints.forms.parts import Parts, QuantisedMatrix, factors, imagined_matrix, quantization_keys
 from jaxchat.checkpoints.stored_form import StoredTensor
 from jaxchat.errors import ModelError
 from jaxchat.models.hf_config import HFConfigReader
@@ -145,6 +145,20 @@ class BitsAndBytesForm:
         state = next((match[2] for part in parts if (match := _STATE.fullmatch(part))), "")
         stored = Parts(name.removesuffix("weight"), parts)
         return TableMatrix(stored, state) if state else Int8Matrix(stored)
+
+    def imagined(
+        self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
+    ) -> QuantisedRows | None:
+        """Returns rows of the form of a weight in 8 bits; None if it is not converted, or in 4 bits, which is widened.
+
+        Raises:
+            ModelError: a setting is not supported.
+        """
+        keys = quantization_keys(quantization)
+        skipped = keys.words("llm_int8_skip_modules") or ("lm_head",)
+        if not keys.flag("load_in_8bit") or any(module in name for module in ("embed_tokens", *skipped)):
+            return None
+        return imagined_matrix(name, shape, 8, -1, "float32")
 
 
 def _json(stored: Any, name: str) -> HFConfigReader:

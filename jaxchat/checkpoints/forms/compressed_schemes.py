@@ -70,6 +70,16 @@ def scheme_of(module: str, quantization: Mapping[str, Any]) -> Scheme:
     return best
 
 
+def planned_scheme(module: str, quantization: Mapping[str, Any]) -> Scheme | None:
+    """Returns the scheme of a module, or None if it is ignored or no target. Raises ModelError as `read_schemes`."""
+    schemes = read_schemes(quantization)
+    ignored = quantization_keys(quantization).words("ignore")
+    best = min(schemes, key=lambda scheme: scheme.rank(module))
+    if best.rank(module) == 3 or any(entry == module or _matches(entry, module) for entry in ignored):
+        return None
+    return best
+
+
 def read_schemes(quantization: Mapping[str, Any]) -> tuple[Scheme, ...]:
     """Returns the schemes of all groups in `quantization`, the `quantization_config` of `config.json`.
 

@@ -16,13 +16,22 @@ from typing import Any
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.checkpoints.forms.compressed_schemes import FLOATS, METHOD, PACKED, Scheme, read_schemes, scheme_of
+from jaxchat.checkpoints.forms.compressed_schemes import (
+    FLOATS,
+    METHOD,
+    PACKED,
+    Scheme,
+    planned_scheme,
+    read_schemes,
+    scheme_of,
+)
 from jaxchat.checkpoints.forms.parts import (
     SCALES,
     Parts,
     QuantisedMatrix,
     factors,
     group_size,
+    imagined_matrix,
     input_order,
     row_factors,
     spread,
@@ -138,6 +147,21 @@ class CompressedTensorsForm:
         if scheme.form != FLOATS:
             return CompressedMatrix(stored, scheme)
         return ScaledFloats(stored, "weight", "weight_scale", scheme.block)
+
+    def imagined(
+        self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
+    ) -> QuantisedRows | None:
+        """Returns rows of the form of a weight, or None if it is not a target or holds floats.
+
+        Raises:
+            ModelError: a setting is not supported or does not fit the shape.
+        """
+        module = name.removesuffix(".weight")
+        scheme = None if "embed_tokens" in module else planned_scheme(module, quantization)
+        if scheme is None or scheme.form == FLOATS:
+            return None
+        size, zeros = scheme.group_size, not scheme.symmetric
+        return imagined_matrix(name, shape, scheme.bits, size, scale, zeros=zeros, ordered=scheme.ordered)
 
     def _parts(self, stem: str, names: Collection[str], quantization: Mapping[str, Any]) -> tuple[str, ...]:
         scheme = scheme_of(stem.removesuffix("."), quantization)

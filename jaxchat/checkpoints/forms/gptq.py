@@ -23,6 +23,7 @@ from jaxchat.checkpoints.forms.parts import (
     QuantisedMatrix,
     factors,
     group_size,
+    imagined_matrix,
     input_order,
     quantization_keys,
     unpacked,
@@ -125,6 +126,27 @@ class GptqForm:
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> GptqMatrix:
         """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""
         return GptqMatrix(Parts(name.removesuffix("weight"), parts), Settings.read(quantization))
+
+    def imagined(
+        self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
+    ) -> QuantisedRows | None:
+        """Returns rows of the form of a weight, or None for embedding, head and norms. Settings for some are ignored.
+
+        Raises:
+            ModelError: a setting is not supported or does not fit the shape.
+        """
+        settings, keys = Settings.read(quantization), quantization_keys(quantization)
+        if (name == "lm_head.weight" and not keys.flag("lm_head")) or "embed_tokens" in name:
+            return None
+        return imagined_matrix(
+            name,
+            shape,
+            settings.bits,
+            settings.group_size,
+            scale,
+            zeros=not keys.flag("sym", True),
+            ordered=settings.ordered,
+        )
 
 
 GPTQ = GptqForm()

@@ -8,12 +8,13 @@ entries of the axis E. Twice each number is an integer from -12 to 12, which a c
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jaxchat.errors import ModelError
-from jaxchat.quantised import Factors, QuantisedRows
+from jaxchat.quantised import Factors, QuantisedRows, imagined_rows
 
 BLOCKS, SCALES = "_blocks", "_scales"
 _POSITIVE = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
@@ -23,7 +24,9 @@ _PAIRS = np.stack([VALUES[np.arange(256) & 15], VALUES[np.arange(256) >> 4]], ax
 BIAS = 127  # of the exponents
 _NOT_A_NUMBER = 255  # among the exponents
 _ZERO, _BITS, _GROUP = 12, 5, 32
-_CODES = (2 * _PAIRS + _ZERO).astype(np.uint8)
+CODES = (2 * VALUES + _ZERO).astype(np.uint8)
+"""The code of `quantised_rows` for each code of 4 bits, u8 `[16]`."""
+_CODE_PAIRS = (2 * _PAIRS + _ZERO).astype(np.uint8)
 
 
 class Mxfp4:
@@ -59,9 +62,7 @@ class Mxfp4:
         blocks, exponents = self._read(index)
         if len(blocks) != 1:
             return None
-        codes = _CODES[blocks[0]].reshape(blocks.shape[1], -1)
-        scales = Factors(np.ldexp(np.float32(1), exponents[0] - BIAS - 1))
-        return QuantisedRows(codes, _BITS, _GROUP, scales, _ZERO)
+        return quantised_rows(_CODE_PAIRS[blocks[0]].reshape(blocks.shape[1], -1), exponents[0])
 
     def _read(self, index: slice) -> tuple[np.ndarray, np.ndarray]:
         """Returns the blocks, u8, and exponents, i32, of some entries. Raises ModelError if one is not a number."""
@@ -69,6 +70,17 @@ class Mxfp4:
         if (scales == _NOT_A_NUMBER).any():
             raise ModelError("a scale is not a number")
         return blocks, scales.astype(np.int32)
+
+
+def quantised_rows(codes: np.ndarray, exponents: np.ndarray) -> QuantisedRows:
+    """Returns rows `[n, k]` without loss.
+
+    Args:
+        codes: u8 `[n, k]`, twice each number plus 12, see `CODES`.
+        exponents: i32 `[n, k / 32]`, as they are stored.
+    """
+    scales = Factors(np.ldexp(np.float32(1), exponents - BIAS - 1))
+    return QuantisedRows(codes, _BITS, _GROUP, scales, _ZERO, e2m1=True)
 
 
 class Mxfp4Form:
@@ -89,6 +101,14 @@ class Mxfp4Form:
             ModelError: the shapes or dtypes of the parts do not match.
         """
         return Mxfp4(parts[f"{name}{BLOCKS}"], parts[f"{name}{SCALES}"])
+
+    def imagined(
+        self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
+    ) -> QuantisedRows | None:
+        """Returns rows of the form of one entry of a stack of matrices, or None for other tensors."""
+        if len(shape) != 3 or not name.endswith("_proj"):
+            return None
+        return replace(imagined_rows((shape[2], shape[1]), _BITS, _GROUP, scale="float32"), zero=_ZERO, e2m1=True)
 
 
 MXFP4 = Mxfp4Form()

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxchat.errors import ModelError
 from jaxchat.models.hf_config import HFConfigReader
-from jaxchat.quantised import BLOCK, Factors, QuantisedRows
+from jaxchat.quantised import BLOCK, Factors, QuantisedRows, imagined_rows
 
 SCALES = ("F16", "BF16", "F32")  # dtypes of scales, as safetensors spells them
 
@@ -115,6 +115,32 @@ def group_size(inputs: int, size: int) -> int:
     if group < 1 or inputs % group:
         raise ModelError(f"group_size is {size}, which does not divide the {inputs} inputs")
     return group
+
+
+def imagined_matrix(
+    name: str, shape: tuple[int, ...], bits: int, size: int, scale: str, *, zeros: bool = False, ordered: bool = False
+) -> QuantisedRows | None:
+    """Returns rows that stand for a weight in planning; None for other tensors, and for groups that are widened.
+
+    Args:
+        name: name of the tensor.
+        shape: its shape.
+        bits: bits of a code.
+        size: inputs in a group, or -1.
+        scale: dtype of the scales, "float16" or "float32".
+        zeros: whether each group has its own zero point.
+        ordered: whether a group's inputs are not neighbours.
+
+    Raises:
+        ModelError: the size does not divide the number of inputs.
+    """
+    if len(shape) != 2 or not name.endswith(".weight"):
+        return None
+    group = group_size(shape[1], size)
+    if group % BLOCK:
+        return None
+    ordered = ordered and group < shape[1]
+    return imagined_rows((shape[0], shape[1]), bits, group, scale=scale, zeros=zeros, ordered=ordered)
 
 
 def unpacked(words: np.ndarray, bits: int) -> np.ndarray:

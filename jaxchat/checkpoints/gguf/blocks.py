@@ -11,6 +11,7 @@ from collections.abc import Callable
 import ml_dtypes
 import numpy as np
 
+from jaxchat.checkpoints.forms import mxfp4
 from jaxchat.checkpoints.forms.mxfp4 import BIAS, VALUES
 from jaxchat.checkpoints.gguf.tensor_types import TensorType
 from jaxchat.errors import ModelError
@@ -71,10 +72,7 @@ def _dequantised(kind: TensorType, rows: np.ndarray) -> np.ndarray:
 
 def _mxfp4(kind: TensorType, rows: np.ndarray) -> np.ndarray:
     blocks = rows.reshape(-1, kind.size)
-    exponents = blocks[:, :1].astype(np.int32)
-    if np.any(exponents > _LARGEST_EXPONENT):
-        raise ModelError("a scale is not a finite number, or too large")
-    scales = np.ldexp(np.float32(1), exponents - BIAS)
+    scales = np.ldexp(np.float32(1), _exponents(blocks)[:, None] - BIAS)
     return (VALUES[_nibbles(blocks[:, 1:], 16)] * scales).reshape(len(rows), -1)
 
 
@@ -122,6 +120,19 @@ def _q6_k(blocks: np.ndarray) -> QuantisedRows:
     return _rows(codes, 6, 16, Factors(_halves(blocks, 104).outer, inner), zero=32)
 
 
+def _mxfp4_rows(blocks: np.ndarray) -> QuantisedRows:
+    codes = mxfp4.CODES[_nibbles(blocks[..., 1:], 16)]
+    return mxfp4.quantised_rows(codes.reshape(len(codes), -1), _exponents(blocks))
+
+
+def _exponents(blocks: np.ndarray) -> np.ndarray:
+    """Returns the exponents of blocks in MXFP4, i32 `[...]`. Raises ModelError if a scale is damaged."""
+    exponents = blocks[..., 0].astype(np.int32)
+    if np.any(exponents > _LARGEST_EXPONENT):
+        raise ModelError("a scale is not a finite number, or too large")
+    return exponents
+
+
 _READERS: dict[str, Read] = {
     "Q8_0": _q8_0,
     "Q4_0": _q4_0,
@@ -131,6 +142,7 @@ _READERS: dict[str, Read] = {
     "Q4_K": _q4_k,
     "Q5_K": _q5_k,
     "Q6_K": _q6_k,
+    "MXFP4": _mxfp4_rows,
 }
 
 

@@ -65,8 +65,13 @@ def open_view(directory: Path) -> tuple[GgufFile, dict[str, Origin]]:
     file = open_gguf(Path(path))
     if listed.get("digest") != digest(file):
         raise ModelError(f"{path}: has changed since {directory} was made from it; load the file itself")
+    return file, origins(file)
+
+
+def origins(file: GgufFile) -> dict[str, Origin]:
+    """Returns the origin of each tensor by its Hugging Face name. Raises ModelError if a key is missing or wrong."""
     keys = model_keys(file)
     renaming = find_architecture(keys).renaming
     heads = keys.integer("attention.head_count", least=1)
     kv_heads = keys.integer("attention.head_count_kv", heads, least=1)
-    return file, renaming.origins(file.tensors, heads, kv_heads)
+    return renaming.origins(file.tensors, heads, kv_heads)

@@ -14,7 +14,7 @@ from jaxchat.checkpoints.gguf.names import Origin, row_order
 from jaxchat.checkpoints.tensor_reader import HEADS, MAPPED, TensorReader
 from jaxchat.checkpoints.tensor_slices import TensorSlice
 from jaxchat.errors import ModelError
-from jaxchat.quantised import QuantisedRows
+from jaxchat.quantised import QuantisedRows, joined
 
 
 class GgufReader(TensorReader):
@@ -74,10 +74,12 @@ class GgufReader(TensorReader):
         """
         origin = self._origins[part.name]
         kind = self._first(origin).type
-        if not is_quantised(kind) or origin.compose or len(origin.shape) != 2:
-            return None
         start, end = part.rows or (0, origin.shape[0])
+        if not is_quantised(kind) or len(origin.shape) != (3 if origin.compose else 2):
+            return None
         try:
+            if origin.compose:
+                return self._entry(origin, start) if end - start == 1 else None
             return quantised_rows(kind, self._rows(origin, start, end))
         except ModelError as error:
             raise self._damaged(part.name, error) from None
@@ -114,6 +116,15 @@ class GgufReader(TensorReader):
         """Returns entries of the first axis of a whole stored tensor as numbers."""
         rows = self._rows(Origin((tensor.name,), tensor.shape), start, end)
         return floats(tensor.type, rows).reshape(end - start, *tensor.shape[1:])
+
+    def _entry(self, origin: Origin, entry: int) -> QuantisedRows | None:
+        """Returns the rows of one expert, those of several tensors alternating, or None if these have several forms."""
+        tensors = [self._file.tensors[name] for name in origin.tensors]
+        if len({tensor.type for tensor in tensors}) > 1:
+            return None
+        raw = (self._rows(Origin((tensor.name,), tensor.shape), entry, entry + 1) for tensor in tensors)
+        rows = joined([quantised_rows(tensors[0].type, each) for each in raw])
+        return rows[np.arange(rows.shape[0]).reshape(len(tensors), -1).T.ravel()]
 
     def _bytes(self, tensor: StoredTensor) -> np.ndarray:
         """Returns the stored bytes of a tensor, u8 `[rows, s]`, as a view of the file."""

@@ -22,6 +22,7 @@ from jaxchat.kernels.attention.spec import AttentionSpec
 Kernel = Callable[..., Array]
 LANES = 128  # the head width that the kernel is written for
 KEYS_PER_BLOCK = 1024  # keys of a block in vector memory; most entries of the kernel's own table amount to this
+KEYS_OF_ALL_HEADS = 4096  # of a block; with more, the compiler reports that vector memory is exhausted
 QUERIES_PER_BLOCK = 32  # fixed, so that programs of different row counts reduce in the same order
 
 
@@ -92,7 +93,8 @@ class RaggedAttention:
             `[T, H, d]` in q's dtype.
         """
         kernel, shape = self.load(), self.shape
-        blocks = min(table.shape[1], KEYS_PER_BLOCK // shape.page)
+        keys = min(KEYS_PER_BLOCK, KEYS_OF_ALL_HEADS // shape.kv_heads_per_device)
+        blocks = max(1, min(table.shape[1], keys // shape.page))
 
         def local(q: Array, pages: Array, lengths: Array, table: Array, bounds: Array, used: Array) -> Array:
             return kernel(

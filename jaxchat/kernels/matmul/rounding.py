@@ -1,4 +1,4 @@
-"""Rounds weights to groups of 32 inputs with one f16 scale: 4 bits with a search for the scale, or 8 bits."""
+"""Rounds weights: to groups of 32 inputs with one f16 scale, or to 8 bits with one f32 scale for each output."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxchat.kernels.rounding import round_to_int8
 from jaxchat.quantised import BLOCK, Factors, QuantisedRows
 
 STEPS = 9  # scales that are tried above and below the one that just holds the largest number of a group
@@ -59,3 +60,20 @@ def _searched(groups: Array, half: int) -> Array:
 
     nothing = jnp.zeros(groups.shape[:2], jnp.float32)
     return jax.lax.fori_loop(0, 2 * STEPS + 1, tried, (nothing, nothing))[1]
+
+
+def round_outputs(w: np.ndarray) -> QuantisedRows:
+    """Rounds `w[N, k]`, f32, symmetrically to 8 bits with one f32 scale for each of the N outputs.
+
+    The numbers are those of `jaxchat.kernels.matmul.int8`, shifted by 128 to codes from 0.
+    """
+    step = max(1, AT_ONCE // w.shape[1])
+    parts = [_rounded_outputs(w[start : start + step]) for start in range(0, len(w), step)]
+    codes, scales = (np.concatenate([np.asarray(part[index]) for part in parts]) for index in range(2))
+    return QuantisedRows(codes, 8, w.shape[1], Factors(scales[:, None]), zero=128)
+
+
+@jax.jit
+def _rounded_outputs(w: Array) -> tuple[Array, Array]:
+    integers, scale = round_to_int8(w)
+    return (integers + 128).astype(jnp.uint8), scale

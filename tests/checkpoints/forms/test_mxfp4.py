@@ -17,12 +17,16 @@ from jaxchat.cache import cache_folder
 from jaxchat.checkpoints.huggingface import load_hf
 from jaxchat.checkpoints.safetensors import SafetensorsReader
 from jaxchat.checkpoints.tensor_slices import TensorSlice
+from jaxchat.config import MeshConfig
 from jaxchat.errors import ModelError
 from jaxchat.kernels.matmul.grouped import GroupedWeight, native_grouped
 from jaxchat.kernels.matmul.packed import matmul_entry
+from jaxchat.kernels.matmul.weight_only import WeightOnly
 from jaxchat.models.families import read_config
 from jaxchat.models.param_specs import param_specs
-from jaxchat.runtime.stored_packing import StoredPacking
+from jaxchat.parallel.mesh import Placement
+from jaxchat.runtime.stored_packing import PanelRows, StoredPacking
+from jaxchat.runtime.weight_only_packing import WeightOnlyRows
 from tools.parity import checkpoints
 
 FILE = "model.safetensors"
@@ -101,16 +105,19 @@ def test_codes_of_five_bits_hold_the_numbers_of_an_expert(packed: Path) -> None:
         np.testing.assert_array_equal(stored.dequantised().T, reader.read(part)[0])
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_experts_that_are_kept_multiply_as_the_widened_ones(packed: Path, native: bool) -> None:
+@pytest.mark.parametrize("layout", ["native", "xla", "weight-only"])
+def test_experts_that_are_kept_multiply_as_the_widened_ones(packed: Path, layout: str) -> None:
     config = read_config(packed)
     specs = param_specs(config)
-    packing = StoredPacking("float32", native_grouped(cache_folder()) if native else "", {})
+    panels = PanelRows("float32", native_grouped(cache_folder()) if layout == "native" else "")
+    weight_only = WeightOnlyRows(Placement.create(MeshConfig(), config), "float32")
+    packing = StoredPacking(weight_only if layout == "weight-only" else panels)
     widened, _ = load_hf(packed, config)
     kept, _ = load_hf(packed, config, keep=lambda path, pieces: packing.pack(specs[path], pieces))
     for name in ("expert_gate_up", "expert_down"):
         stack, dense = kept["layer_0"]["mlp"][name], np.asarray(widened["layer_0"]["mlp"][name])
-        assert isinstance(stack, GroupedWeight)
+        assert isinstance(stack, WeightOnly if layout == "weight-only" else GroupedWeight)
+        assert layout != "weight-only" or stack.codes.dtype == jnp.uint32  # eight in a word
         x = np.random.default_rng(3).choice(np.float32([-127, 127]), (5, dense.shape[1]))  # rounding changes none
         for index, matrix in enumerate(dense):
             right = np.tensordot(x, matrix, 1)

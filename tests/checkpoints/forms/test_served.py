@@ -23,7 +23,7 @@ from jaxchat.kernels.matmul.packed import JoinedWeight
 from jaxchat.models.decoder import Decoder
 from jaxchat.models.param_specs import param_specs
 from jaxchat.planning.model_shapes import read_shape
-from jaxchat.runtime.stored_packing import StoredPacking
+from jaxchat.runtime.stored_packing import PanelRows, StoredPacking
 from tests.checkpoints.forms.cases import CASES
 from tests.checkpoints.forms.writers import Case, Tensors, save
 from tools.parity import checkpoints
@@ -51,7 +51,7 @@ def logits(directory: Path, keep: bool) -> tuple[np.ndarray, list[Any]]:
     """Returns logits, and the matrices of the layers, of which `keep` keeps the stored form."""
     config = read_stored_config(directory)
     specs = param_specs(config)
-    packing = StoredPacking("float32", native_grouped(cache_folder()), native_matmuls(cache_folder()))
+    packing = StoredPacking(PanelRows("float32", native_grouped(cache_folder()), native_matmuls(cache_folder())))
     kept = (lambda path, pieces: packing.pack(specs[path], pieces)) if keep else None
     params, _ = load_hf(directory, config, keep=kept)
     decoder = Decoder(config)

@@ -49,7 +49,9 @@ def test_random_mxfp4_decodes_to_the_numbers_of_gguf() -> None:
     blocks = random_blocks("MXFP4")
     blocks[:, ::17] = np.random.default_rng(1).integers(1, 253, blocks[:, ::17].shape)  # which f32 holds exactly
     expected = gguf.dequantize(blocks, GGMLQuantizationType.MXFP4)  # without the sign of zero, which the format has
-    np.testing.assert_array_equal(floats(tensor_type(number_of("MXFP4")), blocks), expected)
+    kind = tensor_type(number_of("MXFP4"))
+    np.testing.assert_array_equal(floats(kind, blocks), expected)
+    np.testing.assert_array_equal(quantised_rows(kind, blocks).dequantised(), expected)
 
 
 @pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])

@@ -116,6 +116,27 @@ def test_gates_and_ups_of_gpt_oss_alternate(tmp_path: Path) -> None:
     assert reader.quantised(whole(reader, f"{at}gate_up_proj")) is None
 
 
+@pytest.mark.parametrize("kind", ["MXFP4", "Q8_0"])
+def test_experts_of_gpt_oss_stay_quantised(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    layer = {f"ffn_{name}_exps": rng.normal(size=(2, 32, 64)).astype(np.float32) for name in ("gate", "up", "down")}
+    path = write_layer(tmp_path / "a.gguf", "gpt-oss", layer, {"exps.weight": kind})
+    reader = reader_without_config(path)
+    for name in ("gate_up_proj", "down_proj"):
+        part = replace(whole(reader, f"model.layers.0.mlp.experts.{name}"), rows=(1, 2))
+        rows = reader.quantised(part)
+        assert rows is not None and rows.bits == (5 if kind == "MXFP4" else 8)
+        np.testing.assert_array_equal(rows.dequantised().T, reader.read(part)[0])
+
+
+def test_parts_of_experts_in_two_types_are_widened(tmp_path: Path) -> None:
+    layer = {f"ffn_{name}_exps": np.ones((2, 32, 64), np.float32) for name in ("gate", "up")}
+    kinds = {"gate_exps.weight": "Q8_0", "up_exps.weight": "Q4_0"}
+    reader = reader_without_config(write_layer(tmp_path / "a.gguf", "gpt-oss", layer, kinds))
+    part = whole(reader, "model.layers.0.mlp.experts.gate_up_proj")
+    assert reader.quantised(replace(part, rows=(1, 2))) is None
+
+
 def test_a_scale_that_is_not_finite_names_the_tensor(original: Path, tmp_path: Path) -> None:
     path = tiny_gguf.write_tiny(tmp_path / "tiny.gguf", original, {"ffn_down.weight": "Q4_0"})
     stored = open_gguf(path).tensors["blk.0.ffn_down.weight"]

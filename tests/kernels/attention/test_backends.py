@@ -232,3 +232,20 @@ def test_the_backend_of_a_model_supports_each_of_its_layers():
     assert choice.backend.of(1).shapes(3) != choice.backend.of(2).shapes(3)
     with pytest.raises(ValueError, match=r"attention triton: .*head width 512"):
         choose("triton", [narrow, wide], "gpu", MESH)
+
+
+@pytest.mark.parametrize(("kv_heads", "keys"), [(1, 1024), (4, 1024), (8, 512), (32, 128)])
+def test_blocks_of_the_tpu_kernel_hold_fewer_keys_of_more_heads(kv_heads, keys):
+    """With more, the TPU compiler reports that vector memory is exhausted."""
+    seen = []
+
+    def kernel(q, *arrays, **options):
+        seen.append(options["num_kv_pages_per_block"])
+        return q
+
+    shape = AttentionShape(num_heads=32, num_kv_heads=kv_heads, head_dim=128, dtype="bfloat16", page=128)
+    backend = RaggedAttention(shape, MESH, load=lambda: kernel)
+    cache = tuple(jnp.zeros(each.shape, each.dtype) for each in backend.shapes(4))
+    q, table, lengths = jnp.zeros((2, 32, 128)), jnp.zeros((2, 64), jnp.int32), jnp.ones(2, jnp.int32)
+    backend.decode(q, cache, table, lengths, lengths > 0, AttentionSpec())
+    assert seen == [keys // 128]

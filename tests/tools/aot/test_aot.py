@@ -88,7 +88,9 @@ def test_cases_can_be_planned_and_their_known_failures_are_bounds():
     for case in CASES:
         topology = parse_topology(case.topology)
         plan = make_plan(
-            read_shape(case.model), topology, suggest_config(topology, slots=case.slots, max_seq_len=case.context)
+            read_shape(case.model),
+            topology,
+            suggest_config(topology, slots=case.slots, max_seq_len=case.context, quantize=case.quantize),
         )
         assert plan.fits and plan.replicas == 1
         assert {name for name, _ in case.known} <= BOUNDS.keys()

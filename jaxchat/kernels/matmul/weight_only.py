@@ -1,0 +1,224 @@
+"""Quantised weights in the layout of dense ones, for accelerators and meshes. Activations are not rounded.
+
+XLA unpacks and scales the codes inside the product, so that memory reads only codes and scales. The order of axes
+decides whether it does: the compiler for TPUs fuses them if groups and their inputs are separate axes in front of the
+outputs, and if a word holds codes of eight groups, not of eight inputs. Arrays of 4-bit types would do too, but
+compiled programs of jax 0.10 do not take them. Letters: k inputs in G groups of g; N outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import prod
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import PartitionSpec
+
+from jaxchat.kernels.matmul.native import by_rows
+
+Split = Literal["none", "inputs", "outputs", "stack"]
+"""The axis that devices divide among themselves: none, the inputs, the outputs, or the weights of a stack."""
+Order = Literal["matrix", "table"]
+"""Whether inputs stand in front of outputs, or outputs in front, so that rows of a table can be looked up."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class GroupFactors:
+    """`jaxchat.quantised.Factors` with the axes of the codes. An entry of `outer` may cover several groups."""
+
+    outer: Any  # f16 or f32
+    inner: Any = None  # i8, one for each group
+
+
+@dataclass(frozen=True)
+class WeightLayout:
+    """The arrangement of a weight that follows from its place in the model, whatever its stored form.
+
+    `outputs` are the sizes of the axes of outputs. The first `lead` of them stand in front of the inputs, because an
+    axis after them is split. With `stack`, every array has one more leading axis, the weights of a stack. The axis
+    `split` is divided into `shards` equal parts.
+    """
+
+    outputs: tuple[int, ...]
+    lead: int = 0
+    stack: bool = False
+    order: Order = "matrix"
+    split: Split = "none"
+    shards: int = 1
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class WeightOnly:
+    """A weight `[k, outputs...]`, or a stack of them: `scale * (codes - zero) - minimum`.
+
+    Arrays are those of JAX, or of NumPy before they are placed, or shapes or partition specs in their places. A matrix
+    has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`, a table codes `[N, k]` and factors `[N, G]`. A stack
+    has one more leading axis. With an `order`, input j of the codes is input `order[j]` of the model.
+
+    Eight codes of 4 bits share a word, the first one in its lowest bits. A matrix then has `[lead..., W, h, N]`: input
+    `(8 w + i) h + j` is code i of word `[w, j]`, and a group has one or several blocks of h inputs. A table has
+    `[N, k / 8]`: a word has neighbours.
+    """
+
+    codes: Any  # u8, or u32 for words
+    scale: GroupFactors
+    zeros: Any  # u8, as the factors, or None: all are `zero`
+    minimum: GroupFactors | None
+    order: Any  # i32 [k], or None
+    zero: int = field(metadata={"static": True})
+    inputs: int = field(metadata={"static": True})  # k of the model, without padding to whole groups
+    layout: WeightLayout = field(metadata={"static": True})
+    dtype: jnp.dtype = field(metadata={"static": True})  # of what else the model computes with
+    e2m1: bool = field(metadata={"static": True}, default=False)  # whether codes of 4 bits are floats
+
+    def take(self, outputs: Array) -> Array:
+        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`. The weight is a table."""
+        rows = jax.tree.map(lambda array: jnp.take(array, outputs, axis=0), replace(self, order=None))
+        weights = _scaled(rows, _numbers(rows))[:, : self.inputs]
+        return weights if self.order is None else jnp.empty_like(weights).at[:, self.order].set(weights)
+
+    def partition(self, axis: str) -> WeightOnly:
+        """Returns a partition spec in the place of each array, for devices on the mesh axis `axis`."""
+        layout = self.layout
+        front = ([axis if layout.split == "stack" else None] if layout.stack else []) + [None] * layout.lead
+        outputs = axis if layout.split == "outputs" else None
+        groups = axis if layout.split == "inputs" else None
+
+        def factors(array: Any) -> PartitionSpec:
+            if layout.order == "table":
+                return PartitionSpec(outputs, None)
+            return PartitionSpec(*front, groups if array.shape[-2] > 1 else None, outputs)
+
+        if layout.order == "table":
+            codes = PartitionSpec(outputs, None)
+        elif self.codes.shape[-3] == 1 and layout.shards > 1:  # one group, of whose inputs each device has some
+            codes = PartitionSpec(*front, None, groups, outputs)
+        else:
+            codes = PartitionSpec(*front, groups, None, outputs)
+        order = None if self.order is None else PartitionSpec(*front[: layout.stack])
+        others = jax.tree.map(factors, replace(self, codes=None, order=None))
+        return replace(others, codes=codes, order=order)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TiedTable:
+    """An embedding that also serves as head and whose rows have several groups: a table, and a matrix for products.
+
+    In the layout of a table such a product would unpack all codes into memory first.
+    """
+
+    table: WeightOnly
+    head: WeightOnly
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The dtype of what else the model computes with."""
+        return self.table.dtype
+
+    def take(self, outputs: Array) -> Array:
+        """Returns the weights of the outputs numbered `outputs[T]` (int), f32 `[T, k]`."""
+        return self.table.take(outputs)
+
+
+def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -> Array:
+    """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
+
+    Rounds x and the dequantised weights to the dtype of w, and sums in f32. Codes of rows with one scale are exact in
+    every dtype, and their sums are scaled instead.
+
+    Args:
+        x: activations.
+        w: one weight.
+        reduce_dtype: the dtype to which each device rounds its partial sum, if the sum runs over devices.
+    """
+    if isinstance(w, TiedTable):
+        w = w.head
+    numbers = _numbers(w)
+    first = 1 if w.layout.order == "table" else w.layout.lead
+    sizes = numbers.shape[1:] if w.layout.order == "table" else numbers.shape[first:-1]  # of the axes of inputs
+    x = (x if w.order is None else x[:, w.order]).astype(w.dtype)
+    x = jnp.pad(x, ((0, 0), (0, prod(sizes) - x.shape[1]))).reshape(len(x), *sizes)
+    scale_after = _groups(w) == 1 and w.scale.inner is None and w.minimum is None and w.zeros is None
+    weights = numbers if scale_after else _scaled(w, numbers)
+    axes = tuple(range(1, x.ndim)), tuple(range(first, first + len(sizes)))
+
+    def multiply(x: Array, weights: Array) -> Array:
+        exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
+        result = jnp.dtype(reduce_dtype)
+        return jax.lax.dot_general(x, weights, (axes, ((), ())), precision=exact, preferred_element_type=result)
+
+    y: Array = jax.lax.platform_dependent(x, weights.astype(w.dtype), cpu=partial(by_rows, multiply), default=multiply)
+    y = y.astype(jnp.float32)
+    if scale_after:
+        y *= w.scale.outer.astype(jnp.float32).reshape(y.shape[1:])
+    return y.reshape(len(x), *_local_outputs(w.layout, y.shape[-1]))
+
+
+def matmul_entry(x: Array, w: WeightOnly, index: Array, reduce_dtype: str = "float32") -> Array:
+    """Applies `matmul` to `x` and the weight at `index` (i32 scalar) of a stack. Reads only that weight."""
+    entry = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False), w)
+    return matmul(x, entry, reduce_dtype)
+
+
+def _groups(w: WeightOnly) -> int:
+    """Returns the number of groups of a row, in the part of one weight that a device has."""
+    counts = w.scale.outer if w.scale.inner is None else w.scale.inner
+    return counts.shape[-1 if w.layout.order == "table" else -2]
+
+
+def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
+    """Returns the sizes of the axes of outputs on a device, which has `count` of those after the leading ones."""
+    first, rest = layout.outputs[: layout.lead], layout.outputs[layout.lead + 1 :]
+    return (*first, count // prod(rest), *rest)
+
+
+def _numbers(w: WeightOnly) -> Array:
+    """Returns the codes less their zero points, f32: `[lead..., G, g, N]` or of words `[.., W, 8, h, N]`; `[N, k]`."""
+    codes, zero = w.codes, w.zero if w.zeros is None else 0
+    if codes.dtype == jnp.uint32:
+        axis = -1 if w.layout.order == "table" else -3
+        shifts = jnp.arange(0, 32, 4, dtype=jnp.uint32)
+        shifts = shifts.reshape(8, *[1] * (-1 - axis))
+        codes = (jnp.expand_dims(codes, axis) >> shifts & 15).astype(jnp.int32)
+    numbers = _floats(codes) if w.e2m1 else codes.astype(jnp.float32) - zero
+    return numbers.reshape(len(numbers), -1) if w.layout.order == "table" else numbers
+
+
+def _floats(codes: Array) -> Array:
+    """Returns the numbers that codes 0 .. 15 are in E2M1, f32."""
+    size = codes & 7
+    bits = (size << 22) + (126 << 23)  # exponent and mantissa move to their places in f32
+    number = jnp.where(size < 2, size * jnp.float32(0.5), jax.lax.bitcast_convert_type(bits, jnp.float32))
+    return jnp.where(codes < 8, number, -number)
+
+
+def _scaled(w: WeightOnly, numbers: Array) -> Array:
+    """Returns one weight in f32 with the axes of `numbers`."""
+    axis = -1 if w.layout.order == "table" else -2
+    blocks = _groups(w) if axis == -1 else prod(numbers.shape[w.layout.lead : -2])
+
+    def spread(array: Array) -> Array:
+        """Repeats a factor of each group, or of several, for each block or input of the group."""
+        repeated = jnp.repeat(array, blocks // array.shape[axis], axis=axis)
+        if axis == -1:
+            return jnp.repeat(repeated, numbers.shape[1] // blocks, axis=1)
+        return repeated.reshape(*numbers.shape[:-2], 1, numbers.shape[-1])
+
+    def values(factors: GroupFactors) -> Array:
+        outer = factors.outer.astype(jnp.float32)
+        if factors.inner is None:
+            return spread(outer)
+        outer = jnp.repeat(outer, _groups(w) // outer.shape[axis], axis=axis)
+        return spread(outer * factors.inner.astype(jnp.float32))
+
+    if w.zeros is not None:
+        numbers -= spread(w.zeros.astype(jnp.float32))
+    numbers *= values(w.scale)
+    return numbers if w.minimum is None else numbers - values(w.minimum)

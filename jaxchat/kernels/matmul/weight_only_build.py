@@ -1,0 +1,167 @@
+"""Arranges quantised rows as `WeightOnly`: in NumPy arrays, or as shapes alone for planning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, WeightOnly
+from jaxchat.quantised import Factors, QuantisedRows
+
+_PER_WORD = 8  # codes
+_LEAST = 4  # inputs that a row of words has in common; TPUs have tiles of 4 and of 8 rows
+
+
+def from_rows(
+    stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: jnp.dtype, inputs: int | None = None
+) -> WeightOnly:
+    """Returns the weights of `stack`, all of one form, in NumPy arrays. There is one unless `layout.stack`.
+
+    Args:
+        stack: each weight `[N, k]`. Their orders of inputs may differ.
+        layout: the arrangement of the weight.
+        dtype: dtype of what else the model computes with.
+        inputs: k of the model, if the rows are padded with zeros to whole groups.
+    """
+    first = stack[0]
+
+    def stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        arranged = [_arranged(array, layout) for array in arrays]
+        return np.stack(arranged) if layout.stack else arranged[0]
+
+    def factors(parts: Sequence[Factors]) -> GroupFactors:
+        inner = [part.inner for part in parts if part.inner is not None]
+        repeats = _outer_size(parts[0], first, layout) // parts[0].outer.shape[1]
+        outer = [np.repeat(part.outer, repeats, axis=1) for part in parts]
+        return GroupFactors(stacked(outer), stacked(inner) if inner else None)
+
+    codes = stacked([_codes_of_4_bits(rows) if rows.e2m1 else rows.codes for rows in stack])
+    size = _block(first, layout)
+    if layout.order == "table":
+        codes = _words(codes, 1) if size else codes
+    else:
+        codes = codes.reshape(*codes.shape[:-2], -1, size or first.group, codes.shape[-1])
+        codes = _words(codes, codes.ndim - 3) if size else codes
+    zeros = [rows.zero for rows in stack if isinstance(rows.zero, np.ndarray)]
+    minima = [rows.minimum for rows in stack if rows.minimum is not None]
+    return WeightOnly(
+        codes,
+        factors([_scale(rows) for rows in stack]),
+        stacked(zeros) if zeros else None,
+        factors(minima) if minima else None,
+        _orders(stack, layout),
+        first.zero if isinstance(first.zero, int) else 0,
+        inputs or first.shape[1],
+        layout,
+        jnp.dtype(dtype),
+        first.e2m1,
+    )
+
+
+def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: jnp.dtype) -> WeightOnly:
+    """Returns what `from_rows` returns, with shapes and dtypes in place of arrays. Reads no number.
+
+    The rows of `stack` may be fewer than the outputs of `layout`: only their form counts.
+    """
+    first, count = stack[0], prod(layout.outputs)
+    front = ((len(stack),) if layout.stack else ()) + layout.outputs[: layout.lead]
+    rest = count // prod(layout.outputs[: layout.lead])
+
+    def shape(dtype: Any, *inputs: int) -> jax.ShapeDtypeStruct:
+        if layout.order == "table":
+            return jax.ShapeDtypeStruct((count, prod(inputs)), dtype)
+        return jax.ShapeDtypeStruct((*front, *inputs, rest), dtype)
+
+    def factors(part: Factors) -> GroupFactors:
+        inner = None if part.inner is None else shape(np.int8, part.inner.shape[1])
+        return GroupFactors(shape(part.outer.dtype, _outer_size(part, first, layout)), inner)
+
+    groups, size = first.shape[1] // first.group, _block(first, layout)
+    ordered = any(rows.order is not None for rows in stack)
+    return WeightOnly(
+        shape(np.uint32, first.shape[1] // (_PER_WORD * size), size) if size else shape(np.uint8, groups, first.group),
+        factors(first.scale),
+        None if isinstance(first.zero, int) else shape(np.uint8, groups),
+        None if first.minimum is None else factors(first.minimum),
+        jax.ShapeDtypeStruct((*front[: layout.stack], first.shape[1]), np.int32) if ordered else None,
+        first.zero if isinstance(first.zero, int) else 0,
+        first.shape[1],
+        layout,
+        jnp.dtype(dtype),
+        first.e2m1,
+    )
+
+
+def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
+    """Returns whether a division of the inputs cuts through groups, or through an order of inputs."""
+    if layout.split != "inputs":
+        return False
+    parts = rows.shape[1] if rows.group == rows.shape[1] else rows.shape[1] // rows.group
+    return rows.order is not None or parts % layout.shards > 0
+
+
+def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
+    """Returns h, the inputs that a row of words has in common, or 0 if codes are not packed into words.
+
+    It is the largest for which a group has one, two, four ... blocks, and each device whole words.
+    """
+    if rows.bits != 4 and not rows.e2m1:
+        return 0
+    if layout.order == "table":
+        return 1 if rows.shape[1] % _PER_WORD == 0 else 0
+    shards = layout.shards if layout.split == "inputs" else 1
+    size = rows.group
+    while rows.shape[1] % (size * _PER_WORD * shards):
+        if size % (2 * _LEAST):
+            return 0
+        size //= 2
+    return size
+
+
+def _words(codes: np.ndarray, axis: int) -> np.ndarray:
+    """Packs each eight neighbours on an axis, 0 .. 15, into a word u32, the first one into its lowest bits."""
+    shape = (*codes.shape[:axis], -1, _PER_WORD, *codes.shape[axis + 1 :])
+    first, *others = np.moveaxis(codes.reshape(shape), axis + 1, 0)
+    words = first.astype(np.uint32)
+    for index, each in enumerate(others, 1):
+        words |= each.astype(np.uint32) << np.uint32(4 * index)
+    return words
+
+
+def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
+    """Returns the codes of E2M1, u8 below 16, of numbers that are stored as their doubles."""
+    numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
+    return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
+
+
+def _scale(rows: QuantisedRows) -> Factors:
+    """Returns the scales of the codes that devices have."""
+    return Factors(2 * rows.scale.outer, rows.scale.inner) if rows.e2m1 else rows.scale
+
+
+def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
+    """Returns `array[N, m]` as `[lead..., m, N]`, and for a table as it is."""
+    if layout.order == "table":
+        return array
+    lead = layout.outputs[: layout.lead]
+    return array.reshape(*lead, len(array) // prod(lead), array.shape[1]).swapaxes(-1, -2)
+
+
+def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
+    """Returns the number of outer factors of a row. Where a device would have a part of one, each group has its own."""
+    size = part.outer.shape[1]
+    cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0
+    return rows.shape[1] // rows.group if cut else size
+
+
+def _orders(stack: Sequence[QuantisedRows], layout: WeightLayout) -> np.ndarray | None:
+    """Returns the orders of inputs of the weights, or None if all have that of the model."""
+    if all(rows.order is None for rows in stack):
+        return None
+    orders = [np.arange(rows.shape[1], dtype=np.int32) if rows.order is None else rows.order for rows in stack]
+    return np.stack(orders) if layout.stack else orders[0]
