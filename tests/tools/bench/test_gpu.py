@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxchat.kernels.attention import gpu_flash
+from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import PLAIN
 from jaxchat.planning.model_shapes import read_shape
 from tests.greedy import greedy
@@ -74,7 +75,8 @@ def test_ways_to_attend_agree() -> None:
     np.testing.assert_allclose(contiguous(q, *slots, table, lengths, "xla"), expected, atol=1e-5)
     chunk = jnp.asarray(rng.normal(size=(16, H, d)), jnp.float32)
     places = table[0], jnp.int32(32)
-    ours = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=True))(chunk, (keys, values), *places)
+    batch = RaggedBatch.single(*places, len(chunk))
+    ours = jax.jit(partial(gpu_flash.prefill, spec=PLAIN, interpret=True))(chunk, (keys, values), batch)
     np.testing.assert_allclose(chunk_gathered(chunk, keys, values, *places, "xla"), ours, atol=1e-5)
 
 
