@@ -23,6 +23,14 @@ BLOCK = 128  # tokens that attention reduces over at once; pages tile it
 AUTO = "auto"  # as `cache_dir`: the user's cache folder; as `speculate`: as many drafts as save time
 
 
+def most_slices(bucket: int) -> int:
+    """Returns the largest number of slices in a prefill step of `bucket` tokens: one for every 8, from 2 to 16.
+
+    Each lengthens the step's input by about 30 kB.
+    """
+    return min(max(bucket // 8, 2), 16)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig(Settings):
     """A split of the work over devices. `tensor` splits KV-head groups and the feed-forward width.

@@ -29,10 +29,7 @@ class Constraint(Protocol):
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next, because the grammar allows no other text; often none.
-
-        May raise any exception.
-        """
+        """Returns tokens that probably come next, as no other text may; often none. May raise any exception."""
 
     def copy(self) -> Constraint | None:
         """Returns another constraint at the same place, to look ahead; None if that could harm this one."""
@@ -151,14 +148,6 @@ class PrefillWork:
         return sum(len(part.tokens) for part in self.slices)
 
 
-def most_slices(bucket: int) -> int:
-    """Returns the largest number of slices in a prefill step of `bucket` tokens: one for every 8, from 2 to 16.
-
-    Each lengthens the step's input by about 30 kB.
-    """
-    return min(max(bucket // 8, 2), 16)
-
-
 @dataclass(frozen=True)
 class DecodeWork:
     """A decode step of R rows, each of which samples one token. `slots` i32 `[R]` has the slot of each row.
@@ -201,8 +190,7 @@ class SwapOutWork:
 class SwapInWork:
     """A step that restores a swapped sequence in `slot`, bit for bit.
 
-    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached and already have
-    their contents.
+    `pages` i32 are all pages that it has now. The first `shared_pages` of them are cached and have their contents.
     """
 
     slot: int

@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from jaxchat.engine.prompt_lookup import PromptIndex
 from jaxchat.engine.scheduler import Scheduler, Step
-from jaxchat.engine.sequence import Sequence
+from jaxchat.engine.sequence import Sequence, sequences_of
 from jaxchat.engine.step_timer import StepTimer
 from jaxchat.types import (
     DecodeWork,
@@ -168,9 +167,7 @@ class Engine:
                 raise QueueFull
             self._inbound += request.choices
             request_id = next(self._ids)
-            index = PromptIndex(request.prompt, request.prediction)
-            choices = range(request.choices)
-            self._inbox.put(_Submit([Sequence(request_id, choice, request, index=index) for choice in choices]))
+            self._inbox.put(_Submit(sequences_of(request_id, request)))
         return request_id
 
     def _has_room(self, choices: int) -> bool:
@@ -232,10 +229,9 @@ class Engine:
             outcome = handle.wait()
             self._timer.ended(done, time.perf_counter() - began, bool(self._in_flight))
             events = self._scheduler.process_output(done, outcome)
-            for event in events:
-                if event.finish:
-                    self._close(event.request)
             self._events += events
+            for finished in (event for event in events if event.finish):
+                self._close(finished.request)
             if self._in_flight:
                 self._deliver_events()
 

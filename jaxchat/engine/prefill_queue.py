@@ -10,10 +10,11 @@ from itertools import islice
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
+from jaxchat.config import most_slices
 from jaxchat.engine.kv_cache_manager import KVCacheManager
 from jaxchat.engine.prefill_policy import PrefillPolicy
 from jaxchat.engine.sequence import Sequence
-from jaxchat.types import PrefillSlice, PrefillWork, most_slices
+from jaxchat.types import PrefillSlice, PrefillWork
 
 
 @dataclass

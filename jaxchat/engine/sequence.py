@@ -136,6 +136,12 @@ class Sequence:
         return self.request_id, self.choice
 
 
+def sequences_of(request_id: int, request: GenerateRequest) -> list[Sequence]:
+    """Returns the sequences of all choices of a request."""
+    index = PromptIndex(request.prompt, request.prediction)
+    return [Sequence(request_id, choice, request, index=index) for choice in range(request.choices)]
+
+
 def accepts_token(constraint: Constraint, token: int) -> bool:
     """Advances the constraint by a sampled token. Returns False if the constraint does not allow it."""
     try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxchat.arithmetic import cdiv
-from jaxchat.config import BLOCK
+from jaxchat.config import BLOCK, most_slices
 from jaxchat.runtime.runner import Runner
 from jaxchat.types import (
     DecodeWork,
@@ -23,7 +23,6 @@ from jaxchat.types import (
     StepResult,
     SwapInWork,
     SwapOutWork,
-    most_slices,
 )
 
 SEQUENCES, PROMPTS, STEPS = 8, 3, 4

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxchat.compat import building_kernels
-from jaxchat.config import EngineConfig
+from jaxchat.config import EngineConfig, most_slices
 from jaxchat.kernels.attention.backend import AttentionShape, ModelAttention
 from jaxchat.kernels.attention.select import Selection, choose
 from jaxchat.models.config import ModelConfig
@@ -24,7 +24,6 @@ from jaxchat.runtime.programs import Step, decode_layout, decode_program, prefil
 from jaxchat.runtime.state import EngineShapes, KVPages, SlotState, slot_shardings
 from jaxchat.sampling.mask import mask_words
 from jaxchat.sampling.sample import Sampler
-from jaxchat.types import most_slices
 
 
 @dataclass(frozen=True)

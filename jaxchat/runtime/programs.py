@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxchat.config import most_slices
 from jaxchat.kernels.attention.backend import AttentionBackend, Cache, ModelAttention
 from jaxchat.kernels.attention.ragged_batch import RaggedBatch
 from jaxchat.kernels.attention.spec import AttentionSpec
@@ -25,7 +26,6 @@ from jaxchat.sampling.logprobs import TOP
 from jaxchat.sampling.mask import TokenMask
 from jaxchat.sampling.sample import Sampled, Sampler
 from jaxchat.sampling.state import HistoryRows, SamplingState
-from jaxchat.types import most_slices
 
 Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotState, Array]]
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxchat.config import most_slices
 from jaxchat.kernels.attention.backend import ModelAttention
 from jaxchat.models.config import ModelConfig
 from jaxchat.models.sharding import TensorParallel
@@ -36,7 +37,6 @@ from jaxchat.types import (
     StepResult,
     SwapInWork,
     SwapOutWork,
-    most_slices,
 )
 
 

@@ -8,9 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxchat.config import most_slices
 from jaxchat.engine.scheduler import Scheduler, Step
 from jaxchat.engine.sequence import Sequence
-from jaxchat.types import GenerateRequest, Outcome, PrefillSlice, PrefillWork, SwapInWork, SwapOutWork, most_slices
+from jaxchat.types import GenerateRequest, Outcome, PrefillSlice, PrefillWork, SwapInWork, SwapOutWork
 from tests.engine.fake import PAGE, FakeRunner
 
 BUCKETS = (32, 64, 256)

@@ -11,17 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxchat.engine import step_timer
-from jaxchat.engine.prompt_lookup import ForcedRate, PromptIndex, PromptLookup
-from jaxchat.engine.scheduler import Step
 from jaxchat.engine.speculation import Speculation
-from jaxchat.engine.step_timer import StepTimer
 from jaxchat.engine.step_times import StepTimes
-from jaxchat.types import DecodeWork, GenerateRequest
+from jaxchat.types import GenerateRequest
 from tests.engine.harness import Harness
 from tests.engine.test_engine_masks import Counting
-
-STEP = Step(DecodeWork(np.zeros(1, np.int32), np.zeros(1, np.int32)), ())
 
 
 class Untimed(StepTimes):
@@ -182,152 +176,6 @@ def test_forced_tokens_are_drafts() -> None:
     assert [event.token for event in harness.gather_one(request)] == list(range(500, 541))
     assert len(harness.runner.decodes) == 10  # four tokens in each
     harness.settle()
-
-
-class Look:
-    """A lookup, and the answer that it reads."""
-
-    def __init__(self, *before: np.ndarray) -> None:
-        self.answer: list[int] = []
-        self.lookup = PromptLookup(PromptIndex(*before), self.answer)
-
-    def append(self, *tokens: int) -> None:
-        self.answer += tokens
-        self.lookup.catch_up()
-
-    def guesses(self, limit: int) -> list[tuple[int, float]]:
-        return self.lookup.guesses(limit)
-
-
-class TestPromptLookup:
-    def test_the_longest_match_is_taken(self) -> None:
-        lookup = Look(np.array([1, 2, 3, 9, 8, 7, 3, 5, 5, 1, 2], np.int32))
-        lookup.append(3)
-        assert [token for token, _ in lookup.guesses(3)] == [9, 8, 7]
-
-    def test_a_prediction_is_guessed_from_its_beginning(self) -> None:
-        lookup = Look(np.array([1, 2, 3], np.int32), np.array([50, 51, 52, 53], np.int32))
-        assert [token for token, _ in lookup.guesses(2)] == [50, 51]
-        lookup.append(50)
-        lookup.append(40)  # the answer departs from the prediction
-        assert 51 not in [token for token, _ in lookup.guesses(1)]
-        lookup.append(52)  # and comes back
-        assert [token for token, _ in lookup.guesses(2)] == [53, 1]
-
-    def test_a_loop_is_guessed_to_go_on(self) -> None:
-        lookup = Look(np.array([9, 4, 5, 6, 4, 5, 6, 4, 5], np.int32))
-        lookup.append(6)
-        assert [token for token, _ in lookup.guesses(7)] == [4, 5, 6, 4, 5, 6, 4]
-
-    @given(st.lists(st.integers(0, 3), min_size=0, max_size=30), st.lists(st.integers(0, 3), max_size=40))
-    @settings(max_examples=60, deadline=None)
-    def test_guesses_follow_the_newest_tokens_somewhere(self, prompt: list[int], answer: list[int]) -> None:
-        lookup, known = Look(np.array(prompt, np.int32)), [*prompt]
-        for token in answer:
-            lookup.append(token)
-            known.append(token)
-            guesses = lookup.guesses(5)
-            assert all(0 <= right <= 1 for _, right in guesses)
-            if guesses:
-                run = [known[-1], *(token for token, _ in guesses)]
-                longer = [*known, *run[1:]]  # a guess may go on into itself
-                assert any(longer[at : at + len(run)] == run for at in range(len(known) - 1))
-
-    def test_wrong_guesses_lower_the_estimate_and_right_ones_raise_it(self) -> None:
-        lookup = Look(np.tile(np.arange(9, dtype=np.int32), 4))
-        before = lookup.guesses(1)[0][1]
-        for token in range(9):
-            lookup.append(token)
-        assert lookup.guesses(1)[0][1] > before
-
-
-class TestStepTimes:
-    def test_unknown_programs_are_taken_for_as_fast_as_the_next_smaller(self) -> None:
-        times = StepTimes((1, 4, 8))
-        assert times.seconds(8, True) == 0
-        times.took(1, False, 0.010)
-        times.took(3, True, 0.020)
-        assert (times.seconds(1, True), times.seconds(4, True), times.seconds(8, True)) == (0.010, 0.020, 0.020)
-
-    def test_a_disturbed_step_is_forgotten(self) -> None:
-        times = StepTimes((1, 8))
-        times.took(8, True, 0.5)
-        times.took(8, True, 0.05)
-        assert times.seconds(8, True) == pytest.approx(0.05, rel=0.1)
-        for _ in range(5):
-            times.took(8, True, 0.05)
-        times.took(8, True, 5.0)
-        assert times.seconds(8, True) < 0.065
-
-    def test_a_slow_program_is_tried_again_some_day(self) -> None:
-        times = StepTimes((1, 2, 4, 8))
-        times.took(8, True, 1.0)
-        for _ in range(3000):
-            times.took(1, False, 0.01)
-        assert times.seconds(8, True) < 0.02 and times.seconds(1, False) == pytest.approx(0.01)
-
-
-class TestStepTimer:
-    """With a clock that the test turns, and a device that takes 5 ms for a step."""
-
-    @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        now = [100.0]
-        monkeypatch.setattr(step_timer.time, "perf_counter", lambda: now[0])
-        return now
-
-    def test_steps_in_a_row_last_from_result_to_result(self, clock: list[float]) -> None:
-        seen: list[float] = []
-        timer = StepTimer(lambda step, seconds: seen.append(round(seconds, 4)))
-        timer.dispatched()
-        for _ in range(3):
-            clock[0] += 0.005
-            timer.ended(STEP, waited=0.004, more=True)
-        assert seen == [0.005, 0.005, 0.005]
-
-    def test_an_awaited_step_lasts_until_the_next_is_dispatched(self, clock: list[float]) -> None:
-        seen: list[float] = []
-        timer = StepTimer(lambda step, seconds: seen.append(round(seconds, 4)))
-        for _ in range(2):
-            timer.dispatched()
-            clock[0] += 0.005
-            timer.ended(STEP, waited=0.005, more=False)
-            clock[0] += 0.002
-        timer.dispatched()
-        assert seen == [0.007, 0.007]
-
-    def test_a_late_host_spoils_two_steps_that_do_not_count(self, clock: list[float]) -> None:
-        seen: list[float] = []
-        timer = StepTimer(lambda step, seconds: seen.append(round(seconds, 4)))
-        timer.dispatched()
-        for waited, passed in ((0.005, 0.005), (0.0, 0.012), (0.003, 0.003), (0.005, 0.005)):
-            clock[0] += passed
-            timer.ended(STEP, waited=waited, more=True)
-        assert seen == [0.005, 0.005]
-
-    def test_idle_time_belongs_to_no_step(self, clock: list[float]) -> None:
-        seen: list[float] = []
-        timer = StepTimer(lambda step, seconds: seen.append(seconds))
-        timer.dispatched()
-        timer.ended(STEP, waited=0.005, more=False)
-        timer.idle()
-        clock[0] += 60
-        timer.dispatched()
-        assert seen == []
-
-
-class TestForcedRate:
-    def test_it_falls_where_the_model_splits_text_otherwise(self) -> None:
-        rate, answer = ForcedRate(), list[int]()
-        first = rate.next([1, 2], answer)
-        for _ in range(9):
-            answer.append(7)
-            last = rate.next([1, 2], answer)
-        assert last < 0.4 < first
-        for _ in range(20):
-            answer += [1, 2]
-            last = rate.next([1, 2], answer)
-        assert last > 0.8
 
 
 class TestSpeculation:
