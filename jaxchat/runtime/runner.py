@@ -197,7 +197,7 @@ class Runner:
         return self._dispatch(name, self._pack_prefill(bucket, slices), bits, len(slices))
 
     def decode(self, work: DecodeWork) -> Handle:
-        """Dispatches a decode step in the smallest program that has a row for each of its slots."""
+        """Dispatches a decode step in the smallest program that has enough rows."""
         return self.decode_in(next(rows for rows in self.decode_buckets if rows >= len(work.slots)), work)
 
     def decode_in(self, rows: int, work: DecodeWork) -> Handle:

@@ -103,9 +103,14 @@ class SlotState:
         )
 
     def take(self, rows: Array, drafts: Drafts) -> SlotState:
-        """Returns the state of R rows: that of the slots `rows`, i32 `[R]`, as if they had sampled each row's drafts.
+        """Returns a state for each row of a decode step. The wide columns of `sampling` keep all S slots.
 
-        The wide columns of `sampling` keep all S slots. Entries of S or more give meaningless values.
+        A row with the draft d_i has that token, at the position of its slot plus i, and the sampling step of its slot
+        plus i.
+
+        Args:
+            rows: i32 `[R]`, the slot of each row; entries of S or more give meaningless values.
+            drafts: the drafts of the rows.
         """
         token, position, table = (leaf.at[rows].get(mode="clip") for leaf in (self.token, self.position, self.table))
         token = jnp.where(drafts.index > 0, drafts.tokens, token)

@@ -95,10 +95,13 @@ def _prompt_bits(slot: SlotInput) -> np.ndarray | int:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HistoryRows:
-    """The rows of which `SamplingState.take_wide` returns the history. Slots of S or more have a meaningless one."""
+    """The history of each of R rows: that of its slot, and then the drafts before the row's sample.
+
+    Rows whose slot is S or more have a meaningless one.
+    """
 
     slots: Array  # i32 [R]
-    sampled: Array  # i32 [R, D], tokens that each row takes for sampled after its slot's history; V adds nothing
+    sampled: Array  # i32 [R, D], the drafts; V where there are fewer than D
 
 
 @jax.tree_util.register_dataclass
@@ -187,7 +190,7 @@ class SamplingState:
 
         Args:
             rows: i32 `[R]`, slots.
-            ahead: i32 `[R]`, how many tokens more than its slot each row takes for sampled.
+            ahead: i32 `[R]`, what is added to the step of each slot: the number of drafts before the row's sample.
         """
         taken = self._gathered(rows, wide=False)
         return replace(taken, step=taken.step + ahead)

@@ -12,10 +12,10 @@ import numpy as np
 
 
 class Prediction:
-    """The tokens that an answer is expected to be like, with the places at which it may come back to them."""
+    """The tokens of a prediction. Finds what comes after a token, or after three, where they occur last."""
 
     def __init__(self, tokens: np.ndarray) -> None:
-        """Indexes a prediction. `tokens` are i32 `[tokens]`."""
+        """Indexes the prediction's tokens, i32 `[tokens]`."""
         self.tokens: list[int] = tokens.tolist()
         self._after: dict[tuple[int, ...], int] = {}  # the last place that follows each run of one or three tokens
         for size in (1, 3):
@@ -23,7 +23,14 @@ class Prediction:
             self._after.update(zip(runs, range(size, len(self.tokens)), strict=False))
 
     def place_after(self, newest: tuple[int, ...]) -> int | None:
-        """Returns the last place that follows the `newest` three tokens or else the newest one, None without such."""
+        """Returns the place after the last occurrence of three tokens, or else of the last of them.
+
+        Args:
+            newest: the tokens; fewer at the beginning of an answer.
+
+        Returns:
+            An index into `tokens`, or None if neither occurs before the last token.
+        """
         return self._after.get(newest) or self._after.get(newest[-1:])
 
 
@@ -31,8 +38,11 @@ class PredictionMatcher:
     """A comparison of one choice with the prediction.
 
     Tokens are compared with those of the prediction, from its first one on, and equal ones are accepted. After a
-    difference, and after the end of the prediction, the comparison continues with the last token of the prediction that
-    follows the choice's newest three tokens there, or else its newest one.
+    difference, and after the end of the prediction, the comparison continues at the place that `Prediction.place_after`
+    finds for the choice's newest three tokens.
+
+    Args:
+        prediction: the prediction.
     """
 
     def __init__(self, prediction: Prediction) -> None:
