@@ -11,7 +11,7 @@ import pytest
 
 from jaxchat.runtime.packing import PackedLayout
 from jaxchat.sampling.mask import expand_bits
-from jaxchat.sampling.state import SamplingState
+from jaxchat.sampling.state import HistoryRows, SamplingState
 from jaxchat.types import SamplingParams
 
 VOCAB = 50
@@ -62,8 +62,10 @@ def test_wide_columns_are_taken_by_row() -> None:
     rows = np.array([2, 0])
     state = SamplingState.zeros(3, VOCAB)
     state = replace(state, counts=state.counts.at[2, 5].set(7), prompt=state.prompt.at[0, 1].set(9))
-    wide, small = state.take_wide(rows), state.take(rows)
-    assert wide.counts[:, 5].tolist() == [7, 0] and wide.prompt[:, 1].tolist() == [0, 9]
+    drafts = np.array([[5, 1], [VOCAB, VOCAB]])
+    wide, small = state.take_wide(HistoryRows(rows, drafts)), state.take(rows, np.array([2, 0]))
+    assert wide.counts[:, 5].tolist() == [8, 0] and wide.counts.sum(axis=1).tolist() == [9, 0]
+    assert wide.prompt[:, 1].tolist() == [0, 9] and small.step.tolist() == [2, 0]
     assert small.counts.shape == (3, VOCAB) and len(small.prompt) == 3 and small.top_k.shape == (2,)
 
 
