@@ -31,8 +31,8 @@ class DecodeBatch:
     def add(self, sequence: Sequence, drafts: list[int]) -> None:
         """Adds a row for a sequence's next token, for which it has a page, and a row after each of its drafts.
 
-        Leaves out a draft and all later ones if the grammar forbids it or has no next token after it, or if the pool
-        has no page for its row.
+        Leaves out a draft in three cases: the grammar forbids it, the grammar has no next token after it, or the pool
+        has no page for its row. All later drafts are then left out too.
 
         Args:
             sequence: the sequence.

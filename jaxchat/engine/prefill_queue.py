@@ -162,7 +162,7 @@ class PrefillQueue:
         step.add(self._slice(sequence, count), sequence)
 
     def _admit(self, sequence: Sequence, spare: int) -> bool:
-        """Gives a waiting sequence a slot and pages. Returns whether there was room, with `spare` more pages."""
+        """Gives a waiting sequence a slot and pages. Returns whether there was room, also for `spare` more pages."""
         if not self._kv_cache.allocate(sequence, len(sequence.prompt), spare):
             return False
         self.discard(sequence)

@@ -1,8 +1,8 @@
 """Chooses the draft tokens of each decode step: guesses in rows that no sequence needs.
 
-A right draft saves its sequence a step, a wrong one changes nothing, so drafts never change an answer. They may cost
+A right draft saves its sequence a step. A wrong one changes nothing, so drafts never change an answer. They may cost
 time: more rows can mean a larger program, and the step after drafts must wait for their outcome. Drafts are therefore
-chosen for the most expected tokens per second.
+chosen so that the expected number of tokens per second is largest.
 """
 
 from __future__ import annotations

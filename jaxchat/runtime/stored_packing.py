@@ -72,8 +72,9 @@ class RowsPacking(Protocol):
 class PanelRows:
     """The layout of quantised rows for matrix products on one CPU.
 
-    `target` is the custom call from `native_grouped`, which multiplies by quantised rows. `targets` are the custom
-    calls from `native_matmuls`, by dtype, which multiply by other rows. If one is empty, XLA does that work.
+    `target` is the custom call from `native_grouped`, which multiplies by quantised rows. If it is empty, XLA
+    multiplies. `targets` are the custom calls from `native_matmuls`, by dtype, which multiply by other rows. If it is
+    empty, other rows cannot be packed.
     """
 
     dtype: str  # of activations, and of weights that are not quantised

@@ -37,9 +37,9 @@ class Prediction:
 class PredictionMatcher:
     """A comparison of one choice with the prediction.
 
-    Tokens are compared with those of the prediction, from its first one on, and equal ones are accepted. After a
-    difference, and after the end of the prediction, the comparison continues at the place that `Prediction.place_after`
-    finds for the choice's newest three tokens.
+    Compares each token of the choice with one of the prediction, from their beginnings on. Equal ones are accepted.
+    After a difference, and after the end of the prediction, the comparison continues at the place that
+    `Prediction.place_after` finds for the choice's newest three tokens.
 
     Args:
         prediction: the prediction.

@@ -2,8 +2,8 @@
 
 A weight `[n, k]` has `weight_scale` `[n, k / g]`, for groups of g inputs, and `weight_zero_point` unless its codes are
 symmetric. Packed integers are codes from 0 in `weight_packed` i32 `[n, k * bits / 32]`, lowest bits first. Zero points
-are then packed likewise, over outputs, and `weight_shape` is (n, k). `weight_g_idx` has the group of each input if the
-inputs of a group are not neighbours. Plain integers and floats are stored as `weight`.
+are then packed too, several outputs in a word, and `weight_shape` is (n, k). `weight_g_idx` has the group of each input
+if the inputs of a group are not neighbours. Plain integers and floats are stored as `weight`.
 
 Scales of activations are not read, because the kernels compute their own.
 """

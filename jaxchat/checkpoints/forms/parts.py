@@ -175,8 +175,9 @@ def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
 
 
 def input_order(groups: np.ndarray, count: int, end: str) -> np.ndarray | None:
-    """Returns an order of inputs, i32 `[k]`, that brings those of each group together. Returns None if they are in
-    order.
+    """Returns an order of inputs, i32 `[k]`, in which the inputs of each group are adjacent.
+
+    Returns None if the groups of the inputs ascend already.
 
     Args:
         groups: the group of each input, i32 `[k]`.

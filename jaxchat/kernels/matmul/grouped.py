@@ -178,7 +178,7 @@ def _zero(rows: QuantisedRows) -> int:
 
 
 def _minimum(rows: QuantisedRows) -> Factors | None:
-    """Returns the minima of a weight, which include the zero points of groups. None if all minima are zero."""
+    """Returns the minima of a weight, which include the zero points of groups. None if there are none."""
     if isinstance(rows.zero, int):
         return rows.minimum
     zeros = (rows.zero.astype(np.int16) - _zero(rows)).astype(np.int8)

@@ -1,9 +1,10 @@
 """Quantised weights in the layout of dense ones, for accelerators and meshes. Activations are not rounded.
 
-XLA unpacks and scales the codes inside the product, so that memory reads only codes and scales. The order of axes
-decides whether it does: the compiler for TPUs fuses them if groups and their inputs are separate axes in front of the
-outputs, and if a word holds codes of eight groups, not of eight inputs. Arrays of 4-bit types would do too, but
-compiled programs of jax 0.10 do not take them. Letters: k inputs in G groups of g; N outputs.
+XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. Whether it does
+so depends on the order of axes. The compiler for TPUs does under two conditions. Groups and their inputs must be
+separate axes in front of the outputs. The codes in a word must be of eight blocks, not of eight neighbouring inputs.
+Arrays of 4-bit types would do too, but compiled programs of jax 0.10 do not take them. Letters: k inputs in G groups of
+g; N outputs.
 """
 
 from __future__ import annotations

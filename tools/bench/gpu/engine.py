@@ -66,7 +66,8 @@ def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[
 def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
     """Returns a warmed-up runner with random weights.
 
-    It has one prefill program, of `args.prefill_chunk` tokens, and decode programs of all slots and of 8 rows.
+    It has one prefill program, of `args.prefill_chunk` tokens. It has decode programs of all slots and, if there are
+    more than 8, of 8 rows.
 
     Args:
         model: the model.
