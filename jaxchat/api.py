@@ -54,8 +54,8 @@ def load(
         progress: True to show bars in a notebook or at a terminal, False for no output, or a function that is called as
             `report(stage, done, total)`.
         config: settings of the engine.
-        settings: single settings of `jaxchat.EngineConfig`, which replace those of `config`, and of `ChatConfig` in
-            `jaxchat.config`, such as `template_date`.
+        settings: fields of `EngineConfig` or `ChatConfig`, such as `template_date`. Fields of `EngineConfig` override
+            `config`.
 
     Raises:
         ModelError: the model cannot be loaded.

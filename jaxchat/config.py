@@ -26,7 +26,7 @@ AUTO = "auto"  # as `cache_dir`: the user's cache folder; as `speculate`: as man
 def most_slices(bucket: int) -> int:
     """Returns the largest number of slices in a prefill step of `bucket` tokens: one for every 8, from 2 to 16.
 
-    Each lengthens the step's input by about 30 kB.
+    Each slice lengthens the step's input by about 30 kB.
     """
     return min(max(bucket // 8, 2), 16)
 
@@ -45,7 +45,10 @@ class MeshConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig(Settings):
-    """Settings of the engine: sizes of programs and KV cache, precision, devices. They determine all array shapes."""
+    """Settings of the engine: sizes of programs and KV cache, precision, devices.
+
+    Together with the model and the platform, they determine all array shapes.
+    """
 
     slots: int = setting(8, "sequences that decode together; further requests wait", metavar="N", least=1)
     prefill_chunk: int = setting(
@@ -158,7 +161,7 @@ class EngineConfig(Settings):
 
     @property
     def max_drafts(self) -> int:
-        """The most draft tokens of a sequence in one step, 0 for none.
+        """The maximum number of draft tokens of a sequence in one step, 0 for none.
 
         With determinism "fast", "auto" means none: a draft could change the program that computes a token.
 

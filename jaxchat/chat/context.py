@@ -32,10 +32,10 @@ class Record:
         user: the field `user` of the request. Observers must not store it unhashed.
         accepted: time of acceptance, Unix seconds.
         prompt_tokens: 0 until the prompt is tokenised.
-        cached_tokens: number of the prompt's tokens that were not computed for the first choice.
+        cached_tokens: prompt tokens that the first choice took from the prefix cache.
         completion_tokens: sampled tokens of all choices so far.
-        reasoning_tokens: tokens of thoughts of the choices that have ended.
-        accepted_prediction_tokens: tokens of the prediction that the choices that have ended repeat.
+        reasoning_tokens: tokens in the thoughts of the finished choices.
+        accepted_prediction_tokens: prediction tokens that the finished choices repeat.
         first_token: seconds from acceptance to the first token; None before it.
         seconds: seconds from acceptance to the end; 0 while the request runs.
         outcome: "running", then "completed", "refused", "failed", "timeout" or "cancelled".

@@ -79,11 +79,13 @@ class PlannedForm(StoredForm, Protocol):
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of the form in which a tensor is stored, or None if it is not kept quantised.
+        """Returns rows of zeros in the form in which a tensor is stored.
+
+        Returns None if the tensor is not stored quantised, or if reading widens it.
 
         Args:
             name: name of the represented tensor.
-            shape: its shape: `[n, k]`, or `[entries, k, n]` of a stack, of which the rows are one entry.
+            shape: its shape, `[n, k]`, or `[entries, k, n]` for a stack. The rows are then those of one entry.
             quantization: as for `find`.
             scale: dtype of scales that are stored in the dtype of the model: "float16" or "float32".
 

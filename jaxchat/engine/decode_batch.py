@@ -31,12 +31,12 @@ class DecodeBatch:
     def add(self, sequence: Sequence, drafts: list[int]) -> None:
         """Adds a row for a sequence's next token, for which it has a page, and a row after each of its drafts.
 
-        Stops at the first draft that the grammar forbids, or after which it has no next token, or for whose row the
-        pool has no page.
+        Leaves out a draft in three cases: the grammar forbids it, the grammar has no next token after it, or the pool
+        has no page for its row. All later drafts are then left out too.
 
         Args:
             sequence: the sequence.
-            drafts: guesses of its next tokens, without stop tokens.
+            drafts: guesses of its next tokens, in order, without stop tokens.
         """
         mask, possible = None, True
         if sequence.constrained:
@@ -60,12 +60,12 @@ class DecodeBatch:
                 if mask is not None:
                     mask = np.zeros(self._words, np.uint32)
                     sequence.write_mask(mask, ahead)
-            except Exception:  # the sequence itself may never come here
+            except Exception:  # the answer itself may never reach this draft
                 return
             self._add_row(sequence, draft, mask if sequence.constrained else None)
 
     def work(self) -> DecodeWork:
-        """Returns the step."""
+        """Returns the step as arrays of R rows."""
         rows = len(self.sequences)
         constrained, token_mask = np.zeros(rows, bool), None
         if self._masks:
@@ -97,8 +97,8 @@ def rejected(drafts: np.ndarray, tokens: np.ndarray) -> set[int]:
     """Returns the rows of a decode step that do not count, because a draft of their sequence was wrong.
 
     Args:
-        drafts: those of the step, i32 `[R]`, -1 in rows without.
-        tokens: the tokens that the rows sampled, i32 `[R]`.
+        drafts: the draft of each row, i32 `[R]`; -1 in rows without one.
+        tokens: the token that each row sampled, i32 `[R]`.
     """
     wrong: set[int] = set()
     for row in np.flatnonzero(drafts > _NO_DRAFT).tolist():

@@ -40,7 +40,7 @@ class EngineStopped(Exception):
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot of the load: sequences and KV pages; and since the start: steps, preemptions and draft tokens."""
+    """A snapshot: sequences and KV pages at present, and steps, preemptions and draft tokens since the start."""
 
     waiting: int
     running: int
@@ -112,8 +112,8 @@ class Engine:
         """Starts the engine thread.
 
         Args:
-            deliver: called on the engine thread with new events, after each step that has any, at the latest when the
-                next step has begun. Also called when the thread ends, with the failures of unfinished requests.
+            deliver: called on the engine thread with the events of a step, at the latest when the next step has
+                begun. Also called when the thread ends, with the failures of unfinished requests.
             ended: called when the thread ends, after all events. At that time, `failure` is None if the engine was
                 stopped, and otherwise the error.
         """
@@ -188,7 +188,7 @@ class Engine:
         self._inbox.put(_Cancel(request_id, choice))
 
     def limit_drafts(self, count: int) -> None:
-        """Sets the most draft tokens of a sequence in one step, 0 to 15, from the next step on."""
+        """Sets the maximum number of draft tokens of a sequence in one step, 0 to 15, from the next step on."""
         self._scheduler.speculation.limit = count
 
     def forget_prefixes(self) -> None:

@@ -37,7 +37,7 @@ class KVCacheManager:
         return len(sequence.prompt) - self.chunk * self.pool.count_prefix(self._chunks(sequence))
 
     def missing_after(self, sequence: Sequence) -> int:
-        """Returns the number that `missing` returns once another sequence with the same prompt was computed."""
+        """Returns what `missing` will return after the prefill of another sequence with the same prompt."""
         return (len(sequence.prompt) - 1) % self.chunk + 1
 
     def extend(self, sequence: Sequence, tokens: int) -> None:
@@ -47,7 +47,7 @@ class KVCacheManager:
             sequence.reserved_pages -= 1
 
     def extend_by_one(self, sequence: Sequence) -> int:
-        """Takes a reserved page if the next token needs one. Returns that page, or -1."""
+        """Takes a reserved page if the next token needs one. Returns the id of the page, or -1 without one."""
         if sequence.position < len(sequence.pages) * self.page_size:
             return -1
         self.extend(sequence, sequence.position + 1)

@@ -18,9 +18,9 @@ class Prefix:
     """
 
     key: tuple[int, bytes]  # serial of the chunk before it (0: none), and this chunk's tokens
-    serial: int
-    pages: tuple[int, ...]
-    users: int = 0
+    serial: int  # a number that no other prefix has, from 1
+    pages: tuple[int, ...]  # ids
+    users: int = 0  # sequences
 
 
 class PagePool:
@@ -77,7 +77,7 @@ class PagePool:
         self._free.extend(pages)
 
     def match_prefix(self, chunks: Iterable[bytes]) -> list[Prefix]:
-        """Returns the cached chunks with which a prompt begins, in order, and adds one use to each.
+        """Returns the cached chunks with which a prompt begins, in order. The caller uses each and must `release` them.
 
         Args:
             chunks: the tokens of each whole chunk of the prompt, as bytes.
@@ -88,11 +88,11 @@ class PagePool:
         return prefixes
 
     def count_prefix(self, chunks: Iterable[bytes]) -> int:
-        """Returns the number of chunks that `match_prefix` would return. Uses none."""
+        """Returns the number of chunks that `match_prefix` would return. The caller does not use them."""
         return sum(1 for _ in self._cached(chunks))
 
     def insert_prefix(self, parent: Prefix | None, tokens: bytes, pages: tuple[int, ...]) -> Prefix | None:
-        """Caches a chunk that prefill has just written, with one use by the caller.
+        """Caches a chunk that prefill has just written. The caller counts as its first user and must `release` it.
 
         Args:
             parent: the cached chunk before this one; None for the first chunk of a prompt.
@@ -110,7 +110,7 @@ class PagePool:
         return prefix
 
     def release(self, prefixes: list[Prefix]) -> None:
-        """Ends one use of each prefix.
+        """Ends the caller's use of each prefix.
 
         Releases the last chunk first, so that a chunk is evicted before the one that it extends.
         """
@@ -121,7 +121,7 @@ class PagePool:
                 self._idle_pages += len(prefix.pages)
 
     def clear(self) -> None:
-        """Evicts all cached chunks without a user."""
+        """Evicts all cached chunks that no sequence uses."""
         while self._idle:
             self._evict()
 

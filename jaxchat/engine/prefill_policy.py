@@ -8,7 +8,7 @@ from itertools import pairwise
 class PrefillPolicy:
     """A policy that alternates prefill and decode steps.
 
-    Between two decode steps it allows `max(1, startable // running)` quotas of prompt tokens (see `next_size`), and at
+    Between two decode steps it allows `max(1, startable // running)` quotas of prompt tokens (see `allowance`), and at
     most the largest bucket. No decode step therefore waits for more tokens than one step can compute. A quota is the
     largest bucket of at most two chunks. While no sequence decodes, any bucket is allowed.
     """
@@ -24,7 +24,7 @@ class PrefillPolicy:
         self._used = self._allowed = 0  # prompt tokens since the last decode step
 
     def allowance(self, running: int, startable: int) -> int:
-        """Returns the prompt tokens that may still run before the next decode step; 0 or less if that is next.
+        """Returns the prompt tokens that may still run before a decode step; 0 or less if one is next.
 
         Args:
             running: number of sequences that could decode now.

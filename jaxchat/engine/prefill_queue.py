@@ -21,7 +21,7 @@ from jaxchat.types import PrefillSlice, PrefillWork
 class PrefillStep:
     """A prefill step that is being filled: slices of prompts, and the sequences whose prompts end in it.
 
-    `room` counts the tokens that still fit, and `places` the slices.
+    `room` is the number of tokens that still fit, `places` the number of slices.
     """
 
     room: int
@@ -51,12 +51,14 @@ class PrefillStep:
 class PrefillQueue:
     """A queue of sequences whose prompts are not computed yet. One of them, the oldest, may be computed in part.
 
-    A step completes prompts in order of arrival while they fit. A prompt that does not fit takes the rest of the step,
-    but leaves up to half of it to later prompts that this completes.
+    A step completes prompts in order of arrival while they fit. A prompt that does not fit takes the rest of the step.
+    However, up to half of this rest goes to later prompts that fit there whole.
 
-    A long prompt therefore gets at least half of what older ones leave of a step, and a short one does not wait until a
-    long one ends. A sequence that lacks a slot or pages is never overtaken. Prompts of one step share chunks as if one
-    came after the other, because a layer writes all keys and values of a step before it reads any.
+    A long prompt therefore gets at least half of the room that older ones leave. A short one need not wait for the end
+    of a long one. A sequence that lacks a slot or pages is never overtaken.
+
+    Prompts of one step share chunks as if one came after the other, because a layer writes all keys and values of a
+    step before it reads any.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class PrefillQueue:
             kv_cache: gives pages to admitted sequences.
             free_slots: slots without a sequence. The queue takes slots from its end.
             prefill_buckets: sizes of the prefill steps in tokens, in ascending order, each a multiple of the first.
-            mask_words: size of a row of a token mask, in words.
+            mask_words: number of u32 words in a row of a token mask.
         """
         self.policy = PrefillPolicy(prefill_buckets)
         self.prefilling: Sequence | None = None  # has a slot
@@ -113,7 +115,7 @@ class PrefillQueue:
         return step
 
     def _candidates(self, limit: int, admitting: bool) -> Iterator[Sequence]:
-        """Returns the first waiting sequences that could be admitted, at most `limit` and the number of free slots."""
+        """Returns the first waiting sequences, at most `limit` and one for each free slot. None without `admitting`."""
         return islice(self._waiting.values(), min(limit, len(self._free_slots)) if admitting else 0)
 
     def _demand(self, admitting: bool) -> int:
@@ -139,7 +141,7 @@ class PrefillQueue:
             self._divide(step, self.prefilling, running, admitting)
 
     def _divide(self, step: PrefillStep, oldest: Sequence, running: int, admitting: bool) -> None:
-        """Fills a step that cannot complete the oldest prompt. Up to half of the room goes to prompts that it can."""
+        """Fills a step that cannot complete the oldest prompt. Up to half the room goes to later prompts that fit."""
         page = self._kv_cache.page_size
         budget, later = step.room - cdiv(cdiv(step.room, 2), page) * page, []
         for sequence in self._candidates(step.places - 1, admitting):
@@ -160,7 +162,7 @@ class PrefillQueue:
         step.add(self._slice(sequence, count), sequence)
 
     def _admit(self, sequence: Sequence, spare: int) -> bool:
-        """Gives a waiting sequence a slot and pages. Returns whether there was room, with `spare` more pages."""
+        """Gives a waiting sequence a slot and pages. Returns whether there was room, also for `spare` more pages."""
         if not self._kv_cache.allocate(sequence, len(sequence.prompt), spare):
             return False
         self.discard(sequence)

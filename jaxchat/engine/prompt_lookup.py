@@ -1,4 +1,4 @@
-"""Prompt lookup: guesses a sequence's next tokens from an earlier place that has the same newest tokens.
+"""Prompt lookup: guesses the next tokens of a sequence from an earlier place where its newest tokens occurred.
 
 The idea is that of github.com/apoorvumang/prompt-lookup-decoding: answers often repeat pieces of their prompt, such as
 code that is edited, names and facts.
@@ -13,7 +13,7 @@ import numpy as np
 _RUN = 3  # tokens of a long match; a short one is of the newest token alone
 _LONGEST = 8  # matches of this length and more have one rate
 _ID_BITS = 20  # three ids in one key; ids that share bits only lead to a wrong guess
-_WEIGHT = 4.0  # of the first estimate of a rate, in guesses
+_WEIGHT = 4.0  # weight of the first estimate of a rate, as a number of guesses
 _MEMORY = 0.97  # weight of a guess after each later one
 _FORCED = 0.95  # first estimate for tokens that a grammar forces
 _MOST = 32_768  # tokens of a prompt, and of a prediction, that are kept
@@ -21,9 +21,9 @@ _FIRST = (0.0, 0.2, 0.4, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)  # first estimate by le
 
 
 class PromptIndex:
-    """The tokens before an answer. Finds what came after a token, or after three, where they occurred last.
+    """The tokens before an answer, with an index of the last occurrence of each token and of each run of three tokens.
 
-    All choices of a request share it. It is built when it is first used, which takes 10 ms for the most tokens.
+    All choices of a request share it. The index is built at its first use. This takes 10 ms for the longest prompts.
     """
 
     def __init__(self, prompt: np.ndarray, prediction: np.ndarray | None = None) -> None:
@@ -38,11 +38,11 @@ class PromptIndex:
         self.predicts = prediction is not None and len(prediction) > 0
 
     def after_token(self, token: int) -> int:
-        """Returns the place after the last occurrence of a token, or -1. The newest token does not count."""
+        """Returns the index in `tokens` after the last occurrence of a token, or -1. The last entry does not count."""
         return _last(self._tokens_by_key, token, 1)
 
     def after_run(self, key: int) -> int:
-        """Returns the place after the last occurrence of three tokens, or -1. The newest three do not count.
+        """Returns the index in `tokens` after the last occurrence of three tokens, or -1. The last three do not count.
 
         Args:
             key: the tokens, as `_key` gives them.
@@ -51,7 +51,7 @@ class PromptIndex:
 
     @cached_property
     def as_list(self) -> list[int]:
-        """The tokens."""
+        """The tokens as a list."""
         return list(map(int, self.tokens))
 
     @cached_property
@@ -85,7 +85,7 @@ class PromptLookup:
         self._after_token: dict[int, int] = {}  # places in the answer, which are preferred to those before it
         self._after_run: dict[int, int] = {}
         self._place = 0 if before.predicts else -1  # of the next guess; -1: there is none
-        self._length = _LONGEST if before.predicts else 0  # how many tokens before the guess are the newest tokens
+        self._length = _LONGEST if before.predicts else 0  # how many tokens before the guess equal the newest ones
         self._right = [_WEIGHT * rate for rate in _FIRST]
         self._guesses = [_WEIGHT] * len(_FIRST)
         self._newest = tuple(self._before[-_RUN:])
@@ -98,9 +98,10 @@ class PromptLookup:
             self._follow(self._answer[self._read])
 
     def guesses(self, limit: int) -> list[tuple[int, float]]:
-        """Returns exactly `limit` guesses of the next tokens, or none if their newest ones did not occur before.
+        """Returns exactly `limit` guesses of the next tokens, or none if the newest tokens did not occur before.
 
-        Each has the probability that it is right if those before it are. What reaches the newest token is repeated.
+        Each comes with the probability that it is right if all guesses before it are. Guesses that reach the newest
+        token start again from the first one.
         """
         if self._place < 0:
             return []
@@ -155,7 +156,10 @@ class PromptLookup:
 
 
 class ForcedRate:
-    """How often tokens that a grammar forces are those that the model samples: it may split their text otherwise."""
+    """An estimate of how often the model samples the tokens that a grammar forces.
+
+    The model may split the same text into other tokens.
+    """
 
     def __init__(self) -> None:
         self._right, self._guesses = _WEIGHT * _FORCED, _WEIGHT

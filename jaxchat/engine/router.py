@@ -94,7 +94,7 @@ class DataParallelEngine:
         self._engines[request_id % len(self._engines)].cancel(request_id, choice)
 
     def limit_drafts(self, count: int) -> None:
-        """Sets the most draft tokens of a sequence in one step, 0 to 15, in every engine."""
+        """Sets the maximum number of draft tokens of a sequence in one step, 0 to 15, in every engine."""
         for engine in self._engines:
             engine.limit_drafts(count)
 

@@ -46,7 +46,7 @@ class Step:
 
     @property
     def awaited(self) -> bool:
-        """Whether this step's result is needed before the next step can be chosen: by a constraint, or by drafts."""
+        """Whether the next step can be chosen only after this step's result, because of a constraint or of drafts."""
         match self.work:
             case PrefillWork():
                 masked = any(part.token_mask is not None for part in self.work.slices)
@@ -83,7 +83,7 @@ class Scheduler:
             page_size: tokens of a KV page.
             pages: number of KV pages, including the null page.
             vocab: size V of the logits; 0 if no request has a grammar or `min_tokens`.
-            max_drafts: most draft tokens of a sequence in one step, at most 15.
+            max_drafts: maximum number of draft tokens of a sequence in one step, 0 to 15.
         """
         self._words = cdiv(vocab, 32)
         self.slots = slots
@@ -143,7 +143,7 @@ class Scheduler:
         return self._decode(ready) if ready else None
 
     def took(self, step: Step, seconds: float) -> None:
-        """Tells how long a step took."""
+        """Records how many seconds a step took. Only decode steps count."""
         if isinstance(step.work, DecodeWork):
             self.speculation.times.took(len(step.rows), step.awaited, seconds)
 

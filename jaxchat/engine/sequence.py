@@ -36,7 +36,7 @@ class Sequence:
     constraint: Constraint | None = None
     constraint_failed: bool = False  # the constraint could not compute the allowed tokens
     tokens: list[int] = field(default_factory=list)  # the sampled tokens that have come back
-    index: PromptIndex | None = None  # that of all choices of the request
+    index: PromptIndex | None = None  # shared by all choices of the request
     lookup: PromptLookup | None = None  # made when drafts are first wanted
     forced_rate: ForcedRate = field(default_factory=ForcedRate)
     _not_stopping: np.ndarray | None = None  # bits of the tokens that are not stop tokens, once they are needed
@@ -59,7 +59,7 @@ class Sequence:
     def fill_mask(self, row: np.ndarray) -> bool:
         """Writes the tokens that may be dispatched next into a row of the token mask, u32 `[ceil(V / 32)]`.
 
-        A grammar that allows nothing but stop tokens ends an answer that is too short: its text is complete.
+        If a grammar allows only stop tokens, they may end the answer before `min_tokens`: its text is complete.
 
         Returns:
             False if the constraint raises an exception, otherwise True.
@@ -72,7 +72,10 @@ class Sequence:
         return True
 
     def write_mask(self, row: np.ndarray, constraint: Constraint | None) -> None:
-        """Does what `fill_mask` does with a constraint at another place. Raises the exception of that constraint."""
+        """Writes a row as `fill_mask` does, with a constraint that may be ahead of the sequence's.
+
+        Passes on the constraint's exceptions. The constraint None allows all tokens.
+        """
         if constraint:
             constraint.fill(row)
         else:
@@ -91,7 +94,7 @@ class Sequence:
     def ends_with(self, token: int) -> bool:
         """Returns whether a sampled token, already counted in `sampled`, ends the answer.
 
-        Where the text of a grammar needs a stop token within `min_tokens`, that token does not.
+        Among the first `min_tokens` tokens, a stop token that a grammar needs for its text does not.
         """
         if token not in self.request.stop_tokens:
             return False
@@ -100,7 +103,7 @@ class Sequence:
 
     @property
     def prompt_index(self) -> PromptIndex:
-        """The tokens before the answer, for its lookup."""
+        """The index of the tokens before the answer."""
         if self.index is None:
             self.index = PromptIndex(self.prompt, self.request.prediction)
         return self.index

@@ -1,8 +1,8 @@
-"""Chooses the draft tokens of each decode step: guesses that ride in rows which no sequence needs.
+"""Chooses the draft tokens of each decode step: guesses in rows that no sequence needs.
 
-A right draft saves its sequence a step, a wrong one changes nothing, so drafts never change an answer. They may cost
+A right draft saves its sequence a step. A wrong one changes nothing, so drafts never change an answer. They may cost
 time: more rows can mean a larger program, and the step after drafts must wait for their outcome. Drafts are therefore
-chosen for the most expected tokens per second.
+chosen so that the expected number of tokens per second is largest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxchat.engine.prompt_lookup import PromptLookup
 from jaxchat.engine.sequence import Sequence
 from jaxchat.engine.step_times import StepTimes
 
-_LEAST_GAIN = 0.05  # expected tokens of the least likely draft
+_LEAST_GAIN = 0.05  # a draft must be expected to add this many tokens
 _TURN = 64  # sequences that may have drafts in one step; in a larger one they take turns
 Drafts = list[list[int]]
 """The drafts of each sequence of a step, in order of position."""
@@ -32,7 +32,7 @@ class Speculation:
 
         Args:
             times: the times of decode steps, which the caller keeps up to date.
-            limit: most drafts of one sequence in a step, at most 15; 0: no drafts.
+            limit: maximum number of drafts of one sequence in a step, at most 15; 0: no drafts.
         """
         self.times = times
         self.limit = limit
@@ -40,19 +40,24 @@ class Speculation:
         self.drafted = self.accepted = 0  # since the start
 
     def count(self, drafts: np.ndarray, rejected: int) -> None:
-        """Counts the drafts of a step, i32 `[R]` with -1 in rows without, of which `rejected` were wrong."""
+        """Counts the drafts of a step.
+
+        Args:
+            drafts: the draft of each row, i32 `[R]`; -1 in rows without one.
+            rejected: number of drafts that were wrong.
+        """
         drafted = int((drafts >= 0).sum())
         self.drafted += drafted
         self.accepted += drafted - rejected
 
     def drafts(self, sequences: list[Sequence], awaited: bool) -> Drafts:
-        """Returns the drafts of each sequence for the next step; none where they are not worth their time.
+        """Returns the drafts of each sequence for the next step, except those that would cost more time than they save.
 
         At most 64 sequences have drafts in a step. If there are more, they take turns.
 
         Args:
             sequences: the sequences of the step, one row each without drafts.
-            awaited: whether the step is awaited even without drafts.
+            awaited: whether the step is awaited even without drafts, see `Step.awaited`.
         """
         chosen: Drafts = [[] for _ in sequences]
         free = self.times.buckets[-1] - len(sequences)
@@ -78,7 +83,7 @@ class Speculation:
         Args:
             gains: expected tokens of each draft, in descending order.
             rows: number of sequences.
-            awaited: whether the step is awaited even without drafts.
+            awaited: whether the step is awaited even without drafts, see `Step.awaited`.
         """
         tokens = [float(rows), *accumulate(gains, initial=rows)][1:]
         best, speed = 0, rows / max(self.times.seconds(rows, awaited), 1e-9)

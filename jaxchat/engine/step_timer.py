@@ -1,4 +1,4 @@
-"""Measures how long the device takes for each step, from when steps are dispatched and when their results arrive."""
+"""Measures how long each step takes on the device, from the times of its dispatch and of its result."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ _AT_ONCE = 1e-4  # seconds: a result that takes less was there before the host w
 
 
 class StepTimer:
-    """A clock of steps. A step begins when the step before it ends, or when it is dispatched to an idle device.
+    """A clock of steps.
 
-    It ends with its result. If no other step was dispatched meanwhile, it ends when the next one is: the device has
-    waited for the host. A step whose end was not seen, because the host was late, does not count, and neither does the
-    next one.
+    A step begins when the step before it ends, or when it is dispatched while no other is in flight. It ends when its
+    result arrives. If no other step is in flight at that time, it ends when the next one is dispatched, because the
+    device waits for the host until then.
+
+    If other steps are in flight and a result was there before the host waited for it, the end of its step is unknown.
+    Then neither this step nor the next one counts.
     """
 
     def __init__(self, took: Callable[[Step, float], None]) -> None:
@@ -29,14 +32,14 @@ class StepTimer:
         self._awaiting: Step | None = None  # has ended, and no step has followed yet
 
     def dispatched(self) -> None:
-        """Tells that a step was dispatched while no other was in flight."""
+        """Records that a step was dispatched while no other was in flight."""
         now = time.perf_counter()
         if self._awaiting and self._began is not None:
             self._took(self._awaiting, now - self._began)
         self._awaiting, self._began = None, now
 
     def ended(self, step: Step, waited: float, more: bool) -> None:
-        """Tells that the result of a step is there.
+        """Records that the result of a step has arrived.
 
         Args:
             step: the step.
@@ -53,5 +56,5 @@ class StepTimer:
         self._began = now if seen else None
 
     def idle(self) -> None:
-        """Tells that there is nothing to do for the device."""
+        """Records that the device has nothing to do."""
         self._awaiting, self._began = None, None

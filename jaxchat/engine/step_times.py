@@ -1,12 +1,12 @@
-"""How long decode steps take, by their program, as seen so far."""
+"""Estimates how long decode steps take, from the steps of each program so far."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 
 _NEW = 0.2  # weight of a new step in an estimate
-_FIRST_STEPS = 4  # of a program, whose shortest counts: they touch memory that no step has touched before
-_FORGET = 0.002  # with each step, other estimates fall by this share of what they exceed those of smaller programs by
+_FIRST_STEPS = 4  # steps of a program of which the shortest counts, because first steps touch new memory
+_FORGET = 0.002  # share of its excess over the next smaller estimate that an estimate loses with each other step
 
 
 class StepTimes:
@@ -14,8 +14,9 @@ class StepTimes:
 
     After an awaited step the device waits until the host has prepared the next one. That time is part of the step.
 
-    A program that has never run is taken for as fast as the next smaller one that has. Other estimates fall towards
-    that with time, so that each program is tried again some day, however slow it once was.
+    A program that has never run is assumed to be as fast as the next smaller one that has. While a program does not
+    run, its estimate approaches that of the next smaller one. It is therefore tried again after a time, however slow
+    it was.
     """
 
     def __init__(self, buckets: tuple[int, ...]) -> None:

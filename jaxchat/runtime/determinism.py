@@ -92,9 +92,9 @@ class _Trial:
         Args:
             runner: runs the programs.
             count_limit: largest number of sequences.
-            longest: tokens of every fourth sequence from the second on, as far as the context allows.
+            longest: length in tokens of the 2nd, 6th, ... sequence, or what the context allows if that is less.
             bucket: size of the prefill steps in tokens.
-            mixed: whether steps have slices of several sequences where these fit.
+            mixed: whether a step has slices of several sequences if they fit.
         """
         self._runner = runner
         sizes, rng = runner.sizes, np.random.default_rng(0)

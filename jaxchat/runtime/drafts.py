@@ -20,14 +20,14 @@ from jaxchat.config import MAX_DRAFTS
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Drafts:
-    """The drafts in the R rows of a decode step. The rows of one sequence are neighbours, in order of position."""
+    """The drafts in the R rows of a decode step. The rows of one sequence are adjacent, in order of position."""
 
     tokens: Array  # i32 [R], -1 in the first row of a sequence and in unused rows
     index: Array  # i32 [R], i for d_i; 0 where `tokens` is -1
 
     @staticmethod
     def of(tokens: Array) -> Drafts:
-        """Returns the drafts whose `tokens` are i32 `[R]`."""
+        """Returns the drafts of R rows. `tokens`, i32 `[R]`, are those of the class."""
         rows = jnp.arange(len(tokens), dtype=jnp.int32)
         first = jax.lax.cummax(jnp.where(tokens < 0, rows, 0))
         return Drafts(tokens, rows - first)
@@ -51,9 +51,12 @@ class Drafts:
         return accepted & ~followed
 
     def before(self, nothing: int) -> Array:
-        """Returns the drafts that each row takes for sampled: i32 `[R, D]`, where D is at most `MAX_DRAFTS`.
+        """Returns the drafts that come before each row's sample, i32 `[R, D]`, where D is at most `MAX_DRAFTS`.
 
-        Row i of a sequence has d_i .. d_1 and then `nothing`.
+        Row i of a sequence has d_i .. d_1.
+
+        Args:
+            nothing: the filler after a row's drafts.
         """
         depth = jnp.arange(min(len(self.tokens) - 1, MAX_DRAFTS))
         rows = jnp.arange(len(self.tokens))[:, None] - depth

@@ -188,9 +188,10 @@ def _load(
 
 
 def _decode_sizes(engine: EngineConfig, params: Any) -> tuple[int, ...]:
-    """Returns the row counts of the decode programs: by default, one for a single row if weights are in groups.
+    """Returns the row counts of the decode programs. If weights are in groups, the default includes a single row.
 
-    A second row costs such products up to a fifth, while products of other weights wait for memory.
+    A second row makes products with such weights up to a fifth slower. Other products wait for memory, so that a second
+    row costs nothing.
     """
     packed = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, GroupedWeight))
     single = engine.decode_buckets is None and any(isinstance(leaf, GroupedWeight) for leaf in packed)

@@ -56,7 +56,10 @@ def choose_packing(
 def choose_rows(
     engine: EngineConfig, placement: Placement, folder: Path | None, report: Report = lambda *_: None
 ) -> RowsPacking:
-    """Returns the layout on the devices of weights that are stored as quantised rows. Arguments: `choose_packing`."""
+    """Returns the layout on the devices of weights that are stored as quantised rows.
+
+    Arguments are those of `choose_packing`.
+    """
     if weight_only(placement):
         return WeightOnlyRows(placement, engine.dtype)
     targets, _ = matmul_calls(engine, placement, folder, report)

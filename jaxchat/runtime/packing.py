@@ -13,7 +13,7 @@ from jax import Array
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """A layout of named arrays, end to end in one int32 buffer. Dtypes have four bytes; values are stored as bits.
+    """A layout of named arrays, end to end in one int32 buffer. Every dtype has four bytes, and values keep their bits.
 
     Raises:
         ValueError: two arrays have the same name.

@@ -143,8 +143,9 @@ class _Preparation:
         return self._placed(packed_param(array, served, packing)) if packing else array
 
     def _placed(self, packed: Any) -> Any:
-        """Returns a packed parameter with the sharding of placed ones, which is a part of the compiled programs.
+        """Returns a packed parameter with the sharding that a placed one has.
 
-        Weights in groups are packed on the host. Copies of the model would otherwise be compiled differently.
+        Programs depend on shardings. Weights in groups are packed on the host, so that the programs of copies of the
+        model would otherwise differ.
         """
         return self._placement.copy(packed)

@@ -64,10 +64,10 @@ def trim_afterwards() -> Iterator[None]:
 
 
 def release_zeros(array: jax.Array) -> None:
-    """Gives the memory of an array of zeros on a CPU back to the system, until it is written to.
+    """Releases the memory of an array of zeros on a CPU to the system, until the array is written to.
 
-    The array still reads as zeros: Linux promises that of anonymous memory that is given back (`madvise(2)`). So a pool
-    of KV pages takes only the memory of the pages that were used. No effect on other systems and devices.
+    The array still reads as zeros, because Linux fills released anonymous memory with zeros (`madvise(2)`). A pool of
+    KV pages therefore takes memory only for pages that were written. No effect on other systems and devices.
     """
     madvise = _libc("madvise")
     if madvise is None or next(iter(array.devices())).platform != "cpu":

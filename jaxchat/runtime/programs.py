@@ -33,7 +33,7 @@ Step = Callable[[Any, KVPages, SlotState, Array, Array], tuple[KVPages, SlotStat
 def decode_layout(rows: int) -> PackedLayout:
     """Returns the layout of the packed inputs of `decode` for R = `rows`. Each input is i32 `[R]`.
 
-    `slots` are slot numbers, S in unused rows. `new_pages` are the ids of pages that were just added, or -1.
+    `slots` are slot numbers, S in unused rows. `new_pages` has the id of a page that the row's slot gets, or -1.
     `constrained` is 1 in rows with a token mask, otherwise 0. `drafts` are those of `Drafts.tokens`.
     """
     return PackedLayout(tuple((name, (rows,), "int32") for name in ("slots", "new_pages", "constrained", "drafts")))
@@ -42,9 +42,12 @@ def decode_layout(rows: int) -> PackedLayout:
 def prefill_layout(sizes: EngineShapes, bucket: int) -> PackedLayout:
     """Returns the layout of the packed inputs of `prefill` for T = `bucket` tokens of up to B slices.
 
-    The inputs are the tokens, i32 `[T]`, slice after slice; for each slice, its first row and after the last one the
-    number of rows, i32 `[B + 1]`, the position of its first token, its page table and all sampling parameters. `slots`
-    are the slots of slices that are the last of their prompts, S for others.
+    `tokens`, i32 `[T]`, has the tokens of one slice after the other. `bounds`, i32 `[B + 1]`, has the index of each
+    slice's first token, and then the number of all tokens.
+
+    The other inputs have an entry for each slice. `starts` has the position of its first token, `tables` its page
+    table. `slots` has its slot if it is the last slice of a prompt, otherwise S. `constrained` is 1 if it has a token
+    mask, otherwise 0. The rest are the sampling parameters.
     """
     slices = most_slices(bucket)
     scalars = [(name, (slices,), "int32") for name in ("slots", "starts", "constrained")]
@@ -58,7 +61,7 @@ def prefill_layout(sizes: EngineShapes, bucket: int) -> PackedLayout:
 
 
 def output_layout(rows: int, vocab: int) -> PackedLayout:
-    """Returns the layout of the packed outputs of either program: a row for each slice or each row of `decode`."""
+    """Returns the layout of the packed outputs: a row for each slice of `prefill`, or for each row of `decode`."""
     row, top = (rows,), (rows, min(TOP, vocab))
     return PackedLayout(
         (

@@ -103,7 +103,7 @@ class SlotState:
         )
 
     def take(self, rows: Array, drafts: Drafts) -> SlotState:
-        """Returns a state for each row of a decode step. The wide columns of `sampling` keep all S slots.
+        """Returns a state for each row of a decode step. `prompt` and `counts` of `sampling` keep all S slots.
 
         A row with the draft d_i has that token, at the position of its slot plus i, and the sampling step of its slot
         plus i.
@@ -121,7 +121,7 @@ class SlotState:
 
         Args:
             rows: i32 `[R]`, slots; entries of S or more are ignored.
-            ahead: i32 `[R]`, how many tokens after its slot's position the first token of a new page is.
+            ahead: i32 `[R]`, tokens from a slot's position to the token that needs the new page.
             new_pages: i32 `[R]`, page ids; -1 adds nothing.
             page_size: tokens of a page.
         """

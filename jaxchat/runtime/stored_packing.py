@@ -27,7 +27,7 @@ _STACK = 3  # axes of a stack of matrices
 class RowParts:
     """The rows of one weight, all of one form and order of inputs, in several parts.
 
-    `outputs` are the numbers of all outputs, those of the rows first, in their order. Further ones are padding.
+    `outputs` has the index of each row's output, in the order of the rows. Further entries are outputs of padding.
     """
 
     parts: tuple[QuantisedRows, ...]
@@ -48,36 +48,49 @@ class RowsPacking(Protocol):
         """Returns why rows of this form cannot be packed as a part of a parameter, or None if they can."""
 
     def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> PackedWeight:
-        """Returns one weight, or the stack of an expert parameter, of rows that are supported.
+        """Packs rows that `unsupported_reason` accepts: one weight, or the stack of an expert parameter.
 
         Args:
-            spec: the parameter that the rows fill or, if it has several forms, fill in part.
-            outputs: sizes of the axes of outputs that the rows fill.
-            stack: each weight of the stack, all of one form.
+            spec: the parameter, of which these rows may be a part.
+            outputs: shape of the output axes of these rows.
+            stack: the rows of each weight, all in one form.
         """
 
     def plain(self, spec: ParamSpec, outputs: tuple[int, ...], rows: np.ndarray) -> PackedWeight | None:
-        """Returns a part `[N, k]` that is not quantised, or None if it cannot stand beside quantised parts."""
+        """Packs rows that are not quantised, as one part of a parameter whose other parts are.
+
+        Returns None if the layout does not support this.
+
+        Args:
+            spec: the parameter.
+            outputs: shape of the output axes of these rows.
+            rows: floating-point numbers `[N, k]`.
+        """
 
 
 @dataclass(frozen=True)
 class PanelRows:
-    """The layout for the products of one CPU: by custom calls of the C++ kernels, or by XLA if they are empty."""
+    """The layout of quantised rows for matrix products on one CPU.
 
-    dtype: str  # of what else the model computes with, and of parts that are not quantised
-    target: str = ""  # the custom call from `native_grouped`
-    targets: Mapping[str, str] = field(default_factory=dict)  # the custom calls by dtype from `native_matmuls`
+    `target` is the custom call from `native_grouped`, which multiplies by quantised rows. If it is empty, XLA
+    multiplies. `targets` are the custom calls from `native_matmuls`, by dtype, which multiply by other rows. If it is
+    empty, other rows cannot be packed.
+    """
+
+    dtype: str  # of activations, and of weights that are not quantised
+    target: str = ""
+    targets: Mapping[str, str] = field(default_factory=dict)
 
     def unsupported_reason(self, spec: ParamSpec, rows: QuantisedRows) -> str | None:
         """Returns why the kernels cannot multiply by rows of this form, or None if they can."""
         return None if fits(rows) else "the kernels do not support their groups"
 
     def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> GroupedWeight:
-        """Returns one weight, or a stack, in panels."""
+        """Packs one weight, or a stack, into panels. Arguments are those of `RowsPacking.weight`."""
         return pack_rows([rows.joined() for rows in stack], outputs, jnp.dtype(self.dtype), self.target)
 
     def plain(self, spec: ParamSpec, outputs: tuple[int, ...], rows: np.ndarray) -> PanelWeight | None:
-        """Returns a part that is not quantised, in panels; None without the C++ kernels."""
+        """Packs rows that are not quantised into panels. Returns None if `targets` is empty."""
         if not self.targets:
             return None
         table = pack_table(jnp.asarray(rows, self.dtype), self.targets[self.dtype])
@@ -85,24 +98,27 @@ class PanelRows:
 
 
 class StoredPacking:
-    """Packs quantised rows for products.
+    """A packing of parameters that a checkpoint stores as quantised rows.
 
-    `bits` are the sizes of the codes that it has packed. `widened` has the number of parameters that it could not pack,
-    by reason.
+    `bits` has the sizes of the codes packed so far. `widened` counts parameters that could not be packed, by reason.
     """
 
     def __init__(self, layout: RowsPacking) -> None:
-        """Makes a packing into a layout on the devices."""
+        """Starts with empty counts.
+
+        Args:
+            layout: the layout on the devices.
+        """
         self._layout = layout
         self.bits: set[int] = set()
         self.widened: Counter[str] = Counter()
 
     def pack(self, spec: ParamSpec, pieces: Sequence[Piece], stored: ParamSpec | None = None) -> PackedWeight | None:
-        """Returns a parameter as it is stored, or None if it cannot be kept so: it must then be widened.
+        """Packs a parameter without widening it. Returns None if this is not possible: it must then be widened.
 
         Args:
             spec: the parameter as it is served, which may be padded to the devices.
-            pieces: the parts that fill it.
+            pieces: the stored parts of the parameter, each with its place.
             stored: the parameter without padding, by default `spec`.
         """
         quantised = [rows for _, rows in pieces if isinstance(rows, QuantisedRows)]
@@ -121,7 +137,7 @@ class StoredPacking:
         return self._same_form(spec, weights) or (None if spec.per_expert else self._joined(spec, pieces))
 
     def _same_form(self, spec: ParamSpec, weights: Sequence[Sequence[Piece]]) -> PackedWeight | None:
-        """Returns a parameter, or a stack of experts, all of whose pieces have one form."""
+        """Packs a parameter whose pieces are rows of outputs in one form. Returns None for other pieces."""
         rows = [rows for pieces in weights for _, rows in pieces if isinstance(rows, QuantisedRows)]
         if len(rows) < sum(map(len, weights)) or len({part.form for part in rows}) > 1:
             return None
@@ -136,7 +152,10 @@ class StoredPacking:
         return self._layout.weight(spec, outputs, stack)
 
     def _joined(self, spec: ParamSpec, pieces: Sequence[Piece]) -> JoinedWeight | None:
-        """Returns a parameter whose pieces have several forms and follow each other on one axis."""
+        """Packs a parameter whose pieces have several forms and follow each other on one axis.
+
+        Returns None if the pieces do not lie so, or if one of them cannot be packed.
+        """
         inputs = len(spec.contracted)
         axis = max((len(part.place) for part, _ in pieces), default=0) - 1 - inputs
         if axis < 0 or not all(part.transposed for part, _ in pieces):
@@ -158,19 +177,19 @@ def _entry(spec: ParamSpec, piece: Piece) -> object:
 
 
 def outputs_of(spec: ParamSpec) -> tuple[int, ...]:
-    """Returns the sizes of the axes of outputs: those of a table are its rows."""
+    """Returns the sizes of the output axes of a parameter. The outputs of a table are its rows."""
     if spec.axes[0] == "vocab":
         return spec.shape[:1]
     return spec.shape[len(spec.contracted) + spec.per_expert :]
 
 
 def _rows_are_outputs(spec: ParamSpec, part: TensorSlice, outputs: tuple[int, ...]) -> bool:
-    """Returns whether quantised rows are outputs: those of matrices, of tables, and of entries of stacks."""
+    """Returns whether the stored rows of a part are outputs: of a matrix, a table or an entry of a stack."""
     return part.transposed or spec.shape[:1] == outputs or len(part.stored_shape) == _STACK
 
 
 def _numbers(spec: ParamSpec, part: TensorSlice, outputs: tuple[int, ...]) -> np.ndarray:
-    """Returns the numbers of the outputs that the rows of a piece belong to, in the order of the rows."""
+    """Returns the index of the output of each row of a part, int `[rows]`, in the order of the rows."""
     skipped = spec.per_expert + len(spec.contracted)
     numbers = np.arange(prod(outputs)).reshape(outputs)[part.place[skipped:]]
     return (numbers.swapaxes(-1, -2) if part.alternating else numbers).ravel()

@@ -29,7 +29,7 @@ class WeightOnlyRows:
     """The layout for accelerators and meshes, see `jaxchat.kernels.matmul.weight_only`."""
 
     placement: Placement
-    dtype: str  # of what else the model computes with
+    dtype: str  # of activations, and of weights that are not quantised
 
     def unsupported_reason(self, spec: ParamSpec, rows: QuantisedRows) -> str | None:
         """Returns why rows of this form cannot be packed as a part of a parameter, or None if they can."""
@@ -38,22 +38,22 @@ class WeightOnlyRows:
         return None
 
     def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> WeightOnly | TiedTable:
-        """Returns one weight, or a stack, on its devices."""
+        """Packs one weight, or a stack, and places it on its devices. Arguments are those of `RowsPacking.weight`."""
         return self.placed(spec, outputs, [rows.joined() for rows in stack])
 
     def plain(self, spec: ParamSpec, outputs: tuple[int, ...], rows: np.ndarray) -> None:
-        """Returns None: a parameter some of whose parts are not quantised is widened."""
+        """Returns None: a parameter is widened if one of its parts is not quantised."""
 
     def placed(
         self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[QuantisedRows], inputs: int | None = None
     ) -> WeightOnly | TiedTable:
-        """Returns the weights of `stack`, each `[N, k]`, on their devices.
+        """Packs the weights of `stack` and places them on their devices.
 
         Args:
             spec: the parameter.
-            outputs: sizes of the axes of outputs that the rows fill.
-            stack: the weights, all of one form.
-            inputs: k of the model, if the rows are padded to whole groups.
+            outputs: shape of the output axes of these rows.
+            stack: the rows `[N, k]` of each weight, all in one form.
+            inputs: number of inputs in the model, if the rows are padded to whole groups; None: k.
         """
         layout = replace(weight_layout(spec, self.placement), outputs=outputs)
         dtype = jnp.dtype(self.dtype)
@@ -69,7 +69,7 @@ class WeightOnlyRows:
 
 @dataclass(frozen=True)
 class WeightOnlyShapes(WeightOnlyRows):
-    """The same layout for planning: arrays are shapes with shardings. Of rows, only the forms count."""
+    """The same layout for planning: shapes with shardings in place of arrays. Only the form of rows counts."""
 
     def weight(self, spec: ParamSpec, outputs: tuple[int, ...], stack: Sequence[RowParts]) -> WeightOnly | TiedTable:
         """Returns the shapes of one weight, or of a stack."""
@@ -89,21 +89,21 @@ class WeightOnlyShapes(WeightOnlyRows):
 class WeightOnlyPacking:
     """Rounds weights to codes, for `--quantize` on accelerators and meshes.
 
-    int8 has one scale for each output. int4 has one for each group of 32 inputs. It becomes int8 where outputs are the
-    vocabulary, and where devices would divide groups.
+    int8 has one scale for each output, int4 one for each group of 32 inputs. With int4, a weight is rounded to int8 if
+    its outputs are the vocabulary, or if devices would divide its groups.
     """
 
     layout: WeightOnlyRows
     quantize: Quantize
 
     def rounded(self, spec: ParamSpec, array: np.ndarray) -> WeightOnly | TiedTable:
-        """Returns a parameter rounded, on its devices. `array` is in host memory, f32 or bf16."""
+        """Rounds a parameter, f32 or bf16 in host memory, and places it on its devices."""
         matrices = (np.asarray(matrix, np.float32) for matrix in _matrices(spec, array))  # one at a time
         rows = [round_rows(matrix, 4) if self._in_groups(spec) else round_outputs(matrix) for matrix in matrices]
         return self.layout.placed(spec, outputs_of(spec), rows, _inputs(spec))
 
     def imagined(self, spec: ParamSpec) -> QuantisedRows:
-        """Returns rows of the form that `rounded` gives to each matrix of a parameter."""
+        """Returns rows of zeros in the form to which `rounded` rounds each matrix of a parameter, for planning."""
         inputs = _inputs(spec)
         shape = prod(outputs_of(spec)), inputs
         if self._in_groups(spec):
@@ -133,7 +133,7 @@ def weight_layout(spec: ParamSpec, placement: Placement) -> WeightLayout:
 
 
 def _tied(spec: ParamSpec, rows: QuantisedRows, layout: WeightLayout, make: Any) -> WeightOnly | TiedTable:
-    """Returns `make(layout)`. For a table that also serves as head, makes a matrix too if codes need unpacking."""
+    """Returns `make(layout)`, or a `TiedTable` for a table that also serves as head and whose codes need unpacking."""
     weight: WeightOnly = make(layout)
     as_is = rows.group == rows.shape[1] and rows.bits > 4
     if layout.order == "matrix" or not spec.contracted or as_is:

@@ -51,7 +51,7 @@ def packed_param(w: Array, spec: ParamSpec, packing: Packing) -> Array | PackedW
 class PanelPacking:
     """The packing for the C++ kernels.
 
-    `targets` has the custom calls by dtype, from `kernels.matmul.native.native_matmuls`.
+    `targets` are the custom calls by dtype, from `kernels.matmul.native.native_matmuls`.
     """
 
     targets: dict[str, str]
@@ -75,7 +75,7 @@ class PanelPacking:
 
 @dataclass(frozen=True)
 class Int8Packing:
-    """The packing into int8. `targets` has the custom calls by dtype. It is empty if XLA multiplies."""
+    """The packing into int8. `targets` are the custom calls by dtype, from `native_matmuls`. Empty: XLA multiplies."""
 
     targets: dict[str, str]
 
@@ -111,7 +111,7 @@ class Int8Packing:
 class Int4Packing:
     """The packing into groups of 32 weights with 4 bits, and with 8 bits where outputs are the vocabulary.
 
-    `target` is the custom call from `kernels.matmul.grouped.native_grouped`. It is empty if XLA multiplies.
+    `target` is the custom call from `kernels.matmul.grouped.native_grouped`. Empty: XLA multiplies.
     """
 
     target: str

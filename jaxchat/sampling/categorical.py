@@ -2,16 +2,16 @@
 
 There are two methods. Which one a row uses depends on that row alone, so its neighbours never change its token:
 
-- If the row's `CANDIDATES` most likely tokens contain all that the truncation keeps, the token is the
-  `argmax(z + Gumbel noise)` over those that it keeps.
+- If the truncation keeps only tokens among the row's `CANDIDATES` most likely ones, the token is the
+  `argmax(z + Gumbel noise)` over the kept tokens.
 - Otherwise a group of tokens is sampled by its probability mass, then a token within the group, both by Gumbel noise.
   The distribution is the same as with noise on every token (arXiv 1110.0567 for the maximum of Gumbel variables). Noise
   on every token would cost 20 times as much.
 
 The second method ignores the truncation at first. A token outside it is sampled again, which yields the distribution
-within it (von Neumann's rejection). Testing one token takes one pass over the row, finding all that are kept takes
-thirty. They are found only in rows whose `TRIES` tokens were all outside, and in rows with `top_k`, where one pass
-cannot test a token.
+within it (von Neumann's rejection). Testing one token takes one pass over the row. Finding all tokens within the
+truncation takes thirty passes. This is done only in rows whose `TRIES` tokens were all outside, and in rows with
+`top_k`, where one pass cannot test a token.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def categorical(z: Array, truncation: Truncation, keys: Keys, sampled_rows: Arra
 
 
 def _from_candidates(z: Array, truncation: Truncation, keys: Keys) -> tuple[Array, Array]:
-    """Returns tokens i32 `[S]`, and in which rows the candidates contain all that is kept (bool `[S]`)."""
+    """Returns tokens i32 `[S]`, and whether the truncation of each row keeps only candidates, bool `[S]`."""
     vocab = z.shape[-1]
     k, top_p, min_p = truncation.top_k[:, None], truncation.top_p[:, None], truncation.min_p[:, None]
     values, ids = top_k(z, min(CANDIDATES, vocab))
@@ -78,7 +78,10 @@ def _from_candidates(z: Array, truncation: Truncation, keys: Keys) -> tuple[Arra
 
 
 def _from_groups(z: Array, truncation: Truncation, keys: Keys, rows: Array, truncated: Array) -> Array:
-    """Returns tokens i32 `[S]`, valid where `rows`, within the truncation where `truncated`, both bool `[S]`."""
+    """Returns tokens, i32 `[S]`, for the rows that `rows` marks, bool `[S]`. Other rows are meaningless.
+
+    In rows that `truncated` marks, bool `[S]`, the token is within the truncation.
+    """
     masses = log_masses(z)
     ranking = Ranking.of(z, truncation.top_p)
     searched = rows & truncation.has_top_k(z.shape[-1])

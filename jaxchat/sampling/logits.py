@@ -30,9 +30,9 @@ def apply_penalties(mu: Array, state: SamplingState) -> Array:
     """Applies the repetition penalty, then frequency and presence penalties, in vLLM's order.
 
     The repetition penalty divides a positive logit and multiplies others, for each token of the prompt or the answer
-    (arXiv 1909.05858, `RepetitionPenaltyLogitsProcessor` of transformers). Then the result for each token j is
-    `x[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`, where x is the result of the repetition
-    penalty, and `count[j]` is how often the answer, without the prompt, has token j so far.
+    (arXiv 1909.05858, `RepetitionPenaltyLogitsProcessor` of transformers). For its result x, the logit of each
+    token j is then `x[j] - count[j] * frequency_penalty - (count[j] > 0) * presence_penalty`. `count[j]` is how often
+    the answer has token j so far. The prompt does not count.
     """
     counts, repetition = state.counts, state.repetition_penalty[:, None]
     occurs = (counts > 0) | expand_bits(state.prompt, mu.shape[-1])

@@ -47,8 +47,8 @@ def sample(
     """Samples each row by its own parameters.
 
     The order is: logit bias; repetition, frequency and presence penalties; processors; exclusive tokens and bans;
-    grammar and `min_tokens`; temperature; `top_k`, `top_p` and `min_p`. Penalties are in vLLM's order, and what follows
-    the temperature is in that of transformers.
+    grammar and `min_tokens`; temperature; `top_k`, `top_p` and `min_p`. Penalties are in vLLM's order. The
+    temperature and the steps after it are in the order of transformers.
 
     Features that no active row uses are skipped by `lax.cond` on a scalar of the batch. They then cost nothing and need
     no separate program. Each feature leaves rows that do not use it unchanged, so a neighbour never changes a token.

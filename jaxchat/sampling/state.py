@@ -95,12 +95,9 @@ def _prompt_bits(slot: SlotInput) -> np.ndarray | int:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HistoryRows:
-    """The history of each of R rows: that of its slot, and then the drafts before the row's sample.
+    """The history of each of R rows: the history of its slot, followed by the drafts before the row's sample."""
 
-    Rows whose slot is S or more have a meaningless one.
-    """
-
-    slots: Array  # i32 [R]
+    slots: Array  # i32 [R]; S or more: the row's history is meaningless
     sampled: Array  # i32 [R, D], the drafts; V where there are fewer than D
 
 
@@ -184,19 +181,20 @@ class SamplingState:
         return replace(SamplingState.zeros(len(values["choice"]), vocab), **values)
 
     def take(self, rows: Array, ahead: Array) -> SamplingState:
-        """Returns the state of the slots `rows`, i32 `[R]`, except `prompt` and `counts`, which keep all S slots.
-
-        Entries of S or more give meaningless values.
+        """Returns the state of R rows, except `prompt` and `counts`, which keep all S slots.
 
         Args:
-            rows: i32 `[R]`, slots.
-            ahead: i32 `[R]`, what is added to the step of each slot: the number of drafts before the row's sample.
+            rows: i32 `[R]`, the slot of each row; entries of S or more give meaningless values.
+            ahead: i32 `[R]`, the number of drafts before each row's sample, which is added to the step of its slot.
         """
         taken = self._gathered(rows, wide=False)
         return replace(taken, step=taken.step + ahead)
 
     def take_wide(self, rows: HistoryRows) -> SamplingState:
-        """Returns the state with only `prompt` and `counts` reduced to `rows`. Complements `take`."""
+        """Returns the state with the `prompt` and `counts` of R rows. Counts include the row's drafts.
+
+        Other fields keep all S slots. Complements `take`.
+        """
         taken = self._gathered(rows.slots, wide=True)
         sampled = rows.sampled
         return replace(taken, counts=taken.counts.at[jnp.arange(len(sampled))[:, None], sampled].add(1, mode="drop"))

@@ -1,4 +1,4 @@
-"""Searches of rows without a sort.
+"""Searches rows for their largest entries, without sorting.
 
 The vocabulary is divided into groups of 128. One cheap pass over the groups finds those with the largest entries, or
 the mass of each. Where k differs by row, bisection finds the k-th largest entry.

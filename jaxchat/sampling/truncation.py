@@ -17,7 +17,7 @@ from jaxchat.sampling.topk import kth_largest
 class Truncation:
     """The limits of the tokens that each of S rows may sample, besides the likeliest, which always remains.
 
-    `top_k` keeps that many of the likeliest tokens, ties by lower id. `top_p` keeps the nucleus of these, by their
+    `top_k` keeps the `top_k` likeliest tokens, ties by lower id. `top_p` keeps the nucleus of these, by their
     renormalised probabilities. `min_p` keeps tokens with at least this fraction of the likeliest token's probability.
     """
 

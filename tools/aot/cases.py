@@ -17,9 +17,11 @@ class Case:
     Attributes:
         model: a name in `MODEL_SHAPES`.
         topology: the slice, such as "v5e:2x4".
+        quantize: the precision to which weights are rounded, "int8" or "int4"; None: bfloat16.
         slots: sequences that are decoded together.
         context: maximum length of a sequence, in tokens.
-        known: name and reason of each bound that is known not to hold.
+        known: pairs (name, reason), one for each bound that is known not to hold. Names are keys of `BOUNDS` in
+            `tools.aot.__main__`.
     """
 
     model: str

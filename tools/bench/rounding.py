@@ -1,8 +1,11 @@
 """Measures how rounding changes a model's logits, relative to float32: `python -m tools.bench.rounding`
 
-Runs conversations that the bundled model was not trained on, or files, through the decoder in each precision, without a
-cache. Compares every position and prints three figures. They are the error of the logits relative to their spread, the
-divergence of the distribution of the next token, and how often the likeliest token is the same.
+Runs texts through the decoder without a cache. The texts are files, or conversations that the bundled model was not
+trained on. The precisions are bfloat16, weights in int8, and keys and values in int8.
+
+Compares every position and prints three figures for each precision. The first is the root mean square error of the
+logits, divided by their standard deviation. The second is the mean divergence of the distribution of the next token, in
+nats. The third is how often the likeliest token is the same.
 """
 
 from __future__ import annotations
@@ -94,7 +97,7 @@ def logits(directory: Path, tokens: list[np.ndarray], precision: Precision) -> l
     Args:
         directory: the model.
         tokens: token ids of each conversation, i32 `[T]`.
-        precision: what is rounded.
+        precision: the dtype of the weights, and what is rounded to int8.
     """
     config = read_config(directory)
     params, _ = load_hf(directory, config, dtype=precision.dtype)

@@ -25,7 +25,7 @@ ANNOTATIONS: tuple[dict[str, Any], ...] = (
 
 
 def everyday_schemas(seed: int) -> Iterator[Shape]:
-    """Yields distinct schemas without end."""
+    """Yields distinct random schemas with their sources of values, without end."""
     chance, seen = random.Random(seed), set[str]()
     while True:
         made = shape(chance, 3)
@@ -35,7 +35,12 @@ def everyday_schemas(seed: int) -> Iterator[Shape]:
 
 
 def shape(chance: random.Random, depth: int) -> Shape:
-    """Returns a random shape, nested up to `depth` levels."""
+    """Returns a random schema with its source of values.
+
+    Args:
+        chance: source of randomness.
+        depth: maximum number of nested levels.
+    """
     made = chance.choice(COMPOUNDS)(chance, depth - 1) if depth and chance.random() < 0.8 else leaf(chance)
     if chance.random() < 0.3:
         return Shape(chance.choice(ANNOTATIONS) | made.schema, made.sample)

@@ -1,10 +1,10 @@
-"""Loads a server with twice as many clients as slots and queue hold: `python -m tools.soaking --minutes 10`.
+"""Puts a server under load from 2 x (slots + queue places) clients: `python -m tools.soaking --minutes 10`.
 
-Starts a real server process. Of the requests, 30 % are cancelled, 10 % read slowly, 20 % have a deadline and 10 % are
-malformed.
+Starts a real server process. Of the requests, 30 % are cancelled, 10 % are read slowly, 20 % have a deadline and 10 %
+are malformed.
 
-The exit status is 1 in any of these cases: a request ends in a way that its kind does not allow, the engine is not idle
-afterwards, memory grows, a program is compiled, or the server fails.
+The exit status is 1 in any of these cases: a request ends in a way that its manner does not allow, the engine is not
+idle afterwards, memory grows by more than --allowed-growth, a program is compiled, or the server fails.
 """
 
 from __future__ import annotations
@@ -30,13 +30,21 @@ COMPILES = "compiles_after_ready_total"
 
 @dataclass
 class Record:
-    """The ends of all requests, the violations, and samples of the server's memory in bytes."""
+    """A record of one run.
+
+    Attributes:
+        ends: number of requests by protocol, "stream" or "plain", manner and end. The end is "VIOLATION" if the manner
+            does not allow it.
+        violations: a line for each request with such an end.
+        memory: samples of the server's resident memory, in bytes.
+    """
 
     ends: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
 
     def note(self, name: tuple[str, str, str], end: str) -> None:
+        """Records the end of a request. An end that begins with "!" is a violation."""
         if end.startswith("!"):
             self.violations.append(f"{' '.join(name)}: {end[1:]}")
             end = "VIOLATION"

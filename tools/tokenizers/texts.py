@@ -46,7 +46,7 @@ def texts(spellings: Iterable[str], rng: Random) -> list[str]:
     """Returns more than 300 different texts: scripts, code, marks, white space, spellings of tokens and their parts.
 
     Args:
-        spellings: the added tokens, control tokens first. At most 80 of them are used.
+        spellings: spellings of the added tokens, control tokens first. At most 80 are used.
         rng: selects the spellings after the first 40, and makes random texts.
     """
     spellings = list(spellings)
@@ -58,7 +58,15 @@ def texts(spellings: Iterable[str], rng: Random) -> list[str]:
 
 
 def long_texts(spellings: Iterable[str], size: int) -> dict[str, str]:
-    """Returns texts of `size` characters that are expensive to tokenise, or to search for control tokens."""
+    """Returns texts that are expensive to tokenise, or to search for control tokens. Each repeats a short piece.
+
+    Args:
+        spellings: spellings of the control tokens, in any order; without any, "<s>" is used.
+        size: characters of each text.
+
+    Returns:
+        The texts by what they repeat, such as "spaces" or "longest token".
+    """
     known = sorted(spellings, key=len)
     short, long = (known[0], known[-1]) if known else ("<s>", "<s>")
     half = len(long) // 2

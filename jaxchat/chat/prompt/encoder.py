@@ -29,16 +29,31 @@ SAMPLES = (
 
 
 class Encoder(Protocol):
-    """Turns text into token ids."""
+    """A converter of text to token ids.
+
+    An alias is an added token with a random spelling. It stands for a control token in a text whose other parts must
+    not become control tokens. The caller replaces the alias's id by that of the control token.
+    """
 
     def ids(self, text: str) -> list[int]:
         """Returns the ids of a text. Spellings of control tokens in it are control tokens."""
 
     def ids_of_text(self, text: str) -> list[int]:
-        """Returns the ids of a text. Spellings of control tokens in it are ordinary text, those of aliases are not."""
+        """Returns the ids of a text.
+
+        Encodes spellings of control tokens as ordinary text. Encodes an alias as one token.
+        """
 
     def alias(self, spelling: str) -> int:
-        """Returns the id of an alias."""
+        """Returns the id of an alias.
+
+        Args:
+            spelling: spelling of one of the aliases with which the encoder was made.
+
+        Raises:
+            AssertionError: `LibraryEncoder` knows no token with this spelling.
+            KeyError: `FastEncoder` has no alias with this spelling.
+        """
 
 
 def make_encoder(source: str, library: Tokenizer, control: Collection[str], aliases: Sequence[AddedToken]) -> Encoder:
@@ -48,7 +63,7 @@ def make_encoder(source: str, library: Tokenizer, control: Collection[str], alia
         source: the text of a `tokenizer.json`.
         library: the tokenizer made from it, without truncation and padding.
         control: spellings of the control tokens.
-        aliases: tokens to add.
+        aliases: the tokens that serve as aliases, see `Encoder`.
     """
     fast = _fast(source, library, control, aliases)
     return fast or LibraryEncoder(source, library, control, aliases)
@@ -61,7 +76,7 @@ class LibraryEncoder:
         source: the text of a `tokenizer.json`.
         library: the tokenizer made from it, without truncation and padding.
         control: spellings of the control tokens.
-        aliases: tokens to add.
+        aliases: the tokens that serve as aliases, see `Encoder`.
     """
 
     def __init__(
@@ -94,7 +109,7 @@ class FastEncoder:
         source: the text of a `tokenizer.json`.
         library: the tokenizer made from it, without truncation and padding.
         control: spellings of the control tokens.
-        aliases: tokens to add.
+        aliases: the tokens that serve as aliases, see `Encoder`.
 
     Raises:
         ImportError: the `fastokens` library is not installed.
@@ -135,7 +150,7 @@ def _prepared(
         source: the text of a `tokenizer.json`.
         kind: type of the model, which old files leave out.
         control: spellings of the control tokens.
-        aliases: tokens to add.
+        aliases: the tokens that serve as aliases, see `Encoder`.
         ids: ids of the aliases by spelling.
     """
     spec: dict[str, Any] = json.loads(source)
@@ -152,7 +167,7 @@ def _prepared(
 def _fast(
     source: str, library: Tokenizer, control: Collection[str], aliases: Sequence[AddedToken]
 ) -> FastEncoder | None:
-    """Returns a `FastEncoder` if there is one and it encodes some texts as the library does."""
+    """Returns a `FastEncoder`, or None if there is none or it encodes some texts unlike the library."""
     try:
         encoder = FastEncoder(source, library, control, aliases)
     except (ImportError, ValueError) as error:

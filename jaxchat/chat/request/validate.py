@@ -51,7 +51,7 @@ def validate(
         The tool choice of the request, with its parsed functions.
 
     Raises:
-        ChatError: 400 with the first invalid field, its bound and its value; 404 for an unknown model.
+        ChatError: 400 for the first invalid field; the message says why. 404 for an unknown model.
     """
     if not streamed and request.HasField("stream_options"):
         raise invalid("stream_options", "only allowed when the answer is streamed.")

@@ -29,7 +29,8 @@ _ENTRY_BYTES = 64  # approximate memory of one token in a log-probability entry
 class ChoiceDelta:
     """The output of a choice since the last delta.
 
-    Thoughts, text, log-probability entries of the text, calls, token ids, and the finish reason.
+    `entries` has the log-probabilities of the tokens of `text`. `tokens` has the ids of all tokens. Either is empty if
+    the request does not ask for it.
     """
 
     thoughts: str = ""
@@ -113,7 +114,7 @@ class ChoiceBuilder:
 
     @property
     def accepted_prediction_tokens(self) -> int:
-        """Number of the prediction's tokens that the choice repeats so far; 0 without a prediction."""
+        """The number of prediction tokens that the choice repeats so far; 0 without a prediction."""
         return self._matcher.accepted if self._matcher else 0
 
     def feed(self, event: TokenEvent) -> None:
@@ -143,7 +144,7 @@ class ChoiceBuilder:
         return delta
 
     def _is_content(self, event: TokenEvent) -> bool:
-        """Returns whether a token belongs to the answer. Takes those that do not."""
+        """Returns whether a token is content. Processes it if it is not."""
         if self._splitter is None or event.finish == "stop":
             return True
         part, self._splitter = self._splitter.next(event.token)

@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Prediction:
-    """The tokens of a prediction. Finds what comes after a token, or after three, where they occur last."""
+    """The tokens of a prediction, with an index of the last occurrence of each token and of each run of three."""
 
     def __init__(self, tokens: np.ndarray) -> None:
         """Indexes the prediction's tokens, i32 `[tokens]`."""
@@ -23,13 +23,13 @@ class Prediction:
             self._after.update(zip(runs, range(size, len(self.tokens)), strict=False))
 
     def place_after(self, newest: tuple[int, ...]) -> int | None:
-        """Returns the place after the last occurrence of three tokens, or else of the last of them.
+        """Returns the place after the last occurrence of three tokens or, if they do not occur, of the newest alone.
 
         Args:
-            newest: the tokens; fewer at the beginning of an answer.
+            newest: the three tokens; fewer at the beginning of an answer.
 
         Returns:
-            An index into `tokens`, or None if neither occurs before the last token.
+            An index into `tokens`, or None if neither occurs with a token after it.
         """
         return self._after.get(newest) or self._after.get(newest[-1:])
 
@@ -37,9 +37,9 @@ class Prediction:
 class PredictionMatcher:
     """A comparison of one choice with the prediction.
 
-    Tokens are compared with those of the prediction, from its first one on, and equal ones are accepted. After a
-    difference, and after the end of the prediction, the comparison continues at the place that `Prediction.place_after`
-    finds for the choice's newest three tokens.
+    Compares each token of the choice with one of the prediction, from their beginnings on. Equal ones are accepted.
+    After a difference, and after the end of the prediction, the comparison continues at the place that
+    `Prediction.place_after` finds for the choice's newest three tokens.
 
     Args:
         prediction: the prediction.

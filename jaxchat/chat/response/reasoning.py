@@ -21,7 +21,10 @@ Part = Literal["thought", "content", "marker"]
 
 
 class ThoughtSplitter(Protocol):
-    """The state of one answer between two tokens. Immutable."""
+    """A splitter that tells the thoughts of one answer from its content.
+
+    Immutable: `next` returns the following state.
+    """
 
     @property
     def thinking(self) -> bool:
@@ -29,9 +32,9 @@ class ThoughtSplitter(Protocol):
 
     @property
     def extra_tokens(self) -> tuple[int, ...]:
-        """The tokens that may come besides those of the answer: those that begin thoughts or follow their end.
+        """Tokens that may come next but are not content: an opening marker, or line breaks beside a marker.
 
-        None inside thoughts and inside the answer.
+        Empty inside thoughts and inside the answer.
         """
 
     def next(self, token: int) -> tuple[Part, ThoughtSplitter]:
@@ -47,13 +50,13 @@ class ReasoningFormat(Protocol):
 
     @property
     def in_grammar(self) -> bool:
-        """Whether the grammars of the model's tool format allow thoughts. Otherwise they bind only what follows."""
+        """Whether the grammars of the model's tool format allow thoughts. Otherwise they begin after the thoughts."""
 
     def recognises(self, template: str) -> bool:
         """Returns whether the source of a chat template uses this format."""
 
     def splitter(self, tokenizer: ChatTokenizer, prompt: Sequence[int]) -> ThoughtSplitter:
-        """Returns the state at the beginning of an answer.
+        """Returns a splitter at the beginning of an answer.
 
         Args:
             tokenizer: the model's tokenizer, in which every marker is an added token.
@@ -128,7 +131,7 @@ def facts_of_thoughts(reasoning: ReasoningFormat | None, tokenizer: ChatTokenize
 def thought_splitter(
     reasoning: ReasoningFormat | None, tokenizer: ChatTokenizer, prompt: np.ndarray
 ) -> ThoughtSplitter | None:
-    """Returns the state at the beginning of an answer, or None if thoughts are not told apart from the content.
+    """Returns a splitter at the beginning of an answer, or None if thoughts are not told from the content.
 
     Args:
         reasoning: how the model marks thoughts; None if it does not mark them.

@@ -38,7 +38,7 @@ class TagReasoning:
         return self.closing in template
 
     def splitter(self, tokenizer: ChatTokenizer, prompt: Sequence[int]) -> TagSplitter:
-        """Returns the state at the beginning of an answer: inside thoughts if the prompt ends with the opening.
+        """Returns a splitter at the beginning of an answer: inside thoughts if the prompt ends with the opening.
 
         Args:
             tokenizer: the model's tokenizer, in which both markers are added tokens.
@@ -78,7 +78,8 @@ class _Tags:
     bytes_of: Callable[[int], bytes]
 
     def begin(self, prompt: Sequence[int]) -> TagSplitter:
-        """Returns the state after a prompt. Only white space may follow a marker: others may be text of messages."""
+        """Returns the state after a prompt. A marker counts only if at most white space follows."""
+        # Other markers may be text of messages.
         last = next((token for token in reversed(prompt) if not self.bytes_of(token).isspace()), None)
         if last == self.opening:
             return TagSplitter(self, "thought")
@@ -88,18 +89,21 @@ class _Tags:
 
 @dataclass(frozen=True)
 class TagSplitter:
-    """The state of an answer: before its first text, in the label of thoughts, in thoughts, or after its first text.
+    """A splitter of an answer, in one of four phases.
+
+    "start" is before the first text, "label" in the line that names the channel of thoughts, "thought" inside thoughts,
+    and "answer" after the first text.
 
     After the first text, an opening that is an ordinary token is text too: the model writes about the marker. One that
     is a control token always opens thoughts, because text cannot contain it.
 
-    Models write one or two tokens of line breaks after the closing, and some in front of the opening. These belong to
+    Models write one or two tokens of line breaks after the closing, and some models before the opening. These belong to
     the markers.
     """
 
     tags: _Tags
     phase: Literal["start", "label", "thought", "answer"] = "start"
-    breaks: int = 0  # tokens of line breaks that may come and are not content
+    breaks: int = 0  # number of tokens of line breaks that may still come and are not content
 
     @property
     def thinking(self) -> bool:
@@ -108,7 +112,7 @@ class TagSplitter:
 
     @property
     def extra_tokens(self) -> tuple[int, ...]:
-        """The opening and line breaks before the first text of the answer."""
+        """The opening, and line breaks that may come, before the first text of the answer; otherwise empty."""
         breaks = self.tags.breaks if self.breaks else ()
         return (self.tags.opening, *breaks) if self.phase == "start" else ()
 

@@ -1,7 +1,8 @@
 """AWQ: codes of 4 bits in groups of inputs, in the packing "gemm" of AutoAWQ.
 
 A weight `[n, k]` is stored transposed: `qweight` i32 `[k, n / 8]`, `qzeros` i32 `[k / g, n / 8]` and `scales` `[k / g,
-n]`, for groups of g inputs. A word holds eight neighbouring outputs, those of even numbers first.
+n]`, for groups of g inputs. A word holds eight neighbouring outputs. From its lowest bits on, these are outputs 0, 2,
+4, 6, 1, 3, 5 and 7.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ class AwqForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of the form of a weight, or None if it is not converted.
+        """Returns rows in the form in which a weight is stored, for planning.
+
+        Returns None for the head, the embedding and modules in `modules_to_not_convert`, or if `imagined_matrix`
+        returns None.
 
         Raises:
             ModelError: a setting is not supported or does not fit the shape.

@@ -38,7 +38,7 @@ class TableMatrix:
 
         Args:
             parts: the parts of the weight.
-            state: end of the name of the part with the quantisation state.
+            state: the rest of the name of the part with the quantisation state, after "weight.".
 
         Raises:
             ModelError: the shapes or dtypes of the parts do not fit the state.
@@ -65,7 +65,11 @@ class TableMatrix:
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:
-        """Returns some rows as numbers, f32 `[rows, k]`."""
+        """Returns the rows in the slice `index` as numbers, f32 `[rows, k]`.
+
+        Raises:
+            ModelError: a scale is not a finite number.
+        """
         rows, inputs = self.shape
         start, stop, _ = index.indices(rows)
         first, last = start * inputs, stop * inputs
@@ -149,10 +153,13 @@ class BitsAndBytesForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of the form of a weight in 8 bits; None if it is not converted, or in 4 bits, which is widened.
+        """Returns rows in the form in which a weight of 8 bits is stored, for planning.
+
+        Returns None for weights of 4 bits, which are widened, and for the embedding and modules that are not converted.
+        Also returns None if `imagined_matrix` does.
 
         Raises:
-            ModelError: a setting is not supported.
+            ModelError: a setting has the wrong type.
         """
         keys = quantization_keys(quantization)
         skipped = keys.words("llm_int8_skip_modules") or ("lm_head",)

@@ -37,7 +37,7 @@ class Scheme:
     ordered: bool  # whether a group's inputs are not neighbours, so that `weight_g_idx` is needed
 
     def rank(self, module: str) -> int:
-        """Returns how a module is a target: 0 by its name, 1 by a pattern, 2 by its class, 3 if in no way."""
+        """Returns how the scheme covers a module: 0 by its name, 1 by a pattern, 2 by its class, 3 not at all."""
         if module in self.targets:
             return 0
         if any(_matches(target, module) for target in self.targets):
@@ -71,7 +71,13 @@ def scheme_of(module: str, quantization: Mapping[str, Any]) -> Scheme:
 
 
 def planned_scheme(module: str, quantization: Mapping[str, Any]) -> Scheme | None:
-    """Returns the scheme of a module, or None if it is ignored or no target. Raises ModelError as `read_schemes`."""
+    """Returns the scheme of a module, or None if no scheme covers it or `ignore` lists it.
+
+    Arguments are those of `scheme_of`.
+
+    Raises:
+        ModelError: a setting is missing, wrong or not supported.
+    """
     schemes = read_schemes(quantization)
     ignored = quantization_keys(quantization).words("ignore")
     best = min(schemes, key=lambda scheme: scheme.rank(module))

@@ -2,10 +2,10 @@
 
 A weight `[n, k]` has `weight_scale` `[n, k / g]`, for groups of g inputs, and `weight_zero_point` unless its codes are
 symmetric. Packed integers are codes from 0 in `weight_packed` i32 `[n, k * bits / 32]`, lowest bits first. Zero points
-are then packed likewise, over outputs, and `weight_shape` is (n, k). `weight_g_idx` has the group of each input if the
-inputs of a group are not neighbours. Plain integers and floats are stored as `weight`.
+are then packed too, several outputs in a word, and `weight_shape` is (n, k). `weight_g_idx` has the group of each input
+if the inputs of a group are not neighbours. Plain integers and floats are stored as `weight`.
 
-Scales of activations are not read, because the kernels find their own.
+Scales of activations are not read, because the kernels compute their own.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class CompressedMatrix(QuantisedMatrix):
         )
 
     def _zero_part(self, parts: Parts) -> Any:
-        """Returns the stored zero points: packed over outputs if weights are packed and each row has its own."""
+        """Returns the slice of the stored zero points: I8, or I32 words that hold those of several outputs each."""
         if parts.take("weight_zero_point", "I8", "I32").get_dtype() == "I8":
             return row_factors(parts, "weight_zero_point", self.shape, self.group, "I8")
         rows, groups = self._grid
@@ -132,8 +132,9 @@ class CompressedTensorsForm:
         read_schemes(quantization)
 
     def find(self, names: Collection[str], quantization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Returns the names of the stored parts of each weight in this form, by the weight's name. Each has codes or
-        scales.
+        """Returns the names of the stored parts of each weight in this form, by the weight's name.
+
+        A weight is in this form if it has `weight_packed` or `weight_scale`.
         """
         if quantization.get("quant_method") != METHOD:
             return {}
@@ -151,7 +152,9 @@ class CompressedTensorsForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of the form of a weight, or None if it is not a target or holds floats.
+        """Returns rows in the form in which a weight is stored, for planning.
+
+        Returns None if no scheme covers the weight, if it is stored as floats, or if `imagined_matrix` returns None.
 
         Raises:
             ModelError: a setting is not supported or does not fit the shape.

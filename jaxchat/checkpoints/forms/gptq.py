@@ -45,7 +45,7 @@ class Settings:
     bits: int
     group_size: int
     ordered: bool  # whether groups follow the activations' order, so that `g_idx` is needed
-    version: int  # of the format; 1: zero points are stored less one
+    version: int  # of the format, 1 or 2; with 1, zero points are stored minus one
     varied: bool  # whether some weights have other sizes of codes and groups
 
     @classmethod
@@ -130,7 +130,10 @@ class GptqForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of the form of a weight, or None for embedding, head and norms. Settings for some are ignored.
+        """Returns rows in the form in which a weight is stored, for planning.
+
+        Returns None for the embedding, for a head that is not quantised, or if `imagined_matrix` returns None. Ignores
+        `dynamic`, the settings for some of the weights.
 
         Raises:
             ModelError: a setting is not supported or does not fit the shape.

@@ -73,11 +73,11 @@ class Mxfp4:
 
 
 def quantised_rows(codes: np.ndarray, exponents: np.ndarray) -> QuantisedRows:
-    """Returns rows `[n, k]` without loss.
+    """Returns numbers of MXFP4 as rows `[n, k]`, without loss.
 
     Args:
         codes: u8 `[n, k]`, twice each number plus 12, see `CODES`.
-        exponents: i32 `[n, k / 32]`, as they are stored.
+        exponents: the stored scales, i32 `[n, k / 32]`: exponents of 2, plus `BIAS`.
     """
     scales = Factors(np.ldexp(np.float32(1), exponents - BIAS - 1))
     return QuantisedRows(codes, _BITS, _GROUP, scales, _ZERO, e2m1=True)
@@ -105,7 +105,10 @@ class Mxfp4Form:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows of the form of one entry of a stack of matrices, or None for other tensors."""
+        """Returns rows in the form in which one entry of a stack of matrices is stored, for planning.
+
+        Returns None for other tensors.
+        """
         if len(shape) != 3 or not name.endswith("_proj"):
             return None
         return replace(imagined_rows((shape[2], shape[1]), _BITS, _GROUP, scale="float32"), zero=_ZERO, e2m1=True)

@@ -27,24 +27,29 @@ def quantization_keys(quantization: Mapping[str, Any]) -> HFConfigReader:
 
 @dataclass(frozen=True)
 class Parts:
-    """The stored tensors of one weight. Methods name a tensor by the end of its name.
+    """The stored tensors of one weight. Methods take the end of a name: all of it that follows the stem.
 
     Attributes:
-        stem: the text that begins all names.
+        stem: the text with which all names begin, such as "model.norm.".
         slices: a slice of each tensor by its whole name.
     """
 
-    stem: str  # begins their names
+    stem: str
     slices: Mapping[str, Any]
 
     def __contains__(self, end: str) -> bool:
         return f"{self.stem}{end}" in self.slices
 
     def matrix(self, end: str, *dtypes: str) -> tuple[int, int]:
-        """Returns the shape of the stored matrix whose name ends in `end`.
+        """Returns the shape of a stored matrix.
+
+        Args:
+            end: the name after the stem.
+            dtypes: the allowed dtypes, as safetensors spells them, such as "F16".
 
         Raises:
-            ModelError: its dtype is none of `dtypes`, or it is not a matrix.
+            KeyError: no tensor has this name.
+            ModelError: the dtype is not allowed, or the tensor is not a matrix or is empty.
         """
         shape = self.take(end, *dtypes).get_shape()
         if len(shape) != 2 or not all(shape):
@@ -53,10 +58,16 @@ class Parts:
         return rows, columns
 
     def take(self, end: str, *dtypes: str, shape: tuple[int, ...] | None = None) -> Any:
-        """Returns the slice of the stored tensor whose name ends in `end`.
+        """Returns the slice of a stored tensor.
+
+        Args:
+            end: the name after the stem.
+            dtypes: the allowed dtypes, as safetensors spells them, such as "F16".
+            shape: the required shape; None allows any.
 
         Raises:
-            ModelError: its dtype is none of `dtypes`, or its shape is not `shape`, unless that is None.
+            KeyError: no tensor has this name.
+            ModelError: the dtype is not allowed, or the shape is not `shape`.
         """
         part = self.slices[f"{self.stem}{end}"]
         if part.get_dtype() not in dtypes:
@@ -82,11 +93,15 @@ class QuantisedMatrix(ABC):
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:
-        """Returns some rows as numbers, f32 `[rows, k]`."""
+        """Returns the rows in the slice `index` as numbers, f32 `[rows, k]`. Raises ModelError if they are damaged."""
         return self._checked(index).dequantised()
 
     def quantised(self, index: slice) -> QuantisedRows | None:
-        """Returns some rows as they are stored, or None if kernels do not support the number of inputs in a group."""
+        """Returns the rows in the slice `index` as they are stored.
+
+        Returns None if groups are not whole blocks of 32 inputs, which kernels need. Raises ModelError if the rows are
+        damaged.
+        """
         return None if self.group % BLOCK else self._checked(index)
 
     @abstractmethod
@@ -106,7 +121,7 @@ def group_size(inputs: int, size: int) -> int:
 
     Args:
         inputs: number of inputs of the weight.
-        size: the setting in `config.json`; -1 for one group.
+        size: the setting in `config.json`; -1: all inputs of a row are one group.
 
     Raises:
         ModelError: `size` does not divide `inputs`.
@@ -120,19 +135,22 @@ def group_size(inputs: int, size: int) -> int:
 def imagined_matrix(
     name: str, shape: tuple[int, ...], bits: int, size: int, scale: str, *, zeros: bool = False, ordered: bool = False
 ) -> QuantisedRows | None:
-    """Returns rows that stand for a weight in planning; None for other tensors, and for groups that are widened.
+    """Returns rows of zeros in the form in which a weight is stored, for planning.
+
+    Returns None if the name does not end in ".weight" or the tensor is not a matrix. Also returns None if groups are
+    not whole blocks of 32 inputs, because such weights are widened.
 
     Args:
         name: name of the tensor.
-        shape: its shape.
+        shape: its shape, `[n, k]` for a matrix.
         bits: bits of a code.
-        size: inputs in a group, or -1.
+        size: inputs in a group; -1: all inputs of a row are one group.
         scale: dtype of the scales, "float16" or "float32".
         zeros: whether each group has its own zero point.
         ordered: whether a group's inputs are not neighbours.
 
     Raises:
-        ModelError: the size does not divide the number of inputs.
+        ModelError: `size` does not divide the number of inputs.
     """
     if len(shape) != 2 or not name.endswith(".weight"):
         return None
@@ -144,7 +162,7 @@ def imagined_matrix(
 
 
 def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
-    """Returns the codes in words, lowest bits first, u8 `[.., w * 32 / bits]`.
+    """Returns the codes in words, u8 `[.., w * 32 / bits]`. The first code of a word is in its lowest bits.
 
     Args:
         words: the words, i32 `[.., w]`.
@@ -157,13 +175,14 @@ def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
 
 
 def input_order(groups: np.ndarray, count: int, end: str) -> np.ndarray | None:
-    """Returns an order of inputs, i32 `[k]`, that brings those of each group together. Returns None if they are in
-    order.
+    """Returns an order of inputs, i32 `[k]`, in which the inputs of each group are adjacent.
+
+    Returns None if the groups of the inputs ascend already.
 
     Args:
         groups: the group of each input, i32 `[k]`.
         count: the number of groups, all of one size.
-        end: the name of `groups` for messages.
+        end: the name of the stored groups, for messages.
 
     Raises:
         ModelError: a group does not exist, or has more or fewer inputs than others.
@@ -179,7 +198,11 @@ def input_order(groups: np.ndarray, count: int, end: str) -> np.ndarray | None:
 
 
 def factors(scales: np.ndarray) -> Factors:
-    """Returns scales `[n, k / g]`, f16, bf16 or f32, as factors. Widens bf16 to f32, which is exact."""
+    """Returns scales as `Factors`. Widens bf16 to f32, which is exact.
+
+    Args:
+        scales: f16, bf16 or f32 `[n, k / g]`.
+    """
     return Factors(np.ascontiguousarray(scales if scales.dtype == np.float16 else scales.astype(np.float32)))
 
 
@@ -197,17 +220,19 @@ def zero_points(zeros: np.ndarray, start: int, stop: int) -> int | np.ndarray:
 
 
 def row_factors(parts: Parts, end: str, shape: tuple[int, int], group: int, *dtypes: str) -> Any:
-    """Returns the slice of the stored scales or zero points of a matrix. There is one for each group, for each row, or
-    for all.
+    """Returns the slice of the stored scales or zero points of a matrix.
+
+    There is one number for each group. If each row is one group, there may be one number for the whole matrix.
 
     Args:
         parts: the parts of the weight.
-        end: end of the tensor's name.
+        end: name of the stored tensor after the stem.
         shape: shape (n, k) of the matrix.
         group: number of inputs in a group.
-        dtypes: the allowed dtypes.
+        dtypes: the allowed dtypes, as safetensors spells them.
 
     Raises:
+        KeyError: no tensor has this name.
         ModelError: the tensor has another shape or dtype.
     """
     rows, groups = shape[0], shape[1] // group
@@ -219,7 +244,7 @@ def row_factors(parts: Parts, end: str, shape: tuple[int, int], group: int, *dty
 
 
 def spread(stored: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Reads scales or zero points and broadcasts them to one for each row and group.
+    """Reads scales or zero points, and broadcasts them so that there is one for each group of each row.
 
     Args:
         stored: a slice that `row_factors` has returned.

@@ -43,11 +43,12 @@ class ScaledFloats:
 
         Args:
             parts: the stored parts.
-            end: name of the floats.
-            scales: name of the scales.
+            end: name of the floats after the stem.
+            scales: name of the scales after the stem.
             block: the shape of a block; None: only scales of rows, or one scale, are allowed.
 
         Raises:
+            KeyError: the floats or the scales are absent.
             ModelError: the shapes or dtypes of the parts do not match.
         """
         self._floats, self._scales = parts.take(end, E4M3), parts.take(scales, *SCALES)
@@ -78,7 +79,11 @@ class ScaledFloats:
         return "F32"
 
     def __getitem__(self, index: slice) -> np.ndarray:
-        """Returns the entries in the slice `index` of the first axis, f32."""
+        """Returns the entries in the slice `index` of the first axis, f32.
+
+        Raises:
+            ModelError: a scale is not a finite number.
+        """
         scales = np.asarray(self._scales[...] if self._scales.get_shape() == [] else self._scales[:], np.float32)
         if not np.isfinite(scales).all():
             raise ModelError("a scale is not a finite number")

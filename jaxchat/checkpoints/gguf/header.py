@@ -47,12 +47,15 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Header:
-    """The header of one file. Numbers in arrays are NumPy arrays, and strings in arrays are lists of str."""
+    """The header of one file.
+
+    In `metadata`, an array of numbers is a NumPy array and an array of strings a list of str.
+    """
 
     path: Path
     metadata: dict[str, Any]
     tensors: dict[str, StoredTensor]
-    content: bytes  # the header itself
+    content: bytes  # the bytes of the header
 
 
 def read_header(path: Path) -> Header:

@@ -106,7 +106,7 @@ class KVLoop:
     """A pass over the keys of one sequence, `block` keys at a time. Each split handles its `SplitRange`."""
 
     spec: AttentionSpec
-    scale: float  # of the scores; by default from the head's true width, which may be less than the kernel's
+    scale: float  # factor of the scores; by default from the head dimension before it is padded
     block: int
     tiling: Tiling
 
@@ -200,6 +200,11 @@ def head_mask(mask: Array | bool, shape: tuple[int, ...], width: int) -> Array:
 
 
 def empty_sums(rows: int, width: int) -> Sums:
-    """Returns the sums before the first key, for `rows` queries with head dimension `width`."""
+    """Returns the sums before the first key.
+
+    Args:
+        rows: number of queries.
+        width: head dimension, as padded by `padded_width`.
+    """
     zeros = jnp.zeros(rows, jnp.float32)
     return zeros + MASKED, zeros, jnp.zeros((rows, width), jnp.float32)

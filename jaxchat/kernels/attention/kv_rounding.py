@@ -21,7 +21,7 @@ def cache_shapes(tokens: tuple[int, int, int], width: int, dtype: str) -> Shapes
         tokens: shape of the scales: numbers of pages, of tokens in a page, and of KV heads, in the order of the
             backend.
         width: head dimension, the last axis of keys and values.
-        dtype: dtype of keys and values.
+        dtype: dtype of stored keys and values: "float32", "bfloat16" or "int8".
     """
     numbers, scales = jax.ShapeDtypeStruct((*tokens, width), dtype), jax.ShapeDtypeStruct(tokens, jnp.float32)
     return (numbers, numbers, scales, scales) if dtype == "int8" else (numbers, numbers)
@@ -31,8 +31,8 @@ def rounded(k: Array, v: Array, kv_dtype: str | None) -> Cache:
     """Returns the arrays to write for new keys and values, in the order of `cache_shapes`.
 
     Args:
-        k: keys, `[T, K, d]`.
-        v: values, `[T, K, d]`.
+        k: keys, f32 or bf16 `[T, K, d]`.
+        v: values, f32 or bf16 `[T, K, d]`.
         kv_dtype: "int8" for integers s8 `[T, K, d]` and their scales f32 `[T, K]`; None for `k` and `v` unchanged.
     """
     if not kv_dtype:

@@ -1,7 +1,7 @@
 """Weights of 4, 5, 6 or 8 bits in groups that share a scale, times activations rounded to int8 in blocks of 32.
 
 This is the layout on the device of every stored form that `jaxchat.quantised.QuantisedRows` describes. Products of a
-block are summed as integers, exactly, and blocks in one order, so that a row's bits do not depend on the others.
+block are summed as integers, exactly. Blocks are summed in one order, so that a row's bits do not depend on others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jaxchat.quantised import BITS, BLOCK, Factors, QuantisedRows
 
 TARGET, TAKE = "matmul_grouped", "take_grouped"
 PART = "grouped"  # the library of these kernels
-TINY = 1e-30  # blocks of activations below are rounded to zero
+TINY = 1e-30  # blocks of activations that are all smaller are rounded to zero
 _WORDS, _LINE = BLOCK // 4, 64  # words of a block; bytes of a cache line
 _TWICE = 6  # bits of codes whose groups may be half a block
 _CHUNK = 64  # panels that are packed at once
@@ -36,7 +36,7 @@ class DeviceFactors:
     """`jaxchat.quantised.Factors` of a stack of E weights, in panels of 32 outputs."""
 
     outer: Array  # f16 or f32 [E, N / 32, k / o, 32]
-    inner: Array  # i8 [E, N / 32, k / g, 32], or [0, 0, 0, 0]
+    inner: Array  # i8 [E, N / 32, k / g, 32], or [0, 0, 0, 0]: all 1
 
 
 @jax.tree_util.register_dataclass
@@ -44,20 +44,27 @@ class DeviceFactors:
 class GroupedWeight:
     """A stack of E weights `[k, outputs...]`: `scale * (codes - zero) - minimum`. N is the total number of outputs.
 
-    Codes are in panels of 32 outputs, a block of 32 inputs in as many rows of words as a code has bits: the lower
-    halves of words w and w + 4 in the bytes of row w, then the upper bits of all eight words, lowest bits first. N is
-    padded to whole panels with weights of zero. With an `order`, input j of the codes is input `order[j]` of the model.
+    Codes are in panels of 32 outputs and blocks of 32 inputs. N is padded to whole panels with weights of zero. With an
+    `order`, input j of the codes is input `order[j]` of the model.
+
+    Within a block, quad q has inputs 4 q .. 4 q + 3, with q from 0 to 7. Byte i of a word belongs to input i of a quad:
+
+    - Codes of 8 bits fill eight rows. A byte of row q has a code of quad q.
+    - Smaller codes have their lower four bits in rows 0 to 3. A byte of row q has those of quad q in its lower half and
+      those of quad q + 4 in its upper half.
+    - The upper bits follow. With 5 bits, a byte of row 4 has one bit of each quad, quad 0 in the lowest. With 6 bits, a
+      byte of row 4 has two bits of each of quads 0 to 3, and row 5 likewise has quads 4 to 7.
     """
 
-    codes: Array  # u32 [E, N / 32, k / 32, bits, 32]
+    codes: Array  # u32 [E, panels, blocks, rows, 32 outputs]; there are as many rows as bits of a code
     scale: DeviceFactors
     minimum: DeviceFactors  # `outer` is empty if there is none
     order: Array  # i32 [E, k], or [0, 0]: that of the model
     zero: int = field(metadata={"static": True})
     inputs: int = field(metadata={"static": True})  # k; codes are padded to whole blocks
     outputs: tuple[int, ...] = field(metadata={"static": True})
-    dtype: jnp.dtype = field(metadata={"static": True})  # of what else the model computes with
-    target: str = field(metadata={"static": True}, default="")  # the custom call; empty: XLA multiplies
+    dtype: jnp.dtype = field(metadata={"static": True})  # of activations, and of weights that are not quantised
+    target: str = field(metadata={"static": True}, default="")  # custom call that multiplies; empty: XLA does
 
     @property
     def padded_inputs(self) -> int:
@@ -88,7 +95,7 @@ def native_grouped(folder: Path | None) -> str:
 
 
 def fits(rows: QuantisedRows) -> bool:
-    """Returns whether the kernels can multiply by rows of this form: whole blocks share scales, or halves of 6 bits."""
+    """Returns whether the kernels support rows of this form. Groups are whole blocks, with 6 bits also half blocks."""
     least = BLOCK // 2 if rows.bits == _TWICE else BLOCK
     return rows.bits in BITS and rows.shape[1] % BLOCK == 0 and rows.group % least == 0
 
@@ -100,12 +107,12 @@ def pack_rows(
     target: str = "",
     inputs: int | None = None,
 ) -> GroupedWeight:
-    """Returns the weights of `stack`, all of one form that `fits`, on the default device.
+    """Packs the weights of `stack` on the default device. All have one form, which `fits` accepts.
 
     Args:
         stack: each weight `[N, k]`. Their orders of inputs may differ.
-        outputs: sizes of the axes that N outputs have in the model.
-        dtype: dtype of what else the model computes with.
+        outputs: sizes of the output axes in the model; their product is N.
+        dtype: dtype of activations, and of weights that are not quantised.
         target: the custom call from `native_grouped`. If it is empty, XLA multiplies.
         inputs: k of the model, if the rows are padded with zeros to whole blocks.
     """
@@ -160,14 +167,18 @@ def _buffers(w: GroupedWeight) -> tuple[Array, ...]:
 
 
 def _zero(rows: QuantisedRows) -> int:
-    """Returns the number that is subtracted from all codes. Single zeros are i8, above or below 128 for 8 bits."""
+    """Returns the number that is subtracted from all codes: their common zero point.
+
+    If each group has its own zero point, the minima subtract these. They must fit into i8, so those of codes of 8 bits
+    are taken relative to 128.
+    """
     if isinstance(rows.zero, int):
         return rows.zero
     return 128 if rows.bits == 8 else 0
 
 
 def _minimum(rows: QuantisedRows) -> Factors | None:
-    """Returns the minima of a weight, which include what single zeros subtract. None if there are none."""
+    """Returns the minima of a weight, which include the zero points of groups. None if there are none."""
     if isinstance(rows.zero, int):
         return rows.minimum
     zeros = (rows.zero.astype(np.int16) - _zero(rows)).astype(np.int8)

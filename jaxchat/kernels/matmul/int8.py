@@ -24,13 +24,13 @@ Rounding = tuple[Array, Array, Array]  # values s8 [N, k], scale f32 [N], sums o
 class Int8:
     """A weight `[k, outputs...]` as `values[N, k] * scale[N, 1]`, where N is the total number of outputs.
 
-    For a custom call, the values are in panels, and N is padded with zeros to whole panels. A stack of E such weights
-    has one more leading axis in every array, for `matmul_entry`.
+    For a custom call, the values are in panels, s8 `[N / 32, k / 4, 32, 4]`. N and k are then padded with zeros to
+    multiples of 32 and of 4. A stack of E such weights has one more leading axis in every array, for `matmul_entry`.
     """
 
     values: Array  # s8 [N, k]
     scale: Array  # f32 [N]
-    sums: Array  # i32 [N], of the rows of values
+    sums: Array  # i32 [N], the sum of each row of values
     inputs: int = field(metadata={"static": True})  # k
     outputs: tuple[int, ...] = field(metadata={"static": True})
     dtype: jnp.dtype = field(metadata={"static": True})  # of the weight before rounding
@@ -45,26 +45,34 @@ class Int8:
 
 
 def quantise(w: Array, inputs: int, target: str = "") -> Int8:
-    """Rounds `w[in..., outputs...]`, whose first `inputs` axes are contracted, to int8.
+    """Rounds a weight to int8 with one scale for each output.
 
-    `target` is the custom call that multiplies by the result. If it is empty, XLA multiplies.
+    Args:
+        w: f32 or bf16 `[in..., outputs...]`.
+        inputs: number of input axes. They are the first ones, and products contract them.
+        target: the custom call that multiplies by int8, from `native_matmuls`; empty: XLA multiplies.
     """
     count = prod(w.shape[:inputs])
     return _int8(_by_output(w, count), count, w.shape[inputs:], w.dtype, target)
 
 
 def quantise_rows(w: Array, target: str = "") -> Int8:
-    """Rounds `w[N, k]` to int8. Its output axis is the first, as in an embedding that also serves as head.
+    """Rounds a table to int8. Its output axis is the first, as in an embedding that also serves as head.
 
-    `target` is the custom call that multiplies by the result. If it is empty, XLA multiplies.
+    Args:
+        w: f32 or bf16 `[N, k]`.
+        target: the custom call that multiplies by int8, from `native_matmuls`; empty: XLA multiplies.
     """
     return _int8(_rows(w), w.shape[1], w.shape[:1], w.dtype, target)
 
 
 def quantise_stack(w: Array, inputs: int, target: str = "") -> Int8:
-    """Rounds `w[E, in..., outputs...]`, a stack of E weights, to int8. The first `inputs` axes of each are contracted.
+    """Rounds a stack of E weights to int8 with one scale for each output of each weight.
 
-    `target` is the custom call that multiplies by the result. If it is empty, XLA multiplies.
+    Args:
+        w: f32 or bf16 `[E, in..., outputs...]`.
+        inputs: number of input axes. They are the first ones of each weight, and products contract them.
+        target: the custom call that multiplies by int8, from `native_matmuls`; empty: XLA multiplies.
     """
     count = prod(w.shape[1 : 1 + inputs])
     return _int8(_stack_by_output(w, count), count, w.shape[1 + inputs :], w.dtype, target)

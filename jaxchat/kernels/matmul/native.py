@@ -30,11 +30,11 @@ ROWS = 8  # f32 rows that XLA multiplies at once on a CPU
 class PanelWeight:
     """A weight `[k, outputs...]` stored as `[N / 32, k / e, 32, e]`, where N is the total number of outputs.
 
-    e is the number of values in 4 bytes. N and k are padded with zeros. A stack of E such weights has one more leading
-    axis, for `matmul_entry`.
+    e is the number of values in 4 bytes. N and k are padded with zeros to multiples of 32 and of e. A stack of E such
+    weights has one more leading axis, for `matmul_entry`.
     """
 
-    values: Array
+    values: Array  # f32 or bf16
     inputs: int = field(metadata={"static": True})  # k
     outputs: tuple[int, ...] = field(metadata={"static": True})
     target: str = field(metadata={"static": True})  # the custom call that multiplies by it
@@ -66,7 +66,7 @@ def pack_weight(w: Array, inputs: int, target: str) -> PanelWeight:
 
     Args:
         w: f32 or bf16 `[in..., outputs...]`.
-        inputs: number of its first axes, which are contracted.
+        inputs: number of input axes. They are the first ones, and products contract them.
         target: the custom call for the dtype of `w`, from `native_matmuls`.
     """
     count = prod(w.shape[:inputs])
@@ -74,17 +74,22 @@ def pack_weight(w: Array, inputs: int, target: str) -> PanelWeight:
 
 
 def pack_table(w: Array, target: str) -> PanelWeight:
-    """Packs `w[N, k]`. Its output axis is the first, as in an embedding that also serves as head.
+    """Packs a table for `matmul`. Its output axis is the first, as in an embedding that also serves as head.
 
-    The dtype of `w` and `target` are as for `pack_weight`.
+    Args:
+        w: f32 or bf16 `[N, k]`.
+        target: the custom call for the dtype of `w`, from `native_matmuls`.
     """
     return PanelWeight(panels(w), w.shape[1], w.shape[:1], target)
 
 
 def pack_stack(w: Array, inputs: int, target: str) -> PanelWeight:
-    """Packs `w[E, in..., outputs...]`, a stack of E weights, for `matmul_entry`.
+    """Packs a stack of E weights for `matmul_entry`.
 
-    The dtype of `w`, `inputs` and `target` are as for `pack_weight`. `inputs` does not count the axis of the stack.
+    Args:
+        w: f32 or bf16 `[E, in..., outputs...]`.
+        inputs: number of input axes. They are the first ones of each weight, and products contract them.
+        target: the custom call for the dtype of `w`, from `native_matmuls`.
     """
     count = prod(w.shape[1 : 1 + inputs])
     return PanelWeight(_pack_stack(w, count), count, w.shape[1 + inputs :], target)
@@ -103,10 +108,10 @@ def take_rows(values: Array, outputs: Array, inputs: int, target: str) -> Array:
     """Returns rows of a weight `[N, k]` that `panels` packed. Uses C++, because XLA would copy the whole weight.
 
     Args:
-        values: the packed weight.
+        values: the packed weight, `[N / 32, k / e, 32, e]`.
         outputs: int `[T]`, the indices of the rows.
         inputs: k.
-        target: the custom call of `matmul` for the weight.
+        target: the custom call for the dtype of `values`, from `native_matmuls`.
 
     Returns:
         `[T, k]` of the weight's dtype.

@@ -16,7 +16,7 @@ AT_ONCE = 1 << 22  # numbers that are rounded at once, which bounds the memory o
 
 
 def round_rows(w: np.ndarray, bits: int) -> QuantisedRows:
-    """Rounds `w[N, k]`, f32, to `scale * (code - zero)`, where zero is half of the codes.
+    """Rounds `w[N, k]`, f32, to `scale * (code - zero)`. The zero point is 8 with 4 bits, 128 with 8 bits.
 
     Rows are padded with zeros to whole groups. With 8 bits, a scale just holds the largest number of its group. With 4
     bits, several codings of the group with nearby scales are tried. Each gets the scale that fits it best, and the one

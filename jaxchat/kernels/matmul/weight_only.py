@@ -1,9 +1,10 @@
 """Quantised weights in the layout of dense ones, for accelerators and meshes. Activations are not rounded.
 
-XLA unpacks and scales the codes inside the product, so that memory reads only codes and scales. The order of axes
-decides whether it does: the compiler for TPUs fuses them if groups and their inputs are separate axes in front of the
-outputs, and if a word holds codes of eight groups, not of eight inputs. Arrays of 4-bit types would do too, but
-compiled programs of jax 0.10 do not take them. Letters: k inputs in G groups of g; N outputs.
+XLA unpacks and scales the codes inside the product, so that only codes and scales are read from memory. Whether it does
+so depends on the order of axes. The compiler for TPUs does under two conditions. Groups and their inputs must be
+separate axes in front of the outputs. The codes in a word must be of eight blocks, not of eight neighbouring inputs.
+Arrays of 4-bit types would do too, but compiled programs of jax 0.10 do not take them. Letters: k inputs in G groups of
+g; N outputs.
 """
 
 from __future__ import annotations
@@ -61,20 +62,20 @@ class WeightOnly:
     has codes `[lead..., G, g, N]` and factors `[lead..., G, N]`, a table codes `[N, k]` and factors `[N, G]`. A stack
     has one more leading axis. With an `order`, input j of the codes is input `order[j]` of the model.
 
-    Eight codes of 4 bits share a word, the first one in its lowest bits. A matrix then has `[lead..., W, h, N]`: input
-    `(8 w + i) h + j` is code i of word `[w, j]`, and a group has one or several blocks of h inputs. A table has
-    `[N, k / 8]`: a word has neighbours.
+    Eight codes of 4 bits share a word, the first one in its lowest bits. A matrix then has words `[lead..., W, h, N]`.
+    Code i of word `[w, j]` belongs to input `(8 w + i) h + j`, and a group is one or several blocks of h successive
+    inputs. A table has words `[N, k / 8]`, each of eight successive inputs.
     """
 
     codes: Any  # u8, or u32 for words
     scale: GroupFactors
-    zeros: Any  # u8, as the factors, or None: all are `zero`
+    zeros: Any  # u8, with the axes of factors, or None: all zero points are `zero`
     minimum: GroupFactors | None
     order: Any  # i32 [k], or None
     zero: int = field(metadata={"static": True})
     inputs: int = field(metadata={"static": True})  # k of the model, without padding to whole groups
     layout: WeightLayout = field(metadata={"static": True})
-    dtype: jnp.dtype = field(metadata={"static": True})  # of what else the model computes with
+    dtype: jnp.dtype = field(metadata={"static": True})  # of activations, and of weights that are not quantised
     e2m1: bool = field(metadata={"static": True}, default=False)  # whether codes of 4 bits are floats
 
     def take(self, outputs: Array) -> Array:
@@ -119,7 +120,7 @@ class TiedTable:
 
     @property
     def dtype(self) -> jnp.dtype:
-        """The dtype of what else the model computes with."""
+        """The dtype of activations, and of weights that are not quantised."""
         return self.table.dtype
 
     def take(self, outputs: Array) -> Array:
@@ -130,8 +131,8 @@ class TiedTable:
 def matmul(x: Array, w: WeightOnly | TiedTable, reduce_dtype: str = "float32") -> Array:
     """Multiplies `x[T, k]` by the weight, to f32 `[T, outputs...]`.
 
-    Rounds x and the dequantised weights to the dtype of w, and sums in f32. Codes of rows with one scale are exact in
-    every dtype, and their sums are scaled instead.
+    Rounds x and the dequantised weights to the dtype of w, and sums in f32. If each output has one scale, multiplies by
+    the codes, which are exact in every dtype, and scales the sums.
 
     Args:
         x: activations.
@@ -180,7 +181,10 @@ def _local_outputs(layout: WeightLayout, count: int) -> tuple[int, ...]:
 
 
 def _numbers(w: WeightOnly) -> Array:
-    """Returns the codes less their zero points, f32: `[lead..., G, g, N]` or of words `[.., W, 8, h, N]`; `[N, k]`."""
+    """Returns the codes minus their zero points, f32.
+
+    The shape is `[lead..., G, g, N]` for a matrix, `[lead..., W, 8, h, N]` for one in words, and `[N, k]` for a table.
+    """
     codes, zero = w.codes, w.zero if w.zeros is None else 0
     if codes.dtype == jnp.uint32:
         axis = -1 if w.layout.order == "table" else -3

@@ -14,19 +14,19 @@ from jaxchat.kernels.matmul.weight_only import GroupFactors, WeightLayout, Weigh
 from jaxchat.quantised import Factors, QuantisedRows
 
 _PER_WORD = 8  # codes
-_LEAST = 4  # inputs that a row of words has in common; TPUs have tiles of 4 and of 8 rows
+_LEAST = 4  # the smallest h of `WeightOnly`; TPUs have tiles of 4 and of 8 rows
 
 
 def from_rows(
     stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: jnp.dtype, inputs: int | None = None
 ) -> WeightOnly:
-    """Returns the weights of `stack`, all of one form, in NumPy arrays. There is one unless `layout.stack`.
+    """Returns the weights of `stack`, all of one form, in NumPy arrays. Without `layout.stack`, there is one weight.
 
     Args:
         stack: each weight `[N, k]`. Their orders of inputs may differ.
         layout: the arrangement of the weight.
-        dtype: dtype of what else the model computes with.
-        inputs: k of the model, if the rows are padded with zeros to whole groups.
+        dtype: dtype of activations, and of weights that are not quantised.
+        inputs: number of inputs in the model, if the rows are padded with zeros to whole groups; None: k.
     """
     first = stack[0]
 
@@ -106,9 +106,10 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
 
 
 def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns h, the inputs that a row of words has in common, or 0 if codes are not packed into words.
+    """Returns h, the number of successive inputs whose codes are at one place of their words, see `WeightOnly`.
 
-    It is the largest for which a group has one, two, four ... blocks, and each device whole words.
+    It is the largest for which a group has 1, 2, 4, ... blocks of h inputs, and each device whole words. Returns 0 if
+    codes are not packed into words.
     """
     if rows.bits != 4 and not rows.e2m1:
         return 0
@@ -134,13 +135,13 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Returns the codes of E2M1, u8 below 16, of numbers that are stored as their doubles."""
+    """Returns the E2M1 codes, u8 below 16, of rows whose codes stand for twice the numbers."""
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 
 
 def _scale(rows: QuantisedRows) -> Factors:
-    """Returns the scales of the codes that devices have."""
+    """Returns the scales on devices. Those of E2M1 double, because `QuantisedRows` has twice the numbers."""
     return Factors(2 * rows.scale.outer, rows.scale.inner) if rows.e2m1 else rows.scale
 
 
@@ -153,7 +154,7 @@ def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
 
 
 def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns the number of outer factors of a row. Where a device would have a part of one, each group has its own."""
+    """Returns the number of outer factors of a row. If devices would divide one, each group gets its own."""
     size = part.outer.shape[1]
     cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0
     return rows.shape[1] // rows.group if cut else size

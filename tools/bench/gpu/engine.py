@@ -29,7 +29,7 @@ SAMPLINGS = {"greedy": SamplingParams(temperature=0.0), "nucleus": SamplingParam
 
 
 def probe() -> dict[str, float]:
-    """Measures the peak rates of the device.
+    """Measures the peak rates of the device, each as the best of three tries.
 
     Returns:
         "copy": bytes per second that a copy reads and writes. "products": floating-point operations per second of bf16
@@ -66,11 +66,12 @@ def random_params(model: ModelConfig, placement: Placement, dtype: str) -> dict[
 def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
     """Returns a warmed-up runner with random weights.
 
-    It has decode programs of 8 rows and of all slots, and the prefill buckets that `jaxchat plan` suggests.
+    It has one prefill program, of `args.prefill_chunk` tokens. It has decode programs of all slots and, if there are
+    more than 8, of 8 rows.
 
     Args:
         model: the model.
-        args: the flags of the command line. The largest of `args.users` is the number of slots.
+        args: the flags of the command line. The number of slots is the largest of `args.users`.
     """
     slots = max(args.users)
     engine = EngineConfig(
@@ -103,7 +104,7 @@ def make(model: ModelConfig, args: argparse.Namespace) -> Runner:
 
 
 def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> float:
-    """Prefills a random prompt in each of the first `users` slots. Returns tokens per second.
+    """Prefills the same random prompt in each of the first `users` slots. Returns tokens per second.
 
     Args:
         runner: a runner with at least `users` slots.
@@ -124,9 +125,14 @@ def fill(runner: Runner, users: int, prompt: int, sampling: SamplingParams) -> f
 
 
 def decode(runner: Runner, users: int, steps: int) -> float:
-    """Returns the seconds per decode step of the first `users` slots, over `steps` steps.
+    """Returns the mean seconds of a decode step of the first `users` slots.
 
-    Like the engine, dispatches each step before it reads the previous one.
+    Like the engine, dispatches each step before it reads the result of the previous one.
+
+    Args:
+        runner: a runner whose first `users` slots are filled.
+        users: number of rows of each step.
+        steps: number of steps.
     """
     work = DecodeWork(np.arange(users, dtype=np.int32), np.full(users, -1, np.int32))
     runner.decode(work).wait()
@@ -140,13 +146,15 @@ def decode(runner: Runner, users: int, steps: int) -> float:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the device, its peak rates and the figures of the model, by name.
-
-    Figures are medians over the rounds: tokens per second of prefill, and seconds per decode step for each number of
-    users and way of sampling.
+    """Measures the device and the model.
 
     Args:
         args: the flags of the command line.
+
+    Returns:
+        "device": name of the device. "jax": version of jax. "copy" and "products": see `probe`. "ready": seconds until
+        the runner is warm. "prefill": tokens per second of four prompts, the median over the rounds. "decode": seconds
+        per step by users and sampling, such as "8 greedy", each the median over the rounds.
     """
     results: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, **probe()}
     began = time.perf_counter()

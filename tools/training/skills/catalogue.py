@@ -73,9 +73,16 @@ class Tool:
 def param(spec: str) -> Param:
     """Returns the parameter that a text describes.
 
+    The text is one of these:
+
+    - `integer LOW HIGH`: an integer from LOW to HIGH - 1.
+    - `number`: a price.
+    - `one of A|B`: one of these strings. The schema lists them as an enumeration.
+    - `choice A|B`: one of these strings. The schema does not list them.
+    - A name in `values.STRINGS`: a string that the function of that name draws.
+
     Args:
-        spec: `integer LOW HIGH` with HIGH excluded, `number`, `one of A|B` for an enumeration, `choice A|B` for a
-            string that has one of the values but does not declare them, or a name in `values.STRINGS`.
+        spec: the text.
 
     Raises:
         KeyError: the text is none of these.

@@ -61,7 +61,10 @@ NAME = (
 
 
 def make(rng: Random) -> Sample:
-    """Returns a conversation of several turns. The key has the facts on which the answer depends."""
+    """Returns a question about earlier turns, or about something never said.
+
+    The key holds what the answer depends on.
+    """
     return rng.choice((_capital, _capital, _sum, _sum, _fact, _fact, _name, _name, _asked, _not_told))(rng)
 
 

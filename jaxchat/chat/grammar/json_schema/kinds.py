@@ -11,12 +11,12 @@ _PYTHON_TYPES = ((bool, "boolean"), (int | float, "number"), (str, "string"), (l
 
 
 def kinds(schema: Schema | bool, definitions: Schema, known: dict[str, frozenset[str]] | None = None) -> frozenset[str]:
-    """Returns the JSON types that a value of a translated schema may have, possibly more. Integers are numbers.
+    """Returns a superset of the JSON types of the values that a translated schema allows. Integers count as numbers.
 
     Args:
         schema: the translated schema.
         definitions: the schemas to which references point, by name.
-        known: receives the types of definitions, so that each is read once.
+        known: receives the types of each definition by name, so that each is read once. None: a new dict.
     """
     if isinstance(schema, bool):
         return ALL_KINDS if schema else frozenset()
@@ -43,12 +43,12 @@ def kinds(schema: Schema | bool, definitions: Schema, known: dict[str, frozenset
 
 
 def kind_of(value: Any) -> str:
-    """Returns the JSON type of a value."""
+    """Returns the JSON type of a value. Integers are of type "number"."""
     return next((name for python_type, name in _PYTHON_TYPES if isinstance(value, python_type)), "null")
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Returns whether two JSON values are equal: 1 equals 1.0, but not true."""
+    """Returns whether two JSON values are equal. 1 equals 1.0; 1 does not equal `true`."""
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(equal, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
