@@ -6,7 +6,7 @@ every layout for a kernel is made from it. Letters: n rows (outputs), k inputs, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,19 +140,7 @@ def imagined_rows(
 def repeated_row(row: QuantisedRows, count: int) -> QuantisedRows:
     """Returns `count` copies of one row that take no more memory than it."""
 
-    def repeated(array: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(array, (count, array.shape[1]))
-
-    def factors(each: Factors) -> Factors:
-        return Factors(repeated(each.outer), None if each.inner is None else repeated(each.inner))
-
-    return replace(
-        row,
-        codes=repeated(row.codes),
-        scale=factors(row.scale),
-        zero=row.zero if isinstance(row.zero, int) else repeated(row.zero),
-        minimum=None if row.minimum is None else factors(row.minimum),
-    )
+    return _changed(row, lambda array: np.broadcast_to(array, (count, array.shape[1])))
 
 
 def same_order(parts: Sequence[QuantisedRows]) -> bool:
@@ -182,19 +170,21 @@ def padded_rows(rows: QuantisedRows, count: int) -> QuantisedRows:
     missing = count - rows.shape[0]
     if not missing:
         return rows
+    return _changed(rows, lambda array: np.pad(array, ((0, missing), (0, 0))))
 
-    def padded(array: np.ndarray) -> np.ndarray:
-        return np.pad(array, ((0, missing), (0, 0)))
 
-    def padded_factors(factors: Factors) -> Factors:
-        return Factors(padded(factors.outer), None if factors.inner is None else padded(factors.inner))
+def _changed(rows: QuantisedRows, change: Callable[[np.ndarray], np.ndarray]) -> QuantisedRows:
+    """Returns rows with every array that has an entry for each row replaced by what `change` makes of it."""
+
+    def factors(each: Factors) -> Factors:
+        return Factors(change(each.outer), None if each.inner is None else change(each.inner))
 
     return replace(
         rows,
-        codes=padded(rows.codes),
-        scale=padded_factors(rows.scale),
-        zero=rows.zero if isinstance(rows.zero, int) else padded(rows.zero),
-        minimum=None if rows.minimum is None else padded_factors(rows.minimum),
+        codes=change(rows.codes),
+        scale=factors(rows.scale),
+        zero=rows.zero if isinstance(rows.zero, int) else change(rows.zero),
+        minimum=None if rows.minimum is None else factors(rows.minimum),
     )
 
 

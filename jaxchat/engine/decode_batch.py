@@ -38,13 +38,9 @@ class DecodeBatch:
             sequence: the sequence.
             drafts: guesses of its next tokens, in order, without stop tokens.
         """
-        mask, possible = None, True
-        if sequence.constrained:
-            mask = np.zeros(self._words, np.uint32)
-            possible = sequence.fill_mask(mask)
-        sequence.constraint_failed = not possible
+        mask = sequence.next_mask(self._words)
         self._add_row(sequence, _NO_DRAFT, mask)
-        if drafts and possible:
+        if drafts and not sequence.constraint_failed:
             self._add_drafts(sequence, drafts, mask)
 
     def _add_drafts(self, sequence: Sequence, drafts: list[int], mask: np.ndarray | None) -> None:

@@ -48,7 +48,7 @@ class KVCacheManager:
 
     def extend_by_one(self, sequence: Sequence) -> int:
         """Takes a reserved page if the next token needs one. Returns the id of the page, or -1 without one."""
-        if sequence.position < len(sequence.pages) * self.page_size:
+        if not self.needs_page(sequence):
             return -1
         self.extend(sequence, sequence.position + 1)
         return sequence.pages[-1]

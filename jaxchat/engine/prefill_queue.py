@@ -187,16 +187,8 @@ class PrefillQueue:
             pages=np.array(sequence.pages, np.int32),
             choice=sequence.choice,
             sampling=sequence.request.sampling,
-            token_mask=self._token_mask(sequence) if last else None,
+            token_mask=sequence.next_mask(self._words) if last else None,
             prompt=sequence.prompt if last and sequence.request.sampling.repetition_penalty != 1 else None,
         )
         sequence.dispatched = int(last)
         return part
-
-    def _token_mask(self, sequence: Sequence) -> np.ndarray | None:
-        """Returns the tokens that a constrained sequence may sample, as bits u32 `[words]`; otherwise None."""
-        if not sequence.constrained:
-            return None
-        bits = np.zeros(self._words, np.uint32)
-        sequence.constraint_failed = not sequence.fill_mask(bits)
-        return bits

@@ -52,7 +52,7 @@ class PromptIndex:
     @cached_property
     def as_list(self) -> list[int]:
         """The tokens as a list."""
-        return list(map(int, self.tokens))
+        return list(self.tokens.tolist())
 
     @cached_property
     def _tokens_by_key(self) -> tuple[np.ndarray, np.ndarray]:

@@ -56,6 +56,18 @@ class Sequence:
         """Whether the next token to dispatch needs a token mask."""
         return self.constraint is not None or self.too_short
 
+    def next_mask(self, words: int) -> np.ndarray | None:
+        """Returns the mask of the next token to dispatch, u32 `[words]`; None if all tokens may come.
+
+        Sets `constraint_failed`.
+        """
+        self.constraint_failed = False
+        if not self.constrained:
+            return None
+        mask = np.zeros(words, np.uint32)
+        self.constraint_failed = not self.fill_mask(mask)
+        return mask
+
     def fill_mask(self, row: np.ndarray) -> bool:
         """Writes the tokens that may be dispatched next into a row of the token mask, u32 `[ceil(V / 32)]`.
 
