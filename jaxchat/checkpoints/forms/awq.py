@@ -20,6 +20,7 @@ from jaxchat.checkpoints.forms.parts import (
     factors,
     group_size,
     imagined_matrix,
+    packed_parts,
     quantization_keys,
     unpacked,
     zero_points,
@@ -27,7 +28,6 @@ from jaxchat.checkpoints.forms.parts import (
 from jaxchat.quantised import QuantisedRows
 
 METHOD = "awq"
-_QWEIGHT, _WEIGHT = ".qweight", ".weight"
 _BITS, _PER_WORD, _MIDDLE = 4, 8, 8
 _PLACES = np.array([0, 4, 1, 5, 2, 6, 3, 7])  # in a word, of its eight outputs
 
@@ -96,11 +96,7 @@ class AwqForm:
         if quantization.get("quant_method") != METHOD:
             return {}
         always = Settings.read(quantization).zeros
-        found = {}
-        for stem in (name.removesuffix(_QWEIGHT) for name in names if name.endswith(_QWEIGHT)):
-            zeros = (f"{stem}.qzeros",) if always or f"{stem}.qzeros" in names else ()
-            found[f"{stem}{_WEIGHT}"] = (f"{stem}{_QWEIGHT}", f"{stem}.scales", *zeros)
-        return found
+        return packed_parts(names, ("scales",), "qzeros", always=always)
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> AwqMatrix:
         """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""

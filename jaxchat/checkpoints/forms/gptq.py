@@ -25,6 +25,7 @@ from jaxchat.checkpoints.forms.parts import (
     group_size,
     imagined_matrix,
     input_order,
+    packed_parts,
     quantization_keys,
     unpacked,
     zero_points,
@@ -33,7 +34,6 @@ from jaxchat.errors import ModelError
 from jaxchat.quantised import QuantisedRows
 
 METHOD = "gptq"
-_QWEIGHT, _WEIGHT = ".qweight", ".weight"
 _ONES = {4: 0x11111111, 8: 0x01010101}  # one in each code of a word
 _WORD = 32  # bits
 
@@ -117,11 +117,7 @@ class GptqForm:
         if quantization.get("quant_method") != METHOD:
             return {}
         ordered = Settings.read(quantization).ordered
-        found = {}
-        for stem in (name.removesuffix(_QWEIGHT) for name in names if name.endswith(_QWEIGHT)):
-            index = (f"{stem}.g_idx",) if ordered or f"{stem}.g_idx" in names else ()
-            found[f"{stem}{_WEIGHT}"] = (f"{stem}{_QWEIGHT}", f"{stem}.qzeros", f"{stem}.scales", *index)
-        return found
+        return packed_parts(names, ("qzeros", "scales"), "g_idx", always=ordered)
 
     def open(self, name: str, parts: Mapping[str, Any], quantization: Mapping[str, Any]) -> GptqMatrix:
         """Returns a weight. Raises ModelError if the shapes or dtypes of its parts do not fit the settings."""

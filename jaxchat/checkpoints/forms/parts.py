@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -254,3 +254,21 @@ def spread(stored: Any, shape: tuple[int, int]) -> np.ndarray:
     return np.broadcast_to(
         array.reshape(-1, shape[1]) if array.size == math.prod(shape) else array.reshape(1, 1), shape
     )
+
+
+def packed_parts(
+    names: Collection[str], others: tuple[str, ...], optional: str, *, always: bool
+) -> dict[str, tuple[str, ...]]:
+    """Returns the names of the stored parts of each weight that has a `qweight`, by the weight's name.
+
+    Args:
+        names: the names of all stored tensors.
+        others: names, after the stem, of parts that every weight has.
+        optional: likewise, of a part that a weight may have. It comes last.
+        always: whether every weight must have the optional part.
+    """
+    parts = {}
+    for stem in (name.removesuffix("qweight") for name in names if name.endswith(".qweight")):
+        more = (f"{stem}{optional}",) if always or f"{stem}{optional}" in names else ()
+        parts[f"{stem}weight"] = (f"{stem}qweight", *(f"{stem}{end}" for end in others), *more)
+    return parts
