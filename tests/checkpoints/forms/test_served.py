@@ -24,8 +24,8 @@ from jaxchat.models.decoder import Decoder
 from jaxchat.models.param_specs import param_specs
 from jaxchat.planning.model_shapes import read_shape
 from jaxchat.runtime.stored_packing import PanelRows, StoredPacking
-from tests.checkpoints.forms.cases import CASES
-from tests.checkpoints.forms.writers import Case, Tensors, save
+from tools.parity.forms.cases import CASES
+from tools.parity.forms.writers import Case, Tensors, save
 from tools.parity import checkpoints
 
 TOKENS = np.random.default_rng(1).integers(0, checkpoints.VOCAB, 20).tolist()
