@@ -76,7 +76,7 @@ def _linear(name: str) -> Source:
 def _linear_of(name: str, inputs: int) -> Source:
     """Returns the source of a parameter with `inputs` input axes that is stored as one matrix `[out, in]`.
 
-    For parameters that are never packed, whose specs therefore do not tell their input axes.
+    Parameters that are never packed need this function, because their specs do not say which axes are inputs.
     """
     return lambda config, spec, prefix: matrix(f"{prefix}{name}", spec.shape, inputs)
 

@@ -67,8 +67,10 @@ class SafetensorsReader(TensorReader):
         return dtype
 
     def read(self, part: TensorSlice) -> np.ndarray:
-        """Returns the rows of a stored tensor that `part` selects, `[rows, ..]`. Raises ModelError if they cannot be
-        read.
+        """Returns the rows of a stored tensor that `part` selects, `[rows, ..]`.
+
+        Raises:
+            ModelError: the rows cannot be read.
         """
         composed = part.name in self._composed
         stored = self._slice(part.name)

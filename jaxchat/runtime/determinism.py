@@ -63,7 +63,7 @@ def agreeing_prefill_buckets(runner: Runner) -> tuple[int, ...]:
 
 
 def prompts_agree(runner: Runner) -> bool:
-    """Returns whether prompts get the same bits alone and in steps of C tokens with others.
+    """Returns whether a prompt gets the same bits alone and in steps of C tokens that it shares with other prompts.
 
     Leaves meaningless values in slots and pages, which are never read.
     """
@@ -152,7 +152,10 @@ class _Trial:
 
 
 def _interleaved(slices: list[list[PrefillSlice]], bucket: int) -> Iterator[tuple[PrefillSlice, ...]]:
-    """Yields steps with the next slice of each sequence that fits, in rotation, until all slices are in a step."""
+    """Divides the slices of several sequences into steps of at most `bucket` tokens.
+
+    Each step takes the next slice of every sequence, if it fits. A different sequence comes first in each step.
+    """
     queues = deque(deque(each) for each in slices)
     while any(queues):
         room = bucket

@@ -188,10 +188,10 @@ def _load(
 
 
 def _decode_sizes(engine: EngineConfig, params: Any) -> tuple[int, ...]:
-    """Returns the row counts of the decode programs. If weights are in groups, the default includes a single row.
+    """Returns the row counts of the decode programs.
 
-    A second row makes products with such weights up to a fifth slower. Other products wait for memory, so that a second
-    row costs nothing.
+    The default includes a program for a single row only if weights are in groups: a second row makes products with such
+    weights up to a fifth slower. In other products a second row costs nothing, because they wait for memory.
     """
     packed = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, GroupedWeight))
     single = engine.decode_buckets is None and any(isinstance(leaf, GroupedWeight) for leaf in packed)

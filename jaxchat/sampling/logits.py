@@ -1,4 +1,4 @@
-"""Adjustments of logits before sampling, in the order of the contract: bias, penalties, exclusive tokens and bans.
+"""Adjustments of logits before sampling, in the order in which they apply: bias, penalties, exclusive tokens and bans.
 
 Every function takes and returns logits f32 `[S, V]`. Rows that do not use a function's feature keep their bits.
 """

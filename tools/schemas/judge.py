@@ -169,8 +169,9 @@ def closed(schema: Any) -> Any:
 
 
 def _members_closed(schema: Any) -> Any:
-    """Returns a part of an `allOf` or a similar list, closed only inside its members. Other parts may declare more
-    members.
+    """Returns a part of an `allOf` or a similar list, closed only inside its members.
+
+    The part itself stays open, because other parts may declare more members.
     """
     result = closed(schema)
     return {name: value for name, value in result.items() if name != "unevaluatedProperties"}

@@ -58,8 +58,10 @@ def _codes(text: str) -> np.ndarray:
 
 
 def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[int], list[int]] | None:
-    """Returns indices of the decoy, and for each the shift of the text from there on: its place in `rendered` minus
-    that in the decoy.
+    """Returns how far places in the decoy must be shifted to give the same places in `rendered`.
+
+    The first list has indices of the decoy, in ascending order. The second list has for each of them the shift from
+    that index up to the next one.
 
     Returns None if the renderings differ in more than the letters of decoys.
     """

@@ -117,8 +117,8 @@ def _altered(text: str, places: Iterable[int], letter: str) -> str:
 def _first_letters(text: str, spans: Iterable[Span], cuts: Collection[str]) -> list[int]:
     """Returns for each span the index of its first letter or digit, or else of its first visible character.
 
-    A part that the template may cut out keeps its letters, if the spelling has other characters. Otherwise the template
-    would cut it out of one of the two renderings only.
+    Characters in a part that the template may cut out do not count, if the spelling has other visible ones. If such a
+    part changed, the template would cut it out of one of the two renderings only.
     """
     offsets: dict[str, int] = {}
     places = []

@@ -93,7 +93,7 @@ class Metadata:
         return self._get(key, None)
 
     def ignore(self, *keys: str) -> None:
-        """Marks keys as read that do not change the model."""
+        """Marks keys that do not change the model, so that they count as read."""
         self._read.update(keys)
 
     def unread(self, prefix: str) -> list[str]:

@@ -121,7 +121,10 @@ def _layer_of(base: str) -> tuple[str, str]:
 
 
 def _expanded(target: str, suffix: str, stored: StoredTensor) -> Iterator[tuple[int | None, str]]:
-    """Yields the entry and the full name of each expert in a stacked tensor, or of the one tensor."""
+    """Yields the number and the full name of each expert in a stacked tensor.
+
+    Yields None and the name of other tensors.
+    """
     if "{}" not in target:
         yield None, target if target.endswith("sinks") else f"{target}.{suffix}"
         return

@@ -98,7 +98,7 @@ def shapes_of_rows(stack: Sequence[QuantisedRows], layout: WeightLayout, dtype: 
 
 
 def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
-    """Returns whether a division of the inputs cuts through groups, or through an order of inputs."""
+    """Returns whether a division of the inputs over devices would cut groups, or rows that have an `order`."""
     if layout.split != "inputs":
         return False
     parts = rows.shape[1] if rows.group == rows.shape[1] else rows.shape[1] // rows.group
@@ -106,10 +106,10 @@ def splits_groups(rows: QuantisedRows, layout: WeightLayout) -> bool:
 
 
 def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns h, the number of successive inputs whose codes are at one place of their words, see `WeightOnly`.
+    """Returns h, the number of successive inputs whose codes have the same place in their words, see `WeightOnly`.
 
-    It is the largest for which a group has 1, 2, 4, ... blocks of h inputs, and each device whole words. Returns 0 if
-    codes are not packed into words.
+    It is the largest number with which a group has 1, 2, 4, ... blocks of h inputs, and each device has whole words.
+    Returns 0 if codes are not packed into words.
     """
     if rows.bits != 4 and not rows.e2m1:
         return 0
@@ -125,7 +125,7 @@ def _block(rows: QuantisedRows, layout: WeightLayout) -> int:
 
 
 def _words(codes: np.ndarray, axis: int) -> np.ndarray:
-    """Packs each eight neighbours on an axis, 0 .. 15, into a word u32, the first one into its lowest bits."""
+    """Packs every eight neighbouring codes on an axis, each 0 .. 15, into a u32 word. The first has the lowest bits."""
     shape = (*codes.shape[:axis], -1, _PER_WORD, *codes.shape[axis + 1 :])
     first, *others = np.moveaxis(codes.reshape(shape), axis + 1, 0)
     words = first.astype(np.uint32)
@@ -141,7 +141,10 @@ def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
 
 
 def _scale(rows: QuantisedRows) -> Factors:
-    """Returns the scales on devices. Those of E2M1 double, because `QuantisedRows` has twice the numbers."""
+    """Returns the scales for devices.
+
+    They are doubled for E2M1, because codes in `QuantisedRows` are twice the numbers.
+    """
     return Factors(2 * rows.scale.outer, rows.scale.inner) if rows.e2m1 else rows.scale
 
 
