@@ -96,7 +96,7 @@ class PrefillQueue:
         Args:
             ready: number of sequences that could decode now.
             running: number of sequences that decode. Admission leaves one page free for each of them, and one for each
-            sequence that this step starts. Otherwise a new sequence could be swapped out at once.
+                sequence that this step starts. Otherwise a new sequence could be swapped out at once.
             admitting: whether waiting sequences may be admitted.
         """
         oldest = self.prefilling or next(self._candidates(1, admitting), None)

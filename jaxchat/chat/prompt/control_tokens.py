@@ -65,8 +65,8 @@ class ControlTokens:
         """Returns `value` with a letter changed in every spelling of a control token, or None if nothing must change.
 
         Also changes a letter where the template could complete a control token: where a string begins with the end of a
-        spelling or ends with the beginning of one. The same holds for the pieces of a string between two strings at
-        which the template may cut it, see `TextChanges`.
+        spelling or ends with the beginning of one. The same holds for each piece into which the template may cut a
+        string, see `TextChanges`.
 
         Args:
             value: JSON data. Strings at any depth change, except for the roles of messages.

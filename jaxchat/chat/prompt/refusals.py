@@ -123,7 +123,10 @@ def _error(render: Render, messages: Sequence[Message], tools: Sequence[Tool] | 
 
 
 def _same(one: Exception | None, other: Exception) -> bool:
-    """Returns whether two exceptions have the same type and text. Texts of RecursionErrors vary and are not compared."""
+    """Returns whether two exceptions have the same type and text.
+
+    The text of a RecursionError depends on where it ends, so it is not compared.
+    """
     return type(one) is type(other) and (str(one) == str(other) or isinstance(one, RecursionError))
 
 

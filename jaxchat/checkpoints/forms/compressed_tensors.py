@@ -152,7 +152,7 @@ class CompressedTensorsForm:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows in the form in which a weight is stored, for planning.
+        """Returns rows of zeros in the form in which a weight is stored, for planning.
 
         Returns None if no scheme covers the weight, if it is stored as floats, or if `imagined_matrix` returns None.
 

@@ -105,7 +105,7 @@ class Mxfp4Form:
     def imagined(
         self, name: str, shape: tuple[int, ...], quantization: Mapping[str, Any], scale: str
     ) -> QuantisedRows | None:
-        """Returns rows in the form in which one entry of a stack of matrices is stored, for planning.
+        """Returns rows of zeros in the form in which one entry of a stack of matrices is stored, for planning.
 
         Returns None for other tensors.
         """

@@ -27,7 +27,7 @@ def quantization_keys(quantization: Mapping[str, Any]) -> HFConfigReader:
 
 @dataclass(frozen=True)
 class Parts:
-    """The stored tensors of one weight. Methods take the end of a name: all of it that follows the stem.
+    """The stored tensors of one weight. Methods take the end of a tensor's name, which is everything after the stem.
 
     Attributes:
         stem: the text with which all names begin, such as "model.norm.".

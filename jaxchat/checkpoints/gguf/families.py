@@ -1,6 +1,6 @@
 """Reads the parts of a configuration in which the architectures of GGUF files differ.
 
-Each public function gets the metadata and `base`, the result of `base_config`. It returns the further keys of a
+Each public function gets the metadata and `base`, the result of `base_config`. It returns keys of a
 `config.json`, which add to `base` or replace keys of it. It raises ModelError if a key is missing, wrong or not
 supported.
 """
@@ -18,7 +18,7 @@ _LAYERS_OF_GEMMA_2_27B, _LAYERS_OF_GEMMA_3_27B = 46, 62
 
 
 def llama(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Mixtral if the model has experts, and none for Llama, Mistral and SmolLM 2."""
+    """Returns the keys to add to `base` for Mixtral, or none if the model has no experts."""
     if not keys.has("expert_count") or not keys.integer("expert_count"):
         keys.metadata.ignore(keys.name("expert_used_count"))
         return {}
@@ -26,7 +26,7 @@ def llama(keys: ModelKeys, base: Config) -> Config:
 
 
 def mistral_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Ministral 3, or of Mistral if queries are not scaled by their positions."""
+    """Returns the keys to add to `base` for Ministral 3, or for Mistral if queries are not scaled by their positions."""
     if not keys.has("attention.temperature_scale"):
         return {"sliding_window": None}
     return {"architectures": ["Ministral3ForCausalLM"], "rope_scaling": _with_query_scale(keys, base)}
@@ -42,12 +42,12 @@ def _with_query_scale(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Qwen 2 and Qwen 3, for models without experts."""
+    """Returns the keys to add to `base` for Qwen 2 and Qwen 3, for models without experts."""
     return {"use_sliding_window": False, "sliding_window": None}
 
 
 def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Qwen 2 models with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Qwen 2 with experts. Raises ModelError if one is missing or wrong."""
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -61,7 +61,7 @@ def qwen_2_experts(keys: ModelKeys, base: Config) -> Config:
 
 
 def qwen_3_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Qwen 3 models with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Qwen 3 with experts. Raises ModelError if one is missing or wrong."""
     return {
         **qwen(keys, base),
         **experts(keys, "num_experts"),
@@ -75,7 +75,7 @@ def _expert_dim(keys: ModelKeys) -> int:
 
 
 def gemma_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Gemma 2. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Gemma 2. Raises ModelError if one is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_2_27B),
         "attn_logit_softcapping": keys.number("attn_logit_softcapping", 50.0),
@@ -85,7 +85,7 @@ def gemma_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def gemma_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Gemma 3. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Gemma 3. Raises ModelError if one is missing or wrong."""
     return {
         "query_pre_attn_scalar": _query_scalar(keys, _LAYERS_OF_GEMMA_3_27B),
         "final_logit_softcapping": keys.number("final_logit_softcapping", 0.0),
@@ -107,12 +107,16 @@ def _query_scalar(keys: ModelKeys, exception: int) -> int:
 
 
 def window(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Phi 3 and EXAONE 4, which are about windows. Raises ModelError if a key is wrong."""
+    """Returns the keys to add to `base` for Phi 3 and EXAONE 4, which describe their windows.
+
+    Raises:
+        ModelError: a key is wrong.
+    """
     return windows(keys, {})
 
 
 def gpt_oss(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of gpt-oss. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for gpt-oss. Raises ModelError if one is missing or wrong."""
     return {
         **experts(keys, "num_local_experts"),
         "intermediate_size": keys.integer("expert_feed_forward_length", _expert_dim(keys)),
@@ -122,7 +126,7 @@ def gpt_oss(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Granite 3. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3. Raises ModelError if one is missing or wrong."""
     return {
         "embedding_multiplier": keys.number("embedding_scale", 1.0),
         "attention_multiplier": keys.number("attention.scale", 1.0),
@@ -132,14 +136,14 @@ def granite(keys: ModelKeys, base: Config) -> Config:
 
 
 def granite_experts(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Granite 3 models with experts. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Granite 3 with experts. Raises ModelError if one is missing or wrong."""
     if keys.has("expert_shared_feed_forward_length"):
         raise ModelError(f"{keys.file.path}: shared experts of granitemoe are not supported")
     return {**granite(keys, base), **experts(keys, "num_local_experts")}
 
 
 def olmo_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of OLMo 3 if the model has a window, and none for OLMo 2."""
+    """Returns the keys to add to `base` for OLMo 3 if the model has a window, and none for OLMo 2."""
     found = windows(keys, {})
     if not found["sliding_window"]:
         return {}
@@ -151,7 +155,7 @@ def olmo_2(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Command R. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Command R. Raises ModelError if one is missing or wrong."""
     return {
         "layer_norm_eps": keys.number("attention.layer_norm_epsilon"),
         "logit_scale": keys.number("logit_scale"),
@@ -159,10 +163,10 @@ def cohere(keys: ModelKeys, base: Config) -> Config:
 
 
 def cohere_2(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Command R7B. Raises ModelError if one is missing or wrong."""
+    """Returns the keys to add to `base` for Command R7B. Raises ModelError if one is missing or wrong."""
     return {**cohere(keys, base), **windows(keys, {"sliding_window_pattern": 4})}
 
 
 def seed_oss(keys: ModelKeys, base: Config) -> Config:
-    """Returns the further keys of Seed-OSS."""
+    """Returns the keys to add to `base` for Seed-OSS."""
     return {"attention_out_bias": keys.stores("blk.0.attn_output.bias")}

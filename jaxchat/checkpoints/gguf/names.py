@@ -153,11 +153,11 @@ def _mixed_experts(tensors: Mapping[str, StoredTensor]) -> Iterator[tuple[str, O
 
 
 def _alternating(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Returns `[E, 2 F]` of two tensors `[E, F]`."""
+    """Interleaves two tensors `[E, F]` on the last axis, to `[E, 2 F]`."""
     return np.stack([gate, up], axis=-1).reshape(len(gate), -1)
 
 
 def _alternating_outputs(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Returns `[E, D, 2 F]` of two tensors `[E, F, D]`."""
+    """Interleaves the outputs F of two tensors `[E, F, D]`, to `[E, D, 2 F]`."""
     count, outputs, inputs = gate.shape
     return np.stack([gate, up], axis=2).reshape(count, 2 * outputs, inputs).swapaxes(1, 2)

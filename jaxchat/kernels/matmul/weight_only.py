@@ -30,7 +30,10 @@ Order = Literal["matrix", "table"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class GroupFactors:
-    """`jaxchat.quantised.Factors` with the axes of the codes. An entry of `outer` may cover several groups."""
+    """The `jaxchat.quantised.Factors` of a weight, with the axes of `WeightOnly` instead of `[n, groups]`.
+
+    An entry of `outer` may cover several groups.
+    """
 
     outer: Any  # f16 or f32
     inner: Any = None  # i8, one for each group

@@ -149,7 +149,7 @@ def _scale(rows: QuantisedRows) -> Factors:
 
 
 def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
-    """Returns `array[N, m]` as `[lead..., m, N]`, and for a table as it is."""
+    """Converts `array[N, m]` to `[lead..., m, N]`. Returns the array of a table unchanged."""
     if layout.order == "table":
         return array
     lead = layout.outputs[: layout.lead]

@@ -31,7 +31,7 @@ def translate(
 
     Args:
         root: the request's schema.
-        prefix: begins the names of definitions in the result.
+        prefix: the beginning of the names of definitions in the result.
         strict: whether unknown keywords are errors. Otherwise they are annotations.
 
     Raises:
@@ -53,7 +53,7 @@ class Translator:
 
     Args:
         document: the document.
-        prefix: begins the names of definitions.
+        prefix: the beginning of the names of definitions.
     """
 
     def __init__(self, document: Document, prefix: str) -> None:
