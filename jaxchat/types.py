@@ -32,7 +32,7 @@ class Constraint(Protocol):
         """Returns tokens that probably come next, as no other text may; often none. May raise any exception."""
 
     def copy(self) -> Constraint | None:
-        """Returns another constraint at the same place, to look ahead; None if that could harm this one."""
+        """Returns another constraint at the same place, to look ahead with; None if its use could harm this one."""
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""

@@ -50,7 +50,10 @@ def unused(config: ModelConfig, name: str) -> bool:
 
 
 def _keys_of_other_layers(config: ModelConfig) -> set[str]:
-    """Returns the names, after `layers.`, of key and value tensors in layers that use the keys of earlier layers."""
+    """Returns the names of key and value tensors in layers that use the keys of earlier layers.
+
+    The names lack `layers.` and what stands before it.
+    """
     names = [f"{part}_{kind}.weight" for part in "kv" for kind in ("proj", "norm")]
     layers = [index for index, kind in enumerate(config.kinds) if kind.keys_of is not None]
     return {f"{index}.self_attn.{name}" for index in layers for name in names}

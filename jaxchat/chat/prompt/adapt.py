@@ -203,7 +203,10 @@ def _hidden_results(arranged: list[Message], adapted: list[Message], traits: Tem
 
 
 def _results_as_user_messages(messages: list[Message], hidden: Iterable[bool]) -> list[Message]:
-    """Converts `hidden` results to user messages. Joins adjacent ones, as many templates require alternating roles."""
+    """Converts the results that `hidden` marks to user messages, and joins each with a user message that follows it.
+
+    Many templates require alternating roles.
+    """
     converted: list[Message] = []
     after_result = False
     for message, result in zip(messages, hidden, strict=True):

@@ -26,7 +26,7 @@ def llama(keys: ModelKeys, base: Config) -> Config:
 
 
 def mistral_3(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Ministral 3, or for Mistral if queries are not scaled by their positions."""
+    """Returns the keys to add to `base` for Ministral 3, or for Mistral if positions do not scale the queries."""
     if not keys.has("attention.temperature_scale"):
         return {"sliding_window": None}
     return {"architectures": ["Ministral3ForCausalLM"], "rope_scaling": _with_query_scale(keys, base)}
@@ -107,7 +107,7 @@ def _query_scalar(keys: ModelKeys, exception: int) -> int:
 
 
 def window(keys: ModelKeys, base: Config) -> Config:
-    """Returns the keys to add to `base` for Phi 3 and EXAONE 4, which describe their windows.
+    """Returns the keys about windows to add to `base` for Phi 3 and EXAONE 4.
 
     Raises:
         ModelError: a key is wrong.

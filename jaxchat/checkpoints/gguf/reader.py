@@ -100,7 +100,10 @@ class GgufReader(TensorReader):
         return self._file.tensors[origin.tensors[0]]
 
     def _rows(self, origin: Origin, start: int, end: int) -> np.ndarray:
-        """Returns the stored bytes of the rows from `start` to `end - 1`, u8 `[n, s]`. A vector is one row."""
+        """Returns the stored bytes of the rows from `start` to `end - 1`, u8 `[n, s]`.
+
+        Returns a vector whole, as one row.
+        """
         raw = self._bytes(self._first(origin))
         if len(origin.shape) == 1:
             return raw if origin.entry is None else raw[origin.entry : origin.entry + 1]
