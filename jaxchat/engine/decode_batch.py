@@ -34,7 +34,8 @@ class DecodeBatch:
         The sequence must already have a page for the next token.
 
         Leaves out a draft in three cases: the grammar forbids it, the grammar has no next token after it, or the pool
-        has no page for its row. All later drafts are then left out too.
+        has no page for its row. All later drafts are then left out too. Leaves out all drafts if the grammar's
+        constraint cannot be copied.
 
         Args:
             sequence: the sequence.

@@ -124,7 +124,7 @@ class _Trial:
     def everywhere(self) -> list[list[bytes]]:
         """Returns for each sequence the bits that each of its copies computes.
 
-        Every slot holds one copy. Copies of different sequences alternate.
+        There is a copy in as many slots as there are pages for. Copies of different sequences alternate.
         """
         sizes, count = self._runner.sizes, len(self._swapped)
         per_sequence = self._pages.shape[1]

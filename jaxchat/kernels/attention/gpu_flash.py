@@ -158,8 +158,8 @@ def _merged(sums: list[Array], lengths: Array, loop: KVLoop, dtype: Any, interpr
     """Merges the sums of all splits to the result `[R, K, G, d]`.
 
     Args:
-        sums: of each split, the maximum and the total `[R, K, splits, G]`, and the weighted values `[R, K, splits, G,
-            d]`.
+        sums: three sums of each split. The maximum and the total have the shape `[R, K, splits, G]`, and the weighted
+            values have one more axis of size d.
         lengths: i32 `[R]`, number of keys of each row.
         loop: the pass that computed the sums.
         dtype: dtype of the result.

@@ -172,8 +172,8 @@ def _buffers(w: GroupedWeight) -> tuple[Array, ...]:
 def _zero(rows: QuantisedRows) -> int:
     """Returns the number that is subtracted from all codes: their common zero point.
 
-    If each group has its own zero point, the minima include these, as i8. To fit, zero points of 8-bit codes are
-    relative to 128, which this function then returns. For other codes it returns 0.
+    If each group has its own zero point, the minima include that point. This function then returns 128 for codes of 8
+    bits, so that what remains of the zero points fits into i8, and 0 for other codes.
     """
     if isinstance(rows.zero, int):
         return rows.zero
