@@ -43,7 +43,7 @@ class ModelKeys:
         return self.metadata.number(self.name(key), default)
 
     def flags(self, key: str) -> list[bool]:
-        """Returns a list of booleans, empty if the key is absent."""
+        """Returns a list of booleans, empty if the key is absent. Raises ModelError for other values."""
         values = self.metadata.numbers(self.name(key), "b")
         return [] if values is None else values.tolist()
 

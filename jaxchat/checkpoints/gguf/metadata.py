@@ -46,7 +46,7 @@ class Metadata:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Returns the finite number at `key`, or `default` if the key is absent.
+        """Returns the finite number at `key`, or `default` if the key is absent. Raises ModelError for other values.
 
         An f32 number becomes the shortest decimal that rounds to it, such as 1e-05.
         """
@@ -56,28 +56,31 @@ class Metadata:
         return float(str(np.float32(value))) if np.float32(value) == value else float(value)
 
     def flag(self, key: str, default: bool | None = None) -> bool:
-        """Returns the boolean at `key`, or `default` if the key is absent."""
+        """Returns the boolean at `key`, or `default` if the key is absent. Raises ModelError for other values."""
         value = self._get(key, default)
         if not isinstance(value, bool):
             raise self.error(key, "must be true or false")
         return value
 
     def word(self, key: str, default: str | None = None) -> str:
-        """Returns the string at `key`, or `default` if the key is absent."""
+        """Returns the string at `key`, or `default` if the key is absent. Raises ModelError for other values."""
         value = self._get(key, default)
         if not isinstance(value, str):
             raise self.error(key, "must be a string")
         return value
 
     def words(self, key: str) -> list[str]:
-        """Returns the list of strings at `key`, empty if the key is absent."""
+        """Returns the list of strings at `key`, empty if the key is absent.
+
+        Raises ModelError for a value that is not a list.
+        """
         value = self._get(key, [])
         if not isinstance(value, list):
             raise self.error(key, "must be a list of strings")
         return value
 
     def numbers(self, key: str, kinds: str = "iu") -> np.ndarray | None:
-        """Returns the array at `key`, `[n]`, or None if the key is absent.
+        """Returns the array at `key`, `[n]`, or None if the key is absent. Raises ModelError for other values.
 
         Args:
             key: the key.
@@ -89,7 +92,7 @@ class Metadata:
         return value if self.has(key) else None
 
     def value(self, key: str) -> Any:
-        """Returns the unchecked value at `key`."""
+        """Returns the unchecked value at `key`. Raises ModelError if the key is absent."""
         return self._get(key, None)
 
     def ignore(self, *keys: str) -> None:

@@ -170,8 +170,8 @@ class _Rewriter:
 def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bool) -> str:
     """Returns the character class `[inside]` or `[^inside]`.
 
-    If the class contains U+0000 and lacks the quote or the backslash, U+0000 is excluded. Otherwise the grammar library
-    lets `\\"` and `\\\\` through a class of all control characters, even if the class lacks them.
+    If the class may contain U+0000 and may lack the quote or the backslash, U+0000 is excluded. If it were not, the
+    grammar library would let `\\"` and `\\\\` through a class of all control characters, even if the class lacks them.
     """
     lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
     if lacks and _contains(items, 0) is not negated:
