@@ -3,7 +3,7 @@
     python -m tools.determinism --requests 1000
 
 Every request first runs alone, with an empty prefix cache and without drafts. Then all requests run again in several
-phases, most of them with right or wrong predictions of their answers:
+phases, most requests with right or wrong predictions of their answers:
 
 - alone, with drafts;
 - in process under load: without drafts, with drafts, and with a limit of drafts that changes all the time;

@@ -3,7 +3,8 @@
     python -m tools.schemas.judge --count 2000
 
 Random walks under the token mask must end in values that the package `jsonschema` accepts for the schema as it was
-sent. The mask must admit values that `jsonschema` accepts. The exit status is 1 if a value violates one of these rules.
+sent. The mask must admit values that `jsonschema` accepts, unless they have undeclared members. The exit status is 1 if
+a value violates one of these rules.
 """
 
 from __future__ import annotations
