@@ -193,7 +193,13 @@ def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _last(by_key: tuple[np.ndarray, np.ndarray], key: int, size: int) -> int:
-    """Returns the place after the last run of `size` tokens with this key, or -1."""
+    """Returns the place after the last run of `size` tokens with this key, or -1.
+
+    Args:
+        by_key: the result of `_sorted`.
+        key: the key.
+        size: number of tokens in a run.
+    """
     keys, order = by_key
     index = int(keys.searchsorted(key, side="right")) - 1
     return int(order[index]) + size if index >= 0 and keys[index] == key else -1

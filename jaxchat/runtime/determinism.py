@@ -138,7 +138,10 @@ class _Trial:
         return [bits[first::count] for first in range(count)]
 
     def decode(self, rows: int) -> list[bytes]:
-        """Returns the bits that the program of `rows` rows computes for each sequence, `rows` sequences at a time."""
+        """Returns the bits of each prompt's first token, then those of each decode step of each sequence.
+
+        The program of `rows` rows decodes `rows` sequences at a time.
+        """
         bits = list(self._first)
         for first in range(0, len(self._swapped), rows):
             group = range(first, min(first + rows, len(self._swapped)))

@@ -64,6 +64,11 @@ def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[i
     that index up to the next one.
 
     Returns None if the renderings differ in more than the letters of decoys.
+
+    Args:
+        rendered: the template rendered with the messages.
+        ours: the code points of `rendered`, u32 `[n]`.
+        theirs: the code points of the decoy, u32 `[m]`.
     """
     if len(ours) == len(theirs):
         return ([0], [0]) if np.isin(theirs[ours != theirs], _CODES).all() else None
@@ -80,7 +85,10 @@ def _shifts(rendered: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[list[i
 
 
 def _difference(ours: np.ndarray, theirs: np.ndarray, start: int) -> int:
-    """Returns the first index from `start` at which two arrays differ; the length of `theirs` if there is none."""
+    """Returns the first index from `start` at which `ours` and `theirs` differ, or the length of `theirs`.
+
+    Both are u32 with one axis.
+    """
     window = _WINDOW
     while start < len(theirs):
         part = theirs[start : start + window]

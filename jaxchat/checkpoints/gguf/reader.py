@@ -116,7 +116,7 @@ class GgufReader(TensorReader):
         return rows
 
     def _entries(self, tensor: StoredTensor, start: int, end: int) -> np.ndarray:
-        """Returns entries of the first axis of a whole stored tensor as numbers."""
+        """Returns the entries `start` to `end - 1` of the first axis of a stored tensor, f32 `[entries, ...]`."""
         rows = self._rows(Origin((tensor.name,), tensor.shape), start, end)
         return floats(tensor.type, rows).reshape(end - start, *tensor.shape[1:])
 

@@ -235,7 +235,7 @@ def _entry(w: GroupedWeight, index: Array | int) -> GroupedWeight:
 
 
 def _by_panels(x: Array, w: GroupedWeight) -> Array:
-    """Multiplies by XLA as the kernels do, except for the order of sums. Dequantises a panel at a time."""
+    """Multiplies `x[T, k]` by XLA, to f32 `[T, N]`, as the kernels do except for the order of sums, panel by panel."""
     rounded = _rounded(x)
 
     def multiply(panel: Array) -> Array:
@@ -248,7 +248,7 @@ def _by_panels(x: Array, w: GroupedWeight) -> Array:
 
 
 def _dequantised(x: Array, w: GroupedWeight) -> Array:
-    """Multiplies by the dequantised weights. XLA unpacks them inside the product where it can."""
+    """Multiplies `x[T, k]` by dequantised weights, to f32 `[T, N]`. XLA unpacks them inside the product if it can."""
     weights = _rows(w, jnp.arange(w.codes.shape[0] * PANEL)).astype(w.dtype)
     exact = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 else None
     return jnp.einsum("tk,nk->tn", x.astype(w.dtype), weights, precision=exact, preferred_element_type=jnp.float32)

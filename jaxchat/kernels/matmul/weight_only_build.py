@@ -135,7 +135,7 @@ def _words(codes: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _codes_of_4_bits(rows: QuantisedRows) -> np.ndarray:
-    """Returns the E2M1 codes, u8 below 16, of rows whose codes stand for twice the numbers."""
+    """Returns the E2M1 codes, u8 `[n, k]` below 16, of rows whose codes stand for twice the numbers."""
     numbers = (rows.codes.astype(np.float32) - rows.zero) / 2
     return numbers.astype(jnp.float4_e2m1fn).view(np.uint8)
 
@@ -164,7 +164,10 @@ def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int
 
 
 def _orders(stack: Sequence[QuantisedRows], layout: WeightLayout) -> np.ndarray | None:
-    """Returns the orders of inputs of the weights, or None if all have that of the model."""
+    """Returns the orders of inputs of the weights, i32 `[E, k]`, or `[k]` for one weight.
+
+    Returns None if all have the order of the model.
+    """
     if all(rows.order is None for rows in stack):
         return None
     orders = [np.arange(rows.shape[1], dtype=np.int32) if rows.order is None else rows.order for rows in stack]
