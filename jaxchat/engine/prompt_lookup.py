@@ -115,8 +115,8 @@ class PromptLookup:
     def guesses(self, limit: int) -> list[tuple[int, float]]:
         """Returns exactly `limit` guesses of the next tokens, or none if the newest tokens did not occur before.
 
-        Each comes with the probability that it is right if all guesses before it are. Guesses that reach the newest
-        token start again from the first one.
+        Each comes with the probability that it is right if all guesses before it are. If the text at the earlier place
+        ends before `limit` tokens, its tokens are repeated from the first one on.
         """
         if self._place < 0:
             return []
@@ -191,7 +191,7 @@ class ForcedRate:
 
 
 def _key(tokens: list[int]) -> int:
-    """Returns the key of `_RUN` tokens."""
+    """Returns an integer that identifies a run of `_RUN` tokens."""
     return ((tokens[0] << _ID_BITS | tokens[1]) << _ID_BITS | tokens[2]) & _RUN_BITS
 
 
@@ -202,7 +202,13 @@ def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _last(by_key: tuple[np.ndarray, np.ndarray], key: int, size: int) -> int:
-    """Returns the place after the last run of `size` tokens with this key, or -1."""
+    """Returns the place after the last run of `size` tokens with this key, or -1.
+
+    Args:
+        by_key: the result of `_sorted`.
+        key: the key.
+        size: number of tokens in a run.
+    """
     keys, order = by_key
     index = int(keys.searchsorted(key, side="right")) - 1
     return int(order[index]) + size if index >= 0 and keys[index] == key else -1
