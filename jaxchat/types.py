@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -92,14 +92,14 @@ class TopLogprobs:
     values: np.ndarray
 
 
-@dataclass(frozen=True)
-class TokenEvent:
+class TokenEvent(NamedTuple):
     """One sampled token of one choice, or the failure of a choice or of a whole request.
 
     `token` is -1 if `finish` is "numerical_error", "grammar_error" or "engine_failure". With "engine_failure", `choice`
     is -1 too, and the event ends all choices of the request. `logprob` (natural logarithm) and `top` are set only if
     the request asks for log-probabilities and `token` is not -1. `cached_tokens` is the number of the prompt's tokens
-    that were not computed, because an earlier prompt had left their keys and values.
+    that were not computed, because an earlier prompt had left their keys and values. A tuple, since every token makes
+    one.
     """
 
     request: int
