@@ -121,7 +121,7 @@ def _grammar_fields(tokenizer: ChatTokenizer) -> dict[str, v1.FieldCapability]:
 def _effort(info: ModelInfo, template: ChatTemplate) -> v1.FieldCapability:
     """Returns the levels of `reasoning_effort` that the validator accepts, or its reason for none."""
     levels, reason = [], ""
-    for name in v1.ReasoningEffort.keys():
+    for name, _ in v1.ReasoningEffort.items():
         request = v1.ChatCompletionRequest(model=info.id, reasoning_effort=name)
         try:
             template_kwargs.template_kwargs(request, template, tools=False)
