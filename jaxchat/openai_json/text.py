@@ -96,15 +96,16 @@ def _completion(answer: v1.TextCompletion) -> Json:
         "created": answer.created,
         "model": answer.model,
         "system_fingerprint": answer.system_fingerprint,
-        "choices": [_choice(choice) for choice in answer.choices],
+        "choices": [text_choice_to_json(choice) for choice in answer.choices],
     }
 
 
-def _choice(choice: v1.TextChoice) -> Json:
+def text_choice_to_json(choice: v1.TextChoice) -> Json:
+    """Returns the object of a choice or of a part of one."""
     result: Json = {
         "index": choice.index,
         "text": choice.text,
-        "logprobs": _logprobs(choice.logprobs) if choice.HasField("logprobs") else None,
+        "logprobs": text_logprobs_to_json(choice.logprobs) if choice.HasField("logprobs") else None,
         "finish_reason": enums.FINISH_REASONS[choice.finish_reason],
     }
     for key in ("token_ids", "prompt_token_ids"):
@@ -113,7 +114,8 @@ def _choice(choice: v1.TextChoice) -> Json:
     return result
 
 
-def _logprobs(logprobs: v1.TextLogprobs) -> Json:
+def text_logprobs_to_json(logprobs: v1.TextLogprobs) -> Json:
+    """Returns the object with four lists of equal length that the API has for log-probabilities of a text."""
     return {
         "tokens": [entry.token for entry in logprobs.tokens],
         "token_logprobs": [entry.logprob if entry.HasField("logprob") else None for entry in logprobs.tokens],
