@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from jaxchat.errors import ChatError
 from jaxchat.openai_json import text_request_from_json
 from tests.contract.covering import REFUSALS, covers
 from tests.contract.echo import END, SPLIT, START, encode_text
-from tests.contract.place import Place
+from tests.contract.loading import small_place, wait_until_forgotten
+from tests.contract.place import PATIENCE, Place
 from tests.contract.text_doors import NAMES, TextDoor
 
 REQUEST, PROMPT, ANSWER, CHOICE = "TextCompletionRequest", "TextPrompt", "TextCompletion", "TextChoice"
@@ -175,3 +177,46 @@ def test_a_description_is_refused_because_the_prompt_stays_as_it_is(text: TextDo
 def test_stream_options_need_a_stream() -> None:
     with pytest.raises(ChatError, match="stream_options"):
         text_request_from_json({"model": "a", "prompt": "b", "stream_options": {}})
+
+
+@pytest.mark.parametrize("fields", [{}, {"echo": True, "logprobs": 1}])
+@pytest.mark.parametrize("name", ["CompleteText", "StreamText"])
+def test_who_leaves_frees_the_slots_of_all_prompts_and_of_their_scores(name: str, fields: dict[str, Any]) -> None:
+    with small_place(slots=2, queue=4) as (place, runner):
+        runner.gate.clear()
+        body = {"model": "echo", "prompt": [asking("x" * 100)] * 3, "max_tokens": 500, **fields}
+        request = text_request_from_json(body).request
+        call = place.stub.StreamText(request) if name == "StreamText" else place.stub.CompleteText.future(request)
+        assert runner.held.wait(PATIENCE)
+        place.wait_until(lambda: len(place.session.generations.running) == 3)
+        call.cancel()
+        wait_until_forgotten(place)
+        runner.gate.set()
+        place.wait_until_idle()
+        assert runner.steps < 50
+
+
+def test_requests_are_refused_where_the_queue_has_no_room(echo_place: Place) -> None:
+    with small_place(slots=1, queue=1) as (place, _):
+        for fields in ({}, {"echo": True, "logprobs": 0}):
+            refusal = TextDoor("rest", place).refused(prompt=["a", "b", "c"], **fields)
+            assert (refusal.status, refusal.code) == (429, "rate_limit_exceeded")
+            place.wait_until_idle()
+            assert TextDoor("rest", place).ask(prompt=["ab", "c"], **fields).choices[0].finish == "stop"
+
+
+def test_requests_run_out_of_time_while_prompts_are_scored() -> None:
+    with small_place(request_timeout=0.3) as (place, runner):
+        runner.gate.clear()
+        refusal = TextDoor("rest", place).refused(prompt="abc", echo=True, logprobs=1)
+        assert (refusal.status, refusal.code) == (504, "timeout")
+        runner.gate.set()
+        place.wait_until_idle()
+
+
+def test_every_token_of_a_long_prompt_is_scored_once(echo_place: Place) -> None:
+    prompt = "x" * 300
+    answer = TextDoor("rest", echo_place).ask(prompt=prompt, echo=True, logprobs=1, max_tokens=0)
+    assert len(answer.entries) == 300 and answer.entries[0].logprob is None
+    assert {entry.logprob for entry in answer.entries[1:]} == {-0.5}
+    assert [entry.offset for entry in answer.entries] == list(range(300))
