@@ -34,6 +34,7 @@ ADVICE = {  # by the beginning of an unknown path
     "/v1/responses": f"{_WAY_OUT}use `client.chat.completions` of the openai package, `openai.chat(...)` of the AI "
     "SDK, or `OpenAIChatCompletionsModel` of the Agents SDK.",
     "/chat/completions": " The base URL of a client ends in /v1.",
+    "/completions": " The base URL of a client ends in /v1.",
 }
 CLIENT_CLOSED = 499  # never sent: the client has closed the connection
 

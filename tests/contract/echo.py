@@ -173,6 +173,7 @@ def echo_session(
     template: str = TEMPLATE,
     source: str = SOURCE,
     today: Callable[[], date] = utc_today,
+    raw_logprobs: bool = True,
 ) -> tuple[ChatSession, EchoRunner]:
     """Returns a session that is not started, and its runner.
 
@@ -183,12 +184,20 @@ def echo_session(
         template: the chat template.
         source: the tokenizer, with the ids of `SOURCE`.
         today: returns the day for the template.
+        raw_logprobs: whether log-probabilities are said to be those of the model's logits.
     """
     pages = slots * CONTEXT // PAGE + 1
     runner = EchoRunner(slots, pages)
     scheduler = Scheduler(slots=slots, prefill_buckets=(CHUNK,), page_size=PAGE, pages=pages, vocab=5000)
     info = ModelInfo(
-        id="echo", created=1, vocab=5000, logits=5000, context=CONTEXT, queue=queue, fingerprint="fp_0123456789"
+        id="echo",
+        created=1,
+        vocab=5000,
+        logits=5000,
+        context=CONTEXT,
+        queue=queue,
+        fingerprint="fp_0123456789",
+        raw_logprobs=raw_logprobs,
     )
     chat_template = ChatTemplate(template, {}, today=today)
     tokenizer = ChatTokenizer(source, {END}, chat_template)

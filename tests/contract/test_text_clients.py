@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from openai.types.completion_create_params import CompletionCreateParamsBase
 
 from jaxchat.client import TextCompletion
 from jaxchat.errors import ChatError
 from jaxchat.openai_json import text_completion_to_json, text_request_from_json, tokenize_from_json
+from jaxchat.openai_json.text import TEXT_REQUEST
 from tests.contract.place import Place
 
 FIXED: dict[str, Any] = {"model": "tiny", "prompt": ["Hello", [1, 2, 3]], "seed": 3, "max_tokens": 6}
@@ -105,3 +107,7 @@ def test_the_openai_package_reads_answers_and_streams(tiny_place: Place) -> None
     parts = list(lenient.completions.create(**FIXED, stream=True))
     first = [choice for part in parts for choice in part.choices if choice.index == 0]
     assert "".join(choice.text for choice in first) == expected["choices"][0]["text"]
+
+
+def test_every_parameter_of_the_reference_client_is_known() -> None:
+    assert set(CompletionCreateParamsBase.__annotations__) - set(TEXT_REQUEST) == set()
