@@ -44,11 +44,10 @@ class AsyncLocalTransport:
         except TimeoutError:
             raise deadline_passed() from None
 
-    async def stream(
+    def stream(
         self, request: v1.ChatCompletionRequest, timeout: float | None = None
     ) -> AsyncGenerator[v1.ChatCompletionChunk, None]:
-        async for chunk in _limited(self.session.stream(request, CONTEXT), timeout):
-            yield chunk
+        return _limited(self.session.stream(request, CONTEXT), timeout)
 
     async def complete_text(self, request: v1.TextCompletionRequest, timeout: float | None = None) -> v1.TextCompletion:
         try:
@@ -57,11 +56,10 @@ class AsyncLocalTransport:
         except TimeoutError:
             raise deadline_passed() from None
 
-    async def stream_text(
+    def stream_text(
         self, request: v1.TextCompletionRequest, timeout: float | None = None
     ) -> AsyncGenerator[v1.TextCompletion, None]:
-        async for part in _limited(self.session.stream_text(request, CONTEXT), timeout):
-            yield part
+        return _limited(self.session.stream_text(request, CONTEXT), timeout)
 
     async def tokenize(self, request: v1.TokenizeRequest) -> v1.TokenizeResponse:
         return await self.session.tokenize(request, CONTEXT)

@@ -135,3 +135,31 @@ def test_the_asynchronous_client():
             await client.models.list()
 
     asyncio.run(scenario())
+
+
+def test_leaving_a_stream_of_a_text_completion_ends_it():
+    slow = f"<|im_start|>user\nab{PAUSE}{'x' * 500}<|im_end|>\n<|im_start|>assistant\n"
+
+    async def scenario() -> None:
+        session, runner = echo_session()
+        await session.start()
+        async with AsyncClient(AsyncLocalTransport(session)) as client:
+            async with await client.completions.create(prompt=slow, max_tokens=600, stream=True) as stream:
+                assert (await anext(stream)).choices[0].text.startswith("a")
+            runner.gate.set()
+            assert [part async for part in stream] == [] and not session.generations.running
+            with pytest.raises(ChatError, match="deadline"):
+                await client.completions.create(prompt=slow, max_tokens=600, timeout=0.1)
+            runner.gate.set()
+
+    asyncio.run(scenario())
+
+
+def test_garbage_collection_of_a_text_stream_ends_it(echo):
+    client, runner = echo
+    slow = f"<|im_start|>user\nab{PAUSE}{'x' * 500}<|im_end|>\n<|im_start|>assistant\n"
+    stream = client.completions.create(prompt=slow, max_tokens=600, stream=True)
+    assert next(stream).choices[0].text.startswith("a")
+    del stream
+    gc.collect()
+    until_idle(client)
