@@ -93,6 +93,7 @@ def test_the_log_probabilities_of_a_prompt_are_those_of_its_continuations(text: 
     assert again.entries[: len(prompt)] == answer.entries, "neither neighbours nor completions change them"
     assert len(again.entries) == len(prompt) + 1 and len(again.choices[1].entries or []) == 10
     assert again.usage and again.usage["prompt_tokens"] == len(prompt) + 9
+    assert text.place.session.compiles_after_ready == 0
 
 
 def test_a_prompt_whose_completion_was_echoed_has_the_same_completion(text: TextDoor) -> None:
