@@ -130,6 +130,8 @@ class ModelInfo:
         context: maximum length of a prompt with its answer, in tokens.
         queue: maximum number of sequences that wait for a slot.
         fingerprint: the `system_fingerprint` of answers whose prompts do not depend on the day.
+        raw_logprobs: whether log-probabilities are those of the model's logits.
+        quantization_forms: names of the forms of quantised checkpoints that can be loaded.
         facts: lines for the start-up message, as (name, value).
     """
 
@@ -140,6 +142,8 @@ class ModelInfo:
     context: int
     queue: int
     fingerprint: str
+    raw_logprobs: bool = True
+    quantization_forms: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
 
     def fingerprint_on(self, day: date | None) -> str:

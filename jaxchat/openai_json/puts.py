@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -104,20 +104,26 @@ def errors_at(param: str, put: Put) -> Put:
     return outer
 
 
-def only(*served: Any) -> Put:
-    """Returns a `Put` that ignores the values in `served`, which ask for what the server does anyway.
+@dataclass(frozen=True)
+class Only:
+    """A `Put` that ignores the values in `served`, which ask for what the server does anyway.
 
     Other values are errors, unless unknown keys are allowed.
     """
-    spellings = " and ".join(json.dumps(value) for value in served)
 
-    def put(message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
+    served: tuple[Any, ...]
+
+    def __call__(self, message: Any, key: str, value: Any, path: str, allow_unknown: bool) -> None:
         value = list(value) if isinstance(value, tuple) else value
-        same = any(type(value) is type(other) and value == other for other in served)  # 0 is not false
+        same = any(type(value) is type(other) and value == other for other in self.served)  # 0 is not false
         if not same and not allow_unknown:
+            spellings = " and ".join(json.dumps(value) for value in self.served)
             raise unsupported(path, f"this server supports only {spellings}, got {safe_repr(value)}.")
 
-    return put
+
+def only(*served: Any) -> Only:
+    """Returns a `Put` that ignores the values in `served`, and rejects others."""
+    return Only(served)
 
 
 def echo(reader: readers.Reader[Any]) -> Put:

@@ -26,8 +26,8 @@ class Report:
     violations: list[tuple[int, str, str]] = field(default_factory=list)
 
     def table(self) -> str:
-        lines = [f"{'door':6} {'input':9} {'outcome':20} count"]
-        lines += [f"{door:6} {kind:9} {end:20} {count:5}" for (door, kind, end), count in sorted(self.outcomes.items())]
+        lines = [f"{'door':9} {'input':9} {'outcome':20} count"]
+        lines += [f"{door:9} {kind:9} {end:20} {count:5}" for (door, kind, end), count in sorted(self.outcomes.items())]
         lines += [f"VIOLATION in input {number}: {what}\n  {data[:500]}" for number, what, data in self.violations[:20]]
         return "\n".join(lines)
 
@@ -44,14 +44,12 @@ class Fuzzer:
 
     def __init__(self, rest: str, target: str, model: str, seed: int = 0) -> None:
         self._http = httpx.Client(timeout=HANG, trust_env=False, limits=httpx.Limits(max_connections=64))
-        self._url, self._model, self._seed = f"{rest}/chat/completions", model, seed
+        self._url, self._model, self._seed = rest, model, seed
         self._channel = grpc.insecure_channel(target)
-        self._complete = self._channel.unary_unary(
-            f"{SERVICE}Complete", response_deserializer=v1.ChatCompletion.FromString
-        )
-        self._stream = self._channel.unary_stream(
-            f"{SERVICE}Stream", response_deserializer=v1.ChatCompletionChunk.FromString
-        )
+        self._methods = {
+            False: (v1.ChatCompletionRequest, "Complete", v1.ChatCompletion, "Stream", v1.ChatCompletionChunk),
+            True: (v1.TextCompletionRequest, "CompleteText", v1.TextCompletion, "StreamText", v1.TextCompletion),
+        }
 
     def run(self, numbers: range, workers: int = 16) -> Report:
         report = Report()
@@ -70,21 +68,28 @@ class Fuzzer:
 
     def _send(self, number: int) -> tuple[str, str, str, bytes]:
         rng = random.Random(f"{self._seed}:{number}")
-        over_rest = rng.random() < 0.5
-        kind, data = bodies.body(rng, self._model) if over_rest else protos.request(rng, self._model)
+        over_rest, text = rng.random() < 0.5, rng.random() < 0.4
+        make = bodies.body if over_rest else protos.request
+        kind, data = make(rng, self._model, text=text)
         try:
-            outcome = self._rest(data) if over_rest else self._rpc(data, rng.random() < 0.5)
+            outcome = self._rest(data, text) if over_rest else self._rpc(data, text, rng.random() < 0.5)
         except Exception as error:  # any exception is a violation
             outcome = f"!{type(error).__name__}: {str(error)[:500]}"
-        return "REST" if over_rest else "gRPC", kind, outcome, data
+        return f"{'REST' if over_rest else 'gRPC'} {'text' if text else 'chat'}", kind, outcome, data
 
-    def _rest(self, data: bytes) -> str:
-        return judge.rest(self._http.post(self._url, content=data, headers={"content-type": "application/json"}))
+    def _rest(self, data: bytes, text: bool) -> str:
+        url = f"{self._url}/completions" if text else f"{self._url}/chat/completions"
+        reply = self._http.post(url, content=data, headers={"content-type": "application/json"})
+        return judge.rest(reply, text=text)
 
-    def _rpc(self, data: bytes, stream: bool) -> str:
+    def _rpc(self, data: bytes, text: bool, stream: bool) -> str:
+        kind, complete, answer, streamed, part = self._methods[text]
+
         def call(request: bytes) -> list[Any]:
             if stream:
-                return list(self._stream(request, timeout=HANG))
-            return [self._complete(request, timeout=HANG)]
+                method = self._channel.unary_stream(f"{SERVICE}{streamed}", response_deserializer=part.FromString)
+                return list(method(request, timeout=HANG))
+            method = self._channel.unary_unary(f"{SERVICE}{complete}", response_deserializer=answer.FromString)
+            return [method(request, timeout=HANG)]
 
-        return judge.rpc(data, call)
+        return judge.rpc(data, call, kind)
