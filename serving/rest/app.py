@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jaxchat.chat.context import RequestContext
-from jaxchat.errors import MESSAGE_LIMIT, ChatError, safe_text
+from jaxchat.errors import ChatError
 from jaxchat.openai_json import ParsedRequest, completion_to_json, model_to_json, request_from_json
 from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model
@@ -24,17 +23,16 @@ from serving.rest.cors import CrossOrigin
 from serving.rest.disconnect import ClientGone, until_disconnect
 from serving.rest.metrics import MetricsSource, metrics_route
 from serving.rest.middleware import AnswerFailures, RequireKey, StandardHeaders, seed_header
-from serving.rest.responses import error_response, json_response
-from serving.rest.sse import EventStream
+from serving.rest.responses import error_response, json_response, say_ignorable
+from serving.rest.responses_api import responses_route
+from serving.rest.sse import ChatEvents, EventStream
 
 log = logging.getLogger(__name__)
 
 HEALTH = "/health"
-IGNORED = "A server with --allow-unknown-fields ignores it."
 _WAY_OUT = " This server has /v1/chat/completions: "
 ADVICE = {  # by the beginning of an unknown path
-    "/v1/responses": f"{_WAY_OUT}use `client.chat.completions` of the openai package, `openai.chat(...)` of the AI "
-    "SDK, or `OpenAIChatCompletionsModel` of the Agents SDK.",
+    "/v1/responses": " This server stores no responses: it has only POST /v1/responses.",
     "/v1/completions": f"{_WAY_OUT}send the prompt as a message.",
     "/chat/completions": " The base URL of a client ends in /v1.",
 }
@@ -67,6 +65,7 @@ def create_app(
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
+            responses_route(backend, max_body=max_body, allow_unknown=allow_unknown_fields, keep_alive=keep_alive),
             Route("/v1/models", api.models),
             Route("/v1/models/{model:path}", api.model),
             Route(HEALTH, api.health),
@@ -107,7 +106,7 @@ class Api:
         call = _call(request)
         if parsed.stream:
             chunks = self._backend.stream(parsed.request, call)
-            return EventStream(chunks, parsed.include_usage, self._keep_alive)
+            return EventStream(chunks, ChatEvents(parsed.include_usage), self._keep_alive)
         answer = self._backend.complete(parsed.request, call)
         completion = await until_disconnect(request.receive, answer)
         return json_response(completion_to_json(completion), headers=seed_header(completion))
@@ -130,10 +129,7 @@ def _request(body: Mapping[str, Any], *, allow_unknown: bool) -> ParsedRequest:
     try:
         return request_from_json(body, allow_unknown=allow_unknown)
     except ChatError as error:
-        if error.code not in ("unknown_parameter", "unsupported_parameter"):
-            raise
-        text = safe_text(error.message, MESSAGE_LIMIT - len(IGNORED) - 1)
-        raise replace(error, message=f"{text} {IGNORED}") from None
+        raise say_ignorable(error) from None
 
 
 def _call(request: Request) -> RequestContext:
