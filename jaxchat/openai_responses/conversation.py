@@ -5,14 +5,12 @@ An assistant's message of the chat may come from several items: thoughts, text a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from jaxchat import v1
 from jaxchat.errors import ChatError, invalid, safe_repr
 from jaxchat.openai_responses.field_names import MessageOrigin
 
 _SYSTEM = (v1.ROLE_SYSTEM, v1.ROLE_DEVELOPER)
-_BETWEEN = "\n\n"  # between the instructions and the text of a system message
+_BETWEEN = "\n\n"  # between the texts that become one system message
 
 
 class Conversation:
@@ -33,9 +31,9 @@ class Conversation:
         last = self._assistant()
         if message.role == v1.ROLE_ASSISTANT and last is not None and (self._open_calls or not _has_output(last)):
             _append_content(last, message)
-            self.origins[-1].content = self.origins[-1].content or path
+            self.origins[-1].content = self.origins[-1].content or f"{path}.content"
             return
-        self._append(message, MessageOrigin(path, content=path))
+        self._append(message, MessageOrigin(path, content=f"{path}.content"))
 
     def add_reasoning(self, thoughts: str, path: str) -> None:
         """Adds thoughts, which belong to the text and the calls after them.
@@ -66,20 +64,23 @@ class Conversation:
             reason = f"no function call before this item has the id {safe_repr(message.tool_call_id)} and awaits it."
             raise invalid(f"{path}.call_id", reason)
         self.messages.append(message)
-        self.origins.append(MessageOrigin(path, content=path))
+        self.origins.append(MessageOrigin(path, content=f"{path}.output"))
 
     def close(self, instructions: str) -> None:
-        """Puts the instructions in front. Raises `ChatError` 400 if a call awaits its output.
+        """Joins the instructions and the system messages at the start to one message.
 
-        System messages at the start of the input are joined to the instructions, because many chat templates show only
-        one.
+        Many chat templates show only one. Raises `ChatError` 400 if a call awaits its output.
+
+        Args:
+            instructions: the instructions; "" for none.
         """
         self._check_answered()
-        if not instructions:
-            return
         count = next((i for i, each in enumerate(self.messages) if each.role not in _SYSTEM), len(self.messages))
-        joined = _joined(instructions, self.messages[:count])
-        self.messages[:count], self.origins[:count] = [joined], [MessageOrigin("instructions")]
+        if instructions or count > 1:
+            origin = MessageOrigin("instructions") if instructions else self.origins[0]
+            texts = filter(None, [instructions, *map(_text, self.messages[:count])])
+            joined = v1.ChatMessage(role=v1.ROLE_SYSTEM, text=_BETWEEN.join(texts))
+            self.messages[:count], self.origins[:count] = [joined], [origin]
 
     def _append(self, message: v1.ChatMessage, origin: MessageOrigin) -> v1.ChatMessage:
         self._check_answered()
@@ -130,8 +131,5 @@ def _text_part(text: str) -> v1.ContentPart:
     return v1.ContentPart(type=v1.CONTENT_PART_TYPE_TEXT, text=text)
 
 
-def _joined(instructions: str, messages: Sequence[v1.ChatMessage]) -> v1.ChatMessage:
-    texts = [instructions]
-    for message in messages:
-        texts.append(message.text or "".join(part.text for part in message.parts.parts))
-    return v1.ChatMessage(role=v1.ROLE_SYSTEM, text=_BETWEEN.join(texts))
+def _text(message: v1.ChatMessage) -> str:
+    return message.text or "".join(part.text for part in message.parts.parts)

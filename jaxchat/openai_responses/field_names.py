@@ -27,7 +27,7 @@ class MessageOrigin:
 
     Attributes:
         path: the first of them.
-        content: the one with the text; "" if no item has any.
+        content: the field with the text; "" if no item has any.
         reasoning: the one with the thoughts; "" if no item has any.
         calls: one for each call.
     """
@@ -49,7 +49,7 @@ class MessageOrigin:
         if first == "tool_call_id":
             return _join(self.path, "call_id")
         if first == "content":
-            return _join(self.content or self.path, first, *others)
+            return _join(self.content or _join(self.path, first), *others)
         return _join(self.path, *inner)
 
     def _call(self, inner: Sequence[str]) -> str:

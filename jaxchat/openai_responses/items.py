@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from jaxchat import v1
 from jaxchat.errors import invalid, missing, safe_repr
 from jaxchat.openai_json import enums, puts, readers
 from jaxchat.openai_json.puts import Put, Table
+from jaxchat.openai_responses.content import check_content, put_content
 from jaxchat.openai_responses.conversation import Conversation
 from jaxchat.openai_responses.functions import chat_name
-from jaxchat.openai_responses.thoughts import opened
+from jaxchat.openai_responses.thoughts import REASONING, Reasoning
 
 ROLES = {word: role for word, role in enums.ROLES.items() if word not in ("tool", "function")}
-PARTS = {
-    "input_text": v1.CONTENT_PART_TYPE_TEXT,
-    "output_text": v1.CONTENT_PART_TYPE_TEXT,
-    "refusal": v1.CONTENT_PART_TYPE_REFUSAL,
-}
 STATUSES = ("in_progress", "completed", "incomplete")
 _STORED = "this server stores no items. Send the item itself; clients do so with store=false."
 
@@ -58,6 +53,8 @@ def _add_message(conversation: Conversation, item: Mapping[str, Any], path: str,
     puts.fill(message, item, path, MESSAGE, frozenset(), allow_unknown)
     if not message.role:
         raise missing(f"{path}.role")
+    if message.role != v1.ROLE_ASSISTANT:
+        check_content(message, item.get("content"), f"{path}.content", f"A message of role '{item['role']}'")
     conversation.add_message(message, path)
 
 
@@ -74,12 +71,13 @@ def _add_output(conversation: Conversation, item: Mapping[str, Any], path: str, 
     _require(item, path, "call_id", "output")
     message = v1.ChatMessage(role=v1.ROLE_TOOL)
     puts.fill(message, item, path, OUTPUT, frozenset(), allow_unknown)
+    check_content(message, item["output"], f"{path}.output", "An output")
     conversation.add_output(message, path)
 
 
 def _add_reasoning(conversation: Conversation, item: Mapping[str, Any], path: str, allow_unknown: bool) -> None:
     reasoning = Reasoning()
-    puts.fill(reasoning, item, path, REASONING, frozenset(), allow_unknown)
+    puts.fill(reasoning, item, path, {**_ECHOES, **REASONING}, frozenset(), allow_unknown)
     conversation.add_reasoning(reasoning.thoughts(path), path)
 
 
@@ -87,59 +85,6 @@ def _require(item: Mapping[str, Any], path: str, *keys: str) -> None:
     for key in keys:
         if item.get(key) is None:
             raise missing(f"{path}.{key}", f"An item of type '{item['type']}' must have it.")
-
-
-@dataclass
-class Reasoning:
-    """The contents of a reasoning item. Each is None if the item does not have it."""
-
-    content: str | None = None
-    encrypted: str | None = None
-    summary: str | None = None
-
-    def thoughts(self, path: str) -> str:
-        """Returns the thoughts. Raises `ChatError` 400 if the item has none but a summary, or two that differ."""
-        if self.content is None and self.encrypted is None and self.summary:
-            reason = "A summary is not what the model thought. Send the thoughts, or leave out the item."
-            raise missing(f"{path}.content", reason)
-        if None not in (self.content, self.encrypted) and self.content != self.encrypted:
-            raise invalid(f"{path}.encrypted_content", "it has other thoughts than the item's content.")
-        return self.content or self.encrypted or ""
-
-
-def _put_encrypted(reasoning: Reasoning, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    text = readers.string(value, path)
-    reasoning.encrypted = opened(text, path) if text else None
-
-
-def _texts(attribute: str, kind: str) -> Put:
-    """Returns a `Put` for an array of parts of the type `kind`, whose texts it joins."""
-    table = {"type": puts.only(kind), "text": puts.echo(readers.string)}
-
-    def put(reasoning: Reasoning, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-        for index, part in enumerate(readers.array(value, path)):
-            puts.fill(v1.ContentPart(), part, f"{path}.{index}", table, frozenset(), allow_unknown)
-            if part.get("text") is None:
-                raise missing(f"{path}.{index}.text")
-        if value:
-            setattr(reasoning, attribute, "".join(part["text"] for part in value))
-
-    return put
-
-
-def _put_content(message: v1.ChatMessage, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    if isinstance(value, str):
-        message.text = readers.string(value, path)
-        return
-    for index, part in enumerate(readers.array(value, path)):
-        _put_part(message.parts.parts.add(), part, f"{path}.{index}", allow_unknown)
-
-
-def _put_part(part: v1.ContentPart, value: Any, path: str, allow_unknown: bool) -> None:
-    kind = readers.mapping(value, path).get("type")
-    if isinstance(kind, str) and kind not in PARTS:
-        raise invalid(f"{path}.type", f"this model takes text only, got a part of type {safe_repr(kind)}.")
-    puts.fill(part, value, path, PART, frozenset(), allow_unknown)
 
 
 def _put_function(reader: readers.Reader[Any]) -> Put:
@@ -160,21 +105,12 @@ def _put_as(field: str) -> Put:
     return put
 
 
-_text = puts.plain(readers.string)
 _ECHOES: Table = {
     "type": puts.echo(readers.anything),
     "id": puts.echo(readers.string),
     "status": puts.echo(readers.word({status: status for status in STATUSES})),
 }
-PART: Table = {
-    "type": puts.plain(readers.word(PARTS)),
-    "text": _text,
-    "refusal": _text,
-    "annotations": puts.echo(readers.array),
-    "logprobs": puts.echo(readers.array),
-    "parsed": puts.echo(readers.anything),
-}
-MESSAGE: Table = {**_ECHOES, "role": puts.plain(readers.word(ROLES)), "content": _put_content}
+MESSAGE: Table = {**_ECHOES, "role": puts.plain(readers.word(ROLES)), "content": put_content}
 CALL: Table = {
     **_ECHOES,
     "call_id": _put_as("id"),
@@ -183,13 +119,7 @@ CALL: Table = {
     "namespace": puts.echo(readers.string),
     "parsed_arguments": puts.echo(readers.anything),
 }
-OUTPUT: Table = {**_ECHOES, "call_id": _put_as("tool_call_id"), "output": _put_content}
-REASONING: Table = {
-    **_ECHOES,
-    "content": _texts("content", "reasoning_text"),
-    "summary": _texts("summary", "summary_text"),
-    "encrypted_content": _put_encrypted,
-}
+OUTPUT: Table = {**_ECHOES, "call_id": _put_as("tool_call_id"), "output": put_content}
 ITEMS: Mapping[str, Callable[[Conversation, Mapping[str, Any], str, bool], None]] = {
     "message": _add_message,
     "function_call": _add_call,

@@ -3,61 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from jaxchat import v1
-from jaxchat.errors import invalid, missing, safe_repr
+from jaxchat.errors import invalid, missing
 from jaxchat.openai_json import puts, readers
-from jaxchat.openai_json.puts import Put, Table
-from jaxchat.openai_json.request import REQUEST
 from jaxchat.openai_responses import settings
-from jaxchat.openai_responses.conversation import Conversation
+from jaxchat.openai_responses.draft import LATER_FIELDS, TABLE, Draft
 from jaxchat.openai_responses.echo import request_echo
 from jaxchat.openai_responses.field_names import FieldNames
-from jaxchat.openai_responses.functions import Functions
-from jaxchat.openai_responses.items import add_input
 
 Json = dict[str, Any]
-
-SHARED = (
-    "model",
-    "temperature",
-    "top_p",
-    "user",
-    "service_tier",
-    "store",
-    "seed",
-    "frequency_penalty",
-    "presence_penalty",
-    "logit_bias",
-    "exact_logprobs",
-    "stop",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "min_tokens",
-    "ignore_eos",
-    "stop_token_ids",
-    "return_token_ids",
-    "structured_outputs",
-    "chat_template_kwargs",
-    "prediction",
-)
-"""Fields that a chat request has under the same name, with the same values."""
-LATER_FIELDS = frozenset(
-    {
-        "access_programs",
-        "background_options",
-        "context_management",
-        "image",
-        "moderation",
-        "prompt",
-        "prompt_cache_options",
-    }
-)
-"""Fields of the API that errors call unsupported instead of unknown."""
-STATELESS = "this server stores no responses. Send the items of the earlier turns in 'input'."
 
 
 @dataclass(frozen=True)
@@ -79,19 +36,6 @@ class ResponsesRequest:
     echo: Json
     namespaces: Mapping[str, tuple[str, str]]
     names: FieldNames
-
-
-@dataclass
-class Draft:
-    """The parts of a request while it is read."""
-
-    request: v1.ChatCompletionRequest = field(default_factory=v1.ChatCompletionRequest)
-    conversation: Conversation = field(default_factory=Conversation)
-    functions: Functions = field(default_factory=Functions)
-    instructions: str = ""
-    include: frozenset[str] = frozenset()
-    tool_choice: Any = None
-    safety_identifier: str | None = None
 
 
 def responses_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool = False) -> ResponsesRequest:
@@ -176,65 +120,3 @@ def _set_user(draft: Draft, body: Mapping[str, Any]) -> None:
     if draft.request.HasField("user"):
         raise invalid("safety_identifier", "user is given too. Give only one of the two.")
     draft.request.user = draft.safety_identifier
-
-
-# Puts
-
-
-def _shared(put: Put, name: str) -> Put:
-    """Returns a `Put` for a field that the chat request has as `name`."""
-
-    def shared(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-        put(draft.request, name, value, path, allow_unknown)
-
-    return shared
-
-
-def _put_input(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    add_input(draft.conversation, value, path, allow_unknown)
-
-
-def _put_tools(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    draft.functions.read(value, path, allow_unknown)
-
-
-def _put_include(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    draft.include = settings.read_include(value, path, allow_unknown)
-
-
-def _put_anything(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    setattr(draft, key, value)
-
-
-def _put_text(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    setattr(draft, key, readers.string(value, path))
-
-
-def _stateless(draft: Draft, key: str, value: Any, path: str, allow_unknown: bool) -> None:
-    raise invalid(path, f"{STATELESS} Got {safe_repr(value)}.")
-
-
-TABLE: Table = {
-    **{name: _shared(REQUEST[name], name) for name in SHARED},
-    "input": _put_input,
-    "instructions": _put_text,
-    "tools": _put_tools,
-    "tool_choice": _put_anything,
-    "parallel_tool_calls": _shared(REQUEST["parallel_tool_calls"], "parallel_tool_calls"),
-    "text": _shared(settings.put_text, "text"),
-    "reasoning": _shared(settings.put_reasoning, "reasoning"),
-    "max_output_tokens": _shared(REQUEST["max_completion_tokens"], "max_completion_tokens"),
-    "top_logprobs": _shared(REQUEST["top_logprobs"], "top_logprobs"),
-    "include": _put_include,
-    "metadata": settings.check_metadata,
-    "safety_identifier": _put_text,
-    "prompt_cache_key": puts.echo(readers.string),
-    "client_metadata": puts.echo(readers.mapping),
-    "max_tool_calls": settings.check_max_tool_calls,
-    "prompt_cache_retention": puts.only("in_memory"),
-    "background": puts.only(False),
-    "truncation": puts.only("disabled"),
-    "stream_options": settings.check_stream_options,
-    "previous_response_id": _stateless,
-    "conversation": _stateless,
-}

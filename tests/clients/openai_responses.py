@@ -91,7 +91,10 @@ def logprobs() -> None:
 def errors() -> None:
     for fields, param in (
         ({"input": "word " * 5000}, "input"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input.0.content.0.type"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "input.0.content.0.type",
+        ),
         ({"input": "hi", "previous_response_id": "resp_1"}, "previous_response_id"),
         ({"input": "hi", "store": True}, "store"),
         ({"input": "hi", "tools": [{"type": "web_search"}]}, "tools.0.type"),
