@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from jaxchat import v1
+from tools.fuzzing import responses
 
 STATUSES = frozenset({400, 404, 413, 415, 429})
 CODES = {"INVALID_ARGUMENT": "400", "NOT_FOUND": "404", "RESOURCE_EXHAUSTED": "429"}
@@ -30,14 +31,18 @@ def rest(reply: httpx.Response) -> str:
         Exception: the answer cannot be parsed.
     """
     if reply.status_code == 200:
-        if reply.headers["content-type"].startswith("text/event-stream"):
-            return _stream(reply.text)
-        answer = ChatCompletion.model_validate_json(reply.content, strict=True)
-        _require(all(choice.finish_reason for choice in answer.choices), "a choice without an end")
-        return "200 plain"
+        return (responses.outcome if reply.url.path.endswith("/responses") else _chat)(reply)
     _require(reply.status_code in STATUSES, f"status {reply.status_code}: {reply.text[:300]}")
     _error(reply.json())
     return str(reply.status_code)
+
+
+def _chat(reply: httpx.Response) -> str:
+    if reply.headers["content-type"].startswith("text/event-stream"):
+        return _stream(reply.text)
+    answer = ChatCompletion.model_validate_json(reply.content, strict=True)
+    _require(all(choice.finish_reason for choice in answer.choices), "a choice without an end")
+    return "200 plain"
 
 
 def _stream(text: str) -> str:
