@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
 
-from jaxchat.errors import MESSAGE_LIMIT, ChatError, safe_text
+from jaxchat.errors import ChatError
 from jaxchat.openai_json import error_to_json
-
-IGNORED = "A server with --allow-unknown-fields ignores it."
 
 
 def dump(value: Any) -> str:
@@ -36,11 +33,3 @@ def error_response(error: ChatError, headers: Mapping[str, str] | None = None) -
     if error.http_status == 413 or error.code == "draining":
         all_headers["connection"] = "close"  # the rest of the body is not read, or the server is about to end
     return json_response(error_to_json(error), error.http_status, all_headers)
-
-
-def say_ignorable(error: ChatError) -> ChatError:
-    """Returns the error of a request that was read. For fields that could be ignored, it says how to have it so."""
-    if error.code not in ("unknown_parameter", "unsupported_parameter"):
-        return error
-    text = safe_text(error.message, MESSAGE_LIMIT - len(IGNORED) - 1)
-    return replace(error, message=f"{text} {IGNORED}")

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jaxchat import v1
-from jaxchat.chat.context import RequestContext
 from jaxchat.errors import ChatError
 from jaxchat.openai_responses import (
     ResponseEvents,
@@ -23,11 +22,12 @@ from serving.backend import ChatBackend
 from serving.rest.body import read_json
 from serving.rest.disconnect import until_disconnect
 from serving.rest.middleware import seed_header
-from serving.rest.responses import dump, json_response, say_ignorable
+from serving.rest.requests import call_of, parse_with_advice
+from serving.rest.responses import dump, json_response
 from serving.rest.sse import EventStream
 
 
-def responses_route(backend: ChatBackend, *, max_body: int, allow_unknown: bool, keep_alive: float) -> Route:
+def responses_route(backend: ChatBackend, max_body: int, allow_unknown: bool, keep_alive: float) -> Route:
     """Returns the route that answers Responses requests. Nothing is stored.
 
     Args:
@@ -39,16 +39,10 @@ def responses_route(backend: ChatBackend, *, max_body: int, allow_unknown: bool,
 
     async def create(request: Request) -> Response:
         body = await read_json(request, max_body)
-        try:
-            parsed = responses_request_from_json(body, allow_unknown=allow_unknown)
-        except ChatError as error:
-            raise say_ignorable(error) from None
-        call = RequestContext(
-            request_id=request.state.request_id, authorization=request.headers.get("authorization", "")
-        )
+        parsed = parse_with_advice(responses_request_from_json, body, allow_unknown=allow_unknown)
+        call = call_of(request)
         if parsed.stream:
-            chunks = _renamed(parsed, backend.stream(parsed.request, call))
-            return EventStream(chunks, SemanticEvents(parsed), keep_alive)
+            return ResponseStream(backend.stream(parsed.request, call), parsed, keep_alive)
         try:
             completion = await until_disconnect(request.receive, backend.complete(parsed.request, call))
         except ChatError as error:
@@ -71,23 +65,28 @@ async def _renamed(
         raise parsed.names.rename(error) from None
 
 
-class SemanticEvents:
-    """The events of the Responses API, each with its type in an `event:` line.
+class ResponseStream(EventStream):
+    """An `EventStream` of the events of a response, each with its type in an `event:` line.
 
     Args:
+        chunks: the chunks of the answer.
         parsed: the request.
+        keep_alive: seconds between comments while the first token is awaited.
     """
 
-    def __init__(self, parsed: ResponsesRequest) -> None:
+    def __init__(
+        self, chunks: AsyncIterator[v1.ChatCompletionChunk], parsed: ResponsesRequest, keep_alive: float
+    ) -> None:
+        super().__init__(_renamed(parsed, chunks), True, keep_alive)
         self._events = ResponseEvents(parsed)
 
-    def chunk(self, chunk: v1.ChatCompletionChunk) -> str:
+    def events_of(self, chunk: v1.ChatCompletionChunk) -> str:
         return _text(self._events.chunk(chunk))
 
-    def end(self) -> str:
+    def ending(self) -> str:
         return _text(self._events.end())
 
-    def fail(self, error: ChatError) -> str:
+    def failure(self, error: ChatError) -> str:
         return _text([self._events.fail(error)])
 
 

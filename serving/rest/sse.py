@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -26,54 +26,21 @@ KEEP_ALIVE = ": waiting\n\n"
 DONE = "data: [DONE]\n\n"
 
 
-class EventFormat(Protocol):
-    """The form of an answer's events. Each method returns the text of all events that are due."""
-
-    def chunk(self, chunk: v1.ChatCompletionChunk) -> str:
-        """Returns the events of a chunk."""
-
-    def end(self) -> str:
-        """Returns the last events of a complete answer."""
-
-    def fail(self, error: ChatError) -> str:
-        """Returns the last events of an answer that failed."""
-
-
-class ChatEvents:
-    """The events of chat completions: one for each chunk, then `[DONE]`, without which an answer is incomplete.
-
-    Args:
-        include_usage: whether every event has the key `usage`.
-    """
-
-    def __init__(self, include_usage: bool) -> None:
-        self._include_usage = include_usage
-
-    def chunk(self, chunk: v1.ChatCompletionChunk) -> str:
-        return _event(chunk_to_json(chunk, self._include_usage))
-
-    def end(self) -> str:
-        return DONE
-
-    def fail(self, error: ChatError) -> str:
-        return _event(error_to_json(error))
-
-
 class EventStream(Response):
-    """A response that sends chunks as server-sent events.
+    """A response that sends chunks as server-sent events, then `[DONE]`.
 
-    An error before the first event becomes a plain JSON error. A later error becomes an event and ends the stream. A
-    disconnect of the client cancels the backend's call.
+    An error before the first event becomes a plain JSON error. A later error becomes an event and ends the stream
+    without `[DONE]`, which marks the answer as incomplete. A disconnect of the client cancels the backend's call.
 
     Args:
         chunks: the chunks of the answer.
-        events: the form of the events.
+        include_usage: whether every event has the key `usage`.
         keep_alive: seconds between comments while the first token is awaited.
     """
 
-    def __init__(self, chunks: AsyncIterator[v1.ChatCompletionChunk], events: EventFormat, keep_alive: float) -> None:
+    def __init__(self, chunks: AsyncIterator[v1.ChatCompletionChunk], include_usage: bool, keep_alive: float) -> None:
         self.chunks: Any = chunks
-        self.events = events
+        self.include_usage = include_usage
         self.keep_alive = keep_alive
         self.background = None
 
@@ -82,27 +49,27 @@ class EventStream(Response):
             await until_disconnect(receive, self._run(scope, receive, send))
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = EventWriter(send)
+        events = Events(send)
         try:
             async with contextlib.aclosing(self.chunks):
-                await self._send_chunks(writer)
-            await writer.end(self.events.end())
+                await self._send_chunks(events)
+            await events.end(self.ending())
         except Exception as error:
             if not isinstance(error, ChatError):
                 log.exception("request %s failed", scope["state"]["request_id"])
                 error = internal()
-            if writer.started:
-                await writer.end(self.events.fail(error))
+            if events.started:
+                await events.end(self.failure(error))
             else:
                 await error_response(error)(scope, receive, send)
 
-    async def _send_chunks(self, writer: EventWriter) -> None:
-        async for chunk in self._until_first_token(writer):
-            await writer.send(self.events.chunk(chunk), chunk)
+    async def _send_chunks(self, events: Events) -> None:
+        async for chunk in self._until_first_token(events):
+            await events.send(self.events_of(chunk), chunk)
         async for chunk in self.chunks:
-            await writer.send(self.events.chunk(chunk), chunk)
+            await events.send(self.events_of(chunk), chunk)
 
-    async def _until_first_token(self, writer: EventWriter) -> AsyncIterator[v1.ChatCompletionChunk]:
+    async def _until_first_token(self, events: Events) -> AsyncIterator[v1.ChatCompletionChunk]:
         """Yields the chunks up to the first with content.
 
         While it waits, sends comments so that proxies keep the connection open. The first comment also sends the
@@ -112,7 +79,7 @@ class EventStream(Response):
             waiting = asyncio.ensure_future(anext(self.chunks, None))
             try:
                 while not (await asyncio.wait({waiting}, timeout=self.keep_alive))[0]:
-                    await writer.send(KEEP_ALIVE)
+                    await events.send(KEEP_ALIVE)
                 chunk = waiting.result()
             finally:
                 waiting.cancel()
@@ -123,8 +90,20 @@ class EventStream(Response):
             if not all(choice.delta.role for choice in chunk.choices):
                 return
 
+    def events_of(self, chunk: v1.ChatCompletionChunk) -> str:
+        """Returns the events of a chunk."""
+        return _event(chunk_to_json(chunk, self.include_usage))
 
-class EventWriter:
+    def ending(self) -> str:
+        """Returns the events after the last chunk of a complete answer."""
+        return DONE
+
+    def failure(self, error: ChatError) -> str:
+        """Returns the events of an error after the first event."""
+        return _event(error_to_json(error))
+
+
+class Events:
     """A writer of server-sent events. The first event starts the response.
 
     Args:
@@ -138,8 +117,7 @@ class EventWriter:
     async def send(self, text: str, first: v1.ChatCompletionChunk | None = None) -> None:
         if not self.started:
             await self._start(first)
-        if text:
-            await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
 
     async def end(self, text: str) -> None:
         await self.send(text)
