@@ -26,7 +26,7 @@ CUT = {"reason": "max_output_tokens"}
 
 @dataclass(frozen=True)
 class ResponseIdentity:
-    """What all objects of one response share, from a completion or from one of its chunks.
+    """The values that all objects of one response share, from a completion or from one of its chunks.
 
     Attributes:
         request: the request.
