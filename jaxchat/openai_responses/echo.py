@@ -23,17 +23,23 @@ ECHOED: Json = {
 }
 """Settings that a request may have, with the values of a request that does not have them."""
 FIXED: Json = {
+    "access_programs": None,
     "background": False,
     "conversation": None,
+    "image": None,
+    "input_transformations": None,
     "moderation": None,
     "previous_response_id": None,
     "prompt": None,
+    "prompt_cache_diagnostics": None,
+    "prompt_cache_options": None,
     "prompt_cache_retention": None,
     "service_tier": "default",
     "store": False,
+    "tool_usage": None,
     "truncation": "disabled",
 }
-"""Settings with the only value that this server has."""
+"""Settings, and reports on hosted services, with the only value that this server has."""
 
 
 def request_echo(body: Mapping[str, Any], tools: list[Json]) -> Json:

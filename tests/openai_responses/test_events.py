@@ -153,6 +153,7 @@ def test_log_probabilities_come_with_their_text() -> None:
 
 def test_usage_and_what_the_answer_reports() -> None:
     response = completion_to_response(read(), answer(STOP, content="Hi"))
+    assert set(Response.model_fields) <= set(response)
     assert response["usage"] == {
         "input_tokens": 3,
         "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 0},
