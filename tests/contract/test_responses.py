@@ -10,8 +10,8 @@ import pydantic
 import pytest
 
 from tests.contract.doors import Door
-from tests.contract.echo import NOT_FINITE, EchoRunner
-from tests.contract.place import Place
+from tests.contract.echo import NOT_FINITE, PAUSE, EchoRunner
+from tests.contract.place import PATIENCE, Place
 from tests.contract.test_messages import prompt_for, render_turns
 
 LOGPROBS: Any = "message.output_text.logprobs"
@@ -185,8 +185,12 @@ def test_errors_of_the_engine_name_the_fields_of_the_request(tiny_place: Place, 
         assert "response_format" not in body["message"]
 
 
-def test_a_failure_in_the_middle(echo_place: Place) -> None:
-    events = list(echo_place.openai.responses.create(model="echo", input=f"ab{NOT_FINITE}", stream=True))
-    assert (events[-1].type, events[-1].response.status) == ("response.failed", "failed")
+def test_a_failure_in_the_middle(echo_place: Place, runner: EchoRunner) -> None:
+    events = iter(echo_place.openai.responses.create(model="echo", input=f"ab{PAUSE}{NOT_FINITE}", stream=True))
+    assert next(events).type == "response.created"
+    assert runner.held.wait(PATIENCE)
+    runner.gate.set()
+    last: Any = list(events)[-1]
+    assert (last.type, last.response.status) == ("response.failed", "failed")
     with pytest.raises(openai.InternalServerError):
         respond(echo_place, False, input=f"ab{NOT_FINITE}")
