@@ -119,7 +119,13 @@ CALL: Table = {
     "namespace": puts.echo(readers.string),
     "parsed_arguments": puts.echo(readers.anything),
 }
-OUTPUT: Table = {**_ECHOES, "call_id": _put_as("tool_call_id"), "output": put_content}
+OUTPUT: Table = {
+    **_ECHOES,
+    "call_id": _put_as("tool_call_id"),
+    "output": put_content,
+    "name": puts.echo(readers.string),
+    "namespace": puts.echo(readers.string),
+}
 ITEMS: Mapping[str, Callable[[Conversation, Mapping[str, Any], str, bool], None]] = {
     "message": _add_message,
     "function_call": _add_call,

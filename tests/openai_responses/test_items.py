@@ -85,7 +85,7 @@ CONVERSATIONS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         [USER, {"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}],
     ),
     "a call in a namespace": (
-        [USER, CALL | {"namespace": "n"}, OUTPUT],
+        [USER, CALL | {"namespace": "n"}, OUTPUT | {"name": "f", "namespace": "n", "id": "fco_1"}],
         [USER, {"role": "assistant", "content": None, "tool_calls": [chat_call(name="n__f")]}, result()],
     ),
     "an output in parts": (
