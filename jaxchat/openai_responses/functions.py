@@ -111,6 +111,8 @@ class Functions:
         """Returns the name that the model sees of the function that a choice names."""
         chosen = Values()
         puts.fill(chosen, value, path, CHOSEN, frozenset(), allow_unknown)
+        if value.get("type") != "function":
+            raise invalid(path, f"a chosen tool must have the type 'function', got {safe_repr(value.get('type'))}.")
         if not chosen.name:
             raise missing(path, "A chosen function must have a name.")
         return chat_name(chosen.namespace, chosen.name) if chosen.namespace else chosen.name

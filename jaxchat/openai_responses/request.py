@@ -63,9 +63,9 @@ def responses_request_from_json(body: Mapping[str, Any], *, allow_unknown: bool 
         raise invalid("stream_options", "only allowed when stream is true.")
     draft.conversation.close(draft.instructions)
     _check_logprobs(draft, body)
-    _check_rules(draft, body)
-    _set_tools(draft, body, allow_unknown)
-    _set_user(draft, body)
+    _check_rules(draft)
+    _set_tools(draft, allow_unknown)
+    _set_user(draft)
     draft.request.messages.extend(draft.conversation.messages)
     if stream:
         draft.request.stream_options.include_usage = True
@@ -95,14 +95,14 @@ def _check_logprobs(draft: Draft, body: Mapping[str, Any]) -> None:
     draft.request.ClearField("exact_logprobs")
 
 
-def _check_rules(draft: Draft, body: Mapping[str, Any]) -> None:
+def _check_rules(draft: Draft) -> None:
     """Checks rules that the validator would explain with the names of the chat request."""
     plain = draft.request.response_format.type in (v1.RESPONSE_FORMAT_TYPE_UNSPECIFIED, v1.RESPONSE_FORMAT_TYPE_TEXT)
     if draft.request.HasField("structured_outputs") and not plain:
         raise invalid("structured_outputs", "only allowed when text.format is absent or of type 'text'.")
 
 
-def _set_tools(draft: Draft, body: Mapping[str, Any], allow_unknown: bool) -> None:
+def _set_tools(draft: Draft, allow_unknown: bool) -> None:
     """Sets tools and their choice. Without tools, drops settings that then hold anyway."""
     request, functions = draft.request, draft.functions
     if draft.tool_choice is not None:
@@ -114,7 +114,8 @@ def _set_tools(draft: Draft, body: Mapping[str, Any], allow_unknown: bool) -> No
             request.ClearField("tool_choice")
 
 
-def _set_user(draft: Draft, body: Mapping[str, Any]) -> None:
+def _set_user(draft: Draft) -> None:
+    """Sets the user from `safety_identifier`. Raises `ChatError` 400 if the request has both."""
     if draft.safety_identifier is None:
         return
     if draft.request.HasField("user"):

@@ -15,6 +15,7 @@ from jaxchat.openai_responses import ResponsesRequest, responses_request_from_js
 LOGPROBS, ENCRYPTED = "message.output_text.logprobs", "reasoning.encrypted_content"
 SCHEMA = {"type": "object", "properties": {"z": {"const": 2**60}}}
 FUNCTION = {"type": "function", "name": "f", "description": "F.", "parameters": SCHEMA, "strict": True}
+ALLOWED: dict[str, Any] = {"type": "allowed_tools", "mode": "auto"}
 CHAT_FUNCTION = {key: value for key, value in FUNCTION.items() if key != "type"}
 
 
@@ -215,6 +216,8 @@ def test_allowed_tools_are_the_only_ones() -> None:
         ({"tool_choice": {"type": "function", "name": "g"}, "tools": [FUNCTION]}, "tool_choice"),
         ({"tool_choice": {"type": "web_search"}, "tools": [FUNCTION]}, "tool_choice"),
         ({"tool_choice": {"type": "allowed_tools", "mode": "auto"}, "tools": [FUNCTION]}, "tool_choice"),
+        ({"tool_choice": ALLOWED | {"tools": [{"type": "mcp", "name": "f"}]}, "tools": [FUNCTION]}, "tool_choice"),
+        ({"tool_choice": ALLOWED | {"tools": [{"type": "function", "name": "g"}]}, "tools": [FUNCTION]}, "tool_choice"),
     ],
 )
 def test_errors_name_the_fields_of_the_request(fields: dict, param: str) -> None:
