@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -200,7 +199,7 @@ class _Shifted:
         self._stream, self._first = stream, first
 
     def feed(self, events: Sequence[TokenEvent]) -> None:
-        self._stream.feed([replace(event, choice=event.choice + self._first) for event in events])
+        self._stream.feed([event._replace(choice=event.choice + self._first) for event in events])
 
     def fail(self, error: ChatError) -> None:
         self._stream.fail(error)

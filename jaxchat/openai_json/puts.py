@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from google.protobuf.message import Message
-
 from jaxchat.errors import ChatError, safe_repr, unknown_parameter, unsupported
 from jaxchat.openai_json import readers
 
@@ -22,11 +20,11 @@ Table = Mapping[str, Put]
 """The keys of a JSON object, with the function for the value of each."""
 
 
-def fill(message: Message, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
+def fill(message: Any, body: Any, path: str, table: Table, later: frozenset[str], allow_unknown: bool) -> None:
     """Puts the values of a JSON object into a message.
 
     Args:
-        message: the message to fill.
+        message: the message to fill, or another object that the functions of `table` fill.
         body: the object.
         path: its dotted path; "" for a whole request.
         table: the functions for its keys. A key with the value null is the same as absent.

@@ -23,16 +23,15 @@ from serving.rest.metrics import MetricsSource, metrics_route
 from serving.rest.middleware import AnswerFailures, RequireKey, StandardHeaders, seed_header
 from serving.rest.requests import call_of, parse_with_advice
 from serving.rest.responses import error_response, json_response
+from serving.rest.responses_api import responses_route
 from serving.rest.sse import EventStream
 from serving.rest.text import text_routes
 
 log = logging.getLogger(__name__)
 
 HEALTH = "/health"
-_WAY_OUT = " This server has /v1/chat/completions: "
 ADVICE = {  # by the beginning of an unknown path
-    "/v1/responses": f"{_WAY_OUT}use `client.chat.completions` of the openai package, `openai.chat(...)` of the AI "
-    "SDK, or `OpenAIChatCompletionsModel` of the Agents SDK.",
+    "/v1/responses": " This server stores no responses: it has only POST /v1/responses.",
     "/chat/completions": " The base URL of a client ends in /v1.",
     "/completions": " The base URL of a client ends in /v1.",
 }
@@ -66,6 +65,7 @@ def create_app(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
             *text_routes(backend, max_body, allow_unknown_fields, keep_alive),
+            responses_route(backend, max_body, allow_unknown_fields, keep_alive),
             Route("/v1/models", api.models),
             Route("/v1/models/{model:path}", api.model),
             Route(HEALTH, api.health),

@@ -54,21 +54,21 @@ class EventStream(Response):
         try:
             async with contextlib.aclosing(self.chunks):
                 await self._send_chunks(events)
-            await events.end(DONE)
+            await events.end(self.ending())
         except Exception as error:
             if not isinstance(error, ChatError):
                 log.exception("request %s failed", scope["state"]["request_id"])
                 error = internal()
             if events.started:
-                await events.end(_event(error_to_json(error)))
+                await events.end(self.failure(error))
             else:
                 await error_response(error)(scope, receive, send)
 
     async def _send_chunks(self, events: Events) -> None:
         async for chunk in self._until_first_token(events):
-            await events.send(_event(self.to_json(chunk)), chunk)
+            await events.send(self.events_of(chunk), chunk)
         async for chunk in self.chunks:
-            await events.send(_event(self.to_json(chunk)), chunk)
+            await events.send(self.events_of(chunk), chunk)
 
     async def _until_first_token(self, events: Events) -> AsyncIterator[Chunk]:
         """Yields the chunks up to the first with content.
@@ -91,20 +91,28 @@ class EventStream(Response):
             if self.has_output(chunk):
                 return
 
-    def to_json(self, chunk: Any) -> dict[str, Any]:
-        """Returns the JSON object of a chunk."""
-        return chunk_to_json(chunk, self.include_usage)
-
     def has_output(self, chunk: Any) -> bool:
         """Returns whether a chunk has more than roles."""
         return not all(choice.delta.role for choice in chunk.choices)
+
+    def events_of(self, chunk: Any) -> str:
+        """Returns the events of a chunk."""
+        return _event(chunk_to_json(chunk, self.include_usage))
+
+    def ending(self) -> str:
+        """Returns the events after the last chunk of a complete answer."""
+        return DONE
+
+    def failure(self, error: ChatError) -> str:
+        """Returns the events of an error after the first event."""
+        return _event(error_to_json(error))
 
 
 class TextEventStream(EventStream):
     """An `EventStream` of the parts of text completions."""
 
-    def to_json(self, chunk: Any) -> dict[str, Any]:
-        return text_part_to_json(chunk, self.include_usage)
+    def events_of(self, chunk: Any) -> str:
+        return _event(text_part_to_json(chunk, self.include_usage))
 
     def has_output(self, chunk: Any) -> bool:
         return True

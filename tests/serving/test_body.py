@@ -120,5 +120,5 @@ def test_unknown_fields_hint_at_the_flag(http, run):
 
 
 def test_an_unknown_path_of_the_api_names_the_way_out(http):
-    reply = http.post("/v1/responses", json={})
-    assert reply.status_code == 404 and CHAT in reply.json()["error"]["message"]
+    reply = http.get("/v1/responses/resp_1")
+    assert reply.status_code == 404 and "it has only POST /v1/responses" in reply.json()["error"]["message"]

@@ -6,16 +6,25 @@ import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
 import httpx
 
 from jaxchat import v1
-from tools.fuzzing import bodies, judge, protos
+from tools.fuzzing import bodies, judge, protos, responses
 
 HANG = 60.0  # seconds after which a request counts as hanging
 SERVICE = "/jaxchat.v1.ChatService/"
+DOORS = {
+    "REST": bodies.body,
+    "REST text": partial(bodies.body, text=True),
+    "responses": responses.body,
+    "gRPC": protos.request,
+    "gRPC text": partial(protos.request, text=True),
+}
+PATHS = {"REST": "/chat/completions", "REST text": "/completions", "responses": "/responses"}
 
 
 @dataclass
@@ -44,7 +53,7 @@ class Fuzzer:
 
     def __init__(self, rest: str, target: str, model: str, seed: int = 0) -> None:
         self._http = httpx.Client(timeout=HANG, trust_env=False, limits=httpx.Limits(max_connections=64))
-        self._url, self._model, self._seed = rest, model, seed
+        self._rest_url, self._model, self._seed = rest, model, seed
         self._channel = grpc.insecure_channel(target)
         self._methods = {
             False: (v1.ChatCompletionRequest, "Complete", v1.ChatCompletion, "Stream", v1.ChatCompletionChunk),
@@ -68,19 +77,19 @@ class Fuzzer:
 
     def _send(self, number: int) -> tuple[str, str, str, bytes]:
         rng = random.Random(f"{self._seed}:{number}")
-        over_rest, text = rng.random() < 0.5, rng.random() < 0.4
-        make = bodies.body if over_rest else protos.request
-        kind, data = make(rng, self._model, text=text)
+        door = rng.choice(list(DOORS))
+        kind, data = DOORS[door](rng, self._model)
+        text = door.endswith("text")
         try:
-            outcome = self._rest(data, text) if over_rest else self._rpc(data, text, rng.random() < 0.5)
+            rpc = door.startswith("gRPC")
+            outcome = self._rpc(data, text, rng.random() < 0.5) if rpc else self._rest(PATHS[door], data)
         except Exception as error:  # any exception is a violation
             outcome = f"!{type(error).__name__}: {str(error)[:500]}"
-        return f"{'REST' if over_rest else 'gRPC'} {'text' if text else 'chat'}", kind, outcome, data
+        return door, kind, outcome, data
 
-    def _rest(self, data: bytes, text: bool) -> str:
-        url = f"{self._url}/completions" if text else f"{self._url}/chat/completions"
-        reply = self._http.post(url, content=data, headers={"content-type": "application/json"})
-        return judge.rest(reply, text=text)
+    def _rest(self, path: str, data: bytes) -> str:
+        headers = {"content-type": "application/json"}
+        return judge.rest(self._http.post(f"{self._rest_url}{path}", content=data, headers=headers))
 
     def _rpc(self, data: bytes, text: bool, stream: bool) -> str:
         kind, complete, answer, streamed, part = self._methods[text]

@@ -15,6 +15,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from jaxchat import v1
+from tools.fuzzing import responses
 
 STATUSES = frozenset({400, 404, 413, 415, 429})
 CODES = {"INVALID_ARGUMENT": "400", "NOT_FOUND": "404", "RESOURCE_EXHAUSTED": "429"}
@@ -24,26 +25,40 @@ class Illegal(Exception):
     """The exception for an answer that violates the API."""
 
 
-def rest(reply: httpx.Response, *, text: bool = False) -> str:
+def rest(reply: httpx.Response) -> str:
     """Checks a complete REST answer and returns its outcome, such as `400` or `200 stream`.
 
     Args:
-        reply: the answer.
-        text: whether it answers a text completion instead of a chat request.
+        reply: the answer, to a request whose path tells the endpoint.
 
     Raises:
         Illegal: the answer violates the API.
         Exception: the answer cannot be parsed.
     """
     if reply.status_code == 200:
-        if reply.headers["content-type"].startswith("text/event-stream"):
-            return _stream(reply.text, _text_completion if text else ChatCompletionChunk.model_validate_json)
-        answer = _text_completion(reply.text) if text else ChatCompletion.model_validate_json(reply.text, strict=True)
-        _require(all(choice.finish_reason for choice in answer.choices), "a choice without an end")
-        return "200 plain"
+        path = reply.url.path
+        if path.endswith("/responses"):
+            return responses.outcome(reply)
+        return _text(reply) if path.endswith("/v1/completions") else _chat(reply)
     _require(reply.status_code in STATUSES, f"status {reply.status_code}: {reply.text[:300]}")
     _error(reply.json())
     return str(reply.status_code)
+
+
+def _chat(reply: httpx.Response) -> str:
+    if reply.headers["content-type"].startswith("text/event-stream"):
+        return _stream(reply.text, ChatCompletionChunk.model_validate_json)
+    answer = ChatCompletion.model_validate_json(reply.content, strict=True)
+    _require(all(choice.finish_reason for choice in answer.choices), "a choice without an end")
+    return "200 plain"
+
+
+def _text(reply: httpx.Response) -> str:
+    if reply.headers["content-type"].startswith("text/event-stream"):
+        return _stream(reply.text, _text_completion)
+    answer = _text_completion(reply.text)
+    _require(all(choice.finish_reason for choice in answer.choices), "a choice without an end")
+    return "200 plain"
 
 
 def _text_completion(text: str, strict: bool = True) -> Completion:
