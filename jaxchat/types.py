@@ -29,10 +29,13 @@ class Constraint(Protocol):
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next, as no other text may; often none. May raise any exception."""
+        """Returns tokens that probably come next, because the grammar allows no other text; often none.
+
+        May raise any exception.
+        """
 
     def copy(self) -> Constraint | None:
-        """Returns another constraint at the same place, to look ahead with; None if its use could harm this one."""
+        """Returns a copy at the same place, to look ahead with; None if use of the copy could harm this constraint."""
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
@@ -190,7 +193,8 @@ class SwapOutWork:
 class SwapInWork:
     """A step that restores a swapped sequence in `slot`, bit for bit.
 
-    `pages` i32 are all pages that it has now. The first `shared_pages` of them are cached and have their contents.
+    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached and have their
+    contents.
     """
 
     slot: int

@@ -152,7 +152,7 @@ class SamplingState:
     ) -> dict[str, Any]:
         """Returns a value for each of `packed_fields` by name. A value may be smaller than its field's shape.
 
-        The writer of the packed buffer broadcasts it.
+        The writer of the packed buffer broadcasts such a value.
 
         Args:
             params: the sampling parameters of the request.

@@ -50,7 +50,7 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
 
 
 def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> tuple[float, str]:
-    """Returns the seconds to the first token of an answer, and the text of the answer."""
+    """Returns the seconds to the first text of an answer, 0.0 if it has no text, and the whole text."""
     began, first, text = time.monotonic(), 0.0, ""
     fields = {"model": model, "max_tokens": ANSWER, "temperature": 0, "stream": True}
     for chunk in client.chat.completions.create(messages=messages, **fields):

@@ -66,7 +66,11 @@ def _one_of(choices: Iterable[str]) -> str:
 
 
 def _regex(pattern: str) -> str:
-    """Returns `pattern` for the grammar library, which always matches whole texts and ignores anchors at both ends."""
+    """Returns `pattern` in the syntax of the grammar library, which matches whole texts even without anchors.
+
+    Raises:
+        ChatError: 400 if the pattern is malformed or not supported.
+    """
     try:
         return rewrite(pattern, in_json=False)
     except ValueError as error:

@@ -144,7 +144,7 @@ class ChoiceBuilder:
         return delta
 
     def _is_content(self, event: TokenEvent) -> bool:
-        """Returns whether a token is content. Processes tokens of thoughts, which are not."""
+        """Returns whether a token is content. Otherwise processes it: it belongs to thoughts or is a marker."""
         if self._splitter is None or event.finish == "stop":
             return True
         part, self._splitter = self._splitter.next(event.token)
@@ -198,7 +198,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in these."""
+        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in them."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)

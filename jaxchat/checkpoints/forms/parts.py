@@ -248,8 +248,11 @@ def spread(stored: Any, shape: tuple[int, int]) -> np.ndarray:
     """Reads scales or zero points, and broadcasts them so that there is one for each group of each row.
 
     Args:
-        stored: a slice that `row_factors` has returned.
+        stored: the slice of a safetensors file that `row_factors` has returned.
         shape: shape of the result, (n, k / g).
+
+    Returns:
+        A read-only view with the stored dtype.
     """
     array = np.asarray(stored[...] if stored.get_shape() == [] else stored[:])
     return np.broadcast_to(

@@ -39,7 +39,7 @@ class GgufReader(TensorReader):
         return self._origins[name].shape
 
     def dtype(self, name: str) -> str:
-        """Returns the dtype of a tensor in `files`: that of a plain type, and "F32" for quantised ones."""
+        """Returns the dtype of a tensor in `files`: "F32" if it is quantised, otherwise the stored one."""
         kind = self._first(self._origins[name]).type.name
         return kind if kind in ("F16", "BF16") else "F32"
 

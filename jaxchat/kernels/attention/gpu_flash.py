@@ -135,7 +135,7 @@ def prefill(q: Array, cache: Cache, batch: RaggedBatch, spec: AttentionSpec, *, 
 def _decode_splits(q_ref: Any, table_ref: Any, length_ref: Any, *refs: Any, loop: KVLoop, group: int) -> None:
     """Computes attention over one kernel instance's splits of a row's keys, for the queries of one KV head.
 
-    Writes the three sums of each split.
+    Writes three sums for each split: the maximum of the scores, the total of the weights, and the weighted values.
     """
     cache, sum_refs = refs[:-3], refs[-3:]
     program, programs, length = pl.program_id(2), pl.num_programs(2), length_ref[...]

@@ -157,7 +157,7 @@ def _arranged(array: np.ndarray, layout: WeightLayout) -> np.ndarray:
 
 
 def _outer_size(part: Factors, rows: QuantisedRows, layout: WeightLayout) -> int:
-    """Returns the number of outer factors of a row. If devices would divide one, each group gets its own."""
+    """Returns the number of outer factors of a row. It is one for each group if devices would divide a stored one."""
     size = part.outer.shape[1]
     cut = layout.split == "inputs" and size > 1 and size % layout.shards > 0
     return rows.shape[1] // rows.group if cut else size

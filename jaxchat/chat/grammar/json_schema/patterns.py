@@ -171,7 +171,8 @@ def _without_nul(items: list[tuple[int, int] | str], inside: str, *, negated: bo
     """Returns the character class `[inside]` or `[^inside]`.
 
     If the class may contain U+0000 and may lack the quote or the backslash, U+0000 is excluded. If it were not, the
-    grammar library would let `\\"` and `\\\\` through a class of all control characters, even if the class lacks them.
+    grammar library would let `\\"` and `\\\\` through a class of all control characters, even if the class lacks the
+    quote and the backslash.
     """
     lacks = any(_contains(items, code) is not (not negated) for code in (ord('"'), ord("\\")))
     if lacks and _contains(items, 0) is not negated:
