@@ -1,4 +1,7 @@
-"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf."""
+"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf.
+
+Letters: R rows of a step, P pages of a sequence at most, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,7 @@ class GenerateRequest:
 class TopLogprobs:
     """The most likely tokens at one position, in descending order.
 
-    `ids` are i32 `[k]`, `values` their natural log-probabilities, f32 `[k]`.
+    `ids` are those of k tokens, i32 `[k]`, and `values` their natural log-probabilities, f32 `[k]`.
     """
 
     ids: np.ndarray

@@ -109,7 +109,7 @@ class ChunkChoice(AnswerObject):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ChatCompletionChunk(AnswerObject):
-    """A part of a streamed answer. Its chunks all have the same `id`, `created`, `model`, fingerprint and seed.
+    """A part of a streamed answer. `id`, `created`, `model`, fingerprint and seed are equal in all parts.
 
     `created` is in Unix seconds. `usage` is None, except in the last chunk of a request with `include_usage`. Only the
     first chunk of a request with `return_token_ids` has `prompt_token_ids`.

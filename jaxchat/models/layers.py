@@ -2,6 +2,8 @@
 
 The fused query-key-value matrix is grouped by KV head, `[D, K, G + 2, d]` with G = H / K: G query heads, then the key,
 then the value. If it is split over K, each device has whole KV heads with their query heads.
+
+Letters are those of `ModelConfig`. T is the number of tokens.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ Weight = Array | PackedWeight
 
 
 def matmul(equation: str, x: Array, w: Weight, reduce_dtype: str = "float32") -> Array:
-    """Multiplies activations by weights, accumulates in f32 and returns f32.
+    """Multiplies activations by weights. Accumulates in f32, or exactly in integers, and returns f32.
 
     In the result, the axes of x that are not contracted precede those of w. If `w` is packed, all axes of `x` after the
     first are contracted, and the argument `equation` has no effect.

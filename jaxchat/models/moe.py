@@ -4,6 +4,8 @@ Each token goes to a few experts. The rows of a step are sorted by expert, and e
 blocks of one fixed size. Every matrix product of a program then has the same shape for any routing, and no row of a
 product depends on another row. Each expert's output is added to its tokens' sums as soon as it is computed, in the
 order of the experts. The outputs of all experts are therefore never in memory together.
+
+Letters: T tokens, D embedding dimension, E experts, of which each token goes to k.
 """
 
 from __future__ import annotations

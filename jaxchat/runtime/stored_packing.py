@@ -1,4 +1,7 @@
-"""Packs weights that a checkpoint stores as quantised rows, without widening them."""
+"""Packs weights that a checkpoint stores as quantised rows, without widening them.
+
+Letters: k inputs, N outputs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Packs quantised and rounded weights in the layout of dense ones, on the devices of a placement."""
+"""Packs quantised and rounded weights in the layout of dense ones, on the devices of a placement.
+
+Letters: k inputs, N outputs.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ The second method ignores the truncation at first. If a token is outside the tru
 result has the distribution within the truncation (von Neumann's rejection). Testing one token takes one pass over the
 row. Finding all tokens within the truncation takes thirty passes. They are found only in rows whose `TRIES` tokens were
 all outside, and in rows with `top_k`, where one pass cannot test a token.
+
+Letters: S rows, V tokens in the vocabulary.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 `SamplingState` is the only schema of the sampling parameters. Each field says how it is stored, and how a request fills
 it. The packed inputs of a prefill step, their writer and their reader follow from the fields.
+
+Letters: S slots, V tokens in the vocabulary, R rows of a step.
 """
 
 from __future__ import annotations

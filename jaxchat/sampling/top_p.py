@@ -1,4 +1,7 @@
-"""The nucleus (arXiv 1904.09751) without sorting the vocabulary: bisection on the smallest weight in the nucleus."""
+"""The nucleus (arXiv 1904.09751) without sorting the vocabulary: bisection on the smallest weight in the nucleus.
+
+Letters: S rows, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 

@@ -33,6 +33,9 @@ def started(directory: Path, cache: str, args: argparse.Namespace) -> tuple[Serv
         directory: directory of the model.
         cache: folder for compiled programs.
         args: the flags of the command line.
+
+Raises:
+    RuntimeError: the server does not start.
     """
     flags = (
         "--model",
@@ -61,7 +64,7 @@ def first_token(client: Client, model: str, messages: list[dict[str, str]]) -> t
 
 
 def turns(client: Client, model: str, rng: Random, history: int, vocab: int) -> tuple[float, float]:
-    """Returns the seconds to the first token of the first turn and of the second turn.
+    """Returns the seconds to the first text of the first turn and of the second turn.
 
     Args:
         client: client of the server.

@@ -54,7 +54,7 @@ def drive(clients: Sequence[ChatClient], cache: Path) -> list[Result]:
     """Starts a server and runs the program of each client against it, one after the other.
 
     Installs the packages of the clients into `cache`. Prints a line for each client, and the output of programs that
-    fail.
+    fail. Raises RuntimeError if the server does not start.
     """
     results = []
     with ServerProcess(*FLAGS) as server:

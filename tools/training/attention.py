@@ -2,6 +2,8 @@
 
 With plain einsums, attention takes half of a training step. Their gradient has products with a transposed left operand,
 for which XLA:CPU has no fast code. Einsums also compute the scores that the causal mask drops, which are half of all.
+
+Letters: R rows of T tokens, K KV heads with G query heads each, d head dimension.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def attention(q: Array, k: Array, v: Array, ids: Array) -> Array:
 
 
 def _seen(queries: Array, keys: Array, start: int, group: int) -> Array:
-    """Returns whether a query attends to a key, bool `[R, Q * G, S]`.
+    """Returns whether each of Q queries attends to each of S keys, bool `[R, Q * G, S]`.
 
     Args:
         queries: number of the conversation to which each query belongs, i32 `[R, Q]`.

@@ -91,7 +91,11 @@ class OutputConstraint:
         return _of_lark(self._written(tool_format, rules, writer))
 
     def _answer(self, error_of: ErrorOf | None) -> dict[str, Any] | str | None:
-        """Returns the translated schema of an answer without calls, or a Lark expression for it; None for any text."""
+        """Returns the translated schema of an answer without calls, or a Lark expression for it; None for any text.
+
+        Raises:
+            ChatError: 400 if the schema or the expression cannot be enforced.
+        """
         if not isinstance(self.answer, LarkSource):
             return _translated(self.answer, "", error_of) if self.answer else None
         if error_of and (error := _probed(error_of, _of_lark(self.answer.grammar), self.answer.param)):

@@ -1,4 +1,7 @@
-"""Compiled grammars, and the position of one choice in a grammar."""
+"""Compiled grammars, and the position of one choice in a grammar.
+
+V is the number of logits.
+"""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ class ChoiceBuilder:
 
     Thoughts leave the pipeline first: only the rest of the answer has stop strings, calls and log-probability entries.
 
-    A token's log-probability entry is released together with the token's first character. It is dropped if a stop
-    string cuts off that character.
+    A token's log-probability entry is released together with the token's first character. The entry is dropped if a
+    stop string cuts off that character.
 
     Args:
         tokenizer: the model's tokenizer.

@@ -79,7 +79,7 @@ class AwqMatrix(QuantisedMatrix):
 
 
 def _outputs(words: np.ndarray) -> np.ndarray:
-    """Returns the codes in words `[m, w]`, u8 `[8 w, m]`, in the order of the outputs."""
+    """Returns the codes in m rows of w words, i32 `[m, w]`, as u8 `[8 w, m]` in the order of the outputs."""
     codes = unpacked(words, _BITS).reshape(len(words), -1, _PER_WORD)[:, :, _PLACES]
     return codes.reshape(len(words), -1).T
 

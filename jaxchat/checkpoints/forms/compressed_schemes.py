@@ -135,7 +135,11 @@ def _scheme(group: HFConfigReader, keys: HFConfigReader, top: str) -> Scheme:
 
 
 def _form(weights: HFConfigReader, where: HFConfigReader, top: str) -> str:
-    """Returns the form of weights, from the key `format` of `where`, or `top` if it is absent."""
+    """Returns the form of weights, from the key `format` of `where`, or `top` without the key.
+
+    Raises:
+        ModelError: the form is not supported, or its settings contradict it.
+    """
     form, kind, bits = where.word("format", top), weights.word("type", "int"), weights.integer("num_bits", 8)
     if form == _NAIVE:
         form = FLOATS if kind == "float" else INTEGERS

@@ -76,7 +76,7 @@ class CompressedMatrix(QuantisedMatrix):
         self._g_idx = parts.take("weight_g_idx", "I32", shape=shape[1:]) if "weight_g_idx" in parts else None
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop - 1`."""
+        """Reads the rows from `start` to `stop - 1`. Raises ModelError if codes, zero points or groups are damaged."""
         stored = self._codes[start:stop]
         codes = unpacked(stored, self._bits)[:, : self.shape[1]] if self._packed else self._unsigned(stored)
         order = self._order()

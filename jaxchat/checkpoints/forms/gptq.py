@@ -90,7 +90,7 @@ class GptqMatrix(QuantisedMatrix):
         self._ones = np.uint32(_ONES[self._bits] if settings.version == 1 else 0)
 
     def rows(self, start: int, stop: int) -> QuantisedRows:
-        """Reads the rows from `start` to `stop - 1`."""
+        """Reads the rows from `start` to `stop - 1`. Raises ModelError if `g_idx` is damaged."""
         outputs, inputs = self.shape
         codes = unpacked(self._qweight[:, start:stop].T, self._bits)
         order = None if self._g_idx is None else input_order(self._g_idx[:], inputs // self.group, "g_idx")

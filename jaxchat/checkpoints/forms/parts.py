@@ -165,7 +165,7 @@ def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
     """Returns the codes in words, u8 `[.., w * 32 / bits]`. The first code of a word is in its lowest bits.
 
     Args:
-        words: the words, i32 `[.., w]`.
+        words: w words or rows of w words, i32 `[.., w]`.
         bits: bits of a code: 4 or 8.
     """
     octets = np.ascontiguousarray(words.astype("<i4", copy=False)).view(np.uint8)

@@ -58,7 +58,7 @@ class ModelKeys:
         return self.file.tensors[tensor].shape
 
     def factors(self, tensor: str) -> list[float]:
-        """Returns the numbers of a tensor with one axis, such as the factors of RoPE's frequencies."""
+        """Returns the numbers of a stored tensor with one axis, such as the factors of RoPE's frequencies."""
         stored = self.file.tensors[tensor]
         data = np.fromfile(stored.path, np.uint8, stored.size, offset=stored.offset)
         return [float(number) for number in floats(stored.type, data[None])[0]]

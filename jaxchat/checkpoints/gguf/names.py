@@ -2,6 +2,8 @@
 
 The conversion to GGUF renames tensors and stacks those of experts. It adds 1 to the norms of Gemma, and reorders the
 rows of queries and keys of Llama. An `Origin` says how to undo that.
+
+Letters: E experts, D embedding dimension, F hidden dimension of an expert.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Online softmax over blocks of paged keys (FlashAttention, arXiv 2205.14135), inside a Pallas kernel for Triton."""
+"""Online softmax over blocks of paged keys (FlashAttention, arXiv 2205.14135), inside a Pallas kernel for Triton.
+
+Letters in shapes are those of `AttentionBackend`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Writes keys and values into pages on a GPU, all in one Pallas kernel. XLA would run a scatter for each array."""
+"""Writes keys and values into pages on a GPU, all in one Pallas kernel. XLA would run a scatter for each array.
+
+Letters in shapes are those of `AttentionBackend`.
+"""
 
 from __future__ import annotations
 

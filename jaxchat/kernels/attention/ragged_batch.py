@@ -1,4 +1,7 @@
-"""Tokens of several sequences one after another in a flat array, as a prefill step has them."""
+"""Tokens of several sequences one after another in a flat array, as a prefill step has them.
+
+Letters in shapes are those of `AttentionBackend`.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 This is the layout on the device of every stored form that `jaxchat.quantised.QuantisedRows` describes. Products of a
 block are summed as integers, exactly. Blocks are summed in one order, so that a row's bits do not depend on others.
+
+Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ XLA's own products reduce in an order that depends on the number of rows. For fe
 speed of memory. The C++ kernels replace them if the machine has a compiler; `reference` computes the same in plain JAX.
 
 Weights are packed in panels: 32 outputs side by side, in the order in which the kernels read them.
+
+Letters: T rows of activations, k inputs, N outputs, E weights in a stack.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class _Keyword:
         return child_pointer(self.pointer, self.name)
 
     def complement_of(self, part: Any, *steps: str | int) -> list[Schema]:
-        """Returns the complement of a subschema below the keyword."""
+        """Returns the complement of a subschema below the keyword. Raises as `complement` does."""
         return complement(self.document, part, child_pointer(self.location, *steps), self.depth)
 
 

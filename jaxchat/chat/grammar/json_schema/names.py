@@ -83,7 +83,7 @@ def _listed(rest: Schema, listed: Any, names: Schema, location: str) -> Schema:
 
 
 def _pattern(names: Schema, location: str) -> str:
-    """Returns the pattern of allowed names."""
+    """Returns the pattern of allowed names. Raises UnsupportedSchema if other keywords restrict them too."""
     restricting = _asserting(names)
     if restricting == {"pattern"} and isinstance(names["pattern"], str):
         return names["pattern"]

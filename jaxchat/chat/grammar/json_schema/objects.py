@@ -86,6 +86,10 @@ def _counted(result: dict[str, Any], counts: dict[str, Any], pointer: str) -> di
 
     Where all members are declared, every sufficient combination of them becomes an option. Undeclared members may
     repeat a name, so only one of them counts as present.
+
+    Raises:
+        UnsupportedSchema: no object has the required number, there are too many combinations, or undeclared members
+            would have to be counted.
     """
     if not counts:
         return result

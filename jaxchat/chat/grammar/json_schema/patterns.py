@@ -93,7 +93,11 @@ class _Rewriter:
         return self._of_items([item], negated=False)
 
     def _escaped(self) -> int | str:
-        """Reads an escape. Returns a code point, the letter of a shorthand, or a property such as `\\p{L}`."""
+        """Reads an escape. Returns a code point, the letter of a shorthand, or a property such as `\\p{L}`.
+
+        Raises:
+            ValueError: the escape is not supported.
+        """
         if match := _HEX.match(self._text, self._position):
             self._position = match.end()
             return self._code_point(int(next(group for group in match.groups() if group), 16))
