@@ -1,4 +1,7 @@
-"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf."""
+"""Values that cross layers: plain Python and NumPy, without device arrays or protobuf.
+
+Letters: R rows of a step, P pages of a sequence at most, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,13 @@ class Constraint(Protocol):
         """Advances by a sampled token. Raises ValueError if the grammar does not allow the token."""
 
     def forced(self) -> list[int]:
-        """Returns tokens that probably come next, as no other text may; often none. May raise any exception."""
+        """Returns tokens that probably come next, because the grammar allows no other text; often none.
+
+        May raise any exception.
+        """
 
     def copy(self) -> Constraint | None:
-        """Returns another constraint at the same place, to look ahead with; None if its use could harm this one."""
+        """Returns a copy at the same place, to look ahead with; None if use of the copy could harm this constraint."""
 
     def is_end(self, token: int) -> bool:
         """Returns whether a token ends the answer. Any other token that the grammar allows is part of its text."""
@@ -85,7 +91,7 @@ class GenerateRequest:
 class TopLogprobs:
     """The most likely tokens at one position, in descending order.
 
-    `ids` are i32 `[k]`, `values` their natural log-probabilities, f32 `[k]`.
+    `ids` are those of k tokens, i32 `[k]`, and `values` their natural log-probabilities, f32 `[k]`.
     """
 
     ids: np.ndarray
@@ -190,7 +196,8 @@ class SwapOutWork:
 class SwapInWork:
     """A step that restores a swapped sequence in `slot`, bit for bit.
 
-    `pages` i32 are all pages that it has now. The first `shared_pages` of them are cached and have their contents.
+    `pages` i32 are all pages that the sequence has now. The first `shared_pages` of them are cached and have their
+    contents.
     """
 
     slot: int

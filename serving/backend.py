@@ -84,7 +84,7 @@ class Load(Protocol):
 
     @property
     def accepted_drafts(self) -> int:
-        """Number of these that were right."""
+        """Number of draft tokens that were checked and right since the start."""
 
 
 class Session(ChatBackend, Protocol):

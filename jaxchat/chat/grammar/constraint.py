@@ -95,7 +95,11 @@ class OutputConstraint:
         return _of_lark(self._written(tool_format, rules, writer))
 
     def _answer(self, error_of: ErrorOf | None) -> dict[str, Any] | str | None:
-        """Returns the translated schema of an answer without calls, or a Lark expression, or None for any text."""
+        """Returns the translated schema of an answer without calls, or a Lark expression for it; None for any text.
+
+        Raises:
+            ChatError: 400 if the schema or the expression cannot be enforced.
+        """
         if not isinstance(self.answer, LarkSource):
             return _translated(self.answer, "", error_of) if self.answer else None
         if error_of and (error := _probed(error_of, _of_lark(self.answer.grammar), self.answer.param)):
@@ -110,7 +114,10 @@ class OutputConstraint:
             raise invalid_schema(param, message) from None
 
     def _refused(self, tool_format: ToolFormat, rules: AnswerRules, writer: LarkWriter) -> tuple[str, str] | None:
-        """Returns the field and the error of the first function that the format cannot write even alone, or None."""
+        """Returns the field and the error of the first function that the format cannot write, even if it is alone.
+
+        Returns None if the format can write each function alone.
+        """
         sources = self.calls.arguments if self.calls else ()
         for source, function in zip(sources, rules.functions, strict=True):
             try:

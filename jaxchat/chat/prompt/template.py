@@ -61,7 +61,8 @@ class ChatTemplate:
 
         Raises:
             ModelError: the source is not valid Jinja, or uses an unsupported variant of a tool format.
-            RegistryError: no format has the given name.
+            RegistryError: no format has the given name, or a format that is tried cannot be imported or has no method
+                `splitter`.
             ValueError: the operator may not set a variable, or the template never reads it.
         """
         self.source = source + (with_tools or "")

@@ -134,7 +134,7 @@ class ChatTokenizer:
         return ControlTokens(self._full, spellings, text_changes(template.source))
 
     def _model_made(self) -> Iterator[tuple[int, list[int]]]:
-        """Yields each control token that the tokenizer's model itself finds in text: its id and its characters' ids.
+        """Yields the id of each control token that the tokenizer's model itself finds in text, and its characters' ids.
 
         A Unigram model, for example, finds every piece of its vocabulary, including those that are added tokens.
         """

@@ -79,8 +79,8 @@ class ChoiceBuilder:
 
     Thoughts leave the pipeline first: only the rest of the answer has stop strings, calls and log-probability entries.
 
-    A token's log-probability entry is released together with the token's first character. It is dropped if a stop
-    string cuts off that character.
+    A token's log-probability entry is released together with the token's first character. The entry is dropped if a
+    stop string cuts off that character.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -153,7 +153,7 @@ class ChoiceBuilder:
         return delta
 
     def _is_content(self, event: TokenEvent) -> bool:
-        """Returns whether a token is content. Processes tokens of thoughts, which are not."""
+        """Returns whether a token is content. Otherwise processes it: it belongs to thoughts or is a marker."""
         if self._splitter is None or event.finish == "stop":
             return True
         part, self._splitter = self._splitter.next(event.token)
@@ -207,7 +207,7 @@ class ChoiceBuilder:
             self.buffered_bytes += len(piece.arguments)
 
     def _skip(self, size: int) -> None:
-        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in these."""
+        """Excludes the `size` characters after the content so far. Drops the entries of tokens that begin in them."""
         start, end = self._content, self._content + size
         self._waiting = deque(
             (position if position < start else position - size, entry)

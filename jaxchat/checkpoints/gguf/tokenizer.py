@@ -61,7 +61,11 @@ def _add_ends(tokenizer: Tokenizer, metadata: Metadata, vocabulary: Vocabulary) 
 
 
 def _byte_level(metadata: Metadata, vocabulary: Vocabulary, architecture: str) -> Tokenizer:
-    """Returns a tokenizer that merges pairs of bytes in the order that the file lists."""
+    """Returns a tokenizer that merges pairs of bytes in the order that the file lists.
+
+    Raises:
+        ModelError: the pre-tokenizer is not supported, or the merges are missing or damaged.
+    """
     name = metadata.word(PRE, "default")
     if name not in PRE_TOKENIZERS:
         raise metadata.error(PRE, f"is not supported; supported: {', '.join(PRE_TOKENIZERS.names())}")
@@ -124,7 +128,7 @@ def _merges(metadata: Metadata, vocabulary: Vocabulary, vocab: dict[str, int]) -
     """Returns every split of a token into two tokens, in the order in which pairs are merged.
 
     SentencePiece merges the pair whose result has the best score. Before all others it finds tokens that the user has
-    defined, such as long runs of spaces, the longest first.
+    defined, such as long runs of spaces, the longest first. Raises ModelError if the file has no scores.
     """
     if vocabulary.scores is None:
         raise metadata.error(SCORES, "must be an array of numbers")
