@@ -28,8 +28,9 @@ from jaxchat.chat.response.builder import ResponseBuilder
 from jaxchat.chat.response.choice import ChoiceBuilder
 from jaxchat.chat.response.stream import OutputStream
 from jaxchat.config import ChatConfig
-from jaxchat.engine.engine import Engine, EngineStats, EngineStopped, QueueFull
+from jaxchat.engine.engine import Engine, EngineStopped, QueueFull
 from jaxchat.engine.router import DataParallelEngine
+from jaxchat.engine.stats import EngineStats
 from jaxchat.errors import ChatError
 from jaxchat.types import GenerateRequest, TokenEvent
 
@@ -73,9 +74,8 @@ class ChatSession:
         self._compiles = compiles
         self._release = release
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
-        self._schemas = ThreadPoolExecutor(
-            2, thread_name_prefix="jaxchat-schema"
-        )  # separate, so that slow schemas do not delay text
+        # Separate threads, so that slow schemas do not delay text.
+        self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")
         self._running: dict[int, OutputStream] = {}
         self._open = OpenCalls()
         self._draining = False
@@ -261,6 +261,7 @@ class ChatSession:
     ) -> Iterator[OutputStream]:
         """Submits the request, and cancels it if its reader leaves before the end. Raises ChatError."""
         builders = [ChoiceBuilder(self._tokenizer, prepared.options) for _ in range(prepared.choices)]
+        record.queued = time.monotonic() - record.started
         number = self._submit(generate)
 
         def cancel(choice: int | None) -> None:
@@ -296,5 +297,4 @@ class ChatSession:
 
 
 def _record(request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
-    count, user = choices(request), request.user
-    return Record(request_id=call.request_id, model=request.model, streamed=streamed, choices=count, user=user)
+    return call.record(model=request.model, streamed=streamed, choices=choices(request), user=request.user)

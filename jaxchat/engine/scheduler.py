@@ -45,6 +45,16 @@ class Step:
     rows: tuple[Sequence, ...]
 
     @property
+    def tokens(self) -> int:
+        """The number of prompt tokens or of rows that the step computes; 0 if it copies a sequence."""
+        match self.work:
+            case PrefillWork():
+                return self.work.tokens
+            case DecodeWork():
+                return len(self.rows)
+        return 0
+
+    @property
     def awaited(self) -> bool:
         """Whether the next step can be chosen only after this step's result, because of a constraint or of drafts."""
         match self.work:
@@ -109,6 +119,11 @@ class Scheduler:
         """The number of sequences without a slot."""
         return len(self._prefill_queue) + len(self._swapped)
 
+    @property
+    def prefix_lookups(self) -> tuple[int, int]:
+        """The numbers of prompt tokens that were looked up in the prefix cache, and that it had, since the start."""
+        return self._prefill_queue.looked_up, self._prefill_queue.cached
+
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence."""
         sequence.running_before = len(self._decoding)
@@ -141,6 +156,11 @@ class Scheduler:
             self._decoding |= {sequence.slot: sequence for sequence in prefill.completed}
             return Step(prefill.work, tuple(prefill.completed))
         return self._decode(ready) if ready else None
+
+    def publish_cache_events(self) -> None:
+        """Passes the changes of the prefix cache since the last call to its observer, if there is one."""
+        if self.pool.recorder:
+            self.pool.recorder.flush()
 
     def took(self, step: Step, seconds: float) -> None:
         """Records how many seconds a step took. Only decode steps count."""
@@ -234,8 +254,8 @@ class Scheduler:
         logprob, top = 0.0, None
         if sequence.request.sampling.logprobs:
             logprob, top = float(result.logprobs[row]), TopLogprobs(result.top_ids[row], result.top_logprobs[row])
-        cached = sequence.cached_tokens
-        return TokenEvent(sequence.request_id, sequence.choice, token, finish, logprob, top, cached)
+        cached, admitted = sequence.cached_tokens, sequence.admitted
+        return TokenEvent(sequence.request_id, sequence.choice, token, finish, logprob, top, cached, admitted)
 
     def _finish(self, sequence: Sequence, row: int, result: StepResult) -> Finish | None:
         if not result.finite[row]:
