@@ -9,6 +9,7 @@ from typing import Any, Literal
 from jaxchat.settings import Settings, setting
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/:?#@\[\]\s]+)(:[0-9]{1,5})?", re.IGNORECASE)
+_METRICS_PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
@@ -61,6 +62,9 @@ class ServeConfig(RestConfig):
     metrics_port: int | None = _port(
         None, "port for /metrics, which asks for no API key; 0 picks a free one", "none, /metrics is on the REST port"
     )
+    metrics_prefix: str = setting(
+        "jaxchat", "what the names of metrics begin with; vllm fits dashboards that were made for vLLM", metavar="NAME"
+    )
     otlp_endpoint: str | None = setting(
         None, "OpenTelemetry collector (gRPC) that gets a span per request, as http://host:4317", metavar="URL"
     )
@@ -74,6 +78,8 @@ class ServeConfig(RestConfig):
         super().validate()
         if self.tls_client_ca and not self.tls_cert:
             raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        if not _METRICS_PREFIX.fullmatch(self.metrics_prefix):
+            raise ValueError(f"metrics_prefix must be letters, digits and _, got {self.metrics_prefix!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

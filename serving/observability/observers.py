@@ -44,7 +44,7 @@ def observe(session: Session, config: ServeConfig) -> SessionObservers:
     if config.rest_port is not None or config.metrics_port is not None:
         from serving.observability.metrics import Metrics
 
-        session.observers.append(metrics := Metrics(session))
+        session.observers.append(metrics := Metrics(session, config.metrics_prefix))
     if config.otlp_endpoint:
         from serving.observability.tracing import otlp
 

@@ -26,6 +26,7 @@ from serving.rest.metrics import MetricsSource, metrics_route
 from serving.rest.middleware import AnswerFailures, RequireKey, StandardHeaders, seed_header
 from serving.rest.responses import error_response, json_response
 from serving.rest.sse import EventStream
+from serving.trace_context import trace_headers
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,11 @@ def _request(body: Mapping[str, Any], *, allow_unknown: bool) -> ParsedRequest:
 
 
 def _call(request: Request) -> RequestContext:
-    return RequestContext(request_id=request.state.request_id, authorization=request.headers.get("authorization", ""))
+    return RequestContext(
+        request_id=request.state.request_id,
+        authorization=request.headers.get("authorization", ""),
+        **trace_headers(request.headers.items()),
+    )
 
 
 async def _chat_error(request: Request, error: Exception) -> Response:
