@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from jaxchat import v1
+from jaxchat.cache_events import CacheObserver
 from jaxchat.chat.context import ModelInfo, Observer, RequestContext
 from jaxchat.errors import model_not_found
 
@@ -85,6 +86,16 @@ class Load(Protocol):
         """Number of these steps by the smallest bound that their tokens do not exceed."""
 
 
+class ObservableEngine(Protocol):
+    """An engine whose prefix cache can be observed."""
+
+    def observe_cache(self, observer: CacheObserver, model: str) -> None:
+        """Makes `observer` get all changes of the prefix caches, whose hashes cover the id of the model.
+
+        Call it before the engine starts.
+        """
+
+
 class Session(ChatBackend, Protocol):
     """A backend with an engine in this process, such as the result of `jaxchat.api.load_session`."""
 
@@ -97,6 +108,9 @@ class Session(ChatBackend, Protocol):
     @property
     def failed(self) -> asyncio.Event:
         """An event that is set when the engine fails."""
+
+    @property
+    def engine(self) -> ObservableEngine: ...
 
     @property
     def observers(self) -> list[Observer]: ...

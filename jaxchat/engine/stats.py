@@ -1,4 +1,4 @@
-"""What an engine counts: its load at present, and totals since the start."""
+"""Counts of an engine: its load at present, and totals since the start."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ class EngineStats:
     step_tokens: dict[float, int] = field(default_factory=dict)
 
     def __add__(self, other: EngineStats) -> EngineStats:
-        sums = (getattr(self, each.name) + getattr(other, each.name) for each in fields(self)[:-1])
+        numbers = [each.name for each in fields(self) if each.name != "step_tokens"]
+        sums = {name: getattr(self, name) + getattr(other, name) for name in numbers}
         bounds = self.step_tokens.keys() | other.step_tokens.keys()
         steps = {bound: self.step_tokens.get(bound, 0) + other.step_tokens.get(bound, 0) for bound in sorted(bounds)}
-        return EngineStats(*sums, step_tokens=steps)
+        return EngineStats(**sums, step_tokens=steps)
 
 
 class StepTokens:
