@@ -71,7 +71,7 @@ class ServeConfig(RestConfig):
     )
     kv_events: str | None = setting(
         None,
-        "ZeroMQ address at which routers learn which prefixes are cached, as tcp://*:5557; it shows token ids of prompts",
+        "ZeroMQ address that tells routers which prefixes are cached, as tcp://*:5557; it shows token ids of prompts",
         metavar="URL",
     )
     kv_events_replay: str | None = setting(

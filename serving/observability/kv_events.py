@@ -52,8 +52,8 @@ class EventBuffer:
 class KvEventPublisher:
     """A cache observer that publishes each batch, and sends batches again on request.
 
-    Engine threads only append to a buffer. If the network or a subscriber is slower, it misses batches and sees a gap in
-    the sequence numbers. It can then ask for the missing batches, of which the buffer has the newest.
+    Engine threads only append to a buffer. A subscriber that is too slow misses batches, and sees a gap in the sequence
+    numbers. It can then ask for the missing batches, of which the buffer has the newest.
 
     Args:
         endpoint: address of the PUB socket. It is bound if it has `*` or `::` for a host, or if it begins with `ipc:`.

@@ -207,7 +207,8 @@ def test_messages_of_every_kind_reach_the_template(tiny_client: Client) -> None:
 
 def test_a_record_has_the_phases_of_its_request_in_order(tiny_client: Client) -> None:
     class Recorder:
-        records: list[Record] = []
+        def __init__(self) -> None:
+            self.records: list[Record] = []
 
         def tokens(self, record: Record, count: int, gap: float | None) -> None: ...
 

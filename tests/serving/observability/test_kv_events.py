@@ -110,7 +110,7 @@ def test_frames_and_fields(router) -> None:
 def test_sequence_numbers_have_no_gap_and_a_parent_is_named(router) -> None:
     running = router()
     running.join()
-    first = [running.publish(0, ChunksStored(3, [4], [chunk(1)])) for _ in range(50)][0]
+    first, *_ = (running.publish(0, ChunksStored(3, [4], [chunk(1)])) for _ in range(50))
     received = [running.receive() for _ in range(50)]
     assert [number for number, _ in received] == list(range(first, first + 50))
     assert all(events[0][1:3] == [[4], 3] for _, (_, events, _) in received)
@@ -200,7 +200,7 @@ def test_an_address_in_use_is_named() -> None:
     endpoint = f"tcp://*:{free_port()}"
     publisher = KvEventPublisher(endpoint, None, TOPIC)
     try:
-        with pytest.raises(OSError, match=rf"cannot publish KV events at tcp://\*:\d+: .*in use"):
+        with pytest.raises(OSError, match=r"cannot publish KV events at tcp://\*:\d+: .*in use"):
             KvEventPublisher(endpoint, None, TOPIC)
     finally:
         publisher.close()
