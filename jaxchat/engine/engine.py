@@ -220,7 +220,7 @@ class Engine:
             self._in_flight.append((step, self._dispatch(step.work)))
             self._steps += 1
             self._step_tokens.record(step.tokens)
-            self._scheduler.publish_cache_events()
+            self._scheduler.pool.publish_changes()
         self._deliver_events()
         allowed = 1 if step and not step.awaited else 0
         while len(self._in_flight) > allowed:
@@ -272,7 +272,7 @@ class Engine:
                     self._close(command.request_id)
             elif isinstance(command, _Forget):
                 self._scheduler.pool.clear()
-                self._scheduler.publish_cache_events()
+                self._scheduler.pool.publish_changes()
             else:
                 self._accept(command.sequences)
 

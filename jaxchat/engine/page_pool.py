@@ -135,6 +135,11 @@ class PagePool:
         if self.recorder:
             self.recorder.cleared(serials)
 
+    def publish_changes(self) -> None:
+        """Passes the changes of the prefix cache since the last call to its observer, if there is one."""
+        if self.recorder:
+            self.recorder.flush()
+
     def _cached(self, chunks: Iterable[bytes]) -> Iterator[Prefix]:
         parent = 0
         for tokens in chunks:
