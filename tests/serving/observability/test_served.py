@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 import zmq
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from tests.serving.observability.test_tracing import collecting
 from tests.serving.process import Process, serve
 
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 BLOCK = 32  # --prefill-chunk of these servers
 LONG = "All work and no play makes Jack a dull boy. " * 3
 
@@ -26,9 +29,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tiny_model: Path, folder: Path) -> Iterator[Process]:
+def collector() -> Iterator[tuple[str, list[Any]]]:
+    with collecting() as address_and_requests:
+        yield address_and_requests
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model: Path, folder: Path, collector: tuple[str, list[Any]]) -> Iterator[Process]:
     addresses = ("--kv-events", f"ipc://{folder}/events", "--kv-events-replay", f"ipc://{folder}/replay")
-    running = serve(tiny_model, *addresses, "--metrics-prefix", "vllm", "--startup-prompt", "none")
+    traces = ("--otlp-endpoint", f"http://{collector[0]}")
+    running = serve(tiny_model, *addresses, *traces, "--metrics-prefix", "vllm", "--startup-prompt", "none")
     yield running
     assert running.stop(signal.SIGTERM) == 0
 
@@ -43,9 +53,22 @@ def answers(server: Process) -> list[Any]:
                 messages=[{"role": "user", "content": LONG + end}],
                 max_tokens=8,
                 extra_body={"return_token_ids": True, "min_tokens": 8},
+                extra_headers={"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "router=1"},
             )
             for end in ("Again.", "And again.")
         ]
+
+
+def test_spans_are_children_of_the_caller(answers: list[Any], collector: tuple[str, list[Any]]) -> None:
+    end = time.monotonic() + 30  # spans are sent in batches, every few seconds
+    spans: list[Any] = []
+    while len(spans) < len(answers) and time.monotonic() < end:
+        time.sleep(0.1)
+        scopes = [scope for request in collector[1] for each in request.resource_spans for scope in each.scope_spans]
+        spans = [span for scope in scopes for span in scope.spans]
+    assert len(spans) == len(answers) and len({span.span_id for span in spans}) == len(spans)
+    for span in spans:
+        assert (span.trace_id.hex(), span.parent_span_id.hex(), span.trace_state) == (TRACE, SPAN, "router=1")
 
 
 def replayed(folder: Path) -> list[list[Any]]:

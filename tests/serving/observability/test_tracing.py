@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -129,9 +130,9 @@ def test_without_the_extra(monkeypatch, capsys):
     assert "pip install 'jaxchat[otel]'" in capsys.readouterr().err
 
 
-@pytest.fixture
-def collector():
-    """A gRPC server that takes spans: its address, and the requests it got."""
+@contextmanager
+def collecting():
+    """Runs a gRPC server that takes spans. Yields its address, and the requests it got."""
     received = []
 
     class Collector(service.TraceServiceServicer):
@@ -147,11 +148,11 @@ def collector():
     server.stop(0)
 
 
-def test_a_collector(collector):
-    address, received = collector
-    tracing = otlp(f"http://{address}")
-    tracing.finished(record(outcome="completed", status=200))
-    tracing.close()
+def test_a_collector():
+    with collecting() as (address, received):
+        tracing = otlp(f"http://{address}")
+        tracing.finished(record(outcome="completed", status=200))
+        tracing.close()
     (request,) = received
     (span,) = request.resource_spans[0].scope_spans[0].spans
     assert span.name == "chat tiny"
