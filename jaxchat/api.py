@@ -239,6 +239,9 @@ def load_session(
         raw_logprobs=engine.logprobs == "raw",
         quantization_forms=(*sorted(CHECKPOINT_FORMS.names()), "gguf"),
         facts=facts,
+        block_size=loaded.runner.prefill_buckets[0],
+        blocks=len(runners) * (sizes.pages - 1) * sizes.page_size // loaded.runner.prefill_buckets[0],
+        backend=loaded.platform,
     )
     return ChatSession(
         _engine(runners, {**loaded.scheduling, "max_drafts": engine.max_drafts}, engine.max_queued),

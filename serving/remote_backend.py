@@ -20,6 +20,7 @@ from jaxchat.errors import ChatError, draining, internal, overloaded
 from jaxchat.v1.service_pb2_grpc import ChatServiceStub
 from serving.config import BackendConfig
 from serving.grpc.methods import SERVICE
+from serving.trace_context import trace_metadata
 
 _RETRY = 1.0  # seconds between two attempts to watch the server's health
 _OPTIONS = (
@@ -32,7 +33,7 @@ _OPTIONS = (
 
 
 class RemoteBackend:
-    """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key and request id.
+    """A `serving.backend.ChatBackend` over gRPC that forwards the caller's key, request id and trace.
 
     Belongs to one asyncio loop. Reconnects automatically. Calls raise `ChatError` with status 503 while the server is
     unreachable or this backend is draining.
@@ -169,7 +170,7 @@ def _channel(config: BackendConfig) -> grpc.aio.Channel:
 
 def _metadata(call: RequestContext) -> Metadata:
     """Returns the gRPC metadata of a call. Omits a key that gRPC cannot send, because such a key is never valid."""
-    pairs = [("x-request-id", call.request_id)]
+    pairs = [("x-request-id", call.request_id), *trace_metadata(call)]
     if call.authorization and call.authorization.isascii() and call.authorization.isprintable():
         pairs.append(("authorization", call.authorization))
     return tuple(pairs)

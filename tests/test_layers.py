@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {
     "jaxchat.arithmetic",
     "jaxchat.cache",
+    "jaxchat.cache_events",
     "jaxchat.config",
     "jaxchat.errors",
     "jaxchat.fingerprint",
@@ -53,6 +54,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat":                 ({"jaxchat"},                                                  set()),
     "jaxchat.arithmetic":      (set(),                                                        HEAVY | RPC),
     "jaxchat.cache":           ({"jaxchat.config"},                                          HEAVY | RPC),
+    "jaxchat.cache_events":    (set(),                                                        HEAVY | RPC | {"numpy"}),
     "jaxchat.settings":        (set(),                                                        HEAVY | RPC),
     "jaxchat.config":          ({"jaxchat.settings", "jaxchat.errors", "jaxchat.json_text"},  HEAVY | RPC),
     "jaxchat.types":           ({"jaxchat.config", "jaxchat.errors"},                         HEAVY | RPC),

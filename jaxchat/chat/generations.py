@@ -130,6 +130,7 @@ class Generations:
             else:
                 self._cancel(numbers)
 
+        record.queued = time.monotonic() - record.started
         limit = self._config.max_buffered_bytes
         stream = OutputStream(builders, record, self.observers, cancel, limit, choices_per_prompt=choices)
         try:

@@ -30,8 +30,9 @@ from jaxchat.chat.response.reasoning import ThoughtSplitter
 from jaxchat.chat.text_completer import TextCompleter
 from jaxchat.chat.token_ids import TokenIds
 from jaxchat.config import ChatConfig
-from jaxchat.engine.engine import Engine, EngineStats
+from jaxchat.engine.engine import Engine
 from jaxchat.engine.router import DataParallelEngine
+from jaxchat.engine.stats import EngineStats
 from jaxchat.types import GenerateRequest, Grammar
 
 
@@ -73,9 +74,8 @@ class ChatSession:
         self._compiles = compiles
         self._release = release
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-text")
-        self._schemas = ThreadPoolExecutor(
-            2, thread_name_prefix="jaxchat-schema"
-        )  # separate, so that slow schemas do not delay text
+        # Separate threads, so that slow schemas do not delay text.
+        self._schemas = ThreadPoolExecutor(2, thread_name_prefix="jaxchat-schema")
         self._capabilities: v1.Capabilities | None = None
         self._text = TextCompleter(self.generations, tokenizer, info, self._pool, self._compiled)
         self._token_ids = TokenIds(
@@ -277,5 +277,4 @@ class ChatSession:
 
 
 def _record(request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool) -> Record:
-    count, user = choices(request), request.user
-    return Record(request_id=call.request_id, model=request.model, streamed=streamed, choices=count, user=user)
+    return call.record(model=request.model, streamed=streamed, choices=choices(request), user=request.user)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 _EXTRAS = {
     "huggingface_hub": "hub",
+    "msgpack": "kv-events",
     "opentelemetry": "otel",
     "orbax": "orbax",
     "prometheus_client": "rest",
     "starlette": "rest",
     "uvicorn": "rest",
+    "zmq": "kv-events",
 }
 """Extras by the top-level module that they bring. The extra `server` brings all modules that are not listed."""
 

@@ -35,6 +35,7 @@ from jaxchat.client import grpc_errors
 from jaxchat.config import EngineConfig
 from jaxchat.errors import ChatError
 from serving.backend import find_model, request_id_from
+from serving.trace_context import trace_headers
 
 SERVICES = (
     "jaxchat.v1.service_pb2_grpc.add_ChatServiceServicer_to_server",
@@ -142,8 +143,8 @@ async def _answer(
 
 
 def _call(context: RayServegRPCContext) -> RequestContext:
-    metadata = dict(context.invocation_metadata())
-    return RequestContext(request_id=request_id_from(metadata.get("x-request-id")), authorization="")
+    pairs = list(context.invocation_metadata())
+    return RequestContext(request_id=request_id_from(dict(pairs).get("x-request-id")), **trace_headers(pairs))
 
 
 def set_error(context: RayServegRPCContext, error: ChatError, call: RequestContext) -> None:

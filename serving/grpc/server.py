@@ -22,6 +22,7 @@ from serving.auth import ApiKeys
 from serving.backend import ChatBackend, find_model, request_id_from
 from serving.grpc.methods import SERVICE, Undecodable, add_methods
 from serving.tls import ServerTls
+from serving.trace_context import trace_headers
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # n = 128 with 20 top_logprobs
 LEAST_PING_MS = 10_000  # clients may ping this often, with or without a call; gRPC's defaults are minutes and hours
@@ -99,9 +100,11 @@ class ChatServicer(service_pb2_grpc.ChatServiceServicer):
         self.open.enter()
         done: Any = self._done  # no function matches its type in the stubs
         context.add_done_callback(done)  # runs once the status is sent, which is after this returns
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        pairs = [(key, value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
+        metadata = dict(pairs)
         request_id = request_id_from(metadata.get("x-request-id"))
-        call = RequestContext(request_id=request_id, authorization=metadata.get("authorization", ""))
+        authorization = metadata.get("authorization", "")
+        call = RequestContext(request_id=request_id, authorization=authorization, **trace_headers(pairs))
         try:
             await context.send_initial_metadata((("x-request-id", request_id),))
             if self._keys:

@@ -10,14 +10,19 @@ from starlette.requests import Request
 
 from jaxchat.chat.context import RequestContext
 from jaxchat.errors import MESSAGE_LIMIT, ChatError, safe_text
+from serving.trace_context import trace_headers
 
 IGNORED = "A server with --allow-unknown-fields ignores it."
 T = TypeVar("T")
 
 
 def call_of(request: Request) -> RequestContext:
-    """Returns the id of a request and the caller's credentials."""
-    return RequestContext(request_id=request.state.request_id, authorization=request.headers.get("authorization", ""))
+    """Returns the id of a request, the caller's credentials and the caller's span."""
+    return RequestContext(
+        request_id=request.state.request_id,
+        authorization=request.headers.get("authorization", ""),
+        **trace_headers(request.headers.items()),
+    )
 
 
 def parse_with_advice(parse: Callable[..., T], body: Mapping[str, Any], *, allow_unknown: bool) -> T:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 from jaxchat import v1
-from jaxchat.chat.context import Observer, RequestContext
+from jaxchat.chat.context import ModelInfo, Observer, RequestContext
 from jaxchat.chat.request.validate import check_model, validate
 from jaxchat.chat.request.validate_text import validate_text
 from jaxchat.errors import draining, internal, not_ready, numerical_error, queue_full
@@ -30,11 +31,34 @@ class FakeSession:
         self.observers: list[Observer] = []
         self.running = 0
         self.stats = SimpleNamespace(
-            waiting=3, running=2, pages_in_use=5, pages=20, preemptions=0, drafts=0, accepted_drafts=0
+            waiting=3,
+            running=2,
+            pages_in_use=5,
+            pages=20,
+            preemptions=0,
+            drafts=0,
+            accepted_drafts=0,
+            prefix_queries=0,
+            prefix_hits=0,
+            tokens=0,
+            step_tokens={1: 0, 8: 0, math.inf: 0},
+        )
+        self.info = ModelInfo(
+            id=MODEL,
+            created=1,
+            vocab=100,
+            logits=128,
+            context=4096,
+            queue=4,
+            fingerprint="fp_0123456789",
+            block_size=32,
+            blocks=10,
+            backend="cpu",
         )
         self.compiles_after_ready = 0
         self.requests: list[v1.ChatCompletionRequest] = []
         self.request_ids: list[str] = []
+        self.calls: list[RequestContext] = []
         self.changed = asyncio.Condition()
 
     async def models(self, call: RequestContext) -> list[v1.Model]:
@@ -131,6 +155,7 @@ class FakeSession:
     async def _chunks(
         self, request: v1.ChatCompletionRequest, call: RequestContext, *, streamed: bool
     ) -> AsyncIterator[v1.ChatCompletionChunk]:
+        self.calls.append(call)
         text = self._accept(request, call.request_id, streamed=streamed)
         n = request.n if request.HasField("n") else 1
         await self._run(+1)

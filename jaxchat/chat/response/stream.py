@@ -137,6 +137,8 @@ class OutputStream:
         if event.choice % self._per_prompt == 0 and event.choice not in self._cached:
             self._cached[event.choice] = event.cached_tokens
             self._record.cached_tokens += event.cached_tokens
+        if event.choice == 0:
+            self._record.admitted = event.admitted - self._record.started
         self._observe(event.choice)
         if builder.finished:
             self._record.finish_reasons += (_word(builder.reason),)
@@ -148,8 +150,9 @@ class OutputStream:
     def _observe(self, choice: int) -> None:
         record, now, latest = self._record, time.monotonic(), self._latest[choice]
         record.completion_tokens += 1
+        record.last_token = now - record.started
         if record.first_token is None:
-            record.first_token = now - record.started
+            record.first_token = record.last_token
         self._latest[choice] = now
         for observer in self._observers:
             observer.tokens(record, 1, None if latest is None else now - latest)
