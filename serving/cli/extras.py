@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 _EXTRAS = {
+    "aiohttp": "bench",
     "huggingface_hub": "hub",
+    "matplotlib": "plot",
     "opentelemetry": "otel",
     "orbax": "orbax",
     "prometheus_client": "rest",
