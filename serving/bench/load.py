@@ -19,15 +19,18 @@ _BEAT = 0.01  # seconds between two looks at the loop
 async def open_loop(send: Send, bodies: Sequence[Body], rate: float, rng: Random) -> list[Timing]:
     """Sends requests at random moments, independent of answers, and returns their times in the order of arrival.
 
+    The moments are those of a Poisson process of which the number of arrivals is known.
+
     Args:
         send: sends a request that was due at a moment.
         bodies: the requests.
-        rate: mean number a second. Intervals have an exponential distribution.
-        rng: decides the intervals.
+        rate: requests a second, so the last is due after about `len(bodies) / rate` seconds.
+        rng: decides the moments.
     """
-    due, running = time.perf_counter(), []
-    for body in bodies:
-        due += rng.expovariate(rate)
+    begin, running = time.perf_counter(), []
+    moments = sorted(rng.uniform(0, len(bodies) / rate) for _ in bodies)
+    for body, moment in zip(bodies, moments, strict=True):
+        due = begin + moment
         await asyncio.sleep(due - time.perf_counter())
         running.append(asyncio.ensure_future(send(body, due)))
     return list(await asyncio.gather(*running))

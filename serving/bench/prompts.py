@@ -62,16 +62,16 @@ class Prompts:
         """Returns the bodies of `count` requests. The same name and seed give the same requests."""
         return list(islice(self._from_dataset() if self._rows else self._random(name), count))
 
-    def words(self, count: int, rng: Random) -> Body:
-        """Returns the body of a request with that many random words."""
-        return self._body(_prompt(self._config, " ".join(rng.choices(WORDS, k=count))), rng.getrandbits(31))
+    def body(self, words: Sequence[str], rng: Random) -> Body:
+        """Returns a request whose prompt is those words, with a random seed."""
+        return self._body(_prompt(self._config, " ".join(words)), rng.getrandbits(31))
 
     def _random(self, name: str) -> Iterator[Body]:
         assert self._length is not None
         rng = Random(f"{self._config.seed} {name}")
         count = self._length.words(self._config.prompt_tokens)
         while True:
-            yield self.words(count, rng)
+            yield self.body(rng.choices(WORDS, k=count), rng)
 
     def _from_dataset(self) -> Iterator[Body]:
         for number, row in enumerate(cycle(self._rows)):
@@ -112,6 +112,5 @@ def _row(config: BenchConfig, line: str, place: str) -> Body:
         return {name: each for name, each in value.items() if name not in ("custom_id", "n")}
     if isinstance(value.get("prompt"), str):
         return _prompt(config, value["prompt"]) | {name: value[name] for name in ("max_tokens",) if name in value}
-    raise ValueError(
-        f"{place}: needs {key!r}{'' if key == 'prompt' else ' or prompt'} for --endpoint {config.endpoint}"
-    )
+    keys = "'prompt'" if key == "prompt" else "'messages' or 'prompt'"
+    raise ValueError(f"{place}: needs {keys} for --endpoint {config.endpoint}")

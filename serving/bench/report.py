@@ -62,7 +62,7 @@ def _notes(label: str, figures: LoadFigures) -> list[str]:
     if generator.bottleneck:
         late, delay = generator.late, generator.delay
         notes.append(
-            f"{label}: this generator was a bottleneck, so the latencies are partly its own. It sent requests late by "
+            f"{label}: this generator did not keep up, so the latencies are partly its own. It sent requests late by "
             f"{_milliseconds(late.p99)} ms (p99), noted arrivals late by {_milliseconds(delay.p50)} ms (p50) and "
             f"{_milliseconds(delay.p90)} ms (p90), and used {100 * generator.busy:.0f} % of a processor."
         )

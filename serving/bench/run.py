@@ -11,13 +11,13 @@ from jaxchat.errors import ChatError, safe_repr
 from serving.bench.config import PATHS, BenchConfig
 from serving.bench.figures import LoadFigures, load_figures
 from serving.bench.load import closed_loop, open_loop, watching
-from serving.bench.prompts import Body, PromptLength, Prompts, measured_length
+from serving.bench.prompts import WORDS, Body, PromptLength, Prompts, measured_length
 from serving.bench.request import Timing, send
 
 if TYPE_CHECKING:
     import aiohttp
 
-_SHORT, _LONG = 16, 64  # words of the prompts that show how many tokens a word has
+_TIMES = (1, 2)  # how often the prompts that show how many tokens a word has have each word
 
 
 class Bench:
@@ -80,12 +80,12 @@ class Bench:
             return None
         config, rng = replace(self._config, output_tokens=1), Random(f"{self._config.seed} length")
         prompts, counts = Prompts(config, self.model), []
-        for words in (_SHORT, _LONG):
-            timing = await self._send(prompts.words(words, rng))
+        for times in _TIMES:
+            timing = await self._send(prompts.body(words := rng.sample(WORDS * times, times * len(WORDS)), rng))
             if timing.error:
                 hint = "; servers that do not know ignore_eos need --no-ignore-eos" if config.ignore_eos else ""
                 raise ChatError(f"{self._url}: {timing.error}{hint}")
-            counts.append((words, timing.prompt_tokens))
+            counts.append((len(words), timing.prompt_tokens))
         if counts[0][1] == counts[1][1]:
             raise ChatError(f"{self._url}: the usage does not count prompt tokens, got {safe_repr(counts)}")
         return measured_length(*counts)
