@@ -50,8 +50,8 @@ def _load_row(label: str, figures: LoadFigures) -> list[str]:
         str(figures.requests),
         str(sum(figures.errors.values())),
         f"{figures.request_rate:.2f}",
-        f"{figures.prompt_tokens:.0f}",
-        f"{figures.output_tokens:.0f}",
+        _count(figures.prompt_tokens),
+        _count(figures.output_tokens),
         f"{figures.output_rate:.1f}",
     ]
 
@@ -73,6 +73,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, ["-" * width for width in widths], *rows]
     return ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
+
+
+def _count(mean: float) -> str:
+    return "" if math.isnan(mean) else f"{mean:.0f}"
 
 
 def _milliseconds(seconds: float) -> str:
