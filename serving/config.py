@@ -163,6 +163,30 @@ class BackendConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RestClientConfig(Settings):
+    """Settings of the connection from a command to a REST server."""
+
+    api_key_file: str | None = _file("file with the API key for the server")
+    ca: str | None = _file("certificate authorities in PEM form that the server's certificate must come from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig(Settings):
+    """Settings of a batch of requests."""
+
+    concurrency: int | None = setting(
+        None,
+        "requests that are open at the same time",
+        metavar="N",
+        default_text="twice the number of slots, 32 with --url",
+        least=1,
+    )
+    retry_seconds: float = _seconds(
+        300.0, "time without any answer, while the server is overloaded or unreachable, after which the batch stops", 0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig(Settings):
     """Settings of the process's log, which goes to standard error."""
 

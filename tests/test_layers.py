@@ -83,6 +83,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "jaxchat.client":          (WIRE | {"jaxchat.client"},                                    HEAVY | {"numpy"}),
     "jaxchat.client.local":    (WIRE | {"jaxchat.client.transport", "jaxchat.chat"},          HEAVY | {"numpy"}),
     "serving":                 (LEAVES | CHAT | {"jaxchat.client", "serving"},                HEAVY),
+    "serving.bench":           (LEAVES | {"serving.bench"},                                   HEAVY | RPC | {"numpy"}),
     "serving.multihost":       (LEAVES | {"jaxchat.multihost.v1", "serving.config", "serving.multihost"}, HEAVY),
     "serving.deploy":          (LEAVES | CHAT | {"jaxchat.api", "jaxchat.client", "serving"}, HEAVY),
     "serving.cli":             (
@@ -140,7 +141,7 @@ def test_what_jax_may_move_is_imported_in_one_place():
     "module", ["jaxchat.client", "jaxchat.openai_json", "jaxchat.chat.request.validate", "serving.cli.main"]
 )
 def test_light_modules_load_nothing_heavy(module):
-    heavy = ["jax", "flax", "numpy", "tokenizers", "starlette", "uvicorn"]
+    heavy = ["jax", "flax", "numpy", "tokenizers", "starlette", "uvicorn", "aiohttp", "matplotlib"]
     code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 _EXTRAS = {
+    "aiohttp": "bench",
     "huggingface_hub": "hub",
     "msgpack": "kv-events",
+    "matplotlib": "plot",
     "opentelemetry": "otel",
     "orbax": "orbax",
     "prometheus_client": "rest",
