@@ -156,7 +156,7 @@ def test_leaving_a_stream_of_a_text_completion_ends_it():
 
 
 def test_garbage_collection_of_a_text_stream_ends_it(echo):
-    client, _ = echo
+    client, _runner = echo
     slow = f"<|im_start|>user\nab{PAUSE}{'x' * 500}<|im_end|>\n<|im_start|>assistant\n"
     stream = client.completions.create(prompt=slow, max_tokens=600, stream=True)
     assert next(stream).choices[0].text.startswith("a")
