@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from jaxchat import v1
@@ -52,3 +54,18 @@ def test_grammars_of_texts_have_no_frame_of_the_tool_format(fields: dict) -> Non
 def test_texts_without_rules_have_no_grammar() -> None:
     text = v1.ResponseFormat(type=v1.RESPONSE_FORMAT_TYPE_TEXT)
     assert text_constraint(v1.ChatCompletionRequest(response_format=text)) is None
+
+
+def test_the_scores_of_a_prompt_are_those_of_transformers(tiny_client: Client, tiny_model: Path) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    prompt = "The quick brown fox, caf\u00e9 <|im_end|> jumps over " * 4
+    answer = tiny_client.completions.create(prompt=prompt, echo=True, logprobs=3, max_tokens=0)
+    entries, known = answer.choices[0].logprobs.entries, tiny_client.transport.session.info.vocab
+    ids = torch.tensor([[entry.token_id for entry in entries]])
+    model = transformers.LlamaForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    with torch.no_grad():
+        expected = torch.log_softmax(model(ids).logits[0, :, :known].double(), -1)
+    for place, entry in enumerate(entries[1:]):
+        assert entry.logprob == pytest.approx(expected[place, entry.token_id].item(), abs=1e-3)
+        likeliest = [top.logprob for top in entry.top_logprobs]
+        assert likeliest == pytest.approx(expected[place].topk(3).values.tolist(), abs=1e-3)
